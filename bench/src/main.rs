@@ -1,0 +1,2 @@
+//! Work begun.
+fn main() {}
