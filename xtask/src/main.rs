@@ -1,2 +1,40 @@
-//! Work begun.
-fn main() {}
+//! `cargo xtask`: the tasks of this repository, each by one command.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its user")]
+
+mod arguments;
+mod bench;
+mod command;
+mod metadata;
+mod msrv;
+mod python;
+mod steps;
+mod test;
+
+use std::env;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use arguments::Task;
+
+/// Nothing was done because the command line was not understood.
+const WRONG_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let given: Result<Vec<_>, _> = env::args_os().skip(1).map(OsString::into_string).collect();
+    let task = match given {
+        Ok(given) => arguments::parse(&given),
+        Err(argument) => Err(format!("{} is not UTF-8", argument.display())),
+    };
+    match task {
+        Ok(Task::Help) => {
+            print!("{}", arguments::HELP);
+            ExitCode::SUCCESS
+        }
+        Ok(Task::Test { interop }) => test::run(interop),
+        Ok(Task::Bench { arguments }) => bench::run(&arguments),
+        Err(error) => {
+            eprintln!("error: {error}\nsee `cargo xtask --help`");
+            ExitCode::from(WRONG_USAGE)
+        }
+    }
+}

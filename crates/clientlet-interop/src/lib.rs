@@ -1,1 +1,38 @@
-//! Work begun.
+//! Real Jina gateways for tests: started, broken, brought back and stopped.
+//!
+//! Each [`Environment`] is a Python virtual environment with one pinned Jina release, made by
+//! `interop/install DIR`; `cargo xtask test` does that under the target directory. Tests take a
+//! gateway with [`RealGateway::start_or_skip`], which decides the same way everywhere whether a
+//! missing environment is a failure:
+//!
+//! | `CLIENTLET_INTEROP` | `CLIENTLET_NO_INTEROP` | environment missing |
+//! | --- | --- | --- |
+//! | a directory | any | fails |
+//! | unset | set | skipped, also when it is there |
+//! | unset | unset | skipped if nothing was ever installed under `target/interop`, else fails |
+//!
+//! A skip is written to standard error past the test harness, which would hide it.
+//!
+//! ```
+//! use clientlet_interop::{Environment, Options, RealGateway};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let options = Options { replicas: 2, ..Options::default() };
+//! let Some(gateway) = RealGateway::start_or_skip(Environment::Current, options)? else {
+//!     return Ok(());
+//! };
+//! assert!(gateway.url("http").starts_with("http://127.0.0.1:"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything here blocks; asynchronous tests call it from `spawn_blocking`.
+
+mod environment;
+mod error;
+mod gateway;
+mod log;
+
+pub use environment::{Environment, environments_dir};
+pub use error::StartError;
+pub use gateway::{Options, RealGateway};

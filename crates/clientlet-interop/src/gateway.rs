@@ -1,0 +1,345 @@
+//! One running gateway: `interop/gateway.py` as a child process.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::Deserialize;
+
+use crate::environment::{Availability, Environment, workspace};
+use crate::error::StartError;
+use crate::log::LogTail;
+
+/// A start takes about 2 s, and many times that on a busy machine.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// `gateway.py` needs up to 10 s when an executor was killed or connections are open.
+const STOPPED_WITHIN: Duration = Duration::from_secs(12);
+/// A killed process ends at once; its parent has to notice.
+const DEAD_WITHIN: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(10);
+
+/// What the gateway speaks and what stands behind it.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Of `"http"`, `"websocket"`, `"grpc"`; each on a free port of its own.
+    pub protocols: &'static [&'static str],
+    /// Names of the executors, which run in sequence.
+    pub executors: &'static [&'static str],
+    /// Replicas of each executor.
+    pub replicas: u32,
+    /// How long the gateway waits for an executor; without it, for ever.
+    pub timeout_send: Option<Duration>,
+    /// Also binds a default endpoint, which then takes every unknown one.
+    pub with_default: bool,
+    /// How often the gateway itself tries an executor again; without it, Jina's own default.
+    pub retries: Option<u32>,
+}
+
+impl Default for Options {
+    /// One executor behind HTTP.
+    fn default() -> Self {
+        Self {
+            protocols: &["http"],
+            executors: &["executor0"],
+            replicas: 1,
+            timeout_send: None,
+            with_default: false,
+            retries: None,
+        }
+    }
+}
+
+/// A real Jina gateway with its executors on 127.0.0.1; dropping it stops them all.
+#[derive(Debug)]
+pub struct RealGateway {
+    environment: Environment,
+    child: Child,
+    lines: Receiver<String>,
+    log: LogTail,
+    ports: BTreeMap<String, u16>,
+    executors: BTreeMap<String, i32>,
+}
+
+impl RealGateway {
+    /// Starts a gateway and waits, at most 60 s, until it is ready.
+    ///
+    /// # Errors
+    /// [`StartError::NotInstalled`] if the environment is missing or left out, and the other
+    /// kinds if it is there but does not get ready.
+    pub fn start(environment: Environment, options: Options) -> Result<Self, StartError> {
+        match environment.availability() {
+            Availability::Installed(python) => Self::start_with(&python, environment, options),
+            Availability::LeftOut(reason) | Availability::Missing(reason) => {
+                Err(StartError::NotInstalled { environment, reason })
+            }
+        }
+    }
+
+    /// As [`start`](Self::start), but `None` where the test may be left out; that is said on
+    /// standard error, past the test harness. The crate's page tells when it may.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), without those left out.
+    pub fn start_or_skip(
+        environment: Environment,
+        options: Options,
+    ) -> Result<Option<Self>, StartError> {
+        if let Availability::LeftOut(reason) = environment.availability() {
+            // Not `eprintln`, which the harness keeps back when a test passes. If even standard
+            // error is closed there is nobody left to tell.
+            let _ = writeln!(io::stderr(), "skipped: real gateway {environment}: {reason}");
+            return Ok(None);
+        }
+        Self::start(environment, options).map(Some)
+    }
+
+    /// The environment it runs in.
+    #[must_use]
+    pub fn environment(&self) -> Environment {
+        self.environment
+    }
+
+    /// The port on 127.0.0.1 for one of the protocols.
+    ///
+    /// # Panics
+    /// If the gateway was started without that protocol.
+    #[must_use]
+    pub fn port(&self, protocol: &str) -> u16 {
+        *self.ports.get(protocol).expect("a protocol that the gateway was started with")
+    }
+
+    /// The address for one of the protocols: `http://`, `ws://` or `grpc://`.
+    ///
+    /// # Panics
+    /// If the gateway was started without that protocol.
+    #[must_use]
+    pub fn url(&self, protocol: &str) -> String {
+        let scheme = if protocol == "websocket" { "ws" } else { protocol };
+        format!("{scheme}://127.0.0.1:{}", self.port(protocol))
+    }
+
+    /// The end of what it wrote to standard error.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Kills every replica of every executor with SIGKILL and waits until they are gone. The
+    /// gateway itself runs on.
+    ///
+    /// # Errors
+    /// If a process cannot be signalled, or does not end.
+    pub fn kill_executor(&mut self) -> io::Result<()> {
+        // Taken out: a pid may be another process's once its own has gone.
+        for pid in std::mem::take(&mut self.executors).into_values().map(Pid::from_raw) {
+            match kill(pid, Signal::SIGKILL) {
+                Ok(()) => wait_until_gone(pid)?,
+                Err(Errno::ESRCH) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts dead executors again at their old ports; when this returns, the gateway reaches
+    /// them.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start): when they do not get ready the gateway ends.
+    pub fn revive_executor(&mut self) -> Result<(), StartError> {
+        self.signal(Signal::SIGUSR1)?;
+        self.executors = self.next_ready()?.pids.executors;
+        Ok(())
+    }
+
+    fn start_with(
+        python: &Path,
+        environment: Environment,
+        options: Options,
+    ) -> Result<Self, StartError> {
+        match Self::start_once(python, environment, options) {
+            // A port that was free when it was picked may have been taken by another test.
+            Err(StartError::Failed { .. }) => Self::start_once(python, environment, options),
+            other => other,
+        }
+    }
+
+    fn start_once(
+        python: &Path,
+        environment: Environment,
+        options: Options,
+    ) -> Result<Self, StartError> {
+        let mut child = Command::new(python)
+            .arg(workspace().join("interop/gateway.py"))
+            .args(arguments(options))
+            // They would mix somebody else's packages into the pinned ones.
+            .env_remove("PYTHONPATH")
+            .env_remove("PYTHONHOME")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let stdout = child.stdout.take().expect("piped above");
+        let stderr = child.stderr.take().expect("piped above");
+        let (ports, executors) = (BTreeMap::new(), BTreeMap::new());
+        let (lines, log) = (follow_lines(stdout), LogTail::follow(stderr));
+        // From here on dropping it stops the process, also when it does not get ready.
+        let mut gateway = Self { environment, child, lines, log, ports, executors };
+        let line = gateway.next_ready()?;
+        gateway.ports = line.ports;
+        gateway.executors = line.pids.executors;
+        Ok(gateway)
+    }
+
+    /// Waits for the next line in which the gateway says that it is ready.
+    fn next_ready(&mut self) -> Result<ReadyLine, StartError> {
+        let reason = match self.lines.recv_timeout(READY_WITHIN) {
+            Err(RecvTimeoutError::Timeout) => return Err(StartError::TimedOut { log: self.log() }),
+            Err(RecvTimeoutError::Disconnected) => {
+                format!("it ended before it was ready: {}", self.child.wait()?)
+            }
+            Ok(line) => match serde_json::from_str(&line) {
+                Ok(Line::Ready(ready)) => return Ok(ready),
+                Ok(Line::Failed { error }) => error,
+                Err(error) => format!("it printed {line:?}: {error}"),
+            },
+        };
+        Err(StartError::Failed { reason, log: self.log() })
+    }
+
+    /// Signals the process; nothing happens if it has ended, for its pid may be another's.
+    fn signal(&mut self, signal: Signal) -> io::Result<()> {
+        if self.child.try_wait()?.is_none() {
+            let pid = i32::try_from(self.child.id()).expect("pids are positive i32 on Unix");
+            kill(Pid::from_raw(pid), signal)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for RealGateway {
+    /// Asks with SIGTERM, then kills that one process: its children follow by themselves.
+    fn drop(&mut self) {
+        // Errors have no taker here, and mean that it has ended already.
+        let _ = self.signal(Signal::SIGTERM);
+        let asked = Instant::now();
+        while asked.elapsed() < STOPPED_WITHIN {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(POLL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The line that `gateway.py` prints when it is ready, or cannot be.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Ready(ReadyLine),
+    Failed { error: String },
+}
+
+#[derive(Deserialize)]
+struct ReadyLine {
+    ports: BTreeMap<String, u16>,
+    pids: Pids,
+}
+
+#[derive(Deserialize)]
+struct Pids {
+    executors: BTreeMap<String, i32>,
+}
+
+fn arguments(options: Options) -> Vec<String> {
+    let Options { protocols, executors, replicas, timeout_send, with_default, retries } = options;
+    // `--port` is left out: every protocol gets a free one.
+    let mut arguments = vec![
+        "--die-with-parent".to_owned(),
+        format!("--protocol={}", protocols.join(",")),
+        format!("--executors={}", executors.join(",")),
+        format!("--replicas={replicas}"),
+    ];
+    if let Some(timeout) = timeout_send {
+        arguments.push(format!("--timeout-send={}", timeout.as_millis()));
+    }
+    if let Some(retries) = retries {
+        arguments.push(format!("--retries={retries}"));
+    }
+    if with_default {
+        arguments.push("--with-default".to_owned());
+    }
+    arguments
+}
+
+fn follow_lines(pipe: impl io::Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+fn wait_until_gone(pid: Pid) -> io::Result<()> {
+    let killed = Instant::now();
+    while kill(pid, None) != Err(Errno::ESRCH) {
+        if killed.elapsed() > DEAD_WITHIN {
+            let text = format!("executor process {pid} is still there after SIGKILL");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+        }
+        thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_become_arguments() {
+        let options = Options {
+            protocols: &["http", "grpc"],
+            executors: &["a", "b"],
+            replicas: 2,
+            timeout_send: Some(Duration::from_millis(1500)),
+            with_default: true,
+            retries: Some(0),
+        };
+        let expected = [
+            "--die-with-parent",
+            "--protocol=http,grpc",
+            "--executors=a,b",
+            "--replicas=2",
+            "--timeout-send=1500",
+            "--retries=0",
+            "--with-default",
+        ];
+        assert_eq!(arguments(options), expected);
+    }
+
+    #[test]
+    fn both_kinds_of_line_are_understood() {
+        let ready = r#"{"ready": true, "jina": "3.33.1", "ports": {"http": 41001},
+            "pids": {"main": 1, "gateway": 2, "executors": {"executor0/rep-0": 3}, "other": {}}}"#;
+        let Line::Ready(line) = serde_json::from_str(ready).unwrap() else { panic!("{ready}") };
+        assert_eq!((line.ports["http"], line.pids.executors["executor0/rep-0"]), (41001, 3));
+
+        let failed = r#"{"ready": false, "error": "OSError: no"}"#;
+        let Line::Failed { error } = serde_json::from_str(failed).unwrap() else { panic!() };
+        assert_eq!(error, "OSError: no");
+    }
+}

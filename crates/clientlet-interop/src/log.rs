@@ -1,0 +1,60 @@
+//! The end of what a gateway wrote to standard error.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+/// Enough for several Python tracebacks; a failing endpoint writes one for every request.
+const KEPT_BYTES: usize = 64 * 1024;
+
+/// Reads a pipe to its end in a thread, so that the writer never blocks, and keeps its tail.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LogTail {
+    bytes: Arc<Mutex<VecDeque<u8>>>,
+}
+
+impl LogTail {
+    pub(crate) fn follow(mut pipe: impl Read + Send + 'static) -> Self {
+        let tail = Self::default();
+        let writer = tail.clone();
+        // Ends with the pipe: when the gateway and all its children are gone.
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = pipe.read(&mut buffer) {
+                writer.push(&buffer[..read]);
+            }
+        });
+        tail
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let (front, back) = bytes.as_slices();
+        String::from_utf8_lossy(&[front, back].concat()).into_owned()
+    }
+
+    fn push(&self, new: &[u8]) {
+        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        bytes.extend(new);
+        let surplus = bytes.len().saturating_sub(KEPT_BYTES);
+        bytes.drain(..surplus);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_end_and_stays_bounded() {
+        let tail = LogTail::default();
+        for _ in 0..100 {
+            tail.push(&[b'x'; 1000]);
+        }
+        tail.push(b"the end");
+        let text = tail.text();
+        assert_eq!(text.len(), KEPT_BYTES);
+        assert!(text.ends_with("xthe end"));
+    }
+}

@@ -1,0 +1,104 @@
+//! The life of a real gateway, in each environment that is installed.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
+
+use clientlet_interop::{Environment, Options, RealGateway};
+
+#[test]
+fn seed_era_is_started_broken_revived_and_stopped() -> io::Result<()> {
+    whole_life(Environment::SeedEra)
+}
+
+#[test]
+fn current_v1_is_started_broken_revived_and_stopped() -> io::Result<()> {
+    whole_life(Environment::CurrentV1)
+}
+
+#[test]
+fn current_is_started_broken_revived_and_stopped() -> io::Result<()> {
+    whole_life(Environment::Current)
+}
+
+#[test]
+fn every_protocol_and_replica_gets_its_place() -> io::Result<()> {
+    let options = Options {
+        protocols: &["http", "websocket", "grpc"],
+        executors: &["first", "second"],
+        replicas: 2,
+        timeout_send: Some(Duration::from_secs(2)),
+        with_default: true,
+        retries: Some(1),
+    };
+    let Some(mut gateway) = start(Environment::Current, options) else { return Ok(()) };
+    assert!(gateway.url("websocket").starts_with("ws://127.0.0.1:"));
+    assert!(gateway.url("grpc").starts_with("grpc://127.0.0.1:"));
+    for protocol in options.protocols {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, gateway.port(protocol)))?;
+    }
+    gateway.kill_executor()?;
+    gateway.revive_executor().map_err(io::Error::other)?;
+    assert_eq!(post(&gateway)?, 200, "{}", gateway.log());
+    Ok(())
+}
+
+fn whole_life(environment: Environment) -> io::Result<()> {
+    let options = Options { timeout_send: Some(Duration::from_secs(5)), ..Options::default() };
+    let Some(mut gateway) = start(environment, options) else { return Ok(()) };
+    let port = gateway.port("http");
+
+    let (status, body) = exchange(port, "GET", "/status", "")?;
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains(environment.jina()), "{body}");
+    assert_eq!(post(&gateway)?, 200, "{}", gateway.log());
+
+    // Twice, since the second time an executor dies that was forked later than the first.
+    for _ in 0..2 {
+        gateway.kill_executor()?;
+        // A v2 gateway has no status for an executor that is down but its plain 500.
+        let down = if environment.documents() == "v1" { 503 } else { 500 };
+        assert_eq!(post(&gateway)?, down);
+        gateway.revive_executor().map_err(io::Error::other)?;
+        assert_eq!(post(&gateway)?, 200, "{}", gateway.log());
+    }
+
+    drop(gateway);
+    let refused = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map(drop);
+    assert_eq!(refused.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionRefused));
+    Ok(())
+}
+
+fn start(environment: Environment, options: Options) -> Option<RealGateway> {
+    RealGateway::start_or_skip(environment, options).expect("an installed gateway starts")
+}
+
+/// Posts one document to `/upper`; answers the HTTP status.
+fn post(gateway: &RealGateway) -> io::Result<u16> {
+    let (path, body) = match gateway.environment().documents() {
+        "v1" => ("/post", r#"{"data": [{"text": "a"}], "execEndpoint": "/upper"}"#),
+        _ => ("/upper", r#"{"data": [{"text": "a"}]}"#),
+    };
+    let (status, answer) = exchange(gateway.port("http"), "POST", path, body)?;
+    if status == 200 {
+        assert!(answer.contains(r#""text":"A""#), "{answer}");
+    }
+    Ok(status)
+}
+
+/// One HTTP request over a connection of its own; answers status and body.
+fn exchange(port: u16, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
+    let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    connection.set_read_timeout(Some(Duration::from_secs(30)))?;
+    write!(
+        connection,
+        "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len(),
+    )?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer)?;
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    Ok((status.expect("a status line"), body.to_owned()))
+}

@@ -1,0 +1,46 @@
+//! Running other programs.
+
+use std::env;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The cargo that runs this, in the workspace's top directory.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace());
+    command
+}
+
+/// The top of the repository.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a directory of the workspace")
+}
+
+/// Shows the command, runs it on our own output, and is an error if it fails.
+pub(crate) fn run(command: &mut Command) -> Result<(), String> {
+    let shown = show(command);
+    eprintln!("$ {shown}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("`{shown}`: {status}")),
+        Err(error) => Err(format!("`{shown}` cannot be run: {error}")),
+    }
+}
+
+/// What the command prints on standard output, or `None` if it fails.
+pub(crate) fn output(command: &mut Command) -> Option<String> {
+    let output = command.stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn show(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    // Short names read better, and say as much, except outside PATH.
+    let program = if program.ends_with("cargo") { Path::new("cargo") } else { program };
+    let mut shown = program.display().to_string();
+    for argument in command.get_args() {
+        shown.push(' ');
+        shown.push_str(&argument.to_string_lossy());
+    }
+    shown
+}

@@ -1,0 +1,93 @@
+//! The Python interpreter with which the virtual environments of `interop/` are made.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+use crate::command;
+
+/// The pins of `interop/` were chosen for this version.
+const VERSION: &str = "3.11";
+const PACKAGES: [&str; 2] = ["python3.11", "python3.11-venv"];
+
+/// An interpreter of the right version that can make virtual environments. In CI, on Debian, it
+/// is installed when it is missing.
+pub(crate) fn find_or_install() -> Result<OsString, String> {
+    let missing = match find() {
+        Ok(python) => return Ok(python),
+        Err(missing) => missing,
+    };
+    if env::var_os("INTEROP_PYTHON").is_none() && may_install() {
+        eprintln!("{missing}; installing it, as CI=true is set");
+        install()?;
+        return find();
+    }
+    Err(missing)
+}
+
+pub(crate) fn hint() -> String {
+    format!(
+        "install Python {VERSION} with its venv module (Debian 12: `apt-get install {}`), or name \
+         one by INTEROP_PYTHON,\nor go on without real gateways: `cargo xtask test --no-interop`",
+        PACKAGES.join(" "),
+    )
+}
+
+fn find() -> Result<OsString, String> {
+    let candidates: Vec<OsString> = match env::var_os("INTEROP_PYTHON") {
+        Some(given) => vec![given],
+        None => vec!["python3.11".into(), "python3".into()],
+    };
+    let mut reasons = Vec::new();
+    for python in candidates {
+        match check(&python) {
+            Ok(()) => return Ok(python),
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    Err(reasons.join("; "))
+}
+
+fn check(python: &OsString) -> Result<(), String> {
+    let shown = python.display();
+    let ask = |code| command::output(Command::new(python).args(["-c", code]));
+    let version = ask("import sys; print('%d.%d' % sys.version_info[:2])")
+        .ok_or_else(|| format!("`{shown}` is not there or does not run"))?;
+    if version.trim() != VERSION {
+        return Err(format!("`{shown}` is Python {}, not {VERSION}", version.trim()));
+    }
+    // Debian splits ensurepip off, and `python -m venv` then fails half-way.
+    match ask("import venv, ensurepip") {
+        Some(_) => Ok(()),
+        None => Err(format!("`{shown}` has no venv module")),
+    }
+}
+
+/// Only where nobody's machine is changed behind their back: in CI, on Debian, as root.
+fn may_install() -> bool {
+    env::var_os("CI").is_some_and(|value| value == "true")
+        && Path::new("/etc/debian_version").exists()
+        && command::output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")
+}
+
+fn install() -> Result<(), String> {
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    command::run(apt().arg("update"))?;
+    command::run(apt().args(["install", "--yes", "--no-install-recommends"]).args(PACKAGES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_interpreter_is_named() {
+        let error = check(&"no-such-python".into()).unwrap_err();
+        assert!(error.contains("`no-such-python` is not there"), "{error}");
+    }
+}
