@@ -1,0 +1,129 @@
+//! `GET /openapi.json`: the routes by which a client of documents v2 finds its endpoints.
+
+use serde_json::{Map, Value, json};
+
+use crate::control::Documents;
+use crate::gateway::World;
+use crate::reply::Reply;
+
+/// The description of the gateway's routes.
+pub(crate) fn reply(world: &World) -> Reply {
+    let description = match world.control.generation() {
+        Documents::V1 => v1(),
+        Documents::V2 => v2(world),
+    };
+    Reply::json(200, description.to_string().into_bytes())
+}
+
+fn v1() -> Value {
+    let paths = [
+        ("/", "get"),
+        ("/dry_run", "get"),
+        ("/status", "get"),
+        ("/post", "post"),
+        ("/index", "post"),
+        ("/search", "post"),
+        ("/update", "put"),
+        ("/delete", "delete"),
+    ];
+    let paths: Map<String, Value> = paths
+        .iter()
+        .map(|(path, method)| ((*path).to_owned(), json!({*method: operation(path)})))
+        .collect();
+    json!({"openapi": "3.0.2", "info": info("3.14.1"), "paths": paths})
+}
+
+fn v2(world: &World) -> Value {
+    let mut paths = Map::new();
+    for path in ["/", "/dry_run", "/status"] {
+        paths.insert(path.into(), json!({"get": operation(path)}));
+    }
+    let mut schemas = Map::new();
+    schemas.insert("Item".into(), item());
+    schemas.insert("Header".into(), header());
+    for path in world.bindings.paths() {
+        let name = path.trim_start_matches('/');
+        for kind in ["input", "output"] {
+            let title = format!("{name}_{kind}_model");
+            schemas.insert(title.clone(), model(&title));
+        }
+        let mut operation = operation(path);
+        operation["requestBody"] = json!({
+            "content": content(&format!("{name}_input_model")),
+            "required": true,
+        });
+        operation["responses"]["200"]["content"] = content(&format!("{name}_output_model"));
+        let methods = paths.entry(path).or_insert_with(|| json!({}));
+        methods["post"] = operation;
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": info("3.33.1"),
+        "paths": paths,
+        "components": {"schemas": schemas},
+    })
+}
+
+fn info(version: &str) -> Value {
+    json!({"title": "My Jina Service", "version": version})
+}
+
+fn operation(path: &str) -> Value {
+    json!({
+        "summary": format!("Endpoint {path}"),
+        "responses": {"200": {"description": "Successful Response"}},
+    })
+}
+
+fn content(model: &str) -> Value {
+    json!({"application/json": {"schema": {"$ref": format!("#/components/schemas/{model}")}}})
+}
+
+fn model(title: &str) -> Value {
+    let item = json!({"$ref": "#/components/schemas/Item"});
+    json!({
+        "title": title,
+        "type": "object",
+        "properties": {
+            "data": {"anyOf": [{"items": item, "type": "array"}, item], "title": "Data"},
+            "parameters": {"type": "object", "title": "Parameters"},
+            "header": {"$ref": "#/components/schemas/Header"},
+        },
+        "required": ["data"],
+    })
+}
+
+fn item() -> Value {
+    let array = json!({"items": {"type": "number"}, "type": "array"});
+    json!({
+        "title": "Item",
+        "type": "object",
+        "properties": {
+            "id": {"type": "string"},
+            "tags": {"type": "object", "default": {}},
+            "ratio": {"type": "number"},
+            "words": {"items": {"type": "string"}, "type": "array", "default": []},
+            "url": {"type": "string", "format": "uri"},
+            "embedding": array,
+            "tensor": array,
+            "flag": {"type": "boolean"},
+            "number": {"type": "integer"},
+            "blob": {"type": "string", "format": "binary"},
+            "text": {"type": "string"},
+            "part": {"type": "object"},
+            "parts": {"items": {"type": "object"}, "type": "array"},
+            "chunks": {"items": {"type": "object"}, "type": "array"},
+        },
+    })
+}
+
+fn header() -> Value {
+    json!({
+        "title": "Header",
+        "type": "object",
+        "properties": {
+            "requestId": {"type": "string", "title": "Requestid"},
+            "targetExecutor": {"type": "string", "title": "Targetexecutor"},
+        },
+    })
+}

@@ -1,0 +1,66 @@
+//! An answer before it is HTTP.
+
+use http::{HeaderValue, Response, header};
+use serde_json::json;
+
+/// Status, body and the few headers that differ between answers.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+    pub(crate) is_json: bool,
+    /// The methods that a path does take, for a 405.
+    pub(crate) allow: Option<&'static str>,
+    pub(crate) retry_after: Option<String>,
+    /// Where a redirect leads.
+    pub(crate) location: Option<String>,
+}
+
+impl Reply {
+    pub(crate) fn json(status: u16, body: Vec<u8>) -> Self {
+        Self { status, body, is_json: true, allow: None, retry_after: None, location: None }
+    }
+
+    pub(crate) fn detail(status: u16, detail: &str) -> Self {
+        Self::json(status, json!({"detail": detail}).to_string().into_bytes())
+    }
+
+    /// How a gateway answers what it did not foresee.
+    pub(crate) fn internal_error() -> Self {
+        Self { is_json: false, ..Self::json(500, b"Internal Server Error".to_vec()) }
+    }
+
+    pub(crate) fn redirect(location: String) -> Self {
+        Self { location: Some(location), is_json: false, ..Self::json(307, Vec::new()) }
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Self::detail(404, "Not Found")
+    }
+
+    pub(crate) fn not_allowed(allow: &'static str) -> Self {
+        Self { allow: Some(allow), ..Self::detail(405, "Method Not Allowed") }
+    }
+
+    /// Status and headers, around a body made from the bytes.
+    pub(crate) fn into_response<B>(self, body: impl FnOnce(Vec<u8>) -> B) -> Response<B> {
+        let mut response = Response::new(body(self.body));
+        // Codes come from this crate or were checked when a fault was parsed.
+        *response.status_mut() = http::StatusCode::from_u16(self.status).unwrap_or_default();
+        let headers = response.headers_mut();
+        headers.insert(header::SERVER, HeaderValue::from_static("uvicorn"));
+        if let Some(location) = self.location.and_then(|to| HeaderValue::from_str(&to).ok()) {
+            headers.insert(header::LOCATION, location);
+        } else {
+            let kind = if self.is_json { "application/json" } else { "text/plain; charset=utf-8" };
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(after) = self.retry_after.and_then(|after| HeaderValue::from_str(&after).ok()) {
+            headers.insert(header::RETRY_AFTER, after);
+        }
+        response
+    }
+}

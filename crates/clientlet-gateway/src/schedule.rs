@@ -1,0 +1,117 @@
+//! Counts connections and requests, and says which fault strikes which.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::fault::{Fault, FaultKind};
+
+/// The faults in their order, and the counts that they go by.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    faults: Vec<Counted>,
+    seed: u64,
+    requests: AtomicU64,
+    gets: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Counted {
+    fault: Fault,
+    /// How many GETs of the fault's path there were.
+    gets: AtomicU64,
+}
+
+/// What was drawn for a request when it began to arrive.
+#[derive(Debug)]
+pub(crate) struct Drawn {
+    /// Its number, from 1, among the requests with data or among the GETs.
+    pub(crate) number: u64,
+    pub(crate) carries_data: bool,
+    pub(crate) fault: Option<FaultKind>,
+}
+
+impl Schedule {
+    pub(crate) fn new(faults: Vec<Fault>, seed: u64) -> Self {
+        let faults =
+            faults.into_iter().map(|fault| Counted { fault, gets: AtomicU64::new(0) }).collect();
+        Self { faults, seed, requests: AtomicU64::new(0), gets: AtomicU64::new(0) }
+    }
+
+    /// Whether the connection of this number is refused.
+    pub(crate) fn refuses(&self, connection: u64) -> bool {
+        self.faults.iter().enumerate().any(|(index, Counted { fault, .. })| {
+            *fault.kind() == FaultKind::Refuse && fault.strikes(index, connection, self.seed)
+        })
+    }
+
+    /// Draws for a request that has begun to arrive.
+    pub(crate) fn draw(&self, method: &[u8], path: &[u8]) -> Drawn {
+        if matches!(method, b"POST" | b"PUT" | b"DELETE") {
+            self.draw_data()
+        } else {
+            self.draw_get(path)
+        }
+    }
+
+    fn draw_data(&self) -> Drawn {
+        let number = count(&self.requests);
+        let fault = self.faults.iter().enumerate().find(|(index, Counted { fault, .. })| {
+            fault.path().is_none()
+                && *fault.kind() != FaultKind::Refuse
+                && fault.strikes(*index, number, self.seed)
+        });
+        let fault = fault.map(|(_, counted)| counted.fault.kind().clone());
+        Drawn { number, carries_data: true, fault }
+    }
+
+    fn draw_get(&self, path: &[u8]) -> Drawn {
+        let mut drawn = Drawn { number: count(&self.gets), carries_data: false, fault: None };
+        for (index, Counted { fault, gets }) in self.faults.iter().enumerate() {
+            if fault.path().map(str::as_bytes) != Some(path) {
+                continue;
+            }
+            // Every fault of this path counts, also behind one that has struck.
+            let number = count(gets);
+            if drawn.fault.is_none() && fault.strikes(index, number, self.seed) {
+                drawn.fault = Some(fault.kind().clone());
+            }
+        }
+        drawn
+    }
+}
+
+/// The next number, from 1.
+fn count(counter: &AtomicU64) -> u64 {
+    counter.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schedule(faults: &[&str]) -> Schedule {
+        Schedule::new(faults.iter().map(|spec| spec.parse().unwrap()).collect(), 0)
+    }
+
+    #[test]
+    fn the_first_fault_that_matches_strikes() {
+        let schedule = schedule(&["stall@2", "malformed@1-3", "refuse@1-9"]);
+        let kinds: Vec<_> = (0..4).map(|_| schedule.draw(b"POST", b"/post").fault).collect();
+        assert_eq!(
+            kinds,
+            [Some(FaultKind::Malformed), Some(FaultKind::Stall), Some(FaultKind::Malformed), None]
+        );
+        assert!(schedule.refuses(9) && !schedule.refuses(10));
+    }
+
+    #[test]
+    fn gets_are_struck_by_their_path_only_and_counted_apart() {
+        let schedule = schedule(&["stall@1", "status:500@2,path=/status"]);
+        assert_eq!(schedule.draw(b"GET", b"/status").fault, None);
+        assert_eq!(schedule.draw(b"GET", b"/").fault, None);
+        let struck = schedule.draw(b"GET", b"/status");
+        assert_eq!(struck.fault, Some(FaultKind::Status { code: 500, retry_after: None }));
+        assert_eq!((struck.number, struck.carries_data), (3, false));
+        let data = schedule.draw(b"PUT", b"/status");
+        assert_eq!((data.number, data.fault), (1, Some(FaultKind::Stall)));
+    }
+}

@@ -1,0 +1,377 @@
+//! Requests and answers of a gateway with documents v1, as Jina 3.14.1 speaks over HTTP: the
+//! endpoint is named in the body, the envelope's keys are camelCase, an executor's exception is
+//! a 200.
+
+mod document;
+
+use std::borrow::Cow;
+use std::mem;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::json;
+
+pub(crate) use self::document::Document;
+use self::document::Writer;
+use crate::endpoint::{self, Bulk, CLASS, Change, DEPLOYMENT, Exception, Outcome};
+use crate::gateway::World;
+use crate::identity::write_now;
+use crate::json::{Key, Raw, coerced_text, record, string, visit_others, write};
+use crate::outage::Outage;
+use crate::parameters;
+use crate::reply::Reply;
+use crate::validation::{
+    Break, Complaints, NO_DICT, NO_LIST, NO_TEXT, NULL, complain, unprocessable,
+};
+
+record! {
+    /// A request.
+    Envelope {
+        data: Data<'a> = "data",
+        parameters: Raw<'a> = "parameters",
+        endpoint: Raw<'a> = "execEndpoint",
+        snake_endpoint: Raw<'a> = "exec_endpoint",
+        target: Raw<'a> = "targetExecutor",
+        snake_target: Raw<'a> = "target_executor",
+        header: Header<'a> = "header",
+    }
+}
+
+record! {
+    /// What the gateway ignores, and the journal does not.
+    Header {
+        request_id: Raw<'a> = "requestId",
+        snake_request_id: Raw<'a> = "request_id",
+    }
+}
+
+/// The documents, in any of the forms in which they may come.
+#[derive(Default)]
+pub(crate) enum Data<'a> {
+    #[default]
+    None,
+    List(Vec<Document<'a>>),
+    Object(Vec<(Cow<'a, str>, Data<'a>)>),
+    Wrong,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Data<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Data<'de>;
+
+            fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Self::Value, S::Error> {
+                let mut documents = Vec::new();
+                while let Some(document) = list.next_element()? {
+                    documents.push(document);
+                }
+                Ok(Data::List(documents))
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut entries = Vec::new();
+                while let Some(key) = map.next_key::<Key<'de>>()? {
+                    entries.push((key.0, map.next_value()?));
+                }
+                Ok(Data::Object(entries))
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Data::None)
+            }
+
+            visit_others!(scalars Ok(Data::Wrong));
+        }
+
+        deserializer.deserialize_any(Read)
+    }
+}
+
+/// Reads a request.
+///
+/// # Errors
+///
+/// The 422 of a body that is no JSON, or no object.
+pub(crate) fn read(body: &str) -> Result<Envelope<'_>, Reply> {
+    let envelope: Envelope<'_> =
+        serde_json::from_str(body).map_err(|error| bad_json(body, &error))?;
+    if envelope.stray {
+        return Err(complain(&["body"], &NO_DICT));
+    }
+    Ok(envelope)
+}
+
+fn bad_json(body: &str, error: &serde_json::Error) -> Reply {
+    let Break { message, position, line, column } = Break::new(body, error);
+    unprocessable(vec![json!({
+        "loc": ["body", position],
+        "msg": format!("{message}: line {line} column {column} (char {position})"),
+        "type": "value_error.jsondecode",
+        "ctx": {
+            "msg": message,
+            "doc": body,
+            "pos": position,
+            "lineno": line,
+            "colno": column,
+        },
+    })])
+}
+
+impl<'a> Envelope<'a> {
+    /// The id that the client gave the request.
+    pub(crate) fn request_id(&self) -> Option<Cow<'a, str>> {
+        let Header { request_id, snake_request_id, .. } = &self.header;
+        string(request_id.given().or(snake_request_id.given())?)
+    }
+
+    pub(crate) fn documents(&self) -> &[Document<'a>] {
+        match &self.data {
+            Data::List(documents) => documents,
+            Data::Object(entries) => entries
+                .iter()
+                .find_map(|(key, data)| match data {
+                    Data::List(documents) if key == "docs" => Some(documents.as_slice()),
+                    _ => None,
+                })
+                .unwrap_or_default(),
+            Data::None | Data::Wrong => &[],
+        }
+    }
+
+    /// The endpoint asked for. In real gateways the camelCase key wins.
+    pub(crate) fn endpoint(&self) -> Option<Cow<'a, str>> {
+        match first(self.endpoint, self.snake_endpoint).given() {
+            Some(endpoint) => coerced_text(endpoint),
+            None => Some(Cow::Borrowed("/")),
+        }
+    }
+}
+
+impl Document<'_> {
+    /// The id that the document was sent with.
+    pub(crate) fn sent_id(&self) -> Option<String> {
+        string(self.id.given()?).map(Cow::into_owned)
+    }
+}
+
+fn first<'a>(camel: Raw<'a>, snake: Raw<'a>) -> Raw<'a> {
+    if camel == Raw::default() { snake } else { camel }
+}
+
+/// Runs a request and answers it. `path` is the endpoint if the URL names it (`/index` and so
+/// on) instead of the body.
+pub(crate) async fn answer(world: &World, path: Option<&str>, envelope: &Envelope<'_>) -> Reply {
+    let mut body = Vec::with_capacity(1024);
+    body.extend_from_slice(b"{\"header\":{\"requestId\":");
+    write(&mut body, &world.ids.make());
+    // Times are taken where a real gateway takes them: before and after the executor runs.
+    let mut start = Vec::with_capacity(32);
+    write_now(&mut start);
+
+    let mut complaints = Complaints::new();
+    let endpoint = match path {
+        Some(path) => Cow::Borrowed(path),
+        None => read_endpoint(envelope, &mut complaints),
+    };
+    let Ok(is_target) = read_target(envelope, &mut complaints) else {
+        return Reply::internal_error();
+    };
+    let sent = envelope.parameters.given();
+    if sent.is_some_and(|sent| !sent.starts_with('{')) {
+        complaints.at("parameters", &NO_DICT);
+    }
+
+    let bound = world.bindings.find(&endpoint).or_else(|| world.bindings.find("/default"));
+    let runs = bound.filter(|_| is_target);
+    let outage = runs.and_then(|_| Outage::now(&world.control));
+    let change = match (runs, &outage) {
+        (Some(endpoint), None) => endpoint.change(),
+        _ => Change::None,
+    };
+    let mut documents = write_documents(world, &envelope.data, change, &mut complaints);
+    if let Some(reply) = complaints.reply() {
+        return reply;
+    }
+
+    if let Some(outage) = outage {
+        // Only /post shows what went wrong.
+        return match path {
+            Some(_) => Reply::internal_error(),
+            None => outage.reply(body, sent, &documents),
+        };
+    }
+    let outcome = match runs {
+        Some(endpoint) => Some(endpoint.run(sent).await),
+        None => None,
+    };
+    if let Some(Outcome::Documents(bulk)) = &outcome {
+        documents = write_bulk(world, *bulk);
+    }
+    let failure = match &outcome {
+        Some(Outcome::Failed(exception)) => Some(raised(exception)),
+        _ => None,
+    };
+    let results = match &outcome {
+        Some(Outcome::Results) => Some(envelope.documents().len()),
+        _ => None,
+    };
+    write_head(&mut body, failure.as_deref(), &endpoint);
+    body.extend_from_slice(b",\"parameters\":");
+    parameters::write(&mut body, sent, results);
+    write_routes(&mut body, &start, failure.as_deref(), runs.is_some());
+    body.extend_from_slice(b",\"data\":");
+    body.extend_from_slice(&documents);
+    body.push(b'}');
+    Reply::json(200, body)
+}
+
+fn read_endpoint<'a>(envelope: &Envelope<'a>, complaints: &mut Complaints) -> Cow<'a, str> {
+    if first(envelope.endpoint, envelope.snake_endpoint).is_null() {
+        complaints.at("execEndpoint", &NULL);
+    }
+    envelope.endpoint().unwrap_or_else(|| {
+        complaints.at("execEndpoint", &NO_TEXT);
+        Cow::Borrowed("/")
+    })
+}
+
+fn read_target(
+    envelope: &Envelope<'_>,
+    complaints: &mut Complaints,
+) -> Result<bool, regex_lite::Error> {
+    match first(envelope.target, envelope.snake_target).given().map(coerced_text) {
+        None => Ok(true),
+        Some(Some(target)) => endpoint::is_target(&target),
+        Some(None) => {
+            complaints.at("targetExecutor", &NO_TEXT);
+            Ok(true)
+        }
+    }
+}
+
+/// Writes the request's documents, changed, as a JSON list.
+fn write_documents(
+    world: &World,
+    data: &Data<'_>,
+    change: Change,
+    complaints: &mut Complaints,
+) -> Vec<u8> {
+    let mut writer = Writer::new(&world.ids, change, complaints);
+    writer.complaints.enter("data");
+    match data {
+        Data::None => writer.out.extend_from_slice(b"[]"),
+        Data::List(documents) => {
+            let before = writer.complaints.len();
+            writer.documents(documents);
+            // Data are tried as a list and as an object of lists, and both tries complain.
+            if writer.complaints.len() > before {
+                writer.complaints.here(&NO_DICT);
+            }
+        }
+        Data::Object(entries) => write_entries(&mut writer, entries),
+        Data::Wrong => {
+            writer.complaints.here(&NO_LIST);
+            writer.complaints.here(&NO_DICT);
+        }
+    }
+    writer.complaints.leave();
+    mem::take(&mut writer.out)
+}
+
+/// An object holds lists of documents by name. The one called `docs` is read, an object without
+/// it breaks the gateway, but an empty one does not.
+fn write_entries(writer: &mut Writer<'_, '_>, entries: &[(Cow<'_, str>, Data<'_>)]) {
+    let is_list =
+        |data: &Data<'_>| matches!(data, Data::List(list) if list.iter().all(|d| !d.stray));
+    if !entries.iter().all(|(_, data)| is_list(data)) {
+        writer.complaints.here(&NO_LIST);
+    }
+    let mut found = entries.is_empty();
+    for (name, data) in entries {
+        writer.complaints.enter(&**name);
+        match data {
+            Data::List(documents) => {
+                let start = writer.out.len();
+                writer.documents(documents);
+                if name == "docs" {
+                    found = true;
+                } else {
+                    writer.out.truncate(start);
+                }
+            }
+            Data::None => writer.complaints.here(&NULL),
+            Data::Object(_) | Data::Wrong => writer.complaints.here(&NO_LIST),
+        }
+        writer.complaints.leave();
+    }
+    if entries.is_empty() {
+        writer.out.extend_from_slice(b"[]");
+    }
+    writer.complaints.broken |= !found;
+}
+
+fn write_bulk(world: &World, bulk: Bulk) -> Vec<u8> {
+    let Bulk::Big(size) = bulk else {
+        return b"[]".to_vec();
+    };
+    let blob = format!("\"{}\"", document::base64_of_x(size));
+    let id = Raw::new("\"big\"");
+    let big = Document { id, blob: Raw::new(&blob), ..Document::default() };
+    let mut complaints = Complaints::new();
+    let mut writer = Writer::new(&world.ids, Change::None, &mut complaints);
+    writer.documents(&[big]);
+    mem::take(&mut writer.out)
+}
+
+/// The status of an executor's exception.
+fn raised(exception: &Exception) -> String {
+    json!({
+        "code": 1,
+        "description": exception.description(),
+        "exception": {
+            "name": exception.name,
+            "args": [exception.argument],
+            "stacks": ["Traceback (most recent call last):\n", exception.last_line()],
+            "executor": CLASS,
+        },
+    })
+    .to_string()
+}
+
+fn write_head(body: &mut Vec<u8>, status: Option<&str>, endpoint: &str) {
+    body.extend_from_slice(b",\"status\":");
+    body.extend_from_slice(status.unwrap_or("null").as_bytes());
+    body.extend_from_slice(b",\"execEndpoint\":");
+    write(body, endpoint);
+    body.extend_from_slice(b",\"targetExecutor\":\"\"}");
+}
+
+fn write_routes(body: &mut Vec<u8>, start: &[u8], status: Option<&str>, runs: bool) {
+    let mut end = Vec::with_capacity(34);
+    end.push(b'"');
+    write_now(&mut end);
+    end.push(b'"');
+    body.extend_from_slice(b",\"routes\":[");
+    write_route(body, "gateway", start, &end, None);
+    body.push(b',');
+    // A deployment that was skipped has no end.
+    write_route(body, DEPLOYMENT, start, if runs { &end } else { b"null" }, status);
+    body.push(b']');
+}
+
+fn write_route(body: &mut Vec<u8>, name: &str, start: &[u8], end: &[u8], status: Option<&str>) {
+    for part in [
+        b"{\"executor\":\"",
+        name.as_bytes(),
+        b"\",\"startTime\":\"",
+        start,
+        b"\",\"endTime\":",
+        end,
+        b",\"status\":",
+        status.unwrap_or("null").as_bytes(),
+        b"}",
+    ] {
+        body.extend_from_slice(part);
+    }
+}

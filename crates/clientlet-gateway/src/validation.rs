@@ -1,0 +1,120 @@
+//! What is said about a request that cannot be read: bodies of 422, shaped as FastAPI shapes them.
+
+use serde_json::{Value, json};
+
+use crate::reply::Reply;
+
+/// The complaints about one request's data, collected while its documents are read.
+#[derive(Debug)]
+pub(crate) struct Complaints {
+    path: Vec<Value>,
+    found: Vec<Value>,
+    /// Something broke the gateway itself: 500 instead of a list of complaints.
+    pub(crate) broken: bool,
+    /// The gateway failed in checking: 500 with this detail.
+    pub(crate) refused: Option<String>,
+}
+
+impl Complaints {
+    pub(crate) fn new() -> Self {
+        Self { path: vec!["body".into()], found: Vec::new(), broken: false, refused: None }
+    }
+
+    /// Goes into a key or an element; [`leave`](Self::leave) comes back.
+    pub(crate) fn enter(&mut self, step: impl Into<Value>) {
+        self.path.push(step.into());
+    }
+
+    pub(crate) fn leave(&mut self) {
+        self.path.pop();
+    }
+
+    /// Complains about the place reached.
+    pub(crate) fn here(&mut self, complaint: &Complaint<'_>) {
+        self.found.push(json!({"loc": self.path, "msg": complaint.0, "type": complaint.1}));
+    }
+
+    /// Complains about a field of the place reached.
+    pub(crate) fn at(&mut self, field: &str, complaint: &Complaint<'_>) {
+        self.enter(field);
+        self.here(complaint);
+        self.leave();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    /// The answer, if there is anything to complain about.
+    pub(crate) fn reply(self) -> Option<Reply> {
+        if !self.found.is_empty() {
+            Some(unprocessable(self.found))
+        } else if let Some(refused) = self.refused {
+            Some(Reply::detail(500, &refused))
+        } else if self.broken {
+            Some(Reply::internal_error())
+        } else {
+            None
+        }
+    }
+}
+
+/// A message and its type, in pydantic's words.
+#[derive(Debug)]
+pub(crate) struct Complaint<'a>(pub(crate) &'a str, pub(crate) &'a str);
+
+pub(crate) const MISSING: Complaint<'_> = Complaint("field required", "value_error.missing");
+pub(crate) const NULL: Complaint<'_> =
+    Complaint("none is not an allowed value", "type_error.none.not_allowed");
+pub(crate) const NO_DICT: Complaint<'_> = Complaint("value is not a valid dict", "type_error.dict");
+pub(crate) const NO_LIST: Complaint<'_> = Complaint("value is not a valid list", "type_error.list");
+pub(crate) const NO_TEXT: Complaint<'_> = Complaint("str type expected", "type_error.str");
+pub(crate) const NO_INTEGER: Complaint<'_> =
+    Complaint("value is not a valid integer", "type_error.integer");
+pub(crate) const NO_FLOAT: Complaint<'_> =
+    Complaint("value is not a valid float", "type_error.float");
+pub(crate) const NO_BOOLEAN: Complaint<'_> =
+    Complaint("value could not be parsed to a boolean", "type_error.bool");
+
+/// A 422 that complains of one thing.
+pub(crate) fn complain(path: &[&str], complaint: &Complaint<'_>) -> Reply {
+    unprocessable(vec![json!({"loc": path, "msg": complaint.0, "type": complaint.1})])
+}
+
+pub(crate) fn unprocessable(details: Vec<Value>) -> Reply {
+    Reply::json(422, json!({"detail": details}).to_string().into_bytes())
+}
+
+/// Where JSON breaks, and how: the position in bytes from 0, line and column from 1.
+#[derive(Debug)]
+pub(crate) struct Break {
+    pub(crate) message: &'static str,
+    pub(crate) position: usize,
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+}
+
+impl Break {
+    pub(crate) fn new(body: &str, error: &serde_json::Error) -> Self {
+        let line_start: usize =
+            body.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+        // serde_json's column is that of the last byte read: before the end of the text this is
+        // the offending one, at the end it is the one before.
+        let column = if error.is_eof() { error.column() + 1 } else { error.column().max(1) };
+        let message = python_message(&error.to_string());
+        Self { message, position: line_start + column - 1, line: error.line(), column }
+    }
+}
+
+/// What Python's json says where serde_json says this.
+fn python_message(message: &str) -> &'static str {
+    if message.starts_with("trailing characters") {
+        "Extra data"
+    } else if message.starts_with("key must be a string") {
+        "Expecting property name enclosed in double quotes"
+    } else if message.starts_with("expected `,`") {
+        "Expecting ',' delimiter"
+    } else {
+        "Expecting value"
+    }
+}

@@ -1,0 +1,238 @@
+//! The bytes of a connection, watched: a request gets its number when it begins to arrive, and a
+//! connection can be reset before a request is read or when half of an answer is out.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::fault::FaultKind;
+use crate::gateway::World;
+use crate::listener::Listener;
+use crate::schedule::Drawn;
+
+/// Longer request lines go uncounted; hyper would take them, but nothing sends them.
+const LONGEST_LINE: usize = 8192;
+
+/// What the bytes, the requests and the answers of one connection tell each other.
+#[derive(Debug, Default)]
+pub(crate) struct Line(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    phase: Phase,
+    drawn: Option<Drawn>,
+    reset: bool,
+    reset_when_flushed: bool,
+    /// Whoever wants to read the next request, which came before the last answer ended.
+    reader: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Phase {
+    /// The next byte begins a request.
+    #[default]
+    Idle,
+    /// A request is arriving.
+    Arriving,
+    /// A request was read; its answer has not ended.
+    Answering,
+}
+
+impl Line {
+    /// The request was read to the end: takes what was drawn for it.
+    pub(crate) fn arrived(&self) -> Option<Drawn> {
+        let mut state = self.lock();
+        state.phase = Phase::Answering;
+        state.drawn.take()
+    }
+
+    /// The answer ended; another request may begin.
+    pub(crate) fn answered(&self) {
+        let mut state = self.lock();
+        state.phase = Phase::Idle;
+        if let Some(reader) = state.reader.take() {
+            reader.wake();
+        }
+    }
+
+    /// The connection's end, which is near, shall be a reset.
+    pub(crate) fn reset(&self) {
+        self.lock().reset = true;
+    }
+
+    /// Resets the connection once everything written so far is out.
+    pub(crate) fn reset_when_flushed(&self) {
+        self.lock().reset_when_flushed = true;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No step between lock and unlock can panic half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's byte stream.
+pub(crate) struct Wire<L: Listener> {
+    io: L::Io,
+    line: Arc<Line>,
+    world: Arc<World>,
+    /// The beginning of a request line that did not come whole.
+    start: Vec<u8>,
+    /// What came before the last answer ended (clients that pipeline).
+    ahead: Vec<u8>,
+}
+
+impl<L: Listener> Wire<L> {
+    pub(crate) fn new(io: L::Io, line: Arc<Line>, world: Arc<World>) -> Self {
+        Self { io, line, world, start: Vec::new(), ahead: Vec::new() }
+    }
+
+    /// Looks at the bytes of a request that begins: as soon as its line is whole, it is drawn
+    /// for.
+    fn begin(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let drawn = if self.start.is_empty() {
+            request_line(bytes).map(|(method, path)| self.world.schedule.draw(method, path))
+        } else {
+            None
+        };
+        let drawn = drawn.or_else(|| {
+            self.start.extend_from_slice(bytes);
+            match request_line(&self.start) {
+                Some((method, path)) => Some(self.world.schedule.draw(method, path)),
+                None if self.start.len() > LONGEST_LINE => Some(self.world.schedule.draw(b"", b"")),
+                None => None,
+            }
+        });
+        let Some(drawn) = drawn else {
+            return Ok(());
+        };
+        self.start.clear();
+        let mut state = self.line.lock();
+        if drawn.fault == Some(FaultKind::ResetBefore) {
+            state.reset = true;
+            self.world.journal.refuse();
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        state.drawn = Some(drawn);
+        state.phase = Phase::Arriving;
+        Ok(())
+    }
+}
+
+/// Method and path (without a query) of a request line, once the path has come whole.
+fn request_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    // Empty lines before a request are to be ignored (RFC 9112, 2.2).
+    let skipped = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+    let mut words = bytes[skipped..].split(|b| matches!(b, b' ' | b'\n'));
+    let (method, target) = (words.next()?, words.next()?);
+    // The path is whole if something follows it.
+    words.next()?;
+    Some((method, target.split(|&b| b == b'?').next().unwrap_or(target)))
+}
+
+impl<L: Listener> AsyncRead for Wire<L> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let phase = this.line.lock().phase;
+        if phase == Phase::Answering && !this.ahead.is_empty() {
+            this.line.lock().reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        if this.ahead.is_empty() {
+            ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
+        } else {
+            let taken = this.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&this.ahead[..taken]);
+            this.ahead.drain(..taken);
+        }
+        let bytes = &buffer.filled()[before..];
+        if bytes.is_empty() {
+            // The client has gone.
+            return Poll::Ready(Ok(()));
+        }
+        match phase {
+            Phase::Arriving => Poll::Ready(Ok(())),
+            Phase::Idle => {
+                let result = this.begin(bytes);
+                if result.is_err() {
+                    buffer.set_filled(before);
+                }
+                Poll::Ready(result)
+            }
+            Phase::Answering => {
+                this.ahead.extend_from_slice(bytes);
+                buffer.set_filled(before);
+                this.line.lock().reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<L: Listener> AsyncWrite for Wire<L> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        let mut state = self.line.lock();
+        if state.reset_when_flushed {
+            state.reset = true;
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl<L: Listener> Drop for Wire<L> {
+    fn drop(&mut self) {
+        if self.line.lock().reset {
+            L::reset_on_drop(&self.io);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_line_counts_once_its_path_is_whole() {
+        let whole = Some((&b"POST"[..], &b"/post"[..]));
+        assert_eq!(request_line(b"POST /post HTTP/1.1\r\n"), whole);
+        assert_eq!(request_line(b"\r\nPOST /post?x=1 HTTP"), whole);
+        assert_eq!(request_line(b"POST /post "), whole);
+        for part in [&b""[..], b"\r\n", b"POST", b"POST ", b"POST /post"] {
+            assert_eq!(request_line(part), None);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Splits documents into requests, each document encoded once, on arrival.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::document::{EncodeError, Encoder};
+use crate::envelope::Template;
+use crate::message::{RequestId, Route};
+
+/// How documents become requests, once the gateway is known.
+#[derive(Debug)]
+pub(crate) struct Format {
+    pub(crate) route: Arc<Route>,
+    pub(crate) template: Template,
+}
+
+/// A request that is complete.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// Its place in the call.
+    pub(crate) index: u64,
+    pub(crate) documents: Range<u64>,
+    pub(crate) content: Content,
+}
+
+/// What a batch holds.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// A body to send.
+    Body { body: Bytes, format: Arc<Format>, id: RequestId },
+    /// One document that cannot be sent.
+    Refused(EncodeError),
+    /// Documents for a gateway that could not be asked how to encode them.
+    Unencoded,
+}
+
+/// Splits a call's documents into numbered requests of `size` documents each; 0 puts all into one.
+///
+/// A document that cannot be encoded ends the batch before it and makes a batch of its own, so
+/// that it fails alone.
+#[derive(Debug)]
+pub(crate) struct Batcher {
+    size: usize,
+    /// The index of the next batch.
+    index: u64,
+    /// The number of the next document.
+    next: u64,
+    open: Option<Open>,
+    /// The length of the last body, a good guess at the next one's.
+    last_length: usize,
+}
+
+#[derive(Debug)]
+struct Open {
+    first: u64,
+    /// Nothing if the documents are only counted.
+    body: Option<(Vec<u8>, Arc<Format>)>,
+}
+
+/// What became of a document.
+#[derive(Debug, Default)]
+pub(crate) struct Pushed {
+    /// A batch that is complete now.
+    pub(crate) complete: Option<Batch>,
+    /// The document itself, if it could not be encoded; comes after `complete`.
+    pub(crate) refused: Option<Batch>,
+}
+
+impl Batcher {
+    pub(crate) fn new(size: usize) -> Batcher {
+        Batcher { size, index: 0, next: 0, open: None, last_length: 0 }
+    }
+
+    /// Whether documents are waiting for their batch to be complete.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Whether nothing was ever begun.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.index == 0 && self.next == 0 && self.open.is_none()
+    }
+
+    /// How many documents came so far.
+    pub(crate) fn documents(&self) -> u64 {
+        self.next
+    }
+
+    /// Begins a batch; without a format its documents are counted, not encoded.
+    pub(crate) fn begin(&mut self, format: Option<Arc<Format>>) {
+        debug_assert!(self.open.is_none(), "the last batch is complete before the next begins");
+        let body = format.map(|format| {
+            let mut body = Vec::with_capacity(self.last_length + self.last_length / 8);
+            format.template.begin(&mut body);
+            (body, format)
+        });
+        self.open = Some(Open { first: self.next, body });
+    }
+
+    /// Adds a document to the open batch.
+    pub(crate) fn push<D: Serialize>(
+        &mut self,
+        document: &D,
+        id: impl FnOnce() -> RequestId,
+    ) -> Pushed {
+        let open = self.open.as_mut().expect("a batch is begun before documents are added to it");
+        let count = usize::try_from(self.next - open.first).unwrap_or(usize::MAX);
+        if let Some((body, format)) = &mut open.body {
+            let before = body.len();
+            if count > 0 {
+                body.push(b',');
+            }
+            let encoder = Encoder::new(format.route.docarray);
+            if let Err(error) = encoder.document(document, body) {
+                body.truncate(before);
+                let complete = if count > 0 { Some(self.complete(id)) } else { None };
+                self.open = None;
+                let refused = Some(self.refuse(error));
+                return Pushed { complete, refused };
+            }
+        }
+        self.next += 1;
+        if count + 1 == self.size {
+            return Pushed { complete: Some(self.complete(id)), refused: None };
+        }
+        Pushed::default()
+    }
+
+    /// The input has ended, or must wait: the open batch is complete as it is.
+    pub(crate) fn complete(&mut self, id: impl FnOnce() -> RequestId) -> Batch {
+        let open = self.open.take().expect("only an open batch can be completed");
+        let content = match open.body {
+            None => Content::Unencoded,
+            Some((mut body, format)) => {
+                let id = id();
+                format.template.finish(id, &mut body);
+                self.last_length = body.len();
+                Content::Body { body: body.into(), format, id }
+            }
+        };
+        self.batch(open.first..self.next, content)
+    }
+
+    fn refuse(&mut self, error: EncodeError) -> Batch {
+        let document = self.next;
+        self.next += 1;
+        self.batch(document..self.next, Content::Refused(error))
+    }
+
+    fn batch(&mut self, documents: Range<u64>, content: Content) -> Batch {
+        let index = self.index;
+        self.index += 1;
+        Batch { index, documents, content }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::DocArray;
+
+    fn format() -> Arc<Format> {
+        let route =
+            Arc::new(Route { docarray: DocArray::V1, uri: http::Uri::from_static("/post") });
+        Arc::new(Format { route, template: Template::new(DocArray::V1, "/", None, None) })
+    }
+
+    fn id() -> RequestId {
+        RequestId { nonce: 1, sequence: 1 }
+    }
+
+    fn split(size: usize, documents: &[serde_json::Value]) -> Vec<Batch> {
+        let mut batcher = Batcher::new(size);
+        let mut batches = Vec::new();
+        for document in documents {
+            if !batcher.is_open() {
+                batcher.begin(Some(format()));
+            }
+            let pushed = batcher.push(document, id);
+            batches.extend(pushed.complete);
+            batches.extend(pushed.refused);
+        }
+        if batcher.is_open() {
+            batches.push(batcher.complete(id));
+        }
+        batches
+    }
+
+    fn documents(count: u64) -> Vec<serde_json::Value> {
+        (0..count).map(|n| serde_json::json!({"id": n.to_string()})).collect()
+    }
+
+    fn ids_in(batch: &Batch) -> Vec<u64> {
+        let Content::Body { body, .. } = &batch.content else { panic!("a body") };
+        let json: serde_json::Value = serde_json::from_slice(body).unwrap();
+        let ids = json["data"].as_array().unwrap().iter();
+        ids.map(|d| d["id"].as_str().unwrap().parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn batches_are_numbered_and_hold_each_document_once_in_order() {
+        for size in 0..7 {
+            for count in 0..20 {
+                let batches = split(size, &documents(count));
+                let expected = if size == 0 { count.min(1) } else { count.div_ceil(size as u64) };
+                assert_eq!(batches.len() as u64, expected, "{count} by {size}");
+                assert!(batches.iter().enumerate().all(|(n, b)| b.index == n as u64));
+                let ids: Vec<u64> = batches.iter().flat_map(ids_in).collect();
+                assert_eq!(ids, (0..count).collect::<Vec<_>>());
+                let numbers: Vec<u64> = batches.iter().flat_map(|b| b.documents.clone()).collect();
+                assert_eq!(numbers, ids);
+            }
+        }
+    }
+
+    #[test]
+    fn a_document_that_cannot_be_encoded_fails_alone() {
+        let mut documents = documents(5);
+        documents[2] = serde_json::json!({"unknown": 1});
+        let batches = split(4, &documents);
+        let ranges: Vec<_> = batches.iter().map(|batch| batch.documents.clone()).collect();
+        assert_eq!(ranges, [0..2, 2..3, 3..5]);
+        assert!(
+            matches!(&batches[1].content, Content::Refused(error) if error.message.contains("unknown"))
+        );
+        assert_eq!((ids_in(&batches[0]), ids_in(&batches[2])), (vec![0, 1], vec![3, 4]));
+    }
+
+    #[test]
+    fn the_first_document_of_a_batch_can_be_the_one_that_fails() {
+        let batches = split(2, &[serde_json::json!(1), serde_json::json!({"id": "1"})]);
+        let ranges: Vec<_> = batches.iter().map(|batch| batch.documents.clone()).collect();
+        assert_eq!(ranges, [0..1, 1..2]);
+    }
+}

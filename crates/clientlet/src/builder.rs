@@ -1,0 +1,83 @@
+//! From settings to a client; the only place that knows which transports there are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::message::DocArray;
+use crate::options::ClientletOptions;
+use crate::retry::RetryPolicy;
+use crate::transport::http::HttpTransport;
+
+/// The settings of a [`Client`].
+///
+/// ```
+/// use clientlet::{Client, RetryPolicy};
+///
+/// let client = Client::builder("http://localhost:8080")
+///     .bearer_token("a token that nothing will ever print")
+///     .retry(RetryPolicy::standard())
+///     .build()?;
+/// # Ok::<(), clientlet::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing before `build`"]
+pub struct ClientBuilder {
+    url: String,
+    options: ClientletOptions,
+}
+
+macro_rules! same_as_options {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*);)*) => {
+        $($(#[$doc])*
+        pub fn $name(mut self, $($argument: $type),*) -> ClientBuilder {
+            self.options = self.options.$name($($argument),*);
+            self
+        })*
+    };
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(url: &str) -> ClientBuilder {
+        ClientBuilder { url: url.to_owned(), options: ClientletOptions::default() }
+    }
+
+    same_as_options! {
+        /// How often a request is sent and how long the waits in between are; once by default.
+        retry(policy: RetryPolicy);
+        /// A header for every request; may be given again for another.
+        header(name: impl Into<String>, value: impl Into<String>);
+        /// A user and a password for every request.
+        basic_auth(user: impl Into<String>, password: impl Into<String>);
+        /// A token for every request.
+        bearer_token(token: impl Into<String>);
+        /// A cookie for every request; may be given again for another. Cookies that a gateway sets
+        /// are not kept.
+        cookie(name: impl Into<String>, value: impl Into<String>);
+        /// The port, if it is not in the URL.
+        port(port: u16);
+        /// How long making a connection may take; 10 s by default.
+        connect_timeout(timeout: Duration);
+        /// How long one attempt may take, connecting included; 60 s by default, `None` for ever.
+        attempt_timeout(timeout: impl Into<Option<Duration>>);
+        /// The largest answer that is accepted, in bytes of its body; 64 MiB by default. At most
+        /// `prefetch` answers are held at a time.
+        answer_limit(bytes: usize);
+        /// Which documents the gateway speaks, for those that do not show their status.
+        docarray(docarray: DocArray);
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the first setting that is wrong.
+    pub fn build(self) -> Result<Client, Error> {
+        let config = self.options.check(&self.url)?;
+        if config.endpoint.has_query() {
+            return Err(Error::config("a gateway's URL has no query; use a header instead"));
+        }
+        let transport = Arc::new(HttpTransport::new(&config));
+        Ok(Client::new(config, transport))
+    }
+}

@@ -1,0 +1,166 @@
+//! The client: one gateway, any number of calls.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use crate::builder::ClientBuilder;
+use crate::config::Config;
+use crate::discovery::Discovery;
+use crate::error::{AttemptError, Context, Error};
+use crate::message::{Endpoints, GatewayStatus};
+use crate::pipeline::{Ids, later};
+use crate::post::{NoDocuments, Post};
+use crate::retry::{self, Ledger};
+use crate::transport::Transport;
+
+/// A client of one gateway; a cheap clone, shared between tasks and threads as it is.
+///
+/// Its calls share connections and what is known of the gateway, and nothing else: no option of one
+/// call is seen by another.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), clientlet::Error> {
+/// use clientlet::{Client, Document};
+///
+/// let client = Client::connect("http://localhost:8080")?;
+/// let answers = client.post("/search").documents([Document::text("hello")]).send().await;
+/// for document in answers.documents::<Document>()? {
+///     println!("{:?}", document.text);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) discovery: Arc<Discovery>,
+    pub(crate) ids: Arc<Ids>,
+    pub(crate) headers: Arc<HeaderMap>,
+}
+
+impl Client {
+    /// A client of the gateway at `url`, such as `http://localhost:8080`; user information in it is
+    /// sent as basic authentication. Nothing is connected before the first call.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when the URL cannot be used.
+    pub fn connect(url: &str) -> Result<Client, Error> {
+        Client::builder(url).build()
+    }
+
+    /// The same with settings.
+    pub fn builder(url: &str) -> ClientBuilder {
+        ClientBuilder::new(url)
+    }
+
+    pub(crate) fn new(config: Config, transport: Arc<dyn Transport>) -> Client {
+        let shared = Shared {
+            headers: Arc::new(config.headers.clone()),
+            config,
+            transport,
+            discovery: Arc::new(Discovery::default()),
+            ids: Arc::new(Ids::new(fastrand::u64(..))),
+        };
+        Client { shared: Arc::new(shared) }
+    }
+
+    /// Begins a call of an executor's endpoint, such as `/search`.
+    pub fn post(&self, endpoint: impl Into<String>) -> Post<NoDocuments> {
+        Post::new(self.clone(), endpoint.into())
+    }
+
+    /// Whether the gateway and its executors can work; if not, why.
+    ///
+    /// This is the gateway's own dry run. Over HTTP a v2 gateway answers that all is well even when
+    /// an executor is dead, so `Ok` from one means no more than that the gateway is there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Gateway`](crate::ErrorKind::Gateway) with the gateway's reason, or why it could
+    /// not be asked.
+    pub async fn ready(&self) -> Result<(), Error> {
+        let shared = &self.shared;
+        let ask = async |deadline| shared.transport.dry_run(&shared.headers, deadline).await;
+        let status = self.ask(ask).await?;
+        if status.is_success() {
+            return Ok(());
+        }
+        let what = format!("the gateway is not ready: {}", status.description);
+        Err(Error::new(crate::ErrorKind::Gateway, what)
+            .with_exception(status.exception)
+            .with_context(self.context()))
+    }
+
+    /// What the gateway says of itself.
+    ///
+    /// # Errors
+    /// Why it could not be asked, or that its answer is no status.
+    pub async fn status(&self) -> Result<GatewayStatus, Error> {
+        let shared = &self.shared;
+        self.ask(async |deadline| shared.transport.status(&shared.headers, deadline).await).await
+    }
+
+    /// What can be posted to, asked anew. See [`Endpoints`] for what a v1 gateway does not say.
+    ///
+    /// # Errors
+    /// Why it could not be asked.
+    pub async fn endpoints(&self) -> Result<Endpoints, Error> {
+        let shared = &self.shared;
+        let ask = async |deadline| shared.transport.describe(&shared.headers, deadline).await;
+        let gateway = self.ask(ask).await?;
+        Ok(Endpoints {
+            docarray: gateway.docarray,
+            takes_any: gateway.takes_any(),
+            paths: gateway.paths.unwrap_or_default(),
+        })
+    }
+
+    /// The gateway's address, without user information.
+    pub fn gateway(&self) -> String {
+        self.shared.transport.address()
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Asks the gateway for something that is no request, under the client's policy.
+    async fn ask<T, F>(&self, question: impl Fn(Option<Instant>) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, AttemptError>>,
+    {
+        let config = &self.shared.config;
+        let started = Instant::now();
+        let mut ledger = Ledger::default();
+        let mut random = fastrand::Rng::new();
+        let result = retry::run(&config.retry, started, None, &mut random, &mut ledger, |_| {
+            question(later(Instant::now(), config.attempt_timeout))
+        });
+        result.await.map_err(|last| {
+            let elapsed = started.elapsed();
+            Error::of_request(last, ledger.attempts, false, self.context(), elapsed)
+        })
+    }
+
+    fn context(&self) -> Context {
+        Context {
+            protocol: Some(self.shared.transport.protocol()),
+            gateway: Some(self.shared.transport.address()),
+            ..Context::default()
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("gateway", &self.gateway()).finish_non_exhaustive()
+    }
+}

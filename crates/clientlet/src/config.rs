@@ -1,0 +1,179 @@
+//! Checked settings.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
+
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::message::DocArray;
+use crate::retry::RetryPolicy;
+
+/// Text that no `Debug`, log or error shows.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// What a connection needs to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) endpoint: Endpoint,
+    /// Sent with every request, discovery included.
+    pub(crate) headers: HeaderMap,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) attempt_timeout: Option<Duration>,
+    /// The largest body that is accepted, in bytes.
+    pub(crate) answer_limit: usize,
+    /// Set by hand, for gateways that hide their status.
+    pub(crate) docarray: Option<DocArray>,
+}
+
+/// Headers, credentials and cookies as they were given, not yet checked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Identity {
+    pub(crate) headers: Vec<(String, Secret)>,
+    pub(crate) basic: Option<(String, Secret)>,
+    pub(crate) bearer: Option<Secret>,
+    pub(crate) cookies: Vec<(String, Secret)>,
+}
+
+/// What the client sets itself; a second value would break the request.
+const OWN_HEADERS: [&str; 5] =
+    ["content-type", "content-length", "transfer-encoding", "connection", "host"];
+
+/// Checks one header and adds it.
+///
+/// # Errors
+/// A message that names the header, never its value.
+pub(crate) fn add_header(map: &mut HeaderMap, name: &str, value: &Secret) -> Result<(), Error> {
+    let header = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| Error::config(format!("{name:?} is no name of a header")))?;
+    if OWN_HEADERS.contains(&header.as_str()) {
+        return Err(Error::config(format!("the header {header} is set by the client itself")));
+    }
+    let mut value = HeaderValue::from_str(value.reveal())
+        .map_err(|_| Error::config(format!("the value of the header {header} cannot be sent")))?;
+    value.set_sensitive(true);
+    map.append(header, value);
+    Ok(())
+}
+
+impl Identity {
+    /// The headers that every request carries; `url` is where credentials may stand as well.
+    ///
+    /// # Errors
+    /// When a header cannot be sent, or credentials are given in more than one way.
+    pub(crate) fn to_headers(&self, url: &Endpoint) -> Result<HeaderMap, Error> {
+        let mut map = HeaderMap::new();
+        for (name, value) in &self.headers {
+            add_header(&mut map, name, value)?;
+        }
+        let basic = |user: &str, password: &str| {
+            format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+        };
+        let in_url = url.credentials().map(|(user, password)| basic(user, password));
+        let given = self.basic.as_ref().map(|(user, password)| basic(user, password.reveal()));
+        let bearer = self.bearer.as_ref().map(|token| format!("Bearer {}", token.reveal()));
+        let mut ways = [in_url, given, bearer].into_iter().flatten();
+        if let Some(credentials) = ways.next() {
+            if ways.next().is_some() || map.contains_key(AUTHORIZATION) {
+                return Err(Error::config(
+                    "credentials are given twice: of the URL, basic, bearer and a header only one can be",
+                ));
+            }
+            add_header(&mut map, AUTHORIZATION.as_str(), &Secret::new(credentials))?;
+        }
+        if !self.cookies.is_empty() {
+            let mut pairs = Vec::new();
+            for (name, value) in &self.cookies {
+                let is_bad = |c: char| c.is_control() || matches!(c, ';' | ',' | ' ');
+                if name.is_empty() || name.contains('=') || name.contains(is_bad) {
+                    return Err(Error::config(format!("{name:?} is no name of a cookie")));
+                }
+                if value.reveal().contains(is_bad) {
+                    return Err(Error::config(format!(
+                        "the value of the cookie {name} cannot be sent"
+                    )));
+                }
+                pairs.push(format!("{name}={}", value.reveal()));
+            }
+            add_header(&mut map, COOKIE.as_str(), &Secret::new(pairs.join("; ")))?;
+        }
+        Ok(map)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Endpoint {
+        Endpoint::parse(text, None).unwrap()
+    }
+
+    #[test]
+    fn credentials_and_cookies_become_headers() {
+        let identity = Identity {
+            basic: Some(("user".into(), Secret::new("pässword"))),
+            cookies: vec![("a".into(), Secret::new("1")), ("b".into(), Secret::new("2"))],
+            headers: vec![("X-Tenant".into(), Secret::new("t"))],
+            ..Identity::default()
+        };
+        let map = identity.to_headers(&url("http://h")).unwrap();
+        assert_eq!(map["authorization"], "Basic dXNlcjpww6Rzc3dvcmQ=");
+        assert_eq!(map["cookie"], "a=1; b=2");
+        assert_eq!(map["x-tenant"], "t");
+    }
+
+    #[test]
+    fn credentials_given_twice_are_refused() {
+        let identity = Identity { bearer: Some(Secret::new("t")), ..Identity::default() };
+        assert!(identity.to_headers(&url("http://h")).is_ok());
+        let error = identity.to_headers(&url("http://u:p@h")).unwrap_err();
+        assert!(error.to_string().contains("given twice"));
+    }
+
+    #[test]
+    fn no_secret_is_ever_shown() {
+        let secret = "s3cr3t";
+        let identity = Identity {
+            headers: vec![("x-key".into(), Secret::new(secret))],
+            basic: Some(("user".into(), Secret::new(secret))),
+            cookies: vec![("session".into(), Secret::new(secret))],
+            bearer: None,
+        };
+        let headers = identity.to_headers(&url("http://h")).unwrap();
+        let shown = format!("{identity:?} {headers:?}");
+        assert!(!shown.contains(secret) && !shown.contains("dXNlcjpzM2NyM3Q"), "{shown}");
+        let broken = Identity { bearer: Some(Secret::new("s3cr3t\n")), ..Identity::default() };
+        let error = broken.to_headers(&url("http://h")).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains(secret));
+    }
+
+    #[test]
+    fn headers_that_the_client_sets_itself_are_refused() {
+        for name in ["Content-Length", "host", "content-type"] {
+            let mut map = HeaderMap::new();
+            assert!(add_header(&mut map, name, &Secret::new("x")).is_err());
+        }
+    }
+}

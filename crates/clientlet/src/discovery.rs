@@ -1,0 +1,151 @@
+//! What is known of a gateway: asked once, shared by all calls of a client, asked again after a
+//! sign that it has changed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::HeaderMap;
+use tokio::time::{Instant, timeout_at};
+
+use crate::error::{AttemptError, Event};
+use crate::message::DocArray;
+use crate::transport::Transport;
+
+/// What a gateway told of itself.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) docarray: DocArray,
+    /// The paths that documents can be posted to; nothing if the gateway does not list them. A v1
+    /// gateway has one for all endpoints.
+    pub(crate) paths: Option<Vec<String>>,
+}
+
+/// Where a v1 gateway takes all documents.
+const V1_PATH: &str = "/post";
+/// Where a v2 gateway takes those for endpoints that no executor binds, if one has a default.
+const V2_DEFAULT: &str = "/default";
+
+impl Gateway {
+    /// The path that documents for `endpoint` are posted to.
+    ///
+    /// # Errors
+    /// When the gateway lists its endpoints and has neither this one nor a default.
+    pub(crate) fn path(&self, endpoint: &str) -> Result<String, AttemptError> {
+        let paths = match (self.docarray, &self.paths) {
+            (DocArray::V1, _) => return Ok(V1_PATH.to_owned()),
+            (DocArray::V2, None) => return Ok(endpoint.to_owned()),
+            (DocArray::V2, Some(paths)) => paths,
+        };
+        let has = |wanted: &str| paths.iter().any(|path| path == wanted);
+        match endpoint {
+            endpoint if has(endpoint) => Ok(endpoint.to_owned()),
+            _ if has(V2_DEFAULT) => Ok(V2_DEFAULT.to_owned()),
+            _ => {
+                let what = format!(
+                    "the gateway has no endpoint {endpoint}; it has {}",
+                    if paths.is_empty() { "none".to_owned() } else { paths.join(", ") }
+                );
+                Err(AttemptError::new(Event::EndpointUnknown, what))
+            }
+        }
+    }
+
+    /// Whether any endpoint is taken, whatever its name.
+    pub(crate) fn takes_any(&self) -> bool {
+        match (self.docarray, &self.paths) {
+            (DocArray::V1, _) => true,
+            (DocArray::V2, None) => false,
+            (DocArray::V2, Some(paths)) => paths.iter().any(|path| path == V2_DEFAULT),
+        }
+    }
+}
+
+/// What a client knows of its gateway.
+#[derive(Debug, Default)]
+pub(crate) struct Discovery {
+    known: Mutex<Option<Arc<Gateway>>>,
+    /// Held by whoever asks; the others wait and find the answer.
+    asking: tokio::sync::Mutex<()>,
+}
+
+impl Discovery {
+    /// What is known already.
+    pub(crate) fn known(&self) -> Option<Arc<Gateway>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets what a request has shown to be out of date, unless something newer is known.
+    pub(crate) fn forget(&self, stale: &Arc<Gateway>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_some_and(|known| Arc::ptr_eq(known, stale)) {
+            *known = None;
+        }
+    }
+
+    /// What is known, asked for now if need be: one question, however many wait for its answer.
+    pub(crate) async fn ask(
+        &self,
+        transport: &dyn Transport,
+        headers: &HeaderMap,
+        deadline: Option<Instant>,
+    ) -> Result<Arc<Gateway>, AttemptError> {
+        if let Some(known) = self.known() {
+            return Ok(known);
+        }
+        let _asking = match deadline {
+            None => self.asking.lock().await,
+            Some(deadline) => timeout_at(deadline, self.asking.lock()).await.map_err(|_| {
+                let what = "another call was asking the gateway for its status all the time";
+                AttemptError::new(Event::TimedOutUnsent, what)
+            })?,
+        };
+        if let Some(known) = self.known() {
+            return Ok(known);
+        }
+        let gateway = Arc::new(transport.describe(headers, deadline).await?);
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(gateway.clone());
+        Ok(gateway)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v2(paths: &[&str]) -> Gateway {
+        let paths = paths.iter().map(ToString::to_string).collect();
+        Gateway { docarray: DocArray::V2, paths: Some(paths) }
+    }
+
+    #[test]
+    fn v2_posts_to_the_endpoint_or_else_to_the_default() {
+        assert_eq!(v2(&["/", "/upper"]).path("/upper").unwrap(), "/upper");
+        assert_eq!(v2(&["/", "/upper"]).path("/").unwrap(), "/");
+        assert_eq!(v2(&["/default"]).path("/").unwrap(), "/default");
+        assert_eq!(v2(&["/upper", "/default"]).path("/x").unwrap(), "/default");
+    }
+
+    #[test]
+    fn an_endpoint_that_is_not_there_is_an_error_that_lists_those_that_are() {
+        let error = v2(&["/", "/upper"]).path("/uper").unwrap_err();
+        assert_eq!(error.event, Event::EndpointUnknown);
+        assert_eq!(error.message, "the gateway has no endpoint /uper; it has /, /upper");
+    }
+
+    #[test]
+    fn v1_takes_everything_at_one_path() {
+        let v1 = Gateway { docarray: DocArray::V1, paths: None };
+        assert_eq!(v1.path("/whatever").unwrap(), "/post");
+        assert!(v1.takes_any());
+    }
+
+    #[test]
+    fn only_what_is_out_of_date_is_forgotten() {
+        let discovery = Discovery::default();
+        let (old, new) = (Arc::new(v2(&["/old"])), Arc::new(v2(&["/new"])));
+        *discovery.known.lock().unwrap() = Some(new.clone());
+        discovery.forget(&old);
+        assert!(discovery.known().is_some());
+        discovery.forget(&new);
+        assert!(discovery.known().is_none());
+    }
+}

@@ -1,0 +1,175 @@
+//! Bytes in a document.
+
+use std::cell::Cell;
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::message::DocArray;
+
+/// Bytes in a document, shared and never copied.
+///
+/// In JSON for v1 gateways they are standard base64. JSON for v2 gateways has no bytes: there a
+/// blob travels as text and must be UTF-8.
+///
+/// In serde formats outside this crate a blob is base64 text where the format is for humans, bytes
+/// elsewhere.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Blob(Bytes);
+
+impl Blob {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// The bytes, without the wrapper.
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Blob {
+    fn from(bytes: T) -> Blob {
+        Blob(bytes.into())
+    }
+}
+
+impl AsRef<[u8]> for Blob {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Blob({} bytes)", self.0.len())
+    }
+}
+
+/// The name by which this crate's encoders recognise a blob.
+pub(super) const BLOB: &str = "clientlet::Blob";
+
+impl Serialize for Blob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(BLOB, &Content(&self.0))
+    }
+}
+
+struct Content<'a>(&'a [u8]);
+
+impl Serialize for Content<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.serialize_str(&STANDARD.encode(self.0))
+        } else {
+            serializer.serialize_bytes(self.0)
+        }
+    }
+}
+
+thread_local! {
+    /// How text is read as a blob. serde hands a type nothing but the text, and decoding an answer
+    /// never leaves its thread, so the generation of the answer is left here for it. A
+    /// deserializer of our own around serde_json's could carry it as well, at the price of a
+    /// wrapper for every kind of access.
+    static READ_AS: Cell<DocArray> = const { Cell::new(DocArray::V1) };
+}
+
+/// Runs `decode` with blobs read as those of `docarray`.
+pub(super) fn reading_as<R>(docarray: DocArray, decode: impl FnOnce() -> R) -> R {
+    struct Restore(DocArray);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            READ_AS.set(self.0);
+        }
+    }
+    let _restore = Restore(READ_AS.replace(docarray));
+    decode()
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Blob, D::Error> {
+        deserializer.deserialize_newtype_struct(BLOB, BlobVisitor)
+    }
+}
+
+struct BlobVisitor;
+
+impl<'de> Visitor<'de> for BlobVisitor {
+    type Value = Blob;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes, or text that holds them")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Blob, D::Error> {
+        if inner.is_human_readable() {
+            inner.deserialize_str(self)
+        } else {
+            inner.deserialize_byte_buf(self)
+        }
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Blob, E> {
+        match READ_AS.get() {
+            DocArray::V1 => match STANDARD.decode(text) {
+                Ok(bytes) => Ok(bytes.into()),
+                Err(error) => Err(E::custom(format_args!("invalid base64: {error}"))),
+            },
+            DocArray::V2 => Ok(text.as_bytes().to_vec().into()),
+        }
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Blob, E> {
+        Ok(bytes.to_vec().into())
+    }
+
+    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Blob, E> {
+        Ok(bytes.into())
+    }
+}
+
+/// Bytes as base64, appended to `out`.
+pub(super) fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    // Four characters for every three bytes begun; no buffer is that near to usize::MAX.
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    STANDARD
+        .encode_slice(bytes, &mut out[start..])
+        .expect("the room was made for exactly this many characters");
+}
+
+/// Why `text` is not standard, padded base64.
+pub(super) fn check_base64<E: serde::ser::Error>(text: &str) -> Result<(), E> {
+    // Decoding into nothing would do; the crate has no such call, and blobs as text are rare.
+    match STANDARD.decode(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(E::custom(format_args!("invalid base64: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_read_as_the_generation_says_and_as_base64_elsewhere() {
+        let read = |text: &str| serde_json::from_str::<Blob>(text);
+        assert_eq!(read(r#""aGk=""#).unwrap().as_ref(), b"hi");
+        assert_eq!(reading_as(DocArray::V2, || read(r#""aGk=""#)).unwrap().as_ref(), b"aGk=");
+        assert_eq!(read(r#""aGk=""#).unwrap().as_ref(), b"hi", "the setting is taken back");
+        assert!(read(r#""aGk""#).unwrap_err().to_string().contains("invalid base64"));
+    }
+
+    #[test]
+    fn base64_appended_is_base64() {
+        let mut out = b"x".to_vec();
+        write_base64(b"hello", &mut out);
+        assert_eq!(out, b"xaGVsbG8=");
+    }
+}

@@ -1,0 +1,74 @@
+//! From JSON straight into the caller's type.
+
+use serde::de::DeserializeOwned;
+
+use super::blob::reading_as;
+use crate::message::DocArray;
+
+/// The documents in `json`, a list.
+///
+/// # Errors
+/// A sentence that names the document and the field that does not fit `T`.
+pub(crate) fn decode<T: DeserializeOwned>(docarray: DocArray, json: &[u8]) -> Result<T, String> {
+    reading_as(docarray, || {
+        serde_json::from_slice(json).or_else(|plain| {
+            // Only a failure is worth the price of following the path; the second reading fails
+            // as the first did, unless the type itself changes its mind.
+            let mut json = serde_json::Deserializer::from_slice(json);
+            match serde_path_to_error::deserialize::<_, T>(&mut json) {
+                Ok(_) => Err(plain.to_string()),
+                Err(error) => Err(format!("{}: {}", error.path(), error.inner())),
+            }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::document::{Blob, Document};
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_named_by_document_and_field() {
+        #[derive(Debug, Deserialize)]
+        struct Item {
+            #[allow(dead_code)]
+            embedding: Vec<f32>,
+        }
+        let error =
+            decode::<Vec<Item>>(DocArray::V1, br#"[{"embedding":[1]},{"embedding":[1,"x"]}]"#);
+        let message = error.unwrap_err();
+        assert!(message.starts_with("[1].embedding[1]: invalid type"), "{message}");
+    }
+
+    #[test]
+    fn bytes_are_base64_for_v1_and_text_for_v2() {
+        #[derive(Deserialize)]
+        struct Item {
+            blob: Blob,
+        }
+        let json = br#"[{"blob":"aGk="}]"#;
+        let v1: Vec<Item> = decode(DocArray::V1, json).unwrap();
+        let v2: Vec<Item> = decode(DocArray::V2, json).unwrap();
+        assert_eq!(v1[0].blob.as_ref(), b"hi");
+        assert_eq!(v2[0].blob.as_ref(), b"aGk=");
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let deep = format!("{}{}{}", "[{\"chunks\":".repeat(100), "[]", "}]".repeat(100));
+        let message = decode::<Vec<Document>>(DocArray::V1, deep.as_bytes()).unwrap_err();
+        assert!(message.contains("recursion limit"), "{message}");
+    }
+
+    #[test]
+    fn numbers_come_back_exactly() {
+        let singles = [0.1_f32, 16_777_217.0, 1.0e-45, f32::MAX, 0.333_333_34];
+        let doubles = [0.1_f64, 1.0 / 3.0, 5e-324, f64::MAX, 9_007_199_254_740_993.0];
+        let json = serde_json::to_vec(&(singles, doubles)).unwrap();
+        let back: (Vec<f32>, Vec<f64>) = decode(DocArray::V1, &json).unwrap();
+        assert_eq!(back, (singles.to_vec(), doubles.to_vec()));
+    }
+}

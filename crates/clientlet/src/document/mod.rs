@@ -1,0 +1,17 @@
+//! Documents: any serde type, the ready-made ones, and how they are written to and read from the
+//! wire.
+
+mod blob;
+mod decode;
+mod encode;
+mod model;
+mod number;
+mod tensor;
+mod value;
+
+pub use blob::Blob;
+pub(crate) use decode::decode;
+pub(crate) use encode::{EncodeError, Encoder};
+pub use model::{Document, NamedScore};
+pub use tensor::{Dtype, Element, Tensor, TensorError};
+pub use value::Value;

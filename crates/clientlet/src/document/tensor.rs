@@ -1,0 +1,408 @@
+//! Numbers in a document: element type, shape, buffer.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::{self, DeserializeSeed, SeqAccess, Visitor};
+use serde::ser::SerializeSeq;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::number::Scalar;
+pub use super::number::{Dtype, Element};
+
+/// An array of numbers of any number of dimensions, in C order; its buffer is shared, never
+/// copied.
+///
+/// JSON carries a tensor as nested lists: the element type is lost on the way and an answer's
+/// tensor has `i64` elements if all its numbers are whole, `f64` elements otherwise, and a
+/// dimension behind an empty one is lost too. [`to_vec`](Tensor::to_vec) converts.
+///
+/// ```
+/// use clientlet::Tensor;
+///
+/// let embedding = Tensor::from(vec![0.5_f32, -1.25, 3.0]);
+/// assert_eq!(embedding.shape(), [3]);
+/// let image = Tensor::new(&[2, 2], &[1_u8, 2, 3, 4])?;
+/// assert_eq!(image.to_vec::<f32>(), [1.0, 2.0, 3.0, 4.0]);
+/// # Ok::<(), clientlet::TensorError>(())
+/// ```
+///
+/// Inside a `#[serde(flatten)]` or an untagged enum serde buffers what it reads; a tensor is still
+/// read there from JSON.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Tensor {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    buffer: Bytes,
+}
+
+/// Why numbers do not make a tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorError(String);
+
+impl TensorError {
+    pub(super) fn new(message: String) -> TensorError {
+        TensorError(message)
+    }
+}
+
+impl fmt::Display for TensorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for TensorError {}
+
+impl Tensor {
+    /// A tensor of `shape` (empty for a scalar) with these elements in C order.
+    ///
+    /// # Errors
+    /// When the shape does not hold exactly that many elements.
+    pub fn new<T: Element>(shape: &[usize], elements: &[T]) -> Result<Tensor, TensorError> {
+        let mut buffer = Vec::with_capacity(elements.len() * T::DTYPE.size());
+        for element in elements {
+            element.write(&mut buffer);
+        }
+        Tensor::from_buffer(T::DTYPE, shape, buffer)
+    }
+
+    /// A tensor over bytes that are there already: C order, little-endian.
+    ///
+    /// # Errors
+    /// When the shape does not need exactly that many bytes.
+    pub fn from_buffer(
+        dtype: Dtype,
+        shape: &[usize],
+        buffer: impl Into<Bytes>,
+    ) -> Result<Tensor, TensorError> {
+        let buffer = buffer.into();
+        let wanted = shape.iter().try_fold(dtype.size(), |size, n| size.checked_mul(*n));
+        if wanted != Some(buffer.len()) {
+            return Err(TensorError(format!(
+                "the shape {shape:?} of {dtype} does not fit {} bytes",
+                buffer.len()
+            )));
+        }
+        Ok(Tensor { dtype, shape: shape.to_vec(), buffer })
+    }
+
+    /// The type of the elements.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// The length of each dimension; empty for a scalar.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The elements in C order, little-endian.
+    pub fn buffer(&self) -> &Bytes {
+        &self.buffer
+    }
+
+    /// How many elements there are.
+    pub fn len(&self) -> usize {
+        self.buffer.len() / self.dtype.size()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// The elements in C order as numbers of type `T`, converted as `as` does where the tensor's own
+    /// type is another.
+    pub fn to_vec<T: Element>(&self) -> Vec<T> {
+        self.scalars(&self.buffer).map(Scalar::to).collect()
+    }
+
+    fn scalars<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = Scalar> + 'a {
+        let dtype = self.dtype;
+        bytes.chunks_exact(dtype.size()).map(move |element| Scalar::read(dtype, element))
+    }
+}
+
+impl<T: Element> From<&[T]> for Tensor {
+    fn from(elements: &[T]) -> Tensor {
+        Tensor::new(&[elements.len()], elements).expect("one dimension of just that length")
+    }
+}
+
+impl<T: Element> From<Vec<T>> for Tensor {
+    fn from(elements: Vec<T>) -> Tensor {
+        Tensor::from(elements.as_slice())
+    }
+}
+
+impl<T: Element, const N: usize> From<[T; N]> for Tensor {
+    fn from(elements: [T; N]) -> Tensor {
+        Tensor::from(elements.as_slice())
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor({} {:?})", self.dtype, self.shape)
+    }
+}
+
+/// The name by which binary encoders recognise a tensor.
+const TENSOR: &str = "clientlet::Tensor";
+
+impl Serialize for Tensor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            Rows { tensor: self, shape: &self.shape, bytes: &self.buffer }.serialize(serializer)
+        } else {
+            let parts = (self.dtype.name(), &self.shape, serde_bytes(&self.buffer));
+            serializer.serialize_newtype_struct(TENSOR, &parts)
+        }
+    }
+}
+
+/// `bytes` as bytes, where serde would write a slice as a list.
+fn serde_bytes(bytes: &[u8]) -> impl Serialize {
+    struct AsBytes<'a>(&'a [u8]);
+    impl Serialize for AsBytes<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_bytes(self.0)
+        }
+    }
+    AsBytes(bytes)
+}
+
+/// A part of a tensor, as nested lists.
+struct Rows<'a> {
+    tensor: &'a Tensor,
+    shape: &'a [usize],
+    bytes: &'a [u8],
+}
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some((&rows, inner)) = self.shape.split_first() else {
+            let scalar = Scalar::read(self.tensor.dtype, self.bytes);
+            return scalar.serialize(serializer);
+        };
+        let mut seq = serializer.serialize_seq(Some(rows))?;
+        if inner.is_empty() {
+            for scalar in self.tensor.scalars(self.bytes) {
+                seq.serialize_element(&scalar)?;
+            }
+        } else {
+            let step = self.bytes.len() / rows.max(1);
+            for row in 0..rows {
+                let bytes = &self.bytes[row * step..(row + 1) * step];
+                seq.serialize_element(&Rows { tensor: self.tensor, shape: inner, bytes })?;
+            }
+        }
+        seq.end()
+    }
+}
+
+impl Serialize for Scalar {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match *self {
+            Scalar::Bool(b) => serializer.serialize_bool(b),
+            Scalar::Signed(n) => serializer.serialize_i64(n),
+            Scalar::Unsigned(n) => serializer.serialize_u64(n),
+            Scalar::Single(n) => serializer.serialize_f32(n),
+            Scalar::Double(n) => serializer.serialize_f64(n),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Tensor {
+    /// From nested lists of numbers, all of one length at each depth.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Tensor, D::Error> {
+        let mut grid = Grid::default();
+        Nested { grid: &mut grid, depth: 0 }.deserialize(deserializer)?;
+        grid.into_tensor().map_err(de::Error::custom)
+    }
+}
+
+/// The numbers of nested lists while they are read, and the shape that they showed so far.
+#[derive(Default)]
+struct Grid {
+    numbers: Numbers,
+    /// The length of each dimension, known once the first list of that depth has ended.
+    shape: Vec<Option<usize>>,
+    /// At which depth the numbers stand.
+    leaves: Option<usize>,
+}
+
+enum Numbers {
+    Whole(Vec<i64>),
+    Real(Vec<f64>),
+}
+
+impl Default for Numbers {
+    fn default() -> Numbers {
+        Numbers::Whole(Vec::new())
+    }
+}
+
+impl Grid {
+    fn push<E: de::Error>(&mut self, depth: usize, number: Result<i64, f64>) -> Result<(), E> {
+        if *self.leaves.get_or_insert(depth) != depth || self.shape.len() > depth {
+            return Err(E::custom("the lists of a tensor are not all equally deep"));
+        }
+        match (&mut self.numbers, number) {
+            (Numbers::Whole(whole), Ok(n)) => whole.push(n),
+            (Numbers::Real(real), Ok(n)) => real.push(n as f64),
+            (Numbers::Real(real), Err(n)) => real.push(n),
+            (Numbers::Whole(whole), Err(n)) => {
+                let mut real: Vec<f64> = whole.iter().map(|n| *n as f64).collect();
+                real.push(n);
+                self.numbers = Numbers::Real(real);
+            }
+        }
+        Ok(())
+    }
+
+    /// A list at `depth` begins.
+    fn open<E: de::Error>(&mut self, depth: usize) -> Result<(), E> {
+        if self.leaves.is_some_and(|leaves| leaves <= depth) {
+            return Err(E::custom("the lists of a tensor are not all equally deep"));
+        }
+        if self.shape.len() <= depth {
+            self.shape.resize(depth + 1, None);
+        }
+        Ok(())
+    }
+
+    /// A list at `depth` ended after `length` elements.
+    fn close<E: de::Error>(&mut self, depth: usize, length: usize) -> Result<(), E> {
+        let known = *self.shape[depth].get_or_insert(length);
+        if known != length {
+            return Err(E::custom(format_args!(
+                "the lists of a tensor differ in length: {known} and {length} at depth {depth}"
+            )));
+        }
+        Ok(())
+    }
+
+    fn into_tensor(self) -> Result<Tensor, TensorError> {
+        let shape: Vec<usize> = self.shape.into_iter().map(Option::unwrap_or_default).collect();
+        match self.numbers {
+            Numbers::Whole(whole) => Tensor::new(&shape, &whole),
+            Numbers::Real(real) => Tensor::new(&shape, &real),
+        }
+    }
+}
+
+/// Reads one level of nested lists into the grid.
+struct Nested<'a> {
+    grid: &'a mut Grid,
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Nested<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Nested<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number, or nested lists of numbers")
+    }
+
+    fn visit_i64<E: de::Error>(self, n: i64) -> Result<(), E> {
+        self.grid.push(self.depth, Ok(n))
+    }
+
+    fn visit_u64<E: de::Error>(self, n: u64) -> Result<(), E> {
+        self.grid.push(self.depth, i64::try_from(n).map_err(|_| n as f64))
+    }
+
+    fn visit_f64<E: de::Error>(self, n: f64) -> Result<(), E> {
+        self.grid.push(self.depth, Err(n))
+    }
+
+    fn visit_bool<E: de::Error>(self, b: bool) -> Result<(), E> {
+        self.grid.push(self.depth, Ok(b.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        self.grid.open(self.depth)?;
+        let mut length = 0;
+        while seq.next_element_seed(Nested { grid: self.grid, depth: self.depth + 1 })?.is_some() {
+            length += 1;
+        }
+        self.grid.close(self.depth, length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Tensor, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    #[test]
+    fn nested_lists_and_tensors_are_the_same_thing() {
+        for json in ["[[0.5,1.0,2.0],[3.0,4.0,5.0]]", "[1,2,3]", "7", "[]", "[[],[]]", "[[[1]]]"] {
+            assert_eq!(serde_json::to_string(&read(json).unwrap()).unwrap(), json);
+        }
+        assert_eq!(read("[[1,2,3],[4,5,6]]").unwrap().shape(), [2, 3]);
+        assert_eq!(read("7").unwrap().shape(), [0_usize; 0]);
+    }
+
+    #[test]
+    fn whole_numbers_stay_whole_until_a_real_one_comes() {
+        assert_eq!(read("[1,2]").unwrap().dtype(), Dtype::I64);
+        let mixed = read("[1,2.5]").unwrap();
+        assert_eq!((mixed.dtype(), mixed.to_vec::<f64>()), (Dtype::F64, vec![1.0, 2.5]));
+    }
+
+    #[test]
+    fn ragged_lists_are_refused() {
+        for json in ["[[1,2],[3]]", "[1,[2]]", "[[1],2]", "[[],[1]]", "[[[1]],[2]]"] {
+            let message = read(json).unwrap_err().to_string();
+            assert!(message.contains("lists of a tensor"), "{json}: {message}");
+        }
+        assert!(read(r#"["x"]"#).unwrap_err().to_string().contains("nested lists of numbers"));
+    }
+
+    #[test]
+    fn each_element_type_survives_a_buffer() {
+        fn check<T: Element + PartialEq + fmt::Debug>(elements: &[T]) {
+            let tensor = Tensor::from(elements);
+            assert_eq!(tensor.to_vec::<T>(), elements);
+            assert_eq!(tensor.dtype().name().parse::<Dtype>().unwrap(), T::DTYPE);
+        }
+        check(&[i8::MIN, 0, i8::MAX]);
+        check(&[i16::MIN, i16::MAX]);
+        check(&[i32::MIN, i32::MAX]);
+        check(&[i64::MIN, i64::MAX]);
+        check(&[u8::MAX, 0]);
+        check(&[u16::MAX, 0]);
+        check(&[u32::MAX, 0]);
+        check(&[u64::MAX, 0]);
+        check(&[f32::MIN_POSITIVE, f32::MAX, -0.1]);
+        check(&[f64::MIN_POSITIVE, f64::MAX, -0.1]);
+        check(&[true, false]);
+    }
+
+    #[test]
+    fn a_half_precision_buffer_is_read() {
+        let tensor = Tensor::from_buffer(Dtype::F16, &[2], vec![0x00, 0x3c, 0x00, 0xc0]).unwrap();
+        assert_eq!(tensor.to_vec::<f32>(), [1.0, -2.0]);
+    }
+
+    #[test]
+    fn a_shape_must_fit_its_elements() {
+        assert!(Tensor::new(&[2, 2], &[1.0_f32]).is_err());
+        assert!(Tensor::new(&[usize::MAX, 2], &[1.0_f32]).is_err());
+        assert!(Tensor::new::<f32>(&[0, 3], &[]).is_ok());
+    }
+}

@@ -1,0 +1,183 @@
+//! A value without a type of its own: tags, parameters.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What a tag or a parameter can hold.
+///
+/// On the way through a gateway every number becomes a double: 1 comes back as 1.0, and integers
+/// beyond 2^53 change.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Value {
+    /// Nothing.
+    #[default]
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// Any other number; neither NaN nor infinite where it is sent as JSON.
+    Number(f64),
+    /// Text.
+    String(String),
+    /// A list.
+    List(Vec<Value>),
+    /// A map by name.
+    Map(BTreeMap<String, Value>),
+}
+
+impl Value {
+    /// The number, whole or not.
+    pub fn as_f64(&self) -> Option<f64> {
+        match *self {
+            Value::Integer(n) => Some(n as f64),
+            Value::Number(n) => Some(n),
+            _ => None,
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The truth value.
+    pub fn as_bool(&self) -> Option<bool> {
+        match *self {
+            Value::Bool(b) => Some(b),
+            _ => None,
+        }
+    }
+
+    /// The entry of a map, or nothing if this is no map or has no such entry.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        match self {
+            Value::Map(map) => map.get(key),
+            _ => None,
+        }
+    }
+}
+
+macro_rules! value_from {
+    ($($from:ty => $make:expr;)*) => {
+        $(impl From<$from> for Value {
+            fn from(value: $from) -> Value {
+                $make(value)
+            }
+        })*
+    };
+}
+
+value_from! {
+    bool => Value::Bool;
+    i64 => Value::Integer;
+    i32 => |n| Value::Integer(i64::from(n));
+    u32 => |n| Value::Integer(i64::from(n));
+    f64 => Value::Number;
+    f32 => |n| Value::Number(f64::from(n));
+    String => Value::String;
+    &str => |text: &str| Value::String(text.to_owned());
+    Vec<Value> => Value::List;
+    BTreeMap<String, Value> => Value::Map;
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Value::Null => serializer.serialize_unit(),
+            Value::Bool(b) => serializer.serialize_bool(*b),
+            Value::Integer(n) => serializer.serialize_i64(*n),
+            Value::Number(n) => serializer.serialize_f64(*n),
+            Value::String(text) => serializer.serialize_str(text),
+            Value::List(list) => list.serialize(serializer),
+            Value::Map(map) => map.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("null, a boolean, a number, text, a list or a map")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        Value::deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, b: bool) -> Result<Value, E> {
+        Ok(Value::Bool(b))
+    }
+
+    fn visit_i64<E>(self, n: i64) -> Result<Value, E> {
+        Ok(Value::Integer(n))
+    }
+
+    fn visit_u64<E>(self, n: u64) -> Result<Value, E> {
+        Ok(i64::try_from(n).map_or(Value::Number(n as f64), Value::Integer))
+    }
+
+    fn visit_f64<E>(self, n: f64) -> Result<Value, E> {
+        Ok(Value::Number(n))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::String(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Value, E> {
+        Ok(Value::String(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(value) = seq.next_element()? {
+            list.push(value);
+        }
+        Ok(Value::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut map = BTreeMap::new();
+        while let Some((key, value)) = access.next_entry()? {
+            map.insert(key, value);
+        }
+        Ok(Value::Map(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_goes_in_and_out_unchanged() {
+        let text = r#"{"b":true,"f":2.5,"list":[1,"two",false],"map":{"k":"v"},"n":null}"#;
+        let value: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(value.get("f").and_then(Value::as_f64), Some(2.5));
+        assert_eq!(serde_json::to_string(&value).unwrap(), text);
+    }
+}

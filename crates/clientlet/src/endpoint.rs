@@ -1,0 +1,248 @@
+//! A gateway's address: parsed and checked once, shown without secrets.
+
+use std::fmt;
+
+use http::Uri;
+use http::uri::{Authority, Scheme};
+
+use crate::error::Error;
+
+/// A parsed URL. User information is taken out of it; neither that nor the query is ever shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    authority: Authority,
+    /// What every path begins with; without a slash at its end.
+    path: String,
+    query: Option<String>,
+    credentials: Option<(String, String)>,
+}
+
+impl Endpoint {
+    /// Reads a URL such as `http://localhost:8080/below/here`; `port` is one that was given beside
+    /// it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), saying what is wrong with the URL, which it
+    /// shows without its user information.
+    pub(crate) fn parse(url: &str, port: Option<u16>) -> Result<Endpoint, Error> {
+        let shown = redact(url);
+        let wrong = |what: &str| Error::config(format!("the URL {shown:?} {what}"));
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Err(wrong(&format!("has no scheme; write http://{shown}")));
+        };
+        match scheme.to_ascii_lowercase().as_str() {
+            "http" => {}
+            "https" => return Err(wrong("asks for TLS, which this release does not speak yet")),
+            known @ ("ws" | "wss" | "websocket" | "websockets" | "grpc" | "grpcs") => {
+                return Err(wrong(&format!(
+                    "asks for {known}, which this release does not speak yet; use http"
+                )));
+            }
+            _ => return Err(wrong("has an unknown scheme; known is http")),
+        }
+        let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (userinfo, host) = match authority.rsplit_once('@') {
+            Some((userinfo, host)) => (Some(userinfo), host),
+            None => (None, authority),
+        };
+        let own_port = check_port(host).map_err(|what| wrong(&what))?;
+        let host = match (own_port, port) {
+            (Some(_), Some(port)) => {
+                return Err(wrong(&format!(
+                    "has a port already, but port {port} was given beside it"
+                )));
+            }
+            (None, Some(port)) => format!("{}:{port}", host.trim_end_matches(':')),
+            (Some(_), None) => host.to_owned(),
+            (None, None) => host.trim_end_matches(':').to_owned(),
+        };
+        let authority: Authority =
+            host.parse().map_err(|error| wrong(&format!("has no valid host: {error}")))?;
+        if authority.host().is_empty() {
+            return Err(wrong("has no host"));
+        }
+        let tail = tail.split('#').next().unwrap_or_default();
+        let (path, query) = match tail.split_once('?') {
+            Some((path, query)) => (path, Some(query.to_owned())),
+            None => (tail, None),
+        };
+        // Parsed for the check alone: what it accepts can be sent.
+        Uri::builder()
+            .scheme(Scheme::HTTP)
+            .authority(authority.clone())
+            .path_and_query(format!(
+                "{}{}",
+                if path.is_empty() { "/" } else { path },
+                query.as_ref().map(|q| format!("?{q}")).unwrap_or_default()
+            ))
+            .build()
+            .map_err(|error| wrong(&format!("has no valid path: {error}")))?;
+        let credentials = userinfo.map(|userinfo| {
+            let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+            (decode_percent(user), decode_percent(password))
+        });
+        Ok(Endpoint { authority, path: path.trim_end_matches('/').to_owned(), query, credentials })
+    }
+
+    /// The URL's user and password, percent-decoded.
+    pub(crate) fn credentials(&self) -> Option<&(String, String)> {
+        self.credentials.as_ref()
+    }
+
+    pub(crate) fn has_query(&self) -> bool {
+        self.query.is_some()
+    }
+
+    /// The full URI of a path below the address; the path begins with a slash.
+    ///
+    /// # Errors
+    /// When the path cannot stand in a URI.
+    pub(crate) fn at(&self, path: &str) -> Result<Uri, Error> {
+        self.uri(format!("{}{path}", self.path))
+    }
+
+    /// The URI as it was given, for a clientlet, which has no more than one address.
+    ///
+    /// # Errors
+    /// Never for an address that was parsed; the types cannot say so.
+    pub(crate) fn as_given(&self) -> Result<Uri, Error> {
+        let path = if self.path.is_empty() { "/" } else { &self.path };
+        let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+        self.uri(format!("{path}{query}"))
+    }
+
+    fn uri(&self, path: String) -> Result<Uri, Error> {
+        Uri::builder()
+            .scheme(Scheme::HTTP)
+            .authority(self.authority.clone())
+            .path_and_query(path.as_str())
+            .build()
+            .map_err(|error| Error::config(format!("{path:?} cannot stand in a URL: {error}")))
+    }
+}
+
+/// The address without user information and query.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.path)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// The port of `host:port`, which [`Authority`] would silently ignore where it is out of range.
+fn check_port(host: &str) -> Result<Option<u16>, String> {
+    let after_host = match host.rfind(']') {
+        Some(end) => &host[end + 1..],
+        None => host,
+    };
+    if after_host.matches(':').count() > 1 {
+        return Err("has more than one port".to_owned());
+    }
+    match after_host.split_once(':') {
+        None | Some((_, "")) => Ok(None),
+        Some((_, port)) => match port.parse::<u16>() {
+            Ok(0) => Err("has port 0, which nothing listens on".to_owned()),
+            Ok(port) => Ok(Some(port)),
+            Err(_) if port.bytes().all(|b| b.is_ascii_digit()) => {
+                Err(format!("has port {port}, which is out of range (1 to 65535)"))
+            }
+            Err(_) => Err(format!("has port {port:?}, which is no number")),
+        },
+    }
+}
+
+/// A URL as it may be shown, even if it cannot be parsed: without user information and query.
+fn redact(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    // An unescaped slash in a password would move the @ into the path.
+    let path = path.rsplit_once('@').map_or(path, |(_, path)| path);
+    format!("{scheme}{host}{path}")
+}
+
+fn decode_percent(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escaped = (bytes[at] == b'%')
+            .then(|| text.get(at + 1..at + 3))
+            .flatten()
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        out.push(escaped.unwrap_or(bytes[at]));
+        at += if escaped.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(url: &str) -> Result<Endpoint, String> {
+        Endpoint::parse(url, None).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn paths_are_joined_below_the_address() {
+        let table = [
+            ("http://h:1", "/post", "http://h:1/post"),
+            ("http://h:1/", "/post", "http://h:1/post"),
+            ("HTTP://h/below/", "/post", "http://h/below/post"),
+            ("http://[::1]:8080", "/", "http://[::1]:8080/"),
+            ("http://h:", "/x", "http://h/x"),
+        ];
+        for (url, path, expected) in table {
+            assert_eq!(parse(url).unwrap().at(path).unwrap().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_bad_url_is_named_with_what_is_wrong() {
+        let table = [
+            ("localhost:8080", "has no scheme; write http://localhost:8080"),
+            ("ftp://h", "unknown scheme"),
+            ("https://h", "TLS"),
+            ("grpc://h", "asks for grpc"),
+            ("http://h:70000", "has port 70000, which is out of range"),
+            ("http://h:0", "port 0"),
+            ("http://h:8080:9090", "more than one port"),
+            ("http://h:x", "has port \"x\", which is no number"),
+            ("http://", "host"),
+            ("http://h o", "host"),
+        ];
+        for (url, expected) in table {
+            let message = parse(url).unwrap_err();
+            assert!(message.contains(expected), "{url}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_port_beside_the_url_counts_unless_the_url_has_one() {
+        assert_eq!(Endpoint::parse("http://h", Some(7)).unwrap().to_string(), "http://h:7");
+        let message = Endpoint::parse("http://h:8", Some(7)).unwrap_err().to_string();
+        assert!(message.contains("has a port already"), "{message}");
+    }
+
+    #[test]
+    fn user_information_is_taken_out_and_never_shown() {
+        let endpoint = parse("http://us%40er:p%2Fw@h:1/x?token=t").unwrap();
+        assert_eq!(endpoint.credentials(), Some(&("us@er".to_owned(), "p/w".to_owned())));
+        assert_eq!(format!("{endpoint} {endpoint:?}"), "http://h:1/x http://h:1/x");
+        for url in ["http://user:secret@h:70000/?k=secret", "user:secret@h", "http://u:se/cret@h:x"]
+        {
+            let message = parse(url).unwrap_err();
+            assert!(!message.contains("secret") && !message.contains("cret"), "{message}");
+        }
+    }
+}

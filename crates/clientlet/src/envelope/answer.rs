@@ -1,0 +1,180 @@
+//! An answer's JSON around its documents, which are left as they came.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::message::{DocArray, Exception, RawAnswer, RouteTimes, Status};
+
+/// camelCase on HTTP, snake_case in WebSocket JSON; v2 has no more than `requestId` in the header.
+#[derive(Deserialize)]
+struct AnswerJson<'a> {
+    header: Option<HeaderJson>,
+    #[serde(borrow)]
+    parameters: Option<&'a RawValue>,
+    routes: Option<Vec<RouteJson>>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct HeaderJson {
+    #[serde(alias = "requestId")]
+    request_id: Option<String>,
+    status: Option<StatusJson>,
+}
+
+#[derive(Deserialize)]
+struct RouteJson {
+    #[serde(default)]
+    executor: String,
+    #[serde(alias = "startTime")]
+    start_time: Option<String>,
+    #[serde(alias = "endTime")]
+    end_time: Option<String>,
+    status: Option<StatusJson>,
+}
+
+#[derive(Deserialize)]
+struct StatusJson {
+    #[serde(default)]
+    code: i32,
+    description: Option<String>,
+    exception: Option<ExceptionJson>,
+}
+
+#[derive(Deserialize)]
+struct ExceptionJson {
+    name: Option<String>,
+    args: Option<Vec<String>>,
+    stacks: Option<Vec<String>>,
+    executor: Option<String>,
+}
+
+/// Opens the envelope of an answer.
+///
+/// # Errors
+/// What is wrong with the JSON, in words.
+pub(crate) fn read_answer(docarray: DocArray, body: &Bytes) -> Result<RawAnswer, String> {
+    let json: AnswerJson<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    // An object of other keys, an error body for one, reads as an answer without anything.
+    if json.header.is_none() && json.data.is_none() {
+        return Err("it has neither header nor data".to_owned());
+    }
+    let documents = part_of(body, json.data);
+    if documents.as_ref().is_some_and(|data| data.first() != Some(&b'[')) {
+        return Err("its data is no list".to_owned());
+    }
+    let header = json.header.unwrap_or(HeaderJson { request_id: None, status: None });
+    Ok(RawAnswer {
+        docarray,
+        request_id: header.request_id.unwrap_or_default(),
+        status: header.status.map(Status::from).unwrap_or_default(),
+        routes: json.routes.unwrap_or_default().into_iter().map(RouteTimes::from).collect(),
+        parameters: part_of(body, json.parameters),
+        documents,
+    })
+}
+
+/// What a dry run answers: a status by itself.
+///
+/// # Errors
+/// What is wrong with the JSON, in words.
+pub(crate) fn read_status(body: &[u8]) -> Result<Status, String> {
+    serde_json::from_slice::<StatusJson>(body).map(Status::from).map_err(|error| error.to_string())
+}
+
+/// `part` as a share of the body's memory; nothing for null.
+fn part_of(body: &Bytes, part: Option<&RawValue>) -> Option<Bytes> {
+    let text = part?.get();
+    (text != "null").then(|| body.slice_ref(text.as_bytes()))
+}
+
+impl From<StatusJson> for Status {
+    fn from(json: StatusJson) -> Status {
+        Status {
+            code: json.code,
+            description: json.description.unwrap_or_default(),
+            exception: json.exception.map(Exception::from),
+        }
+    }
+}
+
+impl From<ExceptionJson> for Exception {
+    fn from(json: ExceptionJson) -> Exception {
+        Exception {
+            name: json.name.unwrap_or_default(),
+            args: json.args.unwrap_or_default(),
+            stacks: json.stacks.unwrap_or_default(),
+            executor: json.executor.unwrap_or_default(),
+        }
+    }
+}
+
+impl From<RouteJson> for RouteTimes {
+    fn from(json: RouteJson) -> RouteTimes {
+        RouteTimes {
+            executor: json.executor,
+            start_time: json.start_time.as_deref().and_then(read_time),
+            end_time: json.end_time.as_deref().and_then(read_time),
+            status: json.status.map(Status::from),
+        }
+    }
+}
+
+/// A time of RFC 3339; 3.33.1 leaves the offset out for deployments that were skipped, and means
+/// UTC. One that cannot be read is no reason to lose the answer.
+fn read_time(text: &str) -> Option<SystemTime> {
+    let time = OffsetDateTime::parse(text, &Rfc3339)
+        .or_else(|_| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339));
+    time.ok().map(SystemTime::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_offset_with_z_and_without_either() {
+        let expected = SystemTime::UNIX_EPOCH + Duration::from_micros(1_795_500_122_742_552);
+        for text in [
+            "2026-11-24T06:02:02.742552+00:00",
+            "2026-11-24T06:02:02.742552Z",
+            "2026-11-24T06:02:02.742552",
+            "2026-11-24T07:02:02.742552+01:00",
+        ] {
+            assert_eq!(read_time(text), Some(expected), "{text}");
+        }
+        assert_eq!(read_time("yesterday"), None);
+    }
+
+    #[test]
+    fn documents_share_the_memory_of_the_body() {
+        let body = Bytes::from_static(br#"{"header":{"requestId":"r"},"data":[{"id":"a"}]}"#);
+        let answer = read_answer(DocArray::V2, &body).unwrap();
+        let documents = answer.documents.unwrap();
+        assert_eq!(documents, r#"[{"id":"a"}]"#);
+        assert!(body.as_ptr_range().contains(&documents.as_ptr()));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_refused_in_words() {
+        let cases: [(&'static [u8], &str); 5] = [
+            (b"{\"data\": [", "EOF"),
+            (b"[]", "invalid"),
+            (b"{\"detail\":\"x\"}", "neither header nor data"),
+            (b"{\"data\":{\"a\":1}}", "no list"),
+            (b"{\"data\":[\"\xff\"]}", "unicode"),
+        ];
+        for (body, expected) in cases {
+            let message = read_answer(DocArray::V2, &Bytes::from_static(body)).unwrap_err();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! All of a request and an answer but the documents.
+
+mod answer;
+mod failure;
+mod request;
+
+pub(crate) use answer::{read_answer, read_status};
+pub(crate) use failure::read_failure;
+pub(crate) use request::Template;

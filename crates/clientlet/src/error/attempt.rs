@@ -1,0 +1,72 @@
+//! How one attempt failed: what a transport gives the retry loop.
+
+use std::time::Duration;
+
+use super::{Attempt, Delivery, ErrorKind, Event, Source};
+use crate::message::{Exception, RawAnswer};
+
+#[derive(Debug)]
+pub(crate) struct AttemptError {
+    pub(crate) event: Event,
+    pub(crate) kind: ErrorKind,
+    pub(crate) delivery: Delivery,
+    pub(crate) retryable: bool,
+    pub(crate) may_have_run: bool,
+    pub(crate) message: String,
+    pub(crate) source: Option<Source>,
+    /// How long the gateway asked to wait.
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) status: Option<u16>,
+    pub(crate) exception: Option<Exception>,
+    pub(crate) answer: Option<RawAnswer>,
+}
+
+impl AttemptError {
+    pub(crate) fn new(event: Event, message: impl Into<String>) -> AttemptError {
+        let row = event.row();
+        AttemptError {
+            event,
+            kind: row.kind,
+            delivery: row.delivery,
+            retryable: row.retryable,
+            may_have_run: row.may_have_run,
+            message: message.into(),
+            source: None,
+            retry_after: None,
+            status: None,
+            exception: None,
+            answer: None,
+        }
+    }
+
+    pub(crate) fn with_source(mut self, source: impl Into<Source>) -> AttemptError {
+        self.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn with_status(mut self, status: u16) -> AttemptError {
+        self.status = Some(status);
+        self
+    }
+
+    /// The same failure, of a question that came before the request: nothing of the request was
+    /// sent.
+    pub(crate) fn before_sending(mut self, doing: &str) -> AttemptError {
+        self.delivery = Delivery::NotSent;
+        self.may_have_run = false;
+        self.message = format!("{doing}: {}", self.message);
+        self
+    }
+
+    /// What is kept of this attempt in the error of its request.
+    pub(crate) fn record(&self, number: u32, started: Duration, took: Duration) -> Attempt {
+        Attempt {
+            number,
+            started,
+            took,
+            kind: self.kind,
+            delivery: self.delivery,
+            message: self.message.clone(),
+        }
+    }
+}

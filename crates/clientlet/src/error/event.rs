@@ -1,0 +1,170 @@
+//! Everything that can happen to an attempt, and what follows from it: the one table from which
+//! errors are made, retries are decided and the page *Guarantees* is printed.
+
+use super::{Delivery, ErrorKind};
+
+/// How an attempt ended, if not in a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    ConnectFailed,
+    ConnectTimedOut,
+    ClosedUnsent,
+    TimedOutUnsent,
+    ConnectionLost,
+    TimedOut,
+    NotHttp,
+    Unreadable,
+    TooLarge,
+    ExecutorFailed,
+    RequestTimeout408,
+    TooEarly425,
+    RateLimited429,
+    NotFound404,
+    Refused,
+    BadGateway502,
+    Unavailable503,
+    GatewayTimeout504,
+    PlainError500,
+    ServerError,
+    Redirect,
+    EndpointUnknown,
+    EncodeFailed,
+    SessionClosed,
+}
+
+/// What follows from an event.
+pub(crate) struct Row {
+    pub(crate) event: Event,
+    /// How the event shows, for the page *Guarantees*.
+    pub(crate) shows: &'static str,
+    pub(crate) kind: ErrorKind,
+    pub(crate) delivery: Delivery,
+    /// Whether another attempt may succeed.
+    pub(crate) retryable: bool,
+    /// Whether an executor may have worked on the request.
+    pub(crate) may_have_run: bool,
+}
+
+const fn row(
+    event: Event,
+    shows: &'static str,
+    kind: ErrorKind,
+    delivery: Delivery,
+    retryable: Retry,
+    may_have_run: Ran,
+) -> Row {
+    Row {
+        event,
+        shows,
+        kind,
+        delivery,
+        retryable: matches!(retryable, Yes),
+        may_have_run: matches!(may_have_run, Maybe),
+    }
+}
+
+// Two booleans side by side are easily swapped in a table; these cannot be.
+enum Retry {
+    Yes,
+    Final,
+}
+
+enum Ran {
+    Maybe,
+    Never,
+}
+
+use Delivery::{Answered, NotSent, Unknown};
+use Ran::{Maybe, Never};
+use Retry::{Final, Yes};
+
+/// One row an event, in the order of [`Event`].
+#[rustfmt::skip]
+pub(crate) const EVENTS: &[Row] = &[
+    row(Event::ConnectFailed, "no connection: refused, unreachable, name not found", ErrorKind::Connect, NotSent, Yes, Never),
+    row(Event::ConnectTimedOut, "no connection within the connect time-out", ErrorKind::Connect, NotSent, Yes, Never),
+    row(Event::ClosedUnsent, "the connection was gone before a byte of the request was written", ErrorKind::Transport, NotSent, Yes, Never),
+    row(Event::TimedOutUnsent, "the attempt's time ran out before a byte of the request was written", ErrorKind::Timeout, NotSent, Yes, Never),
+    row(Event::ConnectionLost, "reset, closed or cut after bytes of the request were written", ErrorKind::Transport, Unknown, Yes, Maybe),
+    row(Event::TimedOut, "the attempt's time ran out after bytes of the request were written", ErrorKind::Timeout, Unknown, Yes, Maybe),
+    row(Event::NotHttp, "the answer is not HTTP/1.1", ErrorKind::Decode, Answered, Final, Maybe),
+    row(Event::Unreadable, "the answer's body cannot be read", ErrorKind::Decode, Answered, Final, Maybe),
+    row(Event::TooLarge, "the answer is beyond the client's limit", ErrorKind::TooLarge, Answered, Final, Maybe),
+    row(Event::ExecutorFailed, "an executor raised: status code 1 in a v1 answer, 500 with a JSON detail from v2", ErrorKind::Executor, Answered, Final, Maybe),
+    row(Event::RequestTimeout408, "408", ErrorKind::Timeout, Answered, Yes, Never),
+    row(Event::TooEarly425, "425", ErrorKind::Gateway, Answered, Yes, Never),
+    row(Event::RateLimited429, "429", ErrorKind::RateLimited, Answered, Yes, Never),
+    row(Event::NotFound404, "404", ErrorKind::NotFound, Answered, Final, Never),
+    row(Event::Refused, "any other 4xx: 400, 401, 403, 405, 413, 422", ErrorKind::Gateway, Answered, Final, Never),
+    row(Event::BadGateway502, "502", ErrorKind::Gateway, Answered, Yes, Maybe),
+    row(Event::Unavailable503, "503: v1 with its executor down", ErrorKind::Gateway, Answered, Yes, Maybe),
+    row(Event::GatewayTimeout504, "504: v1 whose executor is slower than timeout_send", ErrorKind::Timeout, Answered, Yes, Maybe),
+    row(Event::PlainError500, "500 in plain text from v2: its executor is down or slow; a finished run may hide behind it", ErrorKind::Gateway, Answered, Yes, Maybe),
+    row(Event::ServerError, "any other 5xx", ErrorKind::Gateway, Answered, Final, Maybe),
+    row(Event::Redirect, "3xx: redirects are not followed", ErrorKind::Gateway, Answered, Final, Never),
+    row(Event::EndpointUnknown, "the gateway does not list the endpoint (v2)", ErrorKind::NotFound, NotSent, Final, Never),
+    row(Event::EncodeFailed, "a document that the wire format cannot hold", ErrorKind::Encode, NotSent, Final, Never),
+    row(Event::SessionClosed, "the client was closed", ErrorKind::Closed, NotSent, Final, Never),
+];
+
+impl Event {
+    pub(crate) fn row(self) -> &'static Row {
+        // The table has a row for each variant in the variants' order (tested below).
+        &EVENTS[self as usize]
+    }
+
+    /// The event that an HTTP status other than a success stands for, the body left aside.
+    pub(crate) fn of_status(status: u16) -> Event {
+        match status {
+            404 => Event::NotFound404,
+            408 => Event::RequestTimeout408,
+            425 => Event::TooEarly425,
+            429 => Event::RateLimited429,
+            400..=499 => Event::Refused,
+            502 => Event::BadGateway502,
+            503 => Event::Unavailable503,
+            504 => Event::GatewayTimeout504,
+            100..=399 => Event::Redirect,
+            _ => Event::ServerError,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_event_finds_its_own_row() {
+        for (index, row) in EVENTS.iter().enumerate() {
+            assert_eq!(row.event as usize, index, "{:?} is out of order", row.event);
+            assert_eq!(row.event.row().event, row.event);
+        }
+        assert_eq!(EVENTS.len(), Event::SessionClosed as usize + 1, "an event without a row");
+    }
+
+    #[test]
+    fn nothing_that_was_not_sent_may_have_run_and_everything_unknown_may() {
+        for row in EVENTS {
+            match row.delivery {
+                NotSent => assert!(!row.may_have_run, "{:?}", row.event),
+                Unknown => assert!(row.may_have_run && row.retryable, "{:?}", row.event),
+                Answered => {}
+            }
+        }
+    }
+
+    #[test]
+    fn the_statuses_that_are_tried_again_are_those_of_the_design() {
+        let again: Vec<u16> =
+            (300..600).filter(|status| Event::of_status(*status).row().retryable).collect();
+        assert_eq!(again, [408, 425, 429, 502, 503, 504]);
+    }
+
+    #[test]
+    fn no_client_error_may_have_run() {
+        for status in 400..500 {
+            assert!(!Event::of_status(status).row().may_have_run, "{status}");
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! One error for everything that can go wrong, and what it says about delivery.
+
+mod attempt;
+mod event;
+
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+pub(crate) use attempt::AttemptError;
+#[cfg(test)]
+pub(crate) use event::EVENTS;
+pub(crate) use event::Event;
+
+use crate::message::{Exception, Response};
+
+/// What went wrong, in the client's own terms; the same on every transport.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ErrorKind {
+    /// A setting, URL or option that cannot be used.
+    Config,
+    /// A document or parameter that the wire format cannot hold.
+    Encode,
+    /// No connection could be made.
+    Connect,
+    /// A connection was made, but no trust.
+    Tls,
+    /// The connection broke before the answer was complete.
+    Transport,
+    /// The client or its connection was closed already.
+    Closed,
+    /// Time ran out: of the attempt, of the request, or the gateway's own.
+    Timeout,
+    /// The gateway asked for fewer requests.
+    RateLimited,
+    /// The gateway does not have what was asked for.
+    NotFound,
+    /// The gateway answered, but not with a result: it refused the request or could not reach an
+    /// executor.
+    Gateway,
+    /// An executor raised an exception.
+    Executor,
+    /// An answer that cannot be read, or not as the type that was asked for.
+    Decode,
+    /// An answer beyond a limit of this client.
+    TooLarge,
+    /// The call was given up before the request ended.
+    Cancelled,
+}
+
+impl ErrorKind {
+    /// The kind's name in lower case, as the command prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ErrorKind::Config => "config",
+            ErrorKind::Encode => "encode",
+            ErrorKind::Connect => "connect",
+            ErrorKind::Tls => "tls",
+            ErrorKind::Transport => "transport",
+            ErrorKind::Closed => "closed",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::RateLimited => "rate_limited",
+            ErrorKind::NotFound => "not_found",
+            ErrorKind::Gateway => "gateway",
+            ErrorKind::Executor => "executor",
+            ErrorKind::Decode => "decode",
+            ErrorKind::TooLarge => "too_large",
+            ErrorKind::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Whether a request reached the gateway, as far as the client can know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Delivery {
+    /// No byte of the request was written.
+    NotSent,
+    /// The gateway answered.
+    Answered,
+    /// Some of the request was written and no complete answer came: it may have arrived.
+    Unknown,
+}
+
+impl Delivery {
+    /// The delivery of a request, given those of two of its attempts: the less certain one.
+    #[must_use]
+    pub fn join(self, other: Delivery) -> Delivery {
+        self.max(other)
+    }
+
+    /// The delivery's name in lower case, as the command prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Delivery::NotSent => "not_sent",
+            Delivery::Answered => "answered",
+            Delivery::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One attempt of a request that did not succeed.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// 1 for the first sending.
+    pub number: u32,
+    /// When it began, counted from the beginning of the request.
+    pub started: Duration,
+    /// How long it took.
+    pub took: Duration,
+    /// What went wrong.
+    pub kind: ErrorKind,
+    /// Whether it reached the gateway.
+    pub delivery: Delivery,
+    /// What went wrong, in words.
+    pub message: String,
+}
+
+/// Why a request, or a setting, failed.
+///
+/// [`kind`](Error::kind) says what happened, [`delivery`](Error::delivery) whether the request
+/// reached the gateway, and [`may_have_run`](Error::may_have_run) whether it is safe to send it
+/// again where running twice would harm. `Display` is one line; the cause below it, if there is
+/// one, is the error's source.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    delivery: Delivery,
+    may_have_run: bool,
+    message: String,
+    context: Context,
+    status: Option<u16>,
+    attempts: Vec<Attempt>,
+    elapsed: Duration,
+    exception: Option<Exception>,
+    response: Option<Response>,
+    source: Option<Source>,
+}
+
+/// Whatever lies below an error of ours.
+pub(crate) type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where an error happened.
+#[derive(Clone, Default)]
+pub(crate) struct Context {
+    /// `http`, `ws`, `grpc`.
+    pub(crate) protocol: Option<&'static str>,
+    /// The gateway's address, without user information and query.
+    pub(crate) gateway: Option<String>,
+    pub(crate) request_id: Option<String>,
+    pub(crate) documents: Option<Range<u64>>,
+}
+
+impl Error {
+    /// An error that no request was made for.
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error(Box::new(Inner {
+            kind,
+            delivery: Delivery::NotSent,
+            may_have_run: false,
+            message: message.into(),
+            context: Context::default(),
+            status: None,
+            attempts: Vec::new(),
+            elapsed: Duration::ZERO,
+            exception: None,
+            response: None,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn config(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Config, message)
+    }
+
+    /// An answer came and ran, but cannot be read.
+    pub(crate) fn decode(message: impl Into<String>) -> Error {
+        let mut error = Error::new(ErrorKind::Decode, message);
+        error.0.delivery = Delivery::Answered;
+        error.0.may_have_run = true;
+        error
+    }
+
+    /// The error of a request whose last attempt ended in `last`, after those of `earlier`, which
+    /// includes the last.
+    pub(crate) fn of_request(
+        last: AttemptError,
+        attempts: Vec<Attempt>,
+        ran_before: bool,
+        context: Context,
+        elapsed: Duration,
+    ) -> Error {
+        let delivery =
+            attempts.iter().fold(last.delivery, |joined, attempt| joined.join(attempt.delivery));
+        let count = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
+        Error(Box::new(Inner {
+            kind: last.kind,
+            delivery,
+            may_have_run: last.may_have_run || ran_before,
+            message: last.message,
+            status: last.status,
+            attempts,
+            elapsed,
+            exception: last.exception,
+            response: last.answer.map(|answer| Response::new(answer, &context, count, elapsed)),
+            context,
+            source: last.source,
+        }))
+    }
+
+    pub(crate) fn with_source(mut self, source: impl Into<Source>) -> Error {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn with_exception(mut self, exception: Option<Exception>) -> Error {
+        self.0.exception = exception;
+        self
+    }
+
+    pub(crate) fn with_context(mut self, context: Context) -> Error {
+        self.0.context = context;
+        self
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether the request reached the gateway: the least certain answer over all its attempts.
+    pub fn delivery(&self) -> Delivery {
+        self.0.delivery
+    }
+
+    /// Whether an executor may have worked on the request: true where its delivery is unknown,
+    /// after an executor's exception and after a time-out of the gateway; false where nothing was
+    /// sent and where the gateway refused before running anything (404, 422, 429).
+    pub fn may_have_run(&self) -> bool {
+        self.0.may_have_run
+    }
+
+    /// What went wrong, in words, without where.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The protocol that was spoken: `http`.
+    pub fn protocol(&self) -> Option<&'static str> {
+        self.0.context.protocol
+    }
+
+    /// The gateway's address, without user information and query.
+    pub fn gateway(&self) -> Option<&str> {
+        self.0.context.gateway.as_deref()
+    }
+
+    /// The id of the request that failed.
+    pub fn request_id(&self) -> Option<&str> {
+        self.0.context.request_id.as_deref()
+    }
+
+    /// Which documents of the call the request carried, counted from 0 in the order of the input.
+    pub fn documents(&self) -> Option<Range<u64>> {
+        self.0.context.documents.clone()
+    }
+
+    /// The HTTP status of the last attempt, if it was answered.
+    pub fn http_status(&self) -> Option<u16> {
+        self.0.status
+    }
+
+    /// Every attempt that was made, in order; the last is what this error reports.
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.0.attempts
+    }
+
+    /// From the first attempt to the end.
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed
+    }
+
+    /// The executor's exception, for [`ErrorKind::Executor`] and wherever else the gateway names
+    /// one.
+    pub fn exception(&self) -> Option<&Exception> {
+        self.0.exception.as_ref()
+    }
+
+    /// The answer that carried the failure; its documents are those that came back with it.
+    pub fn response(&self) -> Option<&Response> {
+        self.0.response.as_ref()
+    }
+
+    /// Whether this is a time-out, the gateway's own included.
+    pub fn is_timeout(&self) -> bool {
+        self.kind() == ErrorKind::Timeout
+    }
+
+    /// Whether an executor raised an exception.
+    pub fn is_executor(&self) -> bool {
+        self.kind() == ErrorKind::Executor
+    }
+
+    /// Whether no connection could be made.
+    pub fn is_connect(&self) -> bool {
+        self.kind() == ErrorKind::Connect
+    }
+
+    /// Whether the gateway does not have what was asked for.
+    pub fn is_not_found(&self) -> bool {
+        self.kind() == ErrorKind::NotFound
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.0;
+        f.write_str(&inner.message)?;
+        let mut clauses = Clauses::new(f);
+        if let Some(gateway) = &inner.context.gateway {
+            clauses.add(format_args!("gateway {gateway}"))?;
+        }
+        if let Some(id) = &inner.context.request_id {
+            clauses.add(format_args!("request {id}"))?;
+        }
+        if let Some(documents) = &inner.context.documents {
+            clauses.add(format_args!("documents {}..{}", documents.start, documents.end))?;
+        }
+        if inner.attempts.len() > 1 {
+            let (count, elapsed) = (inner.attempts.len(), inner.elapsed.as_secs_f64());
+            clauses.add(format_args!("{count} attempts in {elapsed:.1} s"))?;
+        }
+        clauses.close()
+    }
+}
+
+/// Writes `(a, b)` behind a message, and nothing when there is nothing to say.
+struct Clauses<'a, 'f> {
+    f: &'a mut fmt::Formatter<'f>,
+    open: bool,
+}
+
+impl<'a, 'f> Clauses<'a, 'f> {
+    fn new(f: &'a mut fmt::Formatter<'f>) -> Self {
+        Clauses { f, open: false }
+    }
+
+    fn add(&mut self, clause: fmt::Arguments<'_>) -> fmt::Result {
+        self.f.write_str(if self.open { ", " } else { " (" })?;
+        self.open = true;
+        self.f.write_fmt(clause)
+    }
+
+    fn close(self) -> fmt::Result {
+        if self.open { self.f.write_str(")") } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("delivery", &self.0.delivery)
+            .field("may_have_run", &self.0.may_have_run)
+            .field("message", &self.0.message)
+            .field("gateway", &self.0.context.gateway)
+            .field("request_id", &self.0.context.request_id)
+            .field("documents", &self.0.context.documents)
+            .field("attempts", &self.0.attempts)
+            .field("source", &self.0.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_word_wide() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn joining_deliveries_keeps_the_less_certain_one() {
+        use Delivery::{Answered, NotSent, Unknown};
+        let table = [
+            (NotSent, NotSent, NotSent),
+            (NotSent, Answered, Answered),
+            (NotSent, Unknown, Unknown),
+            (Answered, Answered, Answered),
+            (Answered, Unknown, Unknown),
+            (Unknown, Unknown, Unknown),
+        ];
+        for (a, b, joined) in table {
+            assert_eq!(a.join(b), joined);
+            assert_eq!(b.join(a), joined);
+        }
+    }
+
+    #[test]
+    fn an_unknown_attempt_makes_the_request_unknown_even_if_the_last_was_not_sent() {
+        let earlier = Attempt {
+            number: 1,
+            started: Duration::ZERO,
+            took: Duration::ZERO,
+            kind: ErrorKind::Transport,
+            delivery: Delivery::Unknown,
+            message: "reset".into(),
+        };
+        let last = AttemptError::new(Event::ConnectFailed, "refused");
+        let error =
+            Error::of_request(last, vec![earlier], true, Context::default(), Duration::ZERO);
+        assert_eq!(error.kind(), ErrorKind::Connect);
+        assert_eq!(error.delivery(), Delivery::Unknown);
+        assert!(error.may_have_run());
+    }
+
+    #[test]
+    fn display_is_one_line_without_its_source() {
+        let error = Error::config("the port 70000 is out of range")
+            .with_source(std::io::Error::other("below"));
+        assert_eq!(error.to_string(), "the port 70000 is out of range");
+    }
+}

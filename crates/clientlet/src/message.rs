@@ -1,0 +1,320 @@
+//! What goes to a gateway and what comes back: requests, answers, status, routes.
+
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, Uri};
+use serde::de::DeserializeOwned;
+
+use crate::document;
+use crate::error::{Context, Error};
+
+/// Which generation of DocArray a gateway speaks; the two share no documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DocArray {
+    /// docarray below 0.30: documents with a fixed set of fields.
+    V1,
+    /// docarray 0.30 and above: documents with the fields that an executor's class defines.
+    V2,
+}
+
+impl DocArray {
+    /// The generation of a docarray release such as `0.21.0`.
+    pub(crate) fn of_release(release: &str) -> Option<DocArray> {
+        let mut parts = release.split('.').map(|part| {
+            let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+            part[..digits].parse::<u32>().ok()
+        });
+        let (major, minor) = (parts.next()??, parts.next().flatten().unwrap_or(0));
+        Some(if (major, minor) < (0, 30) { DocArray::V1 } else { DocArray::V2 })
+    }
+}
+
+impl fmt::Display for DocArray {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DocArray::V1 => "v1",
+            DocArray::V2 => "v2",
+        })
+    }
+}
+
+impl FromStr for DocArray {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<DocArray, Error> {
+        match name {
+            "v1" => Ok(DocArray::V1),
+            "v2" => Ok(DocArray::V2),
+            _ => Err(Error::config(format!("{name:?} is neither v1 nor v2"))),
+        }
+    }
+}
+
+/// A request's id, `nonce-sequence`: the nonce is the client's, the sequence counts its requests.
+/// It stays the same on every attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RequestId {
+    pub(crate) nonce: u64,
+    pub(crate) sequence: u64,
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{}", self.nonce, self.sequence)
+    }
+}
+
+/// An encoded request on its way.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) id: RequestId,
+    /// Its place in the call, for the order.
+    pub(crate) index: u64,
+    /// Which of the call's documents it carries.
+    pub(crate) documents: Range<u64>,
+    pub(crate) body: Bytes,
+    pub(crate) route: Arc<Route>,
+    pub(crate) headers: Arc<HeaderMap>,
+}
+
+/// Where and how requests of a call are sent, once the gateway is known.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) docarray: DocArray,
+    /// Where to; for protocols with one connection for all, that connection's address.
+    pub(crate) uri: Uri,
+}
+
+/// An answer as a transport reads it: the envelope open, the documents as they came.
+#[derive(Clone, Debug)]
+pub(crate) struct RawAnswer {
+    pub(crate) docarray: DocArray,
+    pub(crate) request_id: String,
+    pub(crate) status: Status,
+    pub(crate) routes: Vec<RouteTimes>,
+    /// A JSON object, or nothing.
+    pub(crate) parameters: Option<Bytes>,
+    /// A JSON list, or nothing.
+    pub(crate) documents: Option<Bytes>,
+}
+
+/// How a request or a deployment fared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// 0 is success, 1 an error.
+    pub code: i32,
+    /// What went wrong, in words; empty on success.
+    pub description: String,
+    /// The exception that was raised, if one was.
+    pub exception: Option<Exception>,
+}
+
+/// What a dry run answers.
+pub type StatusMessage = Status;
+
+impl Status {
+    /// Whether all went well. Gateways leave the status out where it did.
+    pub fn is_success(&self) -> bool {
+        self.code == 0
+    }
+}
+
+/// An exception that was raised in an executor or a gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exception {
+    /// The exception's class, such as `ValueError`.
+    pub name: String,
+    /// Its arguments, as text.
+    pub args: Vec<String>,
+    /// Its traceback, line by line.
+    pub stacks: Vec<String>,
+    /// The class of the executor that raised it.
+    pub executor: String,
+}
+
+/// A station of a request: the gateway itself, then each deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteTimes {
+    /// `gateway`, or the deployment's name.
+    pub executor: String,
+    /// When the request came there.
+    pub start_time: Option<SystemTime>,
+    /// When it left; nothing if the deployment was skipped.
+    pub end_time: Option<SystemTime>,
+    /// How it fared there, if the gateway says so.
+    pub status: Option<Status>,
+}
+
+/// The answer to one request.
+#[derive(Clone)]
+pub struct Response {
+    answer: RawAnswer,
+    request_id: String,
+    input: Range<u64>,
+    attempts: u32,
+    elapsed: Duration,
+}
+
+impl Response {
+    pub(crate) fn new(
+        answer: RawAnswer,
+        context: &Context,
+        attempts: u32,
+        elapsed: Duration,
+    ) -> Response {
+        let request_id = context.request_id.clone().unwrap_or_else(|| answer.request_id.clone());
+        let input = context.documents.clone().unwrap_or(0..0);
+        Response { answer, request_id, input, attempts, elapsed }
+    }
+
+    /// The request's id, as this client gave it.
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// The request's id in the gateway's logs: a v1 HTTP gateway makes its own.
+    pub fn gateway_request_id(&self) -> &str {
+        &self.answer.request_id
+    }
+
+    /// Which documents of the call the request carried, counted from 0 in the order of the input.
+    pub fn input(&self) -> Range<u64> {
+        self.input.clone()
+    }
+
+    /// How the request fared. A v2 HTTP gateway does not say; there it is the default, success.
+    pub fn status(&self) -> &Status {
+        &self.answer.status
+    }
+
+    /// The stations of the request. A v2 HTTP gateway does not say; there it is empty.
+    pub fn routes(&self) -> &[RouteTimes] {
+        &self.answer.routes
+    }
+
+    /// The parameters that came back, executors' results under `__results__` included, as any
+    /// type that serde reads from a map.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming the field that does not fit `P`.
+    pub fn parameters<P: DeserializeOwned>(&self) -> Result<P, Error> {
+        let json = self.answer.parameters.as_deref().unwrap_or(b"{}");
+        document::decode(self.answer.docarray, json)
+            .map_err(|what| self.unreadable("parameters", &what))
+    }
+
+    /// The documents that came back, read straight into `T`; read anew on every call.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming the document and the field that do
+    /// not fit `T`.
+    pub fn documents<T: DeserializeOwned>(&self) -> Result<Vec<T>, Error> {
+        let json = self.answer.documents.as_deref().unwrap_or(b"[]");
+        document::decode(self.answer.docarray, json)
+            .map_err(|what| self.unreadable("documents", &what))
+    }
+
+    /// How often the request was sent.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// From the first attempt to the answer.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    fn unreadable(&self, part: &str, what: &str) -> Error {
+        Error::decode(format!("the {part} of the answer do not fit: {what}")).with_context(
+            Context {
+                request_id: Some(self.request_id.clone()),
+                documents: Some(self.input.clone()),
+                ..Context::default()
+            },
+        )
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("request_id", &self.request_id)
+            .field("input", &self.input)
+            .field("status", &self.answer.status)
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a gateway says of itself: the releases it runs on and its environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+pub struct GatewayStatus {
+    /// Releases and facts of the machine, by name: `jina`, `docarray`, `python`, ...
+    pub jina: std::collections::BTreeMap<String, String>,
+    /// The environment variables that matter to Jina; `(unset)` where they are not set.
+    #[serde(default)]
+    pub envs: std::collections::BTreeMap<String, String>,
+}
+
+impl GatewayStatus {
+    /// The release of Jina.
+    pub fn jina_release(&self) -> Option<&str> {
+        self.jina.get("jina").map(String::as_str)
+    }
+
+    /// The release of docarray.
+    pub fn docarray_release(&self) -> Option<&str> {
+        self.jina.get("docarray").map(String::as_str)
+    }
+
+    /// Which documents the gateway speaks: v1 below docarray 0.30.
+    pub fn docarray(&self) -> Option<DocArray> {
+        DocArray::of_release(self.docarray_release()?)
+    }
+}
+
+/// What can be posted to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// The generation of documents that the gateway speaks.
+    pub docarray: DocArray,
+    /// The paths that the gateway lists. For v1 these are its own HTTP paths, not the executors'
+    /// endpoints, which it does not publish.
+    pub paths: Vec<String>,
+    /// Whether any endpoint can be posted to: v1 gateways pass on whatever name they are given, and
+    /// so does a v2 gateway with a default endpoint.
+    pub takes_any: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docarray_0_30_is_the_first_of_the_second_generation() {
+        let table = [
+            ("0.21.0", Some(DocArray::V1)),
+            ("0.29.9", Some(DocArray::V1)),
+            ("0.30.0a3", Some(DocArray::V2)),
+            ("0.40.1", Some(DocArray::V2)),
+            ("1.0", Some(DocArray::V2)),
+            ("0", Some(DocArray::V1)),
+            ("", None),
+            ("unknown", None),
+        ];
+        for (release, docarray) in table {
+            assert_eq!(DocArray::of_release(release), docarray, "{release}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_nonce_and_sequence() {
+        let id = RequestId { nonce: 0xab, sequence: 7 };
+        assert_eq!(id.to_string(), "00000000000000ab-7");
+    }
+}

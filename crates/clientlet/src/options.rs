@@ -1,0 +1,170 @@
+//! What a client and a clientlet can be told, in one list.
+
+use std::time::Duration;
+
+use crate::config::{Config, Identity, Secret};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::message::DocArray;
+use crate::retry::RetryPolicy;
+
+/// The settings of a [`HttpClientlet`](crate::HttpClientlet), the same as those of Python's
+/// `AioHttpClientlet`: retry, headers, credentials, cookies, and the limits that it lacks.
+///
+/// Nothing is checked before the clientlet is made; then the first thing that is wrong is named.
+#[derive(Clone, Debug)]
+pub struct ClientletOptions {
+    identity: Identity,
+    retry: RetryPolicy,
+    port: Option<u16>,
+    connect_timeout: Duration,
+    attempt_timeout: Option<Duration>,
+    answer_limit: usize,
+    docarray: Option<DocArray>,
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_LIMIT: usize = 64 << 20;
+
+impl Default for ClientletOptions {
+    fn default() -> ClientletOptions {
+        ClientletOptions {
+            identity: Identity::default(),
+            retry: RetryPolicy::default(),
+            port: None,
+            connect_timeout: CONNECT_TIMEOUT,
+            attempt_timeout: Some(ATTEMPT_TIMEOUT),
+            answer_limit: ANSWER_LIMIT,
+            docarray: None,
+        }
+    }
+}
+
+impl ClientletOptions {
+    /// One attempt, no headers, 10 s to connect, 60 s an attempt, 64 MiB an answer.
+    pub fn new() -> ClientletOptions {
+        ClientletOptions::default()
+    }
+
+    /// How often to send and how long to wait in between, all at once.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> ClientletOptions {
+        self.retry = policy;
+        self
+    }
+
+    /// How often a message is sent, the first time included; at least 1, which is the default.
+    #[must_use]
+    pub fn max_attempts(mut self, attempts: u32) -> ClientletOptions {
+        self.retry = self.retry.max_attempts(attempts);
+        self
+    }
+
+    /// The longest wait before the second attempt; 0.5 s by default.
+    #[must_use]
+    pub fn initial_backoff(mut self, wait: Duration) -> ClientletOptions {
+        self.retry = self.retry.initial_backoff(wait);
+        self
+    }
+
+    /// The longest wait before any attempt; 0.1 s by default, which is the shorter one.
+    #[must_use]
+    pub fn max_backoff(mut self, wait: Duration) -> ClientletOptions {
+        self.retry = self.retry.max_backoff(wait);
+        self
+    }
+
+    /// By how much the longest wait grows from attempt to attempt; 1.5 by default.
+    #[must_use]
+    pub fn backoff_multiplier(mut self, multiplier: f64) -> ClientletOptions {
+        self.retry = self.retry.backoff_multiplier(multiplier);
+        self
+    }
+
+    /// A header for every request; may be given again for another.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> ClientletOptions {
+        self.identity.headers.push((name.into(), Secret::new(value)));
+        self
+    }
+
+    /// A user and a password for every request, as the URL's user information would be.
+    #[must_use]
+    pub fn basic_auth(
+        mut self,
+        user: impl Into<String>,
+        password: impl Into<String>,
+    ) -> ClientletOptions {
+        self.identity.basic = Some((user.into(), Secret::new(password)));
+        self
+    }
+
+    /// A token for every request.
+    #[must_use]
+    pub fn bearer_token(mut self, token: impl Into<String>) -> ClientletOptions {
+        self.identity.bearer = Some(Secret::new(token));
+        self
+    }
+
+    /// A cookie for every request; may be given again for another. Cookies that a gateway sets are
+    /// not kept.
+    #[must_use]
+    pub fn cookie(mut self, name: impl Into<String>, value: impl Into<String>) -> ClientletOptions {
+        self.identity.cookies.push((name.into(), Secret::new(value)));
+        self
+    }
+
+    /// The port, if it is not in the URL.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> ClientletOptions {
+        self.port = Some(port);
+        self
+    }
+
+    /// How long making a connection may take; 10 s by default.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> ClientletOptions {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long one attempt may take, connecting included; 60 s by default, `None` for ever.
+    #[must_use]
+    pub fn attempt_timeout(mut self, timeout: impl Into<Option<Duration>>) -> ClientletOptions {
+        self.attempt_timeout = timeout.into();
+        self
+    }
+
+    /// The largest answer that is accepted, in bytes of its body; 64 MiB by default.
+    #[must_use]
+    pub fn answer_limit(mut self, bytes: usize) -> ClientletOptions {
+        self.answer_limit = bytes;
+        self
+    }
+
+    /// Which documents the gateway speaks, for those that do not show their status.
+    #[must_use]
+    pub fn docarray(mut self, docarray: DocArray) -> ClientletOptions {
+        self.docarray = Some(docarray);
+        self
+    }
+
+    /// Checks everything.
+    pub(crate) fn check(&self, url: &str) -> Result<Config, Error> {
+        let endpoint = Endpoint::parse(url, self.port)?;
+        self.retry.check()?;
+        if self.retry.is_capped_from_the_start() {
+            tracing::info!("max_backoff lies below initial_backoff: no wait ever grows");
+        }
+        Ok(Config {
+            headers: self.identity.to_headers(&endpoint)?,
+            endpoint,
+            retry: self.retry.clone(),
+            connect_timeout: self.connect_timeout,
+            attempt_timeout: self.attempt_timeout,
+            answer_limit: self.answer_limit,
+            docarray: self.docarray,
+        })
+    }
+}

@@ -1,0 +1,390 @@
+//! The way of a call's documents: into requests, to the gateway, back in order.
+//!
+//! The caller drives it by polling; it spawns nothing, so documents may be borrowed and dropping it
+//! stops everything.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use http::HeaderMap;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::batch::{Batch, Batcher, Content, Format};
+use crate::discovery::{Discovery, Gateway};
+use crate::envelope::Template;
+use crate::error::{self, AttemptError, Error, Event};
+use crate::message::{Request, RequestId, Response, Route};
+use crate::order::Order;
+use crate::retry::{self, Ledger, RetryPolicy};
+use crate::transport::{BoxFuture, Transport};
+use crate::window::Window;
+
+/// Everything that a call has decided before its first document is read.
+pub(crate) struct Call {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) discovery: Arc<Discovery>,
+    pub(crate) ids: Arc<Ids>,
+    pub(crate) endpoint: String,
+    pub(crate) target_executor: Option<String>,
+    /// A JSON object.
+    pub(crate) parameters: Option<Bytes>,
+    pub(crate) headers: Arc<HeaderMap>,
+    pub(crate) retry: RetryPolicy,
+    /// For one request over all its attempts.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) attempt_timeout: Option<Duration>,
+    pub(crate) request_size: usize,
+    pub(crate) prefetch: usize,
+    pub(crate) prefetch_bytes: usize,
+    pub(crate) in_order: bool,
+    pub(crate) stop_on_error: bool,
+    /// Where each request's jitter comes from.
+    pub(crate) seed: u64,
+}
+
+/// The ids of a client's requests.
+#[derive(Debug)]
+pub(crate) struct Ids {
+    nonce: u64,
+    next: AtomicU64,
+}
+
+impl Ids {
+    pub(crate) fn new(nonce: u64) -> Ids {
+        Ids { nonce, next: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn next(&self) -> RequestId {
+        RequestId { nonce: self.nonce, sequence: self.next.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+/// A request that ended, one way or the other.
+struct Ended {
+    index: u64,
+    bytes: usize,
+    result: Result<Response, Error>,
+}
+
+/// Why the gateway could not be asked for what a batch needs to know.
+struct Failure {
+    last: AttemptError,
+    ledger: Ledger,
+    elapsed: Duration,
+}
+
+pub(crate) struct Pipeline<S: Stream> {
+    call: Arc<Call>,
+    /// Nothing after its end, or once no more is to be read.
+    input: Option<Pin<Box<S>>>,
+    /// A document whose batch cannot begin before the gateway is known.
+    held: Option<S::Item>,
+    asking: Option<BoxFuture<'static, Result<Prepared, Failure>>>,
+    prepared: Option<Prepared>,
+    /// Why the open batch cannot be sent.
+    doom: Option<Failure>,
+    batcher: Batcher,
+    /// Complete batches that wait for room: two at most, a batch and a document that it ended for.
+    waiting: VecDeque<Batch>,
+    window: Window,
+    in_flight: FuturesUnordered<BoxFuture<'static, Ended>>,
+    order: Order<Ended>,
+}
+
+/// A call's format, and the gateway that it is meant for.
+#[derive(Clone)]
+struct Prepared {
+    gateway: Arc<Gateway>,
+    format: Arc<Format>,
+}
+
+impl<S> Pipeline<S>
+where
+    S: Stream,
+    S::Item: Serialize,
+{
+    pub(crate) fn new(call: Call, input: S) -> Pipeline<S> {
+        Pipeline {
+            batcher: Batcher::new(call.request_size),
+            window: Window::new(call.prefetch, call.prefetch_bytes),
+            order: Order::new(call.in_order),
+            input: Some(Box::pin(input)),
+            held: None,
+            asking: None,
+            prepared: None,
+            doom: None,
+            waiting: VecDeque::new(),
+            in_flight: FuturesUnordered::new(),
+            call: Arc::new(call),
+        }
+    }
+
+    /// How many documents were read so far.
+    pub(crate) fn documents(&self) -> u64 {
+        self.batcher.documents()
+    }
+
+    /// How many requests have begun and were not given to the caller yet.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.window.requests()
+    }
+
+    /// The next request that ended.
+    pub(crate) fn poll_ended(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Response, Error>>> {
+        loop {
+            if let Some(ended) = self.order.pop() {
+                self.window.leave(ended.bytes);
+                return Poll::Ready(Some(ended.result));
+            }
+            let begun = self.poll_begin(cx);
+            // Whatever has just begun is polled at once, so that it is on its way while the next
+            // batch is encoded.
+            match self.in_flight.poll_next_unpin(cx) {
+                Poll::Ready(Some(ended)) => self.end(ended),
+                Poll::Ready(None) | Poll::Pending => match begun {
+                    Poll::Ready(Some(())) => {}
+                    Poll::Ready(None) if self.in_flight.is_empty() => return Poll::Ready(None),
+                    Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+                },
+            }
+        }
+    }
+
+    /// Begins one request, if there are documents and room for it; ready with nothing when no more
+    /// will ever begin.
+    fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        loop {
+            if let Some(batch) = self.waiting.front() {
+                if !self.window.fits(batch.bytes()) {
+                    return Poll::Pending;
+                }
+                let batch = self.waiting.pop_front().expect("it was there a line ago");
+                self.begin(batch);
+                return Poll::Ready(Some(()));
+            }
+            if !self.window.has_place() && self.has_more() {
+                return Poll::Pending;
+            }
+            match ready!(self.poll_document(cx)) {
+                Some(document) => self.add(&document),
+                None if self.batcher.is_open() => {
+                    let batch = self.batcher.complete(|| self.call.ids.next());
+                    self.waiting.push_back(batch);
+                }
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        self.input.is_some()
+            || self.held.is_some()
+            || self.batcher.is_open()
+            || self.is_without_documents()
+    }
+
+    /// Whether the input ended before its first document: that is a request, too.
+    fn is_without_documents(&self) -> bool {
+        self.input.is_none() && self.batcher.is_untouched()
+    }
+
+    /// The next document, its batch open; nothing at the end of the input.
+    fn poll_document(&mut self, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        if self.held.is_none()
+            && let Some(input) = &mut self.input
+        {
+            self.held = ready!(input.as_mut().poll_next(cx));
+            if self.held.is_none() {
+                self.input = None;
+            }
+        }
+        let wants_batch = self.held.is_some() || self.is_without_documents();
+        if wants_batch && !self.batcher.is_open() {
+            let format = match ready!(self.poll_prepared(cx)) {
+                Ok(format) => Some(format),
+                Err(failure) => {
+                    self.doom = Some(failure);
+                    None
+                }
+            };
+            self.batcher.begin(format);
+        }
+        Poll::Ready(self.held.take())
+    }
+
+    /// The format for the gateway as it is known now; asks for it where nothing is known.
+    fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arc<Format>, Failure>> {
+        if self.asking.is_none() {
+            let known = self.call.discovery.known();
+            if let (Some(prepared), Some(known)) = (&self.prepared, &known)
+                && Arc::ptr_eq(&prepared.gateway, known)
+            {
+                return Poll::Ready(Ok(prepared.format.clone()));
+            }
+        }
+        let asking = self.asking.get_or_insert_with(|| Box::pin(prepare(self.call.clone())));
+        let prepared = ready!(asking.as_mut().poll(cx));
+        self.asking = None;
+        Poll::Ready(prepared.map(|prepared| self.prepared.insert(prepared).format.clone()))
+    }
+
+    fn add(&mut self, document: &S::Item) {
+        let pushed = self.batcher.push(document, || self.call.ids.next());
+        self.waiting.extend(pushed.complete);
+        self.waiting.extend(pushed.refused);
+    }
+
+    fn begin(&mut self, batch: Batch) {
+        let bytes = batch.bytes();
+        self.window.enter(bytes);
+        let Batch { index, documents, content } = batch;
+        let context = error::Context {
+            protocol: Some(self.call.transport.protocol()),
+            gateway: Some(self.call.transport.address()),
+            request_id: None,
+            documents: Some(documents.clone()),
+        };
+        let error = match content {
+            Content::Body { body, format, id } => {
+                let call = self.call.clone();
+                let (route, headers) = (format.route.clone(), call.headers.clone());
+                let request = Request { id, index, documents, body, route, headers };
+                let gateway = self.prepared.as_ref().map(|prepared| prepared.gateway.clone());
+                self.in_flight.push(Box::pin(send(call, gateway, request)));
+                return;
+            }
+            Content::Refused(refusal) => {
+                let what = format!("document {} cannot be sent: {refusal}", documents.start);
+                let last = AttemptError::new(Event::EncodeFailed, what);
+                Error::of_request(last, Vec::new(), false, context, Duration::ZERO)
+            }
+            Content::Unencoded => {
+                let failure = self.doom.take().expect("a batch is left unencoded for a reason");
+                let attempts = failure.ledger.attempts;
+                Error::of_request(failure.last, attempts, false, context, failure.elapsed)
+            }
+        };
+        self.end(Ended { index, bytes, result: Err(error) });
+    }
+
+    fn end(&mut self, ended: Ended) {
+        if ended.result.is_err() && self.call.stop_on_error {
+            // What was begun is brought to its end; nothing more is read.
+            self.input = None;
+            self.held = None;
+            self.asking = None;
+        }
+        self.order.push(ended.index, ended);
+    }
+}
+
+impl Batch {
+    fn bytes(&self) -> usize {
+        match &self.content {
+            Content::Body { body, .. } => body.len(),
+            Content::Refused(_) | Content::Unencoded => 0,
+        }
+    }
+}
+
+/// Learns what the gateway speaks and makes the call's format of it, under the call's policy. An
+/// endpoint that the gateway is not known to have is asked for once more: it may have been
+/// deployed since.
+async fn prepare(call: Arc<Call>) -> Result<Prepared, Failure> {
+    let started = Instant::now();
+    let deadline = later(started, call.timeout);
+    let mut ledger = Ledger::default();
+    let mut random = fastrand::Rng::with_seed(call.seed);
+    let was_known = call.discovery.known();
+    let result = retry::run(&call.retry, started, deadline, &mut random, &mut ledger, async |_| {
+        let deadline = attempt_deadline(&call, deadline);
+        let ask = || call.discovery.ask(&*call.transport, &call.headers, deadline);
+        let gateway = ask().await?;
+        match call.format(&gateway) {
+            Err(error) if was_known.as_ref().is_some_and(|was| Arc::ptr_eq(was, &gateway)) => {
+                call.discovery.forget(&gateway);
+                let gateway = ask().await.map_err(|_| error)?;
+                Ok(Prepared { format: call.format(&gateway)?, gateway })
+            }
+            format => Ok(Prepared { format: format?, gateway }),
+        }
+    });
+    match result.await {
+        Ok(prepared) => Ok(prepared),
+        Err(last) => Err(Failure { last, ledger, elapsed: started.elapsed() }),
+    }
+}
+
+impl Call {
+    fn format(&self, gateway: &Gateway) -> Result<Arc<Format>, AttemptError> {
+        let path = gateway.path(&self.endpoint)?;
+        let uri = self
+            .transport
+            .uri(&path)
+            .map_err(|error| AttemptError::new(Event::EncodeFailed, error.message()))?;
+        let route = Arc::new(Route { docarray: gateway.docarray, uri });
+        let template = Template::new(
+            gateway.docarray,
+            &self.endpoint,
+            self.target_executor.as_deref(),
+            self.parameters.as_deref(),
+        );
+        Ok(Arc::new(Format { route, template }))
+    }
+}
+
+/// Sends a request until it is answered or its failure stands.
+async fn send(call: Arc<Call>, gateway: Option<Arc<Gateway>>, request: Request) -> Ended {
+    let started = Instant::now();
+    let deadline = later(started, call.timeout);
+    let mut ledger = Ledger::default();
+    let mut random = fastrand::Rng::with_seed(call.seed ^ request.id.sequence);
+    let result = retry::run(&call.retry, started, deadline, &mut random, &mut ledger, |_| {
+        call.transport.attempt(&request, attempt_deadline(&call, deadline))
+    })
+    .await;
+    let context = error::Context {
+        protocol: Some(call.transport.protocol()),
+        gateway: result.is_err().then(|| call.transport.address()),
+        request_id: Some(request.id.to_string()),
+        documents: Some(request.documents.clone()),
+    };
+    let elapsed = started.elapsed();
+    let attempts = u32::try_from(ledger.attempts.len()).unwrap_or(u32::MAX);
+    let result = match result {
+        Ok(answer) => Ok(Response::new(answer, &context, attempts.saturating_add(1), elapsed)),
+        Err(last) => {
+            if let (Event::NotFound404, Some(gateway)) = (last.event, &gateway) {
+                // The path was right when the gateway was asked: it has changed, ask again.
+                call.discovery.forget(gateway);
+            }
+            Err(Error::of_request(last, ledger.attempts, ledger.may_have_run, context, elapsed))
+        }
+    };
+    Ended { index: request.index, bytes: request.body.len(), result }
+}
+
+fn attempt_deadline(call: &Call, deadline: Option<Instant>) -> Option<Instant> {
+    let own = later(Instant::now(), call.attempt_timeout);
+    match (own, deadline) {
+        (Some(own), Some(deadline)) => Some(own.min(deadline)),
+        (own, deadline) => own.or(deadline),
+    }
+}
+
+/// `after` from `start`; nothing for no time-out and for one beyond the end of time.
+pub(crate) fn later(start: Instant, after: Option<Duration>) -> Option<Instant> {
+    start.checked_add(after?)
+}

@@ -1,0 +1,426 @@
+//! One call: documents and options in, answers out.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::client::Client;
+use crate::config::{Secret, add_header};
+use crate::document::Encoder;
+use crate::error::{Error, ErrorKind};
+use crate::message::{DocArray, Response};
+use crate::pipeline::{Call, Pipeline};
+use crate::retry::RetryPolicy;
+
+const REQUEST_SIZE: usize = 100;
+const PREFETCH: usize = 16;
+const PREFETCH_BYTES: usize = 64 << 20;
+
+/// A call before it is made: [`send`](Post::send) takes all answers at once,
+/// [`stream`](Post::stream) one after the other.
+///
+/// Every option belongs to this call alone.
+#[must_use = "a call is not made before `send` or `stream`"]
+pub struct Post<S> {
+    client: Client,
+    documents: S,
+    endpoint: String,
+    target_executor: Option<String>,
+    parameters: Option<Result<Bytes, Error>>,
+    headers: Vec<(String, Secret)>,
+    retry: Option<RetryPolicy>,
+    timeout: Option<Duration>,
+    attempt_timeout: Option<Option<Duration>>,
+    request_size: usize,
+    prefetch: usize,
+    prefetch_bytes: usize,
+    in_order: bool,
+    stop_on_error: bool,
+}
+
+/// The documents of a call that has none: it makes one request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoDocuments;
+
+impl Stream for NoDocuments {
+    type Item = ();
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<()>> {
+        Poll::Ready(None)
+    }
+}
+
+/// Documents that are there already, or made on demand.
+#[derive(Clone, Debug)]
+pub struct Documents<I>(I);
+
+impl<I: Iterator + Unpin> Stream for Documents<I> {
+    type Item = I::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<I::Item>> {
+        Poll::Ready(self.0.next())
+    }
+}
+
+impl Post<NoDocuments> {
+    pub(crate) fn new(client: Client, endpoint: String) -> Post<NoDocuments> {
+        Post {
+            client,
+            documents: NoDocuments,
+            endpoint,
+            target_executor: None,
+            parameters: None,
+            headers: Vec::new(),
+            retry: None,
+            timeout: None,
+            attempt_timeout: None,
+            request_size: REQUEST_SIZE,
+            prefetch: PREFETCH,
+            prefetch_bytes: PREFETCH_BYTES,
+            in_order: false,
+            stop_on_error: false,
+        }
+    }
+
+    /// The documents to send: anything that serde can write as an object. They are taken from the
+    /// iterator as there is room for them, and may be borrowed.
+    pub fn documents<I>(self, documents: I) -> Post<Documents<I::IntoIter>>
+    where
+        I: IntoIterator,
+        I::Item: Serialize,
+        I::IntoIter: Unpin,
+    {
+        self.document_stream(Documents(documents.into_iter()))
+    }
+
+    /// The documents to send, as they come. A request waits until its `request_size` documents are
+    /// there or the stream has ended.
+    pub fn document_stream<S>(self, documents: S) -> Post<S>
+    where
+        S: Stream,
+        S::Item: Serialize,
+    {
+        Post {
+            documents,
+            client: self.client,
+            endpoint: self.endpoint,
+            target_executor: self.target_executor,
+            parameters: self.parameters,
+            headers: self.headers,
+            retry: self.retry,
+            timeout: self.timeout,
+            attempt_timeout: self.attempt_timeout,
+            request_size: self.request_size,
+            prefetch: self.prefetch,
+            prefetch_bytes: self.prefetch_bytes,
+            in_order: self.in_order,
+            stop_on_error: self.stop_on_error,
+        }
+    }
+}
+
+impl<S> Post<S> {
+    /// Parameters for the executors: a map. On their way all numbers become doubles.
+    pub fn parameters<P: Serialize>(mut self, parameters: P) -> Post<S> {
+        let mut json = Vec::new();
+        let encoded = Encoder::new(DocArray::V1).map(&parameters, &mut json);
+        self.parameters = Some(match encoded {
+            Ok(()) => Ok(json.into()),
+            Err(error) => {
+                let what = format!("the parameters cannot be sent: {error}");
+                Err(Error::new(ErrorKind::Encode, what))
+            }
+        });
+        self
+    }
+
+    /// Which executors are to work: a regular expression that the beginning of a deployment's name
+    /// must match. All of them by default.
+    pub fn target_executor(mut self, pattern: impl Into<String>) -> Post<S> {
+        self.target_executor = Some(pattern.into());
+        self
+    }
+
+    /// How many documents a request carries: 100 by default, 0 for all in one.
+    pub fn request_size(mut self, documents: usize) -> Post<S> {
+        self.request_size = documents;
+        self
+    }
+
+    /// How many requests are under way at a time, 16 by default, at least 1; one counts until its
+    /// answer is taken.
+    pub fn prefetch(mut self, requests: usize) -> Post<S> {
+        self.prefetch = requests;
+        self
+    }
+
+    /// How many bytes of requests are under way at a time, 64 MiB by default; a larger request goes
+    /// alone.
+    pub fn prefetch_bytes(mut self, bytes: usize) -> Post<S> {
+        self.prefetch_bytes = bytes;
+        self
+    }
+
+    /// Gives the answers in the order of the documents, and not as they come. An answer that is late
+    /// holds back those behind it, and the input after `prefetch` requests.
+    pub fn in_order(mut self) -> Post<S> {
+        self.in_order = true;
+        self
+    }
+
+    /// How often a request is sent and how long the waits in between are; as the client's by
+    /// default.
+    pub fn retry(mut self, policy: RetryPolicy) -> Post<S> {
+        self.retry = Some(policy);
+        self
+    }
+
+    /// How long one request may take over all its attempts; for ever by default.
+    pub fn timeout(mut self, timeout: Duration) -> Post<S> {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// How long one attempt may take; as the client's, 60 s, by default, `None` for ever. Time runs
+    /// while the answers are not polled for, too.
+    pub fn attempt_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Post<S> {
+        self.attempt_timeout = Some(timeout.into());
+        self
+    }
+
+    /// A header for the requests of this call; may be given again for another. It takes the place
+    /// of the client's header of the same name.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Post<S> {
+        self.headers.push((name.into(), Secret::new(value)));
+        self
+    }
+
+    /// Reads no more documents after the first request that failed. Those that were sent by then
+    /// are still answered.
+    pub fn stop_on_error(mut self) -> Post<S> {
+        self.stop_on_error = true;
+        self
+    }
+}
+
+impl<S> Post<S>
+where
+    S: Stream,
+    S::Item: Serialize,
+{
+    /// Makes the call; its answers come one after the other. Nothing is sent before the stream is
+    /// polled, and everything stops when it is dropped.
+    pub fn stream(self) -> Responses<S> {
+        let state = match self.check() {
+            Err(error) => State::Refused(Some(error)),
+            Ok((call, documents)) => State::Running(Box::new(Pipeline::new(call, documents))),
+        };
+        Responses { state }
+    }
+
+    /// Makes the call and waits for all answers, which come in the order of the documents.
+    pub async fn send(self) -> Answers {
+        let mut responses = self.in_order().stream();
+        let mut results = Vec::new();
+        while let Some(result) = responses.next().await {
+            results.push(result);
+        }
+        Answers { results }
+    }
+
+    fn check(self) -> Result<(Call, S), Error> {
+        let shared = self.client.shared();
+        if !self.endpoint.starts_with('/') {
+            let given = &self.endpoint;
+            return Err(Error::config(format!("the endpoint {given:?} must begin with a slash")));
+        }
+        // The same check that a v2 gateway's path will meet, before anything is sent.
+        shared.transport.uri(&self.endpoint)?;
+        let retry = self.retry.unwrap_or_else(|| shared.config.retry.clone());
+        retry.check()?;
+        let call = Call {
+            transport: shared.transport.clone(),
+            discovery: shared.discovery.clone(),
+            ids: shared.ids.clone(),
+            headers: with_headers(&shared.headers, &self.headers)?,
+            endpoint: self.endpoint,
+            target_executor: self.target_executor,
+            parameters: self.parameters.transpose()?,
+            retry,
+            timeout: self.timeout,
+            attempt_timeout: self.attempt_timeout.unwrap_or(shared.config.attempt_timeout),
+            request_size: self.request_size,
+            prefetch: self.prefetch,
+            prefetch_bytes: self.prefetch_bytes,
+            in_order: self.in_order,
+            stop_on_error: self.stop_on_error,
+            seed: fastrand::u64(..),
+        };
+        Ok((call, self.documents))
+    }
+}
+
+/// The client's headers, those of the call in place of theirs.
+pub(crate) fn with_headers(
+    base: &Arc<http::HeaderMap>,
+    extra: &[(String, Secret)],
+) -> Result<Arc<http::HeaderMap>, Error> {
+    if extra.is_empty() {
+        return Ok(base.clone());
+    }
+    let mut own = http::HeaderMap::new();
+    for (name, value) in extra {
+        add_header(&mut own, name, value)?;
+    }
+    let mut merged = http::HeaderMap::clone(base);
+    for name in own.keys() {
+        merged.remove(name);
+    }
+    for (name, value) in &own {
+        merged.append(name, value.clone());
+    }
+    Ok(Arc::new(merged))
+}
+
+impl<S> fmt::Debug for Post<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Post")
+            .field("endpoint", &self.endpoint)
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The answers of a call, as they come or in order. One failed request does not end them.
+#[must_use = "nothing is sent before the answers are polled"]
+pub struct Responses<S: Stream> {
+    state: State<S>,
+}
+
+enum State<S: Stream> {
+    /// The call cannot be made; the reason is its only item.
+    Refused(Option<Error>),
+    Running(Box<Pipeline<S>>),
+}
+
+// The documents are pinned in a box of their own.
+impl<S: Stream> Unpin for Responses<S> {}
+
+impl<S> Responses<S>
+where
+    S: Stream,
+    S::Item: Serialize,
+{
+    /// The next answer, or the error of the request that failed; nothing after the last. Dropping
+    /// the future loses nothing.
+    pub async fn next(&mut self) -> Option<Result<Response, Error>> {
+        poll_fn(|cx| self.poll_ended(cx)).await
+    }
+
+    /// How many documents were read from the input so far.
+    pub fn documents_read(&self) -> u64 {
+        match &self.state {
+            State::Refused(_) => 0,
+            State::Running(pipeline) => pipeline.documents(),
+        }
+    }
+
+    /// How many requests are under way: sent, or answered and not taken yet.
+    pub fn in_flight(&self) -> usize {
+        match &self.state {
+            State::Refused(_) => 0,
+            State::Running(pipeline) => pipeline.in_flight(),
+        }
+    }
+
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Response, Error>>> {
+        match &mut self.state {
+            State::Refused(error) => Poll::Ready(error.take().map(Err)),
+            State::Running(pipeline) => pipeline.poll_ended(cx),
+        }
+    }
+}
+
+impl<S> Stream for Responses<S>
+where
+    S: Stream,
+    S::Item: Serialize,
+{
+    type Item = Result<Response, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_ended(cx)
+    }
+}
+
+impl<S: Stream> fmt::Debug for Responses<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Responses").finish_non_exhaustive()
+    }
+}
+
+/// All answers of a call, in the order of the documents.
+#[derive(Debug)]
+#[must_use = "a failed request is only seen in here"]
+pub struct Answers {
+    results: Vec<Result<Response, Error>>,
+}
+
+impl Answers {
+    /// All documents that came back, read as `T`.
+    ///
+    /// # Errors
+    /// The first error of a request, or that a document does not fit `T`.
+    pub fn documents<T: DeserializeOwned>(self) -> Result<Vec<T>, Error> {
+        let mut documents = Vec::new();
+        for response in self.into_result()? {
+            documents.extend(response.documents()?);
+        }
+        Ok(documents)
+    }
+
+    /// The answers, if every request was answered.
+    ///
+    /// # Errors
+    /// The first error of a request.
+    pub fn into_result(self) -> Result<Vec<Response>, Error> {
+        self.results.into_iter().collect()
+    }
+
+    /// The answers that came.
+    pub fn responses(&self) -> impl Iterator<Item = &Response> {
+        self.results.iter().filter_map(|result| result.as_ref().ok())
+    }
+
+    /// The errors of the requests that failed.
+    pub fn errors(&self) -> impl Iterator<Item = &Error> {
+        self.results.iter().filter_map(|result| result.as_ref().err())
+    }
+
+    /// How many requests there were.
+    pub fn len(&self) -> usize {
+        self.results.len()
+    }
+
+    /// Never: a call makes one request at least.
+    pub fn is_empty(&self) -> bool {
+        self.results.is_empty()
+    }
+}
+
+impl IntoIterator for Answers {
+    type Item = Result<Response, Error>;
+    type IntoIter = std::vec::IntoIter<Result<Response, Error>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.results.into_iter()
+    }
+}

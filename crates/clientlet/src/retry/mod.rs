@@ -1,0 +1,175 @@
+//! Whether, when and how often a request is sent again.
+
+mod policy;
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub use policy::RetryPolicy;
+
+use crate::error::{Attempt, AttemptError};
+
+/// A gateway that asks to wait longer than this is not waited for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// What follows from a failed attempt.
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    /// Try again after this wait.
+    Again(Duration),
+    /// The failure stands.
+    Final,
+}
+
+/// Decides on attempt number `attempt`, which failed in `error`.
+///
+/// `unit` is random in `[0, 1)`; `left` is the time until the deadline.
+fn judge(
+    policy: &RetryPolicy,
+    attempt: u32,
+    error: &AttemptError,
+    left: Option<Duration>,
+    unit: f64,
+) -> Verdict {
+    let ran = policy.is_at_most_once() && error.may_have_run;
+    if !error.retryable || ran || attempt >= policy.attempts() {
+        return Verdict::Final;
+    }
+    let wait = error.retry_after.unwrap_or_else(|| policy.wait(attempt, unit));
+    let too_long = wait > LONGEST_RETRY_AFTER && error.retry_after.is_some();
+    if too_long || left.is_some_and(|left| wait >= left) {
+        return Verdict::Final;
+    }
+    Verdict::Again(wait)
+}
+
+/// What failed before a request ended, one way or the other.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) may_have_run: bool,
+}
+
+/// Runs `attempt` with its number until it succeeds or its failure stands; every failure is entered
+/// into `ledger`.
+pub(crate) async fn run<T, F>(
+    policy: &RetryPolicy,
+    started: Instant,
+    deadline: Option<Instant>,
+    random: &mut fastrand::Rng,
+    ledger: &mut Ledger,
+    mut attempt: impl FnMut(u32) -> F,
+) -> Result<T, AttemptError>
+where
+    F: Future<Output = Result<T, AttemptError>>,
+{
+    for number in 1.. {
+        let began = Instant::now();
+        let error = match attempt(number).await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let now = Instant::now();
+        ledger.attempts.push(error.record(number, began - started, now - began));
+        ledger.may_have_run |= error.may_have_run;
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
+        match judge(policy, number, &error, left, random.f64()) {
+            Verdict::Final => return Err(error),
+            Verdict::Again(wait) => {
+                tracing::debug!(
+                    attempt = number, kind = %error.kind, delivery = %error.delivery, ?wait,
+                    "trying again: {}", error.message
+                );
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+    unreachable!("no policy allows more attempts than u32 counts")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{EVENTS, Event};
+
+    fn policy(attempts: u32) -> RetryPolicy {
+        RetryPolicy::standard().max_attempts(attempts)
+    }
+
+    #[test]
+    fn what_the_table_calls_final_is_never_tried_again() {
+        for row in EVENTS {
+            let error = AttemptError::new(row.event, "");
+            let verdict = judge(&policy(9), 1, &error, None, 0.5);
+            assert_eq!(verdict == Verdict::Final, !row.retryable, "{:?}", row.event);
+        }
+    }
+
+    #[test]
+    fn at_most_once_tries_again_only_what_cannot_have_run() {
+        for row in EVENTS {
+            let error = AttemptError::new(row.event, "");
+            let verdict = judge(&policy(9).at_most_once(), 1, &error, None, 0.5);
+            let again = row.retryable && !row.may_have_run;
+            assert_eq!(verdict == Verdict::Final, !again, "{:?}", row.event);
+        }
+    }
+
+    #[test]
+    fn attempts_are_limited() {
+        let error = AttemptError::new(Event::ConnectFailed, "");
+        assert_ne!(judge(&policy(3), 2, &error, None, 0.5), Verdict::Final);
+        assert_eq!(judge(&policy(3), 3, &error, None, 0.5), Verdict::Final);
+    }
+
+    #[test]
+    fn a_wait_that_ends_after_the_deadline_is_not_begun() {
+        let error = AttemptError::new(Event::ConnectFailed, "");
+        let left = Some(Duration::from_millis(49));
+        assert_eq!(judge(&policy(3), 1, &error, left, 0.5), Verdict::Final);
+        let left = Some(Duration::from_millis(51));
+        let wait = Duration::from_millis(50);
+        assert_eq!(judge(&policy(3), 1, &error, left, 0.5), Verdict::Again(wait));
+    }
+
+    #[test]
+    fn retry_after_is_obeyed_unless_it_is_too_long() {
+        let asked = |seconds| {
+            let mut error = AttemptError::new(Event::RateLimited429, "");
+            error.retry_after = Some(Duration::from_secs(seconds));
+            error
+        };
+        let verdict = judge(&policy(3), 1, &asked(7), None, 0.5);
+        assert_eq!(verdict, Verdict::Again(Duration::from_secs(7)));
+        assert_eq!(judge(&policy(3), 1, &asked(61), None, 0.5), Verdict::Final);
+        let left = Some(Duration::from_secs(6));
+        assert_eq!(judge(&policy(3), 1, &asked(7), left, 0.5), Verdict::Final);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_failure_is_entered_with_its_time() {
+        let mut ledger = Ledger::default();
+        let started = Instant::now();
+        let policy = RetryPolicy::new()
+            .max_attempts(3)
+            .initial_backoff(Duration::from_secs(2))
+            .max_backoff(Duration::from_secs(2));
+        let mut random = fastrand::Rng::with_seed(1);
+        let result = run(&policy, started, None, &mut random, &mut ledger, async |number| {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if number < 3 {
+                Err(AttemptError::new(Event::ConnectionLost, "reset"))
+            } else {
+                Ok(number)
+            }
+        });
+        assert_eq!(result.await.unwrap(), 3);
+        assert_eq!(ledger.attempts.len(), 2);
+        assert_eq!(ledger.attempts[0].took, Duration::from_secs(1));
+        assert!(ledger.attempts[1].started >= Duration::from_secs(1));
+        assert!(ledger.attempts[1].started <= Duration::from_secs(3));
+        assert!(ledger.may_have_run);
+    }
+}

@@ -1,0 +1,179 @@
+//! How often to try, and how long to wait in between.
+
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// How often a request is sent and how long the waits in between are.
+///
+/// The wait before attempt `n + 1` is random, even over
+/// `[0, min(initial_backoff * backoff_multiplier^(n - 1), max_backoff)]`. The formula and the
+/// defaults are those of Python's `jina.clients.base.helper`: 1 attempt, 0.5 s, 0.1 s, 1.5 (so
+/// that by default every wait is at most 0.1 s). A service is better off with
+/// [`RetryPolicy::standard`].
+///
+/// More than one attempt means *at least once*: a request whose answer was lost is sent again
+/// although it may have run. [`at_most_once`](RetryPolicy::at_most_once) forbids that.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetryPolicy {
+    max_attempts: u32,
+    initial_backoff: Duration,
+    max_backoff: Duration,
+    backoff_multiplier: f64,
+    at_most_once: bool,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> RetryPolicy {
+        RetryPolicy {
+            max_attempts: 1,
+            initial_backoff: Duration::from_millis(500),
+            max_backoff: Duration::from_millis(100),
+            backoff_multiplier: 1.5,
+            at_most_once: false,
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// One attempt, and the Python client's waits if there are to be more.
+    pub fn new() -> RetryPolicy {
+        RetryPolicy::default()
+    }
+
+    /// What a service should use: 4 attempts, waits from 0.1 s doubling up to 5 s.
+    pub fn standard() -> RetryPolicy {
+        RetryPolicy {
+            max_attempts: 4,
+            initial_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(5),
+            backoff_multiplier: 2.0,
+            at_most_once: false,
+        }
+    }
+
+    /// How often a request is sent, the first time included; at least 1.
+    #[must_use]
+    pub fn max_attempts(mut self, attempts: u32) -> RetryPolicy {
+        self.max_attempts = attempts;
+        self
+    }
+
+    /// The longest wait before the second attempt.
+    #[must_use]
+    pub fn initial_backoff(mut self, wait: Duration) -> RetryPolicy {
+        self.initial_backoff = wait;
+        self
+    }
+
+    /// The longest wait before any attempt; may be below `initial_backoff`, and then rules.
+    #[must_use]
+    pub fn max_backoff(mut self, wait: Duration) -> RetryPolicy {
+        self.max_backoff = wait;
+        self
+    }
+
+    /// By how much the longest wait grows from attempt to attempt; finite, not negative.
+    #[must_use]
+    pub fn backoff_multiplier(mut self, multiplier: f64) -> RetryPolicy {
+        self.backoff_multiplier = multiplier;
+        self
+    }
+
+    /// Sends again only while nothing of the request may have run.
+    #[must_use]
+    pub fn at_most_once(mut self) -> RetryPolicy {
+        self.at_most_once = true;
+        self
+    }
+
+    pub(super) fn is_at_most_once(&self) -> bool {
+        self.at_most_once
+    }
+
+    pub(super) fn attempts(&self) -> u32 {
+        self.max_attempts
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.max_attempts == 0 {
+            return Err(Error::config(
+                "max_attempts is 0; the first sending counts, so it is at least 1",
+            ));
+        }
+        if !self.backoff_multiplier.is_finite() || self.backoff_multiplier < 0.0 {
+            let given = self.backoff_multiplier;
+            return Err(Error::config(format!(
+                "backoff_multiplier is {given}; it must be a number that is not negative"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether the cap lies below the first wait, so that no wait ever grows.
+    pub(crate) fn is_capped_from_the_start(&self) -> bool {
+        self.max_attempts > 1 && self.max_backoff < self.initial_backoff
+    }
+
+    /// The wait after attempt `attempt` (1 for the first), for a random `unit` in `[0, 1)`.
+    pub(super) fn wait(&self, attempt: u32, unit: f64) -> Duration {
+        let growth = self.backoff_multiplier.powf(f64::from(attempt.saturating_sub(1)));
+        let longest = self.initial_backoff.as_secs_f64() * growth;
+        // 0 times infinity is no number; an initial wait of 0 stays 0.
+        let longest = if longest.is_nan() { 0.0 } else { longest };
+        let wait = longest.min(self.max_backoff.as_secs_f64()) * unit;
+        // At most max_backoff, which is a Duration; the rounding may lie beyond its last value.
+        Duration::try_from_secs_f64(wait).unwrap_or(self.max_backoff)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(initial: f64, max: f64, multiplier: f64) -> RetryPolicy {
+        RetryPolicy::new()
+            .initial_backoff(Duration::from_secs_f64(initial))
+            .max_backoff(Duration::from_secs_f64(max))
+            .backoff_multiplier(multiplier)
+    }
+
+    #[test]
+    fn the_longest_wait_follows_the_formula() {
+        let policy = seconds(0.1, 5.0, 2.0);
+        let longest = |attempt| policy.wait(attempt, 1.0).as_secs_f64();
+        for (attempt, expected) in
+            [(1, 0.1), (2, 0.2), (3, 0.4), (6, 3.2), (7, 5.0), (u32::MAX, 5.0)]
+        {
+            assert!((longest(attempt) - expected).abs() < 1e-9, "{attempt}: {}", longest(attempt));
+        }
+        assert_eq!(policy.wait(3, 0.0), Duration::ZERO);
+        assert_eq!(policy.wait(3, 0.5), Duration::from_millis(200));
+    }
+
+    #[test]
+    fn with_pythons_defaults_every_wait_is_at_most_a_tenth_of_a_second() {
+        for attempt in 1..20 {
+            assert_eq!(RetryPolicy::new().wait(attempt, 1.0), Duration::from_millis(100));
+        }
+    }
+
+    #[test]
+    fn no_extreme_breaks_the_formula() {
+        assert_eq!(seconds(0.0, 1.0, 1e300).wait(9, 0.9), Duration::ZERO);
+        assert_eq!(seconds(1.0, 1.0, 0.0).wait(2, 0.9), Duration::ZERO);
+        let longest = RetryPolicy::new().initial_backoff(Duration::MAX).max_backoff(Duration::MAX);
+        assert!(longest.wait(5, 1.0) <= Duration::MAX);
+    }
+
+    #[test]
+    fn impossible_settings_are_named() {
+        let message = |policy: RetryPolicy| policy.check().unwrap_err().to_string();
+        assert!(message(RetryPolicy::new().max_attempts(0)).contains("max_attempts is 0"));
+        for multiplier in [f64::NAN, f64::INFINITY, -1.0] {
+            let policy = RetryPolicy::new().backoff_multiplier(multiplier);
+            assert!(message(policy).contains("backoff_multiplier is"));
+        }
+        assert!(RetryPolicy::standard().check().is_ok());
+    }
+}

@@ -1,0 +1,206 @@
+//! Jina's HTTP protocol: a POST a request.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tokio::time::Instant;
+
+use super::{BoxFuture, HttpSession, RawHttpAnswer, Transport};
+use crate::config::Config;
+use crate::discovery::Gateway;
+use crate::endpoint::Endpoint;
+use crate::envelope::{read_answer, read_failure, read_status};
+use crate::error::{AttemptError, Error, Event};
+use crate::message::{DocArray, GatewayStatus, RawAnswer, Request, Status};
+
+#[derive(Debug)]
+pub(crate) struct HttpTransport {
+    session: HttpSession,
+    endpoint: Endpoint,
+    docarray: Option<DocArray>,
+}
+
+impl HttpTransport {
+    pub(crate) fn new(config: &Config) -> HttpTransport {
+        HttpTransport {
+            session: HttpSession::new(config),
+            endpoint: config.endpoint.clone(),
+            docarray: config.docarray,
+        }
+    }
+
+    /// GETs `path` and gives its answer if its status is a success.
+    async fn get(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        deadline: Option<Instant>,
+    ) -> Result<RawHttpAnswer, AttemptError> {
+        let uri = self
+            .endpoint
+            .at(path)
+            .map_err(|error| AttemptError::new(Event::EncodeFailed, error.to_string()))?;
+        let doing = format!("GET {path}");
+        let answer = self
+            .session
+            .exchange(Method::GET, uri, headers.clone(), Bytes::new(), deadline)
+            .await
+            .map_err(|error| error.before_sending(&doing))?;
+        if answer.status.is_success() {
+            return Ok(answer);
+        }
+        // Of a question nothing can have run, so a plain 500 is no executor's: read it as v1's.
+        Err(failure(DocArray::V1, &answer).before_sending(&doing))
+    }
+}
+
+impl Transport for HttpTransport {
+    fn attempt<'a>(
+        &'a self,
+        request: &'a Request,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
+        Box::pin(async move {
+            let route = &request.route;
+            let headers = HeaderMap::clone(&request.headers);
+            let body = request.body.clone();
+            let answer = self
+                .session
+                .exchange(Method::POST, route.uri.clone(), headers, body, deadline)
+                .await?;
+            read(route.docarray, &answer)
+        })
+    }
+
+    fn describe<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
+        Box::pin(async move {
+            let docarray = match self.docarray {
+                Some(docarray) => docarray,
+                None => docarray_of(&self.status(headers, deadline).await.map_err(hidden)?)?,
+            };
+            let paths = match docarray {
+                DocArray::V1 => None,
+                DocArray::V2 => match self.get("/openapi.json", headers, deadline).await {
+                    Ok(answer) => Some(read_paths(&answer.body)?),
+                    // Some hide it; whether an endpoint is there then shows when it is posted to.
+                    Err(error) if error.event == Event::NotFound404 => None,
+                    Err(error) => return Err(error),
+                },
+            };
+            Ok(Gateway { docarray, paths })
+        })
+    }
+
+    fn status<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>> {
+        Box::pin(async move {
+            let answer = self.get("/status", headers, deadline).await?;
+            serde_json::from_slice(&answer.body).map_err(|error| {
+                let what = format!("GET /status: this is no Jina gateway's status: {error}");
+                AttemptError::new(Event::Unreadable, what).before_sending("asking for v1 or v2")
+            })
+        })
+    }
+
+    fn dry_run<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<Status, AttemptError>> {
+        Box::pin(async move {
+            let answer = self.get("/dry_run", headers, deadline).await?;
+            read_status(&answer.body).map_err(|what| {
+                AttemptError::new(Event::Unreadable, format!("GET /dry_run: {what}"))
+            })
+        })
+    }
+
+    fn uri(&self, path: &str) -> Result<Uri, Error> {
+        self.endpoint.at(path)
+    }
+
+    fn protocol(&self) -> &'static str {
+        "http"
+    }
+
+    fn address(&self) -> String {
+        self.endpoint.to_string()
+    }
+}
+
+/// What an answer to a posted request holds; everything but a result is an error.
+pub(crate) fn read(docarray: DocArray, answer: &RawHttpAnswer) -> Result<RawAnswer, AttemptError> {
+    if !answer.status.is_success() {
+        return Err(failure(docarray, answer));
+    }
+    let status = answer.status.as_u16();
+    let raw = read_answer(docarray, &answer.body).map_err(|what| {
+        let what = format!("the answer cannot be read: {what}");
+        AttemptError::new(Event::Unreadable, what).with_status(status)
+    })?;
+    if raw.status.is_success() {
+        return Ok(raw);
+    }
+    // 200, and yet a failure: v1 answers so when an executor raises.
+    let what = match &raw.status.exception {
+        Some(exception) if !exception.executor.is_empty() => {
+            format!("{} raised {}", exception.executor, raw.status.description)
+        }
+        _ => format!("an executor raised {}", raw.status.description),
+    };
+    let mut error = AttemptError::new(Event::ExecutorFailed, what).with_status(status);
+    error.exception = raw.status.exception.clone();
+    error.answer = Some(raw);
+    Err(error)
+}
+
+fn failure(docarray: DocArray, answer: &RawHttpAnswer) -> AttemptError {
+    let status = answer.status.as_u16();
+    let mut error = read_failure(docarray, status, answer.is_json(), &answer.body);
+    error.retry_after = answer.retry_after(SystemTime::now());
+    error
+}
+
+/// A gateway without a status is asked for nothing more, and the way out is named.
+fn hidden(mut error: AttemptError) -> AttemptError {
+    if error.event == Event::NotFound404 {
+        error.message = "the gateway does not show its status, so whether it speaks documents v1 \
+                         or v2 must be set by hand"
+            .to_owned();
+    }
+    error
+}
+
+fn docarray_of(status: &GatewayStatus) -> Result<DocArray, AttemptError> {
+    status.docarray().ok_or_else(|| {
+        let what = "the gateway's status does not name its docarray release, so whether it speaks \
+                    documents v1 or v2 must be set by hand";
+        AttemptError::new(Event::Unreadable, what).before_sending("GET /status")
+    })
+}
+
+#[derive(Deserialize)]
+struct OpenApiJson {
+    paths: BTreeMap<String, BTreeMap<String, IgnoredAny>>,
+}
+
+/// The paths that documents can be posted to.
+fn read_paths(openapi: &[u8]) -> Result<Vec<String>, AttemptError> {
+    let openapi: OpenApiJson = serde_json::from_slice(openapi).map_err(|error| {
+        AttemptError::new(Event::Unreadable, format!("it cannot be read: {error}"))
+            .before_sending("GET /openapi.json")
+    })?;
+    let posted = openapi.paths.into_iter().filter(|(_, methods)| methods.contains_key("post"));
+    Ok(posted.map(|(path, _)| path).collect())
+}

@@ -1,0 +1,244 @@
+//! HTTP/1.1 exchanges over pooled connections; what came back is not looked into.
+
+use std::error::Error as _;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::client::legacy::{Client, Error as PoolError};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::{Instant, timeout_at};
+
+use super::body::{Outgoing, Probe};
+use crate::config::Config;
+use crate::connect::Connector;
+use crate::error::{AttemptError, Event};
+
+/// uvicorn closes idle connections after 5 s; a request must not meet that.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// The most idle connections that are kept; calls beyond it close theirs after use.
+const MOST_IDLE: usize = 256;
+
+/// A head beyond this many bytes is refused; hyper bounds the number of headers to 100.
+const HEAD_LIMIT: usize = 256 << 10;
+
+/// A status, headers and a body within the limit.
+#[derive(Debug)]
+pub(crate) struct RawHttpAnswer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl RawHttpAnswer {
+    pub(crate) fn is_json(&self) -> bool {
+        let kind = self.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        kind.starts_with(b"application/json")
+    }
+
+    /// How long the gateway asks to wait, in either of the header's two forms.
+    pub(crate) fn retry_after(&self, now: SystemTime) -> Option<Duration> {
+        let value = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+        if let Ok(seconds) = value.parse::<u64>() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let date = httpdate::parse_http_date(value).ok()?;
+        // A date that has passed asks for no wait.
+        Some(date.duration_since(now).unwrap_or_default())
+    }
+}
+
+/// A pool of connections and what every request over them carries.
+pub(crate) struct HttpSession {
+    client: Client<Connector, Outgoing>,
+    answer_limit: usize,
+}
+
+impl HttpSession {
+    pub(crate) fn new(config: &Config) -> HttpSession {
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(MOST_IDLE)
+            .http1_max_buf_size(HEAD_LIMIT)
+            // A resend that nobody counts would break the promise of at most once.
+            .retry_canceled_requests(false)
+            .build(Connector::new(config.connect_timeout));
+        HttpSession { client, answer_limit: config.answer_limit }
+    }
+
+    /// Sends a request once and reads all of its answer, whatever its status.
+    pub(crate) async fn exchange(
+        &self,
+        method: Method,
+        uri: Uri,
+        headers: HeaderMap,
+        body: Bytes,
+        deadline: Option<Instant>,
+    ) -> Result<RawHttpAnswer, AttemptError> {
+        let probe = Probe::new();
+        let has_body = !body.is_empty();
+        let mut request = Request::new(Outgoing::new(body, probe.clone()));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        if has_body {
+            let json = HeaderValue::from_static("application/json");
+            request.headers_mut().insert(CONTENT_TYPE, json);
+        }
+        probe.watch(capture_connection(&mut request));
+
+        let began = Instant::now();
+        let exchange = async {
+            let response = self
+                .client
+                .request(request)
+                .await
+                .map_err(|error| classify(error, || probe.is_written(has_body)))?;
+            let (head, body) = response.into_parts();
+            let body = self.read(&head.headers, body).await?;
+            Ok(RawHttpAnswer { status: head.status, headers: head.headers, body })
+        };
+        let Some(deadline) = deadline else { return exchange.await };
+        match timeout_at(deadline, exchange).await {
+            Ok(result) => result,
+            Err(_) => {
+                // The connection's task may still be about to write: what has one may be sent.
+                let sent = probe.has_connection();
+                let event = if sent { Event::TimedOut } else { Event::TimedOutUnsent };
+                let what = if sent { "no complete answer" } else { "no connection" };
+                let took = began.elapsed().as_secs_f64();
+                Err(AttemptError::new(event, format!("{what} within {took:.1} s")))
+            }
+        }
+    }
+
+    async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, AttemptError> {
+        let limit = self.answer_limit;
+        let too_large = || {
+            let what = format!("the answer is larger than the limit of {limit} bytes");
+            AttemptError::new(Event::TooLarge, what)
+        };
+        let expected = body.size_hint().lower();
+        if expected > limit as u64 {
+            return Err(too_large());
+        }
+        let mut whole = Bytes::new();
+        let mut parts = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| cut_off(headers, error))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if whole.len() + parts.len() + data.len() > limit {
+                return Err(too_large());
+            }
+            // Most answers come in one piece, which is then used as it is.
+            if whole.is_empty() && parts.is_empty() {
+                whole = data;
+                continue;
+            }
+            if parts.is_empty() {
+                // No more than the limit, by the check above.
+                parts.reserve(usize::try_from(expected).unwrap_or(limit).max(whole.len() * 2));
+                parts.extend_from_slice(&std::mem::take(&mut whole));
+            }
+            parts.extend_from_slice(&data);
+        }
+        Ok(if parts.is_empty() { whole } else { parts.freeze() })
+    }
+}
+
+fn cut_off(headers: &HeaderMap, error: hyper::Error) -> AttemptError {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let of = length.map(|length| format!(" of {length} bytes")).unwrap_or_default();
+    let what = format!("the connection was lost in the middle of the answer{of}");
+    AttemptError::new(Event::ConnectionLost, what).with_source(error)
+}
+
+/// What the pool's error means; `is_written` tells whether bytes of the request went out.
+fn classify(error: PoolError, is_written: impl FnOnce() -> bool) -> AttemptError {
+    if error.is_connect() {
+        return connect_failed(error);
+    }
+    let hyper = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
+    let attempt = match hyper {
+        // hyper has no predicate for it.
+        Some(hyper) if hyper.is_parse() && hyper.to_string().contains("too large") => {
+            AttemptError::new(
+                Event::TooLarge,
+                format!("the answer's head is larger than {HEAD_LIMIT} bytes"),
+            )
+        }
+        Some(hyper) if hyper.is_parse() => AttemptError::new(
+            Event::NotHttp,
+            "the answer is not HTTP/1.1; is this another protocol's port?",
+        ),
+        _ if !is_written() => AttemptError::new(
+            Event::ClosedUnsent,
+            "the connection was closed before the request was sent",
+        ),
+        _ => AttemptError::new(
+            Event::ConnectionLost,
+            "the connection was lost before the answer came",
+        ),
+    };
+    attempt.with_source(error)
+}
+
+fn connect_failed(error: PoolError) -> AttemptError {
+    let mut source = error.source();
+    let mut io = None;
+    while let Some(error) = source {
+        io = error.downcast_ref::<std::io::Error>().or(io);
+        source = error.source();
+    }
+    let (event, message) = match io.map(|io| (io.kind(), io)) {
+        Some((std::io::ErrorKind::TimedOut, _)) => {
+            (Event::ConnectTimedOut, "no connection within the connect time-out".to_owned())
+        }
+        Some((std::io::ErrorKind::ConnectionRefused, _)) => {
+            (Event::ConnectFailed, "connection refused; nothing listens there".to_owned())
+        }
+        Some((_, io)) => (Event::ConnectFailed, format!("no connection: {io}")),
+        None => (Event::ConnectFailed, "no connection".to_owned()),
+    };
+    AttemptError::new(event, message).with_source(error)
+}
+
+impl fmt::Debug for HttpSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpSession").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asking(retry_after: &'static str) -> RawHttpAnswer {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_static(retry_after));
+        RawHttpAnswer { status: StatusCode::SERVICE_UNAVAILABLE, headers, body: Bytes::new() }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let table = [
+            ("7", Some(7)),
+            ("Sun, 06 Nov 1994 08:49:40 GMT", Some(3)),
+            ("Sun, 06 Nov 1994 08:49:30 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ];
+        for (value, seconds) in table {
+            let wait = asking(value).retry_after(now);
+            assert_eq!(wait, seconds.map(Duration::from_secs), "{value}");
+        }
+    }
+}

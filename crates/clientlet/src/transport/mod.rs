@@ -1,0 +1,64 @@
+//! The seam between the pipeline and the protocols: one attempt of one request.
+
+mod body;
+pub(crate) mod http;
+mod http_session;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use ::http::{HeaderMap, Uri};
+use tokio::time::Instant;
+
+pub(crate) use http_session::{HttpSession, RawHttpAnswer};
+
+use crate::discovery::Gateway;
+use crate::error::{AttemptError, Error};
+use crate::message::{GatewayStatus, RawAnswer, Request, Status};
+
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A protocol, able to try one request once.
+///
+/// Nothing in here retries: the pipeline does, for all protocols alike. A future that is dropped
+/// leaves nothing behind. A deadline is the transport's to keep, since only it knows whether a byte
+/// was written by then.
+pub(crate) trait Transport: Send + Sync {
+    /// Sends a request once and reads the envelope of its answer. An executor's exception is an
+    /// error.
+    fn attempt<'a>(
+        &'a self,
+        request: &'a Request,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>>;
+
+    /// Asks which documents the gateway speaks and where it takes them.
+    fn describe<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<Gateway, AttemptError>>;
+
+    /// Asks what the gateway says of itself.
+    fn status<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>>;
+
+    /// Sends a request without documents through all executors.
+    fn dry_run<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<Status, AttemptError>>;
+
+    /// The URI of a path of the gateway.
+    fn uri(&self, path: &str) -> Result<Uri, Error>;
+
+    /// `http`, `ws`, `grpc`.
+    fn protocol(&self) -> &'static str;
+
+    /// The gateway's address, without user information and query.
+    fn address(&self) -> String;
+}
