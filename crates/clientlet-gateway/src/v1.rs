@@ -104,7 +104,7 @@ pub(crate) fn read(body: &str) -> Result<Envelope<'_>, Reply> {
 
 fn bad_json(body: &str, error: &serde_json::Error) -> Reply {
     let Break { message, position, line, column } = Break::new(body, error);
-    unprocessable(vec![json!({
+    unprocessable(&[json!({
         "loc": ["body", position],
         "msg": format!("{message}: line {line} column {column} (char {position})"),
         "type": "value_error.jsondecode",

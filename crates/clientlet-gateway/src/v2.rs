@@ -89,7 +89,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Data<'a> {
 pub(crate) fn read(body: &str) -> Result<Envelope<'_>, Reply> {
     let envelope: Envelope<'_> = serde_json::from_str(body).map_err(|error| {
         let Break { message, position, .. } = Break::new(body, &error);
-        unprocessable(vec![json!({
+        unprocessable(&[json!({
             "type": "json_invalid",
             "loc": ["body", position],
             "msg": "JSON decode error",

@@ -48,7 +48,7 @@ impl Complaints {
     /// The answer, if there is anything to complain about.
     pub(crate) fn reply(self) -> Option<Reply> {
         if !self.found.is_empty() {
-            Some(unprocessable(self.found))
+            Some(unprocessable(&self.found))
         } else if let Some(refused) = self.refused {
             Some(Reply::detail(500, &refused))
         } else if self.broken {
@@ -78,10 +78,10 @@ pub(crate) const NO_BOOLEAN: Complaint<'_> =
 
 /// A 422 that complains of one thing.
 pub(crate) fn complain(path: &[&str], complaint: &Complaint<'_>) -> Reply {
-    unprocessable(vec![json!({"loc": path, "msg": complaint.0, "type": complaint.1})])
+    unprocessable(&[json!({"loc": path, "msg": complaint.0, "type": complaint.1})])
 }
 
-pub(crate) fn unprocessable(details: Vec<Value>) -> Reply {
+pub(crate) fn unprocessable(details: &[Value]) -> Reply {
     Reply::json(422, json!({"detail": details}).to_string().into_bytes())
 }
 

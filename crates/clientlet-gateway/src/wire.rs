@@ -209,6 +209,11 @@ impl<L: Listener> AsyncWrite for Wire<L> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper ends a connection in good order also after an error of reading; then a reset would
+        // come too late.
+        if self.line.lock().reset {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -388,3 +388,6 @@ fn attempt_deadline(call: &Call, deadline: Option<Instant>) -> Option<Instant> {
 pub(crate) fn later(start: Instant, after: Option<Duration>) -> Option<Instant> {
     start.checked_add(after?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,22 +66,10 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
         let start = out.len();
-        let plain = match value.serialize(&mut Json::new(self.docarray, slot, out)) {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        out.truncate(start);
-        // Following the path costs; only a failure pays for it, by being written once more.
-        let mut scratch = Vec::new();
-        let mut track = serde_path_to_error::Track::new();
-        let mut json = Json::new(self.docarray, slot, &mut scratch);
-        let path =
-            match value.serialize(serde_path_to_error::Serializer::new(&mut json, &mut track)) {
-                Ok(()) => String::new(),
-                Err(_) => track.path().to_string(),
-            };
-        let path = if path == "." { String::new() } else { path };
-        Err(EncodeError { path, message: plain.0 })
+        value.serialize(&mut Json::new(self.docarray, slot, out)).map_err(|refusal| {
+            out.truncate(start);
+            EncodeError { path: refusal.path(), message: refusal.0.message }
+        })
     }
 }
 
@@ -102,13 +90,49 @@ enum Slot {
     Free,
 }
 
-/// The first thing that was wrong, in words.
+/// The first thing that was wrong, and the way to it, which is noted from the inside out while the
+/// error is on its way back. Boxed, so that success pays nothing for it.
 #[derive(Debug)]
-struct Refusal(String);
+struct Refusal(Box<Wrong>);
+
+#[derive(Debug)]
+struct Wrong {
+    message: String,
+    way: Vec<Step>,
+}
+
+#[derive(Debug)]
+enum Step {
+    Field(String),
+    Index(usize),
+}
+
+impl Refusal {
+    fn new(message: String) -> Refusal {
+        Refusal(Box::new(Wrong { message, way: Vec::new() }))
+    }
+
+    fn at(mut self, step: Step) -> Refusal {
+        self.0.way.push(step);
+        self
+    }
+
+    fn path(&self) -> String {
+        let mut path = String::new();
+        for step in self.0.way.iter().rev() {
+            match step {
+                Step::Index(index) => path.push_str(&format!("[{index}]")),
+                Step::Field(name) if path.is_empty() => path.push_str(name),
+                Step::Field(name) => path.push_str(&format!(".{name}")),
+            }
+        }
+        path
+    }
+}
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.0.message)
     }
 }
 
@@ -116,12 +140,12 @@ impl std::error::Error for Refusal {}
 
 impl ser::Error for Refusal {
     fn custom<T: fmt::Display>(message: T) -> Refusal {
-        Refusal(message.to_string())
+        Refusal::new(message.to_string())
     }
 }
 
 fn refuse<T>(message: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal(message.into()))
+    Err(Refusal::new(message.into()))
 }
 
 struct Json<'o> {
@@ -203,7 +227,13 @@ impl<'o> Json<'o> {
         // Numbers take some bytes each: one growth instead of many.
         self.out.reserve(length.unwrap_or(0).min(1 << 16) * 2);
         self.out.push(b'[');
-        Ok(Parts { slot: std::mem::replace(&mut self.slot, slot), json: self, count: 0, ends: 1 })
+        Ok(Parts {
+            slot: std::mem::replace(&mut self.slot, slot),
+            json: self,
+            count: 0,
+            ends: 1,
+            key_start: 0,
+        })
     }
 
     fn object(&mut self) -> Result<Parts<'_, 'o>, Refusal> {
@@ -212,7 +242,7 @@ impl<'o> Json<'o> {
             Slot::Documents | Slot::Blob | Slot::Tensor(_) => self.scalar("an object")?,
         }
         self.out.push(b'{');
-        Ok(Parts { slot: self.slot, json: self, count: 0, ends: 1 })
+        Ok(Parts { slot: self.slot, json: self, count: 0, ends: 1, key_start: 0 })
     }
 
     /// `{"Variant":` of an enum, before its content.
@@ -449,6 +479,8 @@ struct Parts<'j, 'o> {
     count: usize,
     /// How many brackets end it: 2 for the content of an enum's variant.
     ends: u8,
+    /// Where the name of a map's last entry was written.
+    key_start: usize,
 }
 
 impl Parts<'_, '_> {
@@ -461,13 +493,22 @@ impl Parts<'_, '_> {
 
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
         self.comma();
-        value.serialize(&mut *self.json)
+        let index = self.count - 1;
+        value.serialize(&mut *self.json).map_err(|refusal| refusal.at(Step::Index(index)))
     }
 
     fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Refusal> {
         self.comma();
         self.json.key(self.slot, name)?;
-        value.serialize(&mut *self.json)
+        let written = value.serialize(&mut *self.json);
+        written.map_err(|refusal| refusal.at(Step::Field(name.to_owned())))
+    }
+
+    /// The name of the entry whose value failed, read back from what was written.
+    fn name_at(&self, start: usize) -> String {
+        let mut names =
+            serde_json::Deserializer::from_slice(&self.json.out[start..]).into_iter::<String>();
+        names.next().and_then(Result::ok).unwrap_or_default()
     }
 
     fn close_list(self) -> Result<(), Refusal> {
@@ -523,11 +564,14 @@ impl ser::SerializeMap for Parts<'_, '_> {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Refusal> {
         self.comma();
+        self.key_start = self.json.out.len();
         key.serialize(Key { json: self.json, slot: self.slot })
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
-        value.serialize(&mut *self.json)
+        value
+            .serialize(&mut *self.json)
+            .map_err(|refusal| refusal.at(Step::Field(self.name_at(self.key_start))))
     }
 
     fn end(self) -> Result<(), Refusal> {
@@ -869,7 +913,7 @@ mod tests {
             (json!({"chunks": [{"id": "c"}, {"x": 1}]}), "chunks[1]"),
             (json!({"blob": "not base64"}), "blob: invalid base64"),
             (json!({"blob": [1, 2]}), "blob: a blob must be base64 text, not a list"),
-            (json!({"tensor": [[1, 2], [3]]}), "tensor: the lists of a tensor differ in length"),
+            (json!({"tensor": [[1, 2], [3]]}), "tensor[1]: the lists of a tensor differ in length"),
             (json!({"tensor": [1, [2]]}), "tensor[1]: the lists of a tensor are not all equally"),
             (json!({"embedding": [1, null]}), "embedding[1]: a tensor is made of numbers"),
             (json!({"embedding": "x"}), "embedding: a tensor is made of numbers, not text"),

@@ -36,6 +36,7 @@ pub(crate) enum Event {
 pub(crate) struct Row {
     pub(crate) event: Event,
     /// How the event shows, for the page *Guarantees*.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test prints the page"))]
     pub(crate) shows: &'static str,
     pub(crate) kind: ErrorKind,
     pub(crate) delivery: Delivery,
@@ -141,6 +142,40 @@ mod tests {
             assert_eq!(row.event.row().event, row.event);
         }
         assert_eq!(EVENTS.len(), Event::SessionClosed as usize + 1, "an event without a row");
+    }
+
+    /// The page's table, one line an event.
+    fn table() -> String {
+        let mut table = String::from(
+            "| what happens | kind | delivery | tried again | may have run |\n\
+             | --- | --- | --- | --- | --- |\n",
+        );
+        for row in EVENTS {
+            let again = match (row.retryable, row.may_have_run) {
+                (false, _) => "no",
+                (true, false) => "yes",
+                (true, true) => "yes, unless at most once",
+            };
+            let ran = if row.may_have_run { "yes" } else { "no" };
+            let Row { shows, kind, delivery, .. } = row;
+            table += &format!("| {shows} | `{kind}` | `{delivery}` | {again} | {ran} |\n");
+        }
+        table
+    }
+
+    /// With `CLIENTLET_BLESS` set the page is written anew instead.
+    #[test]
+    fn the_page_of_guarantees_holds_this_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guarantees.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let (begin, end) = ("<!-- table of events -->\n", "<!-- end of the table -->");
+        let (before, rest) = page.split_once(begin).unwrap();
+        let (printed, after) = rest.split_once(end).unwrap();
+        if std::env::var_os("CLIENTLET_BLESS").is_some() {
+            std::fs::write(path, format!("{before}{begin}{}{end}{after}", table())).unwrap();
+            return;
+        }
+        assert_eq!(printed, table(), "run the test with CLIENTLET_BLESS=1 to write the page anew");
     }
 
     #[test]

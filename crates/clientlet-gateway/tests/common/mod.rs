@@ -1,0 +1,139 @@
+//! A small HTTP client of the tests' own: what it sends and sees are bytes on a socket.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::collections::BTreeMap;
+use std::io;
+
+use clientlet_gateway::{Documents, Fault, Gateway};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+pub(crate) async fn start(documents: Documents, faults: &[&str]) -> Gateway {
+    let mut builder = Gateway::builder().documents(documents);
+    for fault in faults {
+        builder = builder.fault(fault.parse::<Fault>().unwrap());
+    }
+    builder.start().await.unwrap()
+}
+
+/// A request of one document, in both generations' forms at once.
+pub(crate) fn request(id: &str, endpoint: &str) -> Value {
+    json!({
+        "data": [{"id": "d0", "text": "hi"}],
+        "header": {"requestId": id},
+        "execEndpoint": endpoint,
+    })
+}
+
+pub(crate) struct Client {
+    stream: TcpStream,
+    /// Bytes read but not used yet.
+    pub(crate) ahead: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+impl Client {
+    pub(crate) async fn connect(gateway: &Gateway) -> Self {
+        let stream = TcpStream::connect(gateway.http_address()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, ahead: Vec::new() }
+    }
+
+    pub(crate) async fn post(&mut self, path: &str, body: &Value) -> io::Result<Answer> {
+        self.exchange("POST", path, Some(body)).await
+    }
+
+    pub(crate) async fn get(&mut self, path: &str) -> io::Result<Answer> {
+        self.exchange("GET", path, None).await
+    }
+
+    pub(crate) async fn exchange(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> io::Result<Answer> {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let headers = if body.is_empty() { "" } else { "content-type: application/json\r\n" };
+        self.send(&message(method, path, headers, body.as_bytes())).await?;
+        self.answer(method != "HEAD").await
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
+    pub(crate) async fn answer(&mut self, has_body: bool) -> io::Result<Answer> {
+        let (status, headers) = self.head().await?;
+        let length = if has_body { headers["content-length"].parse().unwrap() } else { 0 };
+        while self.ahead.len() < length {
+            self.read_more().await?;
+        }
+        let body = self.ahead.drain(..length).collect();
+        Ok(Answer { status, headers, body })
+    }
+
+    pub(crate) async fn head(&mut self) -> io::Result<(u16, BTreeMap<String, String>)> {
+        let end = loop {
+            if let Some(end) = self.ahead.windows(4).position(|w| w == b"\r\n\r\n") {
+                break end;
+            }
+            self.read_more().await?;
+        };
+        let head: Vec<u8> = self.ahead.drain(..end + 4).collect();
+        let head = String::from_utf8(head).unwrap();
+        let mut lines = head.trim_end().lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines
+            .map(|line| line.split_once(": ").unwrap())
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Ok((status, headers))
+    }
+
+    /// Reads once; the end of the stream is an error, `UnexpectedEof`.
+    pub(crate) async fn read_more(&mut self) -> io::Result<()> {
+        let mut buffer = vec![0; 64 * 1024];
+        match self.stream.read(&mut buffer).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            n => {
+                self.ahead.extend_from_slice(&buffer[..n]);
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads until the connection ends, and says how.
+    pub(crate) async fn end(&mut self) -> io::ErrorKind {
+        loop {
+            if let Err(error) = self.read_more().await {
+                return error.kind();
+            }
+        }
+    }
+}
+
+pub(crate) fn message(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let mut message =
+        format!("{method} {path} HTTP/1.1\r\nhost: gateway\r\n{headers}").into_bytes();
+    if !body.is_empty() {
+        message.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
+    }
+    message.extend_from_slice(b"\r\n");
+    message.extend_from_slice(body);
+    message
+}

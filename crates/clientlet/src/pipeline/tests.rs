@@ -1,0 +1,537 @@
+//! The pipeline over a transport of the tests' own: one multiplexed connection that answers out of
+//! order, dies in mid-flight and is opened again. Time is paused and every choice has a seed, so a
+//! run is the same each time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http::{HeaderMap, Uri};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::discovery::Gateway;
+use crate::error::{AttemptError, Error, Event};
+use crate::message::{DocArray, GatewayStatus, RawAnswer, Request, Status};
+use crate::options::ClientletOptions;
+use crate::transport::{BoxFuture, Transport};
+use crate::{Client, Delivery, ErrorKind, RetryPolicy};
+
+/// What the gateway at the other end does, and what it saw.
+struct Multiplexed {
+    script: Script,
+    state: Mutex<State>,
+    /// The number of the connection; a change ends everything that is in flight on it.
+    connection: watch::Sender<u64>,
+    reconnecting: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone, Default)]
+struct Script {
+    seed: u64,
+    /// Answers take up to so many milliseconds, each its own.
+    slowest: u64,
+    /// The connection dies when so many requests have arrived on it.
+    dies_after: Option<u64>,
+    /// Documents with this id are never answered.
+    stalls: Option<&'static str>,
+    /// The gateway cannot be asked for its status so many times.
+    hides: usize,
+}
+
+#[derive(Default)]
+struct State {
+    random: Option<fastrand::Rng>,
+    on_connection: u64,
+    connections: u64,
+    arrivals: BTreeMap<u64, u32>,
+    answered: BTreeSet<u64>,
+    /// Requests that came again although they had been answered.
+    needless: u32,
+    in_flight: usize,
+    most_in_flight: usize,
+    asked: usize,
+}
+
+/// Counts an attempt as in flight until it is dropped, however it ends.
+struct InFlight<'a>(&'a Mutex<State>);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().in_flight -= 1;
+    }
+}
+
+impl Multiplexed {
+    fn new(script: Script) -> Arc<Multiplexed> {
+        let random = Some(fastrand::Rng::with_seed(script.seed));
+        Arc::new(Multiplexed {
+            script,
+            state: Mutex::new(State { random, connections: 1, ..State::default() }),
+            connection: watch::Sender::new(0),
+            reconnecting: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// Opens the connection again after a death: one at a time, however many wait.
+    async fn connected(&self) -> watch::Receiver<u64> {
+        let _one = self.reconnecting.lock().await;
+        let mut state = self.state.lock().unwrap();
+        if state.on_connection == u64::MAX {
+            state.on_connection = 0;
+            state.connections += 1;
+        }
+        let mut connection = self.connection.subscribe();
+        connection.borrow_and_update();
+        connection
+    }
+
+    async fn serve(&self, request: &Request) -> Result<RawAnswer, AttemptError> {
+        let mut connection = self.connected().await;
+        let sequence = request.id.sequence;
+        let (wait, _in_flight) = {
+            let mut state = self.state.lock().unwrap();
+            *state.arrivals.entry(sequence).or_default() += 1;
+            state.needless += u32::from(state.answered.contains(&sequence));
+            state.in_flight += 1;
+            state.most_in_flight = state.most_in_flight.max(state.in_flight);
+            state.on_connection += 1;
+            if self.script.dies_after == Some(state.on_connection) {
+                state.on_connection = u64::MAX;
+                self.connection.send_modify(|number| *number += 1);
+            }
+            let random = state.random.as_mut().unwrap();
+            (Duration::from_millis(random.u64(0..=self.script.slowest)), InFlight(&self.state))
+        };
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        if body["data"][0]["id"].as_str().is_some_and(|id| self.script.stalls == Some(id)) {
+            std::future::pending::<()>().await;
+        }
+        tokio::select! {
+            biased;
+            _ = connection.changed() => {
+                Err(AttemptError::new(Event::ConnectionLost, "the connection died"))
+            }
+            () = sleep(wait) => {
+                self.state.lock().unwrap().answered.insert(sequence);
+                Ok(RawAnswer {
+                    docarray: DocArray::V2,
+                    request_id: request.id.to_string(),
+                    status: Status::default(),
+                    routes: Vec::new(),
+                    parameters: None,
+                    documents: Some(Bytes::from(body["data"].to_string())),
+                })
+            }
+        }
+    }
+}
+
+impl Transport for Multiplexed {
+    fn attempt<'a>(
+        &'a self,
+        request: &'a Request,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
+        Box::pin(async move {
+            let Some(deadline) = deadline else { return self.serve(request).await };
+            tokio::time::timeout_at(deadline, self.serve(request))
+                .await
+                .unwrap_or_else(|_| Err(AttemptError::new(Event::TimedOut, "no answer")))
+        })
+    }
+
+    fn describe<'a>(
+        &'a self,
+        _: &'a HeaderMap,
+        _: Option<Instant>,
+    ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
+        Box::pin(async move {
+            let mut state = self.state.lock().unwrap();
+            state.asked += 1;
+            if state.asked <= self.script.hides {
+                let error = AttemptError::new(Event::ConnectionLost, "no status");
+                return Err(error.before_sending("GET /status"));
+            }
+            Ok(Gateway { docarray: DocArray::V2, paths: None })
+        })
+    }
+
+    fn status<'a>(
+        &'a self,
+        _: &'a HeaderMap,
+        _: Option<Instant>,
+    ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>> {
+        Box::pin(async { Ok(GatewayStatus::default()) })
+    }
+
+    fn dry_run<'a>(
+        &'a self,
+        _: &'a HeaderMap,
+        _: Option<Instant>,
+    ) -> BoxFuture<'a, Result<Status, AttemptError>> {
+        Box::pin(async { Ok(Status::default()) })
+    }
+
+    fn uri(&self, path: &str) -> Result<Uri, Error> {
+        path.parse().map_err(|_| Error::config("no path"))
+    }
+
+    fn protocol(&self) -> &'static str {
+        "test"
+    }
+
+    fn address(&self) -> String {
+        "test://gateway".to_owned()
+    }
+}
+
+fn client(transport: &Arc<Multiplexed>) -> Client {
+    let config = ClientletOptions::new().check("http://127.0.0.1:1").unwrap();
+    Client::new(config, transport.clone())
+}
+
+fn documents(count: usize) -> impl Iterator<Item = Value> + Unpin {
+    (0..count).map(|n| json!({"id": n.to_string()}))
+}
+
+fn retrying(attempts: u32) -> RetryPolicy {
+    RetryPolicy::standard().max_attempts(attempts)
+}
+
+fn ids(response: &crate::Response) -> Vec<usize> {
+    let documents: Vec<Value> = response.documents().unwrap();
+    documents.iter().map(|d| d["id"].as_str().unwrap().parse().unwrap()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_connection_resends_only_unanswered_requests() {
+    for seed in 0..50 {
+        let script =
+            Script { seed, slowest: 20, dies_after: Some(10 + seed % 7), ..Script::default() };
+        let gateway = Multiplexed::new(script);
+        let answers = client(&gateway)
+            .post("/")
+            .documents(documents(300))
+            .request_size(3)
+            .prefetch(8)
+            .retry(retrying(100))
+            .send()
+            .await;
+        assert_eq!(answers.len(), 100);
+        let back: Vec<usize> = answers.responses().flat_map(ids).collect();
+        assert_eq!(back, (0..300).collect::<Vec<_>>(), "seed {seed}");
+        let state = gateway.state.lock().unwrap();
+        assert_eq!(state.needless, 0, "seed {seed}: an answered request was sent again");
+        assert!(state.connections > 5, "seed {seed}: the connection died");
+        assert!(state.arrivals.values().any(|count| *count > 1), "seed {seed}");
+        assert!(state.most_in_flight <= 8, "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_request_ends_exactly_once_whatever_the_mode() {
+    for seed in 0..40 {
+        for (in_order, attempts) in [(false, 1), (true, 1), (false, 3), (true, 3)] {
+            let script = Script { seed, slowest: 30, dies_after: Some(13), ..Script::default() };
+            let gateway = Multiplexed::new(script);
+            let mut call = client(&gateway)
+                .post("/")
+                .documents(documents(200))
+                .request_size(2)
+                .retry(retrying(attempts));
+            if in_order {
+                call = call.in_order();
+            }
+            let mut responses = call.stream();
+            let mut ended: Vec<std::ops::Range<u64>> = Vec::new();
+            while let Some(result) = responses.next().await {
+                match result {
+                    Ok(response) => {
+                        let expected: Vec<usize> =
+                            response.input().map(|n| n.try_into().unwrap()).collect();
+                        assert_eq!(ids(&response), expected, "the answer is its own request's");
+                        ended.push(response.input());
+                    }
+                    Err(error) => {
+                        assert_eq!(error.delivery(), Delivery::Unknown);
+                        assert_eq!(error.attempts().len() as u32, attempts);
+                        ended.push(error.documents().unwrap());
+                    }
+                }
+            }
+            if !in_order {
+                ended.sort_by_key(|range| range.start);
+            }
+            let expected: Vec<_> = (0..100).map(|n| n * 2..n * 2 + 2).collect();
+            assert_eq!(ended, expected, "seed {seed}, in order {in_order}, {attempts} attempts");
+            assert!(gateway.state.lock().unwrap().arrivals.values().all(|n| *n <= attempts));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_most_once_never_sends_twice_what_may_have_run() {
+    let script = Script { seed: 3, slowest: 30, dies_after: Some(7), ..Script::default() };
+    let gateway = Multiplexed::new(script);
+    let answers = client(&gateway)
+        .post("/")
+        .documents(documents(100))
+        .request_size(1)
+        .retry(retrying(10).at_most_once())
+        .send()
+        .await;
+    assert!(answers.errors().count() > 0);
+    assert!(answers.errors().all(|error| error.delivery() == Delivery::Unknown));
+    assert!(gateway.state.lock().unwrap().arrivals.values().all(|count| *count == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stalled_head_stops_the_input_and_ends_with_its_time() {
+    let script = Script { stalls: Some("0"), ..Script::default() };
+    let gateway = Multiplexed::new(script);
+    let read = AtomicUsize::new(0);
+    let input = (0..1000).map(|n| {
+        read.fetch_add(1, Ordering::Relaxed);
+        json!({"id": n.to_string()})
+    });
+    let mut responses = client(&gateway)
+        .post("/")
+        .documents(input)
+        .request_size(1)
+        .prefetch(16)
+        .in_order()
+        .attempt_timeout(Duration::from_secs(60))
+        .stream();
+    let early = timeout(Duration::from_secs(59), responses.next()).await;
+    assert!(early.is_err(), "nothing can be given out before the head");
+    assert_eq!(read.load(Ordering::Relaxed), 16, "the input stands still after the window");
+    assert_eq!(responses.in_flight(), 16);
+    let head = responses.next().await.unwrap().unwrap_err();
+    assert_eq!((head.kind(), head.documents()), (ErrorKind::Timeout, Some(0..1)));
+    for n in 1..1000 {
+        assert_eq!(responses.next().await.unwrap().unwrap().input(), n..n + 1);
+    }
+    assert!(responses.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_not_taken_keeps_its_place() {
+    let gateway = Multiplexed::new(Script::default());
+    let read = AtomicUsize::new(0);
+    let input = (0..100).map(|n| {
+        read.fetch_add(1, Ordering::Relaxed);
+        json!({"id": n.to_string()})
+    });
+    let mut responses =
+        client(&gateway).post("/").documents(input).request_size(1).prefetch(4).stream();
+    for taken in 0..100 {
+        responses.next().await.unwrap().unwrap();
+        assert!(read.load(Ordering::Relaxed) <= taken + 4);
+    }
+    assert!(responses.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_prefetch_one_each_document_is_answered_before_the_next_is_read() {
+    let gateway = Multiplexed::new(Script { slowest: 5, ..Script::default() });
+    let seen = Mutex::new(Vec::new());
+    let input = stream::iter(0..5).then(|n| {
+        let (seen, gateway) = (&seen, &gateway);
+        async move {
+            sleep(Duration::from_millis(1)).await;
+            seen.lock().unwrap().push((n, gateway.state.lock().unwrap().answered.len()));
+            json!({"id": n.to_string()})
+        }
+    });
+    let call = client(&gateway).post("/").document_stream(input).request_size(1).prefetch(1);
+    assert_eq!(call.send().await.responses().count(), 5);
+    let expected: Vec<_> = (0..5).map(|n| (n, n)).collect();
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_stream_stops_everything() {
+    let gateway = Multiplexed::new(Script { slowest: 1000, seed: 1, ..Script::default() });
+    let mut responses =
+        client(&gateway).post("/").documents(documents(100)).request_size(1).stream();
+    responses.next().await.unwrap().unwrap();
+    assert!(gateway.state.lock().unwrap().in_flight > 0);
+    drop(responses);
+    let arrived = {
+        let state = gateway.state.lock().unwrap();
+        assert_eq!(state.in_flight, 0, "nothing is left in flight");
+        state.arrivals.len()
+    };
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(gateway.state.lock().unwrap().arrivals.len(), arrived, "nothing more is sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_a_future_of_next_loses_nothing() {
+    let gateway = Multiplexed::new(Script { slowest: 50, seed: 9, ..Script::default() });
+    let mut responses =
+        client(&gateway).post("/").documents(documents(50)).request_size(1).stream();
+    let mut back = BTreeSet::new();
+    loop {
+        match timeout(Duration::from_millis(1), responses.next()).await {
+            Err(_) => {}
+            Ok(Some(response)) => back.extend(ids(&response.unwrap())),
+            Ok(None) => break,
+        }
+    }
+    assert_eq!(back, (0..50).collect());
+    assert!(gateway.state.lock().unwrap().arrivals.values().all(|count| *count == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_in_flight_are_bounded_and_a_giant_goes_alone() {
+    let gateway = Multiplexed::new(Script { slowest: 10, seed: 2, ..Script::default() });
+    let big = |n: usize| json!({"id": n.to_string(), "text": "x".repeat(1000)});
+    let call = client(&gateway).post("/").documents((0..20).map(big)).request_size(1);
+    let answers = call.prefetch_bytes(2500).send().await;
+    assert_eq!(answers.responses().count(), 20);
+    assert_eq!(gateway.state.lock().unwrap().most_in_flight, 2);
+
+    let gateway = Multiplexed::new(Script { slowest: 10, seed: 2, ..Script::default() });
+    let call = client(&gateway).post("/").documents((0..5).map(big)).request_size(1);
+    assert_eq!(call.prefetch_bytes(10).send().await.responses().count(), 5);
+    assert_eq!(gateway.state.lock().unwrap().most_in_flight, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_documents_at_all_is_one_request() {
+    let gateway = Multiplexed::new(Script::default());
+    let client = client(&gateway);
+    for answers in [
+        client.post("/").send().await,
+        client.post("/").documents(documents(0)).send().await,
+        client.post("/").documents(documents(0)).request_size(0).send().await,
+    ] {
+        assert_eq!(answers.len(), 1);
+        let responses = answers.into_result().unwrap();
+        assert_eq!(responses[0].documents::<Value>().unwrap(), Vec::<Value>::new());
+        assert_eq!(responses[0].input(), 0..0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_error_stop_on_error_reads_no_more_and_finishes_what_was_sent() {
+    let script = Script { seed: 4, slowest: 10, dies_after: Some(20), ..Script::default() };
+    let gateway = Multiplexed::new(script);
+    let mut responses = client(&gateway)
+        .post("/")
+        .documents(documents(1000))
+        .request_size(1)
+        .prefetch(4)
+        .stop_on_error()
+        .stream();
+    let mut ended = 0;
+    let mut failed = 0;
+    while let Some(result) = responses.next().await {
+        ended += 1;
+        failed += u64::from(result.is_err());
+    }
+    assert!(failed > 0);
+    assert_eq!(responses.documents_read(), ended, "each document that was read has its end");
+    assert!(ended < 40, "{ended} were read after an error near the 20th");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_gateway_is_asked_once_however_many_calls_wait() {
+    let gateway = Multiplexed::new(Script::default());
+    let client = client(&gateway);
+    let calls = (0..10).map(|_| client.post("/").documents(documents(3)).send());
+    let answers = futures_util::future::join_all(calls).await;
+    assert!(answers.iter().all(|answers| answers.errors().count() == 0));
+    assert_eq!(gateway.state.lock().unwrap().asked, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_cannot_be_asked_fails_each_request_as_not_sent() {
+    let gateway = Multiplexed::new(Script { hides: 2, ..Script::default() });
+    let answers = client(&gateway).post("/").documents(documents(50)).request_size(10).send().await;
+    assert_eq!(answers.len(), 5);
+    let errors: Vec<_> = answers.errors().collect();
+    assert_eq!(errors.len(), 2, "the third batch asks again and is answered");
+    for (n, error) in errors.iter().enumerate() {
+        let n = n as u64;
+        assert_eq!(error.delivery(), Delivery::NotSent);
+        assert_eq!(error.documents(), Some(n * 10..n * 10 + 10));
+        assert!(!error.may_have_run());
+        assert!(error.to_string().contains("GET /status: no status"), "{error}");
+    }
+    let retried = Multiplexed::new(Script { hides: 2, ..Script::default() });
+    let call = client(&retried).post("/").documents(documents(50)).request_size(10);
+    assert_eq!(call.retry(retrying(3)).send().await.errors().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_cannot_be_sent_fails_alone() {
+    let gateway = Multiplexed::new(Script::default());
+    let documents = [json!({"id": "0"}), json!("no object"), json!({"id": "2"})];
+    let answers = client(&gateway).post("/").documents(documents).send().await;
+    let ends: Vec<_> = answers
+        .into_iter()
+        .map(|result| match result {
+            Ok(response) => (response.input(), None),
+            Err(error) => (error.documents().unwrap(), Some(error.kind())),
+        })
+        .collect();
+    assert_eq!(ends, [(0..1, None), (1..2, Some(ErrorKind::Encode)), (2..3, None)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_never_exceeds_the_deadline_of_a_request() {
+    for seed in 0..30 {
+        let script = Script { seed, slowest: 400, dies_after: Some(5), ..Script::default() };
+        let gateway = Multiplexed::new(script);
+        let deadline = Duration::from_millis(700);
+        let call = client(&gateway).post("/").documents(documents(60)).request_size(1);
+        let answers = call.retry(retrying(1000)).timeout(deadline).send().await;
+        for result in answers {
+            let elapsed = match &result {
+                Ok(response) => response.elapsed(),
+                Err(error) => error.elapsed(),
+            };
+            // The clock of the tests moves in milliseconds.
+            assert!(elapsed <= deadline + Duration::from_millis(1), "{elapsed:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_input_does_not_hold_back_the_answers() {
+    let gateway = Multiplexed::new(Script::default());
+    let input = stream::unfold(0, async |n| {
+        if n == 2 {
+            sleep(Duration::from_secs(3600)).await;
+        }
+        (n < 4).then(|| (json!({"id": n.to_string()}), n + 1))
+    });
+    let mut responses =
+        client(&gateway).post("/").document_stream(Box::pin(input)).request_size(2).stream();
+    let first = timeout(Duration::from_secs(1), responses.next()).await.unwrap();
+    assert_eq!(first.unwrap().unwrap().input(), 0..2);
+    assert!(timeout(Duration::from_secs(1), responses.next()).await.is_err());
+    assert_eq!(responses.next().await.unwrap().unwrap().input(), 2..4);
+    assert!(responses.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn documents_may_be_borrowed_and_the_stream_is_send() {
+    fn is_send<T: Send>(value: T) -> T {
+        value
+    }
+    let gateway = Multiplexed::new(Script::default());
+    let owned = vec![json!({"id": "0"}), json!({"id": "1"})];
+    let client = is_send(client(&gateway));
+    let mut responses = is_send(client.post("/").documents(&owned).stream());
+    assert_eq!(ids(&responses.next().await.unwrap().unwrap()), [0, 1]);
+    drop(responses);
+    assert_eq!(owned.len(), 2);
+}
