@@ -15,6 +15,8 @@ use crate::message::{RequestId, Route};
 pub(crate) struct Format {
     pub(crate) route: Arc<Route>,
     pub(crate) template: Template,
+    /// The most documents that the gateway takes in one request, if it has a limit.
+    pub(crate) most_documents: Option<usize>,
 }
 
 /// A request that is complete.
@@ -56,6 +58,8 @@ pub(crate) struct Batcher {
 #[derive(Debug)]
 struct Open {
     first: u64,
+    /// How many documents complete it.
+    size: usize,
     /// Nothing if the documents are only counted.
     body: Option<(Vec<u8>, Arc<Format>)>,
 }
@@ -92,12 +96,15 @@ impl Batcher {
     /// Begins a batch; without a format its documents are counted, not encoded.
     pub(crate) fn begin(&mut self, format: Option<Arc<Format>>) {
         debug_assert!(self.open.is_none(), "the last batch is complete before the next begins");
+        let size = if self.size == 0 { usize::MAX } else { self.size };
+        let most = format.as_ref().and_then(|format| format.most_documents);
+        let size = most.map_or(size, |most| size.min(most));
         let body = format.map(|format| {
             let mut body = Vec::with_capacity(self.last_length + self.last_length / 8);
             format.template.begin(&mut body);
             (body, format)
         });
-        self.open = Some(Open { first: self.next, body });
+        self.open = Some(Open { first: self.next, size, body });
     }
 
     /// Adds a document to the open batch.
@@ -108,6 +115,7 @@ impl Batcher {
     ) -> Pushed {
         let open = self.open.as_mut().expect("a batch is begun before documents are added to it");
         let count = usize::try_from(self.next - open.first).unwrap_or(usize::MAX);
+        let is_full = count.saturating_add(1) >= open.size;
         if let Some((body, format)) = &mut open.body {
             let before = body.len();
             if count > 0 {
@@ -123,7 +131,7 @@ impl Batcher {
             }
         }
         self.next += 1;
-        if count + 1 == self.size {
+        if is_full {
             return Pushed { complete: Some(self.complete(id)), refused: None };
         }
         Pushed::default()
@@ -163,9 +171,14 @@ mod tests {
     use crate::message::DocArray;
 
     fn format() -> Arc<Format> {
+        limited(None)
+    }
+
+    fn limited(most_documents: Option<usize>) -> Arc<Format> {
         let route =
             Arc::new(Route { docarray: DocArray::V1, uri: http::Uri::from_static("/post") });
-        Arc::new(Format { route, template: Template::new(DocArray::V1, "/", None, None) })
+        let template = Template::new(DocArray::V1, "/", None, None);
+        Arc::new(Format { route, template, most_documents })
     }
 
     fn id() -> RequestId {
@@ -213,6 +226,16 @@ mod tests {
                 let numbers: Vec<u64> = batches.iter().flat_map(|b| b.documents.clone()).collect();
                 assert_eq!(numbers, ids);
             }
+        }
+    }
+
+    #[test]
+    fn a_gateways_own_limit_rules_over_a_larger_size_and_over_none() {
+        for (size, expected) in [(0, 3), (5, 3), (2, 2)] {
+            let mut batcher = Batcher::new(size);
+            batcher.begin(Some(limited(Some(3))));
+            let complete = documents(9).iter().find_map(|d| batcher.push(d, id).complete).unwrap();
+            assert_eq!(complete.documents, 0..expected, "{size}");
         }
     }
 

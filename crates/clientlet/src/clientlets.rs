@@ -19,7 +19,7 @@ use crate::options::ClientletOptions;
 use crate::pipeline::later;
 use crate::post::with_headers;
 use crate::retry::{self, Ledger};
-use crate::transport::{HttpSession, RawHttpAnswer, http::read};
+use crate::transport::{HttpSession, RawHttpAnswer, http::MOST_V2_DOCUMENTS, http::read};
 
 /// What all clientlets have in common: a session that is started, used and closed.
 pub trait Clientlet {
@@ -79,7 +79,8 @@ impl HttpClientlet {
         Ok(HttpClientlet { config: Arc::new(config), headers, session: None })
     }
 
-    /// Posts a request; sending is tried again as the options say.
+    /// Posts a request; sending is tried again as the options say. One of more than 100 documents
+    /// for a v2 gateway is refused: the gateway would lose the rest.
     pub fn send_message<'a>(&'a self, request: &'a DataRequest) -> Exchange<'a> {
         Exchange { body: Some(request), ..self.exchange(self.config.attempt_timeout) }
     }
@@ -157,6 +158,15 @@ impl<'a> Exchange<'a> {
             request_id: self.body.map(|request| request.request_id.clone()),
             documents: None,
         };
+        if self
+            .body
+            .is_some_and(|body| body.docarray == DocArray::V2 && body.count > MOST_V2_DOCUMENTS)
+        {
+            let what = format!(
+                "over HTTP a v2 gateway loses all documents of a request behind the {MOST_V2_DOCUMENTS}th"
+            );
+            return Err(Error::new(ErrorKind::Encode, what).with_context(context));
+        }
         let headers = with_headers(&self.clientlet.headers, &self.headers)?;
         let uri = config.endpoint.as_given()?;
         let (method, body, policy) = match self.body {
@@ -251,6 +261,7 @@ pub struct DataRequest {
     parameters: Option<Vec<u8>>,
     /// Documents as JSON, commas in between.
     documents: Vec<u8>,
+    count: usize,
 }
 
 impl DataRequest {
@@ -263,6 +274,7 @@ impl DataRequest {
             target_executor: None,
             parameters: None,
             documents: Vec::new(),
+            count: 0,
         }
     }
 
@@ -305,6 +317,7 @@ impl DataRequest {
         encoder.document(document, &mut self.documents).map_err(|error| {
             Error::new(ErrorKind::Encode, format!("the document cannot be sent: {error}"))
         })?;
+        self.count += 1;
         Ok(self)
     }
 

@@ -341,7 +341,8 @@ impl Call {
             self.target_executor.as_deref(),
             self.parameters.as_deref(),
         );
-        Ok(Arc::new(Format { route, template }))
+        let most_documents = self.transport.most_documents(gateway.docarray);
+        Ok(Arc::new(Format { route, template, most_documents }))
     }
 }
 

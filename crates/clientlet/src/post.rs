@@ -149,7 +149,8 @@ impl<S> Post<S> {
         self
     }
 
-    /// How many documents a request carries: 100 by default, 0 for all in one.
+    /// How many documents a request carries: 100 by default, 0 for all in one. Over HTTP a v2
+    /// gateway loses all behind the 100th without a word, so to one no request carries more than 100.
     pub fn request_size(mut self, documents: usize) -> Post<S> {
         self.request_size = documents;
         self

@@ -152,6 +152,8 @@ struct Json<'o> {
     docarray: DocArray,
     slot: Slot,
     out: &'o mut Vec<u8>,
+    /// Whether the last name written is that of a v1 document's content.
+    is_content: bool,
     /// The tensor being written: where its numbers stand and how long its lists are, by depth.
     leaves: Option<usize>,
     lengths: Vec<Option<usize>>,
@@ -159,7 +161,7 @@ struct Json<'o> {
 
 impl<'o> Json<'o> {
     fn new(docarray: DocArray, slot: Slot, out: &'o mut Vec<u8>) -> Json<'o> {
-        Json { docarray, slot, out, leaves: None, lengths: Vec::new() }
+        Json { docarray, slot, out, is_content: false, leaves: None, lengths: Vec::new() }
     }
 
     /// A value that is neither object nor list; `what` says what it is.
@@ -233,6 +235,7 @@ impl<'o> Json<'o> {
             count: 0,
             ends: 1,
             key_start: 0,
+            has_content: false,
         })
     }
 
@@ -242,7 +245,14 @@ impl<'o> Json<'o> {
             Slot::Documents | Slot::Blob | Slot::Tensor(_) => self.scalar("an object")?,
         }
         self.out.push(b'{');
-        Ok(Parts { slot: self.slot, json: self, count: 0, ends: 1, key_start: 0 })
+        Ok(Parts {
+            slot: self.slot,
+            json: self,
+            count: 0,
+            ends: 1,
+            key_start: 0,
+            has_content: false,
+        })
     }
 
     /// `{"Variant":` of an enum, before its content.
@@ -255,7 +265,9 @@ impl<'o> Json<'o> {
     /// Writes the name of a field of an object in `slot`, and notes what may stand behind it.
     fn key(&mut self, slot: Slot, name: &str) -> Result<(), Refusal> {
         self.slot = Slot::Free;
+        self.is_content = false;
         if slot == Slot::Document && self.docarray == DocArray::V1 {
+            self.is_content = matches!(name, "text" | "blob" | "tensor");
             self.slot = match name {
                 "chunks" | "matches" => Slot::Documents,
                 "blob" => Slot::Blob,
@@ -479,8 +491,10 @@ struct Parts<'j, 'o> {
     count: usize,
     /// How many brackets end it: 2 for the content of an enum's variant.
     ends: u8,
-    /// Where the name of a map's last entry was written.
+    /// Where the name of the last entry was written.
     key_start: usize,
+    /// Whether a v1 document has one of the fields that exclude each other.
+    has_content: bool,
 }
 
 impl Parts<'_, '_> {
@@ -499,9 +513,28 @@ impl Parts<'_, '_> {
 
     fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Refusal> {
         self.comma();
+        self.key_start = self.json.out.len();
         self.json.key(self.slot, name)?;
+        self.value(value)
+    }
+
+    /// The value of the entry whose name stands at `key_start`.
+    fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
+        let is_content = self.json.is_content;
+        let start = self.json.out.len();
         let written = value.serialize(&mut *self.json);
-        written.map_err(|refusal| refusal.at(Step::Field(name.to_owned())))
+        written.map_err(|refusal| refusal.at(Step::Field(self.name_at(self.key_start))))?;
+        // A v1 gateway reads empty text as none.
+        if is_content && !matches!(&self.json.out[start..], b"null" | b"\"\"") {
+            if self.has_content {
+                return refuse(
+                    "text, blob and tensor exclude each other in a v1 document: all but one of \
+                     them would be lost",
+                );
+            }
+            self.has_content = true;
+        }
+        Ok(())
     }
 
     /// The name of the entry whose value failed, read back from what was written.
@@ -569,15 +602,22 @@ impl ser::SerializeMap for Parts<'_, '_> {
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
-        value
-            .serialize(&mut *self.json)
-            .map_err(|refusal| refusal.at(Step::Field(self.name_at(self.key_start))))
+        self.value(value)
     }
 
     fn end(self) -> Result<(), Refusal> {
+        if self.count == 2 && self.slot == Slot::Document && self.json.docarray == DocArray::V2 {
+            self.json.out.extend_from_slice(THIRD_FIELD);
+        }
         self.close(b'}')
     }
 }
+
+/// A v2 gateway that finds a fault in a list of documents tries to read the list as one document,
+/// and Python makes a dictionary of any list of pairs: documents of two fields each then turn
+/// into one of nonsense and the answer is a success. A third field keeps the fault a fault; the
+/// gateway drops what its class does not have, and no class can have a field of this name.
+const THIRD_FIELD: &[u8] = b",\"_\":null";
 
 /// The fields of a struct, or serde_json's way of handing over JSON that is written already.
 enum Fields<'j, 'o> {
@@ -919,6 +959,8 @@ mod tests {
             (json!({"embedding": "x"}), "embedding: a tensor is made of numbers, not text"),
             (json!({"matches": 5}), "matches: here must be a list of documents, not a number"),
             (json!({"matches": [5]}), "matches[0]: a document must be an object, not a number"),
+            (json!({"text": "t", "tensor": [1]}), "exclude each other"),
+            (json!({"chunks": [{"blob": "aGk=", "text": "t"}]}), "chunks[0]: text, blob"),
             (json!([1]), "a document must be an object, not a list"),
             (json!(null), "a document must be an object, not null"),
         ];
@@ -936,8 +978,28 @@ mod tests {
     }
 
     #[test]
+    fn content_that_is_not_set_excludes_nothing() {
+        let document = json!({"text": "", "blob": null, "tensor": [1], "chunks": [{"text": "t"}]});
+        assert!(encode(DocArray::V1, &document).is_ok());
+    }
+
+    #[test]
+    fn a_v2_document_never_has_two_fields() {
+        let written = |document: Value| encode(DocArray::V2, &document).unwrap();
+        let two = Value::from(BTreeMap::from([("a".into(), 1.into()), ("b".into(), 2.into())]));
+        assert_eq!(written(two), r#"{"a":1,"b":2,"_":null}"#);
+        #[derive(Serialize)]
+        struct Two {
+            id: &'static str,
+            part: (u8, u8),
+        }
+        let two = Two { id: "x", part: (1, 2) };
+        assert_eq!(encode(DocArray::V2, &two).unwrap(), r#"{"id":"x","part":[1,2],"_":null}"#);
+    }
+
+    #[test]
     fn v2_takes_any_object_and_only_text_as_bytes() {
-        let free = json!({"anything": {"goes": [1, [2]]}, "blob": "text"});
+        let free = json!({"anything": {"goes": [1, [2]]}, "blob": "text", "more": null});
         assert_eq!(encode(DocArray::V2, &free).unwrap(), free.to_string());
         #[derive(Serialize)]
         struct Item {

@@ -33,10 +33,10 @@ pub(crate) enum Event {
 }
 
 /// What follows from an event.
+#[cfg_attr(not(test), expect(dead_code, reason = "a test prints the page from all of it"))]
 pub(crate) struct Row {
     pub(crate) event: Event,
     /// How the event shows, for the page *Guarantees*.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a test prints the page"))]
     pub(crate) shows: &'static str,
     pub(crate) kind: ErrorKind,
     pub(crate) delivery: Delivery,

@@ -222,11 +222,6 @@ impl Error {
         }))
     }
 
-    pub(crate) fn with_source(mut self, source: impl Into<Source>) -> Error {
-        self.0.source = Some(source.into());
-        self
-    }
-
     pub(crate) fn with_exception(mut self, exception: Option<Exception>) -> Error {
         self.0.exception = exception;
         self
@@ -438,8 +433,11 @@ mod tests {
 
     #[test]
     fn display_is_one_line_without_its_source() {
-        let error = Error::config("the port 70000 is out of range")
+        let last = AttemptError::new(Event::ConnectFailed, "connection refused")
             .with_source(std::io::Error::other("below"));
-        assert_eq!(error.to_string(), "the port 70000 is out of range");
+        let context = Context { request_id: Some("a-1".into()), ..Context::default() };
+        let error = Error::of_request(last, Vec::new(), false, context, Duration::ZERO);
+        assert_eq!(error.to_string(), "connection refused (request a-1)");
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "below");
     }
 }

@@ -177,6 +177,10 @@ impl Transport for Multiplexed {
         Box::pin(async { Ok(Status::default()) })
     }
 
+    fn most_documents(&self, _: DocArray) -> Option<usize> {
+        None
+    }
+
     fn uri(&self, path: &str) -> Result<Uri, Error> {
         path.parse().map_err(|_| Error::config("no path"))
     }

@@ -49,6 +49,15 @@ impl Probe {
         self.before.store(before, Ordering::Release);
     }
 
+    /// Keeps the connection from being used again once this request is over.
+    pub(super) fn poison(&self) {
+        if let Some(connection) = self.connection.get()
+            && let Some(connected) = connection.connection_metadata().as_ref()
+        {
+            connected.poison();
+        }
+    }
+
     /// Whether the request was given a connection at all.
     pub(super) fn has_connection(&self) -> bool {
         self.connection.get().is_some_and(|connection| connection.connection_metadata().is_some())

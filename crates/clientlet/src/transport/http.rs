@@ -17,6 +17,10 @@ use crate::envelope::{read_answer, read_failure, read_status};
 use crate::error::{AttemptError, Error, Event};
 use crate::message::{DocArray, GatewayStatus, RawAnswer, Request, Status};
 
+/// A v2 gateway splits what comes over HTTP into requests of 100 and answers with the first of
+/// them: whatever is behind the 100th document is lost.
+pub(crate) const MOST_V2_DOCUMENTS: usize = 100;
+
 #[derive(Debug)]
 pub(crate) struct HttpTransport {
     session: HttpSession,
@@ -124,6 +128,13 @@ impl Transport for HttpTransport {
                 AttemptError::new(Event::Unreadable, format!("GET /dry_run: {what}"))
             })
         })
+    }
+
+    fn most_documents(&self, docarray: DocArray) -> Option<usize> {
+        match docarray {
+            DocArray::V1 => None,
+            DocArray::V2 => Some(MOST_V2_DOCUMENTS),
+        }
     }
 
     fn uri(&self, path: &str) -> Result<Uri, Error> {

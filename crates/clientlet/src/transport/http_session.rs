@@ -102,6 +102,11 @@ impl HttpSession {
                 .await
                 .map_err(|error| classify(error, || probe.is_written(has_body)))?;
             let (head, body) = response.into_parts();
+            if head.status.is_server_error() {
+                // A v2 gateway closes the connection behind its plain 500 without saying so; the
+                // next request on it would be lost.
+                probe.poison();
+            }
             let body = self.read(&head.headers, body).await?;
             Ok(RawHttpAnswer { status: head.status, headers: head.headers, body })
         };

@@ -14,7 +14,7 @@ pub(crate) use http_session::{HttpSession, RawHttpAnswer};
 
 use crate::discovery::Gateway;
 use crate::error::{AttemptError, Error};
-use crate::message::{GatewayStatus, RawAnswer, Request, Status};
+use crate::message::{DocArray, GatewayStatus, RawAnswer, Request, Status};
 
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -52,6 +52,9 @@ pub(crate) trait Transport: Send + Sync {
         headers: &'a HeaderMap,
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Status, AttemptError>>;
+
+    /// The most documents that a gateway of this generation takes in one request.
+    fn most_documents(&self, docarray: DocArray) -> Option<usize>;
 
     /// The URI of a path of the gateway.
     fn uri(&self, path: &str) -> Result<Uri, Error>;

@@ -1,0 +1,76 @@
+//! One meaning on every gateway: the same cases over embedded and real ones, documents v1 and v2.
+//!
+//! `cargo xtask test` installs the real ones; without them their rows say that they are skipped.
+
+mod cases;
+mod outages;
+mod rows;
+
+use std::time::Duration;
+
+/// No case takes longer, a gateway's own four tries included.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The cases, each with what it needs of a gateway, as tests of the module's row.
+macro_rules! contract {
+    ($row:expr) => {
+        contract! { $row;
+            cases::documents_come_back_with_their_text_changed: [];
+            cases::parameters_come_back_with_the_executors_result: [];
+            cases::a_target_that_matches_nothing_still_answers: [Targets];
+            cases::no_documents_at_all_is_a_request: [];
+            cases::a_thousand_documents_with_parameters_come_back_once_and_in_order: [];
+            cases::unordered_answers_hold_each_document_once: [];
+            cases::an_executors_exception_is_an_error_with_its_name: [];
+            cases::an_executors_exception_is_told_whole_with_the_documents: [WholeException];
+            cases::a_failed_request_does_not_end_the_stream: [];
+            cases::routes_name_gateway_and_executor_with_their_times: [Routes];
+            cases::tensors_and_unicode_survive_an_echo: [];
+            cases::bytes_survive_an_echo: [Bytes];
+            cases::tags_survive_an_echo: [EqualTags];
+            cases::an_endpoint_that_nobody_binds_leaves_documents_as_they_are: [UnboundEndpoints];
+            cases::an_endpoint_that_is_not_there_is_an_error_that_lists_those_that_are: [EndpointList];
+            cases::a_value_of_the_wrong_type_is_refused_by_place: [];
+            cases::an_answer_of_twenty_megabytes_comes_through: [];
+            cases::an_answer_beyond_the_limit_names_the_limit: [];
+            cases::documents_that_do_not_fit_the_type_name_document_and_field: [];
+            cases::slow_inputs_are_answered_one_by_one: [];
+            cases::a_slow_executor_stops_the_input_after_prefetch: [];
+            cases::a_flood_and_polite_calls_on_one_client_are_all_answered: [];
+            cases::the_gateway_is_ready_and_tells_its_releases: [];
+            cases::an_attempt_ends_with_its_time: [];
+            outages::a_dead_executor_is_a_gateway_error_until_it_is_back: [];
+            outages::a_dead_executor_is_named_by_error_and_dry_run: [HonestOutage];
+            outages::an_executor_slower_than_the_gateway_waits_may_have_run: [];
+        }
+    };
+    ($row:expr; $($module:ident::$case:ident: [$($ability:ident),*];)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let needs = [$(crate::rows::Ability::$ability),*];
+                if !$row.can(stringify!($case), &needs) {
+                    return;
+                }
+                let case = crate::$module::$case(&$row);
+                tokio::time::timeout(crate::LIMIT, case).await.expect("the case ends in time");
+            }
+        )*
+    };
+}
+
+mod embedded_v1 {
+    contract!(crate::rows::EMBEDDED_V1);
+}
+mod embedded_v2 {
+    contract!(crate::rows::EMBEDDED_V2);
+}
+mod jina_3_14_1 {
+    contract!(crate::rows::SEED_ERA);
+}
+mod jina_3_33_1_v1 {
+    contract!(crate::rows::CURRENT_V1);
+}
+mod jina_3_33_1_v2 {
+    contract!(crate::rows::CURRENT);
+}

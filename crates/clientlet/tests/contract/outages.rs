@@ -1,0 +1,85 @@
+//! What holds while an executor is down or slow; each case breaks a gateway of its own.
+
+use std::time::Duration;
+
+use clientlet::{Client, Delivery, DocArray, Document, Error, ErrorKind, Response, RetryPolicy};
+use serde_json::json;
+
+use crate::rows::Row;
+
+/// Longer than any endpoint takes that is not meant to be slow.
+const PATIENT: Duration = Duration::from_secs(10);
+
+macro_rules! breakable {
+    ($row:expr, $timeout_send:expr) => {
+        match $row.breakable($timeout_send).await {
+            Some(gateway) => gateway,
+            None => return,
+        }
+    };
+}
+
+async fn post(client: &Client, endpoint: &str) -> Result<Response, Error> {
+    let call = client.post(endpoint).documents([Document::text("x")]);
+    let answers = call.parameters(json!({"seconds": 2})).send().await;
+    answers.into_iter().next().unwrap()
+}
+
+pub(crate) async fn a_dead_executor_is_a_gateway_error_until_it_is_back(row: &'static Row) {
+    let mut gateway = breakable!(row, PATIENT);
+    let client = gateway.client();
+    let status = match row.docarray {
+        DocArray::V1 => 503,
+        DocArray::V2 => 500,
+    };
+    // Before the client has learnt what the gateway speaks, and after.
+    for _ in 0..2 {
+        gateway.kill_executor();
+        for _ in 0..2 {
+            let error = post(&client, "/").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Gateway, "{error}");
+            assert_eq!(error.http_status(), Some(status), "{error}");
+            assert_eq!(error.delivery(), Delivery::Answered);
+            assert!(error.may_have_run());
+        }
+        gateway.revive_executor();
+        post(&client, "/").await.unwrap();
+    }
+    gateway.kill_executor();
+    let policy = RetryPolicy::standard().max_attempts(3);
+    let call = client.post("/").documents([Document::text("x")]).retry(policy.clone());
+    let error = call.send().await.into_result().unwrap_err();
+    assert_eq!(error.attempts().len(), 3, "it is worth another try: {error}");
+    let call = client.post("/").documents([Document::text("x")]);
+    let error = call.retry(policy.at_most_once()).send().await.into_result().unwrap_err();
+    assert_eq!(error.attempts().len(), 1, "it may have run: {error}");
+}
+
+pub(crate) async fn a_dead_executor_is_named_by_error_and_dry_run(row: &'static Row) {
+    let mut gateway = breakable!(row, PATIENT);
+    let client = gateway.client();
+    client.ready().await.unwrap();
+    gateway.kill_executor();
+    let error = post(&client, "/").await.unwrap_err();
+    assert!(error.message().contains("executor0"), "{error}");
+    let reason = client.ready().await.unwrap_err();
+    assert_eq!(reason.kind(), ErrorKind::Gateway);
+    assert!(reason.message().contains("not ready: "), "{reason}");
+    assert!(reason.message().contains("executor0"), "{reason}");
+    gateway.revive_executor();
+    client.ready().await.unwrap();
+}
+
+pub(crate) async fn an_executor_slower_than_the_gateway_waits_may_have_run(row: &'static Row) {
+    let mut gateway = breakable!(row, Duration::from_millis(300));
+    let client = gateway.client();
+    gateway.slow_down();
+    let error = post(&client, "/slow").await.unwrap_err();
+    let (kind, status) = match row.docarray {
+        DocArray::V1 => (ErrorKind::Timeout, 504),
+        DocArray::V2 => (ErrorKind::Gateway, 500),
+    };
+    assert_eq!((error.kind(), error.http_status()), (kind, Some(status)), "{error}");
+    assert_eq!(error.delivery(), Delivery::Answered);
+    assert!(error.may_have_run());
+}

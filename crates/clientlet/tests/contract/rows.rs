@@ -1,0 +1,197 @@
+//! The gateways that every case runs against, and what each of them cannot do.
+
+use std::io::Write;
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use clientlet::{Client, ClientBuilder, DocArray};
+use clientlet_gateway::{Documents, Gateway};
+use clientlet_interop::{Environment, Options, RealGateway};
+
+/// One gateway that the contract is checked against.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) docarray: DocArray,
+    world: World,
+    cannot: &'static [(Ability, &'static str)],
+}
+
+#[derive(Debug)]
+enum World {
+    Embedded,
+    Real(Environment),
+}
+
+/// What some gateways cannot do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Ability {
+    /// Routes with times, and the endpoint, in an answer.
+    Routes,
+    /// An exception's name, arguments, traceback and executor, and the documents of the request.
+    WholeException,
+    /// Bytes that are not UTF-8.
+    Bytes,
+    /// An endpoint that nobody binds is a success.
+    UnboundEndpoints,
+    /// A list of the executors' endpoints.
+    EndpointList,
+    /// A dry run that tells of a dead executor, and failures that name it.
+    HonestOutage,
+    /// Tags come back as they were sent, but for whole numbers.
+    EqualTags,
+    /// A target that matches no deployment leaves the documents as they are.
+    Targets,
+}
+
+const V1: &[(Ability, &str)] = &[(
+    Ability::EndpointList,
+    "a v1 HTTP gateway lists its own paths, not the executors' endpoints",
+)];
+
+const V2: &[(Ability, &str)] = &[
+    (Ability::Routes, "v2 over HTTP has no routes"),
+    (Ability::WholeException, "v2 over HTTP gives an exception as its repr alone"),
+    (Ability::Bytes, "v2 over HTTP has no bytes, only text"),
+    (Ability::UnboundEndpoints, "a v2 gateway has no path for an endpoint that nobody binds"),
+    (Ability::HonestOutage, "v2 over HTTP hides a dead executor behind 500 and a good dry run"),
+];
+
+pub(crate) static EMBEDDED_V1: Row =
+    Row { name: "embedded v1", docarray: DocArray::V1, world: World::Embedded, cannot: V1 };
+pub(crate) static EMBEDDED_V2: Row =
+    Row { name: "embedded v2", docarray: DocArray::V2, world: World::Embedded, cannot: V2 };
+pub(crate) static SEED_ERA: Row = Row {
+    name: "Jina 3.14.1, documents v1",
+    docarray: DocArray::V1,
+    world: World::Real(Environment::SeedEra),
+    cannot: V1,
+};
+pub(crate) static CURRENT_V1: Row = Row {
+    name: "Jina 3.33.1, documents v1",
+    docarray: DocArray::V1,
+    world: World::Real(Environment::CurrentV1),
+    cannot: V1,
+};
+pub(crate) static CURRENT: Row = Row {
+    name: "Jina 3.33.1, documents v2",
+    docarray: DocArray::V2,
+    world: World::Real(Environment::Current),
+    cannot: V2,
+};
+
+impl Row {
+    /// Whether the row can do all that a case needs; says what is skipped and why.
+    pub(crate) fn can(&self, case: &str, needs: &[Ability]) -> bool {
+        let missing = self.cannot.iter().find(|(ability, _)| needs.contains(ability));
+        if let Some((_, reason)) = missing {
+            // Straight to stderr: the harness would keep what a passing test prints.
+            let _ = writeln!(std::io::stderr(), "skipped: {case} on {}: {reason}", self.name);
+        }
+        missing.is_none()
+    }
+
+    /// The row's gateway, shared by the cases that leave it as it is; nothing if it is not
+    /// installed.
+    pub(crate) async fn stage(&'static self) -> Option<Stage> {
+        let embedded = match &self.world {
+            World::Embedded => Some(self.embedded().await),
+            World::Real(_) => None,
+        };
+        let url = match &embedded {
+            Some(gateway) => gateway.http_url(),
+            None => self.shared_url()?,
+        };
+        Some(Stage { url, _embedded: embedded })
+    }
+
+    async fn embedded(&self) -> Gateway {
+        let documents = match self.docarray {
+            DocArray::V1 => Documents::V1,
+            DocArray::V2 => Documents::V2,
+        };
+        Gateway::builder().documents(documents).start().await.unwrap()
+    }
+
+    /// Real gateways take seconds to start, so the cases of a row share one; it ends with this
+    /// process, which it watches.
+    fn shared_url(&self) -> Option<String> {
+        static SHARED: [OnceLock<Option<Mutex<RealGateway>>>; 3] = [const { OnceLock::new() }; 3];
+        let World::Real(environment) = self.world else { return None };
+        let gateway = SHARED[environment as usize]
+            .get_or_init(|| start(environment, Options::default()).map(Mutex::new));
+        Some(gateway.as_ref()?.lock().unwrap().url("http"))
+    }
+
+    /// A gateway of the case's own, to be broken; its executor is given `timeout_send`.
+    pub(crate) async fn breakable(&'static self, timeout_send: Duration) -> Option<Breakable> {
+        let options = Options { timeout_send: Some(timeout_send), ..Options::default() };
+        match self.world {
+            World::Embedded => Some(Breakable::Embedded(self.embedded().await)),
+            World::Real(environment) => {
+                let start = tokio::task::spawn_blocking(move || start(environment, options));
+                start.await.unwrap().map(Breakable::Real)
+            }
+        }
+    }
+}
+
+fn start(environment: Environment, options: Options) -> Option<RealGateway> {
+    RealGateway::start_or_skip(environment, options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A running gateway that a case leaves as it is.
+pub(crate) struct Stage {
+    pub(crate) url: String,
+    /// Ends with the case.
+    _embedded: Option<Gateway>,
+}
+
+impl Stage {
+    pub(crate) fn builder(&self) -> ClientBuilder {
+        Client::builder(&self.url)
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.builder().build().unwrap()
+    }
+}
+
+/// A running gateway that a case may break.
+pub(crate) enum Breakable {
+    Embedded(Gateway),
+    Real(RealGateway),
+}
+
+impl Breakable {
+    pub(crate) fn client(&self) -> Client {
+        let url = match self {
+            Breakable::Embedded(gateway) => gateway.http_url(),
+            Breakable::Real(gateway) => gateway.url("http"),
+        };
+        Client::connect(&url).unwrap()
+    }
+
+    pub(crate) fn kill_executor(&mut self) {
+        match self {
+            Breakable::Embedded(gateway) => gateway.control().executor_down(true),
+            Breakable::Real(gateway) => gateway.kill_executor().unwrap(),
+        }
+    }
+
+    pub(crate) fn revive_executor(&mut self) {
+        match self {
+            Breakable::Embedded(gateway) => gateway.control().executor_down(false),
+            Breakable::Real(gateway) => {
+                gateway.revive_executor().unwrap_or_else(|error| panic!("{error}"));
+            }
+        }
+    }
+
+    /// Makes `/slow` slower than the gateway waits, where it is not already.
+    pub(crate) fn slow_down(&mut self) {
+        if let Breakable::Embedded(gateway) = self {
+            gateway.control().executor_slow(true);
+        }
+    }
+}
