@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::Client;
+use crate::config::Secret;
 use crate::error::Error;
 use crate::message::DocArray;
 use crate::options::ClientletOptions;
@@ -24,7 +25,8 @@ use crate::transport::http::HttpTransport;
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct ClientBuilder {
-    url: String,
+    /// May hold user information.
+    url: Secret,
     options: ClientletOptions,
 }
 
@@ -40,7 +42,7 @@ macro_rules! same_as_options {
 
 impl ClientBuilder {
     pub(crate) fn new(url: &str) -> ClientBuilder {
-        ClientBuilder { url: url.to_owned(), options: ClientletOptions::default() }
+        ClientBuilder { url: Secret::new(url), options: ClientletOptions::default() }
     }
 
     same_as_options! {
@@ -73,7 +75,7 @@ impl ClientBuilder {
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the first setting that is wrong.
     pub fn build(self) -> Result<Client, Error> {
-        let config = self.options.check(&self.url)?;
+        let config = self.options.check(self.url.reveal())?;
         if config.endpoint.has_query() {
             return Err(Error::config("a gateway's URL has no query; use a header instead"));
         }

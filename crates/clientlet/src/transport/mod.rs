@@ -1,6 +1,8 @@
 //! The seam between the pipeline and the protocols: one attempt of one request.
 
 mod body;
+#[cfg(test)]
+mod fixtures;
 pub(crate) mod http;
 mod http_session;
 

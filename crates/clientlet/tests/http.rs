@@ -1,0 +1,357 @@
+//! HTTP under scripted faults: what each does to kind, delivery and the number of arrivals; and
+//! what is asked of a gateway before the first request.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use clientlet::{Client, Delivery, DocArray, Document, Error, ErrorKind, Response, RetryPolicy};
+use clientlet_gateway::{Documents, Gateway, GatewayBuilder};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+fn builder(documents: Documents, faults: &[&str]) -> GatewayBuilder {
+    let builder = Gateway::builder().documents(documents);
+    faults.iter().fold(builder, |builder, fault| builder.fault(fault.parse().unwrap()))
+}
+
+async fn gateway_with(faults: &[&str]) -> (Gateway, Client) {
+    let gateway = builder(Documents::V1, faults).start().await.unwrap();
+    let client = Client::connect(&gateway.http_url()).unwrap();
+    (gateway, client)
+}
+
+async fn post(client: &Client) -> Result<Response, Error> {
+    post_with(client, RetryPolicy::new()).await
+}
+
+async fn post_with(client: &Client, policy: RetryPolicy) -> Result<Response, Error> {
+    let call = client.post("/").documents([Document::text("x")]).retry(policy);
+    let answers = call.attempt_timeout(Duration::from_millis(400)).send().await;
+    answers.into_iter().next().unwrap()
+}
+
+#[tokio::test]
+async fn each_fault_has_its_kind_its_delivery_and_its_arrivals() {
+    use Delivery::{Answered, Unknown};
+    use ErrorKind::{Decode, Gateway, NotFound, RateLimited, Timeout, Transport};
+    // fault of the first request, kind, delivery, whether a second attempt follows, arrivals in all
+    let table = [
+        // The first bytes are on their way before the gateway looks at them.
+        ("reset-before@1", Transport, Unknown, true, 1),
+        ("reset-after@1", Transport, Unknown, true, 2),
+        ("reset-mid@1", Transport, Unknown, true, 2),
+        ("stall@1", Timeout, Unknown, true, 2),
+        ("slow:5@1", Timeout, Unknown, true, 2),
+        ("malformed@1", Decode, Answered, false, 1),
+        ("status:400@1", Gateway, Answered, false, 1),
+        ("status:401@1", Gateway, Answered, false, 1),
+        ("status:404@1", NotFound, Answered, false, 1),
+        ("status:408@1", Timeout, Answered, true, 2),
+        ("status:425@1", Gateway, Answered, true, 2),
+        ("status:429@1", RateLimited, Answered, true, 2),
+        ("status:500@1", Gateway, Answered, false, 1),
+        ("status:502@1", Gateway, Answered, true, 2),
+        ("status:503@1", Gateway, Answered, true, 2),
+        ("status:504@1", Timeout, Answered, true, 2),
+        ("status:302@1", Gateway, Answered, false, 1),
+    ];
+    for (fault, kind, delivery, again, arrivals) in table {
+        let (_gateway, client) = gateway_with(&[fault]).await;
+        let error = post(&client).await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (kind, delivery), "{fault}: {error:?}");
+        assert_eq!(error.attempts().len(), 1);
+
+        let (gateway, client) = gateway_with(&[fault]).await;
+        let result = post_with(&client, RetryPolicy::standard()).await;
+        assert_eq!(result.is_ok(), again, "{fault}: {result:?}");
+        if let Ok(response) = &result {
+            assert_eq!(response.attempts(), 2, "{fault}");
+        }
+        let arrived: u32 = gateway.journal().arrivals().values().sum();
+        assert_eq!(arrived, arrivals, "{fault}");
+
+        let (gateway, client) = gateway_with(&[fault]).await;
+        let result = post_with(&client, RetryPolicy::standard().at_most_once()).await;
+        let ran = error.may_have_run();
+        assert_eq!(result.is_ok(), again && !ran, "{fault}: {result:?}");
+        if ran {
+            assert!(gateway.journal().arrivals().values().all(|count| *count == 1), "{fault}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_v2_gateways_plain_500_is_tried_again_and_its_connection_is_not_used_again() {
+    let gateway = builder(Documents::V2, &["status:500@1"]).start().await.unwrap();
+    let client = Client::connect(&gateway.http_url()).unwrap();
+    let response = post_with(&client, RetryPolicy::standard()).await.unwrap();
+    assert_eq!(response.attempts(), 2);
+    assert_eq!(gateway.journal().connections(), 2, "one for discovery and the 500, one after it");
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_not_sent_at_once_or_after_all_attempts() {
+    // Bound and let go: nothing listens there.
+    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let client = Client::connect(&format!("http://{address}")).unwrap();
+    let error = post(&client).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Connect, Delivery::NotSent));
+    assert!(!error.may_have_run());
+    assert!(error.message().contains("connection refused"), "{error}");
+    let error = post_with(&client, RetryPolicy::standard().max_attempts(3)).await.unwrap_err();
+    assert_eq!(error.attempts().len(), 3);
+    assert!(client.ready().await.unwrap_err().is_connect());
+}
+
+#[tokio::test]
+async fn with_ten_attempts_a_gateway_that_is_still_starting_is_waited_for() {
+    let address: SocketAddr = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let client = Client::connect(&format!("http://{address}")).unwrap();
+    let policy = RetryPolicy::new()
+        .max_attempts(10)
+        .initial_backoff(Duration::from_millis(200))
+        .max_backoff(Duration::from_secs(5))
+        .backoff_multiplier(2.0);
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        builder(Documents::V1, &[]).bind(address).await.unwrap()
+    };
+    let (response, _gateway) = tokio::join!(post_with(&client, policy), late);
+    response.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_is_refused_after_it_was_made_may_be_tried_even_at_most_once() {
+    // Discovery takes the first connection; the gateway closes it, so the request needs another.
+    let (gateway, client) = gateway_with(&["refuse@1-3"]).await;
+    let policy = RetryPolicy::standard().max_attempts(8).at_most_once();
+    let response = post_with(&client, policy).await.unwrap();
+    assert_eq!(response.attempts(), 1, "the refusals met the question before it");
+    assert!(gateway.journal().connections() >= 4);
+}
+
+#[tokio::test]
+async fn retry_after_is_waited_for() {
+    let (_gateway, client) = gateway_with(&["status:429:1@1"]).await;
+    let started = Instant::now();
+    let response = post_with(&client, RetryPolicy::standard()).await.unwrap();
+    assert_eq!(response.attempts(), 2);
+    assert!(started.elapsed() >= Duration::from_secs(1));
+    let (gateway, client) = gateway_with(&["status:429:3600@1"]).await;
+    let error = post_with(&client, RetryPolicy::standard()).await.unwrap_err();
+    assert_eq!((error.kind(), error.attempts().len()), (ErrorKind::RateLimited, 1));
+    assert_eq!(gateway.journal().len(), 1);
+}
+
+#[tokio::test]
+async fn connections_are_used_again_and_idle_ones_dropped_before_the_gateway_does() {
+    let (gateway, client) = gateway_with(&[]).await;
+    for _ in 0..20 {
+        post(&client).await.unwrap();
+    }
+    assert_eq!(gateway.journal().connections(), 1, "one for discovery and all requests");
+    // uvicorn closes after 5 s; ours are gone after 4.
+    tokio::time::sleep(Duration::from_millis(4300)).await;
+    post(&client).await.unwrap();
+    assert_eq!(gateway.journal().connections(), 2);
+}
+
+#[tokio::test]
+async fn every_request_is_in_the_journal_exactly_once_when_all_is_well() {
+    let (gateway, client) = gateway_with(&[]).await;
+    let documents = (0..1000).map(|n| Document::text("x").with_id(n.to_string()));
+    let answers = client.post("/upper").documents(documents).request_size(7).send().await;
+    assert_eq!(answers.len(), 143);
+    let arrivals = gateway.journal().arrivals();
+    for response in answers.into_result().unwrap() {
+        assert_eq!(arrivals.get(response.request_id()), Some(&1));
+        assert_ne!(response.gateway_request_id(), response.request_id(), "v1 makes its own");
+    }
+    assert_eq!(arrivals.len(), 143);
+}
+
+#[tokio::test]
+async fn resets_with_retries_lose_nothing_and_resend_only_what_failed() {
+    let (gateway, client) = gateway_with(&["reset-after@20%,seed=7"]).await;
+    let documents = (0..2000).map(|n| Document::text("x").with_id(n.to_string()));
+    let call = client.post("/upper").documents(documents).request_size(10);
+    let policy = RetryPolicy::standard().max_attempts(12).initial_backoff(Duration::ZERO);
+    let answers = call.retry(policy).send().await;
+    let retried = answers.responses().filter(|response| response.attempts() > 1).count();
+    assert!(retried > 10, "{retried}");
+    let sent: u32 = answers.responses().map(Response::attempts).sum();
+    assert_eq!(gateway.journal().arrivals().values().sum::<u32>(), sent);
+    let documents: Vec<Document> = answers.documents().unwrap();
+    let ids: Vec<_> = documents.iter().map(|d| d.id.clone().unwrap()).collect();
+    assert_eq!(ids, (0..2000).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn credentials_go_with_discovery_and_every_request_and_are_never_shown() {
+    let gateway = builder(Documents::V2, &["status:500@1"]).start().await.unwrap();
+    let url = gateway.http_url().replace("http://", "http://user:s3cr3t@");
+    let client = Client::builder(&url)
+        .header("x-tenant", "t3n4nt")
+        .cookie("session", "c00kie")
+        .build()
+        .unwrap();
+    let call = client.post("/").documents([Document::text("x")]).header("x-call", "only");
+    let error = call.send().await.into_result().unwrap_err();
+    client.ready().await.unwrap();
+    let journal = gateway.journal();
+    let paths: Vec<_> = journal.gets().iter().map(|get| get.path.clone()).collect();
+    assert_eq!(paths, ["/status", "/openapi.json", "/dry_run"]);
+    for entry in journal.gets().iter().chain(&journal.entries()) {
+        assert_eq!(entry.headers["authorization"], "Basic dXNlcjpzM2NyM3Q=");
+        assert_eq!(entry.headers["cookie"], "session=c00kie");
+        assert_eq!(entry.headers["x-tenant"], "t3n4nt");
+        let is_of_call = entry.path != "/dry_run";
+        assert_eq!(entry.headers.contains_key("x-call"), is_of_call, "{}", entry.path);
+    }
+    let shown = format!("{error} {error:?} {client:?} {:?}", Client::builder(&url));
+    for secret in ["s3cr3t", "t3n4nt", "c00kie", "dXNlcjpzM2NyM3Q"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn options_of_one_call_are_not_seen_by_another() {
+    let (gateway, client) = gateway_with(&[]).await;
+    let first = client.post("/params").documents([Document::text("x")]).header("x-call", "1");
+    first
+        .parameters(serde_json::json!({"a": 1}))
+        .target_executor("none")
+        .send()
+        .await
+        .into_result()
+        .unwrap();
+    post(&client).await.unwrap();
+    let entries = gateway.journal().entries();
+    assert!(
+        entries[0].headers.contains_key("x-call") && !entries[1].headers.contains_key("x-call")
+    );
+    assert_eq!(entries[1].endpoint.as_deref(), Some("/"));
+}
+
+#[tokio::test]
+async fn a_gateway_that_hides_its_status_must_be_told_about() {
+    for (documents, docarray) in [(Documents::V1, DocArray::V1), (Documents::V2, DocArray::V2)] {
+        let gateway = builder(documents, &[]).hide_status(true).start().await.unwrap();
+        let client = Client::connect(&gateway.http_url()).unwrap();
+        let error = post(&client).await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::NotFound, Delivery::NotSent));
+        assert!(error.message().contains("must be set by hand"), "{error}");
+        let client = Client::builder(&gateway.http_url()).docarray(docarray).build().unwrap();
+        post(&client).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_failed_discovery_is_reported_with_its_own_status_as_not_sent() {
+    let gateway = builder(Documents::V1, &["status:401@1-9,path=/status"]).start().await.unwrap();
+    let client = Client::connect(&gateway.http_url()).unwrap();
+    let error = post(&client).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Gateway, Delivery::NotSent));
+    assert_eq!(error.http_status(), Some(401));
+    assert!(error.message().starts_with("GET /status: "), "{error}");
+    assert_eq!(gateway.journal().len(), 0);
+}
+
+#[tokio::test]
+async fn a_gateway_that_was_deployed_anew_is_asked_again_after_one_404() {
+    let (gateway, client) = gateway_with(&[]).await;
+    post(&client).await.unwrap();
+    gateway.control().documents(Documents::V2);
+    let error = post(&client).await.unwrap_err();
+    assert_eq!((error.kind(), error.may_have_run()), (ErrorKind::NotFound, false));
+    post(&client).await.unwrap();
+    let statuses = gateway.journal().gets().iter().filter(|get| get.path == "/status").count();
+    assert_eq!(statuses, 2);
+}
+
+#[tokio::test]
+async fn v2_uses_root_or_else_the_default_endpoint() {
+    let with_root = builder(Documents::V2, &[]).with_default(true).start().await.unwrap();
+    let client = Client::connect(&with_root.http_url()).unwrap();
+    post(&client).await.unwrap();
+    let call = client.post("/nobody").documents([Document::text("x")]);
+    call.send().await.into_result().unwrap();
+    let default_alone =
+        builder(Documents::V2, &[]).with_default(true).without_root(true).start().await.unwrap();
+    let client = Client::connect(&default_alone.http_url()).unwrap();
+    post(&client).await.unwrap();
+    let paths = |gateway: &Gateway| -> Vec<String> {
+        gateway.journal().entries().iter().map(|entry| entry.path.clone()).collect()
+    };
+    assert_eq!(paths(&with_root), ["/", "/default"]);
+    assert_eq!(paths(&default_alone), ["/default"]);
+}
+
+/// Answers each connection with `answer` once a request came, then closes it.
+async fn answering(answer: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(&answer).await;
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn answers_that_are_no_answers_are_named() {
+    let head = |name: &str, value: &str| {
+        format!("HTTP/1.1 200 OK\r\n{name}: {value}\r\ncontent-length: 2\r\n\r\n{{}}").into_bytes()
+    };
+    let many: String = (0..200).map(|n| format!("x-{n}: v\r\n")).collect();
+    let table = [
+        (b"SSH-2.0-OpenSSH\r\n".to_vec(), ErrorKind::Decode, "not HTTP/1.1"),
+        (head("x", &"v".repeat(1 << 20)), ErrorKind::TooLarge, "head is larger than 262144 bytes"),
+        (format!("HTTP/1.1 200 OK\r\n{many}\r\n").into_bytes(), ErrorKind::TooLarge, "head"),
+        (head("x", "v"), ErrorKind::Decode, "header nor data"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(), ErrorKind::Decode, "cannot be read"),
+        (
+            b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n".to_vec(),
+            ErrorKind::TooLarge,
+            "limit of 67108864 bytes",
+        ),
+    ];
+    for (answer, kind, message) in table {
+        let client =
+            Client::builder(&answering(answer).await).docarray(DocArray::V1).build().unwrap();
+        let error = post(&client).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error:?}");
+        assert!(error.message().contains(message), "{error}");
+        assert!(error.may_have_run());
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_is_no_jina_gateways_is_named() {
+    let page = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>".to_vec();
+    let client = Client::connect(&answering(page).await).unwrap();
+    let error = post(&client).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Decode, Delivery::NotSent));
+    assert!(error.message().contains("no Jina gateway's status"), "{error}");
+}
+
+#[tokio::test]
+async fn wrong_settings_are_named_before_anything_is_sent() {
+    let (gateway, client) = gateway_with(&[]).await;
+    let no_slash = client.post("upper").send().await.into_result().unwrap_err();
+    assert!(no_slash.message().contains("must begin with a slash"), "{no_slash}");
+    let header = client.post("/").header("a b", "x").send().await.into_result().unwrap_err();
+    assert!(header.message().contains("no name of a header"), "{header}");
+    let parameters = client.post("/").parameters([1, 2]).send().await.into_result().unwrap_err();
+    assert_eq!(parameters.kind(), ErrorKind::Encode);
+    assert!(parameters.message().contains("must be an object"), "{parameters}");
+    let nan = client
+        .post("/")
+        .parameters(serde_json::json!({}))
+        .retry(RetryPolicy::new().backoff_multiplier(f64::NAN));
+    assert_eq!(nan.send().await.into_result().unwrap_err().kind(), ErrorKind::Config);
+    assert_eq!((gateway.journal().len(), gateway.journal().connections()), (0, 0));
+}
