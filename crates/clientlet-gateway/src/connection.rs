@@ -20,7 +20,7 @@ use crate::journal::{Entry, Place};
 use crate::listener::Listener;
 use crate::reply::Reply;
 use crate::routes::{self, Asked};
-use crate::schedule::Drawn;
+use crate::schedule::{Drawn, carries_data};
 use crate::wire::{Line, Wire};
 
 /// Serves a connection to its end.
@@ -50,8 +50,13 @@ async fn exchange(
 ) -> io::Result<Response<AnswerBody>> {
     let (head, body) = request.into_parts();
     let body = read_whole(body).await.map_err(io::Error::other)?;
-    let (method, path) = (head.method.as_str().as_bytes(), head.uri.path().as_bytes());
-    let drawn = line.arrived().unwrap_or_else(|| world.schedule.draw(method, path));
+    let drawn = drawn(world, line, &head);
+    if drawn.fault == Some(FaultKind::ResetBefore) {
+        // Only for a pipelined request, which came too early to be struck at its beginning.
+        world.journal.refuse();
+        line.reset();
+        return Err(io::ErrorKind::ConnectionReset.into());
+    }
     let asked = Asked::read(world, &head, &body);
     let place = note(world, connection, &head, &drawn, &asked);
 
@@ -78,6 +83,14 @@ async fn exchange(
         Some(FaultKind::Slow(time)) => AnswerBody::slow(bytes, time, line),
         _ => AnswerBody::whole(bytes, line),
     }))
+}
+
+/// What was drawn when the request began to arrive. A pipelined request whose beginning came
+/// together with the one before is drawn for only now.
+fn drawn(world: &World, line: &Line, head: &Parts) -> Drawn {
+    let (method, path) = (head.method.as_str().as_bytes(), head.uri.path().as_bytes());
+    let is_for_this = |drawn: &Drawn| drawn.carries_data == carries_data(method);
+    line.arrived().filter(is_for_this).unwrap_or_else(|| world.schedule.draw(method, path))
 }
 
 /// A body in one piece; one that came in one frame is not copied.

@@ -23,19 +23,24 @@ pub(crate) enum Endpoint {
     Params,
     Big,
     Empty,
+    Rich,
+    /// `/rich`, but without bytes that are no text, which JSON of documents v2 cannot carry.
+    JsonRich,
     /// `/index`, `/search`, `/update`, `/delete`.
     Crud,
     Default,
 }
 
 /// The bound paths, but for those that are options.
-pub(crate) const PATHS: [(&str, Endpoint); 10] = [
+pub(crate) const PATHS: [(&str, Endpoint); 12] = [
     ("/upper", Endpoint::Upper),
     ("/fail", Endpoint::Fail),
     ("/slow", Endpoint::Slow),
     ("/params", Endpoint::Params),
     ("/big", Endpoint::Big),
     ("/empty", Endpoint::Empty),
+    ("/rich", Endpoint::Rich),
+    ("/json_rich", Endpoint::JsonRich),
     ("/index", Endpoint::Crud),
     ("/search", Endpoint::Crud),
     ("/update", Endpoint::Crud),
@@ -108,6 +113,7 @@ impl Endpoint {
         match self {
             Self::Echo | Self::Upper | Self::Crud | Self::Default => Outcome::Changed,
             Self::Empty => Outcome::Documents(Bulk::Nothing),
+            Self::Rich | Self::JsonRich => Outcome::Documents(Bulk::Rich),
             Self::Params => Outcome::Results,
             Self::Fail => {
                 Outcome::Failed(Exception::new(parameter("kind").as_ref(), parameter("message")))
@@ -146,6 +152,8 @@ pub(crate) enum Outcome {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bulk {
     Nothing,
+    /// A document for each kind of content.
+    Rich,
     /// One document of so many letters x, called `big`.
     Big(usize),
 }

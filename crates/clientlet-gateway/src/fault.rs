@@ -332,6 +332,17 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_of_the_help_are_faults() {
+        let examples = FAULT_HELP.split("Examples\n").nth(1).unwrap();
+        let specs: Vec<_> =
+            examples.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(specs.len(), 4);
+        for spec in specs {
+            spec.parse::<Fault>().unwrap();
+        }
+    }
+
+    #[test]
     fn a_bad_fault_is_named_with_its_wrong_part() {
         for (spec, expected) in [
             ("", "no `@WHEN`"),

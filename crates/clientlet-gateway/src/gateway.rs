@@ -29,6 +29,7 @@ const REST: Duration = Duration::from_millis(10);
 pub(crate) struct World {
     pub(crate) bindings: Bindings,
     pub(crate) hides_status: bool,
+    pub(crate) idle_timeout: Option<Duration>,
     pub(crate) control: Control,
     pub(crate) journal: Journal,
     pub(crate) schedule: Schedule,
@@ -64,6 +65,7 @@ impl Gateway {
             journal: true,
             bindings: Bindings { root: true, default: false },
             hides_status: false,
+            idle_timeout: None,
             executor_down: false,
             executor_slow: false,
         }
@@ -115,6 +117,7 @@ pub struct GatewayBuilder {
     journal: bool,
     bindings: Bindings,
     hides_status: bool,
+    idle_timeout: Option<Duration>,
     executor_down: bool,
     executor_slow: bool,
 }
@@ -162,6 +165,13 @@ impl GatewayBuilder {
     /// Whether `GET /status` and `GET /openapi.json` are not there, as behind some proxies.
     pub fn hide_status(mut self, hide: bool) -> Self {
         self.hides_status = hide;
+        self
+    }
+
+    /// How long a connection may be idle before the gateway closes it; for ever unless set. Real
+    /// gateways close it after 5 s.
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.idle_timeout = Some(limit);
         self
     }
 
@@ -214,6 +224,7 @@ impl GatewayBuilder {
         let world = World {
             bindings: self.bindings,
             hides_status: self.hides_status,
+            idle_timeout: self.idle_timeout,
             control: control.clone(),
             journal: journal.clone(),
             schedule: Schedule::new(self.faults, self.seed),

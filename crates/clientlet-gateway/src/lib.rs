@@ -49,6 +49,7 @@
 //! | `/params` | reports the parameters that it got, and how many documents, as results |
 //! | `/big` | answers one document of the parameter `bytes` (1 MiB) letters, 1 GiB at most |
 //! | `/empty` | answers no documents |
+//! | `/rich`, with v2 `/json_rich` | answers a document for each kind of content |
 //! | `/index`, `/search`, `/update`, `/delete` | set tags.crud to true |
 //! | default, if asked for | sets tags.default to true |
 //!

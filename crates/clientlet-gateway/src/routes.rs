@@ -9,6 +9,7 @@ use crate::endpoint::Endpoint;
 use crate::gateway::World;
 use crate::outage::Outage;
 use crate::reply::Reply;
+use crate::schedule::carries_data;
 use crate::validation::{MISSING, NO_DICT, complain};
 use crate::{openapi, status, v1, v2};
 
@@ -48,8 +49,11 @@ impl<'a> Asked<'a> {
             route => route,
         };
         // Data sent to a path that is not there are read for the journal.
-        let carries_data = matches!(head.method.as_str(), "POST" | "PUT" | "DELETE");
-        let message = if carries_data { read(generation, head, body) } else { Message::None };
+        let message = if carries_data(head.method.as_str().as_bytes()) {
+            read(generation, head, body)
+        } else {
+            Message::None
+        };
         Self { route, message }
     }
 

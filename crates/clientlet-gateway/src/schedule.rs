@@ -45,11 +45,7 @@ impl Schedule {
 
     /// Draws for a request that has begun to arrive.
     pub(crate) fn draw(&self, method: &[u8], path: &[u8]) -> Drawn {
-        if matches!(method, b"POST" | b"PUT" | b"DELETE") {
-            self.draw_data()
-        } else {
-            self.draw_get(path)
-        }
+        if carries_data(method) { self.draw_data() } else { self.draw_get(path) }
     }
 
     fn draw_data(&self) -> Drawn {
@@ -77,6 +73,11 @@ impl Schedule {
         }
         drawn
     }
+}
+
+/// Whether requests of this method carry data. The others are counted as GETs.
+pub(crate) fn carries_data(method: &[u8]) -> bool {
+    matches!(method, b"POST" | b"PUT" | b"DELETE")
 }
 
 /// The next number, from 1.

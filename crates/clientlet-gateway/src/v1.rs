@@ -12,7 +12,7 @@ use serde_json::json;
 
 pub(crate) use self::document::Document;
 use self::document::Writer;
-use crate::endpoint::{self, Bulk, CLASS, Change, DEPLOYMENT, Exception, Outcome};
+use crate::endpoint::{self, Bulk, CLASS, Change, DEPLOYMENT, Endpoint, Exception, Outcome};
 use crate::gateway::World;
 use crate::identity::write_now;
 use crate::json::{Key, Raw, coerced_text, record, string, visit_others, write};
@@ -182,8 +182,9 @@ pub(crate) async fn answer(world: &World, path: Option<&str>, envelope: &Envelop
         complaints.at("parameters", &NO_DICT);
     }
 
-    let bound = world.bindings.find(&endpoint).or_else(|| world.bindings.find("/default"));
-    let runs = bound.filter(|_| is_target);
+    // Executors of documents v1 have no need of /json_rich.
+    let bound = world.bindings.find(&endpoint).filter(|bound| *bound != Endpoint::JsonRich);
+    let runs = bound.or_else(|| world.bindings.find("/default")).filter(|_| is_target);
     let outage = runs.and_then(|_| Outage::now(&world.control));
     let change = match (runs, &outage) {
         (Some(endpoint), None) => endpoint.change(),
@@ -312,15 +313,20 @@ fn write_entries(writer: &mut Writer<'_, '_>, entries: &[(Cow<'_, str>, Data<'_>
 }
 
 fn write_bulk(world: &World, bulk: Bulk) -> Vec<u8> {
-    let Bulk::Big(size) = bulk else {
-        return b"[]".to_vec();
+    let blob;
+    let documents = match bulk {
+        Bulk::Nothing => Vec::new(),
+        Bulk::Big(size) => {
+            blob = format!("\"{}\"", document::base64_of_x(size));
+            let id = Raw::new("\"big\"");
+            vec![Document { id, blob: Raw::new(&blob), ..Document::default() }]
+        }
+        // A test reads them.
+        Bulk::Rich => serde_json::from_str(include_str!("v1/rich.json")).unwrap_or_default(),
     };
-    let blob = format!("\"{}\"", document::base64_of_x(size));
-    let id = Raw::new("\"big\"");
-    let big = Document { id, blob: Raw::new(&blob), ..Document::default() };
     let mut complaints = Complaints::new();
     let mut writer = Writer::new(&world.ids, Change::None, &mut complaints);
-    writer.documents(&[big]);
+    writer.documents(&documents);
     mem::take(&mut writer.out)
 }
 

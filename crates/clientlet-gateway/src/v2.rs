@@ -146,7 +146,8 @@ pub(crate) async fn answer(world: &World, endpoint: Endpoint, envelope: &Envelop
     if let Some(reply) = complaints.reply() {
         return reply;
     }
-    if outage.is_some() {
+    // The bytes of /rich are no text, and the gateway fails in writing them as JSON.
+    if outage.is_some() || (runs && endpoint == Endpoint::Rich) {
         return Reply::internal_error();
     }
 
@@ -234,6 +235,8 @@ fn write_bulk(world: &World, bulk: Bulk) -> Vec<u8> {
             let id = Raw::new("\"big\"");
             vec![Item { id, text: Raw::new(&text), ..Item::default() }]
         }
+        // A test reads them.
+        Bulk::Rich => serde_json::from_str(include_str!("v2/rich.json")).unwrap_or_default(),
     };
     let mut complaints = Complaints::new();
     let mut writer = Writer::new(&world.ids, Change::None, &mut complaints);

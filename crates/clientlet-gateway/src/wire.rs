@@ -1,12 +1,14 @@
 //! The bytes of a connection, watched: a request gets its number when it begins to arrive, and a
 //! connection can be reset before a request is read or when half of an answer is out.
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use crate::fault::FaultKind;
 use crate::gateway::World;
@@ -26,7 +28,7 @@ struct State {
     drawn: Option<Drawn>,
     reset: bool,
     reset_when_flushed: bool,
-    /// Whoever wants to read the next request, which came before the last answer ended.
+    /// Whoever is to be told when the answer has ended.
     reader: Option<Waker>,
 }
 
@@ -83,11 +85,22 @@ pub(crate) struct Wire<L: Listener> {
     start: Vec<u8>,
     /// What came before the last answer ended (clients that pipeline).
     ahead: Vec<u8>,
+    /// Ends a connection on which no request begins.
+    idle: Option<Pin<Box<Sleep>>>,
 }
 
 impl<L: Listener> Wire<L> {
     pub(crate) fn new(io: L::Io, line: Arc<Line>, world: Arc<World>) -> Self {
-        Self { io, line, world, start: Vec::new(), ahead: Vec::new() }
+        Self { io, line, world, start: Vec::new(), ahead: Vec::new(), idle: None }
+    }
+
+    /// Waits until the connection has been idle for too long.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(limit) = self.world.idle_timeout else {
+            return Poll::Pending;
+        };
+        let idle = self.idle.get_or_insert_with(|| Box::pin(sleep(limit)));
+        idle.as_mut().poll(cx)
     }
 
     /// Looks at the bytes of a request that begins: as soon as its line is whole, it is drawn
@@ -147,7 +160,19 @@ impl<L: Listener> AsyncRead for Wire<L> {
         }
         let before = buffer.filled().len();
         if this.ahead.is_empty() {
-            ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
+            match Pin::new(&mut this.io).poll_read(cx, buffer) {
+                // Nothing read is what hyper takes for the client's end of the connection.
+                Poll::Pending if phase == Phase::Idle => return this.poll_idle(cx).map(Ok),
+                Poll::Pending => {
+                    // hyper waits for bytes now, but idle time is to begin with the answer's end.
+                    if phase == Phase::Answering && this.world.idle_timeout.is_some() {
+                        this.line.lock().reader = Some(cx.waker().clone());
+                    }
+                    return Poll::Pending;
+                }
+                Poll::Ready(result) => result?,
+            }
+            this.idle = None;
         } else {
             let taken = this.ahead.len().min(buffer.remaining());
             buffer.put_slice(&this.ahead[..taken]);

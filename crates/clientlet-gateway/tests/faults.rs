@@ -1,5 +1,7 @@
 //! Every scripted fault, as a client sees it on the wire.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use std::collections::BTreeSet;
@@ -53,6 +55,18 @@ async fn reset_before_strikes_as_soon_as_the_request_line_is_there() {
     client.send(b"POST /po").await.unwrap();
     client.send(b"st HTTP/1.1\r\n").await.unwrap();
     assert_eq!(client.end().await, ConnectionReset);
+}
+
+#[tokio::test]
+async fn reset_before_strikes_a_pipelined_request_too() {
+    let gateway = start(Documents::V1, &["reset-before@2"]).await;
+    let mut client = Client::connect(&gateway).await;
+    let body = request("r", "/").to_string();
+    let message = message("POST", "/post", "", body.as_bytes());
+    client.send(&message.repeat(3)).await.unwrap();
+    assert_eq!(client.answer(true).await.unwrap().status, 200);
+    assert_eq!(client.end().await, ConnectionReset);
+    assert_eq!((gateway.journal().len(), gateway.journal().refused()), (1, 1));
 }
 
 #[tokio::test]

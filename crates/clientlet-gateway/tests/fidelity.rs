@@ -1,6 +1,9 @@
 //! The embedded gateway against captures of real ones: the same request gets the same answer, but
 //! for ids, times and stack traces.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, reason = "what is left out is to be seen")]
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -15,14 +18,12 @@ use serde_json::{Value, json};
 const LEFT_OUT: &[(&str, &str)] = &[
     ("*/http_status", "versions and environment are of another machine; compared apart"),
     ("current/http_openapi", "compared apart"),
-    ("current/http_rich_not_utf8", "has bytes that are no text, which this gateway never makes"),
     ("current-v1/http_bad_json", "the embedded gateway words it as 3.14.1 does"),
     ("current-v1/http_executor_down_search", "503 there, 500 with 3.14.1"),
     ("current-v1/http_executor_down", "the description is worded as 3.14.1 does"),
     ("current-v1/http_dry_run_executor_down", "the description is worded as 3.14.1 does"),
     ("current-v1/http_target", "skipped deployments have an end time there"),
     ("current-v1/http_unknown_endpoint", "skipped deployments have an end time there"),
-    ("*/http_rich", "the endpoint is not bound"),
     ("current-v1/http_timeout_send", "the description has the gateway's other wording"),
 ];
 
@@ -78,7 +79,7 @@ async fn compare(folder: &str, documents: Documents) {
         compared += 1;
     }
     println!("{folder}: {compared} compared");
-    assert!(compared >= 15, "{folder}: only {compared} compared");
+    assert!(compared >= 13, "{folder}: only {compared} compared");
 }
 
 /// Makes equal what differs from run to run: ids that the gateway made, times, stack traces.
@@ -429,4 +430,59 @@ async fn slow_takes_its_seconds() {
     let request = json!({"data": [], "execEndpoint": "/slow", "parameters": {"seconds": 0.05}});
     assert_eq!(post(&gateway, "/post", request).await.0, 200);
     assert!(began.elapsed().as_secs_f64() >= 0.05);
+}
+
+#[tokio::test]
+async fn any_bytes_get_an_answer() {
+    let gateway = start(Documents::V1, &[]).await;
+    let mut bodies = Vec::new();
+    for folder in ["seed-era", "current"] {
+        for fixture in fixtures(folder).values() {
+            bodies.push(fixture["request"]["body"].to_string().into_bytes());
+            let response = &fixture["response"];
+            bodies.push(json!({"data": response["data"]}).to_string().into_bytes());
+        }
+    }
+    // A linear congruential generator (Knuth's MMIX) is random enough here.
+    let mut state = 7_u64;
+    let mut below = |n: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % n
+    };
+    let mut client = Client::connect(&gateway).await;
+    for round in 0..2000 {
+        let documents = if round % 2 == 0 { Documents::V1 } else { Documents::V2 };
+        gateway.control().documents(documents);
+        let mut body = bodies[below(bodies.len())].clone();
+        for _ in 0..=below(4) {
+            let (at, other) = (below(body.len()), below(body.len()));
+            match below(4) {
+                0 => body[at] = body[other],
+                1 => body[at] = below(256) as u8,
+                2 => body.truncate(at + 1),
+                _ => body.insert(at, body[other]),
+            }
+        }
+        let path = if documents == Documents::V1 { "/post" } else { "/upper" };
+        client.send(&message("POST", path, "", &body)).await.unwrap();
+        let answer = client.answer(true).await.unwrap();
+        assert!([200, 400, 422, 500].contains(&answer.status), "{}", answer.status);
+        if answer.headers["content-type"] == "application/json" {
+            answer.json();
+        }
+    }
+}
+
+#[tokio::test]
+async fn chunks_too_deep_break_the_gateway_but_not_its_process() {
+    let gateway = start(Documents::V1, &[]).await;
+    let mut client = Client::connect(&gateway).await;
+    let body = format!(
+        "{{\"data\":{}{}}}",
+        "[{\"chunks\":".repeat(100),
+        "[]".to_owned() + &"}]".repeat(100)
+    );
+    client.send(&message("POST", "/post", "", body.as_bytes())).await.unwrap();
+    assert_eq!(client.answer(true).await.unwrap().status, 500);
+    assert_eq!(client.get("/").await.unwrap().status, 200);
 }

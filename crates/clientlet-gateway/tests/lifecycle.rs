@@ -1,5 +1,7 @@
 //! Starting, stopping, and what the journal says in between.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use std::io;
@@ -57,6 +59,17 @@ async fn stop_lets_running_requests_end() {
     assert_eq!(running.answer(true).await.unwrap().status, 200);
     assert_eq!(idle.end().await, UnexpectedEof);
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn idle_connections_are_closed_when_their_time_is_up() {
+    let builder = Gateway::builder().idle_timeout(Duration::from_millis(20));
+    let gateway = builder.start().await.unwrap();
+    let mut client = Client::connect(&gateway).await;
+    // A request that runs longer is not idle.
+    let slow = json!({"data": [], "execEndpoint": "/slow", "parameters": {"seconds": 0.04}});
+    assert_eq!(client.post("/post", &slow).await.unwrap().status, 200);
+    assert_eq!(client.end().await, UnexpectedEof);
 }
 
 #[tokio::test]

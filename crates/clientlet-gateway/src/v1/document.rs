@@ -47,6 +47,8 @@ record! {
     }
 }
 
+/// How a score is written of which nothing is left.
+const EMPTY_SCORE: &[u8] = br#"{"value":null,"op_name":null,"description":null,"ref_id":null}"#;
 /// Chunks deeper than this break the gateway, before they could exhaust its stack.
 const DEEPEST: usize = 64;
 
@@ -330,30 +332,44 @@ impl<'w, 'c> Writer<'w, 'c> {
             Some(Ok(entries)) => entries,
             Some(Err(_)) => return self.complain(name, &NO_DICT),
         };
-        if entries.0.is_empty() {
-            return self.null(name);
-        }
         self.key(name);
+        let start = self.out.len();
         let mut separator = b'{';
         self.complaints.enter(name);
         for (key, score) in &entries.0 {
+            let before = self.out.len();
             self.out.push(separator);
-            separator = b',';
             write(&mut self.out, &**key);
-            self.out.extend_from_slice(b":{");
-            // The JSON was read once already, so only its shape can be wrong.
-            let score: Score<'_> =
-                serde_json::from_str(score.given().unwrap_or("null")).unwrap_or_default();
-            if score.stray {
-                self.complaints.at(key, &NO_DICT);
+            self.out.push(b':');
+            let score_start = self.out.len();
+            self.score(key, *score);
+            // A score without content does not survive protobuf.
+            if self.out[score_start..] == *EMPTY_SCORE {
+                self.out.truncate(before);
+            } else {
+                separator = b',';
             }
-            self.float("value", score.value);
-            self.text("op_name", score.op_name);
-            self.text("description", score.description);
-            self.text("ref_id", score.ref_id);
-            self.out.push(b'}');
         }
         self.complaints.leave();
+        if self.out.len() == start {
+            self.out.extend_from_slice(b"null");
+        } else {
+            self.out.push(b'}');
+        }
+    }
+
+    fn score(&mut self, key: &str, score: Raw<'_>) {
+        // The JSON was read once already, so only its shape can be wrong.
+        let score: Score<'_> =
+            serde_json::from_str(score.given().unwrap_or("null")).unwrap_or_default();
+        if score.stray {
+            self.complaints.at(key, &NO_DICT);
+        }
+        self.out.push(b'{');
+        self.float("value", score.value);
+        self.text("op_name", score.op_name);
+        self.text("description", score.description);
+        self.text("ref_id", score.ref_id);
         self.out.push(b'}');
     }
 
