@@ -36,7 +36,7 @@ enum Route {
 enum Message<'a> {
     None,
     V1(v1::Envelope<'a>),
-    V2(v2::Envelope<'a>),
+    V2(v2::Envelope<'a>, &'a str),
     Unreadable(Reply),
 }
 
@@ -68,7 +68,7 @@ impl<'a> Asked<'a> {
     pub(crate) fn request_id(&self) -> Option<String> {
         match &self.message {
             Message::V1(envelope) => envelope.request_id().map(String::from),
-            Message::V2(envelope) => envelope.request_id().map(String::from),
+            Message::V2(envelope, _) => envelope.request_id().map(String::from),
             Message::None | Message::Unreadable(_) => None,
         }
     }
@@ -76,7 +76,7 @@ impl<'a> Asked<'a> {
     pub(crate) fn documents(&self) -> usize {
         match &self.message {
             Message::V1(envelope) => envelope.documents().len(),
-            Message::V2(envelope) => envelope.documents().len(),
+            Message::V2(envelope, _) => envelope.documents().len(),
             Message::None | Message::Unreadable(_) => 0,
         }
     }
@@ -86,7 +86,7 @@ impl<'a> Asked<'a> {
             Message::V1(envelope) => {
                 envelope.documents().iter().filter_map(v1::Document::sent_id).collect()
             }
-            Message::V2(envelope) => {
+            Message::V2(envelope, _) => {
                 envelope.documents().iter().filter_map(v2::Item::sent_id).collect()
             }
             Message::None | Message::Unreadable(_) => Vec::new(),
@@ -106,8 +106,8 @@ pub(crate) async fn answer(world: &World, asked: Asked<'_>) -> Reply {
         (Route::OpenApi, _) => openapi::reply(world),
         (Route::V1(_) | Route::V2(..), Message::Unreadable(reply)) => reply,
         (Route::V1(path), Message::V1(envelope)) => v1::answer(world, path, &envelope).await,
-        (Route::V2(_, endpoint), Message::V2(envelope)) => {
-            v2::answer(world, endpoint, &envelope).await
+        (Route::V2(_, endpoint), Message::V2(envelope, body)) => {
+            v2::answer(world, endpoint, &envelope, body).await
         }
         // Route and message are read for the same generation and method.
         (Route::V1(_) | Route::V2(..), _) => Reply::internal_error(),
@@ -181,7 +181,9 @@ fn read<'a>(generation: Documents, head: &Parts, body: &'a [u8]) -> Message<'a> 
     }
     match generation {
         Documents::V1 => v1::read(body).map_or_else(Message::Unreadable, Message::V1),
-        Documents::V2 => v2::read(body).map_or_else(Message::Unreadable, Message::V2),
+        Documents::V2 => {
+            v2::read(body).map_or_else(Message::Unreadable, |envelope| Message::V2(envelope, body))
+        }
     }
 }
 

@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use std::mem;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 pub(crate) use self::document::Item;
-use self::document::Writer;
+use self::document::{MOST_DOCUMENTS, Writer};
 use crate::endpoint::{self, Bulk, Change, Endpoint, Outcome};
 use crate::gateway::World;
 use crate::json::{Raw, coerced_text, record, string, visit_others, write};
@@ -130,11 +130,45 @@ impl Item<'_> {
     }
 }
 
-/// Runs a request and answers it.
-pub(crate) async fn answer(world: &World, endpoint: Endpoint, envelope: &Envelope<'_>) -> Reply {
+/// Runs the request in `body` and answers it.
+pub(crate) async fn answer(
+    world: &World,
+    endpoint: Endpoint,
+    envelope: &Envelope<'_>,
+    body: &str,
+) -> Reply {
+    match run(world, endpoint, envelope).await {
+        Ok(reply) => reply,
+        Err(complaint) => match pairs_as_one(envelope, body).as_deref().map(read) {
+            Some(Ok(one)) => run(world, endpoint, &one).await.unwrap_or(complaint),
+            Some(Err(_)) | None => complaint,
+        },
+    }
+}
+
+/// The request with its list of documents read as one document. That is what a gateway tries when
+/// the list has a fault, and Python makes a dictionary of any list of pairs: the two field names of
+/// each document become the name and the text of a field.
+fn pairs_as_one(envelope: &Envelope<'_>, body: &str) -> Option<String> {
+    let Data::List(_) = envelope.data else { return None };
+    let mut request: Value = serde_json::from_str(body).ok()?;
+    let pair = |document: &Value| {
+        // The order of the fields is lost, but `id` leads wherever it matters.
+        let mut names = document.as_object().filter(|fields| fields.len() == 2)?.keys().cloned();
+        Some((names.next()?, Value::String(names.next()?)))
+    };
+    let one: Option<Map<String, Value>> = request["data"].as_array()?.iter().map(pair).collect();
+    request["data"] = Value::Object(one?);
+    Some(request.to_string())
+}
+
+/// # Errors
+///
+/// The 422 of a request with faults.
+async fn run(world: &World, endpoint: Endpoint, envelope: &Envelope<'_>) -> Result<Reply, Reply> {
     let mut complaints = Complaints::new();
     let Ok(runs) = read_target(envelope, &mut complaints) else {
-        return Reply::internal_error();
+        return Ok(Reply::internal_error());
     };
     let sent = envelope.parameters.given();
     if sent.is_some_and(|sent| !sent.starts_with('{')) {
@@ -144,20 +178,24 @@ pub(crate) async fn answer(world: &World, endpoint: Endpoint, envelope: &Envelop
     let change = if runs && outage.is_none() { endpoint.change() } else { Change::None };
     let mut body = write_documents(world, &envelope.data, change, &mut complaints);
     if let Some(reply) = complaints.reply() {
-        return reply;
+        return Err(reply);
     }
     // The bytes of /rich are no text, and the gateway fails in writing them as JSON.
     if outage.is_some() || (runs && endpoint == Endpoint::Rich) {
-        return Reply::internal_error();
+        return Ok(Reply::internal_error());
     }
 
     let outcome = if runs { endpoint.run(sent).await } else { Outcome::Changed };
     let mut results = None;
     match outcome {
         Outcome::Changed => {}
-        Outcome::Results => results = Some(envelope.documents().len()),
+        Outcome::Results => {
+            results = Some(envelope.documents().len().min(MOST_DOCUMENTS));
+        }
         Outcome::Documents(bulk) => body = write_bulk(world, bulk),
-        Outcome::Failed(exception) => return Reply::detail(500, &exception.description()),
+        Outcome::Failed(exception) => {
+            return Ok(Reply::detail(500, &exception.description()));
+        }
     }
     body.extend_from_slice(b",\"parameters\":");
     parameters::write(&mut body, sent, results);
@@ -165,7 +203,7 @@ pub(crate) async fn answer(world: &World, endpoint: Endpoint, envelope: &Envelop
     let id = envelope.request_id().unwrap_or_else(|| world.ids.make().into());
     write(&mut body, &*id);
     body.extend_from_slice(b",\"targetExecutor\":\"\"}}");
-    Reply::json(200, body)
+    Ok(Reply::json(200, body))
 }
 
 fn read_target(

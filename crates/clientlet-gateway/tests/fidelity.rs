@@ -486,3 +486,25 @@ async fn chunks_too_deep_break_the_gateway_but_not_its_process() {
     assert_eq!(client.answer(true).await.unwrap().status, 500);
     assert_eq!(client.get("/").await.unwrap().status, 200);
 }
+
+#[tokio::test]
+async fn v2_answers_with_the_first_hundred_documents_of_a_request() {
+    let gateway = start(Documents::V2, &[]).await;
+    let documents: Vec<Value> = (0..250).map(|n| json!({"id": n.to_string()})).collect();
+    let (status, answer) = post(&gateway, "/upper", json!({"data": documents})).await;
+    let back = answer["data"].as_array().unwrap();
+    assert_eq!((status, back.len(), &back[99]["id"]), (200, 100, &json!("99")));
+    let (_, answer) = post(&gateway, "/params", json!({"data": documents})).await;
+    assert_eq!(answer["parameters"]["__results__"]["executor0/rep-0"]["count"], 100.0);
+}
+
+#[tokio::test]
+async fn v2_makes_one_document_of_a_faulty_list_of_pairs() {
+    let gateway = start(Documents::V2, &[]).await;
+    let pairs = json!({"data": [{"id": "a", "text": "x"}, {"id": "b", "text": {"no": "text"}}]});
+    let (status, answer) = post(&gateway, "/", pairs).await;
+    let back = answer["data"].as_array().unwrap();
+    assert_eq!((status, back.len(), &back[0]["id"]), (200, 1, &json!("text")));
+    let three = json!({"data": [{"id": "b", "text": {"no": "text"}, "_": null}]});
+    assert_eq!(post(&gateway, "/", three).await.0, 422);
+}

@@ -1,4 +1,117 @@
 //! The client for [Jina](https://github.com/jina-ai/serve) gateways.
+//!
+//! A gateway takes *requests* full of *documents*, sends them through *executors* and answers.
+//! This crate sends them, over HTTP, and accounts for each: a request ends exactly once, as an
+//! answer or as an error that says whether the gateway may have run it.
+//!
+//! # Documents in, documents out
+//!
+//! A document is any [`serde`] type. [`Document`] has the fields that DocArray v1 knows; for v2, whose
+//! executors define their own, bring your own struct. Which of the two a gateway speaks is asked
+//! of it.
+//!
+//! ```
+//! use clientlet::Client;
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Article {
+//!     id: String,
+//!     text: String,
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let gateway = clientlet_gateway::Gateway::builder().start().await?;
+//! # let url = gateway.http_url();
+//! // let url = "http://localhost:8080";
+//! let client = Client::connect(&url)?;
+//! let articles = (0..250).map(|n| Article { id: n.to_string(), text: "hello".into() });
+//!
+//! let upper: Vec<Article> = client.post("/upper").documents(articles).send().await.documents()?;
+//! assert_eq!(upper.len(), 250);
+//! assert_eq!(upper[249].text, "HELLO");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Streams, and requests that fail
+//!
+//! [`Post::stream`] gives the answers one after the other and holds back the input while they are not
+//! taken, so that a million documents need no more memory than a thousand. One failed request does
+//! not end it. Each [`Error`] has a [`kind`](Error::kind), a [`delivery`](Error::delivery) and the
+//! list of its [`attempts`](Error::attempts).
+//!
+//! ```
+//! use clientlet::{Client, Delivery, Document, ErrorKind, RetryPolicy};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let gateway = clientlet_gateway::Gateway::builder()
+//! #     .fault("reset-after@2".parse()?)
+//! #     .start()
+//! #     .await?;
+//! # let client = Client::connect(&gateway.http_url())?;
+//! let documents = (0..1000).map(|n| Document::text("hello").with_id(n.to_string()));
+//! let mut answers = client
+//!     .post("/upper")
+//!     .documents(documents)
+//!     .request_size(100)
+//!     .prefetch(8)
+//!     .retry(RetryPolicy::standard())
+//!     .stream();
+//!
+//! let (mut answered, mut again) = (0, 0);
+//! while let Some(result) = answers.next().await {
+//!     match result {
+//!         Ok(response) => {
+//!             answered += response.documents::<Document>()?.len();
+//!             again += response.attempts() - 1;
+//!         }
+//!         Err(error) if error.kind() == ErrorKind::Executor => {
+//!             eprintln!("{:?} raised for {:?}", error.exception(), error.documents());
+//!         }
+//!         Err(error) if error.delivery() == Delivery::NotSent => eprintln!("safe to repeat: {error}"),
+//!         Err(error) => eprintln!("{error}; may have run: {}", error.may_have_run()),
+//!     }
+//! }
+//! assert_eq!((answered, again), (1000, 1));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Numbers and bytes
+//!
+//! [`Tensor`] holds numbers of any type and shape, [`Blob`] bytes; both share their memory. Plain
+//! `Vec<f32>` fields work as well wherever the answer is to be read as such.
+//!
+//! ```
+//! use clientlet::{Document, Tensor};
+//!
+//! # fn main() -> Result<(), clientlet::TensorError> {
+//! let image = Tensor::new(&[2, 3], &[0_u8, 1, 2, 3, 4, 5])?;
+//! let document = Document { tensor: Some(image), ..Document::default() };
+//! assert_eq!(document.tensor.unwrap().to_vec::<f32>()[5], 5.0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Is it there, and what can it do?
+//!
+//! [`Client::ready`] answers `Ok` or why not, [`Client::status`] tells a gateway's releases and
+//! [`Client::endpoints`] what can be posted to.
+//!
+//! # The Python module's face
+//!
+//! [`HttpClientlet`] is `jina.clients.base.helper.HTTPClientlet`: a session for messages that are
+//! made by hand. [`Client`] does more of the work and shares connections between calls.
+//!
+//! # Bounds
+//!
+//! Everything has one: requests in flight ([`Post::prefetch`]) and their bytes
+//! ([`Post::prefetch_bytes`]), an answer's size ([`ClientBuilder::answer_limit`]), time to connect, for
+//! an attempt and, if asked for, for a request over all its attempts ([`Post::timeout`]). JSON is
+//! read to a depth of 128.
 
 mod batch;
 mod builder;
@@ -31,3 +144,8 @@ pub use message::{
 pub use options::ClientletOptions;
 pub use post::{Answers, Documents, NoDocuments, Post, Responses};
 pub use retry::RetryPolicy;
+
+/// The Rust of the README runs as it stands there.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

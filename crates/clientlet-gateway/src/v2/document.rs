@@ -42,6 +42,9 @@ record! {
     }
 }
 
+/// A gateway splits what comes over HTTP into requests of 100 documents and answers with the first.
+pub(super) const MOST_DOCUMENTS: usize = 100;
+
 /// Writes items, complaining about what they must not be.
 pub(super) struct Writer<'w, 'c> {
     pub(super) out: Vec<u8>,
@@ -58,15 +61,25 @@ impl<'w, 'c> Writer<'w, 'c> {
         Self { out, complaints, ids, change }
     }
 
-    /// Writes a list.
+    /// Writes a list. All of it is looked at, but no more than the first 100 come back.
     pub(super) fn items(&mut self, items: &[Item<'_>]) {
+        let mut left = MOST_DOCUMENTS;
+        let mut end = None;
         self.list(items, |writer, item| {
             if item.stray {
                 writer.complaints.here(&NO_DICT);
             } else {
                 writer.item(item);
             }
+            left = left.saturating_sub(1);
+            if left == 0 {
+                end.get_or_insert(writer.out.len());
+            }
         });
+        if let Some(end) = end {
+            self.out.truncate(end);
+            self.out.push(b']');
+        }
     }
 
     /// Writes the list of the one item.
