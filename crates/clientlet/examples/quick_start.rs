@@ -3,6 +3,8 @@
 //!
 //! Without an address it starts the embedded gateway and posts to that.
 
+#![allow(clippy::print_stdout, reason = "an example shows what it did")]
+
 use std::error::Error;
 
 use clientlet::{Client, RetryPolicy};

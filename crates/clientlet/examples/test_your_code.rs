@@ -1,6 +1,8 @@
 //! Testing one's own code against the embedded gateway, with a fault that it must survive:
 //! `cargo run -p clientlet --example test_your_code`.
 
+#![allow(clippy::print_stdout, reason = "an example shows what it did")]
+
 use std::error::Error;
 use std::time::Duration;
 

@@ -98,7 +98,7 @@ impl Endpoint {
     /// # Errors
     /// When the path cannot stand in a URI.
     pub(crate) fn at(&self, path: &str) -> Result<Uri, Error> {
-        self.uri(format!("{}{path}", self.path))
+        self.uri(&format!("{}{path}", self.path))
     }
 
     /// The URI as it was given, for a clientlet, which has no more than one address.
@@ -108,14 +108,14 @@ impl Endpoint {
     pub(crate) fn as_given(&self) -> Result<Uri, Error> {
         let path = if self.path.is_empty() { "/" } else { &self.path };
         let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
-        self.uri(format!("{path}{query}"))
+        self.uri(&format!("{path}{query}"))
     }
 
-    fn uri(&self, path: String) -> Result<Uri, Error> {
+    fn uri(&self, path: &str) -> Result<Uri, Error> {
         Uri::builder()
             .scheme(Scheme::HTTP)
             .authority(self.authority.clone())
-            .path_and_query(path.as_str())
+            .path_and_query(path)
             .build()
             .map_err(|error| Error::config(format!("{path:?} cannot stand in a URL: {error}")))
     }

@@ -190,8 +190,9 @@ impl<S> Post<S> {
         self
     }
 
-    /// How long one attempt may take; as the client's, 60 s, by default, `None` for ever. Time runs
-    /// while the answers are not polled for, too.
+    /// How long one attempt may take; as the client's, 60 s, by default, `None` for ever. Where the
+    /// answers were not polled for over the end of that time, one that is on its way by then is given
+    /// some seconds more.
     pub fn attempt_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Post<S> {
         self.attempt_timeout = Some(timeout.into());
         self

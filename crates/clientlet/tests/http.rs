@@ -1,6 +1,8 @@
 //! HTTP under scripted faults: what each does to kind, delivery and the number of arrivals; and
 //! what is asked of a gateway before the first request.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -285,6 +287,27 @@ async fn v2_uses_root_or_else_the_default_endpoint() {
     };
     assert_eq!(paths(&with_root), ["/", "/default"]);
     assert_eq!(paths(&default_alone), ["/default"]);
+}
+
+#[tokio::test]
+async fn an_answer_that_came_while_nobody_polled_is_not_lost_to_its_time_out() {
+    let (gateway, client) = gateway_with(&[]).await;
+    let parameters = serde_json::json!({"bytes": 20 << 20});
+    let mut responses =
+        client.post("/big").parameters(parameters).attempt_timeout(Duration::from_secs(3)).stream();
+    let busy = async {
+        gateway.journal().wait_for(1).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+    };
+    // Polled until the request has arrived, then left alone until its time is over.
+    tokio::select! {
+        biased;
+        () = gateway.journal().wait_for(1) => {}
+        _ = responses.next() => panic!("20 MB are not there at once"),
+    }
+    busy.await;
+    let response = responses.next().await.unwrap().unwrap();
+    assert_eq!(response.attempts(), 1);
 }
 
 /// Answers each connection with `answer` once a request came, then closes it.

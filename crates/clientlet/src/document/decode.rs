@@ -11,13 +11,13 @@ use crate::message::DocArray;
 /// A sentence that names the document and the field that does not fit `T`.
 pub(crate) fn decode<T: DeserializeOwned>(docarray: DocArray, json: &[u8]) -> Result<T, String> {
     reading_as(docarray, || {
-        serde_json::from_slice(json).or_else(|plain| {
+        serde_json::from_slice(json).map_err(|plain| {
             // Only a failure is worth the price of following the path; the second reading fails
             // as the first did, unless the type itself changes its mind.
             let mut json = serde_json::Deserializer::from_slice(json);
             match serde_path_to_error::deserialize::<_, T>(&mut json) {
-                Ok(_) => Err(plain.to_string()),
-                Err(error) => Err(format!("{}: {}", error.path(), error.inner())),
+                Ok(_) => plain.to_string(),
+                Err(error) => format!("{}: {}", error.path(), error.inner()),
             }
         })
     })

@@ -166,7 +166,7 @@ mod tests {
     fn a_long_or_unruly_text_is_cut_and_kept_on_one_line() {
         let long: &'static str =
             Box::leak(format!("a\nb\u{1b}[31m{}", "x".repeat(5000)).into_boxed_str());
-        let message = failure(DocArray::V1, 500, false, long).message;
+        let message = failure(DocArray::V1, 500, false, long).0.message;
         assert!(message.len() < 400 && !message.contains(char::is_control), "{message}");
     }
 }

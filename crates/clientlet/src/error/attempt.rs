@@ -1,12 +1,17 @@
 //! How one attempt failed: what a transport gives the retry loop.
 
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use super::{Attempt, Delivery, ErrorKind, Event, Source};
 use crate::message::{Exception, RawAnswer};
 
+/// One word wide, since every attempt's result carries its space.
 #[derive(Debug)]
-pub(crate) struct AttemptError {
+pub(crate) struct AttemptError(pub(crate) Box<Failed>);
+
+#[derive(Debug)]
+pub(crate) struct Failed {
     pub(crate) event: Event,
     pub(crate) kind: ErrorKind,
     pub(crate) delivery: Delivery,
@@ -21,10 +26,24 @@ pub(crate) struct AttemptError {
     pub(crate) answer: Option<RawAnswer>,
 }
 
+impl Deref for AttemptError {
+    type Target = Failed;
+
+    fn deref(&self) -> &Failed {
+        &self.0
+    }
+}
+
+impl DerefMut for AttemptError {
+    fn deref_mut(&mut self) -> &mut Failed {
+        &mut self.0
+    }
+}
+
 impl AttemptError {
     pub(crate) fn new(event: Event, message: impl Into<String>) -> AttemptError {
         let row = event.row();
-        AttemptError {
+        AttemptError(Box::new(Failed {
             event,
             kind: row.kind,
             delivery: row.delivery,
@@ -36,7 +55,7 @@ impl AttemptError {
             status: None,
             exception: None,
             answer: None,
-        }
+        }))
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<Source>) -> AttemptError {
@@ -54,7 +73,8 @@ impl AttemptError {
     pub(crate) fn before_sending(mut self, doing: &str) -> AttemptError {
         self.delivery = Delivery::NotSent;
         self.may_have_run = false;
-        self.message = format!("{doing}: {}", self.message);
+        self.message.insert_str(0, ": ");
+        self.message.insert_str(0, doing);
         self
     }
 

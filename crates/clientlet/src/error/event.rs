@@ -65,11 +65,13 @@ const fn row(
 }
 
 // Two booleans side by side are easily swapped in a table; these cannot be.
+#[derive(Clone, Copy)]
 enum Retry {
     Yes,
     Final,
 }
 
+#[derive(Clone, Copy)]
 enum Ran {
     Maybe,
     Never,

@@ -204,6 +204,7 @@ impl Error {
         context: Context,
         elapsed: Duration,
     ) -> Error {
+        let last = *last.0;
         let delivery =
             attempts.iter().fold(last.delivery, |joined, attempt| joined.join(attempt.delivery));
         let count = u32::try_from(attempts.len()).unwrap_or(u32::MAX);

@@ -102,15 +102,18 @@ fn every_recorded_failure_has_its_kind_and_delivery() {
 fn an_exception_of_v1_is_told_whole_and_brings_the_documents() {
     for environment in ["seed-era", "current-v1"] {
         let error = answer(environment, DocArray::V1, "fail").unwrap_err();
-        let exception = error.exception.unwrap();
-        assert_eq!((exception.name.as_str(), exception.args), ("ValueError", vec!["boom".into()]));
+        let exception = error.exception.as_ref().unwrap();
+        assert_eq!(
+            (exception.name.as_str(), exception.args.as_slice()),
+            ("ValueError", &["boom".to_owned()][..])
+        );
         assert_eq!(exception.executor, "WireExecutor");
         assert_eq!(exception.stacks.last().map(String::as_str), Some("ValueError: boom\n"));
-        let answer = error.answer.unwrap();
+        let answer = error.answer.as_ref().unwrap();
         assert_eq!(answer.routes.len(), 2);
         assert_eq!(answer.routes[1].status.as_ref().unwrap().code, 1);
-        let documents = answer.documents.unwrap();
-        let documents: Vec<Document> = serde_json::from_slice(&documents).unwrap();
+        let documents = answer.documents.as_ref().unwrap();
+        let documents: Vec<Document> = serde_json::from_slice(documents).unwrap();
         assert_eq!(documents, [Document::text("hi").with_id("d0")]);
     }
 }
@@ -118,7 +121,7 @@ fn an_exception_of_v1_is_told_whole_and_brings_the_documents() {
 #[test]
 fn an_outage_of_v1_keeps_the_gateways_exception() {
     let error = answer("seed-era", DocArray::V1, "executor_down").unwrap_err();
-    let exception = error.exception.unwrap();
+    let exception = error.exception.as_ref().unwrap();
     assert_eq!(exception.name, "<class 'jina.excepts.InternalNetworkError'>");
     assert_eq!(exception.stacks.len(), 3);
 }

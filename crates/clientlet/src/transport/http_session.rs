@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::fmt;
+use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -27,6 +28,13 @@ const MOST_IDLE: usize = 256;
 
 /// A head beyond this many bytes is refused; hyper bounds the number of headers to 100.
 const HEAD_LIMIT: usize = 256 << 10;
+
+/// A deadline that is noticed so much late was not watched: the caller did something else meanwhile,
+/// and the rest of an answer may have been waiting for it to be read.
+const AWAY: Duration = Duration::from_millis(500);
+
+/// What such an answer is given to come through.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// A status, headers and a body within the limit.
 #[derive(Debug)]
@@ -110,18 +118,21 @@ impl HttpSession {
             let body = self.read(&head.headers, body).await?;
             Ok(RawHttpAnswer { status: head.status, headers: head.headers, body })
         };
-        let Some(deadline) = deadline else { return exchange.await };
-        match timeout_at(deadline, exchange).await {
-            Ok(result) => result,
-            Err(_) => {
-                // The connection's task may still be about to write: what has one may be sent.
-                let sent = probe.has_connection();
-                let event = if sent { Event::TimedOut } else { Event::TimedOutUnsent };
-                let what = if sent { "no complete answer" } else { "no connection" };
-                let took = began.elapsed().as_secs_f64();
-                Err(AttemptError::new(event, format!("{what} within {took:.1} s")))
+        let Some(mut deadline) = deadline else { return exchange.await };
+        let mut exchange = pin!(exchange);
+        loop {
+            match timeout_at(deadline, &mut exchange).await {
+                Ok(result) => return result,
+                Err(_) if deadline.elapsed() > AWAY => deadline = Instant::now() + GRACE,
+                Err(_) => break,
             }
         }
+        // The connection's task may still be about to write: what has one may be sent.
+        let sent = probe.has_connection();
+        let event = if sent { Event::TimedOut } else { Event::TimedOutUnsent };
+        let what = if sent { "no complete answer" } else { "no connection" };
+        let took = began.elapsed().as_secs_f64();
+        Err(AttemptError::new(event, format!("{what} within {took:.1} s")))
     }
 
     async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, AttemptError> {

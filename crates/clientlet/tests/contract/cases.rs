@@ -24,12 +24,12 @@ struct Item {
     embedding: Option<Vec<f32>>,
 }
 
-fn item(id: impl ToString, text: &str) -> Item {
-    Item { id: id.to_string(), text: Some(text.to_owned()), ..Item::default() }
+fn item(id: &str, text: &str) -> Item {
+    Item { id: id.to_owned(), text: Some(text.to_owned()), ..Item::default() }
 }
 
 fn items(count: usize) -> impl Iterator<Item = Item> + Unpin {
-    (0..count).map(|n| item(n, "a text"))
+    (0..count).map(|n| item(&n.to_string(), "a text"))
 }
 
 fn only(answers: Answers) -> Result<Response, Error> {
@@ -97,7 +97,7 @@ pub(crate) async fn a_thousand_documents_with_parameters_come_back_once_and_in_o
         };
         assert_eq!(answers.len(), 1000_usize.div_ceil(size));
         let documents: Vec<Item> = answers.documents().unwrap();
-        let expected: Vec<Item> = (0..1000).map(|n| item(n, "A TEXT")).collect();
+        let expected: Vec<Item> = (0..1000).map(|n| item(&n.to_string(), "A TEXT")).collect();
         assert!(documents == expected, "{} documents came back", documents.len());
     }
 }
@@ -296,7 +296,7 @@ pub(crate) async fn slow_inputs_are_answered_one_by_one(row: &'static Row) {
         async move {
             assert_eq!(answered, n, "document {n} is read after the answers before it");
             tokio::time::sleep(Duration::from_millis(20)).await;
-            item(n, "x")
+            item(&n.to_string(), "x")
         }
     });
     let mut responses =
@@ -313,7 +313,7 @@ pub(crate) async fn a_slow_executor_stops_the_input_after_prefetch(row: &'static
     let read = AtomicUsize::new(0);
     let input = (0..50).map(|n| {
         read.fetch_add(1, Ordering::SeqCst);
-        item(n, "x")
+        item(&n.to_string(), "x")
     });
     let mut responses = stage
         .client()
