@@ -283,8 +283,8 @@ impl GatewayStatus {
 pub struct Endpoints {
     /// The generation of documents that the gateway speaks.
     pub docarray: DocArray,
-    /// The paths that the gateway lists. For v1 these are its own HTTP paths, not the executors'
-    /// endpoints, which it does not publish.
+    /// The endpoints that the gateway lists; none for v1, which does not publish them over HTTP, and
+    /// none if a v2 gateway hides them.
     pub paths: Vec<String>,
     /// Whether any endpoint can be posted to: v1 gateways pass on whatever name they are given, and
     /// so does a v2 gateway with a default endpoint.

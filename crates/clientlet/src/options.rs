@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::USER_AGENT;
+
 use crate::config::{Config, Identity, Secret};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
@@ -23,6 +26,8 @@ pub struct ClientletOptions {
     docarray: Option<DocArray>,
 }
 
+/// What a gateway's log shows, unless a header says otherwise.
+const NAME: &str = concat!("clientlet/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
 const ANSWER_LIMIT: usize = 64 << 20;
@@ -157,8 +162,10 @@ impl ClientletOptions {
         if self.retry.is_capped_from_the_start() {
             tracing::info!("max_backoff lies below initial_backoff: no wait ever grows");
         }
+        let mut headers = self.identity.to_headers(&endpoint)?;
+        headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(NAME));
         Ok(Config {
-            headers: self.identity.to_headers(&endpoint)?,
+            headers,
             endpoint,
             retry: self.retry.clone(),
             connect_timeout: self.connect_timeout,

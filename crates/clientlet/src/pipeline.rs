@@ -90,6 +90,8 @@ pub(crate) struct Pipeline<S: Stream> {
     held: Option<S::Item>,
     asking: Option<BoxFuture<'static, Result<Prepared, Failure>>>,
     prepared: Option<Prepared>,
+    /// Whether this call has had the gateway asked before.
+    has_asked: bool,
     /// Why the open batch cannot be sent.
     doom: Option<Failure>,
     batcher: Batcher,
@@ -121,6 +123,7 @@ where
             held: None,
             asking: None,
             prepared: None,
+            has_asked: false,
             doom: None,
             waiting: VecDeque::new(),
             in_flight: FuturesUnordered::new(),
@@ -234,9 +237,11 @@ where
                 return Poll::Ready(Ok(prepared.format.clone()));
             }
         }
-        let asking = self.asking.get_or_insert_with(|| Box::pin(prepare(self.call.clone())));
+        let again = !self.has_asked;
+        let asking = self.asking.get_or_insert_with(|| Box::pin(prepare(self.call.clone(), again)));
         let prepared = ready!(asking.as_mut().poll(cx));
         self.asking = None;
+        self.has_asked = true;
         Poll::Ready(prepared.map(|prepared| self.prepared.insert(prepared).format.clone()))
     }
 
@@ -299,15 +304,15 @@ impl Batch {
     }
 }
 
-/// Learns what the gateway speaks and makes the call's format of it, under the call's policy. An
-/// endpoint that the gateway is not known to have is asked for once more: it may have been
-/// deployed since.
-async fn prepare(call: Arc<Call>) -> Result<Prepared, Failure> {
+/// Learns what the gateway speaks and makes the call's format of it, under the call's policy. With
+/// `again` an endpoint that the gateway is not known to have is asked for once more: it may have
+/// been deployed since.
+async fn prepare(call: Arc<Call>, again: bool) -> Result<Prepared, Failure> {
     let started = Instant::now();
     let deadline = later(started, call.timeout);
     let mut ledger = Ledger::default();
     let mut random = fastrand::Rng::with_seed(call.seed);
-    let was_known = call.discovery.known();
+    let was_known = if again { call.discovery.known() } else { None };
     let result = retry::run(&call.retry, started, deadline, &mut random, &mut ledger, async |_| {
         let deadline = attempt_deadline(&call, deadline);
         let ask = || call.discovery.ask(&*call.transport, &call.headers, deadline);

@@ -272,6 +272,19 @@ async fn a_gateway_that_was_deployed_anew_is_asked_again_after_one_404() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_is_not_there_is_asked_for_once_more_a_call() {
+    let gateway = builder(Documents::V2, &[]).start().await.unwrap();
+    let client = Client::connect(&gateway.http_url()).unwrap();
+    post(&client).await.unwrap();
+    let documents = (0..50).map(|_| Document::text("x"));
+    let answers = client.post("/nobody").documents(documents).request_size(1).send().await;
+    assert!(answers.errors().all(|error| error.kind() == ErrorKind::NotFound));
+    assert_eq!((answers.len(), answers.errors().count()), (50, 50));
+    let asked = gateway.journal().gets().iter().filter(|get| get.path == "/status").count();
+    assert_eq!(asked, 2);
+}
+
+#[tokio::test]
 async fn v2_uses_root_or_else_the_default_endpoint() {
     let with_root = builder(Documents::V2, &[]).with_default(true).start().await.unwrap();
     let client = Client::connect(&with_root.http_url()).unwrap();
