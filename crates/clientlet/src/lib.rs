@@ -130,6 +130,8 @@ mod order;
 mod pipeline;
 mod post;
 mod retry;
+#[cfg(test)]
+mod simulation;
 mod transport;
 mod window;
 

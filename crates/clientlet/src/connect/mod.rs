@@ -11,12 +11,17 @@ use std::time::Duration;
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tower_service::Service;
 
 /// TCP with Nagle's algorithm off, both address families tried as RFC 8305 says.
 #[derive(Clone, Debug)]
-pub(crate) struct Connector {
-    tcp: HttpConnector,
+pub(crate) enum Connector {
+    Tcp(HttpConnector),
+    /// The network of a simulation.
+    #[cfg(test)]
+    Simulated(Duration),
 }
 
 impl Connector {
@@ -24,26 +29,68 @@ impl Connector {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(timeout));
-        Connector { tcp }
+        Connector::Tcp(tcp)
     }
 }
 
-type Tcp = <HttpConnector as Service<Uri>>::Response;
 type TcpError = <HttpConnector as Service<Uri>>::Error;
+type ConnectError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Service<Uri> for Connector {
-    type Response = Counted<Tcp>;
-    type Error = TcpError;
-    type Future = Pin<Box<dyn Future<Output = Result<Counted<Tcp>, TcpError>> + Send>>;
+    type Response = Counted<Stream>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Counted<Stream>, ConnectError>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TcpError>> {
-        self.tcp.poll_ready(cx)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        match self {
+            Connector::Tcp(tcp) => tcp.poll_ready(cx).map_err(Into::into),
+            #[cfg(test)]
+            Connector::Simulated(_) => Poll::Ready(Ok(())),
+        }
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.tcp.call(uri);
-        Box::pin(async move { Ok(Counted { io: connecting.await?, written: Written::default() }) })
+        match self {
+            Connector::Tcp(tcp) => {
+                let connecting = tcp.call(uri);
+                Box::pin(async move {
+                    let connected: Result<_, TcpError> = connecting.await;
+                    Ok(Counted::new(Stream::Tcp(connected?)))
+                })
+            }
+            #[cfg(test)]
+            Connector::Simulated(timeout) => {
+                let timeout = *timeout;
+                Box::pin(async move {
+                    let address = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80));
+                    let connecting = turmoil::net::TcpStream::connect(address);
+                    let connected = tokio::time::timeout(timeout, connecting)
+                        .await
+                        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+                    Ok(Counted::new(Stream::Simulated(TokioIo::new(connected?))))
+                })
+            }
+        }
     }
+}
+
+/// A connection as it was made.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TokioIo<TcpStream>),
+    #[cfg(test)]
+    Simulated(TokioIo<turmoil::net::TcpStream>),
+}
+
+/// Calls the same method of whichever stream it is, pinned.
+macro_rules! delegate {
+    ($stream:expr, $method:ident($($argument:expr),*)) => {
+        match &mut *$stream {
+            Stream::Tcp(io) => Pin::new(io).$method($($argument),*),
+            #[cfg(test)]
+            Stream::Simulated(io) => Pin::new(io).$method($($argument),*),
+        }
+    };
 }
 
 /// How many bytes were written to a connection so far.
@@ -71,23 +118,11 @@ pub(crate) struct Counted<T> {
     written: Written,
 }
 
-impl<T: Connection> Connection for Counted<T> {
-    fn connected(&self) -> Connected {
-        self.io.connected().extra(self.written.clone())
+impl<T> Counted<T> {
+    fn new(io: T) -> Counted<T> {
+        Counted { io, written: Written::default() }
     }
-}
 
-impl<T: Read + Unpin> Read for Counted<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
-    }
-}
-
-impl<T: Write + Unpin> Counted<T> {
     fn count(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = result {
             self.written.0.fetch_add(bytes as u64, Ordering::Release);
@@ -96,13 +131,34 @@ impl<T: Write + Unpin> Counted<T> {
     }
 }
 
-impl<T: Write + Unpin> Write for Counted<T> {
+impl Connection for Counted<Stream> {
+    fn connected(&self) -> Connected {
+        let connected = match &self.io {
+            Stream::Tcp(io) => io.connected(),
+            #[cfg(test)]
+            Stream::Simulated(_) => Connected::new(),
+        };
+        connected.extra(self.written.clone())
+    }
+}
+
+impl Read for Counted<Stream> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        delegate!(&mut self.io, poll_read(cx, buffer))
+    }
+}
+
+impl Write for Counted<Stream> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.io).poll_write(cx, bytes);
+        let result = delegate!(&mut self.io, poll_write(cx, bytes));
         self.count(result)
     }
 
@@ -111,19 +167,23 @@ impl<T: Write + Unpin> Write for Counted<T> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        let result = delegate!(&mut self.io, poll_write_vectored(cx, slices));
         self.count(result)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        match &self.io {
+            Stream::Tcp(io) => io.is_write_vectored(),
+            #[cfg(test)]
+            Stream::Simulated(_) => false,
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        delegate!(&mut self.io, poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        delegate!(&mut self.io, poll_shutdown(cx))
     }
 }

@@ -30,11 +30,11 @@ pub(crate) struct HttpTransport {
 
 impl HttpTransport {
     pub(crate) fn new(config: &Config) -> HttpTransport {
-        HttpTransport {
-            session: HttpSession::new(config),
-            endpoint: config.endpoint.clone(),
-            docarray: config.docarray,
-        }
+        HttpTransport::over(HttpSession::new(config), config)
+    }
+
+    pub(crate) fn over(session: HttpSession, config: &Config) -> HttpTransport {
+        HttpTransport { session, endpoint: config.endpoint.clone(), docarray: config.docarray }
     }
 
     /// GETs `path` and gives its answer if its status is a success.

@@ -70,6 +70,11 @@ pub(crate) struct HttpSession {
 
 impl HttpSession {
     pub(crate) fn new(config: &Config) -> HttpSession {
+        HttpSession::over(Connector::new(config.connect_timeout), config)
+    }
+
+    /// A session over connections of this connector.
+    pub(crate) fn over(connector: Connector, config: &Config) -> HttpSession {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
@@ -77,7 +82,7 @@ impl HttpSession {
             .http1_max_buf_size(HEAD_LIMIT)
             // A resend that nobody counts would break the promise of at most once.
             .retry_canceled_requests(false)
-            .build(Connector::new(config.connect_timeout));
+            .build(connector);
         HttpSession { client, answer_limit: config.answer_limit }
     }
 

@@ -1,0 +1,70 @@
+//! What a stretch of work costs this process.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
+
+/// Time by the clock, and of the CPU in this process, kernel included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    pub(crate) wall: Duration,
+    pub(crate) cpu: Duration,
+}
+
+/// Measures from its start to its stop.
+#[derive(Debug)]
+pub(crate) struct Stopwatch {
+    wall: Instant,
+    cpu: Duration,
+}
+
+impl Stopwatch {
+    /// # Errors
+    /// As the system reports them.
+    pub(crate) fn start() -> io::Result<Stopwatch> {
+        let cpu = cpu_time()?;
+        Ok(Stopwatch { wall: Instant::now(), cpu })
+    }
+
+    /// # Errors
+    /// As the system reports them.
+    pub(crate) fn stop(self) -> io::Result<Cost> {
+        let wall = self.wall.elapsed();
+        Ok(Cost { wall, cpu: cpu_time()?.saturating_sub(self.cpu) })
+    }
+}
+
+/// The CPU time of all threads of this process so far; of none of its children.
+fn cpu_time() -> io::Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    Ok(duration(usage.user_time()) + duration(usage.system_time()))
+}
+
+fn duration(time: TimeVal) -> Duration {
+    Duration::from_micros(u64::try_from(time.num_microseconds()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+
+    use super::*;
+
+    #[test]
+    fn sleeping_costs_time_and_working_costs_cpu_as_well() {
+        let nap = Duration::from_millis(50);
+        let stopwatch = Stopwatch::start().unwrap();
+        std::thread::sleep(nap);
+        let asleep = stopwatch.stop().unwrap();
+        assert!(asleep.wall >= nap);
+
+        let stopwatch = Stopwatch::start().unwrap();
+        let began = cpu_time().unwrap();
+        while cpu_time().unwrap() - began < nap {
+            black_box((0..1000).fold(0u64, |sum, n| sum.wrapping_add(black_box(n))));
+        }
+        assert!(stopwatch.stop().unwrap().cpu >= nap);
+    }
+}

@@ -1,0 +1,129 @@
+//! Comparisons, shown to people and to programs.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::comparison::{Comparison, Round};
+use crate::cpu::Cost;
+use crate::statistics::Spread;
+
+struct Contestant {
+    /// Its name for programs.
+    key: &'static str,
+    /// Its name for people.
+    title: &'static str,
+    cost: fn(&Round) -> Cost,
+}
+
+const CONTESTANTS: [Contestant; 3] = [
+    Contestant { key: "bare", title: "(a) bare transport", cost: |round| round.bare },
+    Contestant { key: "codec", title: "(b) codec alone", cost: |round| round.codec },
+    Contestant { key: "client", title: "(c) Client::post", cost: |round| round.client },
+];
+
+/// A table, and below it the ratios.
+pub(crate) fn to_text(benchmark: &str, comparisons: &[Comparison]) -> String {
+    let mut text = format!(
+        "{benchmark}: medians of {} rounds\n\n\
+         documents   requests                         requests/s   CPU us/request  (min - max)\n\
+         a request   a round\n",
+        rounds(comparisons)
+    );
+    for comparison in comparisons {
+        for Contestant { title, cost, .. } in &CONTESTANTS {
+            let Comparison { documents, requests, .. } = comparison;
+            let (rate, cpu) = (comparison.rate(cost).median, comparison.cpu(cost));
+            let spread = format!("({:.1} - {:.1})", cpu.min, cpu.max);
+            line(
+                &mut text,
+                format_args!(
+                    "{documents:>9}   {requests:>8}   {title:<19} {rate:>12.0}   {:>14.1}  {spread}",
+                    cpu.median
+                ),
+            );
+        }
+    }
+    text.push('\n');
+    for comparison in comparisons {
+        let Spread { min, median, max } = comparison.ratio();
+        let documents = comparison.documents;
+        let label = if documents == 1 { "document a request: " } else { "documents a request:" };
+        line(
+            &mut text,
+            format_args!(
+                "CPU c / (a + b), {documents:>3} {label} {median:.3}  ({min:.3} - {max:.3})"
+            ),
+        );
+    }
+    text
+}
+
+/// The same as one JSON object.
+pub(crate) fn to_json(benchmark: &str, comparisons: &[Comparison]) -> Value {
+    let sizes: Vec<Value> = comparisons.iter().map(size).collect();
+    json!({"benchmark": benchmark, "rounds": rounds(comparisons), "sizes": sizes})
+}
+
+fn size(comparison: &Comparison) -> Value {
+    let mut size = json!({
+        "documents_per_request": comparison.documents,
+        "requests": comparison.requests,
+        "ratio": spread(comparison.ratio()),
+    });
+    for Contestant { key, cost, .. } in &CONTESTANTS {
+        size[key] = json!({
+            "requests_per_s": spread(comparison.rate(cost)),
+            "cpu_us_per_request": spread(comparison.cpu(cost)),
+        });
+    }
+    size
+}
+
+fn spread(Spread { min, median, max }: Spread) -> Value {
+    json!({"min": min, "median": median, "max": max})
+}
+
+fn rounds(comparisons: &[Comparison]) -> usize {
+    comparisons.first().map_or(0, |comparison| comparison.rounds.len())
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    writeln!(text, "{line}").expect("writing to a string cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::comparison::tests::comparison;
+
+    #[test]
+    fn table_has_a_line_a_contestant_and_a_ratio_a_size() {
+        let text = to_text("http", &[comparison(1), comparison(100)]);
+        let expected = "\
+http: medians of 3 rounds
+
+documents   requests                         requests/s   CPU us/request  (min - max)
+a request   a round
+        1         10   (a) bare transport          6250             80.0  (70.0 - 800.0)
+        1         10   (b) codec alone            16667             30.0  (20.0 - 200.0)
+        1         10   (c) Client::post            4167            120.0  (110.0 - 1300.0)
+      100         10   (a) bare transport          6250             80.0  (70.0 - 800.0)
+      100         10   (b) codec alone            16667             30.0  (20.0 - 200.0)
+      100         10   (c) Client::post            4167            120.0  (110.0 - 1300.0)
+
+CPU c / (a + b),   1 document a request:  1.200  (1.100 - 1.300)
+CPU c / (a + b), 100 documents a request: 1.200  (1.100 - 1.300)
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn json_says_the_same() {
+        let json = to_json("http", &[comparison(1)]);
+        assert_eq!(json["rounds"], 3);
+        assert_eq!(json["sizes"][0]["documents_per_request"], 1);
+        assert_eq!(json["sizes"][0]["ratio"], json!({"min": 1.1, "median": 1.2, "max": 1.3}));
+        assert_eq!(json["sizes"][0]["codec"]["cpu_us_per_request"]["median"], 30.0);
+    }
+}
