@@ -230,7 +230,7 @@ impl HttpAnswer {
     /// What the status or the answer's own status says went wrong, or that it cannot be read.
     pub fn response(&self, docarray: DocArray) -> Result<Response, Error> {
         match read(docarray, &self.0) {
-            Ok(answer) => Ok(Response::new(answer, &Context::default(), 1, Duration::ZERO)),
+            Ok(answer) => Ok(Response::alone(answer)),
             Err(error) => {
                 Err(Error::of_request(error, Vec::new(), false, Context::default(), Duration::ZERO))
             }

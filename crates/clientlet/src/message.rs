@@ -163,13 +163,18 @@ pub struct Response {
 impl Response {
     pub(crate) fn new(
         answer: RawAnswer,
-        context: &Context,
+        request_id: String,
+        input: Range<u64>,
         attempts: u32,
         elapsed: Duration,
     ) -> Response {
-        let request_id = context.request_id.clone().unwrap_or_else(|| answer.request_id.clone());
-        let input = context.documents.clone().unwrap_or(0..0);
         Response { answer, request_id, input, attempts, elapsed }
+    }
+
+    /// An answer that belongs to no call; its id is the one that came with it.
+    pub(crate) fn alone(answer: RawAnswer) -> Response {
+        let request_id = answer.request_id.clone();
+        Response::new(answer, request_id, 0..0, 1, Duration::ZERO)
     }
 
     /// The request's id, as this client gave it.

@@ -4,6 +4,7 @@
 //! stops everything.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -247,20 +248,19 @@ where
 
     fn add(&mut self, document: &S::Item) {
         let pushed = self.batcher.push(document, || self.call.ids.next());
-        self.waiting.extend(pushed.complete);
-        self.waiting.extend(pushed.refused);
+        // Asked one by one: most documents complete nothing, and this is done for each.
+        if let Some(batch) = pushed.complete {
+            self.waiting.push_back(batch);
+        }
+        if let Some(batch) = pushed.refused {
+            self.waiting.push_back(batch);
+        }
     }
 
     fn begin(&mut self, batch: Batch) {
         let bytes = batch.bytes();
         self.window.enter(bytes);
         let Batch { index, documents, content } = batch;
-        let context = error::Context {
-            protocol: Some(self.call.transport.protocol()),
-            gateway: Some(self.call.transport.address()),
-            request_id: None,
-            documents: Some(documents.clone()),
-        };
         let error = match content {
             Content::Body { body, format, id } => {
                 let call = self.call.clone();
@@ -273,11 +273,13 @@ where
             Content::Refused(refusal) => {
                 let what = format!("document {} cannot be sent: {refusal}", documents.start);
                 let last = AttemptError::new(Event::EncodeFailed, what);
+                let context = self.call.context(None, documents);
                 Error::of_request(last, Vec::new(), false, context, Duration::ZERO)
             }
             Content::Unencoded => {
                 let failure = self.doom.take().expect("a batch is left unencoded for a reason");
                 let attempts = failure.ledger.attempts;
+                let context = self.call.context(None, documents);
                 Error::of_request(failure.last, attempts, false, context, failure.elapsed)
             }
         };
@@ -333,6 +335,15 @@ async fn prepare(call: Arc<Call>, again: bool) -> Result<Prepared, Failure> {
 }
 
 impl Call {
+    fn context(&self, request_id: Option<String>, documents: Range<u64>) -> error::Context {
+        error::Context {
+            protocol: Some(self.transport.protocol()),
+            gateway: Some(self.transport.address()),
+            request_id,
+            documents: Some(documents),
+        }
+    }
+
     fn format(&self, gateway: &Gateway) -> Result<Arc<Format>, AttemptError> {
         let path = gateway.path(&self.endpoint)?;
         let uri = self
@@ -361,21 +372,19 @@ async fn send(call: Arc<Call>, gateway: Option<Arc<Gateway>>, request: Request) 
         call.transport.attempt(&request, attempt_deadline(&call, deadline))
     })
     .await;
-    let context = error::Context {
-        protocol: Some(call.transport.protocol()),
-        gateway: result.is_err().then(|| call.transport.address()),
-        request_id: Some(request.id.to_string()),
-        documents: Some(request.documents.clone()),
-    };
     let elapsed = started.elapsed();
-    let attempts = u32::try_from(ledger.attempts.len()).unwrap_or(u32::MAX);
+    let id = request.id.to_string();
     let result = match result {
-        Ok(answer) => Ok(Response::new(answer, &context, attempts.saturating_add(1), elapsed)),
+        Ok(answer) => {
+            let attempts = u32::try_from(ledger.attempts.len()).unwrap_or(u32::MAX);
+            Ok(Response::new(answer, id, request.documents, attempts.saturating_add(1), elapsed))
+        }
         Err(last) => {
             if let (Event::NotFound404, Some(gateway)) = (last.event, &gateway) {
                 // The path was right when the gateway was asked: it has changed, ask again.
                 call.discovery.forget(gateway);
             }
+            let context = call.context(Some(id), request.documents);
             Err(Error::of_request(last, ledger.attempts, ledger.may_have_run, context, elapsed))
         }
     };

@@ -53,7 +53,7 @@ type Journals = Arc<Mutex<Vec<Journal>>>;
 fn client() -> Client {
     let options = ClientletOptions::new().connect_timeout(Duration::from_secs(1)).max_attempts(1);
     let config = options.check("http://gateway:80").unwrap();
-    let connector = Connector::Simulated(config.connect_timeout);
+    let connector = Connector::simulated(config.connect_timeout);
     let session = HttpSession::over(connector, &config);
     Client::new(config.clone(), Arc::new(HttpTransport::over(session, &config)))
 }
@@ -181,8 +181,7 @@ fn a_seed_is_the_same_run_each_time() {
     for seed in [3, 17, 42] {
         let runs = [0; 2].map(|_| {
             let (outcome, journals) = run(seed, &policy, false);
-            let arrivals: Vec<_> =
-                journals.lock().unwrap().iter().map(Journal::arrivals).collect();
+            let arrivals: Vec<_> = journals.lock().unwrap().iter().map(Journal::arrivals).collect();
             (outcome.ended, outcome.attempts, arrivals)
         });
         assert_eq!(runs[0], runs[1], "seed {seed}");

@@ -15,11 +15,17 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-/// TCP with Nagle's algorithm off, both address families tried as RFC 8305 says.
+/// Makes connections that count what is written to them.
 #[derive(Clone, Debug)]
-pub(crate) enum Connector {
+pub(crate) struct Connector {
+    network: Network,
+    writes: Writes,
+}
+
+#[derive(Clone, Debug)]
+enum Network {
+    /// TCP with Nagle's algorithm off, both address families tried as RFC 8305 says.
     Tcp(HttpConnector),
-    /// The network of a simulation.
     #[cfg(test)]
     Simulated(Duration),
 }
@@ -29,7 +35,17 @@ impl Connector {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(timeout));
-        Connector::Tcp(tcp)
+        Connector { network: Network::Tcp(tcp), writes: Writes::default() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn simulated(timeout: Duration) -> Connector {
+        Connector { network: Network::Simulated(timeout), writes: Writes::default() }
+    }
+
+    /// The count of all writes to this connector's connections.
+    pub(crate) fn writes(&self) -> &Writes {
+        &self.writes
     }
 }
 
@@ -42,24 +58,25 @@ impl Service<Uri> for Connector {
     type Future = Pin<Box<dyn Future<Output = Result<Counted<Stream>, ConnectError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        match self {
-            Connector::Tcp(tcp) => tcp.poll_ready(cx).map_err(Into::into),
+        match &mut self.network {
+            Network::Tcp(tcp) => tcp.poll_ready(cx).map_err(Into::into),
             #[cfg(test)]
-            Connector::Simulated(_) => Poll::Ready(Ok(())),
+            Network::Simulated(_) => Poll::Ready(Ok(())),
         }
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        match self {
-            Connector::Tcp(tcp) => {
+        let writes = self.writes.clone();
+        match &mut self.network {
+            Network::Tcp(tcp) => {
                 let connecting = tcp.call(uri);
                 Box::pin(async move {
                     let connected: Result<_, TcpError> = connecting.await;
-                    Ok(Counted::new(Stream::Tcp(connected?)))
+                    Ok(Counted::new(Stream::Tcp(connected?), writes))
                 })
             }
             #[cfg(test)]
-            Connector::Simulated(timeout) => {
+            Network::Simulated(timeout) => {
                 let timeout = *timeout;
                 Box::pin(async move {
                     let address = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80));
@@ -67,7 +84,7 @@ impl Service<Uri> for Connector {
                     let connected = tokio::time::timeout(timeout, connecting)
                         .await
                         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
-                    Ok(Counted::new(Stream::Simulated(TokioIo::new(connected?))))
+                    Ok(Counted::new(Stream::Simulated(TokioIo::new(connected?)), writes))
                 })
             }
         }
@@ -93,20 +110,36 @@ macro_rules! delegate {
     };
 }
 
-/// How many bytes were written to a connection so far.
+/// Numbers the writes to all connections of a connector, so that of two moments on different
+/// connections the later one is known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Writes(Arc<AtomicU64>);
+
+impl Writes {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::AcqRel) + 1
+    }
+}
+
+/// The number of the last write to one connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Written(Arc<AtomicU64>);
 
 impl Written {
-    pub(crate) fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
-
-    /// The counter of a connection that a pool handed out.
+    /// That of a connection that a pool tells of.
     pub(crate) fn of(connected: &Connected) -> Option<Written> {
         let mut extras = http::Extensions::new();
         connected.get_extras(&mut extras);
         extras.remove::<Written>()
+    }
+
+    /// Whether anything was written to the connection after so many writes in all.
+    pub(crate) fn is_later_than(&self, writes: u64) -> bool {
+        self.0.load(Ordering::Acquire) > writes
     }
 }
 
@@ -116,29 +149,25 @@ impl Written {
 pub(crate) struct Counted<T> {
     io: T,
     written: Written,
+    writes: Writes,
 }
 
 impl<T> Counted<T> {
-    fn new(io: T) -> Counted<T> {
-        Counted { io, written: Written::default() }
+    fn new(io: T, writes: Writes) -> Counted<T> {
+        Counted { io, written: Written::default(), writes }
     }
 
     fn count(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = result {
-            self.written.0.fetch_add(bytes as u64, Ordering::Release);
+        if let Poll::Ready(Ok(1..)) = result {
+            self.written.0.store(self.writes.next(), Ordering::Release);
         }
         result
     }
 }
 
-impl Connection for Counted<Stream> {
+impl<T> Connection for Counted<T> {
     fn connected(&self) -> Connected {
-        let connected = match &self.io {
-            Stream::Tcp(io) => io.connected(),
-            #[cfg(test)]
-            Stream::Simulated(_) => Connected::new(),
-        };
-        connected.extra(self.written.clone())
+        Connected::new().extra(self.written.clone())
     }
 }
 

@@ -217,7 +217,12 @@ impl Error {
             attempts,
             elapsed,
             exception: last.exception,
-            response: last.answer.map(|answer| Response::new(answer, &context, count, elapsed)),
+            response: last.answer.map(|answer| match (&context.request_id, &context.documents) {
+                (Some(id), Some(documents)) => {
+                    Response::new(answer, id.clone(), documents.clone(), count, elapsed)
+                }
+                _ => Response::alone(answer),
+            }),
             context,
             source: last.source,
         }))

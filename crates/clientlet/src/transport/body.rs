@@ -1,15 +1,16 @@
 //! A request's body that remembers whether it went out.
 
+use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper_util::client::legacy::connect::CaptureConnection;
+use hyper_util::client::legacy::connect::Connected;
 
-use crate::connect::Written;
+use crate::connect::{Writes, Written};
 
 /// A body in one piece.
 pub(super) struct Outgoing {
@@ -19,57 +20,44 @@ pub(super) struct Outgoing {
 
 /// Tells whether any byte of a request was written.
 ///
-/// hyper asks for the body after the head is in its buffer and before any of it is written, so the
-/// connection's count at that moment is the count without this request.
+/// hyper asks for the body after the head is in its buffer and before any of it is written, so
+/// whatever the connection writes later than that moment is this request's.
 #[derive(Debug)]
 pub(super) struct Probe {
-    connection: OnceLock<CaptureConnection>,
-    before: AtomicU64,
+    has_body: bool,
+    writes: Writes,
+    /// The number of writes when the body was asked for, or one of the marks below.
+    asked: AtomicU64,
 }
 
-const NEVER_ASKED: u64 = u64::MAX;
+const NEVER: u64 = u64::MAX;
+const GIVEN_UP: u64 = u64::MAX - 1;
 
 impl Probe {
-    pub(super) fn new() -> Arc<Probe> {
-        Arc::new(Probe { connection: OnceLock::new(), before: AtomicU64::new(NEVER_ASKED) })
+    pub(super) fn new(has_body: bool, writes: Writes) -> Arc<Probe> {
+        Arc::new(Probe { has_body, writes, asked: AtomicU64::new(NEVER) })
     }
 
-    /// Watches the connection that the request is given.
-    pub(super) fn watch(&self, connection: CaptureConnection) {
-        // A second call would be a second request; each has a probe of its own.
-        let _ = self.connection.set(connection);
+    /// The connection asks for the body; `false` if the request was given up before.
+    fn ask(&self) -> bool {
+        let now = self.writes.count();
+        self.asked.compare_exchange(NEVER, now, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    fn written(&self) -> Option<Written> {
-        Written::of(self.connection.get()?.connection_metadata().as_ref()?)
+    /// Gives the request up; `true` if from now on no byte of it can be written. A request without
+    /// a body is never asked for one, so of that it is not known.
+    pub(super) fn give_up(&self) -> bool {
+        let was = self.asked.compare_exchange(NEVER, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
+        self.has_body && was.is_ok()
     }
 
-    fn begin(&self) {
-        let before = self.written().map_or(0, |written| written.bytes());
-        self.before.store(before, Ordering::Release);
-    }
-
-    /// Keeps the connection from being used again once this request is over.
-    pub(super) fn poison(&self) {
-        if let Some(connection) = self.connection.get()
-            && let Some(connected) = connection.connection_metadata().as_ref()
-        {
-            connected.poison();
-        }
-    }
-
-    /// Whether the request was given a connection at all.
-    pub(super) fn has_connection(&self) -> bool {
-        self.connection.get().is_some_and(|connection| connection.connection_metadata().is_some())
-    }
-
-    /// Whether bytes of the request were written, once the connection has given up on it. A
-    /// request without a body is never asked for one; of that it is known only whether it was
-    /// given a connection.
-    pub(super) fn is_written(&self, has_body: bool) -> bool {
-        match self.before.load(Ordering::Acquire) {
-            NEVER_ASKED => !has_body && self.has_connection(),
-            before => self.written().is_none_or(|written| written.bytes() > before),
+    /// Whether bytes of the request may have been written, once its connection has failed.
+    pub(super) fn is_written(&self, connection: Option<&Connected>) -> bool {
+        match self.asked.load(Ordering::Acquire) {
+            NEVER | GIVEN_UP => !self.has_body,
+            asked => {
+                connection.and_then(Written::of).is_none_or(|written| written.is_later_than(asked))
+            }
         }
     }
 }
@@ -82,17 +70,15 @@ impl Outgoing {
 
 impl Body for Outgoing {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = GivenUp;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let bytes = self.bytes.take();
-        if bytes.is_some() {
-            self.probe.begin();
-        }
-        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+    ) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
+        let Some(bytes) = self.bytes.take() else { return Poll::Ready(None) };
+        // An error here makes hyper close the connection with the head still in its buffer.
+        Poll::Ready(Some(if self.probe.ask() { Ok(Frame::data(bytes)) } else { Err(GivenUp) }))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -101,5 +87,34 @@ impl Body for Outgoing {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
+/// The request's time was over before its connection took it.
+#[derive(Debug)]
+pub(super) struct GivenUp;
+
+impl fmt::Display for GivenUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request was given up before it was sent")
+    }
+}
+
+impl std::error::Error for GivenUp {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_either_given_up_or_asked_for() {
+        let probe = Probe::new(true, Writes::default());
+        assert!(probe.give_up());
+        assert!(!probe.ask(), "what was given up is not sent");
+        let probe = Probe::new(true, Writes::default());
+        assert!(probe.ask());
+        assert!(!probe.give_up(), "what was asked for may be sent");
+        let bodiless = Probe::new(false, Writes::default());
+        assert!(!bodiless.give_up(), "nobody asks for a body that is not there");
     }
 }

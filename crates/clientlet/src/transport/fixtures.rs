@@ -13,7 +13,7 @@ use super::RawHttpAnswer;
 use super::http::read;
 use crate::document::{Blob, Document, NamedScore, Tensor, Value};
 use crate::envelope::read_status;
-use crate::error::{AttemptError, Context, ErrorKind};
+use crate::error::{AttemptError, ErrorKind};
 use crate::message::{DocArray, GatewayStatus, RawAnswer, Response};
 
 #[derive(Deserialize)]
@@ -50,8 +50,7 @@ fn answer(environment: &str, docarray: DocArray, name: &str) -> Result<RawAnswer
 }
 
 fn response(environment: &str, docarray: DocArray, name: &str) -> Response {
-    let answer = answer(environment, docarray, name).unwrap();
-    Response::new(answer, &Context::default(), 1, std::time::Duration::ZERO)
+    Response::alone(answer(environment, docarray, name).unwrap())
 }
 
 #[test]

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::body::{Outgoing, Probe};
 use crate::config::Config;
-use crate::connect::Connector;
+use crate::connect::{Connector, Writes};
 use crate::error::{AttemptError, Event};
 
 /// uvicorn closes idle connections after 5 s; a request must not meet that.
@@ -65,6 +65,7 @@ impl RawHttpAnswer {
 /// A pool of connections and what every request over them carries.
 pub(crate) struct HttpSession {
     client: Client<Connector, Outgoing>,
+    writes: Writes,
     answer_limit: usize,
 }
 
@@ -75,6 +76,7 @@ impl HttpSession {
 
     /// A session over connections of this connector.
     pub(crate) fn over(connector: Connector, config: &Config) -> HttpSession {
+        let writes = connector.writes().clone();
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
@@ -83,7 +85,7 @@ impl HttpSession {
             // A resend that nobody counts would break the promise of at most once.
             .retry_canceled_requests(false)
             .build(connector);
-        HttpSession { client, answer_limit: config.answer_limit }
+        HttpSession { client, writes, answer_limit: config.answer_limit }
     }
 
     /// Sends a request once and reads all of its answer, whatever its status.
@@ -95,8 +97,8 @@ impl HttpSession {
         body: Bytes,
         deadline: Option<Instant>,
     ) -> Result<RawHttpAnswer, AttemptError> {
-        let probe = Probe::new();
         let has_body = !body.is_empty();
+        let probe = Probe::new(has_body, self.writes.clone());
         let mut request = Request::new(Outgoing::new(body, probe.clone()));
         *request.method_mut() = method;
         *request.uri_mut() = uri;
@@ -105,20 +107,19 @@ impl HttpSession {
             let json = HeaderValue::from_static("application/json");
             request.headers_mut().insert(CONTENT_TYPE, json);
         }
-        probe.watch(capture_connection(&mut request));
+        let connection = capture_connection(&mut request);
 
         let began = Instant::now();
         let exchange = async {
-            let response = self
-                .client
-                .request(request)
-                .await
-                .map_err(|error| classify(error, || probe.is_written(has_body)))?;
+            let response =
+                self.client.request(request).await.map_err(|error| classify(error, &probe))?;
             let (head, body) = response.into_parts();
             if head.status.is_server_error() {
                 // A v2 gateway closes the connection behind its plain 500 without saying so; the
                 // next request on it would be lost.
-                probe.poison();
+                if let Some(connected) = connection.connection_metadata().as_ref() {
+                    connected.poison();
+                }
             }
             let body = self.read(&head.headers, body).await?;
             Ok(RawHttpAnswer { status: head.status, headers: head.headers, body })
@@ -132,10 +133,10 @@ impl HttpSession {
                 Err(_) => break,
             }
         }
-        // The connection's task may still be about to write: what has one may be sent.
-        let sent = probe.has_connection();
-        let event = if sent { Event::TimedOut } else { Event::TimedOutUnsent };
-        let what = if sent { "no complete answer" } else { "no connection" };
+        let (event, what) = match probe.give_up() {
+            true => (Event::TimedOutUnsent, "no connection"),
+            false => (Event::TimedOut, "no complete answer"),
+        };
         let took = began.elapsed().as_secs_f64();
         Err(AttemptError::new(event, format!("{what} within {took:.1} s")))
     }
@@ -181,8 +182,8 @@ fn cut_off(headers: &HeaderMap, error: hyper::Error) -> AttemptError {
     AttemptError::new(Event::ConnectionLost, what).with_source(error)
 }
 
-/// What the pool's error means; `is_written` tells whether bytes of the request went out.
-fn classify(error: PoolError, is_written: impl FnOnce() -> bool) -> AttemptError {
+/// What the pool's error means.
+fn classify(error: PoolError, probe: &Probe) -> AttemptError {
     if error.is_connect() {
         return connect_failed(error);
     }
@@ -199,7 +200,7 @@ fn classify(error: PoolError, is_written: impl FnOnce() -> bool) -> AttemptError
             Event::NotHttp,
             "the answer is not HTTP/1.1; is this another protocol's port?",
         ),
-        _ if !is_written() => AttemptError::new(
+        _ if !probe.is_written(error.connect_info()) => AttemptError::new(
             Event::ClosedUnsent,
             "the connection was closed before the request was sent",
         ),

@@ -1,0 +1,167 @@
+//! One fault in one mode: the call is made, and what it gave is kept beside what the journal says.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use clientlet::{Attempt, Client, Delivery, Error, ErrorKind, Response};
+use clientlet_gateway::{Entry, Gateway};
+use serde::{Deserialize, Serialize};
+
+use crate::checks;
+use crate::mode::Mode;
+use crate::rows::Row;
+
+/// How many requests a cell makes, each of one document whose id is its place in the input.
+pub(crate) const REQUESTS: usize = 10_000;
+const IN_FLIGHT: usize = 16;
+
+/// A cell takes seconds; one that hangs is to be named, not waited for.
+const LIMIT: Duration = Duration::from_secs(120);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Cell {
+    pub(crate) row: &'static Row,
+    pub(crate) mode: Mode,
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}, {}", self.row.faults.join(" "), self.row.generation(), self.mode)
+    }
+}
+
+/// A cell that has run.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) cell: Cell,
+    pub(crate) took: Duration,
+    /// Nothing if the call did not end in time.
+    pub(crate) ran: Option<Ran>,
+    pub(crate) complaints: Vec<String>,
+}
+
+/// What came of a cell's requests.
+#[derive(Debug, Default)]
+pub(crate) struct Ran {
+    /// In the order in which the call gave them.
+    pub(crate) ends: Vec<End>,
+    /// What arrived, in the order of arrival.
+    pub(crate) entries: Vec<Entry>,
+    /// What was reset before anything of it was read.
+    pub(crate) refused: u64,
+}
+
+/// One item of the call's answers.
+#[derive(Debug)]
+pub(crate) struct End {
+    /// The first document's place in the input, and that behind the last.
+    pub(crate) input: std::ops::Range<u64>,
+    pub(crate) request_id: Option<String>,
+    pub(crate) attempts: u32,
+    pub(crate) elapsed: Duration,
+    /// The ids that came back, or why none did.
+    pub(crate) result: Result<Vec<String>, Failure>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: ErrorKind,
+    pub(crate) delivery: Delivery,
+    pub(crate) may_have_run: bool,
+    pub(crate) attempts: Vec<Attempt>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Numbered {
+    id: String,
+}
+
+impl Cell {
+    /// Makes the call with a gateway of its own and checks what came of it.
+    pub(crate) fn run(self) -> Report {
+        let began = Instant::now();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let ran = runtime.block_on(async { tokio::time::timeout(LIMIT, self.call()).await.ok() });
+        let took = began.elapsed();
+        let complaints = match &ran {
+            Some(ran) => checks::complaints(self, ran),
+            None => vec![format!("the call has not ended after {LIMIT:?}")],
+        };
+        Report { cell: self, took, ran, complaints }
+    }
+
+    async fn call(self) -> Ran {
+        let Cell { row, mode } = self;
+        let builder = Gateway::builder().documents(row.documents);
+        let faults = row.faults.iter().map(|fault| fault.parse().unwrap());
+        let gateway = faults.fold(builder, |builder, fault| builder.fault(fault));
+        let gateway = gateway.start().await.unwrap();
+        let client = Client::connect(&gateway.http_url()).unwrap();
+
+        let mut call = client
+            .post("/")
+            .documents((0..REQUESTS).map(|n| Numbered { id: n.to_string() }))
+            .request_size(1)
+            .prefetch(IN_FLIGHT)
+            .retry(mode.policy())
+            .timeout(row.deadline(mode.retries));
+        if let Some(timeout) = row.attempt_timeout(mode.retries) {
+            call = call.attempt_timeout(timeout);
+        }
+        if mode.in_order {
+            call = call.in_order();
+        }
+        let mut responses = call.stream();
+        let mut ends = Vec::new();
+        while let Some(result) = responses.next().await {
+            ends.push(result.map_or_else(|error| End::failed(&error), |answer| End::answered(&answer)));
+        }
+        drop((responses, client));
+
+        // Only then is nothing on its way any more.
+        let journal = gateway.journal().clone();
+        gateway.stop().await;
+        Ran { ends, entries: journal.entries(), refused: journal.refused() }
+    }
+}
+
+impl End {
+    fn answered(response: &Response) -> End {
+        let documents: Vec<Numbered> = response.documents().unwrap();
+        End {
+            input: response.input(),
+            request_id: Some(response.request_id().to_owned()),
+            attempts: response.attempts(),
+            elapsed: response.elapsed(),
+            result: Ok(documents.into_iter().map(|document| document.id).collect()),
+        }
+    }
+
+    fn failed(error: &Error) -> End {
+        End {
+            // A request without documents is none of ours, and shows as such.
+            input: error.documents().unwrap_or_default(),
+            request_id: error.request_id().map(str::to_owned),
+            attempts: u32::try_from(error.attempts().len()).unwrap(),
+            elapsed: error.elapsed(),
+            result: Err(Failure {
+                kind: error.kind(),
+                delivery: error.delivery(),
+                may_have_run: error.may_have_run(),
+                attempts: error.attempts().to_vec(),
+            }),
+        }
+    }
+}
+
+impl Report {
+    /// What is wrong in the cell, its name and the first requests concerned.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let first = self.complaints.get(..self.complaints.len().min(crate::SHOWN))?;
+        if first.is_empty() {
+            return None;
+        }
+        let count = self.complaints.len();
+        Some(format!("{}: {count} complaints\n    {}", self.cell, first.join("\n    ")))
+    }
+}

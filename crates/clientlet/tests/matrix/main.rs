@@ -1,0 +1,69 @@
+//! The fault matrix: every fault that the embedded gateway can be scripted with, in every mode of a
+//! call, 10,000 requests each and 16 in flight. The gateway's journal is the witness.
+//!
+//! The table of all cells goes to standard error when the run ends. `CLIENTLET_CELL=TEXT` runs only
+//! the cells whose name holds the text.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
+mod cell;
+mod checks;
+mod mode;
+mod rows;
+mod table;
+
+use std::io::Write;
+use std::num::NonZero;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use crate::cell::{Cell, Report};
+use crate::mode::MODES;
+use crate::rows::ROWS;
+
+/// How many complaints of one cell are shown; the first ones name the requests to look at.
+const SHOWN: usize = 5;
+
+#[test]
+fn each_request_ends_exactly_once_and_as_the_journal_has_it_under_every_fault_in_every_mode() {
+    let only = std::env::var("CLIENTLET_CELL").unwrap_or_default();
+    let cells: Vec<Cell> = ROWS
+        .iter()
+        .flat_map(|row| MODES.iter().map(move |mode| Cell { row, mode: *mode }))
+        .filter(|cell| cell.to_string().contains(&only))
+        .collect();
+    assert!(!cells.is_empty(), "no cell's name holds CLIENTLET_CELL={only}");
+
+    let began = Instant::now();
+    let reports = run_all(&cells);
+    let table = table::of(&reports, began.elapsed());
+    // Straight to stderr: the harness would keep what a passing test prints.
+    let _ = std::io::stderr().write_all(table.as_bytes());
+
+    let complaints: Vec<String> = reports.iter().filter_map(Report::complaint).collect();
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+/// Runs the cells on a few threads, each cell on one, and gives their reports in the cells' order.
+fn run_all(cells: &[Cell]) -> Vec<Report> {
+    // Cells that wait for a stalled request leave their core to others.
+    let threads = 2 + thread::available_parallelism().map_or(2, NonZero::get);
+    let next = AtomicUsize::new(0);
+    let reports = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let report = cell.run();
+                    reports.lock().unwrap().push(report);
+                }
+            });
+        }
+    });
+    let mut reports = reports.into_inner().unwrap();
+    let place = |report: &Report| cells.iter().position(|cell| *cell == report.cell);
+    reports.sort_by_key(place);
+    reports
+}

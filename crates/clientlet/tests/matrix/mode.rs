@@ -1,0 +1,67 @@
+//! The ways in which a call can be made.
+
+use std::fmt;
+use std::time::Duration;
+
+use clientlet::RetryPolicy;
+
+/// Enough for every request under faults that strike one in ten: that all of so many attempts are
+/// struck happens to one request in 10^20.
+const MANY: u32 = 20;
+
+/// One way to make a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Mode {
+    pub(crate) in_order: bool,
+    pub(crate) retries: bool,
+    pub(crate) at_most_once: bool,
+}
+
+const fn mode(in_order: bool, retries: bool, at_most_once: bool) -> Mode {
+    Mode { in_order, retries, at_most_once }
+}
+
+/// All of them.
+pub(crate) const MODES: [Mode; 8] = [
+    mode(false, false, false),
+    mode(true, false, false),
+    mode(false, false, true),
+    mode(true, false, true),
+    mode(false, true, false),
+    mode(true, true, false),
+    mode(false, true, true),
+    mode(true, true, true),
+];
+
+impl Mode {
+    /// The policy, whose waits take no time.
+    pub(crate) fn policy(self) -> RetryPolicy {
+        let policy = RetryPolicy::new()
+            .max_attempts(self.max_attempts())
+            .initial_backoff(Duration::ZERO)
+            .max_backoff(Duration::ZERO);
+        if self.at_most_once { policy.at_most_once() } else { policy }
+    }
+
+    pub(crate) fn max_attempts(self) -> u32 {
+        if self.retries { MANY } else { 1 }
+    }
+
+    pub(crate) fn order(self) -> &'static str {
+        if self.in_order { "in order" } else { "as they come" }
+    }
+
+    pub(crate) fn attempts(self) -> &'static str {
+        if self.retries { "retries" } else { "one attempt" }
+    }
+
+    pub(crate) fn promise(self) -> &'static str {
+        if self.at_most_once { "at most once" } else { "at least once" }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}, {}", self.attempts(), self.promise(), self.order())
+    }
+}

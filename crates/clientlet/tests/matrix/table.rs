@@ -1,0 +1,58 @@
+//! The matrix as a table: fault and mode, and what came of the requests.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::cell::{REQUESTS, Ran, Report};
+
+pub(crate) fn of(reports: &[Report], took: Duration) -> String {
+    let mut table = format!("\nfault matrix: {REQUESTS} requests a cell\n\n");
+    line(&mut table, ["fault and mode", "answered", "retried", "attempts", "arrived", "time"], "failed");
+    let mut fault = String::new();
+    for report in reports {
+        let (row, mode) = (report.cell.row, report.cell.mode);
+        let now = format!("{}, documents {}", row.faults.join(" and "), row.generation());
+        if now != fault {
+            let _ = writeln!(table, "\n{now}");
+            fault = now;
+        }
+        let name = format!("  {:11}  {:13}  {:12}", mode.attempts(), mode.promise(), mode.order());
+        let time = format!("{:.1} s", report.took.as_secs_f64());
+        let Some(ran) = &report.ran else {
+            line(&mut table, [&name, "", "", "", "", &time], "did not end");
+            continue;
+        };
+        let answered = ran.ends.iter().filter(|end| end.result.is_ok()).count();
+        let retried = ran.ends.iter().filter(|end| end.attempts > 1).count();
+        let attempts: u32 = ran.ends.iter().map(|end| end.attempts).sum();
+        let numbers = [answered, retried, attempts as usize, ran.entries.len()];
+        let [answered, retried, attempts, arrived] = numbers.map(|number| number.to_string());
+        let columns = [&name[..], &answered, &retried, &attempts, &arrived, &time];
+        line(&mut table, columns, &failed(ran));
+    }
+    let requests = reports.len() * REQUESTS;
+    let _ = writeln!(table, "\n{} cells, {requests} requests in {:.1} s\n", reports.len(), took.as_secs_f64());
+    table
+}
+
+fn line(table: &mut String, columns: [&str; 6], failed: &str) {
+    let [name, answered, retried, attempts, arrived, time] = columns;
+    let text = format!(
+        "{name:42}  {answered:>8}  {retried:>7}  {attempts:>8}  {arrived:>7}  {time:>6}  {failed}"
+    );
+    let _ = writeln!(table, "{}", text.trim_end());
+}
+
+/// The failures by kind and delivery: `transport 1021 (unknown)`.
+fn failed(ran: &Ran) -> String {
+    let mut failed = BTreeMap::<_, usize>::new();
+    for failure in ran.ends.iter().filter_map(|end| end.result.as_ref().err()) {
+        *failed.entry((failure.kind, failure.delivery)).or_default() += 1;
+    }
+    let mut parts: Vec<String> = Vec::new();
+    for ((kind, delivery), count) in failed {
+        parts.push(format!("{kind} {count} ({delivery})"));
+    }
+    if parts.is_empty() { "-".to_owned() } else { parts.join(", ") }
+}
