@@ -208,6 +208,14 @@ impl<'a> IntoFuture for Exchange<'a> {
 #[derive(Debug)]
 pub struct HttpAnswer(RawHttpAnswer);
 
+/// From an answer that came by other means, or that a test made up.
+impl From<http::Response<Bytes>> for HttpAnswer {
+    fn from(response: http::Response<Bytes>) -> HttpAnswer {
+        let (head, body) = response.into_parts();
+        HttpAnswer(RawHttpAnswer { status: head.status, headers: head.headers, body })
+    }
+}
+
 impl HttpAnswer {
     /// The status.
     pub fn status(&self) -> StatusCode {

@@ -41,6 +41,15 @@ impl<T> Order<T> {
         }
     }
 
+    /// All that is here, gaps or not.
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = T> {
+        let (queue, slots) = match self {
+            Order::AsEnded(queue) => (queue, VecDeque::new()),
+            Order::ByIndex { slots, .. } => (VecDeque::new(), slots),
+        };
+        queue.into_iter().chain(slots.into_iter().flatten())
+    }
+
     /// The next one to give out, if it is here.
     pub(crate) fn pop(&mut self) -> Option<T> {
         match self {

@@ -99,6 +99,8 @@ pub(crate) struct Pipeline<S: Stream> {
     /// Complete batches that wait for room: two at most, a batch and a document that it ended for.
     waiting: VecDeque<Batch>,
     window: Window,
+    /// Documents in requests that have begun.
+    sent: u64,
     in_flight: FuturesUnordered<BoxFuture<'static, Ended>>,
     order: Order<Ended>,
 }
@@ -122,6 +124,7 @@ where
             order: Order::new(call.in_order),
             input: Some(Box::pin(input)),
             held: None,
+            sent: 0,
             asking: None,
             prepared: None,
             has_asked: false,
@@ -135,6 +138,16 @@ where
     /// How many documents were read so far.
     pub(crate) fn documents(&self) -> u64 {
         self.batcher.documents()
+    }
+
+    /// How many of them are in requests that have begun.
+    pub(crate) fn documents_sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// What has ended and was not given to the caller.
+    pub(crate) fn into_ended(self) -> Vec<Result<Response, Error>> {
+        self.order.into_iter().map(|ended| ended.result).collect()
     }
 
     /// How many requests have begun and were not given to the caller yet.
@@ -261,6 +274,7 @@ where
         let bytes = batch.bytes();
         self.window.enter(bytes);
         let Batch { index, documents, content } = batch;
+        self.sent = documents.end;
         let error = match content {
             Content::Body { body, format, id } => {
                 let call = self.call.clone();

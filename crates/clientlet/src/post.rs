@@ -219,13 +219,19 @@ where
     S::Item: Serialize,
 {
     /// Makes the call; its answers come one after the other. Nothing is sent before the stream is
-    /// polled, and everything stops when it is dropped.
+    /// polled, and everything stops when it is dropped. A call that cannot be made has its reason as
+    /// the only item.
     pub fn stream(self) -> Responses<S> {
-        let state = match self.check() {
-            Err(error) => State::Refused(Some(error)),
-            Ok((call, documents)) => State::Running(Box::new(Pipeline::new(call, documents))),
-        };
-        Responses { state }
+        self.try_stream().unwrap_or_else(|error| Responses { state: State::Refused(Some(error)) })
+    }
+
+    /// The same for whoever wants to know before the first item that the call can be made.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] or [`ErrorKind::Encode`], naming the option that is wrong.
+    pub fn try_stream(self) -> Result<Responses<S>, Error> {
+        let (call, documents) = self.check()?;
+        Ok(Responses { state: State::Running(Box::new(Pipeline::new(call, documents))) })
     }
 
     /// Makes the call and waits for all answers, which come in the order of the documents.
@@ -332,6 +338,24 @@ where
         match &self.state {
             State::Refused(_) => 0,
             State::Running(pipeline) => pipeline.documents(),
+        }
+    }
+
+    /// How many documents the requests carry that were begun so far; those of a request that is not
+    /// full yet are read and not among them.
+    pub fn documents_sent(&self) -> u64 {
+        match &self.state {
+            State::Refused(_) => 0,
+            State::Running(pipeline) => pipeline.documents_sent(),
+        }
+    }
+
+    /// Stops the call: reads and sends no more, gives up what is under way, and gives out what has
+    /// ended and was not taken, such as answers that waited for a late one before them.
+    pub fn stop(&mut self) -> Vec<Result<Response, Error>> {
+        match std::mem::replace(&mut self.state, State::Refused(None)) {
+            State::Refused(error) => error.map(Err).into_iter().collect(),
+            State::Running(pipeline) => pipeline.into_ended(),
         }
     }
 

@@ -324,6 +324,24 @@ async fn a_stalled_head_stops_the_input_and_ends_with_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stopping_gives_out_what_waited_for_a_late_answer() {
+    let gateway = Multiplexed::new(Script { stalls: Some("0"), ..Script::default() });
+    let mut responses = client(&gateway)
+        .post("/")
+        .documents(documents(100))
+        .request_size(1)
+        .prefetch(8)
+        .in_order()
+        .stream();
+    assert!(timeout(Duration::from_secs(1), responses.next()).await.is_err());
+    assert_eq!((responses.documents_read(), responses.documents_sent()), (8, 8));
+    let ended: Vec<_> = responses.stop().into_iter().map(|r| r.unwrap().input().start).collect();
+    assert_eq!(ended, [1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(gateway.state.lock().unwrap().in_flight, 0);
+    assert!(responses.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_is_not_taken_keeps_its_place() {
     let gateway = Multiplexed::new(Script::default());
     let read = AtomicUsize::new(0);
