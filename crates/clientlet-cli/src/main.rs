@@ -1,2 +1,29 @@
-//! Work begun.
-fn main() {}
+//! The command `clientlet`: posts documents to a Jina gateway, asks it how it is, and serves an
+//! embedded one to try things with.
+
+mod args;
+mod command;
+mod connection;
+mod endpoints;
+mod gateway;
+mod input;
+mod interrupt;
+mod output;
+mod outstanding;
+mod place;
+mod post;
+mod progress;
+mod ready;
+mod record;
+mod report;
+mod run;
+mod status;
+mod summary;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    command::run(args::Args::parse())
+}

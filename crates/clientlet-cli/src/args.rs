@@ -1,0 +1,332 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clientlet::DocArray;
+use clientlet_gateway::{Documents, FAULT_HELP, Fault};
+
+use crate::connection::Secret;
+
+/// The client for Jina gateways: documents in, answers out, every request accounted for.
+#[derive(Parser)]
+#[command(name = "clientlet", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  clientlet post http://localhost:8080 --on /search --input queries.jsonl
+  clientlet post --on /upper --text hello
+  clientlet ready http://localhost:8080
+  clientlet gateway --http 8080
+
+Exit codes:
+  0    all well
+  1    something failed
+  2    wrong usage or bad input (wins over 1)
+  130  interrupted";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Post documents to an endpoint and print those that come back
+    // Boxed: it is many times larger than the others.
+    Post(Box<PostArgs>),
+    /// Ask whether the gateway and its executors can work
+    #[command(visible_alias = "dry-run", after_help = READY_EXAMPLES)]
+    Ready(AskArgs),
+    /// Print what the gateway says of itself: releases, machine, environment
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(AskArgs),
+    /// List what can be posted to
+    #[command(after_help = ENDPOINTS_EXAMPLES)]
+    Endpoints(AskArgs),
+    /// Serve an embedded gateway, with faults on demand, to try a client with
+    #[command(after_help = gateway_help())]
+    Gateway(GatewayArgs),
+}
+
+const POST_EXAMPLES: &str = "\
+Documents are read as a stream and sent in requests of --request-size documents, --prefetch of
+them at a time. Those that come back are printed as they come.
+
+Examples:
+  clientlet post --on /upper --text hello
+      one document, to an embedded gateway that is started for the call
+  clientlet post http://localhost:8080 --on /index --input documents.jsonl --max-attempts 4
+  zcat documents.jsonl.gz | clientlet post http://localhost:8080 --input - --output answers.jsonl
+  clientlet post http://localhost:8080 --on /search --text cat --parameters '{\"limit\": 3}'
+  clientlet post http://localhost:8080 --bearer @token.txt --no-documents --on /train --responses
+
+Exit codes:
+  0    all well
+  1    something failed; each failure is on stderr with its request, lines, kind and delivery
+  2    wrong usage or bad input (wins over 1); all other lines were posted
+  130  interrupted; what was answered is written, the rest is on stderr";
+
+/// What to post, how, and where to.
+#[derive(clap::Args)]
+#[command(after_help = POST_EXAMPLES)]
+pub(crate) struct PostArgs {
+    /// The gateway, http://HOST:PORT; without it, an embedded one is started for the call
+    pub(crate) url: Option<String>,
+
+    /// The executors' endpoint
+    #[arg(long, value_name = "ENDPOINT", default_value = "/", value_parser = endpoint)]
+    pub(crate) on: String,
+
+    /// Documents as JSON Lines, an object a line; - is stdin
+    #[arg(long, value_name = "FILE|-", help_heading = "Documents")]
+    pub(crate) input: Option<PathBuf>,
+
+    /// A document with this text; may be given again; comes before those of --input
+    #[arg(long, value_name = "T", help_heading = "Documents")]
+    pub(crate) text: Vec<String>,
+
+    /// Make one request without documents
+    #[arg(long, conflicts_with_all = ["input", "text"], help_heading = "Documents")]
+    pub(crate) no_documents: bool,
+
+    /// Parameters for the executors, a JSON object
+    #[arg(long, value_name = "JSON", value_parser = parameters, help_heading = "Request")]
+    pub(crate) parameters: Option<serde_json::Map<String, serde_json::Value>>,
+
+    /// Which executors are to work: a regular expression that a name's beginning must match
+    #[arg(long, value_name = "RE", help_heading = "Request")]
+    pub(crate) target_executor: Option<String>,
+
+    /// Documents in a request; 0 puts all into one [default: 100]
+    #[arg(long, value_name = "N", help_heading = "Request")]
+    pub(crate) request_size: Option<usize>,
+
+    /// Requests under way at a time [default: 16]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<usize>, help_heading = "Request")]
+    pub(crate) prefetch: Option<usize>,
+
+    /// Print answers in the order of the documents, not as they come
+    #[arg(long, help_heading = "Request")]
+    pub(crate) in_order: bool,
+
+    /// Documents of docarray below 0.30 (v1) or from there on (v2); auto asks the gateway
+    #[arg(long, value_enum, default_value = "auto", help_heading = "Request")]
+    pub(crate) docarray: DocArrayChoice,
+
+    /// How often a request is sent, the first time included; more than 1 means at least once
+    /// [default: 1]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<u32>, help_heading = "Retry")]
+    pub(crate) max_attempts: Option<u32>,
+
+    /// The longest wait before the second attempt, in seconds [default: 0.5]
+    #[arg(long, value_name = "S", value_parser = seconds, allow_hyphen_values = true, help_heading = "Retry")]
+    pub(crate) initial_backoff: Option<Duration>,
+
+    /// The longest wait before any attempt, in seconds [default: 0.1]
+    #[arg(long, value_name = "S", value_parser = seconds, allow_hyphen_values = true, help_heading = "Retry")]
+    pub(crate) max_backoff: Option<Duration>,
+
+    /// By how much the longest wait grows from attempt to attempt [default: 1.5]
+    #[arg(long, value_name = "X", value_parser = factor, allow_hyphen_values = true, help_heading = "Retry")]
+    pub(crate) backoff_multiplier: Option<f64>,
+
+    /// How long a request may take over all its attempts, in seconds [default: for ever]
+    #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Retry")]
+    pub(crate) timeout: Option<Duration>,
+
+    /// How long an attempt may take, in seconds [default: 60]
+    #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Retry")]
+    pub(crate) attempt_timeout: Option<Duration>,
+
+    /// Read no more documents after the first failure
+    #[arg(long, help_heading = "Retry")]
+    pub(crate) stop_on_error: bool,
+
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+
+    /// Where the documents that come back are written, one a line; - is stdout
+    #[arg(long, value_name = "FILE|-", default_value = "-", help_heading = "Output")]
+    pub(crate) output: PathBuf,
+
+    /// Write a JSON object a response instead: request_id, input (its lines), status, routes,
+    /// parameters, data
+    #[arg(long, help_heading = "Output")]
+    pub(crate) responses: bool,
+
+    /// Write the counts as JSON to this file
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) summary: Option<PathBuf>,
+
+    /// No progress bar and no closing line; failures are printed nevertheless
+    #[arg(long, help_heading = "Output")]
+    pub(crate) quiet: bool,
+}
+
+const READY_EXAMPLES: &str = "\
+Over HTTP a v2 gateway says that it is ready even when an executor is dead.
+
+Examples:
+  clientlet ready http://localhost:8080 --timeout 2 && echo up
+  clientlet ready http://localhost:8080 --json";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  clientlet status http://localhost:8080
+  clientlet status http://localhost:8080 --json";
+
+const ENDPOINTS_EXAMPLES: &str = "\
+Examples:
+  clientlet endpoints http://localhost:8080
+  clientlet endpoints http://localhost:8080 --json";
+
+/// The gateway, and how to ask it.
+#[derive(clap::Args)]
+pub(crate) struct AskArgs {
+    /// The gateway, http://HOST:PORT
+    pub(crate) url: String,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// How long the gateway may take to answer, in seconds [default: 60]
+    #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true)]
+    pub(crate) timeout: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+}
+
+/// Who asks. Each value may stand in a file, and some in the environment, where no list of
+/// processes shows it.
+#[derive(clap::Args, Default)]
+#[command(next_help_heading = "Identity (each value may be @FILE: it is read from there)")]
+pub(crate) struct IdentityArgs {
+    /// A header for every request; may be given again
+    #[arg(long, value_name = "K: V")]
+    pub(crate) header: Vec<Secret>,
+
+    /// A user and a password [env: CLIENTLET_AUTH]
+    #[arg(long, value_name = "USER:PASS", conflicts_with = "bearer")]
+    pub(crate) auth: Option<Secret>,
+
+    /// A bearer token [env: CLIENTLET_BEARER]
+    #[arg(long, value_name = "T")]
+    pub(crate) bearer: Option<Secret>,
+
+    /// A cookie, or more, separated by semicolons; may be given again [env: CLIENTLET_COOKIE]
+    #[arg(long, value_name = "K=V")]
+    pub(crate) cookie: Vec<Secret>,
+}
+
+/// What to serve.
+#[derive(clap::Args)]
+pub(crate) struct GatewayArgs {
+    /// The port of 127.0.0.1 to listen on for HTTP; 0 takes one that is free
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub(crate) http: u16,
+
+    /// The documents to speak: v1, as Jina 3.14.1 does, or v2, as Jina 3.33.1 does
+    #[arg(long, value_name = "v1|v2", default_value = "v1")]
+    pub(crate) docarray: Documents,
+
+    /// What is to go wrong, and when; may be given again
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) fault: Vec<Fault>,
+
+    /// The seed of faults by probability that name none
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+fn gateway_help() -> String {
+    format!(
+        "Prints {{\"ports\": {{\"http\": PORT}}}} when it is ready, and runs until SIGTERM or \
+         Ctrl-C.\n\nFaults:\n{}\n\n\
+         Examples:\n  \
+         clientlet gateway --http 8080 --docarray v2\n  \
+         clientlet gateway --fault reset-after@20%,seed=7 --fault status:503:1@1-3",
+        FAULT_HELP.trim_end()
+    )
+}
+
+/// Which documents to speak, or to ask the gateway.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DocArrayChoice {
+    Auto,
+    V1,
+    V2,
+}
+
+impl DocArrayChoice {
+    /// What was chosen, if it was.
+    pub(crate) fn chosen(self) -> Option<DocArray> {
+        match self {
+            DocArrayChoice::Auto => None,
+            DocArrayChoice::V1 => Some(DocArray::V1),
+            DocArrayChoice::V2 => Some(DocArray::V2),
+        }
+    }
+}
+
+fn endpoint(text: &str) -> Result<String, String> {
+    match text.starts_with('/') {
+        true => Ok(text.to_owned()),
+        false => Err(format!("an endpoint begins with a slash: /{text}")),
+    }
+}
+
+fn parameters(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+    match serde_json::from_str(text) {
+        Ok(serde_json::Value::Object(map)) => Ok(map),
+        Ok(_) => Err("it is no object; write {\"name\": value}".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn at_least_one<N: std::str::FromStr + PartialOrd + From<u8>>(text: &str) -> Result<N, String> {
+    match text.parse::<N>() {
+        Ok(number) if number >= N::from(1) => Ok(number),
+        _ => Err("it must be a whole number, at least 1".to_owned()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse().ok();
+    number
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "it must be a number of seconds, not negative".to_owned())
+}
+
+fn positive_seconds(text: &str) -> Result<Duration, String> {
+    let time = seconds(text).ok().filter(|time| !time.is_zero());
+    time.ok_or_else(|| "it must be a number of seconds above 0".to_owned())
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "it must be a number, not negative".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn seconds_are_finite_and_not_negative() {
+        assert_eq!(seconds("0.25").unwrap(), Duration::from_millis(250));
+        for wrong in ["-1", "NaN", "inf", "1e300", "x", ""] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+        assert!(positive_seconds("0").is_err());
+    }
+}

@@ -1,0 +1,49 @@
+//! From parsed arguments to an exit code.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::args::{Args, Command};
+use crate::report::{Exit, Failure};
+use crate::{endpoints, gateway, post, ready, report, status};
+
+/// Runs the command, prints why it failed if it did, and says how to exit.
+pub(crate) fn run(args: Args) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return end(Err(Failure::failed(format!("the runtime does not start: {error}"))));
+        }
+    };
+    let result = runtime.block_on(async {
+        match args.command {
+            Command::Post(args) => post::run(*args).await,
+            Command::Ready(args) => ready::run(args).await,
+            Command::Status(args) => status::run(args).await,
+            Command::Endpoints(args) => endpoints::run(args).await,
+            Command::Gateway(args) => gateway::run(args).await,
+        }
+    });
+    // A write that hangs, into a pipe that nobody reads, must not keep the process.
+    runtime.shutdown_background();
+    end(result)
+}
+
+fn end(result: Result<Exit, Failure>) -> ExitCode {
+    let exit = result.unwrap_or_else(|failure| {
+        report::print(&failure.to_string());
+        failure.exit()
+    });
+    exit.into()
+}
+
+/// Writes a command's short answer to stdout.
+///
+/// # Errors
+/// When stdout is closed or full.
+pub(crate) fn answer(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}")
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::failed(format!("stdout: {error}")))
+}

@@ -1,0 +1,39 @@
+//! `clientlet endpoints`: what can be posted to.
+
+use clientlet::DocArray;
+use serde_json::json;
+
+use crate::args::AskArgs;
+use crate::command::answer;
+use crate::connection;
+use crate::report::{self, Exit, Failure};
+
+pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
+    let is_json = args.json;
+    let endpoints = connection::client(args)?.endpoints().await?;
+    if is_json {
+        let text = json!({
+            "docarray": endpoints.docarray.to_string(),
+            "takes_any": endpoints.takes_any,
+            "paths": endpoints.paths,
+        });
+        answer(&text.to_string())?;
+        return Ok(Exit::Success);
+    }
+    if !endpoints.paths.is_empty() {
+        answer(&endpoints.paths.join("\n"))?;
+    }
+    match (endpoints.docarray, endpoints.takes_any) {
+        (DocArray::V1, _) => report::print(
+            "a v1 gateway takes any endpoint's name, and does not list those of its executors",
+        ),
+        (_, true) => {
+            report::print("any other endpoint is taken as well: an executor has a default one");
+        }
+        (_, false) if endpoints.paths.is_empty() => {
+            report::print("the gateway does not list its endpoints");
+        }
+        (_, false) => {}
+    }
+    Ok(Exit::Success)
+}

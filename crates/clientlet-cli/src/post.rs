@@ -1,0 +1,188 @@
+//! `clientlet post`: documents in, answers out, every request accounted for.
+
+use std::future::ready;
+
+use clientlet::{Client, Responses, RetryPolicy};
+use clientlet_gateway::{Documents as Generation, Gateway};
+use futures_core::Stream;
+use serde::Serialize;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::args::{DocArrayChoice, PostArgs};
+use crate::input::{Documents, Input};
+use crate::interrupt::Interrupt;
+use crate::output::{self, Output};
+use crate::progress::{ProgressLine, TICK};
+use crate::report::{Exit, Failure};
+use crate::run::{End, Run};
+use crate::summary::SummaryFile;
+
+/// Everything that can be wrong is found before anything is sent: first the options, then the
+/// input, then the outputs.
+pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
+    if args.input.is_none() && args.text.is_empty() && !args.no_documents {
+        return Err(Failure::bad_input(
+            "nothing to post: give --input FILE, --text T or --no-documents, \
+             such as `clientlet post --on /upper --text hello`",
+        ));
+    }
+    let embedded = if args.url.is_none() { Some(embed(&args).await?) } else { None };
+    let client = client(&mut args, embedded.as_ref())?;
+
+    let input = args.input.as_deref().map(Input::open).transpose()?;
+    let output = Output::open(&args.output)?;
+    let summary_file = args.summary.as_deref().map(SummaryFile::open).transpose()?;
+    check_apart(input.as_ref(), &output, summary_file.as_ref())?;
+    let input_name = input.as_ref().map(|input| input.name().to_owned()).unwrap_or_default();
+
+    let mut interrupt = Interrupt::listen()?;
+    let line = ProgressLine::new(args.quiet);
+    let bad_lines = line.clone();
+    let report = move |text: &str| bad_lines.print(text);
+    let texts = std::mem::take(&mut args.text);
+    let mut documents = Documents::new(texts, input, args.stop_on_error, report);
+    let mut run = Run::new(&args, input_name, line, output, documents.progress());
+    let has_any = tokio::select! {
+        biased;
+        () = interrupt.wait() => None,
+        has_any = documents.has_any() => Some(has_any || args.no_documents),
+    };
+    match has_any {
+        None => run.end(End::Interrupted, 0, 0),
+        Some(false) => run.end(End::NoDocuments, 0, 0),
+        Some(true) => {
+            run.begin(embedded.as_ref().map(Gateway::http_url))?;
+            exchange(&mut run, call(&args, &client, documents), &mut interrupt).await;
+        }
+    }
+    run.close(summary_file)
+}
+
+/// Takes answers as they come and writes them, until all requests have ended or nothing more can
+/// be written or is wanted.
+async fn exchange<S>(run: &mut Run, mut responses: Responses<S>, interrupt: &mut Interrupt)
+where
+    S: Stream,
+    S::Item: Serialize,
+{
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let end = loop {
+        tokio::select! {
+            biased;
+            () = interrupt.wait() => break End::Interrupted,
+            written = run.output.written(), if run.output.is_writing() => {
+                if let Err(unwritten) = written {
+                    break End::Unwritten(unwritten);
+                }
+            }
+            _ = tick.tick() => run.show(responses.documents_read(), responses.in_flight()),
+            ended = responses.next(), if run.output.has_room() => match ended {
+                None => break End::Complete,
+                Some(Ok(response)) => run.answered(&response),
+                Some(Err(error)) => run.failed(&error),
+            },
+            // Nothing else is to be done just now.
+            () = ready(()), if run.output.can_flush() => run.output.flush(),
+        }
+    };
+    let (read, in_flight) = (responses.documents_read(), responses.in_flight());
+    // What is under way stops here.
+    drop(responses);
+    let end = run.flush(end, interrupt).await;
+    run.end(end, read, in_flight);
+}
+
+/// Starts the gateway that a call without URL is for.
+async fn embed(args: &PostArgs) -> Result<Gateway, Failure> {
+    let generation = match args.docarray {
+        DocArrayChoice::V2 => Generation::V2,
+        DocArrayChoice::Auto | DocArrayChoice::V1 => Generation::V1,
+    };
+    let started = Gateway::builder().documents(generation).journal(false).start().await;
+    started
+        .map_err(|error| Failure::failed(format!("the embedded gateway does not start: {error}")))
+}
+
+fn client(args: &mut PostArgs, embedded: Option<&Gateway>) -> Result<Client, Failure> {
+    let url = match (&args.url, embedded) {
+        (Some(url), _) => url.clone(),
+        (None, embedded) => embedded.map(Gateway::http_url).unwrap_or_default(),
+    };
+    let mut builder = std::mem::take(&mut args.identity).add_to(Client::builder(&url))?;
+    builder = builder.retry(retry_policy(args));
+    if let Some(docarray) = args.docarray.chosen() {
+        builder = builder.docarray(docarray);
+    }
+    if let Some(timeout) = args.attempt_timeout {
+        builder = builder.attempt_timeout(timeout);
+    }
+    Ok(builder.build()?)
+}
+
+fn retry_policy(args: &PostArgs) -> RetryPolicy {
+    let mut policy = RetryPolicy::new();
+    if let Some(attempts) = args.max_attempts {
+        policy = policy.max_attempts(attempts);
+    }
+    if let Some(wait) = args.initial_backoff {
+        policy = policy.initial_backoff(wait);
+    }
+    if let Some(wait) = args.max_backoff {
+        policy = policy.max_backoff(wait);
+    }
+    if let Some(factor) = args.backoff_multiplier {
+        policy = policy.backoff_multiplier(factor);
+    }
+    policy
+}
+
+fn call<S>(args: &PostArgs, client: &Client, documents: S) -> Responses<S>
+where
+    S: Stream,
+    S::Item: Serialize,
+{
+    let mut post = client.post(&args.on).document_stream(documents);
+    if let Some(parameters) = &args.parameters {
+        post = post.parameters(parameters);
+    }
+    if let Some(pattern) = &args.target_executor {
+        post = post.target_executor(pattern);
+    }
+    if let Some(documents) = args.request_size {
+        post = post.request_size(documents);
+    }
+    if let Some(requests) = args.prefetch {
+        post = post.prefetch(requests);
+    }
+    if let Some(timeout) = args.timeout {
+        post = post.timeout(timeout);
+    }
+    if args.in_order {
+        post = post.in_order();
+    }
+    if args.stop_on_error {
+        post = post.stop_on_error();
+    }
+    post.stream()
+}
+
+/// Refuses to write over what is read, or to write two things into one file.
+fn check_apart(
+    input: Option<&Input>,
+    output: &Output,
+    summary: Option<&SummaryFile>,
+) -> Result<(), Failure> {
+    let input = input.and_then(Input::file).map(|file| (file, "--input"));
+    let output = (output.file(), "--output");
+    let summary = summary.map(|summary| (summary.file(), "--summary"));
+    let pairs = [(Some(output), input), (summary, input), (summary, Some(output))];
+    for ((one, one_name), (other, other_name)) in
+        pairs.into_iter().filter_map(|(one, other)| one.zip(other))
+    {
+        if output::is_same(one, other) {
+            return Err(Failure::bad_input(format!("{one_name} and {other_name} are one file")));
+        }
+    }
+    Ok(())
+}

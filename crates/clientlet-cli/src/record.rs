@@ -1,0 +1,133 @@
+//! An answer as lines of text.
+
+use std::time::SystemTime;
+
+use clientlet::{Error, Exception, Response, RouteTimes, Status};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Appends the documents of an answer, a line each, as the gateway wrote them.
+///
+/// # Errors
+/// When they cannot be read.
+pub(crate) fn write_documents(response: &Response, out: &mut Vec<u8>) -> Result<(), Error> {
+    for document in response.documents::<Box<RawValue>>()? {
+        let start = out.len();
+        out.extend_from_slice(document.get().as_bytes());
+        end_line(out, start);
+    }
+    Ok(())
+}
+
+/// Appends an answer as one object; `lines` are the first and the last of its input.
+///
+/// # Errors
+/// When its documents or parameters cannot be read.
+pub(crate) fn write_response(
+    response: &Response,
+    lines: Option<(u64, u64)>,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let record = Record {
+        request_id: response.request_id(),
+        input: lines,
+        status: StatusRecord::new(response.status()),
+        routes: response.routes().iter().map(RouteRecord::new).collect(),
+        parameters: response.parameters()?,
+        data: response.documents()?,
+    };
+    let start = out.len();
+    serde_json::to_writer(&mut *out, &record).expect("text and JSON can be written to memory");
+    end_line(out, start);
+    Ok(())
+}
+
+/// Makes what was appended since `start` one line. Only the space between JSON's tokens can hold a
+/// line's end; within text it is escaped.
+fn end_line(out: &mut Vec<u8>, start: usize) {
+    for byte in &mut out[start..] {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    out.push(b'\n');
+}
+
+#[derive(Serialize)]
+struct Record<'r> {
+    request_id: &'r str,
+    input: Option<(u64, u64)>,
+    status: StatusRecord<'r>,
+    routes: Vec<RouteRecord<'r>>,
+    parameters: Box<RawValue>,
+    data: Vec<Box<RawValue>>,
+}
+
+#[derive(Serialize)]
+struct StatusRecord<'r> {
+    code: i32,
+    description: &'r str,
+    exception: Option<ExceptionRecord<'r>>,
+}
+
+impl StatusRecord<'_> {
+    fn new(status: &Status) -> StatusRecord<'_> {
+        let exception = status.exception.as_ref().map(ExceptionRecord::new);
+        StatusRecord { code: status.code, description: &status.description, exception }
+    }
+}
+
+#[derive(Serialize)]
+struct ExceptionRecord<'r> {
+    name: &'r str,
+    args: &'r [String],
+    stacks: &'r [String],
+    executor: &'r str,
+}
+
+impl ExceptionRecord<'_> {
+    fn new(exception: &Exception) -> ExceptionRecord<'_> {
+        let Exception { name, args, stacks, executor } = exception;
+        ExceptionRecord { name, args, stacks, executor }
+    }
+}
+
+#[derive(Serialize)]
+struct RouteRecord<'r> {
+    executor: &'r str,
+    start_time: Option<String>,
+    end_time: Option<String>,
+    status: Option<StatusRecord<'r>>,
+}
+
+impl RouteRecord<'_> {
+    fn new(route: &RouteTimes) -> RouteRecord<'_> {
+        RouteRecord {
+            executor: &route.executor,
+            start_time: route.start_time.and_then(rfc_3339),
+            end_time: route.end_time.and_then(rfc_3339),
+            status: route.status.as_ref().map(StatusRecord::new),
+        }
+    }
+}
+
+/// Nothing for a time beyond the year 9999, which the format cannot hold.
+fn rfc_3339(time: SystemTime) -> Option<String> {
+    OffsetDateTime::from(time).format(&Rfc3339).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_with_line_breaks_between_its_tokens_is_one_line() {
+        let mut out = b"before\n".to_vec();
+        let start = out.len();
+        out.extend_from_slice(b"{\n  \"text\": \"a\\nb\"\r\n}");
+        end_line(&mut out, start);
+        assert_eq!(out, b"before\n{   \"text\": \"a\\nb\"  }\n");
+    }
+}

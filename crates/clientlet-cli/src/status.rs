@@ -1,0 +1,60 @@
+//! `clientlet status`: what a gateway says of itself.
+
+use std::fmt::Write;
+
+use clientlet::GatewayStatus;
+
+use crate::args::AskArgs;
+use crate::command::answer;
+use crate::connection;
+use crate::report::{Exit, Failure};
+
+pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
+    let is_json = args.json;
+    let status = connection::client(args)?.status().await?;
+    if is_json {
+        answer(&serde_json::to_string(&status).expect("text can be written as JSON"))?;
+    } else {
+        answer(table(&status).trim_end())?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Two columns; first what decides how a gateway is talked to. Variables that are not set are left
+/// out.
+fn table(status: &GatewayStatus) -> String {
+    let first = ["jina", "docarray", "jina-proto", "python"];
+    let leading = first.iter().filter_map(|name| status.jina.get_key_value(*name));
+    let others = status.jina.iter().filter(|(name, _)| !first.contains(&name.as_str()));
+    let set = status.envs.iter().filter(|(_, value)| *value != "(unset)");
+    let rows: Vec<_> = leading.chain(others).chain(set).collect();
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (name, value) in rows {
+        let _ = writeln!(text, "{name:width$}  {}", crate::report::one_line(value));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_releases_come_first_and_what_is_not_set_is_left_out() {
+        let pairs = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+        };
+        let status = GatewayStatus {
+            jina: pairs(&[("architecture", "x86_64"), ("docarray", "0.40.1"), ("jina", "3.33.1")]),
+            envs: pairs(&[("JINA_LOG_LEVEL", "DEBUG"), ("JINA_MP", "(unset)")]),
+        };
+        let expected = "\
+jina            3.33.1
+docarray        0.40.1
+architecture    x86_64
+JINA_LOG_LEVEL  DEBUG
+";
+        assert_eq!(table(&status), expected);
+    }
+}

@@ -1,0 +1,87 @@
+//! The counts of a run, for people and for programs.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::output;
+use crate::report::{Failure, count};
+
+/// How a run went. Requests count, not their attempts.
+#[derive(Default, Serialize)]
+pub(crate) struct Summary {
+    /// Documents that were read.
+    pub(crate) documents: u64,
+    /// Lines that were no documents, and documents that the gateway's generation cannot hold.
+    pub(crate) bad_input: u64,
+    /// Requests that ended.
+    pub(crate) requests: u64,
+    pub(crate) answered: u64,
+    pub(crate) failed: u64,
+    /// Requests that took more than one attempt, answered or not.
+    pub(crate) retried: u64,
+    #[serde(rename = "elapsed_s", serialize_with = "as_seconds")]
+    pub(crate) elapsed: Duration,
+    pub(crate) interrupted: bool,
+}
+
+fn as_seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Summary { answered, failed, retried, .. } = self;
+        let documents = count(self.documents, "document");
+        let requests = count(self.requests, "request");
+        write!(f, "{documents} in {requests}: {answered} answered, {failed} failed, ")?;
+        write!(f, "{retried} retried, ")?;
+        if self.bad_input > 0 {
+            write!(f, "{} of bad input, ", count(self.bad_input, "line"))?;
+        }
+        write!(f, "{:.2} s", self.elapsed.as_secs_f64())
+    }
+}
+
+/// The file for `--summary`, opened before anything is sent.
+pub(crate) struct SummaryFile {
+    name: String,
+    file: File,
+}
+
+impl SummaryFile {
+    /// Opens the file, made if need be.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn open(path: &Path) -> Result<SummaryFile, Failure> {
+        let name = path.display().to_string();
+        match output::open(path) {
+            Ok(file) => Ok(SummaryFile { name, file }),
+            Err(error) => Err(Failure::bad_input(format!("{name}: {error}"))),
+        }
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Writes the counts in place of what the file held.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub(crate) fn write(self, summary: &Summary) -> Result<(), Failure> {
+        let SummaryFile { name, mut file } = self;
+        let mut json = serde_json::to_vec(summary).expect("numbers can be written to memory");
+        json.push(b'\n');
+        let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        let emptied = if is_file { file.set_len(0) } else { io::Result::Ok(()) };
+        emptied
+            .and_then(|()| file.write_all(&json))
+            .map_err(|error| Failure::failed(format!("{name}: {error}")))
+    }
+}

@@ -1,0 +1,83 @@
+//! `ready`, `status` and `endpoints`.
+
+use clientlet_gateway::{Documents, Gateway};
+use serde_json::{Value, json};
+
+use crate::process::{clientlet, redact};
+use crate::served::{Served, gone, serve, v1};
+
+#[test]
+fn a_gateway_that_can_work_is_ready() {
+    for generation in [Documents::V1, Documents::V2] {
+        let gateway = serve(generation, &[]);
+        for command in ["ready", "dry-run"] {
+            let run = clientlet([command, &gateway.url()]).run().exits(0);
+            assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("ready\n", ""));
+        }
+        let run = clientlet(["ready", &gateway.url(), "--json"]).run().exits(0);
+        assert_eq!(run.documents(), [json!({"ready": true, "reason": null, "kind": null})]);
+    }
+}
+
+#[test]
+fn a_gateway_whose_executor_is_down_is_not_ready_and_says_why() {
+    let gateway = Served::start(Gateway::builder().executor_down(true));
+    let run = clientlet(["ready", &gateway.url()]).run().exits(1);
+    assert_eq!(run.stdout, "");
+    assert!(run.stderr.starts_with("error: the gateway is not ready: "), "{}", run.stderr);
+    let run = clientlet(["ready", &gateway.url(), "--json"]).run().exits(1);
+    let answer = &run.documents()[0];
+    assert_eq!((&answer["ready"], &answer["kind"]), (&json!(false), &json!("gateway")));
+    assert!(answer["reason"].as_str().unwrap().contains("not ready"), "{answer}");
+    assert_eq!(run.stderr, "");
+}
+
+#[test]
+fn no_gateway_is_not_ready() {
+    let url = gone();
+    let run = clientlet(["ready", &url]).run().exits(1);
+    insta::assert_snapshot!("not_ready", redact(&run.stderr));
+    for command in ["status", "endpoints"] {
+        clientlet([command, &url]).run().exits(1);
+    }
+}
+
+#[test]
+fn a_stalled_gateway_is_not_waited_for_beyond_the_timeout() {
+    let gateway = serve(Documents::V1, &["stall@1-9,path=/dry_run"]);
+    let run = clientlet(["ready", &gateway.url(), "--timeout", "0.2", "--json"]).run().exits(1);
+    assert_eq!(run.documents()[0]["kind"], "timeout");
+}
+
+#[test]
+fn the_status_is_a_table_or_json() {
+    let gateway = serve(Documents::V2, &[]);
+    let run = clientlet(["status", &gateway.url()]).run().exits(0);
+    assert!(run.stdout.starts_with("jina  "), "{}", run.stdout);
+    assert!(run.stdout.contains("\ndocarray  "), "{}", run.stdout);
+    let run = clientlet(["status", &gateway.url(), "--json"]).run().exits(0);
+    let status: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(status["jina"]["jina"], "3.33.1");
+}
+
+#[test]
+fn endpoints_are_a_path_a_line_or_json() {
+    let gateway = serve(Documents::V2, &[]);
+    let run = clientlet(["endpoints", &gateway.url()]).run().exits(0);
+    assert!(run.stdout.lines().any(|line| line == "/upper"), "{}", run.stdout);
+    assert!(run.stdout.lines().all(|line| line.starts_with('/')), "{}", run.stdout);
+    let run = clientlet(["endpoints", &gateway.url(), "--json"]).run().exits(0);
+    let answer = &run.documents()[0];
+    assert_eq!((&answer["docarray"], &answer["takes_any"]), (&json!("v2"), &json!(false)));
+    assert!(answer["paths"].as_array().unwrap().contains(&json!("/upper")));
+}
+
+#[test]
+fn a_v1_gateway_is_said_to_take_any_endpoint() {
+    let gateway = v1();
+    let run = clientlet(["endpoints", &gateway.url()]).run().exits(0);
+    assert_eq!(
+        run.stderr,
+        "a v1 gateway takes any endpoint's name, and does not list those of its executors\n"
+    );
+}

@@ -1,0 +1,166 @@
+//! `clientlet post` against gateways that break: what failed is told, and nothing is lost.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use clientlet_gateway::{Documents, Gateway};
+
+use crate::process::{Finished, clientlet, ids, lines, redact};
+use crate::served::{Served, gone, serve, serve_apart};
+
+/// The lines of the requests that are told to have failed.
+fn failed_lines(run: &Finished) -> Vec<RangeInclusive<usize>> {
+    let failed = run.stderr.lines().filter(|line| line.starts_with("failed: "));
+    let ranges = failed.map(|line| {
+        let after = line.split_once(", line").unwrap().1;
+        let range = after.split_once(", kind ").unwrap().0.trim_start_matches('s').trim();
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        first.parse().unwrap()..=last.parse().unwrap()
+    });
+    ranges.collect()
+}
+
+/// How a connection breaks, and where in an answer, is another matter each time.
+fn without_cause(line: &str) -> String {
+    let is_varying = ["kind transport", "kind decode"].iter().any(|kind| line.contains(kind));
+    match line.split_once(" attempt: ") {
+        Some((place, _)) if is_varying => format!("{place} attempt: ..."),
+        _ => line.to_owned(),
+    }
+}
+
+#[test]
+fn lost_requests_are_sent_again_and_each_document_comes_back_once() {
+    let gateway = serve(Documents::V1, &["reset-after@20%,seed=7"]);
+    let run = clientlet(["post", &gateway.url(), "--input", "-", "--request-size", "10"])
+        .args(["--max-attempts", "8", "--initial-backoff", "0.01"])
+        .stdin(lines(1000))
+        .run()
+        .exits(0);
+    let documents = run.documents();
+    assert_eq!(documents.len(), 1000);
+    assert_eq!(ids(&documents).into_iter().collect::<BTreeSet<_>>().len(), 1000);
+    let closing = run.stderr.trim_end();
+    assert!(closing.starts_with("1000 documents in 100 requests: 100 answered, 0 failed, "));
+    let again = gateway.journal().arrivals().values().filter(|count| **count > 1).count();
+    assert!(again > 0);
+    assert!(closing.contains(&format!(" {again} retried, ")), "{closing}");
+}
+
+#[test]
+fn a_failure_names_request_lines_kind_delivery_and_attempts() {
+    let faults =
+        ["reset-after@1", "status:503@2", "malformed@3", "reset-mid@4", "status:429:60@5-9"];
+    let gateway = serve(Documents::V1, &faults);
+    let run = clientlet(["post", &gateway.url(), "--input", "-", "--request-size", "2"])
+        .args(["--prefetch", "1", "--timeout", "5"])
+        .stdin(format!("{}\n{}", lines(3), lines(6)))
+        .run()
+        .exits(1);
+    assert_eq!(run.stdout, "");
+    let told: String = run.stderr.lines().map(|line| without_cause(line) + "\n").collect();
+    insta::assert_snapshot!("failures", redact(&told));
+}
+
+#[test]
+fn the_lines_of_a_failure_are_those_of_the_file() {
+    let gateway = serve(Documents::V1, &["status:500@2"]);
+    let run = clientlet(["post", &gateway.url(), "--input", "-", "--request-size", "2"])
+        .args(["--prefetch", "1", "--text", "t"])
+        .stdin("\n{}\nbad\n\n{}\n{}\n{}\n")
+        .run()
+        .exits(2);
+    // The first request is the text and line 2; the second, lines 5 and 6.
+    assert!(run.stderr.contains(", lines 5-6, kind gateway, "), "{}", run.stderr);
+    assert!(run.stderr.contains("stdin:3:1: expected value"), "{}", run.stderr);
+}
+
+#[test]
+fn an_executors_exception_is_told_and_the_run_goes_on() {
+    for generation in [Documents::V1, Documents::V2] {
+        let gateway = serve(generation, &[]);
+        let run = clientlet(["post", &gateway.url(), "--on", "/fail", "--input", "-"])
+            .args(["--request-size", "1", "--parameters", r#"{"message": "no\nluck"}"#])
+            .stdin(lines(2))
+            .run()
+            .exits(1);
+        assert_eq!(run.stdout, "");
+        assert_eq!(failed_lines(&run).len(), 2);
+        assert!(run.stderr.contains("kind executor, delivery answered, 1 attempt: "));
+        assert!(run.stderr.contains("luck"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn no_gateway_at_all_is_told_with_a_hint() {
+    let run = clientlet(["post", &gone(), "--input", "-", "--request-size", "1", "--quiet"])
+        .stdin(lines(3))
+        .run()
+        .exits(1);
+    assert_eq!(failed_lines(&run), [1..=1, 2..=2, 3..=3]);
+    assert!(run.stderr.contains("no request, line 1, kind connect, delivery not_sent, 1 attempt"));
+    let hints = run.stderr.matches("  hint: is the gateway running there?").count();
+    assert_eq!(hints, 1, "a hint is given once: {}", run.stderr);
+}
+
+#[test]
+fn a_gateway_that_hides_its_status_must_be_named_by_generation() {
+    let gateway = Served::start(Gateway::builder().hide_status(true));
+    let run = clientlet(["post", &gateway.url(), "--text", "hello"]).run().exits(1);
+    assert!(run.stderr.contains("hint: --docarray v1 or --docarray v2"), "{}", run.stderr);
+    clientlet(["post", &gateway.url(), "--text", "hello", "--docarray", "v1"]).run().exits(0);
+}
+
+#[test]
+fn what_a_gateway_leaves_unanswered_when_it_is_killed_is_listed_by_its_lines() {
+    let gateway = serve_apart(Documents::V1, &["stall@3-1000"]);
+    let url = gateway.url();
+    let mut running = clientlet(["post", &url, "--input", "-", "--request-size", "10"])
+        .args(["--prefetch", "4"])
+        .start();
+    let mut stdin = running.stdin.take().unwrap();
+    std::thread::spawn(move || {
+        use std::io::Write;
+        drop(stdin.write_all(lines(200).as_bytes()));
+    });
+    // Two answered, and four that never will be.
+    gateway.wait_for(6);
+    drop(gateway);
+    let run = running.finish().exits(1);
+    let documents = run.documents();
+    let answered = ids(&documents).into_iter().map(|id| id.parse::<usize>().unwrap() + 1);
+    let failed = failed_lines(&run);
+    assert_eq!(failed.len(), 18);
+    let mut lines: Vec<_> = answered.chain(failed.into_iter().flatten()).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, (1..=200).collect::<Vec<_>>(), "each line once: answered or told");
+    assert!(run.stderr.contains("200 documents in 20 requests: 2 answered, 18 failed, "));
+}
+
+#[test]
+fn stop_on_error_sends_nothing_after_the_first_failure() {
+    let gateway = serve(Documents::V1, &["status:500@2"]);
+    let run = clientlet(["post", &gateway.url(), "--input", "-", "--request-size", "10"])
+        .args(["--prefetch", "1", "--stop-on-error"])
+        .stdin(lines(100))
+        .run()
+        .exits(1);
+    assert_eq!(run.documents().len(), 10);
+    assert_eq!(failed_lines(&run), [11..=20]);
+    assert_eq!(gateway.journal().len(), 2);
+    assert!(
+        run.stderr.contains("stopped: the input from line 21 on was not read\n"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn a_timeout_ends_a_stalled_request() {
+    for option in ["--timeout", "--attempt-timeout"] {
+        let gateway = serve(Documents::V1, &["stall@1"]);
+        let run = clientlet(["post", &gateway.url(), "--text", "a", option, "0.1"]).run().exits(1);
+        let told = "--text 1, kind timeout, delivery unknown, 1 attempt: ";
+        assert!(run.stderr.contains(told), "{}", run.stderr);
+    }
+}

@@ -1,0 +1,66 @@
+//! `clientlet gateway`.
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::process::{Running, clientlet, ids, lines};
+
+/// Starts it; its port is the first line that it prints.
+fn start(args: &[&str]) -> (Running, u64) {
+    let mut running = clientlet(["gateway"]).args(args).start();
+    let line: Value = serde_json::from_str(&running.line()).unwrap();
+    let port = line["ports"]["http"].as_u64().unwrap();
+    (running, port)
+}
+
+#[test]
+fn it_serves_until_a_signal_comes_and_ends_well() {
+    for (signal, generation) in [(Signal::SIGTERM, "v1"), (Signal::SIGINT, "v2")] {
+        let (running, port) = start(&["--docarray", generation]);
+        let url = format!("http://127.0.0.1:{port}");
+        let run = clientlet(["post", &url, "--input", "-", "--in-order", "--on", "/upper"])
+            .stdin(lines(250))
+            .run()
+            .exits(0);
+        assert_eq!(ids(&run.documents()), (0..250).map(|n| n.to_string()).collect::<Vec<_>>());
+        running.signal(signal);
+        let run = running.finish().exits(0);
+        assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
+    }
+}
+
+#[test]
+fn its_faults_strike() {
+    let (gateway, port) = start(&["--fault", "reset-after@20%,seed=7", "--fault", "status:503@9"]);
+    let url = format!("http://127.0.0.1:{port}");
+    let run = clientlet(["post", &url, "--input", "-", "--request-size", "10"])
+        .args(["--max-attempts", "8", "--initial-backoff", "0.01"])
+        .stdin(lines(500))
+        .run()
+        .exits(0);
+    assert_eq!(run.documents().len(), 500);
+    assert!(!run.stderr.contains(" 0 retried"), "{}", run.stderr);
+    drop(gateway);
+}
+
+#[test]
+fn a_port_in_use_is_told() {
+    let (_gateway, port) = start(&[]);
+    let run = clientlet(["gateway", "--http", &port.to_string()]).run().exits(1);
+    let told = format!("error: cannot listen on 127.0.0.1:{port}: Address already in use");
+    assert!(run.stderr.starts_with(&told), "{}", run.stderr);
+}
+
+#[test]
+fn wrong_usage_is_named() {
+    let table: [(&[&str], &str); 4] = [
+        (&["--http", "70000"], "--http"),
+        (&["--docarray", "v3"], "documents are v1 or v2, not `v3`"),
+        (&["--fault", "stall"], "fault `stall`: it has no `@WHEN`"),
+        (&["--seed", "x"], "--seed"),
+    ];
+    for (args, expected) in table {
+        let run = clientlet(["gateway"]).args(args).run().exits(2);
+        assert!(run.stderr.contains(expected), "{}", run.stderr);
+    }
+}

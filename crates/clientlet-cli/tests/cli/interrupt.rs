@@ -1,0 +1,88 @@
+//! Ctrl-C and SIGTERM while documents are on their way.
+
+use std::fs;
+use std::io::Write;
+
+use clientlet_gateway::Documents;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::process::{clientlet, documents, lines};
+use crate::served::{serve, v1};
+
+#[test]
+fn what_was_answered_is_written_and_the_rest_counted() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+        fs::write(path("in.jsonl"), lines(1000)).unwrap();
+        let gateway = serve(Documents::V1, &["stall@3-1000"]);
+        let running = clientlet(["post", &gateway.url(), "--request-size", "10"])
+            .args(["--prefetch", "4", "--input", &path("in.jsonl")])
+            .args(["--output", &path("out.jsonl"), "--summary", &path("summary.json")])
+            .start();
+        // Two answered, and four that never will be.
+        gateway.wait_for(6);
+        running.signal(signal);
+        let run = running.finish().exits(130);
+        assert_eq!(documents(&fs::read_to_string(path("out.jsonl")).unwrap()).len(), 20);
+        let told = "interrupted: 40 documents not answered, 4 requests under way (line";
+        assert!(run.stderr.starts_with(told), "{}", run.stderr);
+        assert!(
+            run.stderr.contains("; the input from line 61 on was not read\n"),
+            "{}",
+            run.stderr
+        );
+        let summary: Value =
+            serde_json::from_str(&fs::read_to_string(path("summary.json")).unwrap()).unwrap();
+        assert_eq!(summary["interrupted"], true);
+        assert_eq!(summary["answered"], 2);
+        assert_eq!(summary["documents"], 60);
+    }
+}
+
+#[test]
+fn a_stdin_that_gives_nothing_holds_no_one_up() {
+    let mut running = clientlet(["post", "--input", "-", "--request-size", "1"]).start();
+    running.stdin.as_mut().unwrap().write_all(lines(2).as_bytes()).unwrap();
+    for _ in 0..2 {
+        running.line();
+    }
+    running.signal(Signal::SIGINT);
+    let run = running.finish_with_open_stdin().exits(130);
+    let told = "interrupted: 0 documents not answered, 0 requests under way; \
+                the input from line 3 on was not read\n";
+    assert!(run.stderr.contains(told), "{}", run.stderr);
+}
+
+#[test]
+fn before_the_first_document_nothing_is_sent() {
+    let gateway = v1();
+    let mut running = clientlet(["post", &gateway.url(), "--input", "-"]).start();
+    // The bad line is told once signals are listened for.
+    running.stdin.as_mut().unwrap().write_all(b"bad\n").unwrap();
+    assert_eq!(running.error_line(), "stdin:1:1: expected value\n");
+    running.signal(Signal::SIGINT);
+    let run = running.finish_with_open_stdin().exits(130);
+    assert!(run.stderr.contains("interrupted: 0 documents not answered"), "{}", run.stderr);
+    assert!(gateway.is_untouched());
+}
+
+#[test]
+fn a_stdout_that_nobody_reads_holds_no_one_up() {
+    let gateway = v1();
+    let mut running = clientlet(["post", &gateway.url(), "--input", "-", "--quiet"]).start();
+    let mut stdin = running.stdin.take().unwrap();
+    std::thread::spawn(move || drop(stdin.write_all(lines(100_000).as_bytes())));
+    // 40 KB each: after two of them a pipe is full.
+    gateway.wait_for(20);
+    running.signal(Signal::SIGINT);
+    let run = running.finish_unread().exits(130);
+    assert!(
+        run.stderr.starts_with(
+            "error: stdout: it does not take what is left; answered, not written: lines "
+        ),
+        "{}",
+        run.stderr
+    );
+}

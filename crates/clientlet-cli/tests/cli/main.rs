@@ -1,0 +1,16 @@
+//! The command as a process of its own, against embedded gateways.
+
+// clippy.toml allows these in tests; helpers outside `#[test]` functions are as much a part of them.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod ask;
+mod bad_input;
+mod failure;
+mod gateway_command;
+mod help;
+mod identity;
+mod interrupt;
+mod output;
+mod post;
+mod process;
+mod served;

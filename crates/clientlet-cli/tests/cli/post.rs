@@ -1,0 +1,138 @@
+//! `clientlet post` where all goes well.
+
+use std::fs;
+use std::path::PathBuf;
+
+use clientlet_gateway::Documents;
+use serde_json::{Value, json};
+
+use crate::process::{clientlet, documents, ids, lines, redact};
+use crate::served::{serve, v1};
+
+fn airports() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples/airports.jsonl")
+}
+
+#[test]
+fn all_airports_come_back_in_order() {
+    let airports = airports();
+    let sent = documents(&fs::read_to_string(&airports).unwrap());
+    for generation in ["v1", "v2"] {
+        let run = clientlet(["post", "--on", "/upper", "--in-order", "--docarray", generation])
+            .args(["--input", airports.to_str().unwrap()])
+            .run()
+            .exits(0);
+        let back = run.documents();
+        assert_eq!(back.len(), 3376);
+        assert_eq!(ids(&back), ids(&sent));
+        assert_eq!(back[0]["text"], "THIGPEN, BAY SPRINGS, MS, USA");
+        assert_eq!(back[3375]["tags"], sent[3375]["tags"]);
+        assert_eq!(
+            redact(&run.stderr),
+            "no URL given: an embedded gateway was started at http://127.0.0.1:PORT\n\
+             3376 documents in 34 requests: 34 answered, 0 failed, 0 retried, N.NN s\n"
+        );
+    }
+}
+
+#[test]
+fn the_gateways_generation_is_found_out() {
+    for generation in [Documents::V1, Documents::V2] {
+        let gateway = serve(generation, &[]);
+        let run = clientlet(["post", &gateway.url(), "--on", "/upper", "--text", "hello"])
+            .args(["--text", "world", "--in-order", "--quiet"])
+            .run()
+            .exits(0);
+        let texts: Vec<_> = run.documents().iter().map(|d| d["text"].clone()).collect();
+        assert_eq!(texts, ["HELLO", "WORLD"]);
+        assert_eq!(run.stderr, "");
+    }
+}
+
+#[test]
+fn the_output_file_and_the_summary_take_the_place_of_older_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    for name in ["out.jsonl", "summary.json"] {
+        fs::write(path(name), "old content that is longer\n".repeat(100_000)).unwrap();
+    }
+    let run = clientlet(["post", "--input", "-", "--request-size", "30", "--output"])
+        .args([path("out.jsonl"), "--summary".into(), path("summary.json")])
+        .stdin(lines(100))
+        .run()
+        .exits(0);
+    assert_eq!(run.stdout, "");
+    assert_eq!(documents(&fs::read_to_string(path("out.jsonl")).unwrap()).len(), 100);
+    let mut summary: Value =
+        serde_json::from_str(&fs::read_to_string(path("summary.json")).unwrap()).unwrap();
+    assert!(summary["elapsed_s"].as_f64().unwrap() > 0.0);
+    summary["elapsed_s"] = json!(0);
+    let expected = json!({
+        "documents": 100, "bad_input": 0, "requests": 4, "answered": 4, "failed": 0, "retried": 0,
+        "elapsed_s": 0, "interrupted": false,
+    });
+    assert_eq!(summary, expected);
+}
+
+#[test]
+fn responses_are_objects_with_their_input_lines() {
+    let run = clientlet(["post", "--responses", "--in-order", "--request-size", "2"])
+        .args(["--text", "first", "--input", "-", "--on", "/params"])
+        .args(["--parameters", r#"{"limit": 3}"#])
+        .stdin("\n{\"id\": \"a\"}\n\n{\"id\": \"b\"}\n")
+        .run()
+        .exits(0);
+    let responses = run.documents();
+    assert_eq!(responses.len(), 2);
+    assert_eq!(responses[0]["input"], json!([2, 2]));
+    assert_eq!(responses[1]["input"], json!([4, 4]));
+    assert_eq!(responses[0]["data"].as_array().unwrap().len(), 2);
+    assert_eq!(responses[0]["status"]["code"], 0);
+    assert_eq!(responses[0]["parameters"]["limit"], 3.0);
+    let route = &responses[0]["routes"][1];
+    assert_eq!(route["executor"], "executor0");
+    assert!(route["start_time"].as_str().unwrap().ends_with('Z'), "{route}");
+    let names: Vec<_> = responses[0].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["data", "input", "parameters", "request_id", "routes", "status"]);
+}
+
+#[test]
+fn a_call_without_documents_is_one_request() {
+    let gateway = v1();
+    let run = clientlet(["post", &gateway.url(), "--no-documents", "--responses"]).run().exits(0);
+    assert_eq!(run.documents()[0]["input"], Value::Null);
+    assert_eq!(gateway.journal().len(), 1);
+}
+
+#[test]
+fn documents_on_a_slow_stdin_are_posted_when_a_request_is_full() {
+    let mut running = clientlet(["post", "--input", "-", "--request-size", "1"]).start();
+    let mut stdin = running.stdin.take().unwrap();
+    for n in 0..3 {
+        use std::io::Write;
+        writeln!(stdin, "{{\"id\": \"{n}\"}}").unwrap();
+        // Would wait for ever if the answer stayed in a buffer.
+        let answer: Value = serde_json::from_str(&running.line()).unwrap();
+        assert_eq!(answer["id"], n.to_string());
+    }
+    drop(stdin);
+    running.finish().exits(0);
+}
+
+#[test]
+fn every_option_reaches_the_gateway() {
+    let gateway = v1();
+    clientlet(["post", &gateway.url(), "--input", "-", "--request-size", "0", "--prefetch", "1"])
+        .args(["--on", "/upper", "--target-executor", "executor", "--header", "X-Tenant: t"])
+        .args(["--initial-backoff", "0", "--max-backoff", "1", "--backoff-multiplier", "2"])
+        .args(["--timeout", "30", "--attempt-timeout", "10", "--docarray", "v1"])
+        .stdin(lines(250))
+        .run()
+        .exits(0);
+    let entries = gateway.journal().entries();
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].documents, 250);
+    assert_eq!(entries[0].endpoint.as_deref(), Some("/upper"));
+    assert_eq!(entries[0].headers["x-tenant"], "t");
+    assert!(gateway.journal().gets().is_empty(), "the generation was given");
+}

@@ -1,0 +1,223 @@
+//! Runs the command, for a bounded time.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Far beyond what any test needs, on a slow machine too.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A command line that is yet to run.
+pub(crate) struct Invocation {
+    command: Command,
+    stdin: Vec<u8>,
+}
+
+/// `clientlet` with these arguments, in an environment without credentials.
+pub(crate) fn clientlet<I>(args: I) -> Invocation
+where
+    I: IntoIterator,
+    I::Item: AsRef<OsStr>,
+{
+    let mut command = Command::new(env!("CARGO_BIN_EXE_clientlet"));
+    command.args(args);
+    Invocation::new(command)
+}
+
+impl Invocation {
+    pub(crate) fn new(mut command: Command) -> Invocation {
+        for name in ["CLIENTLET_AUTH", "CLIENTLET_BEARER", "CLIENTLET_COOKIE"] {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Invocation { command, stdin: Vec::new() }
+    }
+
+    pub(crate) fn args<I>(mut self, args: I) -> Invocation
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
+        self.command.args(args);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Invocation {
+        self.command.env(name, value);
+        self
+    }
+
+    pub(crate) fn stdin(mut self, bytes: impl AsRef<[u8]>) -> Invocation {
+        self.stdin = bytes.as_ref().to_vec();
+        self
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(self) -> Finished {
+        let bytes = self.stdin.clone();
+        let mut running = self.start();
+        let mut stdin = running.stdin.take().unwrap();
+        // It may end without having read all.
+        thread::spawn(move || drop(stdin.write_all(&bytes)));
+        running.finish()
+    }
+
+    /// Starts it, with stdin open and in the caller's hands.
+    pub(crate) fn start(mut self) -> Running {
+        let mut child = self.command.spawn().unwrap();
+        Running {
+            stdin: child.stdin.take(),
+            stdout: child.stdout.take().map(BufReader::new),
+            stderr: child.stderr.take().map(BufReader::new),
+            child: Some(child),
+        }
+    }
+}
+
+/// A process; killed when dropped.
+pub(crate) struct Running {
+    child: Option<Child>,
+    pub(crate) stdin: Option<ChildStdin>,
+    pub(crate) stdout: Option<BufReader<ChildStdout>>,
+    stderr: Option<BufReader<ChildStderr>>,
+}
+
+impl Running {
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = self.child.as_ref().unwrap().id();
+        kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+    }
+
+    /// The next line of its stdout.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.as_mut().unwrap().read_line(&mut line).unwrap();
+        line
+    }
+
+    /// The next line of its stderr.
+    pub(crate) fn error_line(&mut self) -> String {
+        let mut line = String::new();
+        self.stderr.as_mut().unwrap().read_line(&mut line).unwrap();
+        line
+    }
+
+    /// Waits for its end; what it still writes to stdout is read, if stdout was not taken.
+    pub(crate) fn finish(mut self) -> Finished {
+        let stdout = self.stdout.take().map(|pipe| thread::spawn(move || read(pipe)));
+        self.end(stdout)
+    }
+
+    /// The same with stdin open to the end.
+    pub(crate) fn finish_with_open_stdin(mut self) -> Finished {
+        let stdin = self.stdin.take();
+        let finished = self.finish();
+        drop(stdin);
+        finished
+    }
+
+    /// Waits for its end with stdout open and not read.
+    pub(crate) fn finish_unread(mut self) -> Finished {
+        let unread = self.stdout.take();
+        let finished = self.end(None);
+        drop(unread);
+        finished
+    }
+
+    fn end(mut self, stdout: Option<thread::JoinHandle<String>>) -> Finished {
+        let stderr = self.stderr.take().map(|pipe| thread::spawn(move || read(pipe)));
+        let mut child = self.child.take().unwrap();
+        let pid = Pid::from_raw(child.id().try_into().unwrap());
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || sender.send(child.wait()));
+        let Ok(status) = receiver.recv_timeout(LIMIT) else {
+            let _ = kill(pid, Signal::SIGKILL);
+            panic!("the command did not end within {LIMIT:?}");
+        };
+        let text = |thread: Option<thread::JoinHandle<String>>| {
+            thread.map(|thread| thread.join().unwrap()).unwrap_or_default()
+        };
+        Finished { code: status.unwrap().code(), stdout: text(stdout), stderr: text(stderr) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn read(mut pipe: impl Read) -> String {
+    let mut bytes = Vec::new();
+    pipe.read_to_end(&mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// Nothing if a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Finished {
+    /// Checks the exit code, and that nothing panicked.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Finished {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+        self
+    }
+
+    /// The documents on stdout.
+    pub(crate) fn documents(&self) -> Vec<serde_json::Value> {
+        documents(&self.stdout)
+    }
+}
+
+/// Documents of JSON Lines; every line is a whole one.
+#[track_caller]
+pub(crate) fn documents(lines: &str) -> Vec<serde_json::Value> {
+    assert!(lines.is_empty() || lines.ends_with('\n'), "the last line is cut: {lines:?}");
+    lines.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+pub(crate) fn ids(documents: &[serde_json::Value]) -> Vec<&str> {
+    documents.iter().map(|document| document["id"].as_str().unwrap()).collect()
+}
+
+/// `count` documents with the ids `0`, `1`, ... as JSON Lines.
+pub(crate) fn lines(count: usize) -> String {
+    (0..count).map(|n| format!("{{\"id\": \"{n}\", \"text\": \"t{n}\"}}\n")).collect()
+}
+
+/// Text without what differs from run to run: ids, ports, times.
+pub(crate) fn redact(text: &str) -> String {
+    text.split_inclusive([' ', '\n', ',']).map(redact_word).collect()
+}
+
+fn redact_word(word: &str) -> String {
+    let (core, end) = word.split_at(word.trim_end_matches([' ', '\n', ',']).len());
+    let is_nonce = |text: &str| text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if core.split_once('-').is_some_and(|(nonce, _)| is_nonce(nonce)) {
+        return format!("ID{end}");
+    }
+    if let Some((before, address)) = core.split_once("http://127.0.0.") {
+        let after = address.trim_start_matches(|c: char| c.is_ascii_digit() || c == ':');
+        return format!("{before}http://127.0.0.1:PORT{after}{end}");
+    }
+    if core.contains('.') && core.parse::<f64>().is_ok() {
+        return format!("N.NN{end}");
+    }
+    word.to_owned()
+}

@@ -1,0 +1,77 @@
+//! Gateways in this process, whose journals can be read.
+
+use std::net::Ipv4Addr;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use clientlet_gateway::{Documents, Gateway, GatewayBuilder, Journal};
+use tokio::runtime::Runtime;
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+});
+
+/// A running gateway; stops when dropped.
+pub(crate) struct Served {
+    gateway: Gateway,
+}
+
+/// A gateway with these faults.
+pub(crate) fn serve(documents: Documents, faults: &[&str]) -> Served {
+    Served::start(builder(documents, faults))
+}
+
+/// A gateway whose port no other test gets when it is gone: it has an address of its own, where the
+/// loopback network has more than one.
+pub(crate) fn serve_apart(documents: Documents, faults: &[&str]) -> Served {
+    static NEXT: AtomicU8 = AtomicU8::new(2);
+    let last = if cfg!(target_os = "linux") { NEXT.fetch_add(1, Ordering::Relaxed) } else { 1 };
+    let address = (Ipv4Addr::new(127, 0, 0, last), 0);
+    Served { gateway: RUNTIME.block_on(builder(documents, faults).bind(address)).unwrap() }
+}
+
+/// The URL of a gateway that is gone.
+pub(crate) fn gone() -> String {
+    let served = serve_apart(Documents::V1, &[]);
+    let url = served.url();
+    // Dropped, it would go on listening for a moment.
+    RUNTIME.block_on(served.gateway.stop());
+    url
+}
+
+fn builder(documents: Documents, faults: &[&str]) -> GatewayBuilder {
+    let builder = Gateway::builder().documents(documents);
+    faults.iter().fold(builder, |builder, fault| builder.fault(fault.parse().unwrap()))
+}
+
+pub(crate) fn v1() -> Served {
+    serve(Documents::V1, &[])
+}
+
+impl Served {
+    pub(crate) fn start(builder: GatewayBuilder) -> Served {
+        Served { gateway: RUNTIME.block_on(builder.start()).unwrap() }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.gateway.http_url()
+    }
+
+    pub(crate) fn journal(&self) -> &Journal {
+        self.gateway.journal()
+    }
+
+    /// Waits until so many requests have arrived.
+    pub(crate) fn wait_for(&self, requests: usize) {
+        let arrived = self.journal().wait_for(requests);
+        let limit = Duration::from_secs(60);
+        let waited = RUNTIME.block_on(async { tokio::time::timeout(limit, arrived).await });
+        waited.unwrap_or_else(|_| panic!("{} requests arrived", self.journal().len()));
+    }
+
+    /// Whether nothing at all was asked of it.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.journal().is_empty() && self.journal().gets().is_empty()
+    }
+}
