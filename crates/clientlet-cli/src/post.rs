@@ -51,8 +51,9 @@ pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
         None => run.end(End::Interrupted, 0, 0),
         Some(false) => run.end(End::NoDocuments, 0, 0),
         Some(true) => {
+            let responses = call(&args, &client, documents)?;
             run.begin(embedded.as_ref().map(Gateway::http_url))?;
-            exchange(&mut run, call(&args, &client, documents), &mut interrupt).await;
+            exchange(&mut run, responses, &mut interrupt).await;
         }
     }
     run.close(summary_file)
@@ -87,8 +88,13 @@ where
         }
     };
     let (read, in_flight) = (responses.documents_read(), responses.in_flight());
-    // What is under way stops here.
-    drop(responses);
+    // What is under way stops here; answers that waited for a late one before them are kept.
+    for ended in responses.stop() {
+        match ended {
+            Ok(response) => run.answered(&response),
+            Err(error) => run.failed(&error),
+        }
+    }
     let end = run.flush(end, interrupt).await;
     run.end(end, read, in_flight);
 }
@@ -137,7 +143,7 @@ fn retry_policy(args: &PostArgs) -> RetryPolicy {
     policy
 }
 
-fn call<S>(args: &PostArgs, client: &Client, documents: S) -> Responses<S>
+fn call<S>(args: &PostArgs, client: &Client, documents: S) -> Result<Responses<S>, Failure>
 where
     S: Stream,
     S::Item: Serialize,
@@ -164,7 +170,7 @@ where
     if args.stop_on_error {
         post = post.stop_on_error();
     }
-    post.stream()
+    Ok(post.try_stream()?)
 }
 
 /// Refuses to write over what is read, or to write two things into one file.

@@ -13,4 +13,5 @@ mod interrupt;
 mod output;
 mod post;
 mod process;
+mod readme;
 mod served;
