@@ -8,6 +8,7 @@ mod endpoints;
 mod gateway;
 mod input;
 mod interrupt;
+mod lines;
 mod output;
 mod outstanding;
 mod place;

@@ -147,6 +147,16 @@ pub use options::ClientletOptions;
 pub use post::{Answers, Documents, NoDocuments, Post, Responses};
 pub use retry::RetryPolicy;
 
+/// Readers that nothing but an exchange with a gateway reaches, for the fuzzer alone.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    /// The paths in an openapi.json that documents can be posted to.
+    pub fn read_paths(openapi: &[u8]) -> Option<Vec<String>> {
+        crate::transport::http::read_paths(openapi).ok()
+    }
+}
+
 /// The Rust of the README runs as it stands there.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

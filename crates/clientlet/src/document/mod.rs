@@ -6,6 +6,8 @@ mod decode;
 mod encode;
 mod model;
 mod number;
+#[cfg(test)]
+mod properties;
 mod tensor;
 mod value;
 

@@ -1,6 +1,8 @@
 //! Whether, when and how often a request is sent again.
 
 mod policy;
+#[cfg(test)]
+mod properties;
 
 use std::future::Future;
 use std::time::Duration;

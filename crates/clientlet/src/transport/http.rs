@@ -207,7 +207,7 @@ struct OpenApiJson {
 }
 
 /// The paths that documents can be posted to.
-fn read_paths(openapi: &[u8]) -> Result<Vec<String>, AttemptError> {
+pub(crate) fn read_paths(openapi: &[u8]) -> Result<Vec<String>, AttemptError> {
     let openapi: OpenApiJson = serde_json::from_slice(openapi).map_err(|error| {
         AttemptError::new(Event::Unreadable, format!("it cannot be read: {error}"))
             .before_sending("GET /openapi.json")

@@ -1,0 +1,110 @@
+//! What holds for every policy and every series of failures.
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use tokio::time::Instant;
+
+use super::{Ledger, RetryPolicy, run};
+use crate::error::{AttemptError, EVENTS};
+
+prop_compose! {
+    fn policy()(
+        attempts in 1..12_u32,
+        initial in 0..5_000_u64,
+        max in 0..5_000_u64,
+        multiplier in 0.0..4.0_f64,
+        at_most_once in any::<bool>(),
+    ) -> RetryPolicy {
+        let policy = RetryPolicy::new()
+            .max_attempts(attempts)
+            .initial_backoff(Duration::from_millis(initial))
+            .max_backoff(Duration::from_millis(max))
+            .backoff_multiplier(multiplier);
+        if at_most_once { policy.at_most_once() } else { policy }
+    }
+}
+
+/// Simulated time; a run of its own for each case.
+fn simulated<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(future)
+}
+
+proptest! {
+    #[test]
+    fn no_wait_exceeds_the_formula(policy in policy(), attempt in 1..40_u32, unit in 0.0..1.0_f64) {
+        let wait = policy.wait(attempt, unit);
+        let formula = policy.wait(1, 1.0).as_secs_f64().max(0.0);
+        prop_assert!(wait <= policy.wait(attempt, 1.0), "{wait:?} for {unit}, {formula}");
+        prop_assert!(policy.wait(attempt, 0.0).is_zero());
+    }
+
+    #[test]
+    fn attempts_and_time_keep_their_limits_and_every_failure_is_in_the_ledger(
+        policy in policy(),
+        events in vec(0..EVENTS.len(), 0..15),
+        takes in vec(0..2_000_u64, 15),
+        deadline in prop::option::of(1..10_000_u64),
+        seed in any::<u64>(),
+    ) {
+        let deadline_after = deadline.map(Duration::from_millis);
+        let (result, ledger, elapsed, calls) = simulated(async {
+            let started = Instant::now();
+            let deadline = deadline_after.map(|after| started + after);
+            let mut ledger = Ledger::default();
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut calls = 0;
+            let result = run(&policy, started, deadline, &mut random, &mut ledger, |number| {
+                calls += 1;
+                let event = events.get(number as usize - 1).map(|index| EVENTS[*index].event);
+                let takes = Duration::from_millis(takes[(number as usize - 1) % takes.len()]);
+                async move {
+                    // As a transport does: an attempt ends with the deadline.
+                    let end = Instant::now() + takes;
+                    tokio::time::sleep_until(deadline.map_or(end, |deadline| end.min(deadline))).await;
+                    match event {
+                        Some(event) => Err(AttemptError::new(event, "scripted")),
+                        None => Ok(number),
+                    }
+                }
+            })
+            .await;
+            (result, ledger, started.elapsed(), calls)
+        });
+        prop_assert!(calls <= 11);
+        let failures = calls - usize::from(result.is_ok());
+        prop_assert_eq!(ledger.attempts.len(), failures);
+        // The clock of tokio moves in milliseconds.
+        let slack = Duration::from_millis(1);
+        if let Some(deadline) = deadline_after {
+            prop_assert!(elapsed <= deadline + slack, "{elapsed:?}");
+        }
+        for (index, attempt) in ledger.attempts.iter().enumerate() {
+            prop_assert_eq!(attempt.number as usize, index + 1);
+            prop_assert!(attempt.started + attempt.took <= elapsed + slack);
+        }
+    }
+}
+
+/// The waits fill their range evenly: of ten equal parts each gets about a tenth.
+#[test]
+fn waits_are_even_over_their_range() {
+    let policy = RetryPolicy::new()
+        .initial_backoff(Duration::from_secs(1))
+        .max_backoff(Duration::from_secs(1))
+        .backoff_multiplier(1.0);
+    let mut random = fastrand::Rng::with_seed(11);
+    let mut parts = [0_u32; 10];
+    for _ in 0..10_000 {
+        let wait = policy.wait(1, random.f64()).as_secs_f64();
+        parts[(wait * 10.0) as usize] += 1;
+    }
+    // Five standard deviations of a binomial with n = 10,000 and p = 0.1.
+    assert!(parts.iter().all(|count| count.abs_diff(1000) < 150), "{parts:?}");
+}
