@@ -24,17 +24,18 @@ pub(crate) fn write_documents(response: &Response, out: &mut Vec<u8>) -> Result<
 /// Appends an answer as one object; `lines` are the first and the last of its input.
 ///
 /// # Errors
-/// When its documents or parameters cannot be read.
+/// When its documents, routes or parameters cannot be read.
 pub(crate) fn write_response(
     response: &Response,
     lines: Option<(u64, u64)>,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
+    let routes = response.routes()?;
     let record = Record {
         request_id: response.request_id(),
         input: lines,
         status: StatusRecord::new(response.status()),
-        routes: response.routes().iter().map(RouteRecord::new).collect(),
+        routes: routes.iter().map(RouteRecord::new).collect(),
         parameters: response.parameters()?,
         data: response.documents()?,
     };

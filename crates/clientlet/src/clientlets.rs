@@ -14,10 +14,11 @@ use crate::config::{Config, Secret};
 use crate::document::Encoder;
 use crate::envelope::{Template, read_status};
 use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
-use crate::message::{DocArray, RequestId, Response, StatusMessage};
+use crate::message::{DocArray, RequestId, StatusMessage};
 use crate::options::ClientletOptions;
 use crate::pipeline::later;
 use crate::post::with_headers;
+use crate::response::Response;
 use crate::retry::{self, Ledger};
 use crate::transport::{HttpSession, RawHttpAnswer, http::MOST_V2_DOCUMENTS, http::read};
 

@@ -115,6 +115,8 @@
 
 mod batch;
 mod builder;
+#[cfg(test)]
+mod capabilities;
 mod client;
 mod clientlets;
 mod config;
@@ -127,8 +129,11 @@ mod error;
 mod message;
 mod options;
 mod order;
+#[cfg(test)]
+mod page;
 mod pipeline;
 mod post;
+mod response;
 mod retry;
 #[cfg(test)]
 mod simulation;
@@ -141,10 +146,11 @@ pub use clientlets::{Clientlet, DataRequest, Exchange, HttpAnswer, HttpClientlet
 pub use document::{Blob, Document, Dtype, Element, NamedScore, Tensor, TensorError, Value};
 pub use error::{Attempt, Delivery, Error, ErrorKind};
 pub use message::{
-    DocArray, Endpoints, Exception, GatewayStatus, Response, RouteTimes, Status, StatusMessage,
+    DocArray, Endpoints, Exception, GatewayStatus, RouteTimes, Status, StatusMessage,
 };
 pub use options::ClientletOptions;
 pub use post::{Answers, Documents, NoDocuments, Post, Responses};
+pub use response::Response;
 pub use retry::RetryPolicy;
 
 /// Readers that nothing but an exchange with a gateway reaches, for the fuzzer alone.

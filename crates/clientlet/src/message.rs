@@ -4,14 +4,12 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{HeaderMap, Uri};
-use serde::de::DeserializeOwned;
 
-use crate::document;
-use crate::error::{Context, Error};
+use crate::error::Error;
 
 /// Which generation of DocArray a gateway speaks; the two share no documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,7 +94,8 @@ pub(crate) struct RawAnswer {
     pub(crate) docarray: DocArray,
     pub(crate) request_id: String,
     pub(crate) status: Status,
-    pub(crate) routes: Vec<RouteTimes>,
+    /// A JSON list, or nothing.
+    pub(crate) routes: Option<Bytes>,
     /// A JSON object, or nothing.
     pub(crate) parameters: Option<Bytes>,
     /// A JSON list, or nothing.
@@ -148,112 +147,6 @@ pub struct RouteTimes {
     pub end_time: Option<SystemTime>,
     /// How it fared there, if the gateway says so.
     pub status: Option<Status>,
-}
-
-/// The answer to one request.
-#[derive(Clone)]
-pub struct Response {
-    answer: RawAnswer,
-    request_id: String,
-    input: Range<u64>,
-    attempts: u32,
-    elapsed: Duration,
-}
-
-impl Response {
-    pub(crate) fn new(
-        answer: RawAnswer,
-        request_id: String,
-        input: Range<u64>,
-        attempts: u32,
-        elapsed: Duration,
-    ) -> Response {
-        Response { answer, request_id, input, attempts, elapsed }
-    }
-
-    /// An answer that belongs to no call; its id is the one that came with it.
-    pub(crate) fn alone(answer: RawAnswer) -> Response {
-        let request_id = answer.request_id.clone();
-        Response::new(answer, request_id, 0..0, 1, Duration::ZERO)
-    }
-
-    /// The request's id, as this client gave it.
-    pub fn request_id(&self) -> &str {
-        &self.request_id
-    }
-
-    /// The request's id in the gateway's logs: a v1 HTTP gateway makes its own.
-    pub fn gateway_request_id(&self) -> &str {
-        &self.answer.request_id
-    }
-
-    /// Which documents of the call the request carried, counted from 0 in the order of the input.
-    pub fn input(&self) -> Range<u64> {
-        self.input.clone()
-    }
-
-    /// How the request fared. A v2 HTTP gateway does not say; there it is the default, success.
-    pub fn status(&self) -> &Status {
-        &self.answer.status
-    }
-
-    /// The stations of the request. A v2 HTTP gateway does not say; there it is empty.
-    pub fn routes(&self) -> &[RouteTimes] {
-        &self.answer.routes
-    }
-
-    /// The parameters that came back, executors' results under `__results__` included, as any
-    /// type that serde reads from a map.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming the field that does not fit `P`.
-    pub fn parameters<P: DeserializeOwned>(&self) -> Result<P, Error> {
-        let json = self.answer.parameters.as_deref().unwrap_or(b"{}");
-        document::decode(self.answer.docarray, json)
-            .map_err(|what| self.unreadable("parameters", &what))
-    }
-
-    /// The documents that came back, read straight into `T`; read anew on every call.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming the document and the field that do
-    /// not fit `T`.
-    pub fn documents<T: DeserializeOwned>(&self) -> Result<Vec<T>, Error> {
-        let json = self.answer.documents.as_deref().unwrap_or(b"[]");
-        document::decode(self.answer.docarray, json)
-            .map_err(|what| self.unreadable("documents", &what))
-    }
-
-    /// How often the request was sent.
-    pub fn attempts(&self) -> u32 {
-        self.attempts
-    }
-
-    /// From the first attempt to the answer.
-    pub fn elapsed(&self) -> Duration {
-        self.elapsed
-    }
-
-    fn unreadable(&self, part: &str, what: &str) -> Error {
-        Error::decode(format!("the {part} of the answer do not fit: {what}")).with_context(
-            Context {
-                request_id: Some(self.request_id.clone()),
-                documents: Some(self.input.clone()),
-                ..Context::default()
-            },
-        )
-    }
-}
-
-impl fmt::Debug for Response {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Response")
-            .field("request_id", &self.request_id)
-            .field("input", &self.input)
-            .field("status", &self.answer.status)
-            .field("attempts", &self.attempts)
-            .finish_non_exhaustive()
-    }
 }
 
 /// What a gateway says of itself: the releases it runs on and its environment.

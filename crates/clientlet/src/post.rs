@@ -16,8 +16,9 @@ use crate::client::Client;
 use crate::config::{Secret, add_header};
 use crate::document::Encoder;
 use crate::error::{Error, ErrorKind};
-use crate::message::{DocArray, Response};
+use crate::message::DocArray;
 use crate::pipeline::{Call, Pipeline};
+use crate::response::Response;
 use crate::retry::RetryPolicy;
 
 const REQUEST_SIZE: usize = 100;

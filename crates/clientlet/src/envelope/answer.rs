@@ -16,7 +16,8 @@ struct AnswerJson<'a> {
     header: Option<HeaderJson>,
     #[serde(borrow)]
     parameters: Option<&'a RawValue>,
-    routes: Option<Vec<RouteJson>>,
+    #[serde(borrow)]
+    routes: Option<&'a RawValue>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
@@ -74,10 +75,19 @@ pub(crate) fn read_answer(docarray: DocArray, body: &Bytes) -> Result<RawAnswer,
         docarray,
         request_id: header.request_id.unwrap_or_default(),
         status: header.status.map(Status::from).unwrap_or_default(),
-        routes: json.routes.unwrap_or_default().into_iter().map(RouteTimes::from).collect(),
+        routes: part_of(body, json.routes),
         parameters: part_of(body, json.parameters),
         documents,
     })
+}
+
+/// The stations of a request, from a JSON list.
+///
+/// # Errors
+/// What is wrong with the JSON, in words.
+pub(crate) fn read_routes(json: &[u8]) -> Result<Vec<RouteTimes>, String> {
+    let routes: Vec<RouteJson> = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    Ok(routes.into_iter().map(RouteTimes::from).collect())
 }
 
 /// What a dry run answers: a status by itself.

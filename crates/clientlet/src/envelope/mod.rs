@@ -4,6 +4,6 @@ mod answer;
 mod failure;
 mod request;
 
-pub(crate) use answer::{read_answer, read_status};
+pub(crate) use answer::{read_answer, read_routes, read_status};
 pub(crate) use failure::read_failure;
 pub(crate) use request::Template;

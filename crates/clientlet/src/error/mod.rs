@@ -12,7 +12,8 @@ pub(crate) use attempt::AttemptError;
 pub(crate) use event::EVENTS;
 pub(crate) use event::Event;
 
-use crate::message::{Exception, Response};
+use crate::message::Exception;
+use crate::response::Response;
 
 /// What went wrong, in the client's own terms; the same on every transport.
 #[non_exhaustive]

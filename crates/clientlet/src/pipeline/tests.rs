@@ -122,7 +122,7 @@ impl Multiplexed {
                     docarray: DocArray::V2,
                     request_id: request.id.to_string(),
                     status: Status::default(),
-                    routes: Vec::new(),
+                    routes: None,
                     parameters: None,
                     documents: Some(Bytes::from(body["data"].to_string())),
                 })

@@ -149,7 +149,8 @@ pub(crate) async fn an_executors_exception_is_told_whole_with_the_documents(row:
     assert!(error.message().starts_with("WireExecutor raised"), "{error}");
     let response = error.response().unwrap();
     assert_eq!(response.documents::<Item>().unwrap(), items(2).collect::<Vec<_>>());
-    let failed = response.routes().iter().find(|route| route.executor == "executor0").unwrap();
+    let routes = response.routes().unwrap();
+    let failed = routes.iter().find(|route| route.executor == "executor0").unwrap();
     assert_eq!(failed.status.as_ref().map(|status| status.code), Some(1));
 }
 
@@ -167,9 +168,10 @@ pub(crate) async fn a_failed_request_does_not_end_the_stream(row: &'static Row) 
 pub(crate) async fn routes_name_gateway_and_executor_with_their_times(row: &'static Row) {
     let stage = stage!(row);
     let response = only(stage.client().post("/").documents(items(1)).send().await).unwrap();
-    let names: Vec<_> = response.routes().iter().map(|route| route.executor.as_str()).collect();
+    let routes = response.routes().unwrap();
+    let names: Vec<_> = routes.iter().map(|route| route.executor.as_str()).collect();
     assert_eq!(names, ["gateway", "executor0"]);
-    for route in response.routes() {
+    for route in routes {
         let (start, end) = (route.start_time.unwrap(), route.end_time.unwrap());
         assert!(start <= end && end <= SystemTime::now() + Duration::from_secs(1), "{route:?}");
     }
@@ -213,6 +215,20 @@ pub(crate) async fn tags_survive_an_echo(row: &'static Row) {
     let back: Vec<Document> =
         stage.client().post("/").documents([&sent]).send().await.documents().unwrap();
     assert_eq!(back[0].tags, Some(tags));
+}
+
+pub(crate) async fn v1_changes_empty_text_and_whole_tags_and_v2_does_not(row: &'static Row) {
+    let stage = stage!(row);
+    let tags = BTreeMap::from([("one".to_owned(), Value::from(1)), ("seven".into(), 7.into())]);
+    let sent = Document { tags: Some(tags), ..Document::text("") }.with_id("e");
+    let back: Vec<Document> =
+        stage.client().post("/").documents([sent]).send().await.documents().unwrap();
+    let tags = back[0].tags.as_ref().unwrap();
+    let found = (back[0].text.as_deref(), &tags["one"], tags["seven"].as_f64());
+    match row.docarray {
+        DocArray::V1 => assert_eq!(found, (None, &Value::Bool(true), Some(7.0))),
+        DocArray::V2 => assert_eq!(found, (Some(""), &Value::Integer(1), Some(7.0))),
+    }
 }
 
 pub(crate) async fn an_endpoint_that_nobody_binds_leaves_documents_as_they_are(row: &'static Row) {

@@ -1,0 +1,22 @@
+//! `docs/guarantees.md` holds tables that the code decides by; tests keep the two the same.
+
+use std::sync::Mutex;
+
+/// Tests of one process run side by side, and each writes the whole page.
+static WRITING: Mutex<()> = Mutex::new(());
+
+/// Checks that the page's table `name` is `table`. With `CLIENTLET_BLESS` set it is written instead.
+pub(crate) fn check(name: &str, table: &str) {
+    let _one = WRITING.lock().unwrap();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guarantees.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let begin = format!("<!-- table of {name} -->\n");
+    let end = "<!-- end of the table -->";
+    let (before, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("no table of {name}"));
+    let (printed, after) = rest.split_once(end).unwrap();
+    if std::env::var_os("CLIENTLET_BLESS").is_some() {
+        std::fs::write(path, format!("{before}{begin}{table}{end}{after}")).unwrap();
+        return;
+    }
+    assert_eq!(printed, table, "CLIENTLET_BLESS=1 cargo test -p clientlet --lib page_of mends it");
+}

@@ -1,0 +1,138 @@
+//! Reading an answer, whatever it is, takes no more memory than a stated multiple of it. A binary of
+//! its own, since the allocator that counts is the whole process's.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
+use std::path::Path;
+
+use bytes::Bytes;
+use clientlet::{DocArray, Document, HttpAnswer, Value};
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static PEAK: PeakAlloc = PeakAlloc;
+
+/// Opening an envelope, a failure's details among it.
+const ENVELOPE: usize = 64;
+/// Reading documents into `Document` or `Value`: the shortest of either, `{}` and `0`, take far more
+/// memory than text, and a list that grows is copied.
+const DOCUMENTS: usize = 512;
+/// What is needed however short the answer is.
+const LEAST: usize = 64 << 10;
+
+fn answer(status: u16, body: &Bytes) -> HttpAnswer {
+    let response = http::Response::builder()
+        .status(status)
+        .header("content-type", "application/json")
+        .body(body.clone());
+    HttpAnswer::from(response.unwrap())
+}
+
+/// The most memory that `read` takes beyond what was taken before.
+fn peak_of<T>(read: impl FnOnce() -> T) -> usize {
+    let before = PEAK.current_usage();
+    PEAK.reset_peak_usage();
+    let result = read();
+    let peak = PEAK.peak_usage().saturating_sub(before);
+    drop(result);
+    peak
+}
+
+fn check(body: &Bytes) {
+    let name = || String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
+    for docarray in [DocArray::V1, DocArray::V2] {
+        for status in [200, 500, 503] {
+            let answer = answer(status, body);
+            let peak = peak_of(|| answer.response(docarray));
+            let most = body.len() * ENVELOPE + LEAST;
+            assert!(peak <= most, "{}: {peak} bytes for {}", name(), body.len());
+            let Ok(response) = answer.response(docarray) else { continue };
+            let most = body.len() * DOCUMENTS + LEAST;
+            let documents = peak_of(|| response.documents::<Document>());
+            assert!(documents <= most, "{}: {documents} bytes for {}", name(), body.len());
+            let routes = peak_of(|| response.routes());
+            assert!(routes <= most, "{}: {routes} bytes for {}", name(), body.len());
+            let values = peak_of(|| response.documents::<Value>());
+            assert!(values <= most, "{}: {values} bytes for {}", name(), body.len());
+        }
+    }
+}
+
+/// Answers that take much memory for their length.
+fn greedy() -> Vec<String> {
+    let many = |part: &str| [part; 100_000].join(",");
+    let data = |parts: &str| format!("{{\"header\":{{}},\"data\":[{parts}]}}");
+    let deep = |open: &str, close: &str| format!("{}{}", open.repeat(50_000), close.repeat(50_000));
+    vec![
+        data(&many("{}")),
+        data(&many("0")),
+        data(&many("[]")),
+        data(&many("{\"tensor\":[0]}")),
+        data(&many("{\"chunks\":[{}]}")),
+        data(&format!(
+            "{{\"tags\":{{{}}}}}",
+            (0..50_000).map(|n| format!("\"{n}\":0")).collect::<Vec<_>>().join(",")
+        )),
+        data(&format!("{{\"embedding\":[{}]}}", many("0"))),
+        data(&deep("[", "]")),
+        data(&deep("{\"a\":", "}")),
+        format!("{{\"header\":{{}},\"routes\":[{}],\"data\":[]}}", many("{}")),
+        format!("{{\"detail\":[{}]}}", many("{\"loc\":[0],\"msg\":\"x\"}")),
+        format!("{{\"detail\":\"{}\"}}", "x".repeat(1 << 20)),
+        format!(
+            "{{\"header\":{{\"status\":{{\"code\":1,\"exception\":{{\"stacks\":[{}]}}}}}},\"data\":[]}}",
+            many("\"\"")
+        ),
+    ]
+}
+
+#[test]
+fn no_answer_takes_more_memory_than_a_multiple_of_itself() {
+    for body in greedy() {
+        check(&Bytes::from(body));
+    }
+    let mut random = fastrand::Rng::with_seed(5);
+    for body in recorded() {
+        check(&Bytes::from(body.clone()));
+        for _ in 0..40 {
+            let mut bytes = body.clone().into_bytes();
+            for _ in 0..random.usize(1..6) {
+                let at = random.usize(..bytes.len());
+                match random.u8(..4) {
+                    0 => bytes[at] = random.u8(..),
+                    1 => bytes.truncate(at + 1),
+                    2 => bytes.insert(at, *random.choice(b"[]{}\",:0").unwrap()),
+                    _ => {
+                        let part = bytes[at..].to_vec();
+                        bytes.extend(part);
+                    }
+                }
+            }
+            check(&Bytes::from(bytes));
+        }
+    }
+    for _ in 0..500 {
+        let length = random.usize(..300);
+        let bytes: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
+        check(&Bytes::from(bytes));
+    }
+}
+
+/// The bodies of the recorded answers.
+fn recorded() -> Vec<String> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop/fixtures");
+    let mut bodies = Vec::new();
+    for environment in ["seed-era", "current-v1", "current"] {
+        for entry in std::fs::read_dir(fixtures.join(environment)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name.starts_with("http_") && name.ends_with(".json") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let fixture: serde_json::Value = serde_json::from_str(&text).unwrap();
+                bodies.push(fixture["response"].to_string());
+            }
+        }
+    }
+    assert!(bodies.len() > 40, "{}", bodies.len());
+    bodies
+}
