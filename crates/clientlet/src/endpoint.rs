@@ -160,8 +160,11 @@ fn check_port(host: &str) -> Result<Option<u16>, String> {
 fn redact(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = match url.split_once("://") {
-        Some((scheme, rest)) => (format!("{scheme}://"), rest),
-        None => (String::new(), url),
+        // What is no scheme may be a password.
+        Some((scheme, rest)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+            (format!("{scheme}://"), rest)
+        }
+        Some(_) | None => (String::new(), url),
     };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -239,8 +242,13 @@ mod tests {
         let endpoint = parse("http://us%40er:p%2Fw@h:1/x?token=t").unwrap();
         assert_eq!(endpoint.credentials(), Some(&("us@er".to_owned(), "p/w".to_owned())));
         assert_eq!(format!("{endpoint} {endpoint:?}"), "http://h:1/x http://h:1/x");
-        for url in ["http://user:secret@h:70000/?k=secret", "user:secret@h", "http://u:se/cret@h:x"]
-        {
+        for url in [
+            "http://user:secret@h:70000/?k=secret",
+            "user:secret@h",
+            "http://u:se/cret@h:x",
+            "http-user:secret@proxy:8080/http://h",
+            "user:secret@a://h",
+        ] {
             let message = parse(url).unwrap_err();
             assert!(!message.contains("secret") && !message.contains("cret"), "{message}");
         }

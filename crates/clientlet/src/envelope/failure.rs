@@ -103,7 +103,7 @@ fn unquote(repr: &str) -> &str {
 }
 
 /// A foreign text on one line of bounded length, without control characters.
-fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     let mut short: String = text
         .trim()
         .chars()

@@ -166,6 +166,11 @@ pub(crate) struct Context {
     pub(crate) documents: Option<Range<u64>>,
 }
 
+/// Text on one line: what comes from a gateway may hold anything.
+fn one_line(text: String) -> String {
+    if text.contains(char::is_control) { text.replace(char::is_control, " ") } else { text }
+}
+
 impl Error {
     /// An error that no request was made for.
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
@@ -173,7 +178,7 @@ impl Error {
             kind,
             delivery: Delivery::NotSent,
             may_have_run: false,
-            message: message.into(),
+            message: one_line(message.into()),
             context: Context::default(),
             status: None,
             attempts: Vec::new(),
@@ -213,7 +218,7 @@ impl Error {
             kind: last.kind,
             delivery,
             may_have_run: last.may_have_run || ran_before,
-            message: last.message,
+            message: one_line(last.message),
             status: last.status,
             attempts,
             elapsed,
@@ -234,7 +239,9 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_context(mut self, context: Context) -> Error {
+    pub(crate) fn with_context(mut self, mut context: Context) -> Error {
+        // A gateway may have made the id.
+        context.request_id = context.request_id.map(one_line);
         self.0.context = context;
         self
     }
@@ -436,6 +443,16 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Connect);
         assert_eq!(error.delivery(), Delivery::Unknown);
         assert!(error.may_have_run());
+    }
+
+    #[test]
+    fn whatever_a_gateway_sends_an_error_stays_on_one_line() {
+        let last = AttemptError::new(Event::ExecutorFailed, "a\nb\u{0}c");
+        let error = Error::of_request(last, Vec::new(), false, Context::default(), Duration::ZERO);
+        let context = Context { request_id: Some("r\nx".into()), ..Context::default() };
+        let decode = Error::decode("tags.a\nb: number out of range").with_context(context);
+        assert_eq!(error.to_string(), "a b c");
+        assert_eq!(decode.to_string(), "tags.a b: number out of range (request r x)");
     }
 
     #[test]

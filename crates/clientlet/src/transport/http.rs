@@ -13,7 +13,7 @@ use super::{BoxFuture, HttpSession, RawHttpAnswer, Transport};
 use crate::config::Config;
 use crate::discovery::Gateway;
 use crate::endpoint::Endpoint;
-use crate::envelope::{read_answer, read_failure, read_status};
+use crate::envelope::{read_answer, read_failure, read_status, shorten};
 use crate::error::{AttemptError, Error, Event};
 use crate::message::{DocArray, GatewayStatus, RawAnswer, Request, Status};
 
@@ -164,11 +164,12 @@ pub(crate) fn read(docarray: DocArray, answer: &RawHttpAnswer) -> Result<RawAnsw
         return Ok(raw);
     }
     // 200, and yet a failure: v1 answers so when an executor raises.
+    let raised = shorten(&raw.status.description);
     let what = match &raw.status.exception {
         Some(exception) if !exception.executor.is_empty() => {
-            format!("{} raised {}", exception.executor, raw.status.description)
+            format!("{} raised {raised}", shorten(&exception.executor))
         }
-        _ => format!("an executor raised {}", raw.status.description),
+        _ => format!("an executor raised {raised}"),
     };
     let mut error = AttemptError::new(Event::ExecutorFailed, what).with_status(status);
     error.exception = raw.status.exception.clone();
