@@ -45,7 +45,8 @@ impl World {
     }
 }
 
-/// A running gateway. Dropping it stops it at once, connections included.
+/// A running gateway. Dropping it stops it, connections included, as soon as its runtime runs again;
+/// until then its port may still take a connection. [`stop`](Gateway::stop) waits for the end.
 #[derive(Debug)]
 pub struct Gateway {
     address: SocketAddr,
