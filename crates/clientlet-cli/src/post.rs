@@ -89,7 +89,9 @@ where
     };
     let (read, in_flight) = (responses.documents_read(), responses.in_flight());
     // What is under way stops here; answers that waited for a late one before them are kept.
-    for ended in responses.stop() {
+    let ended = responses.stop();
+    let in_flight = in_flight.saturating_sub(ended.len());
+    for ended in ended {
         match ended {
             Ok(response) => run.answered(&response),
             Err(error) => run.failed(&error),
