@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use clientlet::{Attempt, Client, Delivery, Error, ErrorKind, Response};
-use clientlet_gateway::{Entry, Gateway};
+use clientlet_gateway::{Entry, Gateway, GatewayBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::checks;
@@ -94,7 +94,7 @@ impl Cell {
         let Cell { row, mode } = self;
         let builder = Gateway::builder().documents(row.documents);
         let faults = row.faults.iter().map(|fault| fault.parse().unwrap());
-        let gateway = faults.fold(builder, |builder, fault| builder.fault(fault));
+        let gateway = faults.fold(builder, GatewayBuilder::fault);
         let gateway = gateway.start().await.unwrap();
         let client = Client::connect(&gateway.http_url()).unwrap();
 
@@ -114,7 +114,9 @@ impl Cell {
         let mut responses = call.stream();
         let mut ends = Vec::new();
         while let Some(result) = responses.next().await {
-            ends.push(result.map_or_else(|error| End::failed(&error), |answer| End::answered(&answer)));
+            ends.push(
+                result.map_or_else(|error| End::failed(&error), |answer| End::answered(&answer)),
+            );
         }
         drop((responses, client));
 

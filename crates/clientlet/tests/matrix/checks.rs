@@ -25,10 +25,12 @@ pub(crate) fn complaints(cell: Cell, ran: &Ran) -> Vec<String> {
             continue;
         };
         let wrong = Witnessed { cell, end, arrived }.check();
-        complaints.extend(wrong.into_iter().map(|what| {
+        if !wrong.is_empty() {
+            let (document, wrong) = (end.input.start, wrong.join(", "));
             let faults: Vec<String> = arrived.iter().map(|entry| name(entry)).collect();
-            format!("document {}: {what}; arrived [{}]; {end:?}", end.input.start, faults.join(", "))
-        }));
+            let faults = faults.join(", ");
+            complaints.push(format!("document {document}: {wrong}; arrived [{faults}]; {end:?}"));
+        }
     }
     sums_agree(cell, ran, &mut complaints);
     complaints
@@ -98,9 +100,8 @@ impl Witnessed<'_> {
         must(arrived.len() <= attempts, "it arrived more often than it was sent");
         must(end.elapsed <= row.deadline(mode.retries) + SLACK, "it ended after its deadline");
         if mode.at_most_once {
-            let may_run = |entry: &&&Entry| {
-                !matches!(entry.fault, Some(FaultKind::Status { code: 429, .. }))
-            };
+            let may_run =
+                |entry: &&&Entry| !matches!(entry.fault, Some(FaultKind::Status { code: 429, .. }));
             must(arrived.iter().filter(may_run).count() <= 1, "at most once, it arrived twice");
         }
         if row.is_patient() {
@@ -154,8 +155,10 @@ impl Witnessed<'_> {
         let ran = arrived.iter().any(|entry| entry.fault.as_ref().is_none_or(runs));
         must(failure.may_have_run || !ran, "reported as certainly not run, it ran");
         let Some((last, before)) = failure.attempts.split_last() else { return };
-        must((last.kind, last.delivery.join(failure.delivery)) == (failure.kind, failure.delivery),
-            "the error is not that of its last attempt");
+        must(
+            (last.kind, last.delivery.join(failure.delivery)) == (failure.kind, failure.delivery),
+            "the error is not that of its last attempt",
+        );
         if mode.at_most_once {
             must(
                 row.again == Again::Always

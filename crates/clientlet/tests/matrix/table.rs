@@ -8,7 +8,11 @@ use crate::cell::{REQUESTS, Ran, Report};
 
 pub(crate) fn of(reports: &[Report], took: Duration) -> String {
     let mut table = format!("\nfault matrix: {REQUESTS} requests a cell\n\n");
-    line(&mut table, ["fault and mode", "answered", "retried", "attempts", "arrived", "time"], "failed");
+    line(
+        &mut table,
+        ["fault and mode", "answered", "retried", "attempts", "arrived", "time"],
+        "failed",
+    );
     let mut fault = String::new();
     for report in reports {
         let (row, mode) = (report.cell.row, report.cell.mode);
@@ -32,7 +36,12 @@ pub(crate) fn of(reports: &[Report], took: Duration) -> String {
         line(&mut table, columns, &failed(ran));
     }
     let requests = reports.len() * REQUESTS;
-    let _ = writeln!(table, "\n{} cells, {requests} requests in {:.1} s\n", reports.len(), took.as_secs_f64());
+    let _ = writeln!(
+        table,
+        "\n{} cells, {requests} requests in {:.1} s\n",
+        reports.len(),
+        took.as_secs_f64()
+    );
     table
 }
 

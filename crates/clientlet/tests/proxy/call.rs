@@ -1,0 +1,168 @@
+//! One call through the proxy, and what must hold of its ends whatever happened to connections.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clientlet::{Client, Delivery, Document, Error, ErrorKind, Response, RetryPolicy};
+
+use crate::proxy::Proxy;
+
+/// Enough for every request: one connection in four lives for many requests.
+pub(crate) const ATTEMPTS: u32 = 20;
+
+/// For one request over all its attempts; far more than it takes.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How late a request may end after its deadline, on a machine that others use, too.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// No call takes longer.
+const LIMIT: Duration = Duration::from_secs(150);
+
+/// How a call is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) documents: usize,
+    pub(crate) request_size: usize,
+    pub(crate) in_order: bool,
+    pub(crate) at_most_once: bool,
+    /// Connections that have fallen silent are given up by then.
+    pub(crate) attempt_timeout: Duration,
+    pub(crate) seed: u64,
+}
+
+/// What the call gave, in its order.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) results: Vec<Result<Response, Error>>,
+}
+
+/// A count of how requests ended, for the log.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) requests: usize,
+    pub(crate) answered: usize,
+    pub(crate) retried: usize,
+    pub(crate) failed: BTreeMap<(ErrorKind, Delivery), usize>,
+}
+
+impl Plan {
+    /// Makes the call through a proxy of its own before the gateway. When this returns, nothing is
+    /// on its way any more.
+    pub(crate) async fn run(self, gateway: SocketAddr) -> Ended {
+        let proxy = Proxy::start(gateway, self.seed).await.unwrap();
+        let results = tokio::time::timeout(LIMIT, self.call(&proxy)).await;
+        let results = results.unwrap_or_else(|_| panic!("{self:?} has not ended after {LIMIT:?}"));
+        proxy.end().await;
+        Ended { results }
+    }
+
+    async fn call(self, proxy: &Proxy) -> Vec<Result<Response, Error>> {
+        let policy = RetryPolicy::new()
+            .max_attempts(ATTEMPTS)
+            .initial_backoff(Duration::from_millis(2))
+            .max_backoff(Duration::from_millis(20));
+        let client = Client::connect(&proxy.url()).unwrap();
+        let documents = (0..self.documents).map(|n| Document::text(text(n)).with_id(n.to_string()));
+        let mut call = client
+            .post("/upper")
+            .documents(documents)
+            .request_size(self.request_size)
+            .retry(if self.at_most_once { policy.at_most_once() } else { policy })
+            .timeout(DEADLINE)
+            .attempt_timeout(self.attempt_timeout);
+        if self.in_order {
+            call = call.in_order();
+        }
+        let mut responses = call.stream();
+        let mut results = Vec::new();
+        while let Some(result) = responses.next().await {
+            results.push(result);
+        }
+        results
+    }
+
+    /// What is wrong with the ends alone: each document ends once, is itself, and in its place.
+    pub(crate) fn check(self, ended: &Ended, complaints: &mut Vec<String>) {
+        let mut ends = vec![0; self.documents];
+        let mut next = 0;
+        for result in &ended.results {
+            let (input, attempts, elapsed) = match result {
+                Ok(response) => {
+                    (response.input(), response.attempts() as usize, response.elapsed())
+                }
+                Err(error) => {
+                    (error.documents().unwrap_or_default(), error.attempts().len(), error.elapsed())
+                }
+            };
+            let input = input.start as usize..input.end as usize;
+            if input.is_empty() || input.end > self.documents {
+                complaints.push(format!("documents {input:?} were never sent: {result:?}"));
+                continue;
+            }
+            ends[input.clone()].iter_mut().for_each(|ends| *ends += 1);
+            if self.in_order && input.start != next {
+                complaints.push(format!("documents {input:?} came where {next} was to come"));
+            }
+            next = input.end;
+            if !(1..=ATTEMPTS as usize).contains(&attempts) || elapsed > DEADLINE + SLACK {
+                complaints.push(format!("{attempts} attempts in {elapsed:?}: {result:?}"));
+            }
+            match result {
+                Ok(response) => {
+                    let documents: Vec<Document> = response.documents().unwrap();
+                    let is_own = |(document, n): (&Document, usize)| {
+                        document.id == Some(n.to_string())
+                            && document.text == Some(text(n).to_uppercase())
+                    };
+                    if documents.len() != input.len() || !documents.iter().zip(input).all(is_own) {
+                        complaints.push(format!("others came back: {response:?} {documents:?}"));
+                    }
+                }
+                Err(error) if !self.at_most_once => {
+                    complaints.push(format!("failed in spite of its attempts: {error:?}"));
+                }
+                Err(_) => {}
+            }
+        }
+        for (document, ends) in ends.iter().enumerate().filter(|(_, ends)| **ends != 1) {
+            complaints.push(format!("document {document} ended {ends} times"));
+        }
+    }
+}
+
+/// A text that is its document's alone, of a length of its own.
+fn text(n: usize) -> String {
+    format!("document {n}{}", " and more of it".repeat(n % 13))
+}
+
+impl Tally {
+    pub(crate) fn count(&mut self, ended: &Ended) {
+        for result in &ended.results {
+            self.requests += 1;
+            let attempts = match result {
+                Ok(response) => {
+                    self.answered += 1;
+                    response.attempts() as usize
+                }
+                Err(error) => {
+                    *self.failed.entry((error.kind(), error.delivery())).or_default() += 1;
+                    error.attempts().len()
+                }
+            };
+            self.retried += usize::from(attempts > 1);
+        }
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Tally { requests, answered, retried, failed } = self;
+        write!(f, "{requests} requests, {answered} answered, {retried} retried")?;
+        for ((kind, delivery), count) in failed {
+            write!(f, ", {count} {kind} ({delivery})")?;
+        }
+        Ok(())
+    }
+}

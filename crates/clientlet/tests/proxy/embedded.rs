@@ -1,0 +1,119 @@
+//! Before the embedded gateway, whose journal knows what arrived.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clientlet::{Delivery, Error, Response};
+use clientlet_gateway::{Documents, Entry, Gateway};
+use futures_util::{StreamExt, stream};
+
+use crate::call::{Ended, Plan, Tally};
+
+const SEEDS: std::ops::Range<u64> = 0..30;
+const REQUESTS: usize = 200;
+
+/// How many seeds run at a time: most of the time goes by waiting for silent connections.
+const AT_A_TIME: usize = 4;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn v1_documents_come_back_once_and_as_themselves() {
+    run(Documents::V1, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn v2_documents_come_back_once_and_as_themselves() {
+    run(Documents::V2, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn v1_requests_arrive_at_most_once_where_that_is_asked_for() {
+    run(Documents::V1, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn v2_requests_arrive_at_most_once_where_that_is_asked_for() {
+    run(Documents::V2, true).await;
+}
+
+async fn run(documents: Documents, at_most_once: bool) {
+    let seeds = crate::seeds(SEEDS);
+    let count = seeds.end - seeds.start;
+    let plans = seeds.map(|seed| Plan {
+        documents: REQUESTS,
+        request_size: 1,
+        in_order: seed % 2 == 1,
+        at_most_once,
+        attempt_timeout: Duration::from_millis(250),
+        seed,
+    });
+    let runs = stream::iter(plans.map(|plan| run_one(documents, plan)));
+    let runs: Vec<_> = runs.buffer_unordered(AT_A_TIME).collect().await;
+
+    let mut tally = Tally::default();
+    let mut complaints = Vec::new();
+    for (seed, ended, wrong) in runs {
+        tally.count(&ended);
+        complaints.extend(wrong.into_iter().map(|what| (seed, what)));
+    }
+    let promise = if at_most_once { "at most once" } else { "at least once" };
+    crate::say(&format!("proxy, documents {documents}, {promise}, {count} seeds: {tally}"));
+    crate::report(&complaints);
+    if count > 1 {
+        assert!(tally.retried > 0, "nothing was ever sent again");
+        assert_eq!(tally.failed.is_empty(), !at_most_once, "what the proxy breaks is unknown");
+    }
+}
+
+async fn run_one(documents: Documents, plan: Plan) -> (u64, Ended, Vec<String>) {
+    let gateway = Gateway::builder().documents(documents).start().await.unwrap();
+    let ended = plan.run(gateway.http_address()).await;
+    let journal = gateway.journal().clone();
+    gateway.stop().await;
+
+    let mut complaints = Vec::new();
+    plan.check(&ended, &mut complaints);
+    let entries = journal.entries();
+    let mut arrivals = BTreeMap::<&str, Vec<&Entry>>::new();
+    for entry in &entries {
+        arrivals.entry(&entry.document_ids[0]).or_default().push(entry);
+    }
+    for result in &ended.results {
+        let first =
+            result.as_ref().map_or_else(Error::documents, |response| Some(response.input()));
+        let id = first.unwrap_or_default().start.to_string();
+        let arrived = arrivals.get(&id[..]).map_or(0, Vec::len);
+        if let Some(what) = contradiction(result, arrived, plan.at_most_once) {
+            complaints.push(format!("{what}, arrived {arrived} times: {result:?}"));
+        }
+    }
+    (plan.seed, ended, complaints)
+}
+
+/// What the journal has otherwise than the call.
+fn contradiction(
+    result: &Result<Response, Error>,
+    arrived: usize,
+    at_most_once: bool,
+) -> Option<&'static str> {
+    if at_most_once && arrived > 1 {
+        return Some("at most once, and yet");
+    }
+    match result {
+        Ok(response) => {
+            let possible = 1..=response.attempts() as usize;
+            (!possible.contains(&arrived)).then_some("answered")
+        }
+        Err(error) => {
+            let with =
+                |delivery| error.attempts().iter().filter(|a| a.delivery == delivery).count();
+            let possible =
+                with(Delivery::Answered)..=error.attempts().len() - with(Delivery::NotSent);
+            if error.delivery() == Delivery::NotSent && arrived > 0 {
+                Some("reported as not sent")
+            } else {
+                (!possible.contains(&arrived))
+                    .then_some("an attempt is reported as what it was not")
+            }
+        }
+    }
+}
