@@ -121,6 +121,9 @@ mod client;
 mod clientlets;
 mod config;
 mod connect;
+#[cfg(clientlet_bench)]
+#[doc(hidden)]
+pub mod counted;
 mod discovery;
 mod document;
 mod endpoint;

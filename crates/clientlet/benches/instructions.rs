@@ -1,0 +1,126 @@
+//! Instructions on the way of a request, counted by valgrind: the same on every run.
+//!
+//! `cargo bench -p clientlet --bench instructions`, which needs valgrind and gungraun-runner in the
+//! release that Cargo.lock has of gungraun: `cargo install gungraun-runner --version 0.20.0`. With
+//! `RUSTFLAGS="--cfg clientlet_bench"` a whole call but for the network is counted as well.
+#![allow(missing_docs, reason = "gungraun's macros make public items without any")]
+#![allow(unused_qualifications, reason = "gungraun's macros write them")]
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot run must say so")]
+
+use std::hint::black_box;
+
+use bytes::Bytes;
+use clientlet::{DataRequest, DocArray, Document, HttpAnswer, Response};
+use gungraun::{library_benchmark, library_benchmark_group, main};
+
+mod data;
+use data::{Article, articles};
+
+type Plain = Article<Vec<f32>>;
+
+fn large() -> Vec<Plain> {
+    articles(|numbers| numbers)
+}
+
+fn small() -> Vec<Document> {
+    (0..data::DOCUMENTS).map(|n| Document::text("hello").with_id(n.to_string())).collect()
+}
+
+fn large_request(docarray: DocArray) -> Bytes {
+    DataRequest::new(docarray, "/").documents(large()).unwrap().to_json()
+}
+
+fn small_request(docarray: DocArray) -> Bytes {
+    DataRequest::new(docarray, "/").documents(small()).unwrap().to_json()
+}
+
+/// A request has the form of an answer.
+fn open(docarray: DocArray, body: Bytes) -> Response {
+    HttpAnswer::from(http::Response::new(body)).response(docarray).unwrap()
+}
+
+fn large_response(docarray: DocArray) -> Response {
+    open(docarray, large_request(docarray))
+}
+
+fn small_response(docarray: DocArray) -> Response {
+    open(docarray, small_request(docarray))
+}
+
+#[library_benchmark]
+#[bench::v1(DocArray::V1, large())]
+#[bench::v2(DocArray::V2, large())]
+fn encode_embeddings(docarray: DocArray, documents: Vec<Plain>) -> (Vec<Plain>, DataRequest) {
+    let request = DataRequest::new(docarray, "/").documents(black_box(&documents)).unwrap();
+    (documents, request)
+}
+
+#[library_benchmark]
+#[bench::v1(DocArray::V1, small())]
+#[bench::v2(DocArray::V2, small())]
+fn encode_small(docarray: DocArray, documents: Vec<Document>) -> (Vec<Document>, DataRequest) {
+    let request = DataRequest::new(docarray, "/").documents(black_box(&documents)).unwrap();
+    (documents, request)
+}
+
+// A request's envelope around documents that are encoded already.
+#[library_benchmark]
+#[bench::v1(DataRequest::new(DocArray::V1, "/").documents(small()).unwrap())]
+#[bench::v2(DataRequest::new(DocArray::V2, "/").documents(small()).unwrap())]
+fn write_envelope(request: DataRequest) -> (DataRequest, Bytes) {
+    let json = black_box(&request).to_json();
+    (request, json)
+}
+
+#[library_benchmark]
+#[bench::v1_small(DocArray::V1, small_request(DocArray::V1))]
+#[bench::v2_small(DocArray::V2, small_request(DocArray::V2))]
+#[bench::v1_embeddings(DocArray::V1, large_request(DocArray::V1))]
+#[bench::v2_embeddings(DocArray::V2, large_request(DocArray::V2))]
+fn read_envelope(docarray: DocArray, body: Bytes) -> Response {
+    open(docarray, black_box(body))
+}
+
+#[library_benchmark]
+#[bench::v1(large_response(DocArray::V1))]
+#[bench::v2(large_response(DocArray::V2))]
+fn decode_embeddings(response: Response) -> (Response, Vec<Plain>) {
+    let documents = black_box(&response).documents().unwrap();
+    (response, documents)
+}
+
+#[library_benchmark]
+#[bench::v1(small_response(DocArray::V1))]
+#[bench::v2(small_response(DocArray::V2))]
+fn decode_small(response: Response) -> (Response, Vec<Document>) {
+    let documents = black_box(&response).documents().unwrap();
+    (response, documents)
+}
+
+library_benchmark_group!(
+    name = requests,
+    benchmarks = [encode_embeddings, encode_small, write_envelope]
+);
+library_benchmark_group!(
+    name = answers,
+    benchmarks = [read_envelope, decode_embeddings, decode_small]
+);
+
+// Batches, retry loop, order: all of a call but the network.
+#[cfg(clientlet_bench)]
+#[library_benchmark]
+#[bench::one_a_request(small(), 1, false)]
+#[bench::one_a_request_in_order(small(), 1, true)]
+#[bench::hundred_a_request(small(), 100, false)]
+fn whole_call(documents: Vec<Document>, size: usize, is_in_order: bool) -> (Vec<Document>, usize) {
+    let requests = clientlet::counted::call(black_box(&documents), size, is_in_order);
+    (documents, requests)
+}
+
+#[cfg(clientlet_bench)]
+library_benchmark_group!(name = calls, benchmarks = [whole_call]);
+
+#[cfg(not(clientlet_bench))]
+main!(library_benchmark_groups = [requests, answers]);
+#[cfg(clientlet_bench)]
+main!(library_benchmark_groups = [requests, answers, calls]);

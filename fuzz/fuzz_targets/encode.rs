@@ -1,0 +1,33 @@
+//! Any JSON as a document: refused, or sent as it is.
+#![no_main]
+
+use clientlet::{DataRequest, DocArray};
+use clientlet_fuzz::check_error;
+use libfuzzer_sys::fuzz_target;
+use serde_json::{Map, Value};
+
+fuzz_target!(|json: &[u8]| {
+    let Ok(document) = serde_json::from_slice::<Value>(json) else { return };
+    for docarray in [DocArray::V1, DocArray::V2] {
+        let request = match DataRequest::new(docarray, "/").document(&document) {
+            Ok(request) => request.to_json(),
+            Err(error) => {
+                assert!(docarray == DocArray::V1 || !document.is_object(), "{error}");
+                check_error(&error);
+                continue;
+            }
+        };
+        let request: Value = serde_json::from_slice(&request).expect("what is sent is JSON");
+        assert_eq!(request["data"], Value::Array(vec![as_sent(docarray, &document)]));
+    }
+});
+
+/// A v2 document of two fields goes out with a third.
+fn as_sent(docarray: DocArray, document: &Value) -> Value {
+    let fields = document.as_object().map(Map::len);
+    let mut sent = document.clone();
+    if docarray == DocArray::V2 && fields == Some(2) {
+        sent["_"] = Value::Null;
+    }
+    sent
+}

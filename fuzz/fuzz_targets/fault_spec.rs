@@ -1,0 +1,12 @@
+//! A fault's text: what is shown of a fault is that fault again.
+#![no_main]
+
+use clientlet_gateway::Fault;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|spec: &str| {
+    let Ok(fault) = spec.parse::<Fault>() else { return };
+    let shown = fault.to_string();
+    let again = shown.parse::<Fault>();
+    assert_eq!(again.as_ref(), Ok(&fault), "{spec:?} is shown as {shown:?}");
+});

@@ -1,0 +1,96 @@
+//! Lays out what the fuzzer begins with in `corpus/TARGET`: what real gateways answered, and a few
+//! texts of each form. What is there already stays.
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+const URLS: [&str; 6] = [
+    "http://localhost:8080",
+    "HTTP://user:pa%2Fss@[::1]:8080/below/here?query=1#fragment",
+    "localhost:8080",
+    "grpc://host:70000",
+    "http://user:\0host:9090:9090/x",
+    "http://\0host/@path",
+];
+
+const FAULTS: [&str; 10] = [
+    "refuse@1",
+    "reset-before@2-5",
+    "reset-after@20%,seed=7",
+    "reset-mid@/3",
+    "stall@0.5%",
+    "status:503@1",
+    "status:503:1@/2,seed=0,path=/status",
+    "status:429:Wed, 21 Oct 2015 07:28:00 GMT@1",
+    "slow:0.25@100%",
+    "malformed@7,path=/openapi.json",
+];
+
+const LINES: [&str; 3] = [
+    "\u{feff}{\"id\": \"a\"}\r\n\n \t\n{\"id\": \"b\", \"embedding\": [0.5, -1e-3]}",
+    "{\"a\": }\n  {\"a\": 1\n[1]\nnull\n{\"a\": -Infinity}\n{\"a\": NaN}\n",
+    "{\"text\": \"a line that is longer than the longest which is allowed here\"}\n{}\n",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for (target, texts) in
+        [("url", URLS.as_slice()), ("fault_spec", &FAULTS), ("json_lines", &LINES)]
+    {
+        for (n, text) in texts.iter().enumerate() {
+            lay(target, &format!("text-{n}"), text.as_bytes())?;
+        }
+    }
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop/fixtures");
+    for environment in ["seed-era", "current-v1", "current"] {
+        for entry in fs::read_dir(fixtures.join(environment))? {
+            let path = entry?.path();
+            let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.starts_with("http_") && path.extension().is_some_and(|end| end == "json") {
+                let fixture = serde_json::from_slice(&fs::read(&path)?)
+                    .map_err(|error| format!("{}: {error}", path.display()))?;
+                lay_fixture(environment, &format!("{environment}-{name}"), &fixture)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn lay_fixture(environment: &str, name: &str, fixture: &Value) -> Result<(), Box<dyn Error>> {
+    let is_v2 = environment == "current";
+    // The description of the endpoints is recorded as it is, without its exchange.
+    let Some(status) = fixture["status"].as_u64() else {
+        return lay("openapi", name, fixture.to_string().as_bytes());
+    };
+    let body = match &fixture["response"] {
+        Value::String(text) => text.clone(),
+        json => json.to_string(),
+    };
+    let target = match fixture["request"]["path"].as_str() {
+        Some("/status" | "/dry_run") => "status",
+        _ if is_v2 => "answer_v2",
+        _ => "answer_v1",
+    };
+    lay(target, name, body.as_bytes())?;
+    let [low, high, ..] = (status - 100).to_le_bytes();
+    let is_text = !fixture["content_type"].as_str().unwrap_or_default().contains("json");
+    let bits = u8::from(is_text) | u8::from(!is_v2) << 1;
+    lay("error_body", name, &[&[low, high, bits], body.as_bytes()].concat())?;
+    let later = b"Wed, 21 Oct 2015 07:28:00 GMT\n";
+    let waiting = [&[low, high, bits | 4], later.as_slice(), body.as_bytes()].concat();
+    lay("error_body", &format!("{name}-later"), &waiting)?;
+    let documents = [&fixture["request"]["body"]["data"], &fixture["response"]["data"]];
+    for (n, document) in documents.iter().filter_map(|d| d.as_array()).flatten().enumerate() {
+        lay("encode", &format!("{name}-{n}"), document.to_string().as_bytes())?;
+    }
+    Ok(())
+}
+
+fn lay(target: &str, name: &str, seed: &[u8]) -> Result<(), Box<dyn Error>> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus").join(target);
+    fs::create_dir_all(&corpus)?;
+    fs::write(corpus.join(name), seed)?;
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! What the targets check, apart from that nothing panics.
+
+use bytes::Bytes;
+use clientlet::{Blob, DataRequest, DocArray, Document, Error, HttpAnswer, Response, Tensor};
+use serde::Deserialize;
+
+/// Fields of every type that has a reader of its own.
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Typed {
+    _text: String,
+    embedding: Vec<f32>,
+    blob: Option<Blob>,
+    tensor: Option<Tensor>,
+}
+
+/// Reads `body` as a successful answer, in every way there is; what can be read as documents and
+/// sent again comes back as it was.
+pub fn check_answer(docarray: DocArray, body: &[u8]) {
+    match answer(body).response(docarray) {
+        Ok(response) => check_response(docarray, &response),
+        Err(error) => check_error(&error),
+    }
+}
+
+/// The error stays on one line, whatever the gateway put into its answer.
+pub fn check_error(error: &Error) {
+    let shown = error.to_string();
+    assert!(!shown.contains(char::is_control), "{shown:?}");
+    let _ = format!("{error:?}");
+}
+
+fn answer(body: &[u8]) -> HttpAnswer {
+    HttpAnswer::from(http::Response::new(Bytes::copy_from_slice(body)))
+}
+
+fn check_response(docarray: DocArray, response: &Response) {
+    let _ = format!("{response:?} {:?} {:?}", response.routes(), response.status());
+    checked(response.parameters::<clientlet::Value>());
+    checked(response.parameters::<serde_json::Value>());
+    checked(response.documents::<serde_json::Value>());
+    for typed in checked(response.documents::<Typed>()).into_iter().flatten() {
+        if let Some(tensor) = typed.tensor {
+            assert_eq!(tensor.to_vec::<f64>().len(), tensor.len());
+        }
+        assert!(typed.blob.is_none_or(|blob| blob.as_ref().len() < 1 << 30));
+        assert!(typed.embedding.iter().all(|n| !n.is_nan()));
+    }
+    if let Some(documents) = checked(response.documents::<Document>()) {
+        check_documents(docarray, &documents);
+    }
+}
+
+/// A request has the form of an answer, so that it can be read back as one.
+fn check_documents(docarray: DocArray, documents: &[Document]) {
+    match DataRequest::new(docarray, "/").documents(documents) {
+        Ok(request) => {
+            let back = answer(&request.to_json()).response(docarray).expect("our own request");
+            let back = back.documents::<Document>().expect("our own documents");
+            assert_eq!(back, documents);
+        }
+        // Read, but not to be sent: text beside a tensor, infinities beyond f32.
+        Err(error) => check_error(&error),
+    }
+}
+
+fn checked<T>(result: Result<T, Error>) -> Option<T> {
+    result.map_err(|error| check_error(&error)).ok()
+}
