@@ -1,47 +1,79 @@
 //! The command line.
 
-use crate::{http, serve};
+use crate::{http, memory, serve, start};
 
 pub(crate) const HELP: &str = "\
-What the client costs beside the bare transport, measured in one run.
+What the client and its command cost.
 
-Usage: clientlet-bench http [--requests N] [--rounds R] [--awake] [--json]
+Usage: clientlet-bench http [--check] [--requests N] [--rounds R] [--awake] [--json]
+       clientlet-bench memory [--check] [--documents N,M] [--rounds R] [--json]
+       clientlet-bench start [--check] [--runs N] [--json]
 
-At 1 and at 100 documents a request, with 16 requests in flight, against the embedded
-gateway in a process of its own:
+http: the client beside the bare transport. At 1 and at 100 documents a request, with 16
+requests in flight, against the embedded gateway in a process of its own:
   (a) the bare transport: hyper-util posting bytes that are encoded already
   (b) the codec alone: encoding a request, reading the envelope of an answer
   (c) Client::post as a stream, its documents not decoded
 They take turns, a, b, c, a, b, c. The ratio c / (a + b) is that of this process's CPU time a
 request, taken in each round; its median counts.
-
-Options:
   --requests N   Requests a measurement; 100000 of 1 document and 16000 of 100 by default
   --rounds R     How often each is measured; 7 by default
   --awake        A gateway that never sleeps. Otherwise whoever is slower than the gateway
                  pays for waking it at every request, which (a) hardly ever does
-  --json         One JSON object instead of a table
+  --check        Fail if a ratio is above 1.25; with --awake, as only then a, b and c pay for
+                 the same things. A size that fails is measured again, three times at most
 
-Exit codes: 0 all well, 1 the measurement failed, 2 wrong usage.
+memory: what `clientlet post --input - --output /dev/null` holds at its peak while documents
+are piped in, against the embedded gateway in a process of its own.
+  --documents N,M  How many, twice; 100000,1000000 by default
+  --rounds R       How often, in turns; 5 by default. The median of the ratios counts
+  --check          Fail at 64 MiB or more, or if M documents need over 1.10 times what N do
+
+start: from the start of `clientlet post` until its first byte has come, and how long
+`clientlet --help` takes, by the clock.
+  --runs N       How often each is measured; 25 by default. The median counts
+  --check        Fail at 20 ms or more for the first byte, or 5 ms or more for the help
+
+memory and start run the program `clientlet` that lies beside this one.
+
+  --json         One JSON object a line instead of a table
+
+Exit codes: 0 all well, 1 the measurement failed or a limit was passed, 2 wrong usage.
+
+Examples:
+  clientlet-bench http --check
+  clientlet-bench http --rounds 3 --json
+  clientlet-bench memory --documents 1000,10000
+  clientlet-bench start --runs 100
 ";
+
+/// What can be measured.
+const BENCHMARKS: &str = "there are: http, memory, start";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     Help,
     Http(http::Options),
+    Memory(memory::Options),
+    Start(start::Options),
     /// The gateway's side; for this program alone to ask for.
     Serve(serve::Options),
+    /// The side that pipes documents in; for this program alone to ask for.
+    Feed(memory::Feed),
 }
 
 pub(crate) fn parse(given: &[String]) -> Result<Task, String> {
     let Some((name, rest)) = given.split_first() else {
-        return Err("no benchmark given; there is: http".to_owned());
+        return Err(format!("no benchmark given; {BENCHMARKS}"));
     };
     match name.as_str() {
         "help" | "--help" | "-h" => Ok(Task::Help),
         "http" => parse_http(rest),
+        "memory" => parse_memory(rest),
+        "start" => parse_start(rest),
         "serve" => parse_serve(rest),
-        other => Err(format!("no benchmark is called `{other}`; there is: http")),
+        memory::FEED => parse_feed(rest),
+        other => Err(format!("no benchmark is called `{other}`; {BENCHMARKS}")),
     }
 }
 
@@ -53,12 +85,47 @@ fn parse_http(rest: &[String]) -> Result<Task, String> {
             "--requests" => options.requests = Some(count("--requests", rest.next())?),
             "--rounds" => options.rounds = count("--rounds", rest.next())?,
             serve::AWAKE => options.gateway.awake = true,
+            "--check" => {
+                options.check = true;
+                options.gateway.awake = true;
+            }
             "--json" => options.json = true,
             "--help" | "-h" => return Ok(Task::Help),
             other => return Err(format!("`http` does not take `{other}`")),
         }
     }
     Ok(Task::Http(options))
+}
+
+fn parse_memory(rest: &[String]) -> Result<Task, String> {
+    let mut options = memory::Options::default();
+    let mut rest = rest.iter();
+    while let Some(option) = rest.next() {
+        match option.as_str() {
+            "--documents" => options.documents = two_counts("--documents", rest.next())?,
+            "--rounds" => options.rounds = count("--rounds", rest.next())?,
+            "--check" => options.check = true,
+            "--json" => options.json = true,
+            "--help" | "-h" => return Ok(Task::Help),
+            other => return Err(format!("`memory` does not take `{other}`")),
+        }
+    }
+    Ok(Task::Memory(options))
+}
+
+fn parse_start(rest: &[String]) -> Result<Task, String> {
+    let mut options = start::Options::default();
+    let mut rest = rest.iter();
+    while let Some(option) = rest.next() {
+        match option.as_str() {
+            "--runs" => options.runs = count("--runs", rest.next())?,
+            "--check" => options.check = true,
+            "--json" => options.json = true,
+            "--help" | "-h" => return Ok(Task::Help),
+            other => return Err(format!("`start` does not take `{other}`")),
+        }
+    }
+    Ok(Task::Start(options))
 }
 
 fn parse_serve(rest: &[String]) -> Result<Task, String> {
@@ -72,14 +139,35 @@ fn parse_serve(rest: &[String]) -> Result<Task, String> {
     Ok(Task::Serve(options))
 }
 
+fn parse_feed(rest: &[String]) -> Result<Task, String> {
+    match rest {
+        [url, documents] => {
+            let documents = count(memory::FEED, Some(documents))?;
+            Ok(Task::Feed(memory::Feed { url: url.clone(), documents }))
+        }
+        _ => Err(format!("`{}` takes a URL and a number", memory::FEED)),
+    }
+}
+
 fn count(option: &str, value: Option<&String>) -> Result<usize, String> {
     let value = value.ok_or_else(|| format!("`{option}` needs a number"))?;
-    match value.parse() {
-        Ok(0) | Err(_) => {
-            Err(format!("`{option}` needs a whole number of at least 1, not `{value}`"))
-        }
-        Ok(count) => Ok(count),
-    }
+    at_least_one(value)
+        .ok_or_else(|| format!("`{option}` needs a whole number of at least 1, not `{value}`"))
+}
+
+fn two_counts(option: &str, value: Option<&String>) -> Result<[usize; 2], String> {
+    let value = value.ok_or_else(|| format!("`{option}` needs two numbers, N,M"))?;
+    let counts = value.split_once(',').and_then(|(fewer, more)| {
+        let counts = [at_least_one(fewer)?, at_least_one(more)?];
+        (counts[0] < counts[1]).then_some(counts)
+    });
+    counts.ok_or_else(|| {
+        format!("`{option}` needs two whole numbers, N,M, the smaller first, not `{value}`")
+    })
+}
+
+fn at_least_one(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|count| *count > 0)
 }
 
 #[cfg(test)]
@@ -94,10 +182,26 @@ mod tests {
     #[test]
     fn options_are_taken_in_any_order() {
         let gateway = serve::Options { awake: true };
-        let options = http::Options { requests: Some(50), rounds: 3, gateway, json: true };
+        let options =
+            http::Options { requests: Some(50), rounds: 3, gateway, check: false, json: true };
         let line = "http --json --rounds 3 --awake --requests 50";
         assert_eq!(parse_line(line), Ok(Task::Http(options)));
         assert_eq!(parse_line("http"), Ok(Task::Http(http::Options::default())));
+
+        let options = memory::Options { documents: [10, 200], rounds: 2, check: true, json: true };
+        let line = "memory --json --documents 10,200 --check --rounds 2";
+        assert_eq!(parse_line(line), Ok(Task::Memory(options)));
+
+        let options = start::Options { runs: 3, check: true, json: false };
+        assert_eq!(parse_line("start --check --runs 3"), Ok(Task::Start(options)));
+    }
+
+    #[test]
+    fn ratios_are_checked_against_a_gateway_that_is_awake() {
+        let Ok(Task::Http(options)) = parse_line("http --check") else {
+            panic!("it is understood");
+        };
+        assert!(options.check && options.gateway.awake);
     }
 
     #[test]
@@ -108,7 +212,9 @@ mod tests {
 
     #[test]
     fn help_is_found_before_and_behind_the_name() {
-        for line in ["--help", "-h", "help", "http --help", "http --rounds 2 -h"] {
+        for line in
+            ["--help", "-h", "help", "http --help", "http --rounds 2 -h", "memory -h", "start -h"]
+        {
             assert_eq!(parse_line(line), Ok(Task::Help), "{line}");
         }
     }
@@ -116,7 +222,7 @@ mod tests {
     #[test]
     fn errors_name_the_word_at_fault() {
         for (line, word) in [
-            ("", "http"),
+            ("", "http, memory, start"),
             ("https", "`https`"),
             ("http --round 3", "`--round`"),
             ("http --rounds", "`--rounds` needs"),
@@ -124,7 +230,15 @@ mod tests {
             ("http --requests 1e3", "not `1e3`"),
             ("http --requests -5", "not `-5`"),
             ("http extra", "`extra`"),
+            ("memory --documents", "`--documents` needs"),
+            ("memory --documents 100", "not `100`"),
+            ("memory --documents 100,0", "not `100,0`"),
+            ("memory --documents 100,100", "not `100,100`"),
+            ("memory --runs 3", "`--runs`"),
+            ("start --runs 0", "not `0`"),
+            ("start --rounds 3", "`--rounds`"),
             ("serve extra", "`extra`"),
+            ("feed http://localhost", "`feed`"),
         ] {
             let error = parse_line(line).unwrap_err();
             assert!(error.contains(word), "{line}: {error}");

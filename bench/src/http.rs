@@ -16,18 +16,19 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use serde::Serialize;
 
 use crate::comparison::{Comparison, Round};
 use crate::cpu::Stopwatch;
+use crate::documents::Document;
+use crate::gate::{self, Bound, Gate};
 use crate::serve::{self, GatewayProcess};
 
 const IN_FLIGHT: usize = 16;
 /// Documents a request, and how many requests a measurement: about two thirds of a second each.
 const SIZES: [(usize, usize); 2] = [(1, 100_000), (100, 16_000)];
 const ENDPOINT: &str = "/";
-/// In characters.
-const TEXT_LENGTH: usize = 110;
+/// How much more CPU time the client may take than its parts, which it cannot do without.
+const LIMIT_RATIO: f64 = 1.25;
 
 /// How to measure.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,27 +37,48 @@ pub(crate) struct Options {
     pub(crate) requests: Option<usize>,
     pub(crate) rounds: usize,
     pub(crate) gateway: serve::Options,
+    pub(crate) check: bool,
     pub(crate) json: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { requests: None, rounds: 7, gateway: serve::Options::default(), json: false }
+        let gateway = serve::Options::default();
+        Options { requests: None, rounds: 7, gateway, check: false, json: false }
     }
 }
 
+/// One size, measured until it is good enough, if that is asked for; the last one counts.
+pub(crate) type Attempts = Vec<Comparison>;
+
 /// Measures every size.
-pub(crate) fn run(options: &Options) -> Result<Vec<Comparison>, Box<dyn Error>> {
+pub(crate) fn run(options: &Options) -> Result<Vec<Attempts>, Box<dyn Error>> {
     let gateway = GatewayProcess::start(options.gateway)?;
     // One thread, as nothing here needs more; what it does is all that this process does.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    SIZES
-        .into_iter()
-        .map(|(size, requests)| {
-            let requests = options.requests.unwrap_or(requests);
-            runtime.block_on(compare(gateway.url(), size, requests, options.rounds))
+    let measure = |(size, requests)| {
+        let requests = options.requests.unwrap_or(requests);
+        let compare = || runtime.block_on(compare(gateway.url(), size, requests, options.rounds));
+        gate::attempt(compare, |comparison| {
+            !options.check || Bound::AtMost.holds(comparison.ratio().median, LIMIT_RATIO)
         })
-        .collect()
+    };
+    SIZES.into_iter().map(measure).collect()
+}
+
+/// The limit of each size's ratio.
+pub(crate) fn gates(sizes: &[Attempts]) -> Vec<Gate> {
+    let gate = |attempts: &Attempts| {
+        let documents = attempts.first().map_or(0, |comparison| comparison.documents);
+        Gate {
+            name: format!("CPU c / (a + b), documents a request: {documents}"),
+            bound: Bound::AtMost,
+            limit: LIMIT_RATIO,
+            unit: "",
+            measured: attempts.iter().map(|comparison| comparison.ratio().median).collect(),
+        }
+    };
+    sizes.iter().map(gate).collect()
 }
 
 async fn compare(
@@ -75,18 +97,6 @@ async fn compare(
     Ok(Comparison { documents: size, requests, rounds: measured })
 }
 
-#[derive(Debug, Serialize)]
-struct Document {
-    id: String,
-    text: String,
-}
-
-fn documents(count: usize) -> Vec<Document> {
-    let letters = "the quick brown fox jumps over the lazy dog ".chars().cycle();
-    let text = |number| letters.clone().skip(number).take(TEXT_LENGTH).collect();
-    (0..count).map(|n| Document { id: format!("document-{n}"), text: text(n) }).collect()
-}
-
 /// All that is there before the clock runs.
 struct Contest {
     documents: Vec<Document>,
@@ -100,7 +110,7 @@ struct Contest {
 
 impl Contest {
     async fn prepare(url: &str, size: usize) -> Result<Contest, Box<dyn Error>> {
-        let documents = documents(size);
+        let documents: Vec<Document> = (0..size).map(Document::numbered).collect();
         let address = format!("{url}/post");
         let request = DataRequest::new(DocArray::V1, ENDPOINT).documents(&documents)?;
         let mut clientlet = HttpClientlet::new(&address, &ClientletOptions::new())?;
@@ -209,13 +219,21 @@ fn pool() -> Pool<HttpConnector, Full<Bytes>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::comparison::tests::comparison;
 
     #[test]
-    fn documents_have_ids_of_their_own_and_texts_of_the_stated_length() {
-        let documents = documents(100);
-        assert!(documents.iter().all(|document| document.text.chars().count() == TEXT_LENGTH));
-        let ids: std::collections::HashSet<_> = documents.iter().map(|d| &d.id).collect();
-        assert_eq!(ids.len(), 100);
+    fn last_attempt_of_each_size_has_to_keep_to_the_limit() {
+        // Of ratio 1.2, and a client twice as dear.
+        let good = comparison(100);
+        let mut bad = good.clone();
+        for round in &mut bad.rounds {
+            round.client.cpu *= 2;
+        }
+        let passed = |sizes: &[Attempts]| -> Vec<bool> {
+            gates(sizes).iter().map(Gate::is_passed).collect()
+        };
+        assert_eq!(passed(&[vec![good.clone()], vec![bad.clone(), good]]), [true, true]);
+        assert_eq!(passed(&[vec![bad.clone(), bad]]), [false]);
     }
 
     #[tokio::test]

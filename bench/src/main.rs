@@ -1,4 +1,4 @@
-//! `clientlet-bench`: what the client costs beside the bare transport, measured in one run.
+//! `clientlet-bench`: what the client costs beside the bare transport, and what its command needs.
 //!
 //! Only ratios are comparable between machines: contestants take turns, round by round, so what
 //! slows the machine down slows all of them down.
@@ -6,8 +6,13 @@
 mod arguments;
 mod comparison;
 mod cpu;
+mod documents;
+mod gate;
 mod http;
+mod memory;
+mod program;
 mod serve;
+mod start;
 mod statistics;
 mod table;
 
@@ -18,6 +23,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use arguments::{HELP, Task};
+use gate::Gate;
+use serde_json::Value;
 
 /// Nothing was done because the command line was not understood.
 const WRONG_USAGE: u8 = 2;
@@ -36,7 +43,7 @@ fn main() -> ExitCode {
         }
     };
     match run(task) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             complain(&format!("error: {error}"));
             ExitCode::FAILURE
@@ -44,21 +51,55 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(task: Task) -> Result<(), Box<dyn Error>> {
+fn run(task: Task) -> Result<ExitCode, Box<dyn Error>> {
     match task {
-        Task::Help => Ok(io::stdout().lock().write_all(HELP.as_bytes())?),
-        Task::Serve(options) => serve::run(options),
+        Task::Help => io::stdout().lock().write_all(HELP.as_bytes())?,
+        Task::Serve(options) => serve::run(options)?,
+        Task::Feed(feed) => memory::feed(&feed)?,
         Task::Http(options) => {
-            let comparisons = http::run(&options)?;
-            let mut out = io::stdout().lock();
-            if options.json {
-                writeln!(out, "{}", table::to_json("http", &comparisons))?;
-            } else {
-                write!(out, "{}", table::to_text("http", &comparisons))?;
-            }
-            Ok(())
+            let sizes = http::run(&options)?;
+            let gates = options.check.then(|| http::gates(&sizes));
+            let last: Vec<_> =
+                sizes.into_iter().filter_map(|mut attempts| attempts.pop()).collect();
+            let text = table::to_text("http", &last, options.gateway);
+            let json = table::to_json("http", &last, options.gateway);
+            return Ok(show(options.json, text, json, gates)?);
+        }
+        Task::Memory(options) => {
+            let report = memory::run(&options)?;
+            let gates = options.check.then(|| report.gates());
+            return Ok(show(options.json, report.to_text(), report.to_json(), gates)?);
+        }
+        Task::Start(options) => {
+            let report = start::run(&options)?;
+            let gates = options.check.then(|| report.gates());
+            return Ok(show(options.json, report.to_text(), report.to_json(), gates)?);
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what was measured, as JSON or as text; a gate that is not passed is a failure.
+fn show(
+    is_json: bool,
+    mut text: String,
+    mut json: Value,
+    gates: Option<Vec<Gate>>,
+) -> io::Result<ExitCode> {
+    let gates = gates.unwrap_or_default();
+    if !gates.is_empty() {
+        json["gates"] = gate::to_json(&gates);
+        text.push('\n');
+        text.push_str(&gate::to_text(&gates));
+    }
+    let mut out = io::stdout().lock();
+    if is_json {
+        writeln!(out, "{json}")?;
+    } else {
+        out.write_all(text.as_bytes())?;
+    }
+    let is_passed = gates.iter().all(Gate::is_passed);
+    Ok(if is_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Tells the user on standard error; if that is closed, there is nobody to tell.

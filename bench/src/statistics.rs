@@ -1,5 +1,7 @@
 //! Numbers that were measured more than once.
 
+use serde_json::{Value, json};
+
 /// The least, the middle one and the greatest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
@@ -24,6 +26,10 @@ impl Spread {
             f64::midpoint(values[middle - 1], values[middle])
         };
         Spread { min: values[0], median, max: values[values.len() - 1] }
+    }
+
+    pub(crate) fn to_json(self) -> Value {
+        json!({"min": self.min, "median": self.median, "max": self.max})
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::comparison::{Comparison, Round};
 use crate::cpu::Cost;
+use crate::serve::Options;
 use crate::statistics::Spread;
 
 struct Contestant {
@@ -22,8 +23,8 @@ const CONTESTANTS: [Contestant; 3] = [
     Contestant { key: "client", title: "(c) Client::post", cost: |round| round.client },
 ];
 
-/// A table, and below it the ratios.
-pub(crate) fn to_text(benchmark: &str, comparisons: &[Comparison]) -> String {
+/// A table, the ratios, and how the gateway was.
+pub(crate) fn to_text(benchmark: &str, comparisons: &[Comparison], gateway: Options) -> String {
     let mut text = format!(
         "{benchmark}: medians of {} rounds\n\n\
          documents   requests                         requests/s   CPU us/request  (min - max)\n\
@@ -56,32 +57,46 @@ pub(crate) fn to_text(benchmark: &str, comparisons: &[Comparison]) -> String {
             ),
         );
     }
+    text.push('\n');
+    text.push_str(legend(gateway));
     text
 }
 
+fn legend(gateway: Options) -> &'static str {
+    if gateway.awake {
+        "The gateway never slept: nobody paid for waking it, and what is left is each one's own\n\
+         work. (Where it may sleep, (c) is slower than it and wakes it for nearly every request;\n\
+         (a) keeps it too busy to sleep. Waking it is no work of the client's, yet its time.)\n"
+    } else {
+        "The gateway slept when it had nothing to do. Waking it is part of whoever had to, which\n\
+         is (c) more often than (a); --awake leaves it out for all.\n"
+    }
+}
+
 /// The same as one JSON object.
-pub(crate) fn to_json(benchmark: &str, comparisons: &[Comparison]) -> Value {
+pub(crate) fn to_json(benchmark: &str, comparisons: &[Comparison], gateway: Options) -> Value {
     let sizes: Vec<Value> = comparisons.iter().map(size).collect();
-    json!({"benchmark": benchmark, "rounds": rounds(comparisons), "sizes": sizes})
+    json!({
+        "benchmark": benchmark,
+        "rounds": rounds(comparisons),
+        "awake": gateway.awake,
+        "sizes": sizes,
+    })
 }
 
 fn size(comparison: &Comparison) -> Value {
     let mut size = json!({
         "documents_per_request": comparison.documents,
         "requests": comparison.requests,
-        "ratio": spread(comparison.ratio()),
+        "ratio": comparison.ratio().to_json(),
     });
     for Contestant { key, cost, .. } in &CONTESTANTS {
         size[key] = json!({
-            "requests_per_s": spread(comparison.rate(cost)),
-            "cpu_us_per_request": spread(comparison.cpu(cost)),
+            "requests_per_s": comparison.rate(cost).to_json(),
+            "cpu_us_per_request": comparison.cpu(cost).to_json(),
         });
     }
     size
-}
-
-fn spread(Spread { min, median, max }: Spread) -> Value {
-    json!({"min": min, "median": median, "max": max})
 }
 
 fn rounds(comparisons: &[Comparison]) -> usize {
@@ -99,7 +114,8 @@ mod tests {
 
     #[test]
     fn table_has_a_line_a_contestant_and_a_ratio_a_size() {
-        let text = to_text("http", &[comparison(1), comparison(100)]);
+        let asleep = Options { awake: false };
+        let text = to_text("http", &[comparison(1), comparison(100)], asleep);
         let expected = "\
 http: medians of 3 rounds
 
@@ -114,14 +130,18 @@ a request   a round
 
 CPU c / (a + b),   1 document a request:  1.200  (1.100 - 1.300)
 CPU c / (a + b), 100 documents a request: 1.200  (1.100 - 1.300)
+
+The gateway slept when it had nothing to do. Waking it is part of whoever had to, which
+is (c) more often than (a); --awake leaves it out for all.
 ";
         assert_eq!(text, expected);
     }
 
     #[test]
     fn json_says_the_same() {
-        let json = to_json("http", &[comparison(1)]);
+        let json = to_json("http", &[comparison(1)], Options { awake: true });
         assert_eq!(json["rounds"], 3);
+        assert_eq!(json["awake"], true);
         assert_eq!(json["sizes"][0]["documents_per_request"], 1);
         assert_eq!(json["sizes"][0]["ratio"], json!({"min": 1.1, "median": 1.2, "max": 1.3}));
         assert_eq!(json["sizes"][0]["codec"]["cpu_us_per_request"]["median"], 30.0);

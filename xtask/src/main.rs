@@ -4,11 +4,19 @@
 mod arguments;
 mod bench;
 mod command;
+mod coverage;
+mod fuzz;
+mod gateways;
+mod links;
+mod llvm;
+mod markdown;
 mod metadata;
 mod msrv;
 mod python;
+mod reach;
 mod steps;
 mod test;
+mod tools;
 
 use std::env;
 use std::ffi::OsString;
@@ -30,7 +38,9 @@ fn main() -> ExitCode {
             print!("{}", arguments::HELP);
             ExitCode::SUCCESS
         }
-        Ok(Task::Test { interop }) => test::run(interop),
+        Ok(Task::Test(options)) => test::run(options),
+        Ok(Task::Coverage { interop }) => coverage::run(interop),
+        Ok(Task::Fuzz { seconds, targets }) => fuzz::run(seconds, &targets),
         Ok(Task::Bench { arguments }) => bench::run(&arguments),
         Err(error) => {
             eprintln!("error: {error}\nsee `cargo xtask --help`");

@@ -1,26 +1,24 @@
 //! `cargo xtask test`: everything that has to pass, in order of what is cheap to know first.
 
-use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
+use crate::arguments::TestOptions;
 use crate::command::{self, cargo, workspace};
 use crate::metadata::Metadata;
 use crate::steps::{Steps, Stopped};
-use crate::{msrv, python};
+use crate::tools::{self, Installed};
+use crate::{gateways, links, msrv};
 
-const LEFT_OUT: &str = "--no-interop was given";
+const NO_TOOLS: &str = "--quick was given";
 
 /// Runs all steps up to the first that fails, and prints the table.
-pub(crate) fn run(interop: bool) -> ExitCode {
+pub(crate) fn run(options: TestOptions) -> ExitCode {
     let mut steps = Steps::default();
-    let result = run_steps(&mut steps, interop);
+    let result = run_steps(&mut steps, options);
     eprintln!("\n{}", steps.table());
-    if !interop {
-        eprintln!(
-            "LEFT OUT: nothing was tested against a real Jina gateway ({LEFT_OUT}).\n\
-             `cargo xtask test` does it; it needs Python 3.11."
-        );
+    for missed in missed(options) {
+        eprintln!("LEFT OUT: {missed}");
     }
     match result {
         Ok(()) => {
@@ -31,35 +29,64 @@ pub(crate) fn run(interop: bool) -> ExitCode {
     }
 }
 
-fn run_steps(steps: &mut Steps, interop: bool) -> Result<(), Stopped> {
-    steps.run("tools", "`rustup component add rustfmt clippy`", check_tools)?;
+/// What was not looked at, as asked, and how it would be.
+fn missed(options: TestOptions) -> Vec<&'static str> {
+    let mut missed = Vec::new();
+    if !options.interop {
+        missed.push(
+            "nothing was tested against a real Jina gateway.\n\
+             `cargo xtask test` does it; it needs Python 3.11.",
+        );
+    }
+    if !options.tools {
+        missed.push(
+            "licences and sources were not looked at, nor crates built alone.\n\
+             `cargo xtask test --no-interop` does it; it builds cargo-deny and cargo-hack first.",
+        );
+    }
+    missed
+}
+
+fn run_steps(steps: &mut Steps, options: TestOptions) -> Result<(), Stopped> {
+    steps.run("Rust tools", "`rustup component add rustfmt clippy`", check_tools)?;
     let metadata =
         steps.run("dependencies", "is the package registry in reach?", Metadata::read)?;
-
-    let environments = if interop {
-        let python = steps.run("Python", &python::hint(), python::find_or_install)?;
-        let directory = metadata.target_directory.join("interop");
-        let hint = "is the Python package index in reach? `--no-interop` goes on without";
-        steps.run("real gateways", hint, || install_gateways(&python, &directory))?;
-        Some(directory)
-    } else {
-        steps.leave_out("Python", LEFT_OUT);
-        steps.leave_out("real gateways", LEFT_OUT);
-        None
-    };
+    let target = &metadata.target_directory;
+    let gateways = gateways::prepare(steps, target, options.interop)?;
+    let tools = Tools::prepare(steps, target, options.tools)?;
 
     steps.run("format", "`cargo fmt --all` puts it right", || {
         command::run(cargo().args(["fmt", "--all", "--check"]))
     })?;
-    steps.run("clippy", "an exception needs `#[expect(.., reason = \"..\")]`", || {
-        let line = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-        command::run(cargo().args(line))
+    steps.run("links", "a heading's anchor is its words in small letters, joined by -", || {
+        links::check(workspace()).map(|said| eprintln!("{said}"))
     })?;
     steps.run(
         "oldest Rust",
         "pin an older release, or raise rust-version in Cargo.toml",
         || msrv::check(&metadata).map(|said| eprintln!("{said}")),
     )?;
+    match &tools {
+        Some(Tools { deny, .. }) => steps.run(
+            "licences, bans, sources",
+            "deny.toml says what is allowed, and why",
+            // The fourth check, of advisories, needs a database that deny.toml tells about.
+            || command::run(deny.command().args(["check", "licenses", "bans", "sources"])),
+        )?,
+        None => steps.leave_out("licences, bans, sources", NO_TOOLS),
+    }
+    steps.run("clippy", "an exception needs `#[expect(.., reason = \"..\")]`", || {
+        let line = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        command::run(cargo().args(line))
+    })?;
+    match &tools {
+        Some(Tools { hack, .. }) => steps.run(
+            "each crate and feature alone",
+            "a dependency's feature that the crate uses is missing from its own Cargo.toml",
+            || check_features(hack),
+        )?,
+        None => steps.leave_out("each crate and feature alone", NO_TOOLS),
+    }
     steps.run("build", "the compiler's message is above", || {
         // The command's tests start the built binary.
         command::run(cargo().args(["build", "--workspace", "--bins"]))
@@ -67,13 +94,34 @@ fn run_steps(steps: &mut Steps, interop: bool) -> Result<(), Stopped> {
     steps.run("tests", "the line to run a failed one alone is above", || {
         let mut test = cargo();
         test.args(["test", "--workspace"]);
-        set_interop(&mut test, environments.as_deref());
+        gateways.tell(&mut test);
         command::run(&mut test)
     })?;
     steps.run("documentation", "rustdoc's message is above", || {
         let line = ["doc", "--workspace", "--no-deps"];
         command::run(cargo().args(line).env("RUSTDOCFLAGS", "-D warnings"))
     })
+}
+
+/// Programs that check what cargo does not.
+#[derive(Debug)]
+struct Tools {
+    deny: Installed,
+    hack: Installed,
+}
+
+impl Tools {
+    fn prepare(steps: &mut Steps, target: &Path, wanted: bool) -> Result<Option<Tools>, Stopped> {
+        if !wanted {
+            steps.leave_out("cargo-deny", NO_TOOLS);
+            steps.leave_out("cargo-hack", NO_TOOLS);
+            return Ok(None);
+        }
+        let hint = "is crates.io in reach? `--quick` goes on without";
+        let deny = steps.run("cargo-deny", hint, || tools::DENY.install(target))?;
+        let hack = steps.run("cargo-hack", hint, || tools::HACK.install(target))?;
+        Ok(Some(Tools { deny, hack }))
+    }
 }
 
 fn check_tools() -> Result<(), String> {
@@ -85,18 +133,10 @@ fn check_tools() -> Result<(), String> {
     Ok(())
 }
 
-fn install_gateways(python: &OsStr, directory: &Path) -> Result<(), String> {
-    let mut install = Command::new(workspace().join("interop/install"));
-    command::run(install.arg(directory).env("INTEROP_PYTHON", python))
-}
-
-/// Says to the tests where the real gateways are, so that a missing one fails; or that they are
-/// left out, although they may be installed.
-fn set_interop(test: &mut Command, environments: Option<&Path>) {
-    match environments {
-        Some(directory) => {
-            test.env("CLIENTLET_INTEROP", directory).env_remove("CLIENTLET_NO_INTEROP")
-        }
-        None => test.env("CLIENTLET_NO_INTEROP", "1").env_remove("CLIENTLET_INTEROP"),
-    };
+/// A crate that is built with the others has the features that they ask for; a stranger's has not.
+fn check_features(hack: &Installed) -> Result<(), String> {
+    // Not `--no-dev-deps`, which rewrites every Cargo.toml while it runs: libraries and programs
+    // alone do not get the features of what their tests depend on.
+    let line = ["check", "--workspace", "--feature-powerset", "--depth", "2"];
+    command::run(hack.command().args(line))
 }

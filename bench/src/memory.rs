@@ -1,0 +1,249 @@
+//! What the command holds while documents are piped through it.
+
+use std::env;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::{self, BufWriter, Write};
+use std::process::{ChildStdin, Command, Stdio};
+use std::time::Instant;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::documents::Document;
+use crate::gate::{Bound, Gate};
+use crate::program;
+use crate::serve::{self, GatewayProcess};
+use crate::statistics::Spread;
+
+/// What makes this program pipe documents in, in its own arguments.
+pub(crate) const FEED: &str = "feed";
+
+const MIB: f64 = 1024.0;
+/// Peaks have to be below, however many documents there are.
+const LIMIT_MIB: f64 = 64.0;
+/// Ten times the documents may need this many times the memory.
+const LIMIT_RATIO: f64 = 1.10;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// How many, in two runs.
+    pub(crate) documents: [usize; 2],
+    /// How often the two are made, in turns.
+    pub(crate) rounds: usize,
+    pub(crate) check: bool,
+    pub(crate) json: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { documents: [100_000, 1_000_000], rounds: 5, check: false, json: false }
+    }
+}
+
+/// A run to make: where to, and how many.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Feed {
+    pub(crate) url: String,
+    pub(crate) documents: usize,
+}
+
+/// One run of the command.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(crate) struct Run {
+    documents: usize,
+    seconds: f64,
+    /// The most that was resident at a time.
+    peak_kib: i64,
+}
+
+/// Fewer documents and more, in turns: a peak is what happened to meet, and no two are the same.
+#[derive(Debug)]
+pub(crate) struct Report {
+    rounds: Vec<[Run; 2]>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<Report, Box<dyn Error>> {
+    let gateway = GatewayProcess::start(serve::Options::default())?;
+    let [fewer, more] = options.documents;
+    let round = |_| Ok([run_feed(gateway.url(), fewer)?, run_feed(gateway.url(), more)?]);
+    let rounds: Result<_, Box<dyn Error>> = (0..options.rounds).map(round).collect();
+    Ok(Report { rounds: rounds? })
+}
+
+/// In a process of its own, as the system tells of the greatest of all children only.
+fn run_feed(url: &str, documents: usize) -> Result<Run, Box<dyn Error>> {
+    let output = Command::new(env::current_exe()?)
+        .args([FEED, url, &documents.to_string()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("the run of {documents} documents failed").into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The feeding side: pipes documents into the command, and says what that took.
+pub(crate) fn feed(feed: &Feed) -> Result<(), Box<dyn Error>> {
+    let began = Instant::now();
+    let mut child = Command::new(program::find()?)
+        .args(["post", &feed.url, "--input", "-", "--output", "/dev/null", "--quiet"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()?;
+    let written = match child.stdin.take() {
+        Some(stdin) => write_documents(stdin, feed.documents),
+        None => Ok(()),
+    };
+    let status = child.wait()?;
+    // If it ended too soon, it has said why itself.
+    if !status.success() {
+        return Err(format!("`clientlet post`: {status}").into());
+    }
+    written?;
+    let seconds = began.elapsed().as_secs_f64();
+    let run = Run { documents: feed.documents, seconds, peak_kib: children_peak_kib()? };
+    writeln!(io::stdout().lock(), "{}", serde_json::to_string(&run)?)?;
+    Ok(())
+}
+
+fn write_documents(stdin: ChildStdin, count: usize) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(64 << 10, stdin);
+    for number in 0..count {
+        serde_json::to_writer(&mut out, &Document::numbered(number))?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}
+
+/// The most that a child of this process has held, of those that have ended.
+fn children_peak_kib() -> io::Result<i64> {
+    let peak = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss();
+    // Linux counts in KiB, Apple's systems in bytes.
+    Ok(if cfg!(target_vendor = "apple") { peak / 1024 } else { peak })
+}
+
+impl Run {
+    fn peak_mib(&self) -> f64 {
+        self.peak_kib as f64 / MIB
+    }
+
+    fn rate(&self) -> f64 {
+        self.documents as f64 / self.seconds
+    }
+}
+
+impl Report {
+    /// Of the runs of either kind.
+    fn spread(&self, which: usize, number: impl Fn(&Run) -> f64) -> Spread {
+        Spread::of(self.rounds.iter().map(|round| number(&round[which])))
+    }
+
+    /// The peaks' ratio within a round.
+    fn ratio(&self) -> Spread {
+        Spread::of(self.rounds.iter().map(|[fewer, more]| more.peak_mib() / fewer.peak_mib()))
+    }
+
+    fn documents(&self) -> [usize; 2] {
+        self.rounds.first().map_or([0; 2], |round| round.map(|run| run.documents))
+    }
+
+    pub(crate) fn gates(&self) -> Vec<Gate> {
+        let greatest = |(which, documents)| Gate {
+            name: format!("greatest peak of {documents} documents"),
+            bound: Bound::Below,
+            limit: LIMIT_MIB,
+            unit: " MiB",
+            measured: vec![self.spread(which, Run::peak_mib).max],
+        };
+        let ratio = Gate {
+            name: "ratio of the peaks".to_owned(),
+            bound: Bound::AtMost,
+            limit: LIMIT_RATIO,
+            unit: "",
+            measured: vec![self.ratio().median],
+        };
+        self.documents().into_iter().enumerate().map(greatest).chain([ratio]).collect()
+    }
+
+    pub(crate) fn to_text(&self) -> String {
+        let mut text = format!(
+            "memory: clientlet post --input - --output /dev/null, medians of {} rounds\n\n\
+             documents   documents/s   peak resident  (min - max)\n",
+            self.rounds.len()
+        );
+        for (which, documents) in self.documents().into_iter().enumerate() {
+            let rate = self.spread(which, Run::rate).median;
+            let Spread { min, median, max } = self.spread(which, Run::peak_mib);
+            writeln!(
+                text,
+                "{documents:>9}   {rate:>11.0}   {median:>9.2} MiB  ({min:.2} - {max:.2})"
+            )
+            .expect("writing to a string cannot fail");
+        }
+        let Spread { min, median, max } = self.ratio();
+        writeln!(text, "\nratio of the peaks: {median:.3}  ({min:.3} - {max:.3})")
+            .expect("writing to a string cannot fail");
+        text
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        let sizes: Vec<Value> = self
+            .documents()
+            .into_iter()
+            .enumerate()
+            .map(|(which, documents)| {
+                json!({
+                    "documents": documents,
+                    "documents_per_s": self.spread(which, Run::rate).to_json(),
+                    "peak_mib": self.spread(which, Run::peak_mib).to_json(),
+                })
+            })
+            .collect();
+        let ratio = self.ratio().to_json();
+        json!({"benchmark": "memory", "rounds": self.rounds.len(), "sizes": sizes, "ratio": ratio})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Peaks in KiB, a round each.
+    fn report(peaks: &[[i64; 2]]) -> Report {
+        let run = |documents, peak_kib| Run { documents, seconds: 2.0, peak_kib };
+        let round = |[fewer, more]: &[i64; 2]| [run(100, *fewer), run(1000, *more)];
+        Report { rounds: peaks.iter().map(round).collect() }
+    }
+
+    #[test]
+    fn every_peak_has_a_limit_and_the_middle_ratio() {
+        for (peaks, passed) in [
+            ([[10_240, 11_264], [10_240, 20_480], [10_240, 10_240]], [true, true, true]),
+            ([[10_240, 11_300], [10_240, 20_480], [10_240, 10_240]], [true, true, false]),
+            ([[10_240, 11_264], [61_440, 65_536], [10_240, 10_240]], [true, false, true]),
+        ] {
+            let gates = report(&peaks).gates();
+            assert_eq!(gates.iter().map(Gate::is_passed).collect::<Vec<_>>(), passed, "{peaks:?}");
+        }
+    }
+
+    #[test]
+    fn table_and_json_say_the_same() {
+        let report = report(&[[10_240, 11_264], [10_240, 12_288], [10_240, 10_240]]);
+        assert_eq!(
+            report.to_text(),
+            "memory: clientlet post --input - --output /dev/null, medians of 3 rounds\n\n\
+             documents   documents/s   peak resident  (min - max)\n      \
+             100            50       10.00 MiB  (10.00 - 10.00)\n     \
+             1000           500       11.00 MiB  (10.00 - 12.00)\n\n\
+             ratio of the peaks: 1.100  (1.000 - 1.200)\n",
+        );
+        let json = report.to_json();
+        assert_eq!(json["ratio"]["median"], 1.1);
+        assert_eq!(json["sizes"][1]["documents_per_s"]["median"], 500.0);
+        assert_eq!(json["sizes"][1]["peak_mib"]["max"], 12.0);
+    }
+}

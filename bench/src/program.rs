@@ -1,0 +1,20 @@
+//! The command `clientlet`, as it is built beside this program.
+
+use std::env;
+use std::io;
+use std::path::PathBuf;
+
+/// # Errors
+/// It is not there.
+pub(crate) fn find() -> io::Result<PathBuf> {
+    let name = format!("clientlet{}", env::consts::EXE_SUFFIX);
+    let program = env::current_exe()?.with_file_name(name);
+    if program.is_file() {
+        return Ok(program);
+    }
+    Err(io::Error::other(format!(
+        "{} is not there; `cargo build --release -p clientlet-cli` builds it, \
+         and `cargo xtask bench` builds both",
+        program.display()
+    )))
+}

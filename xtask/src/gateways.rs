@@ -1,0 +1,53 @@
+//! The real Jina gateways that tests run against.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::command::{self, workspace};
+use crate::python;
+use crate::steps::{Steps, Stopped};
+
+pub(crate) const LEFT_OUT: &str = "--no-interop was given";
+
+/// Where the gateways are installed, if they take part.
+#[derive(Debug)]
+pub(crate) struct Gateways {
+    environments: Option<PathBuf>,
+}
+
+/// Installs them below the target directory, or notes that they are left out.
+pub(crate) fn prepare(
+    steps: &mut Steps,
+    target: &Path,
+    interop: bool,
+) -> Result<Gateways, Stopped> {
+    if !interop {
+        steps.leave_out("Python", LEFT_OUT);
+        steps.leave_out("real gateways", LEFT_OUT);
+        return Ok(Gateways { environments: None });
+    }
+    let python = steps.run("Python", &python::hint(), python::find_or_install)?;
+    let environments = target.join("interop");
+    let hint = "is the Python package index in reach? `--no-interop` goes on without";
+    steps.run("real gateways", hint, || install(&python, &environments))?;
+    Ok(Gateways { environments: Some(environments) })
+}
+
+impl Gateways {
+    /// Says to the tests where the gateways are, so that a missing one fails; or that they are
+    /// left out, although they may be installed.
+    pub(crate) fn tell(&self, test: &mut Command) {
+        match &self.environments {
+            Some(directory) => {
+                test.env("CLIENTLET_INTEROP", directory).env_remove("CLIENTLET_NO_INTEROP")
+            }
+            None => test.env("CLIENTLET_NO_INTEROP", "1").env_remove("CLIENTLET_INTEROP"),
+        };
+    }
+}
+
+fn install(python: &OsStr, directory: &Path) -> Result<(), String> {
+    let mut install = Command::new(workspace().join("interop/install"));
+    command::run(install.arg(directory).env("INTEROP_PYTHON", python))
+}

