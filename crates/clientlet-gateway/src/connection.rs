@@ -2,54 +2,91 @@
 
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::request::Parts;
+use http::request::Parts as Head;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 
 use crate::body::AnswerBody;
 use crate::fault::FaultKind;
-use crate::gateway::World;
-use crate::journal::{Entry, Place};
+use crate::gateway::{Protocol, World};
+use crate::journal::{self, Entry};
 use crate::listener::Listener;
 use crate::reply::Reply;
 use crate::routes::{self, Asked};
 use crate::schedule::{Drawn, carries_data};
+use crate::websocket::{self, Upgrade};
 use crate::wire::{Line, Wire};
 
+/// A WebSocket that this connection is to become, and the upgrade on which that waits.
+type Agreed = Mutex<Option<(OnUpgrade, Upgrade)>>;
+
 /// Serves a connection to its end.
-pub(crate) async fn serve<L: Listener>(world: Arc<World>, io: L::Io, number: u64) {
+pub(crate) async fn serve<L: Listener>(
+    world: Arc<World>,
+    io: L::Io,
+    protocol: Protocol,
+    number: u64,
+) {
     let line = Arc::new(Line::default());
-    let wire = Wire::<L>::new(io, Arc::clone(&line), Arc::clone(&world));
-    let service = service_fn(|request| exchange(&world, &line, number, request));
-    let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(wire), service));
-    // How a connection ends, by its client, a fault or the gateway's stop, is nobody's error.
-    tokio::select! {
-        biased;
-        _ = connection.as_mut() => {}
-        () = world.stops() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+    let wire = Wire::<L>::new(io, protocol, Arc::clone(&line), Arc::clone(&world));
+    let agreed = Agreed::default();
+    {
+        let site = Site { world: &world, line: &line, protocol, number, agreed: &agreed };
+        let service = service_fn(|request| exchange(site, request));
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(wire), service);
+        let mut connection = pin!(connection.with_upgrades());
+        // How a connection ends, by its client, a fault or the gateway's stop, is nobody's error.
+        tokio::select! {
+            biased;
+            _ = connection.as_mut() => {}
+            () = world.stops() => {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            }
         }
     }
+    let agreed = agreed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some((upgrading, upgrade)) = agreed
+        && let Ok(upgraded) = upgrading.await
+        && let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<Wire<L>>>()
+    {
+        let mut wire = io.into_inner();
+        wire.upgrade(&read_buf);
+        websocket::serve(world, line, wire, number, upgrade).await;
+    }
+}
+
+/// Where an exchange takes place.
+#[derive(Clone, Copy)]
+struct Site<'a> {
+    world: &'a World,
+    line: &'a Arc<Line>,
+    protocol: Protocol,
+    number: u64,
+    agreed: &'a Agreed,
 }
 
 /// Reads a request to its end, notes it, and answers it unless a fault has it otherwise. An error
 /// ends the connection without an answer.
 async fn exchange(
-    world: &World,
-    line: &Arc<Line>,
-    connection: u64,
-    request: Request<Incoming>,
+    site: Site<'_>,
+    mut request: Request<Incoming>,
 ) -> io::Result<Response<AnswerBody>> {
+    let Site { world, line, protocol, number: connection, .. } = site;
+    let upgrading = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
     let body = read_whole(body).await.map_err(io::Error::other)?;
+    if websocket::is_upgrade(&head) {
+        return become_websocket(site, head, upgrading).await;
+    }
     let drawn = drawn(world, line, &head);
     if drawn.fault == Some(FaultKind::ResetBefore) {
         // Only for a pipelined request, which came too early to be struck at its beginning.
@@ -57,8 +94,8 @@ async fn exchange(
         line.reset();
         return Err(io::ErrorKind::ConnectionReset.into());
     }
-    let asked = Asked::read(world, &head, &body);
-    let place = note(world, connection, &head, &drawn, &asked);
+    let asked = Asked::read(world, protocol, &head, &body);
+    let place = note(world, connection, &head, &drawn, Some(&asked));
 
     let reply = match &drawn.fault {
         Some(FaultKind::ResetAfter) => {
@@ -85,9 +122,55 @@ async fn exchange(
     }))
 }
 
+/// Answers a request to become a WebSocket.
+async fn become_websocket(
+    site: Site<'_>,
+    head: Head,
+    upgrading: OnUpgrade,
+) -> io::Result<Response<AnswerBody>> {
+    let Site { world, line, protocol, number, agreed } = site;
+    // Drawn for by the headers, not by the first line.
+    line.arrived();
+    let drawn = world.schedule.draw_upgrade(head.uri.path());
+    let place = note(world, number, &head, &drawn, None);
+    let whole = |bytes| AnswerBody::whole(bytes, Arc::clone(line));
+    match &drawn.fault {
+        Some(FaultKind::ResetAfter) => {
+            line.reset();
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Some(FaultKind::Drop) => return Err(io::ErrorKind::ConnectionAborted.into()),
+        Some(FaultKind::Stall) => {
+            world.stops().await;
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Some(FaultKind::Status { code, retry_after }) => {
+            let reply = scripted(*code, retry_after.clone());
+            world.journal.answered(&place, reply.status);
+            return Ok(reply.into_response(whole));
+        }
+        _ => {}
+    }
+    let upgrade = match websocket::agree(&head, protocol) {
+        Ok(upgrade) => upgrade,
+        Err(reply) => {
+            world.journal.answered(&place, reply.status);
+            return Ok(reply.into_response(whole));
+        }
+    };
+    world.journal.answered(&place, 101);
+    if upgrade.is_for_data() {
+        world.journal.upgraded();
+    }
+    line.upgrading();
+    let response = websocket::response(&upgrade, drawn.fault.as_ref(), whole(Vec::new()));
+    *agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some((upgrading, upgrade));
+    Ok(response)
+}
+
 /// What was drawn when the request began to arrive. A pipelined request whose beginning came
 /// together with the one before is drawn for only now.
-fn drawn(world: &World, line: &Line, head: &Parts) -> Drawn {
+fn drawn(world: &World, line: &Line, head: &Head) -> Drawn {
     let (method, path) = (head.method.as_str().as_bytes(), head.uri.path().as_bytes());
     let is_for_this = |drawn: &Drawn| drawn.carries_data == carries_data(method);
     line.arrived().filter(is_for_this).unwrap_or_else(|| world.schedule.draw(method, path))
@@ -113,17 +196,23 @@ async fn read_whole(mut body: Incoming) -> Result<Bytes, hyper::Error> {
     Ok(if joined.is_empty() { whole } else { joined.into() })
 }
 
-fn note(world: &World, connection: u64, head: &Parts, drawn: &Drawn, asked: &Asked<'_>) -> Place {
+fn note(
+    world: &World,
+    connection: u64,
+    head: &Head,
+    drawn: &Drawn,
+    asked: Option<&Asked<'_>>,
+) -> journal::Place {
     let entry = || Entry {
         number: drawn.number,
         connection,
         method: head.method.to_string(),
         path: head.uri.path().to_owned(),
         headers: head.headers.clone(),
-        endpoint: asked.endpoint(),
-        request_id: asked.request_id(),
-        documents: asked.documents(),
-        document_ids: asked.document_ids(),
+        endpoint: asked.and_then(Asked::endpoint),
+        request_id: asked.and_then(Asked::request_id),
+        documents: asked.map_or(0, Asked::documents),
+        document_ids: asked.map(Asked::document_ids).unwrap_or_default(),
         fault: drawn.fault.clone(),
         answered: None,
     };

@@ -192,6 +192,29 @@ impl Exception {
         Self { name, argument, shown }
     }
 
+    /// The executor cannot make documents of what it was sent.
+    pub(crate) fn value_error(message: String) -> Self {
+        let shown = python_repr(&message);
+        Self { name: "ValueError", argument: message, shown }
+    }
+
+    /// A field does not hold what its class declares.
+    pub(crate) fn unreadable(errors: String) -> Self {
+        Self { name: "ValidationError", shown: errors.clone(), argument: errors }
+    }
+
+    /// Bytes are no pickle.
+    pub(crate) fn unpickling() -> Self {
+        let message = "pickle data was truncated";
+        Self { name: "UnpicklingError", argument: message.into(), shown: python_repr(message) }
+    }
+
+    /// Bytes are no list of documents v2.
+    pub(crate) fn decoding() -> Self {
+        let message = "Error parsing message with type 'docarray.DocListProto'";
+        Self { name: "DecodeError", argument: message.into(), shown: python_repr(message) }
+    }
+
     /// The exception as `repr` shows it: what a gateway describes a failure with.
     pub(crate) fn description(&self) -> String {
         format!("{}({})", self.name, self.shown)

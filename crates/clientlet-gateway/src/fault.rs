@@ -1,45 +1,16 @@
-//! Scripted faults: their grammar, and which requests they strike.
+//! Scripted faults: what they do, and which requests they strike.
 //!
 //! Everything here is pure. A fault by probability decides from the seed, its place in the list
 //! and the request's number alone, never from a shared generator, so that the same numbers fail
 //! however the requests interleave.
 
+mod grammar;
+
 use std::error::Error;
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
-use http::HeaderValue;
-
-/// The grammar of a fault with examples, for a command's `--help`.
-pub const FAULT_HELP: &str = "\
-A fault is KIND[:ARG]@WHEN[,seed=N][,path=/PATH]; of several, the first that matches strikes.
-
-KIND
-  refuse              reset the connection as soon as it is accepted (WHEN counts connections)
-  reset-before        reset when the request begins to arrive; it is never read
-  reset-after         read the request whole, run nothing, reset
-  reset-mid           run it, send half of the answer, reset
-  stall               read the request and never answer
-  status:CODE[:RETRY] answer CODE at once, with a Retry-After header of RETRY if given
-  slow:SECONDS        send the answer's head at once, its body in pieces over SECONDS
-  malformed           answer 200 with JSON that breaks off in the middle
-
-WHEN
-  N                   the Nth request, counted from 1
-  N-M                 the Nth to the Mth
-  /N                  every Nth
-  P%                  each with this probability; the same ones for the same seed
-
-Requests are those that carry data (POST, PUT, DELETE). With path=/PATH the fault strikes, and
-counts, GETs of that path instead.
-
-Examples
-  reset-after@20%,seed=7      a fifth of the requests are read and lost
-  status:503:1@1-3            the first three are told to come back in a second
-  stall@/100                  every hundredth is never answered
-  status:500@1,path=/status   the first GET /status fails
-";
+pub use self::grammar::FAULT_HELP;
 
 /// What a fault does to a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,11 +20,13 @@ pub enum FaultKind {
     Refuse,
     /// The connection is reset when the request begins to arrive, before it is read.
     ResetBefore,
-    /// The connection is reset after the whole request was read; its endpoint does not run.
+    /// The connection is reset after the whole request or message was read; its endpoint does not
+    /// run. What else is in flight on a WebSocket is lost.
     ResetAfter,
     /// The endpoint runs, half of the answer is sent, then the connection is reset.
     ResetMid,
-    /// The request is read and never answered; the connection stays open.
+    /// The request is read and never answered; the connection stays open, and on a WebSocket the
+    /// others are answered.
     Stall,
     /// This status is answered at once; the endpoint does not run.
     Status {
@@ -62,10 +35,37 @@ pub enum FaultKind {
         /// The value of the `Retry-After` header, as it stands.
         retry_after: Option<String>,
     },
-    /// The answer's head is sent at once, its body in pieces spread over this time.
+    /// The answer's head is sent at once, its body in pieces spread over this time. On a WebSocket
+    /// the answer comes so much later, and the others do not wait for it.
     Slow(Duration),
-    /// The answer is a 200 whose JSON breaks off in the middle.
+    /// The answer is a 200 whose JSON breaks off in the middle, a WebSocket message that cannot be
+    /// decoded, or an upgrade with the wrong `Sec-WebSocket-Accept`.
     Malformed,
+    /// The connection ends by FIN, without a close frame, when the message has arrived.
+    Drop,
+    /// The connection is closed with this frame when the message has arrived.
+    Close {
+        /// The close code; also one that RFC 6455 forbids.
+        code: u16,
+        /// The reason, 123 bytes at most.
+        reason: String,
+    },
+    /// From this message on the connection reads nothing and writes nothing, but stays open.
+    HalfOpen,
+    /// The answer is sent twice.
+    Twice,
+    /// The answer is held until the next one was sent, though for a second at most.
+    Reorder,
+    /// The answer carries a request id that nobody asked for.
+    UnknownId,
+    /// Half of the answer's frame is sent, then FIN.
+    Truncated,
+    /// The answer is a message of so many zero bytes.
+    Oversize(usize),
+    /// The answer is a text message where binary ones are spoken, and the reverse.
+    WrongType,
+    /// The upgrade is answered with this subprotocol, which a gateway never does.
+    Subprotocol(String),
 }
 
 impl fmt::Display for FaultKind {
@@ -80,7 +80,55 @@ impl fmt::Display for FaultKind {
             Self::Status { code, retry_after: Some(after) } => write!(f, "status:{code}:{after}"),
             Self::Slow(time) => write!(f, "slow:{}", time.as_secs_f64()),
             Self::Malformed => f.write_str("malformed"),
+            Self::Drop => f.write_str("drop"),
+            Self::Close { code, reason } if reason.is_empty() => write!(f, "close:{code}"),
+            Self::Close { code, reason } => write!(f, "close:{code}:{reason}"),
+            Self::HalfOpen => f.write_str("half-open"),
+            Self::Twice => f.write_str("twice"),
+            Self::Reorder => f.write_str("reorder"),
+            Self::UnknownId => f.write_str("unknown-id"),
+            Self::Truncated => f.write_str("truncated"),
+            Self::Oversize(bytes) => write!(f, "oversize:{bytes}"),
+            Self::WrongType => f.write_str("wrong-type"),
+            Self::Subprotocol(name) => write!(f, "subprotocol:{name}"),
         }
+    }
+}
+
+/// What a fault can strike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Connection,
+    /// An HTTP request, with data or without.
+    Request,
+    /// A WebSocket message.
+    Message,
+    /// A request to become a WebSocket.
+    Upgrade,
+}
+
+impl FaultKind {
+    /// Whether this can happen to such a thing.
+    pub(crate) fn fits(&self, target: Target) -> bool {
+        use Target::{Connection, Message, Request, Upgrade};
+        let targets: &[Target] = match self {
+            Self::Refuse => &[Connection],
+            Self::ResetBefore => &[Request],
+            Self::ResetAfter | Self::Stall | Self::Malformed => &[Request, Message, Upgrade],
+            Self::ResetMid | Self::Slow(_) => &[Request, Message],
+            Self::Status { .. } => &[Request, Upgrade],
+            Self::Drop => &[Message, Upgrade],
+            Self::Close { .. }
+            | Self::HalfOpen
+            | Self::Twice
+            | Self::Reorder
+            | Self::UnknownId
+            | Self::Truncated
+            | Self::Oversize(_)
+            | Self::WrongType => &[Message],
+            Self::Subprotocol(_) => &[Upgrade],
+        };
+        targets.contains(&target)
     }
 }
 
@@ -120,12 +168,18 @@ pub struct Fault {
     when: When,
     seed: Option<u64>,
     path: Option<String>,
+    on_upgrade: bool,
 }
 
 impl Fault {
     /// What happens.
     pub fn kind(&self) -> &FaultKind {
         &self.kind
+    }
+
+    /// Whether it strikes requests to become a WebSocket, those of [`path`](Self::path) or of `/`.
+    pub fn is_for_upgrades(&self) -> bool {
+        self.on_upgrade
     }
 
     /// The path whose GETs are struck, if the fault is not for requests that carry data.
@@ -167,6 +221,9 @@ impl fmt::Display for Fault {
         if let Some(path) = &self.path {
             write!(f, ",path={path}")?;
         }
+        if self.on_upgrade {
+            f.write_str(",on=upgrade")?;
+        }
         Ok(())
     }
 }
@@ -183,195 +240,9 @@ impl fmt::Display for FaultError {
 
 impl Error for FaultError {}
 
-impl FromStr for Fault {
-    type Err = FaultError;
-
-    fn from_str(spec: &str) -> Result<Self, FaultError> {
-        parse(spec).map_err(|reason| FaultError(format!("fault `{spec}`: {reason}")))
-    }
-}
-
-fn parse(spec: &str) -> Result<Fault, String> {
-    // The last `@`, because the text of a Retry-After may hold anything.
-    let (kind, rest) = spec
-        .rsplit_once('@')
-        .ok_or("it has no `@WHEN`; write KIND[:ARG]@WHEN, for example reset-after@20%")?;
-    let kind = parse_kind(kind)?;
-    let mut parts = rest.split(',');
-    let when = parse_when(parts.next().unwrap_or_default())?;
-    let mut fault = Fault { kind, when, seed: None, path: None };
-    for part in parts {
-        match part.split_once('=') {
-            Some(("seed", seed)) if fault.seed.is_none() => {
-                let seed = seed.parse().map_err(|_| format!("seed `{seed}` is no whole number"))?;
-                fault.seed = Some(seed);
-            }
-            Some(("path", path)) if fault.path.is_none() => {
-                if !path.starts_with('/') {
-                    return Err(format!("path `{path}` does not start with /"));
-                }
-                fault.path = Some(path.to_owned());
-            }
-            Some((name @ ("seed" | "path"), _)) => return Err(format!("{name} is given twice")),
-            _ => return Err(format!("`{part}` is neither seed=N nor path=/PATH")),
-        }
-    }
-    if fault.kind == FaultKind::Refuse && fault.path.is_some() {
-        return Err("refuse strikes connections, which have no path".into());
-    }
-    Ok(fault)
-}
-
-fn parse_kind(text: &str) -> Result<FaultKind, String> {
-    let (name, argument) = match text.split_once(':') {
-        Some((name, argument)) => (name, Some(argument)),
-        None => (text, None),
-    };
-    match (name, argument) {
-        ("status", Some(argument)) => return parse_status(argument),
-        ("status", None) => return Err("status needs a code, for example status:503".into()),
-        ("slow", argument) => return parse_slow(argument.unwrap_or_default()),
-        _ => {}
-    }
-    let kind = match name {
-        "refuse" => FaultKind::Refuse,
-        "reset-before" => FaultKind::ResetBefore,
-        "reset-after" => FaultKind::ResetAfter,
-        "reset-mid" => FaultKind::ResetMid,
-        "stall" => FaultKind::Stall,
-        "malformed" => FaultKind::Malformed,
-        _ => {
-            return Err(format!(
-                "unknown kind `{name}`; kinds are refuse, reset-before, reset-after, reset-mid, \
-                 stall, status:CODE, slow:SECONDS, malformed"
-            ));
-        }
-    };
-    match argument {
-        None => Ok(kind),
-        Some(argument) => Err(format!("{name} takes no argument, not `{argument}`")),
-    }
-}
-
-fn parse_status(argument: &str) -> Result<FaultKind, String> {
-    let (code, retry_after) = match argument.split_once(':') {
-        Some((code, after)) => (code, Some(after)),
-        None => (argument, None),
-    };
-    let code = code
-        .parse()
-        .ok()
-        .filter(|code| (200..600).contains(code))
-        .ok_or_else(|| format!("status `{code}` is no number from 200 to 599"))?;
-    if let Some(after) = retry_after
-        && (after.is_empty() || HeaderValue::from_str(after).is_err())
-    {
-        return Err(format!("Retry-After `{}` cannot be sent in a header", after.escape_debug()));
-    }
-    Ok(FaultKind::Status { code, retry_after: retry_after.map(str::to_owned) })
-}
-
-fn parse_slow(argument: &str) -> Result<FaultKind, String> {
-    argument
-        .parse()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .map(FaultKind::Slow)
-        .ok_or_else(|| format!("slow needs seconds, for example slow:0.5, not `{argument}`"))
-}
-
-fn parse_when(text: &str) -> Result<When, String> {
-    let number = |text: &str| {
-        text.parse()
-            .ok()
-            .filter(|&n| n > 0)
-            .ok_or_else(|| format!("`{text}` is no whole number from 1 on"))
-    };
-    if let Some(percent) = text.strip_suffix('%') {
-        return percent
-            .parse()
-            .ok()
-            .filter(|p| (0.0..=100.0).contains(p))
-            .map(When::Percent)
-            .ok_or_else(|| format!("`{text}` is no probability from 0% to 100%"));
-    }
-    if let Some(every) = text.strip_prefix('/') {
-        return number(every).map(When::Every);
-    }
-    match text.split_once('-') {
-        Some((first, last)) => match (number(first)?, number(last)?) {
-            (first, last) if first <= last => Ok(When::Range(first, last)),
-            _ => Err(format!("`{text}` ends before it begins")),
-        },
-        None if text.is_empty() => Err("nothing follows the `@`; write N, N-M, /N or P%".into()),
-        None => number(text).map(|n| When::Range(n, n)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_form_is_shown_as_it_was_written() {
-        for spec in [
-            "refuse@1",
-            "reset-before@2-5",
-            "reset-after@20%,seed=7",
-            "reset-mid@/3",
-            "stall@0.5%",
-            "status:503@1",
-            "status:503:1@/2,seed=0,path=/status",
-            "status:429:Wed, 21 Oct 2015 07:28:00 GMT@1",
-            "slow:0.25@100%",
-            "malformed@7,path=/openapi.json",
-        ] {
-            let fault: Fault = spec.parse().unwrap();
-            assert_eq!(fault.to_string(), spec);
-        }
-    }
-
-    #[test]
-    fn the_examples_of_the_help_are_faults() {
-        let examples = FAULT_HELP.split("Examples\n").nth(1).unwrap();
-        let specs: Vec<_> =
-            examples.lines().filter_map(|line| line.split_whitespace().next()).collect();
-        assert_eq!(specs.len(), 4);
-        for spec in specs {
-            spec.parse::<Fault>().unwrap();
-        }
-    }
-
-    #[test]
-    fn a_bad_fault_is_named_with_its_wrong_part() {
-        for (spec, expected) in [
-            ("", "no `@WHEN`"),
-            ("stall", "no `@WHEN`"),
-            ("explode@1", "unknown kind `explode`; kinds are refuse, reset-before"),
-            ("stall:1@1", "stall takes no argument"),
-            ("status@1", "status needs a code"),
-            ("status:99@1", "`99` is no number from 200 to 599"),
-            ("status:503:@1", "Retry-After"),
-            ("slow@1", "slow needs seconds"),
-            ("slow:-1@1", "not `-1`"),
-            ("slow:NaN@1", "not `NaN`"),
-            ("stall@", "nothing follows the `@`"),
-            ("stall@0", "`0` is no whole number from 1 on"),
-            ("stall@/0", "`0` is no whole number from 1 on"),
-            ("stall@5-2", "ends before it begins"),
-            ("stall@101%", "no probability"),
-            ("stall@NaN%", "no probability"),
-            ("stall@1,sed=1", "`sed=1` is neither"),
-            ("stall@1,seed=x", "seed `x`"),
-            ("stall@1,seed=1,seed=2", "seed is given twice"),
-            ("stall@1,path=status", "does not start with /"),
-            ("refuse@1,path=/status", "connections"),
-        ] {
-            let error = spec.parse::<Fault>().unwrap_err().to_string();
-            assert!(error.starts_with(&format!("fault `{spec}`: ")), "{error}");
-            assert!(error.contains(expected), "{error} lacks {expected}");
-        }
-    }
 
     #[test]
     fn numbers_ranges_and_every_nth_strike_what_they_say() {

@@ -1,19 +1,17 @@
-//! Starting a gateway, and stopping it.
+//! A running gateway, and stopping it.
 
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::builder::GatewayBuilder;
 use crate::connection;
-use crate::control::{Control, Documents};
+use crate::control::Control;
 use crate::endpoint::Bindings;
-use crate::fault::Fault;
 use crate::identity::Ids;
 use crate::journal::Journal;
 use crate::listener::Listener;
@@ -23,6 +21,14 @@ use crate::schedule::Schedule;
 const GRACE: Duration = Duration::from_secs(5);
 /// How long accepting rests after an error such as too many open files, which stays for a while.
 const REST: Duration = Duration::from_millis(10);
+
+/// What a port speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http,
+    /// WebSocket, and the few GETs that a gateway answers on the same port.
+    WebSocket,
+}
 
 /// What all connections of a gateway share.
 #[derive(Debug)]
@@ -34,7 +40,7 @@ pub(crate) struct World {
     pub(crate) journal: Journal,
     pub(crate) schedule: Schedule,
     pub(crate) ids: Ids,
-    stopping: watch::Receiver<bool>,
+    pub(crate) stopping: watch::Receiver<bool>,
 }
 
 impl World {
@@ -49,37 +55,55 @@ impl World {
 /// until then its port may still take a connection. [`stop`](Gateway::stop) waits for the end.
 #[derive(Debug)]
 pub struct Gateway {
-    address: SocketAddr,
-    journal: Journal,
-    control: Control,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) websocket: Option<SocketAddr>,
+    pub(crate) journal: Journal,
+    pub(crate) control: Control,
+    pub(crate) stop: watch::Sender<bool>,
+    /// One for each listener.
+    pub(crate) tasks: Vec<JoinHandle<()>>,
 }
 
 impl Gateway {
-    /// A gateway with documents v1, without faults, unless told otherwise.
+    /// A gateway for HTTP with documents v1, without faults, unless told otherwise.
     pub fn builder() -> GatewayBuilder {
-        GatewayBuilder {
-            documents: Documents::V1,
-            faults: Vec::new(),
-            seed: 0,
-            journal: true,
-            bindings: Bindings { root: true, default: false },
-            hides_status: false,
-            idle_timeout: None,
-            executor_down: false,
-            executor_slow: false,
-        }
+        GatewayBuilder::new()
     }
 
     /// Where it listens for HTTP.
+    ///
+    /// # Panics
+    ///
+    /// If the gateway was built not to serve HTTP.
     pub fn http_address(&self) -> SocketAddr {
-        self.address
+        self.http.expect("the gateway was built without HTTP")
     }
 
-    /// Its URL, such as `http://127.0.0.1:41234`.
+    /// Its URL for HTTP, such as `http://127.0.0.1:41234`.
+    ///
+    /// # Panics
+    ///
+    /// If the gateway was built not to serve HTTP.
     pub fn http_url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.http_address())
+    }
+
+    /// Where it listens for WebSocket.
+    ///
+    /// # Panics
+    ///
+    /// If the gateway was not built to serve WebSocket.
+    pub fn websocket_address(&self) -> SocketAddr {
+        self.websocket.expect("the gateway was built without `websocket(true)`")
+    }
+
+    /// Its URL for WebSocket, such as `ws://127.0.0.1:41235`.
+    ///
+    /// # Panics
+    ///
+    /// If the gateway was not built to serve WebSocket.
+    pub fn websocket_url(&self) -> String {
+        format!("ws://{}", self.websocket_address())
     }
 
     /// What arrived.
@@ -92,153 +116,28 @@ impl Gateway {
         &self.control
     }
 
-    /// Stops in good order: accepts nothing more, closes idle and stalled connections, lets
-    /// running requests end, though not for longer than 5 s.
+    /// Stops in good order: accepts nothing more, closes idle and stalled connections, a WebSocket
+    /// with 1012 as real gateways do, lets running requests end, though not for longer than 5 s.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        // An error would mean that the task was aborted, but that is for drop alone to do.
-        let _ = (&mut self.task).await;
+        for task in &mut self.tasks {
+            // An error would mean that the task was aborted, but that is for drop alone to do.
+            let _ = task.await;
+        }
     }
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        // The task owns the listener and all connections.
-        self.task.abort();
-    }
-}
-
-/// Settings of a gateway that is yet to start.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct GatewayBuilder {
-    documents: Documents,
-    faults: Vec<Fault>,
-    seed: u64,
-    journal: bool,
-    bindings: Bindings,
-    hides_status: bool,
-    idle_timeout: Option<Duration>,
-    executor_down: bool,
-    executor_slow: bool,
-}
-
-impl GatewayBuilder {
-    /// The generation of documents that it speaks; v1 unless set.
-    pub fn documents(mut self, documents: Documents) -> Self {
-        self.documents = documents;
-        self
-    }
-
-    /// Adds a fault. Of several, the first that matches a request strikes it.
-    pub fn fault(mut self, fault: Fault) -> Self {
-        self.faults.push(fault);
-        self
-    }
-
-    /// The seed of faults by probability that name none, and of the ids that the gateway makes;
-    /// 0 unless set.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// Whether the journal keeps entries, as it does unless told otherwise. Without, it counts
-    /// only; for long runs.
-    pub fn journal(mut self, keep: bool) -> Self {
-        self.journal = keep;
-        self
-    }
-
-    /// Whether the executor has an endpoint for what no other one is bound to: tags.default
-    /// becomes true. With documents v2 its route is `/default`.
-    pub fn with_default(mut self, bind: bool) -> Self {
-        self.bindings.default = bind;
-        self
-    }
-
-    /// Whether the endpoint `/` is left out.
-    pub fn without_root(mut self, leave_out: bool) -> Self {
-        self.bindings.root = !leave_out;
-        self
-    }
-
-    /// Whether `GET /status` and `GET /openapi.json` are not there, as behind some proxies.
-    pub fn hide_status(mut self, hide: bool) -> Self {
-        self.hides_status = hide;
-        self
-    }
-
-    /// How long a connection may be idle before the gateway closes it; for ever unless set. Real
-    /// gateways close it after 5 s.
-    pub fn idle_timeout(mut self, limit: Duration) -> Self {
-        self.idle_timeout = Some(limit);
-        self
-    }
-
-    /// Starts with the executor down; see [`Control::executor_down`].
-    pub fn executor_down(mut self, down: bool) -> Self {
-        self.executor_down = down;
-        self
-    }
-
-    /// Starts with the executor too slow; see [`Control::executor_slow`].
-    pub fn executor_slow(mut self, slow: bool) -> Self {
-        self.executor_slow = slow;
-        self
-    }
-
-    /// Starts on a free port of 127.0.0.1.
-    ///
-    /// # Errors
-    ///
-    /// The port cannot be bound.
-    pub async fn start(self) -> io::Result<Gateway> {
-        self.bind((std::net::Ipv4Addr::LOCALHOST, 0)).await
-    }
-
-    /// Starts on this address.
-    ///
-    /// # Errors
-    ///
-    /// The address cannot be bound.
-    pub async fn bind(self, address: impl ToSocketAddrs) -> io::Result<Gateway> {
-        self.serve(TcpListener::bind(address).await?)
-    }
-
-    /// Starts on a listener. Needs a running tokio runtime.
-    ///
-    /// # Errors
-    ///
-    /// The listener does not know its address.
-    ///
-    /// # Panics
-    ///
-    /// If called outside a tokio runtime.
-    pub fn serve(self, listener: impl Listener) -> io::Result<Gateway> {
-        let address = listener.local_addr()?;
-        let journal = Journal::new(self.journal);
-        let control = Control::new(self.documents);
-        control.executor_down(self.executor_down);
-        control.executor_slow(self.executor_slow);
-        let (stop, stopping) = watch::channel(false);
-        let world = World {
-            bindings: self.bindings,
-            hides_status: self.hides_status,
-            idle_timeout: self.idle_timeout,
-            control: control.clone(),
-            journal: journal.clone(),
-            schedule: Schedule::new(self.faults, self.seed),
-            ids: Ids::new(self.seed),
-            stopping,
-        };
-        let task = tokio::spawn(accept(Arc::new(world), listener));
-        Ok(Gateway { address, journal, control, stop, task })
+        // A task owns its listener and all connections.
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
 /// Serves every connection in a task of its own until the gateway stops.
-async fn accept<L: Listener>(world: Arc<World>, mut listener: L) {
+pub(crate) async fn accept<L: Listener>(world: Arc<World>, mut listener: L, protocol: Protocol) {
     let mut connections = JoinSet::new();
     let mut stops = pin!(world.stops());
     loop {
@@ -257,7 +156,8 @@ async fn accept<L: Listener>(world: Arc<World>, mut listener: L) {
                     world.journal.refuse();
                     L::reset_on_drop(&io);
                 } else {
-                    connections.spawn(connection::serve::<L>(Arc::clone(&world), io, number));
+                    let world = Arc::clone(&world);
+                    connections.spawn(connection::serve::<L>(world, io, protocol, number));
                 }
             }
             Err(_) => tokio::time::sleep(REST).await,

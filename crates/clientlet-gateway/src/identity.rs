@@ -25,11 +25,12 @@ impl Ids {
     }
 }
 
-/// Writes the present time as `2026-11-24T05:46:39.607039+00:00`.
-pub(crate) fn write_now(out: &mut Vec<u8>) {
+/// Writes the present time as `2026-11-24T05:46:39.607039` and the zone, `+00:00` or `Z`.
+pub(crate) fn write_now(out: &mut Vec<u8>, zone: &str) {
     // A clock before 1970 is taken for 1970.
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     write_time(out, since.as_secs(), since.subsec_micros());
+    out.extend_from_slice(zone.as_bytes());
 }
 
 fn write_time(out: &mut Vec<u8>, seconds: u64, micros: u32) {
@@ -53,15 +54,18 @@ fn write_time(out: &mut Vec<u8>, seconds: u64, micros: u32) {
         (second / 3_600, 2, b':'),
         (second / 60 % 60, 2, b':'),
         (second % 60, 2, b'.'),
-        (u64::from(micros), 6, b'+'),
     ] {
-        for place in (0..width).rev() {
-            // A single digit fits.
-            out.push(b'0' + (number / 10_u64.pow(place) % 10) as u8);
-        }
+        write_number(out, number, width);
         out.push(end);
     }
-    out.extend_from_slice(b"00:00");
+    write_number(out, u64::from(micros), 6);
+}
+
+fn write_number(out: &mut Vec<u8>, number: u64, width: u32) {
+    for place in (0..width).rev() {
+        // A single digit fits.
+        out.push(b'0' + (number / 10_u64.pow(place) % 10) as u8);
+    }
 }
 
 #[cfg(test)]
@@ -71,10 +75,10 @@ mod tests {
     #[test]
     fn times_are_written_as_dates() {
         for (seconds, micros, written) in [
-            (0, 0, "1970-01-01T00:00:00.000000+00:00"),
-            (951_782_399, 999_999, "2000-02-28T23:59:59.999999+00:00"),
-            (951_782_400, 1, "2000-02-29T00:00:00.000001+00:00"),
-            (1_795_499_199, 607_039, "2026-11-24T05:46:39.607039+00:00"),
+            (0, 0, "1970-01-01T00:00:00.000000"),
+            (951_782_399, 999_999, "2000-02-28T23:59:59.999999"),
+            (951_782_400, 1, "2000-02-29T00:00:00.000001"),
+            (1_795_499_199, 607_039, "2026-11-24T05:46:39.607039"),
         ] {
             let mut out = Vec::new();
             write_time(&mut out, seconds, micros);

@@ -9,20 +9,20 @@ use tokio::sync::Notify;
 
 use crate::fault::FaultKind;
 
-/// One request that arrived: its head and body were read to the end.
+/// One request or WebSocket message that arrived: it was read to the end.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Entry {
     /// Its number, from 1, among the requests that carry data; GETs are numbered by themselves.
-    /// Numbers are given when a request begins to arrive.
+    /// Numbers are given when a request begins to arrive, and when a message has arrived.
     pub number: u64,
     /// The number of its connection, from 1.
     pub connection: u64,
-    /// `POST`, `GET` and so on.
+    /// `POST`, `GET` and so on; `WS` for a WebSocket message.
     pub method: String,
     /// The path, without a query.
     pub path: String,
-    /// All its headers.
+    /// All its headers; those of the handshake for a WebSocket message.
     pub headers: HeaderMap,
     /// The executor's endpoint that it asked for; `None` for GETs and unreadable requests.
     pub endpoint: Option<String>,
@@ -35,7 +35,8 @@ pub struct Entry {
     /// The fault that struck it.
     pub fault: Option<FaultKind>,
     /// The status of its answer; `None` while there is none, and when a fault kept the answer
-    /// from being sent whole.
+    /// from being sent whole. 200 for a WebSocket message whose answer was sent, an executor's
+    /// failure included, and 101 for an upgrade.
     pub answered: Option<u16>,
 }
 
@@ -52,6 +53,7 @@ struct Pages {
     arrived: AtomicU64,
     refused: AtomicU64,
     connections: AtomicU64,
+    websocket_connections: AtomicU64,
     arrival: Notify,
 }
 
@@ -64,17 +66,19 @@ impl Journal {
             arrived: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            websocket_connections: AtomicU64::new(0),
             arrival: Notify::new(),
         }))
     }
 
-    /// The requests with data that arrived, in the order in which they were read to the end.
+    /// The requests and messages with data that arrived, in the order in which they were read to
+    /// the end.
     /// Empty if the gateway keeps no journal.
     pub fn entries(&self) -> Vec<Entry> {
         lock(&self.0.entries).clone()
     }
 
-    /// The GETs that arrived. Empty if the gateway keeps no journal.
+    /// The GETs that arrived, those included that asked to become a WebSocket. Empty if the gateway keeps no journal.
     pub fn gets(&self) -> Vec<Entry> {
         lock(&self.0.gets).clone()
     }
@@ -112,6 +116,12 @@ impl Journal {
         self.0.connections.load(Ordering::Acquire)
     }
 
+    /// How many connections became a WebSocket for data, so without those for dry runs. Counted
+    /// also without a journal.
+    pub fn websocket_connections(&self) -> u64 {
+        self.0.websocket_connections.load(Ordering::Acquire)
+    }
+
     /// Waits until `n` requests with data have arrived. Works also without a journal.
     pub async fn wait_for(&self, n: usize) {
         loop {
@@ -129,6 +139,10 @@ impl Journal {
     /// Counts an accepted connection and gives its number.
     pub(crate) fn connected(&self) -> u64 {
         self.0.connections.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    pub(crate) fn upgraded(&self) {
+        self.0.websocket_connections.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn refuse(&self) {

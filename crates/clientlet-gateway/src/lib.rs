@@ -1,6 +1,6 @@
-//! An embedded Jina gateway to test against: a real HTTP server in your own process that speaks
-//! as gateways of Jina 3.14.1 (documents v1) and 3.33.1 (documents v2) do, breaks as you script
-//! it, and keeps a journal of what arrived.
+//! An embedded Jina gateway to test against: a real HTTP and WebSocket server in your own process
+//! that speaks as gateways of Jina 3.14.1 (documents v1) and 3.33.1 (documents v2) do, breaks as
+//! you script it, and keeps a journal of what arrived.
 //!
 //! ```
 //! use clientlet_gateway::{Documents, Gateway};
@@ -36,6 +36,63 @@
 //! # }
 //! ```
 //!
+//! # WebSocket
+//!
+//! A gateway serves HTTP unless told otherwise; with `websocket(true)` it also serves WebSocket, with
+//! `http(false)` that alone. As with real gateways each has a port of its own, and that of
+//! WebSockets answers the GETs of `/`, `/status`, `/dry_run` and `/openapi.json` too.
+//!
+//! ```
+//! use clientlet_gateway::Gateway;
+//! use futures_util::{SinkExt, StreamExt};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! use tokio_websockets::{ClientBuilder, Message};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let gateway = Gateway::builder()
+//!     .http(false)
+//!     .websocket(true)
+//!     .fault("twice@1".parse()?) // the first message is answered twice
+//!     .start()
+//!     .await?;
+//! assert_eq!(gateway.websocket_url(), format!("ws://{}", gateway.websocket_address()));
+//!
+//! // The handshake by hand: a gateway does not name the subprotocol that it was asked for, and
+//! // most clients insist on that.
+//! let mut stream = tokio::net::TcpStream::connect(gateway.websocket_address()).await?;
+//! let handshake = "GET / HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\n\
+//!     connection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-protocol: bytes\r\n\
+//!     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+//! stream.write_all(handshake.as_bytes()).await?;
+//! let mut answer = [0; 4096];
+//! let n = stream.read(&mut answer).await?;
+//! assert!(answer[..n].starts_with(b"HTTP/1.1 101 "));
+//!
+//! // A request without documents: a header with the id `r` and the endpoint `/`, in protobuf. Then
+//! // the end marker.
+//! let mut socket = ClientBuilder::new().take_over(stream);
+//! socket.send(Message::binary(&b"\x0a\x06\x0a\x01r\x1a\x01/"[..])).await?;
+//! socket.send(Message::binary(&b"\0"[..])).await?;
+//! assert!(socket.next().await.unwrap()?.is_binary());
+//! assert!(socket.next().await.unwrap()?.is_binary());
+//! let end = socket.next().await.unwrap()?;
+//! assert_eq!(end.as_close().map(|(code, _)| u16::from(code)), Some(1000));
+//! assert_eq!(gateway.journal().arrivals()["r"], 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! * The subprotocol is protobuf if `Sec-WebSocket-Protocol` is exactly `bytes`, otherwise JSON, which
+//!   knows documents v1 only and makes all request ids itself.
+//! * Answers come as they are ready; up to 1000 requests of a connection run at once.
+//! * After the end marker (one zero byte, or `{}`) the gateway answers what is in flight and closes
+//!   with 1000. A client that closes before loses what is in flight.
+//! * An idle connection is pinged every 20 s, and closed with 1011 when the pong does not come within
+//!   20 s more.
+//! * An executor that is down or too slow closes the connection with 1011, and what is in flight is
+//!   lost. A message that cannot be decoded ends it without a close frame.
+//!
 //! # What the executor does
 //!
 //! One deployment, `executor0`, binds these endpoints:
@@ -56,8 +113,9 @@
 //! # Faults
 //!
 //! [`Fault`] is parsed from text such as `reset-after@20%,seed=7`; [`FAULT_HELP`] is the grammar.
-//! Requests are numbered in the order in which their first lines arrive. Those that fail by
-//! probability depend on the seed and their numbers alone, not on how they interleave.
+//! Requests are numbered in the order in which their first lines arrive, WebSocket messages in that
+//! in which they were read, both by one count. Those that fail by probability depend on the seed and
+//! their numbers alone, not on how they interleave.
 //!
 //! # Listeners
 //!
@@ -65,6 +123,7 @@
 //! only the times written into answers are the system's.
 
 mod body;
+mod builder;
 mod connection;
 mod control;
 mod endpoint;
@@ -77,6 +136,7 @@ mod listener;
 mod openapi;
 mod outage;
 mod parameters;
+mod protobuf;
 mod reply;
 mod routes;
 mod schedule;
@@ -84,10 +144,12 @@ mod status;
 mod v1;
 mod v2;
 mod validation;
+mod websocket;
 mod wire;
 
+pub use builder::GatewayBuilder;
 pub use control::{Control, Documents, DocumentsError};
 pub use fault::{FAULT_HELP, Fault, FaultError, FaultKind};
-pub use gateway::{Gateway, GatewayBuilder};
+pub use gateway::Gateway;
 pub use journal::{Entry, Journal};
 pub use listener::Listener;

@@ -3,16 +3,30 @@
 use serde_json::{Map, Value, json};
 
 use crate::control::Documents;
-use crate::gateway::World;
+use crate::gateway::{Protocol, World};
 use crate::reply::Reply;
 
 /// The description of the gateway's routes.
-pub(crate) fn reply(world: &World) -> Reply {
-    let description = match world.control.generation() {
-        Documents::V1 => v1(),
-        Documents::V2 => v2(world),
+pub(crate) fn reply(world: &World, protocol: Protocol) -> Reply {
+    let description = match (protocol, world.control.generation()) {
+        (Protocol::WebSocket, generation) => websocket(generation),
+        (Protocol::Http, Documents::V1) => v1(),
+        (Protocol::Http, Documents::V2) => v2(world),
     };
     Reply::json(200, description.to_string().into_bytes())
+}
+
+/// The port of WebSockets publishes no schema of its data.
+fn websocket(generation: Documents) -> Value {
+    let (openapi, version) = match generation {
+        Documents::V1 => ("3.0.2", "3.14.1"),
+        Documents::V2 => ("3.1.0", "3.33.1"),
+    };
+    let paths: Map<String, Value> = ["/", "/dry_run", "/status"]
+        .iter()
+        .map(|path| ((*path).to_owned(), json!({"get": operation(path)})))
+        .collect();
+    json!({"openapi": openapi, "info": info(version), "paths": paths})
 }
 
 fn v1() -> Value {

@@ -68,6 +68,19 @@ impl Outage {
         })
     }
 
+    /// The reason with which a WebSocket is closed.
+    pub(crate) fn close_reason(self) -> &'static str {
+        match self {
+            Self::Down => {
+                "Network error while connecting to deployment at {'0.0.0.0:50000'}. It may be down."
+            }
+            Self::Slow => {
+                "Connection to deployment at {'0.0.0.0:50000'} timed out. You can adjust \
+                 `timeout_send` attribute."
+            }
+        }
+    }
+
     fn description(self) -> &'static str {
         match self {
             Self::Down => {

@@ -14,11 +14,21 @@ pub(crate) struct Reply {
     pub(crate) retry_after: Option<String>,
     /// Where a redirect leads.
     pub(crate) location: Option<String>,
+    /// The connection ends behind the answer.
+    pub(crate) closes: bool,
 }
 
 impl Reply {
     pub(crate) fn json(status: u16, body: Vec<u8>) -> Self {
-        Self { status, body, is_json: true, allow: None, retry_after: None, location: None }
+        Self {
+            status,
+            body,
+            is_json: true,
+            allow: None,
+            retry_after: None,
+            location: None,
+            closes: false,
+        }
     }
 
     pub(crate) fn detail(status: u16, detail: &str) -> Self {
@@ -28,6 +38,12 @@ impl Reply {
     /// How a gateway answers what it did not foresee.
     pub(crate) fn internal_error() -> Self {
         Self { is_json: false, ..Self::json(500, b"Internal Server Error".to_vec()) }
+    }
+
+    /// How a request to become a WebSocket is refused: in plain text, behind which the connection
+    /// ends.
+    pub(crate) fn refusal(status: u16, text: String) -> Self {
+        Self { is_json: false, closes: true, ..Self::json(status, text.into_bytes()) }
     }
 
     pub(crate) fn redirect(location: String) -> Self {
@@ -49,10 +65,18 @@ impl Reply {
         *response.status_mut() = http::StatusCode::from_u16(self.status).unwrap_or_default();
         let headers = response.headers_mut();
         headers.insert(header::SERVER, HeaderValue::from_static("uvicorn"));
-        if let Some(location) = self.location.and_then(|to| HeaderValue::from_str(&to).ok()) {
+        if self.closes {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let location = self.location.as_deref().map(HeaderValue::from_str);
+        if let Some(Ok(location)) = location {
             headers.insert(header::LOCATION, location);
         } else {
-            let kind = if self.is_json { "application/json" } else { "text/plain; charset=utf-8" };
+            let kind = match self {
+                Self { is_json: true, .. } => "application/json",
+                Self { closes: true, .. } => "text/plain",
+                _ => "text/plain; charset=utf-8",
+            };
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         }
         if let Some(allow) = self.allow {

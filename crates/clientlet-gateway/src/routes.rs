@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::control::Documents;
 use crate::endpoint::Endpoint;
-use crate::gateway::World;
+use crate::gateway::{Protocol, World};
 use crate::outage::Outage;
 use crate::reply::Reply;
 use crate::schedule::carries_data;
@@ -24,9 +24,9 @@ enum Route {
     V1(Option<&'static str>),
     V2(&'static str, Endpoint),
     Health,
-    DryRun,
+    DryRun(Protocol),
     Status,
-    OpenApi,
+    OpenApi(Protocol),
     /// To the same path without its last slash.
     Redirect(String),
     NotFound,
@@ -41,11 +41,12 @@ enum Message<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(crate) fn read(world: &World, head: &Parts, body: &'a [u8]) -> Self {
+    pub(crate) fn read(world: &World, protocol: Protocol, head: &Parts, body: &'a [u8]) -> Self {
         let generation = world.control.generation();
-        let route = find(world, generation, head.method.as_str(), head.uri.path());
+        let find = |path: &str| find(world, protocol, generation, head.method.as_str(), path);
+        let route = find(head.uri.path());
         let route = match route {
-            Route::NotFound => find_shorter(world, generation, head),
+            Route::NotFound => find_shorter(head, find),
             route => route,
         };
         // Data sent to a path that is not there are read for the journal.
@@ -101,9 +102,9 @@ pub(crate) async fn answer(world: &World, asked: Asked<'_>) -> Reply {
         (Route::Redirect(location), _) => Reply::redirect(location),
         (Route::NotAllowed(allow), _) => Reply::not_allowed(allow),
         (Route::Health, _) => Reply::json(200, b"{}".to_vec()),
-        (Route::DryRun, _) => dry_run(world),
+        (Route::DryRun(protocol), _) => dry_run(world, protocol),
         (Route::Status, _) => status::reply(world.control.generation()),
-        (Route::OpenApi, _) => openapi::reply(world),
+        (Route::OpenApi(protocol), _) => openapi::reply(world, protocol),
         (Route::V1(_) | Route::V2(..), Message::Unreadable(reply)) => reply,
         (Route::V1(path), Message::V1(envelope)) => v1::answer(world, path, &envelope).await,
         (Route::V2(_, endpoint), Message::V2(envelope, body)) => {
@@ -114,13 +115,21 @@ pub(crate) async fn answer(world: &World, asked: Asked<'_>) -> Reply {
     }
 }
 
-fn find(world: &World, generation: Documents, method: &str, path: &str) -> Route {
+fn find(
+    world: &World,
+    protocol: Protocol,
+    generation: Documents,
+    method: &str,
+    path: &str,
+) -> Route {
     let route = match path {
         "/status" | "/openapi.json" if world.hides_status => return Route::NotFound,
-        "/dry_run" => Some((Route::DryRun, "GET")),
+        "/dry_run" => Some((Route::DryRun(protocol), "GET")),
         "/status" => Some((Route::Status, "GET")),
-        "/openapi.json" => Some((Route::OpenApi, "GET")),
-        "/" if method == "GET" => Some((Route::Health, "GET")),
+        "/openapi.json" => Some((Route::OpenApi(protocol), "GET")),
+        "/" if method == "GET" || protocol == Protocol::WebSocket => Some((Route::Health, "GET")),
+        // Data go as messages there.
+        _ if protocol == Protocol::WebSocket => None,
         _ => match generation {
             Documents::V1 => find_v1(path),
             Documents::V2 => find_v2(world, path),
@@ -134,11 +143,11 @@ fn find(world: &World, generation: Documents, method: &str, path: &str) -> Route
 }
 
 /// A path with a slash too many leads to the one without, if there is one.
-fn find_shorter(world: &World, generation: Documents, head: &Parts) -> Route {
+fn find_shorter(head: &Parts, find: impl Fn(&str) -> Route) -> Route {
     let Some(path) = head.uri.path().strip_suffix('/') else {
         return Route::NotFound;
     };
-    match find(world, generation, head.method.as_str(), path) {
+    match find(path) {
         Route::NotFound => Route::NotFound,
         _ => {
             let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
@@ -198,11 +207,11 @@ fn is_json(head: &Parts) -> bool {
         || (media_type.starts_with("application/") && media_type.ends_with("+json"))
 }
 
-fn dry_run(world: &World) -> Reply {
-    // A gateway for documents v2 says that all is well even of a dead executor.
-    let outage = match world.control.generation() {
-        Documents::V1 => Outage::now(&world.control),
-        Documents::V2 => None,
+fn dry_run(world: &World, protocol: Protocol) -> Reply {
+    // A gateway for documents v2 says over HTTP that all is well even of a dead executor.
+    let outage = match (world.control.generation(), protocol) {
+        (Documents::V2, Protocol::Http) => None,
+        _ => Outage::now(&world.control),
     };
     let status = match outage {
         Some(outage) => outage.dry_run(),

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::fault::{Fault, FaultKind};
+use crate::fault::{Fault, FaultKind, Target};
 
 /// The faults in their order, and the counts that they go by.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Schedule {
 #[derive(Debug)]
 struct Counted {
     fault: Fault,
-    /// How many GETs of the fault's path there were.
+    /// How many GETs of the fault's path there were, or upgrades if those are struck.
     gets: AtomicU64,
 }
 
@@ -45,14 +45,25 @@ impl Schedule {
 
     /// Draws for a request that has begun to arrive.
     pub(crate) fn draw(&self, method: &[u8], path: &[u8]) -> Drawn {
-        if carries_data(method) { self.draw_data() } else { self.draw_get(path) }
+        if carries_data(method) { self.draw_data(Target::Request) } else { self.draw_get(path) }
     }
 
-    fn draw_data(&self) -> Drawn {
+    /// Draws for a WebSocket message that has arrived.
+    pub(crate) fn draw_message(&self) -> Drawn {
+        self.draw_data(Target::Message)
+    }
+
+    /// Draws for a request to become a WebSocket.
+    pub(crate) fn draw_upgrade(&self, path: &str) -> Drawn {
+        self.draw_by_path(|fault| fault.is_for_upgrades() && fault.path().unwrap_or("/") == path)
+    }
+
+    fn draw_data(&self, target: Target) -> Drawn {
         let number = count(&self.requests);
         let fault = self.faults.iter().enumerate().find(|(index, Counted { fault, .. })| {
             fault.path().is_none()
-                && *fault.kind() != FaultKind::Refuse
+                && !fault.is_for_upgrades()
+                && fault.kind().fits(target)
                 && fault.strikes(*index, number, self.seed)
         });
         let fault = fault.map(|(_, counted)| counted.fault.kind().clone());
@@ -60,9 +71,15 @@ impl Schedule {
     }
 
     fn draw_get(&self, path: &[u8]) -> Drawn {
+        self.draw_by_path(|fault| {
+            !fault.is_for_upgrades() && fault.path().map(str::as_bytes) == Some(path)
+        })
+    }
+
+    fn draw_by_path(&self, is_for_this: impl Fn(&Fault) -> bool) -> Drawn {
         let mut drawn = Drawn { number: count(&self.gets), carries_data: false, fault: None };
         for (index, Counted { fault, gets }) in self.faults.iter().enumerate() {
-            if fault.path().map(str::as_bytes) != Some(path) {
+            if !is_for_this(fault) {
                 continue;
             }
             // Every fault of this path counts, also behind one that has struck.
@@ -114,5 +131,21 @@ mod tests {
         assert_eq!((struck.number, struck.carries_data), (3, false));
         let data = schedule.draw(b"PUT", b"/status");
         assert_eq!((data.number, data.fault), (1, Some(FaultKind::Stall)));
+    }
+
+    #[test]
+    fn kinds_strike_only_what_they_fit() {
+        let schedule =
+            schedule(&["status:503@/1", "drop@2-9", "stall@/1", "subprotocol:x@1,on=upgrade"]);
+        assert_eq!(schedule.draw_message().fault, Some(FaultKind::Stall));
+        assert_eq!(schedule.draw_message().fault, Some(FaultKind::Drop));
+        // Messages and requests are counted together.
+        let request = schedule.draw(b"POST", b"/post");
+        assert_eq!(request.fault, Some(FaultKind::Status { code: 503, retry_after: None }));
+        assert_eq!(request.number, 3);
+        assert_eq!(schedule.draw(b"GET", b"/").fault, None);
+        assert_eq!(schedule.draw_upgrade("/dry_run").fault, None);
+        assert_eq!(schedule.draw_upgrade("/").fault, Some(FaultKind::Subprotocol("x".into())));
+        assert_eq!(schedule.draw_upgrade("/").fault, None);
     }
 }

@@ -18,6 +18,7 @@ use crate::identity::write_now;
 use crate::json::{Key, Raw, coerced_text, record, string, visit_others, write};
 use crate::outage::Outage;
 use crate::parameters;
+use crate::protobuf::Verdict;
 use crate::reply::Reply;
 use crate::validation::{
     Break, Complaints, NO_DICT, NO_LIST, NO_TEXT, NULL, complain, unprocessable,
@@ -159,15 +160,76 @@ fn first<'a>(camel: Raw<'a>, snake: Raw<'a>) -> Raw<'a> {
     if camel == Raw::default() { snake } else { camel }
 }
 
-/// Runs a request and answers it. `path` is the endpoint if the URL names it (`/index` and so
-/// on) instead of the body.
+/// How answers are written: over HTTP, or as JSON over WebSocket.
+struct Style {
+    request_id: &'static str,
+    endpoint: &'static str,
+    target: &'static str,
+    start: &'static str,
+    end: &'static str,
+    zone: &'static str,
+    /// What has no value is null, instead of left out.
+    nulls: bool,
+}
+
+const HTTP: Style = Style {
+    request_id: "requestId",
+    endpoint: "execEndpoint",
+    target: "targetExecutor",
+    start: "startTime",
+    end: "endTime",
+    zone: "+00:00",
+    nulls: true,
+};
+
+const WEBSOCKET: Style = Style {
+    request_id: "request_id",
+    endpoint: "exec_endpoint",
+    target: "target_executor",
+    start: "start_time",
+    end: "end_time",
+    zone: "Z",
+    nulls: false,
+};
+
+/// How running a request ended.
+enum Ended {
+    Answered(Vec<u8>),
+    /// The executor did not answer; these are the answer's beginning and the documents.
+    Outage(Outage, Vec<u8>, Vec<u8>),
+    Refused(Reply),
+}
+
+/// Runs a request that came over HTTP and answers it. `path` is the endpoint if the URL names it
+/// (`/index` and so on) instead of the body.
 pub(crate) async fn answer(world: &World, path: Option<&str>, envelope: &Envelope<'_>) -> Reply {
+    match run(world, path, envelope, &HTTP).await {
+        Ended::Answered(body) => Reply::json(200, body),
+        // Only /post shows what went wrong.
+        Ended::Outage(..) if path.is_some() => Reply::internal_error(),
+        Ended::Outage(outage, body, documents) => {
+            outage.reply(body, envelope.parameters.given(), &documents)
+        }
+        Ended::Refused(reply) => reply,
+    }
+}
+
+/// Runs a request that came as JSON over WebSocket.
+pub(crate) async fn answer_message(world: &World, envelope: &Envelope<'_>) -> Verdict {
+    match run(world, None, envelope, &WEBSOCKET).await {
+        Ended::Answered(body) => Verdict::Answer(body.into()),
+        Ended::Outage(outage, ..) => Verdict::Outage(outage),
+        Ended::Refused(_) => Verdict::Broken,
+    }
+}
+
+async fn run(world: &World, path: Option<&str>, envelope: &Envelope<'_>, style: &Style) -> Ended {
     let mut body = Vec::with_capacity(1024);
-    body.extend_from_slice(b"{\"header\":{\"requestId\":");
+    put(&mut body, &["{\"header\":{\"", style.request_id, "\":"]);
     write(&mut body, &world.ids.make());
     // Times are taken where a real gateway takes them: before and after the executor runs.
     let mut start = Vec::with_capacity(32);
-    write_now(&mut start);
+    write_now(&mut start, style.zone);
 
     let mut complaints = Complaints::new();
     let endpoint = match path {
@@ -175,7 +237,7 @@ pub(crate) async fn answer(world: &World, path: Option<&str>, envelope: &Envelop
         None => read_endpoint(envelope, &mut complaints),
     };
     let Ok(is_target) = read_target(envelope, &mut complaints) else {
-        return Reply::internal_error();
+        return Ended::Refused(Reply::internal_error());
     };
     let sent = envelope.parameters.given();
     if sent.is_some_and(|sent| !sent.starts_with('{')) {
@@ -192,15 +254,11 @@ pub(crate) async fn answer(world: &World, path: Option<&str>, envelope: &Envelop
     };
     let mut documents = write_documents(world, &envelope.data, change, &mut complaints);
     if let Some(reply) = complaints.reply() {
-        return reply;
+        return Ended::Refused(reply);
     }
 
     if let Some(outage) = outage {
-        // Only /post shows what went wrong.
-        return match path {
-            Some(_) => Reply::internal_error(),
-            None => outage.reply(body, sent, &documents),
-        };
+        return Ended::Outage(outage, body, documents);
     }
     let outcome = match runs {
         Some(endpoint) => Some(endpoint.run(sent).await),
@@ -217,14 +275,14 @@ pub(crate) async fn answer(world: &World, path: Option<&str>, envelope: &Envelop
         Some(Outcome::Results) => Some(envelope.documents().len()),
         _ => None,
     };
-    write_head(&mut body, failure.as_deref(), &endpoint);
+    write_head(&mut body, failure.as_deref(), &endpoint, style);
     body.extend_from_slice(b",\"parameters\":");
     parameters::write(&mut body, sent, results);
-    write_routes(&mut body, &start, failure.as_deref(), runs.is_some());
+    write_routes(&mut body, &start, failure.as_deref(), runs.is_some(), style);
     body.extend_from_slice(b",\"data\":");
     body.extend_from_slice(&documents);
     body.push(b'}');
-    Reply::json(200, body)
+    Ended::Answered(body)
 }
 
 fn read_endpoint<'a>(envelope: &Envelope<'a>, complaints: &mut Complaints) -> Cow<'a, str> {
@@ -345,39 +403,51 @@ fn raised(exception: &Exception) -> String {
     .to_string()
 }
 
-fn write_head(body: &mut Vec<u8>, status: Option<&str>, endpoint: &str) {
-    body.extend_from_slice(b",\"status\":");
-    body.extend_from_slice(status.unwrap_or("null").as_bytes());
-    body.extend_from_slice(b",\"execEndpoint\":");
+fn write_head(body: &mut Vec<u8>, status: Option<&str>, endpoint: &str, style: &Style) {
+    write_field(body, "status", status, style);
+    put(body, &[",\"", style.endpoint, "\":"]);
     write(body, endpoint);
-    body.extend_from_slice(b",\"targetExecutor\":\"\"}");
+    put(body, &[",\"", style.target, "\":\"\"}"]);
 }
 
-fn write_routes(body: &mut Vec<u8>, start: &[u8], status: Option<&str>, runs: bool) {
+fn write_routes(body: &mut Vec<u8>, start: &[u8], status: Option<&str>, runs: bool, style: &Style) {
     let mut end = Vec::with_capacity(34);
     end.push(b'"');
-    write_now(&mut end);
+    write_now(&mut end, style.zone);
     end.push(b'"');
+    // Times are digits and signs.
+    let (start, end) = (String::from_utf8_lossy(start), String::from_utf8_lossy(&end));
     body.extend_from_slice(b",\"routes\":[");
-    write_route(body, "gateway", start, &end, None);
+    write_route(body, "gateway", &start, Some(&end), None, style);
     body.push(b',');
     // A deployment that was skipped has no end.
-    write_route(body, DEPLOYMENT, start, if runs { &end } else { b"null" }, status);
+    write_route(body, DEPLOYMENT, &start, runs.then_some(&*end), status, style);
     body.push(b']');
 }
 
-fn write_route(body: &mut Vec<u8>, name: &str, start: &[u8], end: &[u8], status: Option<&str>) {
-    for part in [
-        b"{\"executor\":\"",
-        name.as_bytes(),
-        b"\",\"startTime\":\"",
-        start,
-        b"\",\"endTime\":",
-        end,
-        b",\"status\":",
-        status.unwrap_or("null").as_bytes(),
-        b"}",
-    ] {
-        body.extend_from_slice(part);
+fn write_route(
+    body: &mut Vec<u8>,
+    name: &str,
+    start: &str,
+    end: Option<&str>,
+    status: Option<&str>,
+    style: &Style,
+) {
+    put(body, &["{\"executor\":\"", name, "\",\"", style.start, "\":\"", start, "\""]);
+    write_field(body, style.end, end, style);
+    write_field(body, "status", status, style);
+    body.push(b'}');
+}
+
+/// A field behind others, which may have no value.
+fn write_field(body: &mut Vec<u8>, name: &str, value: Option<&str>, style: &Style) {
+    if value.is_some() || style.nulls {
+        put(body, &[",\"", name, "\":", value.unwrap_or("null")]);
+    }
+}
+
+fn put(body: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        body.extend_from_slice(part.as_bytes());
     }
 }

@@ -1,4 +1,4 @@
-//! The bytes of a connection, watched: a request gets its number when it begins to arrive, and a
+//! The bytes of a connection, watched as long as they are HTTP: a request gets its number when it begins to arrive, and a
 //! connection can be reset before a request is read or when half of an answer is out.
 
 use std::future::Future;
@@ -11,9 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use crate::fault::FaultKind;
-use crate::gateway::World;
+use crate::gateway::{Protocol, World};
 use crate::listener::Listener;
-use crate::schedule::Drawn;
+use crate::schedule::{Drawn, carries_data};
 
 /// Longer request lines go uncounted; hyper would take them, but nothing sends them.
 const LONGEST_LINE: usize = 8192;
@@ -41,6 +41,8 @@ enum Phase {
     Arriving,
     /// A request was read; its answer has not ended.
     Answering,
+    /// The connection becomes a WebSocket; its bytes are no requests any more.
+    Upgrading,
 }
 
 impl Line {
@@ -54,10 +56,17 @@ impl Line {
     /// The answer ended; another request may begin.
     pub(crate) fn answered(&self) {
         let mut state = self.lock();
-        state.phase = Phase::Idle;
+        if state.phase != Phase::Upgrading {
+            state.phase = Phase::Idle;
+        }
         if let Some(reader) = state.reader.take() {
             reader.wake();
         }
+    }
+
+    /// The answer is the last of HTTP on this connection.
+    pub(crate) fn upgrading(&self) {
+        self.lock().phase = Phase::Upgrading;
     }
 
     /// The connection's end, which is near, shall be a reset.
@@ -87,11 +96,28 @@ pub(crate) struct Wire<L: Listener> {
     ahead: Vec<u8>,
     /// Ends a connection on which no request begins.
     idle: Option<Pin<Box<Sleep>>>,
+    protocol: Protocol,
+    /// The bytes are a WebSocket's, and nobody's business here.
+    upgraded: bool,
 }
 
 impl<L: Listener> Wire<L> {
-    pub(crate) fn new(io: L::Io, line: Arc<Line>, world: Arc<World>) -> Self {
-        Self { io, line, world, start: Vec::new(), ahead: Vec::new(), idle: None }
+    pub(crate) fn new(io: L::Io, protocol: Protocol, line: Arc<Line>, world: Arc<World>) -> Self {
+        let (start, ahead) = (Vec::new(), Vec::new());
+        Self { io, line, world, start, ahead, idle: None, protocol, upgraded: false }
+    }
+
+    /// From now on the bytes are a WebSocket's; these were read already.
+    pub(crate) fn upgrade(&mut self, read: &[u8]) {
+        self.upgraded = true;
+        self.ahead.splice(0..0, read.iter().copied());
+    }
+
+    /// What is drawn for a request with this line, if its line is enough to know. Where a GET may
+    /// be an upgrade its headers have to be seen.
+    fn draw(&self, method: &[u8], path: &[u8]) -> Option<Drawn> {
+        (self.protocol == Protocol::Http || carries_data(method))
+            .then(|| self.world.schedule.draw(method, path))
     }
 
     /// Waits until the connection has been idle for too long.
@@ -107,15 +133,15 @@ impl<L: Listener> Wire<L> {
     /// for.
     fn begin(&mut self, bytes: &[u8]) -> io::Result<()> {
         let drawn = if self.start.is_empty() {
-            request_line(bytes).map(|(method, path)| self.world.schedule.draw(method, path))
+            request_line(bytes).map(|(method, path)| self.draw(method, path))
         } else {
             None
         };
         let drawn = drawn.or_else(|| {
             self.start.extend_from_slice(bytes);
             match request_line(&self.start) {
-                Some((method, path)) => Some(self.world.schedule.draw(method, path)),
-                None if self.start.len() > LONGEST_LINE => Some(self.world.schedule.draw(b"", b"")),
+                Some((method, path)) => Some(self.draw(method, path)),
+                None if self.start.len() > LONGEST_LINE => Some(self.draw(b"", b"")),
                 None => None,
             }
         });
@@ -124,12 +150,12 @@ impl<L: Listener> Wire<L> {
         };
         self.start.clear();
         let mut state = self.line.lock();
-        if drawn.fault == Some(FaultKind::ResetBefore) {
+        if drawn.as_ref().is_some_and(|drawn| drawn.fault == Some(FaultKind::ResetBefore)) {
             state.reset = true;
             self.world.journal.refuse();
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        state.drawn = Some(drawn);
+        state.drawn = drawn;
         state.phase = Phase::Arriving;
         Ok(())
     }
@@ -153,6 +179,9 @@ impl<L: Listener> AsyncRead for Wire<L> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.upgraded && this.ahead.is_empty() {
+            return Pin::new(&mut this.io).poll_read(cx, buffer);
+        }
         let phase = this.line.lock().phase;
         if phase == Phase::Answering && !this.ahead.is_empty() {
             this.line.lock().reader = Some(cx.waker().clone());
@@ -184,7 +213,7 @@ impl<L: Listener> AsyncRead for Wire<L> {
             return Poll::Ready(Ok(()));
         }
         match phase {
-            Phase::Arriving => Poll::Ready(Ok(())),
+            Phase::Arriving | Phase::Upgrading => Poll::Ready(Ok(())),
             Phase::Idle => {
                 let result = this.begin(bytes);
                 if result.is_err() {
@@ -225,6 +254,9 @@ impl<L: Listener> AsyncWrite for Wire<L> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        if self.upgraded {
+            return Poll::Ready(Ok(()));
+        }
         let mut state = self.line.lock();
         if state.reset_when_flushed {
             state.reset = true;

@@ -2,8 +2,12 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod proto;
+pub(crate) mod websocket;
+
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 
 use clientlet_gateway::{Documents, Fault, Gateway};
 use serde_json::{Value, json};
@@ -48,9 +52,18 @@ impl Answer {
 
 impl Client {
     pub(crate) async fn connect(gateway: &Gateway) -> Self {
-        let stream = TcpStream::connect(gateway.http_address()).await.unwrap();
+        Self::connect_to(gateway.http_address()).await
+    }
+
+    pub(crate) async fn connect_to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, ahead: Vec::new() }
+    }
+
+    /// Goes on as a WebSocket.
+    pub(crate) fn into_socket(self) -> websocket::Socket {
+        websocket::Socket { stream: self.stream, ahead: self.ahead }
     }
 
     pub(crate) async fn post(&mut self, path: &str, body: &Value) -> io::Result<Answer> {

@@ -1,0 +1,337 @@
+//! The grammar of faults.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::{Fault, FaultError, FaultKind, Target, When};
+
+/// A close frame holds so many bytes of a reason.
+const LONGEST_REASON: usize = 123;
+/// A larger message serves no test and might exhaust the memory.
+const MOST_BYTES: usize = 1 << 30;
+
+/// The grammar of a fault with examples, for a command's `--help`.
+pub const FAULT_HELP: &str = "\
+A fault is KIND[:ARG]@WHEN[,seed=N][,path=/PATH][,on=upgrade]; of several, the first that matches
+strikes. A kind that a protocol does not know is ignored there.
+
+KIND, over HTTP
+  refuse              reset the connection as soon as it is accepted (WHEN counts connections)
+  reset-before        reset when the request begins to arrive; it is never read
+  reset-after         read the request whole, run nothing, reset
+  reset-mid           run it, send half of the answer, reset
+  stall               read the request and never answer
+  status:CODE[:RETRY] answer CODE at once, with a Retry-After header of RETRY if given
+  slow:SECONDS        send the answer's head at once, its body in pieces over SECONDS
+  malformed           answer 200 with JSON that breaks off in the middle
+
+KIND, over WebSocket (what else is in flight is lost where the connection ends)
+  refuse              as over HTTP
+  drop                end the connection without a close frame (FIN) when the message has arrived
+  reset-after         the same with a reset
+  close:CODE[:REASON] close with this code, also a forbidden one, and reason
+  half-open           from this message on read nothing, write nothing, and stay open
+  truncated           send half of the answer's frame, then FIN
+  reset-mid           send half of the answer's frame, then reset
+  stall               never answer this message; the end marker is then not answered either
+  slow:SECONDS        answer so much later
+  twice               send the answer twice
+  reorder             hold the answer until the next one was sent, for a second at most
+  unknown-id          answer with another request id
+  malformed           answer with what cannot be decoded
+  wrong-type          answer with text where binary is spoken, and the reverse
+  oversize:BYTES      answer with a message of so many zero bytes
+
+KIND, with on=upgrade (WHEN counts requests to become a WebSocket)
+  status:CODE[:RETRY], stall, drop, reset-after   instead of 101
+  malformed           101 with a wrong Sec-WebSocket-Accept
+  subprotocol:NAME    101 with this Sec-WebSocket-Protocol
+
+WHEN
+  N                   the Nth request, counted from 1
+  N-M                 the Nth to the Mth
+  /N                  every Nth
+  P%                  each with this probability; the same ones for the same seed
+
+Requests are those that carry data: POST, PUT, DELETE, and WebSocket messages but for the end marker,
+counted over all connections. With path=/PATH the fault strikes, and counts, GETs of that path
+instead; with on=upgrade as well, requests to become a WebSocket there, without a path those for /.
+
+Examples
+  reset-after@20%,seed=7      a fifth of the requests are read and lost
+  status:503:1@1-3            the first three are told to come back in a second
+  stall@/100                  every hundredth is never answered
+  status:500@1,path=/status   the first GET /status fails
+  drop@/50                    every fiftieth WebSocket message ends its connection
+  close:1012:restart@7        the seventh message closes it
+  status:503@1-2,on=upgrade   the first two upgrades are turned away
+";
+
+impl FromStr for Fault {
+    type Err = FaultError;
+
+    fn from_str(spec: &str) -> Result<Self, FaultError> {
+        parse(spec).map_err(|reason| FaultError(format!("fault `{spec}`: {reason}")))
+    }
+}
+
+fn parse(spec: &str) -> Result<Fault, String> {
+    // The last `@`, because the text of a Retry-After may hold anything.
+    let (kind, rest) = spec
+        .rsplit_once('@')
+        .ok_or("it has no `@WHEN`; write KIND[:ARG]@WHEN, for example reset-after@20%")?;
+    let kind = parse_kind(kind)?;
+    let mut parts = rest.split(',');
+    let when = parse_when(parts.next().unwrap_or_default())?;
+    let mut fault = Fault { kind, when, seed: None, path: None, on_upgrade: false };
+    for part in parts {
+        match part.split_once('=') {
+            Some(("seed", seed)) if fault.seed.is_none() => {
+                let seed = seed.parse().map_err(|_| format!("seed `{seed}` is no whole number"))?;
+                fault.seed = Some(seed);
+            }
+            Some(("path", path)) if fault.path.is_none() => {
+                if !path.starts_with('/') {
+                    return Err(format!("path `{path}` does not start with /"));
+                }
+                fault.path = Some(path.to_owned());
+            }
+            Some(("on", "upgrade")) if !fault.on_upgrade => fault.on_upgrade = true,
+            Some((name @ ("seed" | "path"), _)) => return Err(format!("{name} is given twice")),
+            _ => {
+                return Err(format!("`{part}` is neither seed=N nor path=/PATH nor on=upgrade"));
+            }
+        }
+    }
+    check(&fault)?;
+    Ok(fault)
+}
+
+/// Whether the kind can strike what the fault says it strikes.
+fn check(fault: &Fault) -> Result<(), String> {
+    let kind = &fault.kind;
+    if fault.on_upgrade && !kind.fits(Target::Upgrade) {
+        return Err(format!("{kind} does not strike upgrades"));
+    }
+    if !fault.on_upgrade && matches!(kind, FaultKind::Subprotocol(_)) {
+        return Err("subprotocol strikes upgrades only; add on=upgrade".into());
+    }
+    if *kind == FaultKind::Refuse && fault.path.is_some() {
+        return Err("refuse strikes connections, which have no path".into());
+    }
+    if fault.path.is_some() && !fault.on_upgrade && !kind.fits(Target::Request) {
+        return Err(format!("{kind} strikes WebSocket messages, which have no path"));
+    }
+    Ok(())
+}
+
+fn parse_kind(text: &str) -> Result<FaultKind, String> {
+    let (name, argument) = match text.split_once(':') {
+        Some((name, argument)) => (name, Some(argument)),
+        None => (text, None),
+    };
+    match (name, argument) {
+        ("status", Some(argument)) => return parse_status(argument),
+        ("status", None) => return Err("status needs a code, for example status:503".into()),
+        ("slow", argument) => return parse_slow(argument.unwrap_or_default()),
+        ("close", argument) => return parse_close(argument.unwrap_or_default()),
+        ("oversize", argument) => return parse_oversize(argument.unwrap_or_default()),
+        ("subprotocol", argument) => return parse_subprotocol(argument.unwrap_or_default()),
+        _ => {}
+    }
+    let kind = match name {
+        "refuse" => FaultKind::Refuse,
+        "reset-before" => FaultKind::ResetBefore,
+        "reset-after" => FaultKind::ResetAfter,
+        "reset-mid" => FaultKind::ResetMid,
+        "stall" => FaultKind::Stall,
+        "malformed" => FaultKind::Malformed,
+        "drop" => FaultKind::Drop,
+        "half-open" => FaultKind::HalfOpen,
+        "twice" => FaultKind::Twice,
+        "reorder" => FaultKind::Reorder,
+        "unknown-id" => FaultKind::UnknownId,
+        "truncated" => FaultKind::Truncated,
+        "wrong-type" => FaultKind::WrongType,
+        _ => {
+            return Err(format!(
+                "unknown kind `{name}`; kinds are refuse, reset-before, reset-after, reset-mid, \
+                 stall, status:CODE, slow:SECONDS, malformed, and over WebSocket drop, close:CODE, \
+                 half-open, twice, reorder, unknown-id, truncated, wrong-type, oversize:BYTES, \
+                 subprotocol:NAME"
+            ));
+        }
+    };
+    match argument {
+        None => Ok(kind),
+        Some(argument) => Err(format!("{name} takes no argument, not `{argument}`")),
+    }
+}
+
+fn parse_status(argument: &str) -> Result<FaultKind, String> {
+    let (code, retry_after) = match argument.split_once(':') {
+        Some((code, after)) => (code, Some(after)),
+        None => (argument, None),
+    };
+    let code = code
+        .parse()
+        .ok()
+        .filter(|code| (200..600).contains(code))
+        .ok_or_else(|| format!("status `{code}` is no number from 200 to 599"))?;
+    if let Some(after) = retry_after
+        && (after.is_empty() || HeaderValue::from_str(after).is_err())
+    {
+        return Err(format!("Retry-After `{}` cannot be sent in a header", after.escape_debug()));
+    }
+    Ok(FaultKind::Status { code, retry_after: retry_after.map(str::to_owned) })
+}
+
+fn parse_slow(argument: &str) -> Result<FaultKind, String> {
+    argument
+        .parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .map(FaultKind::Slow)
+        .ok_or_else(|| format!("slow needs seconds, for example slow:0.5, not `{argument}`"))
+}
+
+fn parse_close(argument: &str) -> Result<FaultKind, String> {
+    let (code, reason) = argument.split_once(':').unwrap_or((argument, ""));
+    let code = code.parse().map_err(|_| format!("close needs a code, not `{code}`"))?;
+    if reason.len() > LONGEST_REASON {
+        return Err(format!("the reason is longer than {LONGEST_REASON} bytes"));
+    }
+    Ok(FaultKind::Close { code, reason: reason.to_owned() })
+}
+
+fn parse_oversize(argument: &str) -> Result<FaultKind, String> {
+    argument.parse().ok().filter(|&bytes| bytes <= MOST_BYTES).map(FaultKind::Oversize).ok_or_else(
+        || format!("oversize needs a number of bytes up to {MOST_BYTES}, not `{argument}`"),
+    )
+}
+
+fn parse_subprotocol(argument: &str) -> Result<FaultKind, String> {
+    if argument.is_empty() || HeaderValue::from_str(argument).is_err() {
+        let shown = argument.escape_debug();
+        return Err(format!("subprotocol `{shown}` cannot be sent in a header"));
+    }
+    Ok(FaultKind::Subprotocol(argument.to_owned()))
+}
+
+fn parse_when(text: &str) -> Result<When, String> {
+    let number = |text: &str| {
+        text.parse()
+            .ok()
+            .filter(|&n| n > 0)
+            .ok_or_else(|| format!("`{text}` is no whole number from 1 on"))
+    };
+    if let Some(percent) = text.strip_suffix('%') {
+        return percent
+            .parse()
+            .ok()
+            .filter(|p| (0.0..=100.0).contains(p))
+            .map(When::Percent)
+            .ok_or_else(|| format!("`{text}` is no probability from 0% to 100%"));
+    }
+    if let Some(every) = text.strip_prefix('/') {
+        return number(every).map(When::Every);
+    }
+    match text.split_once('-') {
+        Some((first, last)) => match (number(first)?, number(last)?) {
+            (first, last) if first <= last => Ok(When::Range(first, last)),
+            _ => Err(format!("`{text}` ends before it begins")),
+        },
+        None if text.is_empty() => Err("nothing follows the `@`; write N, N-M, /N or P%".into()),
+        None => number(text).map(|n| When::Range(n, n)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_shown_as_it_was_written() {
+        for spec in [
+            "refuse@1",
+            "reset-before@2-5",
+            "reset-after@20%,seed=7",
+            "reset-mid@/3",
+            "stall@0.5%",
+            "status:503@1",
+            "status:503:1@/2,seed=0,path=/status",
+            "status:429:Wed, 21 Oct 2015 07:28:00 GMT@1",
+            "slow:0.25@100%",
+            "malformed@7,path=/openapi.json",
+            "drop@1",
+            "close:1012@/50",
+            "close:1011:at: {'h:1', @x}@1",
+            "half-open@3",
+            "twice@1",
+            "reorder@1",
+            "unknown-id@1",
+            "truncated@1",
+            "wrong-type@1",
+            "oversize:1000@1",
+            "status:503:1@1,on=upgrade",
+            "subprotocol:other@1,seed=1,path=/dry_run,on=upgrade",
+        ] {
+            let fault: Fault = spec.parse().unwrap();
+            assert_eq!(fault.to_string(), spec);
+        }
+    }
+
+    #[test]
+    fn the_examples_of_the_help_are_faults() {
+        let examples = FAULT_HELP.split("Examples\n").nth(1).unwrap();
+        let specs: Vec<_> =
+            examples.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(specs.len(), 7);
+        for spec in specs {
+            spec.parse::<Fault>().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_bad_fault_is_named_with_its_wrong_part() {
+        for (spec, expected) in [
+            ("", "no `@WHEN`"),
+            ("stall", "no `@WHEN`"),
+            ("explode@1", "unknown kind `explode`; kinds are refuse, reset-before"),
+            ("stall:1@1", "stall takes no argument"),
+            ("status@1", "status needs a code"),
+            ("status:99@1", "`99` is no number from 200 to 599"),
+            ("status:503:@1", "Retry-After"),
+            ("slow@1", "slow needs seconds"),
+            ("slow:-1@1", "not `-1`"),
+            ("slow:NaN@1", "not `NaN`"),
+            ("stall@", "nothing follows the `@`"),
+            ("stall@0", "`0` is no whole number from 1 on"),
+            ("stall@/0", "`0` is no whole number from 1 on"),
+            ("stall@5-2", "ends before it begins"),
+            ("stall@101%", "no probability"),
+            ("stall@NaN%", "no probability"),
+            ("stall@1,sed=1", "`sed=1` is neither"),
+            ("stall@1,seed=x", "seed `x`"),
+            ("stall@1,seed=1,seed=2", "seed is given twice"),
+            ("stall@1,path=status", "does not start with /"),
+            ("refuse@1,path=/status", "connections"),
+            ("drop:1@1", "drop takes no argument"),
+            ("drop@1,path=/status", "have no path"),
+            ("twice@1,on=upgrade", "twice does not strike upgrades"),
+            ("drop@1,on=upgrade,on=upgrade", "is neither"),
+            ("subprotocol:x@1", "add on=upgrade"),
+            ("subprotocol@1,on=upgrade", "cannot be sent"),
+            ("close@1", "close needs a code"),
+            ("close:70000@1", "not `70000`"),
+            ("oversize:-1@1", "not `-1`"),
+            ("oversize:2000000000@1", "up to 1073741824"),
+        ] {
+            let error = spec.parse::<Fault>().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("fault `{spec}`: ")), "{error}");
+            assert!(error.contains(expected), "{error} lacks {expected}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Requests and answers in protobuf, as they go over WebSocket. Documents stay the bytes they are
+//! as far as possible: what only passes through is not decoded.
+
+mod answer;
+mod shape;
+mod structs;
+mod v1;
+mod v2;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use prost::Message as _;
+
+pub(crate) use self::answer::Verdict;
+use self::shape::{Field, Fields, REQUEST_V1, REQUEST_V2, Wire};
+use crate::control::Documents;
+
+/// A `jina.DataRequestProto`, the message in both directions.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Message {
+    #[prost(message, optional, tag = "1")]
+    header: Option<Header>,
+    /// A Struct, still encoded.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    parameters: Option<Bytes>,
+    #[prost(message, repeated, tag = "3")]
+    routes: Vec<Route>,
+    #[prost(message, optional, tag = "4")]
+    data: Option<Data>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Header {
+    #[prost(string, tag = "1")]
+    request_id: String,
+    #[prost(message, optional, tag = "2")]
+    status: Option<Status>,
+    #[prost(string, optional, tag = "3")]
+    exec_endpoint: Option<String>,
+    #[prost(string, optional, tag = "4")]
+    target_executor: Option<String>,
+    #[prost(uint32, optional, tag = "5")]
+    timeout: Option<u32>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Status {
+    /// 0 is success, 1 an error.
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    description: String,
+    #[prost(message, optional, tag = "3")]
+    exception: Option<Raised>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Raised {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, repeated, tag = "2")]
+    args: Vec<String>,
+    #[prost(string, repeated, tag = "3")]
+    stacks: Vec<String>,
+    #[prost(string, tag = "4")]
+    executor: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Route {
+    #[prost(string, tag = "1")]
+    executor: String,
+    #[prost(message, optional, tag = "2")]
+    start_time: Option<Timestamp>,
+    #[prost(message, optional, tag = "3")]
+    end_time: Option<Timestamp>,
+    #[prost(message, optional, tag = "4")]
+    status: Option<Status>,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct Timestamp {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+    #[prost(int32, tag = "2")]
+    nanos: i32,
+}
+
+impl Timestamp {
+    /// Now, in microseconds as Python knows it.
+    fn now() -> Self {
+        // A clock before 1970 is taken for 1970.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            seconds: since.as_secs().cast_signed(),
+            nanos: (since.subsec_micros() * 1_000).cast_signed(),
+        }
+    }
+}
+
+/// A `jina.DataRequestProto.DataContentProto`, with the documents still encoded.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Data {
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    docs: Option<Bytes>,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    docs_bytes: Option<Bytes>,
+}
+
+/// A request that was read.
+#[derive(Debug)]
+pub(crate) struct Request {
+    generation: Documents,
+    message: Message,
+    began: Timestamp,
+}
+
+impl Request {
+    /// Reads a request; `None` if it is no such message, down to its documents.
+    pub(crate) fn read(generation: Documents, bytes: Bytes) -> Option<Self> {
+        let shape = match generation {
+            Documents::V1 => &REQUEST_V1,
+            Documents::V2 => &REQUEST_V2,
+        };
+        if bytes.is_empty() || !shape.fits(&bytes) {
+            return None;
+        }
+        let message = Message::decode(bytes).ok()?;
+        Some(Self { generation, message, began: Timestamp::now() })
+    }
+
+    pub(crate) fn id(&self) -> Option<&str> {
+        let id = self.message.header.as_ref()?.request_id.as_str();
+        Some(id).filter(|id| !id.is_empty())
+    }
+
+    /// Gives the request another id, for a fault.
+    pub(crate) fn rename(&mut self, id: String) {
+        self.message.header.get_or_insert_default().request_id = id;
+    }
+
+    /// The endpoint asked for; the empty text if it was left out.
+    pub(crate) fn endpoint(&self) -> &str {
+        self.message.header.as_ref().and_then(|h| h.exec_endpoint.as_deref()).unwrap_or_default()
+    }
+
+    pub(crate) fn documents(&self) -> usize {
+        self.each_document().count()
+    }
+
+    /// The ids of those documents that have one.
+    pub(crate) fn document_ids(&self) -> Vec<String> {
+        let id = match self.generation {
+            Documents::V1 => v1::id,
+            Documents::V2 => v2::id,
+        };
+        let ids = self.each_document().filter_map(id);
+        ids.map(|id| String::from_utf8_lossy(id).into_owned()).collect()
+    }
+
+    fn each_document(&self) -> impl Iterator<Item = &[u8]> {
+        let docs = self.message.data.as_ref().and_then(|data| data.docs.as_deref());
+        documents(docs.unwrap_or_default())
+    }
+}
+
+/// The documents of a `DocumentArrayProto` or `DocListProto`.
+fn documents(docs: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_document = |field: &Field<'_>| field.number == 1 && field.wire == Wire::Bytes;
+    Fields::new(docs).filter(is_document).map(|field| field.content)
+}
+
+/// Appends a field that holds bytes.
+fn write_bytes(out: &mut Vec<u8>, number: u32, content: &[u8]) {
+    write_head(out, number, content.len());
+    out.extend_from_slice(content);
+}
+
+/// Appends the beginning of a field that holds so many bytes.
+fn write_head(out: &mut Vec<u8>, number: u32, length: usize) {
+    prost::encoding::encode_key(number, prost::encoding::WireType::LengthDelimited, out);
+    prost::encoding::encode_varint(length as u64, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::Change;
+    use crate::fault::scramble;
+    use crate::identity::Ids;
+
+    /// A request with documents of every kind.
+    fn rich(docs: &'static [u8]) -> Vec<u8> {
+        let mut parameters = Vec::new();
+        structs::write_entry(&mut parameters, "seconds", b"\x11\0\0\0\0\0\0\xf0\x3f");
+        Message {
+            header: Some(Header { request_id: "r".into(), ..Header::default() }),
+            parameters: Some(parameters.into()),
+            data: Some(Data { docs: Some(Bytes::from_static(docs)), docs_bytes: None }),
+            ..Message::default()
+        }
+        .encode_to_vec()
+    }
+
+    #[test]
+    fn broken_requests_are_refused_or_read_but_break_nothing() {
+        let ids = Ids::new(1);
+        let (mut read, mut refused) = (0, 0);
+        for (generation, docs) in [
+            (Documents::V1, &include_bytes!("protobuf/rich_v1.bin")[..]),
+            (Documents::V2, &include_bytes!("protobuf/rich_v2.bin")[..]),
+        ] {
+            let whole = rich(docs);
+            for seed in 0..20_000 {
+                let mut bytes = whole.clone();
+                for change in 0..=seed % 3 {
+                    let draw = scramble(seed ^ scramble(change)) as usize;
+                    let place = draw % bytes.len();
+                    bytes[place] = (draw >> 32) as u8;
+                }
+                if seed % 10 == 0 {
+                    bytes.truncate(scramble(seed) as usize % bytes.len());
+                }
+                let Some(request) = Request::read(generation, bytes.into()) else {
+                    refused += 1;
+                    continue;
+                };
+                read += 1;
+                assert!(request.document_ids().len() <= request.documents());
+                structs::to_json(request.message.parameters.as_deref().unwrap_or_default());
+                let Ok(docs) = request.docs() else { continue };
+                for change in [Change::None, Change::Upper, Change::Tag("crud")] {
+                    let changed = match generation {
+                        Documents::V1 => v1::change(&docs, change, &ids),
+                        Documents::V2 => match v2::change(&docs, change, &ids) {
+                            Ok(changed) => changed,
+                            Err(_) => continue,
+                        },
+                    };
+                    // What comes out could be read again.
+                    let data = Some(Data { docs: Some(changed), docs_bytes: None });
+                    let answer = Message { data, ..Message::default() }.encode_to_vec();
+                    assert!(Request::read(generation, answer.into()).is_some(), "{seed}");
+                }
+            }
+        }
+        assert!(read > 1_000 && refused > 1_000, "{read} {refused}");
+    }
+}

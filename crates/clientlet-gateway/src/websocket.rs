@@ -1,0 +1,110 @@
+//! WebSocket as a gateway speaks it: protobuf or JSON, one message a request, answered as they are
+//! ready.
+
+mod ending;
+mod handshake;
+mod messages;
+mod session;
+
+use std::sync::Arc;
+
+use futures_util::SinkExt;
+use http::HeaderMap;
+use tokio_websockets::{Config, Limits, Message, ServerBuilder, WebSocketStream};
+
+use self::ending::{End, finish};
+use self::handshake::Path;
+pub(crate) use self::handshake::{Upgrade, agree, is_upgrade, response};
+use self::session::Session;
+use crate::gateway::World;
+use crate::listener::Listener;
+use crate::outage::Outage;
+use crate::wire::{Line, Wire};
+
+/// The most that a message may hold, as with real gateways.
+const LARGEST: usize = 1 << 30;
+/// So much is written in one go, if there is so much.
+const WRITE: usize = 64 * 1024;
+
+/// What messages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subprotocol {
+    /// Binary messages of protobuf.
+    Bytes,
+    /// Text messages of JSON.
+    Json,
+}
+
+impl Subprotocol {
+    /// A message of this kind.
+    fn message(self, content: impl Into<tokio_websockets::Payload>) -> Message {
+        match self {
+            Self::Bytes => Message::binary(content),
+            Self::Json => Message::text(content),
+        }
+    }
+
+    /// The other one, for a fault.
+    fn other(self) -> Self {
+        match self {
+            Self::Bytes => Self::Json,
+            Self::Json => Self::Bytes,
+        }
+    }
+}
+
+/// A connection that became a WebSocket.
+struct Link<L: Listener> {
+    world: Arc<World>,
+    line: Arc<Line>,
+    stream: WebSocketStream<Wire<L>>,
+    subprotocol: Subprotocol,
+    /// The number of the connection.
+    number: u64,
+    /// The headers of the handshake.
+    headers: HeaderMap,
+}
+
+/// Serves a WebSocket to its end.
+pub(crate) async fn serve<L: Listener>(
+    world: Arc<World>,
+    line: Arc<Line>,
+    wire: Wire<L>,
+    number: u64,
+    upgrade: Upgrade,
+) {
+    let stream = ServerBuilder::new()
+        // Never in fragments: real gateways send none.
+        .config(Config::default().frame_size(usize::MAX).flush_threshold(WRITE))
+        .limits(Limits::default().max_payload_len(Some(LARGEST)))
+        .serve(wire);
+    let Upgrade { path, subprotocol, headers } = upgrade;
+    let mut link = Link { world, line, stream, subprotocol, number, headers };
+    match path {
+        Path::Data => {
+            let mut session = Session::new(link);
+            let end = session.run().await;
+            finish(session.into_link(), end).await;
+        }
+        Path::DryRun => {
+            let end = dry_run(&mut link).await;
+            finish(link, end).await;
+        }
+    }
+}
+
+/// Tells at once how the executor is.
+async fn dry_run<L: Listener>(link: &mut Link<L>) -> End {
+    if let Some(outage) = Outage::now(&link.world.control) {
+        return End::Close { code: 1011, reason: outage.close_reason().into() };
+    }
+    let message = match link.subprotocol {
+        // A status that says nothing but success has no bytes.
+        Subprotocol::Bytes => Message::binary(&b""[..]),
+        Subprotocol::Json => Message::text("{}"),
+    };
+    match link.stream.send(message).await {
+        Ok(()) => End::Close { code: 1000, reason: String::new() },
+        Err(_) => End::Gone,
+    }
+}

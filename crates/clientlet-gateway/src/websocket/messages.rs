@@ -1,0 +1,163 @@
+//! What a message asks for.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde::de::IgnoredAny;
+use tokio_websockets::Message;
+
+use super::Subprotocol;
+use crate::control::Documents;
+use crate::gateway::World;
+use crate::json::Entries;
+use crate::protobuf::{self, Verdict};
+use crate::v1;
+
+/// What a message is.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Request(Request),
+    /// The client sends nothing more.
+    EndOfInput,
+    /// JSON that is no object: taken, and forgotten.
+    Nothing,
+    /// The gateway breaks off without a word.
+    Unreadable,
+}
+
+impl Asked {
+    pub(super) fn read(subprotocol: Subprotocol, generation: Documents, message: Message) -> Self {
+        let fits = match subprotocol {
+            Subprotocol::Bytes => message.is_binary(),
+            Subprotocol::Json => message.is_text(),
+        };
+        if !fits {
+            return Self::Unreadable;
+        }
+        let content = Bytes::from(message.into_payload());
+        match subprotocol {
+            Subprotocol::Bytes if *content == [0] => Self::EndOfInput,
+            Subprotocol::Bytes => protobuf::Request::read(generation, content)
+                .map(|request| Self::Request(Request::Protobuf(Box::new(request))))
+                .unwrap_or(Self::Unreadable),
+            Subprotocol::Json => Self::read_json(generation, &content),
+        }
+    }
+
+    fn read_json(generation: Documents, content: &Bytes) -> Self {
+        let Ok(entries) = serde_json::from_slice::<Entries<'_>>(content) else {
+            return match serde_json::from_slice::<IgnoredAny>(content) {
+                Ok(_) => Self::Nothing,
+                Err(_) => Self::Unreadable,
+            };
+        };
+        if entries.0.is_empty() {
+            return Self::EndOfInput;
+        }
+        // Data may be null, but not be left out. Documents v2 are not spoken in JSON.
+        let has_data = entries.0.iter().any(|(key, _)| key == "data");
+        let request = Json(content.clone());
+        if generation == Documents::V2 || !has_data || request.envelope().is_none() {
+            return Self::Unreadable;
+        }
+        Self::Request(Request::Json(request))
+    }
+}
+
+/// A request that was read.
+#[derive(Debug)]
+pub(super) enum Request {
+    Protobuf(Box<protobuf::Request>),
+    Json(Json),
+}
+
+/// A request of documents v1 in JSON.
+#[derive(Debug)]
+pub(super) struct Json(Bytes);
+
+impl Json {
+    fn envelope(&self) -> Option<v1::Envelope<'_>> {
+        v1::read(std::str::from_utf8(&self.0).ok()?).ok()
+    }
+
+    fn ask<T>(&self, ask: impl FnOnce(&v1::Envelope<'_>) -> Option<T>) -> Option<T> {
+        ask(&self.envelope()?)
+    }
+}
+
+impl Request {
+    pub(super) fn id(&self) -> Option<String> {
+        match self {
+            Self::Protobuf(request) => request.id().map(str::to_owned),
+            Self::Json(json) => json.ask(|envelope| envelope.request_id().map(String::from)),
+        }
+    }
+
+    pub(super) fn endpoint(&self) -> Option<String> {
+        match self {
+            Self::Protobuf(request) => Some(request.endpoint().to_owned()),
+            Self::Json(json) => json.ask(|envelope| envelope.endpoint().map(String::from)),
+        }
+    }
+
+    pub(super) fn documents(&self) -> usize {
+        match self {
+            Self::Protobuf(request) => request.documents(),
+            Self::Json(json) => {
+                json.ask(|envelope| Some(envelope.documents().len())).unwrap_or_default()
+            }
+        }
+    }
+
+    pub(super) fn document_ids(&self) -> Vec<String> {
+        match self {
+            Self::Protobuf(request) => request.document_ids(),
+            Self::Json(json) => {
+                let ids = json.ask(|envelope| {
+                    let documents = envelope.documents().iter();
+                    Some(documents.filter_map(v1::Document::sent_id).collect())
+                });
+                ids.unwrap_or_default()
+            }
+        }
+    }
+
+    /// Gives it another id, for a fault. In JSON the gateway makes all ids, so there none is another.
+    pub(super) fn rename(&mut self, id: String) {
+        if let Self::Protobuf(request) = self {
+            request.rename(id);
+        }
+    }
+
+    /// Runs the request: at once if it takes no time, otherwise when the future is polled.
+    pub(super) fn start(self, world: &Arc<World>) -> Started {
+        let takes_time = match &self {
+            Self::Protobuf(request) => request.endpoint() == "/slow",
+            Self::Json(_) => self.endpoint().as_deref() == Some("/slow"),
+        };
+        if takes_time {
+            let world = Arc::clone(world);
+            return Started::Running(async move { self.answer(&world).await }.boxed());
+        }
+        // Only /slow ever waits.
+        Started::Done(self.answer(world).now_or_never().unwrap_or(Verdict::Broken))
+    }
+
+    async fn answer(self, world: &World) -> Verdict {
+        match self {
+            Self::Protobuf(request) => request.answer(world).await,
+            Self::Json(json) => match json.envelope() {
+                Some(envelope) => v1::answer_message(world, &envelope).await,
+                None => Verdict::Broken,
+            },
+        }
+    }
+}
+
+/// A request that was begun.
+pub(super) enum Started {
+    Done(Verdict),
+    Running(BoxFuture<'static, Verdict>),
+}
