@@ -71,7 +71,7 @@ Exit codes:
 #[derive(clap::Args)]
 #[command(after_help = POST_EXAMPLES)]
 pub(crate) struct PostArgs {
-    /// The gateway, http://HOST:PORT; without it, an embedded one is started for the call
+    /// The gateway, http://HOST:PORT or ws://HOST:PORT; without it, an embedded one is started for the call
     pub(crate) url: Option<String>,
 
     /// The executors' endpoint
@@ -224,9 +224,14 @@ pub(crate) struct IdentityArgs {
 /// What to serve.
 #[derive(clap::Args)]
 pub(crate) struct GatewayArgs {
-    /// The port of 127.0.0.1 to listen on for HTTP; 0 takes one that is free
-    #[arg(long, value_name = "PORT", default_value_t = 0)]
-    pub(crate) http: u16,
+    /// The port of 127.0.0.1 to listen on for HTTP; 0 takes one that is free. With neither this nor
+    /// --websocket both protocols are served, each on a free port
+    #[arg(long, value_name = "PORT")]
+    pub(crate) http: Option<u16>,
+
+    /// The port to listen on for WebSocket
+    #[arg(long, value_name = "PORT")]
+    pub(crate) websocket: Option<u16>,
 
     /// The documents to speak: v1, as Jina 3.14.1 does, or v2, as Jina 3.33.1 does
     #[arg(long, value_name = "v1|v2", default_value = "v1")]
@@ -243,8 +248,8 @@ pub(crate) struct GatewayArgs {
 
 fn gateway_help() -> String {
     format!(
-        "Prints {{\"ports\": {{\"http\": PORT}}}} when it is ready, and runs until SIGTERM or \
-         Ctrl-C.\n\nFaults:\n{}\n\n\
+        "Prints {{\"ports\": {{\"http\": PORT, \"websocket\": PORT}}}} when it is ready, those asked for \
+         alone, and runs until SIGTERM or Ctrl-C.\n\nFaults:\n{}\n\n\
          Examples:\n  \
          clientlet gateway --http 8080 --docarray v2\n  \
          clientlet gateway --fault reset-after@20%,seed=7 --fault status:503:1@1-3",

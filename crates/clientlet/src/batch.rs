@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::document::{EncodeError, Encoder};
+use crate::document::EncodeError;
 use crate::envelope::Template;
 use crate::message::{RequestId, Route};
 
@@ -116,19 +116,13 @@ impl Batcher {
         let open = self.open.as_mut().expect("a batch is begun before documents are added to it");
         let count = usize::try_from(self.next - open.first).unwrap_or(usize::MAX);
         let is_full = count.saturating_add(1) >= open.size;
-        if let Some((body, format)) = &mut open.body {
-            let before = body.len();
-            if count > 0 {
-                body.push(b',');
-            }
-            let encoder = Encoder::new(format.route.docarray);
-            if let Err(error) = encoder.document(document, body) {
-                body.truncate(before);
-                let complete = if count > 0 { Some(self.complete(id)) } else { None };
-                self.open = None;
-                let refused = Some(self.refuse(error));
-                return Pushed { complete, refused };
-            }
+        if let Some((body, format)) = &mut open.body
+            && let Err(error) = format.template.document(document, count == 0, body)
+        {
+            let complete = if count > 0 { Some(self.complete(id)) } else { None };
+            self.open = None;
+            let refused = Some(self.refuse(error));
+            return Pushed { complete, refused };
         }
         self.next += 1;
         if is_full {
@@ -142,11 +136,11 @@ impl Batcher {
         let open = self.open.take().expect("only an open batch can be completed");
         let content = match open.body {
             None => Content::Unencoded,
-            Some((mut body, format)) => {
+            Some((body, format)) => {
                 let id = id();
-                format.template.finish(id, &mut body);
+                let body = format.template.finish(id, body);
                 self.last_length = body.len();
-                Content::Body { body: body.into(), format, id }
+                Content::Body { body, format, id }
             }
         };
         self.batch(open.first..self.next, content)
@@ -168,7 +162,7 @@ impl Batcher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::DocArray;
+    use crate::message::{DocArray, Encoding};
 
     fn format() -> Arc<Format> {
         limited(None)
@@ -177,7 +171,7 @@ mod tests {
     fn limited(most_documents: Option<usize>) -> Arc<Format> {
         let route =
             Arc::new(Route { docarray: DocArray::V1, uri: http::Uri::from_static("/post") });
-        let template = Template::new(DocArray::V1, "/", None, None);
+        let template = Template::new(Encoding::Json, DocArray::V1, "/", None, None).unwrap();
         Arc::new(Format { route, template, most_documents })
     }
 

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use crate::client::Client;
 use crate::config::Secret;
+use crate::endpoint::Protocol;
 use crate::error::Error;
 use crate::message::DocArray;
 use crate::options::ClientletOptions;
 use crate::retry::RetryPolicy;
+use crate::transport::Transport;
 use crate::transport::http::HttpTransport;
+use crate::transport::websocket::WebsocketTransport;
 
 /// The settings of a [`Client`].
 ///
@@ -79,7 +82,10 @@ impl ClientBuilder {
         if config.endpoint.has_query() {
             return Err(Error::config("a gateway's URL has no query; use a header instead"));
         }
-        let transport = Arc::new(HttpTransport::new(&config));
+        let transport: Arc<dyn Transport> = match config.endpoint.protocol() {
+            Protocol::Http => Arc::new(HttpTransport::new(&config)),
+            Protocol::Websocket => Arc::new(WebsocketTransport::new(&config)),
+        };
         Ok(Client::new(config, transport))
     }
 }

@@ -48,7 +48,7 @@ pub(crate) struct Shared {
 }
 
 impl Client {
-    /// A client of the gateway at `url`, such as `http://localhost:8080`; user information in it is
+    /// A client of the gateway at `url`, such as `http://localhost:8080` or `ws://localhost:8081`; user information in it is
     /// sent as basic authentication. Nothing is connected before the first call.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use crate::config::{Config, Secret};
 use crate::document::Encoder;
-use crate::envelope::{Template, read_status};
+use crate::endpoint::Protocol;
+use crate::envelope::{JsonTemplate, read_status};
 use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
 use crate::message::{DocArray, RequestId, StatusMessage};
 use crate::options::ClientletOptions;
@@ -76,6 +77,9 @@ impl HttpClientlet {
     /// [`ErrorKind::Config`], naming the first setting that is wrong.
     pub fn new(url: &str, options: &ClientletOptions) -> Result<HttpClientlet, Error> {
         let config = options.check(url)?;
+        if config.endpoint.protocol() != Protocol::Http {
+            return Err(Error::config(format!("{} is no address of HTTP", config.endpoint)));
+        }
         let headers = Arc::new(config.headers.clone());
         Ok(HttpClientlet { config: Arc::new(config), headers, session: None })
     }
@@ -348,7 +352,7 @@ impl DataRequest {
 
     /// The request as a gateway of its generation takes it over HTTP.
     pub fn to_json(&self) -> Bytes {
-        let template = Template::new(
+        let template = JsonTemplate::new(
             self.docarray,
             &self.endpoint,
             self.target_executor.as_deref(),

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use crate::client::Client;
 use crate::discovery::Gateway;
 use crate::error::{AttemptError, Error};
-use crate::message::{DocArray, GatewayStatus, RawAnswer, Request, Status};
+use crate::message::{DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
 use crate::options::ClientletOptions;
-use crate::transport::{BoxFuture, Transport};
+use crate::transport::{BoxFuture, Terms, Transport};
 
 /// Answers each request at once, without documents.
 struct AtOnce;
@@ -23,10 +23,11 @@ impl Transport for AtOnce {
     fn attempt<'a>(
         &'a self,
         request: &'a Request,
-        _: Option<Instant>,
+        _: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(ready(Ok(RawAnswer {
             docarray: request.route.docarray,
+            encoding: Encoding::Json,
             request_id: String::new(),
             status: Status::default(),
             routes: None,
@@ -40,7 +41,7 @@ impl Transport for AtOnce {
         _: &'a HeaderMap,
         _: Option<Instant>,
     ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
-        Box::pin(ready(Ok(Gateway { docarray: DocArray::V1, paths: None })))
+        Box::pin(ready(Ok(Gateway { docarray: DocArray::V1, paths: None, is_by_name: true })))
     }
 
     fn status<'a>(
@@ -57,6 +58,10 @@ impl Transport for AtOnce {
         _: Option<Instant>,
     ) -> BoxFuture<'a, Result<Status, AttemptError>> {
         Box::pin(ready(Ok(Status::default())))
+    }
+
+    fn encoding(&self) -> Encoding {
+        Encoding::Json
     }
 
     fn most_documents(&self, _: DocArray) -> Option<usize> {

@@ -17,6 +17,8 @@ pub(crate) struct Gateway {
     /// The paths that documents can be posted to; nothing if the gateway does not list them. A v1
     /// gateway has one for all endpoints.
     pub(crate) paths: Option<Vec<String>>,
+    /// Whether the endpoint stands in the request, and not in the address that it is sent to.
+    pub(crate) is_by_name: bool,
 }
 
 /// Where a v1 gateway takes all documents.
@@ -30,10 +32,10 @@ impl Gateway {
     /// # Errors
     /// When the gateway lists its endpoints and has neither this one nor a default.
     pub(crate) fn path(&self, endpoint: &str) -> Result<String, AttemptError> {
-        let paths = match (self.docarray, &self.paths) {
-            (DocArray::V1, _) => return Ok(V1_PATH.to_owned()),
-            (DocArray::V2, None) => return Ok(endpoint.to_owned()),
-            (DocArray::V2, Some(paths)) => paths,
+        let paths = match &self.paths {
+            _ if self.is_by_name => return Ok(V1_PATH.to_owned()),
+            None => return Ok(endpoint.to_owned()),
+            Some(paths) => paths,
         };
         let has = |wanted: &str| paths.iter().any(|path| path == wanted);
         match endpoint {
@@ -51,11 +53,8 @@ impl Gateway {
 
     /// Whether any endpoint is taken, whatever its name.
     pub(crate) fn takes_any(&self) -> bool {
-        match (self.docarray, &self.paths) {
-            (DocArray::V1, _) => true,
-            (DocArray::V2, None) => false,
-            (DocArray::V2, Some(paths)) => paths.iter().any(|path| path == V2_DEFAULT),
-        }
+        let paths = self.paths.iter().flatten();
+        self.is_by_name || paths.into_iter().any(|path| path == V2_DEFAULT)
     }
 }
 
@@ -113,7 +112,7 @@ mod tests {
 
     fn v2(paths: &[&str]) -> Gateway {
         let paths = paths.iter().map(ToString::to_string).collect();
-        Gateway { docarray: DocArray::V2, paths: Some(paths) }
+        Gateway { docarray: DocArray::V2, paths: Some(paths), is_by_name: false }
     }
 
     #[test]
@@ -133,7 +132,7 @@ mod tests {
 
     #[test]
     fn v1_takes_everything_at_one_path() {
-        let v1 = Gateway { docarray: DocArray::V1, paths: None };
+        let v1 = Gateway { docarray: DocArray::V1, paths: None, is_by_name: true };
         assert_eq!(v1.path("/whatever").unwrap(), "/post");
         assert!(v1.takes_any());
     }

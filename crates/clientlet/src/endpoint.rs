@@ -7,9 +7,17 @@ use http::uri::{Authority, Scheme};
 
 use crate::error::Error;
 
+/// What is spoken at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http,
+    Websocket,
+}
+
 /// A parsed URL. User information is taken out of it; neither that nor the query is ever shown.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
+    protocol: Protocol,
     authority: Authority,
     /// What every path begins with; without a slash at its end.
     path: String,
@@ -30,16 +38,19 @@ impl Endpoint {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(wrong(&format!("has no scheme; write http://{shown}")));
         };
-        match scheme.to_ascii_lowercase().as_str() {
-            "http" => {}
-            "https" => return Err(wrong("asks for TLS, which this release does not speak yet")),
-            known @ ("ws" | "wss" | "websocket" | "websockets" | "grpc" | "grpcs") => {
+        let protocol = match scheme.to_ascii_lowercase().as_str() {
+            "http" => Protocol::Http,
+            "ws" | "websocket" => Protocol::Websocket,
+            "https" | "wss" | "websockets" | "grpcs" => {
+                return Err(wrong("asks for TLS, which this release does not speak yet"));
+            }
+            known @ "grpc" => {
                 return Err(wrong(&format!(
                     "asks for {known}, which this release does not speak yet; use http"
                 )));
             }
-            _ => return Err(wrong("has an unknown scheme; known is http")),
-        }
+            _ => return Err(wrong("has an unknown scheme; known are http and ws")),
+        };
         let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (userinfo, host) = match authority.rsplit_once('@') {
             Some((userinfo, host)) => (Some(userinfo), host),
@@ -81,7 +92,17 @@ impl Endpoint {
             let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
             (decode_percent(user), decode_percent(password))
         });
-        Ok(Endpoint { authority, path: path.trim_end_matches('/').to_owned(), query, credentials })
+        Ok(Endpoint {
+            protocol,
+            authority,
+            path: path.trim_end_matches('/').to_owned(),
+            query,
+            credentials,
+        })
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// The URL's user and password, percent-decoded.
@@ -93,7 +114,7 @@ impl Endpoint {
         self.query.is_some()
     }
 
-    /// The full URI of a path below the address; the path begins with a slash.
+    /// The full URI, of HTTP whatever is spoken there, of a path below the address; the path begins with a slash.
     ///
     /// # Errors
     /// When the path cannot stand in a URI.
@@ -124,7 +145,11 @@ impl Endpoint {
 /// The address without user information and query.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.path)
+        let scheme = match self.protocol {
+            Protocol::Http => "http",
+            Protocol::Websocket => "ws",
+        };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)
     }
 }
 

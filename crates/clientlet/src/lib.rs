@@ -1,7 +1,7 @@
 //! The client for [Jina](https://github.com/jina-ai/serve) gateways.
 //!
 //! A gateway takes *requests* full of *documents*, sends them through *executors* and answers.
-//! This crate sends them, over HTTP, and accounts for each: a request ends exactly once, as an
+//! This crate sends them, over HTTP or WebSocket, and accounts for each: a request ends exactly once, as an
 //! answer or as an error that says whether the gateway may have run it.
 //!
 //! # Documents in, documents out

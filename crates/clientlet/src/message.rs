@@ -53,12 +53,29 @@ impl FromStr for DocArray {
     }
 }
 
+/// How requests and answers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Json,
+    /// Protobuf.
+    Proto,
+}
+
 /// A request's id, `nonce-sequence`: the nonce is the client's, the sequence counts its requests.
 /// It stays the same on every attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RequestId {
     pub(crate) nonce: u64,
     pub(crate) sequence: u64,
+}
+
+impl RequestId {
+    /// Reads an id of ours; another's is nothing.
+    pub(crate) fn parse(text: &str) -> Option<RequestId> {
+        let (nonce, sequence) = text.split_once('-')?;
+        let nonce = (nonce.len() == 16).then(|| u64::from_str_radix(nonce, 16).ok())??;
+        Some(RequestId { nonce, sequence: sequence.parse().ok()? })
+    }
 }
 
 impl fmt::Display for RequestId {
@@ -92,13 +109,14 @@ pub(crate) struct Route {
 #[derive(Clone, Debug)]
 pub(crate) struct RawAnswer {
     pub(crate) docarray: DocArray,
+    pub(crate) encoding: Encoding,
     pub(crate) request_id: String,
     pub(crate) status: Status,
-    /// A JSON list, or nothing.
+    /// A JSON list, or the whole protobuf message; or nothing.
     pub(crate) routes: Option<Bytes>,
-    /// A JSON object, or nothing.
+    /// A JSON object, or a protobuf Struct; or nothing.
     pub(crate) parameters: Option<Bytes>,
-    /// A JSON list, or nothing.
+    /// A JSON list, or a protobuf list; or nothing.
     pub(crate) documents: Option<Bytes>,
 }
 
@@ -214,5 +232,9 @@ mod tests {
     fn an_id_is_nonce_and_sequence() {
         let id = RequestId { nonce: 0xab, sequence: 7 };
         assert_eq!(id.to_string(), "00000000000000ab-7");
+        assert_eq!(RequestId::parse("00000000000000ab-7"), Some(id));
+        for other in ["", "ab-7", "00000000000000ab", "00000000000000ab-x", "x-7-7"] {
+            assert_eq!(RequestId::parse(other), None, "{other}");
+        }
     }
 }

@@ -27,7 +27,7 @@ use crate::message::{Request, RequestId, Route};
 use crate::order::Order;
 use crate::response::Response;
 use crate::retry::{self, Ledger, RetryPolicy};
-use crate::transport::{BoxFuture, Transport};
+use crate::transport::{BoxFuture, Terms, Transport};
 use crate::window::Window;
 
 /// Everything that a call has decided before its first document is read.
@@ -367,11 +367,16 @@ impl Call {
             .map_err(|error| AttemptError::new(Event::EncodeFailed, error.message()))?;
         let route = Arc::new(Route { docarray: gateway.docarray, uri });
         let template = Template::new(
+            self.transport.encoding(),
             gateway.docarray,
             &self.endpoint,
             self.target_executor.as_deref(),
             self.parameters.as_deref(),
-        );
+        )
+        .map_err(|error| {
+            let what = format!("the parameters cannot be sent: {error}");
+            AttemptError::new(Event::EncodeFailed, what)
+        })?;
         let most_documents = self.transport.most_documents(gateway.docarray);
         Ok(Arc::new(Format { route, template, most_documents }))
     }
@@ -383,8 +388,11 @@ async fn send(call: Arc<Call>, gateway: Option<Arc<Gateway>>, request: Request) 
     let deadline = later(started, call.timeout);
     let mut ledger = Ledger::default();
     let mut random = fastrand::Rng::with_seed(call.seed ^ request.id.sequence);
-    let result = retry::run(&call.retry, started, deadline, &mut random, &mut ledger, |_| {
-        call.transport.attempt(&request, attempt_deadline(&call, deadline))
+    let result = retry::run(&call.retry, started, deadline, &mut random, &mut ledger, |turn| {
+        let is_suspect = matches!(turn.after, Some(Event::SocketDropped | Event::SocketOversize));
+        let deadline = attempt_deadline(&call, deadline);
+        let terms = Terms { deadline, is_alone: turn.is_last && is_suspect };
+        call.transport.attempt(&request, terms)
     })
     .await;
     let elapsed = started.elapsed();

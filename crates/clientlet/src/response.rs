@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use crate::document;
-use crate::envelope::read_routes;
+use crate::document::proto::{decode_documents, decode_struct};
+use crate::envelope::{read_proto_routes, read_routes};
 use crate::error::{Context, Error};
-use crate::message::{RawAnswer, RouteTimes, Status};
+use crate::message::{Encoding, RawAnswer, RouteTimes, Status};
 
 /// The answer to one request.
 #[derive(Clone)]
@@ -64,8 +65,12 @@ impl Response {
     /// # Errors
     /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming what is no route.
     pub fn routes(&self) -> Result<Vec<RouteTimes>, Error> {
-        let json = self.answer.routes.as_deref().unwrap_or(b"[]");
-        read_routes(json).map_err(|what| self.unreadable("routes", &what))
+        let Some(routes) = &self.answer.routes else { return Ok(Vec::new()) };
+        let read = match self.answer.encoding {
+            Encoding::Json => read_routes(routes),
+            Encoding::Proto => read_proto_routes(routes),
+        };
+        read.map_err(|what| self.unreadable("routes", &what))
     }
 
     /// The parameters that came back, executors' results under `__results__` included, as any
@@ -74,9 +79,13 @@ impl Response {
     /// # Errors
     /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming the field that does not fit `P`.
     pub fn parameters<P: DeserializeOwned>(&self) -> Result<P, Error> {
-        let json = self.answer.parameters.as_deref().unwrap_or(b"{}");
-        document::decode(self.answer.docarray, json)
-            .map_err(|what| self.unreadable("parameters", &what))
+        let answer = &self.answer;
+        let read = match (&answer.parameters, answer.encoding) {
+            (None, _) => document::decode(answer.docarray, b"{}"),
+            (Some(json), Encoding::Json) => document::decode(answer.docarray, json),
+            (Some(bytes), Encoding::Proto) => decode_struct(bytes),
+        };
+        read.map_err(|what| self.unreadable("parameters", &what))
     }
 
     /// The documents that came back, read straight into `T`; read anew on every call.
@@ -85,9 +94,13 @@ impl Response {
     /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming the document and the field that do
     /// not fit `T`.
     pub fn documents<T: DeserializeOwned>(&self) -> Result<Vec<T>, Error> {
-        let json = self.answer.documents.as_deref().unwrap_or(b"[]");
-        document::decode(self.answer.docarray, json)
-            .map_err(|what| self.unreadable("documents", &what))
+        let answer = &self.answer;
+        let read = match (&answer.documents, answer.encoding) {
+            (None, _) => Ok(Vec::new()),
+            (Some(json), Encoding::Json) => document::decode(answer.docarray, json),
+            (Some(bytes), Encoding::Proto) => decode_documents(answer.docarray, bytes),
+        };
+        read.map_err(|what| self.unreadable("documents", &what))
     }
 
     /// How often the request was sent.

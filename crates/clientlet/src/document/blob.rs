@@ -1,6 +1,6 @@
 //! Bytes in a document.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use base64::Engine;
@@ -78,6 +78,10 @@ thread_local! {
     /// deserializer of our own around serde_json's could carry it as well, at the price of a
     /// wrapper for every kind of access.
     static READ_AS: Cell<DocArray> = const { Cell::new(DocArray::V1) };
+
+    /// The memory that bytes are read from, for the same reason: serde hands over a slice of it, and
+    /// a blob or tensor takes its share.
+    static READ_FROM: RefCell<Bytes> = const { RefCell::new(Bytes::new()) };
 }
 
 /// Runs `decode` with blobs read as those of `docarray`.
@@ -90,6 +94,30 @@ pub(super) fn reading_as<R>(docarray: DocArray, decode: impl FnOnce() -> R) -> R
     }
     let _restore = Restore(READ_AS.replace(docarray));
     decode()
+}
+
+/// Runs `decode` with the bytes of blobs and tensors shared with `frame`, and text read as base64.
+pub(super) fn reading_from<R>(frame: &Bytes, decode: impl FnOnce() -> R) -> R {
+    struct Restore(Bytes);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            READ_FROM.replace(std::mem::take(&mut self.0));
+        }
+    }
+    let _restore = Restore(READ_FROM.replace(frame.clone()));
+    reading_as(DocArray::V1, decode)
+}
+
+/// `bytes` as a share of the memory that is being read, or a copy if they are from elsewhere.
+fn share(bytes: &[u8]) -> Bytes {
+    READ_FROM.with_borrow(|frame| {
+        let (frame_is, wanted) = (frame.as_ptr_range(), bytes.as_ptr_range());
+        if frame_is.start <= wanted.start && wanted.end <= frame_is.end {
+            frame.slice_ref(bytes)
+        } else {
+            Bytes::copy_from_slice(bytes)
+        }
+    })
 }
 
 impl<'de> Deserialize<'de> for Blob {
@@ -126,7 +154,7 @@ impl<'de> Visitor<'de> for BlobVisitor {
     }
 
     fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Blob, E> {
-        Ok(bytes.to_vec().into())
+        Ok(share(bytes).into())
     }
 
     fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Blob, E> {

@@ -8,6 +8,7 @@ mod model;
 mod number;
 #[cfg(test)]
 mod properties;
+pub(crate) mod proto;
 mod tensor;
 mod value;
 
@@ -17,3 +18,6 @@ pub(crate) use encode::{EncodeError, Encoder};
 pub use model::{Document, NamedScore};
 pub use tensor::{Dtype, Element, Tensor, TensorError};
 pub use value::Value;
+
+/// A tensor has no more dimensions: numpy's own limit.
+const MOST_DIMENSIONS: usize = 64;

@@ -73,12 +73,37 @@ impl FromStr for Dtype {
     /// Reads numpy's short name of a little-endian type.
     fn from_str(name: &str) -> Result<Dtype, Self::Err> {
         let found = DTYPES.iter().find(|(_, known, _)| *known == name);
-        found.map(|(dtype, ..)| *dtype).ok_or_else(|| {
-            super::TensorError::new(format!(
-                "the element type {name:?} is not one of numpy's that can be sent"
-            ))
-        })
+        found.map(|(dtype, ..)| *dtype).ok_or_else(|| unknown(name))
     }
+}
+
+/// An element type as it stands on the wire, where elements may be big-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WireDtype {
+    pub(super) dtype: Dtype,
+    /// Whether the elements are the other way round than tensors have them here.
+    pub(super) is_swapped: bool,
+}
+
+impl FromStr for WireDtype {
+    type Err = super::TensorError;
+
+    /// Reads numpy's short name: `<f4`, `>f4`, `|u1`.
+    fn from_str(name: &str) -> Result<WireDtype, Self::Err> {
+        let Some(letters) = name.strip_prefix('>') else {
+            return Ok(WireDtype { dtype: name.parse()?, is_swapped: false });
+        };
+        match DTYPES.iter().find(|(_, known, _)| known[1..] == *letters) {
+            Some(&(dtype, _, size)) => Ok(WireDtype { dtype, is_swapped: size > 1 }),
+            None => Err(unknown(name)),
+        }
+    }
+}
+
+fn unknown(name: &str) -> super::TensorError {
+    super::TensorError::new(format!(
+        "the element type {name:?} is not one of numpy's that can be sent"
+    ))
 }
 
 /// A number type that tensors are made of.

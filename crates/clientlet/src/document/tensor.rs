@@ -7,8 +7,9 @@ use serde::de::{self, DeserializeSeed, SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::number::Scalar;
+use super::Blob;
 pub use super::number::{Dtype, Element};
+use super::number::{Scalar, WireDtype};
 
 /// An array of numbers of any number of dimensions, in C order; its buffer is shared, never
 /// copied.
@@ -149,7 +150,7 @@ impl fmt::Debug for Tensor {
 }
 
 /// The name by which binary encoders recognise a tensor.
-const TENSOR: &str = "clientlet::Tensor";
+pub(super) const TENSOR: &str = "clientlet::Tensor";
 
 impl Serialize for Tensor {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -215,11 +216,67 @@ impl Serialize for Scalar {
 }
 
 impl<'de> Deserialize<'de> for Tensor {
-    /// From nested lists of numbers, all of one length at each depth.
+    /// From nested lists of numbers, all of one length at each depth; in formats that are not for
+    /// humans from element type, shape and elements.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Tensor, D::Error> {
+        deserializer.deserialize_newtype_struct(TENSOR, TensorVisitor)
+    }
+}
+
+struct TensorVisitor;
+
+impl<'de> Visitor<'de> for TensorVisitor {
+    type Value = Tensor;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a tensor")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Tensor, D::Error> {
+        if !inner.is_human_readable() {
+            return inner.deserialize_tuple(3, self);
+        }
         let mut grid = Grid::default();
-        Nested { grid: &mut grid, depth: 0 }.deserialize(deserializer)?;
+        Nested { grid: &mut grid, depth: 0 }.deserialize(inner)?;
         grid.into_tensor().map_err(de::Error::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tensor, A::Error> {
+        let missing = |n| de::Error::invalid_length(n, &"element type, shape and elements");
+        let wire: WireDtype = seq.next_element()?.ok_or_else(|| missing(0))?;
+        let shape: Vec<usize> = seq.next_element()?.ok_or_else(|| missing(1))?;
+        let elements: Blob = seq.next_element()?.ok_or_else(|| missing(2))?;
+        wire.tensor(&shape, elements.into_bytes()).map_err(de::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for WireDtype {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<WireDtype, D::Error> {
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = WireDtype;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("numpy's short name of an element type")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<WireDtype, E> {
+                name.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Name)
+    }
+}
+
+impl WireDtype {
+    /// A tensor of these elements, in the order that tensors have here.
+    fn tensor(self, shape: &[usize], elements: Bytes) -> Result<Tensor, TensorError> {
+        if !self.is_swapped {
+            return Tensor::from_buffer(self.dtype, shape, elements);
+        }
+        let mut swapped = elements.to_vec();
+        swapped.chunks_exact_mut(self.dtype.size()).for_each(<[u8]>::reverse);
+        Tensor::from_buffer(self.dtype, shape, swapped)
     }
 }
 
@@ -391,6 +448,15 @@ mod tests {
         check(&[f32::MIN_POSITIVE, f32::MAX, -0.1]);
         check(&[f64::MIN_POSITIVE, f64::MAX, -0.1]);
         check(&[true, false]);
+    }
+
+    #[test]
+    fn big_endian_elements_are_turned_round() {
+        let wire: WireDtype = ">u2".parse().unwrap();
+        let tensor = wire.tensor(&[2], Bytes::from_static(&[1, 2, 3, 4])).unwrap();
+        assert_eq!(tensor.to_vec::<u16>(), [0x0102, 0x0304]);
+        assert!("<u3".parse::<WireDtype>().is_err() && "".parse::<WireDtype>().is_err());
+        assert_eq!("|b1".parse::<WireDtype>().unwrap().dtype, Dtype::Bool);
     }
 
     #[test]

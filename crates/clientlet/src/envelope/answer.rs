@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::message::{DocArray, Exception, RawAnswer, RouteTimes, Status};
+use crate::message::{DocArray, Encoding, Exception, RawAnswer, RouteTimes, Status};
 
 /// camelCase on HTTP, snake_case in WebSocket JSON; v2 has no more than `requestId` in the header.
 #[derive(Deserialize)]
@@ -73,6 +73,7 @@ pub(crate) fn read_answer(docarray: DocArray, body: &Bytes) -> Result<RawAnswer,
     let header = json.header.unwrap_or(HeaderJson { request_id: None, status: None });
     Ok(RawAnswer {
         docarray,
+        encoding: Encoding::Json,
         request_id: header.request_id.unwrap_or_default(),
         status: header.status.map(Status::from).unwrap_or_default(),
         routes: part_of(body, json.routes),

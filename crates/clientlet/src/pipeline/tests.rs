@@ -16,9 +16,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::discovery::Gateway;
 use crate::error::{AttemptError, Error, Event};
-use crate::message::{DocArray, GatewayStatus, RawAnswer, Request, Status};
+use crate::message::{DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
 use crate::options::ClientletOptions;
-use crate::transport::{BoxFuture, Transport};
+use crate::transport::{BoxFuture, Terms, Transport};
 use crate::{Client, Delivery, ErrorKind, RetryPolicy};
 
 /// What the gateway at the other end does, and what it saw.
@@ -120,6 +120,7 @@ impl Multiplexed {
                 self.state.lock().unwrap().answered.insert(sequence);
                 Ok(RawAnswer {
                     docarray: DocArray::V2,
+                    encoding: Encoding::Json,
                     request_id: request.id.to_string(),
                     status: Status::default(),
                     routes: None,
@@ -135,10 +136,10 @@ impl Transport for Multiplexed {
     fn attempt<'a>(
         &'a self,
         request: &'a Request,
-        deadline: Option<Instant>,
+        terms: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(async move {
-            let Some(deadline) = deadline else { return self.serve(request).await };
+            let Some(deadline) = terms.deadline else { return self.serve(request).await };
             tokio::time::timeout_at(deadline, self.serve(request))
                 .await
                 .unwrap_or_else(|_| Err(AttemptError::new(Event::TimedOut, "no answer")))
@@ -157,7 +158,7 @@ impl Transport for Multiplexed {
                 let error = AttemptError::new(Event::ConnectionLost, "no status");
                 return Err(error.before_sending("GET /status"));
             }
-            Ok(Gateway { docarray: DocArray::V2, paths: None })
+            Ok(Gateway { docarray: DocArray::V2, paths: None, is_by_name: false })
         })
     }
 
@@ -175,6 +176,10 @@ impl Transport for Multiplexed {
         _: Option<Instant>,
     ) -> BoxFuture<'a, Result<Status, AttemptError>> {
         Box::pin(async { Ok(Status::default()) })
+    }
+
+    fn encoding(&self) -> Encoding {
+        Encoding::Json
     }
 
     fn most_documents(&self, _: DocArray) -> Option<usize> {

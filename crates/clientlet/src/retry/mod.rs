@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 pub use policy::RetryPolicy;
 
-use crate::error::{Attempt, AttemptError};
+use crate::error::{Attempt, AttemptError, Event};
 
 /// A gateway that asks to wait longer than this is not waited for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -54,28 +54,39 @@ pub(crate) struct Ledger {
     pub(crate) may_have_run: bool,
 }
 
-/// Runs `attempt` with its number until it succeeds or its failure stands; every failure is entered
-/// into `ledger`.
+/// One attempt in the row of a request's attempts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    /// Whether the policy allows none after it.
+    pub(crate) is_last: bool,
+    /// What ended the attempt before it.
+    pub(crate) after: Option<Event>,
+}
+
+/// Runs `attempt` until it succeeds or its failure stands; every failure is entered into `ledger`.
 pub(crate) async fn run<T, F>(
     policy: &RetryPolicy,
     started: Instant,
     deadline: Option<Instant>,
     random: &mut fastrand::Rng,
     ledger: &mut Ledger,
-    mut attempt: impl FnMut(u32) -> F,
+    mut attempt: impl FnMut(Turn) -> F,
 ) -> Result<T, AttemptError>
 where
     F: Future<Output = Result<T, AttemptError>>,
 {
+    let mut after = None;
     for number in 1.. {
         let began = Instant::now();
-        let error = match attempt(number).await {
+        let turn = Turn { is_last: number >= policy.attempts(), after };
+        let error = match attempt(turn).await {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
         let now = Instant::now();
         ledger.attempts.push(error.record(number, began - started, now - began));
         ledger.may_have_run |= error.may_have_run;
+        after = Some(error.event);
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
         match judge(policy, number, &error, left, random.f64()) {
             Verdict::Final => return Err(error),
@@ -94,7 +105,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{EVENTS, Event};
+    use crate::error::EVENTS;
 
     fn policy(attempts: u32) -> RetryPolicy {
         RetryPolicy::standard().max_attempts(attempts)
@@ -159,12 +170,16 @@ mod tests {
             .initial_backoff(Duration::from_secs(2))
             .max_backoff(Duration::from_secs(2));
         let mut random = fastrand::Rng::with_seed(1);
-        let result = run(&policy, started, None, &mut random, &mut ledger, async |number| {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            if number < 3 {
-                Err(AttemptError::new(Event::ConnectionLost, "reset"))
-            } else {
-                Ok(number)
+        let mut number = 0;
+        let result = run(&policy, started, None, &mut random, &mut ledger, |_| {
+            number += 1;
+            let result = match number {
+                3 => Ok(number),
+                _ => Err(AttemptError::new(Event::ConnectionLost, "reset")),
+            };
+            async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                result
             }
         });
         assert_eq!(result.await.unwrap(), 3);

@@ -60,10 +60,11 @@ proptest! {
             let mut ledger = Ledger::default();
             let mut random = fastrand::Rng::with_seed(seed);
             let mut calls = 0;
-            let result = run(&policy, started, deadline, &mut random, &mut ledger, |number| {
+            let result = run(&policy, started, deadline, &mut random, &mut ledger, |_| {
                 calls += 1;
-                let event = events.get(number as usize - 1).map(|index| EVENTS[*index].event);
-                let takes = Duration::from_millis(takes[(number as usize - 1) % takes.len()]);
+                let number = calls;
+                let event = events.get(number - 1).map(|index| EVENTS[*index].event);
+                let takes = Duration::from_millis(takes[(number - 1) % takes.len()]);
                 async move {
                     // As a transport does: an attempt ends with the deadline.
                     let end = Instant::now() + takes;

@@ -9,13 +9,13 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
-use super::{BoxFuture, HttpSession, RawHttpAnswer, Transport};
+use super::{BoxFuture, HttpSession, RawHttpAnswer, Terms, Transport};
 use crate::config::Config;
 use crate::discovery::Gateway;
 use crate::endpoint::Endpoint;
 use crate::envelope::{read_answer, read_failure, read_status, shorten};
 use crate::error::{AttemptError, Error, Event};
-use crate::message::{DocArray, GatewayStatus, RawAnswer, Request, Status};
+use crate::message::{DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
 
 /// A v2 gateway splits what comes over HTTP into requests of 100 and answers with the first of
 /// them: whatever is behind the 100th document is lost.
@@ -66,7 +66,7 @@ impl Transport for HttpTransport {
     fn attempt<'a>(
         &'a self,
         request: &'a Request,
-        deadline: Option<Instant>,
+        terms: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(async move {
             let route = &request.route;
@@ -74,7 +74,7 @@ impl Transport for HttpTransport {
             let body = request.body.clone();
             let answer = self
                 .session
-                .exchange(Method::POST, route.uri.clone(), headers, body, deadline)
+                .exchange(Method::POST, route.uri.clone(), headers, body, terms.deadline)
                 .await?;
             read(route.docarray, &answer)
         })
@@ -99,7 +99,7 @@ impl Transport for HttpTransport {
                     Err(error) => return Err(error),
                 },
             };
-            Ok(Gateway { docarray, paths })
+            Ok(Gateway { docarray, paths, is_by_name: docarray == DocArray::V1 })
         })
     }
 
@@ -128,6 +128,10 @@ impl Transport for HttpTransport {
                 AttemptError::new(Event::Unreadable, format!("GET /dry_run: {what}"))
             })
         })
+    }
+
+    fn encoding(&self) -> Encoding {
+        Encoding::Json
     }
 
     fn most_documents(&self, docarray: DocArray) -> Option<usize> {
@@ -160,10 +164,14 @@ pub(crate) fn read(docarray: DocArray, answer: &RawHttpAnswer) -> Result<RawAnsw
         let what = format!("the answer cannot be read: {what}");
         AttemptError::new(Event::Unreadable, what).with_status(status)
     })?;
+    outcome(raw).map_err(|error| error.with_status(status))
+}
+
+/// An answer that tells of an executor's exception is an error, though it came as a success.
+pub(super) fn outcome(raw: RawAnswer) -> Result<RawAnswer, AttemptError> {
     if raw.status.is_success() {
         return Ok(raw);
     }
-    // 200, and yet a failure: v1 answers so when an executor raises.
     let raised = shorten(&raw.status.description);
     let what = match &raw.status.exception {
         Some(exception) if !exception.executor.is_empty() => {
@@ -171,7 +179,7 @@ pub(crate) fn read(docarray: DocArray, answer: &RawHttpAnswer) -> Result<RawAnsw
         }
         _ => format!("an executor raised {raised}"),
     };
-    let mut error = AttemptError::new(Event::ExecutorFailed, what).with_status(status);
+    let mut error = AttemptError::new(Event::ExecutorFailed, what);
     error.exception = raw.status.exception.clone();
     error.answer = Some(raw);
     Err(error)
@@ -185,7 +193,7 @@ fn failure(docarray: DocArray, answer: &RawHttpAnswer) -> AttemptError {
 }
 
 /// A gateway without a status is asked for nothing more, and the way out is named.
-fn hidden(mut error: AttemptError) -> AttemptError {
+pub(super) fn hidden(mut error: AttemptError) -> AttemptError {
     if error.event == Event::NotFound404 {
         error.message = "the gateway does not show its status, so whether it speaks documents v1 \
                          or v2 must be set by hand"
@@ -194,7 +202,7 @@ fn hidden(mut error: AttemptError) -> AttemptError {
     error
 }
 
-fn docarray_of(status: &GatewayStatus) -> Result<DocArray, AttemptError> {
+pub(super) fn docarray_of(status: &GatewayStatus) -> Result<DocArray, AttemptError> {
     status.docarray().ok_or_else(|| {
         let what = "the gateway's status does not name its docarray release, so whether it speaks \
                     documents v1 or v2 must be set by hand";

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::body::{Outgoing, Probe};
 use crate::config::Config;
 use crate::connect::{Connector, Writes};
-use crate::error::{AttemptError, Event};
+use crate::error::{AttemptError, Event, Source};
 
 /// uvicorn closes idle connections after 5 s; a request must not meet that.
 const IDLE: Duration = Duration::from_secs(4);
@@ -212,8 +212,9 @@ fn classify(error: PoolError, probe: &Probe) -> AttemptError {
     attempt.with_source(error)
 }
 
-fn connect_failed(error: PoolError) -> AttemptError {
-    let mut source = error.source();
+pub(crate) fn connect_failed(error: impl Into<Source>) -> AttemptError {
+    let error = error.into();
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&*error);
     let mut io = None;
     while let Some(error) = source {
         io = error.downcast_ref::<std::io::Error>().or(io);

@@ -5,6 +5,7 @@ mod body;
 mod fixtures;
 pub(crate) mod http;
 mod http_session;
+pub(crate) mod websocket;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,13 +13,22 @@ use std::pin::Pin;
 use ::http::{HeaderMap, Uri};
 use tokio::time::Instant;
 
-pub(crate) use http_session::{HttpSession, RawHttpAnswer};
+pub(crate) use http_session::{HttpSession, RawHttpAnswer, connect_failed};
 
 use crate::discovery::Gateway;
 use crate::error::{AttemptError, Error};
-use crate::message::{DocArray, GatewayStatus, RawAnswer, Request, Status};
+use crate::message::{DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
 
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What an attempt is held to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) deadline: Option<Instant>,
+    /// Whether it goes alone on a connection of its own, where requests share connections: the
+    /// last attempt of a request that may be what the gateway drops its connections for.
+    pub(crate) is_alone: bool,
+}
 
 /// A protocol, able to try one request once.
 ///
@@ -31,7 +41,7 @@ pub(crate) trait Transport: Send + Sync {
     fn attempt<'a>(
         &'a self,
         request: &'a Request,
-        deadline: Option<Instant>,
+        terms: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>>;
 
     /// Asks which documents the gateway speaks and where it takes them.
@@ -54,6 +64,9 @@ pub(crate) trait Transport: Send + Sync {
         headers: &'a HeaderMap,
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Status, AttemptError>>;
+
+    /// How requests are to be written.
+    fn encoding(&self) -> Encoding;
 
     /// The most documents that a gateway of this generation takes in one request.
     fn most_documents(&self, docarray: DocArray) -> Option<usize>;

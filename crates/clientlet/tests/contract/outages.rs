@@ -5,7 +5,7 @@ use std::time::Duration;
 use clientlet::{Client, Delivery, DocArray, Document, Error, ErrorKind, Response, RetryPolicy};
 use serde_json::json;
 
-use crate::rows::Row;
+use crate::rows::{Protocol, Row};
 
 /// Longer than any endpoint takes that is not meant to be slow.
 const PATIENT: Duration = Duration::from_secs(10);
@@ -28,9 +28,11 @@ async fn post(client: &Client, endpoint: &str) -> Result<Response, Error> {
 pub(crate) async fn a_dead_executor_is_a_gateway_error_until_it_is_back(row: &'static Row) {
     let mut gateway = breakable!(row, PATIENT);
     let client = gateway.client();
-    let status = match row.docarray {
-        DocArray::V1 => 503,
-        DocArray::V2 => 500,
+    let (status, delivery) = match (row.protocol, row.docarray) {
+        (Protocol::Http, DocArray::V1) => (Some(503), Delivery::Answered),
+        (Protocol::Http, DocArray::V2) => (Some(500), Delivery::Answered),
+        // A close frame with 1011 ends all that is in flight.
+        (Protocol::Websocket, _) => (None, Delivery::Unknown),
     };
     // Before the client has learnt what the gateway speaks, and after.
     for _ in 0..2 {
@@ -38,8 +40,8 @@ pub(crate) async fn a_dead_executor_is_a_gateway_error_until_it_is_back(row: &'s
         for _ in 0..2 {
             let error = post(&client, "/").await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Gateway, "{error}");
-            assert_eq!(error.http_status(), Some(status), "{error}");
-            assert_eq!(error.delivery(), Delivery::Answered);
+            assert_eq!(error.http_status(), status, "{error}");
+            assert_eq!(error.delivery(), delivery);
             assert!(error.may_have_run());
         }
         gateway.revive_executor();
@@ -61,7 +63,8 @@ pub(crate) async fn a_dead_executor_is_named_by_error_and_dry_run(row: &'static 
     client.ready().await.unwrap();
     gateway.kill_executor();
     let error = post(&client, "/").await.unwrap_err();
-    assert!(error.message().contains("executor0"), "{error}");
+    // Over HTTP by its name, over WebSocket by its address.
+    assert!(error.message().contains("deployment"), "{error}");
     let reason = client.ready().await.unwrap_err();
     assert_eq!(reason.kind(), ErrorKind::Gateway);
     assert!(reason.message().contains("not ready: "), "{reason}");
@@ -75,11 +78,11 @@ pub(crate) async fn an_executor_slower_than_the_gateway_waits_may_have_run(row: 
     let client = gateway.client();
     gateway.slow_down();
     let error = post(&client, "/slow").await.unwrap_err();
-    let (kind, status) = match row.docarray {
-        DocArray::V1 => (ErrorKind::Timeout, 504),
-        DocArray::V2 => (ErrorKind::Gateway, 500),
+    let (kind, status) = match (row.protocol, row.docarray) {
+        (Protocol::Http, DocArray::V1) => (ErrorKind::Timeout, Some(504)),
+        (Protocol::Http, DocArray::V2) => (ErrorKind::Gateway, Some(500)),
+        (Protocol::Websocket, _) => (ErrorKind::Timeout, None),
     };
-    assert_eq!((error.kind(), error.http_status()), (kind, Some(status)), "{error}");
-    assert_eq!(error.delivery(), Delivery::Answered);
+    assert_eq!((error.kind(), error.http_status()), (kind, status), "{error}");
     assert!(error.may_have_run());
 }

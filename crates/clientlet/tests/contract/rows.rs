@@ -13,8 +13,16 @@ use clientlet_interop::{Environment, Options, RealGateway};
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) docarray: DocArray,
+    pub(crate) protocol: Protocol,
     world: World,
     cannot: &'static [(Ability, &'static str)],
+}
+
+/// What is spoken with the row's gateway.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Protocol {
+    Http,
+    Websocket,
 }
 
 #[derive(Debug)]
@@ -40,6 +48,8 @@ pub(crate) enum Ability {
     HonestOutage,
     /// Tags come back as they were sent, but for whole numbers.
     EqualTags,
+    /// JSON, with what is lost in it and a gateway that validates it.
+    Json,
     /// A target that matches no deployment leaves the documents as they are.
     Targets,
 }
@@ -57,27 +67,76 @@ const V2: &[(Ability, &str)] = &[
     (Ability::HonestOutage, "v2 over HTTP hides a dead executor behind 500 and a good dry run"),
 ];
 
-pub(crate) static EMBEDDED_V1: Row =
-    Row { name: "embedded v1", docarray: DocArray::V1, world: World::Embedded, cannot: V1 };
-pub(crate) static EMBEDDED_V2: Row =
-    Row { name: "embedded v2", docarray: DocArray::V2, world: World::Embedded, cannot: V2 };
-pub(crate) static SEED_ERA: Row = Row {
+pub(crate) const EMBEDDED_V1: Row = Row {
+    name: "embedded v1",
+    docarray: DocArray::V1,
+    protocol: Protocol::Http,
+    world: World::Embedded,
+    cannot: V1,
+};
+pub(crate) const EMBEDDED_V2: Row = Row {
+    name: "embedded v2",
+    docarray: DocArray::V2,
+    protocol: Protocol::Http,
+    world: World::Embedded,
+    cannot: V2,
+};
+pub(crate) const SEED_ERA: Row = Row {
     name: "Jina 3.14.1, documents v1",
     docarray: DocArray::V1,
+    protocol: Protocol::Http,
     world: World::Real(Environment::SeedEra),
     cannot: V1,
 };
-pub(crate) static CURRENT_V1: Row = Row {
+pub(crate) const CURRENT_V1: Row = Row {
     name: "Jina 3.33.1, documents v1",
     docarray: DocArray::V1,
+    protocol: Protocol::Http,
     world: World::Real(Environment::CurrentV1),
     cannot: V1,
 };
-pub(crate) static CURRENT: Row = Row {
+pub(crate) const CURRENT: Row = Row {
     name: "Jina 3.33.1, documents v2",
     docarray: DocArray::V2,
+    protocol: Protocol::Http,
     world: World::Real(Environment::Current),
     cannot: V2,
+};
+
+const WEBSOCKET: &[(Ability, &str)] = &[
+    (Ability::EndpointList, "a WebSocket port lists no endpoints"),
+    (Ability::Json, "its messages are protobuf"),
+];
+
+pub(crate) const WS_EMBEDDED_V1: Row = Row {
+    name: "embedded v1, WebSocket",
+    protocol: Protocol::Websocket,
+    cannot: WEBSOCKET,
+    ..EMBEDDED_V1
+};
+pub(crate) const WS_EMBEDDED_V2: Row = Row {
+    name: "embedded v2, WebSocket",
+    protocol: Protocol::Websocket,
+    cannot: WEBSOCKET,
+    ..EMBEDDED_V2
+};
+pub(crate) const WS_SEED_ERA: Row = Row {
+    name: "Jina 3.14.1, documents v1, WebSocket",
+    protocol: Protocol::Websocket,
+    cannot: WEBSOCKET,
+    ..SEED_ERA
+};
+pub(crate) const WS_CURRENT_V1: Row = Row {
+    name: "Jina 3.33.1, documents v1, WebSocket",
+    protocol: Protocol::Websocket,
+    cannot: WEBSOCKET,
+    ..CURRENT_V1
+};
+pub(crate) const WS_CURRENT: Row = Row {
+    name: "Jina 3.33.1, documents v2, WebSocket",
+    protocol: Protocol::Websocket,
+    cannot: WEBSOCKET,
+    ..CURRENT
 };
 
 impl Row {
@@ -99,7 +158,7 @@ impl Row {
             World::Real(_) => None,
         };
         let url = match &embedded {
-            Some(gateway) => gateway.http_url(),
+            Some(gateway) => self.url_of(gateway),
             None => self.shared_url()?,
         };
         Some(Stage { url, _embedded: embedded })
@@ -110,7 +169,23 @@ impl Row {
             DocArray::V1 => Documents::V1,
             DocArray::V2 => Documents::V2,
         };
-        Gateway::builder().documents(documents).start().await.unwrap()
+        let builder = Gateway::builder().documents(documents).websocket(true);
+        builder.start().await.unwrap()
+    }
+
+    fn url_of(&self, gateway: &Gateway) -> String {
+        match self.protocol {
+            Protocol::Http => gateway.http_url(),
+            Protocol::Websocket => gateway.websocket_url(),
+        }
+    }
+
+    /// As the kit calls it.
+    fn protocol_name(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Http => "http",
+            Protocol::Websocket => "websocket",
+        }
     }
 
     /// Real gateways take seconds to start, so the cases of a row share one; it ends with this
@@ -118,23 +193,33 @@ impl Row {
     fn shared_url(&self) -> Option<String> {
         static SHARED: [OnceLock<Option<Mutex<RealGateway>>>; 3] = [const { OnceLock::new() }; 3];
         let World::Real(environment) = self.world else { return None };
-        let gateway = SHARED[environment as usize]
-            .get_or_init(|| start(environment, Options::default()).map(Mutex::new));
-        Some(gateway.as_ref()?.lock().unwrap().url("http"))
+        let gateway = SHARED[environment as usize].get_or_init(|| {
+            start(environment, Options { protocols: BOTH, ..Options::default() }).map(Mutex::new)
+        });
+        Some(gateway.as_ref()?.lock().unwrap().url(self.protocol_name()))
     }
 
     /// A gateway of the case's own, to be broken; its executor is given `timeout_send`.
     pub(crate) async fn breakable(&'static self, timeout_send: Duration) -> Option<Breakable> {
-        let options = Options { timeout_send: Some(timeout_send), ..Options::default() };
+        let timeout_send = Some(timeout_send);
+        let options = Options { protocols: BOTH, timeout_send, ..Options::default() };
         match self.world {
-            World::Embedded => Some(Breakable::Embedded(self.embedded().await)),
+            World::Embedded => {
+                Some(Breakable { row: self, world: Broken::Embedded(self.embedded().await) })
+            }
             World::Real(environment) => {
                 let start = tokio::task::spawn_blocking(move || start(environment, options));
-                start.await.unwrap().map(Breakable::Real)
+                start
+                    .await
+                    .unwrap()
+                    .map(|gateway| Breakable { row: self, world: Broken::Real(gateway) })
             }
         }
     }
 }
+
+/// The protocols that a row's gateway speaks, on a port each.
+const BOTH: &[&str] = &["http", "websocket"];
 
 fn start(environment: Environment, options: Options) -> Option<RealGateway> {
     RealGateway::start_or_skip(environment, options).unwrap_or_else(|error| panic!("{error}"))
@@ -158,31 +243,36 @@ impl Stage {
 }
 
 /// A running gateway that a case may break.
-pub(crate) enum Breakable {
+pub(crate) struct Breakable {
+    row: &'static Row,
+    world: Broken,
+}
+
+enum Broken {
     Embedded(Gateway),
     Real(RealGateway),
 }
 
 impl Breakable {
     pub(crate) fn client(&self) -> Client {
-        let url = match self {
-            Breakable::Embedded(gateway) => gateway.http_url(),
-            Breakable::Real(gateway) => gateway.url("http"),
+        let url = match &self.world {
+            Broken::Embedded(gateway) => self.row.url_of(gateway),
+            Broken::Real(gateway) => gateway.url(self.row.protocol_name()),
         };
         Client::connect(&url).unwrap()
     }
 
     pub(crate) fn kill_executor(&mut self) {
-        match self {
-            Breakable::Embedded(gateway) => gateway.control().executor_down(true),
-            Breakable::Real(gateway) => gateway.kill_executor().unwrap(),
+        match &mut self.world {
+            Broken::Embedded(gateway) => gateway.control().executor_down(true),
+            Broken::Real(gateway) => gateway.kill_executor().unwrap(),
         }
     }
 
     pub(crate) fn revive_executor(&mut self) {
-        match self {
-            Breakable::Embedded(gateway) => gateway.control().executor_down(false),
-            Breakable::Real(gateway) => {
+        match &mut self.world {
+            Broken::Embedded(gateway) => gateway.control().executor_down(false),
+            Broken::Real(gateway) => {
                 gateway.revive_executor().unwrap_or_else(|error| panic!("{error}"));
             }
         }
@@ -190,7 +280,7 @@ impl Breakable {
 
     /// Makes `/slow` slower than the gateway waits, where it is not already.
     pub(crate) fn slow_down(&mut self) {
-        if let Breakable::Embedded(gateway) = self {
+        if let Broken::Embedded(gateway) = &self.world {
             gateway.control().executor_slow(true);
         }
     }

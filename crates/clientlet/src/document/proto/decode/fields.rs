@@ -1,0 +1,221 @@
+//! Messages whose fields have names of their own: a v1 document, a score.
+
+use std::borrow::Cow;
+
+use super::Context;
+use super::array::Array;
+use super::view::{Kind, Repeated, View};
+use crate::document::proto::wire::{Fault, Message, Run, Wire};
+
+/// Such a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields<'a> {
+    pub(super) kind: Kind,
+    pub(super) bytes: &'a [u8],
+    pub(super) context: Context<'a>,
+}
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Holds {
+    Text,
+    Count,
+    Single,
+    Blob,
+    Array,
+    Singles,
+    Documents,
+    Struct,
+    Scores,
+}
+
+/// What stands for a field that is not there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Default {
+    Text,
+    Count,
+    Single,
+    Blob,
+    List,
+    Map,
+}
+
+/// A field's name, number and content.
+type Field = (&'static str, u32, Holds);
+
+const DOCUMENT: &[Field] = &[
+    ("id", 1, Holds::Text),
+    ("blob", 2, Holds::Blob),
+    ("tensor", 3, Holds::Array),
+    ("text", 4, Holds::Text),
+    ("granularity", 5, Holds::Count),
+    ("adjacency", 6, Holds::Count),
+    ("parent_id", 7, Holds::Text),
+    ("weight", 8, Holds::Single),
+    ("uri", 9, Holds::Text),
+    ("modality", 10, Holds::Text),
+    ("mime_type", 11, Holds::Text),
+    ("offset", 12, Holds::Single),
+    ("location", 13, Holds::Singles),
+    ("chunks", 14, Holds::Documents),
+    ("matches", 15, Holds::Documents),
+    ("embedding", 16, Holds::Array),
+    ("tags", 17, Holds::Struct),
+    ("scores", 18, Holds::Scores),
+    ("evaluations", 19, Holds::Scores),
+];
+
+const SCORE: &[Field] = &[
+    ("value", 1, Holds::Single),
+    ("op_name", 2, Holds::Text),
+    ("description", 3, Holds::Text),
+    ("ref_id", 4, Holds::Text),
+];
+
+const MOST_FIELDS: usize = DOCUMENT.len();
+
+impl Holds {
+    /// Whether content of this kind is right for the field, as far as it would be missed: content that
+    /// is set again later.
+    fn check(self, wire: Wire<'_>) -> Result<(), Fault> {
+        match self {
+            Holds::Text => wire.text().map(drop),
+            Holds::Count => wire.varint().map(drop),
+            Holds::Single => wire.single().map(drop),
+            Holds::Blob | Holds::Array | Holds::Documents | Holds::Struct | Holds::Scores => {
+                wire.bytes().map(drop)
+            }
+            Holds::Singles => Ok(()),
+        }
+    }
+
+    fn default(self) -> Option<Default> {
+        match self {
+            Holds::Text => Some(Default::Text),
+            Holds::Count => Some(Default::Count),
+            Holds::Single => Some(Default::Single),
+            Holds::Blob => Some(Default::Blob),
+            Holds::Singles | Holds::Documents => Some(Default::List),
+            Holds::Struct | Holds::Scores => Some(Default::Map),
+            Holds::Array => None,
+        }
+    }
+}
+
+/// Where the fields of a message are.
+pub(super) struct Found<'a> {
+    fields: Fields<'a>,
+    table: &'static [Field],
+    spots: [Spot; MOST_FIELDS],
+}
+
+/// Where a field was met: offsets in the message. Small, since documents nest and each level has its own.
+#[derive(Clone, Copy, Default)]
+struct Spot {
+    start: u32,
+    end: u32,
+    /// Where it was met last.
+    last: u32,
+    /// How often it was met.
+    count: u32,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn find(self) -> Result<Found<'a>, Fault> {
+        let table = if self.kind == Kind::Score { SCORE } else { DOCUMENT };
+        let spots = [Spot::default(); MOST_FIELDS];
+        let mut found = Found { fields: self, table, spots };
+        let mut message = Message::new(self.bytes);
+        loop {
+            let start = (self.bytes.len() - message.left()) as u32;
+            let Some((number, _)) = message.next()? else { return Ok(found) };
+            let index = number as usize - 1;
+            if index >= table.len() {
+                continue;
+            }
+            let end = (self.bytes.len() - message.left()) as u32;
+            found.check_before_it_is_lost(index)?;
+            let known = &mut found.spots[index];
+            if known.count == 0 {
+                known.start = start;
+            }
+            *known = Spot { end, last: start, count: known.count + 1, ..*known };
+            if self.kind == Kind::DocumentV1 && CONTENT.contains(&number) {
+                // The last one set wins.
+                for other in CONTENT.map(|number| number as usize - 1) {
+                    if other != index {
+                        found.check_before_it_is_lost(other)?;
+                        found.spots[other] = Spot::default();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The fields of a document that exclude each other.
+const CONTENT: [u32; 3] = [2, 3, 4];
+
+impl<'a> Found<'a> {
+    /// The first field at or behind `index` that is there.
+    pub(super) fn at(&self, index: usize) -> Option<(usize, &'static str)> {
+        let index = (index..self.table.len()).find(|&index| self.spots[index].count > 0)?;
+        Some((index, self.table[index].0))
+    }
+
+    /// What stands for the field of this name, if it is not there.
+    pub(super) fn default(&self, name: &str) -> Option<Default> {
+        let index = self.table.iter().position(|(known, ..)| *known == name)?;
+        if self.spots[index].count > 0 { None } else { self.table[index].2.default() }
+    }
+
+    /// The content of the field at `index`.
+    pub(super) fn view(&self, index: usize) -> Result<View<'a>, Fault> {
+        let Some((wire, run)) = self.last(index)? else { return Ok(View::Null) };
+        let (_, number, holds) = self.table[index];
+        let (bytes, context) = (self.fields.bytes, self.fields.context);
+        let message = || -> Result<Cow<'a, [u8]>, Fault> {
+            wire.bytes()?;
+            run.message(bytes, number, context.budget())
+        };
+        let repeated = |of| Repeated { bytes: run.range(bytes).into(), number, of, context };
+        Ok(match holds {
+            Holds::Text => View::Text(wire.text()?),
+            Holds::Count => View::Count(wire.varint()? as u32),
+            Holds::Single => View::Single(wire.single()?),
+            Holds::Blob => View::Blob(wire.bytes()?),
+            Holds::Array => View::Array(Array::v1(message()?, context.within(1)?)),
+            Holds::Singles => View::Singles { bytes: run.range(bytes), number },
+            Holds::Documents => View::List(repeated(Kind::DocumentV1)),
+            Holds::Scores => View::Entries(repeated(Kind::Score)),
+            Holds::Struct => View::Entries(Repeated {
+                bytes: message()?,
+                number: 1,
+                of: Kind::Value,
+                context: context.within(1)?,
+            }),
+        })
+    }
+
+    /// The content that the field was given last, and where all of it is.
+    fn last(&self, index: usize) -> Result<Option<(Wire<'a>, Run<'a>)>, Fault> {
+        let spot = self.spots[index];
+        if spot.count == 0 {
+            return Ok(None);
+        }
+        let Some((_, wire)) = Message::new(&self.fields.bytes[spot.last as usize..]).next()? else {
+            return Ok(None);
+        };
+        let part = if let Wire::Bytes(bytes) = wire { bytes } else { &[] };
+        let (start, end) = (spot.start as usize, spot.end as usize);
+        Ok(Some((wire, Run { start, end, last: part, parts: spot.count as usize })))
+    }
+
+    /// A field's content is about to be replaced: it must have been right all the same.
+    fn check_before_it_is_lost(&self, index: usize) -> Result<(), Fault> {
+        match self.last(index)? {
+            Some((wire, _)) => self.table[index].2.check(wire),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! A value as it lies on the wire, opened one level.
+
+use std::borrow::Cow;
+
+use super::Context;
+use super::array::Array;
+use super::fields::{Default, Fields};
+use crate::document::proto::wire::{Fault, Message, Run, Wire, add_part};
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    DocumentV1,
+    Score,
+    DocumentV2,
+    /// A `NodeProto` of v2.
+    Node,
+    /// A `google.protobuf.Value`.
+    Value,
+}
+
+/// Messages of one kind in a repeated field, other fields between them: a list, or the entries of a
+/// map.
+#[derive(Clone, Debug)]
+pub(super) struct Repeated<'a> {
+    pub(super) bytes: Cow<'a, [u8]>,
+    pub(super) number: u32,
+    /// What the elements are, or the values of the entries.
+    pub(super) of: Kind,
+    /// That of the message around them.
+    pub(super) context: Context<'a>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum View<'a> {
+    Null,
+    Boolean(bool),
+    Integer(i32),
+    Count(u32),
+    Single(f32),
+    Double(f64),
+    /// A number of a kind of JSON that has doubles alone: a whole one is as good as an integer.
+    Number(f64),
+    Text(&'a str),
+    Blob(&'a [u8]),
+    Array(Array<'a>),
+    /// Numbers in a repeated field, in packs or one by one.
+    Singles {
+        bytes: &'a [u8],
+        number: u32,
+    },
+    List(Repeated<'a>),
+    Entries(Repeated<'a>),
+    Fields(Fields<'a>),
+    /// A field that is not there, in a message whose fields have defaults.
+    Unset(Default),
+}
+
+/// Opens a message.
+pub(super) fn open<'a>(
+    kind: Kind,
+    bytes: &'a [u8],
+    context: Context<'a>,
+) -> Result<View<'a>, Fault> {
+    match kind {
+        Kind::DocumentV1 | Kind::Score => Ok(View::Fields(Fields { kind, bytes, context })),
+        Kind::DocumentV2 => {
+            Ok(View::Entries(Repeated { bytes: bytes.into(), number: 1, of: Kind::Node, context }))
+        }
+        Kind::Node => node(bytes, context),
+        Kind::Value => value(bytes, context),
+    }
+}
+
+/// The content of a message that has one of several: the last that was set.
+struct Content<'a> {
+    view: View<'a>,
+    /// A message, by its number; it is opened when all of its parts are known.
+    message: Option<(u32, Run<'a>)>,
+}
+
+impl<'a> Content<'a> {
+    fn set(&mut self, view: View<'a>) {
+        *self = Content { view, message: None };
+    }
+
+    fn add(&mut self, number: u32, start: usize, end: usize, part: &'a [u8]) {
+        match &mut self.message {
+            Some((known, run)) if *known == number => run.extend(end, part),
+            _ => self.message = Some((number, Run::new(start, end, part))),
+        }
+    }
+}
+
+fn node<'a>(bytes: &'a [u8], context: Context<'a>) -> Result<View<'a>, Fault> {
+    let mut content = Content { view: View::Null, message: None };
+    let mut message = Message::new(bytes);
+    loop {
+        let start = bytes.len() - message.left();
+        let Some((number, wire)) = message.next()? else { break };
+        match number {
+            1 => content.set(View::Text(wire.text()?)),
+            2 => content.set(View::Integer(wire.varint()? as i32)),
+            3 => content.set(View::Double(wire.double()?)),
+            4 => content.set(View::Boolean(wire.varint()? != 0)),
+            5 => content.set(View::Blob(wire.bytes()?)),
+            6..=12 => {
+                content.add(number, start, bytes.len() - message.left(), wire.bytes()?);
+            }
+            // The content says enough; the type is checked no further.
+            13 => drop(wire.text()?),
+            _ => {}
+        }
+    }
+    let Some((number, run)) = content.message else { return Ok(content.view) };
+    let bytes = run.message(bytes, number, context.budget())?;
+    let context = context.within(1)?;
+    let repeated = |of| Repeated { bytes: bytes.clone(), number: 1, of, context };
+    Ok(match number {
+        6 => View::Array(Array::v2(bytes, context)),
+        8 => View::List(repeated(Kind::DocumentV2)),
+        9..=11 => View::List(repeated(Kind::Node)),
+        _ => View::Entries(repeated(Kind::Node)),
+    })
+}
+
+fn value<'a>(bytes: &'a [u8], context: Context<'a>) -> Result<View<'a>, Fault> {
+    let mut content = Content { view: View::Null, message: None };
+    let mut message = Message::new(bytes);
+    loop {
+        let start = bytes.len() - message.left();
+        let Some((number, wire)) = message.next()? else { break };
+        match number {
+            1 => {
+                wire.varint()?;
+                content.set(View::Null);
+            }
+            2 => content.set(View::Number(wire.double()?)),
+            3 => content.set(View::Text(wire.text()?)),
+            4 => content.set(View::Boolean(wire.varint()? != 0)),
+            5 | 6 => content.add(number, start, bytes.len() - message.left(), wire.bytes()?),
+            _ => {}
+        }
+    }
+    let Some((number, run)) = content.message else { return Ok(content.view) };
+    let bytes = run.message(bytes, number, context.budget())?;
+    let context = context.within(1)?;
+    let repeated = Repeated { bytes, number: 1, of: Kind::Value, context };
+    Ok(if number == 5 { View::Entries(repeated) } else { View::List(repeated) })
+}
+
+/// An entry of a map: its name, and its value, which is to be opened as that of the map.
+pub(super) fn entry_name(entry: &[u8]) -> Result<&str, Fault> {
+    let mut name = "";
+    let mut message = Message::new(entry);
+    while let Some((number, wire)) = message.next()? {
+        match (number, wire) {
+            (1, _) => name = wire.text()?,
+            (2, Wire::Bytes(_)) => {}
+            (2, _) => drop(wire.bytes()?),
+            _ => {}
+        }
+    }
+    Ok(name)
+}
+
+/// The value of an entry; without one it is an empty message.
+pub(super) fn entry_value<'a>(
+    entry: &'a [u8],
+    context: Context<'_>,
+) -> Result<Cow<'a, [u8]>, Fault> {
+    let mut value = None;
+    let mut message = Message::new(entry);
+    loop {
+        let start = entry.len() - message.left();
+        let Some((number, wire)) = message.next()? else { break };
+        if number == 2 {
+            add_part(&mut value, start, entry.len() - message.left(), wire.bytes()?);
+        }
+    }
+    match value {
+        Some(run) => run.message(entry, 2, context.budget()),
+        None => Ok(Cow::Borrowed(&[])),
+    }
+}

@@ -1,0 +1,230 @@
+//! What serde asks for, answered from what is on the wire.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::value::{SeqDeserializer, StrDeserializer};
+use serde::de::{Deserializer, Visitor};
+use serde::forward_to_deserialize_any;
+
+use super::Problem;
+use super::access::{Elements, Entries, Named, Singles, Variant};
+use super::fields::Default;
+use super::view::{View, entry_value, open};
+use crate::document::blob::BLOB;
+use crate::document::tensor::TENSOR;
+
+/// The largest integer that is exact as a double, and so are all below it.
+const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
+
+impl View<'_> {
+    /// The value as it is; `wanted` are the fields of the struct that it becomes, if it becomes one.
+    fn visit<'de, V: Visitor<'de>>(
+        self,
+        visitor: V,
+        wanted: &'static [&'static str],
+    ) -> Result<V::Value, Problem> {
+        match self {
+            View::Null | View::Unset(_) => visitor.visit_unit(),
+            View::Boolean(b) => visitor.visit_bool(b),
+            View::Integer(n) => visitor.visit_i32(n),
+            View::Count(n) => visitor.visit_u32(n),
+            View::Single(n) => visitor.visit_f32(n),
+            View::Double(n) | View::Number(n) => visitor.visit_f64(n),
+            View::Text(text) => visitor.visit_str(text),
+            // Where a type takes anything, bytes are what they are in JSON.
+            View::Blob(bytes) => visitor.visit_string(STANDARD.encode(bytes)),
+            View::Array(array) => array.visit_lists(visitor, false),
+            View::Singles { bytes, number } => visitor.visit_seq(Singles::new(bytes, number)),
+            View::List(repeated) => visitor.visit_seq(Elements::new(&repeated)),
+            View::Entries(repeated) => visitor.visit_map(Entries::new(&repeated)?),
+            View::Fields(fields) => visitor.visit_map(Named::new(fields.find()?, wanted)),
+        }
+    }
+
+    /// The default of a field that is not there, where a type wants a value; others as they are.
+    fn or_default(self) -> Self {
+        match self {
+            View::Unset(Default::Text) => View::Text(""),
+            View::Unset(Default::Count) => View::Count(0),
+            View::Unset(Default::Single) => View::Single(0.0),
+            View::Unset(Default::Blob) => View::Blob(&[]),
+            View::Unset(Default::List) => View::Singles { bytes: &[], number: 0 },
+            other => other,
+        }
+    }
+}
+
+macro_rules! integers {
+    ($($method:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+            match self.or_default() {
+                View::Number(n) if n.fract() == 0.0 && n.abs() <= MOST_EXACT => {
+                    visitor.visit_i64(n as i64)
+                }
+                View::Array(array) => array.visit_lists(visitor, true),
+                view => view.visit(visitor, &[]),
+            }
+        })*
+    };
+}
+
+macro_rules! reals {
+    ($($method:ident)*) => {
+        $(#[inline]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+            match self {
+                View::Single(n) => visitor.visit_f32(n),
+                View::Double(n) | View::Number(n) => visitor.visit_f64(n),
+                View::Array(array) => array.visit_lists(visitor, true),
+                view => view.or_default().visit(visitor, &[]),
+            }
+        })*
+    };
+}
+
+macro_rules! as_they_are {
+    ($($method:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+            self.or_default().visit(visitor, &[])
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for View<'_> {
+    type Error = Problem;
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        self.visit(visitor, &[])
+    }
+
+    integers! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+    }
+
+    reals! { deserialize_f32 deserialize_f64 }
+
+    as_they_are! { deserialize_str deserialize_string deserialize_char }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        match self.or_default() {
+            View::Blob(bytes) => visitor.visit_bytes(bytes),
+            View::Text(text) => visitor.visit_bytes(text.as_bytes()),
+            view => view.visit(visitor, &[]),
+        }
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        self.deserialize_bytes(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        match self {
+            View::Null | View::Unset(_) => visitor.visit_none(),
+            view => visitor.visit_some(view),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        match (name, self) {
+            (TENSOR, View::Array(array)) => array.visit_parts(visitor),
+            (TENSOR, view) => visitor.visit_newtype_struct(Lists(view)),
+            (BLOB, view) => visitor.visit_newtype_struct(view.or_default()),
+            (_, view) => visitor.visit_newtype_struct(view),
+        }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        match self.or_default() {
+            View::Blob(bytes) => visitor.visit_seq(SeqDeserializer::new(bytes.iter().copied())),
+            view => view.visit(visitor, &[]),
+        }
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _length: usize,
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _length: usize,
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        self.deserialize_struct("", &[], visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        if let View::Unset(Default::Map) = self {
+            return visitor
+                .visit_map(serde::de::value::MapDeserializer::new(
+                    std::iter::empty::<(&str, &str)>(),
+                ));
+        }
+        self.visit(visitor, fields)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        match self.or_default() {
+            View::Text(text) => visitor.visit_enum(StrDeserializer::new(text)),
+            View::Entries(repeated) => {
+                let Some((name, entry)) = Entries::new(&repeated)?.single() else {
+                    return Err(serde::de::Error::custom("an enum has one variant"));
+                };
+                let context = repeated.context.within(2)?;
+                let value = entry_value(entry, context)?;
+                let content = open(repeated.of, &value, context)?;
+                visitor.visit_enum(Variant { name, content })
+            }
+            view => view.visit(visitor, &[]),
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        visitor.visit_unit()
+    }
+
+    forward_to_deserialize_any! { bool unit unit_struct identifier }
+}
+
+/// A value that a tensor is to be read from and that is no array: numbers in lists.
+struct Lists<'a>(View<'a>);
+
+impl<'de> Deserializer<'de> for Lists<'_> {
+    type Error = Problem;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        self.0.visit(visitor, &[])
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}

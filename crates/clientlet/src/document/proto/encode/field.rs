@@ -1,0 +1,305 @@
+//! The fields of a v1 document, and of its scores.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::parts::{Parts, What};
+use super::place::{Number, Place, Slot};
+use super::refusal::{Refusal, refuse};
+use crate::document::Dtype;
+use crate::document::proto::write::{FIXED32, LENGTH, VARINT, Writer, field_size, varint_size};
+
+/// A field by its number, and what it takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Field {
+    pub(super) number: u32,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    Text,
+    Count,
+    Single,
+    Blob,
+    Tensor,
+    Location,
+    Documents,
+    Tags,
+    Scores,
+}
+
+impl Field {
+    /// The field of a document with this name.
+    pub(super) fn of_document(name: &str) -> Result<Field, Refusal> {
+        let (number, kind) = match name {
+            "id" => (1, Kind::Text),
+            "blob" => (2, Kind::Blob),
+            "tensor" => (3, Kind::Tensor),
+            "text" => (4, Kind::Text),
+            "granularity" => (5, Kind::Count),
+            "adjacency" => (6, Kind::Count),
+            "parent_id" => (7, Kind::Text),
+            "weight" => (8, Kind::Single),
+            "uri" => (9, Kind::Text),
+            "modality" => (10, Kind::Text),
+            "mime_type" => (11, Kind::Text),
+            "offset" => (12, Kind::Single),
+            "location" => (13, Kind::Location),
+            "chunks" => (14, Kind::Documents),
+            "matches" => (15, Kind::Documents),
+            "embedding" => (16, Kind::Tensor),
+            "tags" => (17, Kind::Tags),
+            "scores" => (18, Kind::Scores),
+            "evaluations" => (19, Kind::Scores),
+            _ => {
+                return refuse(format!(
+                    "a v1 document has no field {name:?}; what is not in its schema belongs into \"tags\""
+                ));
+            }
+        };
+        Ok(Field { number, kind })
+    }
+
+    /// The field of a score with this name.
+    pub(super) fn of_score(name: &str) -> Result<Field, Refusal> {
+        let (number, kind) = match name {
+            "value" => (1, Kind::Single),
+            "op_name" => (2, Kind::Text),
+            "description" => (3, Kind::Text),
+            "ref_id" => (4, Kind::Text),
+            _ => return refuse(format!("a score has no field {name:?}")),
+        };
+        Ok(Field { number, kind })
+    }
+
+    /// Whether this is one of the fields of a document that exclude each other.
+    pub(super) fn is_content(self) -> bool {
+        matches!(self.number, 2..=4)
+    }
+
+    pub(super) fn is_tensor(self) -> bool {
+        self.kind == Kind::Tensor
+    }
+
+    pub(super) fn misfit(self, what: &str) -> String {
+        match self.kind {
+            Kind::Text => format!("here must be text, not {what}"),
+            Kind::Count => format!("here must be a whole number, not {what}"),
+            Kind::Single => format!("here must be a number, not {what}"),
+            Kind::Blob => format!("a blob must be bytes or base64 text, not {what}"),
+            Kind::Tensor => format!("a tensor is made of numbers, not {what}"),
+            Kind::Location => format!("a location is a list of numbers, not {what}"),
+            Kind::Documents => format!("here must be a list of documents, not {what}"),
+            Kind::Tags => format!("tags must be an object, not {what}"),
+            Kind::Scores => format!("scores must be an object, not {what}"),
+        }
+    }
+}
+
+/// A number as the wire has it.
+pub(super) fn single(number: Number) -> Result<f32, Refusal> {
+    let single = match number {
+        Number::Single(n) => n,
+        Number::Double(n) => n as f32,
+        Number::Whole(n) => n as f32,
+    };
+    if single.is_infinite() && number.to_f64().is_finite() {
+        return refuse(format!("{} is too large for this field", number.to_f64()));
+    }
+    Ok(single)
+}
+
+impl<'w, 'o> Place<'w, 'o, '_> {
+    pub(super) fn field_number(
+        self,
+        field: Field,
+        number: Number,
+        dtype: Dtype,
+        bytes: &[u8],
+    ) -> Result<(), Refusal> {
+        match field.kind {
+            Kind::Count => {
+                let Number::Whole(n) = number else {
+                    return self.misfit("a number with a fraction");
+                };
+                let Ok(count) = u32::try_from(n) else {
+                    return refuse(format!("{n} is not between 0 and {}", u32::MAX));
+                };
+                self.writer.tag(field.number, VARINT);
+                self.writer.varint(count.into());
+            }
+            Kind::Single => {
+                let single = single(number)?;
+                self.writer.tag(field.number, FIXED32);
+                self.writer.out.extend_from_slice(&single.to_le_bytes());
+            }
+            Kind::Tensor => {
+                self.writer.grid.clear();
+                self.writer.grid.push(0, dtype, bytes)?;
+                write_grid(self.writer, field.number)?;
+            }
+            _ => return self.misfit("a number"),
+        }
+        self.done()
+    }
+
+    pub(super) fn field_bool(self, field: Field, b: bool) -> Result<(), Refusal> {
+        self.field_number(field, Number::Whole(b.into()), Dtype::Bool, &[u8::from(b)])
+    }
+
+    pub(super) fn field_text(self, field: Field, text: &str) -> Result<(), Refusal> {
+        match field.kind {
+            Kind::Text => self.writer.field(field.number, text.as_bytes()),
+            Kind::Blob => match STANDARD.decode(text) {
+                Ok(bytes) => self.writer.field(field.number, &bytes),
+                Err(error) => return refuse(format!("invalid base64: {error}")),
+            },
+            _ => return self.misfit("text"),
+        }
+        self.done()
+    }
+
+    pub(super) fn field_bytes(self, field: Field, bytes: &[u8]) -> Result<(), Refusal> {
+        if field.kind != Kind::Blob {
+            return self.misfit("bytes");
+        }
+        self.writer.field(field.number, bytes);
+        self.done()
+    }
+
+    pub(super) fn field_tensor(
+        self,
+        field: Field,
+        dtype: &str,
+        buffer: &[u8],
+    ) -> Result<(), Refusal> {
+        if !field.is_tensor() {
+            return self.misfit("a tensor");
+        }
+        write_array(self.writer, field.number, dtype, buffer)?;
+        self.done()
+    }
+
+    pub(super) fn field_list(self, field: Field) -> Result<Parts<'w, 'o>, Refusal> {
+        match field.kind {
+            Kind::Documents => Ok(Parts::new(self, What::Documents(field.number), 0)),
+            Kind::Location => {
+                self.writer.open(field.number)?;
+                Ok(Parts::new(self, What::Location, 1))
+            }
+            Kind::Tensor => {
+                self.writer.grid.clear();
+                self.writer.grid.open(0)?;
+                Ok(Parts::new(self, What::Rows { depth: 0, number: field.number }, 0))
+            }
+            _ => self.misfit("a list"),
+        }
+    }
+
+    /// A list within the list of a tensor.
+    pub(super) fn rows(self, depth: usize) -> Result<Parts<'w, 'o>, Refusal> {
+        if depth >= crate::document::MOST_DIMENSIONS {
+            return refuse("a tensor of so many dimensions cannot be sent");
+        }
+        self.writer.grid.open(depth)?;
+        Ok(Parts::new(self, What::Rows { depth, number: 0 }, 0))
+    }
+
+    pub(super) fn field_object(self, field: Field) -> Result<Parts<'w, 'o>, Refusal> {
+        match field.kind {
+            Kind::Tags => {
+                self.writer.open(field.number)?;
+                Parts::of_struct(self, 1)
+            }
+            Kind::Scores => Ok(Parts::new(self, What::Scores(field.number), 0)),
+            _ => self.misfit("an object"),
+        }
+    }
+
+    /// A score, an entry of a map.
+    pub(super) fn score(self, number: u32, name: &str) -> Result<Parts<'w, 'o>, Refusal> {
+        self.writer.open(number)?;
+        self.writer.field(1, name.as_bytes());
+        self.writer.open(2)?;
+        Ok(Parts::new(self, What::Score, 2))
+    }
+
+    /// A document: its entries are its fields.
+    pub(super) fn document(self) -> Result<Parts<'w, 'o>, Refusal> {
+        let opened = match self.slot {
+            Slot::Document(number) => {
+                self.writer.open(number)?;
+                1
+            }
+            _ => 0,
+        };
+        Ok(Parts::new(self, What::Document { has_content: false }, opened))
+    }
+}
+
+/// The numbers that were gathered, as a v1 array.
+pub(super) fn write_grid(writer: &mut Writer<'_>, number: u32) -> Result<(), Refusal> {
+    let grid = std::mem::take(&mut writer.grid);
+    let (dtype, shape, buffer) = grid.parts();
+    writer.shape.clear();
+    writer.shape.extend(shape);
+    write_array(writer, number, dtype.name(), buffer)?;
+    writer.grid = grid;
+    Ok(())
+}
+
+/// What the receiver is to make of a tensor; without it, it would be silently dropped.
+const CLASS: &str = "numpy";
+
+/// An array of v1 in this field; its shape is the writer's.
+fn write_array(
+    writer: &mut Writer<'_>,
+    number: u32,
+    dtype: &str,
+    buffer: &[u8],
+) -> Result<(), Refusal> {
+    let dense = Dense::new(&writer.shape, dtype, buffer)?;
+    writer.tag(number, LENGTH);
+    writer.length(field_size(dense.size) + field_size(CLASS.len()));
+    dense.write(writer, dtype, buffer);
+    writer.field(3, CLASS.as_bytes());
+    Ok(())
+}
+
+/// The sizes of an array's parts, known before anything is written.
+pub(super) struct Dense {
+    /// The whole, without its own tag and length.
+    pub(super) size: usize,
+    shape: usize,
+}
+
+impl Dense {
+    pub(super) fn new(shape: &[u64], dtype: &str, buffer: &[u8]) -> Result<Dense, Refusal> {
+        let mut size = 0;
+        for &n in shape {
+            let Ok(n) = u32::try_from(n) else {
+                return refuse(format!("a dimension of {n} is too large to be sent"));
+            };
+            size += varint_size(n.into());
+        }
+        let parts = field_size(buffer.len()) + field_size(dtype.len());
+        let shape = if size == 0 { 0 } else { field_size(size) };
+        Ok(Dense { size: parts + shape, shape: size })
+    }
+
+    /// Writes the array into field 1.
+    pub(super) fn write(&self, writer: &mut Writer<'_>, dtype: &str, buffer: &[u8]) {
+        writer.tag(1, LENGTH);
+        writer.length(self.size);
+        writer.field(1, buffer);
+        if self.shape > 0 {
+            writer.tag(2, LENGTH);
+            writer.length(self.shape);
+            for index in 0..writer.shape.len() {
+                writer.varint(writer.shape[index]);
+            }
+        }
+        writer.field(3, dtype.as_bytes());
+    }
+}

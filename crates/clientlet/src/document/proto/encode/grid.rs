@@ -1,0 +1,111 @@
+//! Numbers in nested lists, gathered into one array.
+
+use super::refusal::{Refusal, refuse};
+use crate::document::Dtype;
+use crate::document::number::Scalar;
+
+/// The numbers of nested lists while they are gathered, and the shape that they showed so far.
+///
+/// Their element type is that of the serde numbers if they are all of one; else `i64` if they are
+/// whole and fit, and `f64` if not.
+#[derive(Debug, Default)]
+pub(in crate::document::proto) struct Grid {
+    dtype: Option<Dtype>,
+    buffer: Vec<u8>,
+    /// The length of each dimension, known once the first list of that depth has ended.
+    shape: Vec<Option<usize>>,
+    /// At which depth the numbers stand.
+    leaves: Option<usize>,
+}
+
+const UNEVEN: &str = "the lists of a tensor are not all equally deep";
+
+impl Grid {
+    pub(super) fn clear(&mut self) {
+        self.dtype = None;
+        self.buffer.clear();
+        self.shape.clear();
+        self.leaves = None;
+    }
+
+    /// A number at `depth`, in the bytes that `write` appends.
+    pub(super) fn push(&mut self, depth: usize, dtype: Dtype, bytes: &[u8]) -> Result<(), Refusal> {
+        if *self.leaves.get_or_insert(depth) != depth || self.shape.len() > depth {
+            return refuse(UNEVEN);
+        }
+        match self.dtype {
+            Some(known) if known != dtype => {
+                let number = Scalar::read(dtype, bytes);
+                let common = self.common(known, dtype, number);
+                self.convert(common);
+                push_as(common, number, &mut self.buffer);
+            }
+            _ => {
+                self.dtype = Some(dtype);
+                self.buffer.extend_from_slice(bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// What holds both the numbers so far and one of another type.
+    fn common(&self, known: Dtype, dtype: Dtype, number: Scalar) -> Dtype {
+        let is_real = |dtype| matches!(dtype, Dtype::F32 | Dtype::F64);
+        let is_beyond = |number| matches!(number, Scalar::Unsigned(n) if i64::try_from(n).is_err());
+        let has_beyond = || known == Dtype::U64 && scalars(known, &self.buffer).any(is_beyond);
+        if is_real(known) || is_real(dtype) || is_beyond(number) || has_beyond() {
+            Dtype::F64
+        } else {
+            Dtype::I64
+        }
+    }
+
+    fn convert(&mut self, to: Dtype) {
+        let Some(from) = self.dtype.replace(to) else { return };
+        if from != to {
+            let mut buffer = Vec::with_capacity(self.buffer.len() / from.size() * to.size());
+            scalars(from, &self.buffer).for_each(|number| push_as(to, number, &mut buffer));
+            self.buffer = buffer;
+        }
+    }
+
+    /// A list at `depth` begins.
+    pub(super) fn open(&mut self, depth: usize) -> Result<(), Refusal> {
+        if self.leaves.is_some_and(|leaves| leaves <= depth) {
+            return refuse(UNEVEN);
+        }
+        if self.shape.len() <= depth {
+            self.shape.resize(depth + 1, None);
+        }
+        Ok(())
+    }
+
+    /// A list at `depth` ended after `length` elements.
+    pub(super) fn close(&mut self, depth: usize, length: usize) -> Result<(), Refusal> {
+        let known = *self.shape[depth].get_or_insert(length);
+        if known != length {
+            return refuse(format!(
+                "the lists of a tensor differ in length: {known} and {length} at depth {depth}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Element type, shape and elements.
+    pub(super) fn parts(&self) -> (Dtype, impl Iterator<Item = u64> + '_, &[u8]) {
+        let shape = self.shape.iter().map(|length| length.unwrap_or_default() as u64);
+        (self.dtype.unwrap_or(Dtype::F64), shape, &self.buffer)
+    }
+}
+
+fn scalars(dtype: Dtype, buffer: &[u8]) -> impl Iterator<Item = Scalar> + '_ {
+    buffer.chunks_exact(dtype.size()).map(move |element| Scalar::read(dtype, element))
+}
+
+fn push_as(dtype: Dtype, number: Scalar, out: &mut Vec<u8>) {
+    if dtype == Dtype::I64 {
+        out.extend_from_slice(&number.to::<i64>().to_le_bytes());
+    } else {
+        out.extend_from_slice(&number.to::<f64>().to_le_bytes());
+    }
+}

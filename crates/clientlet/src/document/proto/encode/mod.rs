@@ -1,0 +1,95 @@
+//! Any serde type to the protobuf that a gateway reads, straight to bytes.
+//!
+//! What serde says of a value decides how it is written. In v2 a struct is a document and a map is a
+//! dictionary, but for the outermost, which is the document itself; a list that begins with a struct
+//! is a list of documents, any other is a plain list; a [`Tensor`](crate::Tensor) is an ndarray. In v1 a
+//! field's name decides.
+//!
+//! Documents are for machines here: types that look at `is_human_readable` write their compact form.
+//! Tags and parameters alone are JSON's kind of values and for humans.
+
+mod field;
+mod grid;
+mod node;
+mod parts;
+mod place;
+mod refusal;
+mod small;
+
+use serde::Serialize;
+
+pub(super) use grid::Grid;
+use place::{Place, Slot};
+pub(super) use refusal::Refusal;
+
+use super::write::{LENGTH, Writer, put_varint, varint_size};
+use crate::document::{EncodeError, Value};
+use crate::message::DocArray;
+
+/// Writes documents for one generation of gateways.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Encoder {
+    docarray: DocArray,
+}
+
+/// The bytes left for a document's length: enough for most, and what they hold is little to move if
+/// they were too many.
+const LEFT: usize = 2;
+
+impl Encoder {
+    pub(crate) fn new(docarray: DocArray) -> Encoder {
+        Encoder { docarray }
+    }
+
+    /// Appends a document to `out`, as an entry of a list of documents; `out` is left as it was on an
+    /// error.
+    pub(crate) fn document<T: Serialize + ?Sized>(
+        self,
+        document: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let start = out.len();
+        put_varint((1 << 3 | LENGTH).into(), out);
+        let place = out.len();
+        out.resize(place + LEFT, 0);
+        self.write(Slot::Root, document, start, out)?;
+        let length = out.len() - place - LEFT;
+        let size = varint_size(length as u64);
+        if size < LEFT {
+            out.copy_within(place + LEFT.., place + size);
+            out.truncate(place + size + length);
+        } else if size > LEFT {
+            out.resize(place + size + length, 0);
+            out.copy_within(place + LEFT..place + LEFT + length, place + size);
+        }
+        let mut left = length;
+        for byte in &mut out[place..place + size] {
+            *byte = (left as u8 & 0x7f) | 0x80;
+            left >>= 7;
+        }
+        out[place + size - 1] &= 0x7f;
+        Ok(())
+    }
+
+    /// Appends a `google.protobuf.Struct` with the entries of a JSON object to `out`: parameters.
+    pub(crate) fn parameters(self, json: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let value: Value = serde_json::from_slice(json)
+            .map_err(|error| EncodeError { path: String::new(), message: error.to_string() })?;
+        let start = out.len();
+        self.write(Slot::Parameters, &value, start, out)
+    }
+
+    fn write<T: Serialize + ?Sized>(
+        self,
+        slot: Slot<'_>,
+        value: &T,
+        start: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let mut writer = Writer::new(self.docarray, out);
+        value.serialize(Place::new(&mut writer, slot)).map_err(|refusal| {
+            out.truncate(start);
+            refusal.into()
+        })
+    }
+}

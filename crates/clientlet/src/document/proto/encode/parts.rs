@@ -1,0 +1,235 @@
+//! Lists and objects while their parts are written.
+
+use serde::Serialize;
+use serde::ser;
+
+use super::field::{Field, write_grid};
+use super::node::{DOCUMENTS_TAG, Seat};
+use super::place::{Place, Slot, raw};
+use super::refusal::{Refusal, Step, refuse};
+use super::small::Key;
+use crate::document::proto::write::Writer;
+use crate::message::DocArray;
+
+/// What the parts belong to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum What {
+    /// A document; `has_content` if it is one of v1 with one of the fields that exclude each other.
+    Document {
+        has_content: bool,
+    },
+    /// A list of documents in this field of a v1 document.
+    Documents(u32),
+    /// A map of scores in this field, and a score.
+    Scores(u32),
+    Score,
+    Location,
+    /// A list of a tensor; the outermost knows the tensor's field.
+    Rows {
+        depth: usize,
+        number: u32,
+    },
+    /// A `google.protobuf.Struct` and a `ListValue`.
+    Struct,
+    Values,
+    /// A dictionary of v2.
+    Dict,
+    /// A list of v2 whose tag stands there.
+    Nodes {
+        tag: usize,
+        mode: Mode,
+    },
+}
+
+/// What a list of v2 is made of, known by its first element.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Mode {
+    Unknown,
+    Plain,
+    Documents,
+}
+
+#[derive(Debug)]
+pub(super) struct Parts<'w, 'o> {
+    pub(super) writer: &'w mut Writer<'o>,
+    what: What,
+    /// How many messages end with the last part.
+    pub(super) opened: usize,
+    count: usize,
+    /// The name of the entry whose value comes next, if a map writes it by itself.
+    key: String,
+}
+
+impl<'w, 'o> Parts<'w, 'o> {
+    /// The parts of what is written at `place`, `levels` messages having been opened for it.
+    pub(super) fn new(place: Place<'w, 'o, '_>, what: What, levels: usize) -> Parts<'w, 'o> {
+        let Place { writer, around, .. } = place;
+        Parts { writer, what, opened: around + levels, count: 0, key: String::new() }
+    }
+
+    pub(super) fn of_struct(
+        place: Place<'w, 'o, '_>,
+        levels: usize,
+    ) -> Result<Parts<'w, 'o>, Refusal> {
+        Ok(Parts::new(place, What::Struct, levels))
+    }
+
+    /// What may stand in the entry of this name.
+    pub(super) fn slot_of<'k>(&self, name: &'k str) -> Result<Slot<'k>, Refusal> {
+        Ok(match self.what {
+            What::Document { .. } if self.writer.docarray == DocArray::V1 => {
+                Slot::Field(Field::of_document(name)?)
+            }
+            What::Document { .. } => Slot::Node { seat: Seat::Entry(name), is_field: true },
+            What::Dict => Slot::Node { seat: Seat::Entry(name), is_field: false },
+            What::Scores(number) => Slot::Score { number, name },
+            What::Score => Slot::Field(Field::of_score(name)?),
+            _ => Slot::Value(Seat::Entry(name)),
+        })
+    }
+
+    fn entry<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Refusal> {
+        let slot = self.slot_of(name)?;
+        let start = self.writer.out.len();
+        value
+            .serialize(Place::new(self.writer, slot))
+            .map_err(|refusal| refusal.at(Step::Field(name.to_owned())))?;
+        match (slot, &mut self.what) {
+            (Slot::Field(field), What::Document { has_content }) if field.is_content() => {
+                // Empty text and an empty blob, tag and length, are as good as none.
+                match self.writer.out.len() - start {
+                    0 => {}
+                    2 if *has_content => self.writer.out.truncate(start),
+                    2 => {}
+                    _ if *has_content => {
+                        return refuse(
+                            "text, blob and tensor exclude each other in a v1 document: all but \
+                             one of them would be lost",
+                        );
+                    }
+                    _ => *has_content = true,
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
+        let element = Slot::Node { seat: Seat::Element, is_field: false };
+        let slot = match self.what {
+            What::Documents(number) => Slot::Document(number),
+            What::Location => Slot::Coordinate,
+            What::Rows { depth, .. } => Slot::Leaf(depth + 1),
+            What::Nodes { mode: Mode::Documents, .. } => Slot::Document(1),
+            What::Nodes { mode: Mode::Plain, .. } => element,
+            What::Nodes { mode: Mode::Unknown, tag } => Slot::First(tag),
+            _ => Slot::Value(Seat::Element),
+        };
+        let index = self.count;
+        self.count += 1;
+        value
+            .serialize(Place::new(self.writer, slot))
+            .map_err(|refusal| refusal.at(Step::Index(index)))?;
+        if let Slot::First(tag) = slot {
+            let is_documents = self.writer.out[tag] == DOCUMENTS_TAG;
+            let mode = if is_documents { Mode::Documents } else { Mode::Plain };
+            self.what = What::Nodes { tag, mode };
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Refusal> {
+        if let What::Rows { depth, number } = self.what {
+            self.writer.grid.close(depth, self.count)?;
+            if depth == 0 {
+                write_grid(self.writer, number)?;
+            }
+        }
+        self.writer.close(self.opened);
+        Ok(())
+    }
+}
+
+macro_rules! list_parts {
+    ($($trait:ident :: $method:ident),*) => {
+        $(impl ser::$trait for Parts<'_, '_> {
+            type Ok = ();
+            type Error = Refusal;
+
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
+                self.element(value)
+            }
+
+            fn end(self) -> Result<(), Refusal> {
+                self.finish()
+            }
+        })*
+    };
+}
+
+list_parts! {
+    SerializeSeq::serialize_element,
+    SerializeTuple::serialize_element,
+    SerializeTupleStruct::serialize_field,
+    SerializeTupleVariant::serialize_field
+}
+
+impl ser::SerializeMap for Parts<'_, '_> {
+    type Ok = ();
+    type Error = Refusal;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Refusal> {
+        self.key.clear();
+        key.serialize(Key(&mut self.key))
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
+        let key = std::mem::take(&mut self.key);
+        self.entry(&key, value)?;
+        self.key = key;
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), Refusal> {
+        self.finish()
+    }
+}
+
+/// The fields of a struct, or serde_json's way of handing over JSON that is written already.
+pub(super) enum Fields<'w, 'o, 'k> {
+    Object(Parts<'w, 'o>),
+    Raw(Option<Place<'w, 'o, 'k>>),
+}
+
+macro_rules! struct_fields {
+    ($($trait:ident),*) => {
+        $(impl ser::$trait for Fields<'_, '_, '_> {
+            type Ok = ();
+            type Error = Refusal;
+
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                name: &'static str,
+                value: &T,
+            ) -> Result<(), Refusal> {
+                match self {
+                    Fields::Object(parts) => parts.entry(name, value),
+                    Fields::Raw(place) => match place.take() {
+                        Some(place) => raw(place, value),
+                        None => refuse("JSON that is written already must be one text"),
+                    },
+                }
+            }
+
+            fn end(self) -> Result<(), Refusal> {
+                match self {
+                    Fields::Object(parts) => parts.finish(),
+                    Fields::Raw(_) => Ok(()),
+                }
+            }
+        })*
+    };
+}
+
+struct_fields! { SerializeStruct, SerializeStructVariant }

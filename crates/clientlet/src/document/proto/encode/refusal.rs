@@ -1,0 +1,67 @@
+//! Why a value cannot be written.
+
+use std::fmt;
+
+use serde::ser;
+
+use crate::document::EncodeError;
+
+/// The first thing that was wrong, and the way to it, which is noted from the inside out while the
+/// error is on its way back. Boxed, so that success pays nothing for it.
+#[derive(Debug)]
+pub(in crate::document::proto) struct Refusal(Box<Wrong>);
+
+#[derive(Debug)]
+struct Wrong {
+    message: String,
+    way: Vec<Step>,
+}
+
+#[derive(Debug)]
+pub(super) enum Step {
+    Field(String),
+    Index(usize),
+}
+
+impl Refusal {
+    pub(in crate::document::proto) fn new(message: String) -> Refusal {
+        Refusal(Box::new(Wrong { message, way: Vec::new() }))
+    }
+
+    pub(super) fn at(mut self, step: Step) -> Refusal {
+        self.0.way.push(step);
+        self
+    }
+}
+
+pub(super) fn refuse<T>(message: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::new(message.into()))
+}
+
+impl From<Refusal> for EncodeError {
+    fn from(refusal: Refusal) -> EncodeError {
+        let mut path = String::new();
+        for step in refusal.0.way.iter().rev() {
+            match step {
+                Step::Index(index) => path.push_str(&format!("[{index}]")),
+                Step::Field(name) if path.is_empty() => path.push_str(name),
+                Step::Field(name) => path.push_str(&format!(".{name}")),
+            }
+        }
+        EncodeError { path, message: refusal.0.message }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl ser::Error for Refusal {
+    fn custom<T: fmt::Display>(message: T) -> Refusal {
+        Refusal::new(message.to_string())
+    }
+}

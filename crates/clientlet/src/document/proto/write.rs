@@ -1,0 +1,169 @@
+//! Writes protobuf's format, front to back.
+
+use super::MOST_DEPTH;
+use super::encode::{Grid, Refusal};
+use crate::message::DocArray;
+
+/// How values lie on the wire.
+pub(super) const VARINT: u32 = 0;
+pub(super) const FIXED64: u32 = 1;
+pub(super) const LENGTH: u32 = 2;
+pub(super) const FIXED32: u32 = 5;
+
+/// Messages around a document: request, data, list, document; and those that a value takes inside the
+/// last that is opened by itself: entry, node, array, dense array.
+const AROUND: usize = 3;
+const INSIDE: usize = 4;
+
+/// The bytes that a varint takes.
+pub(crate) fn varint_size(n: u64) -> usize {
+    ((n | 1).ilog2() as usize / 7) + 1
+}
+
+pub(crate) fn put_varint(mut n: u64, out: &mut Vec<u8>) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+/// The tag of a field and the length of what is to follow.
+pub(crate) fn put_length(number: u32, length: usize, out: &mut Vec<u8>) {
+    put_varint((number << 3 | LENGTH).into(), out);
+    put_varint(length as u64, out);
+}
+
+/// A field of text, bytes or a message that is written already.
+pub(crate) fn put_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
+    put_length(number, bytes.len(), out);
+    out.extend_from_slice(bytes);
+}
+
+/// The size of a field, in a message of few fields, that holds this many bytes.
+pub(super) fn field_size(length: usize) -> usize {
+    1 + varint_size(length as u64) + length
+}
+
+/// A document being written. A message's length comes before the message: one byte is left for it,
+/// and what follows moves if that was not enough.
+#[derive(Debug)]
+pub(super) struct Writer<'o> {
+    pub(super) docarray: DocArray,
+    pub(super) out: &'o mut Vec<u8>,
+    /// Where the lengths of the messages that are not complete will stand.
+    open: Vec<usize>,
+    /// The tensor that is being read from lists.
+    pub(super) grid: Grid,
+    /// The shape of the tensor that is being written.
+    pub(super) shape: Vec<u64>,
+}
+
+impl<'o> Writer<'o> {
+    pub(super) fn new(docarray: DocArray, out: &'o mut Vec<u8>) -> Writer<'o> {
+        Writer { docarray, out, open: Vec::new(), grid: Grid::default(), shape: Vec::new() }
+    }
+
+    pub(super) fn tag(&mut self, number: u32, wire: u32) {
+        put_varint((number << 3 | wire).into(), self.out);
+    }
+
+    pub(super) fn length(&mut self, length: usize) {
+        put_varint(length as u64, self.out);
+    }
+
+    pub(super) fn varint(&mut self, n: u64) {
+        put_varint(n, self.out);
+    }
+
+    pub(super) fn field(&mut self, number: u32, bytes: &[u8]) {
+        put_bytes(number, bytes, self.out);
+    }
+
+    /// Begins a message in a field.
+    pub(super) fn open(&mut self, number: u32) -> Result<(), Refusal> {
+        if self.open.len() + AROUND + INSIDE >= MOST_DEPTH {
+            return Err(Refusal::new(format!(
+                "it is nested too deeply: a gateway reads {MOST_DEPTH} messages within each other"
+            )));
+        }
+        self.tag(number, LENGTH);
+        self.open.push(self.out.len());
+        self.out.push(0);
+        Ok(())
+    }
+
+    /// Ends the innermost messages, this many of them, and puts their lengths before them.
+    pub(super) fn close(&mut self, count: usize) {
+        let first = self.open.len() - count;
+        // Those whose length fits the byte that was left, from the inside out: most do.
+        while self.open.len() > first {
+            let place = self.open[self.open.len() - 1];
+            let length = self.out.len() - place - 1;
+            if length >= 0x80 {
+                break;
+            }
+            self.out[place] = length as u8;
+            self.open.pop();
+        }
+        // All others grow together, so that what they hold moves once.
+        let mut end = self.out.len();
+        let mut extra = 0;
+        for place in self.open[first..].iter().rev() {
+            extra += varint_size((self.out.len() + extra - place - 1) as u64) - 1;
+        }
+        self.out.resize(end + extra, 0);
+        let all = self.out.len();
+        while self.open.len() > first {
+            let place = self.open.pop().expect("there are more than the first ones");
+            self.out.copy_within(place + 1..end, place + 1 + extra);
+            let begin = place + 1 + extra;
+            let mut length = all - begin;
+            let size = varint_size(length as u64);
+            extra -= size - 1;
+            for byte in &mut self.out[begin - size..begin] {
+                *byte = (length as u8 & 0x7f) | 0x80;
+                length >>= 7;
+            }
+            self.out[begin - 1] &= 0x7f;
+            end = place;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_varint_has_the_size_that_is_said() {
+        for n in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, u64::MAX] {
+            let mut out = Vec::new();
+            put_varint(n, &mut out);
+            assert_eq!(out.len(), varint_size(n), "{n}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_put_before_messages_of_any_size() {
+        for size in
+            [0, 1, 120, 124, 125, 126, 127, 128, 200, 16_370, 16_379, 16_380, 16_384, 40_000]
+        {
+            let content = vec![7; size];
+            let mut out = b"before".to_vec();
+            let mut writer = Writer::new(DocArray::V2, &mut out);
+            writer.open(1).unwrap();
+            writer.field(2, b"key");
+            writer.open(3).unwrap();
+            writer.open(20).unwrap();
+            writer.out.extend_from_slice(&content);
+            writer.close(3);
+            let (mut inner, mut middle, mut outer) = (Vec::new(), Vec::new(), b"before".to_vec());
+            put_bytes(20, &content, &mut inner);
+            put_bytes(2, b"key", &mut middle);
+            put_bytes(3, &inner, &mut middle);
+            put_bytes(1, &middle, &mut outer);
+            assert!(out == outer, "{size}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The upgrade of an HTTP/1.1 connection to WebSocket.
+//!
+//! Jina's gateways never name a subprotocol in their answer, whatever was asked for, and compare what
+//! was asked for as a whole. Ready-made handshakes refuse the one or cannot do the other.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, HOST, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderMap, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use sha1_smol::Sha1;
+use tokio_websockets::{ClientBuilder, Limits, WebSocketStream};
+use tower_service::Service;
+
+use crate::connect::Connector;
+use crate::envelope::shorten;
+use crate::error::{AttemptError, Event};
+use crate::transport::connect_failed;
+
+/// A WebSocket over whatever the connection is.
+pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// What both sides of a handshake append to the key (RFC 6455, 1.3).
+const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// How much of a refusal's body is read.
+const REFUSAL_LIMIT: usize = 64 << 10;
+/// How long a gateway may take to send it.
+const REFUSAL_TIME: Duration = Duration::from_secs(2);
+
+/// Connects to `uri` and upgrades; nothing of a request is sent before that.
+pub(super) async fn connect(
+    connector: &Connector,
+    uri: &Uri,
+    headers: &HeaderMap,
+    subprotocol: &'static str,
+    answer_limit: usize,
+) -> Result<Socket, AttemptError> {
+    let io = connector.clone().call(uri.clone()).await.map_err(connect_failed)?;
+    let (mut sender, connection) = http1::handshake(io).await.map_err(lost)?;
+    // Ends with the connection, which the upgrade takes over.
+    tokio::spawn(connection.with_upgrades());
+
+    let key = STANDARD.encode(fastrand::u128(..).to_le_bytes());
+    let request = request(uri, headers, subprotocol, &key);
+    let response = sender.send_request(request).await.map_err(lost)?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(refused(response).await);
+    }
+    let accepted = response.headers().get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
+    if accepted != Some(accept(&key).as_bytes()) {
+        let what = "the gateway upgraded, but not to this connection's WebSocket";
+        return Err(AttemptError::new(Event::NotWebSocket, what).before_sending("upgrade"));
+    }
+    let chosen = response.headers().get(SEC_WEBSOCKET_PROTOCOL).map(HeaderValue::as_bytes);
+    if chosen.is_some_and(|chosen| chosen != subprotocol.as_bytes()) {
+        let what = format!("the gateway insists on another subprotocol than {subprotocol}");
+        return Err(AttemptError::new(Event::NotWebSocket, what).before_sending("upgrade"));
+    }
+    let upgraded = hyper::upgrade::on(response).await.map_err(lost)?;
+    let limits = Limits::default().max_payload_len(Some(answer_limit));
+    Ok(ClientBuilder::new().limits(limits).take_over(TokioIo::new(upgraded)))
+}
+
+fn request(
+    uri: &Uri,
+    headers: &HeaderMap,
+    subprotocol: &'static str,
+    key: &str,
+) -> Request<Empty<Bytes>> {
+    let mut request = Request::new(Empty::new());
+    // The path alone: Jina answers an absolute URI with 403.
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    *request.uri_mut() = path.parse().unwrap_or_else(|_| Uri::from_static("/"));
+    let map = request.headers_mut();
+    map.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+    if let Some(host) = uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+        map.insert(HOST, host);
+    }
+    map.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    map.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    map.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    map.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+    let key = HeaderValue::from_str(key).expect("base64 can stand in a header");
+    map.insert(SEC_WEBSOCKET_KEY, key);
+    request
+}
+
+/// What the gateway must answer to `key`.
+fn accept(key: &str) -> String {
+    let mut sha1 = Sha1::new();
+    sha1.update(key.as_bytes());
+    sha1.update(MAGIC);
+    STANDARD.encode(sha1.digest().bytes())
+}
+
+fn lost(error: hyper::Error) -> AttemptError {
+    let what = if error.is_parse() {
+        "the answer to the upgrade is not HTTP/1.1; is this another protocol's port?"
+    } else {
+        "the connection was lost before it was upgraded"
+    };
+    let event = if error.is_parse() { Event::NotHttp } else { Event::ClosedUnsent };
+    AttemptError::new(event, what).with_source(error).before_sending("upgrade")
+}
+
+/// Any other answer than an upgrade, its body told as far as it is short.
+async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptError {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), REFUSAL_LIMIT).collect();
+    let body = match tokio::time::timeout(REFUSAL_TIME, body).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(_)) | Err(_) => Bytes::new(),
+    };
+    let event = match status.as_u16() {
+        // A gateway's HTTP port takes no upgrade and answers as if none had been asked for.
+        200..=299 => Event::NotWebSocket,
+        status => Event::of_status(status),
+    };
+    let text = shorten(&String::from_utf8_lossy(&body));
+    let mut what = format!("the gateway did not upgrade to WebSocket but answered {status}");
+    if !text.is_empty() {
+        what += &format!(": {text}");
+    }
+    AttemptError::new(event, what).with_status(status.as_u16()).before_sending("upgrade")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_accepted_key_is_that_of_the_rfc() {
+        assert_eq!(accept("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn the_upgrade_asks_for_the_path_alone_and_one_subprotocol() {
+        let uri = Uri::from_static("http://h:1/below?x");
+        let request = request(&uri, &HeaderMap::new(), "bytes", "key");
+        assert_eq!(request.uri(), "/below?x");
+        assert_eq!(request.headers()["host"], "h:1");
+        assert_eq!(request.headers()["sec-websocket-protocol"], "bytes");
+    }
+}

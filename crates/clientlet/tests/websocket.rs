@@ -1,0 +1,176 @@
+//! WebSocket: one connection for many requests, opened again when it is lost, by scripted faults.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clientlet::{Answers, Client, Delivery, Document, Error, ErrorKind, Response, RetryPolicy};
+use clientlet_gateway::{Documents, Gateway};
+
+async fn gateway(documents: Documents, faults: &[&str]) -> (Gateway, Client) {
+    let builder = Gateway::builder().documents(documents).http(false).websocket(true);
+    let builder =
+        faults.iter().fold(builder, |builder, fault| builder.fault(fault.parse().unwrap()));
+    let gateway = builder.start().await.unwrap();
+    let client = Client::connect(&gateway.websocket_url()).unwrap();
+    (gateway, client)
+}
+
+fn documents(count: usize) -> impl Iterator<Item = Document> + Unpin {
+    (0..count).map(|n| Document::text("x").with_id(n.to_string()))
+}
+
+fn retrying(attempts: u32) -> RetryPolicy {
+    RetryPolicy::standard().max_attempts(attempts).initial_backoff(Duration::from_millis(1))
+}
+
+async fn post(client: &Client, count: usize, policy: RetryPolicy) -> Answers {
+    let call = client.post("/upper").documents(documents(count)).request_size(1).retry(policy);
+    call.attempt_timeout(Duration::from_secs(2)).send().await
+}
+
+async fn one(client: &Client, policy: RetryPolicy) -> Result<Response, Error> {
+    post(client, 1, policy).await.into_iter().next().unwrap()
+}
+
+fn ids(answers: Answers) -> Vec<String> {
+    let documents: Vec<Document> = answers.documents().unwrap();
+    assert!(documents.iter().all(|document| document.text.as_deref() == Some("X")));
+    documents.into_iter().map(|document| document.id.unwrap()).collect()
+}
+
+fn in_order(count: usize) -> Vec<String> {
+    (0..count).map(|n| n.to_string()).collect()
+}
+
+#[tokio::test]
+async fn calls_share_one_connection_that_stays_open_between_them() {
+    let (gateway, client) = gateway(Documents::V2, &[]).await;
+    for _ in 0..3 {
+        assert_eq!(ids(post(&client, 200, RetryPolicy::new()).await), in_order(200));
+    }
+    assert_eq!(gateway.journal().websocket_connections(), 1);
+    let call = client.post("/").documents(documents(1)).header("x-call", "own");
+    call.send().await.into_result().unwrap();
+    assert_eq!(gateway.journal().websocket_connections(), 2, "other headers, another connection");
+}
+
+#[tokio::test]
+async fn a_lost_connection_resends_only_what_is_unanswered() {
+    for fault in ["drop@/50", "reset-after@/50", "close:1012@/50", "truncated@/50"] {
+        let (gateway, client) = gateway(Documents::V1, &[fault]).await;
+        let answers = post(&client, 500, retrying(20)).await;
+        let sent: u32 = answers.responses().map(Response::attempts).sum();
+        assert_eq!(ids(answers), in_order(500), "{fault}");
+        let arrived: u32 = gateway.journal().arrivals().values().sum();
+        assert!(arrived > 500 && arrived <= sent, "{fault}: {arrived} arrived of {sent} sent");
+        assert!(gateway.journal().websocket_connections() > 5, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn at_most_once_sends_nothing_twice_that_may_have_run() {
+    let (gateway, client) = gateway(Documents::V1, &["close:1012:restarting@30"]).await;
+    let answers = post(&client, 200, retrying(20).at_most_once()).await;
+    let errors: Vec<&Error> = answers.errors().collect();
+    assert!(!errors.is_empty());
+    for error in &errors {
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Transport, Delivery::Unknown));
+        assert!(error.message().contains("closed with 1012: restarting"), "{error}");
+    }
+    assert!(gateway.journal().arrivals().values().all(|count| *count == 1));
+    assert_eq!(answers.responses().count() + errors.len(), 200);
+}
+
+#[tokio::test]
+async fn each_fault_has_its_kind_and_its_delivery() {
+    use Delivery::Unknown;
+    use ErrorKind::{Closed, Decode, Timeout, TooLarge, Transport};
+    let table = [
+        ("drop@1", Transport, Unknown),
+        ("reset-after@1", Transport, Unknown),
+        ("close:1001@1", Transport, Unknown),
+        ("close:1008:policy@1", Closed, Unknown),
+        ("truncated@1", Transport, Unknown),
+        ("stall@1", Timeout, Unknown),
+        ("half-open@1", Timeout, Unknown),
+        ("unknown-id@1", Decode, Delivery::Answered),
+        ("malformed@1", Decode, Delivery::Answered),
+        ("wrong-type@1", Decode, Delivery::Answered),
+        ("oversize:100000000@1", TooLarge, Unknown),
+    ];
+    for (fault, kind, delivery) in table {
+        let (_gateway, client) = gateway(Documents::V1, &[fault]).await;
+        let error = one(&client, RetryPolicy::new()).await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (kind, delivery), "{fault}: {error}");
+        // The next one is served, on a new connection where the old one is gone.
+        if !fault.starts_with("half-open") {
+            one(&client, RetryPolicy::new()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_in_any_order_and_twice_reach_their_own_requests_once() {
+    let (_gateway, client) =
+        gateway(Documents::V2, &["twice@10%,seed=1", "reorder@30%,seed=2"]).await;
+    assert_eq!(ids(post(&client, 300, RetryPolicy::new()).await), in_order(300));
+}
+
+#[tokio::test]
+async fn a_request_that_drops_the_connection_fails_alone_and_its_neighbours_are_answered() {
+    let (_gateway, client) = gateway(Documents::V1, &[]).await;
+    // No regular expression: gateways drop the connection that it comes on.
+    let poison = client.post("/upper").documents(documents(1)).target_executor("(");
+    let poison = poison.retry(retrying(3)).send();
+    let (poison, others) = tokio::join!(poison, post(&client, 300, retrying(10)));
+    let error = poison.into_result().unwrap_err();
+    assert_eq!((error.kind(), error.attempts().len()), (ErrorKind::Transport, 3), "{error}");
+    assert_eq!(ids(others), in_order(300));
+}
+
+#[tokio::test]
+async fn an_outage_is_a_gateway_error_and_over_when_the_executor_is_back() {
+    let (gateway, client) = gateway(Documents::V2, &[]).await;
+    one(&client, RetryPolicy::new()).await.unwrap();
+    gateway.control().executor_down(true);
+    let error = one(&client, RetryPolicy::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Gateway);
+    assert!(error.message().contains("closed with 1011") && error.may_have_run(), "{error}");
+    gateway.control().executor_down(false);
+    one(&client, RetryPolicy::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_upgrade_tells_status_and_body_and_nothing_was_sent() {
+    for (fault, kind) in [
+        ("status:401@1-9,on=upgrade", ErrorKind::Gateway),
+        ("status:404@1-9,on=upgrade", ErrorKind::NotFound),
+        ("malformed@1-9,on=upgrade", ErrorKind::Decode),
+        ("subprotocol:json@1-9,on=upgrade", ErrorKind::Decode),
+    ] {
+        let (gateway, client) = gateway(Documents::V1, &[fault]).await;
+        let error = one(&client, RetryPolicy::new()).await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (kind, Delivery::NotSent), "{fault}: {error}");
+        assert_eq!(gateway.journal().len(), 0, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn every_failing_request_is_told_and_the_connection_goes_on() {
+    let (gateway, client) = gateway(Documents::V1, &[]).await;
+    let call = client.post("/fail").documents(documents(200)).request_size(1);
+    let answers = call.parameters(BTreeMap::from([("message", "boom")])).send().await;
+    assert_eq!(answers.errors().filter(|error| error.is_executor()).count(), 200);
+    assert_eq!(gateway.journal().websocket_connections(), 1);
+}
+
+#[tokio::test]
+async fn dropping_the_client_ends_the_connection_in_good_order() {
+    let (gateway, client) = gateway(Documents::V1, &[]).await;
+    one(&client, RetryPolicy::new()).await.unwrap();
+    drop(client);
+    // A gateway that waits for its connections stops at once if they have closed.
+    tokio::time::timeout(Duration::from_secs(4), gateway.stop()).await.unwrap();
+}
