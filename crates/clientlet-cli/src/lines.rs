@@ -5,10 +5,10 @@ use std::io::{self, BufRead, BufReader, Read};
 use serde_json::Value;
 
 /// How much is read at a time.
-const BUFFER: usize = 256 << 10;
+const BUFFER: usize = 64 << 10;
 /// A chunk is handed over when it holds this many lines or bytes, or when the input pauses.
-const CHUNK_LINES: usize = 256;
-const CHUNK_BYTES: usize = 1 << 20;
+const CHUNK_LINES: usize = 128;
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// A line that is not blank.
 #[derive(Debug, PartialEq)]
@@ -217,7 +217,7 @@ mod tests {
         let read = lines(long.as_bytes(), BUFFER);
         let numbers: Vec<_> = read.iter().map(|line| line.number).collect();
         assert_eq!(numbers, [1, 2, 3]);
-        assert!(read[1].content.as_ref().unwrap_err().what.contains("longer than 262144 bytes"));
+        assert!(read[1].content.as_ref().unwrap_err().what.contains("longer than 65536 bytes"));
         assert!(read[2].content.is_ok());
     }
 

@@ -188,7 +188,8 @@ impl<'a> Exchange<'a> {
             };
             let headers = HeaderMap::clone(&headers);
             let deadline = later(Instant::now(), self.timeout);
-            session.exchange(method.clone(), uri.clone(), headers, body.clone(), deadline).await
+            let (method, uri) = (method.clone(), uri.clone());
+            session.exchange(method, uri, headers, body.clone(), deadline, true).await
         });
         match result.await {
             Ok(answer) => Ok(HttpAnswer(answer)),

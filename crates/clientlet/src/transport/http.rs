@@ -51,7 +51,7 @@ impl HttpTransport {
         let doing = format!("GET {path}");
         let answer = self
             .session
-            .exchange(Method::GET, uri, headers.clone(), Bytes::new(), deadline)
+            .exchange(Method::GET, uri, headers.clone(), Bytes::new(), deadline, true)
             .await
             .map_err(|error| error.before_sending(&doing))?;
         if answer.status.is_success() {
@@ -72,9 +72,10 @@ impl Transport for HttpTransport {
             let route = &request.route;
             let headers = HeaderMap::clone(&request.headers);
             let body = request.body.clone();
+            let distrust = route.docarray == DocArray::V2;
             let answer = self
                 .session
-                .exchange(Method::POST, route.uri.clone(), headers, body, terms.deadline)
+                .exchange(Method::POST, route.uri.clone(), headers, body, terms.deadline, distrust)
                 .await?;
             read(route.docarray, &answer)
         })

@@ -88,7 +88,9 @@ impl HttpSession {
         HttpSession { client, writes, answer_limit: config.answer_limit }
     }
 
-    /// Sends a request once and reads all of its answer, whatever its status.
+    /// Sends a request once and reads all of its answer, whatever its status. With `distrust` its
+    /// connection is not used again after a 5xx: a v2 gateway closes it behind its plain 500 without
+    /// saying so, and the next request on it would be lost.
     pub(crate) async fn exchange(
         &self,
         method: Method,
@@ -96,6 +98,7 @@ impl HttpSession {
         headers: HeaderMap,
         body: Bytes,
         deadline: Option<Instant>,
+        distrust: bool,
     ) -> Result<RawHttpAnswer, AttemptError> {
         let has_body = !body.is_empty();
         let probe = Probe::new(has_body, self.writes.clone());
@@ -107,19 +110,19 @@ impl HttpSession {
             let json = HeaderValue::from_static("application/json");
             request.headers_mut().insert(CONTENT_TYPE, json);
         }
-        let connection = capture_connection(&mut request);
+        // It takes its time, so only where it is needed.
+        let connection = distrust.then(|| capture_connection(&mut request));
 
         let began = Instant::now();
         let exchange = async {
             let response =
                 self.client.request(request).await.map_err(|error| classify(error, &probe))?;
             let (head, body) = response.into_parts();
-            if head.status.is_server_error() {
-                // A v2 gateway closes the connection behind its plain 500 without saying so; the
-                // next request on it would be lost.
-                if let Some(connected) = connection.connection_metadata().as_ref() {
-                    connected.poison();
-                }
+            if head.status.is_server_error()
+                && let Some(connection) = &connection
+                && let Some(connected) = connection.connection_metadata().as_ref()
+            {
+                connected.poison();
             }
             let body = self.read(&head.headers, body).await?;
             Ok(RawHttpAnswer { status: head.status, headers: head.headers, body })
