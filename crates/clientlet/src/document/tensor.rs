@@ -189,8 +189,15 @@ impl Serialize for Rows<'_> {
         };
         let mut seq = serializer.serialize_seq(Some(rows))?;
         if inner.is_empty() {
-            for scalar in self.tensor.scalars(self.bytes) {
-                seq.serialize_element(&scalar)?;
+            match self.tensor.dtype {
+                // Embeddings: the type is looked at once, not for each number.
+                Dtype::F32 => row(&mut seq, self.bytes, f32::from_le_bytes)?,
+                Dtype::F64 => row(&mut seq, self.bytes, f64::from_le_bytes)?,
+                _ => {
+                    for scalar in self.tensor.scalars(self.bytes) {
+                        seq.serialize_element(&scalar)?;
+                    }
+                }
             }
         } else {
             let step = self.bytes.len() / rows.max(1);
@@ -201,6 +208,16 @@ impl Serialize for Rows<'_> {
         }
         seq.end()
     }
+}
+
+/// The numbers in `bytes`, each `N` of them one.
+fn row<S: SerializeSeq, T: Serialize, const N: usize>(
+    seq: &mut S,
+    bytes: &[u8],
+    number: impl Fn([u8; N]) -> T,
+) -> Result<(), S::Error> {
+    let (numbers, _) = bytes.as_chunks::<N>();
+    numbers.iter().try_for_each(|bytes| seq.serialize_element(&number(*bytes)))
 }
 
 impl Serialize for Scalar {
