@@ -38,11 +38,22 @@ fn simulated<T>(future: impl Future<Output = T>) -> T {
 
 proptest! {
     #[test]
-    fn no_wait_exceeds_the_formula(policy in policy(), attempt in 1..40_u32, unit in 0.0..1.0_f64) {
-        let wait = policy.wait(attempt, unit);
-        let formula = policy.wait(1, 1.0).as_secs_f64().max(0.0);
-        prop_assert!(wait <= policy.wait(attempt, 1.0), "{wait:?} for {unit}, {formula}");
-        prop_assert!(policy.wait(attempt, 0.0).is_zero());
+    fn no_wait_exceeds_the_formula_and_each_is_its_share_of_it(
+        initial in 0.0..5.0_f64,
+        max in 0.0..5.0_f64,
+        multiplier in 0.0..4.0_f64,
+        attempt in 1..40_u32,
+        unit in 0.0..1.0_f64,
+    ) {
+        let policy = RetryPolicy::new()
+            .initial_backoff(Duration::from_secs_f64(initial))
+            .max_backoff(Duration::from_secs_f64(max))
+            .backoff_multiplier(multiplier);
+        let longest = (1..attempt).fold(initial, |wait, _| wait * multiplier).min(max);
+        let wait = policy.wait(attempt, unit).as_secs_f64();
+        // A Duration holds whole nanoseconds.
+        prop_assert!((wait - longest * unit).abs() <= 1e-8 * (1.0 + longest), "{wait} of {longest}");
+        prop_assert!(wait <= longest + 1e-8);
     }
 
     #[test]
@@ -78,7 +89,8 @@ proptest! {
             .await;
             (result, ledger, started.elapsed(), calls)
         });
-        prop_assert!(calls <= 11);
+        let most = usize::try_from(policy.attempts()).unwrap();
+        prop_assert!(calls <= most, "{calls} attempts of {most}");
         let failures = calls - usize::from(result.is_ok());
         prop_assert_eq!(ledger.attempts.len(), failures);
         // The clock of tokio moves in milliseconds.
