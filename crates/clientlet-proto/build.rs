@@ -1,4 +1,4 @@
-//! Compiles the messages twice, once with each generation of documents.
+//! Compiles the messages twice, once with each generation of documents, and those of other origin once.
 
 use std::path::PathBuf;
 
@@ -11,5 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let files = protox::compile(["single.proto"], [&format!("proto/{generation}"), "proto"])?;
         prost_build::Config::new().bytes(["."]).out_dir(dir).compile_fds(files)?;
     }
+    let files = protox::compile(["health.proto"], ["proto"])?;
+    prost_build::Config::new().out_dir(out).compile_fds(files)?;
     Ok(())
 }

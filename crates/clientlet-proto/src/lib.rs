@@ -9,6 +9,13 @@
 pub use prost;
 pub use prost_types;
 
+/// gRPC's own health service.
+pub mod health {
+    #![allow(missing_docs, clippy::all, unreachable_pub, reason = "generated")]
+
+    include!(concat!(env!("OUT_DIR"), "/grpc.health.v1.rs"));
+}
+
 /// Messages with documents of docarray below 0.30.
 pub mod v1 {
     #![allow(missing_docs, clippy::all, unreachable_pub, reason = "generated")]

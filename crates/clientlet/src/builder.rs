@@ -11,6 +11,7 @@ use crate::message::DocArray;
 use crate::options::ClientletOptions;
 use crate::retry::RetryPolicy;
 use crate::transport::Transport;
+use crate::transport::grpc::GrpcTransport;
 use crate::transport::http::HttpTransport;
 use crate::transport::websocket::WebsocketTransport;
 
@@ -71,6 +72,12 @@ impl ClientBuilder {
         answer_limit(bytes: usize);
         /// Which documents the gateway speaks, for those that do not show their status.
         docarray(docarray: DocArray);
+        /// Over gRPC, sends each request by itself, with its deadline, instead of all of a call on
+        /// one stream. Other protocols do so anyway.
+        unary();
+        /// Over gRPC, compresses requests. Gateways compress no answers, and take no compressed
+        /// requests over the other protocols, where this changes nothing.
+        gzip();
     }
 
     /// Checks the settings.
@@ -85,6 +92,7 @@ impl ClientBuilder {
         let transport: Arc<dyn Transport> = match config.endpoint.protocol() {
             Protocol::Http => Arc::new(HttpTransport::new(&config)),
             Protocol::Websocket => Arc::new(WebsocketTransport::new(&config)),
+            Protocol::Grpc => Arc::new(GrpcTransport::new(&config)),
         };
         Ok(Client::new(config, transport))
     }

@@ -3,15 +3,16 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::builder::ClientBuilder;
 use crate::config::Config;
 use crate::discovery::Discovery;
-use crate::error::{AttemptError, Context, Error};
-use crate::message::{Endpoints, GatewayStatus};
+use crate::error::{AttemptError, Context, Error, ErrorKind};
+use crate::message::{Endpoints, GatewayStatus, Health};
 use crate::pipeline::{Ids, later};
 use crate::post::{NoDocuments, Post};
 use crate::retry::{self, Ledger};
@@ -38,6 +39,10 @@ use crate::transport::Transport;
 pub struct Client {
     shared: Arc<Shared>,
 }
+
+/// How long to wait before asking a second time whether the gateway is ready.
+const FIRST_REST: Duration = Duration::from_millis(100);
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
 pub(crate) struct Shared {
     pub(crate) config: Config,
@@ -94,9 +99,63 @@ impl Client {
             return Ok(());
         }
         let what = format!("the gateway is not ready: {}", status.description);
-        Err(Error::new(crate::ErrorKind::Gateway, what)
+        Err(Error::new(ErrorKind::Gateway, what)
             .with_exception(status.exception)
             .with_context(self.context()))
+    }
+
+    /// Waits until the gateway is [ready](Client::ready), for no longer than `timeout`: asks again and
+    /// again, first after a tenth of a second, later every second.
+    ///
+    /// # Errors
+    /// Why it was not ready when it was asked last; at once when asking again is of no use, because
+    /// an address or a setting is wrong.
+    pub async fn wait_ready(&self, timeout: Duration) -> Result<(), Error> {
+        let deadline = later(Instant::now(), Some(timeout));
+        let mut rest = FIRST_REST;
+        let mut reason = None;
+        loop {
+            let asked = match deadline {
+                Some(deadline) => timeout_at(deadline, self.ready()).await,
+                None => Ok(self.ready().await),
+            };
+            match asked {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) if error.kind() == ErrorKind::Config => return Err(error),
+                Ok(Err(error)) => reason = Some(error),
+                Err(_) => {}
+            }
+            let next = later(Instant::now(), Some(rest));
+            if let (Some(deadline), Some(next)) = (deadline, next)
+                && next >= deadline
+            {
+                return Err(reason.unwrap_or_else(|| {
+                    let what = "the gateway did not say in time whether it is ready";
+                    Error::new(ErrorKind::Timeout, what).with_context(self.context())
+                }));
+            }
+            tokio::time::sleep(rest).await;
+            rest = (rest * 2).min(LONGEST_REST);
+        }
+    }
+
+    /// What gRPC's health service says of the gateway, `""`, or of one of its services. It speaks for
+    /// the gateway alone, which is well while its executors may be dead: see
+    /// [`ready`](Client::ready).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] unless the gateway is spoken to over gRPC; why it could not be asked.
+    pub async fn health(&self, service: &str) -> Result<Health, Error> {
+        let shared = &self.shared;
+        if shared.transport.health(service, &shared.headers, None).is_none() {
+            let what = "only gRPC has a health service; ask whether the gateway is ready instead";
+            return Err(Error::config(what).with_context(self.context()));
+        }
+        self.ask(async |deadline| {
+            let asking = shared.transport.health(service, &shared.headers, deadline);
+            asking.expect("it was there a moment ago").await
+        })
+        .await
     }
 
     /// What the gateway says of itself.
@@ -114,13 +173,7 @@ impl Client {
     /// Why it could not be asked.
     pub async fn endpoints(&self) -> Result<Endpoints, Error> {
         let shared = &self.shared;
-        let ask = async |deadline| shared.transport.describe(&shared.headers, deadline).await;
-        let gateway = self.ask(ask).await?;
-        Ok(Endpoints {
-            docarray: gateway.docarray,
-            takes_any: gateway.takes_any(),
-            paths: gateway.paths.unwrap_or_default(),
-        })
+        self.ask(async |deadline| shared.transport.endpoints(&shared.headers, deadline).await).await
     }
 
     /// The gateway's address, without user information.

@@ -43,8 +43,17 @@ pub(crate) struct Config {
     pub(crate) attempt_timeout: Option<Duration>,
     /// The largest body that is accepted, in bytes.
     pub(crate) answer_limit: usize,
+    pub(crate) grpc: GrpcOptions,
     /// Set by hand, for gateways that hide their status.
     pub(crate) docarray: Option<DocArray>,
+}
+
+/// What only gRPC has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct GrpcOptions {
+    /// Each request by itself instead of a stream for each call.
+    pub(crate) is_unary: bool,
+    pub(crate) is_gzipped: bool,
 }
 
 /// Headers, credentials and cookies as they were given, not yet checked.
@@ -57,8 +66,18 @@ pub(crate) struct Identity {
 }
 
 /// What the client sets itself; a second value would break the request.
-const OWN_HEADERS: [&str; 5] =
-    ["content-type", "content-length", "transfer-encoding", "connection", "host"];
+const OWN_HEADERS: [&str; 8] = [
+    "content-type",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "upgrade",
+    "te",
+    "host",
+];
+/// And what begins like this.
+const OWN_PREFIXES: [&str; 2] = ["grpc-", "sec-websocket-"];
 
 /// Checks one header and adds it.
 ///
@@ -67,7 +86,10 @@ const OWN_HEADERS: [&str; 5] =
 pub(crate) fn add_header(map: &mut HeaderMap, name: &str, value: &Secret) -> Result<(), Error> {
     let header = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| Error::config(format!("{name:?} is no name of a header")))?;
-    if OWN_HEADERS.contains(&header.as_str()) {
+    let is_own = |name: &str| {
+        OWN_HEADERS.contains(&name) || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    };
+    if is_own(header.as_str()) {
         return Err(Error::config(format!("the header {header} is set by the client itself")));
     }
     let mut value = HeaderValue::from_str(value.reveal())
@@ -171,7 +193,7 @@ mod tests {
 
     #[test]
     fn headers_that_the_client_sets_itself_are_refused() {
-        for name in ["Content-Length", "host", "content-type"] {
+        for name in ["Content-Length", "host", "content-type", "grpc-timeout", "TE"] {
             let mut map = HeaderMap::new();
             assert!(add_header(&mut map, name, &Secret::new("x")).is_err());
         }

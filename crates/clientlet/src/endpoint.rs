@@ -12,6 +12,7 @@ use crate::error::Error;
 pub(crate) enum Protocol {
     Http,
     Websocket,
+    Grpc,
 }
 
 /// A parsed URL. User information is taken out of it; neither that nor the query is ever shown.
@@ -44,12 +45,8 @@ impl Endpoint {
             "https" | "wss" | "websockets" | "grpcs" => {
                 return Err(wrong("asks for TLS, which this release does not speak yet"));
             }
-            known @ "grpc" => {
-                return Err(wrong(&format!(
-                    "asks for {known}, which this release does not speak yet; use http"
-                )));
-            }
-            _ => return Err(wrong("has an unknown scheme; known are http and ws")),
+            "grpc" => Protocol::Grpc,
+            _ => return Err(wrong("has an unknown scheme; known are http, ws and grpc")),
         };
         let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (userinfo, host) = match authority.rsplit_once('@') {
@@ -148,6 +145,7 @@ impl fmt::Display for Endpoint {
         let scheme = match self.protocol {
             Protocol::Http => "http",
             Protocol::Websocket => "ws",
+            Protocol::Grpc => "grpc",
         };
         write!(f, "{scheme}://{}{}", self.authority, self.path)
     }
@@ -241,7 +239,7 @@ mod tests {
             ("localhost:8080", "has no scheme; write http://localhost:8080"),
             ("ftp://h", "unknown scheme"),
             ("https://h", "TLS"),
-            ("grpc://h", "asks for grpc"),
+            ("grpcs://h", "TLS"),
             ("http://h:70000", "has port 70000, which is out of range"),
             ("http://h:0", "port 0"),
             ("http://h:8080:9090", "more than one port"),

@@ -149,7 +149,7 @@ pub use clientlets::{Clientlet, DataRequest, Exchange, HttpAnswer, HttpClientlet
 pub use document::{Blob, Document, Dtype, Element, NamedScore, Tensor, TensorError, Value};
 pub use error::{Attempt, Delivery, Error, ErrorKind};
 pub use message::{
-    DocArray, Endpoints, Exception, GatewayStatus, RouteTimes, Status, StatusMessage,
+    DocArray, Endpoints, Exception, GatewayStatus, Health, RouteTimes, Status, StatusMessage,
 };
 pub use options::ClientletOptions;
 pub use post::{Answers, Documents, NoDocuments, Post, Responses};

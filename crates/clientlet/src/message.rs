@@ -120,6 +120,17 @@ pub(crate) struct RawAnswer {
     pub(crate) documents: Option<Bytes>,
 }
 
+impl RawAnswer {
+    /// Whether there is nothing in it but an id. Every answer that a gateway has worked for tells its
+    /// route at least.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.status == Status::default()
+            && self.routes.is_none()
+            && self.parameters.is_none()
+            && self.documents.is_none()
+    }
+}
+
 /// How a request or a deployment fared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -194,13 +205,29 @@ impl GatewayStatus {
     }
 }
 
+/// What gRPC's health service says of a gateway or of one of its services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Health {
+    /// It does not know yet.
+    Unknown,
+    /// It takes requests. Jina's gateways say so even while an executor is down; ask
+    /// [`ready`](crate::Client::ready) whether requests will be answered.
+    Serving,
+    /// It takes none.
+    NotServing,
+    /// It has no such service.
+    ServiceUnknown,
+}
+
 /// What can be posted to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// The generation of documents that the gateway speaks.
     pub docarray: DocArray,
-    /// The endpoints that the gateway lists; none for v1, which does not publish them over HTTP, and
-    /// none if a v2 gateway hides them.
+    /// The endpoints that the gateway lists. None for v1: 3.14.1 publishes them nowhere, and 3.33.1 with
+    /// such documents fails when asked over gRPC. None over WebSocket, and none if a v2 gateway hides
+    /// them.
     pub paths: Vec<String>,
     /// Whether any endpoint can be posted to: v1 gateways pass on whatever name they are given, and
     /// so does a v2 gateway with a default endpoint.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::header::USER_AGENT;
 
-use crate::config::{Config, Identity, Secret};
+use crate::config::{Config, GrpcOptions, Identity, Secret};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::message::DocArray;
@@ -24,6 +24,7 @@ pub struct ClientletOptions {
     attempt_timeout: Option<Duration>,
     answer_limit: usize,
     docarray: Option<DocArray>,
+    grpc: GrpcOptions,
 }
 
 /// What a gateway's log shows, unless a header says otherwise.
@@ -42,6 +43,7 @@ impl Default for ClientletOptions {
             attempt_timeout: Some(ATTEMPT_TIMEOUT),
             answer_limit: ANSWER_LIMIT,
             docarray: None,
+            grpc: GrpcOptions::default(),
         }
     }
 }
@@ -155,6 +157,22 @@ impl ClientletOptions {
         self
     }
 
+    /// Over gRPC, sends each request by itself, with its deadline, instead of all of a call on one
+    /// stream. Other protocols do so anyway.
+    #[must_use]
+    pub fn unary(mut self) -> ClientletOptions {
+        self.grpc.is_unary = true;
+        self
+    }
+
+    /// Over gRPC, compresses requests. Gateways compress no answers, and take no compressed requests
+    /// over the other protocols, where this changes nothing.
+    #[must_use]
+    pub fn gzip(mut self) -> ClientletOptions {
+        self.grpc.is_gzipped = true;
+        self
+    }
+
     /// Checks everything.
     pub(crate) fn check(&self, url: &str) -> Result<Config, Error> {
         let endpoint = Endpoint::parse(url, self.port)?;
@@ -172,6 +190,7 @@ impl ClientletOptions {
             attempt_timeout: self.attempt_timeout,
             answer_limit: self.answer_limit,
             docarray: self.docarray,
+            grpc: self.grpc,
         })
     }
 }

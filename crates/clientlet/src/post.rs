@@ -256,7 +256,10 @@ where
         let retry = self.retry.unwrap_or_else(|| shared.config.retry.clone());
         retry.check()?;
         let call = Call {
-            transport: shared.transport.clone(),
+            transport: shared
+                .transport
+                .for_call(self.prefetch)
+                .unwrap_or_else(|| shared.transport.clone()),
             discovery: shared.discovery.clone(),
             ids: shared.ids.clone(),
             headers: with_headers(&shared.headers, &self.headers)?,

@@ -1,5 +1,7 @@
 //! Makes connections, and counts what is written to them.
 
+mod spoken;
+
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -14,6 +16,8 @@ use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
+
+pub(crate) use self::spoken::Spoken;
 
 /// Makes connections that count what is written to them.
 #[derive(Clone, Debug)]
@@ -150,11 +154,16 @@ pub(crate) struct Counted<T> {
     io: T,
     written: Written,
     writes: Writes,
+    spoken: Spoken,
 }
 
 impl<T> Counted<T> {
     fn new(io: T, writes: Writes) -> Counted<T> {
-        Counted { io, written: Written::default(), writes }
+        Counted { io, written: Written::default(), writes, spoken: Spoken::default() }
+    }
+
+    pub(crate) fn spoken(&self) -> Spoken {
+        self.spoken.clone()
     }
 
     fn count(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -167,7 +176,7 @@ impl<T> Counted<T> {
 
 impl<T> Connection for Counted<T> {
     fn connected(&self) -> Connected {
-        Connected::new().extra(self.written.clone())
+        Connected::new().extra(self.written.clone()).extra(self.spoken.clone())
     }
 }
 
@@ -177,7 +186,11 @@ impl Read for Counted<Stream> {
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        delegate!(&mut self.io, poll_read(cx, buffer))
+        if self.spoken.is_known() {
+            return delegate!(&mut self.io, poll_read(cx, buffer));
+        }
+        let this = &mut *self;
+        this.spoken.poll_first(buffer, |first| delegate!(&mut this.io, poll_read(cx, first)))
     }
 }
 

@@ -219,7 +219,6 @@ pub(crate) fn read_proto_routes(frame: &Bytes) -> Result<Vec<RouteTimes>, String
 ///
 /// # Errors
 /// What is wrong with the bytes, in words.
-#[cfg_attr(not(test), expect(dead_code, reason = "a dry run by message will read it"))]
 pub(crate) fn read_proto_status(bytes: &[u8]) -> Result<Status, String> {
     StatusProto::decode(bytes).map(Status::from).map_err(|error| error.to_string())
 }

@@ -37,6 +37,17 @@ pub(crate) enum Event {
     SocketTryAgain1013,
     SocketClosed,
     NotWebSocket,
+    StreamDropped,
+    StreamFailed,
+    StreamOversize,
+    GrpcOutage,
+    GrpcTimeout,
+    GrpcExhausted,
+    GrpcAborted,
+    GrpcFailed,
+    GrpcRefused,
+    GrpcUnimplemented,
+    NotGrpc,
 }
 
 /// What follows from an event.
@@ -122,12 +133,36 @@ pub(crate) const EVENTS: &[Row] = &[
     row(Event::SocketTryAgain1013, "close 1013", ErrorKind::Gateway, Unknown, Yes, Maybe),
     row(Event::SocketClosed, "any other close code", ErrorKind::Closed, Unknown, Final, Maybe),
     row(Event::NotWebSocket, "no WebSocket, or not the one that was asked for", ErrorKind::Decode, Answered, Final, Maybe),
+    row(Event::StreamDropped, "a gRPC stream or its connection was dropped: reset, GOAWAY, ended early, CANCELLED, UNAVAILABLE that names no deployment", ErrorKind::Transport, Unknown, Yes, Maybe),
+    row(Event::StreamFailed, "UNKNOWN, INTERNAL or DATA_LOSS on a stream of many requests; whose fault it was is not known", ErrorKind::Gateway, Unknown, Yes, Maybe),
+    row(Event::StreamOversize, "a message of a gRPC stream beyond the client's limit; whose answer it was is not known", ErrorKind::TooLarge, Unknown, Yes, Maybe),
+    row(Event::GrpcOutage, "UNAVAILABLE that names a deployment: its executor is down", ErrorKind::Gateway, Unknown, Yes, Maybe),
+    row(Event::GrpcTimeout, "DEADLINE_EXCEEDED that names a deployment which timed out", ErrorKind::Timeout, Unknown, Yes, Maybe),
+    row(Event::GrpcExhausted, "RESOURCE_EXHAUSTED", ErrorKind::RateLimited, Unknown, Yes, Maybe),
+    row(Event::GrpcAborted, "ABORTED", ErrorKind::Gateway, Unknown, Yes, Maybe),
+    row(Event::GrpcFailed, "UNKNOWN, INTERNAL or DATA_LOSS of a unary request", ErrorKind::Gateway, Answered, Final, Maybe),
+    row(Event::GrpcRefused, "INVALID_ARGUMENT, PERMISSION_DENIED, UNAUTHENTICATED, FAILED_PRECONDITION and the like", ErrorKind::Gateway, Answered, Final, Never),
+    row(Event::GrpcUnimplemented, "UNIMPLEMENTED, NOT_FOUND", ErrorKind::NotFound, Answered, Final, Never),
+    row(Event::NotGrpc, "the answer is not gRPC", ErrorKind::Decode, Answered, Final, Maybe),
 ];
 
 impl Event {
     pub(crate) fn row(self) -> &'static Row {
         // The table has a row for each variant in the variants' order (tested below).
         &EVENTS[self as usize]
+    }
+
+    /// Whether it took a shared connection or stream from many requests, any of which may be the one
+    /// to blame. An outage that names a deployment blames none of them.
+    pub(crate) fn is_shared_loss(self) -> bool {
+        matches!(
+            self,
+            Event::SocketDropped
+                | Event::SocketOversize
+                | Event::StreamDropped
+                | Event::StreamFailed
+                | Event::StreamOversize
+        )
     }
 
     /// The event that an HTTP status other than a success stands for, the body left aside.
@@ -157,7 +192,7 @@ mod tests {
             assert_eq!(row.event as usize, index, "{:?} is out of order", row.event);
             assert_eq!(row.event.row().event, row.event);
         }
-        assert_eq!(EVENTS.len(), Event::NotWebSocket as usize + 1, "an event without a row");
+        assert_eq!(EVENTS.len(), Event::NotGrpc as usize + 1, "an event without a row");
     }
 
     /// The page's table, one line an event.

@@ -195,7 +195,7 @@ fn failure(docarray: DocArray, answer: &RawHttpAnswer) -> AttemptError {
 
 /// A gateway without a status is asked for nothing more, and the way out is named.
 pub(super) fn hidden(mut error: AttemptError) -> AttemptError {
-    if error.event == Event::NotFound404 {
+    if matches!(error.event, Event::NotFound404 | Event::GrpcUnimplemented) {
         error.message = "the gateway does not show its status, so whether it speaks documents v1 \
                          or v2 must be set by hand"
             .to_owned();

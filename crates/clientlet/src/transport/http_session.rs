@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::body::{Outgoing, Probe};
 use crate::config::Config;
-use crate::connect::{Connector, Writes};
+use crate::connect::{Connector, Spoken, Writes};
 use crate::error::{AttemptError, Event, Source};
 
 /// uvicorn closes idle connections after 5 s; a request must not meet that.
@@ -199,10 +199,10 @@ fn classify(error: PoolError, probe: &Probe) -> AttemptError {
                 format!("the answer's head is larger than {HEAD_LIMIT} bytes"),
             )
         }
-        Some(hyper) if hyper.is_parse() => AttemptError::new(
-            Event::NotHttp,
-            "the answer is not HTTP/1.1; is this another protocol's port?",
-        ),
+        Some(hyper) if hyper.is_parse() => {
+            let is_http2 = error.connect_info().and_then(Spoken::of).is_some_and(|s| s.is_http2());
+            AttemptError::new(Event::NotHttp, not_http(is_http2))
+        }
         _ if !probe.is_written(error.connect_info()) => AttemptError::new(
             Event::ClosedUnsent,
             "the connection was closed before the request was sent",
@@ -213,6 +213,13 @@ fn classify(error: PoolError, probe: &Probe) -> AttemptError {
         ),
     };
     attempt.with_source(error)
+}
+
+pub(crate) fn not_http(is_http2: bool) -> &'static str {
+    match is_http2 {
+        true => "HTTP/2 is spoken there, not HTTP/1.1; is it the gateway's port for gRPC?",
+        false => "the answer is not HTTP/1.1; is this another protocol's port?",
+    }
 }
 
 pub(crate) fn connect_failed(error: impl Into<Source>) -> AttemptError {

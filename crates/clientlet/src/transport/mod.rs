@@ -3,12 +3,15 @@
 mod body;
 #[cfg(test)]
 mod fixtures;
+pub(crate) mod grpc;
 pub(crate) mod http;
 mod http_session;
+mod multiplex;
 pub(crate) mod websocket;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use ::http::{HeaderMap, Uri};
 use tokio::time::Instant;
@@ -17,7 +20,9 @@ pub(crate) use http_session::{HttpSession, RawHttpAnswer, connect_failed};
 
 use crate::discovery::Gateway;
 use crate::error::{AttemptError, Error};
-use crate::message::{DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
+use crate::message::{
+    DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer, Request, Status,
+};
 
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -44,12 +49,35 @@ pub(crate) trait Transport: Send + Sync {
         terms: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>>;
 
+    /// The transport of one call that has so many requests under way, where a call keeps something
+    /// to itself; it goes with the call.
+    fn for_call(&self, prefetch: usize) -> Option<Arc<dyn Transport>> {
+        let _ = prefetch;
+        None
+    }
+
     /// Asks which documents the gateway speaks and where it takes them.
     fn describe<'a>(
         &'a self,
         headers: &'a HeaderMap,
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Gateway, AttemptError>>;
+
+    /// Asks what can be posted to.
+    fn endpoints<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<Endpoints, AttemptError>> {
+        Box::pin(async move {
+            let gateway = self.describe(headers, deadline).await?;
+            Ok(Endpoints {
+                docarray: gateway.docarray,
+                takes_any: gateway.takes_any(),
+                paths: gateway.paths.unwrap_or_default(),
+            })
+        })
+    }
 
     /// Asks what the gateway says of itself.
     fn status<'a>(
@@ -64,6 +92,18 @@ pub(crate) trait Transport: Send + Sync {
         headers: &'a HeaderMap,
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Status, AttemptError>>;
+
+    /// Asks the health service of gRPC about a service, the empty name for the gateway as a whole;
+    /// nothing where there is no such service.
+    fn health<'a>(
+        &'a self,
+        service: &'a str,
+        headers: &'a HeaderMap,
+        deadline: Option<Instant>,
+    ) -> Option<BoxFuture<'a, Result<Health, AttemptError>>> {
+        let _ = (service, headers, deadline);
+        None
+    }
 
     /// How requests are to be written.
     fn encoding(&self) -> Encoding;

@@ -93,3 +93,21 @@ mod jina_3_33_1_v1_websocket {
 mod jina_3_33_1_v2_websocket {
     contract!(crate::rows::WS_CURRENT);
 }
+mod jina_3_14_1_grpc {
+    contract!(crate::rows::GRPC_SEED_ERA);
+}
+mod jina_3_33_1_v1_grpc {
+    contract!(crate::rows::GRPC_CURRENT_V1);
+}
+mod jina_3_33_1_v2_grpc {
+    contract!(crate::rows::GRPC_CURRENT);
+}
+mod jina_3_14_1_grpc_unary {
+    contract!(crate::rows::UNARY_SEED_ERA);
+}
+mod jina_3_33_1_v1_grpc_unary {
+    contract!(crate::rows::UNARY_CURRENT_V1);
+}
+mod jina_3_33_1_v2_grpc_unary {
+    contract!(crate::rows::UNARY_CURRENT);
+}

@@ -23,6 +23,19 @@ pub(crate) struct Row {
 pub(crate) enum Protocol {
     Http,
     Websocket,
+    /// A stream for each call.
+    Grpc,
+    /// Each request by itself.
+    GrpcUnary,
+}
+
+impl Protocol {
+    fn builder(self, url: &str) -> ClientBuilder {
+        match self {
+            Protocol::GrpcUnary => Client::builder(url).unary(),
+            Protocol::Http | Protocol::Websocket | Protocol::Grpc => Client::builder(url),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -139,6 +152,52 @@ pub(crate) const WS_CURRENT: Row = Row {
     ..CURRENT
 };
 
+const GRPC_V1: &[(Ability, &str)] = &[
+    (Ability::EndpointList, "a v1 gateway lists no endpoints over gRPC, or fails at it"),
+    (Ability::Json, "its messages are protobuf"),
+];
+const GRPC_V2: &[(Ability, &str)] = &[
+    (Ability::EndpointList, "an endpoint that nobody binds is a success over gRPC"),
+    (Ability::Json, "its messages are protobuf"),
+];
+
+pub(crate) const GRPC_SEED_ERA: Row = Row {
+    name: "Jina 3.14.1, documents v1, gRPC",
+    protocol: Protocol::Grpc,
+    cannot: GRPC_V1,
+    ..SEED_ERA
+};
+pub(crate) const GRPC_CURRENT_V1: Row = Row {
+    name: "Jina 3.33.1, documents v1, gRPC",
+    protocol: Protocol::Grpc,
+    cannot: GRPC_V1,
+    ..CURRENT_V1
+};
+pub(crate) const GRPC_CURRENT: Row = Row {
+    name: "Jina 3.33.1, documents v2, gRPC",
+    protocol: Protocol::Grpc,
+    cannot: GRPC_V2,
+    ..CURRENT
+};
+pub(crate) const UNARY_SEED_ERA: Row = Row {
+    name: "Jina 3.14.1, documents v1, gRPC unary",
+    protocol: Protocol::GrpcUnary,
+    cannot: GRPC_V1,
+    ..SEED_ERA
+};
+pub(crate) const UNARY_CURRENT_V1: Row = Row {
+    name: "Jina 3.33.1, documents v1, gRPC unary",
+    protocol: Protocol::GrpcUnary,
+    cannot: GRPC_V1,
+    ..CURRENT_V1
+};
+pub(crate) const UNARY_CURRENT: Row = Row {
+    name: "Jina 3.33.1, documents v2, gRPC unary",
+    protocol: Protocol::GrpcUnary,
+    cannot: GRPC_V2,
+    ..CURRENT
+};
+
 impl Row {
     /// Whether the row can do all that a case needs; says what is skipped and why.
     pub(crate) fn can(&self, case: &str, needs: &[Ability]) -> bool {
@@ -161,7 +220,7 @@ impl Row {
             Some(gateway) => self.url_of(gateway),
             None => self.shared_url()?,
         };
-        Some(Stage { url, _embedded: embedded })
+        Some(Stage { url, protocol: self.protocol, _embedded: embedded })
     }
 
     async fn embedded(&self) -> Gateway {
@@ -177,6 +236,7 @@ impl Row {
         match self.protocol {
             Protocol::Http => gateway.http_url(),
             Protocol::Websocket => gateway.websocket_url(),
+            Protocol::Grpc | Protocol::GrpcUnary => unreachable!("real gateways alone"),
         }
     }
 
@@ -185,6 +245,7 @@ impl Row {
         match self.protocol {
             Protocol::Http => "http",
             Protocol::Websocket => "websocket",
+            Protocol::Grpc | Protocol::GrpcUnary => "grpc",
         }
     }
 
@@ -194,7 +255,7 @@ impl Row {
         static SHARED: [OnceLock<Option<Mutex<RealGateway>>>; 3] = [const { OnceLock::new() }; 3];
         let World::Real(environment) = self.world else { return None };
         let gateway = SHARED[environment as usize].get_or_init(|| {
-            start(environment, Options { protocols: BOTH, ..Options::default() }).map(Mutex::new)
+            start(environment, Options { protocols: ALL, ..Options::default() }).map(Mutex::new)
         });
         Some(gateway.as_ref()?.lock().unwrap().url(self.protocol_name()))
     }
@@ -202,7 +263,7 @@ impl Row {
     /// A gateway of the case's own, to be broken; its executor is given `timeout_send`.
     pub(crate) async fn breakable(&'static self, timeout_send: Duration) -> Option<Breakable> {
         let timeout_send = Some(timeout_send);
-        let options = Options { protocols: BOTH, timeout_send, ..Options::default() };
+        let options = Options { protocols: ALL, timeout_send, ..Options::default() };
         match self.world {
             World::Embedded => {
                 Some(Breakable { row: self, world: Broken::Embedded(self.embedded().await) })
@@ -219,7 +280,7 @@ impl Row {
 }
 
 /// The protocols that a row's gateway speaks, on a port each.
-const BOTH: &[&str] = &["http", "websocket"];
+const ALL: &[&str] = &["http", "websocket", "grpc"];
 
 fn start(environment: Environment, options: Options) -> Option<RealGateway> {
     RealGateway::start_or_skip(environment, options).unwrap_or_else(|error| panic!("{error}"))
@@ -228,13 +289,14 @@ fn start(environment: Environment, options: Options) -> Option<RealGateway> {
 /// A running gateway that a case leaves as it is.
 pub(crate) struct Stage {
     pub(crate) url: String,
+    protocol: Protocol,
     /// Ends with the case.
     _embedded: Option<Gateway>,
 }
 
 impl Stage {
     pub(crate) fn builder(&self) -> ClientBuilder {
-        Client::builder(&self.url)
+        self.protocol.builder(&self.url)
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -259,7 +321,7 @@ impl Breakable {
             Broken::Embedded(gateway) => self.row.url_of(gateway),
             Broken::Real(gateway) => gateway.url(self.row.protocol_name()),
         };
-        Client::connect(&url).unwrap()
+        self.row.protocol.builder(&url).build().unwrap()
     }
 
     pub(crate) fn kill_executor(&mut self) {

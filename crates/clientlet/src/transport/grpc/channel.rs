@@ -1,0 +1,142 @@
+//! An HTTP/2 connection of our own below tonic: no hidden buffer, no hidden reconnects.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ::http::header::{CONTENT_TYPE, HeaderValue};
+use ::http::{Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tonic::body::Body;
+use tower_service::Service;
+
+use super::super::connect_failed;
+use crate::connect::{Connector, Spoken};
+use crate::error::{AttemptError, Event};
+
+/// A connection on which nothing came for so long is asked whether it lives.
+const IDLE: Duration = Duration::from_secs(20);
+/// How long it may take to answer that.
+const PONG: Duration = Duration::from_secs(20);
+/// How many bytes a gateway may send on a stream, and on the connection, before we have read them.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// A cheap clone of a handle on a connection, which ends with the last of them.
+#[derive(Clone)]
+pub(super) struct Channel {
+    sender: http2::SendRequest<Body>,
+    health: Arc<Health>,
+}
+
+/// What is known of a connection.
+#[derive(Debug)]
+struct Health {
+    /// Set once something failed on it; it is given no more requests then.
+    is_suspect: AtomicBool,
+    spoken: Spoken,
+}
+
+impl Channel {
+    /// Connects; nothing of a request is sent before that.
+    pub(super) async fn open(connector: &Connector, uri: &Uri) -> Result<Channel, AttemptError> {
+        let io = connector.clone().call(uri.clone()).await.map_err(connect_failed)?;
+        let spoken = io.spoken();
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(IDLE)
+            .keep_alive_timeout(PONG)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .handshake(io)
+            .await
+            .map_err(|error| {
+                let what = "the connection was lost before HTTP/2 began";
+                AttemptError::new(Event::ClosedUnsent, what).with_source(error)
+            })?;
+        // Ends with the last handle and the last stream; what it fails of, the streams tell.
+        tokio::spawn(connection);
+        let health = Arc::new(Health { is_suspect: AtomicBool::new(false), spoken });
+        Ok(Channel { sender, health })
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !self.sender.is_closed() && !self.health.is_suspect.load(Ordering::Acquire)
+    }
+
+    /// Something failed on the connection: the next request shall have another.
+    pub(super) fn suspect(&self) {
+        self.health.is_suspect.store(true, Ordering::Release);
+    }
+
+    /// What the other side speaks, by its first bytes.
+    pub(super) fn spoken(&self) -> &Spoken {
+        &self.health.spoken
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("health", &self.health).finish_non_exhaustive()
+    }
+}
+
+/// What goes wrong below gRPC's own statuses.
+#[derive(Debug)]
+pub(super) enum ChannelError {
+    Lost(hyper::Error),
+    /// An answer over HTTP/2 that is something else.
+    NotGrpc(String),
+}
+
+impl fmt::Display for ChannelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ChannelError::Lost(error) => error.fmt(f),
+            ChannelError::NotGrpc(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for ChannelError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ChannelError::Lost(error) => error.source(),
+            ChannelError::NotGrpc(_) => None,
+        }
+    }
+}
+
+impl Service<Request<Body>> for Channel {
+    type Response = Response<Incoming>;
+    type Error = ChannelError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, ChannelError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ChannelError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let answering = self.sender.send_request(request);
+        Box::pin(async move {
+            let response = answering.await.map_err(ChannelError::Lost)?;
+            // Other statuses tonic maps to its own, as gRPC's page on HTTP statuses has it.
+            if response.status() == StatusCode::OK {
+                let given = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+                let given = String::from_utf8_lossy(given.unwrap_or_default());
+                if !given.starts_with("application/grpc") {
+                    let what = format!("the answer is {given:?}, not application/grpc");
+                    return Err(ChannelError::NotGrpc(what));
+                }
+            }
+            Ok(response)
+        })
+    }
+}

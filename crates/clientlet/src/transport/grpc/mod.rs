@@ -1,0 +1,394 @@
+//! Jina's gRPC protocol: a stream for each call, or a unary request at a time, over one HTTP/2 connection
+//! for all calls.
+
+mod channel;
+mod codec;
+mod failure;
+mod stream;
+
+use std::fmt;
+use std::sync::Arc;
+
+use ::http::uri::PathAndQuery;
+use ::http::{HeaderMap, Uri};
+use bytes::Bytes;
+use clientlet_proto::health::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+};
+use clientlet_proto::prost::Message;
+use clientlet_proto::v1::jina::{EndpointsProto, JinaInfoProto};
+use tokio::time::{Instant, timeout_at};
+use tonic::client::Grpc;
+use tonic::codec::CompressionEncoding;
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Extensions, Request as Call};
+
+use self::channel::Channel;
+use self::codec::Raw;
+use super::http::{docarray_of, hidden, outcome};
+use super::multiplex::{Handle, InFlight, Sent, Tally, within};
+use super::{BoxFuture, Terms, Transport};
+use crate::config::Config;
+use crate::connect::Connector;
+use crate::discovery::Gateway;
+use crate::endpoint::Endpoint;
+use crate::envelope::{read_proto_answer, read_proto_status};
+use crate::error::{AttemptError, Error, Event};
+use crate::message::{
+    DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer, Request, Status,
+};
+
+// The methods of a gateway's services.
+const CALL: &str = "/jina.JinaRPC/Call";
+const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
+const DRY_RUN: &str = "/jina.JinaGatewayDryRunRPC/dry_run";
+const STATUS: &str = "/jina.JinaInfoRPC/_status";
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
+const ENDPOINTS: &str = "/jina.JinaDiscoverEndpointsRPC/endpoint_discovery";
+
+/// A client's transport; by [`for_call`](Transport::for_call) that of one call, which has a stream of
+/// its own.
+pub(crate) struct GrpcTransport {
+    shared: Arc<Shared>,
+    /// Opened with the first request, and again when it was lost; held while it is opened.
+    stream: tokio::sync::Mutex<Option<Arc<Handle>>>,
+    /// How many of the stream's requests a gateway works on at a time.
+    prefetch: usize,
+}
+
+/// What all calls of a client have in common.
+struct Shared {
+    connector: Connector,
+    endpoint: Endpoint,
+    docarray: Option<DocArray>,
+    answer_limit: usize,
+    is_unary: bool,
+    compression: Option<CompressionEncoding>,
+    /// Held while it is opened: one at a time, however many wait.
+    channel: tokio::sync::Mutex<Option<Channel>>,
+    tally: Arc<Tally>,
+}
+
+impl GrpcTransport {
+    pub(crate) fn new(config: &Config) -> GrpcTransport {
+        let shared = Shared {
+            connector: Connector::new(config.connect_timeout),
+            endpoint: config.endpoint.clone(),
+            docarray: config.docarray,
+            answer_limit: config.answer_limit,
+            is_unary: config.grpc.is_unary,
+            compression: config.grpc.is_gzipped.then_some(CompressionEncoding::Gzip),
+            channel: tokio::sync::Mutex::default(),
+            tally: Arc::default(),
+        };
+        GrpcTransport::of(Arc::new(shared), 0)
+    }
+
+    fn of(shared: Arc<Shared>, prefetch: usize) -> GrpcTransport {
+        GrpcTransport { shared, stream: tokio::sync::Mutex::default(), prefetch }
+    }
+
+    async fn exchange(
+        &self,
+        request: &Request,
+        sent: &Sent,
+        terms: Terms,
+    ) -> Result<RawAnswer, AttemptError> {
+        match (self.shared.is_unary, terms.is_alone) {
+            (true, true) => {
+                self.shared.open().await?.unary(&self.shared, request, sent, terms).await
+            }
+            (true, false) => {
+                self.shared.channel().await?.unary(&self.shared, request, sent, terms).await
+            }
+            (false, true) => {
+                let channel = self.shared.open().await?;
+                self.open_stream(channel, request)?.exchange(request, sent).await
+            }
+            (false, false) => self.stream(request).await?.exchange(request, sent).await,
+        }
+    }
+
+    /// The call's stream, opened if it is not there or was lost.
+    async fn stream(&self, request: &Request) -> Result<Arc<Handle>, AttemptError> {
+        let mut slot = self.stream.lock().await;
+        if let Some(stream) = slot.as_ref().filter(|stream| stream.is_open()) {
+            return Ok(stream.clone());
+        }
+        let channel = self.shared.channel().await?;
+        let stream = Arc::new(self.open_stream(channel, request)?);
+        *slot = Some(stream.clone());
+        Ok(stream)
+    }
+
+    fn open_stream(&self, channel: Channel, request: &Request) -> Result<Handle, AttemptError> {
+        let docarray = request.route.docarray;
+        let mut metadata = metadata(&request.headers);
+        if self.prefetch > 0 {
+            metadata.insert("__prefetch__", MetadataValue::from(self.prefetch));
+        }
+        let in_flight = InFlight::new(request.id.nonce, self.shared.tally.clone());
+        let grpc = self.shared.grpc(&channel)?;
+        let read = Box::new(move |message: &Bytes| read(docarray, message));
+        Ok(stream::open(grpc, channel, metadata, in_flight, read))
+    }
+}
+
+impl Shared {
+    /// The connection of all calls, opened if it is not there or was lost.
+    async fn channel(&self) -> Result<Channel, AttemptError> {
+        let mut slot = self.channel.lock().await;
+        if let Some(channel) = slot.as_ref().filter(|channel| channel.is_open()) {
+            return Ok(channel.clone());
+        }
+        let channel = self.open().await?;
+        *slot = Some(channel.clone());
+        Ok(channel)
+    }
+
+    async fn open(&self) -> Result<Channel, AttemptError> {
+        Channel::open(&self.connector, &self.uri()?).await
+    }
+
+    fn uri(&self) -> Result<Uri, AttemptError> {
+        self.endpoint
+            .at("/")
+            .map_err(|error| AttemptError::new(Event::EncodeFailed, error.message()))
+    }
+
+    fn grpc(&self, channel: &Channel) -> Result<Grpc<Channel>, AttemptError> {
+        let grpc = Grpc::with_origin(channel.clone(), self.uri()?)
+            .max_decoding_message_size(self.answer_limit);
+        Ok(match self.compression {
+            Some(encoding) => grpc.send_compressed(encoding),
+            None => grpc,
+        })
+    }
+
+    /// Asks one question, of which nothing can have run.
+    async fn ask(
+        &self,
+        method: &'static str,
+        question: Bytes,
+        headers: &HeaderMap,
+        deadline: Option<Instant>,
+    ) -> Result<Bytes, AttemptError> {
+        let sent = Sent::default();
+        let asking = async {
+            let channel = self.channel().await?;
+            let mut grpc = self.grpc(&channel)?;
+            let call = call(headers, question, &sent, deadline);
+            let answer = grpc.client_streaming(call, path(method), Raw).await;
+            answer
+                .map(tonic::Response::into_inner)
+                .map_err(|status| failure::failed(&status, &channel, sent.is_sent()))
+        };
+        let answer = match deadline {
+            None => asking.await,
+            Some(deadline) => timeout_at(deadline, asking).await.unwrap_or_else(|_| {
+                Err(AttemptError::new(Event::TimedOutUnsent, "no answer in time"))
+            }),
+        };
+        answer.map_err(|error| error.before_sending(method.rsplit('/').next().unwrap_or(method)))
+    }
+}
+
+impl Channel {
+    /// Sends one request by itself.
+    async fn unary(
+        self,
+        shared: &Shared,
+        request: &Request,
+        sent: &Sent,
+        terms: Terms,
+    ) -> Result<RawAnswer, AttemptError> {
+        let mut grpc = shared.grpc(&self)?;
+        let call = call(&request.headers, request.body.clone(), sent, terms.deadline);
+        let message = grpc
+            .client_streaming(call, path(SINGLE), Raw)
+            .await
+            .map_err(|status| failure::failed(&status, &self, sent.is_sent()))?;
+        let answer = read(request.route.docarray, &message.into_inner()).map_err(|what| {
+            AttemptError::new(Event::Unreadable, format!("the answer cannot be read: {what}"))
+        })?;
+        outcome(answer)
+    }
+}
+
+/// A call of one message, which the gateway is told how long it may take.
+fn call(
+    headers: &HeaderMap,
+    message: Bytes,
+    sent: &Sent,
+    deadline: Option<Instant>,
+) -> Call<impl futures_core::Stream<Item = Bytes> + Send + 'static> {
+    let sent = sent.clone();
+    // HTTP/2 asks for the body once it can be written.
+    let body = futures_util::stream::once(async move {
+        sent.set();
+        message
+    });
+    let mut call = Call::from_parts(metadata(headers), Extensions::default(), body);
+    if let Some(deadline) = deadline {
+        call.set_timeout(deadline.saturating_duration_since(Instant::now()));
+    }
+    call
+}
+
+fn metadata(headers: &HeaderMap) -> MetadataMap {
+    MetadataMap::from_headers(headers.clone())
+}
+
+fn path(method: &'static str) -> PathAndQuery {
+    PathAndQuery::from_static(method)
+}
+
+fn read(docarray: DocArray, message: &Bytes) -> Result<RawAnswer, String> {
+    let answer = read_proto_answer(docarray, message)?;
+    Ok(RawAnswer {
+        docarray,
+        encoding: Encoding::Proto,
+        request_id: answer.request_id,
+        status: answer.status,
+        routes: answer.routes,
+        parameters: answer.parameters,
+        documents: answer.documents,
+    })
+}
+
+impl Transport for GrpcTransport {
+    fn attempt<'a>(
+        &'a self,
+        request: &'a Request,
+        terms: Terms,
+    ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
+        Box::pin(async move {
+            let sent = Sent::default();
+            within(terms.deadline, &sent, self.exchange(request, &sent, terms)).await
+        })
+    }
+
+    fn for_call(&self, prefetch: usize) -> Option<Arc<dyn Transport>> {
+        Some(Arc::new(GrpcTransport::of(self.shared.clone(), prefetch)))
+    }
+
+    fn describe<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
+        Box::pin(async move {
+            let docarray = match self.shared.docarray {
+                Some(docarray) => docarray,
+                None => docarray_of(&self.status(headers, deadline).await.map_err(hidden)?)?,
+            };
+            Ok(Gateway { docarray, paths: None, is_by_name: true })
+        })
+    }
+
+    /// A v1 gateway cannot say: 3.14.1 does not have the method, and 3.33.1 fails at it.
+    fn endpoints<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<Endpoints, AttemptError>> {
+        Box::pin(async move {
+            let docarray = self.describe(headers, deadline).await?.docarray;
+            let paths = match docarray {
+                DocArray::V1 => Vec::new(),
+                DocArray::V2 => {
+                    let answer =
+                        self.shared.ask(ENDPOINTS, Bytes::new(), headers, deadline).await?;
+                    decode::<EndpointsProto>(answer, ENDPOINTS)?.endpoints
+                }
+            };
+            Ok(Endpoints { docarray, paths, takes_any: true })
+        })
+    }
+
+    fn status<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>> {
+        Box::pin(async move {
+            let answer = self.shared.ask(STATUS, Bytes::new(), headers, deadline).await?;
+            let JinaInfoProto { jina, envs } = decode(answer, STATUS)?;
+            Ok(GatewayStatus { jina: jina.into_iter().collect(), envs: envs.into_iter().collect() })
+        })
+    }
+
+    fn dry_run<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<Status, AttemptError>> {
+        Box::pin(async move {
+            let answer = self.shared.ask(DRY_RUN, Bytes::new(), headers, deadline).await?;
+            read_proto_status(&answer)
+                .map_err(|what| AttemptError::new(Event::Unreadable, format!("dry_run: {what}")))
+        })
+    }
+
+    fn health<'a>(
+        &'a self,
+        service: &'a str,
+        headers: &'a HeaderMap,
+        deadline: Option<Instant>,
+    ) -> Option<BoxFuture<'a, Result<Health, AttemptError>>> {
+        Some(Box::pin(async move {
+            let question = HealthCheckRequest { service: service.to_owned() }.encode_to_vec();
+            match self.shared.ask(HEALTH, question.into(), headers, deadline).await {
+                Ok(answer) => {
+                    let answer = decode::<HealthCheckResponse>(answer, HEALTH)?;
+                    Ok(match ServingStatus::try_from(answer.status) {
+                        Ok(ServingStatus::Serving) => Health::Serving,
+                        Ok(ServingStatus::NotServing) => Health::NotServing,
+                        Ok(ServingStatus::ServiceUnknown) => Health::ServiceUnknown,
+                        Ok(ServingStatus::Unknown) | Err(_) => Health::Unknown,
+                    })
+                }
+                // NOT_FOUND is how it says so; one without the method at all is told apart by its
+                // message alone, and knows no service either.
+                Err(error) if error.event == Event::GrpcUnimplemented => Ok(Health::ServiceUnknown),
+                Err(error) => Err(error),
+            }
+        }))
+    }
+
+    fn encoding(&self) -> Encoding {
+        Encoding::Proto
+    }
+
+    fn most_documents(&self, _: DocArray) -> Option<usize> {
+        None
+    }
+
+    /// The same for every endpoint, whose name stands in the request.
+    fn uri(&self, _: &str) -> Result<Uri, Error> {
+        self.shared.endpoint.at("/")
+    }
+
+    fn protocol(&self) -> &'static str {
+        "grpc"
+    }
+
+    fn address(&self) -> String {
+        self.shared.endpoint.to_string()
+    }
+}
+
+fn decode<M: Message + Default>(bytes: Bytes, method: &str) -> Result<M, AttemptError> {
+    M::decode(bytes).map_err(|error| {
+        let method = method.rsplit('/').next().unwrap_or(method);
+        AttemptError::new(Event::Unreadable, error.to_string()).before_sending(method)
+    })
+}
+
+impl fmt::Debug for GrpcTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrpcTransport")
+            .field("endpoint", &self.shared.endpoint)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,149 @@
+//! One bidirectional stream and the requests in flight on it.
+//!
+//! HTTP/2 itself asks for the next request when there is room for it; a task of the stream's own reads
+//! the answers. The stream ends with its last handle.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tonic::client::Grpc;
+use tonic::metadata::MetadataMap;
+use tonic::{Extensions, Request as Call, Status};
+
+use super::super::multiplex::{self, Desk, Ending, Handle, InFlight, Notice, Order};
+use super::channel::Channel;
+use super::codec::Raw;
+use super::{CALL, failure, path};
+use crate::error::Event;
+use crate::message::RawAnswer;
+
+/// How long a gateway may take to end the stream once all has been answered.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// Before a gateway fails a stream it answers the request that it failed with, with nothing but the
+/// id, which reads as a success. Such an answer is held back until the stream goes on, and no longer
+/// than this.
+const OMEN: Duration = Duration::from_secs(5);
+
+/// Opens the envelope of an answer.
+pub(super) type Read = Box<dyn Fn(&Bytes) -> Result<RawAnswer, String> + Send + Sync>;
+
+/// Opens a stream and starts its task; the metadata are the call's.
+pub(super) fn open(
+    grpc: Grpc<Channel>,
+    channel: Channel,
+    metadata: MetadataMap,
+    in_flight: InFlight,
+    read: Read,
+) -> Handle {
+    let (handle, Desk { orders, notice }) = multiplex::channel();
+    let in_flight = Arc::new(Mutex::new(in_flight));
+    let requests = Requests { orders, in_flight: in_flight.clone() };
+    let call = Call::from_parts(metadata, Extensions::default(), requests);
+    tokio::spawn(async move {
+        let answering = async {
+            match answers(grpc, call, &in_flight, &read).await {
+                Ok(ending) => ending,
+                Err(status) => failure::ending(&status, &channel),
+            }
+        };
+        let ending = until_deserted(answering, &notice, &in_flight).await;
+        notice.ended(ending, |ending| lock(&in_flight).fail(ending));
+    });
+    handle
+}
+
+/// Gives answers to whoever waits for them until the stream ends.
+async fn answers(
+    mut grpc: Grpc<Channel>,
+    call: Call<Requests>,
+    in_flight: &Mutex<InFlight>,
+    read: &Read,
+) -> Result<Ending, Status> {
+    // A gateway may send no headers before the first answer.
+    let mut answers = grpc.streaming(call, path(CALL), Raw).await?.into_inner();
+    let mut omen = None;
+    loop {
+        let next = match omen.take() {
+            None => answers.message().await?,
+            Some(answer) => {
+                let next = timeout(OMEN, answers.message()).await;
+                let is_failing = matches!(next, Ok(Err(_)));
+                if !is_failing && let Err(ending) = lock(in_flight).answer(answer) {
+                    return Ok(ending);
+                }
+                match next {
+                    Ok(next) => next?,
+                    Err(_) => continue,
+                }
+            }
+        };
+        let Some(message) = next else {
+            return Ok(Ending::new(Event::StreamDropped, "the gateway ended the stream"));
+        };
+        let outcome = match read(&message) {
+            Ok(answer) if answer.is_bare() => {
+                omen = Some(answer);
+                Ok(())
+            }
+            Ok(answer) => lock(in_flight).answer(answer),
+            Err(what) => {
+                let what = format!("an answer cannot be read: {what}");
+                Err(Ending::new(Event::Unreadable, what))
+            }
+        };
+        if let Err(ending) = outcome {
+            return Ok(ending);
+        }
+    }
+}
+
+/// Reads on until the last handle has gone; then, if nothing is unanswered, until the gateway has
+/// ended the stream as well. Dropping `answering` cancels the stream.
+async fn until_deserted(
+    answering: impl Future<Output = Ending>,
+    notice: &Notice,
+    in_flight: &Mutex<InFlight>,
+) -> Ending {
+    let mut answering = std::pin::pin!(answering);
+    tokio::select! {
+        biased;
+        ending = &mut answering => return ending,
+        () = notice.deserted() => {}
+    }
+    let given_up = || Ending::new(Event::StreamDropped, "the call was given up");
+    let is_answered = lock(in_flight).is_empty();
+    match is_answered {
+        false => given_up(),
+        true => timeout(CLOSING, answering).await.unwrap_or_else(|_| given_up()),
+    }
+}
+
+/// The requests as HTTP/2 asks for them. Its end ends our half of the stream.
+struct Requests {
+    orders: mpsc::Receiver<Order>,
+    in_flight: Arc<Mutex<InFlight>>,
+}
+
+impl Stream for Requests {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            let Some(order) = ready!(self.orders.poll_recv(cx)) else { return Poll::Ready(None) };
+            if let Some(body) = lock(&self.in_flight).enter(order) {
+                return Poll::Ready(Some(body));
+            }
+        }
+    }
+}
+
+fn lock(in_flight: &Mutex<InFlight>) -> MutexGuard<'_, InFlight> {
+    in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+}
