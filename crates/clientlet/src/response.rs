@@ -90,6 +90,9 @@ impl Response {
 
     /// The documents that came back, read straight into `T`; read anew on every call.
     ///
+    /// `Box<serde_json::value::RawValue>` takes them as JSON text: from a JSON gateway as it wrote them,
+    /// from protobuf with tensors as nested lists, bytes as base64, NaN and infinity as null.
+    ///
     /// # Errors
     /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming the document and the field that do
     /// not fit `T`.

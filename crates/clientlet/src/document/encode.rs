@@ -11,6 +11,7 @@ use serde_json::ser::{CompactFormatter, Formatter};
 
 use super::blob::{BLOB, check_base64, write_base64};
 use super::model::is_v1_field;
+use super::raw::{RAW_NUMBER, RAW_VALUE};
 use crate::message::DocArray;
 
 /// Why a document cannot be sent, and where in it.
@@ -310,10 +311,6 @@ macro_rules! real_numbers {
         })*
     };
 }
-
-/// serde_json's own types announce themselves by these names; their content is JSON already.
-const RAW_VALUE: &str = "$serde_json::private::RawValue";
-const RAW_NUMBER: &str = "$serde_json::private::Number";
 
 impl<'j, 'o> Serializer for &'j mut Json<'o> {
     type Ok = ();

@@ -9,6 +9,7 @@ mod number;
 #[cfg(test)]
 mod properties;
 pub(crate) mod proto;
+mod raw;
 mod tensor;
 mod value;
 

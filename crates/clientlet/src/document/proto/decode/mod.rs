@@ -7,6 +7,7 @@
 mod access;
 mod array;
 mod fields;
+mod json;
 mod view;
 mod visit;
 

@@ -9,8 +9,10 @@ use serde::forward_to_deserialize_any;
 use super::Problem;
 use super::access::{Elements, Entries, Named, Singles, Variant};
 use super::fields::Default;
+use super::json::visit_raw;
 use super::view::{View, entry_value, open};
 use crate::document::blob::BLOB;
+use crate::document::raw::RAW_VALUE;
 use crate::document::tensor::TENSOR;
 
 /// The largest integer that is exact as a double, and so are all below it.
@@ -138,6 +140,7 @@ impl<'de> Deserializer<'de> for View<'_> {
             (TENSOR, View::Array(array)) => array.visit_parts(visitor),
             (TENSOR, view) => visitor.visit_newtype_struct(Lists(view)),
             (BLOB, view) => visitor.visit_newtype_struct(view.or_default()),
+            (RAW_VALUE, view) => visit_raw(view, visitor),
             (_, view) => visitor.visit_newtype_struct(view),
         }
     }

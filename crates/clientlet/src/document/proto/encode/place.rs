@@ -10,6 +10,7 @@ use super::refusal::{Refusal, refuse};
 use super::small::{TensorParts, Text};
 use crate::document::Dtype;
 use crate::document::proto::write::Writer;
+use crate::document::raw::{RAW_NUMBER, RAW_VALUE};
 use crate::document::tensor::TENSOR;
 
 /// What may stand where a value is written.
@@ -182,10 +183,6 @@ macro_rules! numbers {
         })*
     };
 }
-
-/// serde_json's own types announce themselves by these names; their content is JSON already.
-const RAW_VALUE: &str = "$serde_json::private::RawValue";
-const RAW_NUMBER: &str = "$serde_json::private::Number";
 
 impl<'w, 'o, 'k> Serializer for Place<'w, 'o, 'k> {
     type Ok = ();

@@ -122,6 +122,31 @@ proptest! {
     }
 
     #[test]
+    fn json_text_says_what_is_read_into_values(items in vec(item(), 0..4)) {
+        fn singles(json: &mut serde_json::Value) {
+            use serde_json::Value as Json;
+            match json {
+                // The text of a single is the shortest that reads as that single.
+                Json::Number(n) if n.is_f64() => *json = (n.as_f64().unwrap() as f32).into(),
+                Json::Array(list) => list.iter_mut().for_each(singles),
+                Json::Object(map) => map.values_mut().for_each(singles),
+                _ => {}
+            }
+        }
+        let bytes = Bytes::from(encoded(DocArray::V2, &items));
+        let raw: Vec<Box<serde_json::value::RawValue>> =
+            decode_documents(DocArray::V2, &bytes).unwrap();
+        let mut values: Vec<serde_json::Value> = decode_documents(DocArray::V2, &bytes).unwrap();
+        for (raw, value) in raw.iter().zip(&mut values) {
+            let mut parsed: serde_json::Value = serde_json::from_str(raw.get()).unwrap();
+            singles(&mut parsed);
+            singles(value);
+            prop_assert_eq!(&parsed, &*value);
+        }
+        prop_assert_eq!(raw.len(), values.len());
+    }
+
+    #[test]
     fn any_map_of_values_is_a_v2_document(map in btree_map(text(), value(), 0..40)) {
         let document = Value::Map(map);
         let bytes = Bytes::from(encoded(DocArray::V2, std::slice::from_ref(&document)));

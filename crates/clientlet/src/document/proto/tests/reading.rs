@@ -7,6 +7,7 @@ use clientlet_proto::prost::Message as _;
 use clientlet_proto::{v1, v2};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
 use super::encoded;
@@ -267,4 +268,43 @@ fn messages_in_very_many_parts_are_refused_before_they_take_much_memory() {
     put_bytes(1, &document, &mut list);
     let message = decode_documents::<Value>(DocArray::V2, &list.into()).unwrap_err();
     assert!(message.contains("too many parts"), "{message}");
+}
+
+#[test]
+fn a_document_is_read_as_json_text_where_the_type_is_raw() {
+    use v2::docarray::node_proto::Content;
+    let raw = |content: v2::docarray::NodeProto| {
+        v2::<Of<Box<RawValue>>>(&[("x", content)]).unwrap().x.get().to_owned()
+    };
+    let nothing = v2::docarray::NodeProto { content: None, r#type: None };
+    for (content, json) in [
+        (nothing.clone(), "null"),
+        (node(Content::Text("a\"\n\u{1F600}".into())), "\"a\\\"\\n\u{1F600}\""),
+        (node(Content::Integer(-7)), "-7"),
+        (node(Content::Float(1.0)), "1.0"),
+        // JSON has no such number; serde_json reads it the same way.
+        (node(Content::Float(f64::NAN)), "null"),
+        (node(Content::Boolean(true)), "true"),
+        (node(Content::Blob(Bytes::from_static(b"\xff\x00"))), "\"/wA=\""),
+        (array("<f4", &[2, 1], &[0xcd, 0xcc, 0xcc, 0x3d, 0, 0, 0x80, 0x7f]), "[[0.1],[null]]"),
+        (array("|b1", &[2], &[1, 0]), "[true,false]"),
+        (array("|u1", &[0], &[]), "[]"),
+        (
+            node(Content::List(v2::docarray::ListOfAnyProto {
+                data: vec![nothing, node(Content::Text(String::new()))],
+            })),
+            "[null,\"\"]",
+        ),
+        (
+            node(Content::Dict(v2::docarray::DictOfAnyProto {
+                data: [("k".to_owned(), node(Content::Doc(v2::docarray::DocProto::default())))]
+                    .into(),
+            })),
+            "{\"k\":{}}",
+        ),
+    ] {
+        assert_eq!(raw(content), json);
+    }
+    let faulty = v2::<Of<Box<RawValue>>>(&[("x", array("<f4", &[3], &[0; 4]))]).unwrap_err();
+    assert!(faulty.starts_with("[0].x: the shape [3] of <f4 does not fit 4 bytes"), "{faulty}");
 }

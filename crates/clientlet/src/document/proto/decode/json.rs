@@ -1,0 +1,121 @@
+//! A value as JSON text, for whoever wants it written and not read: `serde_json::value::RawValue`.
+
+use std::fmt;
+use std::iter::once;
+
+use serde::Deserializer;
+use serde::de::value::MapDeserializer;
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::ser::{CompactFormatter, Formatter};
+
+use super::Problem;
+use super::view::View;
+use crate::document::raw::RAW_VALUE;
+
+/// Hands the value over as serde_json hands over JSON that it leaves as it is.
+pub(super) fn visit_raw<'de, V: Visitor<'de>>(
+    view: View<'_>,
+    visitor: V,
+) -> Result<V::Value, Problem> {
+    let mut json = Vec::new();
+    view.deserialize_any(Json(&mut json))?;
+    let json = String::from_utf8(json).map_err(Problem::custom)?;
+    visitor.visit_map(MapDeserializer::new(once((RAW_VALUE, json))))
+}
+
+/// Appends what it is handed.
+struct Json<'o>(&'o mut Vec<u8>);
+
+impl<'de> DeserializeSeed<'de> for Json<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+macro_rules! numbers {
+    ($($visit:ident($type:ty) => $write:ident;)*) => {
+        $(fn $visit<E: serde::de::Error>(self, n: $type) -> Result<(), E> {
+            CompactFormatter.$write(self.0, n).map_err(E::custom)
+        })*
+    };
+}
+
+macro_rules! reals {
+    ($($visit:ident($type:ty) => $write:ident;)*) => {
+        $(fn $visit<E: serde::de::Error>(self, n: $type) -> Result<(), E> {
+            // As serde_json reads them into a value of its own: JSON has no such numbers.
+            if !n.is_finite() {
+                return self.visit_unit();
+            }
+            CompactFormatter.$write(self.0, n).map_err(E::custom)
+        })*
+    };
+}
+
+impl<'de> Visitor<'de> for Json<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("what JSON can hold")
+    }
+
+    numbers! {
+        visit_i32(i32) => write_i32;
+        visit_i64(i64) => write_i64;
+        visit_u32(u32) => write_u32;
+        visit_u64(u64) => write_u64;
+    }
+
+    reals! {
+        visit_f32(f32) => write_f32;
+        visit_f64(f64) => write_f64;
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.0.extend_from_slice(b"null");
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, b: bool) -> Result<(), E> {
+        self.0.extend_from_slice(if b { b"true" } else { b"false" });
+        Ok(())
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+        serde_json::to_writer(self.0, text).map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        self.0.push(b'[');
+        let start = self.0.len();
+        while seq.next_element_seed(Json(self.0))?.is_some() {
+            self.0.push(b',');
+        }
+        self.end(start, b']');
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        self.0.push(b'{');
+        let start = self.0.len();
+        while map.next_key_seed(Json(self.0))?.is_some() {
+            self.0.push(b':');
+            map.next_value_seed(Json(self.0))?;
+            self.0.push(b',');
+        }
+        self.end(start, b'}');
+        Ok(())
+    }
+}
+
+impl Json<'_> {
+    /// Ends a list or an object whose content begins at `start`: in place of the last comma.
+    fn end(self, start: usize, bracket: u8) {
+        if self.0.len() > start {
+            self.0.pop();
+        }
+        self.0.push(bracket);
+    }
+}
