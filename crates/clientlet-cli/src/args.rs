@@ -8,6 +8,7 @@ use clientlet::DocArray;
 use clientlet_gateway::{Documents, FAULT_HELP, Fault};
 
 use crate::connection::Secret;
+use crate::fields::{Path, TensorField};
 
 /// The client for Jina gateways: documents in, answers out, every request accounted for.
 #[derive(Parser)]
@@ -53,12 +54,22 @@ const POST_EXAMPLES: &str = "\
 Documents are read as a stream and sent in requests of --request-size documents, --prefetch of
 them at a time. Those that come back are printed as they come.
 
+JSON has lists and text where documents have tensors and bytes. The embedding, tensor and blob
+of a v1 document are known as such; all else, and a tensor's type of elements, is said by --tensor
+and --blob, for over WebSocket nothing else tells. Dots lead to a field in another, and in each
+element of a list: chunks.embedding. A name that has a dot in it cannot be given. Objects in a v2
+document go as dictionaries, which executors take for nested documents as well. Over HTTP tensors
+go as lists, and bytes as the gateway's JSON has them: base64 in v1, text in v2, which must be
+UTF-8. Documents that come back over WebSocket are printed with bytes as base64 and with null for
+NaN and infinity.
+
 Examples:
   clientlet post --on /upper --text hello
       one document, to an embedded gateway that is started for the call
   clientlet post http://localhost:8080 --on /index --input documents.jsonl --max-attempts 4
   zcat documents.jsonl.gz | clientlet post http://localhost:8080 --input - --output answers.jsonl
   clientlet post http://localhost:8080 --on /search --text cat --parameters '{\"limit\": 3}'
+  clientlet post ws://localhost:8081 --input items.jsonl --tensor vector:float32 --blob image
   clientlet post http://localhost:8080 --bearer @token.txt --no-documents --on /train --responses
 
 Exit codes:
@@ -85,6 +96,15 @@ pub(crate) struct PostArgs {
     /// A document with this text; may be given again; comes before those of --input
     #[arg(long, value_name = "T", help_heading = "Documents")]
     pub(crate) text: Vec<String>,
+
+    /// A field whose numbers, in lists of lists, are a tensor of these elements (numpy's names;
+    /// float64 unless said); may be given again
+    #[arg(long, value_name = "FIELD[:DTYPE]", help_heading = "Documents")]
+    pub(crate) tensor: Vec<TensorField>,
+
+    /// A field whose text is bytes, as base64; may be given again
+    #[arg(long, value_name = "FIELD", help_heading = "Documents")]
+    pub(crate) blob: Vec<Path>,
 
     /// Make one request without documents
     #[arg(long, conflicts_with_all = ["input", "text"], help_heading = "Documents")]

@@ -13,9 +13,11 @@ use futures_core::Stream;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::fields::Fields;
 use crate::lines::{BadLine, Line, Lines};
 use crate::place::Places;
 use crate::report::Failure;
+use crate::typed::Document;
 
 /// The longest line, in bytes. A document this long is an answer beyond the library's limit, too.
 const LONGEST_LINE: usize = 64 << 20;
@@ -91,6 +93,8 @@ pub(crate) struct Documents<R> {
     name: String,
     receiver: Option<mpsc::Receiver<Vec<Line>>>,
     chunk: std::vec::IntoIter<Line>,
+    /// The fields that are more than JSON can say.
+    fields: Option<Rc<Fields>>,
     /// Whether the first bad line ends the documents.
     stop_on_error: bool,
     report: R,
@@ -104,6 +108,7 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
     pub(crate) fn new(
         texts: Vec<String>,
         input: Option<Input>,
+        fields: Option<Rc<Fields>>,
         stop_on_error: bool,
         report: R,
     ) -> Documents<R> {
@@ -117,6 +122,7 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
             name: input.as_ref().map(|input| input.name.clone()).unwrap_or_default(),
             receiver: input.map(Input::start),
             chunk: Vec::new().into_iter(),
+            fields,
             stop_on_error,
             report,
             progress: Rc::new(RefCell::new(progress)),
@@ -177,9 +183,10 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
 }
 
 impl<R: FnMut(&str) + Unpin> Stream for Documents<R> {
-    type Item = Value;
+    type Item = Document;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Value>> {
-        self.poll_document(cx)
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Document>> {
+        let value = ready!(self.poll_document(cx));
+        Poll::Ready(value.map(|value| Document { value, fields: self.fields.clone() }))
     }
 }

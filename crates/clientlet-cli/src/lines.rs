@@ -135,19 +135,30 @@ fn parse(bytes: &[u8]) -> Result<Option<Value>, BadLine> {
     if trimmed.is_empty() {
         return Ok(None);
     }
-    let kind = match serde_json::from_str(trimmed).map_err(|error| (error.column(), error)) {
-        Ok(document @ Value::Object(_)) => return Ok(Some(document)),
-        Ok(Value::Array(_)) => "a list",
-        Ok(Value::String(_)) => "text",
-        Ok(Value::Number(_)) => "a number",
-        Ok(Value::Bool(_)) => "a boolean",
-        Ok(Value::Null) => "null",
-        Err((column, error)) => {
-            let what = describe(trimmed, column, &error);
-            return Err(BadLine::at(indent(text) + column.max(1), what));
+    match serde_json::from_str(trimmed) {
+        Ok(document @ Value::Object(_)) => Ok(Some(document)),
+        Ok(other) => {
+            let what = format!("a document must be an object, not {}", kind(&other));
+            Err(BadLine::at(indent(text) + 1, what))
         }
-    };
-    Err(BadLine::at(indent(text) + 1, format!("a document must be an object, not {kind}")))
+        Err(error) => {
+            let column = error.column();
+            let what = describe(trimmed, column, &error);
+            Err(BadLine::at(indent(text) + column.max(1), what))
+        }
+    }
+}
+
+/// What a value is, in words.
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Object(_) => "an object",
+        Value::Array(_) => "a list",
+        Value::String(_) => "text",
+        Value::Number(_) => "a number",
+        Value::Bool(_) => "a boolean",
+        Value::Null => "null",
+    }
 }
 
 fn indent(text: &str) -> usize {

@@ -4,7 +4,9 @@
 mod args;
 mod command;
 mod connection;
+mod dtype;
 mod endpoints;
+mod fields;
 mod gateway;
 mod input;
 mod interrupt;
@@ -20,6 +22,7 @@ mod report;
 mod run;
 mod status;
 mod summary;
+mod typed;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,7 @@
 //! `clientlet post`: documents in, answers out, every request accounted for.
 
 use std::future::ready;
+use std::rc::Rc;
 
 use clientlet::{Client, Responses, RetryPolicy};
 use clientlet_gateway::{Documents as Generation, Gateway};
@@ -9,6 +10,7 @@ use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::{DocArrayChoice, PostArgs};
+use crate::fields::Fields;
 use crate::input::{Documents, Input};
 use crate::interrupt::Interrupt;
 use crate::output::{self, Output};
@@ -26,6 +28,7 @@ pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
              such as `clientlet post --on /upper --text hello`",
         ));
     }
+    let fields = Fields::new(&args.tensor, &args.blob)?.map(Rc::new);
     let embedded = if args.url.is_none() { Some(embed(&args).await?) } else { None };
     let client = client(&mut args, embedded.as_ref())?;
 
@@ -40,8 +43,8 @@ pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
     let bad_lines = line.clone();
     let report = move |text: &str| bad_lines.print(text);
     let texts = std::mem::take(&mut args.text);
-    let mut documents = Documents::new(texts, input, args.stop_on_error, report);
-    let mut run = Run::new(&args, input_name, line, output, documents.progress());
+    let mut documents = Documents::new(texts, input, fields.clone(), args.stop_on_error, report);
+    let mut run = Run::new(&args, input_name, line, output, documents.progress(), fields);
     let has_any = tokio::select! {
         biased;
         () = interrupt.wait() => None,

@@ -10,6 +10,7 @@ use clientlet::{Error, ErrorKind, Response};
 use tokio::time::{Instant, timeout};
 
 use crate::args::PostArgs;
+use crate::fields::Fields;
 use crate::input::Progress;
 use crate::interrupt::Interrupt;
 use crate::output::{Output, Unwritten};
@@ -39,6 +40,7 @@ pub(crate) struct Run {
     line: ProgressLine,
     input_name: String,
     input: Rc<RefCell<Progress>>,
+    fields: Option<Rc<Fields>>,
     outstanding: Outstanding,
     summary: Summary,
     exit: Exit,
@@ -57,12 +59,14 @@ impl Run {
         line: ProgressLine,
         output: Output,
         input: Rc<RefCell<Progress>>,
+        fields: Option<Rc<Fields>>,
     ) -> Run {
         Run {
             output,
             line,
             input_name,
             input,
+            fields,
             outstanding: Outstanding::default(),
             summary: Summary::default(),
             exit: Exit::Success,
@@ -216,6 +220,11 @@ impl Run {
             None => Some("the input was not read".to_owned()),
         };
         let mut clauses = Vec::new();
+        if unread.is_none() {
+            for option in self.fields.iter().flat_map(|fields| fields.unmet()) {
+                self.line.print(&format!("warning: no document has the field of {option}"));
+            }
+        }
         match end {
             End::Complete if self.exit == Exit::Success || read == 0 => return,
             End::Complete => clauses.extend(unread.map(|unread| format!("stopped: {unread}"))),

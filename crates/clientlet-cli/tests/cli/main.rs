@@ -6,6 +6,7 @@
 mod ask;
 mod bad_input;
 mod failure;
+mod fields;
 mod gateway_command;
 mod help;
 mod identity;

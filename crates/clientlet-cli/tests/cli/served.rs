@@ -51,11 +51,15 @@ pub(crate) fn v1() -> Served {
 
 impl Served {
     pub(crate) fn start(builder: GatewayBuilder) -> Served {
-        Served { gateway: RUNTIME.block_on(builder.start()).unwrap() }
+        Served { gateway: RUNTIME.block_on(builder.websocket(true).start()).unwrap() }
     }
 
     pub(crate) fn url(&self) -> String {
         self.gateway.http_url()
+    }
+
+    pub(crate) fn websocket_url(&self) -> String {
+        self.gateway.websocket_url()
     }
 
     pub(crate) fn journal(&self) -> &Journal {
