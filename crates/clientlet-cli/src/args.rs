@@ -185,7 +185,7 @@ pub(crate) struct PostArgs {
 }
 
 const READY_EXAMPLES: &str = "\
-Over HTTP a v2 gateway says that it is ready even when an executor is dead.
+Over HTTP a v2 gateway says that it is ready even when an executor is dead; over WebSocket it does not.
 
 Examples:
   clientlet ready http://localhost:8080 --timeout 2 && echo up
@@ -204,7 +204,7 @@ Examples:
 /// The gateway, and how to ask it.
 #[derive(clap::Args)]
 pub(crate) struct AskArgs {
-    /// The gateway, http://HOST:PORT
+    /// The gateway, http://HOST:PORT or ws://HOST:PORT
     pub(crate) url: String,
 
     /// Print JSON

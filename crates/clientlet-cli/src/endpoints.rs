@@ -27,6 +27,9 @@ pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
         (DocArray::V1, _) => report::print(
             "a v1 gateway takes any endpoint's name, and does not list those of its executors",
         ),
+        (_, true) if endpoints.paths.is_empty() => report::print(
+            "over WebSocket a gateway takes any endpoint's name, and does not list those of its executors",
+        ),
         (_, true) => {
             report::print("any other endpoint is taken as well: an executor has a default one");
         }

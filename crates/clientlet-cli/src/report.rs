@@ -88,18 +88,24 @@ pub(crate) fn exit_of(error: &Error) -> Exit {
 pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     match error.kind() {
         ErrorKind::Connect => {
-            Some("is the gateway running there? `clientlet gateway --http PORT` starts one to try")
+            Some("is the gateway running there? `clientlet gateway` starts one to try")
         }
+        _ if error.message().contains("did not upgrade to WebSocket") => Some(
+            "a port for HTTP and a path other than / are refused so; credentials are given with --auth, \
+             --bearer, --cookie or --header",
+        ),
         ErrorKind::Gateway if matches!(error.http_status(), Some(401 | 403)) => {
             Some("credentials are given with --auth, --bearer, --cookie or --header")
         }
-        _ if error.message().ends_with("must be set by hand") => {
-            Some("--docarray v1 or --docarray v2 does; is this a Jina gateway at all?")
-        }
+        _ if error.message().ends_with("must be set by hand") => Some(
+            "--docarray v1 or --docarray v2 does; is this a Jina gateway at all, and is the URL's path right?",
+        ),
         ErrorKind::Decode if error.message().starts_with("GET /status") => {
             Some("is this a Jina gateway? --docarray v1 or v2 goes on without asking")
         }
-        ErrorKind::NotFound => Some("`clientlet endpoints URL` lists what can be posted to"),
+        ErrorKind::NotFound => Some(
+            "`clientlet endpoints URL` lists what can be posted to; a WebSocket port is posted to with ws://",
+        ),
         ErrorKind::TooLarge => Some("smaller requests have smaller answers: --request-size"),
         _ if is_passing(error) && error.attempts().len() == 1 => {
             Some("--max-attempts 4 tries again; a request may then run more than once")
@@ -112,7 +118,10 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
 fn is_passing(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Transport | ErrorKind::Timeout | ErrorKind::RateLimited => true,
-        ErrorKind::Gateway => matches!(error.http_status(), Some(425 | 502 | 503)),
+        ErrorKind::Gateway => {
+            matches!(error.http_status(), Some(425 | 502 | 503))
+                || error.message().starts_with("the gateway closed with")
+        }
         _ => false,
     }
 }

@@ -1,0 +1,130 @@
+//! The command over WebSocket against real Jina gateways.
+
+use clientlet_interop::{Environment, Options, RealGateway};
+use serde_json::json;
+
+use crate::process::{clientlet, documents, ids};
+
+const BOTH: Options = Options {
+    protocols: &["http", "websocket"],
+    executors: &["executor0"],
+    replicas: 1,
+    timeout_send: None,
+    with_default: false,
+    retries: None,
+};
+
+/// A gateway of this environment; nothing, and that is said, where there is none.
+fn start(environment: Environment) -> Option<RealGateway> {
+    RealGateway::start_or_skip(environment, BOTH).unwrap()
+}
+
+fn check_documents_and_failures(environment: Environment) {
+    let Some(gateway) = start(environment) else { return };
+    let url = gateway.url("websocket");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/airports.jsonl");
+    let sent = documents(&std::fs::read_to_string(path).unwrap());
+    let run = clientlet(["post", &url, "--input", path, "--on", "/upper", "--in-order"]);
+    let answers = run.run().exits(0).documents();
+    assert_eq!(ids(&answers), ids(&sent));
+    let upper = |text: &serde_json::Value| text.as_str().unwrap().to_uppercase();
+    assert!(answers.iter().zip(&sent).all(|(back, sent)| back["text"] == upper(&sent["text"])));
+
+    let input: String = (0..200).map(|n| json!({"id": n.to_string()}).to_string() + "\n").collect();
+    let run = clientlet(["post", &url, "--input", "-", "--on", "/fail", "--request-size", "1"])
+        .stdin(input)
+        .run()
+        .exits(1);
+    let told = ", kind executor, delivery answered, 1 attempt: WireExecutor raised ValueError(";
+    assert_eq!(run.stderr.lines().filter(|line| line.contains(told)).count(), 200);
+    let closing = "200 documents in 200 requests: 0 answered, 200 failed, 0 retried, ";
+    assert!(run.stderr.contains(closing), "{}", run.stderr);
+    assert_eq!(run.stdout, "");
+
+    // The one port given for the other.
+    let (http, websocket) = (gateway.port("http"), gateway.port("websocket"));
+    for (url, hint) in [
+        (format!("ws://127.0.0.1:{http}"), "hint: a port for HTTP and a path other than / are"),
+        (format!("http://127.0.0.1:{websocket}"), "; a WebSocket port is posted to with ws://"),
+    ] {
+        let run = clientlet(["post", &url, "--text", "hello"]).run().exits(1);
+        assert!(run.stderr.contains(hint), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn jina_3_14_answers_each_document_in_order_and_reports_each_of_200_failures() {
+    check_documents_and_failures(Environment::SeedEra);
+}
+
+#[test]
+fn jina_3_33_with_v1_answers_each_document_in_order_and_reports_each_of_200_failures() {
+    check_documents_and_failures(Environment::CurrentV1);
+}
+
+#[test]
+fn jina_3_33_with_v2_answers_each_document_in_order_and_reports_each_of_200_failures() {
+    check_documents_and_failures(Environment::Current);
+}
+
+#[test]
+fn a_real_v2_executor_takes_tensors_bytes_and_objects_for_documents() {
+    let Some(gateway) = start(Environment::Current) else { return };
+    let document = json!({
+        "id": "a",
+        "blob": "/wA=",
+        "embedding": [0.1, 1],
+        "tensor": [[1, 2], [3, 4]],
+        "part": {"id": "p", "text": "part", "tensor": [true]},
+        "parts": [{"id": "q", "text": "listed", "tensor": [1]}],
+        "chunks": [{"id": "c", "text": "chunk", "tensor": [0.123456789]}],
+        "tags": {"numbers": [1, 2]},
+    });
+    let tensors = [
+        "embedding:float16",
+        "tensor:uint8",
+        "part.tensor:bool",
+        "parts.tensor",
+        "chunks.tensor:f4",
+    ];
+    let run = clientlet(["post", &gateway.url("websocket"), "--input", "-", "--blob", "blob"])
+        .args(tensors.iter().flat_map(|field| ["--tensor", field]))
+        .stdin(document.to_string())
+        .run()
+        .exits(0);
+    let answer = &run.documents()[0];
+    for (field, told) in [
+        // Without --blob it would be the bytes of the text.
+        ("/blob", "\"/wA=\""),
+        ("/embedding", "[0.099975586,1.0]"),
+        ("/tensor", "[[1,2],[3,4]]"),
+        ("/part/text", "\"part\""),
+        ("/part/tensor", "[true]"),
+        ("/parts/0/id", "\"q\""),
+        ("/parts/0/tensor", "[1.0]"),
+        ("/chunks/0/text", "\"chunk\""),
+        ("/chunks/0/tensor", "[0.12345679]"),
+        ("/tags/numbers", "[1,2]"),
+    ] {
+        assert_eq!(answer.pointer(field).unwrap().to_string(), told, "{field}");
+    }
+}
+
+#[test]
+fn a_dead_executor_is_told_and_a_revived_one_is_waited_for() {
+    let Some(mut gateway) = start(Environment::Current) else { return };
+    let url = gateway.url("websocket");
+    gateway.kill_executor().unwrap();
+    let run = clientlet(["ready", &url]).run().exits(1);
+    assert!(run.stderr.starts_with("error: the gateway is not ready: "), "{}", run.stderr);
+    let run = clientlet(["post", &url, "--text", "hello"]).run().exits(1);
+    assert!(run.stderr.contains("the gateway closed with 1011: "), "{}", run.stderr);
+    assert!(run.stderr.contains("hint: --max-attempts 4 tries again"), "{}", run.stderr);
+
+    let waiting = clientlet(["post", &url, "--text", "hello", "--on", "/upper"])
+        .args(["--max-attempts", "1000", "--max-backoff", "0.2"])
+        .start();
+    gateway.revive_executor().unwrap();
+    assert_eq!(waiting.finish().exits(0).documents()[0]["text"], "HELLO");
+    clientlet(["ready", &url]).run().exits(0);
+}
