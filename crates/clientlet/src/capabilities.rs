@@ -209,7 +209,7 @@ fn every_capability_is_checked() {
     };
     let contract = read("tests/contract/main.rs");
     let tests =
-        ["src/transport/fixtures.rs", "src/document/properties.rs", "src/document/encode.rs"]
+        ["src/transport/fixtures.rs", "src/document/properties.rs", "src/document/encode/tests.rs"]
             .map(read)
             .concat();
     for capability in CAPABILITIES {

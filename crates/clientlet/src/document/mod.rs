@@ -6,17 +6,20 @@ mod decode;
 mod encode;
 mod model;
 mod number;
+mod one_kind;
 #[cfg(test)]
 mod properties;
 pub(crate) mod proto;
 mod raw;
+mod refusal;
 mod tensor;
 mod value;
 
 pub use blob::Blob;
 pub(crate) use decode::decode;
-pub(crate) use encode::{EncodeError, Encoder};
+pub(crate) use encode::Encoder;
 pub use model::{Document, NamedScore};
+pub(crate) use refusal::EncodeError;
 pub use tensor::{Dtype, Element, Tensor, TensorError};
 pub use value::Value;
 

@@ -14,9 +14,14 @@ use super::number::{Scalar, WireDtype};
 /// An array of numbers of any number of dimensions, in C order; its buffer is shared, never
 /// copied.
 ///
-/// JSON carries a tensor as nested lists: the element type is lost on the way and an answer's
-/// tensor has `i64` elements if all its numbers are whole, `f64` elements otherwise, and a
-/// dimension behind an empty one is lost too. [`to_vec`](Tensor::to_vec) converts.
+/// What is kept on the way depends on the protocol:
+///
+/// | | element type | shape | NaN, infinity |
+/// | --- | --- | --- | --- |
+/// | WebSocket (protobuf) | kept | kept | kept |
+/// | HTTP (JSON, nested lists) | lost: `i64` if all numbers are whole, else `f64` | kept, but for dimensions behind an empty one | refused |
+///
+/// [`to_vec`](Tensor::to_vec) converts, so code that reads through it is the same for both.
 ///
 /// ```
 /// use clientlet::Tensor;

@@ -1,7 +1,8 @@
 //! Writes protobuf's format, front to back.
 
 use super::MOST_DEPTH;
-use super::encode::{Grid, Refusal};
+use super::encode::Grid;
+use crate::document::refusal::Refusal;
 use crate::message::DocArray;
 
 /// How values lie on the wire.

@@ -5,9 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::parts::{Parts, What};
 use super::place::{Number, Place, Slot};
-use super::refusal::{Refusal, refuse};
 use crate::document::Dtype;
 use crate::document::proto::write::{FIXED32, LENGTH, VARINT, Writer, field_size, varint_size};
+use crate::document::refusal::{Refusal, refuse};
 
 /// A field by its number, and what it takes.
 #[derive(Clone, Copy, Debug, PartialEq)]

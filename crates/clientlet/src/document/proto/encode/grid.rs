@@ -1,8 +1,8 @@
 //! Numbers in nested lists, gathered into one array.
 
-use super::refusal::{Refusal, refuse};
 use crate::document::Dtype;
 use crate::document::number::Scalar;
+use crate::document::refusal::{Refusal, refuse};
 
 /// The numbers of nested lists while they are gathered, and the shape that they showed so far.
 ///

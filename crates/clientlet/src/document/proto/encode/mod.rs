@@ -13,14 +13,12 @@ mod grid;
 mod node;
 mod parts;
 mod place;
-mod refusal;
-mod small;
+mod tensor_parts;
 
 use serde::Serialize;
 
 pub(super) use grid::Grid;
 use place::{Place, Slot};
-pub(super) use refusal::Refusal;
 
 use super::write::{LENGTH, Writer, put_varint, varint_size};
 use crate::document::{EncodeError, Value};

@@ -7,9 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use super::field::Dense;
 use super::parts::{Mode, Parts, What};
 use super::place::{Number, Place};
-use super::refusal::{Refusal, refuse};
 use crate::document::proto::NDARRAY;
 use crate::document::proto::write::{FIXED64, LENGTH, VARINT, Writer, field_size, varint_size};
+use crate::document::refusal::{Refusal, refuse};
 
 /// Where the message sits: field 1 of a map or of a list.
 #[derive(Clone, Copy, Debug)]

@@ -6,9 +6,9 @@ use serde::ser;
 use super::field::{Field, write_grid};
 use super::node::{DOCUMENTS_TAG, Seat};
 use super::place::{Place, Slot, raw};
-use super::refusal::{Refusal, Step, refuse};
-use super::small::Key;
+use crate::document::one_kind::Key;
 use crate::document::proto::write::Writer;
+use crate::document::refusal::{Refusal, Step, refuse};
 use crate::message::DocArray;
 
 /// What the parts belong to.
@@ -181,7 +181,10 @@ impl ser::SerializeMap for Parts<'_, '_> {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Refusal> {
         self.key.clear();
-        key.serialize(Key(&mut self.key))
+        key.serialize(Key(|name: &str| {
+            self.key.push_str(name);
+            Ok(())
+        }))
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {

@@ -6,11 +6,12 @@ use serde::ser::Serializer;
 use super::field::Field;
 use super::node::Seat;
 use super::parts::{Fields, Parts};
-use super::refusal::{Refusal, refuse};
-use super::small::{TensorParts, Text};
+use super::tensor_parts::TensorParts;
 use crate::document::Dtype;
+use crate::document::one_kind::Text;
 use crate::document::proto::write::Writer;
 use crate::document::raw::{RAW_NUMBER, RAW_VALUE};
+use crate::document::refusal::{Refusal, refuse};
 use crate::document::tensor::TENSOR;
 
 /// What may stand where a value is written.

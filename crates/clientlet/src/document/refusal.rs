@@ -1,15 +1,30 @@
-//! Why a value cannot be written.
+//! Why a document cannot be sent, and where in it.
 
 use std::fmt;
 
 use serde::ser;
 
-use crate::document::EncodeError;
+/// Why a document cannot be sent, and where in it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct EncodeError {
+    /// The field, `embedding[3]` or `tags.price`; empty for the document as a whole.
+    pub(crate) path: String,
+    pub(crate) message: String,
+}
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.as_str() {
+            "" => f.write_str(&self.message),
+            path => write!(f, "{path}: {}", self.message),
+        }
+    }
+}
 
 /// The first thing that was wrong, and the way to it, which is noted from the inside out while the
 /// error is on its way back. Boxed, so that success pays nothing for it.
 #[derive(Debug)]
-pub(in crate::document::proto) struct Refusal(Box<Wrong>);
+pub(super) struct Refusal(Box<Wrong>);
 
 #[derive(Debug)]
 struct Wrong {
@@ -24,7 +39,7 @@ pub(super) enum Step {
 }
 
 impl Refusal {
-    pub(in crate::document::proto) fn new(message: String) -> Refusal {
+    pub(super) fn new(message: String) -> Refusal {
         Refusal(Box::new(Wrong { message, way: Vec::new() }))
     }
 

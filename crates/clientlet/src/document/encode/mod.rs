@@ -1,0 +1,76 @@
+//! Any serde type to the JSON that a gateway reads, straight to bytes.
+//!
+//! serde_json would do but for three things that a gateway loses without a word: NaN and infinity
+//! (null), fields that a v1 document does not have (dropped), and bytes (a list of numbers).
+
+mod json;
+mod parts;
+mod serializer;
+#[cfg(test)]
+mod tests;
+
+use serde::Serialize;
+
+use self::json::Json;
+use super::refusal::EncodeError;
+use crate::message::DocArray;
+
+/// Writes documents for one generation of gateways.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Encoder {
+    docarray: DocArray,
+}
+
+impl Encoder {
+    pub(crate) fn new(docarray: DocArray) -> Encoder {
+        Encoder { docarray }
+    }
+
+    /// Appends a document to `out`, which is left as it was on an error.
+    pub(crate) fn document<T: Serialize + ?Sized>(
+        self,
+        document: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        self.write(Slot::Document, document, out)
+    }
+
+    /// Appends a map without rules of its own: parameters.
+    pub(crate) fn map<T: Serialize + ?Sized>(
+        self,
+        map: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        self.write(Slot::Map, map, out)
+    }
+
+    fn write<T: Serialize + ?Sized>(
+        self,
+        slot: Slot,
+        value: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let start = out.len();
+        value.serialize(&mut Json::new(self.docarray, slot, out)).map_err(|refusal| {
+            out.truncate(start);
+            refusal.into()
+        })
+    }
+}
+
+/// What may stand where a value is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Slot {
+    /// A document: an object, in v1 of known fields.
+    Document,
+    /// A list of documents, or null.
+    Documents,
+    /// An object.
+    Map,
+    /// Text that is base64, or null (v1).
+    Blob,
+    /// A part of a tensor at this depth (v1).
+    Tensor(usize),
+    /// Anything.
+    Free,
+}

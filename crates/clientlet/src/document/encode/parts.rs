@@ -1,0 +1,197 @@
+//! Lists and objects while their parts are written.
+
+use serde::Serialize;
+use serde::ser::{self, SerializeMap as _};
+
+use super::Slot;
+use super::json::Json;
+use crate::document::one_kind::{Key, Text};
+use crate::document::refusal::{Refusal, Step, refuse};
+use crate::message::DocArray;
+
+/// A list or an object while its parts are written.
+pub(super) struct Parts<'j, 'o> {
+    pub(super) json: &'j mut Json<'o>,
+    /// Where the whole stands.
+    pub(super) slot: Slot,
+    pub(super) count: usize,
+    /// How many brackets end it: 2 for the content of an enum's variant.
+    pub(super) ends: u8,
+    /// Where the name of the last entry was written.
+    pub(super) key_start: usize,
+    /// Whether a v1 document has one of the fields that exclude each other.
+    pub(super) has_content: bool,
+}
+
+impl Parts<'_, '_> {
+    fn comma(&mut self) {
+        if self.count > 0 {
+            self.json.out.push(b',');
+        }
+        self.count += 1;
+    }
+
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
+        self.comma();
+        let index = self.count - 1;
+        value.serialize(&mut *self.json).map_err(|refusal| refusal.at(Step::Index(index)))
+    }
+
+    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Refusal> {
+        self.comma();
+        self.key_start = self.json.out.len();
+        self.json.key(self.slot, name)?;
+        self.value(value)
+    }
+
+    /// The value of the entry whose name stands at `key_start`.
+    fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
+        let is_content = self.json.is_content;
+        let start = self.json.out.len();
+        let written = value.serialize(&mut *self.json);
+        written.map_err(|refusal| refusal.at(Step::Field(self.name_at(self.key_start))))?;
+        // A v1 gateway reads empty text as none.
+        if is_content && !matches!(&self.json.out[start..], b"null" | b"\"\"") {
+            if self.has_content {
+                return refuse(
+                    "text, blob and tensor exclude each other in a v1 document: all but one of \
+                     them would be lost",
+                );
+            }
+            self.has_content = true;
+        }
+        Ok(())
+    }
+
+    /// The name of the entry whose value failed, read back from what was written.
+    fn name_at(&self, start: usize) -> String {
+        let mut names =
+            serde_json::Deserializer::from_slice(&self.json.out[start..]).into_iter::<String>();
+        names.next().and_then(Result::ok).unwrap_or_default()
+    }
+
+    fn close_list(self) -> Result<(), Refusal> {
+        if let Slot::Tensor(depth) = self.slot {
+            let length = *self.json.lengths[depth].get_or_insert(self.count);
+            if length != self.count {
+                return refuse(format!(
+                    "the lists of a tensor differ in length: {length} and {} at depth {depth}",
+                    self.count
+                ));
+            }
+        }
+        self.close(b']')
+    }
+
+    fn close(self, bracket: u8) -> Result<(), Refusal> {
+        self.json.slot = self.slot;
+        self.json.out.push(bracket);
+        if self.ends == 2 {
+            self.json.out.push(b'}');
+        }
+        Ok(())
+    }
+}
+
+macro_rules! list_parts {
+    ($($trait:ident :: $method:ident),*) => {
+        $(impl ser::$trait for Parts<'_, '_> {
+            type Ok = ();
+            type Error = Refusal;
+
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
+                self.element(value)
+            }
+
+            fn end(self) -> Result<(), Refusal> {
+                self.close_list()
+            }
+        })*
+    };
+}
+
+list_parts! {
+    SerializeSeq::serialize_element,
+    SerializeTuple::serialize_element,
+    SerializeTupleStruct::serialize_field,
+    SerializeTupleVariant::serialize_field
+}
+
+impl ser::SerializeMap for Parts<'_, '_> {
+    type Ok = ();
+    type Error = Refusal;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Refusal> {
+        self.comma();
+        self.key_start = self.json.out.len();
+        key.serialize(Key(|name: &str| self.json.key(self.slot, name)))
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
+        self.value(value)
+    }
+
+    fn end(self) -> Result<(), Refusal> {
+        if self.count == 2 && self.slot == Slot::Document && self.json.docarray == DocArray::V2 {
+            self.json.out.extend_from_slice(THIRD_FIELD);
+        }
+        self.close(b'}')
+    }
+}
+
+/// A v2 gateway that finds a fault in a list of documents tries to read the list as one document,
+/// and Python makes a dictionary of any list of pairs: documents of two fields each then turn
+/// into one of nonsense and the answer is a success. A third field keeps the fault a fault; the
+/// gateway drops what its class does not have, and no class can have a field of this name.
+const THIRD_FIELD: &[u8] = b",\"_\":null";
+
+/// The fields of a struct, or serde_json's way of handing over JSON that is written already.
+pub(super) enum Fields<'j, 'o> {
+    Object(Parts<'j, 'o>),
+    Raw(&'j mut Json<'o>),
+}
+
+impl Fields<'_, '_> {
+    fn write<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Refusal> {
+        match self {
+            Fields::Object(parts) => parts.field(name, value),
+            // Read and written again, so that the rules for documents hold inside it as well.
+            Fields::Raw(json) => {
+                let text = value.serialize(Text)?;
+                let value: crate::document::Value =
+                    serde_json::from_str(&text).map_err(ser::Error::custom)?;
+                value.serialize(&mut **json)
+            }
+        }
+    }
+
+    fn close(self) -> Result<(), Refusal> {
+        match self {
+            Fields::Object(parts) => parts.end(),
+            Fields::Raw(_) => Ok(()),
+        }
+    }
+}
+
+macro_rules! struct_fields {
+    ($($trait:ident),*) => {
+        $(impl ser::$trait for Fields<'_, '_> {
+            type Ok = ();
+            type Error = Refusal;
+
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                name: &'static str,
+                value: &T,
+            ) -> Result<(), Refusal> {
+                self.write(name, value)
+            }
+
+            fn end(self) -> Result<(), Refusal> {
+                self.close()
+            }
+        })*
+    };
+}
+
+struct_fields! { SerializeStruct, SerializeStructVariant }

@@ -1,0 +1,169 @@
+//! Serializers that take one kind of value and refuse all others: the names of entries, text.
+
+use serde::ser::Serializer;
+
+use super::refusal::Refusal;
+
+/// The methods of a serializer that takes one or two kinds of value, `$method`s those it does not.
+macro_rules! refuse_others {
+    ($ok:ty, $message:expr; $($method:ident($($type:ty),*);)*) => {
+        type Ok = $ok;
+        type Error = $crate::document::refusal::Refusal;
+        type SerializeTupleStruct = serde::ser::Impossible<$ok, $crate::document::refusal::Refusal>;
+        type SerializeTupleVariant = serde::ser::Impossible<$ok, $crate::document::refusal::Refusal>;
+        type SerializeMap = serde::ser::Impossible<$ok, $crate::document::refusal::Refusal>;
+        type SerializeStruct = serde::ser::Impossible<$ok, $crate::document::refusal::Refusal>;
+        type SerializeStructVariant = serde::ser::Impossible<$ok, $crate::document::refusal::Refusal>;
+
+        $(fn $method(self, $(_: $type),*) -> Result<$ok, $crate::document::refusal::Refusal> {
+            $crate::document::refusal::refuse($message)
+        })*
+
+        fn serialize_some<T: serde::Serialize + ?Sized>(self, value: &T) -> Result<$ok, $crate::document::refusal::Refusal> {
+            value.serialize(self)
+        }
+
+        fn serialize_newtype_struct<T: serde::Serialize + ?Sized>(
+            self,
+            _: &'static str,
+            value: &T,
+        ) -> Result<$ok, $crate::document::refusal::Refusal> {
+            value.serialize(self)
+        }
+
+        fn serialize_newtype_variant<T: serde::Serialize + ?Sized>(
+            self,
+            _: &'static str,
+            _: u32,
+            _: &'static str,
+            _: &T,
+        ) -> Result<$ok, $crate::document::refusal::Refusal> {
+            $crate::document::refusal::refuse($message)
+        }
+
+        fn serialize_tuple_struct(
+            self,
+            _: &'static str,
+            _: usize,
+        ) -> Result<Self::SerializeTupleStruct, $crate::document::refusal::Refusal> {
+            $crate::document::refusal::refuse($message)
+        }
+
+        fn serialize_tuple_variant(
+            self,
+            _: &'static str,
+            _: u32,
+            _: &'static str,
+            _: usize,
+        ) -> Result<Self::SerializeTupleVariant, $crate::document::refusal::Refusal> {
+            $crate::document::refusal::refuse($message)
+        }
+
+        fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, $crate::document::refusal::Refusal> {
+            $crate::document::refusal::refuse($message)
+        }
+
+        fn serialize_struct(
+            self,
+            _: &'static str,
+            _: usize,
+        ) -> Result<Self::SerializeStruct, $crate::document::refusal::Refusal> {
+            $crate::document::refusal::refuse($message)
+        }
+
+        fn serialize_struct_variant(
+            self,
+            _: &'static str,
+            _: u32,
+            _: &'static str,
+            _: usize,
+        ) -> Result<Self::SerializeStructVariant, $crate::document::refusal::Refusal> {
+            $crate::document::refusal::refuse($message)
+        }
+    };
+}
+
+/// The same for those that take no lists either.
+macro_rules! refuse_lists {
+    ($ok:ty, $message:expr) => {
+        type SerializeSeq = serde::ser::Impossible<$ok, $crate::document::refusal::Refusal>;
+        type SerializeTuple = serde::ser::Impossible<$ok, $crate::document::refusal::Refusal>;
+
+        fn serialize_seq(
+            self,
+            _: Option<usize>,
+        ) -> Result<Self::SerializeSeq, $crate::document::refusal::Refusal> {
+            $crate::document::refusal::refuse($message)
+        }
+
+        fn serialize_tuple(
+            self,
+            _: usize,
+        ) -> Result<Self::SerializeTuple, $crate::document::refusal::Refusal> {
+            $crate::document::refusal::refuse($message)
+        }
+    };
+}
+
+pub(super) use {refuse_lists, refuse_others};
+
+/// Takes the name of an entry; numbers and booleans become text, as in JSON everywhere.
+pub(super) struct Key<F>(pub(super) F);
+
+macro_rules! printed_keys {
+    ($($method:ident($type:ty);)*) => {
+        $(fn $method(self, key: $type) -> Result<(), Refusal> {
+            (self.0)(&key.to_string())
+        })*
+    };
+}
+
+const KEY: &str = "the key of a map must be text";
+
+impl<F: FnOnce(&str) -> Result<(), Refusal>> Serializer for Key<F> {
+    refuse_others! { (), KEY;
+        serialize_f32(f32); serialize_f64(f64); serialize_bytes(&[u8]); serialize_none();
+        serialize_unit(); serialize_unit_struct(&'static str);
+    }
+    refuse_lists! { (), KEY }
+
+    printed_keys! {
+        serialize_bool(bool); serialize_char(char);
+        serialize_i8(i8); serialize_i16(i16); serialize_i32(i32); serialize_i64(i64);
+        serialize_u8(u8); serialize_u16(u16); serialize_u32(u32); serialize_u64(u64);
+    }
+
+    fn serialize_str(self, key: &str) -> Result<(), Refusal> {
+        (self.0)(key)
+    }
+
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+    ) -> Result<(), Refusal> {
+        (self.0)(variant)
+    }
+}
+
+/// Takes text alone.
+pub(super) struct Text;
+
+const RAW: &str = "JSON that is written already must be text";
+
+impl Serializer for Text {
+    refuse_others! { String, RAW;
+        serialize_bool(bool); serialize_char(char); serialize_bytes(&[u8]); serialize_none();
+        serialize_i8(i8); serialize_i16(i16); serialize_i32(i32); serialize_i64(i64);
+        serialize_u8(u8); serialize_u16(u16); serialize_u32(u32); serialize_u64(u64);
+        serialize_f32(f32); serialize_f64(f64); serialize_unit();
+        serialize_unit_struct(&'static str);
+        serialize_unit_variant(&'static str, u32, &'static str);
+    }
+    refuse_lists! { String, RAW }
+
+    fn serialize_str(self, text: &str) -> Result<String, Refusal> {
+        Ok(text.to_owned())
+    }
+}
