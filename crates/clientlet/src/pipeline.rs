@@ -389,7 +389,7 @@ async fn send(call: Arc<Call>, gateway: Option<Arc<Gateway>>, request: Request) 
     let mut ledger = Ledger::default();
     let mut random = fastrand::Rng::with_seed(call.seed ^ request.id.sequence);
     let result = retry::run(&call.retry, started, deadline, &mut random, &mut ledger, |turn| {
-        let is_suspect = turn.after.is_some_and(Event::is_shared_loss);
+        let is_suspect = turn.after.is_some_and(Event::is_anyones);
         let deadline = attempt_deadline(&call, deadline);
         let terms = Terms { deadline, is_alone: turn.is_last && is_suspect };
         call.transport.attempt(&request, terms)

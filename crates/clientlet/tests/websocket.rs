@@ -95,9 +95,9 @@ async fn each_fault_has_its_kind_and_its_delivery() {
         ("truncated@1", Transport, Unknown),
         ("stall@1", Timeout, Unknown),
         ("half-open@1", Timeout, Unknown),
-        ("unknown-id@1", Decode, Delivery::Answered),
-        ("malformed@1", Decode, Delivery::Answered),
-        ("wrong-type@1", Decode, Delivery::Answered),
+        ("unknown-id@1", Decode, Unknown),
+        ("malformed@1", Decode, Unknown),
+        ("wrong-type@1", Decode, Unknown),
         ("oversize:100000000@1", TooLarge, Unknown),
     ];
     for (fault, kind, delivery) in table {
@@ -140,6 +140,34 @@ async fn an_outage_is_a_gateway_error_and_over_when_the_executor_is_back() {
     assert!(error.message().contains("closed with 1011") && error.may_have_run(), "{error}");
     gateway.control().executor_down(false);
     one(&client, RetryPolicy::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unreadable_answer_is_tried_again_since_it_may_be_anyones() {
+    for fault in ["malformed@/50", "unknown-id@/50", "wrong-type@/50"] {
+        let (_gateway, client) = gateway(Documents::V2, &[fault]).await;
+        assert_eq!(ids(post(&client, 300, retrying(20)).await), in_order(300), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_fell_silent_is_left_when_a_request_ran_out_of_time() {
+    let (gateway, client) = gateway(Documents::V1, &["half-open@3"]).await;
+    let call = client.post("/upper").documents(documents(20)).request_size(1).retry(retrying(3));
+    let answers = call.attempt_timeout(Duration::from_millis(200)).send().await;
+    assert_eq!(ids(answers), in_order(20));
+    assert_eq!(gateway.journal().websocket_connections(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_that_answers_others_is_kept_when_a_request_runs_out_of_time() {
+    let (gateway, client) = gateway(Documents::V1, &["stall@1"]).await;
+    let stalled = client.post("/upper").documents(documents(1));
+    let stalled = stalled.attempt_timeout(Duration::from_millis(300)).send();
+    let (stalled, others) = tokio::join!(stalled, post(&client, 20, RetryPolicy::new()));
+    assert_eq!(stalled.into_result().unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(ids(others), in_order(20));
+    assert_eq!(gateway.journal().websocket_connections(), 1);
 }
 
 #[tokio::test]

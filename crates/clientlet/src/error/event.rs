@@ -36,10 +36,12 @@ pub(crate) enum Event {
     SocketTimeout1011,
     SocketTryAgain1013,
     SocketClosed,
+    SocketGarbled,
     NotWebSocket,
     StreamDropped,
     StreamFailed,
     StreamOversize,
+    StreamGarbled,
     GrpcOutage,
     GrpcTimeout,
     GrpcExhausted,
@@ -132,10 +134,12 @@ pub(crate) const EVENTS: &[Row] = &[
     row(Event::SocketTimeout1011, "close 1011 that names a deployment which timed out", ErrorKind::Timeout, Unknown, Yes, Maybe),
     row(Event::SocketTryAgain1013, "close 1013", ErrorKind::Gateway, Unknown, Yes, Maybe),
     row(Event::SocketClosed, "any other close code", ErrorKind::Closed, Unknown, Final, Maybe),
+    row(Event::SocketGarbled, "a WebSocket message that cannot be read or answers nothing that was sent; whose answer it was is not known", ErrorKind::Decode, Unknown, Yes, Maybe),
     row(Event::NotWebSocket, "no WebSocket, or not the one that was asked for", ErrorKind::Decode, Answered, Final, Maybe),
     row(Event::StreamDropped, "a gRPC stream or its connection was dropped: reset, GOAWAY, ended early, CANCELLED, UNAVAILABLE that names no deployment", ErrorKind::Transport, Unknown, Yes, Maybe),
     row(Event::StreamFailed, "UNKNOWN, INTERNAL or DATA_LOSS on a stream of many requests; whose fault it was is not known", ErrorKind::Gateway, Unknown, Yes, Maybe),
     row(Event::StreamOversize, "a message of a gRPC stream beyond the client's limit; whose answer it was is not known", ErrorKind::TooLarge, Unknown, Yes, Maybe),
+    row(Event::StreamGarbled, "a message of a gRPC stream that cannot be read or answers nothing that was sent; whose answer it was is not known", ErrorKind::Decode, Unknown, Yes, Maybe),
     row(Event::GrpcOutage, "UNAVAILABLE that names a deployment: its executor is down", ErrorKind::Gateway, Unknown, Yes, Maybe),
     row(Event::GrpcTimeout, "DEADLINE_EXCEEDED that names a deployment which timed out", ErrorKind::Timeout, Unknown, Yes, Maybe),
     row(Event::GrpcExhausted, "RESOURCE_EXHAUSTED", ErrorKind::RateLimited, Unknown, Yes, Maybe),
@@ -152,16 +156,18 @@ impl Event {
         &EVENTS[self as usize]
     }
 
-    /// Whether it took a shared connection or stream from many requests, any of which may be the one
-    /// to blame. An outage that names a deployment blames none of them.
-    pub(crate) fn is_shared_loss(self) -> bool {
+    /// Whether any of the requests on a shared connection or stream may be what it ended for. An
+    /// outage that names a deployment blames none of them.
+    pub(crate) fn is_anyones(self) -> bool {
         matches!(
             self,
             Event::SocketDropped
                 | Event::SocketOversize
+                | Event::SocketGarbled
                 | Event::StreamDropped
                 | Event::StreamFailed
                 | Event::StreamOversize
+                | Event::StreamGarbled
         )
     }
 

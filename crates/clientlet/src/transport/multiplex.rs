@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -25,37 +25,44 @@ pub(super) struct Tally {
     pub(super) duplicates_dropped: AtomicU64,
 }
 
-/// Whether a request was written by the time it was given up.
+/// Whether a request was written before it was given up: the first of the two decides, so that a
+/// request that is reported as not sent is never sent afterwards.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sent(Arc<AtomicBool>);
+pub(super) struct Passage(Arc<AtomicU8>);
 
-impl Sent {
-    pub(super) fn is_sent(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+const QUEUED: u8 = 0;
+const SENT: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+impl Passage {
+    /// Whether it may be written: not if it was given up.
+    pub(super) fn enter(&self) -> bool {
+        self.0.compare_exchange(QUEUED, SENT, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Said before the first byte is written.
-    pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Release);
+    /// Gives it up; whether it was sent by then.
+    pub(super) fn give_up(&self) -> bool {
+        let found = self.0.compare_exchange(QUEUED, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
+        found == Err(SENT)
     }
 }
 
-/// An attempt held to its deadline, which means something else once the request was written.
-pub(super) async fn within(
-    deadline: Option<Instant>,
-    sent: &Sent,
-    exchange: impl Future<Output = Reply>,
-) -> Reply {
-    let Some(deadline) = deadline else { return exchange.await };
-    let began = Instant::now();
-    timeout_at(deadline, exchange).await.unwrap_or_else(|_| {
-        let (event, what) = match sent.is_sent() {
-            false => (Event::TimedOutUnsent, "no connection that takes it"),
-            true => (Event::TimedOut, "no answer"),
-        };
-        let took = began.elapsed().as_secs_f64();
-        Err(AttemptError::new(event, format!("{what} within {took:.1} s")))
-    })
+/// Nothing if the deadline is sooner.
+pub(super) async fn within<F: Future>(deadline: Option<Instant>, what: F) -> Option<F::Output> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, what).await.ok(),
+        None => Some(what.await),
+    }
+}
+
+/// What the end of an attempt's time means.
+pub(super) fn late(began: Instant, is_sent: bool) -> AttemptError {
+    let (event, what) = match is_sent {
+        false => (Event::TimedOutUnsent, "no connection that takes it"),
+        true => (Event::TimedOut, "no answer"),
+    };
+    let took = began.elapsed().as_secs_f64();
+    AttemptError::new(event, format!("{what} within {took:.1} s"))
 }
 
 /// Why a connection or stream ended.
@@ -84,6 +91,23 @@ impl Ending {
 pub(super) struct Handle {
     orders: mpsc::Sender<Order>,
     ended: watch::Receiver<Option<Arc<Ending>>>,
+    heard: Heard,
+    /// Whether new requests are better sent elsewhere.
+    is_doubted: AtomicBool,
+}
+
+/// How many messages have come on a connection or stream.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard(Arc<AtomicU64>);
+
+impl Heard {
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// The other side of the handles: where requests come from, and how its end is made known.
@@ -91,6 +115,7 @@ pub(super) struct Handle {
 pub(super) struct Desk {
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) notice: Notice,
+    pub(super) heard: Heard,
 }
 
 /// Tells all handles, and learns when there are none left.
@@ -102,26 +127,48 @@ pub(super) struct Notice(watch::Sender<Option<Arc<Ending>>>);
 pub(super) struct Order {
     id: RequestId,
     body: Bytes,
-    sent: Sent,
+    passage: Passage,
     reply: oneshot::Sender<Reply>,
 }
 
 pub(super) fn channel() -> (Handle, Desk) {
     let (sender, orders) = mpsc::channel(QUEUE);
     let (notice, ended) = watch::channel(None);
-    (Handle { orders: sender, ended }, Desk { orders, notice: Notice(notice) })
+    let heard = Heard::default();
+    let is_doubted = AtomicBool::new(false);
+    let handle = Handle { orders: sender, ended, heard: heard.clone(), is_doubted };
+    (handle, Desk { orders, notice: Notice(notice), heard })
 }
 
 impl Handle {
+    /// Whether it takes new requests.
     pub(super) fn is_open(&self) -> bool {
-        self.ended.borrow().is_none() && !self.orders.is_closed()
+        self.ended.borrow().is_none()
+            && !self.orders.is_closed()
+            && !self.is_doubted.load(Ordering::Relaxed)
+    }
+
+    /// How many messages have come.
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.count()
+    }
+
+    /// A request's time ran out. If nothing at all came meanwhile the connection may be dead, long
+    /// before a ping can tell: new requests go on another one, those in flight stay. Tells whether it
+    /// is so.
+    pub(super) fn doubt(&self, heard_before: u64) -> bool {
+        let is_silent = self.heard() == heard_before;
+        if is_silent {
+            self.is_doubted.store(true, Ordering::Relaxed);
+        }
+        is_silent
     }
 
     /// Sends a request and waits for its answer.
-    pub(super) async fn exchange(&self, request: &Request, sent: &Sent) -> Reply {
+    pub(super) async fn exchange(&self, request: &Request, passage: &Passage) -> Reply {
         let (reply, answer) = oneshot::channel();
         let (id, body) = (request.id, request.body.clone());
-        let order = Order { id, body, sent: sent.clone(), reply };
+        let order = Order { id, body, passage: passage.clone(), reply };
         if self.orders.send(order).await.is_ok()
             && let Ok(result) = answer.await
         {
@@ -132,7 +179,7 @@ impl Handle {
         let ending = ended.unwrap_or_else(|| {
             Arc::new(Ending::new(Event::SocketDropped, "the connection was dropped"))
         });
-        Err(ending.error(sent.is_sent()))
+        Err(ending.error(passage.give_up()))
     }
 }
 
@@ -151,18 +198,12 @@ impl Notice {
     }
 }
 
-/// The requests that were written and are not answered.
+/// The requests that were sent and not answered, by their sequence.
 #[derive(Debug)]
 pub(super) struct InFlight {
     nonce: u64,
-    waiting: HashMap<u64, Waiting>,
+    waiting: HashMap<u64, oneshot::Sender<Reply>>,
     tally: Arc<Tally>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    sent: Sent,
-    reply: oneshot::Sender<Reply>,
 }
 
 impl InFlight {
@@ -175,19 +216,17 @@ impl InFlight {
         self.waiting.is_empty()
     }
 
-    /// Notes a request that is about to be written, and gives its bytes; nothing if nobody waits for
-    /// it any more.
+    /// Notes a request that is about to be written, and gives its bytes; nothing if it was given up.
     pub(super) fn enter(&mut self, order: Order) -> Option<Bytes> {
-        let Order { id, body, sent, reply } = order;
-        if reply.is_closed() {
+        let Order { id, body, passage, reply } = order;
+        if reply.is_closed() || !passage.enter() {
             return None;
         }
-        sent.set();
         // Those that nobody waits for any more are forgotten now and then; they are few.
         if self.waiting.len() >= 2 * QUEUE && self.waiting.len().is_power_of_two() {
-            self.waiting.retain(|_, waiting| !waiting.reply.is_closed());
+            self.waiting.retain(|_, reply| !reply.is_closed());
         }
-        self.waiting.insert(id.sequence, Waiting { sent, reply });
+        self.waiting.insert(id.sequence, reply);
         Some(body)
     }
 
@@ -195,17 +234,16 @@ impl InFlight {
     /// duplicate, and dropped.
     ///
     /// # Errors
-    /// When it answers a request that was never sent: what to end with.
-    pub(super) fn answer(&mut self, answer: RawAnswer) -> Result<(), Ending> {
+    /// When it answers a request that was never sent: what to say of that.
+    pub(super) fn answer(&mut self, answer: RawAnswer) -> Result<(), String> {
         let id = RequestId::parse(&answer.request_id).filter(|id| id.nonce == self.nonce);
         let Some(id) = id else {
             let shown = shorten(&answer.request_id);
-            let what = format!("the gateway answered a request that was not sent: id {shown:?}");
-            return Err(Ending::new(Event::Unreadable, what));
+            return Err(format!("the gateway answered a request that was not sent: id {shown:?}"));
         };
         match self.waiting.remove(&id.sequence) {
             // Whoever gave up meanwhile does not want it any more.
-            Some(waiting) => drop(waiting.reply.send(outcome(answer))),
+            Some(reply) => drop(reply.send(outcome(answer))),
             None => {
                 self.tally.duplicates_dropped.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(request = %id, "an answer came that nobody waits for");
@@ -214,10 +252,28 @@ impl InFlight {
         Ok(())
     }
 
-    /// Fails all that wait.
+    /// Fails all that wait, the oldest first: they are the first to be sent again.
     pub(super) fn fail(&mut self, ending: &Ending) {
-        for (_, waiting) in self.waiting.drain() {
-            let _ = waiting.reply.send(Err(ending.error(waiting.sent.is_sent())));
+        let mut waiting: Vec<_> = self.waiting.drain().collect();
+        waiting.sort_unstable_by_key(|(sequence, _)| *sequence);
+        for (_, reply) in waiting {
+            let _ = reply.send(Err(ending.error(true)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_either_sent_or_given_up_before() {
+        let passage = Passage::default();
+        assert!(passage.enter());
+        assert!(passage.give_up(), "it was sent");
+        let passage = Passage::default();
+        assert!(!passage.give_up(), "it was not sent");
+        assert!(!passage.enter(), "and never will be");
+        assert!(!passage.give_up());
     }
 }

@@ -17,7 +17,7 @@ use clientlet_proto::health::{
 };
 use clientlet_proto::prost::Message;
 use clientlet_proto::v1::jina::{EndpointsProto, JinaInfoProto};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tonic::client::Grpc;
 use tonic::codec::CompressionEncoding;
 use tonic::metadata::{MetadataMap, MetadataValue};
@@ -26,7 +26,7 @@ use tonic::{Extensions, Request as Call};
 use self::channel::Channel;
 use self::codec::Raw;
 use super::http::{docarray_of, hidden, outcome};
-use super::multiplex::{Handle, InFlight, Sent, Tally, within};
+use super::multiplex::{Handle, InFlight, Passage, Tally, late, within};
 use super::{BoxFuture, Terms, Transport};
 use crate::config::Config;
 use crate::connect::Connector;
@@ -51,9 +51,15 @@ const ENDPOINTS: &str = "/jina.JinaDiscoverEndpointsRPC/endpoint_discovery";
 pub(crate) struct GrpcTransport {
     shared: Arc<Shared>,
     /// Opened with the first request, and again when it was lost; held while it is opened.
-    stream: tokio::sync::Mutex<Option<Arc<Handle>>>,
+    stream: tokio::sync::Mutex<Option<Arc<Stream>>>,
     /// How many of the stream's requests a gateway works on at a time.
     prefetch: usize,
+}
+
+/// A stream and the connection that it is on.
+struct Stream {
+    handle: Handle,
+    channel: Channel,
 }
 
 /// What all calls of a client have in common.
@@ -88,31 +94,54 @@ impl GrpcTransport {
         GrpcTransport { shared, stream: tokio::sync::Mutex::default(), prefetch }
     }
 
-    async fn exchange(
+    /// A try on a stream, the call's or one of the request's own.
+    async fn stream_attempt(
         &self,
         request: &Request,
-        sent: &Sent,
         terms: Terms,
     ) -> Result<RawAnswer, AttemptError> {
-        match (self.shared.is_unary, terms.is_alone) {
-            (true, true) => {
-                self.shared.open().await?.unary(&self.shared, request, sent, terms).await
+        let began = Instant::now();
+        let opening = async {
+            match terms.is_alone {
+                true => self.open_stream(self.shared.open().await?, request).map(Arc::new),
+                false => self.stream(request).await,
             }
-            (true, false) => {
-                self.shared.channel().await?.unary(&self.shared, request, sent, terms).await
+        };
+        let stream = within(terms.deadline, opening).await;
+        let stream = stream.unwrap_or_else(|| Err(late(began, false)))?;
+        let (passage, heard) = (Passage::default(), stream.handle.heard());
+        let exchange = stream.handle.exchange(request, &passage);
+        within(terms.deadline, exchange).await.unwrap_or_else(|| {
+            if stream.handle.doubt(heard) {
+                stream.channel.suspect();
             }
-            (false, true) => {
-                let channel = self.shared.open().await?;
-                self.open_stream(channel, request)?.exchange(request, sent).await
-            }
-            (false, false) => self.stream(request).await?.exchange(request, sent).await,
-        }
+            Err(late(began, passage.give_up()))
+        })
+    }
+
+    /// A try by itself.
+    async fn unary_attempt(
+        &self,
+        request: &Request,
+        terms: Terms,
+    ) -> Result<RawAnswer, AttemptError> {
+        let began = Instant::now();
+        let passage = Passage::default();
+        let attempt = async {
+            let channel = match terms.is_alone {
+                true => self.shared.open().await?,
+                false => self.shared.channel().await?,
+            };
+            channel.unary(&self.shared, request, &passage, terms.deadline).await
+        };
+        let answer = within(terms.deadline, attempt).await;
+        answer.unwrap_or_else(|| Err(late(began, passage.give_up())))
     }
 
     /// The call's stream, opened if it is not there or was lost.
-    async fn stream(&self, request: &Request) -> Result<Arc<Handle>, AttemptError> {
+    async fn stream(&self, request: &Request) -> Result<Arc<Stream>, AttemptError> {
         let mut slot = self.stream.lock().await;
-        if let Some(stream) = slot.as_ref().filter(|stream| stream.is_open()) {
+        if let Some(stream) = slot.as_ref().filter(|stream| stream.handle.is_open()) {
             return Ok(stream.clone());
         }
         let channel = self.shared.channel().await?;
@@ -121,7 +150,7 @@ impl GrpcTransport {
         Ok(stream)
     }
 
-    fn open_stream(&self, channel: Channel, request: &Request) -> Result<Handle, AttemptError> {
+    fn open_stream(&self, channel: Channel, request: &Request) -> Result<Stream, AttemptError> {
         let docarray = request.route.docarray;
         let mut metadata = metadata(&request.headers);
         if self.prefetch > 0 {
@@ -130,7 +159,8 @@ impl GrpcTransport {
         let in_flight = InFlight::new(request.id.nonce, self.shared.tally.clone());
         let grpc = self.shared.grpc(&channel)?;
         let read = Box::new(move |message: &Bytes| read(docarray, message));
-        Ok(stream::open(grpc, channel, metadata, in_flight, read))
+        let handle = stream::open(grpc, channel.clone(), metadata, in_flight, read);
+        Ok(Stream { handle, channel })
     }
 }
 
@@ -173,22 +203,19 @@ impl Shared {
         headers: &HeaderMap,
         deadline: Option<Instant>,
     ) -> Result<Bytes, AttemptError> {
-        let sent = Sent::default();
+        let began = Instant::now();
+        let passage = Passage::default();
         let asking = async {
             let channel = self.channel().await?;
             let mut grpc = self.grpc(&channel)?;
-            let call = call(headers, question, &sent, deadline);
+            let call = call(headers, question, &passage, deadline);
             let answer = grpc.client_streaming(call, path(method), Raw).await;
             answer
                 .map(tonic::Response::into_inner)
-                .map_err(|status| failure::failed(&status, &channel, sent.is_sent()))
+                .map_err(|status| failure::failed(&status, &channel, passage.give_up()))
         };
-        let answer = match deadline {
-            None => asking.await,
-            Some(deadline) => timeout_at(deadline, asking).await.unwrap_or_else(|_| {
-                Err(AttemptError::new(Event::TimedOutUnsent, "no answer in time"))
-            }),
-        };
+        let answer = within(deadline, asking).await;
+        let answer = answer.unwrap_or_else(|| Err(late(began, passage.give_up())));
         answer.map_err(|error| error.before_sending(method.rsplit('/').next().unwrap_or(method)))
     }
 }
@@ -199,15 +226,15 @@ impl Channel {
         self,
         shared: &Shared,
         request: &Request,
-        sent: &Sent,
-        terms: Terms,
+        passage: &Passage,
+        deadline: Option<Instant>,
     ) -> Result<RawAnswer, AttemptError> {
         let mut grpc = shared.grpc(&self)?;
-        let call = call(&request.headers, request.body.clone(), sent, terms.deadline);
+        let call = call(&request.headers, request.body.clone(), passage, deadline);
         let message = grpc
             .client_streaming(call, path(SINGLE), Raw)
             .await
-            .map_err(|status| failure::failed(&status, &self, sent.is_sent()))?;
+            .map_err(|status| failure::failed(&status, &self, passage.give_up()))?;
         let answer = read(request.route.docarray, &message.into_inner()).map_err(|what| {
             AttemptError::new(Event::Unreadable, format!("the answer cannot be read: {what}"))
         })?;
@@ -219,15 +246,13 @@ impl Channel {
 fn call(
     headers: &HeaderMap,
     message: Bytes,
-    sent: &Sent,
+    passage: &Passage,
     deadline: Option<Instant>,
 ) -> Call<impl futures_core::Stream<Item = Bytes> + Send + 'static> {
-    let sent = sent.clone();
+    let passage = passage.clone();
     // HTTP/2 asks for the body once it can be written.
-    let body = futures_util::stream::once(async move {
-        sent.set();
-        message
-    });
+    let body = std::iter::once_with(move || passage.enter().then_some(message)).flatten();
+    let body = futures_util::stream::iter(body);
     let mut call = Call::from_parts(metadata(headers), Extensions::default(), body);
     if let Some(deadline) = deadline {
         call.set_timeout(deadline.saturating_duration_since(Instant::now()));
@@ -263,8 +288,10 @@ impl Transport for GrpcTransport {
         terms: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(async move {
-            let sent = Sent::default();
-            within(terms.deadline, &sent, self.exchange(request, &sent, terms)).await
+            match self.shared.is_unary {
+                true => self.unary_attempt(request, terms).await,
+                false => self.stream_attempt(request, terms).await,
+            }
         })
     }
 

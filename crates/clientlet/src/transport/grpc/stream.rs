@@ -16,7 +16,7 @@ use tonic::client::Grpc;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request as Call, Status};
 
-use super::super::multiplex::{self, Desk, Ending, Handle, InFlight, Notice, Order};
+use super::super::multiplex::{self, Desk, Ending, Handle, Heard, InFlight, Notice, Order};
 use super::channel::Channel;
 use super::codec::Raw;
 use super::{CALL, failure, path};
@@ -42,13 +42,13 @@ pub(super) fn open(
     in_flight: InFlight,
     read: Read,
 ) -> Handle {
-    let (handle, Desk { orders, notice }) = multiplex::channel();
+    let (handle, Desk { orders, notice, heard }) = multiplex::channel();
     let in_flight = Arc::new(Mutex::new(in_flight));
     let requests = Requests { orders, in_flight: in_flight.clone() };
     let call = Call::from_parts(metadata, Extensions::default(), requests);
     tokio::spawn(async move {
         let answering = async {
-            match answers(grpc, call, &in_flight, &read).await {
+            match answers(grpc, call, &in_flight, &heard, &read).await {
                 Ok(ending) => ending,
                 Err(status) => failure::ending(&status, &channel),
             }
@@ -64,6 +64,7 @@ async fn answers(
     mut grpc: Grpc<Channel>,
     call: Call<Requests>,
     in_flight: &Mutex<InFlight>,
+    heard: &Heard,
     read: &Read,
 ) -> Result<Ending, Status> {
     // A gateway may send no headers before the first answer.
@@ -75,8 +76,8 @@ async fn answers(
             Some(answer) => {
                 let next = timeout(OMEN, answers.message()).await;
                 let is_failing = matches!(next, Ok(Err(_)));
-                if !is_failing && let Err(ending) = lock(in_flight).answer(answer) {
-                    return Ok(ending);
+                if !is_failing && let Err(what) = lock(in_flight).answer(answer) {
+                    return Ok(Ending::new(Event::StreamGarbled, what));
                 }
                 match next {
                     Ok(next) => next?,
@@ -87,19 +88,17 @@ async fn answers(
         let Some(message) = next else {
             return Ok(Ending::new(Event::StreamDropped, "the gateway ended the stream"));
         };
+        heard.add();
         let outcome = match read(&message) {
             Ok(answer) if answer.is_bare() => {
                 omen = Some(answer);
                 Ok(())
             }
             Ok(answer) => lock(in_flight).answer(answer),
-            Err(what) => {
-                let what = format!("an answer cannot be read: {what}");
-                Err(Ending::new(Event::Unreadable, what))
-            }
+            Err(what) => Err(format!("an answer cannot be read: {what}")),
         };
-        if let Err(ending) = outcome {
-            return Ok(ending);
+        if let Err(what) = outcome {
+            return Ok(Ending::new(Event::StreamGarbled, what));
         }
     }
 }

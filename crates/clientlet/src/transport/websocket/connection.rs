@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(super) type Read = Arc<dyn Fn(&Bytes) -> Result<RawAnswer, String> + Send + 
 /// What connections of a transport count together.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    pub(super) duplicates_dropped: std::sync::atomic::AtomicU64,
+    pub(super) duplicates_dropped: AtomicU64,
 }
 
 /// A handle on a connection; the last one to go lets it end.
@@ -48,6 +48,10 @@ pub(super) struct Tally {
 pub(super) struct Connection {
     orders: mpsc::Sender<Order>,
     ended: watch::Receiver<Option<Arc<Ending>>>,
+    /// How many messages have come.
+    heard: Arc<AtomicU64>,
+    /// Whether new requests are better sent on another one.
+    is_doubted: AtomicBool,
 }
 
 /// A request for the connection's task.
@@ -55,9 +59,8 @@ pub(super) struct Connection {
 struct Order {
     id: RequestId,
     body: Bytes,
-    /// Set before the first byte is written.
-    sent: Arc<AtomicBool>,
-    reply: oneshot::Sender<Result<RawAnswer, AttemptError>>,
+    passage: Passage,
+    reply: Reply,
 }
 
 /// Why a connection ended.
@@ -81,13 +84,25 @@ impl Ending {
     }
 }
 
-/// Whether a request was written by the time it was given up.
+/// Whether a request was written before it was given up: the first of the two decides, so that a
+/// request that is reported as not sent is never sent afterwards.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sent(Arc<AtomicBool>);
+pub(super) struct Passage(Arc<AtomicU8>);
 
-impl Sent {
-    pub(super) fn is_sent(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+const QUEUED: u8 = 0;
+const SENT: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+impl Passage {
+    /// Whether it may be written: not if it was given up.
+    fn enter(&self) -> bool {
+        self.0.compare_exchange(QUEUED, SENT, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Gives it up; whether it was sent by then.
+    pub(super) fn give_up(&self) -> bool {
+        let found = self.0.compare_exchange(QUEUED, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
+        found == Err(SENT)
     }
 }
 
@@ -96,11 +111,13 @@ impl Connection {
     pub(super) fn start(socket: Socket, nonce: u64, read: Read, tally: Arc<Tally>) -> Connection {
         let (orders, queue) = mpsc::channel(QUEUE);
         let (announce, ended) = watch::channel(None);
+        let heard = Arc::<AtomicU64>::default();
         let task = Task {
             socket,
             nonce,
             read,
             tally,
+            heard: heard.clone(),
             queue: Some(queue),
             next: None,
             waiting: HashMap::new(),
@@ -116,22 +133,38 @@ impl Connection {
             announce.send_replace(Some(ending.clone()));
             task.fail_all(&ending);
         });
-        Connection { orders, ended }
+        Connection { orders, ended, heard, is_doubted: AtomicBool::new(false) }
     }
 
+    /// Whether it takes new requests.
     pub(super) fn is_open(&self) -> bool {
-        self.ended.borrow().is_none() && !self.orders.is_closed()
+        self.ended.borrow().is_none()
+            && !self.orders.is_closed()
+            && !self.is_doubted.load(Ordering::Relaxed)
+    }
+
+    /// How many messages have come.
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// A request's time ran out. If nothing at all came on the connection meanwhile it may be dead,
+    /// long before a ping can tell: new requests go on another one, those in flight stay.
+    pub(super) fn doubt(&self, heard_before: u64) {
+        if self.heard() == heard_before {
+            self.is_doubted.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Sends a request and waits for its answer.
     pub(super) async fn exchange(
         &self,
         request: &Request,
-        sent: &Sent,
+        passage: &Passage,
     ) -> Result<RawAnswer, AttemptError> {
         let (reply, answer) = oneshot::channel();
         let (id, body) = (request.id, request.body.clone());
-        let order = Order { id, body, sent: sent.0.clone(), reply };
+        let order = Order { id, body, passage: passage.clone(), reply };
         if self.orders.send(order).await.is_ok()
             && let Ok(result) = answer.await
         {
@@ -142,25 +175,24 @@ impl Connection {
         let ending = ended.unwrap_or_else(|| {
             Arc::new(Ending::new(Event::SocketDropped, "the connection was dropped"))
         });
-        Err(ending.error(sent.is_sent()))
+        Err(ending.error(passage.give_up()))
     }
 }
 
-struct Waiting {
-    sent: Arc<AtomicBool>,
-    reply: oneshot::Sender<Result<RawAnswer, AttemptError>>,
-}
+type Reply = oneshot::Sender<Result<RawAnswer, AttemptError>>;
 
 struct Task {
     socket: Socket,
     nonce: u64,
     read: Read,
     tally: Arc<Tally>,
+    heard: Arc<AtomicU64>,
     /// Nothing once the last handle has gone.
     queue: Option<mpsc::Receiver<Order>>,
     /// Taken from the queue, not yet taken by the socket.
     next: Option<Order>,
-    waiting: HashMap<u64, Waiting>,
+    /// Those that were sent and not answered, by their sequence.
+    waiting: HashMap<u64, Reply>,
     /// Whether something was written and not flushed.
     is_dirty: bool,
     /// Whether the end of input was sent.
@@ -206,6 +238,7 @@ impl Task {
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(dropped(&error)),
                 Poll::Ready(Some(Ok(message))) => {
+                    self.heard.fetch_add(1, Ordering::Relaxed);
                     self.is_asked = false;
                     self.set_alarm(if self.is_closing { CLOSING } else { IDLE });
                     if let Some(ending) = self.take(message) {
@@ -226,21 +259,21 @@ impl Task {
         }
         if message.is_text() {
             let what = "the gateway sent text where bytes were agreed on";
-            return Some(Ending::new(Event::NotWebSocket, what));
+            return Some(Ending::new(Event::SocketGarbled, what));
         }
         let frame = BytesMut::from(message.into_payload()).freeze();
         let answer = match (self.read)(&frame) {
             Ok(answer) => answer,
             Err(what) => {
                 let what = format!("an answer cannot be read: {what}");
-                return Some(Ending::new(Event::Unreadable, what));
+                return Some(Ending::new(Event::SocketGarbled, what));
             }
         };
         match RequestId::parse(&answer.request_id) {
             Some(id) if id.nonce == self.nonce => match self.waiting.remove(&id.sequence) {
-                Some(waiting) => {
+                Some(reply) => {
                     // Whoever gave up meanwhile does not want it any more.
-                    let _ = waiting.reply.send(outcome(answer));
+                    let _ = reply.send(outcome(answer));
                 }
                 None if self.is_closing || self.queue.is_none() => {}
                 None => {
@@ -253,7 +286,7 @@ impl Task {
                     "the gateway answered a request that was not sent: id {:?}",
                     crate::envelope::shorten(&answer.request_id)
                 );
-                return Some(Ending::new(Event::Unreadable, what));
+                return Some(Ending::new(Event::SocketGarbled, what));
             }
         }
         None
@@ -283,7 +316,7 @@ impl Task {
                 other => return other,
             }
             let body = match self.next.take() {
-                Some(order) if order.reply.is_closed() => continue,
+                Some(order) if order.reply.is_closed() || !order.passage.enter() => continue,
                 Some(order) => self.enter(order),
                 None => {
                     self.is_closing = true;
@@ -304,13 +337,11 @@ impl Task {
     }
 
     fn enter(&mut self, order: Order) -> Bytes {
-        order.sent.store(true, Ordering::Release);
         // Those that nobody waits for any more are forgotten now and then; they are few.
         if self.waiting.len() >= 2 * QUEUE && self.waiting.len().is_power_of_two() {
-            self.waiting.retain(|_, waiting| !waiting.reply.is_closed());
+            self.waiting.retain(|_, reply| !reply.is_closed());
         }
-        let waiting = Waiting { sent: order.sent, reply: order.reply };
-        self.waiting.insert(order.id.sequence, waiting);
+        self.waiting.insert(order.id.sequence, order.reply);
         order.body
     }
 
@@ -345,9 +376,11 @@ impl Task {
     }
 
     fn fail_all(self, ending: &Ending) {
-        for (_, waiting) in self.waiting {
-            let sent = waiting.sent.load(Ordering::Acquire);
-            let _ = waiting.reply.send(Err(ending.error(sent)));
+        // The oldest first: they are the first to be sent again.
+        let mut waiting: Vec<_> = self.waiting.into_iter().collect();
+        waiting.sort_unstable_by_key(|(sequence, _)| *sequence);
+        for (_, reply) in waiting {
+            let _ = reply.send(Err(ending.error(true)));
         }
         // What is still queued was never written; its senders find the ending by themselves.
     }
@@ -386,4 +419,20 @@ fn closed(code: u16, reason: &str) -> Ending {
         _ => Event::SocketClosed,
     };
     Ending::new(event, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_either_sent_or_given_up_before() {
+        let passage = Passage::default();
+        assert!(passage.enter());
+        assert!(passage.give_up(), "it was sent");
+        let passage = Passage::default();
+        assert!(!passage.give_up(), "it was not sent");
+        assert!(!passage.enter(), "and never will be");
+        assert!(!passage.give_up());
+    }
 }

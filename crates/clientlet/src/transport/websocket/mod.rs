@@ -11,7 +11,7 @@ use ::http::{HeaderMap, Uri};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
-use self::connection::{Connection, Read, Sent, Tally};
+use self::connection::{Connection, Passage, Read, Tally};
 use super::http::{HttpTransport, docarray_of, hidden};
 use super::{BoxFuture, Terms, Transport};
 use crate::config::Config;
@@ -98,19 +98,6 @@ impl WebsocketTransport {
         let read: Read = Arc::new(move |frame| read(docarray, frame));
         Ok(Connection::start(socket, request.id.nonce, read, self.tally.clone()))
     }
-
-    async fn exchange(
-        &self,
-        request: &Request,
-        sent: &Sent,
-        is_alone: bool,
-    ) -> Result<RawAnswer, AttemptError> {
-        let connection = match is_alone {
-            true => Arc::new(self.open(request).await?),
-            false => self.connection(request).await?,
-        };
-        connection.exchange(request, sent).await
-    }
 }
 
 impl Transport for WebsocketTransport {
@@ -120,17 +107,17 @@ impl Transport for WebsocketTransport {
         terms: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(async move {
-            let sent = Sent::default();
             let began = Instant::now();
-            let exchange = self.exchange(request, &sent, terms.is_alone);
-            let Some(deadline) = terms.deadline else { return exchange.await };
-            timeout_at(deadline, exchange).await.unwrap_or_else(|_| {
-                let (event, what) = match sent.is_sent() {
-                    false => (Event::TimedOutUnsent, "no connection that takes it"),
-                    true => (Event::TimedOut, "no answer"),
-                };
-                let took = began.elapsed().as_secs_f64();
-                Err(AttemptError::new(event, format!("{what} within {took:.1} s")))
+            let connection = match terms.is_alone {
+                true => within(terms.deadline, self.open(request)).await.map(|c| c.map(Arc::new)),
+                false => within(terms.deadline, self.connection(request)).await,
+            };
+            let connection = connection.unwrap_or_else(|| Err(late(began, false)))?;
+            let (passage, heard) = (Passage::default(), connection.heard());
+            let exchange = connection.exchange(request, &passage);
+            within(terms.deadline, exchange).await.unwrap_or_else(|| {
+                connection.doubt(heard);
+                Err(late(began, passage.give_up()))
             })
         })
     }
@@ -187,6 +174,23 @@ impl Transport for WebsocketTransport {
     fn address(&self) -> String {
         self.endpoint.to_string()
     }
+}
+
+/// Nothing if the deadline is sooner.
+async fn within<F: Future>(deadline: Option<Instant>, what: F) -> Option<F::Output> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, what).await.ok(),
+        None => Some(what.await),
+    }
+}
+
+fn late(began: Instant, is_sent: bool) -> AttemptError {
+    let (event, what) = match is_sent {
+        false => (Event::TimedOutUnsent, "no connection that takes it"),
+        true => (Event::TimedOut, "no answer"),
+    };
+    let took = began.elapsed().as_secs_f64();
+    AttemptError::new(event, format!("{what} within {took:.1} s"))
 }
 
 fn read(docarray: DocArray, frame: &Bytes) -> Result<RawAnswer, String> {
