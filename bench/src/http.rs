@@ -121,7 +121,7 @@ impl Contest {
             documents,
             pool: pool(),
             uri: address.parse()?,
-            body: request.to_json(),
+            body: request.to_bytes(),
             answer,
             client: Client::connect(url)?,
         })
@@ -176,7 +176,7 @@ impl Contest {
     fn run_codec(&self, requests: usize) -> Result<(), Box<dyn Error>> {
         for _ in 0..requests {
             let request = DataRequest::new(DocArray::V1, ENDPOINT).documents(&self.documents)?;
-            black_box(request.to_json());
+            black_box(request.to_bytes());
             black_box(self.answer.response(DocArray::V1)?);
         }
         Ok(())

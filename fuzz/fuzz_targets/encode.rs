@@ -10,7 +10,7 @@ fuzz_target!(|json: &[u8]| {
     let Ok(document) = serde_json::from_slice::<Value>(json) else { return };
     for docarray in [DocArray::V1, DocArray::V2] {
         let request = match DataRequest::new(docarray, "/").document(&document) {
-            Ok(request) => request.to_json(),
+            Ok(request) => request.to_bytes(),
             Err(error) => {
                 assert!(docarray == DocArray::V1 || !document.is_object(), "{error}");
                 check_error(&error);

@@ -56,7 +56,7 @@ fn check_response(docarray: DocArray, response: &Response) {
 fn check_documents(docarray: DocArray, documents: &[Document]) {
     match DataRequest::new(docarray, "/").documents(documents) {
         Ok(request) => {
-            let back = answer(&request.to_json()).response(docarray).expect("our own request");
+            let back = answer(&request.to_bytes()).response(docarray).expect("our own request");
             let back = back.documents::<Document>().expect("our own documents");
             assert_eq!(back, documents);
         }

@@ -31,7 +31,7 @@ fn by_hand(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
             bencher.iter(|| {
                 let request = DataRequest::new(DocArray::V2, "/").documents(black_box(&documents));
-                request.unwrap().to_json()
+                request.unwrap().to_bytes()
             });
         });
     }

@@ -21,7 +21,7 @@ criterion_group!(benches, encode, decode, envelope, small_documents);
 criterion_main!(benches);
 
 fn request<D: Serialize>(docarray: DocArray, documents: &[D]) -> Bytes {
-    DataRequest::new(docarray, "/").documents(documents).unwrap().to_json()
+    DataRequest::new(docarray, "/").documents(documents).unwrap().to_bytes()
 }
 
 /// A request has the form of an answer.

@@ -27,11 +27,11 @@ fn small() -> Vec<Document> {
 }
 
 fn large_request(docarray: DocArray) -> Bytes {
-    DataRequest::new(docarray, "/").documents(large()).unwrap().to_json()
+    DataRequest::new(docarray, "/").documents(large()).unwrap().to_bytes()
 }
 
 fn small_request(docarray: DocArray) -> Bytes {
-    DataRequest::new(docarray, "/").documents(small()).unwrap().to_json()
+    DataRequest::new(docarray, "/").documents(small()).unwrap().to_bytes()
 }
 
 /// A request has the form of an answer.
@@ -68,7 +68,7 @@ fn encode_small(docarray: DocArray, documents: Vec<Document>) -> (Vec<Document>,
 #[bench::v1(DataRequest::new(DocArray::V1, "/").documents(small()).unwrap())]
 #[bench::v2(DataRequest::new(DocArray::V2, "/").documents(small()).unwrap())]
 fn write_envelope(request: DataRequest) -> (DataRequest, Bytes) {
-    let json = black_box(&request).to_json();
+    let json = black_box(&request).to_bytes();
     (request, json)
 }
 

@@ -51,12 +51,12 @@ async fn send_message_posts_the_request_to_the_url_as_json() {
 #[tokio::test]
 async fn endpoint_and_target_executor_stand_at_the_top_of_what_is_sent() {
     let request = request().target_executor("first").parameters(&json!({"k": 1})).unwrap();
-    let sent: Value = serde_json::from_slice(&request.to_json()).unwrap();
+    let sent: Value = serde_json::from_slice(&request.to_bytes()).unwrap();
     assert_eq!(sent["execEndpoint"], "/upper");
     assert_eq!(sent["targetExecutor"], "first");
     assert_eq!(sent["parameters"], json!({"k": 1}));
     assert_eq!(sent["header"]["requestId"], request.request_id());
-    let plain: Value = serde_json::from_slice(&self::request().to_json()).unwrap();
+    let plain: Value = serde_json::from_slice(&self::request().to_bytes()).unwrap();
     assert_eq!(plain.get("targetExecutor"), None, "absent where there is none");
 }
 
@@ -245,4 +245,15 @@ fn every_wrong_option_is_named() {
     assert!(refuse(ok, options().backoff_multiplier(f64::NAN)).contains("backoff_multiplier"));
     assert!(refuse("http://h:1/", options().port(2)).contains("port"));
     assert!(refuse(ok, options().header("no good", "x")).contains("no name of a header"));
+}
+
+#[tokio::test]
+async fn a_request_of_another_protocol_is_refused_with_the_way_out() {
+    let gateway = gateway_with(&[]).await;
+    let clientlet = started(&gateway, "/post", &ClientletOptions::new()).await;
+    let request = DataRequest::proto(DocArray::V1, "/upper");
+    let error = clientlet.send_message(&request).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Encode, Delivery::NotSent));
+    assert!(error.message().contains("DataRequest::new"), "{error}");
+    assert!(gateway.journal().is_empty());
 }

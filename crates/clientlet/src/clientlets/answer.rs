@@ -1,0 +1,67 @@
+//! An HTTP answer, to be read by whoever asked.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use crate::envelope::read_status;
+use crate::error::{Context, Error, ErrorKind};
+use crate::message::{DocArray, StatusMessage};
+use crate::response::Response;
+use crate::transport::{RawHttpAnswer, http::read};
+
+/// An HTTP answer as it came, whatever its status.
+#[derive(Debug)]
+pub struct HttpAnswer(pub(super) RawHttpAnswer);
+
+/// From an answer that came by other means, or that a test made up.
+impl From<http::Response<Bytes>> for HttpAnswer {
+    fn from(response: http::Response<Bytes>) -> HttpAnswer {
+        let (head, body) = response.into_parts();
+        HttpAnswer(RawHttpAnswer { status: head.status, headers: head.headers, body })
+    }
+}
+
+impl HttpAnswer {
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Bytes {
+        &self.0.body
+    }
+
+    /// The answer to a data request, read; a failure of any sort is an error here.
+    ///
+    /// # Errors
+    /// What the status or the answer's own status says went wrong, or that it cannot be read.
+    pub fn response(&self, docarray: DocArray) -> Result<Response, Error> {
+        match read(docarray, &self.0) {
+            Ok(answer) => Ok(Response::alone(answer)),
+            Err(error) => {
+                Err(Error::of_request(error, Vec::new(), false, Context::default(), Duration::ZERO))
+            }
+        }
+    }
+
+    /// The answer to a dry run, read. It may say that something is wrong.
+    ///
+    /// # Errors
+    /// When the HTTP status is no success or the body is no status.
+    pub fn status_message(&self) -> Result<StatusMessage, Error> {
+        if !self.0.status.is_success() {
+            let what = format!("the dry run was answered with {}", self.0.status);
+            return Err(Error::new(ErrorKind::Gateway, what));
+        }
+        read_status(&self.0.body)
+            .map_err(|what| Error::decode(format!("the dry run's answer cannot be read: {what}")))
+    }
+}
