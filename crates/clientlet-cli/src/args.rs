@@ -56,12 +56,12 @@ them at a time. Those that come back are printed as they come.
 
 JSON has lists and text where documents have tensors and bytes. The embedding, tensor and blob
 of a v1 document are known as such; all else, and a tensor's type of elements, is said by --tensor
-and --blob, for over WebSocket nothing else tells. Dots lead to a field in another, and in each
+and --blob, for over WebSocket and gRPC nothing else tells. Dots lead to a field in another, and in each
 element of a list: chunks.embedding. A name that has a dot in it cannot be given. Objects in a v2
 document go as dictionaries, which executors take for nested documents as well. Over HTTP tensors
 go as lists, and bytes as the gateway's JSON has them: base64 in v1, text in v2, which must be
-UTF-8. Documents that come back over WebSocket are printed with bytes as base64 and with null for
-NaN and infinity.
+UTF-8. Documents that come back over WebSocket or gRPC are printed with bytes as base64 and with
+null for NaN and infinity.
 
 Examples:
   clientlet post --on /upper --text hello
@@ -70,6 +70,7 @@ Examples:
   zcat documents.jsonl.gz | clientlet post http://localhost:8080 --input - --output answers.jsonl
   clientlet post http://localhost:8080 --on /search --text cat --parameters '{\"limit\": 3}'
   clientlet post ws://localhost:8081 --input items.jsonl --tensor vector:float32 --blob image
+  clientlet post grpc://localhost:8082 --input items.jsonl --wait-ready 30 --compression gzip
   clientlet post http://localhost:8080 --bearer @token.txt --no-documents --on /train --responses
 
 Exit codes:
@@ -82,7 +83,7 @@ Exit codes:
 #[derive(clap::Args)]
 #[command(after_help = POST_EXAMPLES)]
 pub(crate) struct PostArgs {
-    /// The gateway, http://HOST:PORT or ws://HOST:PORT; without it, an embedded one is started for the call
+    /// The gateway, http://, ws:// or grpc://HOST:PORT; without it, an embedded one is started for the call
     pub(crate) url: Option<String>,
 
     /// The executors' endpoint
@@ -164,6 +165,13 @@ pub(crate) struct PostArgs {
     pub(crate) stop_on_error: bool,
 
     #[command(flatten)]
+    pub(crate) grpc: GrpcArgs,
+
+    /// How long to wait until the gateway is ready before anything is sent, in seconds
+    #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Request")]
+    pub(crate) wait_ready: Option<Duration>,
+
+    #[command(flatten)]
     pub(crate) identity: IdentityArgs,
 
     /// Where the documents that come back are written, one a line; - is stdout
@@ -185,10 +193,12 @@ pub(crate) struct PostArgs {
 }
 
 const READY_EXAMPLES: &str = "\
-Over HTTP a v2 gateway says that it is ready even when an executor is dead; over WebSocket it does not.
+Over HTTP a v2 gateway says that it is ready even when an executor is dead; over WebSocket and gRPC
+it does not.
 
 Examples:
   clientlet ready http://localhost:8080 --timeout 2 && echo up
+  clientlet ready grpc://localhost:8082 --wait-ready 60
   clientlet ready http://localhost:8080 --json";
 
 const STATUS_EXAMPLES: &str = "\
@@ -201,10 +211,29 @@ Examples:
   clientlet endpoints http://localhost:8080
   clientlet endpoints http://localhost:8080 --json";
 
+/// What is said over gRPC alone.
+#[derive(clap::Args, Clone, Copy, Default)]
+#[command(next_help_heading = "gRPC")]
+pub(crate) struct GrpcArgs {
+    /// Send each request by itself, with its deadline, instead of all on one stream
+    #[arg(long)]
+    pub(crate) unary: bool,
+
+    /// Compress requests; gateways compress no answers
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub(crate) compression: Option<Compression>,
+}
+
+/// How to compress.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compression {
+    Gzip,
+}
+
 /// The gateway, and how to ask it.
 #[derive(clap::Args)]
 pub(crate) struct AskArgs {
-    /// The gateway, http://HOST:PORT or ws://HOST:PORT
+    /// The gateway, http://, ws:// or grpc://HOST:PORT
     pub(crate) url: String,
 
     /// Print JSON
@@ -214,6 +243,10 @@ pub(crate) struct AskArgs {
     /// How long the gateway may take to answer, in seconds [default: 60]
     #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true)]
     pub(crate) timeout: Option<Duration>,
+
+    /// How long to wait until the gateway is ready before it is asked, in seconds
+    #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true)]
+    pub(crate) wait_ready: Option<Duration>,
 
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,

@@ -33,16 +33,20 @@ impl Secret {
     }
 }
 
-/// The client for a question that is no request.
+/// The client for a question that is no request, its gateway ready if that is waited for.
 ///
 /// # Errors
-/// When the URL or an option is wrong.
-pub(crate) fn client(args: AskArgs) -> Result<Client, Failure> {
+/// When the URL or an option is wrong, or why the gateway did not get ready.
+pub(crate) async fn client(args: AskArgs) -> Result<Client, Failure> {
     let mut builder = Client::builder(&args.url);
     if let Some(timeout) = args.timeout {
         builder = builder.connect_timeout(timeout).attempt_timeout(timeout);
     }
-    Ok(args.identity.add_to(builder)?.build()?)
+    let client = args.identity.add_to(builder)?.build()?;
+    if let Some(patience) = args.wait_ready {
+        client.wait_ready(patience).await?;
+    }
+    Ok(client)
 }
 
 impl IdentityArgs {

@@ -10,7 +10,7 @@ use crate::report::{self, Exit, Failure};
 
 pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
     let is_json = args.json;
-    let endpoints = connection::client(args)?.endpoints().await?;
+    let endpoints = connection::client(args).await?.endpoints().await?;
     if is_json {
         let text = json!({
             "docarray": endpoints.docarray.to_string(),
@@ -28,10 +28,10 @@ pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
             "a v1 gateway takes any endpoint's name, and does not list those of its executors",
         ),
         (_, true) if endpoints.paths.is_empty() => report::print(
-            "over WebSocket a gateway takes any endpoint's name, and does not list those of its executors",
+            "the gateway takes any endpoint's name, and does not list those of its executors here",
         ),
         (_, true) => {
-            report::print("any other endpoint is taken as well: an executor has a default one");
+            report::print("any other endpoint is taken as well");
         }
         (_, false) if endpoints.paths.is_empty() => {
             report::print("the gateway does not list its endpoints");

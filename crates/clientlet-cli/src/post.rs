@@ -9,7 +9,7 @@ use futures_core::Stream;
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::args::{DocArrayChoice, PostArgs};
+use crate::args::{Compression, DocArrayChoice, PostArgs};
 use crate::fields::Fields;
 use crate::input::{Documents, Input};
 use crate::interrupt::Interrupt;
@@ -45,10 +45,16 @@ pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
     let texts = std::mem::take(&mut args.text);
     let mut documents = Documents::new(texts, input, fields.clone(), args.stop_on_error, report);
     let mut run = Run::new(&args, input_name, line, output, documents.progress(), fields);
+    let begun = async {
+        if let Some(patience) = args.wait_ready {
+            client.wait_ready(patience).await?;
+        }
+        Ok::<_, Failure>(documents.has_any().await || args.no_documents)
+    };
     let has_any = tokio::select! {
         biased;
         () = interrupt.wait() => None,
-        has_any = documents.has_any() => Some(has_any || args.no_documents),
+        has_any = begun => Some(has_any?),
     };
     match has_any {
         None => run.end(End::Interrupted, 0, 0),
@@ -122,6 +128,12 @@ fn client(args: &mut PostArgs, embedded: Option<&Gateway>) -> Result<Client, Fai
     };
     let mut builder = std::mem::take(&mut args.identity).add_to(Client::builder(&url))?;
     builder = builder.retry(retry_policy(args));
+    if args.grpc.unary {
+        builder = builder.unary();
+    }
+    if args.grpc.compression == Some(Compression::Gzip) {
+        builder = builder.gzip();
+    }
     if let Some(docarray) = args.docarray.chosen() {
         builder = builder.docarray(docarray);
     }

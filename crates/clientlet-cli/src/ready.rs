@@ -7,10 +7,15 @@ use crate::command::answer;
 use crate::connection;
 use crate::report::{self, Causes, Exit, Failure};
 
-pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
+pub(crate) async fn run(mut args: AskArgs) -> Result<Exit, Failure> {
     let is_json = args.json;
-    let client = connection::client(args)?;
-    let Err(error) = client.ready().await else {
+    let patience = args.wait_ready.take();
+    let client = connection::client(args).await?;
+    let asked = match patience {
+        Some(patience) => client.wait_ready(patience).await,
+        None => client.ready().await,
+    };
+    let Err(error) = asked else {
         let text = json!({ "ready": true, "reason": null, "kind": null }).to_string();
         answer(if is_json { &text } else { "ready" })?;
         return Ok(Exit::Success);

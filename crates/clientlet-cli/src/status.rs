@@ -11,7 +11,7 @@ use crate::report::{Exit, Failure};
 
 pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
     let is_json = args.json;
-    let status = connection::client(args)?.status().await?;
+    let status = connection::client(args).await?.status().await?;
     if is_json {
         answer(&serde_json::to_string(&status).expect("text can be written as JSON"))?;
     } else {
