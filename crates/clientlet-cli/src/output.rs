@@ -13,7 +13,7 @@ use crate::report::Failure;
 /// So much is gathered before a write, unless nothing else is to be done.
 const ENOUGH: usize = 64 << 10;
 /// With so much waiting for a slow disk or pipe, no answer is taken.
-const FULL: usize = 1 << 20;
+const FULL: usize = 256 << 10;
 
 /// An opened output, and what is on its way to it.
 pub(crate) struct Output {

@@ -71,11 +71,13 @@ fn before_the_first_document_nothing_is_sent() {
 #[test]
 fn a_stdout_that_nobody_reads_holds_no_one_up() {
     let gateway = v1();
-    let mut running = clientlet(["post", &gateway.url(), "--input", "-", "--quiet"]).start();
+    let mut running = clientlet(["post", &gateway.url(), "--input", "-", "--quiet"])
+        .args(["--request-size", "1000"])
+        .start();
     let mut stdin = running.stdin.take().unwrap();
     std::thread::spawn(move || drop(stdin.write_all(lines(100_000).as_bytes())));
-    // 40 KB each: after two of them a pipe is full.
-    gateway.wait_for(20);
+    // An answer of 1,000 documents is more than a pipe holds: behind its first line it is stuck.
+    running.line();
     running.signal(Signal::SIGINT);
     let run = running.finish_unread().exits(130);
     assert!(
