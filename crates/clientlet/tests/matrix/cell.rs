@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use clientlet::{Attempt, Client, Delivery, Error, ErrorKind, Response};
-use clientlet_gateway::{Entry, Gateway, GatewayBuilder};
+use clientlet_gateway::{Documents, Entry};
 use serde::{Deserialize, Serialize};
 
 use crate::checks;
@@ -15,18 +15,22 @@ use crate::rows::Row;
 pub(crate) const REQUESTS: usize = 10_000;
 const IN_FLIGHT: usize = 16;
 
+/// Far more than an answer has, unless a fault makes it oversize.
+const ANSWER_LIMIT: usize = 1 << 16;
+
 /// A cell takes seconds; one that hangs is to be named, not waited for.
 const LIMIT: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Cell {
     pub(crate) row: &'static Row,
+    pub(crate) documents: Documents,
     pub(crate) mode: Mode,
 }
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}, {}", self.row.faults.join(" "), self.row.generation(), self.mode)
+        write!(f, "{}, {}", self.fault(), self.mode)
     }
 }
 
@@ -47,6 +51,8 @@ pub(crate) struct Ran {
     pub(crate) ends: Vec<End>,
     /// What arrived, in the order of arrival.
     pub(crate) entries: Vec<Entry>,
+    /// Upgrades that were struck.
+    pub(crate) turned_away: usize,
     /// What was reset before anything of it was read.
     pub(crate) refused: u64,
 }
@@ -77,6 +83,12 @@ struct Numbered {
 }
 
 impl Cell {
+    /// What it has in common with the cells of other modes.
+    pub(crate) fn fault(self) -> String {
+        let Cell { row, documents, .. } = self;
+        format!("{} over {}, documents {documents}", row.faults.join(" and "), row.protocol.name())
+    }
+
     /// Makes the call with a gateway of its own and checks what came of it.
     pub(crate) fn run(self) -> Report {
         let began = Instant::now();
@@ -91,12 +103,9 @@ impl Cell {
     }
 
     async fn call(self) -> Ran {
-        let Cell { row, mode } = self;
-        let builder = Gateway::builder().documents(row.documents);
-        let faults = row.faults.iter().map(|fault| fault.parse().unwrap());
-        let gateway = faults.fold(builder, GatewayBuilder::fault);
-        let gateway = gateway.start().await.unwrap();
-        let client = Client::connect(&gateway.http_url()).unwrap();
+        let Cell { row, documents, mode } = self;
+        let (gateway, url) = row.protocol.start(documents, row.faults.iter().copied()).await;
+        let client = Client::builder(&url).answer_limit(ANSWER_LIMIT).build().unwrap();
 
         let mut call = client
             .post("/")
@@ -123,7 +132,8 @@ impl Cell {
         // Only then is nothing on its way any more.
         let journal = gateway.journal().clone();
         gateway.stop().await;
-        Ran { ends, entries: journal.entries(), refused: journal.refused() }
+        let turned_away = journal.gets().iter().filter(|get| get.fault.is_some()).count();
+        Ran { ends, entries: journal.entries(), turned_away, refused: journal.refused() }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use clientlet::Delivery;
+use clientlet::{Attempt, Delivery};
 use clientlet_gateway::{Entry, FaultKind};
 
 use crate::cell::{Cell, End, Failure, REQUESTS, Ran};
-use crate::rows::{Again, Arrival, is_harm, runs};
+use crate::rows::{Again, Arrival, Outcome, Reach, is_harm, runs};
 
 /// How late a request may end after its deadline. The client's timers are as punctual as the
 /// machine, which other builds and tests share; half a second late it takes for its own caller's
@@ -109,9 +109,16 @@ impl Witnessed<'_> {
                 Some((last, before)) => (Some(*last), before),
                 None => (None, &[][..]),
             };
-            must(before.iter().all(|entry| harmed(entry)), "it was sent again though answered");
             must(
-                last.is_none_or(|last| harmed(last) == end.result.is_err()),
+                row.reach == Reach::Answered || before.iter().all(|entry| self.is_harmed(entry)),
+                "it was sent again though answered",
+            );
+            must(
+                last.is_none_or(|last| match (&end.result, row.reach) {
+                    (Ok(_), _) => !self.is_harmed(last),
+                    (Err(_), Reach::Answered) => true,
+                    (Err(_), _) => self.is_harmed(last),
+                }),
                 "its end is not that of its last arrival",
             );
             if row.arrival == Arrival::Always {
@@ -130,14 +137,14 @@ impl Witnessed<'_> {
 
     fn check_failure(&self, failure: &Failure, must: &mut impl FnMut(bool, &'static str)) {
         let Witnessed { cell, arrived, .. } = self;
-        let (row, mode) = (cell.row, cell.mode);
+        let mode = cell.mode;
         let with = |delivery| failure.attempts.iter().filter(|a| a.delivery == delivery).count();
         must(
             failure.attempts.iter().zip(1..).all(|(attempt, number)| attempt.number == number),
             "its attempts are not numbered through",
         );
         must(
-            failure.attempts.iter().all(|a| row.reported.contains(&(a.kind, a.delivery))),
+            failure.attempts.iter().all(|attempt| self.again(attempt).is_some()),
             "an attempt is reported as what cannot have happened",
         );
         must(
@@ -159,32 +166,43 @@ impl Witnessed<'_> {
             (last.kind, last.delivery.join(failure.delivery)) == (failure.kind, failure.delivery),
             "the error is not that of its last attempt",
         );
-        if mode.at_most_once {
-            must(
-                row.again == Again::Always
-                    || before.iter().all(|attempt| attempt.delivery == Delivery::NotSent),
-                "at most once, it was sent again although it may have run",
-            );
-        }
-        let is_again = match row.again {
-            Again::Always => true,
-            Again::UnlessAtMostOnce => !mode.at_most_once || last.delivery == Delivery::NotSent,
-            Again::Never => false,
-        };
-        must(!(mode.retries && is_again), "it was given up although it could be sent again");
-        must(is_again || before.is_empty() || mode.at_most_once, "it was sent again in vain");
+        must(
+            before.iter().all(|attempt| self.may_repeat(attempt)),
+            "it was sent again though that was in vain, or it may have run",
+        );
+        must(
+            !(mode.retries && self.may_repeat(last)),
+            "it was given up although it could be sent again",
+        );
     }
-}
 
-/// Whether the request that arrived got no answer that can be read.
-fn harmed(entry: &Entry) -> bool {
-    entry.fault.as_ref().is_some_and(is_harm)
+    /// What the row says of an attempt that failed so; nothing if it cannot have happened.
+    fn again(&self, attempt: &Attempt) -> Option<Again> {
+        let is_it = |outcome: &&Outcome| {
+            (outcome.kind, outcome.delivery) == (attempt.kind, attempt.delivery)
+        };
+        self.cell.row.failures.iter().find(is_it).map(|outcome| outcome.again)
+    }
+
+    fn may_repeat(&self, attempt: &Attempt) -> bool {
+        match self.again(attempt) {
+            Some(Again::Always) => true,
+            Some(Again::UnlessAtMostOnce) => !self.cell.mode.at_most_once,
+            Some(Again::Never) | None => false,
+        }
+    }
+
+    /// Whether the request that arrived got no answer that can be read.
+    fn is_harmed(&self, entry: &Entry) -> bool {
+        let is_alone = self.cell.row.reach == Reach::Request;
+        entry.fault.as_ref().is_some_and(is_harm) || (!is_alone && entry.answered.is_none())
+    }
 }
 
 /// What the call counted is what the gateway counted.
 fn sums_agree(cell: Cell, ran: &Ran, complaints: &mut Vec<String>) {
     let struck = ran.entries.iter().filter(|entry| entry.fault.is_some()).count() as u64;
-    if struck + ran.refused == 0 {
+    if struck + ran.refused + ran.turned_away as u64 == 0 {
         complaints.push("the fault struck nobody".to_owned());
     }
     let (arrived, refused) = (ran.entries.len() as u64, ran.refused);
@@ -192,7 +210,7 @@ fn sums_agree(cell: Cell, ran: &Ran, complaints: &mut Vec<String>) {
     let agree = match (cell.row.arrival, cell.row.is_patient()) {
         (Arrival::Always, true) => attempts == arrived,
         // One that was given up before it was sent did not arrive.
-        (Arrival::Always, false) => attempts >= arrived,
+        (Arrival::Always, false) | (Arrival::Perhaps, _) => attempts >= arrived,
         (Arrival::Refused, _) => attempts == arrived + refused,
         (Arrival::RefusedConnections, _) => (arrived..=arrived + refused).contains(&attempts),
     };

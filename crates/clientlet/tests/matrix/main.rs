@@ -1,5 +1,6 @@
-//! The fault matrix: every fault that the embedded gateway can be scripted with, in every mode of a
-//! call, 10,000 requests each and 16 in flight. The gateway's journal is the witness.
+//! The fault matrix: every fault that the embedded gateway can be scripted with, over every protocol
+//! and in every mode of a call, 10,000 requests each and 16 in flight. The gateway's journal is the
+//! witness.
 //!
 //! The table of all cells goes to standard error when the run ends. `CLIENTLET_CELL=TEXT` runs only
 //! the cells whose name holds the text.
@@ -9,6 +10,8 @@
 mod cell;
 mod checks;
 mod mode;
+mod poison;
+mod protocol;
 mod rows;
 mod table;
 
@@ -21,7 +24,6 @@ use std::time::Instant;
 
 use crate::cell::{Cell, Report};
 use crate::mode::MODES;
-use crate::rows::ROWS;
 
 /// How many complaints of one cell are shown; the first ones name the requests to look at.
 const SHOWN: usize = 5;
@@ -29,9 +31,9 @@ const SHOWN: usize = 5;
 #[test]
 fn each_request_ends_exactly_once_and_as_the_journal_has_it_under_every_fault_in_every_mode() {
     let only = std::env::var("CLIENTLET_CELL").unwrap_or_default();
-    let cells: Vec<Cell> = ROWS
-        .iter()
-        .flat_map(|row| MODES.iter().map(move |mode| Cell { row, mode: *mode }))
+    let cells: Vec<Cell> = rows::all()
+        .flat_map(|row| row.documents.iter().map(move |documents| (row, *documents)))
+        .flat_map(|(row, documents)| MODES.map(|mode| Cell { row, documents, mode }))
         .filter(|cell| cell.to_string().contains(&only))
         .collect();
     assert!(!cells.is_empty(), "no cell's name holds CLIENTLET_CELL={only}");

@@ -15,8 +15,7 @@ pub(crate) fn of(reports: &[Report], took: Duration) -> String {
     );
     let mut fault = String::new();
     for report in reports {
-        let (row, mode) = (report.cell.row, report.cell.mode);
-        let now = format!("{}, documents {}", row.faults.join(" and "), row.generation());
+        let (now, mode) = (report.cell.fault(), report.cell.mode);
         if now != fault {
             let _ = writeln!(table, "\n{now}");
             fault = now;

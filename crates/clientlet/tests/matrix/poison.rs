@@ -1,0 +1,58 @@
+//! Requests that make the gateway drop the connection, among ten thousand that do not.
+
+use clientlet::{Client, Document, ErrorKind, RetryPolicy};
+use clientlet_gateway::Documents;
+
+use crate::cell::REQUESTS;
+use crate::mode::Mode;
+use crate::protocol::Protocol;
+
+/// How many are sent one after the other, and how often each is tried.
+const POISONED: usize = 20;
+const ATTEMPTS: u32 = 3;
+
+#[tokio::test]
+async fn a_poisoned_request_fails_alone_and_named_and_its_neighbours_are_answered() {
+    for documents in [Documents::V1, Documents::V2] {
+        for in_order in [false, true] {
+            check(documents, Mode { in_order, retries: true, at_most_once: false }).await;
+        }
+    }
+}
+
+async fn check(documents: Documents, mode: Mode) {
+    let (gateway, url) = Protocol::Websocket.start(documents, []).await;
+    let client = Client::connect(&url).unwrap();
+    let numbered = (0..REQUESTS).map(|n| Document::default().with_id(n.to_string()));
+    let call = client.post("/").documents(numbered).request_size(1).retry(mode.policy());
+    let call = if mode.in_order { call.in_order() } else { call };
+    let mut neighbours = call.stream();
+    let neighbours = async {
+        let mut answered = vec![0; REQUESTS];
+        while let Some(response) = neighbours.next().await {
+            answered[usize::try_from(response.unwrap().input().start).unwrap()] += 1;
+        }
+        answered
+    };
+    let (answered, ()) = tokio::join!(neighbours, poison(&client));
+    assert!(answered.iter().all(|times| *times == 1), "{documents} {mode}");
+
+    drop(client);
+    let journal = gateway.journal().clone();
+    gateway.stop().await;
+    let arrivals = journal.entries().into_iter().flat_map(|entry| entry.document_ids);
+    let poisoned = arrivals.filter(|id| id.starts_with("poison")).count();
+    assert_eq!(poisoned, POISONED * ATTEMPTS as usize, "each arrived with each attempt");
+}
+
+/// What the gateway drops the connection for, though nobody would think so: no regular expression.
+async fn poison(client: &Client) {
+    for n in 0..POISONED {
+        let document = Document::default().with_id(format!("poison-{n}"));
+        let call = client.post("/").documents([document]).target_executor("(");
+        let error = call.retry(RetryPolicy::new().max_attempts(ATTEMPTS)).send().await;
+        let error = error.into_result().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+        assert_eq!(error.attempts().len(), ATTEMPTS as usize, "{error}");
+    }
+}

@@ -1,0 +1,37 @@
+//! How a gateway is spoken with.
+
+use clientlet_gateway::{Documents, Gateway, GatewayBuilder};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Protocol {
+    Http,
+    Websocket,
+}
+
+impl Protocol {
+    /// A gateway that speaks nothing else, and its URL.
+    pub(crate) async fn start(
+        self,
+        documents: Documents,
+        faults: impl IntoIterator<Item = &'static str>,
+    ) -> (Gateway, String) {
+        let builder = Gateway::builder()
+            .documents(documents)
+            .http(self == Protocol::Http)
+            .websocket(self == Protocol::Websocket);
+        let faults = faults.into_iter().map(|fault| fault.parse().unwrap());
+        let gateway = faults.fold(builder, GatewayBuilder::fault).start().await.unwrap();
+        let url = match self {
+            Protocol::Http => gateway.http_url(),
+            Protocol::Websocket => gateway.websocket_url(),
+        };
+        (gateway, url)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Protocol::Http => "HTTP",
+            Protocol::Websocket => "WebSocket",
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! HTTP: a connection carries one request at a time.
+
+use clientlet::Delivery::Answered;
+use clientlet::ErrorKind::{Connect, Decode, Gateway, RateLimited, Timeout, Transport};
+use clientlet_gateway::Documents::{V1, V2};
+
+use super::{Again, Arrival, Outcome, Reach, Row, Time, outcome, unknown, unsent};
+use crate::protocol::Protocol;
+
+const fn row(faults: &'static [&'static str], failures: &'static [Outcome]) -> Row {
+    Row {
+        protocol: Protocol::Http,
+        faults,
+        documents: &[V1],
+        failures,
+        reach: Reach::Request,
+        arrival: Arrival::Always,
+        time: Time::Ample,
+    }
+}
+
+const LOST: &[Outcome] = &[unknown(Transport)];
+/// What comes of a reset before anything was read depends on which side is faster.
+const LOST_OR_UNSENT: &[Outcome] = &[unknown(Transport), unsent(Transport)];
+const LATE: &[Outcome] = &[unknown(Timeout), unsent(Timeout)];
+const DOWN: Outcome = outcome(Gateway, Answered, Again::UnlessAtMostOnce);
+const REFUSED: &[Outcome] = &[unsent(Connect), unsent(Transport), unknown(Transport), DOWN];
+const FINAL: &[Outcome] = &[outcome(Gateway, Answered, Again::Never)];
+const LIMITED: &[Outcome] = &[outcome(RateLimited, Answered, Again::Always)];
+const BROKEN: &[Outcome] = &[outcome(Decode, Answered, Again::Never)];
+
+pub(super) const ROWS: &[Row] = &[
+    // Connections are refused. Healthy ones are kept, but not behind a 503: so there are new ones.
+    Row {
+        arrival: Arrival::RefusedConnections,
+        ..row(&["refuse@50%,seed=11", "status:503@10%,seed=12"], REFUSED)
+    },
+    Row { arrival: Arrival::Refused, ..row(&["reset-before@10%,seed=1"], LOST_OR_UNSENT) },
+    // An outage of fifty requests, and losses all along.
+    row(&["reset-after@1001-1050", "reset-after@10%,seed=2"], LOST),
+    Row { documents: &[V2], ..row(&["reset-mid@10%,seed=3"], LOST) },
+    Row { time: Time::Short, ..row(&["stall@0.2%,seed=4"], LATE) },
+    // A slow answer is only late; one that takes for ever is given up in its middle.
+    row(&["slow:0.01@1%,seed=5"], &[]),
+    Row { time: Time::Short, documents: &[V2], ..row(&["slow:600@0.2%,seed=6"], LATE) },
+    row(&["status:503@10%,seed=7"], &[DOWN]),
+    row(&["status:429:0@10%,seed=8"], LIMITED),
+    // v1's own 500 is final. A wait that would end after the deadline does not begin.
+    Row { time: Time::Asked, ..row(&["status:500@10%,seed=9", "status:503:9@/20"], FINAL) },
+    Row { documents: &[V2], ..row(&["status:500@10%,seed=9"], &[DOWN]) },
+    row(&["malformed@10%,seed=10"], BROKEN),
+];
