@@ -277,14 +277,22 @@ pub(crate) struct IdentityArgs {
 /// What to serve.
 #[derive(clap::Args)]
 pub(crate) struct GatewayArgs {
-    /// The port of 127.0.0.1 to listen on for HTTP; 0 takes one that is free. With neither this nor
-    /// --websocket both protocols are served, each on a free port
+    /// The port of 127.0.0.1 to listen on for HTTP; 0 takes one that is free. Without any port all
+    /// protocols are served, each on a free port
     #[arg(long, value_name = "PORT")]
     pub(crate) http: Option<u16>,
 
     /// The port to listen on for WebSocket
     #[arg(long, value_name = "PORT")]
     pub(crate) websocket: Option<u16>,
+
+    /// The port to listen on for gRPC
+    #[arg(long, value_name = "PORT")]
+    pub(crate) grpc: Option<u16>,
+
+    /// One port for all three
+    #[arg(long, value_name = "PORT", conflicts_with_all = ["http", "websocket", "grpc"])]
+    pub(crate) port: Option<u16>,
 
     /// The documents to speak: v1, as Jina 3.14.1 does, or v2, as Jina 3.33.1 does
     #[arg(long, value_name = "v1|v2", default_value = "v1")]
@@ -301,8 +309,8 @@ pub(crate) struct GatewayArgs {
 
 fn gateway_help() -> String {
     format!(
-        "Prints {{\"ports\": {{\"http\": PORT, \"websocket\": PORT}}}} when it is ready, those asked for \
-         alone, and runs until SIGTERM or Ctrl-C.\n\nFaults:\n{}\n\n\
+        "Prints {{\"ports\": {{\"http\": PORT, \"websocket\": PORT, \"grpc\": PORT}}}} when it is ready, \
+         those asked for alone, and runs until SIGTERM or Ctrl-C.\n\nFaults:\n{}\n\n\
          Examples:\n  \
          clientlet gateway --http 8080 --docarray v2\n  \
          clientlet gateway --fault reset-after@20%,seed=7 --fault status:503:1@1-3",

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use clientlet_gateway::Gateway;
+use clientlet_gateway::{Gateway, GatewayBuilder};
 use serde_json::{Map, json};
 
 use crate::args::GatewayArgs;
@@ -17,29 +17,39 @@ pub(crate) async fn run(args: GatewayArgs) -> Result<Exit, Failure> {
     for fault in args.fault {
         builder = builder.fault(fault);
     }
-    let ports = match (args.http, args.websocket) {
-        (None, None) => (Some(0), Some(0)),
-        asked => asked,
-    };
     let address = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    builder = builder.http(ports.0.is_some()).websocket(ports.1.is_some());
-    if let Some(port) = ports.0 {
-        builder = builder.http_address(address(port));
-    }
-    if let Some(port) = ports.1 {
-        builder = builder.websocket_address(address(port));
-    }
+    let each = match (args.http, args.websocket, args.grpc) {
+        (None, None, None) => [Some(0); 3],
+        (http, websocket, grpc) => [http, websocket, grpc],
+    };
+    let asked: Vec<u16> = match args.port {
+        Some(port) => {
+            builder = builder.one_port_address(address(port));
+            vec![port]
+        }
+        None => {
+            let [http, websocket, grpc] = each.map(|port| port.map(address));
+            builder = builder.http(false);
+            builder = set(builder, http, GatewayBuilder::http_address);
+            builder = set(builder, websocket, GatewayBuilder::websocket_address);
+            builder = set(builder, grpc, GatewayBuilder::grpc_address);
+            each.into_iter().flatten().collect()
+        }
+    };
     let gateway = builder.start().await.map_err(|error| {
-        let asked = ports.0.into_iter().chain(ports.1).map(|port| format!("127.0.0.1:{port}"));
-        let asked = asked.collect::<Vec<_>>().join(" and ");
-        Failure::failed(format!("cannot listen on {asked}: {error}"))
+        let asked: Vec<_> = asked.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        Failure::failed(format!("cannot listen on {}: {error}", asked.join(" and ")))
     })?;
+    let serves = |place: usize| args.port.is_some() || each[place].is_some();
     let mut listening = Map::new();
-    if ports.0.is_some() {
+    if serves(0) {
         listening.insert("http".to_owned(), gateway.http_address().port().into());
     }
-    if ports.1.is_some() {
+    if serves(1) {
         listening.insert("websocket".to_owned(), gateway.websocket_address().port().into());
+    }
+    if serves(2) {
+        listening.insert("grpc".to_owned(), gateway.grpc_address().port().into());
     }
     answer(&json!({ "ports": listening }).to_string())?;
     interrupt.wait().await;
@@ -49,4 +59,15 @@ pub(crate) async fn run(args: GatewayArgs) -> Result<Exit, Failure> {
         () = interrupt.wait() => {}
     }
     Ok(Exit::Success)
+}
+
+fn set(
+    builder: GatewayBuilder,
+    address: Option<SocketAddr>,
+    set: impl Fn(GatewayBuilder, SocketAddr) -> GatewayBuilder,
+) -> GatewayBuilder {
+    match address {
+        Some(address) => set(builder, address),
+        None => builder,
+    }
 }

@@ -35,6 +35,9 @@ pub struct GatewayBuilder {
     executor_slow: bool,
     http: Option<SocketAddr>,
     websocket: Option<SocketAddr>,
+    grpc: Option<SocketAddr>,
+    /// One port for all protocols, instead of those.
+    all: Option<SocketAddr>,
 }
 
 impl GatewayBuilder {
@@ -44,13 +47,15 @@ impl GatewayBuilder {
             faults: Vec::new(),
             seed: 0,
             journal: true,
-            bindings: Bindings { root: true, default: false },
+            bindings: Bindings::default(),
             hides_status: false,
             idle_timeout: None,
             executor_down: false,
             executor_slow: false,
             http: Some(FREE),
             websocket: None,
+            grpc: None,
+            all: None,
         }
     }
 
@@ -78,6 +83,33 @@ impl GatewayBuilder {
     /// Serves WebSocket on this address.
     pub fn websocket_address(mut self, address: SocketAddr) -> Self {
         self.websocket = Some(address);
+        self
+    }
+
+    /// Whether it serves gRPC, on a port of its own as real gateways do; off unless set. The port is
+    /// a free one of 127.0.0.1, unless [`grpc_address`](Self::grpc_address) names another.
+    pub fn grpc(mut self, serve: bool) -> Self {
+        self.grpc = serve.then(|| self.grpc.unwrap_or(FREE));
+        self
+    }
+
+    /// Serves gRPC on this address.
+    pub fn grpc_address(mut self, address: SocketAddr) -> Self {
+        self.grpc = Some(address);
+        self
+    }
+
+    /// Whether it serves HTTP, WebSocket and gRPC on one port, whatever else was set; off unless
+    /// set. No real gateway does. The port is a free one of 127.0.0.1, unless
+    /// [`one_port_address`](Self::one_port_address) names another.
+    pub fn one_port(mut self, serve: bool) -> Self {
+        self.all = serve.then(|| self.all.unwrap_or(FREE));
+        self
+    }
+
+    /// Serves all protocols on this address.
+    pub fn one_port_address(mut self, address: SocketAddr) -> Self {
+        self.all = Some(address);
         self
     }
 
@@ -151,44 +183,46 @@ impl GatewayBuilder {
     ///
     /// An address cannot be bound, or the gateway is to serve nothing.
     pub async fn start(self) -> io::Result<Gateway> {
-        let http = bind(self.http).await?;
-        let websocket = bind(self.websocket).await?;
-        self.launch(http, websocket)
+        let mut listeners = Vec::new();
+        for (protocol, address) in self.wanted() {
+            listeners.push((protocol, TcpListener::bind(address).await?));
+        }
+        self.launch(listeners)
     }
 
-    /// Starts on this address: for HTTP, or for WebSocket if HTTP is off. If both are on, WebSocket
-    /// is served where it would be by [`start`](Self::start).
+    /// Starts on this address: for all protocols if they are to share a port, otherwise for the first
+    /// of HTTP, WebSocket and gRPC that is on. The others are served where they would be by
+    /// [`start`](Self::start).
     ///
     /// # Errors
     ///
     /// As for [`start`](Self::start).
     pub async fn bind(self, address: impl ToSocketAddrs) -> io::Result<Gateway> {
-        let listener = Some(TcpListener::bind(address).await?);
-        match self.http {
-            Some(_) => {
-                let websocket = bind(self.websocket).await?;
-                self.launch(listener, websocket)
-            }
-            None => self.launch(None, listener),
+        let mut wanted = self.wanted().into_iter();
+        let (first, _) = wanted.next().ok_or_else(nothing)?;
+        let mut listeners = vec![(first, TcpListener::bind(address).await?)];
+        for (protocol, address) in wanted {
+            listeners.push((protocol, TcpListener::bind(address).await?));
         }
+        self.launch(listeners)
     }
 
-    /// Starts on a listener: for HTTP, or for WebSocket if HTTP is off. Needs a running tokio
-    /// runtime.
+    /// Starts on a listener: for the one protocol that is on, or for all if they are to share a port.
+    /// Needs a running tokio runtime.
     ///
     /// # Errors
     ///
-    /// The listener does not know its address, or both protocols are on, which takes two listeners:
-    /// [`serve_both`](Self::serve_both).
+    /// The listener does not know its address, or not exactly one protocol is on:
+    /// [`serve_both`](Self::serve_both), [`one_port`](Self::one_port).
     ///
     /// # Panics
     ///
     /// If called outside a tokio runtime.
     pub fn serve(self, listener: impl Listener) -> io::Result<Gateway> {
-        match (self.http, self.websocket) {
-            (Some(_), Some(_)) => Err(invalid("HTTP and WebSocket need a listener each")),
-            (Some(_), None) => self.launch(Some(listener), None),
-            (None, _) => self.launch(None, Some(listener)),
+        match self.wanted()[..] {
+            [] => Err(nothing()),
+            [(protocol, _)] => self.launch(vec![(protocol, listener)]),
+            _ => Err(invalid("protocols need a listener each, or one port for all")),
         }
     }
 
@@ -203,15 +237,34 @@ impl GatewayBuilder {
     ///
     /// If called outside a tokio runtime.
     pub fn serve_both<L: Listener>(self, http: L, websocket: L) -> io::Result<Gateway> {
-        self.launch(Some(http), Some(websocket))
+        self.launch(vec![(Protocol::Http, http), (Protocol::WebSocket, websocket)])
     }
 
-    fn launch<L: Listener>(self, http: Option<L>, websocket: Option<L>) -> io::Result<Gateway> {
-        if http.is_none() && websocket.is_none() {
-            return Err(invalid("neither HTTP nor WebSocket is to be served"));
+    /// What is to be served where.
+    fn wanted(&self) -> Vec<(Protocol, SocketAddr)> {
+        if let Some(address) = self.all {
+            return vec![(Protocol::All, address)];
         }
-        let address = |listener: &Option<L>| listener.as_ref().map(L::local_addr).transpose();
-        let (http_address, websocket_address) = (address(&http)?, address(&websocket)?);
+        let each = [
+            (Protocol::Http, self.http),
+            (Protocol::WebSocket, self.websocket),
+            (Protocol::Grpc, self.grpc),
+        ];
+        each.into_iter().filter_map(|(protocol, address)| Some((protocol, address?))).collect()
+    }
+
+    fn launch<L: Listener>(self, listeners: Vec<(Protocol, L)>) -> io::Result<Gateway> {
+        if listeners.is_empty() {
+            return Err(nothing());
+        }
+        let mut addresses = Vec::new();
+        for (protocol, listener) in &listeners {
+            addresses.push((*protocol, listener.local_addr()?));
+        }
+        let address = |wanted| {
+            let serves = |protocol| protocol == wanted || protocol == Protocol::All;
+            addresses.iter().find(|(protocol, _)| serves(*protocol)).map(|(_, address)| *address)
+        };
         let journal = Journal::new(self.journal);
         let control = Control::new(self.documents);
         control.executor_down(self.executor_down);
@@ -227,16 +280,16 @@ impl GatewayBuilder {
             ids: Ids::new(self.seed),
             stopping,
         });
-        let tasks = [(http, Protocol::Http), (websocket, Protocol::WebSocket)]
+        let tasks = listeners
             .into_iter()
-            .filter_map(|(listener, protocol)| Some((listener?, protocol)))
-            .map(|(listener, protocol)| {
+            .map(|(protocol, listener)| {
                 tokio::spawn(gateway::accept(Arc::clone(&world), listener, protocol))
             })
             .collect();
         Ok(Gateway {
-            http: http_address,
-            websocket: websocket_address,
+            http: address(Protocol::Http),
+            websocket: address(Protocol::WebSocket),
+            grpc: address(Protocol::Grpc),
             journal,
             control,
             stop,
@@ -245,11 +298,8 @@ impl GatewayBuilder {
     }
 }
 
-async fn bind(address: Option<SocketAddr>) -> io::Result<Option<TcpListener>> {
-    match address {
-        Some(address) => TcpListener::bind(address).await.map(Some),
-        None => Ok(None),
-    }
+fn nothing() -> io::Error {
+    invalid("none of HTTP, WebSocket and gRPC is to be served")
 }
 
 fn invalid(message: &str) -> io::Error {

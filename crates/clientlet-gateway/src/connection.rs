@@ -24,6 +24,7 @@ use crate::routes::{self, Asked};
 use crate::schedule::{Drawn, carries_data};
 use crate::websocket::{self, Upgrade};
 use crate::wire::{Line, Wire};
+use crate::{grpc, preface};
 
 /// A WebSocket that this connection is to become, and the upgrade on which that waits.
 type Agreed = Mutex<Option<(OnUpgrade, Upgrade)>>;
@@ -31,12 +32,36 @@ type Agreed = Mutex<Option<(OnUpgrade, Upgrade)>>;
 /// Serves a connection to its end.
 pub(crate) async fn serve<L: Listener>(
     world: Arc<World>,
-    io: L::Io,
+    mut io: L::Io,
     protocol: Protocol,
     number: u64,
 ) {
     let line = Arc::new(Line::default());
-    let wire = Wire::<L>::new(io, protocol, Arc::clone(&line), Arc::clone(&world));
+    let mut is_http2 = protocol == Protocol::Grpc;
+    let mut read = Vec::new();
+    if protocol == Protocol::All {
+        match preface::begins_http2(&world, &mut io, &mut read).await {
+            Ok(begins_http2) => is_http2 = begins_http2,
+            Err(_) => return,
+        }
+    }
+    let mut wire = Wire::<L>::new(io, protocol, Arc::clone(&line), Arc::clone(&world));
+    wire.put_back(&read);
+    if is_http2 {
+        wire.raw();
+        grpc::serve(world, line, wire, number).await;
+    } else {
+        serve_http1(world, line, wire, protocol, number).await;
+    }
+}
+
+async fn serve_http1<L: Listener>(
+    world: Arc<World>,
+    line: Arc<Line>,
+    wire: Wire<L>,
+    protocol: Protocol,
+    number: u64,
+) {
     let agreed = Agreed::default();
     {
         let site = Site { world: &world, line: &line, protocol, number, agreed: &agreed };
@@ -59,7 +84,8 @@ pub(crate) async fn serve<L: Listener>(
         && let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<Wire<L>>>()
     {
         let mut wire = io.into_inner();
-        wire.upgrade(&read_buf);
+        wire.raw();
+        wire.put_back(&read_buf);
         websocket::serve(world, line, wire, number, upgrade).await;
     }
 }
@@ -206,6 +232,7 @@ fn note(
     let entry = || Entry {
         number: drawn.number,
         connection,
+        stream: None,
         method: head.method.to_string(),
         path: head.uri.path().to_owned(),
         headers: head.headers.clone(),
@@ -215,6 +242,8 @@ fn note(
         document_ids: asked.map(Asked::document_ids).unwrap_or_default(),
         fault: drawn.fault.clone(),
         answered: None,
+        streamed: 0,
+        is_cancelled: false,
     };
     if drawn.carries_data { world.journal.arrived(entry) } else { world.journal.got(entry) }
 }

@@ -54,6 +54,12 @@ pub(crate) struct Bindings {
     pub(crate) default: bool,
 }
 
+impl Default for Bindings {
+    fn default() -> Self {
+        Self { root: true, default: false }
+    }
+}
+
 impl Bindings {
     /// The endpoint bound to exactly this path.
     pub(crate) fn find(self, path: &str) -> Option<Endpoint> {
@@ -62,6 +68,12 @@ impl Bindings {
             "/default" if self.default => Some(Endpoint::Default),
             _ => PATHS.iter().find(|(bound, _)| *bound == path).map(|(_, endpoint)| *endpoint),
         }
+    }
+
+    /// Whether this path is a streaming endpoint.
+    pub(crate) fn is_generator(self, path: &str) -> bool {
+        let _ = path;
+        false
     }
 
     /// Every bound path.

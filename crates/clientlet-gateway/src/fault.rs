@@ -18,17 +18,19 @@ pub use self::grammar::FAULT_HELP;
 pub enum FaultKind {
     /// The connection is reset as soon as it is accepted.
     Refuse,
-    /// The connection is reset when the request begins to arrive, before it is read.
+    /// The connection is reset when the request begins to arrive, before it is read. Over gRPC it is
+    /// read, but not noted.
     ResetBefore,
     /// The connection is reset after the whole request or message was read; its endpoint does not
-    /// run. What else is in flight on a WebSocket is lost.
+    /// run. What else is in flight on a WebSocket or over gRPC is lost.
     ResetAfter,
     /// The endpoint runs, half of the answer is sent, then the connection is reset.
     ResetMid,
-    /// The request is read and never answered; the connection stays open, and on a WebSocket the
-    /// others are answered.
+    /// The request is read and never answered; the connection stays open, and on a WebSocket or over
+    /// gRPC the others are answered.
     Stall,
-    /// This status is answered at once; the endpoint does not run.
+    /// This status is answered at once; the endpoint does not run. Over gRPC it is one of HTTP
+    /// instead of an answer; a stream whose answers have begun is reset.
     Status {
         /// The status code, 200 to 599.
         code: u16,
@@ -36,12 +38,11 @@ pub enum FaultKind {
         retry_after: Option<String>,
     },
     /// The answer's head is sent at once, its body in pieces spread over this time. On a WebSocket
-    /// the answer comes so much later, and the others do not wait for it.
+    /// or over gRPC the answer comes so much later, and the others do not wait for it.
     Slow(Duration),
-    /// The answer is a 200 whose JSON breaks off in the middle, a WebSocket message that cannot be
-    /// decoded, or an upgrade with the wrong `Sec-WebSocket-Accept`.
+    /// The answer is a 200 whose JSON breaks off in the middle, a message that cannot be decoded, or an upgrade with the wrong `Sec-WebSocket-Accept`.
     Malformed,
-    /// The connection ends by FIN, without a close frame, when the message has arrived.
+    /// The connection ends by FIN, without a close frame or a GOAWAY, when the message has arrived.
     Drop,
     /// The connection is closed with this frame when the message has arrived.
     Close {
@@ -58,12 +59,32 @@ pub enum FaultKind {
     Reorder,
     /// The answer carries a request id that nobody asked for.
     UnknownId,
-    /// Half of the answer's frame is sent, then FIN.
+    /// Half of the answer's frame is sent, then FIN; over gRPC half of the message, then the end of
+    /// the stream as if all were well.
     Truncated,
     /// The answer is a message of so many zero bytes.
     Oversize(usize),
-    /// The answer is a text message where binary ones are spoken, and the reverse.
+    /// The answer is a text message where binary ones are spoken, and the reverse. Over gRPC its
+    /// content type is none of gRPC; on a stream whose answers have begun, it is marked as compressed
+    /// in a way that there is not.
     WrongType,
+    /// The gRPC call ends with this status when the message has arrived. What else is in flight on its
+    /// stream is lost.
+    GrpcStatus {
+        /// The status code, also one that gRPC does not know.
+        code: u16,
+        /// What it says.
+        message: String,
+        /// The value of `grpc-retry-pushback-ms` in the trailers, as it stands.
+        pushback: Option<String>,
+    },
+    /// The gRPC stream is reset with this error code of HTTP/2 when the message has arrived.
+    ResetStream(u32),
+    /// The connection is left by a GOAWAY with this error code of HTTP/2 when the message has arrived.
+    /// With 0 the streams that are open go on; otherwise the connection ends.
+    GoAway(u32),
+    /// The gRPC call ends as if all were well when the message has arrived, without an answer.
+    HalfClose,
     /// The upgrade is answered with this subprotocol, which a gateway never does.
     Subprotocol(String),
 }
@@ -90,6 +111,13 @@ impl fmt::Display for FaultKind {
             Self::Truncated => f.write_str("truncated"),
             Self::Oversize(bytes) => write!(f, "oversize:{bytes}"),
             Self::WrongType => f.write_str("wrong-type"),
+            Self::GrpcStatus { code, message, .. } if message.is_empty() => {
+                write!(f, "grpc-status:{code}")
+            }
+            Self::GrpcStatus { code, message, .. } => write!(f, "grpc-status:{code}:{message}"),
+            Self::ResetStream(code) => write!(f, "reset-stream:{code}"),
+            Self::GoAway(code) => write!(f, "goaway:{code}"),
+            Self::HalfClose => f.write_str("half-close"),
             Self::Subprotocol(name) => write!(f, "subprotocol:{name}"),
         }
     }
@@ -103,6 +131,8 @@ pub(crate) enum Target {
     Request,
     /// A WebSocket message.
     Message,
+    /// A gRPC message.
+    Call,
     /// A request to become a WebSocket.
     Upgrade,
 }
@@ -110,22 +140,25 @@ pub(crate) enum Target {
 impl FaultKind {
     /// Whether this can happen to such a thing.
     pub(crate) fn fits(&self, target: Target) -> bool {
-        use Target::{Connection, Message, Request, Upgrade};
+        use Target::{Call, Connection, Message, Request, Upgrade};
         let targets: &[Target] = match self {
             Self::Refuse => &[Connection],
-            Self::ResetBefore => &[Request],
-            Self::ResetAfter | Self::Stall | Self::Malformed => &[Request, Message, Upgrade],
-            Self::ResetMid | Self::Slow(_) => &[Request, Message],
-            Self::Status { .. } => &[Request, Upgrade],
-            Self::Drop => &[Message, Upgrade],
-            Self::Close { .. }
-            | Self::HalfOpen
+            Self::ResetBefore => &[Request, Call],
+            Self::ResetAfter | Self::Stall | Self::Malformed => &[Request, Message, Call, Upgrade],
+            Self::ResetMid | Self::Slow(_) => &[Request, Message, Call],
+            Self::Status { .. } => &[Request, Call, Upgrade],
+            Self::Drop => &[Message, Call, Upgrade],
+            Self::Close { .. } => &[Message],
+            Self::HalfOpen
             | Self::Twice
             | Self::Reorder
             | Self::UnknownId
             | Self::Truncated
             | Self::Oversize(_)
-            | Self::WrongType => &[Message],
+            | Self::WrongType => &[Message, Call],
+            Self::GrpcStatus { .. } | Self::ResetStream(_) | Self::GoAway(_) | Self::HalfClose => {
+                &[Call]
+            }
             Self::Subprotocol(_) => &[Upgrade],
         };
         targets.contains(&target)
@@ -220,6 +253,9 @@ impl fmt::Display for Fault {
         }
         if let Some(path) = &self.path {
             write!(f, ",path={path}")?;
+        }
+        if let FaultKind::GrpcStatus { pushback: Some(pushback), .. } = &self.kind {
+            write!(f, ",pushback={pushback}")?;
         }
         if self.on_upgrade {
             f.write_str(",on=upgrade")?;

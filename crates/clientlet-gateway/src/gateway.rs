@@ -28,6 +28,11 @@ pub(crate) enum Protocol {
     Http,
     /// WebSocket, and the few GETs that a gateway answers on the same port.
     WebSocket,
+    /// gRPC alone.
+    Grpc,
+    /// HTTP and WebSocket, and gRPC if HTTP/2's preface comes first. HTTP is answered as on a port of
+    /// its own.
+    All,
 }
 
 /// What all connections of a gateway share.
@@ -49,6 +54,30 @@ impl World {
         // An error would mean that the gateway is gone, which is the same.
         let _ = self.stopping.clone().wait_for(|stop| *stop).await;
     }
+
+    /// Waits for as long as a connection may be idle.
+    pub(crate) async fn idles(&self) {
+        match self.idle_timeout {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> (Self, watch::Sender<bool>) {
+        let (stop, stopping) = watch::channel(false);
+        let world = Self {
+            bindings: Bindings::default(),
+            hides_status: false,
+            idle_timeout: None,
+            control: Control::new(crate::control::Documents::V2),
+            journal: Journal::new(true),
+            schedule: Schedule::new(Vec::new(), 0),
+            ids: Ids::new(0),
+            stopping,
+        };
+        (world, stop)
+    }
 }
 
 /// A running gateway. Dropping it stops it, connections included, as soon as its runtime runs again;
@@ -57,6 +86,7 @@ impl World {
 pub struct Gateway {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) websocket: Option<SocketAddr>,
+    pub(crate) grpc: Option<SocketAddr>,
     pub(crate) journal: Journal,
     pub(crate) control: Control,
     pub(crate) stop: watch::Sender<bool>,
@@ -106,6 +136,24 @@ impl Gateway {
         format!("ws://{}", self.websocket_address())
     }
 
+    /// Where it listens for gRPC.
+    ///
+    /// # Panics
+    ///
+    /// If the gateway was not built to serve gRPC.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc.expect("the gateway was built without `grpc(true)`")
+    }
+
+    /// Its URL for gRPC, such as `grpc://127.0.0.1:41236`.
+    ///
+    /// # Panics
+    ///
+    /// If the gateway was not built to serve gRPC.
+    pub fn grpc_url(&self) -> String {
+        format!("grpc://{}", self.grpc_address())
+    }
+
     /// What arrived.
     pub fn journal(&self) -> &Journal {
         &self.journal
@@ -117,7 +165,8 @@ impl Gateway {
     }
 
     /// Stops in good order: accepts nothing more, closes idle and stalled connections, a WebSocket
-    /// with 1012 as real gateways do, lets running requests end, though not for longer than 5 s.
+    /// with 1012 as real gateways do, a gRPC stream with UNAVAILABLE behind a GOAWAY; lets running
+    /// requests end, though not for longer than 5 s.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         for task in &mut self.tasks {

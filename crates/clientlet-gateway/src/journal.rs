@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::fault::FaultKind;
 
-/// One request or WebSocket message that arrived: it was read to the end.
+/// One request, WebSocket message or gRPC message that arrived: it was read to the end.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Entry {
@@ -18,11 +18,14 @@ pub struct Entry {
     pub number: u64,
     /// The number of its connection, from 1.
     pub connection: u64,
-    /// `POST`, `GET` and so on; `WS` for a WebSocket message.
+    /// The number of its gRPC stream, from 1 on each connection; `None` over other protocols.
+    pub stream: Option<u64>,
+    /// `POST`, `GET` and so on; `WS` for a WebSocket message, `GRPC` for one of gRPC.
     pub method: String,
-    /// The path, without a query.
+    /// The path, without a query; over gRPC `/SERVICE/METHOD`.
     pub path: String,
-    /// All its headers; those of the handshake for a WebSocket message.
+    /// All its headers; those of the handshake for a WebSocket message, those of its stream for one
+    /// of gRPC.
     pub headers: HeaderMap,
     /// The executor's endpoint that it asked for; `None` for GETs and unreadable requests.
     pub endpoint: Option<String>,
@@ -36,8 +39,13 @@ pub struct Entry {
     pub fault: Option<FaultKind>,
     /// The status of its answer; `None` while there is none, and when a fault kept the answer
     /// from being sent whole. 200 for a WebSocket message whose answer was sent, an executor's
-    /// failure included, and 101 for an upgrade.
+    /// failure included, and 101 for an upgrade. Over gRPC 200 where a message was answered, and
+    /// where a stream of documents came to its end.
     pub answered: Option<u16>,
+    /// How many documents a streaming endpoint gave for it, over HTTP or by `stream_doc`.
+    pub streamed: usize,
+    /// The client went before such a stream of documents was at its end; the endpoint was stopped.
+    pub is_cancelled: bool,
 }
 
 /// A record of what arrived at a gateway. Clones share it.
@@ -54,6 +62,9 @@ struct Pages {
     refused: AtomicU64,
     connections: AtomicU64,
     websocket_connections: AtomicU64,
+    grpc_connections: AtomicU64,
+    grpc_streams: AtomicU64,
+    cancelled: AtomicU64,
     arrival: Notify,
 }
 
@@ -67,6 +78,9 @@ impl Journal {
             refused: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             websocket_connections: AtomicU64::new(0),
+            grpc_connections: AtomicU64::new(0),
+            grpc_streams: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
             arrival: Notify::new(),
         }))
     }
@@ -122,14 +136,39 @@ impl Journal {
         self.0.websocket_connections.load(Ordering::Acquire)
     }
 
+    /// How many connections began to speak HTTP/2, for gRPC. Counted also without a journal.
+    pub fn grpc_connections(&self) -> u64 {
+        self.0.grpc_connections.load(Ordering::Acquire)
+    }
+
+    /// How many gRPC streams were opened for data: calls of `Call`, `process_single_data` and
+    /// `stream_doc`. Counted also without a journal.
+    pub fn grpc_streams(&self) -> u64 {
+        self.0.grpc_streams.load(Ordering::Acquire)
+    }
+
+    /// How many streams of documents were cancelled by their client. Counted also without a journal.
+    pub fn cancelled(&self) -> u64 {
+        self.0.cancelled.load(Ordering::Acquire)
+    }
+
     /// Waits until `n` requests with data have arrived. Works also without a journal.
     pub async fn wait_for(&self, n: usize) {
+        self.wait_until(|| self.len() >= n).await;
+    }
+
+    /// Waits until `n` streams of documents were cancelled. Works also without a journal.
+    pub async fn wait_for_cancelled(&self, n: u64) {
+        self.wait_until(|| self.cancelled() >= n).await;
+    }
+
+    async fn wait_until(&self, is_so: impl Fn() -> bool) {
         loop {
             let arrival = self.0.arrival.notified();
             tokio::pin!(arrival);
             // Registered before looking, or an arrival in between would be missed.
             arrival.as_mut().enable();
-            if self.len() >= n {
+            if is_so() {
                 return;
             }
             arrival.await;
@@ -143,6 +182,14 @@ impl Journal {
 
     pub(crate) fn upgraded(&self) {
         self.0.websocket_connections.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn began_grpc(&self) {
+        self.0.grpc_connections.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn opened_stream(&self) {
+        self.0.grpc_streams.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn refuse(&self) {
@@ -174,13 +221,31 @@ impl Journal {
     }
 
     pub(crate) fn answered(&self, place: &Place, status: u16) {
+        self.note(place, |entry| entry.answered = Some(status));
+    }
+
+    /// A streaming endpoint gave another document.
+    #[expect(dead_code, reason = "endpoints do not stream yet")]
+    pub(crate) fn streamed(&self, place: &Place) {
+        self.note(place, |entry| entry.streamed += 1);
+    }
+
+    /// A client did not wait for the end of a stream of documents.
+    #[expect(dead_code, reason = "endpoints do not stream yet")]
+    pub(crate) fn cancel(&self, place: &Place) {
+        self.note(place, |entry| entry.is_cancelled = true);
+        self.0.cancelled.fetch_add(1, Ordering::AcqRel);
+        self.0.arrival.notify_waiters();
+    }
+
+    fn note(&self, place: &Place, note: impl FnOnce(&mut Entry)) {
         let (pages, index) = match place {
             Place::Nowhere => return,
             Place::Entry(index) => (&self.0.entries, *index),
             Place::Get(index) => (&self.0.gets, *index),
         };
         if let Some(entry) = lock(pages).get_mut(index) {
-            entry.answered = Some(status);
+            note(entry);
         }
     }
 }

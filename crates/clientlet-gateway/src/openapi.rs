@@ -10,8 +10,8 @@ use crate::reply::Reply;
 pub(crate) fn reply(world: &World, protocol: Protocol) -> Reply {
     let description = match (protocol, world.control.generation()) {
         (Protocol::WebSocket, generation) => websocket(generation),
-        (Protocol::Http, Documents::V1) => v1(),
-        (Protocol::Http, Documents::V2) => v2(world),
+        (_, Documents::V1) => v1(),
+        (_, Documents::V2) => v2(world),
     };
     Reply::json(200, description.to_string().into_bytes())
 }

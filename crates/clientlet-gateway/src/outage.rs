@@ -81,7 +81,8 @@ impl Outage {
         }
     }
 
-    fn description(self) -> &'static str {
+    /// What went wrong, in the gateway's words.
+    pub(crate) fn description(self) -> &'static str {
         match self {
             Self::Down => {
                 "failed to connect to all addresses; last error: UNKNOWN: Failed to connect to \

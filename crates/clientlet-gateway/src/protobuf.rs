@@ -1,7 +1,8 @@
-//! Requests and answers in protobuf, as they go over WebSocket. Documents stay the bytes they are
+//! Requests and answers in protobuf, as they go over WebSocket and gRPC. Documents stay the bytes they are
 //! as far as possible: what only passes through is not decoded.
 
 mod answer;
+pub(crate) mod service;
 mod shape;
 mod structs;
 mod v1;
@@ -143,6 +144,11 @@ impl Request {
     /// The endpoint asked for; the empty text if it was left out.
     pub(crate) fn endpoint(&self) -> &str {
         self.message.header.as_ref().and_then(|h| h.exec_endpoint.as_deref()).unwrap_or_default()
+    }
+
+    /// Whether it does not run at once.
+    pub(crate) fn takes_time(&self) -> bool {
+        self.endpoint() == "/slow"
     }
 
     pub(crate) fn documents(&self) -> usize {

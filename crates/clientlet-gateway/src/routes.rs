@@ -210,7 +210,7 @@ fn is_json(head: &Parts) -> bool {
 fn dry_run(world: &World, protocol: Protocol) -> Reply {
     // A gateway for documents v2 says over HTTP that all is well even of a dead executor.
     let outage = match (world.control.generation(), protocol) {
-        (Documents::V2, Protocol::Http) => None,
+        (Documents::V2, Protocol::Http | Protocol::All) => None,
         _ => Outage::now(&world.control),
     };
     let status = match outage {

@@ -53,6 +53,11 @@ impl Schedule {
         self.draw_data(Target::Message)
     }
 
+    /// Draws for a gRPC message with data that has arrived.
+    pub(crate) fn draw_call(&self) -> Drawn {
+        self.draw_data(Target::Call)
+    }
+
     /// Draws for a request to become a WebSocket.
     pub(crate) fn draw_upgrade(&self, path: &str) -> Drawn {
         self.draw_by_path(|fault| fault.is_for_upgrades() && fault.path().unwrap_or("/") == path)

@@ -1,26 +1,34 @@
-//! `GET /status`: the versions by which a client tells the generation of documents.
+//! `GET /status`, and the same over gRPC: the versions by which a client tells the generation of documents.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::control::Documents;
 use crate::reply::Reply;
 
-/// The status of a gateway of this generation.
-pub(crate) fn reply(generation: Documents) -> Reply {
+/// The environment variables that a gateway tells of.
+pub(crate) const ENVS: [(&str, &str); 1] = [("JINA_LOG_LEVEL", "(unset)")];
+
+/// What a gateway of this generation says that it is made of.
+pub(crate) fn versions(generation: Documents) -> [(&'static str, &'static str); 5] {
     // docarray 0.41 calls itself 0.40.1 there.
     let (jina, docarray, proto) = match generation {
         Documents::V1 => ("3.14.1", "0.21.0", "0.1.13"),
         Documents::V2 => ("3.33.1", "0.40.1", "0.1.27"),
     };
-    let status = json!({
-        "jina": {
-            "jina": jina,
-            "docarray": docarray,
-            "jina-proto": proto,
-            "platform": "clientlet-gateway",
-            "internal": "False",
-        },
-        "envs": {"JINA_LOG_LEVEL": "(unset)"},
-    });
+    [
+        ("jina", jina),
+        ("docarray", docarray),
+        ("jina-proto", proto),
+        ("platform", "clientlet-gateway"),
+        ("internal", "False"),
+    ]
+}
+
+/// The status of a gateway of this generation.
+pub(crate) fn reply(generation: Documents) -> Reply {
+    let map = |pairs: &[(&str, &str)]| -> Map<String, Value> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
+    };
+    let status = json!({"jina": map(&versions(generation)), "envs": map(&ENVS)});
     Reply::json(200, status.to_string().into_bytes())
 }

@@ -1,5 +1,6 @@
-//! The bytes of a connection, watched as long as they are HTTP: a request gets its number when it begins to arrive, and a
-//! connection can be reset before a request is read or when half of an answer is out.
+//! The bytes of a connection, watched as long as they are HTTP/1.1: a request gets its number when it
+//! begins to arrive, and a connection can be reset before a request is read or when half of an answer
+//! is out.
 
 use std::future::Future;
 use std::io;
@@ -28,6 +29,8 @@ struct State {
     drawn: Option<Drawn>,
     reset: bool,
     reset_when_flushed: bool,
+    /// Nothing is sent any more but the connection's end, and what comes is not looked at.
+    mute: bool,
     /// Whoever is to be told when the answer has ended.
     reader: Option<Waker>,
 }
@@ -79,6 +82,12 @@ impl Line {
         self.lock().reset_when_flushed = true;
     }
 
+    /// Ends this side of the connection by FIN, and reads what the other still sends: one that is
+    /// dropped with bytes unread ends by a reset instead.
+    pub(crate) fn mute(&self) {
+        self.lock().mute = true;
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // No step between lock and unlock can panic half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -97,19 +106,23 @@ pub(crate) struct Wire<L: Listener> {
     /// Ends a connection on which no request begins.
     idle: Option<Pin<Box<Sleep>>>,
     protocol: Protocol,
-    /// The bytes are a WebSocket's, and nobody's business here.
-    upgraded: bool,
+    /// The bytes are not HTTP/1.1, and nobody's business here.
+    is_raw: bool,
 }
 
 impl<L: Listener> Wire<L> {
     pub(crate) fn new(io: L::Io, protocol: Protocol, line: Arc<Line>, world: Arc<World>) -> Self {
         let (start, ahead) = (Vec::new(), Vec::new());
-        Self { io, line, world, start, ahead, idle: None, protocol, upgraded: false }
+        Self { io, line, world, start, ahead, idle: None, protocol, is_raw: false }
     }
 
-    /// From now on the bytes are a WebSocket's; these were read already.
-    pub(crate) fn upgrade(&mut self, read: &[u8]) {
-        self.upgraded = true;
+    /// From now on the bytes are a WebSocket's or HTTP/2.
+    pub(crate) fn raw(&mut self) {
+        self.is_raw = true;
+    }
+
+    /// These bytes were read already.
+    pub(crate) fn put_back(&mut self, read: &[u8]) {
         self.ahead.splice(0..0, read.iter().copied());
     }
 
@@ -127,6 +140,31 @@ impl<L: Listener> Wire<L> {
         };
         let idle = self.idle.get_or_insert_with(|| Box::pin(sleep(limit)));
         idle.as_mut().poll(cx)
+    }
+
+    fn poll_read_raw(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.line.lock().mute {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            let before = buffer.filled().len();
+            loop {
+                ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+                if buffer.filled().len() == before {
+                    return Poll::Ready(Ok(()));
+                }
+                buffer.set_filled(before);
+            }
+        }
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buffer);
+        }
+        let taken = self.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&self.ahead[..taken]);
+        self.ahead.drain(..taken);
+        Poll::Ready(Ok(()))
     }
 
     /// Looks at the bytes of a request that begins: as soon as its line is whole, it is drawn
@@ -179,8 +217,8 @@ impl<L: Listener> AsyncRead for Wire<L> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.upgraded && this.ahead.is_empty() {
-            return Pin::new(&mut this.io).poll_read(cx, buffer);
+        if this.is_raw {
+            return this.poll_read_raw(cx, buffer);
         }
         let phase = this.line.lock().phase;
         if phase == Phase::Answering && !this.ahead.is_empty() {
@@ -237,6 +275,9 @@ impl<L: Listener> AsyncWrite for Wire<L> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.is_raw && self.line.lock().mute {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
@@ -245,6 +286,9 @@ impl<L: Listener> AsyncWrite for Wire<L> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.is_raw && self.line.lock().mute {
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
         Pin::new(&mut self.io).poll_write_vectored(cx, slices)
     }
 
@@ -254,9 +298,6 @@ impl<L: Listener> AsyncWrite for Wire<L> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-        if self.upgraded {
-            return Poll::Ready(Ok(()));
-        }
         let mut state = self.line.lock();
         if state.reset_when_flushed {
             state.reset = true;

@@ -14,8 +14,8 @@ const MOST_BYTES: usize = 1 << 30;
 
 /// The grammar of a fault with examples, for a command's `--help`.
 pub const FAULT_HELP: &str = "\
-A fault is KIND[:ARG]@WHEN[,seed=N][,path=/PATH][,on=upgrade]; of several, the first that matches
-strikes. A kind that a protocol does not know is ignored there.
+A fault is KIND[:ARG]@WHEN[,seed=N][,path=/PATH][,pushback=MS][,on=upgrade]; of several, the first
+that matches strikes. A kind that a protocol does not know is ignored there.
 
 KIND, over HTTP
   refuse              reset the connection as soon as it is accepted (WHEN counts connections)
@@ -44,6 +44,23 @@ KIND, over WebSocket (what else is in flight is lost where the connection ends)
   wrong-type          answer with text where binary is spoken, and the reverse
   oversize:BYTES      answer with a message of so many zero bytes
 
+KIND, over gRPC (what else is in flight is lost where the stream or the connection ends)
+  refuse, reset-after, reset-mid, half-open, stall, slow, twice, reorder, unknown-id, malformed,
+  oversize            as over WebSocket
+  reset-before        as reset-after, but the message is not noted
+  grpc-status:CODE[:MESSAGE]
+                      end the call with this status; with pushback=MS its trailers say when to
+                      try again, in grpc-retry-pushback-ms
+  reset-stream[:CODE] reset the stream with this code of HTTP/2, unless given 2 (INTERNAL_ERROR)
+  goaway[:CODE]       send a GOAWAY with this code, unless given 0, with which streams that are
+                      open go on; with another one the connection ends
+  half-close          end the call as if all were well, without an answer
+  drop                end the connection without a GOAWAY (FIN)
+  truncated           send half of the answer, then end the call as if all were well
+  wrong-type          answer what is no gRPC, or mark the answer, if it is not the stream's first,
+                      as compressed in a way that there is not
+  status:CODE[:RETRY] answer with a status of HTTP, or reset a stream that was answered before
+
 KIND, with on=upgrade (WHEN counts requests to become a WebSocket)
   status:CODE[:RETRY], stall, drop, reset-after   instead of 101
   malformed           101 with a wrong Sec-WebSocket-Accept
@@ -55,9 +72,11 @@ WHEN
   /N                  every Nth
   P%                  each with this probability; the same ones for the same seed
 
-Requests are those that carry data: POST, PUT, DELETE, and WebSocket messages but for the end marker,
-counted over all connections. With path=/PATH the fault strikes, and counts, GETs of that path
-instead; with on=upgrade as well, requests to become a WebSocket there, without a path those for /.
+Requests are those that carry data: POST, PUT, DELETE, WebSocket messages but for the end marker,
+gRPC messages of Call, process_single_data and stream_doc; counted over all connections. With
+path=/PATH the fault strikes, and counts, GETs of that path instead, or calls of a gRPC method that
+carries no data (path=/jina.JinaInfoRPC/_status); with on=upgrade as well, requests to become a
+WebSocket there, without a path those for /.
 
 Examples
   reset-after@20%,seed=7      a fifth of the requests are read and lost
@@ -67,6 +86,8 @@ Examples
   drop@/50                    every fiftieth WebSocket message ends its connection
   close:1012:restart@7        the seventh message closes it
   status:503@1-2,on=upgrade   the first two upgrades are turned away
+  reset-stream@5              the fifth message resets its stream
+  grpc-status:14@1,pushback=200   the first call is told to come back in 200 ms
 ";
 
 impl FromStr for Fault {
@@ -98,10 +119,23 @@ fn parse(spec: &str) -> Result<Fault, String> {
                 }
                 fault.path = Some(path.to_owned());
             }
+            Some(("pushback", value)) => match &mut fault.kind {
+                FaultKind::GrpcStatus { pushback, .. } if pushback.is_none() => {
+                    if value.is_empty() || HeaderValue::from_str(value).is_err() {
+                        let shown = value.escape_debug();
+                        return Err(format!("pushback `{shown}` cannot be sent in trailers"));
+                    }
+                    *pushback = Some(value.to_owned());
+                }
+                FaultKind::GrpcStatus { .. } => return Err("pushback is given twice".into()),
+                kind => return Err(format!("{kind} has no pushback; grpc-status has")),
+            },
             Some(("on", "upgrade")) if !fault.on_upgrade => fault.on_upgrade = true,
             Some((name @ ("seed" | "path"), _)) => return Err(format!("{name} is given twice")),
             _ => {
-                return Err(format!("`{part}` is neither seed=N nor path=/PATH nor on=upgrade"));
+                return Err(format!(
+                    "`{part}` is none of seed=N, path=/PATH, pushback=MS and on=upgrade"
+                ));
             }
         }
     }
@@ -121,10 +155,21 @@ fn check(fault: &Fault) -> Result<(), String> {
     if *kind == FaultKind::Refuse && fault.path.is_some() {
         return Err("refuse strikes connections, which have no path".into());
     }
-    if fault.path.is_some() && !fault.on_upgrade && !kind.fits(Target::Request) {
-        return Err(format!("{kind} strikes WebSocket messages, which have no path"));
+    let Some(path) = fault.path.as_deref().filter(|_| !fault.on_upgrade) else { return Ok(()) };
+    match (is_method(path), kind.fits(Target::Call), kind.fits(Target::Request)) {
+        (true, false, _) => Err(format!("{kind} does not strike gRPC, which the path speaks of")),
+        (false, _, false) if kind.fits(Target::Message) => {
+            Err(format!("{kind} strikes WebSocket and gRPC messages, which have no such path"))
+        }
+        (false, _, false) => Err(format!("{kind} strikes gRPC, whose paths are /SERVICE/METHOD")),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// Whether a path is that of a gRPC method: `/package.Service/Method`.
+fn is_method(path: &str) -> bool {
+    let parts = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+    parts.is_some_and(|(service, method)| service.contains('.') && !method.contains('/'))
 }
 
 fn parse_kind(text: &str) -> Result<FaultKind, String> {
@@ -137,6 +182,9 @@ fn parse_kind(text: &str) -> Result<FaultKind, String> {
         ("status", None) => return Err("status needs a code, for example status:503".into()),
         ("slow", argument) => return parse_slow(argument.unwrap_or_default()),
         ("close", argument) => return parse_close(argument.unwrap_or_default()),
+        ("grpc-status", argument) => return parse_grpc_status(argument.unwrap_or_default()),
+        ("reset-stream", code) => return parse_code(name, code, 2).map(FaultKind::ResetStream),
+        ("goaway", code) => return parse_code(name, code, 0).map(FaultKind::GoAway),
         ("oversize", argument) => return parse_oversize(argument.unwrap_or_default()),
         ("subprotocol", argument) => return parse_subprotocol(argument.unwrap_or_default()),
         _ => {}
@@ -155,12 +203,14 @@ fn parse_kind(text: &str) -> Result<FaultKind, String> {
         "unknown-id" => FaultKind::UnknownId,
         "truncated" => FaultKind::Truncated,
         "wrong-type" => FaultKind::WrongType,
+        "half-close" => FaultKind::HalfClose,
         _ => {
             return Err(format!(
                 "unknown kind `{name}`; kinds are refuse, reset-before, reset-after, reset-mid, \
-                 stall, status:CODE, slow:SECONDS, malformed, and over WebSocket drop, close:CODE, \
-                 half-open, twice, reorder, unknown-id, truncated, wrong-type, oversize:BYTES, \
-                 subprotocol:NAME"
+                 stall, status:CODE, slow:SECONDS, malformed, over WebSocket and gRPC drop, half-open, \
+                 twice, reorder, unknown-id, truncated, wrong-type, oversize:BYTES, over WebSocket \
+                 close:CODE, subprotocol:NAME, over gRPC grpc-status:CODE, reset-stream, goaway, \
+                 half-close"
             ));
         }
     };
@@ -204,6 +254,20 @@ fn parse_close(argument: &str) -> Result<FaultKind, String> {
         return Err(format!("the reason is longer than {LONGEST_REASON} bytes"));
     }
     Ok(FaultKind::Close { code, reason: reason.to_owned() })
+}
+
+fn parse_grpc_status(argument: &str) -> Result<FaultKind, String> {
+    let (code, message) = argument.split_once(':').unwrap_or((argument, ""));
+    let number = code.parse().map_err(|_| {
+        format!("grpc-status needs a number, for example grpc-status:14, not `{code}`")
+    })?;
+    Ok(FaultKind::GrpcStatus { code: number, message: message.to_owned(), pushback: None })
+}
+
+fn parse_code(name: &str, code: Option<&str>, default: u32) -> Result<u32, String> {
+    code.map_or(Ok(default), |code| {
+        code.parse().map_err(|_| format!("{name} takes a number, not `{code}`"))
+    })
 }
 
 fn parse_oversize(argument: &str) -> Result<FaultKind, String> {
@@ -277,6 +341,12 @@ mod tests {
             "oversize:1000@1",
             "status:503:1@1,on=upgrade",
             "subprotocol:other@1,seed=1,path=/dry_run,on=upgrade",
+            "grpc-status:14@1",
+            "grpc-status:99:at: {'h:1', @x}@1,seed=1,pushback=-1",
+            "reset-stream:8@/5",
+            "goaway:0@1",
+            "half-close@2",
+            "drop@1,path=/jina.JinaInfoRPC/_status",
         ] {
             let fault: Fault = spec.parse().unwrap();
             assert_eq!(fault.to_string(), spec);
@@ -288,7 +358,7 @@ mod tests {
         let examples = FAULT_HELP.split("Examples\n").nth(1).unwrap();
         let specs: Vec<_> =
             examples.lines().filter_map(|line| line.split_whitespace().next()).collect();
-        assert_eq!(specs.len(), 7);
+        assert_eq!(specs.len(), 9);
         for spec in specs {
             spec.parse::<Fault>().unwrap();
         }
@@ -313,15 +383,23 @@ mod tests {
             ("stall@5-2", "ends before it begins"),
             ("stall@101%", "no probability"),
             ("stall@NaN%", "no probability"),
-            ("stall@1,sed=1", "`sed=1` is neither"),
+            ("stall@1,sed=1", "`sed=1` is none of"),
             ("stall@1,seed=x", "seed `x`"),
             ("stall@1,seed=1,seed=2", "seed is given twice"),
             ("stall@1,path=status", "does not start with /"),
             ("refuse@1,path=/status", "connections"),
             ("drop:1@1", "drop takes no argument"),
-            ("drop@1,path=/status", "have no path"),
+            ("drop@1,path=/status", "have no such path"),
+            ("goaway@1,path=/status", "whose paths are /SERVICE/METHOD"),
+            ("close:1000@1,path=/jina.JinaInfoRPC/_status", "does not strike gRPC"),
+            ("grpc-status@1", "grpc-status needs a number"),
+            ("grpc-status:UNAVAILABLE@1", "not `UNAVAILABLE`"),
+            ("goaway:x@1", "goaway takes a number, not `x`"),
+            ("stall@1,pushback=1", "stall has no pushback"),
+            ("grpc-status:14@1,pushback=", "cannot be sent in trailers"),
+            ("grpc-status:14@1,pushback=1,pushback=2", "given twice"),
             ("twice@1,on=upgrade", "twice does not strike upgrades"),
-            ("drop@1,on=upgrade,on=upgrade", "is neither"),
+            ("drop@1,on=upgrade,on=upgrade", "is none of"),
             ("subprotocol:x@1", "add on=upgrade"),
             ("subprotocol@1,on=upgrade", "cannot be sent"),
             ("close@1", "close needs a code"),

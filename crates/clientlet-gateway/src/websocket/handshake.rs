@@ -69,8 +69,8 @@ pub(crate) fn agree(head: &Parts, protocol: Protocol) -> Result<Upgrade, Reply> 
         None => return Err(bad("missing Sec-WebSocket-Version header".into())),
     }
     let path = match (protocol, head.uri.path()) {
-        (Protocol::WebSocket, "/") => Path::Data,
-        (Protocol::WebSocket, "/dry_run") => Path::DryRun,
+        (Protocol::WebSocket | Protocol::All, "/") => Path::Data,
+        (Protocol::WebSocket | Protocol::All, "/dry_run") => Path::DryRun,
         _ => return Err(Reply::refusal(403, String::new())),
     };
     // The whole value counts: a list with `bytes` in it is not `bytes`.

@@ -134,7 +134,7 @@ impl Request {
     /// Runs the request: at once if it takes no time, otherwise when the future is polled.
     pub(super) fn start(self, world: &Arc<World>) -> Started {
         let takes_time = match &self {
-            Self::Protobuf(request) => request.endpoint() == "/slow",
+            Self::Protobuf(request) => request.takes_time(),
             Self::Json(_) => self.endpoint().as_deref() == Some("/slow"),
         };
         if takes_time {

@@ -298,6 +298,7 @@ impl<L: Listener> Session<L> {
         self.link.world.journal.arrived(|| Entry {
             number: drawn.number,
             connection: self.link.number,
+            stream: None,
             method: "WS".into(),
             path: "/".into(),
             headers: self.link.headers.clone(),
@@ -307,6 +308,8 @@ impl<L: Listener> Session<L> {
             document_ids: request.map(Request::document_ids).unwrap_or_default(),
             fault: drawn.fault.clone(),
             answered: None,
+            streamed: 0,
+            is_cancelled: false,
         })
     }
 

@@ -1,0 +1,149 @@
+//! What goes out on a stream: head, messages, trailers.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, ready};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use h2::server::SendResponse;
+use h2::{Reason, SendStream};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+
+use super::inbox::PREFIX;
+use super::status::Status;
+
+/// Larger messages are not copied to go out together with others.
+const SMALL: usize = 16 << 10;
+
+/// The answers on a stream. As with real gateways, its head goes out with the first of them.
+pub(super) struct Outbox {
+    respond: SendResponse<Bytes>,
+    /// Where the body goes, once the head is out.
+    body: Option<SendStream<Bytes>>,
+    pieces: VecDeque<Bytes>,
+    /// Small messages, joined to go out in one frame.
+    joined: BytesMut,
+}
+
+impl Outbox {
+    pub(super) fn new(respond: SendResponse<Bytes>) -> Self {
+        Self { respond, body: None, pieces: VecDeque::new(), joined: BytesMut::new() }
+    }
+
+    /// Appends so much of a message, behind a prefix with this flag that speaks of all of it.
+    pub(super) fn push(&mut self, flag: u8, message: &Bytes, part: usize) {
+        self.joined.reserve(PREFIX);
+        self.joined.put_u8(flag);
+        // A gateway's answers stay below the 4 GiB that a length can say.
+        self.joined.put_u32(message.len() as u32);
+        if part <= SMALL {
+            self.joined.extend_from_slice(&message[..part]);
+        } else {
+            self.pieces.push_back(self.joined.split().freeze());
+            self.pieces.push_back(message.slice(..part));
+        }
+    }
+
+    /// Whether as much waits as should go out together.
+    pub(super) fn is_full(&self) -> bool {
+        self.joined.len() >= SMALL || !self.pieces.is_empty()
+    }
+
+    /// Whether nothing of the answer, its head included, is out yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.body.is_none()
+    }
+
+    /// Hands to HTTP/2 what was pushed, as fast as the client takes it.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        loop {
+            if self.pieces.is_empty() {
+                if self.joined.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                self.pieces.push_back(self.joined.split().freeze());
+            }
+            let body = match &mut self.body {
+                Some(body) => body,
+                None => {
+                    let head = head(StatusCode::OK, "application/grpc");
+                    self.body.insert(self.respond.send_response(head, false)?)
+                }
+            };
+            let Some(piece) = self.pieces.front_mut() else { continue };
+            body.reserve_capacity(piece.len());
+            match body.capacity() {
+                0 => match ready!(body.poll_capacity(cx)) {
+                    Some(room) => drop(room?),
+                    None => return Poll::Ready(Err(Reason::STREAM_CLOSED.into())),
+                },
+                room => {
+                    let part = piece.split_to(room.min(piece.len()));
+                    body.send_data(part, false)?;
+                    if piece.is_empty() {
+                        self.pieces.pop_front();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until the client resets the stream.
+    pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let reset = match &mut self.body {
+            Some(body) => body.poll_reset(cx),
+            None => self.respond.poll_reset(cx),
+        };
+        reset.map(drop)
+    }
+
+    /// Ends the stream. Everything was written.
+    pub(super) fn finish(mut self, status: &Status) {
+        // An error would mean that the client is gone.
+        let _ = match &mut self.body {
+            Some(body) => {
+                let mut trailers = http::HeaderMap::new();
+                status.write(&mut trailers);
+                body.send_trailers(trailers)
+            }
+            None => {
+                let mut head = head(StatusCode::OK, "application/grpc");
+                status.write(head.headers_mut());
+                self.respond.send_response(head, true).map(drop)
+            }
+        };
+    }
+
+    /// Ends the stream by what is not gRPC. Its head must not be out.
+    pub(super) fn answer_http(
+        mut self,
+        status: StatusCode,
+        retry_after: Option<HeaderValue>,
+        text: &'static str,
+    ) {
+        let mut head = head(status, "text/plain; charset=utf-8");
+        if let Some(after) = retry_after {
+            head.headers_mut().insert(RETRY_AFTER, after);
+        }
+        // An error would mean that the client is gone.
+        if let Ok(mut body) = self.respond.send_response(head, false) {
+            let _ = body.send_data(Bytes::from_static(text.as_bytes()), true);
+        }
+    }
+
+    pub(super) fn reset(mut self, reason: Reason) {
+        match &mut self.body {
+            Some(body) => body.send_reset(reason),
+            None => self.respond.send_reset(reason),
+        }
+    }
+}
+
+fn head(status: StatusCode, content_type: &'static str) -> Response<()> {
+    let mut head = Response::new(());
+    *head.status_mut() = status;
+    let headers = head.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity, deflate, gzip"));
+    head
+}

@@ -1,0 +1,178 @@
+//! The methods that a gateway serves, and what those answer that run no executor.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::status::Status;
+use super::stream::Stream;
+use crate::control::Documents;
+use crate::gateway::World;
+use crate::outage::Outage;
+use crate::protobuf::{self, Verdict, service};
+
+/// A method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    /// A stream of requests.
+    Call,
+    /// One request.
+    Single,
+    StreamDocument,
+    DryRun,
+    Status,
+    Endpoints,
+    Health,
+    Reflection,
+}
+
+const METHODS: [(&str, &str, Service); 8] = [
+    ("jina.JinaRPC", "Call", Service::Call),
+    ("jina.JinaSingleDataRequestRPC", "process_single_data", Service::Single),
+    ("jina.JinaSingleDocumentRequestRPC", "stream_doc", Service::StreamDocument),
+    ("jina.JinaGatewayDryRunRPC", "dry_run", Service::DryRun),
+    ("jina.JinaInfoRPC", "_status", Service::Status),
+    ("jina.JinaDiscoverEndpointsRPC", "endpoint_discovery", Service::Endpoints),
+    ("grpc.health.v1.Health", "Check", Service::Health),
+    ("grpc.reflection.v1alpha.ServerReflection", "ServerReflectionInfo", Service::Reflection),
+];
+
+/// The services that 3.33.1 names in a reflection, those included that it does not serve.
+const NAMED: [&str; 8] = [
+    "grpc.reflection.v1alpha.ServerReflection",
+    "jina.JinaDataRequestRPC",
+    "jina.JinaDiscoverEndpointsRPC",
+    "jina.JinaGatewayDryRunRPC",
+    "jina.JinaInfoRPC",
+    "jina.JinaRPC",
+    "jina.JinaSingleDataRequestRPC",
+    "jina.JinaSingleDocumentRequestRPC",
+];
+/// What of these 3.14.1 does not know.
+const NEWER: [&str; 3] = [
+    "jina.JinaDataRequestRPC",
+    "jina.JinaDiscoverEndpointsRPC",
+    "jina.JinaSingleDocumentRequestRPC",
+];
+
+/// The method of a path, if the gateway has it.
+pub(super) fn find(world: &World, path: &str) -> Option<Service> {
+    let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+    let is_it = |(of, name, _): &&(&str, &str, _)| *of == service && *name == method;
+    let (_, _, found) = METHODS.iter().find(is_it)?;
+    let generation = world.control.generation();
+    let is_there = match found {
+        Service::StreamDocument | Service::Endpoints => generation == Documents::V2,
+        Service::Status => !world.hides_status,
+        _ => true,
+    };
+    is_there.then_some(*found)
+}
+
+fn named(generation: Documents) -> impl Iterator<Item = &'static str> {
+    NAMED.into_iter().filter(move |name| generation == Documents::V2 || !NEWER.contains(name))
+}
+
+impl Service {
+    pub(super) fn carries_data(self) -> bool {
+        matches!(self, Self::Call | Self::Single | Self::StreamDocument)
+    }
+
+    /// Whether it takes one message and answers with one.
+    pub(super) fn is_unary(self) -> bool {
+        !matches!(self, Self::Call | Self::Reflection)
+    }
+}
+
+/// What a message asks for.
+pub(super) enum Asked {
+    Data(Box<protobuf::Request>),
+    Other(Service, Bytes),
+}
+
+impl Asked {
+    /// # Errors
+    ///
+    /// The message is no request.
+    pub(super) fn read(service: Service, world: &World, message: Bytes) -> Result<Self, Status> {
+        if !service.carries_data() {
+            return Ok(Self::Other(service, message));
+        }
+        if message.is_empty() {
+            let details = "Unexpected <class 'ValueError'>: the buffer is already decompressed";
+            return Err(Status::unknown(details));
+        }
+        match protobuf::Request::read(world.control.generation(), message) {
+            Some(request) => Ok(Self::Data(Box::new(request))),
+            None => Err(Status::unknown(
+                "Unexpected <class 'google.protobuf.message.DecodeError'>: Error parsing message \
+                 with type 'jina.DataRequestProto'",
+            )),
+        }
+    }
+
+    pub(super) fn request(&self) -> Option<&protobuf::Request> {
+        match self {
+            Self::Data(request) => Some(request),
+            Self::Other(..) => None,
+        }
+    }
+
+    /// Gives a request another id, for a fault.
+    pub(super) fn rename(&mut self, id: String) {
+        if let Self::Data(request) = self {
+            request.rename(id);
+        }
+    }
+
+    pub(super) fn takes_time(&self) -> bool {
+        self.request().is_some_and(protobuf::Request::takes_time)
+    }
+
+    /// # Errors
+    ///
+    /// How the call ends that asked for it.
+    pub(super) async fn answer(self, world: Arc<World>) -> Result<Bytes, Status> {
+        match self {
+            Self::Data(request) => match request.answer(&world).await {
+                Verdict::Answer(answer) => Ok(answer),
+                Verdict::Outage(outage) => Err(outage_status(outage)),
+                Verdict::Broken => Err(Status::unknown(
+                    "Unexpected <class 're.error'>: the target is no regular expression",
+                )),
+            },
+            Self::Other(service, message) => answer_other(service, &world, &message),
+        }
+    }
+}
+
+fn outage_status(outage: Outage) -> Status {
+    match outage {
+        Outage::Down => Status::unavailable(outage.description()),
+        Outage::Slow => Status::deadline_exceeded(outage.description()),
+    }
+}
+
+fn answer_other(service: Service, world: &World, message: &Bytes) -> Result<Bytes, Status> {
+    let generation = world.control.generation();
+    match service {
+        Service::DryRun => Ok(service::dry_run(Outage::now(&world.control))),
+        Service::Status => Ok(service::info(generation)),
+        Service::Endpoints => Ok(service::endpoints(world)),
+        Service::Health => match service::health_of(message).as_deref() {
+            Some("") => Ok(service::serving()),
+            Some(name) if named(generation).any(|known| known == name) => Ok(service::serving()),
+            Some(_) => Err(Status::not_found()),
+            None => Err(Status::internal("the message cannot be read")),
+        },
+        Service::Reflection => service::reflect(message, named(generation))
+            .ok_or(Status::internal("the message cannot be read")),
+        Service::Call | Service::Single | Service::StreamDocument => {
+            Err(Status::internal("it carries data"))
+        }
+    }
+}
+
+pub(super) async fn stream_document(stream: Stream) {
+    stream.outbox.finish(&Status::unimplemented("Method not found!"));
+}

@@ -1,0 +1,432 @@
+//! The messages of one stream: read, run at once, answered as they are ready or in order. A unary call
+//! is a stream of one message.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use http::{HeaderValue, StatusCode};
+use tokio::time::{Sleep, sleep};
+
+use super::End;
+use super::inbox::Broken;
+use super::services::{Asked, Service};
+use super::status::{Status, time_out};
+use super::stream::Stream;
+use crate::fault::FaultKind;
+use crate::journal::Place;
+
+/// The most requests in flight on one stream, unless its client says otherwise, as with real gateways.
+const MOST: usize = 1000;
+/// The most bytes of answers that wait for the client to read.
+const MOST_BYTES: usize = 256 << 20;
+/// So many messages are read before their answers are written, if so many are there.
+const BATCH: usize = 64;
+/// How long an answer is held to come behind the next one.
+const HOLD: Duration = Duration::from_secs(1);
+
+const SHUTDOWN: Status = Status::unavailable("Server shutting down");
+const DEADLINE: Status = Status::deadline_exceeded("Deadline Exceeded");
+
+/// A stream of messages.
+pub(super) struct Session {
+    stream: Stream,
+    service: Service,
+    /// The most requests in flight.
+    most: usize,
+    running: FuturesUnordered<BoxFuture<'static, Ended>>,
+    /// What has run out of turn, if answers keep the order of requests.
+    turns: Option<Turns>,
+    /// Answers to be written.
+    ready: VecDeque<Answer>,
+    ready_bytes: usize,
+    /// Answers that a fault has come behind the next one.
+    held: Vec<Answer>,
+    hold: Option<Pin<Box<Sleep>>>,
+    taken: u64,
+    /// Requests that a fault has left without an answer.
+    stalled: usize,
+    is_draining: bool,
+    is_stopping: bool,
+    stops: BoxFuture<'static, ()>,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+/// A request on its way.
+struct Flight {
+    /// Its number on the stream, from 0.
+    turn: u64,
+    place: Place,
+    fault: Option<FaultKind>,
+}
+
+type Ended = (Result<Bytes, Status>, Flight);
+
+#[derive(Default)]
+struct Turns {
+    next: u64,
+    ended: VecDeque<Option<Ended>>,
+}
+
+/// A message for the client, and where it is noted once it is sent.
+struct Answer {
+    flag: u8,
+    message: Bytes,
+    place: Option<Place>,
+}
+
+/// How a stream ends.
+enum Finish {
+    /// The client reset it.
+    Gone,
+    Status(Status),
+    Reset(u32),
+    /// By a status of HTTP, if its head is not out.
+    Http {
+        code: u16,
+        retry_after: Option<String>,
+    },
+    /// Half of this message is sent, then the stream ends as if it were whole, or the connection is
+    /// reset.
+    Cut {
+        message: Bytes,
+        reset: bool,
+    },
+    /// With the connection.
+    With(End),
+}
+
+impl Session {
+    pub(super) fn new(stream: Stream, service: Service) -> Self {
+        let is_call = service == Service::Call;
+        let metadata =
+            |name| stream.headers().get(name).and_then(|v: &HeaderValue| v.to_str().ok());
+        let in_order = is_call && metadata("__results_in_order__") == Some("true");
+        let most = metadata("__prefetch__").and_then(|most| most.parse().ok());
+        let most = most.filter(|most| *most > 0).unwrap_or(MOST);
+        let deadline = time_out(stream.headers()).map(|limit| Box::pin(sleep(limit)));
+        let world = Arc::clone(&stream.shared.world);
+        Self {
+            stream,
+            service,
+            most,
+            running: FuturesUnordered::new(),
+            turns: in_order.then(Turns::default),
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            held: Vec::new(),
+            hold: None,
+            taken: 0,
+            stalled: 0,
+            is_draining: false,
+            is_stopping: false,
+            stops: Box::pin(async move { world.stops().await }),
+            deadline,
+        }
+    }
+
+    /// Serves messages until the stream is to end, and ends it.
+    pub(super) async fn run(mut self) {
+        match std::future::poll_fn(|cx| self.poll(cx)).await {
+            Finish::Gone => {}
+            // Answers that are ready were earned before the end.
+            Finish::Status(status) => {
+                self.release();
+                if self.flush().await {
+                    self.stream.outbox.finish(&status);
+                }
+            }
+            Finish::Reset(code) => {
+                if self.flush().await {
+                    self.stream.outbox.reset(code.into());
+                }
+            }
+            Finish::Http { code, retry_after } if self.stream.outbox.is_fresh() => {
+                // Both were checked when the fault was parsed.
+                let code = StatusCode::from_u16(code).unwrap_or_default();
+                let retry_after = retry_after.and_then(|after| HeaderValue::try_from(after).ok());
+                self.stream.outbox.answer_http(code, retry_after, "scripted");
+            }
+            Finish::Http { .. } => self.stream.outbox.reset(h2::Reason::INTERNAL_ERROR),
+            Finish::Cut { message, reset } => {
+                self.stream.outbox.push(0, &message, message.len() / 2);
+                if !self.flush().await {
+                    return;
+                }
+                if reset {
+                    self.stream.shared.line.reset_when_flushed();
+                    return std::future::pending().await;
+                }
+                self.stream.outbox.finish(&Status::OK);
+            }
+            Finish::With(end) => {
+                self.flush().await;
+                self.stream.shared.end(end);
+                // Dropped, it would be reset before the connection ends.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Writes what is ready; whether the client took it.
+    async fn flush(&mut self) -> bool {
+        std::future::poll_fn(|cx| match self.stream.outbox.poll_reset(cx) {
+            Poll::Ready(()) => Poll::Ready(false),
+            Poll::Pending => self.poll_write(cx).map(|written| written.is_ok()),
+        })
+        .await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Finish> {
+        loop {
+            let mut read = 0;
+            while read < BATCH && self.reads() {
+                match self.stream.inbox.poll_message(cx) {
+                    Poll::Ready(Some(Ok(message))) => {
+                        read += 1;
+                        if let Some(finish) = self.take(message) {
+                            return Poll::Ready(finish);
+                        }
+                    }
+                    Poll::Ready(Some(Err(Broken::Status(status)))) => {
+                        return Poll::Ready(Finish::Status(status));
+                    }
+                    Poll::Ready(Some(Err(Broken::Gone))) => return Poll::Ready(Finish::Gone),
+                    Poll::Ready(None) => self.is_draining = true,
+                    Poll::Pending => break,
+                }
+            }
+            let was_full = !self.has_room();
+            while let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(cx) {
+                if let Some(finish) = self.deliver_in_turn(ended) {
+                    return Poll::Ready(finish);
+                }
+            }
+            if let Some(finish) = self.poll_clocks(cx) {
+                return Poll::Ready(finish);
+            }
+            let written = self.poll_write(cx);
+            if matches!(written, Poll::Ready(Err(_)))
+                || self.stream.outbox.poll_reset(cx).is_ready()
+            {
+                return Poll::Ready(Finish::Gone);
+            }
+            if written.is_ready() && self.running.is_empty() && self.held.is_empty() {
+                if self.is_draining && self.stalled == 0 {
+                    return Poll::Ready(Finish::Status(self.natural_end()));
+                }
+                if self.is_stopping {
+                    return Poll::Ready(Finish::Status(SHUTDOWN));
+                }
+            }
+            // More may be there, or there is room again for it.
+            if read < BATCH && !(was_full && self.has_room()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn reads(&self) -> bool {
+        !self.is_draining && !self.is_stopping && self.has_room()
+    }
+
+    /// Whether there is room for another request.
+    fn has_room(&self) -> bool {
+        let waiting = self.turns.as_ref().map_or(0, |turns| turns.ended.iter().flatten().count());
+        let in_flight =
+            self.running.len() + waiting + self.ready.len() + self.held.len() + self.stalled;
+        in_flight < self.most && self.ready_bytes < MOST_BYTES
+    }
+
+    fn natural_end(&self) -> Status {
+        if self.service.is_unary() && self.taken == 0 {
+            return Status::internal("the request has no message");
+        }
+        Status::OK
+    }
+
+    fn poll_clocks(&mut self, cx: &mut Context<'_>) -> Option<Finish> {
+        if !self.is_stopping && self.stops.as_mut().poll(cx).is_ready() {
+            self.is_stopping = true;
+            self.release();
+        }
+        if let Some(hold) = &mut self.hold
+            && hold.as_mut().poll(cx).is_ready()
+        {
+            self.release();
+        }
+        // A draining stream holds back what nothing will follow.
+        if self.is_draining && self.running.is_empty() {
+            self.release();
+        }
+        let deadline = self.deadline.as_mut()?;
+        deadline.as_mut().poll(cx).is_ready().then_some(Finish::Status(DEADLINE))
+    }
+
+    /// Writes what is ready, in as few pieces as it takes.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        loop {
+            while !self.stream.outbox.is_full()
+                && let Some(Answer { flag, message, place }) = self.ready.pop_front()
+            {
+                self.ready_bytes -= message.len();
+                self.stream.outbox.push(flag, &message, message.len());
+                if let Some(place) = place {
+                    self.stream.shared.world.journal.answered(&place, 200);
+                }
+            }
+            ready!(self.stream.outbox.poll_write(cx))?;
+            if self.ready.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Takes a message that has come, and runs it unless a fault has it otherwise.
+    fn take(&mut self, message: Bytes) -> Option<Finish> {
+        let turn = self.taken;
+        self.taken += 1;
+        self.is_draining |= self.service.is_unary();
+        let world = Arc::clone(&self.stream.shared.world);
+        let asked = Asked::read(self.service, &world, message);
+        let drawn = self.stream.draw(self.service);
+        if drawn.fault == Some(FaultKind::ResetBefore) {
+            world.journal.refuse();
+            return Some(Finish::With(End::Reset));
+        }
+        let request = asked.as_ref().ok().and_then(Asked::request);
+        let place = self.stream.note(&drawn, request);
+        let mut asked = match asked {
+            Ok(asked) => asked,
+            Err(status) => return Some(Finish::Status(status)),
+        };
+        let mut late = None;
+        match &drawn.fault {
+            Some(FaultKind::Stall) => {
+                self.stalled += 1;
+                return None;
+            }
+            Some(FaultKind::Slow(time)) => late = Some(*time),
+            Some(FaultKind::UnknownId) => asked.rename(world.ids.make()),
+            // Announced; what has come is answered.
+            Some(FaultKind::GoAway(0)) => self.stream.shared.end(End::GoAway(0)),
+            Some(fault) => {
+                if let Some(finish) = finish_by(fault) {
+                    return Some(finish);
+                }
+            }
+            None => {}
+        }
+        let flight = Flight { turn, place, fault: drawn.fault };
+        if asked.takes_time() || late.is_some() {
+            self.running.push(Box::pin(async move {
+                let answer = asked.answer(world).await;
+                sleep(late.unwrap_or_default()).await;
+                (answer, flight)
+            }));
+            return None;
+        }
+        // Nothing else ever waits.
+        let broken = || Err(Status::internal("the request did not run at once"));
+        let answer = asked.answer(world).now_or_never().unwrap_or_else(broken);
+        self.deliver_in_turn((answer, flight))
+    }
+
+    fn deliver_in_turn(&mut self, ended: Ended) -> Option<Finish> {
+        let Some(turns) = &mut self.turns else { return self.deliver(ended) };
+        // No more requests are in flight than fit a usize.
+        let place = (ended.1.turn - turns.next) as usize;
+        if turns.ended.len() <= place {
+            turns.ended.resize_with(place + 1, || None);
+        }
+        turns.ended[place] = Some(ended);
+        while let Some(turns) = &mut self.turns
+            && let Some(ended) = turns.ended.front_mut().and_then(Option::take)
+        {
+            turns.ended.pop_front();
+            turns.next += 1;
+            if let Some(finish) = self.deliver(ended) {
+                return Some(finish);
+            }
+        }
+        None
+    }
+
+    /// Makes the answer ready, as a fault has it.
+    fn deliver(&mut self, (answer, flight): Ended) -> Option<Finish> {
+        let message = match answer {
+            Ok(message) => message,
+            Err(status) => return Some(Finish::Status(status)),
+        };
+        let Flight { place, fault, .. } = flight;
+        let (flag, message, place) = match fault {
+            Some(kind @ (FaultKind::Truncated | FaultKind::ResetMid)) => {
+                return Some(Finish::Cut { message, reset: kind == FaultKind::ResetMid });
+            }
+            // The key of a field never goes on for so long.
+            Some(FaultKind::Malformed) => (0, Bytes::from_static(&[0xff; 16]), Some(place)),
+            Some(FaultKind::Oversize(bytes)) => (0, vec![0; bytes].into(), None),
+            Some(FaultKind::WrongType) if self.stream.outbox.is_fresh() => {
+                return Some(Finish::Http { code: 200, retry_after: None });
+            }
+            // The flag of a compression that is none.
+            Some(FaultKind::WrongType) => (0xff, message, None),
+            Some(FaultKind::UnknownId) => (0, message, None),
+            Some(FaultKind::Twice) => {
+                self.push(Answer { flag: 0, message: message.clone(), place: None });
+                (0, message, Some(place))
+            }
+            Some(FaultKind::Reorder) => {
+                self.held.push(Answer { flag: 0, message, place: Some(place) });
+                self.hold.get_or_insert_with(|| Box::pin(sleep(HOLD)));
+                return None;
+            }
+            _ => (0, message, Some(place)),
+        };
+        self.push(Answer { flag, message, place });
+        self.release();
+        None
+    }
+
+    fn push(&mut self, answer: Answer) {
+        self.ready_bytes += answer.message.len();
+        self.ready.push_back(answer);
+    }
+
+    /// Lets the answers go that were held.
+    fn release(&mut self) {
+        self.hold = None;
+        for answer in mem::take(&mut self.held) {
+            self.push(answer);
+        }
+    }
+}
+
+/// How a fault ends the stream of a message before it runs, if it does.
+fn finish_by(fault: &FaultKind) -> Option<Finish> {
+    Some(match fault {
+        FaultKind::Drop => Finish::With(End::Drop),
+        FaultKind::ResetAfter => Finish::With(End::Reset),
+        FaultKind::HalfOpen => Finish::With(End::HalfOpen),
+        FaultKind::GoAway(code) => Finish::With(End::GoAway(*code)),
+        FaultKind::ResetStream(code) => Finish::Reset(*code),
+        FaultKind::HalfClose => Finish::Status(Status::OK),
+        FaultKind::GrpcStatus { code, message, pushback } => Finish::Status(Status {
+            code: *code,
+            message: message.clone().into(),
+            pushback: pushback.clone(),
+        }),
+        FaultKind::Status { code, retry_after } => {
+            Finish::Http { code: *code, retry_after: retry_after.clone() }
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,214 @@
+//! The gRPC of the embedded gateway against captures of real ones: the same request gets the same
+//! answer, but for ids, times and stack traces.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, reason = "how much was compared is to be seen")]
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+
+use clientlet_gateway::Documents;
+use common::grpc::{
+    CALL, Channel, DRY_RUN, ENDPOINTS, HEALTH, REFLECTION, SINGLE, STATUS, STREAM, start,
+};
+use common::proto::{Exception, Header, Route, v1, v2};
+use prost::Message;
+use serde_json::Value;
+
+/// Not compared: the deployment that was skipped has an end time there, by a whim of that release.
+const LEFT_OUT: &[(&str, &str)] = &[("current-v1", "target"), ("current-v1", "unknown")];
+
+fn folder(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../interop/fixtures").join(name)
+}
+
+fn fixture(name: &str, file: &str) -> Vec<u8> {
+    fs::read(folder(name).join(file)).unwrap()
+}
+
+fn generation(name: &str) -> Documents {
+    if name == "current" { Documents::V2 } else { Documents::V1 }
+}
+
+/// Makes equal what differs from run to run.
+fn level(header: &mut Option<Header>, routes: &mut [Route]) {
+    let status = header.as_mut().and_then(|header| header.status.as_mut());
+    for status in status.into_iter().chain(routes.iter_mut().filter_map(|r| r.status.as_mut())) {
+        status.exception.iter_mut().for_each(|Exception { stacks, .. }| {
+            stacks.retain(|line| line.contains("Error"));
+        });
+    }
+    for time in routes.iter_mut().flat_map(|r| [&mut r.start_time, &mut r.end_time]).flatten() {
+        assert!(time.seconds > 1_700_000_000 && time.nanos % 1000 == 0);
+        (time.seconds, time.nanos) = (0, 0);
+    }
+}
+
+/// Sends every request of a folder on a stream and by itself, and compares the answers as `read` leaves
+/// them.
+async fn compare<T: std::fmt::Debug + PartialEq>(name: &str, read: impl Fn(&[u8]) -> T) {
+    let gateway = start(generation(name), &[]).await;
+    let mut channel = Channel::connect(&gateway).await;
+    let mut call = channel.open(CALL).await;
+    let mut compared = 0;
+    for file in fs::read_dir(folder(name)).unwrap() {
+        let path = file.unwrap().path();
+        let file = path.file_name().unwrap().to_str().unwrap();
+        let Some(case) = file.strip_prefix("request_").and_then(|f| f.strip_suffix(".bin")) else {
+            continue;
+        };
+        if LEFT_OUT.contains(&(name, case)) {
+            continue;
+        }
+        let request = fs::read(&path).unwrap();
+        let expected = read(&fixture(name, &format!("response_{case}.bin")));
+        call.send_bytes(&request);
+        let answer = call.message().await.unwrap().unwrap();
+        assert_eq!(read(&answer), expected, "{name}/{case}");
+        let answer = channel.unary(SINGLE, &request).await.unwrap();
+        assert_eq!(read(&answer), expected, "{name}/{case}");
+        compared += 1;
+    }
+    call.end();
+    assert_eq!(call.status().await.unwrap(), (0, String::new()));
+    assert_eq!(call.head["content-type"], "application/grpc");
+    println!("{name}: {compared} compared");
+    assert_eq!(compared, 9 - LEFT_OUT.iter().filter(|(left_out, _)| *left_out == name).count());
+    let journal = gateway.journal();
+    assert_eq!((journal.grpc_connections(), journal.grpc_streams()), (1, 1 + compared as u64));
+}
+
+fn read_v1(bytes: &[u8]) -> v1::DataRequest {
+    let mut message = v1::DataRequest::decode(bytes).unwrap();
+    level(&mut message.header, &mut message.routes);
+    message
+}
+
+fn read_v2(bytes: &[u8]) -> v2::DataRequest {
+    let mut message = v2::DataRequest::decode(bytes).unwrap();
+    level(&mut message.header, &mut message.routes);
+    message
+}
+
+#[tokio::test]
+async fn v1_answers_as_3_14_1_does() {
+    compare("seed-era", read_v1).await;
+}
+
+#[tokio::test]
+async fn v1_answers_as_3_33_1_does() {
+    compare("current-v1", read_v1).await;
+}
+
+#[tokio::test]
+async fn v2_answers_as_3_33_1_does() {
+    compare("current", read_v2).await;
+}
+
+#[tokio::test]
+async fn errors_are_those_of_real_gateways() {
+    for name in ["seed-era", "current-v1", "current"] {
+        let errors: Value = serde_json::from_slice(&fixture(name, "errors.json")).unwrap();
+        let gateway = start(generation(name), &[]).await;
+        let mut channel = Channel::connect(&gateway).await;
+        let request = fixture(name, "request_text.bin");
+        let mut found = Vec::new();
+        let garbage = channel.unary(SINGLE, b"\xff\xff\xffgarbage").await;
+        found.push(("grpc_garbage", garbage.unwrap_err()));
+        let unknown = channel.unary("/jina.JinaRPC/Nope", b"").await;
+        found.push(("grpc_unknown_method", unknown.unwrap_err()));
+        gateway.control().executor_slow(true);
+        let slow = channel.unary(SINGLE, &request).await;
+        found.push(("grpc_timeout_send", slow.unwrap_err()));
+        gateway.control().executor_slow(false);
+        gateway.control().executor_down(true);
+        let down = channel.unary(SINGLE, &request).await;
+        found.push(("grpc_executor_down", down.unwrap_err()));
+        for (case, (code, message)) in found {
+            assert_eq!(errors[case]["number"], code, "{name}/{case}");
+            let details = errors[case]["details"].as_str().unwrap();
+            // What releases of the libraries below put differently.
+            let told = |text: &str| match case {
+                "grpc_garbage" => text.split(": ").next().unwrap().to_owned(),
+                "grpc_executor_down" => text.split('|').nth(1).unwrap().to_owned(),
+                _ => text.to_owned(),
+            };
+            assert_eq!(told(&message), told(details), "{name}/{case}");
+        }
+        let dry_run = channel.unary(DRY_RUN, b"").await.unwrap();
+        let (found, expected) = (status(&dry_run), status(&fixture(name, "status_error.bin")));
+        assert_eq!((found.code, expected.code), (1, 1));
+        let name = |status: common::proto::Status| status.exception.unwrap().name;
+        assert_eq!(name(found), name(expected));
+        gateway.control().executor_down(false);
+        assert!(channel.unary(DRY_RUN, b"").await.unwrap().is_empty());
+    }
+}
+
+fn status(bytes: &[u8]) -> common::proto::Status {
+    common::proto::Status::decode(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn requests_without_bytes_or_header_are_taken_as_real_gateways_take_them() {
+    let gateway = start(Documents::V1, &[]).await;
+    let mut channel = Channel::connect(&gateway).await;
+    assert_eq!(channel.unary(SINGLE, b"").await.unwrap_err().0, 2);
+    let answer = channel.unary(SINGLE, &[0x12, 0]).await.unwrap();
+    assert_eq!(read_v1(&answer).header.unwrap().request_id, "");
+    // A target that is no regular expression.
+    assert_eq!(channel.unary(SINGLE, b"\x0a\x03\x22\x01(").await.unwrap_err().0, 2);
+    let mut nothing = channel.open(CALL).await;
+    nothing.end();
+    assert_eq!(nothing.status().await.unwrap(), (0, String::new()));
+    let mut nothing = channel.open(SINGLE).await;
+    nothing.end();
+    assert_eq!(nothing.status().await.unwrap().0, 13);
+}
+
+#[tokio::test]
+async fn services_are_those_of_each_release() {
+    for (documents, info, has_newer) in
+        [(Documents::V1, "3.14.1", false), (Documents::V2, "3.33.1", true)]
+    {
+        let gateway = start(documents, &[]).await;
+        let mut channel = Channel::connect(&gateway).await;
+        let status = channel.unary(STATUS, b"").await.unwrap();
+        assert!(String::from_utf8_lossy(&status).contains(info));
+        let endpoints = channel.unary(ENDPOINTS, b"").await;
+        let streamed = channel.open(STREAM).await.status_of(b"\x22\x00").await;
+        if has_newer {
+            let endpoints = Endpoints::decode(endpoints.unwrap()).unwrap().endpoints;
+            assert!(endpoints.iter().any(|endpoint| endpoint == "/upper"), "{endpoints:?}");
+            assert!(endpoints.is_sorted());
+        } else {
+            let missing = (12, "Method not found!".to_owned());
+            assert_eq!(endpoints.unwrap_err(), missing);
+            assert_eq!(streamed, missing);
+        }
+        let missing = channel.unary("/jina.JinaDataRequestRPC/process_data", b"").await;
+        assert_eq!(missing.unwrap_err().0, 12);
+        assert_eq!(channel.unary(HEALTH, b"").await.unwrap(), &[8, 1][..]);
+        assert_eq!(channel.unary(HEALTH, b"\x0a\x0cjina.JinaRPC").await.unwrap(), &[8, 1][..]);
+        assert_eq!(channel.unary(HEALTH, b"\x0a\x03foo").await.unwrap_err().0, 5);
+        let mut reflection = channel.open(REFLECTION).await;
+        reflection.send_bytes(b"\x3a\x01*");
+        let listed = reflection.message().await.unwrap().unwrap();
+        let listed = String::from_utf8_lossy(&listed).into_owned();
+        assert!(listed.contains("jina.JinaSingleDataRequestRPC"));
+        assert_eq!(listed.contains("jina.JinaDiscoverEndpointsRPC"), has_newer);
+        reflection.send_bytes(b"\x22\x0cjina.JinaRPC");
+        let refused = reflection.message().await.unwrap().unwrap();
+        assert!(String::from_utf8_lossy(&refused).contains("only services are listed"));
+        reflection.end();
+        assert_eq!(reflection.status().await.unwrap().0, 0);
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Endpoints {
+    #[prost(string, repeated, tag = "1")]
+    endpoints: Vec<String>,
+}
