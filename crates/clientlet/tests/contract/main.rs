@@ -111,3 +111,15 @@ mod jina_3_33_1_v1_grpc_unary {
 mod jina_3_33_1_v2_grpc_unary {
     contract!(crate::rows::UNARY_CURRENT);
 }
+mod embedded_v1_grpc {
+    contract!(crate::rows::GRPC_EMBEDDED_V1);
+}
+mod embedded_v2_grpc {
+    contract!(crate::rows::GRPC_EMBEDDED_V2);
+}
+mod embedded_v1_grpc_unary {
+    contract!(crate::rows::UNARY_EMBEDDED_V1);
+}
+mod embedded_v2_grpc_unary {
+    contract!(crate::rows::UNARY_EMBEDDED_V2);
+}

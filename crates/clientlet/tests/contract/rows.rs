@@ -198,6 +198,23 @@ pub(crate) const UNARY_CURRENT: Row = Row {
     ..CURRENT
 };
 
+pub(crate) const GRPC_EMBEDDED_V1: Row =
+    Row { name: "embedded v1, gRPC", protocol: Protocol::Grpc, cannot: GRPC_V1, ..EMBEDDED_V1 };
+pub(crate) const GRPC_EMBEDDED_V2: Row =
+    Row { name: "embedded v2, gRPC", protocol: Protocol::Grpc, cannot: GRPC_V2, ..EMBEDDED_V2 };
+pub(crate) const UNARY_EMBEDDED_V1: Row = Row {
+    name: "embedded v1, gRPC unary",
+    protocol: Protocol::GrpcUnary,
+    cannot: GRPC_V1,
+    ..EMBEDDED_V1
+};
+pub(crate) const UNARY_EMBEDDED_V2: Row = Row {
+    name: "embedded v2, gRPC unary",
+    protocol: Protocol::GrpcUnary,
+    cannot: GRPC_V2,
+    ..EMBEDDED_V2
+};
+
 impl Row {
     /// Whether the row can do all that a case needs; says what is skipped and why.
     pub(crate) fn can(&self, case: &str, needs: &[Ability]) -> bool {
@@ -228,7 +245,7 @@ impl Row {
             DocArray::V1 => Documents::V1,
             DocArray::V2 => Documents::V2,
         };
-        let builder = Gateway::builder().documents(documents).websocket(true);
+        let builder = Gateway::builder().documents(documents).websocket(true).grpc(true);
         builder.start().await.unwrap()
     }
 
@@ -236,7 +253,7 @@ impl Row {
         match self.protocol {
             Protocol::Http => gateway.http_url(),
             Protocol::Websocket => gateway.websocket_url(),
-            Protocol::Grpc | Protocol::GrpcUnary => unreachable!("real gateways alone"),
+            Protocol::Grpc | Protocol::GrpcUnary => gateway.grpc_url(),
         }
     }
 
