@@ -13,7 +13,7 @@ use crate::retry::RetryPolicy;
 use crate::transport::Transport;
 use crate::transport::grpc::GrpcTransport;
 use crate::transport::http::HttpTransport;
-use crate::transport::websocket::WebsocketTransport;
+use crate::transport::websocket::{Subprotocol, WebsocketTransport};
 
 /// The settings of a [`Client`].
 ///
@@ -32,6 +32,7 @@ pub struct ClientBuilder {
     /// May hold user information.
     url: Secret,
     options: ClientletOptions,
+    websocket_json: bool,
 }
 
 macro_rules! same_as_options {
@@ -46,7 +47,8 @@ macro_rules! same_as_options {
 
 impl ClientBuilder {
     pub(crate) fn new(url: &str) -> ClientBuilder {
-        ClientBuilder { url: Secret::new(url), options: ClientletOptions::default() }
+        let options = ClientletOptions::default();
+        ClientBuilder { url: Secret::new(url), options, websocket_json: false }
     }
 
     same_as_options! {
@@ -80,6 +82,18 @@ impl ClientBuilder {
         gzip();
     }
 
+    /// Whether messages over WebSocket are JSON and not protobuf, as some proxies want it; for
+    /// gateways with documents v1 alone.
+    ///
+    /// The gateway gives the requests ids of its own then, so that answers can only be told apart by
+    /// their order: **one request is in flight at a time**, whatever
+    /// [`prefetch`](crate::Post::prefetch) says, and one that is given up, at its time-out for
+    /// example, takes the connection along. A tensor's element type is lost, as over HTTP.
+    pub fn websocket_json(mut self, json: bool) -> ClientBuilder {
+        self.websocket_json = json;
+        self
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -89,9 +103,21 @@ impl ClientBuilder {
         if config.endpoint.has_query() {
             return Err(Error::config("a gateway's URL has no query; use a header instead"));
         }
+        let is_websocket = config.endpoint.protocol() == Protocol::Websocket;
+        if self.websocket_json && !is_websocket {
+            return Err(Error::config("websocket_json is for URLs that begin with ws://"));
+        }
+        if self.websocket_json && config.docarray == Some(DocArray::V2) {
+            let what = "websocket_json is for documents v1: a gateway takes none of v2 in JSON";
+            return Err(Error::config(what));
+        }
+        let subprotocol = match self.websocket_json {
+            true => Subprotocol::Json,
+            false => Subprotocol::Bytes,
+        };
         let transport: Arc<dyn Transport> = match config.endpoint.protocol() {
             Protocol::Http => Arc::new(HttpTransport::new(&config)),
-            Protocol::Websocket => Arc::new(WebsocketTransport::new(&config)),
+            Protocol::Websocket => Arc::new(WebsocketTransport::new(&config, subprotocol)),
             Protocol::Grpc => Arc::new(GrpcTransport::new(&config)),
         };
         Ok(Client::new(config, transport))

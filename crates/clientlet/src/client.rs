@@ -12,7 +12,7 @@ use crate::builder::ClientBuilder;
 use crate::config::Config;
 use crate::discovery::Discovery;
 use crate::error::{AttemptError, Context, Error, ErrorKind};
-use crate::message::{Endpoints, GatewayStatus, Health};
+use crate::message::{Connections, Endpoints, GatewayStatus, Health};
 use crate::pipeline::{Ids, later};
 use crate::post::{NoDocuments, Post};
 use crate::retry::{self, Ledger};
@@ -179,6 +179,11 @@ impl Client {
     /// The gateway's address, without user information.
     pub fn gateway(&self) -> String {
         self.shared.transport.address()
+    }
+
+    /// What has become of the connections of this client and its clones, counted from its beginning.
+    pub fn connections(&self) -> Connections {
+        self.shared.transport.connections()
     }
 
     pub(crate) fn shared(&self) -> &Shared {

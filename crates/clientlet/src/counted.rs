@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::client::Client;
 use crate::discovery::Gateway;
 use crate::error::{AttemptError, Error};
-use crate::message::{DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
+use crate::message::{Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
 use crate::options::ClientletOptions;
 use crate::transport::{BoxFuture, Terms, Transport};
 
@@ -78,6 +78,10 @@ impl Transport for AtOnce {
 
     fn address(&self) -> String {
         "http://127.0.0.1".to_owned()
+    }
+
+    fn connections(&self) -> Connections {
+        Connections::default()
     }
 }
 

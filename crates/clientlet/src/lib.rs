@@ -145,11 +145,15 @@ mod window;
 
 pub use builder::ClientBuilder;
 pub use client::Client;
-pub use clientlets::{Clientlet, DataRequest, Exchange, HttpAnswer, HttpClientlet};
+pub use clientlets::{
+    Clientlet, DataRequest, Exchange, HttpAnswer, HttpClientlet, WebsocketClientlet,
+    WebsocketSender, WsMessages, WsResponses, WsStatuses,
+};
 pub use document::{Blob, Document, Dtype, Element, NamedScore, Tensor, TensorError, Value};
 pub use error::{Attempt, Delivery, Error, ErrorKind};
 pub use message::{
-    DocArray, Endpoints, Exception, GatewayStatus, Health, RouteTimes, Status, StatusMessage,
+    Connections, DocArray, Endpoints, Exception, GatewayStatus, Health, RouteTimes, Status,
+    StatusMessage,
 };
 pub use options::ClientletOptions;
 pub use post::{Answers, Documents, NoDocuments, Post, Responses};

@@ -205,6 +205,20 @@ impl GatewayStatus {
     }
 }
 
+/// What has become of a client's connections; see [`Client::connections`](crate::Client::connections).
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// How many were made: over HTTP all of them, over WebSocket those that became a WebSocket.
+    pub opened: u64,
+    /// How many of them took the place of one that was lost or given up. Over HTTP always 0: any
+    /// connection takes any request there, so none takes the place of another.
+    pub reconnects: u64,
+    /// How many answers came that nobody waited for any more: late ones, of requests that were given
+    /// up, and those that came twice. Over HTTP always 0, for there such an answer is never read.
+    pub duplicates_dropped: u64,
+}
+
 /// What gRPC's health service says of a gateway or of one of its services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -3,12 +3,14 @@
 mod answer;
 mod http;
 mod request;
+mod websocket;
 
 use std::future::Future;
 
 pub use answer::HttpAnswer;
 pub use http::{Exchange, HttpClientlet};
 pub use request::DataRequest;
+pub use websocket::{WebsocketClientlet, WebsocketSender, WsMessages, WsResponses, WsStatuses};
 
 use crate::error::Error;
 

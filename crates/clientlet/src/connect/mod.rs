@@ -24,6 +24,7 @@ pub(crate) use self::spoken::Spoken;
 pub(crate) struct Connector {
     network: Network,
     writes: Writes,
+    opened: Opened,
 }
 
 #[derive(Clone, Debug)]
@@ -39,12 +40,21 @@ impl Connector {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(timeout));
-        Connector { network: Network::Tcp(tcp), writes: Writes::default() }
+        Connector::over(Network::Tcp(tcp))
     }
 
     #[cfg(test)]
     pub(crate) fn simulated(timeout: Duration) -> Connector {
-        Connector { network: Network::Simulated(timeout), writes: Writes::default() }
+        Connector::over(Network::Simulated(timeout))
+    }
+
+    fn over(network: Network) -> Connector {
+        Connector { network, writes: Writes::default(), opened: Opened::default() }
+    }
+
+    /// The count of the connections that were made.
+    pub(crate) fn opened(&self) -> &Opened {
+        &self.opened
     }
 
     /// The count of all writes to this connector's connections.
@@ -70,13 +80,15 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let writes = self.writes.clone();
+        let (writes, opened) = (self.writes.clone(), self.opened.clone());
         match &mut self.network {
             Network::Tcp(tcp) => {
                 let connecting = tcp.call(uri);
                 Box::pin(async move {
                     let connected: Result<_, TcpError> = connecting.await;
-                    Ok(Counted::new(Stream::Tcp(connected?), writes))
+                    let stream = Stream::Tcp(connected?);
+                    opened.add();
+                    Ok(Counted::new(stream, writes))
                 })
             }
             #[cfg(test)]
@@ -88,7 +100,9 @@ impl Service<Uri> for Connector {
                     let connected = tokio::time::timeout(timeout, connecting)
                         .await
                         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
-                    Ok(Counted::new(Stream::Simulated(TokioIo::new(connected?)), writes))
+                    let stream = Stream::Simulated(TokioIo::new(connected?));
+                    opened.add();
+                    Ok(Counted::new(stream, writes))
                 })
             }
         }
@@ -112,6 +126,20 @@ macro_rules! delegate {
             Stream::Simulated(io) => Pin::new(io).$method($($argument),*),
         }
     };
+}
+
+/// Counts the connections of a connector.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Opened(Arc<AtomicU64>);
+
+impl Opened {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Numbers the writes to all connections of a connector, so that of two moments on different

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::discovery::Gateway;
 use crate::error::{AttemptError, Error, Event};
-use crate::message::{DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
+use crate::message::{Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
 use crate::options::ClientletOptions;
 use crate::transport::{BoxFuture, Terms, Transport};
 use crate::{Client, Delivery, ErrorKind, RetryPolicy};
@@ -196,6 +196,10 @@ impl Transport for Multiplexed {
 
     fn address(&self) -> String {
         "test://gateway".to_owned()
+    }
+
+    fn connections(&self) -> Connections {
+        Connections::default()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::discovery::Gateway;
 use crate::endpoint::Endpoint;
 use crate::envelope::{read_answer, read_failure, read_status, shorten};
 use crate::error::{AttemptError, Error, Event};
-use crate::message::{DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
+use crate::message::{Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
 
 /// A v2 gateway splits what comes over HTTP into requests of 100 and answers with the first of
 /// them: whatever is behind the 100th document is lost.
@@ -153,6 +153,11 @@ impl Transport for HttpTransport {
     fn address(&self) -> String {
         self.endpoint.to_string()
     }
+
+    /// Any connection takes any request, so none takes the place of another.
+    fn connections(&self) -> Connections {
+        Connections { opened: self.session.connections_opened(), ..Connections::default() }
+    }
 }
 
 /// What an answer to a posted request holds; everything but a result is an error.
@@ -169,7 +174,7 @@ pub(crate) fn read(docarray: DocArray, answer: &RawHttpAnswer) -> Result<RawAnsw
 }
 
 /// An answer that tells of an executor's exception is an error, though it came as a success.
-pub(super) fn outcome(raw: RawAnswer) -> Result<RawAnswer, AttemptError> {
+pub(crate) fn outcome(raw: RawAnswer) -> Result<RawAnswer, AttemptError> {
     if raw.status.is_success() {
         return Ok(raw);
     }

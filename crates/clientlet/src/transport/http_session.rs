@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::body::{Outgoing, Probe};
 use crate::config::Config;
-use crate::connect::{Connector, Spoken, Writes};
+use crate::connect::{Connector, Opened, Spoken, Writes};
 use crate::error::{AttemptError, Event, Source};
 
 /// uvicorn closes idle connections after 5 s; a request must not meet that.
@@ -66,6 +66,7 @@ impl RawHttpAnswer {
 pub(crate) struct HttpSession {
     client: Client<Connector, Outgoing>,
     writes: Writes,
+    opened: Opened,
     answer_limit: usize,
 }
 
@@ -76,7 +77,7 @@ impl HttpSession {
 
     /// A session over connections of this connector.
     pub(crate) fn over(connector: Connector, config: &Config) -> HttpSession {
-        let writes = connector.writes().clone();
+        let (writes, opened) = (connector.writes().clone(), connector.opened().clone());
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
@@ -85,7 +86,12 @@ impl HttpSession {
             // A resend that nobody counts would break the promise of at most once.
             .retry_canceled_requests(false)
             .build(connector);
-        HttpSession { client, writes, answer_limit: config.answer_limit }
+        HttpSession { client, writes, opened, answer_limit: config.answer_limit }
+    }
+
+    /// How many connections were made.
+    pub(crate) fn connections_opened(&self) -> u64 {
+        self.opened.count()
     }
 
     /// Sends a request once and reads all of its answer, whatever its status. With `distrust` its

@@ -21,7 +21,7 @@ pub(crate) use http_session::{HttpSession, RawHttpAnswer, connect_failed};
 use crate::discovery::Gateway;
 use crate::error::{AttemptError, Error};
 use crate::message::{
-    DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer, Request, Status,
+    Connections, DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer, Request, Status,
 };
 
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -111,6 +111,12 @@ pub(crate) trait Transport: Send + Sync {
     /// The most documents that a gateway of this generation takes in one request.
     fn most_documents(&self, docarray: DocArray) -> Option<usize>;
 
+    /// The most requests that it is worth to begin at a time: those beyond it would only wait, and
+    /// their time run out meanwhile.
+    fn most_in_flight(&self) -> Option<usize> {
+        None
+    }
+
     /// The URI of a path of the gateway.
     fn uri(&self, path: &str) -> Result<Uri, Error>;
 
@@ -119,4 +125,7 @@ pub(crate) trait Transport: Send + Sync {
 
     /// The gateway's address, without user information and query.
     fn address(&self) -> String;
+
+    /// What has become of its connections.
+    fn connections(&self) -> Connections;
 }

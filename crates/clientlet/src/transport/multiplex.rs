@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::http::outcome;
 use crate::envelope::shorten;
 use crate::error::{AttemptError, Event};
-use crate::message::{RawAnswer, Request, RequestId};
+use crate::message::{Connections, RawAnswer, Request, RequestId};
 
 /// Requests that wait to be written; whoever sends one more waits as well.
 pub(super) const QUEUE: usize = 64;
@@ -22,13 +22,31 @@ type Reply = Result<RawAnswer, AttemptError>;
 /// What the connections and streams of a transport count together.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    pub(super) duplicates_dropped: AtomicU64,
+    opened: AtomicU64,
+    reconnects: AtomicU64,
+    duplicates_dropped: AtomicU64,
+}
+
+impl Tally {
+    /// Counts a connection that was made; `again` if it takes the place of another.
+    pub(super) fn opened(&self, again: bool) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        self.reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
+    }
+
+    pub(super) fn connections(&self) -> Connections {
+        Connections {
+            opened: self.opened.load(Ordering::Relaxed),
+            reconnects: self.reconnects.load(Ordering::Relaxed),
+            duplicates_dropped: self.duplicates_dropped.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// Whether a request was written before it was given up: the first of the two decides, so that a
 /// request that is reported as not sent is never sent afterwards.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Passage(Arc<AtomicU8>);
+pub(crate) struct Passage(Arc<AtomicU8>);
 
 const QUEUED: u8 = 0;
 const SENT: u8 = 1;
@@ -36,12 +54,12 @@ const GIVEN_UP: u8 = 2;
 
 impl Passage {
     /// Whether it may be written: not if it was given up.
-    pub(super) fn enter(&self) -> bool {
+    pub(crate) fn enter(&self) -> bool {
         self.0.compare_exchange(QUEUED, SENT, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Gives it up; whether it was sent by then.
-    pub(super) fn give_up(&self) -> bool {
+    pub(crate) fn give_up(&self) -> bool {
         let found = self.0.compare_exchange(QUEUED, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
         found == Err(SENT)
     }
@@ -78,7 +96,7 @@ impl Ending {
     }
 
     /// What it means for a request that was on it.
-    fn error(&self, sent: bool) -> AttemptError {
+    pub(super) fn error(&self, sent: bool) -> AttemptError {
         if sent {
             return AttemptError::new(self.event, &*self.what);
         }
@@ -198,10 +216,22 @@ impl Notice {
     }
 }
 
+/// How an answer finds its request.
+#[derive(Debug)]
+enum Matching {
+    /// By its id, which has this nonce.
+    ById(u64),
+    /// There is one request at a time, whose answer it must be, since the gateway makes the ids. This
+    /// is that of the last answer, which may come twice.
+    InTurn(String),
+}
+
 /// The requests that were sent and not answered, by their sequence.
 #[derive(Debug)]
 pub(super) struct InFlight {
-    nonce: u64,
+    matching: Matching,
+    /// Whether nobody wants an answer any more.
+    is_deserted: bool,
     waiting: HashMap<u64, oneshot::Sender<Reply>>,
     tally: Arc<Tally>,
 }
@@ -209,7 +239,22 @@ pub(super) struct InFlight {
 impl InFlight {
     /// For requests whose ids have this nonce.
     pub(super) fn new(nonce: u64, tally: Arc<Tally>) -> InFlight {
-        InFlight { nonce, waiting: HashMap::new(), tally }
+        InFlight::matching(Matching::ById(nonce), tally)
+    }
+
+    /// For one request at a time, whatever the ids of their answers.
+    pub(super) fn in_turn(tally: Arc<Tally>) -> InFlight {
+        InFlight::matching(Matching::InTurn(String::new()), tally)
+    }
+
+    fn matching(matching: Matching, tally: Arc<Tally>) -> InFlight {
+        InFlight { matching, is_deserted: false, waiting: HashMap::new(), tally }
+    }
+
+    /// Forgets all that wait: nobody is there for the answers.
+    pub(super) fn desert(&mut self) {
+        self.is_deserted = true;
+        self.waiting.clear();
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -236,17 +281,29 @@ impl InFlight {
     /// # Errors
     /// When it answers a request that was never sent: what to say of that.
     pub(super) fn answer(&mut self, answer: RawAnswer) -> Result<(), String> {
-        let id = RequestId::parse(&answer.request_id).filter(|id| id.nonce == self.nonce);
-        let Some(id) = id else {
-            let shown = shorten(&answer.request_id);
-            return Err(format!("the gateway answered a request that was not sent: id {shown:?}"));
+        let id = &answer.request_id;
+        let found = match &mut self.matching {
+            Matching::ById(nonce) => RequestId::parse(id)
+                .filter(|id| id.nonce == *nonce)
+                .map(|id| self.waiting.remove(&id.sequence)),
+            Matching::InTurn(last) if last == id => Some(None),
+            Matching::InTurn(last) => {
+                last.clone_from(id);
+                let only = self.waiting.drain().next();
+                only.map(|(_, reply)| Some(reply))
+            }
         };
-        match self.waiting.remove(&id.sequence) {
+        match found {
             // Whoever gave up meanwhile does not want it any more.
-            Some(reply) => drop(reply.send(outcome(answer))),
-            None => {
+            Some(Some(reply)) => drop(reply.send(outcome(answer))),
+            _ if self.is_deserted => {}
+            Some(None) => {
                 self.tally.duplicates_dropped.fetch_add(1, Ordering::Relaxed);
-                tracing::debug!(request = %id, "an answer came that nobody waits for");
+                tracing::debug!(request = id, "an answer came that nobody waits for");
+            }
+            None => {
+                let id = shorten(id);
+                return Err(format!("the gateway answered a request that was not sent: id {id:?}"));
             }
         }
         Ok(())

@@ -123,3 +123,12 @@ mod embedded_v1_grpc_unary {
 mod embedded_v2_grpc_unary {
     contract!(crate::rows::UNARY_EMBEDDED_V2);
 }
+mod embedded_v1_websocket_json {
+    contract!(crate::rows::WS_JSON_EMBEDDED_V1);
+}
+mod jina_3_14_1_websocket_json {
+    contract!(crate::rows::WS_JSON_SEED_ERA);
+}
+mod jina_3_33_1_v1_websocket_json {
+    contract!(crate::rows::WS_JSON_CURRENT_V1);
+}

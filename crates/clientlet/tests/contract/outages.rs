@@ -32,9 +32,10 @@ pub(crate) async fn a_dead_executor_is_a_gateway_error_until_it_is_back(row: &'s
         (Protocol::Http, DocArray::V1) => (Some(503), Delivery::Answered),
         (Protocol::Http, DocArray::V2) => (Some(500), Delivery::Answered),
         // A close frame with 1011 ends all that is in flight.
-        (Protocol::Websocket | Protocol::Grpc | Protocol::GrpcUnary, _) => {
-            (None, Delivery::Unknown)
-        }
+        (
+            Protocol::Websocket | Protocol::WebsocketJson | Protocol::Grpc | Protocol::GrpcUnary,
+            _,
+        ) => (None, Delivery::Unknown),
     };
     // Before the client has learnt what the gateway speaks, and after.
     for _ in 0..2 {
@@ -83,9 +84,10 @@ pub(crate) async fn an_executor_slower_than_the_gateway_waits_may_have_run(row: 
     let (kind, status) = match (row.protocol, row.docarray) {
         (Protocol::Http, DocArray::V1) => (ErrorKind::Timeout, Some(504)),
         (Protocol::Http, DocArray::V2) => (ErrorKind::Gateway, Some(500)),
-        (Protocol::Websocket | Protocol::Grpc | Protocol::GrpcUnary, _) => {
-            (ErrorKind::Timeout, None)
-        }
+        (
+            Protocol::Websocket | Protocol::WebsocketJson | Protocol::Grpc | Protocol::GrpcUnary,
+            _,
+        ) => (ErrorKind::Timeout, None),
     };
     assert_eq!((error.kind(), error.http_status()), (kind, status), "{error}");
     assert!(error.may_have_run());

@@ -23,6 +23,7 @@ pub(crate) struct Row {
 pub(crate) enum Protocol {
     Http,
     Websocket,
+    WebsocketJson,
     /// A stream for each call.
     Grpc,
     /// Each request by itself.
@@ -33,6 +34,7 @@ impl Protocol {
     fn builder(self, url: &str) -> ClientBuilder {
         match self {
             Protocol::GrpcUnary => Client::builder(url).unary(),
+            Protocol::WebsocketJson => Client::builder(url).websocket_json(true),
             Protocol::Http | Protocol::Websocket | Protocol::Grpc => Client::builder(url),
         }
     }
@@ -215,6 +217,33 @@ pub(crate) const UNARY_EMBEDDED_V2: Row = Row {
     ..EMBEDDED_V2
 };
 
+const WEBSOCKET_JSON: &[(Ability, &str)] = &[
+    (Ability::EndpointList, "a WebSocket port lists no endpoints"),
+    (
+        Ability::Json,
+        "the gateway drops the connection for JSON that it cannot read, without a word",
+    ),
+];
+
+pub(crate) const WS_JSON_EMBEDDED_V1: Row = Row {
+    name: "embedded v1, JSON over WebSocket",
+    protocol: Protocol::WebsocketJson,
+    cannot: WEBSOCKET_JSON,
+    ..WS_EMBEDDED_V1
+};
+pub(crate) const WS_JSON_SEED_ERA: Row = Row {
+    name: "Jina 3.14.1, documents v1, JSON over WebSocket",
+    protocol: Protocol::WebsocketJson,
+    cannot: WEBSOCKET_JSON,
+    ..WS_SEED_ERA
+};
+pub(crate) const WS_JSON_CURRENT_V1: Row = Row {
+    name: "Jina 3.33.1, documents v1, JSON over WebSocket",
+    protocol: Protocol::WebsocketJson,
+    cannot: WEBSOCKET_JSON,
+    ..WS_CURRENT_V1
+};
+
 impl Row {
     /// Whether the row can do all that a case needs; says what is skipped and why.
     pub(crate) fn can(&self, case: &str, needs: &[Ability]) -> bool {
@@ -252,7 +281,7 @@ impl Row {
     fn url_of(&self, gateway: &Gateway) -> String {
         match self.protocol {
             Protocol::Http => gateway.http_url(),
-            Protocol::Websocket => gateway.websocket_url(),
+            Protocol::Websocket | Protocol::WebsocketJson => gateway.websocket_url(),
             Protocol::Grpc | Protocol::GrpcUnary => gateway.grpc_url(),
         }
     }
@@ -261,7 +290,7 @@ impl Row {
     fn protocol_name(&self) -> &'static str {
         match self.protocol {
             Protocol::Http => "http",
-            Protocol::Websocket => "websocket",
+            Protocol::Websocket | Protocol::WebsocketJson => "websocket",
             Protocol::Grpc | Protocol::GrpcUnary => "grpc",
         }
     }

@@ -35,7 +35,7 @@ use crate::endpoint::Endpoint;
 use crate::envelope::{read_proto_answer, read_proto_status};
 use crate::error::{AttemptError, Error, Event};
 use crate::message::{
-    DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer, Request, Status,
+    Connections, DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer, Request, Status,
 };
 
 // The methods of a gateway's services.
@@ -402,6 +402,10 @@ impl Transport for GrpcTransport {
 
     fn address(&self) -> String {
         self.shared.endpoint.to_string()
+    }
+
+    fn connections(&self) -> Connections {
+        self.shared.tally.connections()
     }
 }
 

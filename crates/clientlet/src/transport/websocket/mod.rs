@@ -2,34 +2,79 @@
 //! is lost.
 
 mod connection;
+mod ending;
 mod handshake;
+mod line;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::{HeaderMap, Uri};
 use bytes::Bytes;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::MutexGuard;
+use tokio::time::Instant;
 
-use self::connection::{Connection, Passage, Read, Tally};
+use self::connection::{Read, start};
+pub(crate) use self::ending::{Closing, Ending};
+pub(crate) use self::line::Line;
 use super::http::{HttpTransport, docarray_of, hidden};
+pub(crate) use super::multiplex::Passage;
+use super::multiplex::{Handle, InFlight, Tally, late, within};
 use super::{BoxFuture, Terms, Transport};
 use crate::config::Config;
 use crate::connect::Connector;
 use crate::discovery::Gateway;
 use crate::endpoint::Endpoint;
-use crate::envelope::read_proto_answer;
+use crate::envelope::{read_answer, read_proto_answer};
 use crate::error::{AttemptError, Error, Event};
-use crate::message::{DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
+use crate::message::{Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
 
-/// The subprotocol whose messages are protobuf.
-const BYTES: &str = "bytes";
+/// What messages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subprotocol {
+    /// Binary messages of protobuf.
+    Bytes,
+    /// Text messages of JSON, documents v1 alone.
+    Json,
+}
+
+impl Subprotocol {
+    /// As the upgrade asks for it.
+    fn name(self) -> &'static str {
+        match self {
+            Subprotocol::Bytes => "bytes",
+            Subprotocol::Json => "json",
+        }
+    }
+
+    /// The message that says that no more will come.
+    fn end_of_input(self) -> &'static [u8] {
+        match self {
+            Subprotocol::Bytes => &[0],
+            Subprotocol::Json => b"{}",
+        }
+    }
+}
+
+/// Connects to `uri` and upgrades.
+pub(crate) async fn open(
+    connector: &Connector,
+    uri: &Uri,
+    headers: &HeaderMap,
+    subprotocol: Subprotocol,
+    answer_limit: usize,
+) -> Result<Line, AttemptError> {
+    let name = subprotocol.name();
+    let socket = handshake::connect(connector, uri, headers, name, answer_limit).await?;
+    Ok(Line::new(socket, subprotocol))
+}
 
 pub(crate) struct WebsocketTransport {
     connector: Connector,
     endpoint: Endpoint,
     docarray: Option<DocArray>,
     answer_limit: usize,
+    subprotocol: Subprotocol,
     /// For what a gateway's WebSocket port answers to plain GETs.
     http: HttpTransport,
     /// One connection for each set of headers that calls came with.
@@ -40,35 +85,52 @@ pub(crate) struct WebsocketTransport {
 /// The connection of all calls with the same headers.
 struct Shared {
     headers: Arc<HeaderMap>,
-    /// Held while it is opened: one at a time, however many wait.
-    connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    /// Held while it is opened: one at a time, however many wait. Of JSON, held by one request from
+    /// its beginning to its end.
+    slot: tokio::sync::Mutex<Slot>,
+}
+
+#[derive(Default)]
+struct Slot {
+    connection: Option<Arc<Handle>>,
+    /// Whether there was a connection before.
+    is_used: bool,
+}
+
+impl Slot {
+    fn open_connection(&self) -> Option<&Arc<Handle>> {
+        self.connection.as_ref().filter(|connection| connection.is_open())
+    }
 }
 
 /// Sets of headers beyond these are forgotten, the oldest first; calls that use them go on.
 const MOST_SHARED: usize = 16;
 
 impl WebsocketTransport {
-    pub(crate) fn new(config: &Config) -> WebsocketTransport {
+    pub(crate) fn new(config: &Config, subprotocol: Subprotocol) -> WebsocketTransport {
         WebsocketTransport {
             connector: Connector::new(config.connect_timeout),
             endpoint: config.endpoint.clone(),
             docarray: config.docarray,
             answer_limit: config.answer_limit,
+            subprotocol,
             http: HttpTransport::new(config),
             shared: Mutex::default(),
             tally: Arc::default(),
         }
     }
 
-    /// The connection for requests with these headers, opened if it is not there or was lost.
-    async fn connection(&self, request: &Request) -> Result<Arc<Connection>, AttemptError> {
-        let shared = self.shared(&request.headers);
-        let mut slot = shared.connection.lock().await;
-        if let Some(connection) = slot.as_ref().filter(|connection| connection.is_open()) {
+    /// The slot's connection, opened if it is not there or was lost.
+    async fn connection(
+        &self,
+        slot: &mut Slot,
+        request: &Request,
+    ) -> Result<Arc<Handle>, AttemptError> {
+        if let Some(connection) = slot.open_connection() {
             return Ok(connection.clone());
         }
-        let connection = Arc::new(self.open(request).await?);
-        *slot = Some(connection.clone());
+        let connection = Arc::new(self.open(request, slot.is_used).await?);
+        *slot = Slot { connection: Some(connection.clone()), is_used: true };
         Ok(connection)
     }
 
@@ -83,20 +145,50 @@ impl WebsocketTransport {
         if all.len() >= MOST_SHARED {
             all.remove(0);
         }
-        let connection = tokio::sync::Mutex::default();
-        let shared = Arc::new(Shared { headers: headers.clone(), connection });
+        let slot = tokio::sync::Mutex::default();
+        let shared = Arc::new(Shared { headers: headers.clone(), slot });
         all.push(shared.clone());
         shared
     }
 
-    async fn open(&self, request: &Request) -> Result<Connection, AttemptError> {
+    async fn open(&self, request: &Request, again: bool) -> Result<Handle, AttemptError> {
         let (uri, headers) = (&request.route.uri, &request.headers);
-        let connecting =
-            handshake::connect(&self.connector, uri, headers, BYTES, self.answer_limit);
-        let socket = connecting.await?;
-        let docarray = request.route.docarray;
-        let read: Read = Arc::new(move |frame| read(docarray, frame));
-        Ok(Connection::start(socket, request.id.nonce, read, self.tally.clone()))
+        let opening = open(&self.connector, uri, headers, self.subprotocol, self.answer_limit);
+        let line = opening.await?;
+        self.tally.opened(again);
+        let (docarray, tally) = (request.route.docarray, self.tally.clone());
+        let (in_flight, read): (_, Read) = match self.subprotocol {
+            Subprotocol::Bytes => (
+                InFlight::new(request.id.nonce, tally),
+                Arc::new(move |message| read_proto(docarray, message)),
+            ),
+            Subprotocol::Json => {
+                (InFlight::in_turn(tally), Arc::new(move |message| read_answer(docarray, message)))
+            }
+        };
+        Ok(start(line, in_flight, read))
+    }
+
+    /// A connection for this request, shared with others but where it goes alone; and the slot to give
+    /// it back to, where it is lent.
+    async fn take<'s>(
+        &self,
+        shared: &'s Shared,
+        request: &Request,
+        is_alone: bool,
+    ) -> Result<(Arc<Handle>, Option<MutexGuard<'s, Slot>>), AttemptError> {
+        if is_alone {
+            return Ok((Arc::new(self.open(request, true).await?), None));
+        }
+        let mut slot = shared.slot.lock().await;
+        let connection = self.connection(&mut slot, request).await?;
+        if self.subprotocol == Subprotocol::Bytes {
+            return Ok((connection, None));
+        }
+        // An answer could not be told from another's: a request that is given up takes the connection
+        // along, and with it an answer that comes late.
+        slot.connection = None;
+        Ok((connection, Some(slot)))
     }
 }
 
@@ -108,17 +200,20 @@ impl Transport for WebsocketTransport {
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(async move {
             let began = Instant::now();
-            let connection = match terms.is_alone {
-                true => within(terms.deadline, self.open(request)).await.map(|c| c.map(Arc::new)),
-                false => within(terms.deadline, self.connection(request)).await,
-            };
-            let connection = connection.unwrap_or_else(|| Err(late(began, false)))?;
+            let shared = self.shared(&request.headers);
+            let taking = within(terms.deadline, self.take(&shared, request, terms.is_alone));
+            let taken = taking.await.unwrap_or_else(|| Err(late(began, false)));
+            let (connection, slot) = taken?;
             let (passage, heard) = (Passage::default(), connection.heard());
             let exchange = connection.exchange(request, &passage);
-            within(terms.deadline, exchange).await.unwrap_or_else(|| {
+            let Some(result) = within(terms.deadline, exchange).await else {
                 connection.doubt(heard);
-                Err(late(began, passage.give_up()))
-            })
+                return Err(late(began, passage.give_up()));
+            };
+            if let Some(mut slot) = slot {
+                slot.connection = Some(connection);
+            }
+            result
         })
     }
 
@@ -132,6 +227,11 @@ impl Transport for WebsocketTransport {
                 Some(docarray) => docarray,
                 None => docarray_of(&self.status(headers, deadline).await.map_err(hidden)?)?,
             };
+            if (self.subprotocol, docarray) == (Subprotocol::Json, DocArray::V2) {
+                let what = "the gateway speaks documents v2, which it takes no JSON of over \
+                            WebSocket; leave the subprotocol as it is by default";
+                return Err(AttemptError::new(Event::EncodeFailed, what));
+            }
             // The port lists no endpoints, and takes any name.
             Ok(Gateway { docarray, paths: None, is_by_name: true })
         })
@@ -155,11 +255,18 @@ impl Transport for WebsocketTransport {
     }
 
     fn encoding(&self) -> Encoding {
-        Encoding::Proto
+        match self.subprotocol {
+            Subprotocol::Bytes => Encoding::Proto,
+            Subprotocol::Json => Encoding::Json,
+        }
     }
 
     fn most_documents(&self, _: DocArray) -> Option<usize> {
         None
+    }
+
+    fn most_in_flight(&self) -> Option<usize> {
+        (self.subprotocol == Subprotocol::Json).then_some(1)
     }
 
     /// The same for every endpoint, whose name stands in the request.
@@ -174,26 +281,13 @@ impl Transport for WebsocketTransport {
     fn address(&self) -> String {
         self.endpoint.to_string()
     }
-}
 
-/// Nothing if the deadline is sooner.
-async fn within<F: Future>(deadline: Option<Instant>, what: F) -> Option<F::Output> {
-    match deadline {
-        Some(deadline) => timeout_at(deadline, what).await.ok(),
-        None => Some(what.await),
+    fn connections(&self) -> Connections {
+        self.tally.connections()
     }
 }
 
-fn late(began: Instant, is_sent: bool) -> AttemptError {
-    let (event, what) = match is_sent {
-        false => (Event::TimedOutUnsent, "no connection that takes it"),
-        true => (Event::TimedOut, "no answer"),
-    };
-    let took = began.elapsed().as_secs_f64();
-    AttemptError::new(event, format!("{what} within {took:.1} s"))
-}
-
-fn read(docarray: DocArray, frame: &Bytes) -> Result<RawAnswer, String> {
+pub(crate) fn read_proto(docarray: DocArray, frame: &Bytes) -> Result<RawAnswer, String> {
     let answer = read_proto_answer(docarray, frame)?;
     Ok(RawAnswer {
         docarray,

@@ -1,7 +1,5 @@
 //! `HttpClientlet`: each behaviour of Python's `AioHttpClientlet` and `HTTPClientlet` by name.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
-
 use std::time::{Duration, Instant};
 
 use clientlet::{

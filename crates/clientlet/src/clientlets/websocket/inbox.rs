@@ -1,0 +1,183 @@
+//! What has come and was not taken yet: bounded, so that a receiver that rests stops the gateway.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+
+use crate::transport::websocket::{Closing, Ending};
+
+/// A gateway works on so many requests of one connection at a time, so they may all be answered
+/// before one answer is taken.
+const MOST_MESSAGES: usize = 1024;
+
+/// What a receiver finds.
+#[derive(Debug)]
+pub(super) enum Item {
+    Message(Bytes),
+    /// A connection ended; what follows came on another one.
+    End(Arc<Ending>),
+}
+
+/// Between the connections of a clientlet, of which there is one at a time, and its receiver.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    most_bytes: usize,
+    receiver: AtomicWaker,
+    connection: AtomicWaker,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Item>,
+    bytes: usize,
+    /// Whether a connection may still bring something.
+    is_live: bool,
+    /// Whether nothing more is wanted.
+    is_hung_up: bool,
+    closing: Option<Closing>,
+}
+
+impl Inbox {
+    /// One that holds so many bytes, and whatever the message that goes beyond them has.
+    pub(super) fn new(most_bytes: usize) -> Inbox {
+        Inbox {
+            state: Mutex::default(),
+            most_bytes,
+            receiver: AtomicWaker::new(),
+            connection: AtomicWaker::new(),
+        }
+    }
+
+    /// A connection begins.
+    pub(super) fn begin(&self) {
+        self.state().is_live = true;
+    }
+
+    /// Ready when a connection may bring another message.
+    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // Before looking, or room made in between would be missed.
+        self.connection.register(cx.waker());
+        let state = self.state();
+        match state.items.len() < MOST_MESSAGES && state.bytes < self.most_bytes {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    pub(super) fn push(&self, message: Bytes) {
+        let mut state = self.state();
+        state.bytes += message.len();
+        state.items.push_back(Item::Message(message));
+        drop(state);
+        self.receiver.wake();
+    }
+
+    /// A connection has ended. Of several in a row that brought nothing the last one counts.
+    pub(super) fn end(&self, ending: Arc<Ending>) {
+        let mut state = self.state();
+        state.is_live = false;
+        state.closing = Some(ending.closing.clone());
+        if let Some(Item::End(_)) = state.items.back() {
+            state.items.pop_back();
+        }
+        state.items.push_back(Item::End(ending));
+        drop(state);
+        self.receiver.wake();
+    }
+
+    /// The next that came; nothing if no more will come.
+    pub(super) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+        self.receiver.register(cx.waker());
+        let mut state = self.state();
+        let Some(item) = state.items.pop_front() else {
+            return if state.is_live { Poll::Pending } else { Poll::Ready(None) };
+        };
+        if let Item::Message(message) = &item {
+            state.bytes -= message.len();
+        }
+        drop(state);
+        self.connection.wake();
+        Poll::Ready(Some(item))
+    }
+
+    /// Asks the connection to close: nothing more is wanted.
+    pub(super) fn hang_up(&self) {
+        self.state().is_hung_up = true;
+        self.connection.wake();
+    }
+
+    pub(super) fn is_hung_up(&self) -> bool {
+        self.state().is_hung_up
+    }
+
+    /// Whether there is something to take, or may be.
+    pub(super) fn has_more(&self) -> bool {
+        let state = self.state();
+        let is_message = |item: &Item| matches!(item, Item::Message(_));
+        state.is_live || state.items.iter().any(is_message)
+    }
+
+    /// How the connection that ended last was closed.
+    pub(super) fn closing(&self) -> Option<Closing> {
+        self.state().closing.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    fn take(inbox: &Inbox) -> Poll<Option<Item>> {
+        inbox.poll_take(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn has_room(inbox: &Inbox) -> bool {
+        inbox.poll_room(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn messages_and_bytes_are_bounded_and_taking_makes_room() {
+        let inbox = Inbox::new(10);
+        inbox.begin();
+        inbox.push(Bytes::from_static(b"123456"));
+        assert!(has_room(&inbox));
+        inbox.push(Bytes::from_static(b"123456"));
+        assert!(!has_room(&inbox));
+        assert!(matches!(take(&inbox), Poll::Ready(Some(Item::Message(_)))));
+        assert!(has_room(&inbox));
+        for _ in 0..MOST_MESSAGES {
+            inbox.push(Bytes::new());
+        }
+        assert!(!has_room(&inbox));
+    }
+
+    #[test]
+    fn what_came_before_an_end_is_taken_before_it_and_what_came_later_behind_it() {
+        let inbox = Inbox::new(10);
+        let end = |what: &str| inbox.end(Arc::new(Ending::dropped(what)));
+        inbox.begin();
+        inbox.push(Bytes::from_static(b"1"));
+        end("first");
+        end("second");
+        inbox.begin();
+        inbox.push(Bytes::from_static(b"2"));
+        assert!(matches!(take(&inbox), Poll::Ready(Some(Item::Message(m))) if m == "1"));
+        assert!(matches!(take(&inbox), Poll::Ready(Some(Item::End(e))) if e.what == "second"));
+        assert!(matches!(take(&inbox), Poll::Ready(Some(Item::Message(m))) if m == "2"));
+        assert!(take(&inbox).is_pending());
+        end("third");
+        assert!(!inbox.has_more());
+        assert!(matches!(take(&inbox), Poll::Ready(Some(Item::End(_)))));
+        assert!(matches!(take(&inbox), Poll::Ready(None)));
+    }
+}

@@ -1,0 +1,241 @@
+//! What a clientlet and its senders share: the connection, which is opened again when a message is
+//! tried again after it was lost.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Uri;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::inbox::Inbox;
+use super::session::{Outgoing, Session};
+use crate::config::Config;
+use crate::connect::Connector;
+use crate::error::{Attempt, AttemptError, Context, Error, ErrorKind, Event};
+use crate::message::DocArray;
+use crate::pipeline::later;
+use crate::retry::{self, Ledger, RetryPolicy};
+use crate::transport::websocket::{Passage, Subprotocol, open};
+
+/// How long a close is waited for; a connection gives its gateway less.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const NEW: u8 = 0;
+const OPEN: u8 = 1;
+/// The end of input was sent.
+const ENDED: u8 = 2;
+const CLOSED: u8 = 3;
+
+#[derive(Debug)]
+pub(super) struct Link {
+    config: Arc<Config>,
+    connector: Connector,
+    uri: Uri,
+    pub(super) inbox: Arc<Inbox>,
+    /// Of the requests that were sent, and so of their answers.
+    docarray: OnceLock<DocArray>,
+    phase: AtomicU8,
+    /// Held while a connection is opened: one at a time, however many wait.
+    session: tokio::sync::Mutex<Option<Arc<Session>>>,
+}
+
+impl Link {
+    pub(super) fn new(config: &Arc<Config>) -> Result<Link, Error> {
+        Ok(Link {
+            connector: Connector::new(config.connect_timeout),
+            uri: config.endpoint.as_given()?,
+            inbox: Arc::new(Inbox::new(config.answer_limit)),
+            docarray: config.docarray.map(OnceLock::from).unwrap_or_default(),
+            phase: AtomicU8::new(NEW),
+            session: tokio::sync::Mutex::default(),
+            config: config.clone(),
+        })
+    }
+
+    /// Opens a connection unless there is one.
+    pub(super) async fn start(&self) -> Result<(), Error> {
+        let started = Instant::now();
+        let opening = async {
+            let mut session = self.session.lock().await;
+            self.live(&mut session).await
+        };
+        match self.in_time(&Passage::default(), opening).await {
+            Ok(_) => {
+                self.phase.store(OPEN, Ordering::Release);
+                Ok(())
+            }
+            Err(last) => {
+                let attempt = last.record(1, Duration::ZERO, started.elapsed());
+                Err(self.error(last, vec![attempt], false, None, started))
+            }
+        }
+    }
+
+    /// Whether nothing can be sent on it any more, so that another one is needed.
+    pub(super) fn is_spent(&self) -> bool {
+        self.phase.load(Ordering::Acquire) >= ENDED
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.phase.load(Ordering::Acquire), OPEN | ENDED) && self.inbox.has_more()
+    }
+
+    /// Closes the connection; does not wait for that.
+    pub(super) fn hang_up(&self) {
+        self.phase.store(CLOSED, Ordering::Release);
+        self.inbox.hang_up();
+    }
+
+    /// Closes the connection and waits for the gateway's close, for some seconds.
+    pub(super) async fn close(&self) {
+        self.hang_up();
+        // Whoever opens a connection just now holds the lock; it will close by itself.
+        let closing = async {
+            if let Some(session) = self.session.lock().await.take() {
+                session.ended().await;
+            }
+        };
+        let _ = timeout(PATIENCE, closing).await;
+    }
+
+    /// Sends a request, again on a fresh connection where one was lost before it was out.
+    pub(super) async fn send_message(
+        &self,
+        docarray: DocArray,
+        id: &str,
+        body: Bytes,
+    ) -> Result<(), Error> {
+        let known = *self.docarray.get_or_init(|| docarray);
+        if known != docarray {
+            let what = format!("the request is of documents {docarray}, the gateway's are {known}");
+            let error = Error::new(ErrorKind::Encode, what);
+            return Err(error.with_context(self.context(Some(id.to_owned()))));
+        }
+        self.send(Outgoing::Message(body), &self.config.retry, Some(id)).await
+    }
+
+    /// Says that nothing more will be sent.
+    pub(super) async fn send_end_of_input(&self) -> Result<(), Error> {
+        self.send(Outgoing::EndOfInput, &self.once(), None).await?;
+        // Unless it was closed meanwhile.
+        let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
+        let _ = self.phase.compare_exchange(OPEN, ENDED, set, fetch);
+        Ok(())
+    }
+
+    /// Asks for a dry run. A gateway that has closed by then has answered without being asked.
+    pub(super) async fn send_dry_run(&self) -> Result<(), Error> {
+        let sent = self.send(Outgoing::Message(Bytes::new()), &self.once(), None).await;
+        let has_answered = match &*self.session.lock().await {
+            Some(session) => session.ending().is_some_and(|ending| ending.is_by_frame),
+            None => false,
+        };
+        if has_answered { Ok(()) } else { sent }
+    }
+
+    fn once(&self) -> RetryPolicy {
+        self.config.retry.clone().max_attempts(1)
+    }
+
+    async fn send(
+        &self,
+        what: Outgoing,
+        policy: &RetryPolicy,
+        id: Option<&str>,
+    ) -> Result<(), Error> {
+        let started = Instant::now();
+        let mut ledger = Ledger::default();
+        let mut random = fastrand::Rng::new();
+        let result = retry::run(policy, started, None, &mut random, &mut ledger, |turn| {
+            self.attempt(what.clone(), turn.after.is_some())
+        });
+        let result = result.await;
+        result.map_err(|last| self.error(last, ledger.attempts, ledger.may_have_run, id, started))
+    }
+
+    async fn attempt(&self, what: Outgoing, is_again: bool) -> Result<(), AttemptError> {
+        let passage = Passage::default();
+        let sending = async {
+            let session = self.session(is_again).await?;
+            session.send(what, &passage).await
+        };
+        self.in_time(&passage, sending).await
+    }
+
+    /// The connection; with `is_again` never one that is dead.
+    async fn session(&self, is_again: bool) -> Result<Arc<Session>, AttemptError> {
+        let refuse = |what| Err(AttemptError::new(Event::SessionClosed, what));
+        match self.phase.load(Ordering::Acquire) {
+            NEW => return refuse("the clientlet is not open; start it first"),
+            ENDED => return refuse("the end of input was sent; start the clientlet again"),
+            CLOSED => return refuse("the clientlet was closed; start it again"),
+            _ => {}
+        }
+        let mut session = self.session.lock().await;
+        match &*session {
+            Some(session) if !is_again => Ok(session.clone()),
+            _ => self.live(&mut session).await,
+        }
+    }
+
+    /// The connection if it lives, otherwise a new one.
+    async fn live(&self, slot: &mut Option<Arc<Session>>) -> Result<Arc<Session>, AttemptError> {
+        if let Some(session) = slot.as_ref().filter(|session| session.ending().is_none()) {
+            return Ok(session.clone());
+        }
+        let Config { headers, answer_limit, .. } = &*self.config;
+        let opening = open(&self.connector, &self.uri, headers, Subprotocol::Bytes, *answer_limit);
+        let session = Arc::new(Session::start(opening.await?, self.inbox.clone()));
+        *slot = Some(session.clone());
+        Ok(session)
+    }
+
+    /// Holds an attempt to its time.
+    async fn in_time<T>(
+        &self,
+        passage: &Passage,
+        attempt: impl Future<Output = Result<T, AttemptError>>,
+    ) -> Result<T, AttemptError> {
+        let Some(deadline) = later(Instant::now(), self.config.attempt_timeout) else {
+            return attempt.await;
+        };
+        timeout_at(deadline, attempt).await.unwrap_or_else(|_| {
+            if !passage.give_up() {
+                let what = "no connection that takes it in time";
+                return Err(AttemptError::new(Event::TimedOutUnsent, what));
+            }
+            let what = "the connection did not take all of it in time";
+            let mut error = AttemptError::new(Event::TimedOut, what);
+            // It may still go out, on a connection that lives: sent again, it would be there twice.
+            error.retryable = false;
+            Err(error)
+        })
+    }
+
+    pub(super) fn docarray(&self) -> Option<DocArray> {
+        self.docarray.get().copied()
+    }
+
+    pub(super) fn context(&self, request_id: Option<String>) -> Context {
+        Context {
+            protocol: Some("ws"),
+            gateway: Some(self.config.endpoint.to_string()),
+            request_id,
+            documents: None,
+        }
+    }
+
+    fn error(
+        &self,
+        last: AttemptError,
+        attempts: Vec<Attempt>,
+        may_have_run: bool,
+        id: Option<&str>,
+        started: Instant,
+    ) -> Error {
+        let context = self.context(id.map(str::to_owned));
+        Error::of_request(last, attempts, may_have_run, context, started.elapsed())
+    }
+}

@@ -1,0 +1,188 @@
+//! A socket with a clock: messages in and out, and a peer that is noticed when it is dead.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use futures_util::Sink;
+use tokio::time::{Instant, Sleep, timeout};
+use tokio_websockets::{CloseCode, Message};
+
+use super::super::multiplex::Heard;
+use super::Subprotocol;
+use super::ending::Ending;
+use super::handshake::Socket;
+
+/// A connection on which nothing came for so long is asked whether it lives.
+const IDLE: Duration = Duration::from_secs(20);
+/// How long it may take to answer that.
+const PONG: Duration = Duration::from_secs(20);
+/// How long a gateway may take to close once all has been answered.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// Whoever drives it polls all of it: reading answers pings, and the alarm tells of a peer that has
+/// gone silent.
+pub(crate) struct Line {
+    socket: Socket,
+    subprotocol: Subprotocol,
+    /// Whether something was written and not flushed.
+    is_dirty: bool,
+    /// Whether the gateway is to close now.
+    is_closing: bool,
+    /// Whether a close frame of ours may still have to go out.
+    is_answering: bool,
+    alarm: Pin<Box<Sleep>>,
+    /// Whether the peer was asked for a sign of life.
+    is_asked: bool,
+    pub(super) heard: Heard,
+}
+
+impl Line {
+    pub(super) fn new(socket: Socket, subprotocol: Subprotocol) -> Line {
+        Line {
+            socket,
+            subprotocol,
+            is_dirty: false,
+            is_closing: false,
+            is_answering: false,
+            alarm: Box::pin(tokio::time::sleep(IDLE)),
+            is_asked: false,
+            heard: Heard::default(),
+        }
+    }
+
+    /// Whether the gateway is to close now.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_closing
+    }
+
+    /// The next message with data.
+    pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Ending>> {
+        loop {
+            let message = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
+                Some(Ok(message)) => message,
+                Some(Err(error)) => {
+                    self.is_answering = true;
+                    return Poll::Ready(Err(Ending::of_error(&error)));
+                }
+                None => {
+                    let what = "the connection was closed without a close frame (1006)";
+                    return Poll::Ready(Err(Ending::dropped(what)));
+                }
+            };
+            self.heard.add();
+            self.is_asked = false;
+            self.set_alarm(if self.is_closing { CLOSING } else { IDLE });
+            if let Some(ending) = Ending::of_frame(&message) {
+                self.is_answering = true;
+                return Poll::Ready(Err(ending));
+            }
+            match (self.subprotocol, message.is_text(), message.is_binary()) {
+                (Subprotocol::Bytes, _, true) | (Subprotocol::Json, true, _) => {
+                    return Poll::Ready(Ok(BytesMut::from(message.into_payload()).freeze()));
+                }
+                (Subprotocol::Bytes, true, _) => {
+                    return Poll::Ready(Err(Ending::wrong_type("text", "bytes")));
+                }
+                (Subprotocol::Json, _, true) => {
+                    return Poll::Ready(Err(Ending::wrong_type("bytes", "text")));
+                }
+                // A ping, which the socket answers by itself, or a pong.
+                (_, false, false) => {}
+            }
+        }
+    }
+
+    /// Ready when another message can be sent.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+        Pin::new(&mut self.socket).poll_ready(cx).map_err(|error| Ending::of_error(&error))
+    }
+
+    /// Sends a message; nothing of it goes out for certain before a flush.
+    pub(crate) fn send(&mut self, body: Bytes) -> Result<(), Ending> {
+        self.start(match self.subprotocol {
+            Subprotocol::Bytes => Message::binary(body),
+            Subprotocol::Json => Message::text(body),
+        })
+    }
+
+    /// Says that nothing more will be sent. The gateway answers what it has, then closes.
+    pub(crate) fn send_end(&mut self) -> Result<(), Ending> {
+        self.send(Bytes::from_static(self.subprotocol.end_of_input()))
+    }
+
+    /// Closes from this side: what the gateway has not answered is lost.
+    pub(crate) fn send_close(&mut self) -> Result<(), Ending> {
+        self.start(Message::close(Some(CloseCode::NORMAL_CLOSURE), ""))
+    }
+
+    /// From now on the gateway has some seconds to close, or to send what comes before that.
+    pub(crate) fn expect_close(&mut self) {
+        self.is_closing = true;
+        self.set_alarm(CLOSING);
+    }
+
+    fn start(&mut self, message: Message) -> Result<(), Ending> {
+        self.is_dirty = true;
+        Pin::new(&mut self.socket).start_send(message).map_err(|error| Ending::of_error(&error))
+    }
+
+    /// Ready when everything that was sent is out.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+        if self.is_dirty {
+            let flushed = ready!(Pin::new(&mut self.socket).poll_flush(cx));
+            flushed.map_err(|error| Ending::of_error(&error))?;
+            self.is_dirty = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when the peer has been silent for too long; it is asked for a sign of life before.
+    pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        loop {
+            ready!(self.alarm.as_mut().poll(cx));
+            if self.is_closing {
+                return Poll::Ready(Ending::dropped("the gateway did not close"));
+            }
+            if self.is_asked {
+                let silent = (IDLE + PONG).as_secs();
+                let what = format!("the gateway was silent for {silent} s and answered no ping");
+                return Poll::Ready(Ending::dropped(what));
+            }
+            self.is_asked = true;
+            self.set_alarm(PONG);
+            // Queued beside what is being written; a socket that cannot take it is as silent.
+            if let Poll::Ready(Ok(())) = self.poll_room(cx)
+                && self.start(Message::ping(Bytes::new())).is_ok()
+                && let Poll::Ready(Err(ending)) = self.poll_flush(cx)
+            {
+                return Poll::Ready(ending);
+            }
+        }
+    }
+
+    /// Starts the clock anew: nobody read, so the peer's silence meant nothing.
+    pub(crate) fn rest(&mut self) {
+        self.is_asked = false;
+        self.set_alarm(IDLE);
+    }
+
+    /// Lets the answer to a close frame out, if one is due.
+    pub(crate) async fn finish(mut self) {
+        if self.is_answering {
+            let answered = std::future::poll_fn(|cx| {
+                while let Some(Ok(_)) = ready!(Pin::new(&mut self.socket).poll_next(cx)) {}
+                Poll::Ready(())
+            });
+            // A gateway that does not take it has nothing to gain by waiting.
+            let _ = timeout(CLOSING, answered).await;
+        }
+    }
+
+    fn set_alarm(&mut self, after: Duration) {
+        self.alarm.as_mut().reset(Instant::now() + after);
+    }
+}
