@@ -65,7 +65,7 @@ pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
             exchange(&mut run, responses, &mut interrupt).await;
         }
     }
-    run.close(summary_file)
+    run.close(client.connections(), summary_file)
 }
 
 /// Takes answers as they come and writes them, until all requests have ended or nothing more can

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use clientlet::{Error, ErrorKind, Response};
+use clientlet::{Connections, Error, ErrorKind, Response};
 use tokio::time::{Instant, timeout};
 
 use crate::args::PostArgs;
@@ -267,7 +267,13 @@ impl Run {
     }
 
     /// The last words.
-    pub(crate) fn close(mut self, summary_file: Option<SummaryFile>) -> Result<Exit, Failure> {
+    pub(crate) fn close(
+        mut self,
+        connections: Connections,
+        summary_file: Option<SummaryFile>,
+    ) -> Result<Exit, Failure> {
+        self.summary.reconnects = connections.reconnects;
+        self.summary.duplicates_dropped = connections.duplicates_dropped;
         self.summary.interrupted = self.exit == Exit::Interrupted;
         if !self.is_quiet {
             self.line.print(&self.summary.to_string());

@@ -24,6 +24,10 @@ pub(crate) struct Summary {
     pub(crate) failed: u64,
     /// Requests that took more than one attempt, answered or not.
     pub(crate) retried: u64,
+    /// Connections that took the place of lost ones.
+    pub(crate) reconnects: u64,
+    /// Answers that came twice, or too late.
+    pub(crate) duplicates_dropped: u64,
     #[serde(rename = "elapsed_s", serialize_with = "as_seconds")]
     pub(crate) elapsed: Duration,
     pub(crate) interrupted: bool,
@@ -40,6 +44,12 @@ impl fmt::Display for Summary {
         let requests = count(self.requests, "request");
         write!(f, "{documents} in {requests}: {answered} answered, {failed} failed, ")?;
         write!(f, "{retried} retried, ")?;
+        if self.reconnects > 0 {
+            write!(f, "{}, ", count(self.reconnects, "reconnect"))?;
+        }
+        if self.duplicates_dropped > 0 {
+            write!(f, "{} dropped, ", count(self.duplicates_dropped, "duplicate"))?;
+        }
         if self.bad_input > 0 {
             write!(f, "{} of bad input, ", count(self.bad_input, "line"))?;
         }

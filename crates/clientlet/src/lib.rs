@@ -103,8 +103,15 @@
 //!
 //! # The Python module's face
 //!
-//! [`HttpClientlet`] is `jina.clients.base.helper.HTTPClientlet`: a session for messages that are
-//! made by hand. [`Client`] does more of the work and shares connections between calls.
+//! For messages that are made by hand: what `jina.clients.base.helper` has, by other names.
+//! [`Client`] does more of the work and shares connections between calls.
+//!
+//! | Python | Rust | what it does |
+//! | --- | --- | --- |
+//! | `AioHttpClientlet` | [`Clientlet`], [`ClientletOptions`] | a session: URL, retry, headers, auth, cookies; `start`, `close`, and dropping closes too |
+//! | `HTTPClientlet` | [`HttpClientlet`] | posts a [`DataRequest`] and hands over the [`HttpAnswer`], a bad status included; `send_dry_run` gets; `recv_message` and `recv_dry_run` pend for ever |
+//! | `WebsocketClientlet` | [`WebsocketClientlet`], [`WebsocketSender`] | sends requests, an empty message for a dry run, one zero byte for the end of input; receives answers meanwhile; `close_code`, `close_message` |
+//! | `WsResponseIter` | [`WsResponses`], [`WsStatuses`] | ends when the connection does and keeps how it was closed |
 //!
 //! # Bounds
 //!

@@ -270,7 +270,10 @@ where
             timeout: self.timeout,
             attempt_timeout: self.attempt_timeout.unwrap_or(shared.config.attempt_timeout),
             request_size: self.request_size,
-            prefetch: self.prefetch,
+            prefetch: shared
+                .transport
+                .most_in_flight()
+                .map_or(self.prefetch, |most| self.prefetch.min(most)),
             prefetch_bytes: self.prefetch_bytes,
             in_order: self.in_order,
             stop_on_error: self.stop_on_error,

@@ -391,3 +391,14 @@ async fn wrong_settings_are_named_before_anything_is_sent() {
     assert_eq!(nan.send().await.into_result().unwrap_err().kind(), ErrorKind::Config);
     assert_eq!((gateway.journal().len(), gateway.journal().connections()), (0, 0));
 }
+
+#[tokio::test]
+async fn connections_are_counted_and_none_takes_the_place_of_another() {
+    let (gateway, client) = gateway_with(&["reset-after@2"]).await;
+    for _ in 0..3 {
+        post_with(&client, RetryPolicy::standard()).await.unwrap();
+    }
+    let counts = client.connections();
+    assert_eq!((counts.opened, gateway.journal().connections()), (2, 2));
+    assert_eq!((counts.reconnects, counts.duplicates_dropped), (0, 0));
+}

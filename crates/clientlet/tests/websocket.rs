@@ -5,7 +5,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clientlet::{Answers, Client, Delivery, Document, Error, ErrorKind, Response, RetryPolicy};
+use clientlet::{
+    Answers, Client, Connections, Delivery, DocArray, Document, Error, ErrorKind, Response,
+    RetryPolicy,
+};
 use clientlet_gateway::{Documents, Gateway};
 
 async fn gateway(documents: Documents, faults: &[&str]) -> (Gateway, Client) {
@@ -201,4 +204,83 @@ async fn dropping_the_client_ends_the_connection_in_good_order() {
     drop(client);
     // A gateway that waits for its connections stops at once if they have closed.
     tokio::time::timeout(Duration::from_secs(4), gateway.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_are_counted_with_what_they_dropped() {
+    let (gateway, client) = gateway(Documents::V1, &["drop@/50", "twice@/7"]).await;
+    assert_eq!(client.connections(), Connections::default());
+    assert_eq!(ids(post(&client, 200, retrying(20)).await), in_order(200));
+    let counts = client.connections();
+    assert_eq!(counts.opened, gateway.journal().websocket_connections());
+    assert_eq!(counts.reconnects, counts.opened - 1);
+    assert!(counts.reconnects >= 4 && counts.duplicates_dropped > 0, "{counts:?}");
+}
+
+async fn json(faults: &[&str]) -> (Gateway, Client) {
+    let (gateway, _) = gateway(Documents::V1, faults).await;
+    let builder = Client::builder(&gateway.websocket_url()).websocket_json(true);
+    (gateway, builder.build().unwrap())
+}
+
+#[tokio::test]
+async fn json_has_one_request_in_flight_at_a_time_and_one_connection() {
+    let (gateway, client) = json(&["slow:0.05@/10"]).await;
+    let (one, other) = (post(&client, 100, RetryPolicy::new()), post(&client, 100, retrying(1)));
+    let (one, other) = tokio::join!(one, other);
+    assert_eq!((ids(one), ids(other)), (in_order(100), in_order(100)));
+    assert_eq!(gateway.journal().websocket_connections(), 1);
+    let entries = gateway.journal().entries();
+    assert!(entries.iter().all(|entry| entry.headers["sec-websocket-protocol"] == "json"));
+}
+
+#[tokio::test]
+async fn a_lost_json_connection_resends_only_what_is_unanswered() {
+    for fault in ["drop@/20", "reset-after@/20", "close:1012@/20", "truncated@/20"] {
+        let (gateway, client) = json(&[fault]).await;
+        assert_eq!(ids(post(&client, 100, retrying(20)).await), in_order(100), "{fault}");
+        let arrived: u32 = gateway.journal().arrivals().values().sum();
+        assert_eq!(arrived, 105, "one at a time, so one is lost each time: {fault}");
+        assert_eq!(client.connections().reconnects, 5, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_late_or_second_json_answer_is_not_taken_for_the_next_ones() {
+    let (_gateway, client) = json(&["slow:0.8@/10", "twice@/3"]).await;
+    let call = client.post("/upper").documents(documents(40)).request_size(1);
+    let answers = call.retry(retrying(20)).attempt_timeout(Duration::from_millis(400)).send().await;
+    for response in answers.responses() {
+        let documents: Vec<Document> = response.documents().unwrap();
+        let id: u64 = documents[0].id.as_deref().unwrap().parse().unwrap();
+        assert_eq!(response.input(), id..id + 1, "an answer is that of its request");
+    }
+    assert_eq!(ids(answers), in_order(40));
+    let counts = client.connections();
+    assert!(counts.reconnects > 0 && counts.duplicates_dropped > 0, "{counts:?}");
+}
+
+#[tokio::test]
+async fn json_is_refused_where_it_cannot_be() {
+    let (gateway, _) = gateway(Documents::V2, &[]).await;
+    let builder = || Client::builder(&gateway.websocket_url()).websocket_json(true);
+    let error = one(&builder().build().unwrap(), RetryPolicy::new()).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Encode, Delivery::NotSent));
+    assert!(error.message().contains("v2"), "{error}");
+    assert_eq!(gateway.journal().websocket_connections(), 0);
+    let error = builder().docarray(DocArray::V2).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let error = Client::builder("http://h").websocket_json(true).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+#[tokio::test]
+async fn a_json_request_that_is_given_up_takes_no_other_along() {
+    let (gateway, client) = json(&["stall@3"]).await;
+    let answers = post(&client, 20, RetryPolicy::new()).await;
+    let errors: Vec<&Error> = answers.errors().collect();
+    assert_eq!((errors.len(), errors[0].kind()), (1, ErrorKind::Timeout));
+    assert_eq!((errors[0].delivery(), errors[0].documents()), (Delivery::Unknown, Some(2..3)));
+    assert_eq!(answers.responses().count(), 19);
+    assert_eq!(gateway.journal().websocket_connections(), 2);
 }

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 
-use clientlet_gateway::Documents;
+use clientlet_gateway::{Documents, Gateway};
 use serde_json::{Value, json};
 
 use crate::process::{clientlet, documents, ids, lines, redact};
-use crate::served::{serve, v1};
+use crate::served::{Served, serve, v1};
 
 fn airports() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples/airports.jsonl")
@@ -69,9 +69,31 @@ fn the_output_file_and_the_summary_take_the_place_of_older_ones() {
     summary["elapsed_s"] = json!(0);
     let expected = json!({
         "documents": 100, "bad_input": 0, "requests": 4, "answered": 4, "failed": 0, "retried": 0,
-        "elapsed_s": 0, "interrupted": false,
+        "reconnects": 0, "duplicates_dropped": 0, "elapsed_s": 0, "interrupted": false,
     });
     assert_eq!(summary, expected);
+}
+
+#[test]
+fn the_summary_counts_reconnects_and_dropped_duplicates() {
+    let directory = tempfile::tempdir().unwrap();
+    let summary = directory.path().join("summary.json");
+    let builder = Gateway::builder().websocket(true);
+    let builder = builder.fault("drop@/20".parse().unwrap()).fault("twice@/3".parse().unwrap());
+    let gateway = Served::start(builder);
+    let run = clientlet(["post", &gateway.websocket_url(), "--on", "/empty"])
+        .args(["--request-size", "5", "--max-attempts", "20", "--initial-backoff", "0.01"])
+        .args(["--input", "-", "--summary", summary.to_str().unwrap()])
+        .stdin(lines(500))
+        .run()
+        .exits(0);
+    let summary: Value = serde_json::from_str(&fs::read_to_string(summary).unwrap()).unwrap();
+    let opened = gateway.journal().websocket_connections();
+    assert_eq!((&summary["answered"], &summary["failed"]), (&json!(100), &json!(0)));
+    assert_eq!(summary["reconnects"], json!(opened - 1));
+    assert!(opened > 3 && summary["duplicates_dropped"].as_u64().unwrap() > 0, "{summary}");
+    assert!(run.stderr.contains(&format!(" {} reconnects, ", opened - 1)), "{}", run.stderr);
+    assert!(run.stderr.contains(" dropped, "), "{}", run.stderr);
 }
 
 #[test]
