@@ -209,7 +209,8 @@ impl GatewayStatus {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connections {
-    /// How many were made: over HTTP all of them, over WebSocket those that became a WebSocket.
+    /// How many were made: over HTTP all of them, over WebSocket those that became a WebSocket, over
+    /// gRPC those of HTTP/2.
     pub opened: u64,
     /// How many of them took the place of one that was lost or given up. Over HTTP always 0: any
     /// connection takes any request there, so none takes the place of another.

@@ -75,18 +75,19 @@ fn the_output_file_and_the_summary_take_the_place_of_older_ones() {
 }
 
 #[test]
-fn the_summary_counts_reconnects_and_dropped_duplicates() {
+fn the_summary_counts_reconnects_and_duplicates_and_each_document_comes_back_once() {
     let directory = tempfile::tempdir().unwrap();
     let summary = directory.path().join("summary.json");
     let builder = Gateway::builder().websocket(true);
     let builder = builder.fault("drop@/20".parse().unwrap()).fault("twice@/3".parse().unwrap());
     let gateway = Served::start(builder);
-    let run = clientlet(["post", &gateway.websocket_url(), "--on", "/empty"])
+    let run = clientlet(["post", &gateway.websocket_url(), "--on", "/upper", "--in-order"])
         .args(["--request-size", "5", "--max-attempts", "20", "--initial-backoff", "0.01"])
         .args(["--input", "-", "--summary", summary.to_str().unwrap()])
         .stdin(lines(500))
         .run()
         .exits(0);
+    assert_eq!(ids(&run.documents()), (0..500).map(|n| n.to_string()).collect::<Vec<_>>());
     let summary: Value = serde_json::from_str(&fs::read_to_string(summary).unwrap()).unwrap();
     let opened = gateway.journal().websocket_connections();
     assert_eq!((&summary["answered"], &summary["failed"]), (&json!(100), &json!(0)));

@@ -103,7 +103,7 @@ impl GrpcTransport {
         let began = Instant::now();
         let opening = async {
             match terms.is_alone {
-                true => self.open_stream(self.shared.open().await?, request).map(Arc::new),
+                true => self.open_stream(self.shared.open(true).await?, request).map(Arc::new),
                 false => self.stream(request).await,
             }
         };
@@ -129,7 +129,7 @@ impl GrpcTransport {
         let passage = Passage::default();
         let attempt = async {
             let channel = match terms.is_alone {
-                true => self.shared.open().await?,
+                true => self.shared.open(true).await?,
                 false => self.shared.channel().await?,
             };
             channel.unary(&self.shared, request, &passage, terms.deadline).await
@@ -171,13 +171,16 @@ impl Shared {
         if let Some(channel) = slot.as_ref().filter(|channel| channel.is_open()) {
             return Ok(channel.clone());
         }
-        let channel = self.open().await?;
+        let channel = self.open(slot.is_some()).await?;
         *slot = Some(channel.clone());
         Ok(channel)
     }
 
-    async fn open(&self) -> Result<Channel, AttemptError> {
-        Channel::open(&self.connector, &self.uri()?).await
+    /// `again` if it takes the place of another.
+    async fn open(&self, again: bool) -> Result<Channel, AttemptError> {
+        let channel = Channel::open(&self.connector, &self.uri()?).await?;
+        self.tally.opened(again);
+        Ok(channel)
     }
 
     fn uri(&self) -> Result<Uri, AttemptError> {
