@@ -15,7 +15,8 @@ use crate::message::DocArray;
 
 macro_rules! whole_numbers {
     ($($method:ident($type:ty) => $write:ident;)*) => {
-        $(fn $method(self, n: $type) -> Result<(), Refusal> {
+        $(#[inline]
+        fn $method(self, n: $type) -> Result<(), Refusal> {
             self.number()?;
             CompactFormatter.$write(&mut self.out, n).map_err(ser::Error::custom)
         })*
@@ -24,7 +25,8 @@ macro_rules! whole_numbers {
 
 macro_rules! real_numbers {
     ($($method:ident($type:ty) => $write:ident;)*) => {
-        $(fn $method(self, n: $type) -> Result<(), Refusal> {
+        $(#[inline]
+        fn $method(self, n: $type) -> Result<(), Refusal> {
             if !n.is_finite() {
                 return refuse(format!("{n} cannot be sent as JSON"));
             }
@@ -75,6 +77,7 @@ impl<'j, 'o> Serializer for &'j mut Json<'o> {
         self.text(c.encode_utf8(&mut [0; 4]))
     }
 
+    #[inline]
     fn serialize_str(self, text: &str) -> Result<(), Refusal> {
         self.text(text)
     }
