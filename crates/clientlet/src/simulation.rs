@@ -1,5 +1,5 @@
-//! The client and the embedded gateway on a simulated network: partitions, repairs, crashes, by
-//! seed. `CLIENTLET_SEED=N cargo test -p clientlet --lib simulation` runs one seed again.
+//! The client and the embedded gateway on a simulated network: partitions, repairs, holds, crashes,
+//! by seed, over every protocol. `CLIENTLET_SEED=N cargo test -p clientlet --lib simulation` runs one seed again.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,10 +13,13 @@ use serde_json::{Value, json};
 use turmoil::net::{TcpListener, TcpStream};
 
 use crate::connect::Connector;
+use crate::endpoint::Protocol;
 use crate::options::ClientletOptions;
-use crate::transport::HttpSession;
+use crate::transport::grpc::GrpcTransport;
 use crate::transport::http::HttpTransport;
-use crate::{Client, Delivery, RetryPolicy};
+use crate::transport::websocket::{Subprotocol, WebsocketTransport};
+use crate::transport::{HttpSession, Transport};
+use crate::{Client, Delivery, ErrorKind, RetryPolicy};
 
 const DOCUMENTS: usize = 60;
 const SEEDS: u64 = 1000;
@@ -47,24 +50,45 @@ struct Outcome {
     order_kept: bool,
 }
 
+/// What is wrong with the network.
+enum Broken {
+    /// What is sent is lost.
+    Parted,
+    /// What is sent comes later.
+    Held,
+}
+
 /// The journals of the gateway's lives, one a start.
 type Journals = Arc<Mutex<Vec<Journal>>>;
 
-fn client() -> Client {
+fn client(protocol: Protocol) -> Client {
     let options = ClientletOptions::new().connect_timeout(Duration::from_secs(1)).max_attempts(1);
-    let config = options.check("http://gateway:80").unwrap();
+    let scheme = match protocol {
+        Protocol::Http => "http",
+        Protocol::Websocket => "ws",
+        Protocol::Grpc => "grpc",
+    };
+    let config = options.check(&format!("{scheme}://gateway:80")).unwrap();
     let connector = Connector::simulated(config.connect_timeout);
-    let session = HttpSession::over(connector, &config);
-    Client::new(config.clone(), Arc::new(HttpTransport::over(session, &config)))
+    let transport: Arc<dyn Transport> = match protocol {
+        Protocol::Http => {
+            Arc::new(HttpTransport::over(HttpSession::over(connector, &config), &config))
+        }
+        Protocol::Grpc => Arc::new(GrpcTransport::over(connector, &config)),
+        Protocol::Websocket => {
+            Arc::new(WebsocketTransport::over(connector, &config, Subprotocol::Bytes))
+        }
+    };
+    Client::new(config, transport)
 }
 
-/// One simulated run: the network and the gateway fail and heal as the seed has it.
-fn run(seed: u64, policy: &RetryPolicy, in_order: bool) -> (Outcome, Journals) {
+/// A network with a gateway on it.
+fn network(protocol: Protocol, seed: u64) -> (turmoil::Sim<'static>, Journals) {
     // Ids and jitter are drawn from this thread's generator, in which all of the simulation runs.
     fastrand::seed(seed);
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
-        .simulation_duration(Duration::from_secs(600))
+        .simulation_duration(Duration::from_secs(1200))
         .tick_duration(Duration::from_millis(5))
         .min_message_latency(Duration::from_millis(1))
         .max_message_latency(Duration::from_millis(50))
@@ -76,17 +100,28 @@ fn run(seed: u64, policy: &RetryPolicy, in_order: bool) -> (Outcome, Journals) {
         async move {
             let listener = TcpListener::bind(("0.0.0.0", 80)).await?;
             let generation = if seed.is_multiple_of(2) { Documents::V1 } else { Documents::V2 };
-            let gateway = Gateway::builder().documents(generation).serve(Simulated(listener))?;
+            let gateway = Gateway::builder()
+                .documents(generation)
+                .http(protocol == Protocol::Http)
+                .websocket(protocol == Protocol::Websocket)
+                .grpc(protocol == Protocol::Grpc)
+                .serve(Simulated(listener))?;
             kept.lock().unwrap().push(gateway.journal().clone());
             std::future::pending().await
         }
     });
+    (sim, journals)
+}
+
+/// One simulated run: the network and the gateway fail and heal as the seed has it.
+fn run(protocol: Protocol, seed: u64, policy: &RetryPolicy, in_order: bool) -> (Outcome, Journals) {
+    let (mut sim, journals) = network(protocol, seed);
     let outcome = Arc::new(Mutex::new(Outcome::default()));
     let seen = outcome.clone();
     let policy = policy.clone();
     sim.client("client", async move {
         let documents = (0..DOCUMENTS).map(|n| json!({"id": n.to_string(), "text": "x"}));
-        let mut call = client()
+        let mut call = client(protocol)
             .post("/upper")
             .documents(documents)
             .request_size(3)
@@ -126,31 +161,58 @@ fn run(seed: u64, policy: &RetryPolicy, in_order: bool) -> (Outcome, Journals) {
 
     // The world has a seed of its own, so that it does not change with the library's choices.
     let mut world = fastrand::Rng::with_seed(seed);
-    let mut broken = false;
+    let mut broken = None;
     loop {
-        for _ in 0..world.u32(1..60) {
-            if sim.step().unwrap_or_else(|error| panic!("seed {seed}: {error}")) {
-                let mut outcome = std::mem::take(&mut *outcome.lock().unwrap());
-                outcome.order_kept = outcome.ended.windows(2).all(|w| w[0].start < w[1].start);
-                return (outcome, journals);
-            }
+        let steps = world.u32(1..60);
+        if (0..steps).any(|_| step(&mut sim, seed)) {
+            break;
         }
         match world.u32(0..8) {
-            _ if broken => {
-                sim.repair("client", "gateway");
-                broken = false;
-            }
+            _ if broken.is_some() => match broken.take() {
+                Some(Broken::Held) => sim.release("client", "gateway"),
+                _ => sim.repair("client", "gateway"),
+            },
             0 => {
                 sim.partition("client", "gateway");
-                broken = true;
+                broken = Some(Broken::Parted);
             }
-            1 => {
-                sim.crash("gateway");
-                sim.bounce("gateway");
+            2 => {
+                sim.hold("client", "gateway");
+                broken = Some(Broken::Held);
             }
+            1 if crash(&mut sim, seed) => break,
             _ => {}
         }
     }
+    let mut outcome = std::mem::take(&mut *outcome.lock().unwrap());
+    outcome.order_kept = outcome.ended.windows(2).all(|w| w[0].start < w[1].start);
+    (outcome, journals)
+}
+
+/// Whether the client has ended by now.
+fn step(sim: &mut turmoil::Sim<'_>, seed: u64) -> bool {
+    sim.step().unwrap_or_else(|error| panic!("seed {seed}: {error}"))
+}
+
+/// Kills the gateway and starts it again; whether the client has ended meanwhile.
+///
+/// A runtime that ends drops its tasks in an order that is another in each run. So that a seed is
+/// the same run each time, the client hears of it by one connection after the other.
+fn crash(sim: &mut turmoil::Sim<'_>, seed: u64) -> bool {
+    sim.hold("client", "gateway");
+    sim.crash("gateway");
+    let mut clients = BTreeSet::new();
+    sim.links(|links| clients.extend(links.flatten().map(|sent| sent.pair().1)));
+    sim.bounce("gateway");
+    for client in clients {
+        let is_its = |sent: &turmoil::SentRef<'_>| sent.pair().1 == client;
+        sim.links(|links| links.flatten().filter(is_its).for_each(turmoil::SentRef::deliver));
+        if step(sim, seed) {
+            return true;
+        }
+    }
+    sim.release("client", "gateway");
+    false
 }
 
 /// The seeds of a test, or the one that is asked for.
@@ -175,12 +237,11 @@ fn check(outcome: &Outcome, journals: &Journals, seed: u64) {
     }
 }
 
-#[test]
-fn a_seed_is_the_same_run_each_time() {
+fn a_seed_is_the_same_run_each_time(protocol: Protocol) {
     let policy = RetryPolicy::standard().max_attempts(50);
-    for seed in [3, 17, 42] {
+    for seed in 0..60 {
         let runs = [0; 2].map(|_| {
-            let (outcome, journals) = run(seed, &policy, false);
+            let (outcome, journals) = run(protocol, seed, &policy, false);
             let arrivals: Vec<_> = journals.lock().unwrap().iter().map(Journal::arrivals).collect();
             (outcome.ended, outcome.attempts, arrivals)
         });
@@ -188,12 +249,11 @@ fn a_seed_is_the_same_run_each_time() {
     }
 }
 
-#[test]
-fn partitions_and_crashes_lose_nothing_with_retries() {
+fn partitions_and_crashes_lose_nothing_with_retries(protocol: Protocol) {
     let policy = RetryPolicy::standard().max_attempts(50);
     let mut again = 0;
     for seed in seeds(SEEDS) {
-        let (outcome, journals) = run(seed, &policy, seed % 3 == 0);
+        let (outcome, journals) = run(protocol, seed, &policy, seed % 3 == 0);
         check(&outcome, &journals, seed);
         assert_eq!(outcome.answered, DOCUMENTS / 3, "seed {seed}: all are answered");
         assert!(outcome.order_kept || seed % 3 != 0, "seed {seed}: in order");
@@ -202,11 +262,10 @@ fn partitions_and_crashes_lose_nothing_with_retries() {
     assert!(again > 0 || std::env::var_os("CLIENTLET_SEED").is_some(), "something went wrong");
 }
 
-#[test]
-fn partitions_and_crashes_never_send_twice_what_may_have_run_at_most_once() {
+fn partitions_and_crashes_never_send_twice_what_may_have_run_at_most_once(protocol: Protocol) {
     let policy = RetryPolicy::standard().max_attempts(50).at_most_once();
     for seed in seeds(SEEDS / 4) {
-        let (outcome, journals) = run(seed, &policy, false);
+        let (outcome, journals) = run(protocol, seed, &policy, false);
         check(&outcome, &journals, seed);
         let mut arrived = BTreeSet::new();
         for journal in journals.lock().unwrap().iter() {
@@ -216,4 +275,75 @@ fn partitions_and_crashes_never_send_twice_what_may_have_run_at_most_once() {
             }
         }
     }
+}
+
+/// The tests of a protocol.
+macro_rules! over {
+    ($name:ident, $protocol:expr) => {
+        mod $name {
+            use crate::endpoint::Protocol;
+
+            #[test]
+            fn a_seed_is_the_same_run_each_time() {
+                super::a_seed_is_the_same_run_each_time($protocol);
+            }
+
+            #[test]
+            fn partitions_and_crashes_lose_nothing_with_retries() {
+                super::partitions_and_crashes_lose_nothing_with_retries($protocol);
+            }
+
+            #[test]
+            fn partitions_and_crashes_never_send_twice_what_may_have_run_at_most_once() {
+                super::partitions_and_crashes_never_send_twice_what_may_have_run_at_most_once(
+                    $protocol,
+                );
+            }
+        }
+    };
+}
+
+over!(http, Protocol::Http);
+over!(websocket, Protocol::Websocket);
+
+/// Posts one document, patiently.
+async fn post_one(client: &Client) -> Result<crate::Response, crate::Error> {
+    let call = client.post("/upper").documents([json!({"id": "0", "text": "x"})]);
+    let answers = call.attempt_timeout(Duration::from_secs(600)).send().await;
+    answers.into_iter().next().unwrap()
+}
+
+#[test]
+fn an_idle_websocket_stays_open_for_as_long_as_both_sides_live() {
+    let (mut sim, journals) = network(Protocol::Websocket, 1);
+    sim.client("client", async {
+        let client = client(Protocol::Websocket);
+        for _ in 0..3 {
+            post_one(&client).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(200)).await;
+        }
+        Ok(())
+    });
+    sim.run().unwrap();
+    assert_eq!(journals.lock().unwrap()[0].websocket_connections(), 1);
+}
+
+#[test]
+fn a_dead_peer_is_noticed_by_a_ping_that_nobody_answers() {
+    let (mut sim, _journals) = network(Protocol::Websocket, 2);
+    sim.client("client", async {
+        let client = client(Protocol::Websocket);
+        post_one(&client).await.unwrap();
+        turmoil::partition("client", "gateway");
+        let began = tokio::time::Instant::now();
+        let error = post_one(&client).await.unwrap_err();
+        // 20 s of silence, then 20 s for the answer to a ping.
+        assert!((39..42).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Transport, Delivery::Unknown));
+        assert!(error.message().contains("answered no ping"), "{error}");
+        turmoil::repair("client", "gateway");
+        post_one(&client).await.unwrap();
+        Ok(())
+    });
+    sim.run().unwrap();
 }

@@ -77,8 +77,12 @@ struct Shared {
 
 impl GrpcTransport {
     pub(crate) fn new(config: &Config) -> GrpcTransport {
+        GrpcTransport::over(Connector::new(config.connect_timeout), config)
+    }
+
+    pub(crate) fn over(connector: Connector, config: &Config) -> GrpcTransport {
         let shared = Shared {
-            connector: Connector::new(config.connect_timeout),
+            connector,
             endpoint: config.endpoint.clone(),
             docarray: config.docarray,
             answer_limit: config.answer_limit,

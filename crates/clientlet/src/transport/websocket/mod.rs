@@ -20,7 +20,7 @@ pub(crate) use self::line::Line;
 use super::http::{HttpTransport, docarray_of, hidden};
 pub(crate) use super::multiplex::Passage;
 use super::multiplex::{Handle, InFlight, Tally, late, within};
-use super::{BoxFuture, Terms, Transport};
+use super::{BoxFuture, HttpSession, Terms, Transport};
 use crate::config::Config;
 use crate::connect::Connector;
 use crate::discovery::Gateway;
@@ -108,13 +108,22 @@ const MOST_SHARED: usize = 16;
 
 impl WebsocketTransport {
     pub(crate) fn new(config: &Config, subprotocol: Subprotocol) -> WebsocketTransport {
+        WebsocketTransport::over(Connector::new(config.connect_timeout), config, subprotocol)
+    }
+
+    pub(crate) fn over(
+        connector: Connector,
+        config: &Config,
+        subprotocol: Subprotocol,
+    ) -> WebsocketTransport {
+        let session = HttpSession::over(connector.clone(), config);
         WebsocketTransport {
-            connector: Connector::new(config.connect_timeout),
+            connector,
             endpoint: config.endpoint.clone(),
             docarray: config.docarray,
             answer_limit: config.answer_limit,
             subprotocol,
-            http: HttpTransport::new(config),
+            http: HttpTransport::over(session, config),
             shared: Mutex::default(),
             tally: Arc::default(),
         }
