@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
 mod cases;
+mod load;
 mod outages;
 mod rows;
 
@@ -44,6 +45,8 @@ macro_rules! contract {
             cases::an_attempt_ends_with_its_time: [];
             outages::a_dead_executor_is_a_gateway_error_until_it_is_back: [];
             outages::a_dead_executor_is_named_by_error_and_dry_run: [HonestOutage];
+            load::with_retries_all_is_answered_while_the_executor_dies_and_returns: [];
+            load::without_retries_each_request_ends_once_and_tells_of_the_dead_executor: [];
             outages::an_executor_slower_than_the_gateway_waits_may_have_run: [];
         }
     };

@@ -1,0 +1,117 @@
+//! An executor that dies and returns, twice, while requests keep coming.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clientlet::{Delivery, DocArray, Document, Error, ErrorKind, Response, RetryPolicy};
+use tokio::sync::watch;
+
+use crate::rows::{Breakable, Protocol, Row};
+
+/// Requests that are answered before the executor dies, between its deaths and after them.
+const ANSWERED: usize = 200;
+/// The gateway itself tries a dead executor a few times before it gives up.
+const PATIENT: Duration = Duration::from_secs(10);
+
+pub(crate) async fn with_retries_all_is_answered_while_the_executor_dies_and_returns(
+    row: &'static Row,
+) {
+    let policy = RetryPolicy::standard().max_attempts(500).max_backoff(Duration::from_millis(200));
+    let Some(ends) = under_load(row, policy).await else { return };
+    let failed: Vec<_> = ends.iter().filter_map(|end| end.as_ref().err()).collect();
+    assert!(failed.is_empty(), "{} of {} failed: {:?}", failed.len(), ends.len(), failed[0]);
+    let again = ends.iter().flatten().filter(|response| response.attempts() > 1).count();
+    assert!(again > 0, "no request met the dead executor");
+}
+
+pub(crate) async fn without_retries_each_request_ends_once_and_tells_of_the_dead_executor(
+    row: &'static Row,
+) {
+    let Some(ends) = under_load(row, RetryPolicy::new()).await else { return };
+    let mut outages = 0;
+    for error in ends.iter().filter_map(|end| end.as_ref().err()) {
+        if error.delivery() == Delivery::NotSent {
+            // It was about to go on a connection that ended.
+            assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+            continue;
+        }
+        outages += 1;
+        assert_eq!(error.kind(), ErrorKind::Gateway, "no poison, no loss: {error:?}");
+        assert!(error.may_have_run(), "{error:?}");
+        match (row.protocol, row.docarray) {
+            (Protocol::Http, DocArray::V1) => assert!(error.message().contains("executor0")),
+            (Protocol::Http, DocArray::V2) => {}
+            (Protocol::Websocket, _) => {
+                let message = error.message();
+                assert!(message.contains("1011") && message.contains("deployment"), "{error}");
+            }
+        }
+    }
+    assert!(outages > 0, "no request met the dead executor");
+}
+
+/// What became of the requests, each of one document; nothing if the gateway is not installed.
+async fn under_load(
+    row: &'static Row,
+    policy: RetryPolicy,
+) -> Option<Vec<Result<Response, Error>>> {
+    let gateway = row.breakable(PATIENT).await?;
+    let client = gateway.client();
+    let is_over = AtomicBool::new(false);
+    let input = (0..).take_while(|_| !is_over.load(Ordering::Relaxed));
+    let documents = input.map(|n: u64| Document::text("x").with_id(n.to_string()));
+    let call = client.post("/upper").documents(documents).request_size(1).prefetch(16);
+    let mut responses = call.retry(policy).stream();
+
+    let (answered, answers) = watch::channel(0);
+    let mut ends = Vec::new();
+    let requests = async {
+        while let Some(end) = responses.next().await {
+            answered.send_modify(|answered| *answered += usize::from(end.is_ok()));
+            ends.push(end);
+        }
+    };
+    let deaths = async {
+        let gateway = kill_and_revive(gateway, answers).await;
+        is_over.store(true, Ordering::Relaxed);
+        gateway
+    };
+    // The gateway ends after the requests.
+    let ((), _gateway) = tokio::join!(requests, deaths);
+
+    let mut places: Vec<u64> = Vec::new();
+    for end in &ends {
+        let input = match end {
+            Ok(response) => response.input(),
+            Err(error) => error.documents().unwrap(),
+        };
+        places.extend(input);
+    }
+    places.sort_unstable();
+    assert!(places.iter().copied().eq(0..ends.len() as u64), "each ends once");
+    Some(ends)
+}
+
+async fn kill_and_revive(mut gateway: Breakable, mut answers: watch::Receiver<usize>) -> Breakable {
+    for _ in 0..2 {
+        wait_for_more(&mut answers).await;
+        // Starting processes blocks.
+        let revived = tokio::task::spawn_blocking(move || {
+            gateway.kill_executor();
+            std::thread::sleep(DEAD);
+            gateway.revive_executor();
+            gateway
+        });
+        gateway = revived.await.unwrap();
+    }
+    wait_for_more(&mut answers).await;
+    gateway
+}
+
+/// How long the executor is dead, at the least.
+const DEAD: Duration = Duration::from_millis(300);
+
+async fn wait_for_more(answers: &mut watch::Receiver<usize>) {
+    let enough = *answers.borrow() + ANSWERED;
+    answers.wait_for(|answered| *answered >= enough).await.unwrap();
+}
