@@ -49,9 +49,9 @@ impl Outbox {
         self.joined.len() >= SMALL || !self.pieces.is_empty()
     }
 
-    /// Whether nothing of the answer, its head included, is out yet.
+    /// Whether there was no answer yet.
     pub(super) fn is_fresh(&self) -> bool {
-        self.body.is_none()
+        self.body.is_none() && self.pieces.is_empty() && self.joined.is_empty()
     }
 
     /// Hands to HTTP/2 what was pushed, as fast as the client takes it.

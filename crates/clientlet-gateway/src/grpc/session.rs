@@ -149,14 +149,21 @@ impl Session {
                     self.stream.outbox.reset(code.into());
                 }
             }
-            Finish::Http { code, retry_after } if self.stream.outbox.is_fresh() => {
+            Finish::Http { code, retry_after } if self.is_fresh() => {
                 // Both were checked when the fault was parsed.
                 let code = StatusCode::from_u16(code).unwrap_or_default();
                 let retry_after = retry_after.and_then(|after| HeaderValue::try_from(after).ok());
                 self.stream.outbox.answer_http(code, retry_after, "scripted");
             }
-            Finish::Http { .. } => self.stream.outbox.reset(h2::Reason::INTERNAL_ERROR),
+            Finish::Http { .. } => {
+                if self.flush().await {
+                    self.stream.outbox.reset(h2::Reason::INTERNAL_ERROR);
+                }
+            }
             Finish::Cut { message, reset } => {
+                if !self.flush().await {
+                    return;
+                }
                 self.stream.outbox.push(0, &message, message.len() / 2);
                 if !self.flush().await {
                     return;
@@ -174,6 +181,11 @@ impl Session {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// Whether there was no answer yet.
+    fn is_fresh(&self) -> bool {
+        self.ready.is_empty() && self.stream.outbox.is_fresh()
     }
 
     /// Writes what is ready; whether the client took it.
@@ -374,7 +386,7 @@ impl Session {
             // The key of a field never goes on for so long.
             Some(FaultKind::Malformed) => (0, Bytes::from_static(&[0xff; 16]), Some(place)),
             Some(FaultKind::Oversize(bytes)) => (0, vec![0; bytes].into(), None),
-            Some(FaultKind::WrongType) if self.stream.outbox.is_fresh() => {
+            Some(FaultKind::WrongType) if self.is_fresh() => {
                 return Some(Finish::Http { code: 200, retry_after: None });
             }
             // The flag of a compression that is none.

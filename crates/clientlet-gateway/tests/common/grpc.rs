@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use clientlet_gateway::{Documents, Fault, Gateway};
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::{Connection, ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request};
 use prost::Message;
@@ -57,6 +57,13 @@ impl Channel {
             .handshake(stream)
             .await
             .unwrap();
+        Self::of(requests, connection)
+    }
+
+    pub(crate) fn of<S>(requests: SendRequest<Bytes>, connection: Connection<S>) -> Self
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+    {
         Self { requests, connection: tokio::spawn(connection) }
     }
 
