@@ -305,6 +305,7 @@ macro_rules! over {
 
 over!(http, Protocol::Http);
 over!(websocket, Protocol::Websocket);
+over!(grpc, Protocol::Grpc);
 
 /// Posts one document, patiently.
 async fn post_one(client: &Client) -> Result<crate::Response, crate::Error> {
