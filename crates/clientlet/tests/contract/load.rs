@@ -41,7 +41,14 @@ pub(crate) async fn without_retries_each_request_ends_once_and_tells_of_the_dead
         match (row.protocol, row.docarray) {
             (Protocol::Http, DocArray::V1) => assert!(error.message().contains("executor0")),
             (Protocol::Http, DocArray::V2) => {}
-            (Protocol::Websocket, _) => {
+            (Protocol::Grpc | Protocol::GrpcUnary, _) => {
+                let message = error.message();
+                assert!(
+                    message.contains("UNAVAILABLE") && message.contains("deployment"),
+                    "{error}"
+                );
+            }
+            (Protocol::Websocket | Protocol::WebsocketJson, _) => {
                 let message = error.message();
                 assert!(message.contains("1011") && message.contains("deployment"), "{error}");
             }
