@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use clientlet::{Attempt, Client, Delivery, Error, ErrorKind, Response};
+use clientlet::{Attempt, Delivery, Error, ErrorKind, Response};
 use clientlet_gateway::{Documents, Entry};
 use serde::{Deserialize, Serialize};
 
@@ -105,7 +105,7 @@ impl Cell {
     async fn call(self) -> Ran {
         let Cell { row, documents, mode } = self;
         let (gateway, url) = row.protocol.start(documents, row.faults.iter().copied()).await;
-        let client = Client::builder(&url).answer_limit(ANSWER_LIMIT).build().unwrap();
+        let client = row.protocol.client(&url).answer_limit(ANSWER_LIMIT).build().unwrap();
 
         let mut call = client
             .post("/")

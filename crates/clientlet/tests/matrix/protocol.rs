@@ -1,11 +1,16 @@
 //! How a gateway is spoken with.
 
+use clientlet::{Client, ClientBuilder};
 use clientlet_gateway::{Documents, Gateway, GatewayBuilder};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Protocol {
     Http,
     Websocket,
+    /// A stream for each call.
+    Grpc,
+    /// Each request by itself.
+    GrpcUnary,
 }
 
 impl Protocol {
@@ -18,20 +23,31 @@ impl Protocol {
         let builder = Gateway::builder()
             .documents(documents)
             .http(self == Protocol::Http)
-            .websocket(self == Protocol::Websocket);
+            .websocket(self == Protocol::Websocket)
+            .grpc(matches!(self, Protocol::Grpc | Protocol::GrpcUnary));
         let faults = faults.into_iter().map(|fault| fault.parse().unwrap());
         let gateway = faults.fold(builder, GatewayBuilder::fault).start().await.unwrap();
         let url = match self {
             Protocol::Http => gateway.http_url(),
             Protocol::Websocket => gateway.websocket_url(),
+            Protocol::Grpc | Protocol::GrpcUnary => gateway.grpc_url(),
         };
         (gateway, url)
+    }
+
+    pub(crate) fn client(self, url: &str) -> ClientBuilder {
+        match self {
+            Protocol::GrpcUnary => Client::builder(url).unary(),
+            Protocol::Http | Protocol::Websocket | Protocol::Grpc => Client::builder(url),
+        }
     }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Protocol::Http => "HTTP",
             Protocol::Websocket => "WebSocket",
+            Protocol::Grpc => "gRPC",
+            Protocol::GrpcUnary => "unary gRPC",
         }
     }
 }

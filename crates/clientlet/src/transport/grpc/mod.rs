@@ -32,10 +32,11 @@ use crate::config::Config;
 use crate::connect::Connector;
 use crate::discovery::Gateway;
 use crate::endpoint::Endpoint;
-use crate::envelope::{read_proto_answer, read_proto_status};
+use crate::envelope::{read_proto_answer, read_proto_status, shorten};
 use crate::error::{AttemptError, Error, Event};
 use crate::message::{
-    Connections, DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer, Request, Status,
+    Connections, DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer, Request,
+    RequestId, Status,
 };
 
 // The methods of a gateway's services.
@@ -245,6 +246,11 @@ impl Channel {
         let answer = read(request.route.docarray, &message.into_inner()).map_err(|what| {
             AttemptError::new(Event::Unreadable, format!("the answer cannot be read: {what}"))
         })?;
+        if RequestId::parse(&answer.request_id) != Some(request.id) {
+            let shown = shorten(&answer.request_id);
+            let what = format!("the gateway answered another request: id {shown:?}");
+            return Err(AttemptError::new(Event::Unreadable, what));
+        }
         outcome(answer)
     }
 }

@@ -1,5 +1,6 @@
 //! The faults, and what is known of each beforehand: data, for every protocol alike.
 
+mod grpc;
 mod http;
 mod websocket;
 
@@ -93,7 +94,7 @@ const fn unknown(kind: ErrorKind) -> Outcome {
 
 /// All rows. Faults by probability strike the same numbers in every run: the seed is fixed.
 pub(crate) fn all() -> impl Iterator<Item = &'static Row> {
-    [http::ROWS, websocket::ROWS].into_iter().flatten()
+    [http::ROWS, websocket::ROWS, grpc::ROWS].into_iter().flatten()
 }
 
 impl Row {
@@ -124,7 +125,8 @@ pub(crate) fn is_harm(fault: &FaultKind) -> bool {
     match fault {
         // The gateway's seconds; a client that waits less is a row of `Time::Short`.
         FaultKind::Slow(time) => time.as_secs() > 0,
-        FaultKind::Twice | FaultKind::Reorder => false,
+        // Streams that are open go on behind a GOAWAY without an error.
+        FaultKind::Twice | FaultKind::Reorder | FaultKind::GoAway(0) => false,
         _ => true,
     }
 }
@@ -138,6 +140,7 @@ pub(crate) fn runs(fault: &FaultKind) -> bool {
             | FaultKind::Slow(_)
             | FaultKind::Twice
             | FaultKind::Reorder
+            | FaultKind::GoAway(0)
             | FaultKind::UnknownId
             | FaultKind::Truncated
             | FaultKind::Oversize(_)
