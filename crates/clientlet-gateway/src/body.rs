@@ -1,16 +1,18 @@
-//! An answer's body: whole, or trickling, or ending in the middle.
+//! An answer's body: whole, or trickling, or event by event, or ending in the middle.
 
-use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::events::Events;
 use crate::wire::Line;
 
 /// A slow body comes in so many pieces.
@@ -25,8 +27,20 @@ pub(crate) struct AnswerBody {
 
 enum Pace {
     Whole,
-    Half { sent: bool },
-    Slow { piece: usize, pause: Duration, sleep: Pin<Box<Sleep>> },
+    Half {
+        sent: bool,
+    },
+    /// With `reset` a cut is a reset instead of the connection's end.
+    Events {
+        events: Events,
+        has_ended: bool,
+        reset: bool,
+    },
+    Slow {
+        piece: usize,
+        pause: Duration,
+        sleep: Pin<Box<Sleep>>,
+    },
 }
 
 impl AnswerBody {
@@ -37,6 +51,11 @@ impl AnswerBody {
     /// Half of the bytes, then a reset.
     pub(crate) fn half(bytes: Vec<u8>, line: Arc<Line>) -> Self {
         Self { rest: bytes.into(), pace: Pace::Half { sent: false }, line }
+    }
+
+    /// Events as they come.
+    pub(crate) fn events(events: Events, reset: bool, line: Arc<Line>) -> Self {
+        Self { rest: Bytes::new(), pace: Pace::Events { events, has_ended: false, reset }, line }
     }
 
     /// The bytes in pieces, spread over this time.
@@ -50,18 +69,32 @@ impl AnswerBody {
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
+        if let Pace::Events { events, has_ended, reset } = &mut this.pace {
+            return Poll::Ready(match ready!(events.poll_next_unpin(cx)) {
+                Some(Err(_)) if *reset => {
+                    this.line.reset_when_flushed();
+                    *events = stream::pending().boxed();
+                    return Poll::Pending;
+                }
+                Some(event) => Some(event.map(Frame::data)),
+                None => {
+                    *has_ended = true;
+                    None
+                }
+            });
+        }
         if this.rest.is_empty() {
             return Poll::Ready(None);
         }
         let size = match &mut this.pace {
-            Pace::Whole => this.rest.len(),
+            Pace::Whole | Pace::Events { .. } => this.rest.len(),
             Pace::Half { sent } if !*sent && this.rest.len() > 1 => {
                 *sent = true;
                 this.rest.len() / 2
@@ -81,10 +114,16 @@ impl Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
+        match self.pace {
+            Pace::Events { has_ended, .. } => has_ended,
+            _ => self.rest.is_empty(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
+        if let Pace::Events { .. } = self.pace {
+            return SizeHint::default();
+        }
         SizeHint::with_exact(self.rest.len() as u64)
     }
 }

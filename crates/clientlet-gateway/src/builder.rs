@@ -16,6 +16,7 @@ use crate::identity::Ids;
 use crate::journal::Journal;
 use crate::listener::Listener;
 use crate::schedule::Schedule;
+use crate::streaming::DocumentStream;
 
 /// A free port of 127.0.0.1.
 const FREE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -149,6 +150,14 @@ impl GatewayBuilder {
     /// Whether the endpoint `/` is left out.
     pub fn without_root(mut self, leave_out: bool) -> Self {
         self.bindings.root = !leave_out;
+        self
+    }
+
+    /// Binds a streaming endpoint, which executors of documents v2 alone can have: `stream_doc` over
+    /// gRPC, server-sent events for a GET over HTTP. `/stream` gives three documents and `/stream_fail`
+    /// raises behind the first, unless they are bound anew.
+    pub fn stream_endpoint(mut self, path: &str, stream: DocumentStream) -> Self {
+        self.bindings.streams.push((path.to_owned(), stream));
         self
     }
 

@@ -24,7 +24,7 @@ use crate::routes::{self, Asked};
 use crate::schedule::{Drawn, carries_data};
 use crate::websocket::{self, Upgrade};
 use crate::wire::{Line, Wire};
-use crate::{grpc, preface};
+use crate::{events, grpc, preface};
 
 /// A WebSocket that this connection is to become, and the upgrade on which that waits.
 type Agreed = Mutex<Option<(OnUpgrade, Upgrade)>>;
@@ -93,7 +93,7 @@ async fn serve_http1<L: Listener>(
 /// Where an exchange takes place.
 #[derive(Clone, Copy)]
 struct Site<'a> {
-    world: &'a World,
+    world: &'a Arc<World>,
     line: &'a Arc<Line>,
     protocol: Protocol,
     number: u64,
@@ -123,7 +123,7 @@ async fn exchange(
     let asked = Asked::read(world, protocol, &head, &body);
     let place = note(world, connection, &head, &drawn, Some(&asked));
 
-    let reply = match &drawn.fault {
+    let mut reply = match &drawn.fault {
         Some(FaultKind::ResetAfter) => {
             line.reset();
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -134,10 +134,17 @@ async fn exchange(
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Some(FaultKind::Status { code, retry_after }) => scripted(*code, retry_after.clone()),
-        Some(FaultKind::Malformed) => broken_off(routes::answer(world, asked).await),
+        Some(FaultKind::Malformed) if !asked.is_stream() => {
+            broken_off(routes::answer(world, asked).await)
+        }
         _ => routes::answer(world, asked).await,
     };
     let line = Arc::clone(line);
+    if let Some(run) = reply.stream.take() {
+        let events = events::events(Arc::clone(world), place, run, drawn.fault.as_ref());
+        let reset = drawn.fault == Some(FaultKind::ResetMid);
+        return Ok(reply.into_event_stream(AnswerBody::events(events, reset, line)));
+    }
     if drawn.fault == Some(FaultKind::ResetMid) {
         return Ok(reply.into_response(|bytes| AnswerBody::half(bytes, line)));
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use regex_lite::Regex;
 use serde_json::{Map, Value};
 
+use crate::streaming::DocumentStream;
+
 /// The deployment's name, which `target_executor` is matched against.
 pub(crate) const DEPLOYMENT: &str = "executor0";
 /// The key of the deployment's results among the parameters.
@@ -47,22 +49,29 @@ pub(crate) const PATHS: [(&str, Endpoint); 12] = [
     ("/delete", Endpoint::Crud),
 ];
 
-/// Which optional endpoints are bound.
-#[derive(Clone, Copy, Debug)]
+/// Which endpoints are bound besides those that always are.
+#[derive(Clone, Debug)]
 pub(crate) struct Bindings {
     pub(crate) root: bool,
     pub(crate) default: bool,
+    /// The streaming ones, which executors of documents v2 alone can have.
+    pub(crate) streams: Vec<(String, DocumentStream)>,
 }
 
 impl Default for Bindings {
     fn default() -> Self {
-        Self { root: true, default: false }
+        let streams = [
+            ("/stream", DocumentStream::new(3)),
+            ("/stream_fail", DocumentStream::new(1).raises(true)),
+        ];
+        let streams = streams.map(|(path, stream)| (path.to_owned(), stream)).into();
+        Self { root: true, default: false, streams }
     }
 }
 
 impl Bindings {
     /// The endpoint bound to exactly this path.
-    pub(crate) fn find(self, path: &str) -> Option<Endpoint> {
+    pub(crate) fn find(&self, path: &str) -> Option<Endpoint> {
         match path {
             "/" if self.root => Some(Endpoint::Echo),
             "/default" if self.default => Some(Endpoint::Default),
@@ -70,14 +79,13 @@ impl Bindings {
         }
     }
 
-    /// Whether this path is a streaming endpoint.
-    pub(crate) fn is_generator(self, path: &str) -> bool {
-        let _ = path;
-        false
+    /// The streaming endpoint bound to exactly this path; of several the last.
+    pub(crate) fn stream(&self, path: &str) -> Option<&DocumentStream> {
+        self.streams.iter().rev().find(|(bound, _)| bound == path).map(|(_, stream)| stream)
     }
 
-    /// Every bound path.
-    pub(crate) fn paths(self) -> impl Iterator<Item = &'static str> {
+    /// Every bound path, but for those of streaming endpoints.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &'static str> + use<> {
         let root = self.root.then_some("/");
         let default = self.default.then_some("/default");
         root.into_iter().chain(default).chain(PATHS.iter().map(|(path, _)| *path))

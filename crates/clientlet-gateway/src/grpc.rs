@@ -2,6 +2,8 @@
 //! half messages that faults are made of, and cost more for each request than the five bytes before a
 //! message do.
 
+mod documents;
+mod finish;
 mod inbox;
 mod outbox;
 mod services;

@@ -225,13 +225,11 @@ impl Journal {
     }
 
     /// A streaming endpoint gave another document.
-    #[expect(dead_code, reason = "endpoints do not stream yet")]
     pub(crate) fn streamed(&self, place: &Place) {
         self.note(place, |entry| entry.streamed += 1);
     }
 
     /// A client did not wait for the end of a stream of documents.
-    #[expect(dead_code, reason = "endpoints do not stream yet")]
     pub(crate) fn cancel(&self, place: &Place) {
         self.note(place, |entry| entry.is_cancelled = true);
         self.0.cancelled.fetch_add(1, Ordering::AcqRel);

@@ -70,6 +70,12 @@ fn v2(world: &World) -> Value {
         let methods = paths.entry(path).or_insert_with(|| json!({}));
         methods["post"] = operation;
     }
+    for (path, _) in &world.bindings.streams {
+        let mut operation = operation(path);
+        operation["summary"] = format!("Streaming Endpoint {path}").into();
+        operation["requestBody"] = json!({"content": content("Item")});
+        paths.insert(path.clone(), json!({"get": operation}));
+    }
     json!({
         "openapi": "3.1.0",
         "info": info("3.33.1"),

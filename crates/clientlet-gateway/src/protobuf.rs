@@ -4,6 +4,7 @@
 mod answer;
 pub(crate) mod service;
 mod shape;
+pub(crate) mod single;
 mod structs;
 mod v1;
 mod v2;

@@ -1,7 +1,9 @@
 //! An answer before it is HTTP.
 
-use http::{HeaderValue, Response, header};
+use http::{HeaderName, HeaderValue, Response, header};
 use serde_json::json;
+
+use crate::streaming::Run;
 
 /// Status, body and the few headers that differ between answers.
 #[derive(Debug)]
@@ -14,6 +16,8 @@ pub(crate) struct Reply {
     pub(crate) retry_after: Option<String>,
     /// Where a redirect leads.
     pub(crate) location: Option<String>,
+    /// Documents that follow one by one, instead of the body.
+    pub(crate) stream: Option<Box<Run>>,
     /// The connection ends behind the answer.
     pub(crate) closes: bool,
 }
@@ -27,6 +31,7 @@ impl Reply {
             allow: None,
             retry_after: None,
             location: None,
+            stream: None,
             closes: false,
         }
     }
@@ -50,12 +55,31 @@ impl Reply {
         Self { location: Some(location), is_json: false, ..Self::json(307, Vec::new()) }
     }
 
+    /// The documents that a streaming endpoint gives.
+    pub(crate) fn stream(run: Box<Run>) -> Self {
+        Self { stream: Some(run), is_json: false, ..Self::json(200, Vec::new()) }
+    }
+
     pub(crate) fn not_found() -> Self {
         Self::detail(404, "Not Found")
     }
 
     pub(crate) fn not_allowed(allow: &'static str) -> Self {
         Self { allow: Some(allow), ..Self::detail(405, "Method Not Allowed") }
+    }
+
+    /// Status and headers of server-sent events.
+    pub(crate) fn into_event_stream<B>(self, body: B) -> Response<B> {
+        let mut response = self.into_response(|_| body);
+        let headers = response.headers_mut();
+        for (name, value) in [
+            (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+            (header::CACHE_CONTROL, "no-cache"),
+            (HeaderName::from_static("x-accel-buffering"), "no"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
     }
 
     /// Status and headers, around a body made from the bytes.

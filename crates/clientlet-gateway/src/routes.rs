@@ -10,8 +10,9 @@ use crate::gateway::{Protocol, World};
 use crate::outage::Outage;
 use crate::reply::Reply;
 use crate::schedule::carries_data;
+use crate::streaming::Run;
 use crate::validation::{MISSING, NO_DICT, complain};
-use crate::{openapi, status, v1, v2};
+use crate::{events, openapi, status, v1, v2};
 
 /// What a request asks for, as far as it could be read.
 pub(crate) struct Asked<'a> {
@@ -23,6 +24,8 @@ enum Route {
     /// Data for documents v1, with the endpoint in the body or named by the path.
     V1(Option<&'static str>),
     V2(&'static str, Endpoint),
+    /// The documents that a streaming endpoint gives, or what is wrong with the one that was sent.
+    Stream(String, Box<Result<Box<Run>, Reply>>),
     Health,
     DryRun(Protocol),
     Status,
@@ -47,6 +50,11 @@ impl<'a> Asked<'a> {
         let route = find(head.uri.path());
         let route = match route {
             Route::NotFound => find_shorter(head, find),
+            Route::Stream(path, _) => {
+                let script = world.bindings.stream(&path);
+                let run = script.map(|script| events::start(script, head, body));
+                Route::Stream(path, Box::new(run.unwrap_or_else(|| Err(Reply::not_found()))))
+            }
             route => route,
         };
         // Data sent to a path that is not there are read for the journal.
@@ -61,9 +69,14 @@ impl<'a> Asked<'a> {
     pub(crate) fn endpoint(&self) -> Option<String> {
         match (&self.route, &self.message) {
             (Route::V1(Some(path)) | Route::V2(path, _), _) => Some((*path).to_owned()),
+            (Route::Stream(path, _), _) => Some(path.clone()),
             (_, Message::V1(envelope)) => envelope.endpoint().map(String::from),
             _ => None,
         }
+    }
+
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.route, Route::Stream(..))
     }
 
     pub(crate) fn request_id(&self) -> Option<String> {
@@ -101,6 +114,7 @@ pub(crate) async fn answer(world: &World, asked: Asked<'_>) -> Reply {
         (Route::NotFound, _) => Reply::not_found(),
         (Route::Redirect(location), _) => Reply::redirect(location),
         (Route::NotAllowed(allow), _) => Reply::not_allowed(allow),
+        (Route::Stream(_, run), _) => run.map_or_else(|reply| reply, Reply::stream),
         (Route::Health, _) => Reply::json(200, b"{}".to_vec()),
         (Route::DryRun(protocol), _) => dry_run(world, protocol),
         (Route::Status, _) => status::reply(world.control.generation()),
@@ -172,6 +186,10 @@ fn find_v2(world: &World, path: &str) -> Option<(Route, &'static str)> {
     let bound = world.bindings.paths().find(|bound| *bound == path);
     match bound.and_then(|bound| Some(Route::V2(bound, world.bindings.find(bound)?))) {
         Some(route) => Some((route, "POST")),
+        None if world.bindings.stream(path).is_some() => {
+            // What it runs is known once the body is.
+            Some((Route::Stream(path.to_owned(), Box::new(Err(Reply::not_found()))), "GET"))
+        }
         None if path == "/" => Some((Route::Health, "GET")),
         None => None,
     }

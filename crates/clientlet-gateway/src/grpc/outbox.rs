@@ -44,9 +44,9 @@ impl Outbox {
         }
     }
 
-    /// Whether as much waits as should go out together.
-    pub(super) fn is_full(&self) -> bool {
-        self.joined.len() >= SMALL || !self.pieces.is_empty()
+    /// How many bytes wait.
+    pub(super) fn len(&self) -> usize {
+        self.pieces.iter().map(Bytes::len).sum::<usize>() + self.joined.len()
     }
 
     /// Whether there was no answer yet.
@@ -86,6 +86,15 @@ impl Outbox {
                 }
             }
         }
+    }
+
+    /// Hands everything to HTTP/2; whether the client took it.
+    pub(super) async fn flush(&mut self) -> bool {
+        std::future::poll_fn(|cx| match self.poll_reset(cx) {
+            Poll::Ready(()) => Poll::Ready(false),
+            Poll::Pending => self.poll_write(cx).map(|written| written.is_ok()),
+        })
+        .await
     }
 
     /// Waits until the client resets the stream.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::status::Status;
-use super::stream::Stream;
 use crate::control::Documents;
 use crate::gateway::World;
 use crate::outage::Outage;
@@ -171,8 +170,4 @@ fn answer_other(service: Service, world: &World, message: &Bytes) -> Result<Byte
             Err(Status::internal("it carries data"))
         }
     }
-}
-
-pub(super) async fn stream_document(stream: Stream) {
-    stream.outbox.finish(&Status::unimplemented("Method not found!"));
 }

@@ -13,10 +13,11 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use http::{HeaderValue, StatusCode};
+use http::HeaderValue;
 use tokio::time::{Sleep, sleep};
 
 use super::End;
+use super::finish::Finish;
 use super::inbox::Broken;
 use super::services::{Asked, Service};
 use super::status::{Status, time_out};
@@ -30,11 +31,13 @@ const MOST: usize = 1000;
 const MOST_BYTES: usize = 256 << 20;
 /// So many messages are read before their answers are written, if so many are there.
 const BATCH: usize = 64;
+/// So many bytes of answers go out together, if there are so many.
+const TOGETHER: usize = 16 << 10;
 /// How long an answer is held to come behind the next one.
 const HOLD: Duration = Duration::from_secs(1);
 
-const SHUTDOWN: Status = Status::unavailable("Server shutting down");
-const DEADLINE: Status = Status::deadline_exceeded("Deadline Exceeded");
+pub(super) const SHUTDOWN: Status = Status::unavailable("Server shutting down");
+pub(super) const DEADLINE: Status = Status::deadline_exceeded("Deadline Exceeded");
 
 /// A stream of messages.
 pub(super) struct Session {
@@ -83,27 +86,6 @@ struct Answer {
     place: Option<Place>,
 }
 
-/// How a stream ends.
-enum Finish {
-    /// The client reset it.
-    Gone,
-    Status(Status),
-    Reset(u32),
-    /// By a status of HTTP, if its head is not out.
-    Http {
-        code: u16,
-        retry_after: Option<String>,
-    },
-    /// Half of this message is sent, then the stream ends as if it were whole, or the connection is
-    /// reset.
-    Cut {
-        message: Bytes,
-        reset: bool,
-    },
-    /// With the connection.
-    With(End),
-}
-
 impl Session {
     pub(super) fn new(stream: Stream, service: Service) -> Self {
         let is_call = service == Service::Call;
@@ -135,66 +117,16 @@ impl Session {
 
     /// Serves messages until the stream is to end, and ends it.
     pub(super) async fn run(mut self) {
-        match std::future::poll_fn(|cx| self.poll(cx)).await {
-            Finish::Gone => {}
-            // Answers that are ready were earned before the end.
-            Finish::Status(status) => {
-                self.release();
-                if self.flush().await {
-                    self.stream.outbox.finish(&status);
-                }
-            }
-            Finish::Reset(code) => {
-                if self.flush().await {
-                    self.stream.outbox.reset(code.into());
-                }
-            }
-            Finish::Http { code, retry_after } if self.is_fresh() => {
-                // Both were checked when the fault was parsed.
-                let code = StatusCode::from_u16(code).unwrap_or_default();
-                let retry_after = retry_after.and_then(|after| HeaderValue::try_from(after).ok());
-                self.stream.outbox.answer_http(code, retry_after, "scripted");
-            }
-            Finish::Http { .. } => {
-                if self.flush().await {
-                    self.stream.outbox.reset(h2::Reason::INTERNAL_ERROR);
-                }
-            }
-            Finish::Cut { message, reset } => {
-                if !self.flush().await {
-                    return;
-                }
-                self.stream.outbox.push(0, &message, message.len() / 2);
-                if !self.flush().await {
-                    return;
-                }
-                if reset {
-                    self.stream.shared.line.reset_when_flushed();
-                    return std::future::pending().await;
-                }
-                self.stream.outbox.finish(&Status::OK);
-            }
-            Finish::With(end) => {
-                self.flush().await;
-                self.stream.shared.end(end);
-                // Dropped, it would be reset before the connection ends.
-                std::future::pending::<()>().await;
-            }
-        }
+        let finish = std::future::poll_fn(|cx| self.poll(cx)).await;
+        // Answers that are ready were earned before the end.
+        self.release();
+        self.push_ready(usize::MAX);
+        self.stream.finish(finish).await;
     }
 
     /// Whether there was no answer yet.
     fn is_fresh(&self) -> bool {
         self.ready.is_empty() && self.stream.outbox.is_fresh()
-    }
-
-    /// Writes what is ready; whether the client took it.
-    async fn flush(&mut self) -> bool {
-        std::future::poll_fn(|cx| match self.stream.outbox.poll_reset(cx) {
-            Poll::Ready(()) => Poll::Ready(false),
-            Poll::Pending => self.poll_write(cx).map(|written| written.is_ok()),
-        })
-        .await
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Finish> {
@@ -286,18 +218,23 @@ impl Session {
     /// Writes what is ready, in as few pieces as it takes.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         loop {
-            while !self.stream.outbox.is_full()
-                && let Some(Answer { flag, message, place }) = self.ready.pop_front()
-            {
-                self.ready_bytes -= message.len();
-                self.stream.outbox.push(flag, &message, message.len());
-                if let Some(place) = place {
-                    self.stream.shared.world.journal.answered(&place, 200);
-                }
-            }
+            self.push_ready(TOGETHER);
             ready!(self.stream.outbox.poll_write(cx))?;
             if self.ready.is_empty() {
                 return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Pushes answers until so many bytes are there.
+    fn push_ready(&mut self, most: usize) {
+        while self.stream.outbox.len() < most
+            && let Some(Answer { flag, message, place }) = self.ready.pop_front()
+        {
+            self.ready_bytes -= message.len();
+            self.stream.outbox.push(flag, &message, message.len());
+            if let Some(place) = place {
+                self.stream.shared.world.journal.answered(&place, 200);
             }
         }
     }
@@ -331,7 +268,7 @@ impl Session {
             // Announced; what has come is answered.
             Some(FaultKind::GoAway(0)) => self.stream.shared.end(End::GoAway(0)),
             Some(fault) => {
-                if let Some(finish) = finish_by(fault) {
+                if let Some(finish) = Finish::by(fault) {
                     return Some(finish);
                 }
             }
@@ -420,25 +357,4 @@ impl Session {
             self.push(answer);
         }
     }
-}
-
-/// How a fault ends the stream of a message before it runs, if it does.
-fn finish_by(fault: &FaultKind) -> Option<Finish> {
-    Some(match fault {
-        FaultKind::Drop => Finish::With(End::Drop),
-        FaultKind::ResetAfter => Finish::With(End::Reset),
-        FaultKind::HalfOpen => Finish::With(End::HalfOpen),
-        FaultKind::GoAway(code) => Finish::With(End::GoAway(*code)),
-        FaultKind::ResetStream(code) => Finish::Reset(*code),
-        FaultKind::HalfClose => Finish::Status(Status::OK),
-        FaultKind::GrpcStatus { code, message, pushback } => Finish::Status(Status {
-            code: *code,
-            message: message.clone().into(),
-            pushback: pushback.clone(),
-        }),
-        FaultKind::Status { code, retry_after } => {
-            Finish::Http { code: *code, retry_after: retry_after.clone() }
-        }
-        _ => return None,
-    })
 }

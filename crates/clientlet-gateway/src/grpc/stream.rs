@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
 use super::Shared;
+use super::documents;
 use super::inbox::Inbox;
 use super::outbox::Outbox;
 use super::services::{self, Service};
@@ -54,7 +55,7 @@ pub(super) async fn serve(
     }
     let stream = Stream { shared, number, head, inbox, outbox };
     match service {
-        Service::StreamDocument => services::stream_document(stream).await,
+        Service::StreamDocument => documents::serve(stream).await,
         _ => Session::new(stream, service).run().await,
     }
 }

@@ -140,7 +140,7 @@ impl Request {
     }
 }
 
-fn status(exception: &Exception) -> Status {
+pub(super) fn status(exception: &Exception) -> Status {
     Status {
         code: 1,
         description: exception.description(),

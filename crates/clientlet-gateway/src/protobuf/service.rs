@@ -109,11 +109,13 @@ pub(crate) fn info(generation: Documents) -> Bytes {
 pub(crate) fn endpoints(world: &World) -> Bytes {
     const DRY_RUN: &str = "_jina_dry_run_";
     let mut endpoints: Vec<String> = world.bindings.paths().map(str::to_owned).collect();
+    endpoints.extend(world.bindings.streams.iter().map(|(path, _)| path.clone()));
     endpoints.push(DRY_RUN.to_owned());
     endpoints.sort();
+    endpoints.dedup();
     let mut schemas = Vec::new();
     for path in &endpoints {
-        let is_generator = world.bindings.is_generator(path);
+        let is_generator = world.bindings.stream(path).is_some();
         let mut schema = Vec::new();
         for name in ["is_generator", "is_singleton_doc"] {
             structs::write_entry(&mut schema, name, &[0x20, u8::from(is_generator)]);

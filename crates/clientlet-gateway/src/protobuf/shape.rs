@@ -25,6 +25,13 @@ pub(super) static REQUEST_V2: Shape = Shape(&[
     (3, Message(&ROUTE)),
     (4, Message(&DATA_V2)),
 ]);
+/// A request of one document.
+pub(super) static SINGLE_V2: Shape = Shape(&[
+    (1, Message(&HEADER)),
+    (2, Message(&STRUCT)),
+    (3, Message(&ROUTE)),
+    (4, Message(&DOCUMENT_V2)),
+]);
 static HEADER: Shape = Shape(&[(1, Text), (2, Message(&STATUS)), (3, Text), (4, Text)]);
 static STATUS: Shape = Shape(&[(2, Text), (3, Message(&EXCEPTION))]);
 static EXCEPTION: Shape = Shape(&[(1, Text), (2, Text), (3, Text), (4, Text)]);

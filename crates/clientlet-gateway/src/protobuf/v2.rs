@@ -73,6 +73,26 @@ pub(super) fn id(document: &[u8]) -> Option<&[u8]> {
     Node::read(node).content_of(TEXT)
 }
 
+/// The text of a document, as Python shows it.
+pub(super) fn text_of(document: &[u8]) -> String {
+    let entries = entries(document);
+    let node = Node::read(find(&entries, "text").unwrap_or_default());
+    match node.content {
+        Some(Field { number: TEXT, content, .. }) => String::from_utf8_lossy(content).into_owned(),
+        Some(Field { number: INTEGER, content, .. }) => integer(content).to_string(),
+        _ => "None".into(),
+    }
+}
+
+/// A document as streaming endpoints give them, with an empty tensor.
+pub(super) fn part(id: &str, sent: &str) -> Bytes {
+    let mut document = Vec::with_capacity(id.len() + sent.len() + 64);
+    write_entry(&mut document, "id", &typed(id.as_bytes(), "id"));
+    write_entry(&mut document, "text", &text(sent.as_bytes()));
+    write_entry(&mut document, "tensor", &[]);
+    document.into()
+}
+
 /// Runs an endpoint on documents.
 ///
 /// # Errors

@@ -1,0 +1,147 @@
+//! `stream_doc`: one document in, one after another out.
+
+use std::future::{pending, poll_fn};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::sleep;
+
+use super::End;
+use super::finish::Finish;
+use super::inbox::Broken;
+use super::services::Service;
+use super::session::{DEADLINE, SHUTDOWN};
+use super::status::{Status, time_out};
+use super::stream::Stream;
+use crate::fault::FaultKind;
+use crate::outage::Outage;
+use crate::protobuf::single::{SingleRequest, answer_of};
+use crate::streaming::{Delivery, Run};
+
+/// So often the document of an endpoint that nobody binds comes back.
+const ECHOES: usize = 4;
+
+/// Serves a stream to its end.
+pub(super) async fn serve(mut stream: Stream) {
+    let finish = run(&mut stream).await;
+    stream.finish(finish).await;
+}
+
+async fn run(stream: &mut Stream) -> Finish {
+    let limit = time_out(stream.headers());
+    let world = Arc::clone(&stream.shared.world);
+    let deadline = async {
+        match limit {
+            Some(limit) => sleep(limit).await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        finish = answer(stream) => finish,
+        () = deadline => Finish::Status(DEADLINE),
+        () = world.stops() => Finish::Status(SHUTDOWN),
+    }
+}
+
+async fn answer(stream: &mut Stream) -> Finish {
+    let message = match poll_fn(|cx| stream.inbox.poll_message(cx)).await {
+        Some(Ok(message)) => message,
+        Some(Err(Broken::Gone)) => return Finish::Gone,
+        Some(Err(Broken::Status(status))) => return Finish::Status(status),
+        None => return Finish::Status(Status::internal("the request has no message")),
+    };
+    let world = Arc::clone(&stream.shared.world);
+    let asked = SingleRequest::read(message);
+    let drawn = stream.draw(Service::StreamDocument);
+    if drawn.fault == Some(FaultKind::ResetBefore) {
+        world.journal.refuse();
+        return Finish::With(End::Reset);
+    }
+    let place = stream.note(&drawn, asked.as_ref().map(SingleRequest::request));
+    let Some(asked) = asked else {
+        return Finish::Status(Status::unknown(
+            "Unexpected <class 'google.protobuf.message.DecodeError'>: Error parsing message with \
+             type 'jina.SingleDocumentRequestProto'",
+        ));
+    };
+    match &drawn.fault {
+        Some(FaultKind::Stall) => {
+            poll_fn(|cx| stream.outbox.poll_reset(cx)).await;
+            return Finish::Gone;
+        }
+        Some(FaultKind::Slow(time)) => sleep(*time).await,
+        Some(FaultKind::GoAway(0)) => stream.shared.end(End::GoAway(0)),
+        Some(fault) => {
+            if let Some(finish) = Finish::by(fault) {
+                return finish;
+            }
+        }
+        None => {}
+    }
+    let delivery = Delivery::new(Arc::clone(&world), place);
+    let endpoint = asked.request().endpoint();
+    if let Some(script) = world.bindings.stream(endpoint) {
+        let run = script.start(asked.text());
+        return give(stream, delivery, run, drawn.fault).await;
+    }
+    let answers = match world.bindings.find(endpoint) {
+        Some(_) => vec![asked.no_generator()],
+        None => vec![asked.untouched(); ECHOES],
+    };
+    for answer in answers {
+        stream.outbox.push(0, &answer, answer.len());
+    }
+    if !stream.outbox.flush().await {
+        return Finish::Gone;
+    }
+    delivery.end();
+    Finish::Status(Status::OK)
+}
+
+/// Sends one document after another. A fault strikes the first.
+async fn give(
+    stream: &mut Stream,
+    delivery: Delivery,
+    mut run: Run,
+    mut fault: Option<FaultKind>,
+) -> Finish {
+    loop {
+        if let Some(outage) = Outage::now(&delivery.world().control) {
+            let kind = "Unexpected <class 'jina.excepts.InternalNetworkError'>: ";
+            let message = format!("{kind}{}", outage.description()).into();
+            delivery.break_off();
+            return Finish::Status(Status { message, ..Status::unknown("") });
+        }
+        let given = tokio::select! {
+            biased;
+            () = poll_fn(|cx| stream.outbox.poll_reset(cx)) => return Finish::Gone,
+            given = run.next() => given,
+        };
+        let Some(given) = given else {
+            delivery.end();
+            return Finish::Status(Status::OK);
+        };
+        let mut message = answer_of(&given, &delivery.world().ids);
+        match fault.take() {
+            Some(kind @ (FaultKind::Truncated | FaultKind::ResetMid)) => {
+                delivery.break_off();
+                return Finish::Cut { message, reset: kind == FaultKind::ResetMid };
+            }
+            Some(FaultKind::WrongType) => {
+                delivery.break_off();
+                return Finish::Http { code: 200, retry_after: None };
+            }
+            // The key of a field never goes on for so long.
+            Some(FaultKind::Malformed) => message = Bytes::from_static(&[0xff; 16]),
+            Some(FaultKind::Oversize(bytes)) => message = vec![0; bytes].into(),
+            Some(FaultKind::Twice) => stream.outbox.push(0, &message, message.len()),
+            _ => {}
+        }
+        stream.outbox.push(0, &message, message.len());
+        if !stream.outbox.flush().await {
+            return Finish::Gone;
+        }
+        delivery.streamed();
+    }
+}

@@ -1,0 +1,102 @@
+//! The ways in which a stream ends.
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderValue, StatusCode};
+
+use super::End;
+use super::status::Status;
+use super::stream::Stream;
+use crate::fault::FaultKind;
+
+/// How a stream ends.
+pub(super) enum Finish {
+    /// The client reset it.
+    Gone,
+    Status(Status),
+    Reset(u32),
+    /// By a status of HTTP, if there was no answer yet.
+    Http {
+        code: u16,
+        retry_after: Option<String>,
+    },
+    /// Half of this message is sent, then the stream ends as if it were whole, or the connection is
+    /// reset.
+    Cut {
+        message: Bytes,
+        reset: bool,
+    },
+    /// With the connection.
+    With(End),
+}
+
+impl Finish {
+    /// How a fault ends the stream of a message before it runs, if it does.
+    pub(super) fn by(fault: &FaultKind) -> Option<Self> {
+        Some(match fault {
+            FaultKind::Drop => Self::With(End::Drop),
+            FaultKind::ResetAfter => Self::With(End::Reset),
+            FaultKind::HalfOpen => Self::With(End::HalfOpen),
+            FaultKind::GoAway(code) => Self::With(End::GoAway(*code)),
+            FaultKind::ResetStream(code) => Self::Reset(*code),
+            FaultKind::HalfClose => Self::Status(Status::OK),
+            FaultKind::GrpcStatus { code, message, pushback } => Self::Status(Status {
+                code: *code,
+                message: message.clone().into(),
+                pushback: pushback.clone(),
+            }),
+            FaultKind::Status { code, retry_after } => {
+                Self::Http { code: *code, retry_after: retry_after.clone() }
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl Stream {
+    /// Ends the stream, behind what was pushed.
+    pub(super) async fn finish(mut self, finish: Finish) {
+        match finish {
+            Finish::Gone => {}
+            Finish::Status(status) => {
+                if self.outbox.flush().await {
+                    self.outbox.finish(&status);
+                }
+            }
+            Finish::Http { code, retry_after } if self.outbox.is_fresh() => {
+                // Both were checked when the fault was parsed.
+                let code = StatusCode::from_u16(code).unwrap_or_default();
+                let retry_after = retry_after.and_then(|after| HeaderValue::try_from(after).ok());
+                self.outbox.answer_http(code, retry_after, "scripted");
+            }
+            Finish::Http { .. } => {
+                if self.outbox.flush().await {
+                    self.outbox.reset(h2::Reason::INTERNAL_ERROR);
+                }
+            }
+            Finish::Reset(code) => {
+                if self.outbox.flush().await {
+                    self.outbox.reset(code.into());
+                }
+            }
+            Finish::Cut { message, reset } => {
+                self.outbox.push(0, &message, message.len() / 2);
+                if !self.outbox.flush().await {
+                    return;
+                }
+                if reset {
+                    self.shared.line.reset_when_flushed();
+                    return std::future::pending().await;
+                }
+                self.outbox.finish(&Status::OK);
+            }
+            Finish::With(end) => {
+                // Without waiting for a client that may not read.
+                self.outbox.flush().now_or_never();
+                self.shared.end(end);
+                // Dropped, it would be reset before the connection ends.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
