@@ -313,6 +313,7 @@ fn gateway_help() -> String {
          those asked for alone, and runs until SIGTERM or Ctrl-C.\n\nFaults:\n{}\n\n\
          Examples:\n  \
          clientlet gateway --http 8080 --docarray v2\n  \
+         clientlet gateway --port 8080\n  \
          clientlet gateway --fault reset-after@20%,seed=7 --fault status:503:1@1-3",
         FAULT_HELP.trim_end()
     )

@@ -168,7 +168,7 @@ impl GatewayBuilder {
     }
 
     /// How long a connection may be idle before the gateway closes it; for ever unless set. Real
-    /// gateways close it after 5 s.
+    /// gateways close it after 5 s. WebSocket and gRPC have no such limit.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.idle_timeout = Some(limit);
         self

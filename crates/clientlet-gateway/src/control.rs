@@ -72,14 +72,15 @@ impl Control {
 
     /// Takes the executor down, or up again. While it is down, data is answered with 503 (v1) or
     /// with 500 in plain text (v2), and the dry run of v1, but not that of v2, tells. A WebSocket
-    /// is closed with 1011 by the next request that would run, and its dry runs tell of both.
+    /// is closed with 1011 by the next request that would run, a gRPC stream ends with UNAVAILABLE, and
+    /// dry runs over these tell of both. Streams of documents break off.
     pub fn executor_down(&self, down: bool) {
         self.0.executor_down.store(down, Ordering::Relaxed);
     }
 
     /// Makes the executor too slow for the gateway's own time-out, or quick again. While it is
     /// slow, data is answered at once as after that time-out: 504 (v1) or 500 in plain text (v2), and
-    /// a WebSocket is closed with 1011.
+    /// a WebSocket is closed with 1011, a gRPC stream ends with DEADLINE_EXCEEDED.
     pub fn executor_slow(&self, slow: bool) {
         self.0.executor_slow.store(slow, Ordering::Relaxed);
     }

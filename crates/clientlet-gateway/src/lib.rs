@@ -1,4 +1,4 @@
-//! An embedded Jina gateway to test against: a real HTTP and WebSocket server in your own process
+//! An embedded Jina gateway to test against: a real HTTP, WebSocket and gRPC server in your own process
 //! that speaks as gateways of Jina 3.14.1 (documents v1) and 3.33.1 (documents v2) do, breaks as
 //! you script it, and keeps a journal of what arrived.
 //!
@@ -93,6 +93,37 @@
 //! * An executor that is down or too slow closes the connection with 1011, and what is in flight is
 //!   lost. A message that cannot be decoded ends it without a close frame.
 //!
+//! # gRPC
+//!
+//! With `grpc(true)` a gateway serves gRPC on a port of its own; with `one_port(true)` all three
+//! protocols share one, and the preface of HTTP/2 tells gRPC from the others.
+//!
+//! ```
+//! use clientlet_gateway::Gateway;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let gateway = Gateway::builder()
+//!     .http(false)
+//!     .grpc(true)
+//!     .fault("grpc-status:14@1,pushback=200".parse()?) // the first call is to come back in 200 ms
+//!     .start()
+//!     .await?;
+//! assert_eq!(gateway.grpc_url(), format!("grpc://{}", gateway.grpc_address()));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! * `jina.JinaRPC/Call` answers as requests are ready, in order if `__results_in_order__` is `true`, with
+//!   at most `__prefetch__` of them (1000) in flight; `process_single_data`, `dry_run` and `_status`; with
+//!   documents v2 `endpoint_discovery`, without the schemas of documents, and `stream_doc`.
+//! * `grpc.health.v1.Health/Check` says SERVING whatever the executor does. `Watch` is not there.
+//!   `grpc.reflection.v1alpha` lists the services, and answers nothing else.
+//! * Messages compressed with gzip or deflate are taken; answers are not compressed. `grpc-timeout` holds
+//!   for every method with data.
+//! * An executor that is down (UNAVAILABLE) or too slow (DEADLINE_EXCEEDED) ends the whole stream, as do
+//!   messages that cannot be decoded (UNKNOWN); what is in flight on it is lost.
+//!
 //! # What the executor does
 //!
 //! One deployment, `executor0`, binds these endpoints:
@@ -110,11 +141,16 @@
 //! | `/index`, `/search`, `/update`, `/delete` | set tags.crud to true |
 //! | default, if asked for | sets tags.default to true |
 //!
+//! With documents v2 there are streaming endpoints too, for a GET over HTTP (server-sent events) and
+//! `stream_doc` over gRPC: `/stream` gives three documents, `/stream_fail` raises behind the first, and
+//! [`GatewayBuilder::stream_endpoint`] binds others. The journal tells of each stream how many documents
+//! it gave and whether its client cancelled it.
+//!
 //! # Faults
 //!
 //! [`Fault`] is parsed from text such as `reset-after@20%,seed=7`; [`FAULT_HELP`] is the grammar.
-//! Requests are numbered in the order in which their first lines arrive, WebSocket messages in that
-//! in which they were read, both by one count. Those that fail by probability depend on the seed and
+//! Requests are numbered in the order in which their first lines arrive, messages of WebSocket and gRPC
+//! in that in which they were read, all by one count. Those that fail by probability depend on the seed and
 //! their numbers alone, not on how they interleave.
 //!
 //! # Listeners

@@ -1,5 +1,7 @@
 //! `clientlet gateway`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -30,6 +32,28 @@ fn it_serves_until_a_signal_comes_and_ends_well() {
 }
 
 #[test]
+fn each_protocol_has_a_port_unless_all_share_one() {
+    let ports = |args: &[&str]| {
+        let mut running = clientlet(["gateway"]).args(args).start();
+        let line: Value = serde_json::from_str(&running.line()).unwrap();
+        let ports: BTreeMap<String, u16> = serde_json::from_value(line["ports"].clone()).unwrap();
+        (running, ports)
+    };
+    let (_running, each) = ports(&[]);
+    assert_eq!(each.keys().collect::<Vec<_>>(), ["grpc", "http", "websocket"]);
+    assert_eq!(each.values().collect::<BTreeSet<_>>().len(), 3);
+    let (_running, alone) = ports(&["--grpc", "0"]);
+    assert_eq!(alone.keys().collect::<Vec<_>>(), ["grpc"]);
+    let (_running, shared) = ports(&["--port", "0"]);
+    assert_eq!(shared.keys().collect::<Vec<_>>(), ["grpc", "http", "websocket"]);
+    assert_eq!(shared.values().collect::<BTreeSet<_>>().len(), 1);
+    for scheme in ["http", "ws"] {
+        let url = format!("{scheme}://127.0.0.1:{}", shared["http"]);
+        clientlet(["ready", &url]).run().exits(0);
+    }
+}
+
+#[test]
 fn its_faults_strike() {
     let (gateway, port) = start(&["--fault", "reset-after@20%,seed=7", "--fault", "status:503@9"]);
     let url = format!("http://127.0.0.1:{port}");
@@ -53,7 +77,8 @@ fn a_port_in_use_is_told() {
 
 #[test]
 fn wrong_usage_is_named() {
-    let table: [(&[&str], &str); 4] = [
+    let table: [(&[&str], &str); 5] = [
+        (&["--port", "0", "--grpc", "0"], "cannot be used with"),
         (&["--http", "70000"], "--http"),
         (&["--docarray", "v3"], "documents are v1 or v2, not `v3`"),
         (&["--fault", "stall"], "fault `stall`: it has no `@WHEN`"),

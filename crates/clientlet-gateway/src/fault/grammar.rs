@@ -60,6 +60,7 @@ KIND, over gRPC (what else is in flight is lost where the stream or the connecti
   wrong-type          answer what is no gRPC, or mark the answer, if it is not the stream's first,
                       as compressed in a way that there is not
   status:CODE[:RETRY] answer with a status of HTTP, or reset a stream that was answered before
+  On a stream of documents the answer that is struck is the first.
 
 KIND, with on=upgrade (WHEN counts requests to become a WebSocket)
   status:CODE[:RETRY], stall, drop, reset-after   instead of 101
