@@ -1,27 +1,31 @@
 //! The command line.
 
-use crate::{http, memory, serve, start};
+use crate::contest::{self, Benchmark};
+use crate::{memory, serve, start};
 
 pub(crate) const HELP: &str = "\
 What the client and its command cost.
 
-Usage: clientlet-bench http [--check] [--requests N] [--rounds R] [--awake] [--json]
+Usage: clientlet-bench http|websocket|grpc [--check] [--requests N] [--rounds R] [--awake] [--json]
        clientlet-bench memory [--check] [--documents N,M] [--rounds R] [--json]
        clientlet-bench start [--check] [--runs N] [--json]
 
-http: the client beside the bare transport. At 1 and at 100 documents a request, with 16
-requests in flight, against the embedded gateway in a process of its own:
-  (a) the bare transport: hyper-util posting bytes that are encoded already
+http, websocket, grpc: the client beside the bare transport, with 16 requests in flight, against
+the embedded gateway in a process of its own:
+  (a) the bare transport, sending bytes that are encoded already: hyper-util's pool,
+      tokio-websockets with one flush for all that is ready, tonic on a stream and unary
   (b) the codec alone: encoding a request, reading the envelope of an answer
   (c) Client::post as a stream, its documents not decoded
 They take turns, a, b, c, a, b, c. The ratio c / (a + b) is that of this process's CPU time a
-request, taken in each round; its median counts.
-  --requests N   Requests a measurement; 100000 of 1 document and 16000 of 100 by default
+request, taken in each round; its median counts. Requests hold 1 or 100 short texts; on WebSocket
+also as many embeddings of 768 floats.
+  --requests N   Requests a measurement; by default enough for half a second or so
   --rounds R     How often each is measured; 7 by default
   --awake        A gateway that never sleeps. Otherwise whoever is slower than the gateway
                  pays for waking it at every request, which (a) hardly ever does
-  --check        Fail if a ratio is above 1.25; with --awake, as only then a, b and c pay for
-                 the same things. A size that fails is measured again, three times at most
+  --check        Fail if a ratio is above 1.25, or 1.5 for 1 document on WebSocket; with
+                 --awake, as only then a, b and c pay for the same things. What fails is
+                 measured again, three times at most
 
 memory: what `clientlet post --input - --output /dev/null` holds at its peak while documents
 are piped in, against the embedded gateway in a process of its own.
@@ -42,18 +46,18 @@ Exit codes: 0 all well, 1 the measurement failed or a limit was passed, 2 wrong 
 
 Examples:
   clientlet-bench http --check
-  clientlet-bench http --rounds 3 --json
+  clientlet-bench grpc --rounds 3 --json
   clientlet-bench memory --documents 1000,10000
   clientlet-bench start --runs 100
 ";
 
 /// What can be measured.
-const BENCHMARKS: &str = "there are: http, memory, start";
+const BENCHMARKS: &str = "there are: http, websocket, grpc, memory, start";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     Help,
-    Http(http::Options),
+    Contest(contest::Options),
     Memory(memory::Options),
     Start(start::Options),
     /// The gateway's side; for this program alone to ask for.
@@ -68,7 +72,9 @@ pub(crate) fn parse(given: &[String]) -> Result<Task, String> {
     };
     match name.as_str() {
         "help" | "--help" | "-h" => Ok(Task::Help),
-        "http" => parse_http(rest),
+        "http" => parse_contest(Benchmark::Http, rest),
+        "websocket" => parse_contest(Benchmark::WebSocket, rest),
+        "grpc" => parse_contest(Benchmark::Grpc, rest),
         "memory" => parse_memory(rest),
         "start" => parse_start(rest),
         "serve" => parse_serve(rest),
@@ -77,8 +83,8 @@ pub(crate) fn parse(given: &[String]) -> Result<Task, String> {
     }
 }
 
-fn parse_http(rest: &[String]) -> Result<Task, String> {
-    let mut options = http::Options::default();
+fn parse_contest(benchmark: Benchmark, rest: &[String]) -> Result<Task, String> {
+    let mut options = contest::Options::new(benchmark);
     let mut rest = rest.iter();
     while let Some(option) = rest.next() {
         match option.as_str() {
@@ -91,10 +97,10 @@ fn parse_http(rest: &[String]) -> Result<Task, String> {
             }
             "--json" => options.json = true,
             "--help" | "-h" => return Ok(Task::Help),
-            other => return Err(format!("`http` does not take `{other}`")),
+            other => return Err(format!("`{}` does not take `{other}`", benchmark.name())),
         }
     }
-    Ok(Task::Http(options))
+    Ok(Task::Contest(options))
 }
 
 fn parse_memory(rest: &[String]) -> Result<Task, String> {
@@ -133,6 +139,7 @@ fn parse_serve(rest: &[String]) -> Result<Task, String> {
     for option in rest {
         match option.as_str() {
             serve::AWAKE => options.awake = true,
+            serve::V2 => options.is_v2 = true,
             other => return Err(format!("`serve` does not take `{other}`")),
         }
     }
@@ -181,12 +188,17 @@ mod tests {
 
     #[test]
     fn options_are_taken_in_any_order() {
-        let gateway = serve::Options { awake: true };
-        let options =
-            http::Options { requests: Some(50), rounds: 3, gateway, check: false, json: true };
-        let line = "http --json --rounds 3 --awake --requests 50";
-        assert_eq!(parse_line(line), Ok(Task::Http(options)));
-        assert_eq!(parse_line("http"), Ok(Task::Http(http::Options::default())));
+        for benchmark in [Benchmark::Http, Benchmark::WebSocket, Benchmark::Grpc] {
+            let name = benchmark.name();
+            let mut options = contest::Options::new(benchmark);
+            assert_eq!(parse_line(name), Ok(Task::Contest(contest::Options::new(benchmark))));
+            options.requests = Some(50);
+            options.rounds = 3;
+            options.gateway.awake = true;
+            options.json = true;
+            let line = format!("{name} --json --rounds 3 --awake --requests 50");
+            assert_eq!(parse_line(&line), Ok(Task::Contest(options)));
+        }
 
         let options = memory::Options { documents: [10, 200], rounds: 2, check: true, json: true };
         let line = "memory --json --documents 10,200 --check --rounds 2";
@@ -198,7 +210,7 @@ mod tests {
 
     #[test]
     fn ratios_are_checked_against_a_gateway_that_is_awake() {
-        let Ok(Task::Http(options)) = parse_line("http --check") else {
+        let Ok(Task::Contest(options)) = parse_line("http --check") else {
             panic!("it is understood");
         };
         assert!(options.check && options.gateway.awake);
@@ -206,8 +218,9 @@ mod tests {
 
     #[test]
     fn gateway_is_served_as_it_is_asked_for() {
-        assert_eq!(parse_line("serve"), Ok(Task::Serve(serve::Options { awake: false })));
-        assert_eq!(parse_line("serve --awake"), Ok(Task::Serve(serve::Options { awake: true })));
+        assert_eq!(parse_line("serve"), Ok(Task::Serve(serve::Options::default())));
+        let options = serve::Options { awake: true, is_v2: true };
+        assert_eq!(parse_line("serve --awake --v2"), Ok(Task::Serve(options)));
     }
 
     #[test]
@@ -222,8 +235,9 @@ mod tests {
     #[test]
     fn errors_name_the_word_at_fault() {
         for (line, word) in [
-            ("", "http, memory, start"),
+            ("", "http, websocket, grpc, memory, start"),
             ("https", "`https`"),
+            ("grpc --round 3", "`grpc`"),
             ("http --round 3", "`--round`"),
             ("http --rounds", "`--rounds` needs"),
             ("http --rounds 0", "not `0`"),

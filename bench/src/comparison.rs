@@ -14,6 +14,8 @@ pub(crate) struct Round {
 /// All rounds of requests of one size.
 #[derive(Clone, Debug)]
 pub(crate) struct Comparison {
+    /// What a request was, and how it went.
+    pub(crate) name: String,
     /// How many documents a request carried.
     pub(crate) documents: usize,
     /// How many requests a round had.
@@ -64,7 +66,8 @@ pub(crate) mod tests {
     pub(crate) fn comparison(documents: usize) -> Comparison {
         // The second round ran on a machine ten times as slow.
         let rounds = [[800, 200, 1200], [8000, 2000, 13_000], [700, 300, 1100]].map(round);
-        Comparison { documents, requests: 10, rounds: rounds.to_vec() }
+        let name = format!("texts: {documents}");
+        Comparison { name, documents, requests: 10, rounds: rounds.to_vec() }
     }
 
     #[test]

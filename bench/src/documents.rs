@@ -1,21 +1,32 @@
-//! What is sent: small documents, each with a text of its own.
+//! What is sent: small documents, each with a text of its own, and an embedding if that is asked for.
 
+use clientlet::Tensor;
 use serde::Serialize;
 
 const LETTERS: &str = "the quick brown fox jumps over the lazy dog ";
 /// In characters.
 pub(crate) const TEXT_LENGTH: usize = 110;
+/// Numbers in an embedding, four bytes each.
+pub(crate) const DIMENSIONS: usize = 768;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Document {
     pub(crate) id: String,
     pub(crate) text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) embedding: Option<Tensor>,
 }
 
 impl Document {
     pub(crate) fn numbered(number: usize) -> Document {
         let text = LETTERS.chars().cycle().skip(number % LETTERS.len()).take(TEXT_LENGTH).collect();
-        Document { id: format!("document-{number}"), text }
+        Document { id: format!("document-{number}"), text, embedding: None }
+    }
+
+    pub(crate) fn embedded(number: usize) -> Document {
+        let numbers = (0..DIMENSIONS).map(|n| ((number + n) % 1000) as f32 / 1000.0);
+        let embedding = Tensor::from(numbers.collect::<Vec<f32>>());
+        Document { embedding: Some(embedding), ..Document::numbered(number) }
     }
 }
 

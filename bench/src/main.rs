@@ -4,11 +4,12 @@
 //! slows the machine down slows all of them down.
 
 mod arguments;
+mod bare;
 mod comparison;
+mod contest;
 mod cpu;
 mod documents;
 mod gate;
-mod http;
 mod memory;
 mod program;
 mod serve;
@@ -56,13 +57,14 @@ fn run(task: Task) -> Result<ExitCode, Box<dyn Error>> {
         Task::Help => io::stdout().lock().write_all(HELP.as_bytes())?,
         Task::Serve(options) => serve::run(options)?,
         Task::Feed(feed) => memory::feed(&feed)?,
-        Task::Http(options) => {
-            let sizes = http::run(&options)?;
-            let gates = options.check.then(|| http::gates(&sizes));
+        Task::Contest(options) => {
+            let cases = contest::run(&options)?;
+            let gates = options.check.then(|| contest::gates(&cases));
             let last: Vec<_> =
-                sizes.into_iter().filter_map(|mut attempts| attempts.pop()).collect();
-            let text = table::to_text("http", &last, options.gateway);
-            let json = table::to_json("http", &last, options.gateway);
+                cases.into_iter().filter_map(|mut attempts| attempts.comparisons.pop()).collect();
+            let name = options.benchmark.name();
+            let text = table::to_text(name, &last, options.gateway);
+            let json = table::to_json(name, &last, options.gateway);
             return Ok(show(options.json, text, json, gates)?);
         }
         Task::Memory(options) => {

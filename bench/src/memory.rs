@@ -67,7 +67,12 @@ pub(crate) struct Report {
 pub(crate) fn run(options: &Options) -> Result<Report, Box<dyn Error>> {
     let gateway = GatewayProcess::start(serve::Options::default())?;
     let [fewer, more] = options.documents;
-    let round = |_| Ok([run_feed(gateway.url(), fewer)?, run_feed(gateway.url(), more)?]);
+    let round = |_| {
+        Ok([
+            run_feed(&gateway.addresses().http, fewer)?,
+            run_feed(&gateway.addresses().http, more)?,
+        ])
+    };
     let rounds: Result<_, Box<dyn Error>> = (0..options.rounds).map(round).collect();
     Ok(Report { rounds: rounds? })
 }

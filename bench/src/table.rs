@@ -27,19 +27,21 @@ const CONTESTANTS: [Contestant; 3] = [
 pub(crate) fn to_text(benchmark: &str, comparisons: &[Comparison], gateway: Options) -> String {
     let mut text = format!(
         "{benchmark}: medians of {} rounds\n\n\
-         documents   requests                         requests/s   CPU us/request  (min - max)\n\
-         a request   a round\n",
-        rounds(comparisons)
+         {:<20} requests                         requests/s   CPU us/request  (min - max)\n\
+         {:<20}  a round\n",
+        rounds(comparisons),
+        "request",
+        "",
     );
     for comparison in comparisons {
         for Contestant { title, cost, .. } in &CONTESTANTS {
-            let Comparison { documents, requests, .. } = comparison;
+            let Comparison { name, requests, .. } = comparison;
             let (rate, cpu) = (comparison.rate(cost).median, comparison.cpu(cost));
             let spread = format!("({:.1} - {:.1})", cpu.min, cpu.max);
             line(
                 &mut text,
                 format_args!(
-                    "{documents:>9}   {requests:>8}   {title:<19} {rate:>12.0}   {:>14.1}  {spread}",
+                    "{name:<20} {requests:>8}   {title:<19} {rate:>12.0}   {:>14.1}  {spread}",
                     cpu.median
                 ),
             );
@@ -48,13 +50,10 @@ pub(crate) fn to_text(benchmark: &str, comparisons: &[Comparison], gateway: Opti
     text.push('\n');
     for comparison in comparisons {
         let Spread { min, median, max } = comparison.ratio();
-        let documents = comparison.documents;
-        let label = if documents == 1 { "document a request: " } else { "documents a request:" };
+        let name = &comparison.name;
         line(
             &mut text,
-            format_args!(
-                "CPU c / (a + b), {documents:>3} {label} {median:.3}  ({min:.3} - {max:.3})"
-            ),
+            format_args!("CPU c / (a + b), {name:<21} {median:.3}  ({min:.3} - {max:.3})"),
         );
     }
     text.push('\n');
@@ -86,6 +85,7 @@ pub(crate) fn to_json(benchmark: &str, comparisons: &[Comparison], gateway: Opti
 
 fn size(comparison: &Comparison) -> Value {
     let mut size = json!({
+        "request": comparison.name,
         "documents_per_request": comparison.documents,
         "requests": comparison.requests,
         "ratio": comparison.ratio().to_json(),
@@ -114,22 +114,22 @@ mod tests {
 
     #[test]
     fn table_has_a_line_a_contestant_and_a_ratio_a_size() {
-        let asleep = Options { awake: false };
+        let asleep = Options::default();
         let text = to_text("http", &[comparison(1), comparison(100)], asleep);
         let expected = "\
 http: medians of 3 rounds
 
-documents   requests                         requests/s   CPU us/request  (min - max)
-a request   a round
-        1         10   (a) bare transport          6250             80.0  (70.0 - 800.0)
-        1         10   (b) codec alone            16667             30.0  (20.0 - 200.0)
-        1         10   (c) Client::post            4167            120.0  (110.0 - 1300.0)
-      100         10   (a) bare transport          6250             80.0  (70.0 - 800.0)
-      100         10   (b) codec alone            16667             30.0  (20.0 - 200.0)
-      100         10   (c) Client::post            4167            120.0  (110.0 - 1300.0)
+request              requests                         requests/s   CPU us/request  (min - max)
+                      a round
+texts: 1                   10   (a) bare transport          6250             80.0  (70.0 - 800.0)
+texts: 1                   10   (b) codec alone            16667             30.0  (20.0 - 200.0)
+texts: 1                   10   (c) Client::post            4167            120.0  (110.0 - 1300.0)
+texts: 100                 10   (a) bare transport          6250             80.0  (70.0 - 800.0)
+texts: 100                 10   (b) codec alone            16667             30.0  (20.0 - 200.0)
+texts: 100                 10   (c) Client::post            4167            120.0  (110.0 - 1300.0)
 
-CPU c / (a + b),   1 document a request:  1.200  (1.100 - 1.300)
-CPU c / (a + b), 100 documents a request: 1.200  (1.100 - 1.300)
+CPU c / (a + b), texts: 1              1.200  (1.100 - 1.300)
+CPU c / (a + b), texts: 100            1.200  (1.100 - 1.300)
 
 The gateway slept when it had nothing to do. Waking it is part of whoever had to, which
 is (c) more often than (a); --awake leaves it out for all.
@@ -139,7 +139,7 @@ is (c) more often than (a); --awake leaves it out for all.
 
     #[test]
     fn json_says_the_same() {
-        let json = to_json("http", &[comparison(1)], Options { awake: true });
+        let json = to_json("http", &[comparison(1)], Options { awake: true, ..Options::default() });
         assert_eq!(json["rounds"], 3);
         assert_eq!(json["awake"], true);
         assert_eq!(json["sizes"][0]["documents_per_request"], 1);

@@ -1,7 +1,7 @@
 //! The command line.
 
 /// The benchmarks that `clientlet-bench` knows.
-const BENCHMARKS: [&str; 3] = ["http", "memory", "start"];
+const BENCHMARKS: [&str; 5] = ["http", "websocket", "grpc", "memory", "start"];
 
 /// Long enough to get through the corpora and some way beyond, short enough to wait for.
 const FUZZ_SECONDS: u64 = 30;
@@ -28,7 +28,8 @@ Tasks:
   fuzz [SECONDS] [TARGET]...
                         Run each target of fuzz/, or those given, for so many seconds (30);
                         installs cargo-fuzz, needs a C++ compiler.
-  bench http [ARGS]...  The client beside the bare transport, in the same run.
+  bench http|websocket|grpc [ARGS]...
+                        The client beside the bare transport, in the same run.
   bench memory [ARGS]...
                         What the command needs for 100,000 documents and for 1,000,000.
   bench start [ARGS]... How soon the command has sent its first byte.
@@ -229,7 +230,7 @@ mod tests {
             ("fuzz 1e3", "`1e3`"),
             ("fuzz urls 5", "`5`"),
             ("fuzz -5", "`-5`"),
-            ("bench", "http, memory, start"),
+            ("bench", "http, websocket, grpc, memory, start"),
             ("bench https", "`https`"),
         ] {
             let error = parse_line(line).unwrap_err();

@@ -6,10 +6,12 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use crate::envelope::read_status;
-use crate::error::{Context, Error, ErrorKind};
-use crate::message::{DocArray, StatusMessage};
+use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
+use crate::message::{DocArray, RawAnswer, StatusMessage};
 use crate::response::Response;
-use crate::transport::{RawHttpAnswer, http::read};
+use crate::transport::RawHttpAnswer;
+use crate::transport::grpc::read as read_proto;
+use crate::transport::http::{outcome, read};
 
 /// An HTTP answer as it came, whatever its status.
 #[derive(Debug)]
@@ -44,12 +46,7 @@ impl HttpAnswer {
     /// # Errors
     /// What the status or the answer's own status says went wrong, or that it cannot be read.
     pub fn response(&self, docarray: DocArray) -> Result<Response, Error> {
-        match read(docarray, &self.0) {
-            Ok(answer) => Ok(Response::alone(answer)),
-            Err(error) => {
-                Err(Error::of_request(error, Vec::new(), false, Context::default(), Duration::ZERO))
-            }
-        }
+        alone(read(docarray, &self.0))
     }
 
     /// The answer to a dry run, read. It may say that something is wrong.
@@ -63,5 +60,28 @@ impl HttpAnswer {
         }
         read_status(&self.0.body)
             .map_err(|what| Error::decode(format!("the dry run's answer cannot be read: {what}")))
+    }
+}
+
+impl Response {
+    /// An answer in protobuf, as WebSocket and gRPC carry it, that came by other means or that a test
+    /// made up.
+    ///
+    /// # Errors
+    /// What the answer's own status says went wrong, or that it cannot be read.
+    pub fn from_proto(docarray: DocArray, message: &Bytes) -> Result<Response, Error> {
+        let unreadable = |what| {
+            AttemptError::new(Event::Unreadable, format!("the answer cannot be read: {what}"))
+        };
+        alone(read_proto(docarray, message).map_err(unreadable).and_then(outcome))
+    }
+}
+
+fn alone(read: Result<RawAnswer, AttemptError>) -> Result<Response, Error> {
+    match read {
+        Ok(answer) => Ok(Response::alone(answer)),
+        Err(error) => {
+            Err(Error::of_request(error, Vec::new(), false, Context::default(), Duration::ZERO))
+        }
     }
 }

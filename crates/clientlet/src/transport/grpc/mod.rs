@@ -281,7 +281,8 @@ fn path(method: &'static str) -> PathAndQuery {
     PathAndQuery::from_static(method)
 }
 
-fn read(docarray: DocArray, message: &Bytes) -> Result<RawAnswer, String> {
+/// Opens the envelope of an answer.
+pub(crate) fn read(docarray: DocArray, message: &Bytes) -> Result<RawAnswer, String> {
     let answer = read_proto_answer(docarray, message)?;
     Ok(RawAnswer {
         docarray,

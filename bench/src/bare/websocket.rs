@@ -1,0 +1,72 @@
+//! tokio-websockets over an upgrade by hand: whatever is ready is written with one flush.
+
+use std::error::Error;
+
+use ::http::Uri;
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
+
+use crate::contest::IN_FLIGHT;
+
+#[derive(Debug)]
+pub(crate) struct Bare(WebSocketStream<TcpStream>);
+
+/// No gateway's answer to an upgrade is longer.
+const MOST_HEAD: usize = 4096;
+
+impl Bare {
+    pub(super) async fn connect(url: &str) -> Result<Bare, Box<dyn Error>> {
+        let uri: Uri = url.parse()?;
+        let host = uri.authority().ok_or("the gateway's address has no host")?.as_str();
+        let mut stream = TcpStream::connect(host).await?;
+        stream.set_nodelay(true)?;
+        let request = format!(
+            "GET / HTTP/1.1\r\nhost: {host}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             sec-websocket-protocol: bytes\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut head = Vec::new();
+        // Byte by byte, as what follows is no part of it.
+        while !head.ends_with(b"\r\n\r\n") && head.len() < MOST_HEAD {
+            head.push(stream.read_u8().await?);
+        }
+        if !head.starts_with(b"HTTP/1.1 101 ") {
+            return Err(format!("no upgrade: {}", String::from_utf8_lossy(&head)).into());
+        }
+        Ok(Bare(ClientBuilder::new().take_over(stream)))
+    }
+
+    pub(super) async fn post(
+        &mut self,
+        body: &Bytes,
+        requests: usize,
+    ) -> Result<Bytes, Box<dyn Error>> {
+        let (mut sent, mut answered) = (0, 0);
+        let mut last = Bytes::new();
+        while answered < requests {
+            while sent < requests.min(answered + IN_FLIGHT) {
+                self.0.feed(Message::binary(body.clone())).await?;
+                sent += 1;
+            }
+            self.0.flush().await?;
+            let mut next = Some(self.0.next().await);
+            // What has come by now is read before anything more is written.
+            while let Some(message) = next {
+                let message = message.ok_or("the gateway closed the connection")??;
+                if message.is_close() || message.is_text() {
+                    return Err("the bare transport was answered with no bytes".into());
+                }
+                if message.is_binary() {
+                    last = BytesMut::from(message.into_payload()).freeze();
+                    answered += 1;
+                }
+                next = self.0.next().now_or_never();
+            }
+        }
+        Ok(last)
+    }
+}

@@ -1,0 +1,329 @@
+//! The client beside what it is made of, on each of its protocols.
+
+use std::error::Error;
+use std::hint::black_box;
+
+use bytes::Bytes;
+use clientlet::{Client, DataRequest, DocArray, HttpAnswer, NoDocuments, Post, Response};
+
+use crate::bare::Bare;
+use crate::comparison::{Comparison, Round};
+use crate::cpu::Stopwatch;
+use crate::documents::Document;
+use crate::gate::{self, Bound, Gate};
+use crate::serve::{self, Addresses, GatewayProcess};
+
+pub(crate) const IN_FLIGHT: usize = 16;
+const ENDPOINT: &str = "/";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Benchmark {
+    Http,
+    WebSocket,
+    Grpc,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http,
+    WebSocket,
+    GrpcStream,
+    GrpcUnary,
+}
+
+/// What a request holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Load {
+    Texts(usize),
+    /// Each beside a text.
+    Embeddings(usize),
+}
+
+/// What is measured, and how much more CPU time the client may take than its parts, which it cannot
+/// do without.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    protocol: Protocol,
+    load: Load,
+    /// Requests a measurement: enough for half a second or so.
+    requests: usize,
+    limit: f64,
+}
+
+use Load::{Embeddings, Texts};
+use Protocol::{GrpcStream, GrpcUnary, Http, WebSocket};
+
+const HTTP: &[Case] =
+    &[Case::new(Http, Texts(1), 100_000, 1.25), Case::new(Http, Texts(100), 16_000, 1.25)];
+const WEBSOCKET: &[Case] = &[
+    Case::new(WebSocket, Texts(1), 300_000, 1.5),
+    Case::new(WebSocket, Texts(100), 30_000, 1.25),
+    Case::new(WebSocket, Embeddings(1), 100_000, 1.5),
+    Case::new(WebSocket, Embeddings(100), 4_000, 1.25),
+];
+const GRPC: &[Case] = &[
+    Case::new(GrpcStream, Texts(1), 200_000, 1.25),
+    Case::new(GrpcStream, Texts(100), 30_000, 1.25),
+    Case::new(GrpcUnary, Texts(1), 30_000, 1.25),
+    Case::new(GrpcUnary, Texts(100), 10_000, 1.25),
+];
+
+/// How to measure.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) benchmark: Benchmark,
+    /// Requests a measurement, if not as many as fit their size.
+    pub(crate) requests: Option<usize>,
+    pub(crate) rounds: usize,
+    pub(crate) gateway: serve::Options,
+    pub(crate) check: bool,
+    pub(crate) json: bool,
+}
+
+impl Options {
+    pub(crate) fn new(benchmark: Benchmark) -> Options {
+        let gateway = serve::Options::default();
+        Options { benchmark, requests: None, rounds: 7, gateway, check: false, json: false }
+    }
+}
+
+/// One case, measured until it is good enough, if that is asked for; the last one counts.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    limit: f64,
+    pub(crate) comparisons: Vec<Comparison>,
+}
+
+/// Measures every case.
+pub(crate) fn run(options: &Options) -> Result<Vec<Attempts>, Box<dyn Error>> {
+    let gateway = GatewayProcess::start(options.gateway)?;
+    // One thread, as nothing here needs more; what it does is all that this process does.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let measure = |case: &Case| {
+        let case = Case { requests: options.requests.unwrap_or(case.requests), ..*case };
+        let compare = || runtime.block_on(compare(gateway.addresses(), case, options.rounds));
+        let comparisons = gate::attempt(compare, |comparison| {
+            !options.check || Bound::AtMost.holds(comparison.ratio().median, case.limit)
+        })?;
+        Ok(Attempts { limit: case.limit, comparisons })
+    };
+    options.benchmark.cases().iter().map(measure).collect()
+}
+
+/// The limit of each case's ratio.
+pub(crate) fn gates(cases: &[Attempts]) -> Vec<Gate> {
+    let gate = |Attempts { limit, comparisons }: &Attempts| {
+        let name = comparisons.first().map_or("", |comparison| &comparison.name);
+        Gate {
+            name: format!("CPU c / (a + b), {name}"),
+            bound: Bound::AtMost,
+            limit: *limit,
+            unit: "",
+            measured: comparisons.iter().map(|comparison| comparison.ratio().median).collect(),
+        }
+    };
+    cases.iter().map(gate).collect()
+}
+
+async fn compare(
+    addresses: &Addresses,
+    case: Case,
+    rounds: usize,
+) -> Result<Comparison, Box<dyn Error>> {
+    let mut contest = Contest::prepare(addresses, case).await?;
+    // Connections are made, the gateway is known, memory is there.
+    contest.round(case.requests.min(1000)).await?;
+    let mut measured = Vec::with_capacity(rounds);
+    for _ in 0..rounds {
+        measured.push(contest.round(case.requests).await?);
+    }
+    let (documents, requests) = (case.load.documents(), case.requests);
+    Ok(Comparison { name: case.name(), documents, requests, rounds: measured })
+}
+
+/// All that is there before the clock runs.
+#[derive(Debug)]
+struct Contest {
+    protocol: Protocol,
+    documents: Vec<Document>,
+    bare: Bare,
+    /// A request, encoded, and the gateway's answer to it.
+    body: Bytes,
+    answer: Bytes,
+    client: Client,
+}
+
+impl Contest {
+    async fn prepare(addresses: &Addresses, case: Case) -> Result<Contest, Box<dyn Error>> {
+        let Case { protocol, load, .. } = case;
+        let documents = load.make();
+        let body = protocol.encode(&documents)?;
+        let mut bare = Bare::connect(protocol, addresses).await?;
+        let answer = bare.post(&body, 1).await?;
+        let client = protocol.client(addresses)?;
+        Ok(Contest { protocol, documents, bare, body, answer, client })
+    }
+
+    async fn round(&mut self, requests: usize) -> Result<Round, Box<dyn Error>> {
+        // (a) Nothing but bytes out and bytes in.
+        let stopwatch = Stopwatch::start()?;
+        self.bare.post(&self.body, requests).await?;
+        let bare = stopwatch.stop()?;
+
+        let stopwatch = Stopwatch::start()?;
+        self.run_codec(requests)?;
+        let codec = stopwatch.stop()?;
+
+        let stopwatch = Stopwatch::start()?;
+        self.run_client(requests).await?;
+        let client = stopwatch.stop()?;
+
+        Ok(Round { bare, codec, client })
+    }
+
+    /// (b) What goes out and what comes in, without a way in between.
+    fn run_codec(&self, requests: usize) -> Result<(), Box<dyn Error>> {
+        for _ in 0..requests {
+            black_box(self.protocol.encode(&self.documents)?);
+            black_box(self.protocol.open(&self.answer)?);
+        }
+        Ok(())
+    }
+
+    /// (c) The client, from documents to answers with their envelopes open.
+    async fn run_client(&self, requests: usize) -> Result<(), Box<dyn Error>> {
+        let size = self.documents.len();
+        // The same few documents again and again, as the codec has them; they are lent, not copied.
+        let documents = self.documents.iter().cycle().take(requests.saturating_mul(size));
+        let post: Post<NoDocuments> = self.client.post(ENDPOINT);
+        let mut answers = post.documents(documents).request_size(size).prefetch(IN_FLIGHT).stream();
+        let mut answered = 0;
+        while let Some(answer) = answers.next().await {
+            black_box(answer?);
+            answered += 1;
+        }
+        if answered == requests {
+            Ok(())
+        } else {
+            Err(format!("the client gave {answered} answers to {requests} requests").into())
+        }
+    }
+}
+
+impl Benchmark {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Benchmark::Http => "http",
+            Benchmark::WebSocket => "websocket",
+            Benchmark::Grpc => "grpc",
+        }
+    }
+
+    const fn cases(self) -> &'static [Case] {
+        match self {
+            Benchmark::Http => HTTP,
+            Benchmark::WebSocket => WEBSOCKET,
+            Benchmark::Grpc => GRPC,
+        }
+    }
+}
+
+impl Protocol {
+    fn client(self, addresses: &Addresses) -> Result<Client, clientlet::Error> {
+        match self {
+            Http => Client::connect(&addresses.http),
+            WebSocket => Client::connect(&addresses.websocket),
+            GrpcStream => Client::connect(&addresses.grpc),
+            GrpcUnary => Client::builder(&addresses.grpc).unary().build(),
+        }
+    }
+
+    fn encode(self, documents: &[Document]) -> Result<Bytes, clientlet::Error> {
+        let request = match self {
+            Http => DataRequest::new(DocArray::V1, ENDPOINT),
+            WebSocket | GrpcStream | GrpcUnary => DataRequest::proto(DocArray::V1, ENDPOINT),
+        };
+        Ok(request.documents(documents)?.to_bytes())
+    }
+
+    /// Opens the envelope of an answer; its documents are left as they are.
+    fn open(self, answer: &Bytes) -> Result<Response, clientlet::Error> {
+        match self {
+            Http => {
+                let answer = HttpAnswer::from(http::Response::new(answer.clone()));
+                answer.response(DocArray::V1)
+            }
+            WebSocket | GrpcStream | GrpcUnary => Response::from_proto(DocArray::V1, answer),
+        }
+    }
+}
+
+impl Load {
+    fn documents(self) -> usize {
+        let (Texts(count) | Embeddings(count)) = self;
+        count
+    }
+
+    fn make(self) -> Vec<Document> {
+        match self {
+            Texts(count) => (0..count).map(Document::numbered).collect(),
+            Embeddings(count) => (0..count).map(Document::embedded).collect(),
+        }
+    }
+}
+
+impl Case {
+    const fn new(protocol: Protocol, load: Load, requests: usize, limit: f64) -> Case {
+        Case { protocol, load, requests, limit }
+    }
+
+    fn name(self) -> String {
+        let mode = match self.protocol {
+            Http | WebSocket => "",
+            GrpcStream => "stream, ",
+            GrpcUnary => "unary, ",
+        };
+        let (kind, count) = match self.load {
+            Texts(count) => ("text", count),
+            Embeddings(count) => ("embedding", count),
+        };
+        let plural = if count == 1 { "" } else { "s" };
+        format!("{mode}{count} {kind}{plural}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::comparison::tests::comparison;
+
+    #[test]
+    fn last_attempt_of_each_case_has_to_keep_to_the_limit() {
+        // Of ratio 1.2, and a client twice as dear.
+        let good = comparison(100);
+        let mut bad = good.clone();
+        for round in &mut bad.rounds {
+            round.client.cpu *= 2;
+        }
+        let attempts = |limit, comparisons| Attempts { limit, comparisons };
+        let passed = |cases: &[Attempts]| -> Vec<bool> {
+            gates(cases).iter().map(Gate::is_passed).collect()
+        };
+        let cases = [attempts(1.25, vec![good.clone()]), attempts(1.25, vec![bad.clone(), good])];
+        assert_eq!(passed(&cases), [true, true]);
+        assert_eq!(passed(&[attempts(1.25, vec![bad.clone(), bad.clone()])]), [false]);
+        assert_eq!(passed(&[attempts(2.5, vec![bad])]), [true], "each has a limit of its own");
+    }
+
+    #[tokio::test]
+    async fn all_contestants_are_answered_and_counted_by_the_gateway() {
+        for case in [HTTP, WEBSOCKET, GRPC].concat() {
+            let builder = clientlet_gateway::Gateway::builder().journal(false);
+            let gateway = builder.websocket(true).grpc(true).start().await.unwrap();
+            let mut contest = Contest::prepare(&Addresses::of(&gateway), case).await.unwrap();
+            contest.round(40).await.unwrap();
+            // One is the captured answer's; the codec sends none.
+            assert_eq!(gateway.journal().len(), 1 + 40 + 40, "{:?}", case.protocol);
+        }
+    }
+}
