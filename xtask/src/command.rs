@@ -3,6 +3,7 @@
 use std::env;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 
 /// The cargo that runs this, in the workspace's top directory.
 pub(crate) fn cargo() -> Command {
@@ -25,6 +26,23 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
         Ok(status) => Err(format!("`{shown}`: {status}")),
         Err(error) => Err(format!("`{shown}` cannot be run: {error}")),
     }
+}
+
+/// Runs the command as [`run`] does, and beside it another whose output is shown when both have
+/// ended; an error if one of them fails.
+pub(crate) fn run_beside(other: &mut Command, command: &mut Command) -> Result<(), String> {
+    let shown = show(other);
+    eprintln!("$ {shown} &");
+    thread::scope(|scope| {
+        let other = scope.spawn(|| other.output());
+        let result = run(command);
+        let output = other.join().expect("it only starts a process and reads what it prints");
+        let output = output.map_err(|error| format!("`{shown}` cannot be run: {error}"))?;
+        let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        eprintln!("\n$ {shown}\n{err}{out}");
+        result?;
+        if output.status.success() { Ok(()) } else { Err(format!("`{shown}`: {}", output.status)) }
+    })
 }
 
 /// What the command prints on standard output, or `None` if it fails.

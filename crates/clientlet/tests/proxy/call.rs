@@ -20,9 +20,27 @@ const SLACK: Duration = Duration::from_secs(2);
 /// No call takes longer.
 const LIMIT: Duration = Duration::from_secs(150);
 
+/// What the gateway is spoken with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Protocol {
+    Http,
+    Websocket,
+}
+
+impl Protocol {
+    /// As the kit calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Protocol::Http => "http",
+            Protocol::Websocket => "websocket",
+        }
+    }
+}
+
 /// How a call is made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
+    pub(crate) protocol: Protocol,
     pub(crate) documents: usize,
     pub(crate) request_size: usize,
     pub(crate) in_order: bool,
@@ -63,7 +81,7 @@ impl Plan {
             .max_attempts(ATTEMPTS)
             .initial_backoff(Duration::from_millis(2))
             .max_backoff(Duration::from_millis(20));
-        let client = Client::connect(&proxy.url()).unwrap();
+        let client = Client::connect(&proxy.url(self.protocol.name())).unwrap();
         let documents = (0..self.documents).map(|n| Document::text(text(n)).with_id(n.to_string()));
         let mut call = client
             .post("/upper")

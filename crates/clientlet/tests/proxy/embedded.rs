@@ -7,7 +7,7 @@ use clientlet::{Delivery, Error, Response};
 use clientlet_gateway::{Documents, Entry, Gateway};
 use futures_util::{StreamExt, stream};
 
-use crate::call::{Ended, Plan, Tally};
+use crate::call::{Ended, Plan, Protocol, Tally};
 
 const SEEDS: std::ops::Range<u64> = 0..30;
 const REQUESTS: usize = 200;
@@ -15,30 +15,45 @@ const REQUESTS: usize = 200;
 /// How many seeds run at a time: most of the time goes by waiting for silent connections.
 const AT_A_TIME: usize = 4;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn v1_documents_come_back_once_and_as_themselves() {
-    run(Documents::V1, false).await;
+/// The tests of a protocol.
+macro_rules! over {
+    ($name:ident, $protocol:expr) => {
+        mod $name {
+            use clientlet_gateway::Documents;
+
+            use crate::call::Protocol;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn v1_documents_come_back_once_and_as_themselves() {
+                super::run($protocol, Documents::V1, false).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn v2_documents_come_back_once_and_as_themselves() {
+                super::run($protocol, Documents::V2, false).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn v1_requests_arrive_at_most_once_where_that_is_asked_for() {
+                super::run($protocol, Documents::V1, true).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn v2_requests_arrive_at_most_once_where_that_is_asked_for() {
+                super::run($protocol, Documents::V2, true).await;
+            }
+        }
+    };
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn v2_documents_come_back_once_and_as_themselves() {
-    run(Documents::V2, false).await;
-}
+over!(http, Protocol::Http);
+over!(websocket, Protocol::Websocket);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn v1_requests_arrive_at_most_once_where_that_is_asked_for() {
-    run(Documents::V1, true).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn v2_requests_arrive_at_most_once_where_that_is_asked_for() {
-    run(Documents::V2, true).await;
-}
-
-async fn run(documents: Documents, at_most_once: bool) {
+async fn run(protocol: Protocol, documents: Documents, at_most_once: bool) {
     let seeds = crate::seeds(SEEDS);
     let count = seeds.end - seeds.start;
     let plans = seeds.map(|seed| Plan {
+        protocol,
         documents: REQUESTS,
         request_size: 1,
         in_order: seed % 2 == 1,
@@ -56,7 +71,10 @@ async fn run(documents: Documents, at_most_once: bool) {
         complaints.extend(wrong.into_iter().map(|what| (seed, what)));
     }
     let promise = if at_most_once { "at most once" } else { "at least once" };
-    crate::say(&format!("proxy, documents {documents}, {promise}, {count} seeds: {tally}"));
+    let protocol = protocol.name();
+    crate::say(&format!(
+        "proxy, {protocol}, documents {documents}, {promise}, {count} seeds: {tally}"
+    ));
     crate::report(&complaints);
     if count > 1 {
         assert!(tally.retried > 0, "nothing was ever sent again");
@@ -65,8 +83,12 @@ async fn run(documents: Documents, at_most_once: bool) {
 }
 
 async fn run_one(documents: Documents, plan: Plan) -> (u64, Ended, Vec<String>) {
-    let gateway = Gateway::builder().documents(documents).start().await.unwrap();
-    let ended = plan.run(gateway.http_address()).await;
+    let gateway = Gateway::builder().documents(documents).websocket(true).start().await.unwrap();
+    let address = match plan.protocol {
+        Protocol::Http => gateway.http_address(),
+        Protocol::Websocket => gateway.websocket_address(),
+    };
+    let ended = plan.run(address).await;
     let journal = gateway.journal().clone();
     gateway.stop().await;
 

@@ -118,8 +118,8 @@ impl Proxy {
         Ok(Proxy { address, stop, task })
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+    pub(crate) fn url(&self, scheme: &str) -> String {
+        format!("{scheme}://{}", self.address)
     }
 
     /// Accepts nothing more and waits until the connections have ended by themselves, as they do
