@@ -201,11 +201,89 @@ mod tests {
         assert_eq!(EVENTS.len(), Event::NotGrpc as usize + 1, "an event without a row");
     }
 
+    const ALL: &[&str] = &["HTTP", "WebSocket", "gRPC"];
+
+    /// The protocols over which it happens to a request. An HTTP status ends a request over WebSocket,
+    /// too, when the upgrade is answered with it; it is `not_sent` then.
+    fn over(event: Event) -> &'static [&'static str] {
+        match event {
+            Event::ConnectFailed
+            | Event::ConnectTimedOut
+            | Event::ClosedUnsent
+            | Event::TimedOutUnsent
+            | Event::TimedOut
+            | Event::ExecutorFailed
+            | Event::EncodeFailed
+            | Event::SessionClosed => ALL,
+            Event::Unreadable | Event::TooLarge => &["HTTP", "unary gRPC"],
+            Event::ConnectionLost | Event::PlainError500 | Event::EndpointUnknown => &["HTTP"],
+            Event::SocketDropped
+            | Event::SocketOversize
+            | Event::SocketOutage1011
+            | Event::SocketTimeout1011
+            | Event::SocketTryAgain1013
+            | Event::SocketClosed
+            | Event::SocketGarbled
+            | Event::NotWebSocket => &["WebSocket"],
+            Event::StreamDropped
+            | Event::StreamFailed
+            | Event::StreamOversize
+            | Event::StreamGarbled
+            | Event::GrpcOutage
+            | Event::GrpcTimeout
+            | Event::GrpcExhausted
+            | Event::GrpcAborted
+            | Event::GrpcFailed
+            | Event::GrpcRefused
+            | Event::GrpcUnimplemented
+            | Event::NotGrpc => &["gRPC"],
+            _ => &["HTTP", "WebSocket"],
+        }
+    }
+
+    #[test]
+    fn what_happens_over_one_protocol_alone_is_said_by_no_other() {
+        let sources: [(&str, &[&str]); 3] = [
+            ("HTTP", &[include_str!("../transport/http.rs"), include_str!("../transport/body.rs")]),
+            (
+                "WebSocket",
+                &[
+                    include_str!("../transport/websocket/mod.rs"),
+                    include_str!("../transport/websocket/connection.rs"),
+                    include_str!("../transport/websocket/ending.rs"),
+                    include_str!("../transport/websocket/handshake.rs"),
+                ],
+            ),
+            (
+                "gRPC",
+                &[
+                    include_str!("../transport/grpc/mod.rs"),
+                    include_str!("../transport/grpc/stream.rs"),
+                    include_str!("../transport/grpc/failure.rs"),
+                ],
+            ),
+        ];
+        for row in EVENTS {
+            let [only] = over(row.event) else { continue };
+            let name = format!("Event::{:?}", row.event);
+            for (protocol, sources) in sources {
+                // Whole names: one may begin like another.
+                let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric());
+                let is_in = |source: &&str| {
+                    source.match_indices(&name).any(|(at, _)| ends(&source[at + name.len()..]))
+                };
+                let is_said = sources.iter().any(is_in);
+                assert!(!is_said || *only == protocol, "{name} over {protocol}");
+                assert!(is_said || *only != protocol || *only == "HTTP", "{name} over {protocol}");
+            }
+        }
+    }
+
     /// The page's table, one line an event.
     fn table() -> String {
         let mut table = String::from(
-            "| what happens | kind | delivery | tried again | may have run |\n\
-             | --- | --- | --- | --- | --- |\n",
+            "| what happens | over | kind | delivery | tried again | may have run |\n\
+             | --- | --- | --- | --- | --- | --- |\n",
         );
         for row in EVENTS {
             let again = match (row.retryable, row.may_have_run) {
@@ -215,7 +293,8 @@ mod tests {
             };
             let ran = if row.may_have_run { "yes" } else { "no" };
             let Row { shows, kind, delivery, .. } = row;
-            table += &format!("| {shows} | `{kind}` | `{delivery}` | {again} | {ran} |\n");
+            let over = over(row.event).join(", ");
+            table += &format!("| {shows} | {over} | `{kind}` | `{delivery}` | {again} | {ran} |\n");
         }
         table
     }

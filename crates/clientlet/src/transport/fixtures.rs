@@ -1,7 +1,7 @@
 //! Answers that were recorded from real gateways, read field by field.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::RawHttpAnswer;
-use super::http::read;
+use super::http::{outcome, read};
+use super::websocket;
 use crate::document::{Blob, Document, NamedScore, Tensor, Value};
 use crate::envelope::{read_routes, read_status};
 use crate::error::{AttemptError, Delivery, ErrorKind};
@@ -28,9 +29,13 @@ struct Fixture {
 const ENVIRONMENTS: [(&str, DocArray); 3] =
     [("seed-era", DocArray::V1), ("current-v1", DocArray::V1), ("current", DocArray::V2)];
 
+fn place(environment: &str, file: &str) -> PathBuf {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop/fixtures");
+    fixtures.join(environment).join(file)
+}
+
 fn fixture(environment: &str, name: &str) -> Fixture {
-    let file = format!("../../interop/fixtures/{environment}/http_{name}.json");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let path = place(environment, &format!("http_{name}.json"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_str(&text).unwrap()
 }
@@ -58,13 +63,60 @@ fn response(environment: &str, docarray: DocArray, name: &str) -> Response {
 /// prints it.
 struct Recorded {
     done: &'static str,
-    fixture: &'static str,
+    recording: Recording,
     environments: &'static [&'static str],
     kind: ErrorKind,
+    delivery: Delivery,
     retryable: bool,
     may_have_run: bool,
     /// What the message holds.
     message: &'static str,
+}
+
+/// Where a failure stands.
+#[derive(Clone, Copy, Debug)]
+enum Recording {
+    /// An answer over HTTP.
+    Http(&'static str),
+    /// An answer in a WebSocket message.
+    Message(&'static str),
+    /// The end of a WebSocket, by its entry in `errors.json`.
+    Ended(&'static str),
+}
+
+impl Recording {
+    fn protocol(self) -> &'static str {
+        match self {
+            Recording::Http(_) => "HTTP",
+            Recording::Message(_) | Recording::Ended(_) => "WebSocket",
+        }
+    }
+
+    fn read(self, environment: &str, docarray: DocArray) -> AttemptError {
+        match self {
+            Recording::Http(name) => answer(environment, docarray, name).unwrap_err(),
+            Recording::Message(name) => {
+                let frame = std::fs::read(place(environment, &format!("{name}.bin"))).unwrap();
+                outcome(websocket::read_proto(docarray, &Bytes::from(frame)).unwrap()).unwrap_err()
+            }
+            Recording::Ended(name) => {
+                let errors = std::fs::read(place(environment, "errors.json")).unwrap();
+                let errors: Json = serde_json::from_slice(&errors).unwrap();
+                let code = errors[name]["close_code"].as_u64().map(|code| code as u16);
+                websocket::ended(code, errors[name]["reason"].as_str().unwrap())
+            }
+        }
+    }
+}
+
+const fn ended(
+    done: &'static str,
+    entry: &'static str,
+    kind: ErrorKind,
+    message: &'static str,
+) -> Recorded {
+    let answered = recorded(done, "", ALL, kind, AGAIN, message);
+    Recorded { recording: Recording::Ended(entry), delivery: Delivery::Unknown, ..answered }
 }
 
 const fn recorded(
@@ -75,7 +127,8 @@ const fn recorded(
     (retryable, may_have_run): (bool, bool),
     message: &'static str,
 ) -> Recorded {
-    Recorded { done, fixture, environments, kind, retryable, may_have_run, message }
+    let (recording, delivery) = (Recording::Http(fixture), Delivery::Answered);
+    Recorded { done, recording, environments, kind, delivery, retryable, may_have_run, message }
 }
 
 const V1: &[&str] = &["seed-era", "current-v1"];
@@ -107,6 +160,16 @@ const RECORDED: &[Recorded] = &[
     recorded("a value of the wrong type", "wrong_type", V1, ErrorKind::Gateway, REFUSED, "body.data: value is not a valid list"),
     recorded("a value of the wrong type", "wrong_type", V2, ErrorKind::Gateway, REFUSED, "body.data.0.text: str type expected"),
     recorded("no data", "no_data", V2, ErrorKind::Gateway, REFUSED, "body.data: field required"),
+    Recorded {
+        recording: Recording::Message("response_fail"),
+        ..recorded("an executor raises", "", ALL, ErrorKind::Executor, RAN, "WireExecutor raised ValueError('boom')")
+    },
+    ended("an executor is down", "ws_executor_down", ErrorKind::Gateway, "closed with 1011: Network error while connecting to deployment"),
+    ended("an executor is slower than timeout_send", "ws_timeout_send", ErrorKind::Timeout, "timed out"),
+    ended("bytes that are no protobuf", "ws_garbage", ErrorKind::Transport, "without a close frame (1006)"),
+    ended("an empty message", "ws_empty_message", ErrorKind::Transport, "(1006)"),
+    ended("text where bytes were agreed on", "ws_text_on_bytes", ErrorKind::Transport, "(1006)"),
+    ended("a request behind the end marker", "ws_after_eoi", ErrorKind::Transport, "closed with 1000"),
 ];
 
 fn docarray_of(environment: &str) -> DocArray {
@@ -117,11 +180,11 @@ fn docarray_of(environment: &str) -> DocArray {
 fn every_recorded_failure_is_what_the_table_says() {
     for row in RECORDED {
         for environment in row.environments {
-            let error = answer(environment, docarray_of(environment), row.fixture).unwrap_err();
-            let (place, message) = (format!("{environment}/{}", row.fixture), &error.message);
+            let error = row.recording.read(environment, docarray_of(environment));
+            let (place, message) = (format!("{environment}/{:?}", row.recording), &error.message);
             let found = (error.kind, error.retryable, error.may_have_run);
             assert_eq!(found, (row.kind, row.retryable, row.may_have_run), "{place}: {message}");
-            assert_eq!(error.delivery, Delivery::Answered, "{place}");
+            assert_eq!(error.delivery, row.delivery, "{place}");
             assert!(message.contains(row.message), "{place}: {message}");
         }
     }
@@ -136,14 +199,16 @@ fn the_page_of_guarantees_holds_the_recorded_failures() {
     };
     let yes = |is: bool| if is { "yes" } else { "no" };
     let mut table = String::from(
-        "| what was done | Jina, documents | kind | delivery | tried again | may have run |\n\
-         | --- | --- | --- | --- | --- | --- |\n",
+        "| what was done | over | Jina, documents | kind | delivery | tried again | may have run |\n\
+         | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for row in RECORDED {
         let names: Vec<_> = row.environments.iter().map(name).collect();
-        let Recorded { done, kind, retryable, may_have_run, .. } = row;
+        let Recorded { done, kind, delivery, retryable, may_have_run, .. } = row;
         let (names, again, ran) = (names.join(", "), yes(*retryable), yes(*may_have_run));
-        table += &format!("| {done} | {names} | `{kind}` | `answered` | {again} | {ran} |\n");
+        let over = row.recording.protocol();
+        table +=
+            &format!("| {done} | {over} | {names} | `{kind}` | `{delivery}` | {again} | {ran} |\n");
     }
     crate::page::check("recorded failures", &table);
 }

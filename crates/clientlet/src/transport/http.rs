@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::discovery::Gateway;
 use crate::endpoint::Endpoint;
 use crate::envelope::{read_answer, read_failure, read_status, shorten};
-use crate::error::{AttemptError, Error, Event};
+use crate::error::{AttemptError, Error, ErrorKind, Event};
 use crate::message::{Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
 
 /// A v2 gateway splits what comes over HTTP into requests of 100 and answers with the first of
@@ -200,7 +200,7 @@ fn failure(docarray: DocArray, answer: &RawHttpAnswer) -> AttemptError {
 
 /// A gateway without a status is asked for nothing more, and the way out is named.
 pub(super) fn hidden(mut error: AttemptError) -> AttemptError {
-    if matches!(error.event, Event::NotFound404 | Event::GrpcUnimplemented) {
+    if error.kind == ErrorKind::NotFound {
         error.message = "the gateway does not show its status, so whether it speaks documents v1 \
                          or v2 must be set by hand"
             .to_owned();

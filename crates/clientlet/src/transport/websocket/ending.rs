@@ -42,6 +42,11 @@ impl Ending {
         Ending::new(Event::SocketDropped, ABNORMAL, what)
     }
 
+    /// TCP has ended, and WebSocket had not.
+    pub(super) fn vanished() -> Ending {
+        Ending::dropped("the connection was closed without a close frame (1006)")
+    }
+
     /// What came cannot be read, or answers nothing that was asked.
     pub(super) fn garbled(what: impl Into<String>) -> Ending {
         Ending::new(Event::SocketGarbled, UNSUPPORTED_DATA, what)
@@ -58,7 +63,7 @@ impl Ending {
         Some(Ending::closed(code.into(), reason))
     }
 
-    fn closed(code: u16, reason: &str) -> Ending {
+    pub(super) fn closed(code: u16, reason: &str) -> Ending {
         let closing = Closing { code, reason: reason.to_owned() };
         let reason = shorten(reason);
         let what = match reason.as_str() {

@@ -69,8 +69,7 @@ impl Line {
                     return Poll::Ready(Err(Ending::of_error(&error)));
                 }
                 None => {
-                    let what = "the connection was closed without a close frame (1006)";
-                    return Poll::Ready(Err(Ending::dropped(what)));
+                    return Poll::Ready(Err(Ending::vanished()));
                 }
             };
             self.heard.add();

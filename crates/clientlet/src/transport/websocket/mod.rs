@@ -309,6 +309,15 @@ pub(crate) fn read_proto(docarray: DocArray, frame: &Bytes) -> Result<RawAnswer,
     })
 }
 
+/// What a recorded ending of a connection is for a request on it.
+#[cfg(test)]
+pub(super) fn ended(code: Option<u16>, reason: &str) -> AttemptError {
+    match code {
+        Some(code) => Ending::closed(code, reason).error(true),
+        None => Ending::vanished().error(true),
+    }
+}
+
 impl fmt::Debug for WebsocketTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebsocketTransport")
