@@ -96,7 +96,7 @@ const CAPABILITIES: &[Capability] = &[
         what: "numbers in tags",
         v1: "doubles; 1 and 0 become true and false",
         v2: "as they were",
-        check: Contract("v1_changes_empty_text_and_whole_tags_and_v2_does_not"),
+        check: Contract("empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2"),
     },
     Capability {
         what: "element type of a tensor",
@@ -126,7 +126,7 @@ const CAPABILITIES: &[Capability] = &[
         what: "empty text",
         v1: "comes back as null",
         v2: "comes back as it was",
-        check: Contract("v1_changes_empty_text_and_whole_tags_and_v2_does_not"),
+        check: Contract("empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2"),
     },
     Capability {
         what: "fields typed `Optional[DocList[...]]`",

@@ -24,9 +24,11 @@ pub(super) fn id(document: &[u8]) -> Option<&[u8]> {
     content(document, ID)
 }
 
-/// Runs an endpoint on documents. Untouched they come back as they are, but each with an id.
+/// Runs an endpoint on documents. Untouched they come back as they are, but each with an id, and
+/// without a text that is empty.
 pub(super) fn change(docs: &Bytes, change: Change, ids: &Ids) -> Bytes {
-    if change == Change::None && documents(docs).all(|document| id(document).is_some()) {
+    let is_kept = |document| id(document).is_some() && !is_blank(document);
+    if change == Change::None && documents(docs).all(is_kept) {
         return docs.clone();
     }
     let mut out = Vec::with_capacity(docs.len() + 64);
@@ -77,10 +79,11 @@ fn write_document(out: &mut Vec<u8>, document: &[u8], change: Change, ids: &Ids)
             write_bytes(&mut added, TAGS, &tags);
         }
     }
+    let is_blank = is_blank(document);
     let kept = |field: &Field<'_>| match change {
-        Change::None => true,
         Change::Upper => !is_content(field),
-        Change::Tag(_) => field.number != TAGS,
+        Change::Tag(_) if field.number == TAGS => false,
+        Change::None | Change::Tag(_) => !(is_blank && is_content(field)),
     };
     let length: usize = Fields::new(document).filter(kept).map(|field| field.whole.len()).sum();
     write_head(out, 1, length + added.len());
@@ -88,6 +91,12 @@ fn write_document(out: &mut Vec<u8>, document: &[u8], change: Change, ids: &Ids)
         out.extend_from_slice(field.whole);
     }
     out.extend_from_slice(&added);
+}
+
+/// Whether its content is an empty text, which an executor takes for none.
+fn is_blank(document: &[u8]) -> bool {
+    let content = Fields::new(document).filter(is_content).last();
+    content.is_some_and(|field| field.number == TEXT && field.content.is_empty())
 }
 
 fn is_content(field: &Field<'_>) -> bool {

@@ -31,7 +31,7 @@ macro_rules! contract {
             cases::tensors_and_unicode_survive_an_echo: [];
             cases::bytes_survive_an_echo: [Bytes];
             cases::tags_survive_an_echo: [EqualTags];
-            cases::v1_changes_empty_text_and_whole_tags_and_v2_does_not: [Json];
+            cases::empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2: [];
             cases::an_endpoint_that_nobody_binds_leaves_documents_as_they_are: [UnboundEndpoints];
             cases::an_endpoint_that_is_not_there_is_an_error_that_lists_those_that_are: [EndpointList];
             cases::a_value_of_the_wrong_type_is_refused_by_place: [Json];
