@@ -1,15 +1,20 @@
 //! What each wire format can carry: data from which `docs/guarantees.md` is printed, each row with
 //! the check that holds it to its word.
 
+use bytes::Bytes;
 use serde_json::json;
 
-use crate::document::{Blob, Document, Encoder, Tensor, decode};
-use crate::message::DocArray;
+use crate::document::{Blob, Document, Encoder, Tensor, decode, proto};
+use crate::message::{DocArray, Encoding};
+
+/// What there is a column for; a protocol more is a column more.
+const COLUMNS: [&str; 4] =
+    ["v1 over HTTP", "v2 over HTTP", "v1 over WebSocket", "v2 over WebSocket"];
 
 struct Capability {
     what: &'static str,
-    v1: &'static str,
-    v2: &'static str,
+    /// By column.
+    carried: [&'static str; COLUMNS.len()],
     check: Check,
 }
 
@@ -28,110 +33,157 @@ use Check::{Codec, Contract, Test};
 const CAPABILITIES: &[Capability] = &[
     Capability {
         what: "status, routes with times",
-        v1: "yes",
-        v2: "no: success is assumed, failures are HTTP statuses",
+        carried: ["yes", "no: success is assumed, failures are HTTP statuses", "yes", "yes"],
         check: Contract("routes_name_gateway_and_executor_with_their_times"),
     },
     Capability {
         what: "the request's id",
-        v1: "the gateway makes its own; the client's stays on its answers",
-        v2: "yes",
+        carried: [
+            "the gateway makes its own; the client's stays on its answers",
+            "yes",
+            "yes",
+            "yes",
+        ],
         check: Contract("routes_name_gateway_and_executor_with_their_times"),
     },
     Capability {
         what: "an executor's exception",
-        v1: "name, arguments, traceback, executor, and the documents",
-        v2: "its `repr` alone",
+        carried: [
+            "name, arguments, traceback, executor, and the documents",
+            "its `repr` alone",
+            "name, arguments, traceback, executor, and the documents",
+            "name, arguments, traceback, executor, and the documents",
+        ],
         check: Contract("an_executors_exception_is_told_whole_with_the_documents"),
     },
     Capability {
         what: "an executor that is down or slow",
-        v1: "503 or 504, naming the deployment",
-        v2: "500 without a word",
+        carried: [
+            "503 or 504, naming the deployment",
+            "500 without a word",
+            "close 1011, giving the deployment's address",
+            "close 1011, giving the deployment's address",
+        ],
         check: Contract("a_dead_executor_is_named_by_error_and_dry_run"),
     },
     Capability {
         what: "`ready()` with an executor down",
-        v1: "says so",
-        v2: "says that all is well",
+        carried: ["says so", "says that all is well", "says so", "says so"],
         check: Test("status_and_dry_run_are_read"),
     },
     Capability {
         what: "endpoints that nobody binds",
-        v1: "succeed, documents untouched",
-        v2: "an error that lists those that are there",
+        carried: [
+            "succeed, documents untouched",
+            "an error that lists those that are there",
+            "succeed, documents untouched",
+            "succeed, documents untouched",
+        ],
         check: Contract("an_endpoint_that_nobody_binds_leaves_documents_as_they_are"),
     },
     Capability {
         what: "documents in one request",
-        v1: "any number",
-        v2: "100 at most; larger requests are split",
+        carried: [
+            "any number",
+            "100 at most; larger requests are split",
+            "any number",
+            "any number",
+        ],
         check: Contract("a_thousand_documents_with_parameters_come_back_once_and_in_order"),
     },
     Capability {
         what: "a document's fields",
-        v1: "the fixed set of DocArray v1; another is an error before sending",
-        v2: "any; the gateway drops what its class does not have",
+        carried: [
+            "the fixed set of DocArray v1; another is an error before sending",
+            "any; the gateway drops what its class does not have",
+            "the fixed set of DocArray v1; another is an error before sending",
+            "any",
+        ],
         check: Codec(fields),
     },
     Capability {
         what: "text, blob and tensor in one document",
-        v1: "an error before sending: all but one would be lost",
-        v2: "yes",
+        carried: [
+            "an error before sending: all but one would be lost",
+            "yes",
+            "an error before sending: all but one would be lost",
+            "yes",
+        ],
         check: Codec(contents),
     },
     Capability {
         what: "bytes",
-        v1: "base64",
-        v2: "UTF-8 text only; anything else is an error before sending",
+        carried: [
+            "base64",
+            "UTF-8 text only; anything else is an error before sending",
+            "as they are",
+            "as they are",
+        ],
         check: Codec(bytes),
     },
     Capability {
         what: "numbers in parameters",
-        v1: "doubles: 1 becomes 1.0, beyond 2^53 they change",
-        v2: "doubles: 1 becomes 1.0, beyond 2^53 they change",
+        carried: [
+            "doubles: 1 becomes 1.0, beyond 2^53 they change",
+            "doubles: 1 becomes 1.0, beyond 2^53 they change",
+            "doubles: 1 becomes 1.0; what a double cannot hold is an error before sending",
+            "doubles: 1 becomes 1.0; what a double cannot hold is an error before sending",
+        ],
         check: Contract("parameters_come_back_with_the_executors_result"),
     },
     Capability {
         what: "numbers in tags",
-        v1: "doubles; 1 and 0 become true and false",
-        v2: "as they were",
+        carried: [
+            "doubles; 1 and 0 become true and false",
+            "as they were",
+            "doubles: 1 becomes 1.0",
+            "as they were; whole ones beyond 32 bits are an error before sending",
+        ],
         check: Contract("empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2"),
     },
     Capability {
         what: "element type of a tensor",
-        v1: "lost: whole numbers or doubles",
-        v2: "lost: whole numbers or doubles",
+        carried: [
+            "lost: whole numbers or doubles",
+            "lost: whole numbers or doubles",
+            "as it was",
+            "as it was",
+        ],
         check: Codec(element_types),
     },
     Capability {
         what: "shape of a tensor behind an empty dimension",
-        v1: "lost",
-        v2: "lost",
+        carried: ["lost", "lost", "as it was", "as it was"],
         check: Codec(empty_shapes),
     },
     Capability {
         what: "NaN, infinity",
-        v1: "an error before sending",
-        v2: "an error before sending",
+        carried: [
+            "an error before sending",
+            "an error before sending",
+            "as they are",
+            "as they are",
+        ],
         check: Codec(not_numbers),
     },
     Capability {
         what: "single and double precision",
-        v1: "exact",
-        v2: "exact",
+        carried: ["exact", "exact", "exact", "exact"],
         check: Test("numbers_survive_exactly"),
     },
     Capability {
         what: "empty text",
-        v1: "comes back as null",
-        v2: "comes back as it was",
+        carried: [
+            "comes back as null",
+            "comes back as it was",
+            "comes back as null",
+            "comes back as it was",
+        ],
         check: Contract("empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2"),
     },
     Capability {
         what: "fields typed `Optional[DocList[...]]`",
-        v1: "",
-        v2: "the gateway loses all but the ids",
+        carried: ["", "the gateway loses all but the ids", "", "come back whole"],
         check: Test("rich_documents_of_v2_are_read_into_a_type_of_ones_own"),
     },
 ];
@@ -142,62 +194,91 @@ fn encode<T: serde::Serialize>(docarray: DocArray, document: &T) -> Result<Vec<u
     encoded.map(|()| json).map_err(|error| error.to_string())
 }
 
-fn fields() {
-    let document = json!({"price": 1});
-    assert!(encode(DocArray::V1, &document).is_err());
-    assert!(encode(DocArray::V2, &document).is_ok());
+/// As the only document of a message.
+fn encode_proto<T: serde::Serialize>(docarray: DocArray, document: &T) -> Result<Vec<u8>, String> {
+    let mut message = Vec::new();
+    let encoded = proto::Encoder::new(docarray).document(document, &mut message);
+    encoded.map(|()| message).map_err(|error| error.to_string())
 }
 
-fn contents() {
-    let document = json!({"text": "t", "tensor": [1], "id": "a"});
-    assert!(encode(DocArray::V1, &document).is_err());
-    assert!(encode(DocArray::V2, &document).is_ok());
-}
-
-fn bytes() {
-    let document =
-        |bytes: &'static [u8]| Document { blob: Some(Blob::from(bytes)), ..Document::default() };
-    for (docarray, bytes, is_carried) in [
-        (DocArray::V1, &b"\xff\x00"[..], true),
-        (DocArray::V2, b"plain", true),
-        (DocArray::V2, b"\xff\x00", false),
-    ] {
-        let json = encode(docarray, &document(bytes));
-        assert_eq!(json.is_ok(), is_carried);
-        if let Ok(json) = json {
-            assert_eq!(decode::<Document>(docarray, &json).unwrap(), document(bytes));
+/// A document as it comes back, where it can be sent.
+fn back(encoding: Encoding, docarray: DocArray, document: &Document) -> Option<Document> {
+    match encoding {
+        Encoding::Json => Some(decode(docarray, &encode(docarray, document).ok()?).unwrap()),
+        Encoding::Proto => {
+            let message = Bytes::from(encode_proto(docarray, document).ok()?);
+            proto::decode_documents(docarray, &message).unwrap().pop()
         }
     }
 }
 
-fn tensor_after(docarray: DocArray, tensor: Tensor) -> Tensor {
-    let document = Document { tensor: Some(tensor), ..Document::default() };
-    let json = encode(docarray, &document).unwrap();
-    decode::<Document>(docarray, &json).unwrap().tensor.unwrap()
+/// The columns of the table: what is written how.
+const WRITTEN: [(Encoding, DocArray); 4] = [
+    (Encoding::Json, DocArray::V1),
+    (Encoding::Json, DocArray::V2),
+    (Encoding::Proto, DocArray::V1),
+    (Encoding::Proto, DocArray::V2),
+];
+
+/// Whether a document can be sent, by column.
+fn can_be_sent(document: &serde_json::Value) -> [bool; 4] {
+    WRITTEN.map(|(encoding, docarray)| match encoding {
+        Encoding::Json => encode(docarray, document).is_ok(),
+        Encoding::Proto => encode_proto(docarray, document).is_ok(),
+    })
+}
+
+fn fields() {
+    assert_eq!(can_be_sent(&json!({"price": 1})), [false, true, false, true]);
+}
+
+fn contents() {
+    let document = json!({"text": "t", "tensor": [1], "id": "a"});
+    assert_eq!(can_be_sent(&document), [false, true, false, true]);
+}
+
+fn bytes() {
+    for (bytes, is_carried) in
+        [(&b"plain"[..], [true; 4]), (b"\xff\x00", [true, false, true, true])]
+    {
+        let sent = Document { blob: Some(Blob::from(bytes)), ..Document::default() };
+        for ((encoding, docarray), is_carried) in WRITTEN.into_iter().zip(is_carried) {
+            assert_eq!(back(encoding, docarray, &sent), is_carried.then(|| sent.clone()));
+        }
+    }
+}
+
+fn tensors_after(tensor: &Tensor) -> [Tensor; 4] {
+    let document = Document { tensor: Some(tensor.clone()), ..Document::default() };
+    WRITTEN.map(|(encoding, docarray)| back(encoding, docarray, &document).unwrap().tensor.unwrap())
 }
 
 fn element_types() {
-    for docarray in [DocArray::V1, DocArray::V2] {
-        assert_eq!(tensor_after(docarray, Tensor::from([1_u8, 2])), Tensor::from([1_i64, 2]));
-        assert_eq!(tensor_after(docarray, Tensor::from([0.5_f32])), Tensor::from([0.5_f64]));
-    }
+    let small = Tensor::from([1_u8, 2]);
+    let wide = || Tensor::from([1_i64, 2]);
+    assert_eq!(tensors_after(&small), [wide(), wide(), small.clone(), small.clone()]);
+    let single = Tensor::from([0.5_f32]);
+    let double = || Tensor::from([0.5_f64]);
+    assert_eq!(tensors_after(&single), [double(), double(), single.clone(), single.clone()]);
 }
 
 fn empty_shapes() {
-    for docarray in [DocArray::V1, DocArray::V2] {
-        let empty = Tensor::new::<f32>(&[0, 3], &[]).unwrap();
-        assert_eq!(tensor_after(docarray, empty).shape(), [0]);
-        let rows = Tensor::new::<f32>(&[2, 0], &[]).unwrap();
-        assert_eq!(tensor_after(docarray, rows).shape(), [2, 0]);
-    }
+    let empty = Tensor::new::<f32>(&[0, 3], &[]).unwrap();
+    let shapes = tensors_after(&empty).map(|tensor| tensor.shape().to_vec());
+    assert_eq!(shapes, [vec![0], vec![0], vec![0, 3], vec![0, 3]]);
+    let rows = Tensor::new::<f32>(&[2, 0], &[]).unwrap();
+    assert!(tensors_after(&rows).iter().all(|tensor| tensor.shape() == [2, 0]));
 }
 
 fn not_numbers() {
-    for docarray in [DocArray::V1, DocArray::V2] {
-        for number in [f64::NAN, f64::INFINITY] {
-            let document =
-                Document { embedding: Some(Tensor::from([number])), ..Document::default() };
-            assert!(encode(docarray, &document).is_err());
+    for number in [f64::NAN, f64::INFINITY] {
+        let document = Document { embedding: Some(Tensor::from([number])), ..Document::default() };
+        for (encoding, docarray) in WRITTEN {
+            let back = back(encoding, docarray, &document);
+            assert_eq!(back.is_some(), encoding == Encoding::Proto);
+            let bits =
+                |document: Document| document.embedding.unwrap().to_vec::<f64>()[0].to_bits();
+            assert!(back.is_none_or(|back| bits(back) == number.to_bits()));
         }
     }
 }
@@ -223,9 +304,11 @@ fn every_capability_is_checked() {
 
 #[test]
 fn the_page_of_guarantees_holds_the_capabilities() {
-    let mut table = String::from("| | v1 over HTTP | v2 over HTTP |\n| --- | --- | --- |\n");
-    for Capability { what, v1, v2, .. } in CAPABILITIES {
-        table += &format!("| {what} | {v1} | {v2} |\n");
+    let line = |cells: &[&str]| format!("| {} |\n", cells.join(" | "));
+    let mut table = line(&[&[""][..], &COLUMNS].concat());
+    table += &line(&["---"; COLUMNS.len() + 1]);
+    for Capability { what, carried, .. } in CAPABILITIES {
+        table += &line(&[&[*what][..], carried].concat());
     }
     crate::page::check("capabilities", &table);
 }
