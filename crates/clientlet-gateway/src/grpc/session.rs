@@ -77,6 +77,8 @@ type Ended = (Result<Bytes, Status>, Flight);
 struct Turns {
     next: u64,
     ended: VecDeque<Option<Ended>>,
+    /// How many have ended.
+    waiting: usize,
 }
 
 /// A message for the client, and where it is noted once it is sent.
@@ -184,7 +186,7 @@ impl Session {
 
     /// Whether there is room for another request.
     fn has_room(&self) -> bool {
-        let waiting = self.turns.as_ref().map_or(0, |turns| turns.ended.iter().flatten().count());
+        let waiting = self.turns.as_ref().map_or(0, |turns| turns.waiting);
         let in_flight =
             self.running.len() + waiting + self.ready.len() + self.held.len() + self.stalled;
         in_flight < self.most && self.ready_bytes < MOST_BYTES
@@ -297,11 +299,13 @@ impl Session {
             turns.ended.resize_with(place + 1, || None);
         }
         turns.ended[place] = Some(ended);
+        turns.waiting += 1;
         while let Some(turns) = &mut self.turns
             && let Some(ended) = turns.ended.front_mut().and_then(Option::take)
         {
             turns.ended.pop_front();
             turns.next += 1;
+            turns.waiting -= 1;
             if let Some(finish) = self.deliver(ended) {
                 return Some(finish);
             }
