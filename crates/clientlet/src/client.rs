@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
+use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use crate::builder::ClientBuilder;
@@ -16,6 +17,7 @@ use crate::message::{Connections, Endpoints, GatewayStatus, Health};
 use crate::pipeline::{Ids, later};
 use crate::post::{NoDocuments, Post};
 use crate::retry::{self, Ledger};
+use crate::stream_document::StreamDocument;
 use crate::transport::Transport;
 
 /// A client of one gateway; a cheap clone, shared between tasks and threads as it is.
@@ -81,6 +83,15 @@ impl Client {
     /// Begins a call of an executor's endpoint, such as `/search`.
     pub fn post(&self, endpoint: impl Into<String>) -> Post<NoDocuments> {
         Post::new(self.clone(), endpoint.into())
+    }
+
+    /// Begins a call of an executor's endpoint that takes one document and gives many, one after the
+    /// other: a generator. Gateways have such calls over HTTP and gRPC, with documents v2.
+    pub fn stream_document<D>(&self, endpoint: impl Into<String>, document: &D) -> StreamDocument
+    where
+        D: Serialize + ?Sized,
+    {
+        StreamDocument::new(self.clone(), endpoint.into(), document)
     }
 
     /// Whether the gateway and its executors can work; if not, why.

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::error::{AttemptError, Event};
 use crate::message::DocArray;
-use crate::transport::Transport;
+use crate::transport::{Streams, Transport};
 
 /// What a gateway told of itself.
 #[derive(Debug)]
@@ -64,6 +64,9 @@ pub(crate) struct Discovery {
     known: Mutex<Option<Arc<Gateway>>>,
     /// Held by whoever asks; the others wait and find the answer.
     asking: tokio::sync::Mutex<()>,
+    /// The endpoints that give streams of documents, once asked for; nothing in it if the gateway does
+    /// not list them. Held while it is asked.
+    streams: tokio::sync::Mutex<Option<Option<Arc<[String]>>>>,
 }
 
 impl Discovery {
@@ -103,6 +106,68 @@ impl Discovery {
         let gateway = Arc::new(transport.describe(headers, deadline).await?);
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(gateway.clone());
         Ok(gateway)
+    }
+
+    /// The name under which a stream of documents is asked for: the endpoint's own, or that of the
+    /// default. One that is not known is asked for once more, since it may have been deployed since.
+    ///
+    /// # Errors
+    /// When the gateway lists its endpoints and none of those gives a stream for this one.
+    pub(crate) async fn stream_path(
+        &self,
+        endpoint: &str,
+        streams: &dyn Streams,
+        headers: &HeaderMap,
+        deadline: Option<Instant>,
+    ) -> Result<String, AttemptError> {
+        let asking = async {
+            let mut slot = self.streams.lock().await;
+            let mut may_be_old = slot.is_some();
+            loop {
+                let listed = match &*slot {
+                    Some(listed) => listed.clone(),
+                    None => {
+                        let listed = streams.endpoints(headers, deadline).await?.map(Arc::from);
+                        slot.insert(listed).clone()
+                    }
+                };
+                match find_stream(endpoint, listed.as_deref()) {
+                    Err(_) if may_be_old => *slot = None,
+                    found => return found,
+                }
+                may_be_old = false;
+            }
+        };
+        match deadline {
+            None => asking.await,
+            Some(deadline) => timeout_at(deadline, asking).await.unwrap_or_else(|_| {
+                let what = "the gateway did not list its endpoints in time";
+                Err(AttemptError::new(Event::TimedOutUnsent, what))
+            }),
+        }
+    }
+}
+
+fn find_stream(endpoint: &str, listed: Option<&[String]>) -> Result<String, AttemptError> {
+    let Some(listed) = listed else { return Ok(endpoint.to_owned()) };
+    let has = |wanted: &str| listed.iter().any(|name| name == wanted);
+    match endpoint {
+        endpoint if has(endpoint) => Ok(endpoint.to_owned()),
+        _ if has(V2_DEFAULT) => Ok(V2_DEFAULT.to_owned()),
+        _ => {
+            let what = match listed {
+                [] => format!(
+                    "the gateway gives no stream of documents, from {endpoint} or elsewhere"
+                ),
+                _ => {
+                    let mut listed = listed.to_vec();
+                    listed.sort();
+                    let listed = listed.join(", ");
+                    format!("{endpoint} gives no stream of documents; what does is {listed}")
+                }
+            };
+            Err(AttemptError::new(Event::EndpointUnknown, what))
+        }
     }
 }
 

@@ -147,6 +147,7 @@ mod response;
 mod retry;
 #[cfg(test)]
 mod simulation;
+mod stream_document;
 mod transport;
 mod window;
 
@@ -166,6 +167,7 @@ pub use options::ClientletOptions;
 pub use post::{Answers, Documents, NoDocuments, Post, Responses};
 pub use response::Response;
 pub use retry::RetryPolicy;
+pub use stream_document::{DocumentStream, StreamDocument};
 
 /// Readers that nothing but an exchange with a gateway reaches, for the fuzzer alone.
 #[cfg(fuzzing)]

@@ -68,6 +68,19 @@ impl ProtoTemplate {
         }
         let start = FRONT - front.len();
         out[start..FRONT].copy_from_slice(&front);
+        self.end(id, out);
+        start
+    }
+
+    /// A `SingleDocumentRequestProto`; `document` is its field, tag and length included.
+    pub(crate) fn around(&self, id: impl Display, document: &[u8]) -> Bytes {
+        let mut out = document.to_vec();
+        self.end(id, &mut out);
+        out.into()
+    }
+
+    /// Appends what the two kinds of requests have in common.
+    fn end(&self, id: impl Display, out: &mut Vec<u8>) {
         let mut text = String::with_capacity(40);
         write!(text, "{id}").expect("writing to a string cannot fail");
         let id = 1 + varint_size(text.len() as u64) + text.len();
@@ -76,7 +89,6 @@ impl ProtoTemplate {
         put_bytes(1, text.as_bytes(), out);
         out.extend_from_slice(&self.header);
         out.extend_from_slice(&self.parameters);
-        start
     }
 }
 
@@ -117,6 +129,31 @@ pub(crate) fn read_proto_answer(docarray: DocArray, frame: &Bytes) -> Result<Pro
         parameters,
         documents: data.map_or(Ok(None), |data| read_data(docarray, &data))?,
     })
+}
+
+/// The number of the document in a `SingleDocumentRequestProto`.
+pub(crate) const SINGLE_DOCUMENT: u32 = 4;
+
+/// Opens the envelope of a stream's document, a `SingleDocumentRequestProto`: how the request has
+/// fared so far, and the document, which shares the frame's memory.
+///
+/// # Errors
+/// What is wrong with the bytes, in words.
+pub(crate) fn read_proto_document(frame: &Bytes) -> Result<(Status, Option<Bytes>), String> {
+    let read = || {
+        // Its fields have the numbers of those of a `DataRequestProto`.
+        let fields = Fields::read(frame)?;
+        let budget = Cell::new(frame.len().saturating_mul(8));
+        let part = |run: Option<Run<'_>>, number| match run {
+            Some(run) => run.message(frame, number, &budget).map(|part| Some(share(frame, part))),
+            None => Ok(None),
+        };
+        Ok((part(fields.header, 1)?, part(fields.data, SINGLE_DOCUMENT)?))
+    };
+    let (header, document) = read().map_err(|fault: Fault| in_words(&fault))?;
+    let header = header.map(HeaderProto::decode).transpose().map_err(|error| error.to_string())?;
+    let status = header.and_then(|header| header.status);
+    Ok((status.map(Status::from).unwrap_or_default(), document))
 }
 
 /// Where the fields of a `DataRequestProto` are.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
-use super::{BoxFuture, HttpSession, RawHttpAnswer, Terms, Transport};
+use super::{BoxFuture, HttpSession, RawHttpAnswer, Streams, Terms, Transport};
 use crate::config::Config;
 use crate::discovery::Gateway;
 use crate::endpoint::Endpoint;
@@ -23,7 +23,7 @@ pub(crate) const MOST_V2_DOCUMENTS: usize = 100;
 
 #[derive(Debug)]
 pub(crate) struct HttpTransport {
-    session: HttpSession,
+    pub(super) session: HttpSession,
     endpoint: Endpoint,
     docarray: Option<DocArray>,
 }
@@ -38,7 +38,7 @@ impl HttpTransport {
     }
 
     /// GETs `path` and gives its answer if its status is a success.
-    async fn get(
+    pub(super) async fn get(
         &self,
         path: &str,
         headers: &HeaderMap,
@@ -131,6 +131,10 @@ impl Transport for HttpTransport {
         })
     }
 
+    fn streams(&self) -> Option<&dyn Streams> {
+        Some(self)
+    }
+
     fn encoding(&self) -> Encoding {
         Encoding::Json
     }
@@ -191,7 +195,7 @@ pub(crate) fn outcome(raw: RawAnswer) -> Result<RawAnswer, AttemptError> {
     Err(error)
 }
 
-fn failure(docarray: DocArray, answer: &RawHttpAnswer) -> AttemptError {
+pub(super) fn failure(docarray: DocArray, answer: &RawHttpAnswer) -> AttemptError {
     let status = answer.status.as_u16();
     let mut error = read_failure(docarray, status, answer.is_json(), &answer.body);
     error.retry_after = answer.retry_after(SystemTime::now());
@@ -223,10 +227,24 @@ struct OpenApiJson {
 
 /// The paths that documents can be posted to.
 pub(crate) fn read_paths(openapi: &[u8]) -> Result<Vec<String>, AttemptError> {
+    read_paths_with("post", openapi)
+}
+
+/// A gateway's own paths that are asked with GET, as streams of documents are.
+const QUESTIONS: [&str; 3] = ["/", "/status", "/dry_run"];
+
+/// The paths that give streams of documents.
+pub(super) fn read_streams(openapi: &[u8]) -> Result<Vec<String>, AttemptError> {
+    let mut paths = read_paths_with("get", openapi)?;
+    paths.retain(|path| !QUESTIONS.contains(&path.as_str()));
+    Ok(paths)
+}
+
+fn read_paths_with(method: &str, openapi: &[u8]) -> Result<Vec<String>, AttemptError> {
     let openapi: OpenApiJson = serde_json::from_slice(openapi).map_err(|error| {
         AttemptError::new(Event::Unreadable, format!("it cannot be read: {error}"))
             .before_sending("GET /openapi.json")
     })?;
-    let posted = openapi.paths.into_iter().filter(|(_, methods)| methods.contains_key("post"));
-    Ok(posted.map(|(path, _)| path).collect())
+    let paths = openapi.paths.into_iter().filter(|(_, methods)| methods.contains_key(method));
+    Ok(paths.map(|(path, _)| path).collect())
 }

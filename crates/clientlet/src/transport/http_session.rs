@@ -3,11 +3,12 @@
 use std::error::Error as _;
 use std::fmt;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::connect::capture_connection;
@@ -106,16 +107,7 @@ impl HttpSession {
         deadline: Option<Instant>,
         distrust: bool,
     ) -> Result<RawHttpAnswer, AttemptError> {
-        let has_body = !body.is_empty();
-        let probe = Probe::new(has_body, self.writes.clone());
-        let mut request = Request::new(Outgoing::new(body, probe.clone()));
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        if has_body {
-            let json = HeaderValue::from_static("application/json");
-            request.headers_mut().insert(CONTENT_TYPE, json);
-        }
+        let (mut request, probe) = self.request(method, uri, headers, body);
         // It takes its time, so only where it is needed.
         let connection = distrust.then(|| capture_connection(&mut request));
 
@@ -142,12 +134,66 @@ impl HttpSession {
                 Err(_) => break,
             }
         }
-        let (event, what) = match probe.give_up() {
-            true => (Event::TimedOutUnsent, "no connection"),
-            false => (Event::TimedOut, "no complete answer"),
+        Err(late(began, &probe, "no complete answer"))
+    }
+
+    /// GETs with a body, and gives the answer once its head has come with 200: its body is to be read
+    /// as it comes, and its connection closed where that ends early. The answer with another status is
+    /// read whole.
+    pub(crate) async fn open(
+        &self,
+        uri: Uri,
+        headers: HeaderMap,
+        body: Bytes,
+        deadline: Option<Instant>,
+    ) -> Result<Result<Response<Incoming>, RawHttpAnswer>, AttemptError> {
+        let (mut request, probe) = self.request(Method::GET, uri, headers, body);
+        let connection = capture_connection(&mut request);
+        let began = Instant::now();
+        let opening = async {
+            let response =
+                self.client.request(request).await.map_err(|error| classify(error, &probe))?;
+            if response.status() == StatusCode::OK {
+                return Ok(Ok(response));
+            }
+            if let Some(connected) = connection.connection_metadata().as_ref() {
+                connected.poison();
+            }
+            let (head, body) = response.into_parts();
+            let body = self.read(&head.headers, body).await?;
+            Ok(Err(RawHttpAnswer { status: head.status, headers: head.headers, body }))
         };
-        let took = began.elapsed().as_secs_f64();
-        Err(AttemptError::new(event, format!("{what} within {took:.1} s")))
+        match deadline {
+            None => opening.await,
+            Some(deadline) => timeout_at(deadline, opening)
+                .await
+                .unwrap_or_else(|_| Err(late(began, &probe, "no answer"))),
+        }
+    }
+
+    /// The largest answer that is accepted, in bytes.
+    pub(crate) fn answer_limit(&self) -> usize {
+        self.answer_limit
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        uri: Uri,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> (Request<Outgoing>, Arc<Probe>) {
+        let has_body = !body.is_empty();
+        let probe = Probe::new(has_body, self.writes.clone());
+        let mut request = Request::new(Outgoing::new(body, probe.clone()));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        if has_body {
+            let json = HeaderValue::from_static("application/json");
+            request.headers_mut().insert(CONTENT_TYPE, json);
+        }
+        (request, probe)
     }
 
     async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, AttemptError> {
@@ -182,6 +228,15 @@ impl HttpSession {
         }
         Ok(if parts.is_empty() { whole } else { parts.freeze() })
     }
+}
+
+fn late(began: Instant, probe: &Probe, missed: &str) -> AttemptError {
+    let (event, what) = match probe.give_up() {
+        true => (Event::TimedOutUnsent, "no connection"),
+        false => (Event::TimedOut, missed),
+    };
+    let took = began.elapsed().as_secs_f64();
+    AttemptError::new(event, format!("{what} within {took:.1} s"))
 }
 
 fn cut_off(headers: &HeaderMap, error: hyper::Error) -> AttemptError {

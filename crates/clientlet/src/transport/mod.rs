@@ -7,6 +7,8 @@ pub(crate) mod grpc;
 pub(crate) mod http;
 mod http_session;
 mod multiplex;
+mod sse;
+mod streams;
 pub(crate) mod websocket;
 
 use std::future::Future;
@@ -17,6 +19,7 @@ use ::http::{HeaderMap, Uri};
 use tokio::time::Instant;
 
 pub(crate) use http_session::{HttpSession, RawHttpAnswer, connect_failed};
+pub(crate) use streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 
 use crate::discovery::Gateway;
 use crate::error::{AttemptError, Error};
@@ -102,6 +105,11 @@ pub(crate) trait Transport: Send + Sync {
         deadline: Option<Instant>,
     ) -> Option<BoxFuture<'a, Result<Health, AttemptError>>> {
         let _ = (service, headers, deadline);
+        None
+    }
+
+    /// The protocol's streams of documents, if it has any.
+    fn streams(&self) -> Option<&dyn Streams> {
         None
     }
 

@@ -9,7 +9,7 @@ mod tests;
 mod wire;
 mod write;
 
-pub(crate) use decode::{decode_documents, decode_struct};
+pub(crate) use decode::{decode_document, decode_documents, decode_struct};
 pub(crate) use encode::Encoder;
 pub(crate) use wire::{Fault, Message, Run, add_part};
 #[cfg(test)]
@@ -18,7 +18,7 @@ pub(crate) use write::{put_bytes, put_length, varint_size};
 
 /// How deep messages nest at most, the outermost not counted: what protobuf's readers accept, a
 /// gateway's among them.
-const MOST_DEPTH: usize = 100;
+pub(crate) const MOST_DEPTH: usize = 100;
 
 /// The name of the type tag that an executor wants with every tensor of v2.
 const NDARRAY: &str = "ndarray";

@@ -19,7 +19,7 @@ const TYPE: Fault = Fault("a field is of the wrong type");
 const TEXT: Fault = Fault("text is not UTF-8");
 
 /// The content of a field.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Hash, PartialEq)]
 pub(crate) enum Wire<'a> {
     Varint(u64),
     Fixed64([u8; 8]),

@@ -24,9 +24,11 @@ use crate::error::{AttemptError, Event};
 const IDLE: Duration = Duration::from_secs(20);
 /// How long it may take to answer that.
 const PONG: Duration = Duration::from_secs(20);
-/// How many bytes a gateway may send on a stream, and on the connection, before we have read them.
+/// How many bytes a gateway may send on a stream before we have read them.
 const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+/// And on all streams of a connection, HTTP/2's most: a stream of documents that nobody reads must not
+/// hold back another.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// A cheap clone of a handle on a connection, which ends with the last of them.
 #[derive(Clone)]

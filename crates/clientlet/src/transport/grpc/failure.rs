@@ -75,6 +75,8 @@ fn event(code: Code, message: &str, scope: Scope) -> Event {
             Scope::Stream => Event::StreamOversize,
         },
         Code::Unavailable if names_deployment => Event::GrpcOutage,
+        // How it shows on a stream of documents.
+        Code::Unknown if message.contains("InternalNetworkError") => Event::GrpcOutage,
         Code::DeadlineExceeded if names_deployment => Event::GrpcTimeout,
         Code::DeadlineExceeded => Event::TimedOut,
         Code::Unavailable | Code::Cancelled => Event::StreamDropped,
@@ -139,8 +141,11 @@ mod tests {
         let down = "failed to connect to all addresses |Gateway: Communication error with \
                     deployment at address(es) {'0.0.0.0:5'}. Head or worker(s) may be down.";
         assert_eq!(event(Code::Unavailable, down, Scope::Stream), Event::GrpcOutage);
+        let slow = down;
+        let down = "Unexpected <class 'jina.excepts.InternalNetworkError'>: failed to connect";
+        assert_eq!(event(Code::Unknown, down, Scope::Request), Event::GrpcOutage);
         assert_eq!(event(Code::Unavailable, "gone", Scope::Stream), Event::StreamDropped);
-        assert_eq!(event(Code::DeadlineExceeded, down, Scope::Stream), Event::GrpcTimeout);
+        assert_eq!(event(Code::DeadlineExceeded, slow, Scope::Stream), Event::GrpcTimeout);
         assert_eq!(event(Code::DeadlineExceeded, "late", Scope::Request), Event::TimedOut);
     }
 

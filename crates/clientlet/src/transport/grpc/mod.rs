@@ -3,6 +3,7 @@
 
 mod channel;
 mod codec;
+mod documents;
 mod failure;
 mod stream;
 
@@ -27,7 +28,7 @@ use self::channel::Channel;
 use self::codec::Raw;
 use super::http::{docarray_of, hidden, outcome};
 use super::multiplex::{Handle, InFlight, Passage, Tally, late, within};
-use super::{BoxFuture, Terms, Transport};
+use super::{BoxFuture, Streams, Terms, Transport};
 use crate::config::Config;
 use crate::connect::Connector;
 use crate::discovery::Gateway;
@@ -395,6 +396,10 @@ impl Transport for GrpcTransport {
                 Err(error) => Err(error),
             }
         }))
+    }
+
+    fn streams(&self) -> Option<&dyn Streams> {
+        Some(self)
     }
 
     fn encoding(&self) -> Encoding {

@@ -49,6 +49,16 @@ pub(crate) fn decode_documents<T: DeserializeOwned>(
     })
 }
 
+/// The document that `frame` is, a `DocProto` (v2).
+///
+/// # Errors
+/// A sentence that names the field that does not fit `T`.
+pub(crate) fn decode_document<T: DeserializeOwned>(frame: &Bytes) -> Result<T, String> {
+    decode(frame, |bytes, context| {
+        View::Entries(Repeated { bytes: bytes.into(), number: 1, of: Kind::Node, context })
+    })
+}
+
 /// A map from `frame`, a `google.protobuf.Struct`: parameters.
 ///
 /// # Errors

@@ -46,8 +46,18 @@ impl Encoder {
         document: &T,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
+        self.document_field(1, document, out)
+    }
+
+    /// The same as the field of this number of any message.
+    pub(crate) fn document_field<T: Serialize + ?Sized>(
+        self,
+        number: u32,
+        document: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
         let start = out.len();
-        put_varint((1 << 3 | LENGTH).into(), out);
+        put_varint((number << 3 | LENGTH).into(), out);
         let place = out.len();
         out.resize(place + LEFT, 0);
         self.write(Slot::Root, document, start, out)?;

@@ -1,0 +1,167 @@
+//! The way of a stream: attempts until the first document has come, then whatever comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::{StreamExt, stream};
+use http::HeaderMap;
+use tokio::time::{Instant, timeout_at};
+
+use crate::discovery::Discovery;
+use crate::error::{AttemptError, Context, Error, Event};
+use crate::message::{DocArray, RequestId};
+use crate::pipeline::later;
+use crate::retry::{self, Ledger, RetryPolicy};
+use crate::transport::{RawDocument, RawDocuments, StreamRequest, Transport};
+
+/// Everything that a call has decided before it is made. Its transport has streams.
+pub(super) struct Call {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) discovery: Arc<Discovery>,
+    pub(super) headers: Arc<HeaderMap>,
+    pub(super) endpoint: String,
+    pub(super) body: Bytes,
+    pub(super) id: RequestId,
+    pub(super) retry: RetryPolicy,
+    /// For the whole stream.
+    pub(super) timeout: Option<Duration>,
+    /// For each document.
+    pub(super) idle_timeout: Option<Duration>,
+}
+
+/// A call under way.
+struct Run {
+    call: Call,
+    started: Instant,
+    /// When all must have ended.
+    until: Option<Instant>,
+    ledger: Ledger,
+    /// When the attempt began that has given the first document.
+    began: Instant,
+    documents: RawDocuments,
+}
+
+/// The documents of a call as they come; its error, if it fails, is the last item.
+pub(super) fn documents(
+    call: Call,
+) -> impl Stream<Item = Result<RawDocument, Error>> + Send + 'static {
+    enum State {
+        Begin(Call),
+        Going(Run),
+        Ended,
+    }
+    stream::unfold(State::Begin(call), async |state| {
+        let (item, run) = match state {
+            State::Begin(call) => begin(call).await?,
+            State::Going(run) => run.next().await?,
+            State::Ended => return None,
+        };
+        Some((item, run.map_or(State::Ended, State::Going)))
+    })
+}
+
+/// The next item; what follows on it, if anything does; nothing at the end.
+type Step = Option<(Result<RawDocument, Error>, Option<Run>)>;
+
+/// Sends the request, again if need be, until the first document has come.
+async fn begin(call: Call) -> Step {
+    let started = Instant::now();
+    let until = later(started, call.timeout);
+    let mut ledger = Ledger::default();
+    let mut random = fastrand::Rng::new();
+    let attempts =
+        retry::run(&call.retry, started, until, &mut random, &mut ledger, |_| call.attempt(until));
+    match attempts.await {
+        Ok((began, documents, first)) => {
+            let run = Run { call, started, until, ledger, began, documents };
+            first.map(|first| (Ok(first), Some(run)))
+        }
+        Err(last) => Some((Err(call.error(last, ledger, started)), None)),
+    }
+}
+
+impl Run {
+    async fn next(mut self) -> Step {
+        match self.call.next(&mut self.documents, self.until).await {
+            Ok(document) => document.map(|document| (Ok(document), Some(self))),
+            Err(last) => {
+                let Run { call, started, mut ledger, began, .. } = self;
+                let number = u32::try_from(ledger.attempts.len()).unwrap_or(u32::MAX);
+                let record =
+                    last.record(number.saturating_add(1), began - started, began.elapsed());
+                ledger.attempts.push(record);
+                Some((Err(call.error(last, ledger, started)), None))
+            }
+        }
+    }
+}
+
+impl Call {
+    async fn attempt(
+        &self,
+        until: Option<Instant>,
+    ) -> Result<(Instant, RawDocuments, Option<RawDocument>), AttemptError> {
+        let (began, deadline) = (Instant::now(), self.deadline(until));
+        let streams = self.transport.streams().expect("the call was checked for it");
+        let asking = self.discovery.ask(&*self.transport, &self.headers, deadline);
+        if asking.await?.docarray == DocArray::V1 {
+            let what = "a gateway with documents v1 has no streams of documents";
+            return Err(AttemptError::new(Event::EndpointUnknown, what));
+        }
+        let finding = self.discovery.stream_path(&self.endpoint, streams, &self.headers, deadline);
+        let uri = self
+            .transport
+            .uri(&finding.await?)
+            .map_err(|error| AttemptError::new(Event::EncodeFailed, error.message()))?;
+        let (body, headers) = (self.body.clone(), self.headers.clone());
+        let request = StreamRequest { body, uri, headers, until };
+        let mut documents = streams.open(&request, deadline).await?;
+        let first = wait(&mut documents, deadline, until).await?;
+        Ok((began, documents, first))
+    }
+
+    async fn next(
+        &self,
+        documents: &mut RawDocuments,
+        until: Option<Instant>,
+    ) -> Result<Option<RawDocument>, AttemptError> {
+        wait(documents, self.deadline(until), until).await
+    }
+
+    /// When the document that is waited for from now on must have come.
+    fn deadline(&self, until: Option<Instant>) -> Option<Instant> {
+        let idle = later(Instant::now(), self.idle_timeout);
+        [idle, until].into_iter().flatten().min()
+    }
+
+    fn error(&self, last: AttemptError, ledger: Ledger, started: Instant) -> Error {
+        let context = Context {
+            protocol: Some(self.transport.protocol()),
+            gateway: Some(self.transport.address()),
+            request_id: Some(self.id.to_string()),
+            documents: Some(0..1),
+        };
+        Error::of_request(last, ledger.attempts, ledger.may_have_run, context, started.elapsed())
+    }
+}
+
+async fn wait(
+    documents: &mut RawDocuments,
+    deadline: Option<Instant>,
+    until: Option<Instant>,
+) -> Result<Option<RawDocument>, AttemptError> {
+    let Some(deadline) = deadline else { return documents.next().await.transpose() };
+    let began = Instant::now();
+    timeout_at(deadline, documents.next())
+        .await
+        .map_err(|_| {
+            let what = match until == Some(deadline) {
+                true => "the stream did not end in time".to_owned(),
+                false => format!("no document within {:.1} s", began.elapsed().as_secs_f64()),
+            };
+            AttemptError::new(Event::TimedOut, what)
+        })?
+        .transpose()
+}

@@ -1,0 +1,211 @@
+//! A stream of documents for one: what an executor's generator yields, as it yields it.
+
+mod fingerprint;
+mod flow;
+mod repeats;
+mod stream;
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use self::flow::Call;
+pub use self::stream::DocumentStream;
+use crate::client::Client;
+use crate::config::Secret;
+use crate::document::{self, EncodeError};
+use crate::envelope::{ProtoTemplate, SINGLE_DOCUMENT};
+use crate::error::{Error, ErrorKind};
+use crate::message::{DocArray, Encoding, RequestId};
+use crate::post::with_headers;
+use crate::retry::RetryPolicy;
+
+/// A call for a stream of documents before it is made: [`stream`](StreamDocument::stream) makes it.
+///
+/// The document is written when the call is begun, as v2 has it: gateways with v1 documents stream
+/// none. Over HTTP the document is all that a call can carry.
+#[must_use = "a call is not made before `stream`"]
+pub struct StreamDocument {
+    client: Client,
+    endpoint: String,
+    document: Result<Vec<u8>, Error>,
+    target_executor: Option<String>,
+    parameters: Option<Result<Bytes, Error>>,
+    headers: Vec<(String, Secret)>,
+    retry: Option<RetryPolicy>,
+    timeout: Option<Duration>,
+    idle_timeout: Option<Option<Duration>>,
+}
+
+impl StreamDocument {
+    pub(crate) fn new<D>(client: Client, endpoint: String, document: &D) -> StreamDocument
+    where
+        D: Serialize + ?Sized,
+    {
+        let document = write(client.shared().transport.encoding(), document)
+            .map_err(|error| refused("document", &error));
+        StreamDocument {
+            client,
+            endpoint,
+            document,
+            target_executor: None,
+            parameters: None,
+            headers: Vec::new(),
+            retry: None,
+            timeout: None,
+            idle_timeout: None,
+        }
+    }
+
+    /// Parameters for the executor, a map; over gRPC alone. On their way all numbers become doubles.
+    pub fn parameters<P: Serialize>(mut self, parameters: P) -> StreamDocument {
+        let mut json = Vec::new();
+        let encoded = document::Encoder::new(DocArray::V1).map(&parameters, &mut json);
+        let encoded = encoded.map_err(|error| refused("parameters", &error));
+        self.parameters = Some(encoded.map(|()| json.into()));
+        self
+    }
+
+    /// Which executors are to work, over gRPC alone: a regular expression that the beginning of a
+    /// deployment's name must match. Jina 3.33.1 takes it and does not look at it.
+    pub fn target_executor(mut self, pattern: impl Into<String>) -> StreamDocument {
+        self.target_executor = Some(pattern.into());
+        self
+    }
+
+    /// How often the request is sent and how long the waits in between are; as the client's by
+    /// default. Nothing is tried again after the first document has come.
+    pub fn retry(mut self, policy: RetryPolicy) -> StreamDocument {
+        self.retry = Some(policy);
+        self
+    }
+
+    /// How long the stream may take from the first poll to its end, all attempts included; for ever by
+    /// default. A gateway is told over gRPC.
+    pub fn timeout(mut self, timeout: Duration) -> StreamDocument {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// How long to wait for a document, connecting included for the first; as the client's attempt
+    /// time-out, 60 s, by default, `None` for ever.
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> StreamDocument {
+        self.idle_timeout = Some(timeout.into());
+        self
+    }
+
+    /// A header for this call; may be given again for another. It takes the place of the client's
+    /// header of the same name.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> StreamDocument {
+        self.headers.push((name.into(), Secret::new(value)));
+        self
+    }
+
+    /// Makes the call; its documents come one after the other, read as `T`. Nothing is sent before the
+    /// stream is polled, and the executor is stopped when it is dropped. A call that cannot be made
+    /// has its reason as the only item.
+    pub fn stream<T: DeserializeOwned>(self) -> DocumentStream<T> {
+        self.try_stream().unwrap_or_else(DocumentStream::refused)
+    }
+
+    /// The same for whoever wants to know before the first item that the call can be made.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] or [`ErrorKind::Encode`], naming the option that is wrong.
+    pub fn try_stream<T: DeserializeOwned>(self) -> Result<DocumentStream<T>, Error> {
+        Ok(DocumentStream::of(flow::documents(self.check()?)))
+    }
+
+    fn check(self) -> Result<Call, Error> {
+        let shared = self.client.shared();
+        let transport = shared.transport.clone();
+        if !self.endpoint.starts_with('/') {
+            let given = &self.endpoint;
+            return Err(Error::config(format!("the endpoint {given:?} must begin with a slash")));
+        }
+        transport.uri(&self.endpoint)?;
+        if transport.streams().is_none() {
+            let what = "this protocol has no streams of documents; http:// and grpc:// have";
+            return Err(Error::config(what));
+        }
+        let retry = self.retry.unwrap_or_else(|| shared.config.retry.clone());
+        retry.check()?;
+        let id = shared.ids.next();
+        let (target, parameters) = (self.target_executor, self.parameters.transpose()?);
+        let body = match transport.encoding() {
+            Encoding::Json => alone(self.document?, target.as_deref(), parameters.as_deref())?,
+            Encoding::Proto => {
+                let parameters = parameters.as_deref();
+                enclosed(&self.document?, id, &self.endpoint, target.as_deref(), parameters)?
+            }
+        };
+        Ok(Call {
+            transport,
+            discovery: shared.discovery.clone(),
+            headers: with_headers(&shared.headers, &self.headers)?,
+            endpoint: self.endpoint,
+            body,
+            id,
+            retry,
+            timeout: self.timeout,
+            idle_timeout: self.idle_timeout.unwrap_or(shared.config.attempt_timeout),
+        })
+    }
+}
+
+/// The document by itself, or as the field of a request.
+fn write<D: Serialize + ?Sized>(encoding: Encoding, document: &D) -> Result<Vec<u8>, EncodeError> {
+    let mut out = Vec::new();
+    match encoding {
+        Encoding::Json => document::Encoder::new(DocArray::V2).document(document, &mut out)?,
+        Encoding::Proto => {
+            let encoder = document::proto::Encoder::new(DocArray::V2);
+            encoder.document_field(SINGLE_DOCUMENT, document, &mut out)?;
+        }
+    }
+    Ok(out)
+}
+
+/// All that can be sent over HTTP.
+fn alone(
+    document: Vec<u8>,
+    target: Option<&str>,
+    parameters: Option<&[u8]>,
+) -> Result<Bytes, Error> {
+    let what = match (target, parameters) {
+        (None, None) => return Ok(document.into()),
+        (Some(_), _) => "a target executor",
+        (None, Some(_)) => "parameters",
+    };
+    Err(Error::config(format!(
+        "over HTTP a stream of documents cannot be given {what}; use grpc://"
+    )))
+}
+
+fn enclosed(
+    document: &[u8],
+    id: RequestId,
+    endpoint: &str,
+    target: Option<&str>,
+    parameters: Option<&[u8]>,
+) -> Result<Bytes, Error> {
+    let template = ProtoTemplate::new(DocArray::V2, endpoint, target, parameters)
+        .map_err(|error| refused("parameters", &error))?;
+    Ok(template.around(id, document))
+}
+
+fn refused(what: &str, error: &EncodeError) -> Error {
+    Error::new(ErrorKind::Encode, format!("the {what} cannot be sent: {error}"))
+}
+
+impl fmt::Debug for StreamDocument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamDocument")
+            .field("endpoint", &self.endpoint)
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+}

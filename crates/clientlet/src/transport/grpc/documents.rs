@@ -1,0 +1,112 @@
+//! A stream of documents for one: `stream_doc`.
+
+use std::future::ready;
+
+use ::http::HeaderMap;
+use bytes::Bytes;
+use clientlet_proto::prost_types::{Struct, value::Kind};
+use clientlet_proto::v1::jina::EndpointsProto;
+use futures_util::StreamExt;
+use tokio::time::Instant;
+
+use super::super::BoxFuture;
+use super::super::http::outcome;
+use super::super::multiplex::{Passage, late, within};
+use super::super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
+use super::codec::Raw;
+use super::{ENDPOINTS, GrpcTransport, call, decode, failure, path};
+use crate::envelope::read_proto_document;
+use crate::error::{AttemptError, Event};
+use crate::message::{DocArray, Encoding, RawAnswer};
+
+const STREAM_DOC: &str = "/jina.JinaSingleDocumentRequestRPC/stream_doc";
+
+/// The gateway's own, by which it asks executors whether they are there.
+const DRY_RUN: &str = "_jina_dry_run_";
+
+impl Streams for GrpcTransport {
+    fn endpoints<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<Option<Vec<String>>, AttemptError>> {
+        Box::pin(async move {
+            let answer = match self.shared.ask(ENDPOINTS, Bytes::new(), headers, deadline).await {
+                Ok(answer) => answer,
+                // Whether the endpoint is there then shows when it is called.
+                Err(error) if error.event == Event::GrpcUnimplemented => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            let EndpointsProto { endpoints, schemas, .. } = decode(answer, ENDPOINTS)?;
+            let schemas = schemas.unwrap_or_default();
+            let is_stream = |name: &String| name != DRY_RUN && may_stream(&schemas, name);
+            Ok(Some(endpoints.into_iter().filter(is_stream).collect()))
+        })
+    }
+
+    fn open<'a>(
+        &'a self,
+        request: &'a StreamRequest,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<RawDocuments, AttemptError>> {
+        Box::pin(async move {
+            let (began, passage) = (Instant::now(), Passage::default());
+            let opening = within(deadline, self.open_documents(request, &passage));
+            opening.await.unwrap_or_else(|| Err(late(began, passage.give_up())))
+        })
+    }
+}
+
+impl GrpcTransport {
+    async fn open_documents(
+        &self,
+        request: &StreamRequest,
+        passage: &Passage,
+    ) -> Result<RawDocuments, AttemptError> {
+        let channel = self.shared.channel().await?;
+        let mut grpc = self.shared.grpc(&channel)?;
+        let call = call(&request.headers, request.body.clone(), passage, request.until);
+        // A gateway sends no headers before the first document.
+        let answers = grpc
+            .streaming(call, path(STREAM_DOC), Raw)
+            .await
+            .map_err(|status| failure::failed(&status, &channel, passage.give_up()))?;
+        let documents = answers.into_inner().filter_map(move |message| {
+            ready(match message {
+                Ok(message) => read(&message).transpose(),
+                Err(status) => Some(Err(failure::failed(&status, &channel, true))),
+            })
+        });
+        Ok(Box::pin(documents))
+    }
+}
+
+/// The document of a message; an executor's exception is an error.
+fn read(message: &Bytes) -> Result<Option<RawDocument>, AttemptError> {
+    let (status, bytes) = read_proto_document(message).map_err(|what| {
+        let what = format!("a document's message cannot be read: {what}");
+        AttemptError::new(Event::Unreadable, what)
+    })?;
+    if !status.is_success() {
+        // The document of such an answer is the request's.
+        let answer = RawAnswer {
+            docarray: DocArray::V2,
+            encoding: Encoding::Proto,
+            request_id: String::new(),
+            status,
+            routes: None,
+            parameters: None,
+            documents: None,
+        };
+        return outcome(answer).map(|_| None);
+    }
+    Ok(bytes.map(|bytes| RawDocument { encoding: Encoding::Proto, bytes }))
+}
+
+/// Whether an endpoint is a generator, or the gateway does not say.
+fn may_stream(schemas: &Struct, endpoint: &str) -> bool {
+    let schema = schemas.fields.get(endpoint).and_then(|schema| schema.kind.as_ref());
+    let Some(Kind::StructValue(schema)) = schema else { return true };
+    let is_generator = schema.fields.get("is_generator").and_then(|flag| flag.kind.as_ref());
+    !matches!(is_generator, Some(Kind::BoolValue(false)))
+}

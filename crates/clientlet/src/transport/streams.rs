@@ -1,0 +1,52 @@
+//! The seam for streams of documents: one document in, many out, on the two protocols that have them.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use ::http::{HeaderMap, Uri};
+use bytes::Bytes;
+use futures_core::Stream;
+use tokio::time::Instant;
+
+use super::BoxFuture;
+use crate::error::AttemptError;
+use crate::message::Encoding;
+
+/// A request for a stream, encoded.
+#[derive(Clone, Debug)]
+pub(crate) struct StreamRequest {
+    pub(crate) body: Bytes,
+    pub(crate) uri: Uri,
+    pub(crate) headers: Arc<HeaderMap>,
+    /// When the stream must have ended, for gateways that can be told.
+    pub(crate) until: Option<Instant>,
+}
+
+/// A document as it came: a JSON object, or a `DocProto`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RawDocument {
+    pub(crate) encoding: Encoding,
+    pub(crate) bytes: Bytes,
+}
+
+/// The documents of a stream, read as they are asked for. Its end is that of the executor's stream;
+/// dropping it cancels that.
+pub(crate) type RawDocuments =
+    Pin<Box<dyn Stream<Item = Result<RawDocument, AttemptError>> + Send>>;
+
+/// A protocol that has streams of documents, able to try one once.
+pub(crate) trait Streams: Send + Sync {
+    /// Asks which endpoints give streams; nothing where the gateway does not list them.
+    fn endpoints<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<Option<Vec<String>>, AttemptError>>;
+
+    /// Sends the request once and waits until the gateway has begun to answer.
+    fn open<'a>(
+        &'a self,
+        request: &'a StreamRequest,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<RawDocuments, AttemptError>>;
+}

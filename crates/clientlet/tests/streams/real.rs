@@ -1,0 +1,106 @@
+//! The same calls over both protocols, against real gateways.
+
+use std::time::Duration;
+
+use clientlet::{Client, Delivery, ErrorKind, RetryPolicy};
+use clientlet_interop::{Environment, Options, RealGateway};
+use serde_json::{Value, json};
+
+use super::texts;
+
+const PROTOCOLS: [&str; 2] = ["http", "grpc"];
+
+async fn start(environment: Environment) -> Option<RealGateway> {
+    let options = Options { protocols: &["http", "websocket", "grpc"], ..Options::default() };
+    tokio::task::spawn_blocking(move || RealGateway::start_or_skip(environment, options))
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jina_3_33_1_v2_streams_what_its_generators_yield() {
+    let Some(mut gateway) = start(Environment::Current).await else { return };
+    for protocol in PROTOCOLS {
+        let client = Client::connect(&gateway.url(protocol)).unwrap();
+        let document = json!({"id": "in", "text": "hey"});
+        let call = |endpoint: &str| client.stream_document(endpoint, &document);
+
+        let mut documents = call("/stream").stream();
+        let (given, error) = texts(&mut documents).await;
+        assert_eq!(given, ["hey 0", "hey 1", "hey 2"], "{protocol}: {error:?}");
+        assert!(error.is_none(), "{protocol}: {error:?}");
+        assert_eq!((documents.repeats_dropped(), documents.documents_given()), (0, 3));
+
+        // It raises behind its first document, each time that the gateway calls it.
+        let mut documents = call("/stream_fail").stream();
+        let (given, error) = texts(&mut documents).await;
+        assert_eq!((given, error.is_none()), (vec!["hey 0".to_owned()], true), "{protocol}");
+        assert_eq!(documents.repeats_dropped(), 3, "{protocol}");
+
+        for endpoint in ["/upper", "/nowhere"] {
+            let (given, error) = texts(&mut call(endpoint).stream()).await;
+            let error = error.unwrap();
+            assert!(given.is_empty(), "{protocol} {endpoint}");
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{protocol}: {error}");
+            assert_eq!(error.delivery(), Delivery::NotSent, "{protocol}: {error}");
+            let what = format!(
+                "{endpoint} gives no stream of documents; what does is /stream, /stream_fail"
+            );
+            assert_eq!(error.message(), what);
+        }
+
+        let bad = json!({"id": "b", "text": ["no", "text"]});
+        let (given, error) = texts(&mut client.stream_document("/stream", &bad).stream()).await;
+        assert!(given.is_empty(), "{protocol}");
+        // What raises before its first document is an empty stream over gRPC.
+        let status = error.and_then(|error| error.http_status());
+        assert_eq!(status, (protocol == "http").then_some(422));
+    }
+
+    let client = Client::connect(&gateway.url("grpc")).unwrap();
+    let document = json!({"text": "hey"});
+    let call = client.stream_document("/stream", &document);
+    // The gateway does not look at the target.
+    let call = call.parameters(json!({"a": 1})).target_executor("nobody").header("x-note", "y");
+    assert_eq!(texts(&mut call.timeout(Duration::from_secs(30)).stream()).await.0.len(), 3);
+
+    let dropped = client.stream_document("/stream", &document);
+    let mut documents = dropped.stream::<Value>();
+    assert_eq!(documents.next().await.unwrap().unwrap()["text"], "hey 0");
+    drop(documents);
+    assert_eq!(texts(&mut client.stream_document("/stream", &document).stream()).await.0.len(), 3);
+
+    gateway.kill_executor().unwrap();
+    for protocol in PROTOCOLS {
+        let policy = RetryPolicy::new().max_attempts(2).initial_backoff(Duration::from_millis(1));
+        let client = Client::builder(&gateway.url(protocol)).retry(policy).build().unwrap();
+        let (given, error) =
+            texts(&mut client.stream_document("/stream", &document).stream()).await;
+        let error = error.unwrap();
+        let kind = if protocol == "http" { ErrorKind::Transport } else { ErrorKind::Gateway };
+        assert!(given.is_empty() && error.may_have_run(), "{protocol}: {error}");
+        assert_eq!((error.kind(), error.attempts().len()), (kind, 2), "{protocol}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gateways_with_documents_v1_stream_none_and_websocket_has_no_streams() {
+    for environment in [Environment::SeedEra, Environment::CurrentV1] {
+        let Some(gateway) = start(environment).await else { continue };
+        for protocol in PROTOCOLS {
+            let client = Client::connect(&gateway.url(protocol)).unwrap();
+            let document = json!({"text": "hey"});
+            let (_, error) =
+                texts(&mut client.stream_document("/stream", &document).stream()).await;
+            let error = error.unwrap();
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+            assert_eq!(error.delivery(), Delivery::NotSent, "{error}");
+            assert!(error.message().contains("documents v1"), "{error}");
+        }
+    }
+    let client = Client::connect("ws://127.0.0.1:1").unwrap();
+    let error = client.stream_document("/stream", &json!({})).try_stream::<Value>().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.message().contains("http://") && error.message().contains("grpc://"), "{error}");
+}
