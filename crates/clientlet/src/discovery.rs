@@ -174,6 +174,7 @@ fn find_stream(endpoint: &str, listed: Option<&[String]>) -> Result<String, Atte
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::{BoxFuture, RawDocuments, StreamRequest};
 
     fn v2(paths: &[&str]) -> Gateway {
         let paths = paths.iter().map(ToString::to_string).collect();
@@ -200,6 +201,51 @@ mod tests {
         let v1 = Gateway { docarray: DocArray::V1, paths: None, is_by_name: true };
         assert_eq!(v1.path("/whatever").unwrap(), "/post");
         assert!(v1.takes_any());
+    }
+
+    /// A gateway whose list of endpoints is another one each time that it is asked.
+    struct Changing(Mutex<Vec<Option<Vec<String>>>>);
+
+    impl Streams for Changing {
+        fn endpoints<'a>(
+            &'a self,
+            _: &'a HeaderMap,
+            _: Option<Instant>,
+        ) -> BoxFuture<'a, Result<Option<Vec<String>>, AttemptError>> {
+            Box::pin(async { Ok(self.0.lock().unwrap().remove(0)) })
+        }
+
+        fn open<'a>(
+            &'a self,
+            _: &'a StreamRequest,
+            _: Option<Instant>,
+        ) -> BoxFuture<'a, Result<RawDocuments, AttemptError>> {
+            panic!("nothing is sent")
+        }
+    }
+
+    #[tokio::test]
+    async fn streams_are_listed_once_and_again_for_one_that_may_be_new() {
+        let lists = [&["/old"][..], &["/old", "/new"], &["/default"]];
+        let lists = lists.map(|list| Some(list.iter().map(ToString::to_string).collect()));
+        let gateway = Changing(Mutex::new(lists.into()));
+        let (discovery, headers) = (Discovery::default(), HeaderMap::new());
+        let path = async |endpoint| {
+            discovery.stream_path(endpoint, &gateway, &headers, None).await.map_err(|e| e.event)
+        };
+        let left = || gateway.0.lock().unwrap().len();
+        assert_eq!(path("/new").await, Err(Event::EndpointUnknown), "what was just asked stands");
+        assert_eq!((path("/old").await, left()), (Ok("/old".into()), 2));
+        assert_eq!((path("/new").await, left()), (Ok("/new".into()), 1));
+        assert_eq!((path("/newer").await, left()), (Ok("/default".into()), 0));
+    }
+
+    #[tokio::test]
+    async fn any_stream_is_asked_for_where_none_is_listed() {
+        let gateway = Changing(Mutex::new(vec![None]));
+        let discovery = Discovery::default();
+        let path = discovery.stream_path("/any", &gateway, &HeaderMap::new(), None).await;
+        assert_eq!(path.unwrap(), "/any");
     }
 
     #[test]

@@ -177,6 +177,8 @@ pub mod fuzzing {
     pub fn read_paths(openapi: &[u8]) -> Option<Vec<String>> {
         crate::transport::http::read_paths(openapi).ok()
     }
+
+    pub use crate::transport::sse::read_events;
 }
 
 /// The Rust of the README runs as it stands there.

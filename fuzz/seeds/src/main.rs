@@ -35,9 +35,15 @@ const LINES: [&str; 3] = [
     "{\"text\": \"a line that is longer than the longest which is allowed here\"}\n{}\n",
 ];
 
+const EVENTS: [&str; 3] = [
+    "event: update\r\ndata: {\"id\": \"s0\"}\r\n\r\nevent: end\r\n\r\n\u{7}",
+    "\u{feff}data: {\ndata: }\revent:update\r\r: comment\n\nevent: end\n\n\u{3}",
+    "id: 7\nretry: 9\nevent\ndata\nother: x\n\nevent: end\u{1}",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     for (target, texts) in
-        [("url", URLS.as_slice()), ("fault_spec", &FAULTS), ("json_lines", &LINES)]
+        [("url", URLS.as_slice()), ("fault_spec", &FAULTS), ("json_lines", &LINES), ("events", &EVENTS)]
     {
         for (n, text) in texts.iter().enumerate() {
             lay(target, &format!("text-{n}"), text.as_bytes())?;

@@ -7,7 +7,7 @@ pub(crate) mod grpc;
 pub(crate) mod http;
 mod http_session;
 mod multiplex;
-mod sse;
+pub(crate) mod sse;
 mod streams;
 pub(crate) mod websocket;
 

@@ -173,6 +173,22 @@ impl fmt::Display for ChunkError {
 
 impl std::error::Error for ChunkError {}
 
+/// The documents in server-sent events that come in these pieces, and whether they end as they should.
+#[cfg(fuzzing)]
+pub fn read_events<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Bytes>, bool) {
+    let chunks: Vec<_> = pieces.map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    let mut events = Documents::of(futures_util::stream::iter(chunks), 1 << 20);
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    let mut documents = Vec::new();
+    loop {
+        match events.poll_next_unpin(&mut context) {
+            Poll::Ready(Some(Ok(document))) => documents.push(document.bytes),
+            Poll::Ready(Some(Err(_))) => return (documents, false),
+            Poll::Ready(None) | Poll::Pending => return (documents, true),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;

@@ -1,0 +1,165 @@
+//! Both protocols against the embedded gateway, whose journal tells what became of each stream.
+
+use std::time::Duration;
+
+use clientlet::{Client, Delivery, ErrorKind, RetryPolicy};
+use clientlet_gateway::{DocumentStream, Documents, Gateway, GatewayBuilder};
+use serde_json::{Value, json};
+
+use super::{LIMIT, texts};
+
+fn v2() -> GatewayBuilder {
+    Gateway::builder().documents(Documents::V2).grpc(true)
+}
+
+/// A client for each protocol that has streams.
+fn clients(gateway: &Gateway) -> [Client; 2] {
+    [gateway.http_url(), gateway.grpc_url()].map(|url| Client::connect(&url).unwrap())
+}
+
+async fn wait_for_cancelled(gateway: &Gateway, streams: u64) {
+    let waiting = gateway.journal().wait_for_cancelled(streams);
+    tokio::time::timeout(LIMIT, waiting).await.expect("it happens in time");
+}
+
+#[tokio::test]
+async fn documents_come_in_order_and_repeats_are_dropped() {
+    let long = DocumentStream::new(1000).raises(true);
+    let gateway = v2().stream_endpoint("/long", long).start().await.unwrap();
+    for client in clients(&gateway) {
+        let document = json!({"id": "in", "text": "hey"});
+        for (endpoint, count, dropped) in
+            [("/stream", 3, 0), ("/stream_fail", 1, 3), ("/long", 1000, 3000)]
+        {
+            let mut documents = client.stream_document(endpoint, &document).stream();
+            let (given, error) = texts(&mut documents).await;
+            assert!(error.is_none(), "{endpoint}: {error:?}");
+            let expected: Vec<String> = (0..count).map(|n| format!("hey {n}")).collect();
+            assert_eq!(given, expected, "{endpoint}");
+            assert_eq!(documents.repeats_dropped(), dropped, "{endpoint}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_stream_is_not_found() {
+    let gateway = v2().start().await.unwrap();
+    let v1 = Gateway::builder().grpc(true).start().await.unwrap();
+    for (client, v1) in clients(&gateway).into_iter().zip(clients(&v1)) {
+        for (client, endpoint) in [(&client, "/nowhere"), (&client, "/upper"), (&v1, "/stream")] {
+            let call = client.stream_document(endpoint, &json!({"text": "hey"}));
+            let (given, error) = texts(&mut call.stream()).await;
+            let error = error.unwrap();
+            assert_eq!((given.len(), error.kind()), (0, ErrorKind::NotFound), "{error}");
+            assert_eq!(error.delivery(), Delivery::NotSent, "{error}");
+        }
+    }
+    assert!(gateway.journal().entries().is_empty());
+}
+
+#[tokio::test]
+async fn dropping_a_stream_stops_the_executor_and_leaves_other_calls_alone() {
+    let endless = DocumentStream::new(u64::MAX).pause(Duration::from_millis(1));
+    let gateway = v2().stream_endpoint("/endless", endless).start().await.unwrap();
+    let mut cancelled = 0;
+    for client in clients(&gateway) {
+        let call = client.stream_document("/endless", &json!({"text": "hey"}));
+        let mut dropped = call.stream::<Value>();
+        let call = client.stream_document("/endless", &json!({"text": "hey"}));
+        let mut kept = call.stream::<Value>();
+        for _ in 0..3 {
+            dropped.next().await.unwrap().unwrap();
+            kept.next().await.unwrap().unwrap();
+        }
+        drop(dropped);
+        cancelled += 1;
+        wait_for_cancelled(&gateway, cancelled).await;
+        for _ in 0..100 {
+            kept.next().await.unwrap().unwrap();
+        }
+        drop(kept);
+        cancelled += 1;
+        wait_for_cancelled(&gateway, cancelled).await;
+    }
+    assert_eq!(gateway.journal().grpc_connections(), 1, "streams share a connection");
+}
+
+#[tokio::test]
+async fn a_stream_that_stands_still_is_given_up_and_the_executor_stopped() {
+    let slow = DocumentStream::new(2).pause(Duration::from_secs(600));
+    let gateway = v2().stream_endpoint("/slowly", slow).start().await.unwrap();
+    let soon = Duration::from_millis(200);
+    for client in clients(&gateway) {
+        let call = || client.stream_document("/slowly", &json!({"text": "hey"}));
+        for call in [call().idle_timeout(soon), call().timeout(soon)] {
+            let (given, error) = texts(&mut call.stream()).await;
+            let error = error.unwrap();
+            assert_eq!((given.len(), error.kind()), (0, ErrorKind::Timeout), "{error}");
+            assert_eq!(error.delivery(), Delivery::Unknown, "{error}");
+        }
+    }
+    wait_for_cancelled(&gateway, 4).await;
+}
+
+#[tokio::test]
+async fn streams_that_nobody_reads_hold_back_no_other() {
+    let gateway = v2().stream_endpoint("/many", DocumentStream::new(40)).start().await.unwrap();
+    let text = "x".repeat(100_000);
+    for client in clients(&gateway) {
+        let mut unread = Vec::new();
+        for _ in 0..8 {
+            let call = client.stream_document("/many", &json!({"text": text}));
+            let mut documents = call.stream::<Value>();
+            documents.next().await.unwrap().unwrap();
+            unread.push(documents);
+        }
+        // Each of them has a full window of HTTP/2 waiting by then.
+        let call = client.stream_document("/many", &json!({"text": text}));
+        assert_eq!(texts(&mut call.stream()).await.0.len(), 40);
+        assert_eq!(texts(&mut unread[0]).await.0.len(), 39);
+    }
+}
+
+#[tokio::test]
+async fn an_executor_that_is_down_is_tried_again_until_it_is_back() {
+    let gateway = v2().executor_down(true).start().await.unwrap();
+    for client in clients(&gateway) {
+        gateway.control().executor_down(true);
+        let call = || client.stream_document("/stream", &json!({"text": "hey"}));
+        let (given, error) = texts(&mut call().stream()).await;
+        let error = error.unwrap();
+        assert!(given.is_empty() && error.may_have_run(), "{error}");
+        let hasty = RetryPolicy::new().max_attempts(1000).initial_backoff(Duration::from_millis(5));
+        let mut documents = call().retry(hasty).stream();
+        let back = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            gateway.control().executor_down(false);
+        };
+        let ((given, error), ()) = tokio::join!(texts(&mut documents), back);
+        assert_eq!(given.len(), 3, "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_document_may_be_any_type_and_is_read_as_any() {
+    #[derive(serde::Serialize)]
+    struct Question<'q> {
+        text: &'q str,
+    }
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct Piece {
+        id: String,
+        text: String,
+    }
+    let gateway = v2().start().await.unwrap();
+    for client in clients(&gateway) {
+        let call = client.stream_document("/stream", &Question { text: "hey" });
+        let mut pieces = call.stream::<Piece>();
+        let first = pieces.next().await.unwrap().unwrap();
+        assert_eq!(first, Piece { id: "s0".into(), text: "hey 0".into() });
+        let call = client.stream_document("/stream", &Question { text: "hey" });
+        let mut raw = call.stream::<Box<serde_json::value::RawValue>>();
+        let first: Value = serde_json::from_str(raw.next().await.unwrap().unwrap().get()).unwrap();
+        assert_eq!((&first["id"], &first["text"]), (&json!("s0"), &json!("hey 0")));
+    }
+}
