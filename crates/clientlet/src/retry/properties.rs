@@ -45,11 +45,14 @@ proptest! {
         attempt in 1..40_u32,
         unit in 0.0..1.0_f64,
     ) {
+        // Whole nanoseconds, as the policy holds them: what is left off would grow with the wait.
+        let [initial, max] = [initial, max].map(Duration::from_secs_f64);
         let policy = RetryPolicy::new()
-            .initial_backoff(Duration::from_secs_f64(initial))
-            .max_backoff(Duration::from_secs_f64(max))
+            .initial_backoff(initial)
+            .max_backoff(max)
             .backoff_multiplier(multiplier);
-        let longest = (1..attempt).fold(initial, |wait, _| wait * multiplier).min(max);
+        let grown = (1..attempt).fold(initial.as_secs_f64(), |wait, _| wait * multiplier);
+        let longest = grown.min(max.as_secs_f64());
         let wait = policy.wait(attempt, unit).as_secs_f64();
         // A Duration holds whole nanoseconds.
         prop_assert!((wait - longest * unit).abs() <= 1e-8 * (1.0 + longest), "{wait} of {longest}");
