@@ -3,6 +3,7 @@
 //! HTTP/2 itself asks for the next request when there is room for it; a task of the stream's own reads
 //! the answers. The stream ends with its last handle.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -43,18 +44,19 @@ pub(super) fn open(
     read: Read,
 ) -> Handle {
     let (handle, Desk { orders, notice, heard }) = multiplex::channel();
-    let in_flight = Arc::new(Mutex::new(in_flight));
-    let requests = Requests { orders, in_flight: in_flight.clone() };
+    let traffic = Arc::new(Mutex::new(Traffic { orders, in_flight }));
+    let requests = Requests(traffic.clone());
     let call = Call::from_parts(metadata, Extensions::default(), requests);
     tokio::spawn(async move {
         let answering = async {
-            match answers(grpc, call, &in_flight, &heard, &read).await {
+            match answers(grpc, call, &traffic, &heard, &read).await {
                 Ok(ending) => ending,
                 Err(status) => failure::ending(&status, &channel),
             }
         };
-        let ending = until_deserted(answering, &notice, &in_flight).await;
-        notice.ended(ending, |ending| lock(&in_flight).fail(ending));
+        let ending = until_deserted(answering, &notice, &traffic).await;
+        notice.ended(ending, |ending| lock(&traffic).in_flight.fail(ending));
+        poll_fn(|cx| lock(&traffic).poll_let_go(cx)).await;
     });
     handle
 }
@@ -63,7 +65,7 @@ pub(super) fn open(
 async fn answers(
     mut grpc: Grpc<Channel>,
     call: Call<Requests>,
-    in_flight: &Mutex<InFlight>,
+    traffic: &Mutex<Traffic>,
     heard: &Heard,
     read: &Read,
 ) -> Result<Ending, Status> {
@@ -76,7 +78,7 @@ async fn answers(
             Some(answer) => {
                 let next = timeout(OMEN, answers.message()).await;
                 let is_failing = matches!(next, Ok(Err(_)));
-                if !is_failing && let Err(what) = lock(in_flight).answer(answer) {
+                if !is_failing && let Err(what) = lock(traffic).in_flight.answer(answer) {
                     return Ok(Ending::new(Event::StreamGarbled, what));
                 }
                 match next {
@@ -94,7 +96,7 @@ async fn answers(
                 omen = Some(answer);
                 Ok(())
             }
-            Ok(answer) => lock(in_flight).answer(answer),
+            Ok(answer) => lock(traffic).in_flight.answer(answer),
             Err(what) => Err(format!("an answer cannot be read: {what}")),
         };
         if let Err(what) = outcome {
@@ -108,7 +110,7 @@ async fn answers(
 async fn until_deserted(
     answering: impl Future<Output = Ending>,
     notice: &Notice,
-    in_flight: &Mutex<InFlight>,
+    traffic: &Mutex<Traffic>,
 ) -> Ending {
     let mut answering = std::pin::pin!(answering);
     tokio::select! {
@@ -117,32 +119,57 @@ async fn until_deserted(
         () = notice.deserted() => {}
     }
     let given_up = || Ending::new(Event::StreamDropped, "the call was given up");
-    let is_answered = lock(in_flight).is_empty();
+    let is_answered = lock(traffic).in_flight.is_empty();
     match is_answered {
         false => given_up(),
         true => timeout(CLOSING, answering).await.unwrap_or_else(|_| given_up()),
     }
 }
 
-/// The requests as HTTP/2 asks for them. Its end ends our half of the stream.
-struct Requests {
+/// What is to be written and what is to be answered.
+struct Traffic {
     orders: mpsc::Receiver<Order>,
-    in_flight: Arc<Mutex<InFlight>>,
+    in_flight: InFlight,
 }
 
-impl Stream for Requests {
-    type Item = Bytes;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+impl Traffic {
+    /// The next request that somebody waits for; nothing once there will be no more.
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
             let Some(order) = ready!(self.orders.poll_recv(cx)) else { return Poll::Ready(None) };
-            if let Some(body) = lock(&self.in_flight).enter(order) {
+            if let Some(body) = self.in_flight.enter(order) {
                 return Poll::Ready(Some(body));
             }
         }
     }
+
+    /// Lets go of what is still queued, so that its senders find the news. Dropping the queue would
+    /// not do: an order that comes in at that very moment lies in it unseen, and its sender waits.
+    fn poll_let_go(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.orders.close();
+        while ready!(self.orders.poll_recv(cx)).is_some() {}
+        Poll::Ready(())
+    }
 }
 
-fn lock(in_flight: &Mutex<InFlight>) -> MutexGuard<'_, InFlight> {
-    in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+/// The requests as HTTP/2 asks for them. Its end ends our half of the stream.
+struct Requests(Arc<Mutex<Traffic>>);
+
+impl Stream for Requests {
+    type Item = Bytes;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        lock(&self.0).poll_request(cx)
+    }
+}
+
+impl Drop for Requests {
+    /// HTTP/2 asks for no more, whatever becomes of the answers.
+    fn drop(&mut self) {
+        lock(&self.0).orders.close();
+    }
+}
+
+fn lock(traffic: &Mutex<Traffic>) -> MutexGuard<'_, Traffic> {
+    traffic.lock().unwrap_or_else(PoisonError::into_inner)
 }
