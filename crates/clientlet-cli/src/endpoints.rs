@@ -28,7 +28,7 @@ pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
             "a v1 gateway takes any endpoint's name, and does not list those of its executors",
         ),
         (_, true) if endpoints.paths.is_empty() => report::print(
-            "the gateway takes any endpoint's name, and does not list those of its executors here",
+            "here the gateway takes any endpoint's name, and does not list those of its executors",
         ),
         (_, true) => {
             report::print("any other endpoint is taken as well");

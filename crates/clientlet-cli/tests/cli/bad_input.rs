@@ -96,7 +96,7 @@ fn wrong_usage_is_named_before_anything_is_sent() {
 #[test]
 fn a_bad_url_is_named_by_every_command() {
     let table = [
-        ("ftp://h", "has an unknown scheme; known are http and ws"),
+        ("ftp://h", "has an unknown scheme; known are http, ws and grpc"),
         ("localhost:8080", "has no scheme; write http://localhost:8080"),
         ("http://h:70000", "has port 70000, which is out of range"),
         ("http://h:1:2", "has more than one port"),

@@ -24,6 +24,8 @@ use super::status::{Status, time_out};
 use super::stream::Stream;
 use crate::fault::FaultKind;
 use crate::journal::Place;
+use crate::outage::Outage;
+use crate::protobuf;
 
 /// The most requests in flight on one stream, unless its client says otherwise, as with real gateways.
 const MOST: usize = 1000;
@@ -69,6 +71,8 @@ struct Flight {
     turn: u64,
     place: Place,
     fault: Option<FaultKind>,
+    /// What comes on a stream before the status of an outage.
+    omen: Option<Bytes>,
 }
 
 type Ended = (Result<Bytes, Status>, Flight);
@@ -276,7 +280,9 @@ impl Session {
             }
             None => {}
         }
-        let flight = Flight { turn, place, fault: drawn.fault };
+        let fails = self.service == Service::Call && Outage::now(&world.control).is_some();
+        let omen = if fails { asked.request().map(protobuf::Request::bare_answer) } else { None };
+        let flight = Flight { turn, place, fault: drawn.fault, omen };
         if asked.takes_time() || late.is_some() {
             self.running.push(Box::pin(async move {
                 let answer = asked.answer(world).await;
@@ -317,7 +323,12 @@ impl Session {
     fn deliver(&mut self, (answer, flight): Ended) -> Option<Finish> {
         let message = match answer {
             Ok(message) => message,
-            Err(status) => return Some(Finish::Status(status)),
+            Err(status) => {
+                if let Some(message) = flight.omen {
+                    self.push(Answer { flag: 0, message, place: None });
+                }
+                return Some(Finish::Status(status));
+            }
         };
         let Flight { place, fault, .. } = flight;
         let (flag, message, place) = match fault {
