@@ -136,6 +136,13 @@ pub(super) struct Desk {
     pub(super) heard: Heard,
 }
 
+/// Lets go of what is still queued, so that its senders find the news. Dropping the queue would not
+/// do: an order that comes in at that very moment lies in it unseen, and its sender waits.
+pub(crate) async fn let_go<T>(mut orders: mpsc::Receiver<T>) {
+    orders.close();
+    while orders.recv().await.is_some() {}
+}
+
 /// Tells all handles, and learns when there are none left.
 #[derive(Debug)]
 pub(super) struct Notice(watch::Sender<Option<Arc<Ending>>>);

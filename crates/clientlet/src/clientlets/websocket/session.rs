@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::inbox::Inbox;
 use crate::error::{AttemptError, Event};
-use crate::transport::websocket::{Ending, Line, Passage};
+use crate::transport::websocket::{Ending, Line, Passage, let_go};
 
 /// Messages that wait to be written; whoever sends one more waits as well.
 const QUEUE: usize = 16;
@@ -52,11 +52,14 @@ impl Session {
             has_closed: false,
         };
         tokio::spawn(async move {
-            let (ending, Task { line, inbox, .. }) = task.run().await;
+            let (ending, task) = task.run().await;
+            let Task { line, inbox, queue, next, flushing, .. } = task;
             let ending = Arc::new(ending);
             // First the end of what came: whoever finds the connection dead may open the next.
             inbox.end(ending.clone());
             announce.send_replace(Some(ending));
+            drop((next, flushing));
+            let_go(queue).await;
             line.finish().await;
         });
         Session { orders, ended }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::super::multiplex::{Desk, Handle, InFlight, Order, channel};
+use super::super::multiplex::{Desk, Handle, InFlight, Order, channel, let_go};
 use super::ending::Ending;
 use super::line::Line;
 use crate::message::RawAnswer;
@@ -26,7 +26,12 @@ pub(super) fn start(mut line: Line, in_flight: InFlight, read: Read) -> Handle {
     tokio::spawn(async move {
         let (ending, mut task) = task.run().await;
         notice.ended(ending.into(), |ending| task.in_flight.fail(ending));
-        task.into_line().finish().await;
+        let Task { line, queue, next, .. } = task;
+        drop(next);
+        if let Some(queue) = queue {
+            let_go(queue).await;
+        }
+        line.finish().await;
     });
     handle
 }
@@ -45,11 +50,6 @@ impl Task {
     async fn run(mut self) -> (Ending, Task) {
         let ending = std::future::poll_fn(|cx| self.poll(cx)).await;
         (ending, self)
-    }
-
-    /// What is still queued is let go.
-    fn into_line(self) -> Line {
-        self.line
     }
 
     /// Reads, writes and watches the clock, until the connection ends.
