@@ -22,6 +22,7 @@ const EXAMPLES: &str = "\
 Examples:
   clientlet post http://localhost:8080 --on /search --input queries.jsonl
   clientlet post --on /upper --text hello
+  clientlet stream grpc://localhost:8082 --on /chat --text hello
   clientlet ready http://localhost:8080
   clientlet gateway --http 8080
 
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     /// Post documents to an endpoint and print those that come back
     // Boxed: it is many times larger than the others.
     Post(Box<PostArgs>),
+    /// Send one document and print those that an executor's generator yields, as they come
+    Stream(Box<StreamArgs>),
     /// Ask whether the gateway and its executors can work
     #[command(visible_alias = "dry-run", after_help = READY_EXAMPLES)]
     Ready(AskArgs),
@@ -112,8 +115,8 @@ pub(crate) struct PostArgs {
     pub(crate) no_documents: bool,
 
     /// Parameters for the executors, a JSON object
-    #[arg(long, value_name = "JSON", value_parser = parameters, help_heading = "Request")]
-    pub(crate) parameters: Option<serde_json::Map<String, serde_json::Value>>,
+    #[arg(long, value_name = "JSON", value_parser = object, help_heading = "Request")]
+    pub(crate) parameters: Option<Object>,
 
     /// Which executors are to work: a regular expression that a name's beginning must match
     #[arg(long, value_name = "RE", help_heading = "Request")]
@@ -135,22 +138,8 @@ pub(crate) struct PostArgs {
     #[arg(long, value_enum, default_value = "auto", help_heading = "Request")]
     pub(crate) docarray: DocArrayChoice,
 
-    /// How often a request is sent, the first time included; more than 1 means at least once
-    /// [default: 1]
-    #[arg(long, value_name = "N", value_parser = at_least_one::<u32>, help_heading = "Retry")]
-    pub(crate) max_attempts: Option<u32>,
-
-    /// The longest wait before the second attempt, in seconds [default: 0.5]
-    #[arg(long, value_name = "S", value_parser = seconds, allow_hyphen_values = true, help_heading = "Retry")]
-    pub(crate) initial_backoff: Option<Duration>,
-
-    /// The longest wait before any attempt, in seconds [default: 0.1]
-    #[arg(long, value_name = "S", value_parser = seconds, allow_hyphen_values = true, help_heading = "Retry")]
-    pub(crate) max_backoff: Option<Duration>,
-
-    /// By how much the longest wait grows from attempt to attempt [default: 1.5]
-    #[arg(long, value_name = "X", value_parser = factor, allow_hyphen_values = true, help_heading = "Retry")]
-    pub(crate) backoff_multiplier: Option<f64>,
+    #[command(flatten)]
+    pub(crate) retry: RetryArgs,
 
     /// How long a request may take over all its attempts, in seconds [default: for ever]
     #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Retry")]
@@ -188,6 +177,120 @@ pub(crate) struct PostArgs {
     pub(crate) summary: Option<PathBuf>,
 
     /// No progress bar and no closing line; failures are printed nevertheless
+    #[arg(long, help_heading = "Output")]
+    pub(crate) quiet: bool,
+}
+
+/// How often to try, and how long to wait in between.
+#[derive(clap::Args)]
+pub(crate) struct RetryArgs {
+    /// How often a request is sent, the first time included; more than 1 means at least once
+    /// [default: 1]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<u32>, help_heading = "Retry")]
+    pub(crate) max_attempts: Option<u32>,
+
+    /// The longest wait before the second attempt, in seconds [default: 0.5]
+    #[arg(long, value_name = "S", value_parser = seconds, allow_hyphen_values = true, help_heading = "Retry")]
+    pub(crate) initial_backoff: Option<Duration>,
+
+    /// The longest wait before any attempt, in seconds [default: 0.1]
+    #[arg(long, value_name = "S", value_parser = seconds, allow_hyphen_values = true, help_heading = "Retry")]
+    pub(crate) max_backoff: Option<Duration>,
+
+    /// By how much the longest wait grows from attempt to attempt [default: 1.5]
+    #[arg(long, value_name = "X", value_parser = factor, allow_hyphen_values = true, help_heading = "Retry")]
+    pub(crate) backoff_multiplier: Option<f64>,
+}
+
+const STREAM_EXAMPLES: &str = "\
+One document goes in, and what the executor's generator yields is printed as it comes, over HTTP or
+gRPC. Gateways with v1 documents have no such endpoints, and WebSocket none at all. Documents that
+a gateway gives again since the generator raised are left out where their ids tell them.
+
+Nothing is sent again once a document has come. Over HTTP a gateway takes neither parameters nor a
+target.
+
+Examples:
+  clientlet stream --on /stream --text hello
+      to an embedded gateway that is started for the call
+  clientlet stream grpc://localhost:8082 --on /chat --text 'Why?' --parameters '{\"tokens\": 50}'
+  clientlet stream http://localhost:8080 --on /chat --document '{\"prompt\": \"Why?\"}' --idle-timeout 5
+
+Exit codes:
+  0    all well
+  1    something failed; what came until then is printed
+  2    wrong usage or bad input
+  130  interrupted; what came until then is printed";
+
+/// What to ask for, and where.
+#[derive(clap::Args)]
+#[command(after_help = STREAM_EXAMPLES)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["text", "document"]))]
+pub(crate) struct StreamArgs {
+    /// The gateway, http:// or grpc://HOST:PORT; without it, an embedded one is started for the call
+    pub(crate) url: Option<String>,
+
+    /// The executors' endpoint, a generator
+    #[arg(long, value_name = "ENDPOINT", value_parser = endpoint)]
+    pub(crate) on: String,
+
+    /// The document: one with this text
+    #[arg(long, value_name = "T", help_heading = "Document")]
+    pub(crate) text: Option<String>,
+
+    /// The document, a JSON object
+    #[arg(long, value_name = "JSON", value_parser = object, help_heading = "Document")]
+    pub(crate) document: Option<Object>,
+
+    /// A field whose numbers, in lists of lists, are a tensor of these elements (numpy's names;
+    /// float64 unless said); may be given again
+    #[arg(long, value_name = "FIELD[:DTYPE]", help_heading = "Document")]
+    pub(crate) tensor: Vec<TensorField>,
+
+    /// A field whose text is bytes, as base64; may be given again
+    #[arg(long, value_name = "FIELD", help_heading = "Document")]
+    pub(crate) blob: Vec<Path>,
+
+    /// Parameters for the executor, a JSON object; over gRPC alone
+    #[arg(long, value_name = "JSON", value_parser = object, help_heading = "Request")]
+    pub(crate) parameters: Option<Object>,
+
+    /// Which executors are to work: a regular expression that a name's beginning must match; over gRPC
+    /// alone, and not looked at by Jina 3.33.1
+    #[arg(long, value_name = "RE", help_heading = "Request")]
+    pub(crate) target_executor: Option<String>,
+
+    /// Documents of docarray 0.30 and above (v2); auto asks the gateway
+    #[arg(long, value_enum, default_value = "auto", help_heading = "Request")]
+    pub(crate) docarray: DocArrayChoice,
+
+    #[command(flatten)]
+    pub(crate) retry: RetryArgs,
+
+    /// How long all may take, in seconds [default: for ever]
+    #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Retry")]
+    pub(crate) timeout: Option<Duration>,
+
+    /// How long to wait for each document, in seconds [default: 60]
+    #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Retry")]
+    pub(crate) idle_timeout: Option<Duration>,
+
+    /// How long to wait until the gateway is ready before anything is sent, in seconds
+    #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Request")]
+    pub(crate) wait_ready: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+
+    /// Where the documents are written, one a line; - is stdout
+    #[arg(long, value_name = "FILE|-", default_value = "-", help_heading = "Output")]
+    pub(crate) output: PathBuf,
+
+    /// Write the counts as JSON to this file
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) summary: Option<PathBuf>,
+
+    /// No closing line; a failure is printed nevertheless
     #[arg(long, help_heading = "Output")]
     pub(crate) quiet: bool,
 }
@@ -345,7 +448,10 @@ fn endpoint(text: &str) -> Result<String, String> {
     }
 }
 
-fn parameters(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+/// A JSON object.
+pub(crate) type Object = serde_json::Map<String, serde_json::Value>;
+
+fn object(text: &str) -> Result<Object, String> {
     match serde_json::from_str(text) {
         Ok(serde_json::Value::Object(map)) => Ok(map),
         Ok(_) => Err("it is no object; write {\"name\": value}".to_owned()),

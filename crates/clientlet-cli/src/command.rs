@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::args::{Args, Command};
 use crate::report::{Exit, Failure};
-use crate::{endpoints, gateway, post, ready, report, status};
+use crate::{endpoints, gateway, post, ready, report, status, stream};
 
 /// Runs the command, prints why it failed if it did, and says how to exit.
 pub(crate) fn run(args: Args) -> ExitCode {
@@ -18,6 +18,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     let result = runtime.block_on(async {
         match args.command {
             Command::Post(args) => post::run(*args).await,
+            Command::Stream(args) => stream::run(*args).await,
             Command::Ready(args) => ready::run(args).await,
             Command::Status(args) => status::run(args).await,
             Command::Endpoints(args) => endpoints::run(args).await,

@@ -4,9 +4,10 @@ use std::convert::Infallible;
 use std::fs;
 use std::str::FromStr;
 
-use clientlet::{Client, ClientBuilder};
+use clientlet::{Client, ClientBuilder, RetryPolicy};
+use clientlet_gateway::{Documents, Gateway};
 
-use crate::args::{AskArgs, IdentityArgs};
+use crate::args::{AskArgs, DocArrayChoice, IdentityArgs, RetryArgs};
 use crate::report::Failure;
 
 /// A value as it was given; it has no `Debug`, and no message shows it.
@@ -47,6 +48,38 @@ pub(crate) async fn client(args: AskArgs) -> Result<Client, Failure> {
         client.wait_ready(patience).await?;
     }
     Ok(client)
+}
+
+/// Starts the gateway that a call without URL is for, with documents v1 unless others are asked for.
+///
+/// # Errors
+/// When it does not start.
+pub(crate) async fn embed(choice: DocArrayChoice) -> Result<Gateway, Failure> {
+    let generation = match choice {
+        DocArrayChoice::V2 => Documents::V2,
+        DocArrayChoice::Auto | DocArrayChoice::V1 => Documents::V1,
+    };
+    let started = Gateway::builder().documents(generation).journal(false).start().await;
+    started
+        .map_err(|error| Failure::failed(format!("the embedded gateway does not start: {error}")))
+}
+
+/// What was said of retries.
+pub(crate) fn retry_policy(args: &RetryArgs) -> RetryPolicy {
+    let mut policy = RetryPolicy::new();
+    if let Some(attempts) = args.max_attempts {
+        policy = policy.max_attempts(attempts);
+    }
+    if let Some(wait) = args.initial_backoff {
+        policy = policy.initial_backoff(wait);
+    }
+    if let Some(wait) = args.max_backoff {
+        policy = policy.max_backoff(wait);
+    }
+    if let Some(factor) = args.backoff_multiplier {
+        policy = policy.backoff_multiplier(factor);
+    }
+    policy
 }
 
 impl IdentityArgs {

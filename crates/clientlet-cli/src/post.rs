@@ -3,13 +3,14 @@
 use std::future::ready;
 use std::rc::Rc;
 
-use clientlet::{Client, Responses, RetryPolicy};
-use clientlet_gateway::{Documents as Generation, Gateway};
+use clientlet::{Client, Responses};
+use clientlet_gateway::Gateway;
 use futures_core::Stream;
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::args::{Compression, DocArrayChoice, PostArgs};
+use crate::args::{Compression, PostArgs};
+use crate::connection;
 use crate::fields::Fields;
 use crate::input::{Documents, Input};
 use crate::interrupt::Interrupt;
@@ -29,7 +30,8 @@ pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
         ));
     }
     let fields = Fields::new(&args.tensor, &args.blob)?.map(Rc::new);
-    let embedded = if args.url.is_none() { Some(embed(&args).await?) } else { None };
+    let embedded =
+        if args.url.is_none() { Some(connection::embed(args.docarray).await?) } else { None };
     let client = client(&mut args, embedded.as_ref())?;
 
     let input = args.input.as_deref().map(Input::open).transpose()?;
@@ -110,24 +112,13 @@ where
     run.end(end, read, in_flight);
 }
 
-/// Starts the gateway that a call without URL is for.
-async fn embed(args: &PostArgs) -> Result<Gateway, Failure> {
-    let generation = match args.docarray {
-        DocArrayChoice::V2 => Generation::V2,
-        DocArrayChoice::Auto | DocArrayChoice::V1 => Generation::V1,
-    };
-    let started = Gateway::builder().documents(generation).journal(false).start().await;
-    started
-        .map_err(|error| Failure::failed(format!("the embedded gateway does not start: {error}")))
-}
-
 fn client(args: &mut PostArgs, embedded: Option<&Gateway>) -> Result<Client, Failure> {
     let url = match (&args.url, embedded) {
         (Some(url), _) => url.clone(),
         (None, embedded) => embedded.map(Gateway::http_url).unwrap_or_default(),
     };
     let mut builder = std::mem::take(&mut args.identity).add_to(Client::builder(&url))?;
-    builder = builder.retry(retry_policy(args));
+    builder = builder.retry(connection::retry_policy(&args.retry));
     if args.grpc.unary {
         builder = builder.unary();
     }
@@ -141,23 +132,6 @@ fn client(args: &mut PostArgs, embedded: Option<&Gateway>) -> Result<Client, Fai
         builder = builder.attempt_timeout(timeout);
     }
     Ok(builder.build()?)
-}
-
-fn retry_policy(args: &PostArgs) -> RetryPolicy {
-    let mut policy = RetryPolicy::new();
-    if let Some(attempts) = args.max_attempts {
-        policy = policy.max_attempts(attempts);
-    }
-    if let Some(wait) = args.initial_backoff {
-        policy = policy.initial_backoff(wait);
-    }
-    if let Some(wait) = args.max_backoff {
-        policy = policy.max_backoff(wait);
-    }
-    if let Some(factor) = args.backoff_multiplier {
-        policy = policy.backoff_multiplier(factor);
-    }
-    policy
 }
 
 fn call<S>(args: &PostArgs, client: &Client, documents: S) -> Result<Responses<S>, Failure>

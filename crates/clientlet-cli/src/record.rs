@@ -14,11 +14,16 @@ use time::format_description::well_known::Rfc3339;
 /// When they cannot be read.
 pub(crate) fn write_documents(response: &Response, out: &mut Vec<u8>) -> Result<(), Error> {
     for document in response.documents::<Box<RawValue>>()? {
-        let start = out.len();
-        out.extend_from_slice(document.get().as_bytes());
-        end_line(out, start);
+        write_document(&document, out);
     }
     Ok(())
+}
+
+/// Appends a document as a line.
+pub(crate) fn write_document(document: &RawValue, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(document.get().as_bytes());
+    end_line(out, start);
 }
 
 /// Appends an answer as one object; `lines` are the first and the last of its input.

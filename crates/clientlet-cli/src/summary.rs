@@ -33,7 +33,10 @@ pub(crate) struct Summary {
     pub(crate) interrupted: bool,
 }
 
-fn as_seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn as_seconds<S: serde::Serializer>(
+    time: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64())
 }
 
@@ -84,7 +87,7 @@ impl SummaryFile {
     ///
     /// # Errors
     /// When that fails.
-    pub(crate) fn write(self, summary: &Summary) -> Result<(), Failure> {
+    pub(crate) fn write(self, summary: &impl Serialize) -> Result<(), Failure> {
         let SummaryFile { name, mut file } = self;
         let mut json = serde_json::to_vec(summary).expect("numbers can be written to memory");
         json.push(b'\n');

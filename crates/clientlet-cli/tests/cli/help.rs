@@ -4,7 +4,7 @@ use crate::process::clientlet;
 
 #[test]
 fn help_is_as_reviewed() {
-    for command in ["", "post", "ready", "status", "endpoints", "gateway"] {
+    for command in ["", "post", "stream", "ready", "status", "endpoints", "gateway"] {
         let args: Vec<_> = command.split_whitespace().chain(["--help"]).collect();
         let run = clientlet(args).run().exits(0);
         let name = if command.is_empty() { "clientlet" } else { command };

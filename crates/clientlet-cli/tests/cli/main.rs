@@ -17,4 +17,5 @@ mod post;
 mod process;
 mod readme;
 mod served;
+mod stream;
 mod websocket;

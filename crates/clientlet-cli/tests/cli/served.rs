@@ -62,6 +62,10 @@ impl Served {
         self.gateway.websocket_url()
     }
 
+    pub(crate) fn grpc_url(&self) -> String {
+        self.gateway.grpc_url()
+    }
+
     pub(crate) fn journal(&self) -> &Journal {
         self.gateway.journal()
     }
@@ -72,6 +76,14 @@ impl Served {
         let limit = Duration::from_secs(60);
         let waited = RUNTIME.block_on(async { tokio::time::timeout(limit, arrived).await });
         waited.unwrap_or_else(|_| panic!("{} requests arrived", self.journal().len()));
+    }
+
+    /// Waits until so many streams of documents were cancelled.
+    pub(crate) fn wait_for_cancelled(&self, streams: u64) {
+        let cancelled = self.journal().wait_for_cancelled(streams);
+        let limit = Duration::from_secs(60);
+        let waited = RUNTIME.block_on(async { tokio::time::timeout(limit, cancelled).await });
+        waited.unwrap_or_else(|_| panic!("{} were cancelled", self.journal().cancelled()));
     }
 
     /// Whether nothing at all was asked of it.

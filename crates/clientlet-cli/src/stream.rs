@@ -1,0 +1,261 @@
+//! `clientlet stream`: one document in, and what an executor's generator yields, as it comes.
+
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use clientlet::{Client, DocumentStream, Error};
+use clientlet_gateway::Gateway;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+
+use crate::args::{DocArrayChoice, StreamArgs};
+use crate::connection;
+use crate::fields::Fields;
+use crate::interrupt::Interrupt;
+use crate::output::{self, Output, Unwritten};
+use crate::record::write_document;
+use crate::report::{self, Causes, Exit, Failure, count, one_line};
+use crate::summary::{SummaryFile, as_seconds};
+use crate::typed;
+
+/// How long an output may take for what is left after Ctrl-C.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How a run went.
+#[derive(Default, Serialize)]
+struct Summary {
+    /// Documents that came.
+    documents: u64,
+    repeats_dropped: u64,
+    failed: bool,
+    #[serde(rename = "elapsed_s", serialize_with = "as_seconds")]
+    elapsed: Duration,
+    interrupted: bool,
+}
+
+/// Everything that can be wrong is found before anything is sent.
+pub(crate) async fn run(mut args: StreamArgs) -> Result<Exit, Failure> {
+    let embedded = match &args.url {
+        Some(_) => None,
+        None => Some(connection::embed(v2_unless_v1(args.docarray)).await?),
+    };
+    let client = client(&mut args, embedded.as_ref())?;
+    let documents = call(&args, &client)?;
+    let mut output = Output::open(&args.output)?;
+    let summary_file = args.summary.as_deref().map(SummaryFile::open).transpose()?;
+    if summary_file.as_ref().is_some_and(|file| output::is_same(file.file(), output.file())) {
+        return Err(Failure::bad_input("--summary and --output are one file"));
+    }
+    let mut interrupt = Interrupt::listen()?;
+    if let (Some(gateway), false) = (&embedded, args.quiet) {
+        let url = gateway.http_url();
+        report::print(&format!("no URL given: an embedded gateway was started at {url}"));
+    }
+    output.clear()?;
+    let started = Instant::now();
+    let (mut summary, mut exit) = tokio::select! {
+        biased;
+        () = interrupt.wait() => (Summary::default(), Exit::Interrupted),
+        ready = wait_ready(&args, &client) => {
+            ready?;
+            exchange(documents, &mut output, &mut interrupt).await
+        }
+    };
+    summary.elapsed = started.elapsed();
+    summary.interrupted = exit == Exit::Interrupted;
+    if !args.quiet {
+        report::print(&summary.to_string());
+    }
+    if let Some(file) = summary_file
+        && let Err(failure) = file.write(&summary)
+    {
+        report::print(&failure.to_string());
+        exit = exit.max(failure.exit());
+    }
+    Ok(exit)
+}
+
+async fn wait_ready(args: &StreamArgs, client: &Client) -> Result<(), Error> {
+    match args.wait_ready {
+        Some(patience) => client.wait_ready(patience).await,
+        None => Ok(()),
+    }
+}
+
+/// Why no more is written.
+enum End {
+    Complete,
+    Failed(Error),
+    Interrupted,
+    Unwritten(Unwritten),
+}
+
+/// Writes documents as they come, each at once if the output takes it.
+async fn exchange(
+    mut documents: DocumentStream<Box<RawValue>>,
+    output: &mut Output,
+    interrupt: &mut Interrupt,
+) -> (Summary, Exit) {
+    let mut number = 0;
+    let end = loop {
+        if output.can_flush() {
+            output.flush();
+        }
+        tokio::select! {
+            biased;
+            () = interrupt.wait() => break End::Interrupted,
+            written = output.written(), if output.is_writing() => {
+                if let Err(unwritten) = written {
+                    break End::Unwritten(unwritten);
+                }
+            }
+            document = documents.next(), if output.has_room() => match document {
+                None => break End::Complete,
+                Some(Err(error)) => break End::Failed(error),
+                Some(Ok(document)) => {
+                    let add = |out: &mut Vec<u8>| {
+                        write_document(&document, out);
+                        Ok(())
+                    };
+                    output.add(number..number + 1, add).expect("text can be written to memory");
+                    number += 1;
+                }
+            },
+        }
+    };
+    let mut summary = Summary {
+        documents: number,
+        repeats_dropped: documents.repeats_dropped(),
+        ..Summary::default()
+    };
+    // The executor is stopped before the output may take its time.
+    drop(documents);
+    let (end, left) = match end {
+        End::Unwritten(unwritten) => (None, Some(unwritten)),
+        end => finish(end, output, interrupt).await,
+    };
+    let exit = match end {
+        None => Exit::Failed,
+        Some(End::Failed(error)) => {
+            print_failure(&error, number);
+            report::exit_of(&error)
+        }
+        Some(End::Interrupted) => Exit::Interrupted,
+        Some(_) => Exit::Success,
+    };
+    summary.failed = matches!(exit, Exit::Failed | Exit::BadInput);
+    if let Some(Unwritten { reason, documents }) = left {
+        let lost = documents.iter().map(|range| range.end - range.start).sum();
+        let lost = count(lost, "document");
+        report::print(&format!("error: {}: {reason}; not written: {lost}", output.name()));
+        return (summary, exit.max(Exit::Failed));
+    }
+    (summary, exit)
+}
+
+/// Writes what came by the end; after a signal for no longer than is decent.
+async fn finish(
+    end: End,
+    output: &mut Output,
+    interrupt: &mut Interrupt,
+) -> (Option<End>, Option<Unwritten>) {
+    let end = match end {
+        End::Interrupted => End::Interrupted,
+        end => tokio::select! {
+            biased;
+            () = interrupt.wait() => End::Interrupted,
+            finished = output.finish() => return (Some(end), finished.err()),
+        },
+    };
+    let finished = tokio::select! {
+        biased;
+        () = interrupt.wait() => None,
+        finished = timeout(GRACE, output.finish()) => finished.ok(),
+    };
+    let left = match finished {
+        Some(finished) => finished.err(),
+        None => Some(output.unwritten("it does not take what is left".to_owned())),
+    };
+    (Some(end), left)
+}
+
+fn print_failure(error: &Error, documents: u64) {
+    let attempts = u64::try_from(error.attempts().len()).unwrap_or(u64::MAX);
+    report::print(&format!(
+        "failed: {}, behind {}, kind {}, delivery {}, {}: {}{}",
+        error.request_id().map_or("no request".to_owned(), |id| format!("request {id}")),
+        count(documents, "document"),
+        error.kind(),
+        error.delivery(),
+        count(attempts, "attempt"),
+        one_line(error.message()),
+        Causes(error),
+    ));
+    // Nothing is tried again behind a document.
+    if documents == 0
+        && let Some(hint) = report::hint(error)
+    {
+        report::print(&format!("  hint: {hint}"));
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, ", count(self.documents, "document"))?;
+        if self.repeats_dropped > 0 {
+            write!(f, "{} dropped, ", count(self.repeats_dropped, "repeat"))?;
+        }
+        if self.interrupted {
+            f.write_str("interrupted, ")?;
+        }
+        write!(f, "{:.2} s", self.elapsed.as_secs_f64())
+    }
+}
+
+/// The generation of an embedded gateway: only that of v2 has streams.
+fn v2_unless_v1(choice: DocArrayChoice) -> DocArrayChoice {
+    match choice {
+        DocArrayChoice::V1 => DocArrayChoice::V1,
+        DocArrayChoice::Auto | DocArrayChoice::V2 => DocArrayChoice::V2,
+    }
+}
+
+fn client(args: &mut StreamArgs, embedded: Option<&Gateway>) -> Result<Client, Failure> {
+    let embedded = embedded.map(Gateway::http_url);
+    let url = args.url.clone().or(embedded).unwrap_or_default();
+    let mut builder = std::mem::take(&mut args.identity).add_to(Client::builder(&url))?;
+    builder = builder.retry(connection::retry_policy(&args.retry));
+    if let Some(docarray) = args.docarray.chosen() {
+        builder = builder.docarray(docarray);
+    }
+    Ok(builder.build()?)
+}
+
+fn call(args: &StreamArgs, client: &Client) -> Result<DocumentStream<Box<RawValue>>, Failure> {
+    let fields = Fields::new(&args.tensor, &args.blob)?.map(Rc::new);
+    let value = match (&args.document, &args.text) {
+        (Some(document), _) => Value::Object(document.clone()),
+        (None, text) => json!({ "text": text }),
+    };
+    let document = typed::Document { value, fields: fields.clone() };
+    let mut call = client.stream_document(&args.on, &document);
+    for option in fields.iter().flat_map(|fields| fields.unmet()) {
+        report::print(&format!("warning: the document has no field of {option}"));
+    }
+    if let Some(parameters) = &args.parameters {
+        call = call.parameters(parameters);
+    }
+    if let Some(pattern) = &args.target_executor {
+        call = call.target_executor(pattern);
+    }
+    if let Some(timeout) = args.timeout {
+        call = call.timeout(timeout);
+    }
+    if let Some(timeout) = args.idle_timeout {
+        call = call.idle_timeout(timeout);
+    }
+    Ok(call.try_stream()?)
+}
