@@ -163,3 +163,73 @@ async fn a_document_may_be_any_type_and_is_read_as_any() {
         assert_eq!((&first["id"], &first["text"]), (&json!("s0"), &json!("hey 0")));
     }
 }
+
+/// What strikes a stream once: the protocol, the fault, and what becomes of a call that is tried twice.
+#[tokio::test]
+async fn each_fault_is_tried_again_or_told_as_it_is_for_requests() {
+    use Outcome::{Again, Empty, Told};
+    enum Outcome {
+        /// The second attempt succeeds.
+        Again,
+        /// It reads as a stream without documents.
+        Empty,
+        Told(ErrorKind, Delivery),
+    }
+    let table = [
+        ("http", "reset-before@1,path=/stream", Again),
+        ("http", "reset-after@1,path=/stream", Again),
+        ("http", "reset-mid@1,path=/stream", Again),
+        ("http", "stall@1,path=/stream", Again),
+        ("http", "status:503@1,path=/stream", Again),
+        ("http", "status:429@1,path=/stream", Again),
+        ("http", "status:404@1,path=/stream", Told(ErrorKind::NotFound, Delivery::Answered)),
+        ("http", "status:401@1,path=/stream", Told(ErrorKind::Gateway, Delivery::Answered)),
+        ("grpc", "reset-before@1", Again),
+        ("grpc", "reset-after@1", Again),
+        ("grpc", "reset-mid@1", Again),
+        ("grpc", "stall@1", Again),
+        ("grpc", "half-open@1", Again),
+        ("grpc", "drop@1", Again),
+        ("grpc", "reset-stream@1", Again),
+        ("grpc", "reset-stream:7@1", Again),
+        ("grpc", "goaway:2@1", Again),
+        ("grpc", "grpc-status:14@1", Again),
+        ("grpc", "grpc-status:8@1", Again),
+        ("grpc", "grpc-status:10@1", Again),
+        ("grpc", "grpc-status:3@1", Told(ErrorKind::Gateway, Delivery::Answered)),
+        ("grpc", "grpc-status:13@1", Told(ErrorKind::Gateway, Delivery::Answered)),
+        ("grpc", "malformed@1", Told(ErrorKind::Decode, Delivery::Answered)),
+        ("grpc", "oversize:100000@1", Told(ErrorKind::TooLarge, Delivery::Answered)),
+        ("grpc", "wrong-type@1", Told(ErrorKind::Decode, Delivery::Answered)),
+        ("grpc", "half-close@1", Empty),
+    ];
+    for (protocol, fault, outcome) in table {
+        let gateway = v2().fault(fault.parse().unwrap()).start().await.unwrap();
+        let url = if protocol == "http" { gateway.http_url() } else { gateway.grpc_url() };
+        let policy = RetryPolicy::new().max_attempts(2).initial_backoff(Duration::from_millis(1));
+        let client = Client::builder(&url).retry(policy).answer_limit(50_000).build().unwrap();
+        client.status().await.unwrap();
+        let call = client.stream_document("/stream", &json!({"text": "hey"}));
+        let call = call.idle_timeout(Duration::from_millis(500));
+        let (given, error) = texts(&mut call.stream()).await;
+        let what = format!("{protocol} {fault}: {given:?} {error:?}");
+        let told = error.as_ref().map(|error| (error.kind(), error.delivery()));
+        let gets = gateway.journal().gets();
+        let tries = match protocol {
+            "http" => {
+                let read = gets.iter().filter(|get| get.path == "/stream").count();
+                read + usize::try_from(gateway.journal().refused()).unwrap()
+            }
+            _ => usize::try_from(gateway.journal().grpc_streams()).unwrap(),
+        };
+        assert_eq!(tries, if matches!(outcome, Again) { 2 } else { 1 }, "{what}");
+        match outcome {
+            Again => assert_eq!((given.len(), told), (3, None), "{what}"),
+            Empty => assert_eq!((given.len(), told), (0, None), "{what}"),
+            Told(kind, delivery) => {
+                assert_eq!((given.len(), told), (0, Some((kind, delivery))), "{what}");
+                assert_eq!(error.unwrap().attempts().len(), 1, "{what}");
+            }
+        }
+    }
+}

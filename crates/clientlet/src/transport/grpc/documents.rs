@@ -13,6 +13,7 @@ use super::super::BoxFuture;
 use super::super::http::outcome;
 use super::super::multiplex::{Passage, late, within};
 use super::super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
+use super::channel::Channel;
 use super::codec::Raw;
 use super::{ENDPOINTS, GrpcTransport, call, decode, failure, path};
 use crate::envelope::read_proto_document;
@@ -50,27 +51,35 @@ impl Streams for GrpcTransport {
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<RawDocuments, AttemptError>> {
         Box::pin(async move {
-            let (began, passage) = (Instant::now(), Passage::default());
-            let opening = within(deadline, self.open_documents(request, &passage));
-            opening.await.unwrap_or_else(|| Err(late(began, passage.give_up())))
+            let began = Instant::now();
+            let channel = within(deadline, self.shared.channel()).await;
+            let channel = channel.unwrap_or_else(|| Err(late(began, false)))?;
+            let passage = Passage::default();
+            let opening = self.open_on(&channel, request, &passage);
+            within(deadline, opening).await.unwrap_or_else(|| {
+                // It may be the executor that is slow, or the connection dead: another one is cheap.
+                channel.suspect();
+                Err(late(began, passage.give_up()))
+            })
         })
     }
 }
 
 impl GrpcTransport {
-    async fn open_documents(
+    async fn open_on(
         &self,
+        channel: &Channel,
         request: &StreamRequest,
         passage: &Passage,
     ) -> Result<RawDocuments, AttemptError> {
-        let channel = self.shared.channel().await?;
-        let mut grpc = self.shared.grpc(&channel)?;
+        let mut grpc = self.shared.grpc(channel)?;
         let call = call(&request.headers, request.body.clone(), passage, request.until);
         // A gateway sends no headers before the first document.
         let answers = grpc
             .streaming(call, path(STREAM_DOC), Raw)
             .await
-            .map_err(|status| failure::failed(&status, &channel, passage.give_up()))?;
+            .map_err(|status| failure::failed(&status, channel, passage.give_up()))?;
+        let channel = channel.clone();
         let documents = answers.into_inner().filter_map(move |message| {
             ready(match message {
                 Ok(message) => read(&message).transpose(),
