@@ -1,5 +1,7 @@
 //! What the targets check, apart from that nothing panics.
 
+pub mod protobuf;
+
 use bytes::Bytes;
 use clientlet::{Blob, DataRequest, DocArray, Document, Error, HttpAnswer, Response, Tensor};
 use serde::Deserialize;
@@ -8,7 +10,7 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 #[serde(default)]
 #[derive(Default)]
-struct Typed {
+pub(crate) struct Typed {
     _text: String,
     embedding: Vec<f32>,
     blob: Option<Blob>,
@@ -65,6 +67,6 @@ fn check_documents(docarray: DocArray, documents: &[Document]) {
     }
 }
 
-fn checked<T>(result: Result<T, Error>) -> Option<T> {
+pub(crate) fn checked<T>(result: Result<T, Error>) -> Option<T> {
     result.map_err(|error| check_error(&error)).ok()
 }

@@ -194,3 +194,10 @@ pub use gateway::Gateway;
 pub use journal::{Entry, Journal};
 pub use listener::Listener;
 pub use streaming::DocumentStream;
+
+/// For the fuzzer alone.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::protobuf::answer_message;
+}

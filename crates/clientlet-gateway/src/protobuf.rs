@@ -198,6 +198,31 @@ fn write_head(out: &mut Vec<u8>, number: u32, length: usize) {
     prost::encoding::encode_varint(length as u64, out);
 }
 
+/// Reads a message as a request and runs every kind of endpoint on its documents: what comes out can
+/// be read again.
+#[cfg(fuzzing)]
+pub fn answer_message(generation: Documents, frame: &[u8]) {
+    use crate::endpoint::Change;
+
+    let Some(request) = Request::read(generation, Bytes::copy_from_slice(frame)) else { return };
+    assert!(request.document_ids().len() <= request.documents());
+    structs::to_json(request.message.parameters.as_deref().unwrap_or_default());
+    let Ok(docs) = request.docs() else { return };
+    let ids = crate::identity::Ids::new(1);
+    for change in [Change::None, Change::Upper, Change::Tag("crud")] {
+        let changed = match generation {
+            Documents::V1 => v1::change(&docs, change, &ids),
+            Documents::V2 => match v2::change(&docs, change, &ids) {
+                Ok(changed) => changed,
+                Err(_) => continue,
+            },
+        };
+        let data = Some(Data { docs: Some(changed), docs_bytes: None });
+        let answer = Message { data, ..Message::default() }.encode_to_vec();
+        assert!(Request::read(generation, answer.into()).is_some(), "{change:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -173,12 +173,48 @@ pub use stream_document::{DocumentStream, StreamDocument};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing {
+    use bytes::Bytes;
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+
+    use crate::document::proto;
+    use crate::{DocArray, Response};
+
     /// The paths in an openapi.json that documents can be posted to.
     pub fn read_paths(openapi: &[u8]) -> Option<Vec<String>> {
         crate::transport::http::read_paths(openapi).ok()
     }
 
     pub use crate::transport::sse::read_events;
+    pub use crate::transport::websocket::answered_with as read_upgrade;
+
+    /// A message of a WebSocket as an answer.
+    pub fn read_message(docarray: DocArray, frame: &[u8]) -> Option<Response> {
+        let frame = Bytes::copy_from_slice(frame);
+        crate::transport::websocket::read_proto(docarray, &frame).ok().map(Response::alone)
+    }
+
+    /// The documents of a list in protobuf.
+    pub fn read_documents<T: DeserializeOwned>(
+        docarray: DocArray,
+        list: &[u8],
+    ) -> Result<Vec<T>, String> {
+        let list = Bytes::copy_from_slice(list);
+        proto::decode_documents(docarray, &list).map_err(|error| error.to_string())
+    }
+
+    /// A list of documents in protobuf.
+    pub fn write_documents<T: Serialize>(
+        docarray: DocArray,
+        documents: &[T],
+    ) -> Result<Vec<u8>, String> {
+        let mut list = Vec::new();
+        for document in documents {
+            let written = proto::Encoder::new(docarray).document(document, &mut list);
+            written.map_err(|error| error.to_string())?;
+        }
+        Ok(list)
+    }
 }
 
 /// The Rust of the README runs as it stands there.

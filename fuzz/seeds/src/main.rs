@@ -42,9 +42,12 @@ const EVENTS: [&str; 3] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    for (target, texts) in
-        [("url", URLS.as_slice()), ("fault_spec", &FAULTS), ("json_lines", &LINES), ("events", &EVENTS)]
-    {
+    for (target, texts) in [
+        ("url", URLS.as_slice()),
+        ("fault_spec", &FAULTS),
+        ("json_lines", &LINES),
+        ("events", &EVENTS),
+    ] {
         for (n, text) in texts.iter().enumerate() {
             lay(target, &format!("text-{n}"), text.as_bytes())?;
         }
@@ -54,6 +57,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         for entry in fs::read_dir(fixtures.join(environment))? {
             let path = entry?.path();
             let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+            if path.extension().is_some_and(|end| end == "bin") {
+                lay_frame(environment, &format!("{environment}-{name}"), &fs::read(&path)?)?;
+            }
             if name.starts_with("http_") && path.extension().is_some_and(|end| end == "json") {
                 let fixture = serde_json::from_slice(&fs::read(&path)?)
                     .map_err(|error| format!("{}: {error}", path.display()))?;
@@ -62,6 +68,43 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+/// What was recorded in protobuf, and its documents by themselves.
+fn lay_frame(environment: &str, name: &str, frame: &[u8]) -> Result<(), Box<dyn Error>> {
+    let generation = if environment == "current" { "v2" } else { "v1" };
+    lay(&format!("message_{generation}"), name, frame)?;
+    lay(&format!("request_{generation}"), name, frame)?;
+    for (n, list) in parts(frame, 4).flat_map(|data| parts(data, 1)).enumerate() {
+        lay(&format!("documents_{generation}"), &format!("{name}-{n}"), list)?;
+    }
+    Ok(())
+}
+
+/// The fields of this number, of a message in which every field holds bytes.
+fn parts(mut message: &[u8], number: u64) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let key = varint(&mut message)?;
+        let length = usize::try_from(varint(&mut message)?).ok()?;
+        let (content, behind) = message.split_at_checked(length)?;
+        message = behind;
+        Some((key >> 3, content))
+    })
+    .filter(move |(found, _)| *found == number)
+    .map(|(_, content)| content)
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (&byte, behind) = bytes.split_first()?;
+        *bytes = behind;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
 }
 
 fn lay_fixture(environment: &str, name: &str, fixture: &Value) -> Result<(), Box<dyn Error>> {

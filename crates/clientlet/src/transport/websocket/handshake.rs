@@ -15,11 +15,15 @@ use http::header::{
 use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
+use hyper::rt::{Read, Write};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use sha1_smol::Sha1;
 use tokio_websockets::{ClientBuilder, Limits, WebSocketStream};
 use tower_service::Service;
+
+#[cfg(fuzzing)]
+use futures_util::StreamExt as _;
 
 use crate::connect::Connector;
 use crate::envelope::shorten;
@@ -46,18 +50,28 @@ pub(super) async fn connect(
     answer_limit: usize,
 ) -> Result<Socket, AttemptError> {
     let io = connector.clone().call(uri.clone()).await.map_err(connect_failed)?;
+    let key = STANDARD.encode(fastrand::u128(..).to_le_bytes());
+    let request = request(uri, headers, subprotocol, &key);
+    upgrade(io, request, &key, subprotocol, answer_limit).await
+}
+
+/// Sends the request and reads what comes.
+async fn upgrade(
+    io: impl Read + Write + Unpin + Send + 'static,
+    request: Request<Empty<Bytes>>,
+    key: &str,
+    subprotocol: &'static str,
+    answer_limit: usize,
+) -> Result<Socket, AttemptError> {
     let (mut sender, connection) = http1::handshake(io).await.map_err(lost)?;
     // Ends with the connection, which the upgrade takes over.
     tokio::spawn(connection.with_upgrades());
-
-    let key = STANDARD.encode(fastrand::u128(..).to_le_bytes());
-    let request = request(uri, headers, subprotocol, &key);
     let response = sender.send_request(request).await.map_err(lost)?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refused(response).await);
     }
     let accepted = response.headers().get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
-    if accepted != Some(accept(&key).as_bytes()) {
+    if accepted != Some(accept(key).as_bytes()) {
         let what = "the gateway upgraded, but not to this connection's WebSocket";
         return Err(AttemptError::new(Event::NotWebSocket, what).before_sending("upgrade"));
     }
@@ -132,6 +146,21 @@ async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptErro
         what += &format!(": {text}");
     }
     AttemptError::new(event, what).with_status(status.as_u16()).before_sending("upgrade")
+}
+
+/// For the fuzzer: what comes of an answer to an upgrade whose key is that of RFC 6455's example, and of
+/// the first message behind it.
+#[cfg(fuzzing)]
+pub async fn answered_with(answer: impl Read + Write + Unpin + Send + 'static) -> bool {
+    let (uri, key) = (Uri::from_static("http://h/"), "dGhlIHNhbXBsZSBub25jZQ==");
+    let request = request(&uri, &HeaderMap::new(), "bytes", key);
+    match upgrade(answer, request, key, "bytes", 1 << 16).await {
+        Ok(mut socket) => matches!(socket.next().await, Some(Ok(_))),
+        Err(error) => {
+            assert!(!error.may_have_run, "nothing was sent yet");
+            false
+        }
+    }
 }
 
 #[cfg(test)]

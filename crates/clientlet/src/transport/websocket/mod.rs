@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 use self::connection::{Read, start};
 pub(crate) use self::ending::{Closing, Ending};
+#[cfg(fuzzing)]
+pub use self::handshake::answered_with;
 pub(crate) use self::line::Line;
 use super::http::{HttpTransport, docarray_of, hidden};
 use super::multiplex::{Handle, InFlight, Tally, late, within};
