@@ -92,6 +92,11 @@ const CAPABILITIES: &[Capability] = &[
         check: Contract("a_thousand_documents_with_parameters_come_back_once_and_in_order"),
     },
     Capability {
+        what: "streams of documents",
+        carried: ["no", "yes, for the document alone, without parameters and target", "no", "no"],
+        check: Test("jina_3_33_1_v2_streams_what_its_generators_yield"),
+    },
+    Capability {
         what: "a document's fields",
         carried: [
             "the fixed set of DocArray v1; another is an error before sending",
@@ -289,10 +294,14 @@ fn every_capability_is_checked() {
         std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
     };
     let contract = read("tests/contract/main.rs");
-    let tests =
-        ["src/transport/fixtures.rs", "src/document/properties.rs", "src/document/encode/tests.rs"]
-            .map(read)
-            .concat();
+    let tests = [
+        "src/transport/fixtures.rs",
+        "src/document/properties.rs",
+        "src/document/encode/tests.rs",
+        "tests/streams/real.rs",
+    ]
+    .map(read)
+    .concat();
     for capability in CAPABILITIES {
         match capability.check {
             Codec(check) => check(),

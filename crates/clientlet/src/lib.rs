@@ -80,6 +80,33 @@
 //! # }
 //! ```
 //!
+//! # One document in, many out
+//!
+//! An executor's endpoint may be a generator: [`Client::stream_document`] gives what it yields, as it
+//! comes, over HTTP and gRPC from gateways with documents v2. Dropping the stream stops the executor.
+//!
+//! ```
+//! use clientlet::{Client, Document};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use clientlet_gateway::{Documents, Gateway};
+//! # let gateway = Gateway::builder().documents(Documents::V2).grpc(true).start().await?;
+//! # let url = gateway.grpc_url();
+//! // let url = "grpc://localhost:8082";
+//! let client = Client::connect(&url)?;
+//! let mut words = client.stream_document("/stream", &Document::text("hello")).stream::<Document>();
+//! while let Some(word) = words.next().await {
+//!     println!("{}", word?.text.unwrap_or_default());
+//! }
+//! assert_eq!((words.documents_given(), words.repeats_dropped()), (3, 0));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A generator that raises is called again by the gateway, which does not tell: see
+//! [`DocumentStream`] for the documents that then repeat.
+//!
 //! # Numbers and bytes
 //!
 //! [`Tensor`] holds numbers of any type and shape, [`Blob`] bytes; both share their memory. Plain
