@@ -1,0 +1,46 @@
+//! A stream of documents takes no more memory the longer it is. A binary of its own, since the
+//! allocator that counts is the whole process's, the embedded gateway's part included.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
+use clientlet::{Client, Document};
+use clientlet_gateway::{DocumentStream, Documents, Gateway};
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static PEAK: PeakAlloc = PeakAlloc;
+
+const SHORT: u64 = 100_000;
+const LONG: u64 = 500_000;
+/// What may differ from run to run: how much of a full window of HTTP/2 is waiting, 1 MiB of small
+/// frames that take several times as much. Still, 16 bytes that are kept of each document would show.
+const SPREAD: usize = 6 << 20;
+
+/// The most memory while `documents` come over this URL.
+async fn peak_of(url: &str, endpoint: &str, documents: u64) -> usize {
+    let client = Client::connect(url).unwrap();
+    PEAK.reset_peak_usage();
+    let mut given = client.stream_document(endpoint, &Document::text("hey")).stream::<Document>();
+    while let Some(document) = given.next().await {
+        document.unwrap();
+    }
+    assert_eq!(given.documents_given(), documents);
+    PEAK.peak_usage()
+}
+
+#[tokio::test]
+async fn five_times_the_documents_take_no_more_memory() {
+    let gateway = Gateway::builder()
+        .documents(Documents::V2)
+        .grpc(true)
+        .journal(false)
+        .stream_endpoint("/short", DocumentStream::new(SHORT))
+        .stream_endpoint("/long", DocumentStream::new(LONG));
+    let gateway = gateway.start().await.unwrap();
+    for url in [gateway.http_url(), gateway.grpc_url()] {
+        let short = peak_of(&url, "/short", SHORT).await;
+        let long = peak_of(&url, "/long", LONG).await;
+        println!("{url}: {short} bytes for {SHORT} documents, {long} for {LONG}");
+        assert!(long <= short + SPREAD, "{url}: {short} bytes, then {long}");
+    }
+}
