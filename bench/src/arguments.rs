@@ -1,13 +1,16 @@
 //! The command line.
 
 use crate::contest::{self, Benchmark};
-use crate::{memory, serve, start};
+use crate::{codec, memory, peers, serve, start};
 
 pub(crate) const HELP: &str = "\
 What the client and its command cost.
 
-Usage: clientlet-bench http|websocket|grpc [--check] [--requests N] [--rounds R] [--awake] [--json]
+Usage: clientlet-bench http|websocket|grpc [--check] [--requests N] [--rounds R] [--only TEXT]
+       [--awake] [--json]
+       clientlet-bench codec [--check] [--messages N] [--rounds R] [--json]
        clientlet-bench memory [--check] [--documents N,M] [--rounds R] [--json]
+       clientlet-bench peers [--check] [--requests N] [--python-requests N] [--json FILE] [--svg FILE]
        clientlet-bench start [--check] [--runs N] [--json]
 
 http, websocket, grpc: the client beside the bare transport, with 16 requests in flight, against
@@ -21,14 +24,22 @@ request, taken in each round; its median counts. Requests hold 1 or 100 short te
 also as many embeddings of 768 floats.
   --requests N   Requests a measurement; by default enough for half a second or so
   --rounds R     How often each is measured; 7 by default
+  --only TEXT    Only requests whose name in the table holds the text
   --awake        A gateway that never sleeps. Otherwise whoever is slower than the gateway
                  pays for waking it at every request, which (a) hardly ever does
   --check        Fail if a ratio is above 1.25, or 1.5 for 1 document on WebSocket; with
                  --awake, as only then a, b and c pay for the same things. What fails is
                  measured again, three times at most
 
+codec: 100 documents with embeddings of 768 floats, from protobuf into a struct with a Tensor and
+back, beside prost's own types with `Bytes` for the same messages.
+  --messages N   Messages a measurement; 2000 by default
+  --rounds R     How often, in turns; 15 by default
+  --check        Fail if decoding takes over 1.5 times the CPU time of prost's
+
 memory: what `clientlet post --input - --output /dev/null` holds at its peak while documents
-are piped in, against the embedded gateway in a process of its own.
+are piped in, over HTTP, one WebSocket and one gRPC stream, against the embedded gateway in a
+process of its own.
   --documents N,M  How many, twice; 100000,1000000 by default
   --rounds R       How often, in turns; 5 by default. The median of the ratios counts
   --check          Fail at 64 MiB or more, or if M documents need over 1.10 times what N do
@@ -38,9 +49,20 @@ start: from the start of `clientlet post` until its first byte has come, and how
   --runs N       How often each is measured; 25 by default. The median counts
   --check        Fail at 20 ms or more for the first byte, or 5 ms or more for the help
 
+peers: Jina's own Python clients, 3.14.1 with documents v1 and 3.33.1 with documents v2, and ours,
+each against the embedded gateway over HTTP, WebSocket and gRPC: CPU time of the client without
+imports and connecting, requests a second, peak memory. Needs what `interop/install` makes, under
+target/interop or where CLIENTLET_INTEROP says.
+  --requests N   Requests of 1 document; 10000 by default
+  --python-requests N  How many of them Python's clients make, if fewer are enough
+  --json FILE    Write what was measured there as well
+  --svg FILE     And a chart of the CPU times
+  --check        Fail if 3.33.1 takes less than 100 times our CPU time on HTTP or WebSocket, or less
+                 than 40 times on gRPC
+
 memory and start run the program `clientlet` that lies beside this one.
 
-  --json         One JSON object a line instead of a table
+  --json         One JSON object a line instead of a table, but for peers
 
 Exit codes: 0 all well, 1 the measurement failed or a limit was passed, 2 wrong usage.
 
@@ -52,18 +74,22 @@ Examples:
 ";
 
 /// What can be measured.
-const BENCHMARKS: &str = "there are: http, websocket, grpc, memory, start";
+const BENCHMARKS: &str = "there are: http, websocket, grpc, codec, memory, peers, start";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     Help,
     Contest(contest::Options),
+    Codec(codec::Options),
     Memory(memory::Options),
+    Peers(peers::Options),
     Start(start::Options),
     /// The gateway's side; for this program alone to ask for.
     Serve(serve::Options),
     /// The side that pipes documents in; for this program alone to ask for.
     Feed(memory::Feed),
+    /// Our client's side of peers; for this program alone to ask for.
+    Call(peers::Call),
 }
 
 pub(crate) fn parse(given: &[String]) -> Result<Task, String> {
@@ -75,10 +101,13 @@ pub(crate) fn parse(given: &[String]) -> Result<Task, String> {
         "http" => parse_contest(Benchmark::Http, rest),
         "websocket" => parse_contest(Benchmark::WebSocket, rest),
         "grpc" => parse_contest(Benchmark::Grpc, rest),
+        "codec" => parse_codec(rest),
         "memory" => parse_memory(rest),
+        "peers" => parse_peers(rest),
         "start" => parse_start(rest),
         "serve" => parse_serve(rest),
         memory::FEED => parse_feed(rest),
+        peers::CALL => parse_call(rest),
         other => Err(format!("no benchmark is called `{other}`; {BENCHMARKS}")),
     }
 }
@@ -90,6 +119,9 @@ fn parse_contest(benchmark: Benchmark, rest: &[String]) -> Result<Task, String> 
         match option.as_str() {
             "--requests" => options.requests = Some(count("--requests", rest.next())?),
             "--rounds" => options.rounds = count("--rounds", rest.next())?,
+            "--only" => {
+                options.only = Some(rest.next().ok_or("`--only` needs a text")?.clone());
+            }
             serve::AWAKE => options.gateway.awake = true,
             "--check" => {
                 options.check = true;
@@ -101,6 +133,22 @@ fn parse_contest(benchmark: Benchmark, rest: &[String]) -> Result<Task, String> 
         }
     }
     Ok(Task::Contest(options))
+}
+
+fn parse_codec(rest: &[String]) -> Result<Task, String> {
+    let mut options = codec::Options::default();
+    let mut rest = rest.iter();
+    while let Some(option) = rest.next() {
+        match option.as_str() {
+            "--messages" => options.messages = count("--messages", rest.next())?,
+            "--rounds" => options.rounds = count("--rounds", rest.next())?,
+            "--check" => options.check = true,
+            "--json" => options.json = true,
+            "--help" | "-h" => return Ok(Task::Help),
+            other => return Err(format!("`codec` does not take `{other}`")),
+        }
+    }
+    Ok(Task::Codec(options))
 }
 
 fn parse_memory(rest: &[String]) -> Result<Task, String> {
@@ -117,6 +165,29 @@ fn parse_memory(rest: &[String]) -> Result<Task, String> {
         }
     }
     Ok(Task::Memory(options))
+}
+
+fn parse_peers(rest: &[String]) -> Result<Task, String> {
+    let mut options = peers::Options::default();
+    let mut rest = rest.iter();
+    while let Some(option) = rest.next() {
+        let mut file = |option| {
+            let file = rest.next().ok_or_else(|| format!("`{option}` needs a file"))?;
+            Ok::<_, String>(Some(file.into()))
+        };
+        match option.as_str() {
+            "--json" => options.json = file("--json")?,
+            "--svg" => options.svg = file("--svg")?,
+            "--requests" => options.requests = count("--requests", rest.next())?,
+            "--python-requests" => {
+                options.python_requests = Some(count("--python-requests", rest.next())?);
+            }
+            "--check" => options.check = true,
+            "--help" | "-h" => return Ok(Task::Help),
+            other => return Err(format!("`peers` does not take `{other}`")),
+        }
+    }
+    Ok(Task::Peers(options))
 }
 
 fn parse_start(rest: &[String]) -> Result<Task, String> {
@@ -153,6 +224,16 @@ fn parse_feed(rest: &[String]) -> Result<Task, String> {
             Ok(Task::Feed(memory::Feed { url: url.clone(), documents }))
         }
         _ => Err(format!("`{}` takes a URL and a number", memory::FEED)),
+    }
+}
+
+fn parse_call(rest: &[String]) -> Result<Task, String> {
+    match rest {
+        [url, requests] => {
+            let requests = count(peers::CALL, Some(requests))?;
+            Ok(Task::Call(peers::Call { url: url.clone(), requests }))
+        }
+        _ => Err(format!("`{}` takes a URL and a number", peers::CALL)),
     }
 }
 
@@ -193,16 +274,30 @@ mod tests {
             let mut options = contest::Options::new(benchmark);
             assert_eq!(parse_line(name), Ok(Task::Contest(contest::Options::new(benchmark))));
             options.requests = Some(50);
+            options.only = Some("text".to_owned());
             options.rounds = 3;
             options.gateway.awake = true;
             options.json = true;
-            let line = format!("{name} --json --rounds 3 --awake --requests 50");
+            let line = format!("{name} --json --rounds 3 --awake --requests 50 --only text");
             assert_eq!(parse_line(&line), Ok(Task::Contest(options)));
         }
+
+        let options = codec::Options { messages: 9, rounds: 2, check: true, json: false };
+        assert_eq!(parse_line("codec --rounds 2 --check --messages 9"), Ok(Task::Codec(options)));
 
         let options = memory::Options { documents: [10, 200], rounds: 2, check: true, json: true };
         let line = "memory --json --documents 10,200 --check --rounds 2";
         assert_eq!(parse_line(line), Ok(Task::Memory(options)));
+
+        let options = peers::Options {
+            requests: 50,
+            python_requests: Some(7),
+            check: true,
+            json: Some("a.json".into()),
+            svg: Some("b.svg".into()),
+        };
+        let line = "peers --svg b.svg --python-requests 7 --requests 50 --check --json a.json";
+        assert_eq!(parse_line(line), Ok(Task::Peers(options)));
 
         let options = start::Options { runs: 3, check: true, json: false };
         assert_eq!(parse_line("start --check --runs 3"), Ok(Task::Start(options)));
@@ -235,7 +330,7 @@ mod tests {
     #[test]
     fn errors_name_the_word_at_fault() {
         for (line, word) in [
-            ("", "http, websocket, grpc, memory, start"),
+            ("", "http, websocket, grpc, codec, memory, peers, start"),
             ("https", "`https`"),
             ("grpc --round 3", "`grpc`"),
             ("http --round 3", "`--round`"),
@@ -250,6 +345,9 @@ mod tests {
             ("memory --documents 100,100", "not `100,100`"),
             ("memory --runs 3", "`--runs`"),
             ("start --runs 0", "not `0`"),
+            ("peers --json", "`--json` needs"),
+            ("peers --rounds 3", "`--rounds`"),
+            ("call http://localhost", "`call`"),
             ("start --rounds 3", "`--rounds`"),
             ("serve extra", "`extra`"),
             ("feed http://localhost", "`feed`"),

@@ -75,6 +75,8 @@ pub(crate) struct Options {
     /// Requests a measurement, if not as many as fit their size.
     pub(crate) requests: Option<usize>,
     pub(crate) rounds: usize,
+    /// Only the cases whose name holds it.
+    pub(crate) only: Option<String>,
     pub(crate) gateway: serve::Options,
     pub(crate) check: bool,
     pub(crate) json: bool,
@@ -83,7 +85,15 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn new(benchmark: Benchmark) -> Options {
         let gateway = serve::Options::default();
-        Options { benchmark, requests: None, rounds: 7, gateway, check: false, json: false }
+        Options {
+            benchmark,
+            requests: None,
+            rounds: 7,
+            only: None,
+            gateway,
+            check: false,
+            json: false,
+        }
     }
 }
 
@@ -107,7 +117,9 @@ pub(crate) fn run(options: &Options) -> Result<Vec<Attempts>, Box<dyn Error>> {
         })?;
         Ok(Attempts { limit: case.limit, comparisons })
     };
-    options.benchmark.cases().iter().map(measure).collect()
+    let is_wanted =
+        |case: &&Case| options.only.as_ref().is_none_or(|only| case.name().contains(only.as_str()));
+    options.benchmark.cases().iter().filter(is_wanted).map(measure).collect()
 }
 
 /// The limit of each case's ratio.

@@ -1,9 +1,9 @@
-//! What a stretch of work costs this process.
+//! What a stretch of work costs this process, and what memory it took.
 
 use std::io;
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 /// Time by the clock, and of the CPU in this process, kernel included.
@@ -40,6 +40,21 @@ impl Stopwatch {
 fn cpu_time() -> io::Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_SELF)?;
     Ok(duration(usage.user_time()) + duration(usage.system_time()))
+}
+
+/// The most memory that this process has held at a time.
+pub(crate) fn own_peak_kib() -> io::Result<i64> {
+    Ok(peak_kib(getrusage(UsageWho::RUSAGE_SELF)?))
+}
+
+/// The most that a child of this process has held, of those that have ended.
+pub(crate) fn children_peak_kib() -> io::Result<i64> {
+    Ok(peak_kib(getrusage(UsageWho::RUSAGE_CHILDREN)?))
+}
+
+fn peak_kib(usage: Usage) -> i64 {
+    // Linux counts in KiB, Apple's systems in bytes.
+    if cfg!(target_vendor = "apple") { usage.max_rss() / 1024 } else { usage.max_rss() }
 }
 
 fn duration(time: TimeVal) -> Duration {

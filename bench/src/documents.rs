@@ -1,7 +1,7 @@
 //! What is sent: small documents, each with a text of its own, and an embedding if that is asked for.
 
 use clientlet::Tensor;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 const LETTERS: &str = "the quick brown fox jumps over the lazy dog ";
 /// In characters.
@@ -9,11 +9,11 @@ pub(crate) const TEXT_LENGTH: usize = 110;
 /// Numbers in an embedding, four bytes each.
 pub(crate) const DIMENSIONS: usize = 768;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Document {
     pub(crate) id: String,
     pub(crate) text: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) embedding: Option<Tensor>,
 }
 

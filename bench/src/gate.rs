@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 /// How often a measurement that others on the machine may disturb is made, if it goes wrong.
 const ATTEMPTS: usize = 3;
 
-/// A number that must not be greater.
+/// A number that has a limit.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Gate {
     /// What was measured.
@@ -22,6 +22,7 @@ pub(crate) struct Gate {
 pub(crate) enum Bound {
     AtMost,
     Below,
+    AtLeast,
 }
 
 /// Measures until it is good enough, a few times at most: a neighbour's burst of work is gone then,
@@ -42,6 +43,7 @@ impl Bound {
         match self {
             Bound::AtMost => value <= limit,
             Bound::Below => value < limit,
+            Bound::AtLeast => value >= limit,
         }
     }
 }
@@ -58,6 +60,7 @@ impl Gate {
         let bound = match self.bound {
             Bound::AtMost => "at most",
             Bound::Below => "below",
+            Bound::AtLeast => "at least",
         };
         let show = |value: &f64| format!("{value:.3}{unit}");
         let measured: Vec<String> = measured.iter().map(show).collect();
@@ -98,6 +101,8 @@ mod tests {
         assert!(!gate(Bound::Below, &[20.0]).is_passed());
         assert!(gate(Bound::Below, &[19.999]).is_passed());
         assert!(!gate(Bound::AtMost, &[20.001]).is_passed());
+        assert!(gate(Bound::AtLeast, &[20.0]).is_passed());
+        assert!(!gate(Bound::AtLeast, &[19.999]).is_passed());
         assert!(!gate(Bound::AtMost, &[f64::NAN]).is_passed());
         assert!(!gate(Bound::AtMost, &[]).is_passed());
     }

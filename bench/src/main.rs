@@ -5,12 +5,14 @@
 
 mod arguments;
 mod bare;
+mod codec;
 mod comparison;
 mod contest;
 mod cpu;
 mod documents;
 mod gate;
 mod memory;
+mod peers;
 mod program;
 mod serve;
 mod start;
@@ -57,6 +59,7 @@ fn run(task: Task) -> Result<ExitCode, Box<dyn Error>> {
         Task::Help => io::stdout().lock().write_all(HELP.as_bytes())?,
         Task::Serve(options) => serve::run(options)?,
         Task::Feed(feed) => memory::feed(&feed)?,
+        Task::Call(call) => peers::call(&call)?,
         Task::Contest(options) => {
             let cases = contest::run(&options)?;
             let gates = options.check.then(|| contest::gates(&cases));
@@ -67,10 +70,20 @@ fn run(task: Task) -> Result<ExitCode, Box<dyn Error>> {
             let json = table::to_json(name, &last, options.gateway);
             return Ok(show(options.json, text, json, gates)?);
         }
+        Task::Codec(options) => {
+            let report = codec::run(&options)?;
+            let gates = options.check.then(|| report.gates());
+            return Ok(show(options.json, report.to_text(), report.to_json(), gates)?);
+        }
         Task::Memory(options) => {
             let report = memory::run(&options)?;
             let gates = options.check.then(|| report.gates());
             return Ok(show(options.json, report.to_text(), report.to_json(), gates)?);
+        }
+        Task::Peers(options) => {
+            let report = peers::run(&options)?;
+            let gates = options.check.then(|| report.gates());
+            return Ok(show(false, report.to_text(), report.to_json(), gates)?);
         }
         Task::Start(options) => {
             let report = start::run(&options)?;

@@ -7,10 +7,10 @@ use std::io::{self, BufWriter, Write};
 use std::process::{ChildStdin, Command, Stdio};
 use std::time::Instant;
 
-use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::cpu::children_peak_kib;
 use crate::documents::Document;
 use crate::gate::{Bound, Gate};
 use crate::program;
@@ -58,23 +58,31 @@ pub(crate) struct Run {
     peak_kib: i64,
 }
 
-/// Fewer documents and more, in turns: a peak is what happened to meet, and no two are the same.
+/// What was measured on each protocol.
 #[derive(Debug)]
 pub(crate) struct Report {
+    protocols: Vec<Runs>,
+}
+
+/// Fewer documents and more, in turns: a peak is what happened to meet, and no two are the same.
+#[derive(Debug)]
+struct Runs {
+    protocol: &'static str,
     rounds: Vec<[Run; 2]>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<Report, Box<dyn Error>> {
     let gateway = GatewayProcess::start(serve::Options::default())?;
     let [fewer, more] = options.documents;
-    let round = |_| {
-        Ok([
-            run_feed(&gateway.addresses().http, fewer)?,
-            run_feed(&gateway.addresses().http, more)?,
-        ])
+    let addresses = gateway.addresses();
+    let urls = [("http", &addresses.http), ("ws", &addresses.websocket), ("grpc", &addresses.grpc)];
+    let measure = |(protocol, url): (&'static str, &String)| {
+        let round = |_| Ok([run_feed(url, fewer)?, run_feed(url, more)?]);
+        let rounds: Result<_, Box<dyn Error>> = (0..options.rounds).map(round).collect();
+        Ok(Runs { protocol, rounds: rounds? })
     };
-    let rounds: Result<_, Box<dyn Error>> = (0..options.rounds).map(round).collect();
-    Ok(Report { rounds: rounds? })
+    let protocols: Result<_, Box<dyn Error>> = urls.into_iter().map(measure).collect();
+    Ok(Report { protocols: protocols? })
 }
 
 /// In a process of its own, as the system tells of the greatest of all children only.
@@ -123,13 +131,6 @@ fn write_documents(stdin: ChildStdin, count: usize) -> io::Result<()> {
     out.flush()
 }
 
-/// The most that a child of this process has held, of those that have ended.
-fn children_peak_kib() -> io::Result<i64> {
-    let peak = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss();
-    // Linux counts in KiB, Apple's systems in bytes.
-    Ok(if cfg!(target_vendor = "apple") { peak / 1024 } else { peak })
-}
-
 impl Run {
     fn peak_mib(&self) -> f64 {
         self.peak_kib as f64 / MIB
@@ -140,7 +141,7 @@ impl Run {
     }
 }
 
-impl Report {
+impl Runs {
     /// Of the runs of either kind.
     fn spread(&self, which: usize, number: impl Fn(&Run) -> f64) -> Spread {
         Spread::of(self.rounds.iter().map(|round| number(&round[which])))
@@ -155,60 +156,79 @@ impl Report {
         self.rounds.first().map_or([0; 2], |round| round.map(|run| run.documents))
     }
 
-    pub(crate) fn gates(&self) -> Vec<Gate> {
-        let greatest = |(which, documents)| Gate {
-            name: format!("greatest peak of {documents} documents"),
+    fn gates(&self) -> impl Iterator<Item = Gate> {
+        let protocol = self.protocol;
+        let greatest = move |(which, documents)| Gate {
+            name: format!("{protocol}, greatest peak of {documents} documents"),
             bound: Bound::Below,
             limit: LIMIT_MIB,
             unit: " MiB",
             measured: vec![self.spread(which, Run::peak_mib).max],
         };
         let ratio = Gate {
-            name: "ratio of the peaks".to_owned(),
+            name: format!("{protocol}, ratio of the peaks"),
             bound: Bound::AtMost,
             limit: LIMIT_RATIO,
             unit: "",
             measured: vec![self.ratio().median],
         };
-        self.documents().into_iter().enumerate().map(greatest).chain([ratio]).collect()
+        self.documents().into_iter().enumerate().map(greatest).chain([ratio])
+    }
+
+    fn to_json(&self) -> Value {
+        let size = |(which, documents)| {
+            json!({
+                "documents": documents,
+                "documents_per_s": self.spread(which, Run::rate).to_json(),
+                "peak_mib": self.spread(which, Run::peak_mib).to_json(),
+            })
+        };
+        let sizes: Vec<Value> = self.documents().into_iter().enumerate().map(size).collect();
+        json!({"protocol": self.protocol, "sizes": sizes, "ratio": self.ratio().to_json()})
+    }
+}
+
+impl Report {
+    pub(crate) fn gates(&self) -> Vec<Gate> {
+        self.protocols.iter().flat_map(Runs::gates).collect()
+    }
+
+    fn rounds(&self) -> usize {
+        self.protocols.first().map_or(0, |runs| runs.rounds.len())
     }
 
     pub(crate) fn to_text(&self) -> String {
         let mut text = format!(
             "memory: clientlet post --input - --output /dev/null, medians of {} rounds\n\n\
-             documents   documents/s   peak resident  (min - max)\n",
-            self.rounds.len()
+             protocol   documents   documents/s   peak resident  (min - max)\n",
+            self.rounds()
         );
-        for (which, documents) in self.documents().into_iter().enumerate() {
-            let rate = self.spread(which, Run::rate).median;
-            let Spread { min, median, max } = self.spread(which, Run::peak_mib);
-            writeln!(
-                text,
-                "{documents:>9}   {rate:>11.0}   {median:>9.2} MiB  ({min:.2} - {max:.2})"
-            )
-            .expect("writing to a string cannot fail");
+        for runs in &self.protocols {
+            let protocol = runs.protocol;
+            for (which, documents) in runs.documents().into_iter().enumerate() {
+                let rate = runs.spread(which, Run::rate).median;
+                let Spread { min, median, max } = runs.spread(which, Run::peak_mib);
+                writeln!(
+                    text,
+                    "{protocol:<8}   {documents:>9}   {rate:>11.0}   {median:>9.2} MiB  \
+                     ({min:.2} - {max:.2})"
+                )
+                .expect("writing to a string cannot fail");
+            }
         }
-        let Spread { min, median, max } = self.ratio();
-        writeln!(text, "\nratio of the peaks: {median:.3}  ({min:.3} - {max:.3})")
-            .expect("writing to a string cannot fail");
+        text.push('\n');
+        for runs in &self.protocols {
+            let Spread { min, median, max } = runs.ratio();
+            let protocol = runs.protocol;
+            writeln!(text, "ratio of the peaks, {protocol:<4}: {median:.3}  ({min:.3} - {max:.3})")
+                .expect("writing to a string cannot fail");
+        }
         text
     }
 
     pub(crate) fn to_json(&self) -> Value {
-        let sizes: Vec<Value> = self
-            .documents()
-            .into_iter()
-            .enumerate()
-            .map(|(which, documents)| {
-                json!({
-                    "documents": documents,
-                    "documents_per_s": self.spread(which, Run::rate).to_json(),
-                    "peak_mib": self.spread(which, Run::peak_mib).to_json(),
-                })
-            })
-            .collect();
-        let ratio = self.ratio().to_json();
-        json!({"benchmark": "memory", "rounds": self.rounds.len(), "sizes": sizes, "ratio": ratio})
+        let protocols: Vec<Value> = self.protocols.iter().map(Runs::to_json).collect();
+        json!({"benchmark": "memory", "rounds": self.rounds(), "protocols": protocols})
     }
 }
 
@@ -220,7 +240,8 @@ mod tests {
     fn report(peaks: &[[i64; 2]]) -> Report {
         let run = |documents, peak_kib| Run { documents, seconds: 2.0, peak_kib };
         let round = |[fewer, more]: &[i64; 2]| [run(100, *fewer), run(1000, *more)];
-        Report { rounds: peaks.iter().map(round).collect() }
+        let rounds = peaks.iter().map(round).collect();
+        Report { protocols: vec![Runs { protocol: "ws", rounds }] }
     }
 
     #[test]
@@ -241,14 +262,14 @@ mod tests {
         assert_eq!(
             report.to_text(),
             "memory: clientlet post --input - --output /dev/null, medians of 3 rounds\n\n\
-             documents   documents/s   peak resident  (min - max)\n      \
-             100            50       10.00 MiB  (10.00 - 10.00)\n     \
-             1000           500       11.00 MiB  (10.00 - 12.00)\n\n\
-             ratio of the peaks: 1.100  (1.000 - 1.200)\n",
+             protocol   documents   documents/s   peak resident  (min - max)\n\
+             ws               100            50       10.00 MiB  (10.00 - 10.00)\n\
+             ws              1000           500       11.00 MiB  (10.00 - 12.00)\n\n\
+             ratio of the peaks, ws  : 1.100  (1.000 - 1.200)\n",
         );
         let json = report.to_json();
-        assert_eq!(json["ratio"]["median"], 1.1);
-        assert_eq!(json["sizes"][1]["documents_per_s"]["median"], 500.0);
-        assert_eq!(json["sizes"][1]["peak_mib"]["max"], 12.0);
+        assert_eq!(json["protocols"][0]["ratio"]["median"], 1.1);
+        assert_eq!(json["protocols"][0]["sizes"][1]["documents_per_s"]["median"], 500.0);
+        assert_eq!(json["protocols"][0]["sizes"][1]["peak_mib"]["max"], 12.0);
     }
 }

@@ -1,7 +1,7 @@
 //! The command line.
 
 /// The benchmarks that `clientlet-bench` knows.
-const BENCHMARKS: [&str; 5] = ["http", "websocket", "grpc", "memory", "start"];
+const BENCHMARKS: [&str; 7] = ["http", "websocket", "grpc", "codec", "memory", "peers", "start"];
 
 /// Long enough to get through the corpora and some way beyond, short enough to wait for.
 const FUZZ_SECONDS: u64 = 30;
@@ -30,8 +30,11 @@ Tasks:
                         installs cargo-fuzz, needs a C++ compiler.
   bench http|websocket|grpc [ARGS]...
                         The client beside the bare transport, in the same run.
+  bench codec [ARGS]... The protobuf codec beside prost's own types.
   bench memory [ARGS]...
                         What the command needs for 100,000 documents and for 1,000,000.
+  bench peers [ARGS]... Jina's own Python clients beside ours; needs the pinned releases, as `test`
+                        installs them, or CLIENTLET_INTEROP for where they are.
   bench start [ARGS]... How soon the command has sent its first byte.
                         All are built in release mode. ARGS go to the benchmark: --check fails
                         it beyond its limits, --help tells the rest.
@@ -230,7 +233,7 @@ mod tests {
             ("fuzz 1e3", "`1e3`"),
             ("fuzz urls 5", "`5`"),
             ("fuzz -5", "`-5`"),
-            ("bench", "http, websocket, grpc, memory, start"),
+            ("bench", "http, websocket, grpc, codec, memory, peers, start"),
             ("bench https", "`https`"),
         ] {
             let error = parse_line(line).unwrap_err();
