@@ -128,7 +128,7 @@ pub(crate) const EVENTS: &[Row] = &[
     row(Event::EndpointUnknown, "the gateway does not list the endpoint (v2), or not as one that streams, or has no streams of documents (v1)", ErrorKind::NotFound, NotSent, Final, Never),
     row(Event::EncodeFailed, "a document that the wire format cannot hold", ErrorKind::Encode, NotSent, Final, Never),
     row(Event::SessionClosed, "the client was closed", ErrorKind::Closed, NotSent, Final, Never),
-    row(Event::SocketDropped, "a WebSocket was dropped: reset, closed without a close frame, 1000, 1001, 1005, 1006, 1011, 1012, or its protocol broken", ErrorKind::Transport, Unknown, Yes, Maybe),
+    row(Event::SocketDropped, "a WebSocket was dropped: reset, closed without a close frame, or with 1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011, 1012, or its protocol broken", ErrorKind::Transport, Unknown, Yes, Maybe),
     row(Event::SocketOversize, "a WebSocket message beyond the client's limit; whose answer it was is not known", ErrorKind::TooLarge, Unknown, Yes, Maybe),
     row(Event::SocketOutage1011, "close 1011 that names a deployment: its executor is down", ErrorKind::Gateway, Unknown, Yes, Maybe),
     row(Event::SocketTimeout1011, "close 1011 that names a deployment which timed out", ErrorKind::Timeout, Unknown, Yes, Maybe),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub(super) struct Channel {
 struct Health {
     /// Set once something failed on it; it is given no more requests then.
     is_suspect: AtomicBool,
+    /// How many answers have begun.
+    heard: AtomicU64,
     spoken: Spoken,
 }
 
@@ -65,7 +67,11 @@ impl Channel {
             })?;
         // Ends with the last handle and the last stream; what it fails of, the streams tell.
         tokio::spawn(connection);
-        let health = Arc::new(Health { is_suspect: AtomicBool::new(false), spoken });
+        let health = Arc::new(Health {
+            is_suspect: AtomicBool::new(false),
+            heard: AtomicU64::new(0),
+            spoken,
+        });
         Ok(Channel { sender, health })
     }
 
@@ -76,6 +82,19 @@ impl Channel {
     /// Something failed on the connection: the next request shall have another.
     pub(super) fn suspect(&self) {
         self.health.is_suspect.store(true, Ordering::Release);
+    }
+
+    /// How many answers have begun.
+    pub(super) fn heard(&self) -> u64 {
+        self.health.heard.load(Ordering::Relaxed)
+    }
+
+    /// A request's time ran out. If no answer began meanwhile the connection may be dead, long before
+    /// a ping can tell.
+    pub(super) fn doubt(&self, heard_before: u64) {
+        if self.heard() == heard_before {
+            self.suspect();
+        }
     }
 
     /// What the other side speaks, by its first bytes.
@@ -127,8 +146,10 @@ impl Service<Request<Body>> for Channel {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let answering = self.sender.send_request(request);
+        let health = self.health.clone();
         Box::pin(async move {
             let response = answering.await.map_err(ChannelError::Lost)?;
+            health.heard.fetch_add(1, Ordering::Relaxed);
             // Other statuses tonic maps to its own, as gRPC's page on HTTP statuses has it.
             if response.status() == StatusCode::OK {
                 let given = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);

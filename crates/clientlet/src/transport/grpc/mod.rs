@@ -132,16 +132,20 @@ impl GrpcTransport {
         terms: Terms,
     ) -> Result<RawAnswer, AttemptError> {
         let began = Instant::now();
-        let passage = Passage::default();
-        let attempt = async {
-            let channel = match terms.is_alone {
-                true => self.shared.open(true).await?,
-                false => self.shared.channel().await?,
-            };
-            channel.unary(&self.shared, request, &passage, terms.deadline).await
+        let opening = async {
+            match terms.is_alone {
+                true => self.shared.open(true).await,
+                false => self.shared.channel().await,
+            }
         };
-        let answer = within(terms.deadline, attempt).await;
-        answer.unwrap_or_else(|| Err(late(began, passage.give_up())))
+        let channel = within(terms.deadline, opening).await;
+        let channel = channel.unwrap_or_else(|| Err(late(began, false)))?;
+        let (passage, heard) = (Passage::default(), channel.heard());
+        let answering = channel.unary(&self.shared, request, &passage, terms.deadline);
+        within(terms.deadline, answering).await.unwrap_or_else(|| {
+            channel.doubt(heard);
+            Err(late(began, passage.give_up()))
+        })
     }
 
     /// The call's stream, opened if it is not there or was lost.
@@ -232,18 +236,18 @@ impl Shared {
 impl Channel {
     /// Sends one request by itself.
     async fn unary(
-        self,
+        &self,
         shared: &Shared,
         request: &Request,
         passage: &Passage,
         deadline: Option<Instant>,
     ) -> Result<RawAnswer, AttemptError> {
-        let mut grpc = shared.grpc(&self)?;
+        let mut grpc = shared.grpc(self)?;
         let call = call(&request.headers, request.body.clone(), passage, deadline);
         let message = grpc
             .client_streaming(call, path(SINGLE), Raw)
             .await
-            .map_err(|status| failure::failed(&status, &self, passage.give_up()))?;
+            .map_err(|status| failure::failed(&status, self, passage.give_up()))?;
         let answer = read(request.route.docarray, &message.into_inner()).map_err(|what| {
             AttemptError::new(Event::Unreadable, format!("the answer cannot be read: {what}"))
         })?;

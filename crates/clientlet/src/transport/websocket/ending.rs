@@ -76,6 +76,8 @@ impl Ending {
             1011 if names_deployment => Event::SocketOutage1011,
             1013 => Event::SocketTryAgain1013,
             1000 | 1001 | 1005 | 1006 | 1011 | 1012 => Event::SocketDropped,
+            // One message was too much; which one shows when each goes alone.
+            1002 | 1003 | 1007 | 1009 => Event::SocketDropped,
             _ => Event::SocketClosed,
         };
         Ending { event, what, closing, is_by_frame: true }
