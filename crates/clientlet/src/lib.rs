@@ -1,8 +1,8 @@
 //! The client for [Jina](https://github.com/jina-ai/serve) gateways.
 //!
 //! A gateway takes *requests* full of *documents*, sends them through *executors* and answers.
-//! This crate sends them, over HTTP or WebSocket, and accounts for each: a request ends exactly once, as an
-//! answer or as an error that says whether the gateway may have run it.
+//! This crate sends them, over HTTP, WebSocket or gRPC, and accounts for each: a request ends exactly once,
+//! as an answer or as an error that says whether the gateway may have run it.
 //!
 //! # Documents in, documents out
 //!
@@ -107,6 +107,18 @@
 //! A generator that raises is called again by the gateway, which does not tell: see
 //! [`DocumentStream`] for the documents that then repeat.
 //!
+//! # Three protocols, one meaning
+//!
+//! The URL decides: `http://`, `ws://` or `grpc://`. They differ in speed and in what their wire can carry,
+//! never in what a call means.
+//!
+//! | | a request travels | headers of a call are sent | element types and bytes |
+//! | --- | --- | --- | --- |
+//! | HTTP | on any free connection, as JSON | with each request | lost, or base64 (v1) |
+//! | WebSocket | with all others on one connection, as protobuf | once, with the connection | kept |
+//! | gRPC | on the stream of its call, as protobuf | once, with the stream | kept |
+//! | gRPC, [`unary`](ClientBuilder::unary) | by itself, with its deadline | with each request | kept |
+//!
 //! # Numbers and bytes
 //!
 //! [`Tensor`] holds numbers of any type and shape, [`Blob`] bytes; both share their memory. Plain
@@ -126,7 +138,8 @@
 //! # Is it there, and what can it do?
 //!
 //! [`Client::ready`] answers `Ok` or why not, [`Client::status`] tells a gateway's releases and
-//! [`Client::endpoints`] what can be posted to.
+//! [`Client::endpoints`] what can be posted to; [`Client::wait_ready`] waits for a gateway that starts, and
+//! [`Client::health`] asks gRPC's own health service.
 //!
 //! # The Python module's face
 //!
