@@ -227,7 +227,8 @@ pub(crate) async fn empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2(r
     let tags = back[0].tags.as_ref().unwrap();
     let found = (back[0].text.as_deref(), &tags["one"], tags["seven"].as_f64());
     match (row.protocol, row.docarray) {
-        (Protocol::Http, DocArray::V1) => {
+        // JSON, whatever it goes over.
+        (Protocol::Http | Protocol::WebsocketJson, DocArray::V1) => {
             assert_eq!(found, (None, &Value::Bool(true), Some(7.0)));
         }
         (_, DocArray::V1) => assert_eq!(found, (None, &Value::Number(1.0), Some(7.0))),
