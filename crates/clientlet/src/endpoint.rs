@@ -37,7 +37,8 @@ impl Endpoint {
         let shown = redact(url);
         let wrong = |what: &str| Error::config(format!("the URL {shown:?} {what}"));
         let Some((scheme, rest)) = url.split_once("://") else {
-            return Err(wrong(&format!("has no scheme; write http://{shown}")));
+            let what = format!("has no scheme; write http://{shown}, or ws:// or grpc:// instead");
+            return Err(wrong(&what));
         };
         let protocol = match scheme.to_ascii_lowercase().as_str() {
             "http" => Protocol::Http,
