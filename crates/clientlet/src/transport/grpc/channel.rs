@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use ::http::header::{CONTENT_TYPE, HeaderValue};
 use ::http::{Request, Response, StatusCode, Uri};
-use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tonic::body::Body;
 use tower_service::Service;
 
 use super::super::connect_failed;
+use super::framing::Answers;
 use crate::connect::{Connector, Spoken};
 use crate::error::{AttemptError, Event};
 
@@ -113,6 +113,8 @@ impl fmt::Debug for Channel {
 #[derive(Debug)]
 pub(super) enum ChannelError {
     Lost(hyper::Error),
+    /// The stream ended as if all were well, with half a message.
+    Cut,
     /// An answer over HTTP/2 that is something else.
     NotGrpc(String),
 }
@@ -121,6 +123,7 @@ impl fmt::Display for ChannelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ChannelError::Lost(error) => error.fmt(f),
+            ChannelError::Cut => f.write_str("the stream ended within a message"),
             ChannelError::NotGrpc(what) => f.write_str(what),
         }
     }
@@ -130,15 +133,15 @@ impl std::error::Error for ChannelError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ChannelError::Lost(error) => error.source(),
-            ChannelError::NotGrpc(_) => None,
+            ChannelError::Cut | ChannelError::NotGrpc(_) => None,
         }
     }
 }
 
 impl Service<Request<Body>> for Channel {
-    type Response = Response<Incoming>;
+    type Response = Response<Answers>;
     type Error = ChannelError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, ChannelError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Answers>, ChannelError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ChannelError>> {
         Poll::Ready(Ok(()))
@@ -159,7 +162,7 @@ impl Service<Request<Body>> for Channel {
                     return Err(ChannelError::NotGrpc(what));
                 }
             }
-            Ok(response)
+            Ok(response.map(Answers::new))
         })
     }
 }

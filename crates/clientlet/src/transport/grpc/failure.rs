@@ -43,8 +43,10 @@ pub(super) fn ending(status: &Status, channel: &Channel) -> Ending {
 fn read(status: &Status, channel: &Channel, scope: Scope) -> (Event, String) {
     if let Some(source) = status.source() {
         channel.suspect();
-        if let Some(ChannelError::NotGrpc(what)) = source.downcast_ref() {
-            return (Event::NotGrpc, what.clone());
+        match source.downcast_ref() {
+            Some(ChannelError::NotGrpc(what)) => return (Event::NotGrpc, what.clone()),
+            Some(cut @ ChannelError::Cut) => return (Event::StreamDropped, cut.to_string()),
+            Some(ChannelError::Lost(_)) | None => {}
         }
         if channel.spoken().is_http1() {
             let what = "HTTP/1.1 is spoken there; is it the gateway's port for HTTP or WebSocket?";

@@ -5,6 +5,7 @@ mod channel;
 mod codec;
 mod documents;
 mod failure;
+mod framing;
 mod stream;
 
 use std::fmt;

@@ -69,7 +69,7 @@ pub(super) const ROWS: &[Row] = &[
         DROPPED,
     ),
     ends(&["goaway:2@0.5%,seed=74"], DROPPED),
-    ends(&["truncated@0.5%,seed=76"], OUTAGE),
+    ends(&["truncated@0.5%,seed=76"], DROPPED),
     ends(&["unknown-id@0.4%,seed=77", "malformed@0.4%,seed=78"], GARBLED),
     ends(&["oversize:70000@0.5%,seed=79"], OVERSIZE),
     Row { documents: &[V1], ..spares(&["twice@5%,seed=80", "reorder@5%,seed=81"], &[]) },
@@ -90,7 +90,10 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         reach: Reach::Answered,
         arrival: Arrival::Perhaps,
-        ..unary(&["drop@0.5%,seed=98", "reset-after@0.5%,seed=99"], DROPPED)
+        ..unary(
+            &["drop@0.5%,seed=98", "reset-after@0.5%,seed=99", "truncated@1%,seed=102"],
+            DROPPED,
+        )
     },
     Row { time: Time::Short, ..unary(&["stall@0.1%,seed=100", "slow:600@0.1%,seed=101"], LATE) },
 ];
