@@ -79,8 +79,26 @@ impl RequestId {
 }
 
 impl fmt::Display for RequestId {
+    /// `{nonce:016x}-{sequence}`, digit by digit: every request has its id written twice, and the
+    /// usual way takes several times as long.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{}", self.nonce, self.sequence)
+        // As many digits as a u64 has of the one kind, a dash, and of the other.
+        let mut text = [0; 16 + 1 + 20];
+        let mut start = text.len();
+        let mut put = |character| {
+            start -= 1;
+            text[start] = character;
+        };
+        let digit = |value: u64| b"0123456789abcdef"[(value & 15) as usize];
+        let mut rest = self.sequence;
+        put(digit(rest % 10));
+        while rest >= 10 {
+            rest /= 10;
+            put(digit(rest % 10));
+        }
+        put(b'-');
+        (0..16).for_each(|place| put(digit(self.nonce >> (4 * place))));
+        f.write_str(str::from_utf8(&text[start..]).expect("these are ASCII"))
     }
 }
 
@@ -275,6 +293,11 @@ mod tests {
         let id = RequestId { nonce: 0xab, sequence: 7 };
         assert_eq!(id.to_string(), "00000000000000ab-7");
         assert_eq!(RequestId::parse("00000000000000ab-7"), Some(id));
+        for (nonce, sequence) in [(0, 0), (1 << 60, 10), (u64::MAX, u64::MAX), (0x1234_5678, 909)] {
+            let id = RequestId { nonce, sequence };
+            assert_eq!(id.to_string(), format!("{nonce:016x}-{sequence}"));
+            assert_eq!(RequestId::parse(&id.to_string()), Some(id));
+        }
         for other in ["", "ab-7", "00000000000000ab", "00000000000000ab-x", "x-7-7"] {
             assert_eq!(RequestId::parse(other), None, "{other}");
         }
