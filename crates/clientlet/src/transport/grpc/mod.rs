@@ -168,7 +168,7 @@ impl GrpcTransport {
             metadata.insert("__prefetch__", MetadataValue::from(self.prefetch));
         }
         let in_flight = InFlight::new(request.id.nonce, self.shared.tally.clone());
-        let grpc = self.shared.grpc(&channel)?;
+        let grpc = self.shared.grpc(&channel, request.route.uri.clone());
         let read = Box::new(move |message: &Bytes| read(docarray, message));
         let handle = stream::open(grpc, channel.clone(), metadata, in_flight, read);
         Ok(Stream { handle, channel })
@@ -189,7 +189,9 @@ impl Shared {
 
     /// `again` if it takes the place of another.
     async fn open(&self, again: bool) -> Result<Channel, AttemptError> {
-        let channel = Channel::open(&self.connector, &self.uri()?).await?;
+        let uri = self.uri()?;
+        // Boxed, or the future of every attempt would have the size of this one, which is rare.
+        let channel = Box::pin(Channel::open(&self.connector, &uri)).await?;
         self.tally.opened(again);
         Ok(channel)
     }
@@ -200,13 +202,14 @@ impl Shared {
             .map_err(|error| AttemptError::new(Event::EncodeFailed, error.message()))
     }
 
-    fn grpc(&self, channel: &Channel) -> Result<Grpc<Channel>, AttemptError> {
-        let grpc = Grpc::with_origin(channel.clone(), self.uri()?)
-            .max_decoding_message_size(self.answer_limit);
-        Ok(match self.compression {
+    /// `origin` is the gateway's address.
+    fn grpc(&self, channel: &Channel, origin: Uri) -> Grpc<Channel> {
+        let grpc =
+            Grpc::with_origin(channel.clone(), origin).max_decoding_message_size(self.answer_limit);
+        match self.compression {
             Some(encoding) => grpc.send_compressed(encoding),
             None => grpc,
-        })
+        }
     }
 
     /// Asks one question, of which nothing can have run.
@@ -221,7 +224,7 @@ impl Shared {
         let passage = Passage::default();
         let asking = async {
             let channel = self.channel().await?;
-            let mut grpc = self.grpc(&channel)?;
+            let mut grpc = self.grpc(&channel, self.uri()?);
             let call = call(headers, question, &passage, deadline);
             let answer = grpc.client_streaming(call, path(method), Raw).await;
             answer
@@ -243,7 +246,7 @@ impl Channel {
         passage: &Passage,
         deadline: Option<Instant>,
     ) -> Result<RawAnswer, AttemptError> {
-        let mut grpc = shared.grpc(self)?;
+        let mut grpc = shared.grpc(self, request.route.uri.clone());
         let call = call(&request.headers, request.body.clone(), passage, deadline);
         let message = grpc
             .client_streaming(call, path(SINGLE), Raw)
