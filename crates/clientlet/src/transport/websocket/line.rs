@@ -35,6 +35,8 @@ pub(crate) struct Line {
     /// Whether a close frame of ours may still have to go out.
     is_answering: bool,
     alarm: Pin<Box<Sleep>>,
+    /// Whether anything has come since the alarm was set.
+    is_alive: bool,
     /// Whether the peer was asked for a sign of life.
     is_asked: bool,
     pub(super) heard: Heard,
@@ -49,6 +51,7 @@ impl Line {
             is_closing: false,
             is_answering: false,
             alarm: Box::pin(tokio::time::sleep(IDLE)),
+            is_alive: false,
             is_asked: false,
             heard: Heard::default(),
         }
@@ -73,8 +76,7 @@ impl Line {
                 }
             };
             self.heard.add();
-            self.is_asked = false;
-            self.set_alarm(if self.is_closing { CLOSING } else { IDLE });
+            self.is_alive = true;
             if let Some(ending) = Ending::of_frame(&message) {
                 self.is_answering = true;
                 return Poll::Ready(Err(ending));
@@ -139,8 +141,14 @@ impl Line {
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when the peer has been silent for too long; it is asked for a sign of life before.
+    /// Ready when the peer has been silent for too long; it is asked for a sign of life before. To be
+    /// polled after messages were: the alarm is set anew once for all that came together.
     pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        if self.is_alive {
+            self.is_alive = false;
+            self.is_asked = false;
+            self.set_alarm(if self.is_closing { CLOSING } else { IDLE });
+        }
         loop {
             ready!(self.alarm.as_mut().poll(cx));
             if self.is_closing {

@@ -165,7 +165,8 @@ impl WebsocketTransport {
     async fn open(&self, request: &Request, again: bool) -> Result<Handle, AttemptError> {
         let (uri, headers) = (&request.route.uri, &request.headers);
         let opening = open(&self.connector, uri, headers, self.subprotocol, self.answer_limit);
-        let line = opening.await?;
+        // Boxed, or the future of every attempt would have the size of this one, which is rare.
+        let line = Box::pin(opening).await?;
         self.tally.opened(again);
         let (docarray, tally) = (request.route.docarray, self.tally.clone());
         let (in_flight, read): (_, Read) = match self.subprotocol {
