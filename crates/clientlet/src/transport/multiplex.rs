@@ -2,12 +2,15 @@
 //! all when it ends.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::Poll;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::http::outcome;
 use crate::envelope::shorten;
@@ -67,10 +70,21 @@ impl Passage {
 
 /// Nothing if the deadline is sooner.
 pub(super) async fn within<F: Future>(deadline: Option<Instant>, what: F) -> Option<F::Output> {
-    match deadline {
-        Some(deadline) => timeout_at(deadline, what).await.ok(),
-        None => Some(what.await),
-    }
+    let mut what = pin!(what);
+    // Made only for what has to wait.
+    let mut timer = pin!(None);
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = what.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        let Some(deadline) = deadline else { return Poll::Pending };
+        if timer.is_none() {
+            timer.set(Some(sleep_until(deadline)));
+        }
+        let timer = timer.as_mut().as_pin_mut().expect("it was set a line ago");
+        timer.poll(cx).map(|()| None)
+    })
+    .await
 }
 
 /// What the end of an attempt's time means.
