@@ -163,7 +163,12 @@ pub(crate) fn call(call: &Call) -> Result<(), Box<dyn Error>> {
 
 /// Each document is made when it is needed, and each answer read into documents, as Python does it.
 async fn post(client: &Client, requests: usize) -> Result<(), Box<dyn Error>> {
-    let documents = (0..requests).map(Document::numbered);
+    let Document { text, .. } = Document::numbered(0);
+    let documents = (0..requests).map(|number| Document {
+        id: format!("document-{number}"),
+        text: text.clone(),
+        embedding: None,
+    });
     let post: Post<NoDocuments> = client.post(ENDPOINT);
     let mut answers = post.documents(documents).request_size(1).prefetch(IN_FLIGHT).stream();
     let mut answered = 0;
