@@ -12,7 +12,7 @@ use clientlet_gateway::{Documents, FaultKind};
 use crate::protocol::Protocol;
 
 /// What the gateways of some cells are scripted with.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Row {
     pub(crate) protocol: Protocol,
     pub(crate) faults: &'static [&'static str],
