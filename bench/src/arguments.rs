@@ -52,7 +52,8 @@ start: from the start of `clientlet post` until its first byte has come, and how
 peers: Jina's own Python clients, 3.14.1 with documents v1 and 3.33.1 with documents v2, and ours,
 each against the embedded gateway over HTTP, WebSocket and gRPC: CPU time of the client without
 imports and connecting, requests a second, peak memory. Needs what `interop/install` makes, under
-target/interop or where CLIENTLET_INTEROP says.
+target/interop or where CLIENTLET_INTEROP says. Ours is measured seven times, as it is so short:
+the run of the middle CPU time counts.
   --requests N   Requests of 1 document; 10000 by default
   --python-requests N  How many of them Python's clients make, if fewer are enough
   --json FILE    Write what was measured there as well

@@ -24,6 +24,8 @@ pub(crate) const CALL: &str = "call";
 
 const ENDPOINT: &str = "/upper";
 const WARM_UP: usize = 100;
+/// Ours takes a tenth of a second, which anything on the machine disturbs: the middle one counts.
+const OUR_RUNS: usize = 7;
 
 /// How to measure.
 #[derive(Debug, PartialEq, Eq)]
@@ -124,10 +126,18 @@ fn run_python(
     finish(command)
 }
 
+/// The run of the middle CPU time.
 fn run_ours(url: &str, requests: usize) -> Result<Run, Box<dyn Error>> {
-    let mut command = Command::new(env::current_exe()?);
-    command.args([CALL, url, &requests.to_string()]);
-    finish(command)
+    let program = env::current_exe()?;
+    let run = |_| {
+        let mut command = Command::new(&program);
+        command.args([CALL, url, &requests.to_string()]);
+        finish(command)
+    };
+    let runs: Result<Vec<Run>, _> = (0..OUR_RUNS).map(run).collect();
+    let mut runs = runs?;
+    runs.sort_by(|a, b| a.cpu_seconds.total_cmp(&b.cpu_seconds));
+    Ok(runs.swap_remove(OUR_RUNS / 2))
 }
 
 /// What a client says of itself on its one line.
