@@ -25,15 +25,36 @@ const LIMIT: Duration = Duration::from_secs(150);
 pub(crate) enum Protocol {
     Http,
     Websocket,
+    /// A stream for each call.
+    Grpc,
+    /// Each request by itself.
+    GrpcUnary,
 }
 
 impl Protocol {
-    /// As the kit calls it.
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) const ALL: [Protocol; 4] =
+        [Protocol::Http, Protocol::Websocket, Protocol::Grpc, Protocol::GrpcUnary];
+
+    /// As the kit calls its port, and URLs their scheme.
+    pub(crate) fn scheme(self) -> &'static str {
         match self {
             Protocol::Http => "http",
             Protocol::Websocket => "websocket",
+            Protocol::Grpc | Protocol::GrpcUnary => "grpc",
         }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Protocol::GrpcUnary => "unary grpc",
+            Protocol::Http | Protocol::Websocket | Protocol::Grpc => self.scheme(),
+        }
+    }
+
+    fn client(self, url: &str) -> Client {
+        let builder = Client::builder(url);
+        let builder = if self == Protocol::GrpcUnary { builder.unary() } else { builder };
+        builder.build().unwrap()
     }
 }
 
@@ -81,7 +102,7 @@ impl Plan {
             .max_attempts(ATTEMPTS)
             .initial_backoff(Duration::from_millis(2))
             .max_backoff(Duration::from_millis(20));
-        let client = Client::connect(&proxy.url(self.protocol.name())).unwrap();
+        let client = self.protocol.client(&proxy.url(self.protocol.scheme()));
         let documents = (0..self.documents).map(|n| Document::text(text(n)).with_id(n.to_string()));
         let mut call = client
             .post("/upper")

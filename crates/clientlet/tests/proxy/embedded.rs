@@ -48,6 +48,8 @@ macro_rules! over {
 
 over!(http, Protocol::Http);
 over!(websocket, Protocol::Websocket);
+over!(grpc, Protocol::Grpc);
+over!(grpc_unary, Protocol::GrpcUnary);
 
 async fn run(protocol: Protocol, documents: Documents, at_most_once: bool) {
     let seeds = crate::seeds(SEEDS);
@@ -83,10 +85,12 @@ async fn run(protocol: Protocol, documents: Documents, at_most_once: bool) {
 }
 
 async fn run_one(documents: Documents, plan: Plan) -> (u64, Ended, Vec<String>) {
-    let gateway = Gateway::builder().documents(documents).websocket(true).start().await.unwrap();
+    let builder = Gateway::builder().documents(documents).websocket(true).grpc(true);
+    let gateway = builder.start().await.unwrap();
     let address = match plan.protocol {
         Protocol::Http => gateway.http_address(),
         Protocol::Websocket => gateway.websocket_address(),
+        Protocol::Grpc | Protocol::GrpcUnary => gateway.grpc_address(),
     };
     let ended = plan.run(address).await;
     let journal = gateway.journal().clone();

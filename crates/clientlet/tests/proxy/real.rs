@@ -26,14 +26,14 @@ fn jina_3_33_1_gives_each_v2_document_back_once_through_broken_connections() {
 }
 
 fn run(environment: Environment) {
-    let options = Options { protocols: &["http", "websocket"], ..Options::default() };
+    let options = Options { protocols: &["http", "websocket", "grpc"], ..Options::default() };
     let gateway = RealGateway::start_or_skip(environment, options);
     let Some(gateway) = gateway.unwrap_or_else(|error| panic!("{error}")) else { return };
     // Ends before the gateway does, its tasks with it.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let plans = crate::seeds(1..2).flat_map(|seed| {
-        [Protocol::Http, Protocol::Websocket].into_iter().flat_map(move |protocol| {
+        Protocol::ALL.into_iter().flat_map(move |protocol| {
             [true, false].map(|in_order| Plan {
                 protocol,
                 documents: DOCUMENTS,
@@ -48,7 +48,7 @@ fn run(environment: Environment) {
     // At a time: most of it goes by waiting for silent connections.
     let gateway = &gateway;
     let runs = runtime.block_on(join_all(plans.map(|plan| async move {
-        let port = gateway.port(plan.protocol.name());
+        let port = gateway.port(plan.protocol.scheme());
         let began = Instant::now();
         (plan, plan.run(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await, began.elapsed())
     })));

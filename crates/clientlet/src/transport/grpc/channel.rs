@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,10 +12,12 @@ use ::http::header::{CONTENT_TYPE, HeaderValue};
 use ::http::{Request, Response, StatusCode, Uri};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::Instant;
 use tonic::body::Body;
 use tower_service::Service;
 
 use super::super::connect_failed;
+use super::super::multiplex::{Heard, Passage, late, within};
 use super::framing::Answers;
 use crate::connect::{Connector, Spoken};
 use crate::error::{AttemptError, Event};
@@ -42,8 +44,8 @@ pub(super) struct Channel {
 struct Health {
     /// Set once something failed on it; it is given no more requests then.
     is_suspect: AtomicBool,
-    /// How many answers have begun.
-    heard: AtomicU64,
+    /// Pieces of answers that came.
+    heard: Heard,
     spoken: Spoken,
 }
 
@@ -67,12 +69,25 @@ impl Channel {
             })?;
         // Ends with the last handle and the last stream; what it fails of, the streams tell.
         tokio::spawn(connection);
-        let health = Arc::new(Health {
-            is_suspect: AtomicBool::new(false),
-            heard: AtomicU64::new(0),
-            spoken,
-        });
-        Ok(Channel { sender, health })
+        let (is_suspect, heard) = (AtomicBool::new(false), Heard::default());
+        Ok(Channel { sender, health: Arc::new(Health { is_suspect, heard, spoken }) })
+    }
+
+    /// What comes of a request in its time. If nothing at all comes on the connection meanwhile it may
+    /// be dead, long before a ping can tell: the next request has another.
+    pub(super) async fn in_time<T>(
+        &self,
+        deadline: Option<Instant>,
+        passage: &Passage,
+        exchange: impl Future<Output = Result<T, AttemptError>>,
+    ) -> Result<T, AttemptError> {
+        let (began, heard) = (Instant::now(), self.health.heard.count());
+        within(deadline, exchange).await.unwrap_or_else(|| {
+            if self.health.heard.count() == heard {
+                self.suspect();
+            }
+            Err(late(began, passage.give_up()))
+        })
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -82,19 +97,6 @@ impl Channel {
     /// Something failed on the connection: the next request shall have another.
     pub(super) fn suspect(&self) {
         self.health.is_suspect.store(true, Ordering::Release);
-    }
-
-    /// How many answers have begun.
-    pub(super) fn heard(&self) -> u64 {
-        self.health.heard.load(Ordering::Relaxed)
-    }
-
-    /// A request's time ran out. If no answer began meanwhile the connection may be dead, long before
-    /// a ping can tell.
-    pub(super) fn doubt(&self, heard_before: u64) {
-        if self.heard() == heard_before {
-            self.suspect();
-        }
     }
 
     /// What the other side speaks, by its first bytes.
@@ -149,10 +151,10 @@ impl Service<Request<Body>> for Channel {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let answering = self.sender.send_request(request);
-        let health = self.health.clone();
+        let heard = self.health.heard.clone();
         Box::pin(async move {
             let response = answering.await.map_err(ChannelError::Lost)?;
-            health.heard.fetch_add(1, Ordering::Relaxed);
+            heard.add();
             // Other statuses tonic maps to its own, as gRPC's page on HTTP statuses has it.
             if response.status() == StatusCode::OK {
                 let given = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
@@ -162,7 +164,7 @@ impl Service<Request<Body>> for Channel {
                     return Err(ChannelError::NotGrpc(what));
                 }
             }
-            Ok(response.map(Answers::new))
+            Ok(response.map(|body| Answers::new(body, heard)))
         })
     }
 }

@@ -141,12 +141,9 @@ impl GrpcTransport {
         };
         let channel = within(terms.deadline, opening).await;
         let channel = channel.unwrap_or_else(|| Err(late(began, false)))?;
-        let (passage, heard) = (Passage::default(), channel.heard());
-        let answering = channel.unary(&self.shared, request, &passage, terms.deadline);
-        within(terms.deadline, answering).await.unwrap_or_else(|| {
-            channel.doubt(heard);
-            Err(late(began, passage.give_up()))
-        })
+        let passage = Passage::default();
+        let exchange = channel.unary(&self.shared, request, &passage, terms.deadline);
+        channel.in_time(terms.deadline, &passage, exchange).await
     }
 
     /// The call's stream, opened if it is not there or was lost.
@@ -221,19 +218,23 @@ impl Shared {
         deadline: Option<Instant>,
     ) -> Result<Bytes, AttemptError> {
         let began = Instant::now();
-        let passage = Passage::default();
         let asking = async {
-            let channel = self.channel().await?;
+            let channel = within(deadline, self.channel()).await;
+            let channel = channel.unwrap_or_else(|| Err(late(began, false)))?;
             let mut grpc = self.grpc(&channel, self.uri()?);
+            let passage = Passage::default();
             let call = call(headers, question, &passage, deadline);
-            let answer = grpc.client_streaming(call, path(method), Raw).await;
-            answer
-                .map(tonic::Response::into_inner)
-                .map_err(|status| failure::failed(&status, &channel, passage.give_up()))
+            let exchange = async {
+                let answer = grpc.client_streaming(call, path(method), Raw).await;
+                answer
+                    .map(tonic::Response::into_inner)
+                    .map_err(|status| failure::failed(&status, &channel, passage.give_up()))
+            };
+            channel.in_time(deadline, &passage, exchange).await
         };
-        let answer = within(deadline, asking).await;
-        let answer = answer.unwrap_or_else(|| Err(late(began, passage.give_up())));
-        answer.map_err(|error| error.before_sending(method.rsplit('/').next().unwrap_or(method)))
+        asking
+            .await
+            .map_err(|error| error.before_sending(method.rsplit('/').next().unwrap_or(method)))
     }
 }
 
