@@ -329,11 +329,10 @@ fn an_idle_websocket_stays_open_for_as_long_as_both_sides_live() {
     assert_eq!(journals.lock().unwrap()[0].websocket_connections(), 1);
 }
 
-#[test]
-fn a_dead_peer_is_noticed_by_a_ping_that_nobody_answers() {
-    let (mut sim, _journals) = network(Protocol::Websocket, 2);
-    sim.client("client", async {
-        let client = client(Protocol::Websocket);
+fn a_dead_peer_is_noticed_by_a_ping_that_nobody_answers(protocol: Protocol, what: &'static str) {
+    let (mut sim, _journals) = network(protocol, 2);
+    sim.client("client", async move {
+        let client = client(protocol);
         post_one(&client).await.unwrap();
         turmoil::partition("client", "gateway");
         let began = tokio::time::Instant::now();
@@ -341,10 +340,22 @@ fn a_dead_peer_is_noticed_by_a_ping_that_nobody_answers() {
         // 20 s of silence, then 20 s for the answer to a ping.
         assert!((39..42).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
         assert_eq!((error.kind(), error.delivery()), (ErrorKind::Transport, Delivery::Unknown));
-        assert!(error.message().contains("answered no ping"), "{error}");
+        assert!(error.message().contains(what), "{error}");
         turmoil::repair("client", "gateway");
         post_one(&client).await.unwrap();
         Ok(())
     });
     sim.run().unwrap();
+}
+
+#[test]
+fn a_dead_peer_of_a_websocket_is_noticed_by_a_ping_that_nobody_answers() {
+    let what = "answered no ping";
+    a_dead_peer_is_noticed_by_a_ping_that_nobody_answers(Protocol::Websocket, what);
+}
+
+#[test]
+fn a_dead_peer_of_a_grpc_stream_is_noticed_by_a_ping_that_nobody_answers() {
+    let what = "keep-alive timed out";
+    a_dead_peer_is_noticed_by_a_ping_that_nobody_answers(Protocol::Grpc, what);
 }

@@ -204,7 +204,7 @@ mod tests {
     const ALL: &[&str] = &["HTTP", "WebSocket", "gRPC"];
 
     /// The protocols over which it happens to a request. An HTTP status ends a request over WebSocket,
-    /// too, when the upgrade is answered with it; it is `not_sent` then.
+    /// too, when the upgrade is answered with it; it is `not_sent` then. Over gRPC it is a proxy's.
     fn over(event: Event) -> &'static [&'static str] {
         match event {
             Event::ConnectFailed
@@ -237,7 +237,8 @@ mod tests {
             | Event::GrpcRefused
             | Event::GrpcUnimplemented
             | Event::NotGrpc => &["gRPC"],
-            _ => &["HTTP", "WebSocket"],
+            Event::NotHttp => &["HTTP", "WebSocket"],
+            _ => ALL,
         }
     }
 

@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -102,19 +103,30 @@ pub(super) fn late(began: Instant, is_sent: bool) -> AttemptError {
 pub(super) struct Ending {
     event: Event,
     what: String,
+    retry_after: Option<Duration>,
 }
 
 impl Ending {
     pub(super) fn new(event: Event, what: impl Into<String>) -> Ending {
-        Ending { event, what: what.into() }
+        Ending { event, what: what.into(), retry_after: None }
+    }
+
+    /// With how long the gateway asks to be left alone.
+    pub(super) fn retry_after(self, retry_after: Option<Duration>) -> Ending {
+        Ending { retry_after, ..self }
     }
 
     /// What it means for a request that was on it.
     pub(super) fn error(&self, sent: bool) -> AttemptError {
-        if sent {
-            return AttemptError::new(self.event, &*self.what);
-        }
-        AttemptError::new(Event::ClosedUnsent, format!("{} before the request was sent", self.what))
+        let mut error = match sent {
+            true => AttemptError::new(self.event, &*self.what),
+            false => {
+                let what = format!("{} before the request was sent", self.what);
+                AttemptError::new(Event::ClosedUnsent, what)
+            }
+        };
+        error.retry_after = self.retry_after;
+        error
     }
 }
 

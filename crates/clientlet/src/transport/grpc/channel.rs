@@ -73,21 +73,31 @@ impl Channel {
         Ok(Channel { sender, health: Arc::new(Health { is_suspect, heard, spoken }) })
     }
 
-    /// What comes of a request in its time. If nothing at all comes on the connection meanwhile it may
-    /// be dead, long before a ping can tell: the next request has another.
+    /// What comes of a request in its time.
     pub(super) async fn in_time<T>(
         &self,
         deadline: Option<Instant>,
         passage: &Passage,
         exchange: impl Future<Output = Result<T, AttemptError>>,
     ) -> Result<T, AttemptError> {
-        let (began, heard) = (Instant::now(), self.health.heard.count());
+        let (began, heard) = (Instant::now(), self.heard());
         within(deadline, exchange).await.unwrap_or_else(|| {
-            if self.health.heard.count() == heard {
-                self.suspect();
-            }
+            self.doubt(heard);
             Err(late(began, passage.give_up()))
         })
+    }
+
+    /// How many pieces of answers have come.
+    pub(super) fn heard(&self) -> u64 {
+        self.health.heard.count()
+    }
+
+    /// A request's time ran out. If nothing at all came meanwhile the connection may be dead, long
+    /// before a ping can tell.
+    pub(super) fn doubt(&self, heard_before: u64) {
+        if self.heard() == heard_before {
+            self.suspect();
+        }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -117,6 +127,8 @@ pub(super) enum ChannelError {
     Lost(hyper::Error),
     /// The stream ended as if all were well, with half a message.
     Cut,
+    /// A status of HTTP's own, from a proxy as it seems.
+    Http(StatusCode),
     /// An answer over HTTP/2 that is something else.
     NotGrpc(String),
 }
@@ -126,6 +138,7 @@ impl fmt::Display for ChannelError {
         match self {
             ChannelError::Lost(error) => error.fmt(f),
             ChannelError::Cut => f.write_str("the stream ended within a message"),
+            ChannelError::Http(status) => write!(f, "the gateway answered {status}"),
             ChannelError::NotGrpc(what) => f.write_str(what),
         }
     }
@@ -135,7 +148,7 @@ impl std::error::Error for ChannelError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ChannelError::Lost(error) => error.source(),
-            ChannelError::Cut | ChannelError::NotGrpc(_) => None,
+            ChannelError::Cut | ChannelError::Http(_) | ChannelError::NotGrpc(_) => None,
         }
     }
 }
@@ -155,14 +168,14 @@ impl Service<Request<Body>> for Channel {
         Box::pin(async move {
             let response = answering.await.map_err(ChannelError::Lost)?;
             heard.add();
-            // Other statuses tonic maps to its own, as gRPC's page on HTTP statuses has it.
-            if response.status() == StatusCode::OK {
-                let given = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-                let given = String::from_utf8_lossy(given.unwrap_or_default());
-                if !given.starts_with("application/grpc") {
-                    let what = format!("the answer is {given:?}, not application/grpc");
-                    return Err(ChannelError::NotGrpc(what));
-                }
+            if response.status() != StatusCode::OK {
+                return Err(ChannelError::Http(response.status()));
+            }
+            let given = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+            let given = String::from_utf8_lossy(given.unwrap_or_default());
+            if !given.starts_with("application/grpc") {
+                let what = format!("the answer is {given:?}, not application/grpc");
+                return Err(ChannelError::NotGrpc(what));
             }
             Ok(response.map(|body| Answers::new(body, heard)))
         })

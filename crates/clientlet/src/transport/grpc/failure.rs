@@ -37,16 +37,19 @@ pub(super) fn failed(status: &Status, channel: &Channel, is_sent: bool) -> Attem
 /// What a status means for the requests of a stream that it ended.
 pub(super) fn ending(status: &Status, channel: &Channel) -> Ending {
     let (event, what) = read(status, channel, Scope::Stream);
-    Ending::new(event, what)
+    Ending::new(event, what).retry_after(pushback(status))
 }
 
 fn read(status: &Status, channel: &Channel, scope: Scope) -> (Event, String) {
     if let Some(source) = status.source() {
+        if let Some(error @ ChannelError::Http(status)) = source.downcast_ref() {
+            return (Event::of_status(status.as_u16()), error.to_string());
+        }
         channel.suspect();
         match source.downcast_ref() {
             Some(ChannelError::NotGrpc(what)) => return (Event::NotGrpc, what.clone()),
             Some(cut @ ChannelError::Cut) => return (Event::StreamDropped, cut.to_string()),
-            Some(ChannelError::Lost(_)) | None => {}
+            Some(ChannelError::Http(_) | ChannelError::Lost(_)) | None => {}
         }
         if channel.spoken().is_http1() {
             let what = "HTTP/1.1 is spoken there; is it the gateway's port for HTTP or WebSocket?";

@@ -101,6 +101,17 @@ impl GrpcTransport {
         GrpcTransport { shared, stream: tokio::sync::Mutex::default(), prefetch }
     }
 
+    async fn attempt_once(
+        &self,
+        request: &Request,
+        terms: Terms,
+    ) -> Result<RawAnswer, AttemptError> {
+        match self.shared.is_unary {
+            true => self.unary_attempt(request, terms).await,
+            false => self.stream_attempt(request, terms).await,
+        }
+    }
+
     /// A try on a stream, the call's or one of the request's own.
     async fn stream_attempt(
         &self,
@@ -116,12 +127,12 @@ impl GrpcTransport {
         };
         let stream = within(terms.deadline, opening).await;
         let stream = stream.unwrap_or_else(|| Err(late(began, false)))?;
-        let (passage, heard) = (Passage::default(), stream.handle.heard());
+        let passage = Passage::default();
+        let heard = (stream.handle.heard(), stream.channel.heard());
         let exchange = stream.handle.exchange(request, &passage);
         within(terms.deadline, exchange).await.unwrap_or_else(|| {
-            if stream.handle.doubt(heard) {
-                stream.channel.suspect();
-            }
+            stream.handle.doubt(heard.0);
+            stream.channel.doubt(heard.1);
             Err(late(began, passage.give_up()))
         })
     }
@@ -217,25 +228,42 @@ impl Shared {
         headers: &HeaderMap,
         deadline: Option<Instant>,
     ) -> Result<Bytes, AttemptError> {
-        let began = Instant::now();
-        let asking = async {
-            let channel = within(deadline, self.channel()).await;
-            let channel = channel.unwrap_or_else(|| Err(late(began, false)))?;
-            let mut grpc = self.grpc(&channel, self.uri()?);
-            let passage = Passage::default();
-            let call = call(headers, question, &passage, deadline);
-            let exchange = async {
-                let answer = grpc.client_streaming(call, path(method), Raw).await;
-                answer
-                    .map(tonic::Response::into_inner)
-                    .map_err(|status| failure::failed(&status, &channel, passage.give_up()))
-            };
-            channel.in_time(deadline, &passage, exchange).await
+        let ask = || self.ask_once(method, question.clone(), headers, deadline);
+        let answer = match ask().await {
+            Err(error) if is_refused(&error) => ask().await,
+            answer => answer,
         };
-        asking
-            .await
-            .map_err(|error| error.before_sending(method.rsplit('/').next().unwrap_or(method)))
+        answer.map_err(|error| error.before_sending(method.rsplit('/').next().unwrap_or(method)))
     }
+
+    async fn ask_once(
+        &self,
+        method: &'static str,
+        question: Bytes,
+        headers: &HeaderMap,
+        deadline: Option<Instant>,
+    ) -> Result<Bytes, AttemptError> {
+        let began = Instant::now();
+        let channel = within(deadline, self.channel()).await;
+        let channel = channel.unwrap_or_else(|| Err(late(began, false)))?;
+        let mut grpc = self.grpc(&channel, self.uri()?);
+        let passage = Passage::default();
+        let call = call(headers, question, &passage, deadline);
+        let exchange = async {
+            let answer = grpc.client_streaming(call, path(method), Raw).await;
+            answer
+                .map(tonic::Response::into_inner)
+                .map_err(|status| failure::failed(&status, &channel, passage.give_up()))
+        };
+        channel.in_time(deadline, &passage, exchange).await
+    }
+}
+
+/// Whether the connection went before anything was sent: it is opened again at once then, though only
+/// once. That a gateway takes no more requests on one, by a GOAWAY, shows no sooner than with the next
+/// of them.
+fn is_refused(error: &AttemptError) -> bool {
+    error.event == Event::ClosedUnsent && error.retry_after.is_none()
 }
 
 impl Channel {
@@ -312,9 +340,9 @@ impl Transport for GrpcTransport {
         terms: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(async move {
-            match self.shared.is_unary {
-                true => self.unary_attempt(request, terms).await,
-                false => self.stream_attempt(request, terms).await,
+            match self.attempt_once(request, terms).await {
+                Err(error) if is_refused(&error) => self.attempt_once(request, terms).await,
+                result => result,
             }
         })
     }

@@ -1,0 +1,328 @@
+//! gRPC: a stream for each call or each request by itself, over one connection that is opened again
+//! when it is lost, by scripted faults.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use clientlet::{
+    Answers, Client, ClientBuilder, Connections, Delivery, Document, Error, ErrorKind, Response,
+    RetryPolicy,
+};
+use clientlet_gateway::{Documents, Gateway};
+
+/// How requests are sent.
+const BOTH: [fn(ClientBuilder) -> ClientBuilder; 2] = [|stream| stream, ClientBuilder::unary];
+
+async fn gateway(documents: Documents, faults: &[&str]) -> Gateway {
+    let builder = Gateway::builder().documents(documents).http(false).grpc(true);
+    let builder =
+        faults.iter().fold(builder, |builder, fault| builder.fault(fault.parse().unwrap()));
+    builder.start().await.unwrap()
+}
+
+fn client(gateway: &Gateway, way: fn(ClientBuilder) -> ClientBuilder) -> Client {
+    way(Client::builder(&gateway.grpc_url())).build().unwrap()
+}
+
+async fn streaming(documents: Documents, faults: &[&str]) -> (Gateway, Client) {
+    let gateway = gateway(documents, faults).await;
+    let client = Client::connect(&gateway.grpc_url()).unwrap();
+    (gateway, client)
+}
+
+fn documents(count: usize) -> impl Iterator<Item = Document> + Unpin {
+    (0..count).map(|n| Document::text("x").with_id(n.to_string()))
+}
+
+fn retrying(attempts: u32) -> RetryPolicy {
+    RetryPolicy::standard().max_attempts(attempts).initial_backoff(Duration::from_millis(1))
+}
+
+async fn post(client: &Client, count: usize, policy: RetryPolicy) -> Answers {
+    let call = client.post("/upper").documents(documents(count)).request_size(1).retry(policy);
+    call.attempt_timeout(Duration::from_secs(2)).send().await
+}
+
+async fn one(client: &Client, policy: RetryPolicy) -> Result<Response, Error> {
+    post(client, 1, policy).await.into_iter().next().unwrap()
+}
+
+fn ids(answers: Answers) -> Vec<String> {
+    let documents: Vec<Document> = answers.documents().unwrap();
+    assert!(documents.iter().all(|document| document.text.as_deref() == Some("X")));
+    documents.into_iter().map(|document| document.id.unwrap()).collect()
+}
+
+fn in_order(count: usize) -> Vec<String> {
+    (0..count).map(|n| n.to_string()).collect()
+}
+
+/// The streams on which data arrived, by connection and number.
+fn streams(gateway: &Gateway) -> BTreeSet<(u64, Option<u64>)> {
+    gateway.journal().entries().iter().map(|entry| (entry.connection, entry.stream)).collect()
+}
+
+#[tokio::test]
+async fn calls_have_streams_of_their_own_on_one_connection_and_headers_of_their_own_on_them() {
+    let (gateway, client) = streaming(Documents::V2, &[]).await;
+    for n in 0..3 {
+        let call = client.post("/upper").documents(documents(200)).request_size(1).prefetch(7 + n);
+        assert_eq!(ids(call.header("x-call", n.to_string()).send().await), in_order(200));
+    }
+    assert_eq!(streams(&gateway).len(), 3, "a stream a call");
+    assert_eq!(gateway.journal().grpc_connections(), 1);
+    for (n, entry) in gateway.journal().entries().iter().enumerate() {
+        let call = n / 200;
+        assert_eq!(entry.headers["x-call"], call.to_string());
+        assert_eq!(entry.headers["__prefetch__"], (7 + call).to_string());
+        assert!(!entry.headers.contains_key("grpc-timeout"), "a stream outlives each request");
+    }
+}
+
+#[tokio::test]
+async fn unary_requests_have_a_stream_each_with_the_time_that_they_may_take() {
+    let gateway = gateway(Documents::V1, &[]).await;
+    let client = client(&gateway, ClientBuilder::unary);
+    assert_eq!(ids(post(&client, 100, RetryPolicy::new()).await), in_order(100));
+    assert_eq!((streams(&gateway).len(), gateway.journal().grpc_connections()), (100, 1));
+    for entry in gateway.journal().entries() {
+        assert!(entry.headers.contains_key("grpc-timeout") && entry.path.ends_with("_single_data"));
+    }
+}
+
+#[tokio::test]
+async fn requests_arrive_compressed_where_that_is_asked_for() {
+    for way in BOTH {
+        let gateway = gateway(Documents::V2, &[]).await;
+        let client = way(Client::builder(&gateway.grpc_url())).gzip().build().unwrap();
+        assert_eq!(ids(post(&client, 20, RetryPolicy::new()).await), in_order(20));
+        let entries = gateway.journal().entries();
+        assert!(entries.iter().all(|entry| entry.headers["grpc-encoding"] == "gzip"));
+    }
+}
+
+#[tokio::test]
+async fn a_lost_stream_resends_only_what_is_unanswered() {
+    let faults = [
+        "drop@/50",
+        "reset-after@/50",
+        "reset-stream@/50",
+        "goaway:2@/50",
+        "half-close@/50",
+        "truncated@/50",
+        "grpc-status:14@/50",
+        "grpc-status:2@/50",
+        "malformed@/50",
+        "unknown-id@/50",
+    ];
+    for fault in faults {
+        let (gateway, client) = streaming(Documents::V1, &[fault]).await;
+        let answers = post(&client, 500, retrying(20)).await;
+        let sent: u32 = answers.responses().map(Response::attempts).sum();
+        assert_eq!(ids(answers), in_order(500), "{fault}");
+        let arrived: u32 = gateway.journal().arrivals().values().sum();
+        assert!(arrived > 500 && arrived <= sent, "{fault}: {arrived} arrived of {sent} sent");
+        assert!(streams(&gateway).len() > 5, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn at_most_once_sends_nothing_twice_that_may_have_run() {
+    for way in BOTH {
+        let gateway = gateway(Documents::V1, &["reset-stream@30"]).await;
+        let answers = post(&client(&gateway, way), 200, retrying(20).at_most_once()).await;
+        let errors: Vec<&Error> = answers.errors().collect();
+        assert!(!errors.is_empty());
+        for error in &errors {
+            let found = (error.kind(), error.delivery());
+            assert_eq!(found, (ErrorKind::Transport, Delivery::Unknown), "{error}");
+        }
+        assert!(gateway.journal().arrivals().values().all(|count| *count == 1));
+        assert_eq!(answers.responses().count() + errors.len(), 200);
+    }
+}
+
+#[tokio::test]
+async fn each_fault_has_its_kind_and_its_delivery() {
+    use Delivery::{Answered, Unknown};
+    use ErrorKind::{Decode, NotFound, RateLimited, Timeout, TooLarge, Transport};
+    // On a stream, and by itself.
+    let table = [
+        ("drop@1", Transport, [Unknown, Unknown]),
+        ("reset-after@1", Transport, [Unknown, Unknown]),
+        ("reset-stream@1", Transport, [Unknown, Unknown]),
+        ("goaway:2@1", Transport, [Unknown, Unknown]),
+        ("truncated@1", Transport, [Unknown, Unknown]),
+        ("stall@1", Timeout, [Unknown, Unknown]),
+        ("half-open@1", Timeout, [Unknown, Unknown]),
+        ("grpc-status:14@1", Transport, [Unknown, Unknown]),
+        ("grpc-status:14:deployment executor0@1", ErrorKind::Gateway, [Unknown, Unknown]),
+        ("grpc-status:4:deployment executor0@1", Timeout, [Unknown, Unknown]),
+        ("grpc-status:8@1", RateLimited, [Unknown, Unknown]),
+        ("grpc-status:2@1", ErrorKind::Gateway, [Unknown, Answered]),
+        ("grpc-status:13@1", ErrorKind::Gateway, [Unknown, Answered]),
+        ("grpc-status:16:who are you@1", ErrorKind::Gateway, [Answered, Answered]),
+        ("grpc-status:12:Method not found!@1", NotFound, [Answered, Answered]),
+        ("status:503@1", ErrorKind::Gateway, [Answered, Answered]),
+        ("status:429@1", RateLimited, [Answered, Answered]),
+        ("status:404@1", NotFound, [Answered, Answered]),
+        ("status:401@1", ErrorKind::Gateway, [Answered, Answered]),
+        ("unknown-id@1", Decode, [Unknown, Answered]),
+        ("malformed@1", Decode, [Unknown, Answered]),
+        ("wrong-type@1", Decode, [Answered, Answered]),
+        ("oversize:100000000@1", TooLarge, [Unknown, Answered]),
+    ];
+    for (fault, kind, deliveries) in table {
+        for (way, delivery) in BOTH.into_iter().zip(deliveries) {
+            let gateway = gateway(Documents::V1, &[fault]).await;
+            let client = client(&gateway, way);
+            let error = one(&client, RetryPolicy::new()).await.unwrap_err();
+            assert_eq!((error.kind(), error.delivery()), (kind, delivery), "{fault}: {error}");
+            // The next one is served, on a new connection where the old one is gone or silent.
+            one(&client, RetryPolicy::new()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_gateway_says_is_told_with_the_name_of_its_status() {
+    let faults = ["grpc-status:12:Method not found!@1", "grpc-status:4@2", "wrong-type@3"];
+    let (_gateway, client) = streaming(Documents::V2, &faults).await;
+    for what in ["UNIMPLEMENTED: Method not found!", "DEADLINE_EXCEEDED", "not application/grpc"] {
+        let error = one(&client, RetryPolicy::new()).await.unwrap_err();
+        assert!(error.message().contains(what), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_pushback_is_waited_for() {
+    for way in BOTH {
+        let gateway = gateway(Documents::V1, &["grpc-status:8@1,pushback=300"]).await;
+        let client = client(&gateway, way);
+        let response = one(&client, retrying(2)).await.unwrap();
+        assert_eq!(response.attempts(), 2);
+        assert!(response.elapsed() >= Duration::from_millis(300), "{:?}", response.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn answers_in_any_order_and_twice_reach_their_own_requests_once() {
+    let (_gateway, client) =
+        streaming(Documents::V2, &["twice@10%,seed=1", "reorder@30%,seed=2"]).await;
+    assert_eq!(ids(post(&client, 300, RetryPolicy::new()).await), in_order(300));
+    assert!(client.connections().duplicates_dropped > 0);
+}
+
+#[tokio::test]
+async fn a_goaway_lets_a_call_end_and_the_next_one_has_another_connection() {
+    let (gateway, client) = streaming(Documents::V1, &["goaway@30"]).await;
+    let answers = post(&client, 200, RetryPolicy::new()).await;
+    assert!(answers.responses().all(|response| response.attempts() == 1));
+    assert_eq!(ids(answers), in_order(200));
+    assert_eq!(gateway.journal().grpc_connections(), 1);
+    assert_eq!(ids(post(&client, 20, RetryPolicy::new()).await), in_order(20));
+    assert_eq!(gateway.journal().grpc_connections(), 2);
+}
+
+#[tokio::test]
+async fn a_request_that_fails_its_stream_fails_alone_and_its_neighbours_are_answered() {
+    let (_gateway, client) = streaming(Documents::V1, &[]).await;
+    // No regular expression: gateways end the stream that it comes on.
+    let poison = client.post("/upper").documents(documents(1)).target_executor("(");
+    let poison = poison.retry(retrying(3)).send();
+    let (poison, others) = tokio::join!(poison, post(&client, 300, RetryPolicy::new()));
+    let error = poison.into_result().unwrap_err();
+    assert_eq!((error.kind(), error.attempts().len()), (ErrorKind::Gateway, 3), "{error}");
+    assert_eq!(ids(others), in_order(300));
+}
+
+#[tokio::test]
+async fn an_outage_is_a_gateway_error_and_over_when_the_executor_is_back() {
+    for way in BOTH {
+        let gateway = gateway(Documents::V2, &[]).await;
+        let client = client(&gateway, way);
+        one(&client, RetryPolicy::new()).await.unwrap();
+        gateway.control().executor_down(true);
+        let error = one(&client, RetryPolicy::new()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Gateway);
+        assert!(error.message().contains("UNAVAILABLE") && error.may_have_run(), "{error}");
+        gateway.control().executor_down(false);
+        one(&client, RetryPolicy::new()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_fell_silent_is_left_when_a_request_ran_out_of_time() {
+    for way in BOTH {
+        let gateway = gateway(Documents::V1, &["half-open@3"]).await;
+        let client = client(&gateway, way);
+        let call = client.post("/upper").documents(documents(20)).request_size(1);
+        let call = call.retry(retrying(3)).attempt_timeout(Duration::from_millis(200));
+        assert_eq!(ids(call.send().await), in_order(20));
+        assert_eq!(gateway.journal().grpc_connections(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_answers_others_is_kept_when_a_request_runs_out_of_time() {
+    for way in BOTH {
+        let gateway = gateway(Documents::V1, &["stall@1"]).await;
+        let client = client(&gateway, way);
+        let stalled = client.post("/upper").documents(documents(1));
+        let stalled = stalled.attempt_timeout(Duration::from_millis(300)).send();
+        let (stalled, others) = tokio::join!(stalled, post(&client, 20, RetryPolicy::new()));
+        assert_eq!(stalled.into_result().unwrap_err().kind(), ErrorKind::Timeout);
+        assert_eq!(ids(others), in_order(20));
+        one(&client, RetryPolicy::new()).await.unwrap();
+        assert_eq!(gateway.journal().grpc_connections(), 1);
+    }
+}
+
+#[tokio::test]
+async fn every_failing_request_is_told_and_the_stream_goes_on() {
+    let (gateway, client) = streaming(Documents::V1, &[]).await;
+    let call = client.post("/fail").documents(documents(200)).request_size(1);
+    let answers = call.send().await;
+    assert_eq!(answers.errors().filter(|error| error.is_executor()).count(), 200);
+    assert_eq!(streams(&gateway).len(), 1);
+}
+
+#[tokio::test]
+async fn dropping_a_call_ends_its_stream_and_not_the_connection() {
+    let (gateway, client) = streaming(Documents::V1, &["stall@3"]).await;
+    let mut call = client.post("/upper").documents(documents(3)).request_size(1).stream();
+    for _ in 0..2 {
+        call.next().await.unwrap().unwrap();
+    }
+    drop(call);
+    one(&client, RetryPolicy::new()).await.unwrap();
+    assert_eq!(gateway.journal().grpc_connections(), 1);
+    // A gateway that waits for its streams stops at once if they have ended.
+    tokio::time::timeout(Duration::from_secs(4), gateway.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_are_counted() {
+    let (gateway, client) = streaming(Documents::V1, &["drop@/50"]).await;
+    assert_eq!(client.connections(), Connections::default());
+    assert_eq!(ids(post(&client, 200, retrying(20)).await), in_order(200));
+    let counts = client.connections();
+    assert_eq!(counts.opened, gateway.journal().grpc_connections());
+    assert_eq!(counts.reconnects, counts.opened - 1);
+    assert!(counts.reconnects >= 4, "{counts:?}");
+}
+
+#[tokio::test]
+async fn a_stream_of_documents_that_is_cut_within_one_is_an_error() {
+    let (_gateway, client) = streaming(Documents::V2, &["truncated@1"]).await;
+    let mut documents =
+        client.stream_document("/stream", &Document::text("x")).stream::<Document>();
+    let mut end = None;
+    while let Some(document) = documents.next().await {
+        end = document.err();
+    }
+    let error: Error = end.expect("it does not end as if all were well");
+    assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+}
