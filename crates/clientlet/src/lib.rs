@@ -152,6 +152,8 @@
 //! | `HTTPClientlet` | [`HttpClientlet`] | posts a [`DataRequest`] and hands over the [`HttpAnswer`], a bad status included; `send_dry_run` gets; `recv_message` and `recv_dry_run` pend for ever |
 //! | `WebsocketClientlet` | [`WebsocketClientlet`], [`WebsocketSender`] | sends requests, an empty message for a dry run, one zero byte for the end of input; receives answers meanwhile; `close_code`, `close_message` |
 //! | `WsResponseIter` | [`WsResponses`], [`WsStatuses`] | ends when the connection does and keeps how it was closed |
+//! | the stubs of gRPC | [`GrpcClientlet`], [`GrpcExchange`] | sends requests by themselves, with metadata and deadline; dry run, status, endpoints, health, streams of documents |
+//! | `JinaRPCStub.Call` | [`GrpcStream`], [`GrpcSender`], [`GrpcResponses`] | sends requests on one stream and receives answers meanwhile; half-closes at the end of input; keeps the status that it ended with |
 //!
 //! # Bounds
 //!
@@ -194,8 +196,9 @@ mod window;
 pub use builder::ClientBuilder;
 pub use client::Client;
 pub use clientlets::{
-    Clientlet, DataRequest, Exchange, HttpAnswer, HttpClientlet, WebsocketClientlet,
-    WebsocketSender, WsMessages, WsResponses, WsStatuses,
+    Clientlet, DataRequest, Exchange, GrpcClientlet, GrpcExchange, GrpcResponses, GrpcSender,
+    GrpcStream, HttpAnswer, HttpClientlet, WebsocketClientlet, WebsocketSender, WsMessages,
+    WsResponses, WsStatuses,
 };
 pub use document::{Blob, Document, Dtype, Element, NamedScore, Tensor, TensorError, Value};
 pub use error::{Attempt, Delivery, Error, ErrorKind};

@@ -11,8 +11,10 @@ use crate::error::Error;
 use crate::message::DocArray;
 use crate::retry::RetryPolicy;
 
-/// The settings of a [`HttpClientlet`](crate::HttpClientlet) or
-/// [`WebsocketClientlet`](crate::WebsocketClientlet), the same as those of Python's `AioHttpClientlet`: retry, headers, credentials, cookies, and the limits that it lacks.
+/// The settings of a [`HttpClientlet`](crate::HttpClientlet),
+/// [`WebsocketClientlet`](crate::WebsocketClientlet) or [`GrpcClientlet`](crate::GrpcClientlet), the
+/// same as those of Python's `AioHttpClientlet`: retry, headers, credentials, cookies, and the limits
+/// that it lacks.
 ///
 /// Nothing is checked before the clientlet is made; then the first thing that is wrong is named.
 #[derive(Clone, Debug)]

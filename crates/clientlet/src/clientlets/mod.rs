@@ -1,6 +1,8 @@
 //! The face of Python's `jina.clients.base.helper`: one session, messages by hand.
 
 mod answer;
+mod duplex;
+mod grpc;
 mod http;
 mod request;
 mod websocket;
@@ -8,6 +10,7 @@ mod websocket;
 use std::future::Future;
 
 pub use answer::HttpAnswer;
+pub use grpc::{GrpcClientlet, GrpcExchange, GrpcResponses, GrpcSender, GrpcStream};
 pub use http::{Exchange, HttpClientlet};
 pub use request::DataRequest;
 pub use websocket::{WebsocketClientlet, WebsocketSender, WsMessages, WsResponses, WsStatuses};

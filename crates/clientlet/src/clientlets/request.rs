@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::message::{DocArray, Encoding, RequestId};
 
 /// A request made by hand: [`new`](DataRequest::new) for HTTP, [`proto`](DataRequest::proto) for
-/// WebSocket.
+/// WebSocket and gRPC.
 ///
 /// Its documents are encoded once, as they are added, so the encoding is chosen at the beginning; a
 /// clientlet refuses a request of the other one.
@@ -46,7 +46,7 @@ impl DataRequest {
         DataRequest::encoded(Encoding::Json, docarray, endpoint.into())
     }
 
-    /// The same in protobuf, as WebSocket takes it.
+    /// The same in protobuf, as WebSocket and gRPC take it.
     pub fn proto(docarray: DocArray, endpoint: impl Into<String>) -> DataRequest {
         DataRequest::encoded(Encoding::Proto, docarray, endpoint.into())
     }

@@ -1,10 +1,11 @@
-//! `WebsocketClientlet` against real gateways; without them the tests say that they are skipped.
+//! `WebsocketClientlet` and `GrpcClientlet` against real gateways; without them the tests say that they are skipped.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clientlet::{
-    Clientlet, ClientletOptions, DataRequest, DocArray, ErrorKind, WebsocketClientlet,
+    Clientlet, ClientletOptions, DataRequest, DocArray, ErrorKind, GrpcClientlet, Health,
+    WebsocketClientlet,
 };
 use clientlet_interop::{Environment, Options, RealGateway};
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ fn request(docarray: DocArray, endpoint: &str, id: &str) -> DataRequest {
 
 /// Everything in one sitting: a real gateway takes seconds to start.
 async fn python_classes_behaviours_hold(environment: Environment) {
-    let options = Options { protocols: &["http", "websocket"], ..Options::default() };
+    let options = Options { protocols: &["http", "websocket", "grpc"], ..Options::default() };
     let start = tokio::task::spawn_blocking(move || {
         RealGateway::start_or_skip(environment, options).unwrap_or_else(|error| panic!("{error}"))
     });
@@ -71,7 +72,12 @@ async fn python_classes_behaviours_hold(environment: Environment) {
     let error = clientlet.start().await.unwrap_err();
     assert!(error.message().contains("did not upgrade"), "{error}");
 
+    let mut grpc = GrpcClientlet::new(&gateway.url("grpc"), &ClientletOptions::new()).unwrap();
+    grpc.start().await.unwrap();
+    grpc_is_good(&grpc, docarray).await;
+
     gateway.kill_executor().unwrap();
+    grpc_is_unavailable(&grpc, docarray).await;
     let mut clientlet = started(&gateway, "/dry_run").await;
     clientlet.send_dry_run().await.unwrap();
     assert!(clientlet.recv_dry_run().next().await.is_none());
@@ -83,6 +89,45 @@ async fn python_classes_behaviours_hold(environment: Environment) {
     assert!(clientlet.recv_message().next().await.is_none());
     assert_eq!(clientlet.close_code(), Some(1011));
     clientlet.close().await;
+}
+
+async fn grpc_is_good(clientlet: &GrpcClientlet, docarray: DocArray) {
+    assert!(clientlet.send_dry_run().await.unwrap().is_success());
+    assert_eq!(clientlet.status().await.unwrap().docarray(), Some(docarray));
+    assert_eq!(clientlet.health("").await.unwrap(), Health::Serving);
+    let response = clientlet.send_message(&request(docarray, "/upper", "one")).await.unwrap();
+    assert_eq!(response.documents::<Value>().unwrap()[0]["text"], "HELLO");
+    let error = clientlet.send_message(&request(docarray, "/fail", "bad")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Executor);
+
+    let mut stream = clientlet.open_stream().await.unwrap();
+    for n in 0..200 {
+        stream.send_message(&request(docarray, "/upper", &n.to_string())).await.unwrap();
+    }
+    stream.send_message(&request(docarray, "/fail", "bad")).await.unwrap();
+    stream.send_eoi().await.unwrap();
+    let mut responses = stream.recv_message();
+    let (mut ids, mut failed) = (BTreeSet::new(), Vec::new());
+    while let Some(response) = responses.next().await {
+        match response {
+            Ok(response) => assert!(ids.insert(response.request_id().to_owned())),
+            Err(error) => failed.push((error.kind(), error.request_id().map(str::to_owned))),
+        }
+    }
+    assert_eq!((ids.len(), responses.status_code()), (200, Some(0)));
+    assert_eq!(failed, [(ErrorKind::Executor, Some("bad".to_owned()))]);
+}
+
+async fn grpc_is_unavailable(clientlet: &GrpcClientlet, docarray: DocArray) {
+    assert_eq!(clientlet.send_dry_run().await.unwrap().code, 1);
+    let error = clientlet.send_message(&request(docarray, "/", "a")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Gateway, "{error}");
+    let mut stream = clientlet.open_stream().await.unwrap();
+    stream.send_message(&request(docarray, "/", "a")).await.unwrap();
+    let mut responses = stream.recv_message();
+    assert!(responses.next().await.is_none(), "the bare answer before the status is none");
+    assert_eq!(responses.status_code(), Some(14));
+    assert!(responses.status_message().unwrap().contains("deployment"));
 }
 
 macro_rules! real {

@@ -1,20 +1,23 @@
 //! WebSocket: messages out, messages in, and how the connection was closed.
 
-mod inbox;
-mod link;
 mod receiver;
-mod session;
+mod task;
 
 use std::sync::Arc;
 
-use self::link::Link;
+use bytes::Bytes;
+
 pub use self::receiver::{WsMessages, WsResponses, WsStatuses};
+use self::task::Upgrade;
+use super::duplex::Link;
 use super::{Clientlet, DataRequest};
 use crate::config::Config;
 use crate::endpoint::Protocol;
 use crate::error::Error;
-use crate::message::Encoding;
 use crate::options::ClientletOptions;
+
+/// What helps where nothing can be sent any more.
+const AGAIN: &str = "start the clientlet again";
 
 /// Python's `WebsocketClientlet`: sends requests over one connection and receives answers, each by
 /// itself and both at the same time.
@@ -87,7 +90,7 @@ impl WebsocketClientlet {
         if config.endpoint.protocol() != Protocol::Websocket {
             return Err(Error::config(format!("{} is no address of WebSocket", config.endpoint)));
         }
-        let link = Arc::new(Link::new(&config)?);
+        let link = Arc::new(Link::new(&config, Upgrade::new(&config)?));
         Ok(WebsocketClientlet { config, link })
     }
 
@@ -156,7 +159,7 @@ impl Clientlet for WebsocketClientlet {
     async fn start(&mut self) -> Result<(), Error> {
         if self.link.is_spent() {
             self.link.hang_up();
-            self.link = Arc::new(Link::new(&self.config)?);
+            self.link = Arc::new(Link::new(&self.config, Upgrade::new(&self.config)?));
         }
         self.link.start().await
     }
@@ -195,11 +198,7 @@ impl WebsocketSender {
     /// documents than the one before; otherwise why it could not be sent, and by its
     /// [`delivery`](Error::delivery) whether it may have arrived.
     pub async fn send_message(&self, request: &DataRequest) -> Result<(), Error> {
-        let id = request.request_id();
-        request
-            .require(Encoding::Proto)
-            .map_err(|error| error.with_context(self.link.context(Some(id.to_owned()))))?;
-        self.link.send_message(request.docarray(), id, request.to_bytes()).await
+        self.link.send_message(request).await
     }
 
     /// Asks for a dry run by an empty message, where the URL's path is `/dry_run`. A gateway answers
@@ -208,7 +207,7 @@ impl WebsocketSender {
     /// # Errors
     /// Why it could not be sent.
     pub async fn send_dry_run(&self) -> Result<(), Error> {
-        self.link.send_dry_run().await
+        self.link.send_unless_ended(Bytes::new()).await
     }
 
     /// Says that nothing more will be sent: the gateway answers what it has, then closes with 1000. It

@@ -3,15 +3,17 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ::http::header::{CONTENT_TYPE, HeaderValue};
 use ::http::{Request, Response, StatusCode, Uri};
 use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioTimer;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tonic::body::Body;
 use tower_service::Service;
@@ -36,7 +38,71 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 #[derive(Clone)]
 pub(super) struct Channel {
     sender: http2::SendRequest<Body>,
+    origin: Uri,
     health: Arc<Health>,
+}
+
+/// Spawns what a connection is made of, and keeps the first: the one that reads and writes.
+#[derive(Clone, Debug, Default)]
+struct Spawner {
+    first: Arc<OnceLock<AbortHandle>>,
+}
+
+impl<F> Executor<F> for Spawner
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        let task = tokio::spawn(future);
+        self.first.get_or_init(|| task.abort_handle());
+    }
+}
+
+/// The connections that there are, so that all of them can be ended.
+#[derive(Debug, Default)]
+pub(super) struct Register(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    is_closed: bool,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Register {
+    fn enter(&self, task: AbortHandle) -> Result<(), AttemptError> {
+        let mut entries = self.entries();
+        if entries.is_closed {
+            task.abort();
+            return Err(closed());
+        }
+        entries.tasks.retain(|task| !task.is_finished());
+        entries.tasks.push(task);
+        Ok(())
+    }
+
+    /// Whether connections may still be used.
+    pub(super) fn check(&self) -> Result<(), AttemptError> {
+        if self.is_closed() { Err(closed()) } else { Ok(()) }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.entries().is_closed
+    }
+
+    /// Ends them all; there will be no more.
+    pub(super) fn close(&self) {
+        let mut entries = self.entries();
+        entries.is_closed = true;
+        entries.tasks.drain(..).for_each(|task| task.abort());
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn closed() -> AttemptError {
+    AttemptError::new(Event::SessionClosed, "the clientlet was closed; start it again")
 }
 
 /// What is known of a connection.
@@ -51,10 +117,15 @@ struct Health {
 
 impl Channel {
     /// Connects; nothing of a request is sent before that.
-    pub(super) async fn open(connector: &Connector, uri: &Uri) -> Result<Channel, AttemptError> {
+    pub(super) async fn open(
+        connector: &Connector,
+        uri: &Uri,
+        register: &Register,
+    ) -> Result<Channel, AttemptError> {
         let io = connector.clone().call(uri.clone()).await.map_err(connect_failed)?;
         let spoken = io.spoken();
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        let spawner = Spawner::default();
+        let (sender, connection) = http2::Builder::new(spawner.clone())
             .timer(TokioTimer::new())
             .keep_alive_interval(IDLE)
             .keep_alive_timeout(PONG)
@@ -69,8 +140,12 @@ impl Channel {
             })?;
         // Ends with the last handle and the last stream; what it fails of, the streams tell.
         tokio::spawn(connection);
+        if let Some(task) = spawner.first.get() {
+            register.enter(task.clone())?;
+        }
         let (is_suspect, heard) = (AtomicBool::new(false), Heard::default());
-        Ok(Channel { sender, health: Arc::new(Health { is_suspect, heard, spoken }) })
+        let health = Arc::new(Health { is_suspect, heard, spoken });
+        Ok(Channel { sender, origin: uri.clone(), health })
     }
 
     /// What comes of a request in its time.
@@ -98,6 +173,11 @@ impl Channel {
         if self.heard() == heard_before {
             self.suspect();
         }
+    }
+
+    /// The gateway's address.
+    pub(super) fn origin(&self) -> &Uri {
+        &self.origin
     }
 
     pub(super) fn is_open(&self) -> bool {

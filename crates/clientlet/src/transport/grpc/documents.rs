@@ -72,7 +72,7 @@ impl GrpcTransport {
         request: &StreamRequest,
         passage: &Passage,
     ) -> Result<RawDocuments, AttemptError> {
-        let mut grpc = self.shared.grpc(channel, self.shared.uri()?);
+        let mut grpc = self.shared.grpc(channel);
         let call = call(&request.headers, request.body.clone(), passage, request.until);
         // A gateway sends no headers before the first document.
         let answers = grpc

@@ -40,7 +40,8 @@ pub(super) fn ending(status: &Status, channel: &Channel) -> Ending {
     Ending::new(event, what).retry_after(pushback(status))
 }
 
-fn read(status: &Status, channel: &Channel, scope: Scope) -> (Event, String) {
+/// What happened, and in words.
+pub(super) fn read(status: &Status, channel: &Channel, scope: Scope) -> (Event, String) {
     if let Some(source) = status.source() {
         if let Some(error @ ChannelError::Http(status)) = source.downcast_ref() {
             return (Event::of_status(status.as_u16()), error.to_string());

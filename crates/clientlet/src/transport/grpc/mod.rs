@@ -4,8 +4,10 @@
 mod channel;
 mod codec;
 mod documents;
+mod duplex;
 mod failure;
 mod framing;
+mod messages;
 mod stream;
 
 use std::fmt;
@@ -25,8 +27,9 @@ use tonic::codec::CompressionEncoding;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Extensions, Request as Call};
 
-use self::channel::Channel;
+use self::channel::{Channel, Register};
 use self::codec::Raw;
+pub(crate) use self::duplex::Ended;
 use super::http::{docarray_of, hidden, outcome};
 use super::multiplex::{Handle, InFlight, Passage, Tally, late, within};
 use super::{BoxFuture, Streams, Terms, Transport};
@@ -75,6 +78,7 @@ struct Shared {
     compression: Option<CompressionEncoding>,
     /// Held while it is opened: one at a time, however many wait.
     channel: tokio::sync::Mutex<Option<Channel>>,
+    register: Register,
     tally: Arc<Tally>,
 }
 
@@ -92,6 +96,7 @@ impl GrpcTransport {
             is_unary: config.grpc.is_unary,
             compression: config.grpc.is_gzipped.then_some(CompressionEncoding::Gzip),
             channel: tokio::sync::Mutex::default(),
+            register: Register::default(),
             tally: Arc::default(),
         };
         GrpcTransport::of(Arc::new(shared), 0)
@@ -153,8 +158,14 @@ impl GrpcTransport {
         let channel = within(terms.deadline, opening).await;
         let channel = channel.unwrap_or_else(|| Err(late(began, false)))?;
         let passage = Passage::default();
-        let exchange = channel.unary(&self.shared, request, &passage, terms.deadline);
-        channel.in_time(terms.deadline, &passage, exchange).await
+        let (docarray, body) = (request.route.docarray, request.body.clone());
+        let (headers, deadline) = (&request.headers, terms.deadline);
+        let exchange = channel.unary(&self.shared, docarray, headers, body, &passage, deadline);
+        let answer = channel.in_time(deadline, &passage, exchange).await?;
+        if RequestId::parse(&answer.request_id) != Some(request.id) {
+            return Err(of_another(&answer));
+        }
+        outcome(answer)
     }
 
     /// The call's stream, opened if it is not there or was lost.
@@ -176,7 +187,7 @@ impl GrpcTransport {
             metadata.insert("__prefetch__", MetadataValue::from(self.prefetch));
         }
         let in_flight = InFlight::new(request.id.nonce, self.shared.tally.clone());
-        let grpc = self.shared.grpc(&channel, request.route.uri.clone());
+        let grpc = self.shared.grpc(&channel);
         let read = Box::new(move |message: &Bytes| read(docarray, message));
         let handle = stream::open(grpc, channel.clone(), metadata, in_flight, read);
         Ok(Stream { handle, channel })
@@ -187,6 +198,7 @@ impl Shared {
     /// The connection of all calls, opened if it is not there or was lost.
     async fn channel(&self) -> Result<Channel, AttemptError> {
         let mut slot = self.channel.lock().await;
+        self.register.check()?;
         if let Some(channel) = slot.as_ref().filter(|channel| channel.is_open()) {
             return Ok(channel.clone());
         }
@@ -199,7 +211,8 @@ impl Shared {
     async fn open(&self, again: bool) -> Result<Channel, AttemptError> {
         let uri = self.uri()?;
         // Boxed, or the future of every attempt would have the size of this one, which is rare.
-        let channel = Box::pin(Channel::open(&self.connector, &uri)).await?;
+        let opening = Box::pin(Channel::open(&self.connector, &uri, &self.register));
+        let channel = opening.await?;
         self.tally.opened(again);
         Ok(channel)
     }
@@ -210,10 +223,9 @@ impl Shared {
             .map_err(|error| AttemptError::new(Event::EncodeFailed, error.message()))
     }
 
-    /// `origin` is the gateway's address.
-    fn grpc(&self, channel: &Channel, origin: Uri) -> Grpc<Channel> {
-        let grpc =
-            Grpc::with_origin(channel.clone(), origin).max_decoding_message_size(self.answer_limit);
+    fn grpc(&self, channel: &Channel) -> Grpc<Channel> {
+        let grpc = Grpc::with_origin(channel.clone(), channel.origin().clone())
+            .max_decoding_message_size(self.answer_limit);
         match self.compression {
             Some(encoding) => grpc.send_compressed(encoding),
             None => grpc,
@@ -246,7 +258,7 @@ impl Shared {
         let began = Instant::now();
         let channel = within(deadline, self.channel()).await;
         let channel = channel.unwrap_or_else(|| Err(late(began, false)))?;
-        let mut grpc = self.grpc(&channel, self.uri()?);
+        let mut grpc = self.grpc(&channel);
         let passage = Passage::default();
         let call = call(headers, question, &passage, deadline);
         let exchange = async {
@@ -267,30 +279,33 @@ fn is_refused(error: &AttemptError) -> bool {
 }
 
 impl Channel {
-    /// Sends one request by itself.
+    /// Sends one request by itself and gives the answer, whosever it is.
     async fn unary(
         &self,
         shared: &Shared,
-        request: &Request,
+        docarray: DocArray,
+        headers: &HeaderMap,
+        body: Bytes,
         passage: &Passage,
         deadline: Option<Instant>,
     ) -> Result<RawAnswer, AttemptError> {
-        let mut grpc = shared.grpc(self, request.route.uri.clone());
-        let call = call(&request.headers, request.body.clone(), passage, deadline);
+        let mut grpc = shared.grpc(self);
+        let call = call(headers, body, passage, deadline);
         let message = grpc
             .client_streaming(call, path(SINGLE), Raw)
             .await
             .map_err(|status| failure::failed(&status, self, passage.give_up()))?;
-        let answer = read(request.route.docarray, &message.into_inner()).map_err(|what| {
+        read(docarray, &message.into_inner()).map_err(|what| {
             AttemptError::new(Event::Unreadable, format!("the answer cannot be read: {what}"))
-        })?;
-        if RequestId::parse(&answer.request_id) != Some(request.id) {
-            let shown = shorten(&answer.request_id);
-            let what = format!("the gateway answered another request: id {shown:?}");
-            return Err(AttemptError::new(Event::Unreadable, what));
-        }
-        outcome(answer)
+        })
     }
+}
+
+/// What an answer to another request than the one that was sent is.
+fn of_another(answer: &RawAnswer) -> AttemptError {
+    let shown = shorten(&answer.request_id);
+    let what = format!("the gateway answered another request: id {shown:?}");
+    AttemptError::new(Event::Unreadable, what)
 }
 
 /// A call of one message, which the gateway is told how long it may take.

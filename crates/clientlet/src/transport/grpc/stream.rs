@@ -20,17 +20,13 @@ use tonic::{Extensions, Request as Call, Status};
 use super::super::multiplex::{self, Desk, Ending, Handle, Heard, InFlight, Notice, Order};
 use super::channel::Channel;
 use super::codec::Raw;
+use super::messages::Messages;
 use super::{CALL, failure, path};
 use crate::error::Event;
 use crate::message::RawAnswer;
 
 /// How long a gateway may take to end the stream once all has been answered.
 const CLOSING: Duration = Duration::from_secs(5);
-
-/// Before a gateway fails a stream it answers the request that it failed with, with nothing but the
-/// id, which reads as a success. Such an answer is held back until the stream goes on, and no longer
-/// than this.
-const OMEN: Duration = Duration::from_secs(5);
 
 /// Opens the envelope of an answer.
 pub(super) type Read = Box<dyn Fn(&Bytes) -> Result<RawAnswer, String> + Send + Sync>;
@@ -70,32 +66,10 @@ async fn answers(
     read: &Read,
 ) -> Result<Ending, Status> {
     // A gateway may send no headers before the first answer.
-    let mut answers = grpc.streaming(call, path(CALL), Raw).await?.into_inner();
-    let mut omen = None;
-    loop {
-        let next = match omen.take() {
-            None => answers.message().await?,
-            Some(answer) => {
-                let next = timeout(OMEN, answers.message()).await;
-                let is_failing = matches!(next, Ok(Err(_)));
-                if !is_failing && let Err(what) = lock(traffic).in_flight.answer(answer) {
-                    return Ok(Ending::new(Event::StreamGarbled, what));
-                }
-                match next {
-                    Ok(next) => next?,
-                    Err(_) => continue,
-                }
-            }
-        };
-        let Some(message) = next else {
-            return Ok(Ending::new(Event::StreamDropped, "the gateway ended the stream"));
-        };
+    let mut messages = Messages::new(grpc.streaming(call, path(CALL), Raw).await?.into_inner());
+    while let Some(message) = messages.next().await? {
         heard.add();
         let outcome = match read(&message) {
-            Ok(answer) if answer.is_bare() => {
-                omen = Some(answer);
-                Ok(())
-            }
             Ok(answer) => lock(traffic).in_flight.answer(answer),
             Err(what) => Err(format!("an answer cannot be read: {what}")),
         };
@@ -103,6 +77,7 @@ async fn answers(
             return Ok(Ending::new(Event::StreamGarbled, what));
         }
     }
+    Ok(Ending::new(Event::StreamDropped, "the gateway ended the stream"))
 }
 
 /// Reads on until the last handle has gone; then, if nothing is unanswered, until the gateway has

@@ -4,7 +4,9 @@ use tokio_websockets::{Error as SocketError, Message};
 
 use super::super::multiplex;
 use crate::envelope::shorten;
-use crate::error::{AttemptError, Event};
+#[cfg(test)]
+use crate::error::AttemptError;
+use crate::error::Event;
 
 /// How a WebSocket was closed: by a close frame, or by what stands for one (RFC 6455, 7.4.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +106,8 @@ impl Ending {
     }
 
     /// What it means for a request that was on the connection.
-    pub(crate) fn error(self, sent: bool) -> AttemptError {
+    #[cfg(test)]
+    pub(super) fn error(self, sent: bool) -> AttemptError {
         multiplex::Ending::from(self).error(sent)
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
 use self::connection::{Read, start};
-pub(crate) use self::ending::{Closing, Ending};
+pub(crate) use self::ending::Ending;
 #[cfg(fuzzing)]
 pub use self::handshake::answered_with;
 pub(crate) use self::line::Line;

@@ -1,23 +1,24 @@
 //! What a clientlet and its senders share: the connection, which is opened again when a message is
 //! tried again after it was lost.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Uri;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::inbox::Inbox;
 use super::session::{Outgoing, Session};
+use crate::clientlets::DataRequest;
 use crate::config::Config;
-use crate::connect::Connector;
 use crate::error::{Attempt, AttemptError, Context, Error, ErrorKind, Event};
-use crate::message::DocArray;
+use crate::message::{DocArray, Encoding};
 use crate::pipeline::later;
 use crate::retry::{self, Ledger, RetryPolicy};
-use crate::transport::websocket::{Passage, Subprotocol, open};
+use crate::transport::BoxFuture;
+use crate::transport::websocket::Passage;
 
 /// How long a close is waited for; a connection gives its gateway less.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,12 +29,23 @@ const OPEN: u8 = 1;
 const ENDED: u8 = 2;
 const CLOSED: u8 = 3;
 
+/// A protocol's way of opening a connection or stream.
+pub(in crate::clientlets) trait Opener: fmt::Debug + Send + Sync {
+    /// Opens one whose task brings what comes to the inbox. The task ends when the inbox is hung up, or
+    /// with the last handle.
+    fn open<'a>(&'a self, inbox: &'a Arc<Inbox>) -> BoxFuture<'a, Result<Session, AttemptError>>;
+
+    /// What helps where nothing can be sent any more.
+    fn again(&self) -> &'static str;
+
+    fn protocol(&self) -> &'static str;
+}
+
 #[derive(Debug)]
-pub(super) struct Link {
+pub(in crate::clientlets) struct Link {
     config: Arc<Config>,
-    connector: Connector,
-    uri: Uri,
-    pub(super) inbox: Arc<Inbox>,
+    opener: Box<dyn Opener>,
+    pub(in crate::clientlets) inbox: Arc<Inbox>,
     /// Of the requests that were sent, and so of their answers.
     docarray: OnceLock<DocArray>,
     phase: AtomicU8,
@@ -42,20 +54,19 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(config: &Arc<Config>) -> Result<Link, Error> {
-        Ok(Link {
-            connector: Connector::new(config.connect_timeout),
-            uri: config.endpoint.as_given()?,
+    pub(in crate::clientlets) fn new(config: &Arc<Config>, opener: impl Opener + 'static) -> Link {
+        Link {
+            opener: Box::new(opener),
             inbox: Arc::new(Inbox::new(config.answer_limit)),
             docarray: config.docarray.map(OnceLock::from).unwrap_or_default(),
             phase: AtomicU8::new(NEW),
             session: tokio::sync::Mutex::default(),
             config: config.clone(),
-        })
+        }
     }
 
     /// Opens a connection unless there is one.
-    pub(super) async fn start(&self) -> Result<(), Error> {
+    pub(in crate::clientlets) async fn start(&self) -> Result<(), Error> {
         let started = Instant::now();
         let opening = async {
             let mut session = self.session.lock().await;
@@ -74,22 +85,22 @@ impl Link {
     }
 
     /// Whether nothing can be sent on it any more, so that another one is needed.
-    pub(super) fn is_spent(&self) -> bool {
+    pub(in crate::clientlets) fn is_spent(&self) -> bool {
         self.phase.load(Ordering::Acquire) >= ENDED
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(in crate::clientlets) fn is_open(&self) -> bool {
         matches!(self.phase.load(Ordering::Acquire), OPEN | ENDED) && self.inbox.has_more()
     }
 
     /// Closes the connection; does not wait for that.
-    pub(super) fn hang_up(&self) {
+    pub(in crate::clientlets) fn hang_up(&self) {
         self.phase.store(CLOSED, Ordering::Release);
         self.inbox.hang_up();
     }
 
     /// Closes the connection and waits for the gateway's close, for some seconds.
-    pub(super) async fn close(&self) {
+    pub(in crate::clientlets) async fn close(&self) {
         self.hang_up();
         // Whoever opens a connection just now holds the lock; it will close by itself.
         let closing = async {
@@ -101,23 +112,23 @@ impl Link {
     }
 
     /// Sends a request, again on a fresh connection where one was lost before it was out.
-    pub(super) async fn send_message(
+    pub(in crate::clientlets) async fn send_message(
         &self,
-        docarray: DocArray,
-        id: &str,
-        body: Bytes,
+        request: &DataRequest,
     ) -> Result<(), Error> {
+        let (id, docarray) = (request.request_id(), request.docarray());
+        let of_request = |error: Error| error.with_context(self.context(Some(id.to_owned())));
+        request.require(Encoding::Proto).map_err(of_request)?;
         let known = *self.docarray.get_or_init(|| docarray);
         if known != docarray {
             let what = format!("the request is of documents {docarray}, the gateway's are {known}");
-            let error = Error::new(ErrorKind::Encode, what);
-            return Err(error.with_context(self.context(Some(id.to_owned()))));
+            return Err(of_request(Error::new(ErrorKind::Encode, what)));
         }
-        self.send(Outgoing::Message(body), &self.config.retry, Some(id)).await
+        self.send(Outgoing::Message(request.to_bytes()), &self.config.retry, Some(id)).await
     }
 
     /// Says that nothing more will be sent.
-    pub(super) async fn send_end_of_input(&self) -> Result<(), Error> {
+    pub(in crate::clientlets) async fn send_end_of_input(&self) -> Result<(), Error> {
         self.send(Outgoing::EndOfInput, &self.once(), None).await?;
         // Unless it was closed meanwhile.
         let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
@@ -125,14 +136,18 @@ impl Link {
         Ok(())
     }
 
-    /// Asks for a dry run. A gateway that has closed by then has answered without being asked.
-    pub(super) async fn send_dry_run(&self) -> Result<(), Error> {
-        let sent = self.send(Outgoing::Message(Bytes::new()), &self.once(), None).await;
-        let has_answered = match &*self.session.lock().await {
-            Some(session) => session.ending().is_some_and(|ending| ending.is_by_frame),
+    /// Sends a message that is no request, and once. If the gateway had ended the session by then, there
+    /// is no error.
+    pub(in crate::clientlets) async fn send_unless_ended(
+        &self,
+        message: Bytes,
+    ) -> Result<(), Error> {
+        let sent = self.send(Outgoing::Message(message), &self.once(), None).await;
+        let has_ended = match &*self.session.lock().await {
+            Some(session) => session.ending().is_some_and(|ending| ending.is_said),
             None => false,
         };
-        if has_answered { Ok(()) } else { sent }
+        if has_ended { Ok(()) } else { sent }
     }
 
     fn once(&self) -> RetryPolicy {
@@ -166,12 +181,15 @@ impl Link {
 
     /// The connection; with `is_again` never one that is dead.
     async fn session(&self, is_again: bool) -> Result<Arc<Session>, AttemptError> {
-        let refuse = |what| Err(AttemptError::new(Event::SessionClosed, what));
-        match self.phase.load(Ordering::Acquire) {
-            NEW => return refuse("the clientlet is not open; start it first"),
-            ENDED => return refuse("the end of input was sent; start the clientlet again"),
-            CLOSED => return refuse("the clientlet was closed; start it again"),
-            _ => {}
+        let again = self.opener.again();
+        let refused = match self.phase.load(Ordering::Acquire) {
+            NEW => Some("the clientlet is not open; start it first".to_owned()),
+            ENDED => Some(format!("the end of input was sent; {again}")),
+            CLOSED => Some(format!("it was closed; {again}")),
+            _ => None,
+        };
+        if let Some(what) = refused {
+            return Err(AttemptError::new(Event::SessionClosed, what));
         }
         let mut session = self.session.lock().await;
         match &*session {
@@ -185,9 +203,7 @@ impl Link {
         if let Some(session) = slot.as_ref().filter(|session| session.ending().is_none()) {
             return Ok(session.clone());
         }
-        let Config { headers, answer_limit, .. } = &*self.config;
-        let opening = open(&self.connector, &self.uri, headers, Subprotocol::Bytes, *answer_limit);
-        let session = Arc::new(Session::start(opening.await?, self.inbox.clone()));
+        let session = Arc::new(self.opener.open(&self.inbox).await?);
         *slot = Some(session.clone());
         Ok(session)
     }
@@ -214,13 +230,13 @@ impl Link {
         })
     }
 
-    pub(super) fn docarray(&self) -> Option<DocArray> {
+    pub(in crate::clientlets) fn docarray(&self) -> Option<DocArray> {
         self.docarray.get().copied()
     }
 
-    pub(super) fn context(&self, request_id: Option<String>) -> Context {
+    pub(in crate::clientlets) fn context(&self, request_id: Option<String>) -> Context {
         Context {
-            protocol: Some("ws"),
+            protocol: Some(self.opener.protocol()),
             gateway: Some(self.config.endpoint.to_string()),
             request_id,
             documents: None,

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 
-use crate::transport::websocket::{Closing, Ending};
+use super::{Closing, Ending};
 
 /// A gateway works on so many requests of one connection at a time, so they may all be answered
 /// before one answer is taken.
@@ -23,7 +23,7 @@ pub(super) enum Item {
 
 /// Between the connections of a clientlet, of which there is one at a time, and its receiver.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(in crate::clientlets) struct Inbox {
     state: Mutex<State>,
     most_bytes: usize,
     receiver: AtomicWaker,
@@ -58,7 +58,7 @@ impl Inbox {
     }
 
     /// Ready when a connection may bring another message.
-    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(in crate::clientlets) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         // Before looking, or room made in between would be missed.
         self.connection.register(cx.waker());
         let state = self.state();
@@ -68,7 +68,7 @@ impl Inbox {
         }
     }
 
-    pub(super) fn push(&self, message: Bytes) {
+    pub(in crate::clientlets) fn push(&self, message: Bytes) {
         let mut state = self.state();
         state.bytes += message.len();
         state.items.push_back(Item::Message(message));
@@ -110,7 +110,13 @@ impl Inbox {
         self.connection.wake();
     }
 
-    pub(super) fn is_hung_up(&self) -> bool {
+    /// Ready when nothing more is wanted.
+    pub(in crate::clientlets) fn poll_hung_up(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.connection.register(cx.waker());
+        if self.is_hung_up() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    pub(in crate::clientlets) fn is_hung_up(&self) -> bool {
         self.state().is_hung_up
     }
 
@@ -122,7 +128,7 @@ impl Inbox {
     }
 
     /// How the connection that ended last was closed.
-    pub(super) fn closing(&self) -> Option<Closing> {
+    pub(in crate::clientlets) fn closing(&self) -> Option<Closing> {
         self.state().closing.clone()
     }
 
@@ -136,6 +142,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
+    use crate::error::Event;
 
     fn take(inbox: &Inbox) -> Poll<Option<Item>> {
         inbox.poll_take(&mut Context::from_waker(Waker::noop()))
@@ -164,7 +171,12 @@ mod tests {
     #[test]
     fn what_came_before_an_end_is_taken_before_it_and_what_came_later_behind_it() {
         let inbox = Inbox::new(10);
-        let end = |what: &str| inbox.end(Arc::new(Ending::dropped(what)));
+        let end = |what: &str| {
+            let closing = Closing { code: 1006, reason: what.to_owned() };
+            let (event, what) = (Event::SocketDropped, what.to_owned());
+            let ending = Ending { event, what, closing, is_said: false, is_fault: false };
+            inbox.end(Arc::new(ending));
+        };
         inbox.begin();
         inbox.push(Bytes::from_static(b"1"));
         end("first");

@@ -1,0 +1,95 @@
+//! What comes, until the session ends; then how it was closed.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Closing;
+use super::inbox::Item;
+use super::link::Link;
+use crate::error::{AttemptError, Error, Event};
+use crate::message::{DocArray, RawAnswer};
+use crate::response::Response;
+use crate::transport::grpc::read;
+use crate::transport::http::outcome;
+
+/// The messages of one session, read as `T`.
+pub(in crate::clientlets) struct Messages<'a, T> {
+    link: &'a Arc<Link>,
+    read: fn(&Link, &Bytes) -> Result<T, Error>,
+    is_ended: bool,
+    closing: Option<Closing>,
+}
+
+impl<'a, T> Messages<'a, T> {
+    pub(in crate::clientlets) fn new(
+        link: &'a Arc<Link>,
+        read: fn(&Link, &Bytes) -> Result<T, Error>,
+    ) -> Messages<'a, T> {
+        Messages { link, read, is_ended: false, closing: None }
+    }
+
+    /// How the session was closed, once the messages have ended.
+    pub(in crate::clientlets) fn closing(&self) -> Option<&Closing> {
+        self.closing.as_ref()
+    }
+
+    pub(in crate::clientlets) fn poll_message(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<T, Error>>> {
+        if self.is_ended {
+            return Poll::Ready(None);
+        }
+        let ending = match std::task::ready!(self.link.inbox.poll_take(cx)) {
+            Some(Item::Message(message)) => {
+                return Poll::Ready(Some((self.read)(self.link, &message)));
+            }
+            Some(Item::End(ending)) => Some(ending),
+            None => None,
+        };
+        self.is_ended = true;
+        self.closing = match &ending {
+            Some(ending) => Some(ending.closing.clone()),
+            None => self.link.inbox.closing(),
+        };
+        let fault = ending.filter(|ending| ending.is_fault);
+        Poll::Ready(fault.map(|ending| {
+            Err(failed(self.link, AttemptError::new(ending.event, &*ending.what), None))
+        }))
+    }
+}
+
+impl<'a> Messages<'a, Response> {
+    /// The answers to requests.
+    pub(in crate::clientlets) fn responses(link: &'a Arc<Link>) -> Messages<'a, Response> {
+        Messages::new(link, |link, message| {
+            let answer =
+                read_answer(link.docarray(), message).map_err(|what| unreadable(link, &what))?;
+            let id = answer.request_id.clone();
+            outcome(answer).map(Response::alone).map_err(|error| failed(link, error, Some(id)))
+        })
+    }
+}
+
+fn read_answer(docarray: Option<DocArray>, message: &Bytes) -> Result<RawAnswer, String> {
+    let docarray = docarray.ok_or("an answer came, though no request was sent")?;
+    read(docarray, message).map_err(|what| format!("an answer cannot be read: {what}"))
+}
+
+pub(in crate::clientlets) fn unreadable(link: &Link, what: &str) -> Error {
+    failed(link, AttemptError::new(Event::Unreadable, what), None)
+}
+
+fn failed(link: &Link, error: AttemptError, id: Option<String>) -> Error {
+    Error::of_request(error, Vec::new(), false, link.context(id), Duration::ZERO)
+}
+
+impl<T> fmt::Debug for Messages<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messages").field("closing", &self.closing).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,82 @@
+//! One request by itself.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{GrpcClientlet, not_open};
+use crate::clientlets::DataRequest;
+use crate::config::Secret;
+use crate::error::Error;
+use crate::message::Encoding;
+use crate::pipeline::later;
+use crate::post::with_headers;
+use crate::response::Response;
+use crate::retry::{self, Ledger};
+
+/// A request about to be sent: await it, after adding what belongs to this request alone.
+#[must_use = "nothing is sent before it is awaited"]
+#[derive(Debug)]
+pub struct GrpcExchange<'a> {
+    clientlet: &'a GrpcClientlet,
+    request: &'a DataRequest,
+    headers: Vec<(String, Secret)>,
+    timeout: Option<Duration>,
+}
+
+impl<'a> GrpcExchange<'a> {
+    pub(super) fn new(clientlet: &'a GrpcClientlet, request: &'a DataRequest) -> GrpcExchange<'a> {
+        let timeout = clientlet.config.attempt_timeout;
+        GrpcExchange { clientlet, request, headers: Vec::new(), timeout }
+    }
+
+    /// Metadata for this request; it takes the place of the session's of the same name.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> GrpcExchange<'a> {
+        self.headers.push((name.into(), Secret::new(value)));
+        self
+    }
+
+    /// How long an attempt may take, connecting included; as the options say by default. The gateway is
+    /// told.
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> GrpcExchange<'a> {
+        self.timeout = timeout.into();
+        self
+    }
+
+    async fn run(self) -> Result<Response, Error> {
+        let GrpcExchange { clientlet, request, headers, timeout } = self;
+        let id = request.request_id();
+        let context = clientlet.context(Some(id.to_owned()));
+        request.require(Encoding::Proto).map_err(|error| error.with_context(context.clone()))?;
+        let headers = with_headers(&clientlet.headers, &headers)?;
+        let body = request.to_bytes();
+        let started = Instant::now();
+        let mut ledger = Ledger::default();
+        let mut random = fastrand::Rng::new();
+        let policy = &clientlet.config.retry;
+        let result = retry::run(policy, started, None, &mut random, &mut ledger, async |_| {
+            let session = clientlet.session.as_ref().ok_or_else(not_open)?;
+            let deadline = later(Instant::now(), timeout);
+            let (docarray, body) = (request.docarray(), body.clone());
+            session.transport.single(id, docarray, &headers, body, deadline).await
+        });
+        match result.await {
+            Ok(answer) => Ok(Response::alone(answer)),
+            Err(last) => {
+                let elapsed = started.elapsed();
+                Err(Error::of_request(last, ledger.attempts, ledger.may_have_run, context, elapsed))
+            }
+        }
+    }
+}
+
+impl<'a> IntoFuture for GrpcExchange<'a> {
+    type Output = Result<Response, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}

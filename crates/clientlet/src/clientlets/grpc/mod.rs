@@ -1,0 +1,242 @@
+//! gRPC: requests by themselves, streams of requests, and a gateway's other services.
+
+mod exchange;
+mod stream;
+mod task;
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use serde::Serialize;
+use tokio::time::Instant;
+
+pub use self::exchange::GrpcExchange;
+pub use self::stream::{GrpcResponses, GrpcSender, GrpcStream};
+use self::task::Streams;
+use super::duplex::Link;
+use super::{Clientlet, DataRequest};
+use crate::client::Client;
+use crate::config::Config;
+use crate::endpoint::Protocol;
+use crate::error::{AttemptError, Context, Error, Event};
+use crate::message::{Endpoints, GatewayStatus, Health, StatusMessage};
+use crate::options::ClientletOptions;
+use crate::pipeline::later;
+use crate::stream_document::StreamDocument;
+use crate::transport::Transport;
+use crate::transport::grpc::GrpcTransport;
+
+/// Sends requests to a gateway over gRPC, one by itself or many on a stream, over one connection.
+///
+/// Requests are protobuf, begun with [`DataRequest::proto`]. [`Client`] does more of the work: it makes
+/// requests of documents, knows which of a stream's requests are unanswered and sends them again.
+///
+/// ```
+/// use clientlet::{Clientlet, ClientletOptions, DataRequest, DocArray, Document, GrpcClientlet};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), clientlet::Error> {
+/// # let gateway = clientlet_gateway::Gateway::builder().grpc(true).start().await.unwrap();
+/// # let url = gateway.grpc_url();
+/// // let url = "grpc://localhost:8082";
+/// let mut clientlet = GrpcClientlet::new(&url, &ClientletOptions::new())?;
+/// clientlet.start().await?;
+/// assert!(clientlet.send_dry_run().await?.is_success());
+///
+/// // One by itself,
+/// let request = DataRequest::proto(DocArray::V1, "/upper").document(&Document::text("hello"))?;
+/// let response = clientlet.send_message(&request).header("x-tenant", "a").await?;
+/// assert_eq!(response.documents::<Document>()?[0].text.as_deref(), Some("HELLO"));
+///
+/// // or many on a stream.
+/// let mut stream = clientlet.open_stream().await?;
+/// for text in ["hello", "world"] {
+///     let request = DataRequest::proto(DocArray::V1, "/upper").document(&Document::text(text))?;
+///     stream.send_message(&request).await?;
+/// }
+/// stream.send_eoi().await?;
+/// let mut responses = stream.recv_message();
+/// let mut texts = Vec::new();
+/// while let Some(response) = responses.next().await {
+///     for document in response?.documents::<Document>()? {
+///         texts.extend(document.text);
+///     }
+/// }
+/// assert_eq!(responses.status_code(), Some(0), "OK: everything was answered");
+/// texts.sort();
+/// assert_eq!(texts, ["HELLO", "WORLD"]);
+/// clientlet.close().await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// What fails is tried again as the options say, once by default, over a fresh connection where the
+/// old one is lost.
+#[derive(Debug)]
+pub struct GrpcClientlet {
+    config: Arc<Config>,
+    headers: Arc<HeaderMap>,
+    session: Option<Session>,
+}
+
+/// Between start and close.
+#[derive(Debug)]
+struct Session {
+    transport: Arc<GrpcTransport>,
+    /// For what a client does no otherwise.
+    client: Client,
+}
+
+impl GrpcClientlet {
+    /// A clientlet for `url`, such as `grpc://localhost:8082`; not open yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the first setting that is wrong.
+    pub fn new(url: &str, options: &ClientletOptions) -> Result<GrpcClientlet, Error> {
+        let config = options.check(url)?;
+        if config.endpoint.protocol() != Protocol::Grpc {
+            return Err(Error::config(format!("{} is no address of gRPC", config.endpoint)));
+        }
+        let headers = Arc::new(config.headers.clone());
+        Ok(GrpcClientlet { config: Arc::new(config), headers, session: None })
+    }
+
+    /// Sends a request by itself; awaited, it gives the answer. An executor's exception is an error
+    /// of kind [`Executor`](crate::ErrorKind::Executor) with the answer in it.
+    pub fn send_message<'a>(&'a self, request: &'a DataRequest) -> GrpcExchange<'a> {
+        GrpcExchange::new(self, request)
+    }
+
+    /// Opens a stream of requests and answers. There may be many at a time.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub async fn open_stream(&self) -> Result<GrpcStream, Error> {
+        let transport = self.session()?.transport.clone();
+        let streams = Streams { transport, headers: self.headers.clone() };
+        let link = Link::new(&self.config, streams);
+        link.start().await?;
+        Ok(GrpcStream::new(Arc::new(link)))
+    }
+
+    /// Begins a call for a stream of documents, as [`Client::stream_document`].
+    ///
+    /// # Errors
+    /// That the clientlet is not open.
+    pub fn stream_document<D>(
+        &self,
+        endpoint: impl Into<String>,
+        document: &D,
+    ) -> Result<StreamDocument, Error>
+    where
+        D: Serialize + ?Sized,
+    {
+        Ok(self.session()?.client.stream_document(endpoint, document))
+    }
+
+    /// Sends a request without documents through all executors and gives what came of it, which may be
+    /// that something is wrong. It is not tried again.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn send_dry_run(&self) -> Result<StatusMessage, Error> {
+        let session = self.session()?;
+        let started = Instant::now();
+        let deadline = later(started, self.config.attempt_timeout);
+        let asked = session.transport.dry_run(&self.headers, deadline).await;
+        asked.map_err(|last| self.error(last, started))
+    }
+
+    /// What the gateway says of itself.
+    ///
+    /// # Errors
+    /// Why it could not be asked, or that its answer is no status.
+    pub async fn status(&self) -> Result<GatewayStatus, Error> {
+        self.session()?.client.status().await
+    }
+
+    /// What can be posted to. See [`Endpoints`] for what a v1 gateway does not say.
+    ///
+    /// # Errors
+    /// Why it could not be asked.
+    pub async fn endpoints(&self) -> Result<Endpoints, Error> {
+        self.session()?.client.endpoints().await
+    }
+
+    /// What the health service says of the gateway, `""`, or of one of its services, as
+    /// [`Client::health`].
+    ///
+    /// # Errors
+    /// Why it could not be asked.
+    pub async fn health(&self, service: &str) -> Result<Health, Error> {
+        self.session()?.client.health(service).await
+    }
+
+    fn session(&self) -> Result<&Session, Error> {
+        self.session.as_ref().ok_or_else(|| self.error(not_open(), Instant::now()))
+    }
+
+    /// Of one attempt.
+    fn error(&self, last: AttemptError, started: Instant) -> Error {
+        let attempt = last.record(1, std::time::Duration::ZERO, started.elapsed());
+        Error::of_request(last, vec![attempt], false, self.context(None), started.elapsed())
+    }
+
+    fn context(&self, request_id: Option<String>) -> Context {
+        Context {
+            protocol: Some("grpc"),
+            gateway: Some(self.config.endpoint.to_string()),
+            request_id,
+            documents: None,
+        }
+    }
+
+    fn hang_up(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.transport.close();
+        }
+    }
+}
+
+fn not_open() -> AttemptError {
+    AttemptError::new(Event::SessionClosed, "the clientlet is not open; start it first")
+}
+
+impl Clientlet for GrpcClientlet {
+    fn url(&self) -> String {
+        self.config.endpoint.to_string()
+    }
+
+    /// Connects, once. Whether gRPC is spoken there shows when something is sent.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    async fn start(&mut self) -> Result<(), Error> {
+        if self.session.is_some() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let transport = Arc::new(GrpcTransport::new(&self.config));
+        let connecting = transport.connect(later(started, self.config.attempt_timeout));
+        connecting.await.map_err(|last| self.error(last, started))?;
+        let client = Client::new(Config::clone(&self.config), transport.clone());
+        self.session = Some(Session { transport, client });
+        Ok(())
+    }
+
+    /// Closes the connection at once, and with it what goes on over it: streams end with code 1,
+    /// CANCELLED.
+    async fn close(&mut self) {
+        self.hang_up();
+    }
+
+    fn is_open(&self) -> bool {
+        self.session.is_some()
+    }
+}
+
+impl Drop for GrpcClientlet {
+    fn drop(&mut self) {
+        self.hang_up();
+    }
+}

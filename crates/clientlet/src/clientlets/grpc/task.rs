@@ -1,0 +1,149 @@
+//! A bidirectional stream of a clientlet: HTTP/2 asks for what is sent when it can write it, and a task of
+//! the stream's own keeps what comes.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::TryStreamExt;
+use http::HeaderMap;
+use tokio::sync::mpsc;
+
+use crate::clientlets::duplex::{Closing, Desk, Ending, Inbox, Opener, Order, Outgoing, Session};
+use crate::error::{AttemptError, Event};
+use crate::transport::BoxFuture;
+use crate::transport::grpc::{Ended, GrpcTransport};
+
+/// What helps where nothing can be sent any more.
+const AGAIN: &str = "open another stream";
+
+const OK: u16 = 0;
+const CANCELLED: u16 = 1;
+
+/// Opens streams over a connection of the clientlet's.
+#[derive(Debug)]
+pub(super) struct Streams {
+    pub(super) transport: Arc<GrpcTransport>,
+    pub(super) headers: Arc<HeaderMap>,
+}
+
+impl Opener for Streams {
+    fn open<'a>(&'a self, inbox: &'a Arc<Inbox>) -> BoxFuture<'a, Result<Session, AttemptError>> {
+        Box::pin(async move {
+            let (session, Desk { queue, notice }) = Session::new(inbox);
+            let queue = Arc::new(Mutex::new(queue));
+            let requests = Requests { queue: queue.clone(), has_ended: false };
+            let messages = self.transport.duplex(&self.headers, requests).await?;
+            notice.begin();
+            let (transport, inbox) = (self.transport.clone(), inbox.clone());
+            tokio::spawn(async move {
+                let ending = tokio::select! {
+                    biased;
+                    () = poll_fn(|cx| inbox.poll_hung_up(cx)) => given_up("the stream was given up"),
+                    ending = receive(messages, &inbox) => ending,
+                };
+                notice.end(match transport.is_closed() {
+                    true => given_up("the clientlet was closed"),
+                    false => ending,
+                });
+                poll_fn(|cx| poll_let_go(&queue, cx)).await;
+            });
+            Ok(session)
+        })
+    }
+
+    fn again(&self) -> &'static str {
+        AGAIN
+    }
+
+    fn protocol(&self) -> &'static str {
+        "grpc"
+    }
+}
+
+/// Keeps what comes as there is room for it.
+async fn receive(messages: impl Stream<Item = Result<Bytes, Ended>>, inbox: &Inbox) -> Ending {
+    let mut messages = pin!(messages);
+    loop {
+        poll_fn(|cx| inbox.poll_room(cx)).await;
+        match messages.try_next().await {
+            Ok(Some(message)) => inbox.push(message),
+            Ok(None) => return in_order(),
+            Err(ended) => return ended.into(),
+        }
+    }
+}
+
+fn in_order() -> Ending {
+    let what = "the gateway ended the stream".to_owned();
+    let closing = Closing { code: OK, reason: String::new() };
+    Ending { event: Event::StreamDropped, what, closing, is_said: true, is_fault: false }
+}
+
+fn given_up(what: &str) -> Ending {
+    let closing = Closing { code: CANCELLED, reason: what.to_owned() };
+    let (event, what) = (Event::SessionClosed, what.to_owned());
+    Ending { event, what, closing, is_said: false, is_fault: false }
+}
+
+impl From<Ended> for Ending {
+    fn from(Ended { event, what, code, message }: Ended) -> Ending {
+        let is_fault = matches!(event, Event::StreamOversize | Event::NotGrpc);
+        let closing = Closing { code, reason: message };
+        Ending { event, what, closing, is_said: false, is_fault }
+    }
+}
+
+/// What is sent, as HTTP/2 asks for it. Its end ends our half of the stream.
+struct Requests {
+    queue: Arc<Mutex<mpsc::Receiver<Order>>>,
+    /// Whether the end of input was sent.
+    has_ended: bool,
+}
+
+impl Stream for Requests {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            let next = lock(&self.queue).poll_recv(cx);
+            let Some(order) = ready!(next) else { return Poll::Ready(None) };
+            if self.has_ended {
+                order.refuse(AGAIN);
+            } else if order.enter() {
+                // Whoever gave up meanwhile need not know.
+                let _ = order.done.send(Ok(()));
+                match order.what {
+                    Outgoing::Message(body) => return Poll::Ready(Some(body)),
+                    // Those that are in the queue by now are refused before our half ends.
+                    Outgoing::EndOfInput => {
+                        self.has_ended = true;
+                        lock(&self.queue).close();
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Requests {
+    /// HTTP/2 asks for no more, whatever becomes of the answers.
+    fn drop(&mut self) {
+        lock(&self.queue).close();
+    }
+}
+
+/// Lets go of what is still queued, so that its senders find how the stream ended.
+fn poll_let_go(queue: &Mutex<mpsc::Receiver<Order>>, cx: &mut Context<'_>) -> Poll<()> {
+    let mut queue = lock(queue);
+    queue.close();
+    while ready!(queue.poll_recv(cx)).is_some() {}
+    Poll::Ready(())
+}
+
+fn lock(queue: &Mutex<mpsc::Receiver<Order>>) -> MutexGuard<'_, mpsc::Receiver<Order>> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}

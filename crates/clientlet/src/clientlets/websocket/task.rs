@@ -1,0 +1,186 @@
+//! A WebSocket of a clientlet: its task writes what is sent, keeps what comes and answers pings.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::Uri;
+use tokio::sync::{mpsc, oneshot};
+
+use super::AGAIN;
+use crate::clientlets::duplex::{self, Closing, Desk, Inbox, Opener, Order, Outgoing, Session};
+use crate::config::Config;
+use crate::connect::Connector;
+use crate::error::{AttemptError, Error};
+use crate::transport::BoxFuture;
+use crate::transport::websocket::{Ending, Line, Subprotocol, let_go, open};
+
+/// Connects and upgrades.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    config: Arc<Config>,
+    connector: Connector,
+    uri: Uri,
+}
+
+impl Upgrade {
+    pub(super) fn new(config: &Arc<Config>) -> Result<Upgrade, Error> {
+        let connector = Connector::new(config.connect_timeout);
+        Ok(Upgrade { connector, uri: config.endpoint.as_given()?, config: config.clone() })
+    }
+}
+
+impl Opener for Upgrade {
+    fn open<'a>(&'a self, inbox: &'a Arc<Inbox>) -> BoxFuture<'a, Result<Session, AttemptError>> {
+        Box::pin(async move {
+            let Config { headers, answer_limit, .. } = &*self.config;
+            let opening =
+                open(&self.connector, &self.uri, headers, Subprotocol::Bytes, *answer_limit);
+            Ok(start(opening.await?, inbox))
+        })
+    }
+
+    fn again(&self) -> &'static str {
+        AGAIN
+    }
+
+    fn protocol(&self) -> &'static str {
+        "ws"
+    }
+}
+
+fn start(line: Line, inbox: &Arc<Inbox>) -> Session {
+    let (session, Desk { queue, notice }) = Session::new(inbox);
+    notice.begin();
+    let task = Task {
+        line,
+        inbox: inbox.clone(),
+        queue,
+        next: None,
+        flushing: Vec::new(),
+        has_ended: false,
+        has_closed: false,
+    };
+    tokio::spawn(async move {
+        let (ending, task) = task.run().await;
+        let Task { line, queue, next, flushing, .. } = task;
+        notice.end(ending.into());
+        drop((next, flushing));
+        let_go(queue).await;
+        line.finish().await;
+    });
+    session
+}
+
+impl From<Ending> for duplex::Ending {
+    fn from(ending: Ending) -> duplex::Ending {
+        let is_fault = ending.is_fault();
+        let Ending { event, what, closing, is_by_frame } = ending;
+        let closing = Closing { code: closing.code, reason: closing.reason };
+        duplex::Ending { event, what, closing, is_said: is_by_frame, is_fault }
+    }
+}
+
+struct Task {
+    line: Line,
+    inbox: Arc<Inbox>,
+    queue: mpsc::Receiver<Order>,
+    /// Taken from the queue, not yet taken by the socket.
+    next: Option<Order>,
+    /// Taken by the socket, not yet out.
+    flushing: Vec<oneshot::Sender<Result<(), AttemptError>>>,
+    /// Whether the end of input was sent.
+    has_ended: bool,
+    /// Whether our close frame was sent.
+    has_closed: bool,
+}
+
+impl Task {
+    async fn run(mut self) -> (Ending, Task) {
+        let ending = std::future::poll_fn(|cx| self.poll(cx)).await;
+        (ending, self)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        let is_reading = match self.poll_read(cx) {
+            Poll::Ready(Err(ending)) => return Poll::Ready(ending),
+            Poll::Ready(Ok(())) => false,
+            Poll::Pending => true,
+        };
+        if let Poll::Ready(Err(ending)) = self.poll_write(cx) {
+            return Poll::Ready(ending);
+        }
+        if !is_reading {
+            self.line.rest();
+        }
+        self.line.poll_alarm(cx)
+    }
+
+    /// Keeps what comes; ready without an ending when there is no room for more.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+        loop {
+            let has_room = self.inbox.poll_room(cx).is_ready();
+            if !has_room && !self.line.is_closing() {
+                return Poll::Ready(Ok(()));
+            }
+            match ready!(self.line.poll_message(cx)) {
+                // Nobody will ask for it.
+                Ok(_) if self.line.is_closing() => {}
+                Ok(message) => self.inbox.push(message),
+                Err(ending) => return Poll::Ready(Err(ending)),
+            }
+        }
+    }
+
+    /// Hands over to the socket whatever is there, then flushes once.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+        let mut is_over = self.inbox.is_hung_up();
+        loop {
+            if self.next.is_none() {
+                match self.queue.poll_recv(cx) {
+                    Poll::Ready(Some(order)) => self.next = Some(order),
+                    Poll::Ready(None) => is_over = true,
+                    Poll::Pending => {}
+                }
+            }
+            if is_over && !self.line.is_closing() {
+                self.line.expect_close();
+            }
+            let wants_to_close = self.line.is_closing() && !self.has_closed;
+            if !wants_to_close && (self.next.is_none() || self.has_closed) {
+                break;
+            }
+            ready!(self.line.poll_room(cx))?;
+            if wants_to_close {
+                self.has_closed = true;
+                self.line.send_close()?;
+            } else if let Some(order) = self.next.take() {
+                self.enter(order)?;
+            }
+        }
+        ready!(self.line.poll_flush(cx))?;
+        for done in self.flushing.drain(..) {
+            // Whoever gave up meanwhile need not know.
+            let _ = done.send(Ok(()));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends a message whole or not at all.
+    fn enter(&mut self, order: Order) -> Result<(), Ending> {
+        if self.has_ended && matches!(order.what, Outgoing::Message(_)) {
+            order.refuse(AGAIN);
+            return Ok(());
+        }
+        if !order.enter() {
+            return Ok(());
+        }
+        self.flushing.push(order.done);
+        match order.what {
+            Outgoing::Message(body) => self.line.send(body),
+            Outgoing::EndOfInput => {
+                self.has_ended = true;
+                self.line.send_end()
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A stream and single requests for whoever makes them by hand.
+
+use std::error::Error as _;
+
+use ::http::HeaderMap;
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::{TryStreamExt, stream};
+use tokio::time::Instant;
+use tonic::{Extensions, Request as Call, Status};
+
+use super::super::http::outcome;
+use super::super::multiplex::{Passage, late, within};
+use super::channel::Channel;
+use super::codec::Raw;
+use super::failure::Scope;
+use super::messages::Messages;
+use super::{CALL, GrpcTransport, failure, metadata, of_another, path};
+use crate::error::{AttemptError, Event};
+use crate::message::{DocArray, RawAnswer};
+
+/// How a stream ended that did not end in order.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) event: Event,
+    pub(crate) what: String,
+    /// Of the status, or of what stands for one.
+    pub(crate) code: u16,
+    /// What the gateway said, or how it was lost.
+    pub(crate) message: String,
+}
+
+impl GrpcTransport {
+    /// Connects, unless there is a connection.
+    pub(crate) async fn connect(&self, deadline: Option<Instant>) -> Result<(), AttemptError> {
+        let began = Instant::now();
+        let connecting = within(deadline, self.shared.channel()).await;
+        connecting.unwrap_or_else(|| Err(late(began, false))).map(drop)
+    }
+
+    /// Sends one request by itself; an executor's exception is an error.
+    pub(crate) async fn single(
+        &self,
+        id: &str,
+        docarray: DocArray,
+        headers: &HeaderMap,
+        body: Bytes,
+        deadline: Option<Instant>,
+    ) -> Result<RawAnswer, AttemptError> {
+        let began = Instant::now();
+        let passage = Passage::default();
+        let attempt = async {
+            let channel = self.shared.channel().await?;
+            channel.unary(&self.shared, docarray, headers, body, &passage, deadline).await
+        };
+        let answer = within(deadline, attempt).await;
+        let answer = answer.unwrap_or_else(|| Err(late(began, passage.give_up())))?;
+        if answer.request_id != id {
+            return Err(of_another(&answer));
+        }
+        outcome(answer)
+    }
+
+    /// Opens a stream for these requests, whose end is that of our half; its messages end when the
+    /// gateway has ended it with OK, or with how it ended instead. Dropping them cancels it.
+    pub(crate) async fn duplex(
+        &self,
+        headers: &HeaderMap,
+        requests: impl Stream<Item = Bytes> + Send + 'static,
+    ) -> Result<impl Stream<Item = Result<Bytes, Ended>> + Send + 'static, AttemptError> {
+        let channel = self.shared.channel().await?;
+        let mut grpc = self.shared.grpc(&channel);
+        let call = Call::from_parts(metadata(headers), Extensions::default(), requests);
+        // A gateway may send no headers before the first answer, and that not before a request.
+        let opening = async move {
+            grpc.streaming(call, path(CALL), Raw).await.map(tonic::Response::into_inner)
+        };
+        let messages = stream::try_unfold(State::Opening(Box::pin(opening)), async |state| {
+            let mut messages = match state {
+                State::Opening(opening) => Box::new(Messages::new(opening.await?)),
+                State::Open(messages) => messages,
+            };
+            Ok(messages.next().await?.map(|message| (message, State::Open(messages))))
+        });
+        Ok(messages.map_err(move |status| ended(&status, &channel)))
+    }
+
+    /// Ends the connection and all that goes on over it; there will be no other.
+    pub(crate) fn close(&self) {
+        self.shared.register.close();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.register.is_closed()
+    }
+}
+
+enum State<O> {
+    Opening(O),
+    Open(Box<Messages>),
+}
+
+fn ended(status: &Status, channel: &Channel) -> Ended {
+    let (event, what) = failure::read(status, channel, Scope::Stream);
+    let message = match status.source() {
+        Some(_) => what.clone(),
+        None => status.message().to_owned(),
+    };
+    let code = u16::try_from(i32::from(status.code())).unwrap_or_default();
+    Ended { event, what, code, message }
+}

@@ -1,0 +1,96 @@
+//! The messages of a stream that a gateway sends.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use clientlet_proto::prost::{decode_length_delimiter, length_delimiter_len};
+use tokio::time::{Instant, timeout_at};
+use tonic::{Status, Streaming};
+
+use super::read;
+use crate::message::DocArray;
+
+/// Before a gateway fails a stream it answers the request that it failed with, with nothing but the
+/// id, which reads as a success. Such an answer is held back until the stream goes on, and no longer
+/// than this.
+const OMEN: Duration = Duration::from_secs(5);
+
+/// Messages as they come, but for the one that foretells a failure.
+pub(super) struct Messages {
+    messages: Streaming<Bytes>,
+    /// It may foretell a failure, until then.
+    omen: Option<(Bytes, Instant)>,
+    /// What came behind an omen that was none.
+    next: Option<Option<Bytes>>,
+}
+
+impl Messages {
+    pub(super) fn new(messages: Streaming<Bytes>) -> Messages {
+        Messages { messages, omen: None, next: None }
+    }
+
+    /// The next message; nothing once the gateway has ended the stream in good order. A future that is
+    /// dropped loses nothing.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Status> {
+        loop {
+            let Some((_, until)) = &self.omen else {
+                let next = match self.next.take() {
+                    Some(next) => next,
+                    None => self.messages.message().await?,
+                };
+                match next {
+                    Some(message) if is_bare(&message) => {
+                        self.omen = Some((message, Instant::now() + OMEN));
+                        continue;
+                    }
+                    next => return Ok(next),
+                }
+            };
+            let next = timeout_at(*until, self.messages.message()).await;
+            let omen = self.omen.take().map(|(message, _)| message);
+            if let Ok(next) = next {
+                self.next = Some(next?);
+            }
+            return Ok(omen);
+        }
+    }
+}
+
+/// Whether there is a header without a status, and nothing that would tell of an executor.
+fn is_bare(message: &Bytes) -> bool {
+    is_header_alone(message) && read(DocArray::V2, message).is_ok_and(|answer| answer.is_bare())
+}
+
+/// A glance at the first field: almost every message has others behind it.
+fn is_header_alone(message: &Bytes) -> bool {
+    const HEADER: u8 = 1 << 3 | 2;
+    let Some((tag, rest)) = message.split_first() else { return true };
+    let length = decode_length_delimiter(rest).ok();
+    let whole = length.map(|length| length.saturating_add(length_delimiter_len(length)));
+    *tag == HEADER && whole == Some(rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_bare_that_has_nothing_but_an_id() {
+        let bare: &[&[u8]] = &[b"", b"\x0a\0", b"\x0a\x03\x0a\x01a"];
+        for message in bare {
+            assert!(is_bare(&Bytes::from_static(message)), "{message:?}");
+        }
+        // A status, a route, documents; no header; cut.
+        let full: &[&[u8]] = &[
+            b"\x0a\x07\x0a\x01a\x12\x02\x08\x01",
+            b"\x0a\x03\x0a\x01a\x1a\0",
+            b"\x0a\x03\x0a\x01a\x22\x02\x0a\0",
+            b"\x1a\0",
+            b"\x0a\x03\x0a",
+            b"\x0a",
+        ];
+        for message in full {
+            assert!(!is_bare(&Bytes::from_static(message)), "{message:?}");
+        }
+    }
+}
