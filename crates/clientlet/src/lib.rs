@@ -190,6 +190,7 @@ mod retry;
 #[cfg(test)]
 mod simulation;
 mod stream_document;
+mod target;
 mod transport;
 mod window;
 

@@ -20,6 +20,7 @@ use crate::message::DocArray;
 use crate::pipeline::{Call, Pipeline};
 use crate::response::Response;
 use crate::retry::RetryPolicy;
+use crate::target;
 
 const REQUEST_SIZE: usize = 100;
 const PREFETCH: usize = 16;
@@ -144,7 +145,7 @@ impl<S> Post<S> {
     }
 
     /// Which executors are to work: a regular expression that the beginning of a deployment's name
-    /// must match. All of them by default.
+    /// must match, in Python's notation. All of them by default.
     pub fn target_executor(mut self, pattern: impl Into<String>) -> Post<S> {
         self.target_executor = Some(pattern.into());
         self
@@ -251,6 +252,7 @@ where
             let given = &self.endpoint;
             return Err(Error::config(format!("the endpoint {given:?} must begin with a slash")));
         }
+        self.target_executor.as_deref().map_or(Ok(()), target::check)?;
         // The same check that a v2 gateway's path will meet, before anything is sent.
         shared.transport.uri(&self.endpoint)?;
         let retry = self.retry.unwrap_or_else(|| shared.config.retry.clone());

@@ -7,6 +7,7 @@ use crate::document::{EncodeError, Encoder, proto};
 use crate::envelope::Template;
 use crate::error::{Error, ErrorKind};
 use crate::message::{DocArray, Encoding, RequestId};
+use crate::target;
 
 /// A request made by hand: [`new`](DataRequest::new) for HTTP, [`proto`](DataRequest::proto) for
 /// WebSocket and gRPC.
@@ -71,7 +72,8 @@ impl DataRequest {
         self
     }
 
-    /// Which executors are to work, as for [`Post`](crate::Post::target_executor).
+    /// Which executors are to work, as for [`Post`](crate::Post::target_executor). What is no regular
+    /// expression is refused when it is sent.
     #[must_use]
     pub fn target_executor(mut self, pattern: impl Into<String>) -> DataRequest {
         self.target_executor = Some(pattern.into());
@@ -160,7 +162,8 @@ impl DataRequest {
         self.count
     }
 
-    /// Refuses a request that is not encoded as a protocol takes it, and says how it could be.
+    /// Refuses a request that is not encoded as a protocol takes it, and says how it could be; and one
+    /// whose target executor is no regular expression.
     pub(crate) fn require(&self, encoding: Encoding) -> Result<(), Error> {
         let what = match (encoding, self.encoding) {
             (Encoding::Proto, Encoding::Json) => {
@@ -170,7 +173,7 @@ impl DataRequest {
             (Encoding::Json, Encoding::Proto) => {
                 "the request is protobuf, but HTTP takes JSON: begin it with DataRequest::new"
             }
-            _ => return Ok(()),
+            _ => return self.target_executor.as_deref().map_or(Ok(()), target::check),
         };
         Err(Error::new(ErrorKind::Encode, what))
     }

@@ -22,6 +22,7 @@ use crate::error::{Error, ErrorKind};
 use crate::message::{DocArray, Encoding, RequestId};
 use crate::post::with_headers;
 use crate::retry::RetryPolicy;
+use crate::target;
 
 /// A call for a stream of documents before it is made: [`stream`](StreamDocument::stream) makes it.
 ///
@@ -126,6 +127,7 @@ impl StreamDocument {
             let given = &self.endpoint;
             return Err(Error::config(format!("the endpoint {given:?} must begin with a slash")));
         }
+        self.target_executor.as_deref().map_or(Ok(()), target::check)?;
         transport.uri(&self.endpoint)?;
         if transport.streams().is_none() {
             let what = "this protocol has no streams of documents; http:// and grpc:// have";
