@@ -3,11 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::{Engine, alphabet};
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Protocol};
 use crate::error::Error;
 use crate::message::DocArray;
 use crate::retry::RetryPolicy;
@@ -66,11 +67,12 @@ pub(crate) struct Identity {
 }
 
 /// What the client sets itself; a second value would break the request.
-const OWN_HEADERS: [&str; 8] = [
+const OWN_HEADERS: [&str; 9] = [
     "content-type",
     "content-length",
     "transfer-encoding",
     "connection",
+    "proxy-connection",
     "keep-alive",
     "upgrade",
     "te",
@@ -79,11 +81,22 @@ const OWN_HEADERS: [&str; 8] = [
 /// And what begins like this.
 const OWN_PREFIXES: [&str; 2] = ["grpc-", "sec-websocket-"];
 
-/// Checks one header and adds it.
+/// How gRPC carries bytes in metadata: with or without padding.
+const BINARY: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Checks one header, or entry of gRPC's metadata, and adds it.
 ///
 /// # Errors
 /// A message that names the header, never its value.
-pub(crate) fn add_header(map: &mut HeaderMap, name: &str, value: &Secret) -> Result<(), Error> {
+pub(crate) fn add_header(
+    map: &mut HeaderMap,
+    protocol: Protocol,
+    name: &str,
+    value: &Secret,
+) -> Result<(), Error> {
     let header = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| Error::config(format!("{name:?} is no name of a header")))?;
     let is_own = |name: &str| {
@@ -92,8 +105,17 @@ pub(crate) fn add_header(map: &mut HeaderMap, name: &str, value: &Secret) -> Res
     if is_own(header.as_str()) {
         return Err(Error::config(format!("the header {header} is set by the client itself")));
     }
-    let mut value = HeaderValue::from_str(value.reveal())
-        .map_err(|_| Error::config(format!("the value of the header {header} cannot be sent")))?;
+    let wrong =
+        |why| Error::config(format!("the value of the header {header} cannot be sent: {why}"));
+    if !value.reveal().is_ascii() {
+        return Err(wrong("it is not ASCII"));
+    }
+    let is_binary = protocol == Protocol::Grpc && header.as_str().ends_with("-bin");
+    if is_binary && BINARY.decode(value.reveal()).is_err() {
+        return Err(wrong("over gRPC that of a name that ends in -bin must be base64"));
+    }
+    let mut value =
+        HeaderValue::from_str(value.reveal()).map_err(|_| wrong("it has control characters"))?;
     value.set_sensitive(true);
     map.append(header, value);
     Ok(())
@@ -105,9 +127,10 @@ impl Identity {
     /// # Errors
     /// When a header cannot be sent, or credentials are given in more than one way.
     pub(crate) fn to_headers(&self, url: &Endpoint) -> Result<HeaderMap, Error> {
+        let protocol = url.protocol();
         let mut map = HeaderMap::new();
         for (name, value) in &self.headers {
-            add_header(&mut map, name, value)?;
+            add_header(&mut map, protocol, name, value)?;
         }
         let basic = |user: &str, password: &str| {
             format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
@@ -122,7 +145,7 @@ impl Identity {
                     "credentials are given twice: of the URL, basic, bearer and a header only one can be",
                 ));
             }
-            add_header(&mut map, AUTHORIZATION.as_str(), &Secret::new(credentials))?;
+            add_header(&mut map, protocol, AUTHORIZATION.as_str(), &Secret::new(credentials))?;
         }
         if !self.cookies.is_empty() {
             let mut pairs = Vec::new();
@@ -138,7 +161,7 @@ impl Identity {
                 }
                 pairs.push(format!("{name}={}", value.reveal()));
             }
-            add_header(&mut map, COOKIE.as_str(), &Secret::new(pairs.join("; ")))?;
+            add_header(&mut map, protocol, COOKIE.as_str(), &Secret::new(pairs.join("; ")))?;
         }
         Ok(map)
     }
@@ -195,7 +218,35 @@ mod tests {
     fn headers_that_the_client_sets_itself_are_refused() {
         for name in ["Content-Length", "host", "content-type", "grpc-timeout", "TE"] {
             let mut map = HeaderMap::new();
-            assert!(add_header(&mut map, name, &Secret::new("x")).is_err());
+            assert!(add_header(&mut map, Protocol::Http, name, &Secret::new("x")).is_err());
+        }
+    }
+
+    #[test]
+    fn values_are_ascii_and_over_grpc_binary_ones_base64() {
+        let table = [
+            (Protocol::Http, "x-name", "ä", Some("not ASCII")),
+            (Protocol::Grpc, "x-name", "ä", Some("not ASCII")),
+            (Protocol::Grpc, "x-name", "a\nb", Some("control characters")),
+            (Protocol::Grpc, "x-näme", "a", Some("no name of a header")),
+            (Protocol::Grpc, ":path", "/", Some("no name of a header")),
+            (Protocol::Grpc, "x-trace-bin", "no base64", Some("must be base64")),
+            (Protocol::Grpc, "X-Trace-Bin", "AAE", None),
+            (Protocol::Grpc, "x-trace-bin", "AAE=", None),
+            (Protocol::Http, "x-trace-bin", "no base64", None),
+            (Protocol::Grpc, "x-name", "plain text", None),
+        ];
+        for (protocol, name, value, wrong) in table {
+            let added = add_header(&mut HeaderMap::new(), protocol, name, &Secret::new(value));
+            match (added, wrong) {
+                (Ok(()), None) => {}
+                (Err(error), Some(wrong)) => {
+                    assert!(error.message().contains(wrong), "{name}: {error}");
+                    let is_hidden = value.len() < 2 || !error.message().contains(value);
+                    assert!(is_hidden, "{name}: {error}");
+                }
+                (added, wrong) => panic!("{name} {value}: {added:?}, not {wrong:?}"),
+            }
         }
     }
 }

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
+use http::HeaderMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::client::Client;
 use crate::config::{Secret, add_header};
 use crate::document::Encoder;
+use crate::endpoint::Protocol;
 use crate::error::{Error, ErrorKind};
 use crate::message::DocArray;
 use crate::pipeline::{Call, Pipeline};
@@ -264,7 +266,11 @@ where
                 .unwrap_or_else(|| shared.transport.clone()),
             discovery: shared.discovery.clone(),
             ids: shared.ids.clone(),
-            headers: with_headers(&shared.headers, &self.headers)?,
+            headers: with_headers(
+                &shared.headers,
+                shared.config.endpoint.protocol(),
+                &self.headers,
+            )?,
             endpoint: self.endpoint,
             target_executor: self.target_executor,
             parameters: self.parameters.transpose()?,
@@ -287,17 +293,18 @@ where
 
 /// The client's headers, those of the call in place of theirs.
 pub(crate) fn with_headers(
-    base: &Arc<http::HeaderMap>,
+    base: &Arc<HeaderMap>,
+    protocol: Protocol,
     extra: &[(String, Secret)],
-) -> Result<Arc<http::HeaderMap>, Error> {
+) -> Result<Arc<HeaderMap>, Error> {
     if extra.is_empty() {
         return Ok(base.clone());
     }
-    let mut own = http::HeaderMap::new();
+    let mut own = HeaderMap::new();
     for (name, value) in extra {
-        add_header(&mut own, name, value)?;
+        add_header(&mut own, protocol, name, value)?;
     }
-    let mut merged = http::HeaderMap::clone(base);
+    let mut merged = HeaderMap::clone(base);
     for name in own.keys() {
         merged.remove(name);
     }

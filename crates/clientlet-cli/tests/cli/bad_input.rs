@@ -69,6 +69,11 @@ fn wrong_usage_is_named_before_anything_is_sent() {
             "error: --header: what stands before its ':' is no name of a header",
         ),
         (&["--header", "host: x"], "the header host is set by the client itself"),
+        (
+            &["--header", "x-a: \u{e4}"],
+            "the value of the header x-a cannot be sent: it is not ASCII",
+        ),
+        (&["--target-executor", "exec("], "is no regular expression: unclosed group (at byte 4)"),
         (&["--auth", "nobody"], "error: --auth has no ':'; write USER:PASS"),
         (&["--cookie", "crumb"], "error: --cookie has no '='"),
         (&["--bearer", "@/no/such/file"], "error: --bearer: cannot read /no/such/file"),

@@ -154,7 +154,7 @@ impl<'a> Exchange<'a> {
             );
             return Err(Error::new(ErrorKind::Encode, what).with_context(context));
         }
-        let headers = with_headers(&self.clientlet.headers, &self.headers)?;
+        let headers = with_headers(&self.clientlet.headers, Protocol::Http, &self.headers)?;
         let uri = config.endpoint.as_given()?;
         let (method, body, policy) = match self.body {
             Some(request) => (Method::POST, request.to_bytes(), config.retry.clone()),

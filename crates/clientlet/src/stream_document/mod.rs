@@ -147,7 +147,11 @@ impl StreamDocument {
         Ok(Call {
             transport,
             discovery: shared.discovery.clone(),
-            headers: with_headers(&shared.headers, &self.headers)?,
+            headers: with_headers(
+                &shared.headers,
+                shared.config.endpoint.protocol(),
+                &self.headers,
+            )?,
             endpoint: self.endpoint,
             body,
             id,

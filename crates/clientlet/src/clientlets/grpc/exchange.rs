@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{GrpcClientlet, not_open};
 use crate::clientlets::DataRequest;
 use crate::config::Secret;
+use crate::endpoint::Protocol;
 use crate::error::Error;
 use crate::message::Encoding;
 use crate::pipeline::later;
@@ -50,7 +51,7 @@ impl<'a> GrpcExchange<'a> {
         let id = request.request_id();
         let context = clientlet.context(Some(id.to_owned()));
         request.require(Encoding::Proto).map_err(|error| error.with_context(context.clone()))?;
-        let headers = with_headers(&clientlet.headers, &headers)?;
+        let headers = with_headers(&clientlet.headers, Protocol::Grpc, &headers)?;
         let body = request.to_bytes();
         let started = Instant::now();
         let mut ledger = Ledger::default();
