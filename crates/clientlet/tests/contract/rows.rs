@@ -255,6 +255,11 @@ impl Row {
         missing.is_none()
     }
 
+    /// Whether it is the newest real gateway.
+    pub(crate) fn is_current(&self) -> bool {
+        matches!(self.world, World::Real(Environment::Current))
+    }
+
     /// The row's gateway, shared by the cases that leave it as it is; nothing if it is not
     /// installed.
     pub(crate) async fn stage(&'static self) -> Option<Stage> {
