@@ -12,7 +12,9 @@ use tokio::time::Instant;
 use crate::client::Client;
 use crate::discovery::Gateway;
 use crate::error::{AttemptError, Error};
-use crate::message::{Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
+use crate::message::{
+    AnswerParts, Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status,
+};
 use crate::options::ClientletOptions;
 use crate::transport::{BoxFuture, Terms, Transport};
 
@@ -25,7 +27,7 @@ impl Transport for AtOnce {
         request: &'a Request,
         _: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
-        Box::pin(ready(Ok(RawAnswer {
+        Box::pin(ready(Ok(RawAnswer::from(AnswerParts {
             docarray: request.route.docarray,
             encoding: Encoding::Json,
             request_id: String::new(),
@@ -33,7 +35,7 @@ impl Transport for AtOnce {
             routes: None,
             parameters: None,
             documents: Some(Bytes::from_static(b"[]")),
-        })))
+        }))))
     }
 
     fn describe<'a>(

@@ -1,7 +1,7 @@
 //! What goes to a gateway and what comes back: requests, answers, status, routes.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -124,8 +124,14 @@ pub(crate) struct Route {
 }
 
 /// An answer as a transport reads it: the envelope open, the documents as they came.
+///
+/// One word wide, since it passes through many hands.
 #[derive(Clone, Debug)]
-pub(crate) struct RawAnswer {
+pub(crate) struct RawAnswer(Box<AnswerParts>);
+
+/// What is in it.
+#[derive(Clone, Debug)]
+pub(crate) struct AnswerParts {
     pub(crate) docarray: DocArray,
     pub(crate) encoding: Encoding,
     pub(crate) request_id: String,
@@ -136,6 +142,20 @@ pub(crate) struct RawAnswer {
     pub(crate) parameters: Option<Bytes>,
     /// A JSON list, or a protobuf list; or nothing.
     pub(crate) documents: Option<Bytes>,
+}
+
+impl From<AnswerParts> for RawAnswer {
+    fn from(parts: AnswerParts) -> RawAnswer {
+        RawAnswer(Box::new(parts))
+    }
+}
+
+impl Deref for RawAnswer {
+    type Target = AnswerParts;
+
+    fn deref(&self) -> &AnswerParts {
+        &self.0
+    }
 }
 
 impl RawAnswer {

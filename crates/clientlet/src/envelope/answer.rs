@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::message::{DocArray, Encoding, Exception, RawAnswer, RouteTimes, Status};
+use crate::message::{AnswerParts, DocArray, Encoding, Exception, RawAnswer, RouteTimes, Status};
 
 /// camelCase on HTTP, snake_case in WebSocket JSON; v2 has no more than `requestId` in the header.
 #[derive(Deserialize)]
@@ -71,7 +71,7 @@ pub(crate) fn read_answer(docarray: DocArray, body: &Bytes) -> Result<RawAnswer,
         return Err("its data is no list".to_owned());
     }
     let header = json.header.unwrap_or(HeaderJson { request_id: None, status: None });
-    Ok(RawAnswer {
+    Ok(RawAnswer::from(AnswerParts {
         docarray,
         encoding: Encoding::Json,
         request_id: header.request_id.unwrap_or_default(),
@@ -79,7 +79,7 @@ pub(crate) fn read_answer(docarray: DocArray, body: &Bytes) -> Result<RawAnswer,
         routes: part_of(body, json.routes),
         parameters: part_of(body, json.parameters),
         documents,
-    })
+    }))
 }
 
 /// The stations of a request, from a JSON list.
@@ -169,7 +169,7 @@ mod tests {
     fn documents_share_the_memory_of_the_body() {
         let body = Bytes::from_static(br#"{"header":{"requestId":"r"},"data":[{"id":"a"}]}"#);
         let answer = read_answer(DocArray::V2, &body).unwrap();
-        let documents = answer.documents.unwrap();
+        let documents = answer.documents.clone().unwrap();
         assert_eq!(documents, r#"[{"id":"a"}]"#);
         assert!(body.as_ptr_range().contains(&documents.as_ptr()));
     }

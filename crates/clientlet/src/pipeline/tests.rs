@@ -16,7 +16,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::discovery::Gateway;
 use crate::error::{AttemptError, Error, Event};
-use crate::message::{Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
+use crate::message::{
+    AnswerParts, Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status,
+};
 use crate::options::ClientletOptions;
 use crate::transport::{BoxFuture, Terms, Transport};
 use crate::{Client, Delivery, ErrorKind, RetryPolicy};
@@ -118,7 +120,7 @@ impl Multiplexed {
             }
             () = sleep(wait) => {
                 self.state.lock().unwrap().answered.insert(sequence);
-                Ok(RawAnswer {
+                Ok(RawAnswer::from(AnswerParts {
                     docarray: DocArray::V2,
                     encoding: Encoding::Json,
                     request_id: request.id.to_string(),
@@ -126,7 +128,7 @@ impl Multiplexed {
                     routes: None,
                     parameters: None,
                     documents: Some(Bytes::from(body["data"].to_string())),
-                })
+                }))
             }
         }
     }

@@ -18,7 +18,7 @@ use super::codec::Raw;
 use super::{ENDPOINTS, GrpcTransport, call, decode, failure, path};
 use crate::envelope::read_proto_document;
 use crate::error::{AttemptError, Event};
-use crate::message::{DocArray, Encoding, RawAnswer};
+use crate::message::{AnswerParts, DocArray, Encoding, RawAnswer};
 
 const STREAM_DOC: &str = "/jina.JinaSingleDocumentRequestRPC/stream_doc";
 
@@ -98,7 +98,7 @@ fn read(message: &Bytes) -> Result<Option<RawDocument>, AttemptError> {
     })?;
     if !status.is_success() {
         // The document of such an answer is the request's.
-        let answer = RawAnswer {
+        let answer = RawAnswer::from(AnswerParts {
             docarray: DocArray::V2,
             encoding: Encoding::Proto,
             request_id: String::new(),
@@ -106,7 +106,7 @@ fn read(message: &Bytes) -> Result<Option<RawDocument>, AttemptError> {
             routes: None,
             parameters: None,
             documents: None,
-        };
+        });
         return outcome(answer).map(|_| None);
     }
     Ok(bytes.map(|bytes| RawDocument { encoding: Encoding::Proto, bytes }))

@@ -40,8 +40,8 @@ use crate::endpoint::Endpoint;
 use crate::envelope::{read_proto_answer, read_proto_status, shorten};
 use crate::error::{AttemptError, Error, Event};
 use crate::message::{
-    Connections, DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer, Request,
-    RequestId, Status,
+    AnswerParts, Connections, DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer,
+    Request, RequestId, Status,
 };
 
 // The methods of a gateway's services.
@@ -337,7 +337,7 @@ fn path(method: &'static str) -> PathAndQuery {
 /// Opens the envelope of an answer.
 pub(crate) fn read(docarray: DocArray, message: &Bytes) -> Result<RawAnswer, String> {
     let answer = read_proto_answer(docarray, message)?;
-    Ok(RawAnswer {
+    Ok(RawAnswer::from(AnswerParts {
         docarray,
         encoding: Encoding::Proto,
         request_id: answer.request_id,
@@ -345,7 +345,7 @@ pub(crate) fn read(docarray: DocArray, message: &Bytes) -> Result<RawAnswer, Str
         routes: answer.routes,
         parameters: answer.parameters,
         documents: answer.documents,
-    })
+    }))
 }
 
 impl Transport for GrpcTransport {

@@ -29,7 +29,9 @@ use crate::discovery::Gateway;
 use crate::endpoint::Endpoint;
 use crate::envelope::{read_answer, read_proto_answer};
 use crate::error::{AttemptError, Error, Event};
-use crate::message::{Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
+use crate::message::{
+    AnswerParts, Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status,
+};
 
 /// What messages are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -301,7 +303,7 @@ impl Transport for WebsocketTransport {
 
 pub(crate) fn read_proto(docarray: DocArray, frame: &Bytes) -> Result<RawAnswer, String> {
     let answer = read_proto_answer(docarray, frame)?;
-    Ok(RawAnswer {
+    Ok(RawAnswer::from(AnswerParts {
         docarray,
         encoding: Encoding::Proto,
         request_id: answer.request_id,
@@ -309,7 +311,7 @@ pub(crate) fn read_proto(docarray: DocArray, frame: &Bytes) -> Result<RawAnswer,
         routes: answer.routes,
         parameters: answer.parameters,
         documents: answer.documents,
-    })
+    }))
 }
 
 /// What a recorded ending of a connection is for a request on it.
