@@ -90,10 +90,11 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         ErrorKind::Connect => {
             Some("is the gateway running there? `clientlet gateway` starts one to try")
         }
-        _ if error.message().contains("did not upgrade to WebSocket") => Some(
+        ErrorKind::Gateway if error.message().contains("did not upgrade to WebSocket") => Some(
             "a port for HTTP and a path other than / are refused so; credentials are given with --auth, \
              --bearer, --cookie or --header",
         ),
+        _ if let Some(hint) = port_hint(error.message()) => Some(hint),
         ErrorKind::Gateway if matches!(error.http_status(), Some(401 | 403)) => {
             Some("credentials are given with --auth, --bearer, --cookie or --header")
         }
@@ -110,6 +111,18 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         _ if is_passing(error) && error.attempts().len() == 1 => {
             Some("--max-attempts 4 tries again; a request may then run more than once")
         }
+        _ => None,
+    }
+}
+
+/// How the protocol is asked for that seems to answer instead of the one that was.
+fn port_hint(message: &str) -> Option<&'static str> {
+    let (_, seems) = message.rsplit_once("is it the gateway's port for ")?;
+    match seems {
+        "gRPC?" => Some("a URL that begins with grpc:// asks for gRPC"),
+        "HTTP?" => Some("a URL that begins with http:// asks for HTTP"),
+        "WebSocket?" => Some("a URL that begins with ws:// asks for WebSocket"),
+        "HTTP or WebSocket?" => Some("a URL that begins with http:// or ws:// asks for those"),
         _ => None,
     }
 }

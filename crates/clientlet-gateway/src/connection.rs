@@ -13,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
 
 use crate::body::AnswerBody;
 use crate::fault::FaultKind;
@@ -29,6 +30,12 @@ use crate::{events, grpc, preface};
 /// A WebSocket that this connection is to become, and the upgrade on which that waits.
 type Agreed = Mutex<Option<(OnUpgrade, Upgrade)>>;
 
+/// What uvicorn says to HTTP/2.
+const NO_HTTP2: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    content-type: text/plain; charset=utf-8\r\n\
+    connection: close\r\n\r\n\
+    Invalid HTTP request received.";
+
 /// Serves a connection to its end.
 pub(crate) async fn serve<L: Listener>(
     world: Arc<World>,
@@ -39,11 +46,17 @@ pub(crate) async fn serve<L: Listener>(
     let line = Arc::new(Line::default());
     let mut is_http2 = protocol == Protocol::Grpc;
     let mut read = Vec::new();
-    if protocol == Protocol::All {
+    if !is_http2 {
         match preface::begins_http2(&world, &mut io, &mut read).await {
             Ok(begins_http2) => is_http2 = begins_http2,
             Err(_) => return,
         }
+    }
+    if is_http2 && matches!(protocol, Protocol::Http | Protocol::WebSocket) {
+        // Where it closes is nobody's error.
+        let _ = io.write_all(NO_HTTP2).await;
+        let _ = io.shutdown().await;
+        return;
     }
     let mut wire = Wire::<L>::new(io, protocol, Arc::clone(&line), Arc::clone(&world));
     wire.put_back(&read);

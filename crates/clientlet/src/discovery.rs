@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::error::{AttemptError, Event};
 use crate::message::DocArray;
+use crate::transport::http::MAYBE_WEBSOCKET;
 use crate::transport::{Streams, Transport};
 
 /// What a gateway told of itself.
@@ -42,10 +43,11 @@ impl Gateway {
             endpoint if has(endpoint) => Ok(endpoint.to_owned()),
             _ if has(V2_DEFAULT) => Ok(V2_DEFAULT.to_owned()),
             _ => {
-                let what = format!(
-                    "the gateway has no endpoint {endpoint}; it has {}",
-                    if paths.is_empty() { "none".to_owned() } else { paths.join(", ") }
-                );
+                let listed = match paths.is_empty() {
+                    true => format!("none{MAYBE_WEBSOCKET}"),
+                    false => paths.join(", "),
+                };
+                let what = format!("the gateway has no endpoint {endpoint}; it has {listed}");
                 Err(AttemptError::new(Event::EndpointUnknown, what))
             }
         }

@@ -194,12 +194,24 @@ impl<T> Counted<T> {
         self.spoken.clone()
     }
 
-    fn count(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(1..)) = result {
-            self.written.0.store(self.writes.next(), Ordering::Release);
+    /// Counts what was written of so many bytes. Whoever closes before it has read all may have said why,
+    /// and in which protocol: as long as nothing was read, writing does not fail, and reading ends it.
+    fn count(&self, result: Poll<io::Result<usize>>, of: usize) -> Poll<io::Result<usize>> {
+        match &result {
+            Poll::Ready(Ok(1..)) => self.written.0.store(self.writes.next(), Ordering::Release),
+            Poll::Ready(Err(error)) if !self.spoken.is_known() && is_closed(error) => {
+                return Poll::Ready(Ok(of));
+            }
+            _ => {}
         }
         result
     }
+}
+
+/// Whether the other side has closed.
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
 }
 
 impl<T> Connection for Counted<T> {
@@ -229,7 +241,7 @@ impl Write for Counted<Stream> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = delegate!(&mut self.io, poll_write(cx, bytes));
-        self.count(result)
+        self.count(result, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -238,7 +250,7 @@ impl Write for Counted<Stream> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = delegate!(&mut self.io, poll_write_vectored(cx, slices));
-        self.count(result)
+        self.count(result, slices.iter().map(|slice| slice.len()).sum())
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -77,7 +77,13 @@ impl Transport for HttpTransport {
                 .session
                 .exchange(Method::POST, route.uri.clone(), headers, body, terms.deadline, distrust)
                 .await?;
-            read(route.docarray, &answer)
+            read(route.docarray, &answer).map_err(|mut error| {
+                // A v1 gateway's port for HTTP has one path for all endpoints.
+                if route.docarray == DocArray::V1 && error.event == Event::NotFound404 {
+                    error.message += MAYBE_WEBSOCKET;
+                }
+                error
+            })
         })
     }
 
@@ -201,6 +207,9 @@ pub(super) fn failure(docarray: DocArray, answer: &RawHttpAnswer) -> AttemptErro
     error.retry_after = answer.retry_after(SystemTime::now());
     error
 }
+
+/// A gateway's port for WebSocket answers all questions and takes no documents by HTTP.
+pub(crate) const MAYBE_WEBSOCKET: &str = "; is it the gateway's port for WebSocket?";
 
 /// A gateway without a status is asked for nothing more, and the way out is named.
 pub(super) fn hidden(mut error: AttemptError) -> AttemptError {

@@ -252,7 +252,9 @@ fn classify(error: PoolError, probe: &Probe) -> AttemptError {
         return connect_failed(error);
     }
     let hyper = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
+    let is_http2 = error.connect_info().and_then(Spoken::of).is_some_and(|it| it.is_http2());
     let attempt = match hyper {
+        _ if is_http2 => AttemptError::new(Event::NotHttp, not_http(true)),
         // hyper has no predicate for it.
         Some(hyper) if hyper.is_parse() && hyper.to_string().contains("too large") => {
             AttemptError::new(
@@ -260,10 +262,7 @@ fn classify(error: PoolError, probe: &Probe) -> AttemptError {
                 format!("the answer's head is larger than {HEAD_LIMIT} bytes"),
             )
         }
-        Some(hyper) if hyper.is_parse() => {
-            let is_http2 = error.connect_info().and_then(Spoken::of).is_some_and(|s| s.is_http2());
-            AttemptError::new(Event::NotHttp, not_http(is_http2))
-        }
+        Some(hyper) if hyper.is_parse() => AttemptError::new(Event::NotHttp, not_http(false)),
         _ if !probe.is_written(error.connect_info()) => AttemptError::new(
             Event::ClosedUnsent,
             "the connection was closed before the request was sent",
@@ -276,6 +275,7 @@ fn classify(error: PoolError, probe: &Probe) -> AttemptError {
     attempt.with_source(error)
 }
 
+/// What is said of a port where no HTTP/1.1 is spoken.
 pub(crate) fn not_http(is_http2: bool) -> &'static str {
     match is_http2 {
         true => "HTTP/2 is spoken there, not HTTP/1.1; is it the gateway's port for gRPC?",

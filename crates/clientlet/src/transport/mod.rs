@@ -18,7 +18,7 @@ use std::sync::Arc;
 use ::http::{HeaderMap, Uri};
 use tokio::time::Instant;
 
-pub(crate) use http_session::{HttpSession, RawHttpAnswer, connect_failed};
+pub(crate) use http_session::{HttpSession, RawHttpAnswer, connect_failed, not_http};
 pub(crate) use streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 
 use crate::discovery::Gateway;

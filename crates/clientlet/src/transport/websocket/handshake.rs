@@ -25,10 +25,10 @@ use tower_service::Service;
 #[cfg(fuzzing)]
 use futures_util::StreamExt as _;
 
-use crate::connect::Connector;
+use crate::connect::{Connector, Spoken};
 use crate::envelope::shorten;
 use crate::error::{AttemptError, Event};
-use crate::transport::connect_failed;
+use crate::transport::{connect_failed, not_http};
 
 /// A WebSocket over whatever the connection is.
 pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -50,19 +50,22 @@ pub(super) async fn connect(
     answer_limit: usize,
 ) -> Result<Socket, AttemptError> {
     let io = connector.clone().call(uri.clone()).await.map_err(connect_failed)?;
+    let spoken = io.spoken();
     let key = STANDARD.encode(fastrand::u128(..).to_le_bytes());
     let request = request(uri, headers, subprotocol, &key);
-    upgrade(io, request, &key, subprotocol, answer_limit).await
+    upgrade(io, &spoken, request, &key, subprotocol, answer_limit).await
 }
 
-/// Sends the request and reads what comes.
+/// Sends the request and reads what comes; `spoken` is what the other side has begun with.
 async fn upgrade(
     io: impl Read + Write + Unpin + Send + 'static,
+    spoken: &Spoken,
     request: Request<Empty<Bytes>>,
     key: &str,
     subprotocol: &'static str,
     answer_limit: usize,
 ) -> Result<Socket, AttemptError> {
+    let lost = |error| lost(error, spoken);
     let (mut sender, connection) = http1::handshake(io).await.map_err(lost)?;
     // Ends with the connection, which the upgrade takes over.
     tokio::spawn(connection.with_upgrades());
@@ -117,13 +120,12 @@ fn accept(key: &str) -> String {
     STANDARD.encode(sha1.digest().bytes())
 }
 
-fn lost(error: hyper::Error) -> AttemptError {
-    let what = if error.is_parse() {
-        "the answer to the upgrade is not HTTP/1.1; is this another protocol's port?"
-    } else {
-        "the connection was lost before it was upgraded"
+fn lost(error: hyper::Error, spoken: &Spoken) -> AttemptError {
+    let is_http2 = spoken.is_http2();
+    let (event, what) = match is_http2 || error.is_parse() {
+        true => (Event::NotHttp, not_http(is_http2)),
+        false => (Event::ClosedUnsent, "the connection was lost before it was upgraded"),
     };
-    let event = if error.is_parse() { Event::NotHttp } else { Event::ClosedUnsent };
     AttemptError::new(event, what).with_source(error).before_sending("upgrade")
 }
 
@@ -145,6 +147,10 @@ async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptErro
     if !text.is_empty() {
         what += &format!(": {text}");
     }
+    // Some releases refuse there what others do not understand.
+    if event == Event::NotWebSocket || status == StatusCode::FORBIDDEN {
+        what += "; is it the gateway's port for HTTP?";
+    }
     AttemptError::new(event, what).with_status(status.as_u16()).before_sending("upgrade")
 }
 
@@ -154,7 +160,7 @@ async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptErro
 pub async fn answered_with(answer: impl Read + Write + Unpin + Send + 'static) -> bool {
     let (uri, key) = (Uri::from_static("http://h/"), "dGhlIHNhbXBsZSBub25jZQ==");
     let request = request(&uri, &HeaderMap::new(), "bytes", key);
-    match upgrade(answer, request, key, "bytes", 1 << 16).await {
+    match upgrade(answer, &Spoken::default(), request, key, "bytes", 1 << 16).await {
         Ok(mut socket) => matches!(socket.next().await, Some(Ok(_))),
         Err(error) => {
             assert!(!error.may_have_run, "nothing was sent yet");

@@ -1,0 +1,67 @@
+//! Whoever comes to a gateway's port for another protocol is told which one seems to answer there.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
+use std::time::Duration;
+
+use clientlet::{Client, Delivery, Document};
+use clientlet_gateway::{Documents, Gateway};
+use clientlet_interop::{Environment, Options, RealGateway};
+
+/// What is asked for, at whose port, and what is said.
+const PAIRS: &[(&str, &str, &str)] = &[
+    ("http", "grpc", "is it the gateway's port for gRPC?"),
+    ("ws", "grpc", "is it the gateway's port for gRPC?"),
+    ("grpc", "http", "is it the gateway's port for HTTP or WebSocket?"),
+    ("grpc", "websocket", "is it the gateway's port for HTTP or WebSocket?"),
+    ("ws", "http", "is it the gateway's port for HTTP?"),
+    ("http", "websocket", "is it the gateway's port for WebSocket?"),
+];
+
+/// `url` gives that of a protocol's port.
+async fn check(url: impl Fn(&str) -> String) {
+    for (asked, there, said) in PAIRS {
+        let url = url(there);
+        let (_, address) = url.split_once("://").unwrap();
+        let client = Client::connect(&format!("{asked}://{address}")).unwrap();
+        let answers = client.post("/upper").documents([Document::text("x")]).send();
+        let answers = tokio::time::timeout(Duration::from_secs(30), answers).await.unwrap();
+        let error = answers.into_result().unwrap_err();
+        assert!(error.message().ends_with(said), "{asked} at {there}: {error}");
+        assert!(!error.may_have_run(), "{asked} at {there}: {error}");
+        assert_ne!(error.delivery(), Delivery::Unknown, "{asked} at {there}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn of_the_embedded_gateway() {
+    for documents in [Documents::V1, Documents::V2] {
+        let builder = Gateway::builder().documents(documents).websocket(true).grpc(true);
+        let gateway = builder.http(true).start().await.unwrap();
+        check(|protocol| match protocol {
+            "http" => gateway.http_url(),
+            "websocket" => gateway.websocket_url(),
+            _ => gateway.grpc_url(),
+        })
+        .await;
+    }
+}
+
+async fn of_a_real_gateway(environment: Environment) {
+    let options = Options { protocols: &["http", "websocket", "grpc"], ..Options::default() };
+    let start = tokio::task::spawn_blocking(move || {
+        RealGateway::start_or_skip(environment, options).unwrap_or_else(|error| panic!("{error}"))
+    });
+    let Some(gateway) = start.await.unwrap() else { return };
+    check(|protocol| gateway.url(protocol)).await;
+}
+
+#[tokio::test]
+async fn of_jina_3_14_1() {
+    of_a_real_gateway(Environment::SeedEra).await;
+}
+
+#[tokio::test]
+async fn of_jina_3_33_1() {
+    of_a_real_gateway(Environment::Current).await;
+}
