@@ -94,7 +94,7 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
             "a port for HTTP and a path other than / are refused so; credentials are given with --auth, \
              --bearer, --cookie or --header",
         ),
-        _ if let Some(hint) = port_hint(error.message()) => Some(hint),
+        _ if port_hint(error.message()).is_some() => port_hint(error.message()),
         ErrorKind::Gateway if matches!(error.http_status(), Some(401 | 403)) => {
             Some("credentials are given with --auth, --bearer, --cookie or --header")
         }
