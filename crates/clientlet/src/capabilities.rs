@@ -8,8 +8,14 @@ use crate::document::{Blob, Document, Encoder, Tensor, decode, proto};
 use crate::message::{DocArray, Encoding};
 
 /// What there is a column for; a protocol more is a column more.
-const COLUMNS: [&str; 4] =
-    ["v1 over HTTP", "v2 over HTTP", "v1 over WebSocket", "v2 over WebSocket"];
+const COLUMNS: [&str; 6] = [
+    "v1 over HTTP",
+    "v2 over HTTP",
+    "v1 over WebSocket",
+    "v2 over WebSocket",
+    "v1 over gRPC",
+    "v2 over gRPC",
+];
 
 struct Capability {
     what: &'static str,
@@ -33,13 +39,22 @@ use Check::{Codec, Contract, Test};
 const CAPABILITIES: &[Capability] = &[
     Capability {
         what: "status, routes with times",
-        carried: ["yes", "no: success is assumed, failures are HTTP statuses", "yes", "yes"],
+        carried: [
+            "yes",
+            "no: success is assumed, failures are HTTP statuses",
+            "yes",
+            "yes",
+            "yes",
+            "yes",
+        ],
         check: Contract("routes_name_gateway_and_executor_with_their_times"),
     },
     Capability {
         what: "the request's id",
         carried: [
             "the gateway makes its own; the client's stays on its answers",
+            "yes",
+            "yes",
             "yes",
             "yes",
             "yes",
@@ -53,6 +68,8 @@ const CAPABILITIES: &[Capability] = &[
             "its `repr` alone",
             "name, arguments, traceback, executor, and the documents",
             "name, arguments, traceback, executor, and the documents",
+            "name, arguments, traceback, executor, and the documents",
+            "name, arguments, traceback, executor, and the documents",
         ],
         check: Contract("an_executors_exception_is_told_whole_with_the_documents"),
     },
@@ -63,12 +80,14 @@ const CAPABILITIES: &[Capability] = &[
             "500 without a word",
             "close 1011, giving the deployment's address",
             "close 1011, giving the deployment's address",
+            "UNAVAILABLE or DEADLINE_EXCEEDED, naming the deployment and its address",
+            "UNAVAILABLE or DEADLINE_EXCEEDED, naming the deployment and its address",
         ],
         check: Contract("a_dead_executor_is_named_by_error_and_dry_run"),
     },
     Capability {
         what: "`ready()` with an executor down",
-        carried: ["says so", "says that all is well", "says so", "says so"],
+        carried: ["says so", "says that all is well", "says so", "says so", "says so", "says so"],
         check: Test("status_and_dry_run_are_read"),
     },
     Capability {
@@ -76,6 +95,8 @@ const CAPABILITIES: &[Capability] = &[
         carried: [
             "succeed, documents untouched",
             "an error that lists those that are there",
+            "succeed, documents untouched",
+            "succeed, documents untouched",
             "succeed, documents untouched",
             "succeed, documents untouched",
         ],
@@ -86,6 +107,8 @@ const CAPABILITIES: &[Capability] = &[
         carried: [
             "any number",
             "100 at most; larger requests are split",
+            "any number",
+            "any number",
             "any number",
             "any number",
         ],
@@ -103,12 +126,16 @@ const CAPABILITIES: &[Capability] = &[
             "any; the gateway drops what its class does not have",
             "the fixed set of DocArray v1; another is an error before sending",
             "any",
+            "the fixed set of DocArray v1; another is an error before sending",
+            "any",
         ],
         check: Codec(fields),
     },
     Capability {
         what: "text, blob and tensor in one document",
         carried: [
+            "an error before sending: all but one would be lost",
+            "yes",
             "an error before sending: all but one would be lost",
             "yes",
             "an error before sending: all but one would be lost",
@@ -123,6 +150,8 @@ const CAPABILITIES: &[Capability] = &[
             "UTF-8 text only; anything else is an error before sending",
             "as they are",
             "as they are",
+            "as they are",
+            "as they are",
         ],
         check: Codec(bytes),
     },
@@ -131,6 +160,8 @@ const CAPABILITIES: &[Capability] = &[
         carried: [
             "doubles: 1 becomes 1.0, beyond 2^53 they change",
             "doubles: 1 becomes 1.0, beyond 2^53 they change",
+            "doubles: 1 becomes 1.0; what a double cannot hold is an error before sending",
+            "doubles: 1 becomes 1.0; what a double cannot hold is an error before sending",
             "doubles: 1 becomes 1.0; what a double cannot hold is an error before sending",
             "doubles: 1 becomes 1.0; what a double cannot hold is an error before sending",
         ],
@@ -143,6 +174,8 @@ const CAPABILITIES: &[Capability] = &[
             "as they were",
             "doubles: 1 becomes 1.0",
             "as they were; whole ones beyond 32 bits are an error before sending",
+            "doubles: 1 becomes 1.0",
+            "as they were; whole ones beyond 32 bits are an error before sending",
         ],
         check: Contract("empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2"),
     },
@@ -153,12 +186,14 @@ const CAPABILITIES: &[Capability] = &[
             "lost: whole numbers or doubles",
             "as it was",
             "as it was",
+            "as it was",
+            "as it was",
         ],
         check: Codec(element_types),
     },
     Capability {
         what: "shape of a tensor behind an empty dimension",
-        carried: ["lost", "lost", "as it was", "as it was"],
+        carried: ["lost", "lost", "as it was", "as it was", "as it was", "as it was"],
         check: Codec(empty_shapes),
     },
     Capability {
@@ -168,12 +203,14 @@ const CAPABILITIES: &[Capability] = &[
             "an error before sending",
             "as they are",
             "as they are",
+            "as they are",
+            "as they are",
         ],
         check: Codec(not_numbers),
     },
     Capability {
         what: "single and double precision",
-        carried: ["exact", "exact", "exact", "exact"],
+        carried: ["exact", "exact", "exact", "exact", "exact", "exact"],
         check: Test("numbers_survive_exactly"),
     },
     Capability {
@@ -183,12 +220,21 @@ const CAPABILITIES: &[Capability] = &[
             "comes back as it was",
             "comes back as null",
             "comes back as it was",
+            "comes back as null",
+            "comes back as it was",
         ],
         check: Contract("empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2"),
     },
     Capability {
         what: "fields typed `Optional[DocList[...]]`",
-        carried: ["", "the gateway loses all but the ids", "", "come back whole"],
+        carried: [
+            "",
+            "the gateway loses all but the ids",
+            "",
+            "come back whole",
+            "",
+            "come back whole",
+        ],
         check: Test("rich_documents_of_v2_are_read_into_a_type_of_ones_own"),
     },
 ];
@@ -217,7 +263,7 @@ fn back(encoding: Encoding, docarray: DocArray, document: &Document) -> Option<D
     }
 }
 
-/// The columns of the table: what is written how.
+/// The columns of the table: what is written how. gRPC carries the messages of WebSocket.
 const WRITTEN: [(Encoding, DocArray); 4] = [
     (Encoding::Json, DocArray::V1),
     (Encoding::Json, DocArray::V2),

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::RawHttpAnswer;
+use super::grpc::{self, Scope};
 use super::http::{outcome, read};
 use super::websocket;
 use crate::document::{Blob, Document, NamedScore, Tensor, Value};
@@ -82,13 +83,19 @@ enum Recording {
     Message(&'static str),
     /// The end of a WebSocket, by its entry in `errors.json`.
     Ended(&'static str),
+    /// The status of a gRPC call, by its entry there.
+    Status(&'static str, Scope),
 }
 
 impl Recording {
     fn protocol(self) -> &'static str {
         match self {
             Recording::Http(_) => "HTTP",
-            Recording::Message(_) | Recording::Ended(_) => "WebSocket",
+            // One and the same bytes.
+            Recording::Message(_) => "WebSocket, gRPC",
+            Recording::Ended(_) => "WebSocket",
+            Recording::Status(_, Scope::Stream) => "gRPC stream",
+            Recording::Status(_, Scope::Request) => "unary gRPC",
         }
     }
 
@@ -100,13 +107,37 @@ impl Recording {
                 outcome(websocket::read_proto(docarray, &Bytes::from(frame)).unwrap()).unwrap_err()
             }
             Recording::Ended(name) => {
-                let errors = std::fs::read(place(environment, "errors.json")).unwrap();
-                let errors: Json = serde_json::from_slice(&errors).unwrap();
-                let code = errors[name]["close_code"].as_u64().map(|code| code as u16);
-                websocket::ended(code, errors[name]["reason"].as_str().unwrap())
+                let entry = entry(environment, name);
+                let code = entry["close_code"].as_u64().map(|code| code as u16);
+                websocket::ended(code, entry["reason"].as_str().unwrap())
+            }
+            Recording::Status(name, scope) => {
+                let entry = entry(environment, name);
+                let code = entry["number"].as_i64().unwrap() as i32;
+                grpc::recorded(code, entry["details"].as_str().unwrap(), scope)
             }
         }
     }
+}
+
+fn entry(environment: &str, name: &str) -> Json {
+    let errors = std::fs::read(place(environment, "errors.json")).unwrap();
+    let errors: Json = serde_json::from_slice(&errors).unwrap();
+    assert!(!errors[name].is_null(), "{environment} has no {name}");
+    errors[name].clone()
+}
+
+/// How a gRPC call failed that carried one request, or many.
+const fn status(
+    done: &'static str,
+    entry: &'static str,
+    scope: Scope,
+    kind: ErrorKind,
+    (delivery, outcome): (Delivery, (bool, bool)),
+    message: &'static str,
+) -> Recorded {
+    let answered = recorded(done, "", ALL, kind, outcome, message);
+    Recorded { recording: Recording::Status(entry, scope), delivery, ..answered }
 }
 
 const fn ended(
@@ -137,6 +168,8 @@ const ALL: &[&str] = &["seed-era", "current-v1", "current"];
 
 /// Another attempt may succeed, and the executor may have worked.
 const AGAIN: (bool, bool) = (true, true);
+/// So, and nobody knows what became of it.
+const UNKNOWN: (Delivery, (bool, bool)) = (Delivery::Unknown, AGAIN);
 /// It is final, and the executor has worked.
 const RAN: (bool, bool) = (false, true);
 /// It is final, and nothing has run.
@@ -170,6 +203,22 @@ const RECORDED: &[Recorded] = &[
     ended("an empty message", "ws_empty_message", ErrorKind::Transport, "(1006)"),
     ended("text where bytes were agreed on", "ws_text_on_bytes", ErrorKind::Transport, "(1006)"),
     ended("a request behind the end marker", "ws_after_eoi", ErrorKind::Transport, "closed with 1000"),
+    status("an executor is down", "grpc_executor_down", Scope::Stream, ErrorKind::Gateway, UNKNOWN, "UNAVAILABLE: failed to connect to all addresses"),
+    status("an executor is down", "grpc_executor_down", Scope::Request, ErrorKind::Gateway, UNKNOWN, "UNAVAILABLE: failed to connect to all addresses"),
+    status("an executor is slower than timeout_send", "grpc_timeout_send", Scope::Stream, ErrorKind::Timeout, UNKNOWN, "DEADLINE_EXCEEDED"),
+    status("an executor is slower than timeout_send", "grpc_timeout_send", Scope::Request, ErrorKind::Timeout, UNKNOWN, "DEADLINE_EXCEEDED"),
+    status("the client's own deadline passes at the gateway", "grpc_client_deadline", Scope::Request, ErrorKind::Timeout, UNKNOWN, "DEADLINE_EXCEEDED: Deadline Exceeded"),
+    status("bytes that are no protobuf", "grpc_garbage", Scope::Stream, ErrorKind::Gateway, UNKNOWN, "UNKNOWN: Unexpected"),
+    status("bytes that are no protobuf", "grpc_garbage", Scope::Request, ErrorKind::Gateway, (Delivery::Answered, RAN), "UNKNOWN: Unexpected"),
+    status("a method that is not there", "grpc_unknown_method", Scope::Request, ErrorKind::NotFound, (Delivery::Answered, REFUSED), "UNIMPLEMENTED: Method not found!"),
+    Recorded {
+        environments: &["seed-era"],
+        ..status("`endpoint_discovery`", "grpc_endpoint_discovery", Scope::Request, ErrorKind::NotFound, (Delivery::Answered, REFUSED), "UNIMPLEMENTED")
+    },
+    Recorded {
+        environments: &["current-v1"],
+        ..status("`endpoint_discovery`", "grpc_endpoint_discovery", Scope::Request, ErrorKind::Gateway, (Delivery::Answered, RAN), "has no attribute")
+    },
 ];
 
 fn docarray_of(environment: &str) -> DocArray {

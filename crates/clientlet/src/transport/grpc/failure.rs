@@ -12,7 +12,7 @@ use crate::error::{AttemptError, Event};
 
 /// How a status came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(in crate::transport) enum Scope {
     /// It is that of one request.
     Request,
     /// It ended a stream of many requests; which of them it is for, if for one, is not known.
@@ -32,6 +32,13 @@ pub(super) fn failed(status: &Status, channel: &Channel, is_sent: bool) -> Attem
         Some(_) => error.with_source(status.clone()),
         None => error,
     }
+}
+
+/// What a recorded status means for a request.
+#[cfg(test)]
+pub(in crate::transport) fn recorded(code: i32, details: &str, scope: Scope) -> AttemptError {
+    let (event, what) = told(Code::from(code), details, scope);
+    AttemptError::new(event, what)
 }
 
 /// What a status means for the requests of a stream that it ended.
@@ -58,7 +65,12 @@ pub(super) fn read(status: &Status, channel: &Channel, scope: Scope) -> (Event, 
         }
         return (Event::StreamDropped, format!("the connection was lost: {}", chain(source)));
     }
-    let (code, message) = (status.code(), shorten(status.message()));
+    told(status.code(), status.message(), scope)
+}
+
+/// What a gateway told.
+fn told(code: Code, message: &str, scope: Scope) -> (Event, String) {
+    let message = shorten(message);
     let what = match message.as_str() {
         "" => format!("the gateway answered {}", name(code)),
         message => format!("the gateway answered {}: {message}", name(code)),

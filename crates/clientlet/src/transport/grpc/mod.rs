@@ -30,6 +30,8 @@ use tonic::{Extensions, Request as Call};
 use self::channel::{Channel, Register};
 use self::codec::Raw;
 pub(crate) use self::duplex::Ended;
+#[cfg(test)]
+pub(super) use self::failure::{Scope, recorded};
 use super::http::{docarray_of, hidden, outcome};
 use super::multiplex::{Handle, InFlight, Passage, Tally, late, within};
 use super::{BoxFuture, Streams, Terms, Transport};
