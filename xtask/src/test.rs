@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that has to pass, in order of what is cheap to know first.
 
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -101,10 +102,25 @@ fn run_steps(steps: &mut Steps, options: TestOptions) -> Result<(), Stopped> {
         // It waits for two minutes and does nothing else: beside the others that costs no time.
         command::run_beside(&mut idle, &mut test)
     })?;
+    steps.run("what ran on which gateway", "a test writes the page anew", || {
+        show_contract(options.interop)
+    })?;
     steps.run("documentation", "rustdoc's message is above", || {
         let line = ["doc", "--workspace", "--no-deps"];
         command::run(cargo().args(line).env("RUSTDOCFLAGS", "-D warnings"))
     })
+}
+
+/// Prints which cases of the contract have run on which gateway, which were skipped and why: a page
+/// that the contract's tests hold to its word.
+fn show_contract(with_real_gateways: bool) -> Result<(), String> {
+    let path = workspace().join("interop/expected/contract.md");
+    let page = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    eprintln!("{page}");
+    if !with_real_gateways {
+        eprintln!("Nothing ran on the gateways of Jina: --no-interop was given.");
+    }
+    Ok(())
 }
 
 /// Programs that check what cargo does not.

@@ -8,16 +8,19 @@ mod cases;
 mod load;
 mod outages;
 mod rows;
+mod summary;
 
 use std::time::Duration;
+
+use crate::rows::{Ability, Row};
 
 /// No case takes longer, a gateway's own four tries included.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// The cases, each with what it needs of a gateway, as tests of the module's row.
-macro_rules! contract {
-    ($row:expr) => {
-        contract! { $row;
+/// The cases, each with what it needs of a gateway, as another macro takes them.
+macro_rules! cases {
+    ($then:ident $($row:expr)?) => {
+        $then! { $($row;)?
             cases::documents_come_back_with_their_text_changed: [];
             cases::parameters_come_back_with_the_executors_result: [];
             cases::a_target_that_matches_nothing_still_answers: [Targets];
@@ -50,6 +53,10 @@ macro_rules! contract {
             outages::an_executor_slower_than_the_gateway_waits_may_have_run: [];
         }
     };
+}
+
+/// All cases as tests of the module's row.
+macro_rules! tests {
     ($row:expr; $($module:ident::$case:ident: [$($ability:ident),*];)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,72 +73,47 @@ macro_rules! contract {
     };
 }
 
-mod embedded_v1 {
-    contract!(crate::rows::EMBEDDED_V1);
+/// All cases as data.
+macro_rules! list {
+    ($($module:ident::$case:ident: [$($ability:ident),*];)*) => {
+        &[$((stringify!($case), &[$(crate::rows::Ability::$ability),*])),*]
+    };
 }
-mod embedded_v2 {
-    contract!(crate::rows::EMBEDDED_V2);
+
+const CASES: &[(&str, &[Ability])] = cases!(list);
+
+/// The gateways, each a module of tests.
+macro_rules! gateways {
+    ($($module:ident: $row:ident;)*) => {
+        $(mod $module {
+            cases!(tests crate::rows::$row);
+        })*
+        const ROWS: &[Row] = &[$(crate::rows::$row),*];
+    };
 }
-mod jina_3_14_1 {
-    contract!(crate::rows::SEED_ERA);
-}
-mod jina_3_33_1_v1 {
-    contract!(crate::rows::CURRENT_V1);
-}
-mod jina_3_33_1_v2 {
-    contract!(crate::rows::CURRENT);
-}
-mod embedded_v1_websocket {
-    contract!(crate::rows::WS_EMBEDDED_V1);
-}
-mod embedded_v2_websocket {
-    contract!(crate::rows::WS_EMBEDDED_V2);
-}
-mod jina_3_14_1_websocket {
-    contract!(crate::rows::WS_SEED_ERA);
-}
-mod jina_3_33_1_v1_websocket {
-    contract!(crate::rows::WS_CURRENT_V1);
-}
-mod jina_3_33_1_v2_websocket {
-    contract!(crate::rows::WS_CURRENT);
-}
-mod jina_3_14_1_grpc {
-    contract!(crate::rows::GRPC_SEED_ERA);
-}
-mod jina_3_33_1_v1_grpc {
-    contract!(crate::rows::GRPC_CURRENT_V1);
-}
-mod jina_3_33_1_v2_grpc {
-    contract!(crate::rows::GRPC_CURRENT);
-}
-mod jina_3_14_1_grpc_unary {
-    contract!(crate::rows::UNARY_SEED_ERA);
-}
-mod jina_3_33_1_v1_grpc_unary {
-    contract!(crate::rows::UNARY_CURRENT_V1);
-}
-mod jina_3_33_1_v2_grpc_unary {
-    contract!(crate::rows::UNARY_CURRENT);
-}
-mod embedded_v1_grpc {
-    contract!(crate::rows::GRPC_EMBEDDED_V1);
-}
-mod embedded_v2_grpc {
-    contract!(crate::rows::GRPC_EMBEDDED_V2);
-}
-mod embedded_v1_grpc_unary {
-    contract!(crate::rows::UNARY_EMBEDDED_V1);
-}
-mod embedded_v2_grpc_unary {
-    contract!(crate::rows::UNARY_EMBEDDED_V2);
-}
-mod embedded_v1_websocket_json {
-    contract!(crate::rows::WS_JSON_EMBEDDED_V1);
-}
-mod jina_3_14_1_websocket_json {
-    contract!(crate::rows::WS_JSON_SEED_ERA);
-}
-mod jina_3_33_1_v1_websocket_json {
-    contract!(crate::rows::WS_JSON_CURRENT_V1);
+
+gateways! {
+    embedded_v1: EMBEDDED_V1;
+    embedded_v2: EMBEDDED_V2;
+    jina_3_14_1: SEED_ERA;
+    jina_3_33_1_v1: CURRENT_V1;
+    jina_3_33_1_v2: CURRENT;
+    embedded_v1_websocket: WS_EMBEDDED_V1;
+    embedded_v2_websocket: WS_EMBEDDED_V2;
+    jina_3_14_1_websocket: WS_SEED_ERA;
+    jina_3_33_1_v1_websocket: WS_CURRENT_V1;
+    jina_3_33_1_v2_websocket: WS_CURRENT;
+    jina_3_14_1_grpc: GRPC_SEED_ERA;
+    jina_3_33_1_v1_grpc: GRPC_CURRENT_V1;
+    jina_3_33_1_v2_grpc: GRPC_CURRENT;
+    jina_3_14_1_grpc_unary: UNARY_SEED_ERA;
+    jina_3_33_1_v1_grpc_unary: UNARY_CURRENT_V1;
+    jina_3_33_1_v2_grpc_unary: UNARY_CURRENT;
+    embedded_v1_grpc: GRPC_EMBEDDED_V1;
+    embedded_v2_grpc: GRPC_EMBEDDED_V2;
+    embedded_v1_grpc_unary: UNARY_EMBEDDED_V1;
+    embedded_v2_grpc_unary: UNARY_EMBEDDED_V2;
+    embedded_v1_websocket_json: WS_JSON_EMBEDDED_V1;
+    jina_3_14_1_websocket_json: WS_JSON_SEED_ERA;
+    jina_3_33_1_v1_websocket_json: WS_JSON_CURRENT_V1;
 }

@@ -247,12 +247,18 @@ pub(crate) const WS_JSON_CURRENT_V1: Row = Row {
 impl Row {
     /// Whether the row can do all that a case needs; says what is skipped and why.
     pub(crate) fn can(&self, case: &str, needs: &[Ability]) -> bool {
-        let missing = self.cannot.iter().find(|(ability, _)| needs.contains(ability));
-        if let Some((_, reason)) = missing {
+        let reason = self.why_not(needs);
+        if let Some(reason) = reason {
             // Straight to stderr: the harness would keep what a passing test prints.
             let _ = writeln!(std::io::stderr(), "skipped: {case} on {}: {reason}", self.name);
         }
-        missing.is_none()
+        reason.is_none()
+    }
+
+    /// Why the row cannot do what a case needs, if it cannot.
+    pub(crate) fn why_not(&self, needs: &[Ability]) -> Option<&'static str> {
+        let missing = self.cannot.iter().find(|(ability, _)| needs.contains(ability));
+        missing.map(|(_, reason)| *reason)
     }
 
     /// Whether it is the newest real gateway.
