@@ -260,11 +260,16 @@ struct Pids {
     executors: BTreeMap<String, i32>,
 }
 
+/// Below those that kernels give away by themselves: while an executor is dead, nobody is given its port,
+/// at which it has to be started again.
+const PORTS: &str = "--port-range=10000-32000";
+
 fn arguments(options: Options) -> Vec<String> {
     let Options { protocols, executors, replicas, timeout_send, with_default, retries } = options;
     // `--port` is left out: every protocol gets a free one.
     let mut arguments = vec![
         "--die-with-parent".to_owned(),
+        PORTS.to_owned(),
         format!("--protocol={}", protocols.join(",")),
         format!("--executors={}", executors.join(",")),
         format!("--replicas={replicas}"),
@@ -321,6 +326,7 @@ mod tests {
         };
         let expected = [
             "--die-with-parent",
+            PORTS,
             "--protocol=http,grpc",
             "--executors=a,b",
             "--replicas=2",
