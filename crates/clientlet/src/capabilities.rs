@@ -116,7 +116,14 @@ const CAPABILITIES: &[Capability] = &[
     },
     Capability {
         what: "streams of documents",
-        carried: ["no", "yes, for the document alone, without parameters and target", "no", "no"],
+        carried: [
+            "no",
+            "yes, for the document alone, without parameters and target",
+            "no",
+            "no",
+            "no",
+            "yes, with parameters",
+        ],
         check: Test("jina_3_33_1_v2_streams_what_its_generators_yield"),
     },
     Capability {
