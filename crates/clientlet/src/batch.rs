@@ -32,12 +32,16 @@ pub(crate) struct Batch {
 #[derive(Debug)]
 pub(crate) enum Content {
     /// A body to send.
-    Body { body: Bytes, format: Arc<Format>, id: RequestId },
+    Body { body: Bytes, format: Arc<Format>, id: RequestId, id_text: String },
     /// One document that cannot be sent.
     Refused(EncodeError),
     /// Documents for a gateway that could not be asked how to encode them.
     Unencoded,
 }
+
+/// What a body needs beyond the last one's length: what is left in front of it, and the ends of vectors
+/// that ask for a little more than they use.
+const SLACK: usize = 64;
 
 /// Splits a call's documents into numbered requests of `size` documents each; 0 puts all into one.
 ///
@@ -100,7 +104,7 @@ impl Batcher {
         let most = format.as_ref().and_then(|format| format.most_documents);
         let size = most.map_or(size, |most| size.min(most));
         let body = format.map(|format| {
-            let mut body = Vec::with_capacity(self.last_length + self.last_length / 8);
+            let mut body = Vec::with_capacity(self.last_length + self.last_length / 8 + SLACK);
             format.template.begin(&mut body);
             (body, format)
         });
@@ -138,9 +142,10 @@ impl Batcher {
             None => Content::Unencoded,
             Some((body, format)) => {
                 let id = id();
-                let body = format.template.finish(id, body);
+                let id_text = id.to_string();
+                let body = format.template.finish(&id_text, body);
                 self.last_length = body.len();
-                Content::Body { body, format, id }
+                Content::Body { body, format, id, id_text }
             }
         };
         self.batch(open.first..self.next, content)

@@ -106,6 +106,8 @@ impl fmt::Display for RequestId {
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) id: RequestId,
+    /// The same as it is written.
+    pub(crate) id_text: String,
     /// Its place in the call, for the order.
     pub(crate) index: u64,
     /// Which of the call's documents it carries.

@@ -277,10 +277,10 @@ where
         let Batch { index, documents, content } = batch;
         self.sent = documents.end;
         let error = match content {
-            Content::Body { body, format, id } => {
+            Content::Body { body, format, id, id_text } => {
                 let call = self.call.clone();
                 let (route, headers) = (format.route.clone(), call.headers.clone());
-                let request = Request { id, index, documents, body, route, headers };
+                let request = Request { id, id_text, index, documents, body, route, headers };
                 let gateway = self.prepared.as_ref().map(|prepared| prepared.gateway.clone());
                 self.in_flight.push(Box::pin(send(call, gateway, request)));
                 return;
@@ -330,19 +330,20 @@ async fn prepare(call: Arc<Call>, again: bool) -> Result<Prepared, Failure> {
     let mut ledger = Ledger::default();
     let mut random = fastrand::Rng::with_seed(call.seed);
     let was_known = if again { call.discovery.known() } else { None };
-    let result = retry::run(&call.retry, started, deadline, &mut random, &mut ledger, async |_| {
-        let deadline = attempt_deadline(&call, deadline);
-        let ask = || call.discovery.ask(&*call.transport, &call.headers, deadline);
-        let gateway = ask().await?;
-        match call.format(&gateway) {
-            Err(error) if was_known.as_ref().is_some_and(|was| Arc::ptr_eq(was, &gateway)) => {
-                call.discovery.forget(&gateway);
-                let gateway = ask().await.map_err(|_| error)?;
-                Ok(Prepared { format: call.format(&gateway)?, gateway })
+    let result =
+        retry::run(&call.retry, started, deadline, &mut random, &mut ledger, async |turn| {
+            let deadline = attempt_deadline(&call, turn.began, deadline);
+            let ask = || call.discovery.ask(&*call.transport, &call.headers, deadline);
+            let gateway = ask().await?;
+            match call.format(&gateway) {
+                Err(error) if was_known.as_ref().is_some_and(|was| Arc::ptr_eq(was, &gateway)) => {
+                    call.discovery.forget(&gateway);
+                    let gateway = ask().await.map_err(|_| error)?;
+                    Ok(Prepared { format: call.format(&gateway)?, gateway })
+                }
+                format => Ok(Prepared { format: format?, gateway }),
             }
-            format => Ok(Prepared { format: format?, gateway }),
-        }
-    });
+        });
     match result.await {
         Ok(prepared) => Ok(prepared),
         Err(last) => Err(Failure { last, ledger, elapsed: started.elapsed() }),
@@ -390,32 +391,32 @@ async fn send(call: Arc<Call>, gateway: Option<Arc<Gateway>>, request: Request) 
     let mut random = fastrand::Rng::with_seed(call.seed ^ request.id.sequence);
     let result = retry::run(&call.retry, started, deadline, &mut random, &mut ledger, |turn| {
         let is_suspect = turn.after.is_some_and(Event::is_anyones);
-        let deadline = attempt_deadline(&call, deadline);
-        let terms = Terms { deadline, is_alone: turn.is_last && is_suspect };
+        let deadline = attempt_deadline(&call, turn.began, deadline);
+        let terms = Terms { began: turn.began, deadline, is_alone: turn.is_last && is_suspect };
         call.transport.attempt(&request, terms)
     })
     .await;
     let elapsed = started.elapsed();
-    let id = request.id.to_string();
+    let Request { id_text: id, documents, index, body, .. } = request;
     let result = match result {
         Ok(answer) => {
             let attempts = u32::try_from(ledger.attempts.len()).unwrap_or(u32::MAX);
-            Ok(Response::new(answer, id, request.documents, attempts.saturating_add(1), elapsed))
+            Ok(Response::new(answer, id, documents, attempts.saturating_add(1), elapsed))
         }
         Err(last) => {
             if let (Event::NotFound404, Some(gateway)) = (last.event, &gateway) {
                 // The path was right when the gateway was asked: it has changed, ask again.
                 call.discovery.forget(gateway);
             }
-            let context = call.context(Some(id), request.documents);
+            let context = call.context(Some(id), documents);
             Err(Error::of_request(last, ledger.attempts, ledger.may_have_run, context, elapsed))
         }
     };
-    Ended { index: request.index, bytes: request.body.len(), result }
+    Ended { index, bytes: body.len(), result }
 }
 
-fn attempt_deadline(call: &Call, deadline: Option<Instant>) -> Option<Instant> {
-    let own = later(Instant::now(), call.attempt_timeout);
+fn attempt_deadline(call: &Call, began: Instant, deadline: Option<Instant>) -> Option<Instant> {
+    let own = later(began, call.attempt_timeout);
     match (own, deadline) {
         (Some(own), Some(deadline)) => Some(own.min(deadline)),
         (own, deadline) => own.or(deadline),

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::fmt::{Display, Write as _};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -57,7 +56,7 @@ impl ProtoTemplate {
 
     /// Ends a request that began at the start of `out`; tells where the message begins. Its length
     /// is known only now, so the first bytes of `out` are no part of it.
-    pub(crate) fn finish(&self, id: impl Display, out: &mut Vec<u8>) -> usize {
+    pub(crate) fn finish(&self, id: &str, out: &mut Vec<u8>) -> usize {
         let documents = out.len() - FRONT;
         let inner = 1 + varint_size(documents as u64) + documents;
         let mut front = Vec::with_capacity(FRONT);
@@ -73,20 +72,18 @@ impl ProtoTemplate {
     }
 
     /// A `SingleDocumentRequestProto`; `document` is its field, tag and length included.
-    pub(crate) fn around(&self, id: impl Display, document: &[u8]) -> Bytes {
+    pub(crate) fn around(&self, id: &str, document: &[u8]) -> Bytes {
         let mut out = document.to_vec();
         self.end(id, &mut out);
         out.into()
     }
 
     /// Appends what the two kinds of requests have in common.
-    fn end(&self, id: impl Display, out: &mut Vec<u8>) {
-        let mut text = String::with_capacity(40);
-        write!(text, "{id}").expect("writing to a string cannot fail");
-        let id = 1 + varint_size(text.len() as u64) + text.len();
-        out.reserve(id + self.header.len() + self.parameters.len() + 8);
-        put_length(1, id + self.header.len(), out);
-        put_bytes(1, text.as_bytes(), out);
+    fn end(&self, id: &str, out: &mut Vec<u8>) {
+        let size = 1 + varint_size(id.len() as u64) + id.len();
+        out.reserve(size + self.header.len() + self.parameters.len() + 8);
+        put_length(1, size + self.header.len(), out);
+        put_bytes(1, id.as_bytes(), out);
         out.extend_from_slice(&self.header);
         out.extend_from_slice(&self.parameters);
     }
@@ -328,7 +325,7 @@ mod tests {
         for document in documents {
             Encoder::new(DocArray::V2).document(document, &mut out).unwrap();
         }
-        let start = template.finish(RequestId { nonce: 1, sequence: 2 }, &mut out);
+        let start = template.finish(&RequestId { nonce: 1, sequence: 2 }.to_string(), &mut out);
         Bytes::from(out).slice(start..)
     }
 

@@ -1,7 +1,5 @@
 //! A request around its documents, in either encoding.
 
-use std::fmt::Display;
-
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -72,7 +70,7 @@ impl Template {
     }
 
     /// The whole request.
-    pub(crate) fn finish(&self, id: impl Display, mut body: Vec<u8>) -> Bytes {
+    pub(crate) fn finish(&self, id: &str, mut body: Vec<u8>) -> Bytes {
         match self {
             Template::Json(template, _) => {
                 template.finish(id, &mut body);

@@ -57,6 +57,8 @@ pub(crate) struct Ledger {
 /// One attempt in the row of a request's attempts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
+    /// When it began.
+    pub(crate) began: Instant,
     /// Whether the policy allows none after it.
     pub(crate) is_last: bool,
     /// What ended the attempt before it.
@@ -79,7 +81,7 @@ where
     for number in 1.. {
         // The first one begins with the request: a look at the clock less for nearly all of them.
         let began = if number == 1 { started } else { Instant::now() };
-        let turn = Turn { is_last: number >= policy.attempts(), after };
+        let turn = Turn { began, is_last: number >= policy.attempts(), after };
         let error = match attempt(turn).await {
             Ok(value) => return Ok(value),
             Err(error) => error,

@@ -200,7 +200,7 @@ fn enclosed(
 ) -> Result<Bytes, Error> {
     let template = ProtoTemplate::new(DocArray::V2, endpoint, target, parameters)
         .map_err(|error| refused("parameters", &error))?;
-    Ok(template.around(id, document))
+    Ok(template.around(&id.to_string(), document))
 }
 
 fn refused(what: &str, error: &EncodeError) -> Error {

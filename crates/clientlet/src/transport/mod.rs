@@ -30,8 +30,10 @@ use crate::message::{
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What an attempt is held to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
+    /// When the attempt began.
+    pub(crate) began: Instant,
     pub(crate) deadline: Option<Instant>,
     /// Whether it goes alone on a connection of its own, where requests share connections: the
     /// last attempt of a request that may be what the gateway drops its connections for.

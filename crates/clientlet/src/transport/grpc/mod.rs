@@ -125,7 +125,7 @@ impl GrpcTransport {
         request: &Request,
         terms: Terms,
     ) -> Result<RawAnswer, AttemptError> {
-        let began = Instant::now();
+        let began = terms.began;
         let opening = async {
             match terms.is_alone {
                 true => self.open_stream(self.shared.open(true).await?, request).map(Arc::new),
@@ -150,7 +150,7 @@ impl GrpcTransport {
         request: &Request,
         terms: Terms,
     ) -> Result<RawAnswer, AttemptError> {
-        let began = Instant::now();
+        let began = terms.began;
         let opening = async {
             match terms.is_alone {
                 true => self.shared.open(true).await,

@@ -213,7 +213,7 @@ impl Transport for WebsocketTransport {
         terms: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(async move {
-            let began = Instant::now();
+            let began = terms.began;
             let shared = self.shared(&request.headers);
             let taking = within(terms.deadline, self.take(&shared, request, terms.is_alone));
             let taken = taking.await.unwrap_or_else(|| Err(late(began, false)));
