@@ -126,14 +126,22 @@ impl GrpcTransport {
         terms: Terms,
     ) -> Result<RawAnswer, AttemptError> {
         let began = terms.began;
-        let opening = async {
-            match terms.is_alone {
-                true => self.open_stream(self.shared.open(true).await?, request).map(Arc::new),
-                false => self.stream(request).await,
+        let stream = match self.stream_now(terms.is_alone) {
+            Some(stream) => stream,
+            None => {
+                // Boxed, as it is rare and large.
+                let opening = Box::pin(async {
+                    match terms.is_alone {
+                        true => {
+                            self.open_stream(self.shared.open(true).await?, request).map(Arc::new)
+                        }
+                        false => self.stream(request).await,
+                    }
+                });
+                let stream = within(terms.deadline, opening).await;
+                stream.unwrap_or_else(|| Err(late(began, false)))?
             }
         };
-        let stream = within(terms.deadline, opening).await;
-        let stream = stream.unwrap_or_else(|| Err(late(began, false)))?;
         let passage = Passage::default();
         let heard = (stream.handle.heard(), stream.channel.heard());
         let exchange = stream.handle.exchange(request, &passage);
@@ -144,6 +152,12 @@ impl GrpcTransport {
         })
     }
 
+    /// The stream that nearly every request finds there, open.
+    fn stream_now(&self, is_alone: bool) -> Option<Arc<Stream>> {
+        let slot = if is_alone { None } else { self.stream.try_lock().ok() }?;
+        slot.as_ref().filter(|stream| stream.handle.is_open()).cloned()
+    }
+
     /// A try by itself.
     async fn unary_attempt(
         &self,
@@ -151,14 +165,19 @@ impl GrpcTransport {
         terms: Terms,
     ) -> Result<RawAnswer, AttemptError> {
         let began = terms.began;
-        let opening = async {
-            match terms.is_alone {
-                true => self.shared.open(true).await,
-                false => self.shared.channel().await,
+        let channel = match self.shared.channel_now(terms.is_alone) {
+            Some(channel) => channel,
+            None => {
+                let opening = Box::pin(async {
+                    match terms.is_alone {
+                        true => self.shared.open(true).await,
+                        false => self.shared.channel().await,
+                    }
+                });
+                let channel = within(terms.deadline, opening).await;
+                channel.unwrap_or_else(|| Err(late(began, false)))?
             }
         };
-        let channel = within(terms.deadline, opening).await;
-        let channel = channel.unwrap_or_else(|| Err(late(began, false)))?;
         let passage = Passage::default();
         let (docarray, body) = (request.route.docarray, request.body.clone());
         let (headers, deadline) = (&request.headers, terms.deadline);
@@ -207,6 +226,12 @@ impl Shared {
         let channel = self.open(slot.is_some()).await?;
         *slot = Some(channel.clone());
         Ok(channel)
+    }
+
+    /// The connection that nearly every request finds there, open.
+    fn channel_now(&self, is_alone: bool) -> Option<Channel> {
+        let slot = if is_alone { None } else { self.channel.try_lock().ok() }?;
+        slot.as_ref().filter(|channel| channel.is_open()).cloned()
     }
 
     /// `again` if it takes the place of another.

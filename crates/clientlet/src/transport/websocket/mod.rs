@@ -183,6 +183,14 @@ impl WebsocketTransport {
         Ok(start(line, in_flight, read))
     }
 
+    /// The connection that nearly every request finds there, open and free to be shared.
+    fn take_now(&self, shared: &Shared, is_alone: bool) -> Option<Arc<Handle>> {
+        if is_alone || self.subprotocol != Subprotocol::Bytes {
+            return None;
+        }
+        shared.slot.try_lock().ok()?.open_connection().cloned()
+    }
+
     /// A connection for this request, shared with others but where it goes alone; and the slot to give
     /// it back to, where it is lent.
     async fn take<'s>(
@@ -215,9 +223,15 @@ impl Transport for WebsocketTransport {
         Box::pin(async move {
             let began = terms.began;
             let shared = self.shared(&request.headers);
-            let taking = within(terms.deadline, self.take(&shared, request, terms.is_alone));
-            let taken = taking.await.unwrap_or_else(|| Err(late(began, false)));
-            let (connection, slot) = taken?;
+            let (connection, slot) = match self.take_now(&shared, terms.is_alone) {
+                Some(connection) => (connection, None),
+                None => {
+                    // Boxed, as it is rare and large.
+                    let taking = Box::pin(self.take(&shared, request, terms.is_alone));
+                    let taken = within(terms.deadline, taking).await;
+                    taken.unwrap_or_else(|| Err(late(began, false)))?
+                }
+            };
             let (passage, heard) = (Passage::default(), connection.heard());
             let exchange = connection.exchange(request, &passage);
             let Some(result) = within(terms.deadline, exchange).await else {
