@@ -235,7 +235,7 @@ pub mod fuzzing {
     /// A message of a WebSocket as an answer.
     pub fn read_message(docarray: DocArray, frame: &[u8]) -> Option<Response> {
         let frame = Bytes::copy_from_slice(frame);
-        crate::transport::websocket::read_proto(docarray, &frame).ok().map(Response::alone)
+        crate::envelope::read_proto_answer(docarray, &frame).ok().map(Response::alone)
     }
 
     /// The documents of a list in protobuf.

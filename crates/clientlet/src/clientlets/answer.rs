@@ -5,12 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use crate::envelope::read_status;
+use crate::envelope::{read_proto_answer, read_status};
 use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
 use crate::message::{DocArray, RawAnswer, StatusMessage};
 use crate::response::Response;
 use crate::transport::RawHttpAnswer;
-use crate::transport::grpc::read as read_proto;
 use crate::transport::http::{outcome, read};
 
 /// An HTTP answer as it came, whatever its status.
@@ -73,7 +72,7 @@ impl Response {
         let unreadable = |what| {
             AttemptError::new(Event::Unreadable, format!("the answer cannot be read: {what}"))
         };
-        alone(read_proto(docarray, message).map_err(unreadable).and_then(outcome))
+        alone(read_proto_answer(docarray, message).map_err(unreadable).and_then(outcome))
     }
 }
 

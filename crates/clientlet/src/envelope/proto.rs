@@ -13,7 +13,7 @@ use crate::document::EncodeError;
 use crate::document::proto::{
     Encoder, Fault, Message, Run, add_part, put_bytes, put_length, varint_size,
 };
-use crate::message::{DocArray, Exception, RouteTimes, Status};
+use crate::message::{AnswerParts, DocArray, Encoding, Exception, RawAnswer, RouteTimes, Status};
 
 /// A `DataRequestProto` around its documents, the same for every request of a call but for the id.
 #[derive(Debug)]
@@ -89,25 +89,12 @@ impl ProtoTemplate {
     }
 }
 
-/// An answer, its envelope open: documents, parameters and routes are as they came, and share the
+/// Opens the envelope of an answer: documents, parameters and routes are as they came, and share the
 /// frame's memory.
-#[derive(Clone, Debug)]
-pub(crate) struct ProtoAnswer {
-    pub(crate) request_id: String,
-    pub(crate) status: Status,
-    /// The whole frame, of which [`read_proto_routes`] reads the routes.
-    pub(crate) routes: Option<Bytes>,
-    /// A `google.protobuf.Struct`, or nothing.
-    pub(crate) parameters: Option<Bytes>,
-    /// A `DocumentArrayProto` (v1) or a `DocListProto` (v2), or nothing.
-    pub(crate) documents: Option<Bytes>,
-}
-
-/// Opens the envelope of an answer.
 ///
 /// # Errors
 /// What is wrong with the bytes, in words.
-pub(crate) fn read_proto_answer(docarray: DocArray, frame: &Bytes) -> Result<ProtoAnswer, String> {
+pub(crate) fn read_proto_answer(docarray: DocArray, frame: &Bytes) -> Result<RawAnswer, String> {
     let fields = Fields::read(frame).map_err(|fault| in_words(&fault))?;
     let budget = Cell::new(frame.len().saturating_mul(8));
     let part = |run: Option<Run<'_>>, number| match run {
@@ -115,17 +102,38 @@ pub(crate) fn read_proto_answer(docarray: DocArray, frame: &Bytes) -> Result<Pro
         None => Ok(None),
     };
     let header = part(fields.header, 1).map_err(|fault| in_words(&fault))?;
-    let header = header.map(HeaderProto::decode).transpose().map_err(|error| error.to_string())?;
-    let header = header.unwrap_or_default();
+    let (request_id, status) = header.map_or_else(|| Ok(Default::default()), read_header)?;
     let parameters = part(fields.parameters, 2).map_err(|fault| in_words(&fault))?;
     let data = part(fields.data, 4).map_err(|fault| in_words(&fault))?;
-    Ok(ProtoAnswer {
-        request_id: header.request_id,
-        status: header.status.map(Status::from).unwrap_or_default(),
+    Ok(RawAnswer::from(AnswerParts {
+        docarray,
+        encoding: Encoding::Proto,
+        request_id,
+        status,
         routes: fields.has_routes.then(|| frame.clone()),
         parameters,
         documents: data.map_or(Ok(None), |data| read_data(docarray, &data))?,
-    })
+    }))
+}
+
+/// The id and the status of a request. Nearly every header has no status, and of the rest of it nobody
+/// needs a copy.
+fn read_header(header: Bytes) -> Result<(String, Status), String> {
+    let mut id: &[u8] = &[];
+    let mut message = Message::new(&header);
+    while let Some((number, wire)) = message.next().map_err(|fault| in_words(&fault))? {
+        match number {
+            1 => id = wire.bytes().map_err(|fault| in_words(&fault))?,
+            2 => {
+                let header = HeaderProto::decode(header).map_err(|error| error.to_string())?;
+                let status = header.status.map(Status::from).unwrap_or_default();
+                return Ok((header.request_id, status));
+            }
+            _ => {}
+        }
+    }
+    let id = std::str::from_utf8(id).map_err(|_| "its request id is no UTF-8".to_owned())?;
+    Ok((id.to_owned(), Status::default()))
 }
 
 /// The number of the document in a `SingleDocumentRequestProto`.
@@ -359,9 +367,9 @@ mod tests {
         let answer = read_proto_answer(DocArray::V2, &answer).unwrap();
         assert_eq!(answer.request_id, "0000000000000001-2");
         assert!(answer.status.is_success() && answer.routes.is_none());
-        let documents = decode_documents::<Value>(DocArray::V2, &answer.documents.unwrap());
+        let documents = decode_documents::<Value>(DocArray::V2, answer.documents.as_ref().unwrap());
         assert_eq!(documents.unwrap(), [json!({"id": "a"})]);
-        let parameters = decode_struct::<Value>(&answer.parameters.unwrap()).unwrap();
+        let parameters = decode_struct::<Value>(answer.parameters.as_ref().unwrap()).unwrap();
         assert_eq!(parameters, json!({"k": 1.0}));
     }
 
@@ -387,21 +395,21 @@ mod tests {
             let exception = answer.status.exception.clone().unwrap();
             assert_eq!((&*exception.name, &exception.args), ("ValueError", &vec!["boom".into()]));
             assert_eq!(exception.executor, "WireExecutor");
-            let routes = read_proto_routes(&answer.routes.unwrap()).unwrap();
+            let routes = read_proto_routes(answer.routes.as_ref().unwrap()).unwrap();
             assert_eq!((&*routes[0].executor, &*routes[1].executor), ("gateway", "executor0"));
             assert_eq!(routes[1].status.as_ref(), Some(&answer.status));
             assert!(routes[1].end_time > routes[1].start_time);
 
             let frame = recorded(&format!("{folder}/response_params.bin"));
             let answer = read_proto_answer(docarray, &frame).unwrap();
-            let parameters: Value = decode_struct(&answer.parameters.unwrap()).unwrap();
+            let parameters: Value = decode_struct(answer.parameters.as_ref().unwrap()).unwrap();
             let results = &parameters["__results__"]["executor0/rep-0"];
             assert_eq!(results["got"]["l"], json!([1.5, null, true, "s"]));
             assert_eq!(parameters["a"], json!(1.0));
 
             let frame = recorded(&format!("{folder}/response_target.bin"));
             let answer = read_proto_answer(docarray, &frame).unwrap();
-            let routes = read_proto_routes(&answer.routes.unwrap()).unwrap();
+            let routes = read_proto_routes(answer.routes.as_ref().unwrap()).unwrap();
             assert_eq!(routes[1].end_time, None);
         }
     }
@@ -427,7 +435,7 @@ mod tests {
         put_bytes(4, b"\x0a\x02\x0a\x00", &mut out);
         let answer = read_proto_answer(DocArray::V1, &out.into()).unwrap();
         assert_eq!(answer.request_id, "id");
-        assert_eq!(&answer.documents.unwrap()[..], b"\x0a\x00\x0a\x00");
+        assert_eq!(&answer.documents.as_ref().unwrap()[..], b"\x0a\x00\x0a\x00");
     }
 
     #[test]
@@ -436,7 +444,7 @@ mod tests {
         let message = read_proto_answer(DocArray::V1, &frame).unwrap_err();
         assert!(message.contains("pickle"), "{message}");
         let answer = read_proto_answer(DocArray::V2, &frame).unwrap();
-        let documents = answer.documents.unwrap();
+        let documents = answer.documents.clone().unwrap();
         assert!(frame.as_ptr_range().contains(&documents.as_ptr()));
         assert_eq!(decode_documents::<Value>(DocArray::V2, &documents).unwrap(), [json!({})]);
     }

@@ -14,6 +14,7 @@ use super::grpc::{self, Scope};
 use super::http::{outcome, read};
 use super::websocket;
 use crate::document::{Blob, Document, NamedScore, Tensor, Value};
+use crate::envelope::read_proto_answer;
 use crate::envelope::{read_routes, read_status};
 use crate::error::{AttemptError, Delivery, ErrorKind};
 use crate::message::{DocArray, GatewayStatus, RawAnswer};
@@ -104,7 +105,7 @@ impl Recording {
             Recording::Http(name) => answer(environment, docarray, name).unwrap_err(),
             Recording::Message(name) => {
                 let frame = std::fs::read(place(environment, &format!("{name}.bin"))).unwrap();
-                outcome(websocket::read_proto(docarray, &Bytes::from(frame)).unwrap()).unwrap_err()
+                outcome(read_proto_answer(docarray, &Bytes::from(frame)).unwrap()).unwrap_err()
             }
             Recording::Ended(name) => {
                 let entry = entry(environment, name);

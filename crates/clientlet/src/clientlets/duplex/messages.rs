@@ -10,10 +10,10 @@ use bytes::Bytes;
 use super::Closing;
 use super::inbox::Item;
 use super::link::Link;
+use crate::envelope::read_proto_answer;
 use crate::error::{AttemptError, Error, Event};
 use crate::message::{DocArray, RawAnswer};
 use crate::response::Response;
-use crate::transport::grpc::read;
 use crate::transport::http::outcome;
 
 /// The messages of one session, read as `T`.
@@ -77,7 +77,7 @@ impl<'a> Messages<'a, Response> {
 
 fn read_answer(docarray: Option<DocArray>, message: &Bytes) -> Result<RawAnswer, String> {
     let docarray = docarray.ok_or("an answer came, though no request was sent")?;
-    read(docarray, message).map_err(|what| format!("an answer cannot be read: {what}"))
+    read_proto_answer(docarray, message).map_err(|what| format!("an answer cannot be read: {what}"))
 }
 
 pub(in crate::clientlets) fn unreadable(link: &Link, what: &str) -> Error {

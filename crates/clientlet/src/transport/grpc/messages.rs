@@ -7,7 +7,7 @@ use clientlet_proto::prost::{decode_length_delimiter, length_delimiter_len};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Status, Streaming};
 
-use super::read;
+use crate::envelope::read_proto_answer;
 use crate::message::DocArray;
 
 /// Before a gateway fails a stream it answers the request that it failed with, with nothing but the
@@ -58,7 +58,8 @@ impl Messages {
 
 /// Whether there is a header without a status, and nothing that would tell of an executor.
 fn is_bare(message: &Bytes) -> bool {
-    is_header_alone(message) && read(DocArray::V2, message).is_ok_and(|answer| answer.is_bare())
+    is_header_alone(message)
+        && read_proto_answer(DocArray::V2, message).is_ok_and(|answer| answer.is_bare())
 }
 
 /// A glance at the first field: almost every message has others behind it.

@@ -42,8 +42,8 @@ use crate::endpoint::Endpoint;
 use crate::envelope::{read_proto_answer, read_proto_status, shorten};
 use crate::error::{AttemptError, Error, Event};
 use crate::message::{
-    AnswerParts, Connections, DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer,
-    Request, RequestId, Status,
+    Connections, DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer, Request,
+    RequestId, Status,
 };
 
 // The methods of a gateway's services.
@@ -209,7 +209,7 @@ impl GrpcTransport {
         }
         let in_flight = InFlight::new(request.id.nonce, self.shared.tally.clone());
         let grpc = self.shared.grpc(&channel);
-        let read = Box::new(move |message: &Bytes| read(docarray, message));
+        let read = Box::new(move |message: &Bytes| read_proto_answer(docarray, message));
         let handle = stream::open(grpc, channel.clone(), metadata, in_flight, read);
         Ok(Stream { handle, channel })
     }
@@ -322,7 +322,7 @@ impl Channel {
             .client_streaming(call, path(SINGLE), Raw)
             .await
             .map_err(|status| failure::failed(&status, self, passage.give_up()))?;
-        read(docarray, &message.into_inner()).map_err(|what| {
+        read_proto_answer(docarray, &message.into_inner()).map_err(|what| {
             AttemptError::new(Event::Unreadable, format!("the answer cannot be read: {what}"))
         })
     }
@@ -359,20 +359,6 @@ fn metadata(headers: &HeaderMap) -> MetadataMap {
 
 fn path(method: &'static str) -> PathAndQuery {
     PathAndQuery::from_static(method)
-}
-
-/// Opens the envelope of an answer.
-pub(crate) fn read(docarray: DocArray, message: &Bytes) -> Result<RawAnswer, String> {
-    let answer = read_proto_answer(docarray, message)?;
-    Ok(RawAnswer::from(AnswerParts {
-        docarray,
-        encoding: Encoding::Proto,
-        request_id: answer.request_id,
-        status: answer.status,
-        routes: answer.routes,
-        parameters: answer.parameters,
-        documents: answer.documents,
-    }))
 }
 
 impl Transport for GrpcTransport {

@@ -10,7 +10,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::{HeaderMap, Uri};
-use bytes::Bytes;
 use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
@@ -29,9 +28,7 @@ use crate::discovery::Gateway;
 use crate::endpoint::Endpoint;
 use crate::envelope::{read_answer, read_proto_answer};
 use crate::error::{AttemptError, Error, Event};
-use crate::message::{
-    AnswerParts, Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status,
-};
+use crate::message::{Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
 
 /// What messages are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,7 +171,7 @@ impl WebsocketTransport {
         let (in_flight, read): (_, Read) = match self.subprotocol {
             Subprotocol::Bytes => (
                 InFlight::new(request.id.nonce, tally),
-                Arc::new(move |message| read_proto(docarray, message)),
+                Arc::new(move |message| read_proto_answer(docarray, message)),
             ),
             Subprotocol::Json => {
                 (InFlight::in_turn(tally), Arc::new(move |message| read_answer(docarray, message)))
@@ -313,19 +310,6 @@ impl Transport for WebsocketTransport {
     fn connections(&self) -> Connections {
         self.tally.connections()
     }
-}
-
-pub(crate) fn read_proto(docarray: DocArray, frame: &Bytes) -> Result<RawAnswer, String> {
-    let answer = read_proto_answer(docarray, frame)?;
-    Ok(RawAnswer::from(AnswerParts {
-        docarray,
-        encoding: Encoding::Proto,
-        request_id: answer.request_id,
-        status: answer.status,
-        routes: answer.routes,
-        parameters: answer.parameters,
-        documents: answer.documents,
-    }))
 }
 
 /// What a recorded ending of a connection is for a request on it.

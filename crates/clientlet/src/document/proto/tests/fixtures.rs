@@ -72,7 +72,7 @@ fn recorded(environment: &str, docarray: DocArray) -> Vec<(String, Bytes, Json)>
             found.push((name, list.into(), documents));
             continue;
         }
-        let documents = read_proto_answer(docarray, &frame).unwrap().documents;
+        let documents = read_proto_answer(docarray, &frame).unwrap().documents.clone();
         let view = view.pointer_mut("/data/docs/docs").map_or(json!([]), Json::take);
         found.push((name, documents.unwrap_or_default(), view));
     }
@@ -258,7 +258,7 @@ fn tensors_and_blobs_of_a_recorded_answer_lie_in_its_frame() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop/fixtures");
         let file = folder.join(environment).join("response_rich.bin");
         let frame = Bytes::from(std::fs::read(file).unwrap());
-        let documents = read_proto_answer(docarray, &frame).unwrap().documents.unwrap();
+        let documents = read_proto_answer(docarray, &frame).unwrap().documents.clone().unwrap();
         let documents: Vec<Document> = decode_documents(docarray, &documents).unwrap();
         let lies_within = |bytes: &Bytes| frame.as_ptr_range().contains(&bytes.as_ptr());
         let blob = documents[1].blob.as_ref().unwrap();
