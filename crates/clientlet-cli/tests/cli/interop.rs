@@ -45,7 +45,10 @@ fn check_documents_and_failures(environment: Environment) {
     let (http, websocket) = (gateway.port("http"), gateway.port("websocket"));
     for (url, hint) in [
         (format!("ws://127.0.0.1:{http}"), "hint: a port for HTTP and a path other than / are"),
-        (format!("http://127.0.0.1:{websocket}"), "; a WebSocket port is posted to with ws://"),
+        (
+            format!("http://127.0.0.1:{websocket}"),
+            "hint: a URL that begins with ws:// asks for WebSocket",
+        ),
     ] {
         let run = clientlet(["post", &url, "--text", "hello"]).run().exits(1);
         assert!(run.stderr.contains(hint), "{}", run.stderr);

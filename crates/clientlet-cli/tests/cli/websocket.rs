@@ -74,7 +74,7 @@ fn what_stands_in_the_way_of_a_connection_is_told_with_a_hint() {
         ),
         (
             gateway.websocket_url().replace("ws://", "http://"),
-            "; a WebSocket port is posted to with ws://",
+            "hint: a URL that begins with ws:// asks for WebSocket",
         ),
         (format!("{}/other", gateway.websocket_url()), "and is the URL's path right?"),
         (no_gateway.clone(), "hint: is the gateway running there? `clientlet gateway` starts one"),
