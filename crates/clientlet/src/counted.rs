@@ -25,6 +25,7 @@ impl Transport for AtOnce {
     fn attempt<'a>(
         &'a self,
         request: &'a Request,
+        _: Bytes,
         _: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(ready(Ok(RawAnswer::from(AnswerParts {

@@ -102,7 +102,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// An encoded request on its way.
+/// A request on its way, all but its body.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) id: RequestId,
@@ -112,7 +112,6 @@ pub(crate) struct Request {
     pub(crate) index: u64,
     /// Which of the call's documents it carries.
     pub(crate) documents: Range<u64>,
-    pub(crate) body: Bytes,
     pub(crate) route: Arc<Route>,
     pub(crate) headers: Arc<HeaderMap>,
 }

@@ -4,6 +4,7 @@
 //! stops everything.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -280,9 +281,9 @@ where
             Content::Body { body, format, id, id_text } => {
                 let call = self.call.clone();
                 let (route, headers) = (format.route.clone(), call.headers.clone());
-                let request = Request { id, id_text, index, documents, body, route, headers };
+                let request = Request { id, id_text, index, documents, route, headers };
                 let gateway = self.prepared.as_ref().map(|prepared| prepared.gateway.clone());
-                self.in_flight.push(Box::pin(send(call, gateway, request)));
+                self.in_flight.push(Box::pin(send(call, gateway, request, body)));
                 return;
             }
             Content::Refused(refusal) => {
@@ -384,7 +385,13 @@ impl Call {
 }
 
 /// Sends a request until it is answered or its failure stands.
-async fn send(call: Arc<Call>, gateway: Option<Arc<Gateway>>, request: Request) -> Ended {
+async fn send(
+    call: Arc<Call>,
+    gateway: Option<Arc<Gateway>>,
+    request: Request,
+    mut body: Bytes,
+) -> Ended {
+    let bytes = body.len();
     let started = Instant::now();
     let deadline = later(started, call.timeout);
     let mut ledger = Ledger::default();
@@ -393,11 +400,13 @@ async fn send(call: Arc<Call>, gateway: Option<Arc<Gateway>>, request: Request) 
         let is_suspect = turn.after.is_some_and(Event::is_anyones);
         let deadline = attempt_deadline(&call, turn.began, deadline);
         let terms = Terms { began: turn.began, deadline, is_alone: turn.is_last && is_suspect };
-        call.transport.attempt(&request, terms)
+        // A WebSocket masks what it sends: without another attempt it needs no copy for that.
+        let body = if turn.is_last { mem::take(&mut body) } else { body.clone() };
+        call.transport.attempt(&request, body, terms)
     })
     .await;
     let elapsed = started.elapsed();
-    let Request { id_text: id, documents, index, body, .. } = request;
+    let Request { id_text: id, documents, index, .. } = request;
     let result = match result {
         Ok(answer) => {
             let attempts = u32::try_from(ledger.attempts.len()).unwrap_or(u32::MAX);
@@ -412,7 +421,7 @@ async fn send(call: Arc<Call>, gateway: Option<Arc<Gateway>>, request: Request) 
             Err(Error::of_request(last, ledger.attempts, ledger.may_have_run, context, elapsed))
         }
     };
-    Ended { index, bytes: body.len(), result }
+    Ended { index, bytes, result }
 }
 
 fn attempt_deadline(call: &Call, began: Instant, deadline: Option<Instant>) -> Option<Instant> {

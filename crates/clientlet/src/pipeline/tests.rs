@@ -92,7 +92,7 @@ impl Multiplexed {
         connection
     }
 
-    async fn serve(&self, request: &Request) -> Result<RawAnswer, AttemptError> {
+    async fn serve(&self, request: &Request, body: &[u8]) -> Result<RawAnswer, AttemptError> {
         let mut connection = self.connected().await;
         let sequence = request.id.sequence;
         let (wait, _in_flight) = {
@@ -109,7 +109,7 @@ impl Multiplexed {
             let random = state.random.as_mut().unwrap();
             (Duration::from_millis(random.u64(0..=self.script.slowest)), InFlight(&self.state))
         };
-        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        let body: Value = serde_json::from_slice(body).unwrap();
         if body["data"][0]["id"].as_str().is_some_and(|id| self.script.stalls == Some(id)) {
             std::future::pending::<()>().await;
         }
@@ -138,11 +138,12 @@ impl Transport for Multiplexed {
     fn attempt<'a>(
         &'a self,
         request: &'a Request,
+        body: Bytes,
         terms: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(async move {
-            let Some(deadline) = terms.deadline else { return self.serve(request).await };
-            tokio::time::timeout_at(deadline, self.serve(request))
+            let Some(deadline) = terms.deadline else { return self.serve(request, &body).await };
+            tokio::time::timeout_at(deadline, self.serve(request, &body))
                 .await
                 .unwrap_or_else(|_| Err(AttemptError::new(Event::TimedOut, "no answer")))
         })

@@ -66,12 +66,12 @@ impl Transport for HttpTransport {
     fn attempt<'a>(
         &'a self,
         request: &'a Request,
+        body: Bytes,
         terms: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(async move {
             let route = &request.route;
             let headers = HeaderMap::clone(&request.headers);
-            let body = request.body.clone();
             let distrust = route.docarray == DocArray::V2;
             let answer = self
                 .session

@@ -16,6 +16,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use ::http::{HeaderMap, Uri};
+use bytes::Bytes;
 use tokio::time::Instant;
 
 pub(crate) use http_session::{HttpSession, RawHttpAnswer, connect_failed, not_http};
@@ -47,10 +48,11 @@ pub(crate) struct Terms {
 /// was written by then.
 pub(crate) trait Transport: Send + Sync {
     /// Sends a request once and reads the envelope of its answer. An executor's exception is an
-    /// error.
+    /// error. The last attempt has the body for itself, and may write over it.
     fn attempt<'a>(
         &'a self,
         request: &'a Request,
+        body: Bytes,
         terms: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>>;
 

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use super::http::outcome;
 use crate::envelope::shorten;
 use crate::error::{AttemptError, Event};
-use crate::message::{Connections, RawAnswer, Request, RequestId};
+use crate::message::{Connections, RawAnswer, RequestId};
 
 /// Requests that wait to be written; whoever sends one more waits as well.
 pub(super) const QUEUE: usize = 64;
@@ -216,9 +216,8 @@ impl Handle {
     }
 
     /// Sends a request and waits for its answer.
-    pub(super) async fn exchange(&self, request: &Request, passage: &Passage) -> Reply {
+    pub(super) async fn exchange(&self, id: RequestId, body: Bytes, passage: &Passage) -> Reply {
         let (reply, answer) = oneshot::channel();
-        let (id, body) = (request.id, request.body.clone());
         let order = Order { id, body, passage: passage.clone(), reply };
         if self.orders.send(order).await.is_ok()
             && let Ok(result) = answer.await

@@ -111,11 +111,12 @@ impl GrpcTransport {
     async fn attempt_once(
         &self,
         request: &Request,
+        body: Bytes,
         terms: Terms,
     ) -> Result<RawAnswer, AttemptError> {
         match self.shared.is_unary {
-            true => self.unary_attempt(request, terms).await,
-            false => self.stream_attempt(request, terms).await,
+            true => self.unary_attempt(request, body, terms).await,
+            false => self.stream_attempt(request, body, terms).await,
         }
     }
 
@@ -123,6 +124,7 @@ impl GrpcTransport {
     async fn stream_attempt(
         &self,
         request: &Request,
+        body: Bytes,
         terms: Terms,
     ) -> Result<RawAnswer, AttemptError> {
         let began = terms.began;
@@ -144,7 +146,7 @@ impl GrpcTransport {
         };
         let passage = Passage::default();
         let heard = (stream.handle.heard(), stream.channel.heard());
-        let exchange = stream.handle.exchange(request, &passage);
+        let exchange = stream.handle.exchange(request.id, body, &passage);
         within(terms.deadline, exchange).await.unwrap_or_else(|| {
             stream.handle.doubt(heard.0);
             stream.channel.doubt(heard.1);
@@ -162,6 +164,7 @@ impl GrpcTransport {
     async fn unary_attempt(
         &self,
         request: &Request,
+        body: Bytes,
         terms: Terms,
     ) -> Result<RawAnswer, AttemptError> {
         let began = terms.began;
@@ -179,7 +182,7 @@ impl GrpcTransport {
             }
         };
         let passage = Passage::default();
-        let (docarray, body) = (request.route.docarray, request.body.clone());
+        let docarray = request.route.docarray;
         let (headers, deadline) = (&request.headers, terms.deadline);
         let exchange = channel.unary(&self.shared, docarray, headers, body, &passage, deadline);
         let answer = channel.in_time(deadline, &passage, exchange).await?;
@@ -365,11 +368,13 @@ impl Transport for GrpcTransport {
     fn attempt<'a>(
         &'a self,
         request: &'a Request,
+        body: Bytes,
         terms: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(async move {
-            match self.attempt_once(request, terms).await {
-                Err(error) if is_refused(&error) => self.attempt_once(request, terms).await,
+            // Shared, as framing copies it anyway.
+            match self.attempt_once(request, body.clone(), terms).await {
+                Err(error) if is_refused(&error) => self.attempt_once(request, body, terms).await,
                 result => result,
             }
         })

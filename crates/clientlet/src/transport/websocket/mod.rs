@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::{HeaderMap, Uri};
+use bytes::Bytes;
 use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
@@ -215,6 +216,7 @@ impl Transport for WebsocketTransport {
     fn attempt<'a>(
         &'a self,
         request: &'a Request,
+        body: Bytes,
         terms: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(async move {
@@ -230,7 +232,7 @@ impl Transport for WebsocketTransport {
                 }
             };
             let (passage, heard) = (Passage::default(), connection.heard());
-            let exchange = connection.exchange(request, &passage);
+            let exchange = connection.exchange(request.id, body, &passage);
             let Some(result) = within(terms.deadline, exchange).await else {
                 connection.doubt(heard);
                 return Err(late(began, passage.give_up()));
