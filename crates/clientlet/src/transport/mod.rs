@@ -20,6 +20,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 pub(crate) use http_session::{HttpSession, RawHttpAnswer, connect_failed, not_http};
+pub(crate) use multiplex::{Passage, poll_let_go};
 pub(crate) use streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 
 use crate::discovery::Gateway;

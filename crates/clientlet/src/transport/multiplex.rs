@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -164,9 +164,10 @@ pub(super) struct Desk {
 
 /// Lets go of what is still queued, so that its senders find the news. Dropping the queue would not
 /// do: an order that comes in at that very moment lies in it unseen, and its sender waits.
-pub(crate) async fn let_go<T>(mut orders: mpsc::Receiver<T>) {
+pub(crate) fn poll_let_go<T>(orders: &mut mpsc::Receiver<T>, cx: &mut Context<'_>) -> Poll<()> {
     orders.close();
-    while orders.recv().await.is_some() {}
+    while ready!(orders.poll_recv(cx)).is_some() {}
+    Poll::Ready(())
 }
 
 /// Tells all handles, and learns when there are none left.

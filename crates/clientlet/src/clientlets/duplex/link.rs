@@ -18,7 +18,7 @@ use crate::message::{DocArray, Encoding};
 use crate::pipeline::later;
 use crate::retry::{self, Ledger, RetryPolicy};
 use crate::transport::BoxFuture;
-use crate::transport::websocket::Passage;
+use crate::transport::Passage;
 
 /// How long a close is waited for; a connection gives its gateway less.
 const PATIENCE: Duration = Duration::from_secs(10);

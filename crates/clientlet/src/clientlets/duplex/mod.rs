@@ -13,7 +13,7 @@ pub(super) use self::messages::{Messages, unreadable};
 pub(super) use self::session::{Desk, Order, Outgoing, Session};
 
 use crate::error::{AttemptError, Event};
-use crate::transport::websocket::Passage;
+use crate::transport::Passage;
 
 /// Why a session ended.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::inbox::Inbox;
 use super::{Closing, Ending};
 use crate::error::{AttemptError, Event};
-use crate::transport::websocket::Passage;
+use crate::transport::Passage;
 
 /// Messages that wait to be written; whoever sends one more waits as well.
 const QUEUE: usize = 16;

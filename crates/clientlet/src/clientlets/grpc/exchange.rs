@@ -61,7 +61,7 @@ impl<'a> GrpcExchange<'a> {
             let session = clientlet.session.as_ref().ok_or_else(not_open)?;
             let deadline = later(Instant::now(), timeout);
             let (docarray, body) = (request.docarray(), body.clone());
-            session.transport.single(id, docarray, &headers, body, deadline).await
+            session.transport.send_one(id, docarray, &headers, body, deadline).await
         });
         match result.await {
             Ok(answer) => Ok(Response::alone(answer)),

@@ -16,6 +16,7 @@ use crate::clientlets::duplex::{Closing, Desk, Ending, Inbox, Opener, Order, Out
 use crate::error::{AttemptError, Event};
 use crate::transport::BoxFuture;
 use crate::transport::grpc::{Ended, GrpcTransport};
+use crate::transport::poll_let_go;
 
 /// What helps where nothing can be sent any more.
 const AGAIN: &str = "open another stream";
@@ -49,7 +50,7 @@ impl Opener for Streams {
                     true => given_up("the clientlet was closed"),
                     false => ending,
                 });
-                poll_fn(|cx| poll_let_go(&queue, cx)).await;
+                poll_fn(|cx| poll_let_go(&mut lock(&queue), cx)).await;
             });
             Ok(session)
         })
@@ -134,14 +135,6 @@ impl Drop for Requests {
     fn drop(&mut self) {
         lock(&self.queue).close();
     }
-}
-
-/// Lets go of what is still queued, so that its senders find how the stream ended.
-fn poll_let_go(queue: &Mutex<mpsc::Receiver<Order>>, cx: &mut Context<'_>) -> Poll<()> {
-    let mut queue = lock(queue);
-    queue.close();
-    while ready!(queue.poll_recv(cx)).is_some() {}
-    Poll::Ready(())
 }
 
 fn lock(queue: &Mutex<mpsc::Receiver<Order>>) -> MutexGuard<'_, mpsc::Receiver<Order>> {

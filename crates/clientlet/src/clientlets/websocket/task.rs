@@ -1,5 +1,6 @@
 //! A WebSocket of a clientlet: its task writes what is sent, keeps what comes and answers pings.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -12,7 +13,8 @@ use crate::config::Config;
 use crate::connect::Connector;
 use crate::error::{AttemptError, Error};
 use crate::transport::BoxFuture;
-use crate::transport::websocket::{Ending, Line, Subprotocol, let_go, open};
+use crate::transport::poll_let_go;
+use crate::transport::websocket::{Ending, Line, Subprotocol, open};
 
 /// Connects and upgrades.
 #[derive(Debug)]
@@ -62,10 +64,10 @@ fn start(line: Line, inbox: &Arc<Inbox>) -> Session {
     };
     tokio::spawn(async move {
         let (ending, task) = task.run().await;
-        let Task { line, queue, next, flushing, .. } = task;
+        let Task { line, mut queue, next, flushing, .. } = task;
         notice.end(ending.into());
         drop((next, flushing));
-        let_go(queue).await;
+        poll_fn(|cx| poll_let_go(&mut queue, cx)).await;
         line.finish().await;
     });
     session
@@ -96,7 +98,7 @@ struct Task {
 
 impl Task {
     async fn run(mut self) -> (Ending, Task) {
-        let ending = std::future::poll_fn(|cx| self.poll(cx)).await;
+        let ending = poll_fn(|cx| self.poll(cx)).await;
         (ending, self)
     }
 

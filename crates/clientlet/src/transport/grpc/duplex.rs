@@ -9,8 +9,9 @@ use futures_util::{TryStreamExt, stream};
 use tokio::time::Instant;
 use tonic::{Extensions, Request as Call, Status};
 
+use super::super::Terms;
 use super::super::http::outcome;
-use super::super::multiplex::{Passage, late, within};
+use super::super::multiplex::{late, within};
 use super::channel::Channel;
 use super::codec::Raw;
 use super::failure::Scope;
@@ -38,8 +39,8 @@ impl GrpcTransport {
         connecting.unwrap_or_else(|| Err(late(began, false))).map(drop)
     }
 
-    /// Sends one request by itself; an executor's exception is an error.
-    pub(crate) async fn single(
+    /// Sends the request of this id by itself; an executor's exception is an error.
+    pub(crate) async fn send_one(
         &self,
         id: &str,
         docarray: DocArray,
@@ -47,14 +48,8 @@ impl GrpcTransport {
         body: Bytes,
         deadline: Option<Instant>,
     ) -> Result<RawAnswer, AttemptError> {
-        let began = Instant::now();
-        let passage = Passage::default();
-        let attempt = async {
-            let channel = self.shared.channel().await?;
-            channel.unary(&self.shared, docarray, headers, body, &passage, deadline).await
-        };
-        let answer = within(deadline, attempt).await;
-        let answer = answer.unwrap_or_else(|| Err(late(began, passage.give_up())))?;
+        let terms = Terms { began: Instant::now(), deadline, is_alone: false };
+        let answer = self.single(docarray, headers, body, terms).await?;
         if answer.request_id != id {
             return Err(of_another(&answer));
         }

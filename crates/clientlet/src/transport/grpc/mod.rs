@@ -167,29 +167,39 @@ impl GrpcTransport {
         body: Bytes,
         terms: Terms,
     ) -> Result<RawAnswer, AttemptError> {
-        let began = terms.began;
-        let channel = match self.shared.channel_now(terms.is_alone) {
-            Some(channel) => channel,
-            None => {
-                let opening = Box::pin(async {
-                    match terms.is_alone {
-                        true => self.shared.open(true).await,
-                        false => self.shared.channel().await,
-                    }
-                });
-                let channel = within(terms.deadline, opening).await;
-                channel.unwrap_or_else(|| Err(late(began, false)))?
-            }
-        };
-        let passage = Passage::default();
         let docarray = request.route.docarray;
-        let (headers, deadline) = (&request.headers, terms.deadline);
-        let exchange = channel.unary(&self.shared, docarray, headers, body, &passage, deadline);
-        let answer = channel.in_time(deadline, &passage, exchange).await?;
+        let answer = self.single(docarray, &request.headers, body, terms).await?;
         if RequestId::parse(&answer.request_id) != Some(request.id) {
             return Err(of_another(&answer));
         }
         outcome(answer)
+    }
+
+    /// Sends one request by itself; whose answer it is, and what, is left to the caller.
+    async fn single(
+        &self,
+        docarray: DocArray,
+        headers: &HeaderMap,
+        body: Bytes,
+        terms: Terms,
+    ) -> Result<RawAnswer, AttemptError> {
+        let Terms { began, deadline, is_alone } = terms;
+        let channel = match self.shared.channel_now(is_alone) {
+            Some(channel) => channel,
+            None => {
+                let opening = Box::pin(async {
+                    match is_alone {
+                        true => self.shared.open(true).await,
+                        false => self.shared.channel().await,
+                    }
+                });
+                let channel = within(deadline, opening).await;
+                channel.unwrap_or_else(|| Err(late(began, false)))?
+            }
+        };
+        let passage = Passage::default();
+        let exchange = channel.unary(&self.shared, docarray, headers, body, &passage, deadline);
+        channel.in_time(deadline, &passage, exchange).await
     }
 
     /// The call's stream, opened if it is not there or was lost.

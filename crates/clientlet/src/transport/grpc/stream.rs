@@ -17,7 +17,9 @@ use tonic::client::Grpc;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request as Call, Status};
 
-use super::super::multiplex::{self, Desk, Ending, Handle, Heard, InFlight, Notice, Order};
+use super::super::multiplex::{
+    self, Desk, Ending, Handle, Heard, InFlight, Notice, Order, poll_let_go,
+};
 use super::channel::Channel;
 use super::codec::Raw;
 use super::messages::Messages;
@@ -52,7 +54,7 @@ pub(super) fn open(
         };
         let ending = until_deserted(answering, &notice, &traffic).await;
         notice.ended(ending, |ending| lock(&traffic).in_flight.fail(ending));
-        poll_fn(|cx| lock(&traffic).poll_let_go(cx)).await;
+        poll_fn(|cx| poll_let_go(&mut lock(&traffic).orders, cx)).await;
     });
     handle
 }
@@ -116,14 +118,6 @@ impl Traffic {
                 return Poll::Ready(Some(body));
             }
         }
-    }
-
-    /// Lets go of what is still queued, so that its senders find the news. Dropping the queue would
-    /// not do: an order that comes in at that very moment lies in it unseen, and its sender waits.
-    fn poll_let_go(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.orders.close();
-        while ready!(self.orders.poll_recv(cx)).is_some() {}
-        Poll::Ready(())
     }
 }
 

@@ -4,13 +4,14 @@
 //! for anything) and writes in batches: whatever is ready goes out with one flush, and nothing waits
 //! for more. It ends with its last owner, after the end-of-input marker and the server's close.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::super::multiplex::{Desk, Handle, InFlight, Order, channel, let_go};
+use super::super::multiplex::{Desk, Handle, InFlight, Order, channel, poll_let_go};
 use super::ending::Ending;
 use super::line::Line;
 use crate::message::RawAnswer;
@@ -28,8 +29,8 @@ pub(super) fn start(mut line: Line, in_flight: InFlight, read: Read) -> Handle {
         notice.ended(ending.into(), |ending| task.in_flight.fail(ending));
         let Task { line, queue, next, .. } = task;
         drop(next);
-        if let Some(queue) = queue {
-            let_go(queue).await;
+        if let Some(mut queue) = queue {
+            poll_fn(|cx| poll_let_go(&mut queue, cx)).await;
         }
         line.finish().await;
     });
@@ -48,7 +49,7 @@ struct Task {
 
 impl Task {
     async fn run(mut self) -> (Ending, Task) {
-        let ending = std::future::poll_fn(|cx| self.poll(cx)).await;
+        let ending = poll_fn(|cx| self.poll(cx)).await;
         (ending, self)
     }
 
