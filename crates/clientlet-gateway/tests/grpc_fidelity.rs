@@ -13,12 +13,9 @@ use clientlet_gateway::Documents;
 use common::grpc::{
     CALL, Channel, DRY_RUN, ENDPOINTS, HEALTH, REFLECTION, SINGLE, STATUS, STREAM, start,
 };
-use common::proto::{Exception, Header, Route, v1, v2};
+use common::proto::{LEFT_OUT, read_v1, read_v2};
 use prost::Message;
 use serde_json::Value;
-
-/// Not compared: the deployment that was skipped has an end time there, by a whim of that release.
-const LEFT_OUT: &[(&str, &str)] = &[("current-v1", "target"), ("current-v1", "unknown")];
 
 fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../interop/fixtures").join(name)
@@ -30,20 +27,6 @@ fn fixture(name: &str, file: &str) -> Vec<u8> {
 
 fn generation(name: &str) -> Documents {
     if name == "current" { Documents::V2 } else { Documents::V1 }
-}
-
-/// Makes equal what differs from run to run.
-fn level(header: &mut Option<Header>, routes: &mut [Route]) {
-    let status = header.as_mut().and_then(|header| header.status.as_mut());
-    for status in status.into_iter().chain(routes.iter_mut().filter_map(|r| r.status.as_mut())) {
-        status.exception.iter_mut().for_each(|Exception { stacks, .. }| {
-            stacks.retain(|line| line.contains("Error"));
-        });
-    }
-    for time in routes.iter_mut().flat_map(|r| [&mut r.start_time, &mut r.end_time]).flatten() {
-        assert!(time.seconds > 1_700_000_000 && time.nanos % 1000 == 0);
-        (time.seconds, time.nanos) = (0, 0);
-    }
 }
 
 /// Sends every request of a folder on a stream and by itself, and compares the answers as `read` leaves
@@ -78,18 +61,6 @@ async fn compare<T: std::fmt::Debug + PartialEq>(name: &str, read: impl Fn(&[u8]
     assert_eq!(compared, 9 - LEFT_OUT.iter().filter(|(left_out, _)| *left_out == name).count());
     let journal = gateway.journal();
     assert_eq!((journal.grpc_connections(), journal.grpc_streams()), (1, 1 + compared as u64));
-}
-
-fn read_v1(bytes: &[u8]) -> v1::DataRequest {
-    let mut message = v1::DataRequest::decode(bytes).unwrap();
-    level(&mut message.header, &mut message.routes);
-    message
-}
-
-fn read_v2(bytes: &[u8]) -> v2::DataRequest {
-    let mut message = v2::DataRequest::decode(bytes).unwrap();
-    level(&mut message.header, &mut message.routes);
-    message
 }
 
 #[tokio::test]

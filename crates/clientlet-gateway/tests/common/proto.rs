@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use prost::Message as _;
+
 /// Struct messages of prost, shortly.
 macro_rules! messages {
     ($($name:ident { $($(#[$kind:meta])* $field:ident: $type:ty,)* })*) => {
@@ -191,5 +193,36 @@ pub(crate) mod v2 {
             #[prost(message, tag = "12")]
             Dictionary(super::Document),
         }
+    }
+}
+
+/// Not compared: the deployment that was skipped has an end time there, by a whim of that release.
+pub(crate) const LEFT_OUT: &[(&str, &str)] = &[("current-v1", "target"), ("current-v1", "unknown")];
+
+/// A message of a v1 gateway, without what differs from run to run.
+pub(crate) fn read_v1(bytes: &[u8]) -> v1::DataRequest {
+    let mut message = v1::DataRequest::decode(bytes).unwrap();
+    level(&mut message.header, &mut message.routes);
+    message
+}
+
+/// The same of a v2 gateway.
+pub(crate) fn read_v2(bytes: &[u8]) -> v2::DataRequest {
+    let mut message = v2::DataRequest::decode(bytes).unwrap();
+    level(&mut message.header, &mut message.routes);
+    message
+}
+
+fn level(header: &mut Option<Header>, routes: &mut [Route]) {
+    let status = header.as_mut().and_then(|header| header.status.as_mut());
+    for status in status.into_iter().chain(routes.iter_mut().filter_map(|r| r.status.as_mut())) {
+        status.exception.iter_mut().for_each(|Exception { stacks, .. }| {
+            assert!(stacks.len() >= 2, "{stacks:?}");
+            stacks.retain(|line| line.contains("Error"));
+        });
+    }
+    for time in routes.iter_mut().flat_map(|r| [&mut r.start_time, &mut r.end_time]).flatten() {
+        assert!(time.seconds > 1_700_000_000 && time.nanos % 1000 == 0);
+        (time.seconds, time.nanos) = (0, 0);
     }
 }

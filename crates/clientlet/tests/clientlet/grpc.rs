@@ -5,19 +5,12 @@ use std::time::Duration;
 
 use clientlet::{
     Clientlet, ClientletOptions, DataRequest, Delivery, DocArray, Document, ErrorKind,
-    GrpcClientlet, GrpcResponses, GrpcStream, Health, Response,
+    GrpcClientlet, GrpcStream, Health,
 };
-use clientlet_gateway::{Documents, Gateway, GatewayBuilder};
+use clientlet_gateway::{Documents, Gateway};
 use serde_json::json;
 
-fn builder(faults: &[&str]) -> GatewayBuilder {
-    let builder = Gateway::builder().grpc(true);
-    faults.iter().fold(builder, |builder, fault| builder.fault(fault.parse().unwrap()))
-}
-
-async fn gateway_with(faults: &[&str]) -> Gateway {
-    builder(faults).start().await.unwrap()
-}
+use crate::both::{builder, gateway_with, hasty, request, rest, soon};
 
 async fn started(gateway: &Gateway, options: &ClientletOptions) -> GrpcClientlet {
     let mut clientlet = GrpcClientlet::new(&gateway.grpc_url(), options).unwrap();
@@ -29,36 +22,10 @@ async fn plain(gateway: &Gateway) -> GrpcClientlet {
     started(gateway, &ClientletOptions::new()).await
 }
 
-fn request(id: &str) -> DataRequest {
-    let request = DataRequest::proto(DocArray::V1, "/upper").with_request_id(id);
-    request.document(&Document::text("hello")).unwrap()
-}
-
 fn failing(id: &str) -> DataRequest {
     let request = DataRequest::proto(DocArray::V1, "/fail").with_request_id(id);
     let request = request.parameters(&json!({"message": "boom"})).unwrap();
     request.document(&Document::text("hello")).unwrap()
-}
-
-fn hasty(attempts: u32) -> ClientletOptions {
-    ClientletOptions::new().max_attempts(attempts).initial_backoff(Duration::from_millis(1))
-}
-
-/// Nothing in here takes longer, if it ends at all.
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), future).await.expect("it ends in time")
-}
-
-/// The ids of all answers up to the end, each of them good.
-async fn rest(responses: &mut GrpcResponses<'_>) -> Vec<String> {
-    let mut ids = Vec::new();
-    while let Some(response) = soon(responses.next()).await {
-        let response: Response = response.unwrap();
-        let documents: Vec<Document> = response.documents().unwrap();
-        assert_eq!(documents[0].text.as_deref(), Some("HELLO"));
-        ids.push(response.request_id().to_owned());
-    }
-    ids
 }
 
 #[tokio::test]

@@ -1,50 +1,21 @@
 //! WebSocket: one connection for many requests, opened again when it is lost, by scripted faults.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clientlet::{
-    Answers, Client, Connections, Delivery, DocArray, Document, Error, ErrorKind, Response,
-    RetryPolicy,
+    Client, Connections, Delivery, DocArray, Document, Error, ErrorKind, Response, RetryPolicy,
 };
 use clientlet_gateway::{Documents, Gateway};
 
+use crate::call::{documents, ids, in_order, one, post, retrying, with_faults};
+
 async fn gateway(documents: Documents, faults: &[&str]) -> (Gateway, Client) {
     let builder = Gateway::builder().documents(documents).http(false).websocket(true);
-    let builder =
-        faults.iter().fold(builder, |builder, fault| builder.fault(fault.parse().unwrap()));
+    let builder = with_faults(builder, faults);
     let gateway = builder.start().await.unwrap();
     let client = Client::connect(&gateway.websocket_url()).unwrap();
     (gateway, client)
-}
-
-fn documents(count: usize) -> impl Iterator<Item = Document> + Unpin {
-    (0..count).map(|n| Document::text("x").with_id(n.to_string()))
-}
-
-fn retrying(attempts: u32) -> RetryPolicy {
-    RetryPolicy::standard().max_attempts(attempts).initial_backoff(Duration::from_millis(1))
-}
-
-async fn post(client: &Client, count: usize, policy: RetryPolicy) -> Answers {
-    let call = client.post("/upper").documents(documents(count)).request_size(1).retry(policy);
-    call.attempt_timeout(Duration::from_secs(2)).send().await
-}
-
-async fn one(client: &Client, policy: RetryPolicy) -> Result<Response, Error> {
-    post(client, 1, policy).await.into_iter().next().unwrap()
-}
-
-fn ids(answers: Answers) -> Vec<String> {
-    let documents: Vec<Document> = answers.documents().unwrap();
-    assert!(documents.iter().all(|document| document.text.as_deref() == Some("X")));
-    documents.into_iter().map(|document| document.id.unwrap()).collect()
-}
-
-fn in_order(count: usize) -> Vec<String> {
-    (0..count).map(|n| n.to_string()).collect()
 }
 
 #[tokio::test]

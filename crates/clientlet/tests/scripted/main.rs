@@ -1,0 +1,8 @@
+//! Connections that carry many requests, under scripted faults: what becomes of each request, and of
+//! the connection.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
+mod call;
+mod grpc;
+mod websocket;
