@@ -5,11 +5,11 @@
 mod common;
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use clientlet_gateway::{Documents, Gateway, Listener};
+use clientlet_gateway::{Documents, Gateway};
 use common::Client;
+use common::Pipes;
 use common::grpc::{CALL, Call, Channel, DRY_RUN, SINGLE, start};
 use common::proto::{Struct, Value, v1, value};
 use common::websocket::{Socket, request};
@@ -17,7 +17,7 @@ use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use h2::Reason;
 use prost::Message;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -259,24 +259,6 @@ async fn drop_ends_every_stream_and_connection() {
     drop(gateway);
     timeout(Duration::from_secs(5), call.error()).await.unwrap();
     let _ = channel.connection.await.unwrap();
-}
-
-/// Connections in memory.
-struct Pipes(mpsc::Receiver<DuplexStream>);
-
-impl Listener for Pipes {
-    type Io = DuplexStream;
-
-    async fn accept(&mut self) -> io::Result<DuplexStream> {
-        match self.0.recv().await {
-            Some(pipe) => Ok(pipe),
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(([127, 0, 0, 1], 1).into())
-    }
 }
 
 #[tokio::test(start_paused = true)]

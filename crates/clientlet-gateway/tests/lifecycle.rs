@@ -4,15 +4,15 @@
 
 mod common;
 
-use std::io;
 use std::io::ErrorKind::UnexpectedEof;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clientlet_gateway::{Documents, Gateway, Listener};
+use clientlet_gateway::{Documents, Gateway};
+use common::Pipes;
 use common::{Client, message, request, start};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -175,24 +175,6 @@ async fn control_takes_the_executor_down_and_up_again() {
     gateway.control().executor_slow(false);
     assert_eq!(client.post("/post", &request("r", "/")).await.unwrap().status, 200);
     assert_eq!(client.get("/dry_run").await.unwrap().json()["code"], 0);
-}
-
-/// Connections in memory.
-struct Pipes(mpsc::Receiver<DuplexStream>);
-
-impl Listener for Pipes {
-    type Io = DuplexStream;
-
-    async fn accept(&mut self) -> io::Result<DuplexStream> {
-        match self.0.recv().await {
-            Some(pipe) => Ok(pipe),
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(([127, 0, 0, 1], 1).into())
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,11 +6,11 @@ mod common;
 
 use std::io;
 use std::io::ErrorKind::UnexpectedEof;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use clientlet_gateway::{Documents, Gateway, Listener};
+use clientlet_gateway::{Documents, Gateway};
 use common::Client;
+use common::Pipes;
 use common::proto::{Struct, Value, value};
 use common::websocket::{CLOSE, PING, PONG, Socket, empty_request, frame, request, start};
 use futures_util::{SinkExt, StreamExt};
@@ -85,24 +85,6 @@ fn slow(id: &str, seconds: f64) -> common::proto::v1::DataRequest {
     let mut request = request(id, "/slow");
     request.parameters = Some(Struct { fields: [("seconds".to_owned(), value)].into() });
     request
-}
-
-/// Connections in memory.
-struct Pipes(mpsc::Receiver<DuplexStream>);
-
-impl Listener for Pipes {
-    type Io = DuplexStream;
-
-    async fn accept(&mut self) -> io::Result<DuplexStream> {
-        match self.0.recv().await {
-            Some(pipe) => Ok(pipe),
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(([127, 0, 0, 1], 1).into())
-    }
 }
 
 /// A gateway in memory, and a WebSocket to it.

@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 
-use clientlet_gateway::{Documents, Fault, Gateway};
+use clientlet_gateway::{Documents, Fault, Gateway, Listener};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 
 pub(crate) async fn start(documents: Documents, faults: &[&str]) -> Gateway {
     let mut builder = Gateway::builder().documents(documents);
@@ -150,4 +151,22 @@ pub(crate) fn message(method: &str, path: &str, headers: &str, body: &[u8]) -> V
     message.extend_from_slice(b"\r\n");
     message.extend_from_slice(body);
     message
+}
+
+/// Connections in memory.
+pub(crate) struct Pipes(pub(crate) mpsc::Receiver<DuplexStream>);
+
+impl Listener for Pipes {
+    type Io = DuplexStream;
+
+    async fn accept(&mut self) -> io::Result<DuplexStream> {
+        match self.0.recv().await {
+            Some(pipe) => Ok(pipe),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(([127, 0, 0, 1], 1).into())
+    }
 }

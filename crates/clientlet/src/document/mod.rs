@@ -4,6 +4,7 @@
 mod blob;
 mod decode;
 mod encode;
+mod list_parts;
 mod model;
 mod number;
 mod one_kind;

@@ -5,6 +5,7 @@ use serde::ser::{self, SerializeMap as _};
 
 use super::Slot;
 use super::json::Json;
+use crate::document::list_parts::list_parts;
 use crate::document::one_kind::{Key, Text};
 use crate::document::refusal::{Refusal, Step, refuse};
 use crate::message::DocArray;
@@ -93,29 +94,7 @@ impl Parts<'_, '_> {
     }
 }
 
-macro_rules! list_parts {
-    ($($trait:ident :: $method:ident),*) => {
-        $(impl ser::$trait for Parts<'_, '_> {
-            type Ok = ();
-            type Error = Refusal;
-
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
-                self.element(value)
-            }
-
-            fn end(self) -> Result<(), Refusal> {
-                self.close_list()
-            }
-        })*
-    };
-}
-
-list_parts! {
-    SerializeSeq::serialize_element,
-    SerializeTuple::serialize_element,
-    SerializeTupleStruct::serialize_field,
-    SerializeTupleVariant::serialize_field
-}
+list_parts!(Parts<'_, '_>, element, close_list);
 
 impl ser::SerializeMap for Parts<'_, '_> {
     type Ok = ();

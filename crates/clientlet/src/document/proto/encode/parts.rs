@@ -6,6 +6,7 @@ use serde::ser;
 use super::field::{Field, write_grid};
 use super::node::{DOCUMENTS_TAG, Seat};
 use super::place::{Place, Slot, raw};
+use crate::document::list_parts::list_parts;
 use crate::document::one_kind::Key;
 use crate::document::proto::write::Writer;
 use crate::document::refusal::{Refusal, Step, refuse};
@@ -151,29 +152,7 @@ impl<'w, 'o> Parts<'w, 'o> {
     }
 }
 
-macro_rules! list_parts {
-    ($($trait:ident :: $method:ident),*) => {
-        $(impl ser::$trait for Parts<'_, '_> {
-            type Ok = ();
-            type Error = Refusal;
-
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
-                self.element(value)
-            }
-
-            fn end(self) -> Result<(), Refusal> {
-                self.finish()
-            }
-        })*
-    };
-}
-
-list_parts! {
-    SerializeSeq::serialize_element,
-    SerializeTuple::serialize_element,
-    SerializeTupleStruct::serialize_field,
-    SerializeTupleVariant::serialize_field
-}
+list_parts!(Parts<'_, '_>, element, finish);
 
 impl ser::SerializeMap for Parts<'_, '_> {
     type Ok = ();
