@@ -55,8 +55,9 @@ pub(crate) struct Shared {
 }
 
 impl Client {
-    /// A client of the gateway at `url`, such as `http://localhost:8080` or `ws://localhost:8081`; user information in it is
-    /// sent as basic authentication. Nothing is connected before the first call.
+    /// A client of the gateway at `url`, such as `http://localhost:8080`, `ws://localhost:8081` or
+    /// `grpc://localhost:8082`; user information in it is sent as basic authentication. Nothing is
+    /// connected before the first call.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) when the URL cannot be used.
