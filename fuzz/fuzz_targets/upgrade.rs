@@ -1,10 +1,13 @@
 //! A gateway's answer to the upgrade, and what comes behind it.
 #![no_main]
 
-use std::io::Cursor;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use hyper_util::rt::TokioIo;
 use libfuzzer_sys::fuzz_target;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Builder;
 
 /// What a gateway that knows the protocol begins with; the key is that of RFC 6455's example.
@@ -16,9 +19,59 @@ fuzz_target!(|input: (bool, &[u8])| {
     let (is_agreed, rest) = input;
     let mut answer = if is_agreed { AGREED.to_vec() } else { Vec::new() };
     answer.extend_from_slice(rest);
+    let is_whole_frame = is_agreed
+        && matches!(rest, [0x82, length @ 0..=125, content @ ..] if content.len() == usize::from(*length));
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
-        let gateway = tokio::io::join(Cursor::new(answer), tokio::io::sink());
+    let is_read = runtime.block_on(async {
+        let gateway = Gateway { answer, at: 0, is_asked: false, reader: None };
         clientlet::fuzzing::read_upgrade(TokioIo::new(gateway)).await
     });
+    assert!(is_read || !is_whole_frame, "a binary message is read");
 });
+
+/// Says nothing before it is asked.
+struct Gateway {
+    answer: Vec<u8>,
+    at: usize,
+    is_asked: bool,
+    reader: Option<Waker>,
+}
+
+impl AsyncRead for Gateway {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.is_asked {
+            self.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let end = self.answer.len().min(self.at + buffer.remaining());
+        buffer.put_slice(&self.answer[self.at..end]);
+        self.at = end;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Gateway {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.is_asked = true;
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
