@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -50,22 +50,32 @@ impl Tally {
 /// Whether a request was written before it was given up: the first of the two decides, so that a
 /// request that is reported as not sent is never sent afterwards.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Passage(Arc<AtomicU8>);
+pub(crate) struct Passage(Arc<AtomicU64>);
 
-const QUEUED: u8 = 0;
-const SENT: u8 = 1;
-const GIVEN_UP: u8 = 2;
+// Anything in between is the number under which it was written.
+const QUEUED: u64 = 0;
+const GIVEN_UP: u64 = u64::MAX;
 
 impl Passage {
     /// Whether it may be written: not if it was given up.
     pub(crate) fn enter(&self) -> bool {
-        self.0.compare_exchange(QUEUED, SENT, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.enter_as(1)
+    }
+
+    /// The same for the connection's request with this number, from 1.
+    fn enter_as(&self, number: u64) -> bool {
+        self.0.compare_exchange(QUEUED, number, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Gives it up; whether it was sent by then.
     pub(crate) fn give_up(&self) -> bool {
         let found = self.0.compare_exchange(QUEUED, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
-        found == Err(SENT)
+        found.is_err_and(|found| found != GIVEN_UP)
+    }
+
+    /// The number under which it was written.
+    fn number(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::Acquire)).filter(|number| ![QUEUED, GIVEN_UP].contains(number))
     }
 }
 
@@ -135,22 +145,57 @@ impl Ending {
 pub(super) struct Handle {
     orders: mpsc::Sender<Order>,
     ended: watch::Receiver<Option<Arc<Ending>>>,
-    heard: Heard,
+    progress: Progress,
     /// Whether new requests are better sent elsewhere.
     is_doubted: AtomicBool,
 }
 
-/// How many messages have come on a connection or stream.
+/// How far the answers have come on a connection or stream, by the order in which requests were sent.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Heard(Arc<AtomicU64>);
+pub(super) struct Progress {
+    connection: Arc<Counts>,
+    /// The highest number that was answered on this stream, if it is a stream's.
+    answered: Option<Arc<AtomicU64>>,
+}
 
-impl Heard {
-    pub(super) fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+#[derive(Debug, Default)]
+struct Counts {
+    /// How many requests were sent on the connection: the number of the last.
+    sent: AtomicU64,
+    /// The highest number that was answered.
+    answered: AtomicU64,
+}
+
+impl Progress {
+    /// That of a new stream on the connection.
+    pub(super) fn of_stream(&self) -> Progress {
+        Progress { connection: self.connection.clone(), answered: Some(Arc::default()) }
     }
 
-    pub(super) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    /// Lets a request pass that is about to be written, and numbers it.
+    pub(super) fn enter(&self, passage: &Passage) -> Option<u64> {
+        let number = self.connection.sent.fetch_add(1, Ordering::Relaxed) + 1;
+        passage.enter_as(number).then_some(number)
+    }
+
+    pub(super) fn answered(&self, passage: &Passage) {
+        if let Some(number) = passage.number() {
+            self.answer(number);
+        }
+    }
+
+    fn answer(&self, number: u64) {
+        self.connection.answered.fetch_max(number, Ordering::Relaxed);
+        if let Some(answered) = &self.answered {
+            answered.fetch_max(number, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether neither this request was answered nor one that was sent after it; so it is with one that
+    /// was never written, too.
+    pub(super) fn is_stuck_at(&self, passage: &Passage) -> bool {
+        let answered = self.answered.as_deref().unwrap_or(&self.connection.answered);
+        passage.number().is_none_or(|number| answered.load(Ordering::Relaxed) < number)
     }
 }
 
@@ -159,7 +204,6 @@ impl Heard {
 pub(super) struct Desk {
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) notice: Notice,
-    pub(super) heard: Heard,
 }
 
 /// Lets go of what is still queued, so that its senders find the news. Dropping the queue would not
@@ -183,13 +227,12 @@ pub(super) struct Order {
     reply: oneshot::Sender<Reply>,
 }
 
-pub(super) fn channel() -> (Handle, Desk) {
+pub(super) fn channel(progress: Progress) -> (Handle, Desk) {
     let (sender, orders) = mpsc::channel(QUEUE);
     let (notice, ended) = watch::channel(None);
-    let heard = Heard::default();
     let is_doubted = AtomicBool::new(false);
-    let handle = Handle { orders: sender, ended, heard: heard.clone(), is_doubted };
-    (handle, Desk { orders, notice: Notice(notice), heard })
+    let handle = Handle { orders: sender, ended, progress, is_doubted };
+    (handle, Desk { orders, notice: Notice(notice) })
 }
 
 impl Handle {
@@ -200,20 +243,12 @@ impl Handle {
             && !self.is_doubted.load(Ordering::Relaxed)
     }
 
-    /// How many messages have come.
-    pub(super) fn heard(&self) -> u64 {
-        self.heard.count()
-    }
-
-    /// A request's time ran out. If nothing at all came meanwhile the connection may be dead, long
-    /// before a ping can tell: new requests go on another one, those in flight stay. Tells whether it
-    /// is so.
-    pub(super) fn doubt(&self, heard_before: u64) -> bool {
-        let is_silent = self.heard() == heard_before;
-        if is_silent {
+    /// A request's time ran out. If no later one was answered, either, the connection may be dead, long
+    /// before a ping can tell: new requests go on another one, those in flight stay.
+    pub(super) fn doubt(&self, passage: &Passage) {
+        if self.progress.is_stuck_at(passage) {
             self.is_doubted.store(true, Ordering::Relaxed);
         }
-        is_silent
     }
 
     /// Sends a request and waits for its answer.
@@ -265,23 +300,35 @@ pub(super) struct InFlight {
     matching: Matching,
     /// Whether nobody wants an answer any more.
     is_deserted: bool,
-    waiting: HashMap<u64, oneshot::Sender<Reply>>,
+    waiting: HashMap<u64, Waiting>,
+    progress: Progress,
     tally: Arc<Tally>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// Its place in the order of what was sent.
+    number: u64,
+    reply: oneshot::Sender<Reply>,
 }
 
 impl InFlight {
     /// For requests whose ids have this nonce.
-    pub(super) fn new(nonce: u64, tally: Arc<Tally>) -> InFlight {
-        InFlight::matching(Matching::ById(nonce), tally)
+    pub(super) fn new(nonce: u64, progress: Progress, tally: Arc<Tally>) -> InFlight {
+        InFlight::matching(Matching::ById(nonce), progress, tally)
     }
 
     /// For one request at a time, whatever the ids of their answers.
     pub(super) fn in_turn(tally: Arc<Tally>) -> InFlight {
-        InFlight::matching(Matching::InTurn(String::new()), tally)
+        InFlight::matching(Matching::InTurn(String::new()), Progress::default(), tally)
     }
 
-    fn matching(matching: Matching, tally: Arc<Tally>) -> InFlight {
-        InFlight { matching, is_deserted: false, waiting: HashMap::new(), tally }
+    fn matching(matching: Matching, progress: Progress, tally: Arc<Tally>) -> InFlight {
+        InFlight { matching, is_deserted: false, waiting: HashMap::new(), progress, tally }
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     /// Forgets all that wait: nobody is there for the answers.
@@ -297,14 +344,15 @@ impl InFlight {
     /// Notes a request that is about to be written, and gives its bytes; nothing if it was given up.
     pub(super) fn enter(&mut self, order: Order) -> Option<Bytes> {
         let Order { id, body, passage, reply } = order;
-        if reply.is_closed() || !passage.enter() {
+        if reply.is_closed() {
             return None;
         }
+        let number = self.progress.enter(&passage)?;
         // Those that nobody waits for any more are forgotten now and then; they are few.
         if self.waiting.len() >= 2 * QUEUE && self.waiting.len().is_power_of_two() {
-            self.waiting.retain(|_, reply| !reply.is_closed());
+            self.waiting.retain(|_, waiting| !waiting.reply.is_closed());
         }
-        self.waiting.insert(id.sequence, reply);
+        self.waiting.insert(id.sequence, Waiting { number, reply });
         Some(body)
     }
 
@@ -323,12 +371,15 @@ impl InFlight {
             Matching::InTurn(last) => {
                 last.clone_from(id);
                 let only = self.waiting.drain().next();
-                only.map(|(_, reply)| Some(reply))
+                only.map(|(_, waiting)| Some(waiting))
             }
         };
         match found {
             // Whoever gave up meanwhile does not want it any more.
-            Some(Some(reply)) => drop(reply.send(outcome(answer))),
+            Some(Some(Waiting { number, reply })) => {
+                self.progress.answer(number);
+                let _ = reply.send(outcome(answer));
+            }
             _ if self.is_deserted => {}
             Some(None) => {
                 self.tally.duplicates_dropped.fetch_add(1, Ordering::Relaxed);
@@ -346,8 +397,8 @@ impl InFlight {
     pub(super) fn fail(&mut self, ending: &Ending) {
         let mut waiting: Vec<_> = self.waiting.drain().collect();
         waiting.sort_unstable_by_key(|(sequence, _)| *sequence);
-        for (_, reply) in waiting {
-            let _ = reply.send(Err(ending.error(true)));
+        for (_, waiting) in waiting {
+            let _ = waiting.reply.send(Err(ending.error(true)));
         }
     }
 }
@@ -365,5 +416,23 @@ mod tests {
         assert!(!passage.give_up(), "it was not sent");
         assert!(!passage.enter(), "and never will be");
         assert!(!passage.give_up());
+    }
+
+    #[test]
+    fn a_request_is_stuck_unless_it_or_a_later_one_was_answered() {
+        let connection = Progress::default();
+        let (one, other) = (connection.of_stream(), connection.of_stream());
+        let sent = |progress: &Progress| {
+            let passage = Passage::default();
+            let number = progress.enter(&passage).unwrap();
+            (passage, number)
+        };
+        let ((first, _), (second, number), (third, _)) = (sent(&one), sent(&other), sent(&one));
+        one.answer(number);
+        assert!(!one.is_stuck_at(&first), "the second was answered");
+        assert!(!one.is_stuck_at(&second) && one.is_stuck_at(&third));
+        assert!(!connection.is_stuck_at(&first) && connection.is_stuck_at(&third));
+        assert!(other.is_stuck_at(&first), "nothing was answered on this stream");
+        assert!(connection.is_stuck_at(&Passage::default()), "it was never written");
     }
 }

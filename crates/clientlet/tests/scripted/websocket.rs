@@ -129,6 +129,8 @@ async fn a_connection_that_fell_silent_is_left_when_a_request_ran_out_of_time() 
     let (gateway, client) = gateway(Documents::V1, &["half-open@3"]).await;
     let call = client.post("/upper").documents(documents(20)).request_size(1).retry(retrying(3));
     let answers = call.attempt_timeout(Duration::from_millis(200)).send().await;
+    let attempts = answers.responses().map(Response::attempts).max();
+    assert_eq!(attempts, Some(2), "no request runs out of time on it twice");
     assert_eq!(ids(answers), in_order(20));
     assert_eq!(gateway.journal().websocket_connections(), 2);
 }

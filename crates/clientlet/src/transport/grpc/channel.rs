@@ -19,7 +19,7 @@ use tonic::body::Body;
 use tower_service::Service;
 
 use super::super::connect_failed;
-use super::super::multiplex::{Heard, Passage, late, within};
+use super::super::multiplex::{Passage, Progress, late, within};
 use super::framing::Answers;
 use crate::connect::{Connector, Spoken};
 use crate::error::{AttemptError, Event};
@@ -110,8 +110,7 @@ fn closed() -> AttemptError {
 struct Health {
     /// Set once something failed on it; it is given no more requests then.
     is_suspect: AtomicBool,
-    /// Pieces of answers that came.
-    heard: Heard,
+    progress: Progress,
     spoken: Spoken,
 }
 
@@ -143,34 +142,34 @@ impl Channel {
         if let Some(task) = spawner.first.get() {
             register.enter(task.clone())?;
         }
-        let (is_suspect, heard) = (AtomicBool::new(false), Heard::default());
-        let health = Arc::new(Health { is_suspect, heard, spoken });
+        let (is_suspect, progress) = (AtomicBool::new(false), Progress::default());
+        let health = Arc::new(Health { is_suspect, progress, spoken });
         Ok(Channel { sender, origin: uri.clone(), health })
     }
 
     /// What comes of a request in its time.
     pub(super) async fn in_time<T>(
         &self,
+        began: Instant,
         deadline: Option<Instant>,
         passage: &Passage,
         exchange: impl Future<Output = Result<T, AttemptError>>,
     ) -> Result<T, AttemptError> {
-        let (began, heard) = (Instant::now(), self.heard());
         within(deadline, exchange).await.unwrap_or_else(|| {
-            self.doubt(heard);
-            Err(late(began, passage.give_up()))
+            let is_sent = passage.give_up();
+            self.doubt(passage);
+            Err(late(began, is_sent))
         })
     }
 
-    /// How many pieces of answers have come.
-    pub(super) fn heard(&self) -> u64 {
-        self.health.heard.count()
+    pub(super) fn progress(&self) -> &Progress {
+        &self.health.progress
     }
 
-    /// A request's time ran out. If nothing at all came meanwhile the connection may be dead, long
+    /// A request's time ran out. If no later one was answered, either, the connection may be dead, long
     /// before a ping can tell.
-    pub(super) fn doubt(&self, heard_before: u64) {
-        if self.heard() == heard_before {
+    pub(super) fn doubt(&self, passage: &Passage) {
+        if self.progress().is_stuck_at(passage) {
             self.suspect();
         }
     }
@@ -244,10 +243,8 @@ impl Service<Request<Body>> for Channel {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let answering = self.sender.send_request(request);
-        let heard = self.health.heard.clone();
         Box::pin(async move {
             let response = answering.await.map_err(ChannelError::Lost)?;
-            heard.add();
             if response.status() != StatusCode::OK {
                 return Err(ChannelError::Http(response.status()));
             }
@@ -257,7 +254,7 @@ impl Service<Request<Body>> for Channel {
                 let what = format!("the answer is {given:?}, not application/grpc");
                 return Err(ChannelError::NotGrpc(what));
             }
-            Ok(response.map(|body| Answers::new(body, heard)))
+            Ok(response.map(Answers::new))
         })
     }
 }

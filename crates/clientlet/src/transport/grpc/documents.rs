@@ -73,7 +73,7 @@ impl GrpcTransport {
         passage: &Passage,
     ) -> Result<RawDocuments, AttemptError> {
         let mut grpc = self.shared.grpc(channel);
-        let call = call(&request.headers, request.body.clone(), passage, request.until);
+        let call = call(channel, &request.headers, request.body.clone(), passage, request.until);
         // A gateway sends no headers before the first document.
         let answers = grpc
             .streaming(call, path(STREAM_DOC), Raw)

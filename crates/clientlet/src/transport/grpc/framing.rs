@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 
-use super::super::multiplex::Heard;
 use super::channel::ChannelError;
 
 /// The answers of a stream, which fails if it ends within one, unless with a status that tells why.
@@ -16,12 +15,11 @@ use super::channel::ChannelError;
 pub(super) struct Answers {
     body: Incoming,
     frames: Frames,
-    heard: Heard,
 }
 
 impl Answers {
-    pub(super) fn new(body: Incoming, heard: Heard) -> Answers {
-        Answers { body, frames: Frames::default(), heard }
+    pub(super) fn new(body: Incoming) -> Answers {
+        Answers { body, frames: Frames::default() }
     }
 }
 
@@ -39,7 +37,6 @@ impl Body for Answers {
             None => true,
             Some(frame) => match frame.data_ref() {
                 Some(data) => {
-                    self.heard.add();
                     self.frames.advance(data);
                     false
                 }

@@ -145,12 +145,12 @@ impl GrpcTransport {
             }
         };
         let passage = Passage::default();
-        let heard = (stream.handle.heard(), stream.channel.heard());
         let exchange = stream.handle.exchange(request.id, body, &passage);
         within(terms.deadline, exchange).await.unwrap_or_else(|| {
-            stream.handle.doubt(heard.0);
-            stream.channel.doubt(heard.1);
-            Err(late(began, passage.give_up()))
+            let is_sent = passage.give_up();
+            stream.handle.doubt(&passage);
+            stream.channel.doubt(&passage);
+            Err(late(began, is_sent))
         })
     }
 
@@ -199,7 +199,7 @@ impl GrpcTransport {
         };
         let passage = Passage::default();
         let exchange = channel.unary(&self.shared, docarray, headers, body, &passage, deadline);
-        channel.in_time(deadline, &passage, exchange).await
+        channel.in_time(began, deadline, &passage, exchange).await
     }
 
     /// The call's stream, opened if it is not there or was lost.
@@ -220,7 +220,8 @@ impl GrpcTransport {
         if self.prefetch > 0 {
             metadata.insert("__prefetch__", MetadataValue::from(self.prefetch));
         }
-        let in_flight = InFlight::new(request.id.nonce, self.shared.tally.clone());
+        let progress = channel.progress().of_stream();
+        let in_flight = InFlight::new(request.id.nonce, progress, self.shared.tally.clone());
         let grpc = self.shared.grpc(&channel);
         let read = Box::new(move |message: &Bytes| read_proto_answer(docarray, message));
         let handle = stream::open(grpc, channel.clone(), metadata, in_flight, read);
@@ -300,14 +301,15 @@ impl Shared {
         let channel = channel.unwrap_or_else(|| Err(late(began, false)))?;
         let mut grpc = self.grpc(&channel);
         let passage = Passage::default();
-        let call = call(headers, question, &passage, deadline);
+        let call = call(&channel, headers, question, &passage, deadline);
         let exchange = async {
             let answer = grpc.client_streaming(call, path(method), Raw).await;
+            channel.progress().answered(&passage);
             answer
                 .map(tonic::Response::into_inner)
                 .map_err(|status| failure::failed(&status, &channel, passage.give_up()))
         };
-        channel.in_time(deadline, &passage, exchange).await
+        channel.in_time(began, deadline, &passage, exchange).await
     }
 }
 
@@ -330,11 +332,10 @@ impl Channel {
         deadline: Option<Instant>,
     ) -> Result<RawAnswer, AttemptError> {
         let mut grpc = shared.grpc(self);
-        let call = call(headers, body, passage, deadline);
-        let message = grpc
-            .client_streaming(call, path(SINGLE), Raw)
-            .await
-            .map_err(|status| failure::failed(&status, self, passage.give_up()))?;
+        let call = call(self, headers, body, passage, deadline);
+        let answer = grpc.client_streaming(call, path(SINGLE), Raw).await;
+        self.progress().answered(passage);
+        let message = answer.map_err(|status| failure::failed(&status, self, passage.give_up()))?;
         read_proto_answer(docarray, &message.into_inner()).map_err(|what| {
             AttemptError::new(Event::Unreadable, format!("the answer cannot be read: {what}"))
         })
@@ -350,14 +351,15 @@ fn of_another(answer: &RawAnswer) -> AttemptError {
 
 /// A call of one message, which the gateway is told how long it may take.
 fn call(
+    channel: &Channel,
     headers: &HeaderMap,
     message: Bytes,
     passage: &Passage,
     deadline: Option<Instant>,
 ) -> Call<impl futures_core::Stream<Item = Bytes> + Send + 'static> {
-    let passage = passage.clone();
+    let (progress, passage) = (channel.progress().clone(), passage.clone());
     // HTTP/2 asks for the body once it can be written.
-    let body = std::iter::once_with(move || passage.enter().then_some(message)).flatten();
+    let body = std::iter::once_with(move || progress.enter(&passage).map(|_| message)).flatten();
     let body = futures_util::stream::iter(body);
     let mut call = Call::from_parts(metadata(headers), Extensions::default(), body);
     if let Some(deadline) = deadline {

@@ -17,9 +17,7 @@ use tonic::client::Grpc;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request as Call, Status};
 
-use super::super::multiplex::{
-    self, Desk, Ending, Handle, Heard, InFlight, Notice, Order, poll_let_go,
-};
+use super::super::multiplex::{self, Desk, Ending, Handle, InFlight, Notice, Order, poll_let_go};
 use super::channel::Channel;
 use super::codec::Raw;
 use super::messages::Messages;
@@ -41,13 +39,13 @@ pub(super) fn open(
     in_flight: InFlight,
     read: Read,
 ) -> Handle {
-    let (handle, Desk { orders, notice, heard }) = multiplex::channel();
+    let (handle, Desk { orders, notice }) = multiplex::channel(in_flight.progress());
     let traffic = Arc::new(Mutex::new(Traffic { orders, in_flight }));
     let requests = Requests(traffic.clone());
     let call = Call::from_parts(metadata, Extensions::default(), requests);
     tokio::spawn(async move {
         let answering = async {
-            match answers(grpc, call, &traffic, &heard, &read).await {
+            match answers(grpc, call, &traffic, &read).await {
                 Ok(ending) => ending,
                 Err(status) => failure::ending(&status, &channel),
             }
@@ -64,13 +62,11 @@ async fn answers(
     mut grpc: Grpc<Channel>,
     call: Call<Requests>,
     traffic: &Mutex<Traffic>,
-    heard: &Heard,
     read: &Read,
 ) -> Result<Ending, Status> {
     // A gateway may send no headers before the first answer.
     let mut messages = Messages::new(grpc.streaming(call, path(CALL), Raw).await?.into_inner());
     while let Some(message) = messages.next().await? {
-        heard.add();
         let outcome = match read(&message) {
             Ok(answer) => lock(traffic).in_flight.answer(answer),
             Err(what) => Err(format!("an answer cannot be read: {what}")),

@@ -20,9 +20,8 @@ use crate::message::RawAnswer;
 pub(super) type Read = Arc<dyn Fn(&Bytes) -> Result<RawAnswer, String> + Send + Sync>;
 
 /// Starts the task of a connection.
-pub(super) fn start(mut line: Line, in_flight: InFlight, read: Read) -> Handle {
-    let (handle, Desk { orders, notice, heard }) = channel();
-    line.heard = heard;
+pub(super) fn start(line: Line, in_flight: InFlight, read: Read) -> Handle {
+    let (handle, Desk { orders, notice }) = channel(in_flight.progress());
     let task = Task { line, in_flight, read, queue: Some(orders), next: None };
     tokio::spawn(async move {
         let (ending, mut task) = task.run().await;

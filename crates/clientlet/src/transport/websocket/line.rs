@@ -11,7 +11,6 @@ use futures_util::Sink;
 use tokio::time::{Instant, Sleep, timeout};
 use tokio_websockets::{CloseCode, Message};
 
-use super::super::multiplex::Heard;
 use super::Subprotocol;
 use super::ending::Ending;
 use super::handshake::Socket;
@@ -39,7 +38,6 @@ pub(crate) struct Line {
     is_alive: bool,
     /// Whether the peer was asked for a sign of life.
     is_asked: bool,
-    pub(super) heard: Heard,
 }
 
 impl Line {
@@ -53,7 +51,6 @@ impl Line {
             alarm: Box::pin(tokio::time::sleep(IDLE)),
             is_alive: false,
             is_asked: false,
-            heard: Heard::default(),
         }
     }
 
@@ -75,7 +72,6 @@ impl Line {
                     return Poll::Ready(Err(Ending::vanished()));
                 }
             };
-            self.heard.add();
             self.is_alive = true;
             if let Some(ending) = Ending::of_frame(&message) {
                 self.is_answering = true;

@@ -20,8 +20,7 @@ pub(crate) use self::ending::Ending;
 pub use self::handshake::answered_with;
 pub(crate) use self::line::Line;
 use super::http::{HttpTransport, docarray_of, hidden};
-use super::multiplex::Passage;
-use super::multiplex::{Handle, InFlight, Tally, late, within};
+use super::multiplex::{Handle, InFlight, Passage, Progress, Tally, late, within};
 use super::{BoxFuture, HttpSession, Terms, Transport};
 use crate::config::Config;
 use crate::connect::Connector;
@@ -171,7 +170,7 @@ impl WebsocketTransport {
         let (docarray, tally) = (request.route.docarray, self.tally.clone());
         let (in_flight, read): (_, Read) = match self.subprotocol {
             Subprotocol::Bytes => (
-                InFlight::new(request.id.nonce, tally),
+                InFlight::new(request.id.nonce, Progress::default(), tally),
                 Arc::new(move |message| read_proto_answer(docarray, message)),
             ),
             Subprotocol::Json => {
@@ -231,11 +230,12 @@ impl Transport for WebsocketTransport {
                     taken.unwrap_or_else(|| Err(late(began, false)))?
                 }
             };
-            let (passage, heard) = (Passage::default(), connection.heard());
+            let passage = Passage::default();
             let exchange = connection.exchange(request.id, body, &passage);
             let Some(result) = within(terms.deadline, exchange).await else {
-                connection.doubt(heard);
-                return Err(late(began, passage.give_up()));
+                let is_sent = passage.give_up();
+                connection.doubt(&passage);
+                return Err(late(began, is_sent));
             };
             if let Some(mut slot) = slot {
                 slot.connection = Some(connection);
