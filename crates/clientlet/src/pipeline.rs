@@ -3,7 +3,10 @@
 //! The caller drives it by polling; it spawns nothing, so documents may be borrowed and dropping it
 //! stops everything.
 
+mod flights;
+
 use std::collections::VecDeque;
+use std::future::ready as done;
 use std::mem;
 use std::ops::Range;
 use std::pin::Pin;
@@ -15,20 +18,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt;
+use futures_util::future::Either;
 use futures_util::stream::FuturesUnordered;
 use http::HeaderMap;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use self::flights::{Flight, Flights};
 use crate::batch::{Batch, Batcher, Content, Format};
 use crate::discovery::{Discovery, Gateway};
 use crate::envelope::Template;
 use crate::error::{self, AttemptError, Error, Event};
-use crate::message::{Request, RequestId, Route};
+use crate::message::{RawAnswer, Request, RequestId, Route};
 use crate::order::Order;
 use crate::response::Response;
 use crate::retry::{self, Ledger, RetryPolicy};
-use crate::transport::{BoxFuture, Terms, Transport};
+use crate::transport::{BoxFuture, Handle, Terms, Transport};
 use crate::window::Window;
 
 /// Everything that a call has decided before its first document is read.
@@ -103,6 +108,11 @@ pub(crate) struct Pipeline<S: Stream> {
     window: Window,
     /// Documents in requests that have begun.
     sent: u64,
+    /// First attempts, where connections are shared.
+    flights: Flights,
+    /// What these were handed to last.
+    lane: Option<Arc<Handle>>,
+    /// All others, from their first attempt or their second to their end.
     in_flight: FuturesUnordered<BoxFuture<'static, Ended>>,
     order: Order<Ended>,
 }
@@ -132,6 +142,8 @@ where
             has_asked: false,
             doom: None,
             waiting: VecDeque::new(),
+            flights: Flights::default(),
+            lane: None,
             in_flight: FuturesUnordered::new(),
             call: Arc::new(call),
         }
@@ -170,15 +182,34 @@ where
             let begun = self.poll_begin(cx);
             // Whatever has just begun is polled at once, so that it is on its way while the next
             // batch is encoded.
-            match self.in_flight.poll_next_unpin(cx) {
-                Poll::Ready(Some(ended)) => self.end(ended),
-                Poll::Ready(None) | Poll::Pending => match begun {
+            match self.poll_attempts(cx) {
+                Poll::Ready(()) => {}
+                Poll::Pending => match begun {
                     Poll::Ready(Some(())) => {}
-                    Poll::Ready(None) if self.in_flight.is_empty() => return Poll::Ready(None),
+                    Poll::Ready(None) if self.has_none_under_way() => return Poll::Ready(None),
                     Poll::Ready(None) | Poll::Pending => return Poll::Pending,
                 },
             }
         }
+    }
+
+    /// Brings one request to its end, or on from its first attempt.
+    fn poll_attempts(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Poll::Ready((flight, result)) = self.flights.poll_ended(cx) {
+            self.land(flight, result);
+            return Poll::Ready(());
+        }
+        match self.in_flight.poll_next_unpin(cx) {
+            Poll::Ready(Some(ended)) => {
+                self.end(ended);
+                Poll::Ready(())
+            }
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn has_none_under_way(&self) -> bool {
+        self.flights.is_empty() && self.in_flight.is_empty()
     }
 
     /// Begins one request, if there are documents and room for it; ready with nothing when no more
@@ -279,11 +310,12 @@ where
         self.sent = documents.end;
         let error = match content {
             Content::Body { body, format, id, id_text } => {
-                let call = self.call.clone();
-                let (route, headers) = (format.route.clone(), call.headers.clone());
+                let (route, headers) = (format.route.clone(), self.call.headers.clone());
                 let request = Request { id, id_text, index, documents, route, headers };
-                let gateway = self.prepared.as_ref().map(|prepared| prepared.gateway.clone());
-                self.in_flight.push(Box::pin(send(call, gateway, request, body)));
+                let started = Instant::now();
+                let deadline = later(started, self.call.timeout);
+                let deadline = attempt_deadline(&self.call, started, deadline);
+                self.depart(Flight { request, body, bytes, started, deadline });
                 return;
             }
             Content::Refused(refusal) => {
@@ -300,6 +332,42 @@ where
             }
         };
         self.end(Ended { index, bytes, result: Err(error) });
+    }
+
+    /// Hands a request to a connection that is open, or leaves it to a future that opens one.
+    fn depart(&mut self, flight: Flight) {
+        if !self.lane.as_ref().is_some_and(|lane| lane.is_open()) {
+            self.lane = self.call.transport.lane(&flight.request);
+        }
+        let keep = self.call.retry.attempts() > 1;
+        let refused = match &self.lane {
+            Some(lane) => self.flights.begin(flight, keep, lane),
+            None => Some(flight),
+        };
+        if let Some(flight) = refused {
+            self.drive(flight, None);
+        }
+    }
+
+    /// A first attempt ended.
+    fn land(&mut self, flight: Flight, result: Result<RawAnswer, AttemptError>) {
+        match result {
+            Ok(answer) => {
+                let Flight { request, bytes, started, .. } = flight;
+                let Request { id_text, documents, index, .. } = request;
+                let response = Response::new(answer, id_text, documents, 1, started.elapsed());
+                self.end(Ended { index, bytes, result: Ok(response) });
+            }
+            // Nothing was sent: begin anew, on a connection that may have to be opened.
+            Err(error) if error.is_refused() && !flight.body.is_empty() => self.drive(flight, None),
+            Err(error) => self.drive(flight, Some(error)),
+        }
+    }
+
+    /// Leaves a request to a future of its own, with the failure of its first attempt if there was one.
+    fn drive(&mut self, flight: Flight, failed: Option<AttemptError>) {
+        let gateway = self.prepared.as_ref().map(|prepared| prepared.gateway.clone());
+        self.in_flight.push(Box::pin(send(self.call.clone(), gateway, flight, failed)));
     }
 
     fn end(&mut self, ended: Ended) {
@@ -384,25 +452,28 @@ impl Call {
     }
 }
 
-/// Sends a request until it is answered or its failure stands.
+/// Sends a request until it is answered or its failure stands; `failed` is how its first attempt ended
+/// if that was made already.
 async fn send(
     call: Arc<Call>,
     gateway: Option<Arc<Gateway>>,
-    request: Request,
-    mut body: Bytes,
+    flight: Flight,
+    mut failed: Option<AttemptError>,
 ) -> Ended {
-    let bytes = body.len();
-    let started = Instant::now();
+    let Flight { request, mut body, bytes, started, .. } = flight;
     let deadline = later(started, call.timeout);
     let mut ledger = Ledger::default();
     let mut random = fastrand::Rng::with_seed(call.seed ^ request.id.sequence);
     let result = retry::run(&call.retry, started, deadline, &mut random, &mut ledger, |turn| {
+        if let Some(error) = failed.take() {
+            return Either::Left(done(Err(error)));
+        }
         let is_suspect = turn.after.is_some_and(Event::is_anyones);
         let deadline = attempt_deadline(&call, turn.began, deadline);
         let terms = Terms { began: turn.began, deadline, is_alone: turn.is_last && is_suspect };
         // A WebSocket masks what it sends: without another attempt it needs no copy for that.
         let body = if turn.is_last { mem::take(&mut body) } else { body.clone() };
-        call.transport.attempt(&request, body, terms)
+        Either::Right(call.transport.attempt(&request, body, terms))
     })
     .await;
     let elapsed = started.elapsed();

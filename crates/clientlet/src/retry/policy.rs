@@ -91,7 +91,7 @@ impl RetryPolicy {
         self.at_most_once
     }
 
-    pub(super) fn attempts(&self) -> u32 {
+    pub(crate) fn attempts(&self) -> u32 {
         self.max_attempts
     }
 

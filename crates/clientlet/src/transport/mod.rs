@@ -6,6 +6,7 @@ mod fixtures;
 pub(crate) mod grpc;
 pub(crate) mod http;
 mod http_session;
+mod inbox;
 mod multiplex;
 pub(crate) mod sse;
 mod streams;
@@ -20,7 +21,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 pub(crate) use http_session::{HttpSession, RawHttpAnswer, connect_failed, not_http};
-pub(crate) use multiplex::{Passage, poll_let_go};
+pub(crate) use inbox::{Inbox, Mail, Place};
+pub(crate) use multiplex::{Dispatched, Handle, Passage, poll_let_go};
 pub(crate) use streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 
 use crate::discovery::Gateway;
@@ -56,6 +58,13 @@ pub(crate) trait Transport: Send + Sync {
         body: Bytes,
         terms: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>>;
+
+    /// The connection or stream that a request's first attempt may be handed to without waiting; nothing
+    /// where none is open, or where it takes an [`attempt`](Transport::attempt).
+    fn lane(&self, request: &Request) -> Option<Arc<Handle>> {
+        let _ = request;
+        None
+    }
 
     /// The transport of one call that has so many requests under way, where a call keeps something
     /// to itself; it goes with the call.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,14 +15,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::http::outcome;
+use super::inbox::{Reply, Ticket};
 use crate::envelope::shorten;
 use crate::error::{AttemptError, Event};
 use crate::message::{Connections, RawAnswer, RequestId};
 
 /// Requests that wait to be written; whoever sends one more waits as well.
 pub(super) const QUEUE: usize = 64;
-
-type Reply = Result<RawAnswer, AttemptError>;
 
 /// What the connections and streams of a transport count together.
 #[derive(Debug, Default)]
@@ -52,9 +52,9 @@ impl Tally {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Passage(Arc<AtomicU64>);
 
-// Anything in between is the number under which it was written.
+// Below the bit is the number under which it was written, 0 until then.
 const QUEUED: u64 = 0;
-const GIVEN_UP: u64 = u64::MAX;
+const GIVEN_UP: u64 = 1 << 63;
 
 impl Passage {
     /// Whether it may be written: not if it was given up.
@@ -69,13 +69,16 @@ impl Passage {
 
     /// Gives it up; whether it was sent by then.
     pub(crate) fn give_up(&self) -> bool {
-        let found = self.0.compare_exchange(QUEUED, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
-        found.is_err_and(|found| found != GIVEN_UP)
+        self.0.fetch_or(GIVEN_UP, Ordering::AcqRel) & !GIVEN_UP != QUEUED
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.0.load(Ordering::Acquire) & GIVEN_UP != 0
     }
 
     /// The number under which it was written.
     fn number(&self) -> Option<u64> {
-        Some(self.0.load(Ordering::Acquire)).filter(|number| ![QUEUED, GIVEN_UP].contains(number))
+        Some(self.0.load(Ordering::Acquire) & !GIVEN_UP).filter(|number| *number != QUEUED)
     }
 }
 
@@ -142,34 +145,36 @@ impl Ending {
 
 /// A handle on a connection or stream; the last one to go lets it end.
 #[derive(Debug)]
-pub(super) struct Handle {
+pub(crate) struct Handle {
     orders: mpsc::Sender<Order>,
     ended: watch::Receiver<Option<Arc<Ending>>>,
     progress: Progress,
-    /// Whether new requests are better sent elsewhere.
-    is_doubted: AtomicBool,
+    /// Whether bodies are copied when they are written, so that one is better shared than taken.
+    is_copying: bool,
 }
 
 /// How far the answers have come on a connection or stream, by the order in which requests were sent.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Progress {
-    connection: Arc<Counts>,
-    /// The highest number that was answered on this stream, if it is a stream's.
-    answered: Option<Arc<AtomicU64>>,
+    connection: Arc<Way>,
+    /// The one of the connection's streams that this is of, if it has any.
+    stream: Option<Arc<Way>>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct Way {
     /// How many requests were sent on the connection: the number of the last.
     sent: AtomicU64,
     /// The highest number that was answered.
     answered: AtomicU64,
+    /// Whether new requests are better sent elsewhere.
+    is_doubted: AtomicBool,
 }
 
 impl Progress {
     /// That of a new stream on the connection.
     pub(super) fn of_stream(&self) -> Progress {
-        Progress { connection: self.connection.clone(), answered: Some(Arc::default()) }
+        Progress { connection: self.connection.clone(), stream: Some(Arc::default()) }
     }
 
     /// Lets a request pass that is about to be written, and numbers it.
@@ -185,17 +190,35 @@ impl Progress {
     }
 
     fn answer(&self, number: u64) {
-        self.connection.answered.fetch_max(number, Ordering::Relaxed);
-        if let Some(answered) = &self.answered {
-            answered.fetch_max(number, Ordering::Relaxed);
+        for way in self.ways() {
+            way.answered.fetch_max(number, Ordering::Relaxed);
         }
     }
 
-    /// Whether neither this request was answered nor one that was sent after it; so it is with one that
-    /// was never written, too.
-    pub(super) fn is_stuck_at(&self, passage: &Passage) -> bool {
-        let answered = self.answered.as_deref().unwrap_or(&self.connection.answered);
-        passage.number().is_none_or(|number| answered.load(Ordering::Relaxed) < number)
+    /// A request's time ran out. If no later one was answered, either, the connection or stream may be
+    /// dead, long before a ping can tell: new requests go on another one, those in flight stay.
+    pub(super) fn doubt(&self, passage: &Passage) {
+        for way in self.ways() {
+            let answered = way.answered.load(Ordering::Relaxed);
+            // So it is with one that was never written, too.
+            if passage.number().is_none_or(|number| answered < number) {
+                way.is_doubted.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Something failed on the connection: the next request shall have another.
+    pub(super) fn doubt_connection(&self) {
+        self.connection.is_doubted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether new requests are better sent elsewhere.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.stream.as_ref().unwrap_or(&self.connection).is_doubted.load(Ordering::Relaxed)
+    }
+
+    fn ways(&self) -> impl Iterator<Item = &Way> {
+        [Some(&*self.connection), self.stream.as_deref()].into_iter().flatten()
     }
 }
 
@@ -224,48 +247,117 @@ pub(super) struct Order {
     id: RequestId,
     body: Bytes,
     passage: Passage,
-    reply: oneshot::Sender<Reply>,
+    reply: ReplyTo,
 }
 
-pub(super) fn channel(progress: Progress) -> (Handle, Desk) {
+/// Who waits for the answer.
+#[derive(Debug)]
+enum ReplyTo {
+    Attempt(oneshot::Sender<Reply>),
+    Call(Ticket, Passage),
+}
+
+impl ReplyTo {
+    /// Whether nobody waits any more.
+    fn is_given_up(&self) -> bool {
+        match self {
+            ReplyTo::Attempt(reply) => reply.is_closed(),
+            ReplyTo::Call(_, passage) => passage.is_given_up(),
+        }
+    }
+
+    fn send(self, reply: Reply) {
+        match self {
+            // Whoever gave up meanwhile does not want it any more.
+            ReplyTo::Attempt(sender) => drop(sender.send(reply)),
+            ReplyTo::Call(ticket, _) => ticket.send(reply),
+        }
+    }
+}
+
+/// A request that was handed over, its answer to come to the inbox of its call. Dropped, it is given
+/// up.
+#[derive(Debug)]
+pub(crate) struct Dispatched {
+    handle: Arc<Handle>,
+    passage: Passage,
+}
+
+impl Dispatched {
+    /// What the end of its time means.
+    pub(crate) fn late(&self, began: Instant) -> AttemptError {
+        self.handle.late(began, &self.passage)
+    }
+
+    /// Why its connection ended without a reply.
+    pub(crate) fn lost(&self) -> AttemptError {
+        self.handle.lost(&self.passage)
+    }
+}
+
+impl Drop for Dispatched {
+    fn drop(&mut self) {
+        self.passage.give_up();
+    }
+}
+
+pub(super) fn channel(progress: Progress, is_copying: bool) -> (Handle, Desk) {
     let (sender, orders) = mpsc::channel(QUEUE);
     let (notice, ended) = watch::channel(None);
-    let is_doubted = AtomicBool::new(false);
-    let handle = Handle { orders: sender, ended, progress, is_doubted };
+    let handle = Handle { orders: sender, ended, progress, is_copying };
     (handle, Desk { orders, notice: Notice(notice) })
 }
 
 impl Handle {
     /// Whether it takes new requests.
-    pub(super) fn is_open(&self) -> bool {
-        self.ended.borrow().is_none()
-            && !self.orders.is_closed()
-            && !self.is_doubted.load(Ordering::Relaxed)
+    pub(crate) fn is_open(&self) -> bool {
+        self.ended.borrow().is_none() && !self.orders.is_closed() && !self.progress.is_doubted()
     }
 
-    /// A request's time ran out. If no later one was answered, either, the connection may be dead, long
-    /// before a ping can tell: new requests go on another one, those in flight stay.
-    pub(super) fn doubt(&self, passage: &Passage) {
-        if self.progress.is_stuck_at(passage) {
-            self.is_doubted.store(true, Ordering::Relaxed);
-        }
+    /// What the end of a request's time means.
+    pub(super) fn late(&self, began: Instant, passage: &Passage) -> AttemptError {
+        let is_sent = passage.give_up();
+        self.progress.doubt(passage);
+        late(began, is_sent)
+    }
+
+    /// Takes a request if there is room for it at once, and its body with it unless that is to be kept
+    /// or taking it would save nothing.
+    pub(crate) fn dispatch(
+        self: &Arc<Self>,
+        id: RequestId,
+        body: &mut Bytes,
+        keep: bool,
+        ticket: impl FnOnce() -> Ticket,
+    ) -> Option<Dispatched> {
+        let room = self.orders.try_reserve().ok()?;
+        let passage = Passage::default();
+        let body = if keep || self.is_copying { body.clone() } else { mem::take(body) };
+        let reply = ReplyTo::Call(ticket(), passage.clone());
+        room.send(Order { id, body, passage: passage.clone(), reply });
+        Some(Dispatched { handle: self.clone(), passage })
     }
 
     /// Sends a request and waits for its answer.
     pub(super) async fn exchange(&self, id: RequestId, body: Bytes, passage: &Passage) -> Reply {
         let (reply, answer) = oneshot::channel();
+        let reply = ReplyTo::Attempt(reply);
         let order = Order { id, body, passage: passage.clone(), reply };
         if self.orders.send(order).await.is_ok()
             && let Ok(result) = answer.await
         {
             return result;
         }
-        // It ended without a reply of its own, and has said why before it let go.
+        Err(self.lost(passage))
+    }
+
+    /// Why it ended without a reply to a request: it has said so before it let go.
+    fn lost(&self, passage: &Passage) -> AttemptError {
         let ended = self.ended.borrow().clone();
         let ending = ended.unwrap_or_else(|| {
             Arc::new(Ending::new(Event::SocketDropped, "the connection was dropped"))
         });
-        Err(ending.error(passage.give_up()))
+        ending.error(passage.give_up())
     }
 }
 
@@ -309,7 +401,7 @@ pub(super) struct InFlight {
 struct Waiting {
     /// Its place in the order of what was sent.
     number: u64,
-    reply: oneshot::Sender<Reply>,
+    reply: ReplyTo,
 }
 
 impl InFlight {
@@ -344,13 +436,13 @@ impl InFlight {
     /// Notes a request that is about to be written, and gives its bytes; nothing if it was given up.
     pub(super) fn enter(&mut self, order: Order) -> Option<Bytes> {
         let Order { id, body, passage, reply } = order;
-        if reply.is_closed() {
+        if reply.is_given_up() {
             return None;
         }
         let number = self.progress.enter(&passage)?;
         // Those that nobody waits for any more are forgotten now and then; they are few.
         if self.waiting.len() >= 2 * QUEUE && self.waiting.len().is_power_of_two() {
-            self.waiting.retain(|_, waiting| !waiting.reply.is_closed());
+            self.waiting.retain(|_, waiting| !waiting.reply.is_given_up());
         }
         self.waiting.insert(id.sequence, Waiting { number, reply });
         Some(body)
@@ -375,10 +467,9 @@ impl InFlight {
             }
         };
         match found {
-            // Whoever gave up meanwhile does not want it any more.
             Some(Some(Waiting { number, reply })) => {
                 self.progress.answer(number);
-                let _ = reply.send(outcome(answer));
+                reply.send(outcome(answer));
             }
             _ if self.is_deserted => {}
             Some(None) => {
@@ -398,7 +489,7 @@ impl InFlight {
         let mut waiting: Vec<_> = self.waiting.drain().collect();
         waiting.sort_unstable_by_key(|(sequence, _)| *sequence);
         for (_, waiting) in waiting {
-            let _ = waiting.reply.send(Err(ending.error(true)));
+            waiting.reply.send(Err(ending.error(true)));
         }
     }
 }
@@ -419,20 +510,30 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_stuck_unless_it_or_a_later_one_was_answered() {
-        let connection = Progress::default();
-        let (one, other) = (connection.of_stream(), connection.of_stream());
+    fn a_connection_is_doubted_unless_the_request_or_a_later_one_was_answered() {
         let sent = |progress: &Progress| {
             let passage = Passage::default();
             let number = progress.enter(&passage).unwrap();
             (passage, number)
         };
+        let connection = Progress::default();
+        let (one, other) = (connection.of_stream(), connection.of_stream());
         let ((first, _), (second, number), (third, _)) = (sent(&one), sent(&other), sent(&one));
         one.answer(number);
-        assert!(!one.is_stuck_at(&first), "the second was answered");
-        assert!(!one.is_stuck_at(&second) && one.is_stuck_at(&third));
-        assert!(!connection.is_stuck_at(&first) && connection.is_stuck_at(&third));
-        assert!(other.is_stuck_at(&first), "nothing was answered on this stream");
-        assert!(connection.is_stuck_at(&Passage::default()), "it was never written");
+        one.doubt(&first);
+        one.doubt(&second);
+        assert!(!one.is_doubted(), "the second was answered");
+        other.doubt(&first);
+        assert!(other.is_doubted(), "nothing was answered on this stream");
+        assert!(!connection.is_doubted(), "but on the other one");
+        one.doubt(&third);
+        assert!(one.is_doubted() && connection.is_doubted());
+    }
+
+    #[test]
+    fn a_connection_that_does_not_take_a_request_in_its_time_is_doubted() {
+        let connection = Progress::default();
+        connection.doubt(&Passage::default());
+        assert!(connection.is_doubted());
     }
 }

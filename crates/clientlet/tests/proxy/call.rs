@@ -202,7 +202,10 @@ impl Tally {
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Tally { requests, answered, retried, attempts, failed } = self;
-        write!(f, "{requests} requests, {answered} answered, {retried} retried, at most {attempts} attempts")?;
+        write!(
+            f,
+            "{requests} requests, {answered} answered, {retried} retried, at most {attempts} attempts"
+        )?;
         for ((kind, delivery), count) in failed {
             write!(f, ", {count} {kind} ({delivery})")?;
         }

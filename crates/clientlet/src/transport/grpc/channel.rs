@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -108,8 +107,6 @@ fn closed() -> AttemptError {
 /// What is known of a connection.
 #[derive(Debug)]
 struct Health {
-    /// Set once something failed on it; it is given no more requests then.
-    is_suspect: AtomicBool,
     progress: Progress,
     spoken: Spoken,
 }
@@ -142,8 +139,7 @@ impl Channel {
         if let Some(task) = spawner.first.get() {
             register.enter(task.clone())?;
         }
-        let (is_suspect, progress) = (AtomicBool::new(false), Progress::default());
-        let health = Arc::new(Health { is_suspect, progress, spoken });
+        let health = Arc::new(Health { progress: Progress::default(), spoken });
         Ok(Channel { sender, origin: uri.clone(), health })
     }
 
@@ -157,7 +153,7 @@ impl Channel {
     ) -> Result<T, AttemptError> {
         within(deadline, exchange).await.unwrap_or_else(|| {
             let is_sent = passage.give_up();
-            self.doubt(passage);
+            self.progress().doubt(passage);
             Err(late(began, is_sent))
         })
     }
@@ -166,26 +162,18 @@ impl Channel {
         &self.health.progress
     }
 
-    /// A request's time ran out. If no later one was answered, either, the connection may be dead, long
-    /// before a ping can tell.
-    pub(super) fn doubt(&self, passage: &Passage) {
-        if self.progress().is_stuck_at(passage) {
-            self.suspect();
-        }
-    }
-
     /// The gateway's address.
     pub(super) fn origin(&self) -> &Uri {
         &self.origin
     }
 
     pub(super) fn is_open(&self) -> bool {
-        !self.sender.is_closed() && !self.health.is_suspect.load(Ordering::Acquire)
+        !self.sender.is_closed() && !self.progress().is_doubted()
     }
 
     /// Something failed on the connection: the next request shall have another.
     pub(super) fn suspect(&self) {
-        self.health.is_suspect.store(true, Ordering::Release);
+        self.progress().doubt_connection();
     }
 
     /// What the other side speaks, by its first bytes.

@@ -59,15 +59,9 @@ const ENDPOINTS: &str = "/jina.JinaDiscoverEndpointsRPC/endpoint_discovery";
 pub(crate) struct GrpcTransport {
     shared: Arc<Shared>,
     /// Opened with the first request, and again when it was lost; held while it is opened.
-    stream: tokio::sync::Mutex<Option<Arc<Stream>>>,
+    stream: tokio::sync::Mutex<Option<Arc<Handle>>>,
     /// How many of the stream's requests a gateway works on at a time.
     prefetch: usize,
-}
-
-/// A stream and the connection that it is on.
-struct Stream {
-    handle: Handle,
-    channel: Channel,
 }
 
 /// What all calls of a client have in common.
@@ -135,7 +129,8 @@ impl GrpcTransport {
                 let opening = Box::pin(async {
                     match terms.is_alone {
                         true => {
-                            self.open_stream(self.shared.open(true).await?, request).map(Arc::new)
+                            let channel = self.shared.open(true).await?;
+                            Ok(Arc::new(self.open_stream(channel, request)))
                         }
                         false => self.stream(request).await,
                     }
@@ -145,19 +140,15 @@ impl GrpcTransport {
             }
         };
         let passage = Passage::default();
-        let exchange = stream.handle.exchange(request.id, body, &passage);
-        within(terms.deadline, exchange).await.unwrap_or_else(|| {
-            let is_sent = passage.give_up();
-            stream.handle.doubt(&passage);
-            stream.channel.doubt(&passage);
-            Err(late(began, is_sent))
-        })
+        let exchange = stream.exchange(request.id, body, &passage);
+        let result = within(terms.deadline, exchange).await;
+        result.unwrap_or_else(|| Err(stream.late(began, &passage)))
     }
 
     /// The stream that nearly every request finds there, open.
-    fn stream_now(&self, is_alone: bool) -> Option<Arc<Stream>> {
+    fn stream_now(&self, is_alone: bool) -> Option<Arc<Handle>> {
         let slot = if is_alone { None } else { self.stream.try_lock().ok() }?;
-        slot.as_ref().filter(|stream| stream.handle.is_open()).cloned()
+        slot.as_ref().filter(|stream| stream.is_open()).cloned()
     }
 
     /// A try by itself.
@@ -203,18 +194,18 @@ impl GrpcTransport {
     }
 
     /// The call's stream, opened if it is not there or was lost.
-    async fn stream(&self, request: &Request) -> Result<Arc<Stream>, AttemptError> {
+    async fn stream(&self, request: &Request) -> Result<Arc<Handle>, AttemptError> {
         let mut slot = self.stream.lock().await;
-        if let Some(stream) = slot.as_ref().filter(|stream| stream.handle.is_open()) {
+        if let Some(stream) = slot.as_ref().filter(|stream| stream.is_open()) {
             return Ok(stream.clone());
         }
         let channel = self.shared.channel().await?;
-        let stream = Arc::new(self.open_stream(channel, request)?);
+        let stream = Arc::new(self.open_stream(channel, request));
         *slot = Some(stream.clone());
         Ok(stream)
     }
 
-    fn open_stream(&self, channel: Channel, request: &Request) -> Result<Stream, AttemptError> {
+    fn open_stream(&self, channel: Channel, request: &Request) -> Handle {
         let docarray = request.route.docarray;
         let mut metadata = metadata(&request.headers);
         if self.prefetch > 0 {
@@ -224,8 +215,7 @@ impl GrpcTransport {
         let in_flight = InFlight::new(request.id.nonce, progress, self.shared.tally.clone());
         let grpc = self.shared.grpc(&channel);
         let read = Box::new(move |message: &Bytes| read_proto_answer(docarray, message));
-        let handle = stream::open(grpc, channel.clone(), metadata, in_flight, read);
-        Ok(Stream { handle, channel })
+        stream::open(grpc, channel, metadata, in_flight, read)
     }
 }
 
@@ -283,7 +273,7 @@ impl Shared {
     ) -> Result<Bytes, AttemptError> {
         let ask = || self.ask_once(method, question.clone(), headers, deadline);
         let answer = match ask().await {
-            Err(error) if is_refused(&error) => ask().await,
+            Err(error) if error.is_refused() => ask().await,
             answer => answer,
         };
         answer.map_err(|error| error.before_sending(method.rsplit('/').next().unwrap_or(method)))
@@ -311,13 +301,6 @@ impl Shared {
         };
         channel.in_time(began, deadline, &passage, exchange).await
     }
-}
-
-/// Whether the connection went before anything was sent: it is opened again at once then, though only
-/// once. That a gateway takes no more requests on one, by a GOAWAY, shows no sooner than with the next
-/// of them.
-fn is_refused(error: &AttemptError) -> bool {
-    error.event == Event::ClosedUnsent && error.retry_after.is_none()
 }
 
 impl Channel {
@@ -386,10 +369,16 @@ impl Transport for GrpcTransport {
         Box::pin(async move {
             // Shared, as framing copies it anyway.
             match self.attempt_once(request, body.clone(), terms).await {
-                Err(error) if is_refused(&error) => self.attempt_once(request, body, terms).await,
+                // That a gateway takes no more requests on a connection, by a GOAWAY, shows no sooner
+                // than with the next of them; another one is opened once.
+                Err(error) if error.is_refused() => self.attempt_once(request, body, terms).await,
                 result => result,
             }
         })
+    }
+
+    fn lane(&self, _: &Request) -> Option<Arc<Handle>> {
+        if self.shared.is_unary { None } else { self.stream_now(false) }
     }
 
     fn for_call(&self, prefetch: usize) -> Option<Arc<dyn Transport>> {

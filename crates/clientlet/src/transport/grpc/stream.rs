@@ -39,7 +39,7 @@ pub(super) fn open(
     in_flight: InFlight,
     read: Read,
 ) -> Handle {
-    let (handle, Desk { orders, notice }) = multiplex::channel(in_flight.progress());
+    let (handle, Desk { orders, notice }) = multiplex::channel(in_flight.progress(), true);
     let traffic = Arc::new(Mutex::new(Traffic { orders, in_flight }));
     let requests = Requests(traffic.clone());
     let call = Call::from_parts(metadata, Extensions::default(), requests);

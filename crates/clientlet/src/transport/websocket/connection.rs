@@ -21,7 +21,7 @@ pub(super) type Read = Arc<dyn Fn(&Bytes) -> Result<RawAnswer, String> + Send + 
 
 /// Starts the task of a connection.
 pub(super) fn start(line: Line, in_flight: InFlight, read: Read) -> Handle {
-    let (handle, Desk { orders, notice }) = channel(in_flight.progress());
+    let (handle, Desk { orders, notice }) = channel(in_flight.progress(), false);
     let task = Task { line, in_flight, read, queue: Some(orders), next: None };
     tokio::spawn(async move {
         let (ending, mut task) = task.run().await;

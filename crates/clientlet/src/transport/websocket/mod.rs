@@ -233,15 +233,17 @@ impl Transport for WebsocketTransport {
             let passage = Passage::default();
             let exchange = connection.exchange(request.id, body, &passage);
             let Some(result) = within(terms.deadline, exchange).await else {
-                let is_sent = passage.give_up();
-                connection.doubt(&passage);
-                return Err(late(began, is_sent));
+                return Err(connection.late(began, &passage));
             };
             if let Some(mut slot) = slot {
                 slot.connection = Some(connection);
             }
             result
         })
+    }
+
+    fn lane(&self, request: &Request) -> Option<Arc<Handle>> {
+        self.take_now(&self.shared(&request.headers), false)
     }
 
     fn describe<'a>(
