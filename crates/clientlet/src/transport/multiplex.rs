@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::mem;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
@@ -82,13 +82,16 @@ impl Passage {
     }
 }
 
-/// Nothing if the deadline is sooner.
-pub(super) async fn within<F: Future>(deadline: Option<Instant>, what: F) -> Option<F::Output> {
-    let mut what = pin!(what);
+/// Nothing if the deadline is sooner. Whoever calls it pins `what`: moved in here, it would take its
+/// space twice.
+pub(super) async fn within<F>(deadline: Option<Instant>, mut what: F) -> Option<F::Output>
+where
+    F: Future + Unpin,
+{
     // Made only for what has to wait.
     let mut timer = pin!(None);
     poll_fn(|cx| {
-        if let Poll::Ready(output) = what.as_mut().poll(cx) {
+        if let Poll::Ready(output) = Pin::new(&mut what).poll(cx) {
             return Poll::Ready(Some(output));
         }
         let Some(deadline) = deadline else { return Poll::Pending };

@@ -37,8 +37,7 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 #[derive(Clone)]
 pub(super) struct Channel {
     sender: http2::SendRequest<Body>,
-    origin: Uri,
-    health: Arc<Health>,
+    peer: Arc<Peer>,
 }
 
 /// Spawns what a connection is made of, and keeps the first: the one that reads and writes.
@@ -104,9 +103,10 @@ fn closed() -> AttemptError {
     AttemptError::new(Event::SessionClosed, "the clientlet was closed; start it again")
 }
 
-/// What is known of a connection.
+/// What is known of the other side of a connection.
 #[derive(Debug)]
-struct Health {
+struct Peer {
+    origin: Uri,
     progress: Progress,
     spoken: Spoken,
 }
@@ -139,8 +139,9 @@ impl Channel {
         if let Some(task) = spawner.first.get() {
             register.enter(task.clone())?;
         }
-        let health = Arc::new(Health { progress: Progress::default(), spoken });
-        Ok(Channel { sender, origin: uri.clone(), health })
+        let peer = Peer { origin: uri.clone(), progress: Progress::default(), spoken };
+        let peer = Arc::new(peer);
+        Ok(Channel { sender, peer })
     }
 
     /// What comes of a request in its time.
@@ -149,7 +150,7 @@ impl Channel {
         began: Instant,
         deadline: Option<Instant>,
         passage: &Passage,
-        exchange: impl Future<Output = Result<T, AttemptError>>,
+        exchange: impl Future<Output = Result<T, AttemptError>> + Unpin,
     ) -> Result<T, AttemptError> {
         within(deadline, exchange).await.unwrap_or_else(|| {
             let is_sent = passage.give_up();
@@ -159,12 +160,12 @@ impl Channel {
     }
 
     pub(super) fn progress(&self) -> &Progress {
-        &self.health.progress
+        &self.peer.progress
     }
 
     /// The gateway's address.
     pub(super) fn origin(&self) -> &Uri {
-        &self.origin
+        &self.peer.origin
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -178,13 +179,13 @@ impl Channel {
 
     /// What the other side speaks, by its first bytes.
     pub(super) fn spoken(&self) -> &Spoken {
-        &self.health.spoken
+        &self.peer.spoken
     }
 }
 
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Channel").field("health", &self.health).finish_non_exhaustive()
+        f.debug_struct("Channel").field("peer", &self.peer).finish_non_exhaustive()
     }
 }
 
@@ -237,8 +238,9 @@ impl Service<Request<Body>> for Channel {
                 return Err(ChannelError::Http(response.status()));
             }
             let given = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-            let given = String::from_utf8_lossy(given.unwrap_or_default());
-            if !given.starts_with("application/grpc") {
+            let given = given.unwrap_or_default();
+            if !given.starts_with(b"application/grpc") {
+                let given = String::from_utf8_lossy(given);
                 let what = format!("the answer is {given:?}, not application/grpc");
                 return Err(ChannelError::NotGrpc(what));
             }

@@ -1,6 +1,7 @@
 //! A stream of documents for one: `stream_doc`.
 
 use std::future::ready;
+use std::pin::pin;
 
 use ::http::HeaderMap;
 use bytes::Bytes;
@@ -52,10 +53,10 @@ impl Streams for GrpcTransport {
     ) -> BoxFuture<'a, Result<RawDocuments, AttemptError>> {
         Box::pin(async move {
             let began = Instant::now();
-            let channel = within(deadline, self.shared.channel()).await;
+            let channel = within(deadline, pin!(self.shared.channel())).await;
             let channel = channel.unwrap_or_else(|| Err(late(began, false)))?;
             let passage = Passage::default();
-            let opening = self.open_on(&channel, request, &passage);
+            let opening = pin!(self.open_on(&channel, request, &passage));
             within(deadline, opening).await.unwrap_or_else(|| {
                 // It may be the executor that is slow, or the connection dead: another one is cheap.
                 channel.suspect();
@@ -73,7 +74,8 @@ impl GrpcTransport {
         passage: &Passage,
     ) -> Result<RawDocuments, AttemptError> {
         let mut grpc = self.shared.grpc(channel);
-        let call = call(channel, &request.headers, request.body.clone(), passage, request.until);
+        let left = request.until.map(|until| until.saturating_duration_since(Instant::now()));
+        let call = call(channel, &request.headers, request.body.clone(), passage, left);
         // A gateway sends no headers before the first document.
         let answers = grpc
             .streaming(call, path(STREAM_DOC), Raw)

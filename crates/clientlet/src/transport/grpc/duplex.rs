@@ -1,6 +1,7 @@
 //! A stream and single requests for whoever makes them by hand.
 
 use std::error::Error as _;
+use std::pin::pin;
 
 use ::http::HeaderMap;
 use bytes::Bytes;
@@ -35,7 +36,7 @@ impl GrpcTransport {
     /// Connects, unless there is a connection.
     pub(crate) async fn connect(&self, deadline: Option<Instant>) -> Result<(), AttemptError> {
         let began = Instant::now();
-        let connecting = within(deadline, self.shared.channel()).await;
+        let connecting = within(deadline, pin!(self.shared.channel())).await;
         connecting.unwrap_or_else(|| Err(late(began, false))).map(drop)
     }
 

@@ -11,7 +11,9 @@ mod messages;
 mod stream;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::uri::PathAndQuery;
 use ::http::{HeaderMap, Uri};
@@ -140,7 +142,7 @@ impl GrpcTransport {
             }
         };
         let passage = Passage::default();
-        let exchange = stream.exchange(request.id, body, &passage);
+        let exchange = pin!(stream.exchange(request.id, body, &passage));
         let result = within(terms.deadline, exchange).await;
         result.unwrap_or_else(|| Err(stream.late(began, &passage)))
     }
@@ -175,8 +177,9 @@ impl GrpcTransport {
         terms: Terms,
     ) -> Result<RawAnswer, AttemptError> {
         let Terms { began, deadline, is_alone } = terms;
-        let channel = match self.shared.channel_now(is_alone) {
-            Some(channel) => channel,
+        let (channel, from) = match self.shared.channel_now(is_alone) {
+            // The same time for nearly every request of a call: HTTP/2 sends it as an index.
+            Some(channel) => (channel, began),
             None => {
                 let opening = Box::pin(async {
                     match is_alone {
@@ -185,11 +188,13 @@ impl GrpcTransport {
                     }
                 });
                 let channel = within(deadline, opening).await;
-                channel.unwrap_or_else(|| Err(late(began, false)))?
+                (channel.unwrap_or_else(|| Err(late(began, false)))?, Instant::now())
             }
         };
         let passage = Passage::default();
-        let exchange = channel.unary(&self.shared, docarray, headers, body, &passage, deadline);
+        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(from));
+        let exchange = channel.unary(&self.shared, docarray, headers, body, &passage, timeout);
+        let exchange = pin!(exchange);
         channel.in_time(began, deadline, &passage, exchange).await
     }
 
@@ -287,18 +292,19 @@ impl Shared {
         deadline: Option<Instant>,
     ) -> Result<Bytes, AttemptError> {
         let began = Instant::now();
-        let channel = within(deadline, self.channel()).await;
+        let channel = within(deadline, pin!(self.channel())).await;
         let channel = channel.unwrap_or_else(|| Err(late(began, false)))?;
         let mut grpc = self.grpc(&channel);
         let passage = Passage::default();
-        let call = call(&channel, headers, question, &passage, deadline);
-        let exchange = async {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let call = call(&channel, headers, question, &passage, left);
+        let exchange = pin!(async {
             let answer = grpc.client_streaming(call, path(method), Raw).await;
             channel.progress().answered(&passage);
             answer
                 .map(tonic::Response::into_inner)
                 .map_err(|status| failure::failed(&status, &channel, passage.give_up()))
-        };
+        });
         channel.in_time(began, deadline, &passage, exchange).await
     }
 }
@@ -312,10 +318,10 @@ impl Channel {
         headers: &HeaderMap,
         body: Bytes,
         passage: &Passage,
-        deadline: Option<Instant>,
+        timeout: Option<Duration>,
     ) -> Result<RawAnswer, AttemptError> {
         let mut grpc = shared.grpc(self);
-        let call = call(self, headers, body, passage, deadline);
+        let call = call(self, headers, body, passage, timeout);
         let answer = grpc.client_streaming(call, path(SINGLE), Raw).await;
         self.progress().answered(passage);
         let message = answer.map_err(|status| failure::failed(&status, self, passage.give_up()))?;
@@ -338,15 +344,15 @@ fn call(
     headers: &HeaderMap,
     message: Bytes,
     passage: &Passage,
-    deadline: Option<Instant>,
+    timeout: Option<Duration>,
 ) -> Call<impl futures_core::Stream<Item = Bytes> + Send + 'static> {
     let (progress, passage) = (channel.progress().clone(), passage.clone());
     // HTTP/2 asks for the body once it can be written.
     let body = std::iter::once_with(move || progress.enter(&passage).map(|_| message)).flatten();
     let body = futures_util::stream::iter(body);
     let mut call = Call::from_parts(metadata(headers), Extensions::default(), body);
-    if let Some(deadline) = deadline {
-        call.set_timeout(deadline.saturating_duration_since(Instant::now()));
+    if let Some(timeout) = timeout {
+        call.set_timeout(timeout);
     }
     call
 }

@@ -7,6 +7,7 @@ mod handshake;
 mod line;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::{HeaderMap, Uri};
@@ -231,12 +232,12 @@ impl Transport for WebsocketTransport {
                 }
             };
             let passage = Passage::default();
-            let exchange = connection.exchange(request.id, body, &passage);
+            let exchange = pin!(connection.exchange(request.id, body, &passage));
             let Some(result) = within(terms.deadline, exchange).await else {
                 return Err(connection.late(began, &passage));
             };
             if let Some(mut slot) = slot {
-                slot.connection = Some(connection);
+                slot.connection = Some(connection.clone());
             }
             result
         })
