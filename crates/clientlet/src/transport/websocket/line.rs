@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::Sink;
 use tokio::time::{Instant, Sleep, timeout};
@@ -79,7 +79,7 @@ impl Line {
             }
             match (self.subprotocol, message.is_text(), message.is_binary()) {
                 (Subprotocol::Bytes, _, true) | (Subprotocol::Json, true, _) => {
-                    return Poll::Ready(Ok(BytesMut::from(message.into_payload()).freeze()));
+                    return Poll::Ready(Ok(message.into_payload().into()));
                 }
                 (Subprotocol::Bytes, true, _) => {
                     return Poll::Ready(Err(Ending::wrong_type("text", "bytes")));
