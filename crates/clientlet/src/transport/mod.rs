@@ -22,6 +22,8 @@ use tokio::time::Instant;
 
 pub(crate) use http_session::{HttpSession, RawHttpAnswer, connect_failed, not_http};
 pub(crate) use inbox::{Inbox, Mail, Place};
+#[cfg(test)]
+pub(crate) use multiplex::FarEnd;
 pub(crate) use multiplex::{Dispatched, Handle, Passage, poll_let_go};
 pub(crate) use streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 

@@ -497,6 +497,40 @@ impl InFlight {
     }
 }
 
+/// The other end of a handle, in the hands of a test.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct FarEnd {
+    desk: Desk,
+    in_flight: InFlight,
+}
+
+#[cfg(test)]
+impl FarEnd {
+    /// With the ids of this nonce.
+    pub(crate) fn open(nonce: u64) -> (Arc<Handle>, FarEnd) {
+        let in_flight = InFlight::new(nonce, Progress::default(), Arc::default());
+        let (handle, desk) = channel(in_flight.progress(), false);
+        (Arc::new(handle), FarEnd { desk, in_flight })
+    }
+
+    /// Writes what is queued; gives the bytes.
+    pub(crate) fn write(&mut self) -> Vec<Bytes> {
+        let orders = std::iter::from_fn(|| self.desk.orders.try_recv().ok());
+        orders.filter_map(|order| self.in_flight.enter(order)).collect()
+    }
+
+    pub(crate) fn answer(&mut self, answer: RawAnswer) {
+        self.in_flight.answer(answer).expect("it was sent");
+    }
+
+    /// The connection ends: what was written is failed, what is queued let go.
+    pub(crate) fn end(mut self) {
+        let ending = Ending::new(Event::SocketDropped, "the connection was dropped");
+        self.desk.notice.ended(ending, |ending| self.in_flight.fail(ending));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
