@@ -114,6 +114,8 @@ pub(crate) struct Pipeline<S: Stream> {
     lane: Option<Arc<Handle>>,
     /// All others, from their first attempt or their second to their end.
     in_flight: FuturesUnordered<BoxFuture<'static, Ended>>,
+    /// Which of the two is asked first, by turns: neither must wait for the other to have nothing.
+    is_flights_turn: bool,
     order: Order<Ended>,
 }
 
@@ -144,6 +146,7 @@ where
             waiting: VecDeque::new(),
             flights: Flights::default(),
             lane: None,
+            is_flights_turn: false,
             in_flight: FuturesUnordered::new(),
             call: Arc::new(call),
         }
@@ -160,7 +163,10 @@ where
     }
 
     /// What has ended and was not given to the caller.
-    pub(crate) fn into_ended(self) -> Vec<Result<Response, Error>> {
+    pub(crate) fn into_ended(mut self) -> Vec<Result<Response, Error>> {
+        for (flight, answer) in mem::take(&mut self.flights).into_answered() {
+            self.land(flight, Ok(answer));
+        }
         self.order.into_iter().map(|ended| ended.result).collect()
     }
 
@@ -180,8 +186,7 @@ where
                 return Poll::Ready(Some(ended.result));
             }
             let begun = self.poll_begin(cx);
-            // Whatever has just begun is polled at once, so that it is on its way while the next
-            // batch is encoded.
+            // Whatever has just begun goes on its way while the next batch is encoded.
             match self.poll_attempts(cx) {
                 Poll::Ready(()) => {}
                 Poll::Pending => match begun {
@@ -195,10 +200,21 @@ where
 
     /// Brings one request to its end, or on from its first attempt.
     fn poll_attempts(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Poll::Ready((flight, result)) = self.flights.poll_ended(cx) {
-            self.land(flight, result);
-            return Poll::Ready(());
-        }
+        self.is_flights_turn = !self.is_flights_turn;
+        let is_ready = match self.is_flights_turn {
+            true => self.poll_flights(cx).is_ready() || self.poll_driven(cx).is_ready(),
+            false => self.poll_driven(cx).is_ready() || self.poll_flights(cx).is_ready(),
+        };
+        if is_ready { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll_flights(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (flight, result) = ready!(self.flights.poll_ended(cx));
+        self.land(flight, result);
+        Poll::Ready(())
+    }
+
+    fn poll_driven(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.in_flight.poll_next_unpin(cx) {
             Poll::Ready(Some(ended)) => {
                 self.end(ended);

@@ -1,13 +1,14 @@
 //! First attempts on connections that requests share: nearly all there are. They need no future and no
 //! timer each, as they end in one inbox and are held to their time by one alarm.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use slab::Slab;
+use tokio::task::coop;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::error::AttemptError;
@@ -71,24 +72,44 @@ impl Flights {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<(Flight, Result<RawAnswer, AttemptError>)> {
+        // An inbox that is never empty must not keep the caller's task to itself.
+        let turn = ready!(coop::poll_proceed(cx));
         loop {
-            while let Some(Mail { place, reply }) = self.mail.pop_front() {
-                let found = self.under_way.get(place.slot);
-                // One that was late may be answered yet.
-                if found.is_none_or(|(flight, _)| flight.request.index != place.index) {
-                    continue;
-                }
-                let (flight, dispatched) = self.under_way.remove(place.slot);
-                let result = reply.unwrap_or_else(|| Err(dispatched.lost()));
-                return Poll::Ready((flight, result));
+            if let Some(ended) = self.next_ended() {
+                turn.made_progress();
+                return Poll::Ready(ended);
             }
-            if let Some((flight, error)) = self.late.pop_front() {
-                return Poll::Ready((flight, Err(error)));
-            }
-            if self.inbox.poll_take(cx, &mut self.mail).is_pending() && !self.has_rung(cx) {
+            // Time may run out for some while others are answered all along.
+            let has_mail = self.inbox.poll_take(cx, &mut self.mail).is_ready();
+            if !self.has_rung(cx) && !has_mail {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Those that were answered, of what is left; none runs on.
+    pub(super) fn into_answered(mut self) -> Vec<(Flight, RawAnswer)> {
+        self.mail.append(&mut self.inbox.take());
+        let ended = std::iter::from_fn(|| self.next_ended());
+        ended.filter_map(|(flight, result)| Some((flight, result.ok()?))).collect()
+    }
+
+    /// One of those that are known to have ended.
+    fn next_ended(&mut self) -> Option<(Flight, Result<RawAnswer, AttemptError>)> {
+        while let Some(Mail { place, reply }) = self.mail.pop_front() {
+            // One that was late may be answered yet.
+            if self.is_under_way(place) {
+                let (flight, dispatched) = self.under_way.remove(place.slot);
+                let result = reply.unwrap_or_else(|| Err(dispatched.lost()));
+                return Some((flight, result));
+            }
+        }
+        self.late.pop_front().map(|(flight, error)| (flight, Err(error)))
+    }
+
+    fn is_under_way(&self, place: Place) -> bool {
+        let found = self.under_way.get(place.slot);
+        found.is_some_and(|(flight, _)| flight.request.index == place.index)
     }
 
     /// Whether time has run out for any.
@@ -107,19 +128,29 @@ impl Flights {
 
     /// Gives up those whose time has run out, and sets the alarm for the first of the others.
     fn give_up_late(&mut self) {
-        let now = Instant::now();
-        let is_late = |flight: &Flight| flight.deadline.is_some_and(|deadline| deadline <= now);
-        let late = self.under_way.iter().filter(|(_, (flight, _))| is_late(flight));
-        let mut late: Vec<usize> = late.map(|(slot, _)| slot).collect();
+        let places = self.mail.iter().map(|mail| mail.place);
+        let answered: HashSet<usize> =
+            places.filter(|place| self.is_under_way(*place)).map(|place| place.slot).collect();
+        let under_way = self.under_way.iter().filter(|(slot, _)| !answered.contains(slot));
+        let waiting = under_way.filter_map(|(slot, (flight, _))| Some((flight.deadline?, slot)));
+        let mut waiting: Vec<(Instant, usize)> = waiting.collect();
         // The oldest first: they are the first to be sent again.
-        late.sort_unstable_by_key(|slot| self.under_way[*slot].0.request.index);
-        for slot in late {
+        waiting.sort_unstable();
+        let now = Instant::now();
+        let late = waiting.partition_point(|(deadline, _)| *deadline <= now);
+        for (_, slot) in waiting.drain(..late) {
             let (flight, dispatched) = self.under_way.remove(slot);
             let error = dispatched.late(flight.started);
             self.late.push_back((flight, error));
         }
-        let deadlines = self.under_way.iter().filter_map(|(_, (flight, _))| flight.deadline);
-        self.alarm = deadlines.min().map(|deadline| Box::pin(sleep_until(deadline)));
+        let first = waiting.first();
+        self.alarm = first.map(|(deadline, _)| Box::pin(sleep_until(*deadline)));
+    }
+}
+
+impl Drop for Flights {
+    fn drop(&mut self) {
+        self.inbox.close();
     }
 }
 
@@ -155,6 +186,10 @@ mod tests {
     }
 
     fn answer(index: u64) -> RawAnswer {
+        answer_with(index, None)
+    }
+
+    fn answer_with(index: u64, documents: Option<Bytes>) -> RawAnswer {
         RawAnswer::from(AnswerParts {
             docarray: DocArray::V2,
             encoding: Encoding::Proto,
@@ -162,7 +197,7 @@ mod tests {
             status: Status::default(),
             routes: None,
             parameters: None,
-            documents: None,
+            documents,
         })
     }
 
@@ -259,5 +294,61 @@ mod tests {
         let mut flights = Flights::default();
         let given_back = (0..).find_map(|index| flights.begin(flight(index, 100), false, &lane));
         assert!(given_back.is_some_and(|flight| !flight.body.is_empty()));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn one_runs_out_of_time_while_others_are_answered_all_along() {
+        let (lane, mut far) = FarEnd::open(NONCE);
+        let mut flights = Flights::default();
+        let began = Instant::now();
+        flights.begin(flight(0, 100), true, &lane);
+        // Two are answered for each that is taken, so that there is always one.
+        for pair in 0.. {
+            for index in [2 * pair + 1, 2 * pair + 2] {
+                flights.begin(flight(index, 100), true, &lane);
+                far.write();
+                far.answer(answer(index));
+            }
+            tokio::time::advance(Duration::from_millis(10)).await;
+            if let (0, result) = ended(&mut flights).await {
+                assert!(matches!(result, Err(Event::TimedOut)));
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_millis(500), "it was forgotten");
+        }
+        // Those whose answers had come by then are late for nothing.
+        while !flights.is_empty() {
+            assert!(ended(&mut flights).await.1.is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_come_is_given_out_when_the_call_stops() {
+        let (lane, mut far) = FarEnd::open(NONCE);
+        let mut flights = Flights::default();
+        for index in 0..3 {
+            flights.begin(flight(index, 100), true, &lane);
+        }
+        far.write();
+        for index in [2, 0] {
+            far.answer(answer(index));
+        }
+        let answered = flights.into_answered();
+        let answered: Vec<u64> = answered.iter().map(|(flight, _)| flight.request.index).collect();
+        assert_eq!(answered, [2, 0]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_for_a_call_that_was_dropped() {
+        let (lane, mut far) = FarEnd::open(NONCE);
+        let mut flights = Flights::default();
+        for index in 0..2 {
+            flights.begin(flight(index, 100), true, &lane);
+        }
+        far.write();
+        let documents = Bytes::from(vec![0; 10]);
+        far.answer(answer_with(0, Some(documents.clone())));
+        drop(flights);
+        far.answer(answer_with(1, Some(documents.clone())));
+        assert!(documents.is_unique());
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::error::AttemptError;
@@ -20,6 +20,8 @@ struct State {
     mail: VecDeque<Mail>,
     /// The call, if it waits.
     reader: Option<Waker>,
+    /// Whether the call has gone.
+    is_closed: bool,
 }
 
 /// What became of a request on a connection.
@@ -53,7 +55,7 @@ impl Inbox {
 
     /// Takes all that has come, in exchange for an empty queue.
     pub(crate) fn poll_take(&self, cx: &Context<'_>, into: &mut VecDeque<Mail>) -> Poll<()> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         if !state.mail.is_empty() {
             mem::swap(&mut state.mail, into);
             return Poll::Ready(());
@@ -64,14 +66,33 @@ impl Inbox {
         Poll::Pending
     }
 
+    /// Takes all that has come.
+    pub(crate) fn take(&self) -> VecDeque<Mail> {
+        mem::take(&mut self.state().mail)
+    }
+
+    /// Whatever comes from now on is dropped.
+    pub(crate) fn close(&self) {
+        let closed = State { is_closed: true, ..State::default() };
+        // What it held is dropped without the lock.
+        let _held = mem::replace(&mut *self.state(), closed);
+    }
+
     fn put(&self, mail: Mail) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        if state.is_closed {
+            return;
+        }
         state.mail.push_back(mail);
         let reader = state.reader.take();
         drop(state);
         if let Some(reader) = reader {
             reader.wake();
         }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -49,8 +49,8 @@ pub(crate) struct Terms {
 /// A protocol, able to try one request once.
 ///
 /// Nothing in here retries: the pipeline does, for all protocols alike. A future that is dropped
-/// leaves nothing behind. A deadline is the transport's to keep, since only it knows whether a byte
-/// was written by then.
+/// leaves nothing behind. The deadline of an attempt is the transport's to keep, since only it knows
+/// whether a byte was written by then; that of a request on a [`lane`](Transport::lane) is its caller's.
 pub(crate) trait Transport: Send + Sync {
     /// Sends a request once and reads the envelope of its answer. An executor's exception is an
     /// error. The last attempt has the body for itself, and may write over it.

@@ -11,7 +11,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::http::outcome;
@@ -150,6 +151,7 @@ impl Ending {
 #[derive(Debug)]
 pub(crate) struct Handle {
     orders: mpsc::Sender<Order>,
+    room: Arc<Notify>,
     ended: watch::Receiver<Option<Arc<Ending>>>,
     progress: Progress,
     /// Whether bodies are copied when they are written, so that one is better shared than taken.
@@ -228,8 +230,45 @@ impl Progress {
 /// The other side of the handles: where requests come from, and how its end is made known.
 #[derive(Debug)]
 pub(super) struct Desk {
-    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) orders: Orders,
     pub(super) notice: Notice,
+}
+
+/// Requests that wait to be written.
+#[derive(Debug)]
+pub(super) struct Orders {
+    queue: mpsc::Receiver<Order>,
+    /// For those who wait for room in the queue.
+    room: Arc<Notify>,
+}
+
+impl Orders {
+    /// The next one; nothing once there will be no more.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Order>> {
+        let order = ready!(self.queue.poll_recv(cx));
+        if self.queue.capacity() == 1 {
+            // It was full.
+            self.room.notify_waiters();
+        }
+        Poll::Ready(order)
+    }
+
+    /// Takes no more.
+    pub(super) fn close(&mut self) {
+        self.queue.close();
+        self.room.notify_waiters();
+    }
+
+    pub(super) fn poll_let_go(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.room.notify_waiters();
+        poll_let_go(&mut self.queue, cx)
+    }
+}
+
+impl Drop for Orders {
+    fn drop(&mut self) {
+        self.close();
+    }
 }
 
 /// Lets go of what is still queued, so that its senders find the news. Dropping the queue would not
@@ -273,6 +312,7 @@ impl ReplyTo {
         match self {
             // Whoever gave up meanwhile does not want it any more.
             ReplyTo::Attempt(sender) => drop(sender.send(reply)),
+            ReplyTo::Call(_, passage) if passage.is_given_up() => {}
             ReplyTo::Call(ticket, _) => ticket.send(reply),
         }
     }
@@ -305,9 +345,11 @@ impl Drop for Dispatched {
 }
 
 pub(super) fn channel(progress: Progress, is_copying: bool) -> (Handle, Desk) {
-    let (sender, orders) = mpsc::channel(QUEUE);
+    let (sender, queue) = mpsc::channel(QUEUE);
     let (notice, ended) = watch::channel(None);
-    let handle = Handle { orders: sender, ended, progress, is_copying };
+    let room = Arc::new(Notify::new());
+    let orders = Orders { queue, room: room.clone() };
+    let handle = Handle { orders: sender, room, ended, progress, is_copying };
     (handle, Desk { orders, notice: Notice(notice) })
 }
 
@@ -346,12 +388,28 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         let reply = ReplyTo::Attempt(reply);
         let order = Order { id, body, passage: passage.clone(), reply };
-        if self.orders.send(order).await.is_ok()
-            && let Ok(result) = answer.await
-        {
-            return result;
+        if let Some(place) = self.place().await {
+            place.send(order);
+            if let Ok(result) = answer.await {
+                return result;
+            }
         }
         Err(self.lost(passage))
+    }
+
+    /// A place in the queue; nothing once it is closed. Whoever waits for one does not hold it: it may
+    /// be that nobody polls him, while others wait behind.
+    async fn place(&self) -> Option<mpsc::Permit<'_, Order>> {
+        loop {
+            let mut room = pin!(self.room.notified());
+            // From here on nothing is missed.
+            room.as_mut().enable();
+            match self.orders.try_reserve() {
+                Ok(place) => return Some(place),
+                Err(TrySendError::Full(())) => room.await,
+                Err(TrySendError::Closed(())) => return None,
+            }
+        }
     }
 
     /// Why it ended without a reply to a request: it has said so before it let go.
@@ -516,7 +574,13 @@ impl FarEnd {
 
     /// Writes what is queued; gives the bytes.
     pub(crate) fn write(&mut self) -> Vec<Bytes> {
-        let orders = std::iter::from_fn(|| self.desk.orders.try_recv().ok());
+        use std::task::Waker;
+
+        let mut cx = Context::from_waker(Waker::noop());
+        let orders = std::iter::from_fn(|| match self.desk.orders.poll_next(&mut cx) {
+            Poll::Ready(order) => order,
+            Poll::Pending => None,
+        });
         orders.filter_map(|order| self.in_flight.enter(order)).collect()
     }
 
@@ -534,6 +598,7 @@ impl FarEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::{Inbox, Place};
 
     #[test]
     fn a_request_is_either_sent_or_given_up_before() {
@@ -572,5 +637,32 @@ mod tests {
         let connection = Progress::default();
         connection.doubt(&Passage::default());
         assert!(connection.is_doubted());
+    }
+    #[tokio::test]
+    async fn whoever_waits_for_room_keeps_it_from_nobody_else() {
+        let (handle, mut far) = FarEnd::open(7);
+        let dispatch = |sequence| {
+            let id = RequestId { nonce: 7, sequence };
+            let ticket = || Inbox::default().ticket(Place { slot: 0, index: sequence });
+            handle.dispatch(id, &mut Bytes::new(), false, ticket)
+        };
+        let queued: Vec<_> = (0..QUEUE as u64).map_while(dispatch).collect();
+        assert_eq!(queued.len(), QUEUE);
+        let passage = Passage::default();
+        let id = RequestId { nonce: 7, sequence: 1000 };
+        let mut waiting = pin!(handle.exchange(id, Bytes::new(), &passage));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        assert!(dispatch(1001).is_none(), "there is no room");
+        far.write();
+        // It is not polled, as if its caller had something else to do.
+        let overtaking: Vec<_> = (0..QUEUE as u64).map_while(dispatch).collect();
+        assert_eq!(overtaking.len(), QUEUE);
+        far.write();
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        // So many at a time is all that tokio lets a task read.
+        tokio::task::yield_now().await;
+        assert_eq!(far.write().len(), 1, "it was woken and took its place");
+        far.end();
+        assert_eq!(waiting.await.unwrap_err().event, Event::SocketDropped);
     }
 }

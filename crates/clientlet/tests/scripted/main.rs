@@ -5,4 +5,5 @@
 
 mod call;
 mod grpc;
+mod slow;
 mod websocket;

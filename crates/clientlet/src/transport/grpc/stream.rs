@@ -11,13 +11,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tonic::client::Grpc;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request as Call, Status};
 
-use super::super::multiplex::{self, Desk, Ending, Handle, InFlight, Notice, Order, poll_let_go};
+use super::super::multiplex::{self, Desk, Ending, Handle, InFlight, Notice, Orders};
 use super::channel::Channel;
 use super::codec::Raw;
 use super::messages::Messages;
@@ -52,7 +51,7 @@ pub(super) fn open(
         };
         let ending = until_deserted(answering, &notice, &traffic).await;
         notice.ended(ending, |ending| lock(&traffic).in_flight.fail(ending));
-        poll_fn(|cx| poll_let_go(&mut lock(&traffic).orders, cx)).await;
+        poll_fn(|cx| lock(&traffic).orders.poll_let_go(cx)).await;
     });
     handle
 }
@@ -101,7 +100,7 @@ async fn until_deserted(
 
 /// What is to be written and what is to be answered.
 struct Traffic {
-    orders: mpsc::Receiver<Order>,
+    orders: Orders,
     in_flight: InFlight,
 }
 
@@ -109,7 +108,7 @@ impl Traffic {
     /// The next request that somebody waits for; nothing once there will be no more.
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
-            let Some(order) = ready!(self.orders.poll_recv(cx)) else { return Poll::Ready(None) };
+            let Some(order) = ready!(self.orders.poll_next(cx)) else { return Poll::Ready(None) };
             if let Some(body) = self.in_flight.enter(order) {
                 return Poll::Ready(Some(body));
             }

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 
-use super::super::multiplex::{Desk, Handle, InFlight, Order, channel, poll_let_go};
+use super::super::multiplex::{Desk, Handle, InFlight, Order, Orders, channel};
 use super::ending::Ending;
 use super::line::Line;
 use crate::message::RawAnswer;
@@ -29,7 +28,7 @@ pub(super) fn start(line: Line, in_flight: InFlight, read: Read) -> Handle {
         let Task { line, queue, next, .. } = task;
         drop(next);
         if let Some(mut queue) = queue {
-            poll_fn(|cx| poll_let_go(&mut queue, cx)).await;
+            poll_fn(|cx| queue.poll_let_go(cx)).await;
         }
         line.finish().await;
     });
@@ -41,7 +40,7 @@ struct Task {
     in_flight: InFlight,
     read: Read,
     /// Nothing once the last handle has gone.
-    queue: Option<mpsc::Receiver<Order>>,
+    queue: Option<Orders>,
     /// Taken from the queue, not yet taken by the socket.
     next: Option<Order>,
 }
@@ -86,7 +85,7 @@ impl Task {
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
         loop {
             if self.next.is_none() {
-                match self.queue.as_mut().map(|queue| queue.poll_recv(cx)) {
+                match self.queue.as_mut().map(|queue| queue.poll_next(cx)) {
                     Some(Poll::Ready(Some(order))) => self.next = Some(order),
                     Some(Poll::Ready(None)) => {
                         // The last handle has gone, and with it whoever waits.

@@ -19,6 +19,9 @@ use super::handshake::Socket;
 const IDLE: Duration = Duration::from_secs(20);
 /// How long it may take to answer that.
 const PONG: Duration = Duration::from_secs(20);
+/// Smaller messages are copied: they would keep the buffer that they were read into, many times their
+/// size, from being used again.
+const SHARED_FROM: usize = 4 << 10;
 /// How long a gateway may take to close once all has been answered.
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -79,7 +82,7 @@ impl Line {
             }
             match (self.subprotocol, message.is_text(), message.is_binary()) {
                 (Subprotocol::Bytes, _, true) | (Subprotocol::Json, true, _) => {
-                    return Poll::Ready(Ok(message.into_payload().into()));
+                    return Poll::Ready(Ok(apart(message.into_payload().into())));
                 }
                 (Subprotocol::Bytes, true, _) => {
                     return Poll::Ready(Err(Ending::wrong_type("text", "bytes")));
@@ -188,4 +191,9 @@ impl Line {
     fn set_alarm(&mut self, after: Duration) {
         self.alarm.as_mut().reset(Instant::now() + after);
     }
+}
+
+/// A message as it may be kept.
+fn apart(message: Bytes) -> Bytes {
+    if message.len() < SHARED_FROM { Bytes::copy_from_slice(&message) } else { message }
 }

@@ -1,0 +1,45 @@
+//! A caller that is slower than the gateway: there is always an answer that waits for it.
+
+use std::time::Duration;
+
+use clientlet::Client;
+use clientlet_gateway::Gateway;
+use tokio::time::sleep;
+
+use crate::call::{documents, retrying, with_faults};
+
+/// The requests as they are given out, `count` of them: which one, after how many attempts.
+async fn given_out(url: &str, count: usize) -> Vec<(u64, u32)> {
+    let client = Client::connect(url).unwrap();
+    let call = client.post("/upper").documents(documents(count)).request_size(1);
+    let mut answers = call.retry(retrying(3)).attempt_timeout(Duration::from_millis(100)).stream();
+    let mut order = Vec::new();
+    while let Some(answer) = answers.next().await {
+        let answer = answer.unwrap();
+        order.push((answer.input().start, answer.attempts()));
+        sleep(Duration::from_millis(2)).await;
+    }
+    order
+}
+
+#[tokio::test]
+async fn no_answer_waits_for_the_end_of_the_call() {
+    let gateway = Gateway::builder().http(false).websocket(true).grpc(true).start().await.unwrap();
+    for url in [gateway.websocket_url(), gateway.grpc_url()] {
+        let order = given_out(&url, 200).await;
+        // The first ones had to wait for a connection to be opened, those behind them had not.
+        let last = order.iter().rposition(|(index, _)| *index < 16).unwrap();
+        assert!(last < 64, "{url}: the first 16 were given out among the first {last}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_runs_out_of_time_is_tried_again_meanwhile() {
+    let builder = Gateway::builder().http(false).websocket(true).grpc(true);
+    for over in [Gateway::websocket_url, Gateway::grpc_url] {
+        let gateway = with_faults(builder.clone(), &["stall@30"]).start().await.unwrap();
+        let order = given_out(&over(&gateway), 300).await;
+        let place = order.iter().position(|(_, attempts)| *attempts > 1).unwrap();
+        assert!(place < 200, "{:?} was given out as number {place} of 300", order[place]);
+    }
+}
