@@ -1,7 +1,6 @@
 //! Many requests on one connection or stream: who waits for which answer, and what becomes of them
 //! all when it ends.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::{Pin, pin};
@@ -11,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -453,7 +453,7 @@ pub(super) struct InFlight {
     matching: Matching,
     /// Whether nobody wants an answer any more.
     is_deserted: bool,
-    waiting: HashMap<u64, Waiting>,
+    waiting: FxHashMap<u64, Waiting>,
     progress: Progress,
     tally: Arc<Tally>,
 }
@@ -477,7 +477,7 @@ impl InFlight {
     }
 
     fn matching(matching: Matching, progress: Progress, tally: Arc<Tally>) -> InFlight {
-        InFlight { matching, is_deserted: false, waiting: HashMap::new(), progress, tally }
+        InFlight { matching, is_deserted: false, waiting: FxHashMap::default(), progress, tally }
     }
 
     pub(super) fn progress(&self) -> Progress {
