@@ -367,7 +367,8 @@ where
     }
 
     /// Stops the call: reads and sends no more, gives up what is under way, and gives out what has
-    /// ended and was not taken, such as answers that waited for a late one before them.
+    /// ended and was not taken, such as answers that waited for a late one before them. Of those that
+    /// have just come some may be given up with the rest.
     pub fn stop(&mut self) -> Vec<Result<Response, Error>> {
         match std::mem::replace(&mut self.state, State::Refused(None)) {
             State::Refused(error) => error.map(Err).into_iter().collect(),

@@ -259,8 +259,9 @@ impl Orders {
         self.room.notify_waiters();
     }
 
+    /// Takes no more, and lets go of what is queued.
     pub(super) fn poll_let_go(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.room.notify_waiters();
+        self.close();
         poll_let_go(&mut self.queue, cx)
     }
 }
@@ -589,9 +590,13 @@ impl FarEnd {
     }
 
     /// The connection ends: what was written is failed, what is queued let go.
-    pub(crate) fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         let ending = Ending::new(Event::SocketDropped, "the connection was dropped");
-        self.desk.notice.ended(ending, |ending| self.in_flight.fail(ending));
+        let Desk { mut orders, notice } = self.desk;
+        notice.ended(ending, |ending| self.in_flight.fail(ending));
+        poll_fn(|cx| orders.poll_let_go(cx)).await;
+        // It may live on for a while, as that of a gRPC stream does; nobody must wait for it.
+        mem::forget(orders);
     }
 }
 
@@ -657,12 +662,39 @@ mod tests {
         // It is not polled, as if its caller had something else to do.
         let overtaking: Vec<_> = (0..QUEUE as u64).map_while(dispatch).collect();
         assert_eq!(overtaking.len(), QUEUE);
-        far.write();
         assert!(futures_util::poll!(&mut waiting).is_pending());
+        far.write();
         // So many at a time is all that tokio lets a task read.
         tokio::task::yield_now().await;
-        assert_eq!(far.write().len(), 1, "it was woken and took its place");
-        far.end();
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        assert_eq!(far.write().len(), 1, "it took its place");
+        far.end().await;
         assert_eq!(waiting.await.unwrap_err().event, Event::SocketDropped);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_for_room_is_woken_by_room_and_by_the_end() {
+        for is_end in [false, true] {
+            let (handle, mut far) = FarEnd::open(7);
+            let exchange = |sequence| {
+                let handle = handle.clone();
+                tokio::spawn(async move {
+                    let id = RequestId { nonce: 7, sequence };
+                    handle.exchange(id, Bytes::new(), &Passage::default()).await
+                })
+            };
+            let exchanges: Vec<_> = (0..QUEUE as u64 + 1).map(exchange).collect();
+            tokio::task::yield_now().await;
+            let mut written = if is_end { 0 } else { far.write().len() };
+            while !is_end && written < exchanges.len() {
+                tokio::task::yield_now().await;
+                written += far.write().len();
+            }
+            far.end().await;
+            let expected = if is_end { Event::ClosedUnsent } else { Event::SocketDropped };
+            for exchange in exchanges {
+                assert_eq!(exchange.await.unwrap().unwrap_err().event, expected);
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,7 +39,7 @@ pub(super) fn open(
     read: Read,
 ) -> Handle {
     let (handle, Desk { orders, notice }) = multiplex::channel(in_flight.progress(), true);
-    let traffic = Arc::new(Mutex::new(Traffic { orders, in_flight }));
+    let traffic = Arc::new(Mutex::new(Traffic { orders, in_flight, writer: None }));
     let requests = Requests(traffic.clone());
     let call = Call::from_parts(metadata, Extensions::default(), requests);
     tokio::spawn(async move {
@@ -51,9 +51,19 @@ pub(super) fn open(
         };
         let ending = until_deserted(answering, &notice, &traffic).await;
         notice.ended(ending, |ending| lock(&traffic).in_flight.fail(ending));
-        poll_fn(|cx| lock(&traffic).orders.poll_let_go(cx)).await;
+        let_go(&traffic).await;
     });
     handle
+}
+
+/// Lets go of what is still queued, and has HTTP/2 see that no more will come: our half of the stream
+/// would stay open otherwise, and the connection with it.
+async fn let_go(traffic: &Mutex<Traffic>) {
+    poll_fn(|cx| lock(traffic).orders.poll_let_go(cx)).await;
+    let writer = lock(traffic).writer.take();
+    if let Some(writer) = writer {
+        writer.wake();
+    }
 }
 
 /// Gives answers to whoever waits for them until the stream ends.
@@ -102,13 +112,19 @@ async fn until_deserted(
 struct Traffic {
     orders: Orders,
     in_flight: InFlight,
+    /// HTTP/2, where it waits for a request. The queue forgets it when it is read for another reason.
+    writer: Option<Waker>,
 }
 
 impl Traffic {
     /// The next request that somebody waits for; nothing once there will be no more.
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
-            let Some(order) = ready!(self.orders.poll_next(cx)) else { return Poll::Ready(None) };
+            let Poll::Ready(order) = self.orders.poll_next(cx) else {
+                self.writer = Some(cx.waker().clone());
+                return Poll::Pending;
+            };
+            let Some(order) = order else { return Poll::Ready(None) };
             if let Some(body) = self.in_flight.enter(order) {
                 return Poll::Ready(Some(body));
             }
@@ -136,4 +152,37 @@ impl Drop for Requests {
 
 fn lock(traffic: &Mutex<Traffic>) -> MutexGuard<'_, Traffic> {
     traffic.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+    use crate::transport::multiplex::Progress;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn our_half_of_the_stream_ends_with_the_answers() {
+        let in_flight = InFlight::new(7, Progress::default(), Arc::default());
+        let (_handle, Desk { orders, .. }) = multiplex::channel(in_flight.progress(), true);
+        let traffic = Arc::new(Mutex::new(Traffic { orders, in_flight, writer: None }));
+        let mut requests = Requests(traffic.clone());
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut cx = Context::from_waker(&waker);
+        assert!(Pin::new(&mut requests).poll_next(&mut cx).is_pending());
+        let_go(&traffic).await;
+        assert!(woken.0.load(Ordering::Relaxed));
+        assert_eq!(Pin::new(&mut requests).poll_next(&mut cx), Poll::Ready(None));
+    }
 }
