@@ -29,7 +29,8 @@ Tasks:
                         Run each target of fuzz/, or those given, for so many seconds (30);
                         installs cargo-fuzz, needs a C++ compiler.
   bench http|websocket|grpc [ARGS]...
-                        The client beside the bare transport, in the same run.
+                        The client beside the bare transport, in the same run. As for codec,
+                        glibc is told to keep freed memory, or chance decides who pays for pages.
   bench codec [ARGS]... The protobuf codec beside prost's own types.
   bench memory [ARGS]...
                         What the command needs for 100,000 documents and for 1,000,000.
