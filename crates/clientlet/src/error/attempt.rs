@@ -41,11 +41,6 @@ impl DerefMut for AttemptError {
 }
 
 impl AttemptError {
-    /// Whether the connection went before anything was sent, and the gateway did not ask to wait.
-    pub(crate) fn is_refused(&self) -> bool {
-        self.event == Event::ClosedUnsent && self.retry_after.is_none()
-    }
-
     pub(crate) fn new(event: Event, message: impl Into<String>) -> AttemptError {
         let row = event.row();
         AttemptError(Box::new(Failed {
@@ -61,6 +56,11 @@ impl AttemptError {
             exception: None,
             answer: None,
         }))
+    }
+
+    /// Whether the connection went before anything was sent, and the gateway did not ask to wait.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.event == Event::ClosedUnsent && self.retry_after.is_none()
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<Source>) -> AttemptError {

@@ -8,6 +8,7 @@ pub(crate) mod http;
 mod http_session;
 mod inbox;
 mod multiplex;
+mod progress;
 pub(crate) mod sse;
 mod streams;
 pub(crate) mod websocket;
@@ -24,7 +25,8 @@ pub(crate) use http_session::{HttpSession, RawHttpAnswer, connect_failed, not_ht
 pub(crate) use inbox::{Inbox, Mail, Place};
 #[cfg(test)]
 pub(crate) use multiplex::FarEnd;
-pub(crate) use multiplex::{Dispatched, Handle, Passage, poll_let_go};
+pub(crate) use multiplex::{Dispatched, Handle, poll_let_go};
+pub(crate) use progress::Passage;
 pub(crate) use streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 
 use crate::discovery::Gateway;

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::http::outcome;
 use super::inbox::{Reply, Ticket};
+use super::progress::{Passage, Progress};
 use crate::envelope::shorten;
 use crate::error::{AttemptError, Event};
 use crate::message::{Connections, RawAnswer, RequestId};
@@ -45,41 +46,6 @@ impl Tally {
             reconnects: self.reconnects.load(Ordering::Relaxed),
             duplicates_dropped: self.duplicates_dropped.load(Ordering::Relaxed),
         }
-    }
-}
-
-/// Whether a request was written before it was given up: the first of the two decides, so that a
-/// request that is reported as not sent is never sent afterwards.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Passage(Arc<AtomicU64>);
-
-// Below the bit is the number under which it was written, 0 until then.
-const QUEUED: u64 = 0;
-const GIVEN_UP: u64 = 1 << 63;
-
-impl Passage {
-    /// Whether it may be written: not if it was given up.
-    pub(crate) fn enter(&self) -> bool {
-        self.enter_as(1)
-    }
-
-    /// The same for the connection's request with this number, from 1.
-    fn enter_as(&self, number: u64) -> bool {
-        self.0.compare_exchange(QUEUED, number, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
-    /// Gives it up; whether it was sent by then.
-    pub(crate) fn give_up(&self) -> bool {
-        self.0.fetch_or(GIVEN_UP, Ordering::AcqRel) & !GIVEN_UP != QUEUED
-    }
-
-    fn is_given_up(&self) -> bool {
-        self.0.load(Ordering::Acquire) & GIVEN_UP != 0
-    }
-
-    /// The number under which it was written.
-    fn number(&self) -> Option<u64> {
-        Some(self.0.load(Ordering::Acquire) & !GIVEN_UP).filter(|number| *number != QUEUED)
     }
 }
 
@@ -156,75 +122,6 @@ pub(crate) struct Handle {
     progress: Progress,
     /// Whether bodies are copied when they are written, so that one is better shared than taken.
     is_copying: bool,
-}
-
-/// How far the answers have come on a connection or stream, by the order in which requests were sent.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Progress {
-    connection: Arc<Way>,
-    /// The one of the connection's streams that this is of, if it has any.
-    stream: Option<Arc<Way>>,
-}
-
-#[derive(Debug, Default)]
-struct Way {
-    /// How many requests were sent on the connection: the number of the last.
-    sent: AtomicU64,
-    /// The highest number that was answered.
-    answered: AtomicU64,
-    /// Whether new requests are better sent elsewhere.
-    is_doubted: AtomicBool,
-}
-
-impl Progress {
-    /// That of a new stream on the connection.
-    pub(super) fn of_stream(&self) -> Progress {
-        Progress { connection: self.connection.clone(), stream: Some(Arc::default()) }
-    }
-
-    /// Lets a request pass that is about to be written, and numbers it.
-    pub(super) fn enter(&self, passage: &Passage) -> Option<u64> {
-        let number = self.connection.sent.fetch_add(1, Ordering::Relaxed) + 1;
-        passage.enter_as(number).then_some(number)
-    }
-
-    pub(super) fn answered(&self, passage: &Passage) {
-        if let Some(number) = passage.number() {
-            self.answer(number);
-        }
-    }
-
-    fn answer(&self, number: u64) {
-        for way in self.ways() {
-            way.answered.fetch_max(number, Ordering::Relaxed);
-        }
-    }
-
-    /// A request's time ran out. If no later one was answered, either, the connection or stream may be
-    /// dead, long before a ping can tell: new requests go on another one, those in flight stay.
-    pub(super) fn doubt(&self, passage: &Passage) {
-        for way in self.ways() {
-            let answered = way.answered.load(Ordering::Relaxed);
-            // So it is with one that was never written, too.
-            if passage.number().is_none_or(|number| answered < number) {
-                way.is_doubted.store(true, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Something failed on the connection: the next request shall have another.
-    pub(super) fn doubt_connection(&self) {
-        self.connection.is_doubted.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether new requests are better sent elsewhere.
-    pub(super) fn is_doubted(&self) -> bool {
-        self.stream.as_ref().unwrap_or(&self.connection).is_doubted.load(Ordering::Relaxed)
-    }
-
-    fn ways(&self) -> impl Iterator<Item = &Way> {
-        [Some(&*self.connection), self.stream.as_deref()].into_iter().flatten()
-    }
 }
 
 /// The other side of the handles: where requests come from, and how its end is made known.
@@ -605,44 +502,6 @@ mod tests {
     use super::*;
     use crate::transport::{Inbox, Place};
 
-    #[test]
-    fn a_request_is_either_sent_or_given_up_before() {
-        let passage = Passage::default();
-        assert!(passage.enter());
-        assert!(passage.give_up(), "it was sent");
-        let passage = Passage::default();
-        assert!(!passage.give_up(), "it was not sent");
-        assert!(!passage.enter(), "and never will be");
-        assert!(!passage.give_up());
-    }
-
-    #[test]
-    fn a_connection_is_doubted_unless_the_request_or_a_later_one_was_answered() {
-        let sent = |progress: &Progress| {
-            let passage = Passage::default();
-            let number = progress.enter(&passage).unwrap();
-            (passage, number)
-        };
-        let connection = Progress::default();
-        let (one, other) = (connection.of_stream(), connection.of_stream());
-        let ((first, _), (second, number), (third, _)) = (sent(&one), sent(&other), sent(&one));
-        one.answer(number);
-        one.doubt(&first);
-        one.doubt(&second);
-        assert!(!one.is_doubted(), "the second was answered");
-        other.doubt(&first);
-        assert!(other.is_doubted(), "nothing was answered on this stream");
-        assert!(!connection.is_doubted(), "but on the other one");
-        one.doubt(&third);
-        assert!(one.is_doubted() && connection.is_doubted());
-    }
-
-    #[test]
-    fn a_connection_that_does_not_take_a_request_in_its_time_is_doubted() {
-        let connection = Progress::default();
-        connection.doubt(&Passage::default());
-        assert!(connection.is_doubted());
-    }
     #[tokio::test]
     async fn whoever_waits_for_room_keeps_it_from_nobody_else() {
         let (handle, mut far) = FarEnd::open(7);

@@ -18,7 +18,8 @@ use tonic::body::Body;
 use tower_service::Service;
 
 use super::super::connect_failed;
-use super::super::multiplex::{Passage, Progress, late, within};
+use super::super::multiplex::{late, within};
+use super::super::progress::{Passage, Progress};
 use super::framing::Answers;
 use crate::connect::{Connector, Spoken};
 use crate::error::{AttemptError, Event};

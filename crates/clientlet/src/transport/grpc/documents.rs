@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use super::super::BoxFuture;
 use super::super::http::outcome;
-use super::super::multiplex::{Passage, late, within};
+use super::super::multiplex::{late, within};
+use super::super::progress::Passage;
 use super::super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 use super::channel::Channel;
 use super::codec::Raw;

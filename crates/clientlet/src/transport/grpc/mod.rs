@@ -35,7 +35,8 @@ pub(crate) use self::duplex::Ended;
 #[cfg(test)]
 pub(super) use self::failure::{Scope, recorded};
 use super::http::{docarray_of, hidden, outcome};
-use super::multiplex::{Handle, InFlight, Passage, Tally, late, within};
+use super::multiplex::{Handle, InFlight, Tally, late, within};
+use super::progress::Passage;
 use super::{BoxFuture, Streams, Terms, Transport};
 use crate::config::Config;
 use crate::connect::Connector;

@@ -160,7 +160,7 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
-    use crate::transport::multiplex::Progress;
+    use crate::transport::progress::Progress;
 
     #[derive(Default)]
     struct Woken(AtomicBool);

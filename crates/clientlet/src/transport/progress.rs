@@ -1,0 +1,153 @@
+//! What became of requests on their way out: sent or given up, and how far the answers have come.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Whether a request was written before it was given up: the first of the two decides, so that a
+/// request that is reported as not sent is never sent afterwards.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Passage(Arc<AtomicU64>);
+
+// Below the bit is the number under which it was written, 0 until then.
+const QUEUED: u64 = 0;
+const GIVEN_UP: u64 = 1 << 63;
+
+impl Passage {
+    /// Whether it may be written: not if it was given up.
+    pub(crate) fn enter(&self) -> bool {
+        self.enter_as(1)
+    }
+
+    /// The same for the connection's request with this number, from 1.
+    fn enter_as(&self, number: u64) -> bool {
+        self.0.compare_exchange(QUEUED, number, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Gives it up; whether it was sent by then.
+    pub(crate) fn give_up(&self) -> bool {
+        self.0.fetch_or(GIVEN_UP, Ordering::AcqRel) & !GIVEN_UP != QUEUED
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.0.load(Ordering::Acquire) & GIVEN_UP != 0
+    }
+
+    /// The number under which it was written.
+    fn number(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::Acquire) & !GIVEN_UP).filter(|number| *number != QUEUED)
+    }
+}
+
+/// How far the answers have come on a connection or stream, by the order in which requests were sent.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    connection: Arc<Way>,
+    /// The one of the connection's streams that this is of, if it has any.
+    stream: Option<Arc<Way>>,
+}
+
+#[derive(Debug, Default)]
+struct Way {
+    /// How many requests were sent on the connection: the number of the last.
+    sent: AtomicU64,
+    /// The highest number that was answered.
+    answered: AtomicU64,
+    /// Whether new requests are better sent elsewhere.
+    is_doubted: AtomicBool,
+}
+
+impl Progress {
+    /// That of a new stream on the connection.
+    pub(super) fn of_stream(&self) -> Progress {
+        Progress { connection: self.connection.clone(), stream: Some(Arc::default()) }
+    }
+
+    /// Lets a request pass that is about to be written, and numbers it.
+    pub(super) fn enter(&self, passage: &Passage) -> Option<u64> {
+        let number = self.connection.sent.fetch_add(1, Ordering::Relaxed) + 1;
+        passage.enter_as(number).then_some(number)
+    }
+
+    pub(super) fn answered(&self, passage: &Passage) {
+        if let Some(number) = passage.number() {
+            self.answer(number);
+        }
+    }
+
+    /// The request with this number was answered.
+    pub(super) fn answer(&self, number: u64) {
+        for way in self.ways() {
+            way.answered.fetch_max(number, Ordering::Relaxed);
+        }
+    }
+
+    /// A request's time ran out. If no later one was answered, either, the connection or stream may be
+    /// dead, long before a ping can tell: new requests go on another one, those in flight stay.
+    pub(super) fn doubt(&self, passage: &Passage) {
+        for way in self.ways() {
+            let answered = way.answered.load(Ordering::Relaxed);
+            // So it is with one that was never written, too.
+            if passage.number().is_none_or(|number| answered < number) {
+                way.is_doubted.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Something failed on the connection: the next request shall have another.
+    pub(super) fn doubt_connection(&self) {
+        self.connection.is_doubted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether new requests are better sent elsewhere.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.stream.as_ref().unwrap_or(&self.connection).is_doubted.load(Ordering::Relaxed)
+    }
+
+    fn ways(&self) -> impl Iterator<Item = &Way> {
+        [Some(&*self.connection), self.stream.as_deref()].into_iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_either_sent_or_given_up_before() {
+        let passage = Passage::default();
+        assert!(passage.enter());
+        assert!(passage.give_up(), "it was sent");
+        let passage = Passage::default();
+        assert!(!passage.give_up(), "it was not sent");
+        assert!(!passage.enter(), "and never will be");
+        assert!(!passage.give_up());
+    }
+
+    #[test]
+    fn a_connection_is_doubted_unless_the_request_or_a_later_one_was_answered() {
+        let sent = |progress: &Progress| {
+            let passage = Passage::default();
+            let number = progress.enter(&passage).unwrap();
+            (passage, number)
+        };
+        let connection = Progress::default();
+        let (one, other) = (connection.of_stream(), connection.of_stream());
+        let ((first, _), (second, number), (third, _)) = (sent(&one), sent(&other), sent(&one));
+        one.answer(number);
+        one.doubt(&first);
+        one.doubt(&second);
+        assert!(!one.is_doubted(), "the second was answered");
+        other.doubt(&first);
+        assert!(other.is_doubted(), "nothing was answered on this stream");
+        assert!(!connection.is_doubted(), "but on the other one");
+        one.doubt(&third);
+        assert!(one.is_doubted() && connection.is_doubted());
+    }
+
+    #[test]
+    fn a_connection_that_does_not_take_a_request_in_its_time_is_doubted() {
+        let connection = Progress::default();
+        connection.doubt(&Passage::default());
+        assert!(connection.is_doubted());
+    }
+}
