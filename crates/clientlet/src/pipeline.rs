@@ -113,7 +113,7 @@ pub(crate) struct Pipeline<S: Stream> {
     /// What these were handed to last.
     lane: Option<Arc<Handle>>,
     /// All others, from their first attempt or their second to their end.
-    in_flight: FuturesUnordered<BoxFuture<'static, Ended>>,
+    driven: FuturesUnordered<BoxFuture<'static, Ended>>,
     /// Which of the two is asked first, by turns: neither must wait for the other to have nothing.
     is_flights_turn: bool,
     order: Order<Ended>,
@@ -147,7 +147,7 @@ where
             flights: Flights::default(),
             lane: None,
             is_flights_turn: false,
-            in_flight: FuturesUnordered::new(),
+            driven: FuturesUnordered::new(),
             call: Arc::new(call),
         }
     }
@@ -215,7 +215,7 @@ where
     }
 
     fn poll_driven(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.in_flight.poll_next_unpin(cx) {
+        match self.driven.poll_next_unpin(cx) {
             Poll::Ready(Some(ended)) => {
                 self.end(ended);
                 Poll::Ready(())
@@ -225,7 +225,7 @@ where
     }
 
     fn has_none_under_way(&self) -> bool {
-        self.flights.is_empty() && self.in_flight.is_empty()
+        self.flights.is_empty() && self.driven.is_empty()
     }
 
     /// Begins one request, if there are documents and room for it; ready with nothing when no more
@@ -383,7 +383,7 @@ where
     /// Leaves a request to a future of its own, with the failure of its first attempt if there was one.
     fn drive(&mut self, flight: Flight, failed: Option<AttemptError>) {
         let gateway = self.prepared.as_ref().map(|prepared| prepared.gateway.clone());
-        self.in_flight.push(Box::pin(send(self.call.clone(), gateway, flight, failed)));
+        self.driven.push(Box::pin(send(self.call.clone(), gateway, flight, failed)));
     }
 
     fn end(&mut self, ended: Ended) {
