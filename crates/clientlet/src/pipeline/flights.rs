@@ -354,4 +354,24 @@ mod tests {
         far.answer(answer_with(1, Some(documents.clone())));
         assert!(documents.is_unique());
     }
+    #[tokio::test]
+    async fn a_caller_that_always_finds_an_answer_leaves_its_task_to_others_now_and_then() {
+        let (lane, mut far) = FarEnd::open(NONCE);
+        let mut flights = Flights::default();
+        for index in 0..200 {
+            flights.begin(flight(index, 10_000), true, &lane);
+            far.write();
+            far.answer(answer(index));
+            tokio::task::yield_now().await;
+        }
+        let at_a_time = poll_fn(|cx| {
+            let ended = std::iter::from_fn(|| match flights.poll_ended(cx) {
+                Poll::Ready(ended) => Some(ended),
+                Poll::Pending => None,
+            });
+            Poll::Ready(ended.count())
+        });
+        let at_a_time = at_a_time.await;
+        assert!((1..200).contains(&at_a_time), "{at_a_time} answers without a pause");
+    }
 }

@@ -197,3 +197,16 @@ impl Line {
 fn apart(message: Bytes) -> Bytes {
     if message.len() < SHARED_FROM { Bytes::copy_from_slice(&message) } else { message }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_message_does_not_keep_the_buffer_that_it_was_read_into_and_a_large_one_is_not_copied()
+     {
+        let buffer = Bytes::from(vec![0; 2 * SHARED_FROM]);
+        assert!(apart(buffer.slice(..SHARED_FROM - 1)).is_unique());
+        assert_eq!(apart(buffer.slice(..SHARED_FROM)).as_ptr(), buffer.as_ptr());
+    }
+}
