@@ -119,14 +119,33 @@ impl RouteRecord<'_> {
     }
 }
 
-/// Nothing for a time beyond the year 9999, which the format cannot hold.
+/// Nothing for a time outside of the years 0 to 9999, which the format cannot hold.
 fn rfc_3339(time: SystemTime) -> Option<String> {
-    OffsetDateTime::from(time).format(&Rfc3339).ok()
+    // The conversion of a `SystemTime` itself panics for what is out of range.
+    let nanos = match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => i128::try_from(since.as_nanos()).ok()?,
+        Err(before) => -i128::try_from(before.duration().as_nanos()).ok()?,
+    };
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()?.format(&Rfc3339).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_the_format_cannot_hold_is_nothing() {
+        use std::time::Duration;
+
+        let epoch = SystemTime::UNIX_EPOCH;
+        let last = epoch + Duration::new(253_402_300_799, 999_999_999);
+        assert_eq!(rfc_3339(last).as_deref(), Some("9999-12-31T23:59:59.999999999Z"));
+        let before = epoch - Duration::from_millis(500);
+        assert_eq!(rfc_3339(before).as_deref(), Some("1969-12-31T23:59:59.5Z"));
+        assert_eq!(rfc_3339(last + Duration::from_secs(1)), None);
+        assert_eq!(rfc_3339(epoch - Duration::from_secs(8_000_000_000_000)), None);
+        assert_eq!(rfc_3339(epoch + Duration::from_secs(8_000_000_000_000)), None);
+    }
 
     #[test]
     fn a_document_with_line_breaks_between_its_tokens_is_one_line() {

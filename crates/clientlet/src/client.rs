@@ -13,6 +13,7 @@ use crate::builder::ClientBuilder;
 use crate::config::Config;
 use crate::discovery::Discovery;
 use crate::error::{AttemptError, Context, Error, ErrorKind};
+use crate::foreign::shorten;
 use crate::message::{Connections, Endpoints, GatewayStatus, Health};
 use crate::pipeline::{Ids, later};
 use crate::post::{NoDocuments, Post};
@@ -110,7 +111,7 @@ impl Client {
         if status.is_success() {
             return Ok(());
         }
-        let what = format!("the gateway is not ready: {}", status.description);
+        let what = format!("the gateway is not ready: {}", shorten(&status.description));
         Err(Error::new(ErrorKind::Gateway, what)
             .with_exception(status.exception)
             .with_context(self.context()))

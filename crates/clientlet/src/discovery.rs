@@ -7,6 +7,7 @@ use http::HeaderMap;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::{AttemptError, Event};
+use crate::foreign;
 use crate::message::DocArray;
 use crate::transport::http::MAYBE_WEBSOCKET;
 use crate::transport::{Streams, Transport};
@@ -45,7 +46,7 @@ impl Gateway {
             _ => {
                 let listed = match paths.is_empty() {
                     true => format!("none{MAYBE_WEBSOCKET}"),
-                    false => paths.join(", "),
+                    false => foreign::listed(paths),
                 };
                 let what = format!("the gateway has no endpoint {endpoint}; it has {listed}");
                 Err(AttemptError::new(Event::EndpointUnknown, what))
@@ -162,10 +163,10 @@ fn find_stream(endpoint: &str, listed: Option<&[String]>) -> Result<String, Atte
                     "the gateway gives no stream of documents, from {endpoint} or elsewhere"
                 ),
                 _ => {
-                    let mut listed = listed.to_vec();
-                    listed.sort();
-                    let listed = listed.join(", ");
-                    format!("{endpoint} gives no stream of documents; what does is {listed}")
+                    let mut names = listed.to_vec();
+                    names.sort();
+                    let names = foreign::listed(&names);
+                    format!("{endpoint} gives no stream of documents; what does is {names}")
                 }
             };
             Err(AttemptError::new(Event::EndpointUnknown, what))

@@ -178,6 +178,7 @@ mod document;
 mod endpoint;
 mod envelope;
 mod error;
+mod foreign;
 mod message;
 mod options;
 mod order;

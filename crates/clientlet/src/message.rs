@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, Uri};
@@ -209,12 +209,39 @@ pub struct Exception {
 pub struct RouteTimes {
     /// `gateway`, or the deployment's name.
     pub executor: String,
-    /// When the request came there.
+    /// When the request came there; nothing if the gateway does not say, or names a time outside of the
+    /// years 1 to 9999.
     pub start_time: Option<SystemTime>,
-    /// When it left; nothing if the deployment was skipped.
+    /// When it left; nothing if the deployment was skipped, or as above.
     pub end_time: Option<SystemTime>,
     /// How it fared there, if the gateway says so.
     pub status: Option<Status>,
+}
+
+/// More stations than these no request has: each is a deployment of a Flow. What a gateway sends
+/// beyond them is refused, since a station takes a hundred times the memory that its bytes take.
+pub(crate) const MOST_ROUTES: usize = 4096;
+
+/// What is said of an answer with more.
+pub(crate) fn too_many_routes() -> String {
+    format!("there are more than {MOST_ROUTES} of them")
+}
+
+/// A time in seconds and nanoseconds from 1970 on, unless it lies outside of the years 1 to 9999, which
+/// neither protobuf's timestamps nor the times of RFC 3339 may, and calendars of other crates cannot
+/// hold.
+pub(crate) fn time_of(seconds: i64, nanos: u32) -> Option<SystemTime> {
+    const YEARS_1_TO_9999: Range<i64> = -62_135_596_800..253_402_300_800;
+    if !YEARS_1_TO_9999.contains(&seconds) || nanos >= 1_000_000_000 {
+        return None;
+    }
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    let begin = if seconds < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(whole)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(whole)
+    };
+    begin?.checked_add(Duration::from_nanos(nanos.into()))
 }
 
 /// What a gateway says of itself: the releases it runs on and its environment.
@@ -307,6 +334,20 @@ mod tests {
         for (release, docarray) in table {
             assert_eq!(DocArray::of_release(release), docarray, "{release}");
         }
+    }
+
+    #[test]
+    fn times_outside_of_the_years_1_to_9999_are_nothing() {
+        let epoch = SystemTime::UNIX_EPOCH;
+        assert_eq!(time_of(-1, 500_000_000), epoch.checked_sub(Duration::from_millis(500)));
+        for (seconds, nanos) in [(-62_135_596_800, 0), (253_402_300_799, 999_999_999)] {
+            assert!(time_of(seconds, nanos).is_some(), "{seconds}");
+        }
+        let outside = [-62_135_596_801, 253_402_300_800, i64::MIN, i64::MAX, -8_000_000_000_000];
+        for seconds in outside {
+            assert_eq!(time_of(seconds, 0), None, "{seconds}");
+        }
+        assert_eq!(time_of(0, 1_000_000_000), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::blob::reading_as;
+use crate::foreign::told;
 use crate::message::DocArray;
 
 /// The documents in `json`, a list.
@@ -16,8 +17,8 @@ pub(crate) fn decode<T: DeserializeOwned>(docarray: DocArray, json: &[u8]) -> Re
             // as the first did, unless the type itself changes its mind.
             let mut json = serde_json::Deserializer::from_slice(json);
             match serde_path_to_error::deserialize::<_, T>(&mut json) {
-                Ok(_) => plain.to_string(),
-                Err(error) => format!("{}: {}", error.path(), error.inner()),
+                Ok(_) => told(&plain),
+                Err(error) => format!("{}: {}", told(error.path()), told(error.inner())),
             }
         })
     })

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::foreign::shorten;
+
 /// The type of a tensor's elements.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,7 +104,8 @@ impl FromStr for WireDtype {
 
 fn unknown(name: &str) -> super::TensorError {
     super::TensorError::new(format!(
-        "the element type {name:?} is not one of numpy's that can be sent"
+        "the element type {:?} is not one of numpy's that can be sent",
+        shorten(name)
     ))
 }
 

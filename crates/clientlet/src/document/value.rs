@@ -109,6 +109,9 @@ impl<'de> Deserialize<'de> for Value {
 
 struct ValueVisitor;
 
+/// A list of no more elements has room for them at once.
+const SHORT: usize = 4;
+
 impl<'de> Visitor<'de> for ValueVisitor {
     type Value = Value;
 
@@ -153,7 +156,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let mut list = Vec::new();
+        // Exact for short ones: many lists of one element would take four times their memory else.
+        let mut list = Vec::with_capacity(seq.size_hint().unwrap_or_default().min(SHORT));
         while let Some(value) = seq.next_element()? {
             list.push(value);
         }

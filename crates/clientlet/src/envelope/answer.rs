@@ -1,14 +1,20 @@
 //! An answer's JSON around its documents, which are left as they came.
 
+use std::fmt;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::message::{AnswerParts, DocArray, Encoding, Exception, RawAnswer, RouteTimes, Status};
+use crate::foreign::told;
+use crate::message::{
+    AnswerParts, DocArray, Encoding, Exception, MOST_ROUTES, RawAnswer, RouteTimes, Status,
+    time_of, too_many_routes,
+};
 
 /// camelCase on HTTP, snake_case in WebSocket JSON; v2 has no more than `requestId` in the header.
 #[derive(Deserialize)]
@@ -61,7 +67,7 @@ struct ExceptionJson {
 /// # Errors
 /// What is wrong with the JSON, in words.
 pub(crate) fn read_answer(docarray: DocArray, body: &Bytes) -> Result<RawAnswer, String> {
-    let json: AnswerJson<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let json: AnswerJson<'_> = serde_json::from_slice(body).map_err(|error| told(&error))?;
     // An object of other keys, an error body for one, reads as an answer without anything.
     if json.header.is_none() && json.data.is_none() {
         return Err("it has neither header nor data".to_owned());
@@ -87,8 +93,37 @@ pub(crate) fn read_answer(docarray: DocArray, body: &Bytes) -> Result<RawAnswer,
 /// # Errors
 /// What is wrong with the JSON, in words.
 pub(crate) fn read_routes(json: &[u8]) -> Result<Vec<RouteTimes>, String> {
-    let routes: Vec<RouteJson> = serde_json::from_slice(json).map_err(|error| error.to_string())?;
-    Ok(routes.into_iter().map(RouteTimes::from).collect())
+    let Routes(routes) = serde_json::from_slice(json).map_err(|error| told(&error))?;
+    Ok(routes)
+}
+
+struct Routes(Vec<RouteTimes>);
+
+impl<'de> Deserialize<'de> for Routes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Routes, D::Error> {
+        deserializer.deserialize_seq(RoutesVisitor)
+    }
+}
+
+struct RoutesVisitor;
+
+impl<'de> Visitor<'de> for RoutesVisitor {
+    type Value = Routes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of routes")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Routes, A::Error> {
+        let mut routes = Vec::new();
+        while let Some(route) = list.next_element::<RouteJson>()? {
+            if routes.len() == MOST_ROUTES {
+                return Err(A::Error::custom(too_many_routes()));
+            }
+            routes.push(RouteTimes::from(route));
+        }
+        Ok(Routes(routes))
+    }
 }
 
 /// What a dry run answers: a status by itself.
@@ -96,7 +131,7 @@ pub(crate) fn read_routes(json: &[u8]) -> Result<Vec<RouteTimes>, String> {
 /// # Errors
 /// What is wrong with the JSON, in words.
 pub(crate) fn read_status(body: &[u8]) -> Result<Status, String> {
-    serde_json::from_slice::<StatusJson>(body).map(Status::from).map_err(|error| error.to_string())
+    serde_json::from_slice::<StatusJson>(body).map(Status::from).map_err(|error| told(&error))
 }
 
 /// `part` as a share of the body's memory; nothing for null.
@@ -140,9 +175,12 @@ impl From<RouteJson> for RouteTimes {
 /// A time of RFC 3339; 3.33.1 leaves the offset out for deployments that were skipped, and means
 /// UTC. One that cannot be read is no reason to lose the answer.
 fn read_time(text: &str) -> Option<SystemTime> {
+    // A longer one is none, and not worth the copy.
+    let text = text.get(..text.len().min(64))?;
     let time = OffsetDateTime::parse(text, &Rfc3339)
-        .or_else(|_| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339));
-    time.ok().map(SystemTime::from)
+        .or_else(|_| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339))
+        .ok()?;
+    time_of(time.unix_timestamp(), time.nanosecond())
 }
 
 #[cfg(test)]
@@ -162,7 +200,26 @@ mod tests {
         ] {
             assert_eq!(read_time(text), Some(expected), "{text}");
         }
-        assert_eq!(read_time("yesterday"), None);
+        let before = [
+            ("1969-12-31T23:59:59.5Z", SystemTime::UNIX_EPOCH - Duration::from_millis(500)),
+            ("1970-01-01T00:00:00+00:01", SystemTime::UNIX_EPOCH - Duration::from_secs(60)),
+        ];
+        for (text, expected) in before {
+            assert_eq!(read_time(text), Some(expected), "{text}");
+        }
+        // The second is in UTC the year 10000, the third the year 0.
+        for none in ["yesterday", "9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00", ""] {
+            assert_eq!(read_time(none), None, "{none}");
+        }
+        assert!(read_time("9999-12-31T23:59:59.999999999Z").is_some());
+    }
+
+    #[test]
+    fn more_routes_than_any_request_has_are_refused() {
+        let routes = |count| format!("[{}]", vec!["{}"; count].join(","));
+        assert_eq!(read_routes(routes(MOST_ROUTES).as_bytes()).unwrap().len(), MOST_ROUTES);
+        let error = read_routes(routes(MOST_ROUTES + 1).as_bytes()).unwrap_err();
+        assert!(error.contains("more than 4096"), "{error}");
     }
 
     #[test]

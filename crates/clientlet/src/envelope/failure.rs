@@ -1,19 +1,32 @@
 //! What an HTTP status other than success means, with whatever its body tells.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::read_answer;
 use crate::error::{AttemptError, Event};
+use crate::foreign::{MOST_CHARACTERS, shorten};
 use crate::message::{DocArray, Exception};
 
-/// The most characters of a foreign text that an error repeats.
-const MOST_CHARACTERS: usize = 300;
-
+/// Read without a tree: what is not shown is not kept, whatever it is and however much of it there is.
 #[derive(Deserialize)]
-struct DetailJson {
-    detail: Value,
+struct DetailJson<'a> {
+    #[serde(borrow)]
+    detail: &'a RawValue,
+}
+
+/// One finding of a validation.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct FindingJson<'a> {
+    #[serde(borrow)]
+    loc: Option<&'a RawValue>,
+    #[serde(borrow)]
+    msg: Option<&'a RawValue>,
 }
 
 /// The error that an answer with this status and body is.
@@ -32,16 +45,15 @@ pub(crate) fn read_failure(
 
 fn read_json(docarray: DocArray, status: u16, body: &Bytes) -> Option<AttemptError> {
     if let Ok(DetailJson { detail }) = serde_json::from_slice(body) {
-        return Some(match detail {
-            Value::String(detail) if docarray == DocArray::V2 && status == 500 => {
+        return Some(match serde_json::from_str::<String>(detail.get()) {
+            Ok(detail) if docarray == DocArray::V2 && status == 500 => {
                 let message = format!("an executor raised {}", shorten(&detail));
                 let mut error = AttemptError::new(Event::ExecutorFailed, message);
                 error.exception = Some(exception_of(&detail));
                 error
             }
-            Value::String(detail) => of_status(status, &shorten(&detail)),
-            Value::Array(faults) => of_status(status, &validation(&faults)),
-            other => of_status(status, &shorten(&other.to_string())),
+            Ok(detail) => of_status(status, &shorten(&detail)),
+            Err(_) => of_status(status, &validation(detail)),
         });
     }
     let answer = read_answer(docarray, body).ok()?;
@@ -69,18 +81,73 @@ fn of_status(status: u16, what: &str) -> AttemptError {
     AttemptError::new(Event::of_status(status), message)
 }
 
-/// A validation's findings, `body.data.0.text: str type expected; ...`.
-fn validation(faults: &[Value]) -> String {
-    let fault = |fault: &Value| {
-        let place: Vec<String> = fault["loc"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|step| step.as_str().map_or_else(|| step.to_string(), str::to_owned))
-            .collect();
-        format!("{}: {}", place.join("."), fault["msg"].as_str().unwrap_or_default())
-    };
-    shorten(&faults.iter().map(fault).collect::<Vec<_>>().join("; "))
+/// A validation's findings, `body.data.0.text: str type expected; ...`; any other JSON as it came.
+fn validation(detail: &RawValue) -> String {
+    let mut shown = String::new();
+    let read = each(detail, |finding| {
+        // A list would be read as one as well.
+        let is_object = finding.get().starts_with('{');
+        let read = is_object.then(|| serde_json::from_str(finding.get()).ok()).flatten();
+        let FindingJson { loc, msg } = read.unwrap_or_default();
+        if !shown.is_empty() {
+            shown.push_str("; ");
+        }
+        let mut is_first = true;
+        // A place that is no list of steps is left out.
+        let _ = loc.map(|loc| {
+            each(loc, |step| {
+                if !is_first {
+                    shown.push('.');
+                }
+                is_first = false;
+                shown.push_str(&plain(step));
+                shown.len() < MOST_SHOWN
+            })
+        });
+        shown.push_str(": ");
+        if let Some(text) = msg.and_then(|msg| serde_json::from_str::<String>(msg.get()).ok()) {
+            shown.push_str(&shorten(&text));
+        }
+        shown.len() < MOST_SHOWN
+    });
+    shorten(if read.is_ok() { &shown } else { detail.get() })
+}
+
+/// More text than this is never shown of a validation, so that no more of it is put together.
+const MOST_SHOWN: usize = 4 * MOST_CHARACTERS;
+
+/// A step of a place: text without its quotes.
+fn plain(step: &RawValue) -> String {
+    serde_json::from_str::<String>(step.get())
+        .map_or_else(|_| shorten(step.get()), |text| shorten(&text))
+}
+
+/// Hands over the elements of a list as they came, until `take` wants no more; nothing of them is kept.
+fn each<'a>(
+    list: &'a RawValue,
+    take: impl FnMut(&'a RawValue) -> bool,
+) -> Result<(), serde_json::Error> {
+    struct Each<F>(F);
+
+    impl<'de, F: FnMut(&'de RawValue) -> bool> Visitor<'de> for Each<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
+            while let Some(element) = elements.next_element()? {
+                if !(self.0)(element) {
+                    while elements.next_element::<IgnoredAny>()?.is_some() {}
+                    break;
+                }
+            }
+            Ok(())
+        }
+    }
+
+    serde_json::Deserializer::from_str(list.get()).deserialize_seq(Each(take))
 }
 
 /// v2 over HTTP gives an exception as its repr alone, `ValueError('boom')`.
@@ -100,20 +167,6 @@ fn unquote(repr: &str) -> &str {
         (!inner.contains(quote) && !inner.contains('\\')).then_some(inner)
     };
     inner('\'').or_else(|| inner('"')).unwrap_or(repr)
-}
-
-/// A foreign text on one line of bounded length, without control characters.
-pub(crate) fn shorten(text: &str) -> String {
-    let mut short: String = text
-        .trim()
-        .chars()
-        .take(MOST_CHARACTERS)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    if text.trim().chars().nth(MOST_CHARACTERS).is_some() {
-        short.push('…');
-    }
-    short
 }
 
 #[cfg(test)]
@@ -160,6 +213,41 @@ mod tests {
         let body = r#"{"detail":[{"loc":["body","data",0,"text"],"msg":"str type expected"}]}"#;
         let error = failure(DocArray::V2, 422, true, body);
         assert_eq!(error.message, "the gateway answered 422: body.data.0.text: str type expected");
+    }
+
+    #[test]
+    fn a_detail_of_any_form_is_shown_as_far_as_it_can_be() {
+        let deep: &'static str = Box::leak(
+            format!("{{\"detail\":{}1{}}}", "[".repeat(500), "]".repeat(500)).into_boxed_str(),
+        );
+        let table = [
+            (r#"{"detail":[{"loc":["a",1,null],"msg":"x"},{"msg":"y"}]}"#, "a.1.null: x; : y"),
+            (r#"{"detail":[{"loc":"a","msg":"x"},7,"text",{"msg":{"k":1}}]}"#, ": x; : ; : ; : "),
+            (r#"{"detail":{"a":[1, 2]}}"#, r#"{"a":[1, 2]}"#),
+            (r#"{"detail":null}"#, "null"),
+            (r#"{"detail":"plain"}"#, "plain"),
+            (r#"{"detail":[]}"#, ""),
+            (deep, ": "),
+        ];
+        for (body, expected) in table {
+            let error = failure(DocArray::V1, 422, true, body);
+            let expected = match expected.trim() {
+                "" => "the gateway answered 422".to_owned(),
+                expected => format!("the gateway answered 422: {expected}"),
+            };
+            assert_eq!(error.message.trim_end(), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn no_more_of_a_validation_is_put_together_than_is_shown() {
+        let finding = r#"{"loc":["body",0],"msg":"wrong"}"#;
+        let body = format!("{{\"detail\":[{}]}}", [finding; 100_000].join(","));
+        let error = read_failure(DocArray::V1, 422, true, &body.into());
+        assert!(
+            error.message.starts_with("the gateway answered 422: body.0: wrong; body.0: wrong")
+        );
+        assert!(error.message.ends_with('…') && error.message.len() < 400, "{}", error.message);
     }
 
     #[test]

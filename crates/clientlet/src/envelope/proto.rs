@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use clientlet_proto::prost::Message as _;
@@ -13,7 +13,11 @@ use crate::document::EncodeError;
 use crate::document::proto::{
     Encoder, Fault, Message, Run, add_part, put_bytes, put_length, varint_size,
 };
-use crate::message::{AnswerParts, DocArray, Encoding, Exception, RawAnswer, RouteTimes, Status};
+use crate::foreign::told;
+use crate::message::{
+    AnswerParts, DocArray, Encoding, Exception, MOST_ROUTES, RawAnswer, RouteTimes, Status,
+    time_of, too_many_routes,
+};
 
 /// A `DataRequestProto` around its documents, the same for every request of a call but for the id.
 #[derive(Debug)]
@@ -125,7 +129,7 @@ fn read_header(header: Bytes) -> Result<(String, Status), String> {
         match number {
             1 => id = wire.bytes().map_err(|fault| in_words(&fault))?,
             2 => {
-                let header = HeaderProto::decode(header).map_err(|error| error.to_string())?;
+                let header = HeaderProto::decode(header).map_err(|error| told(&error))?;
                 let status = header.status.map(Status::from).unwrap_or_default();
                 return Ok((header.request_id, status));
             }
@@ -156,7 +160,7 @@ pub(crate) fn read_proto_document(frame: &Bytes) -> Result<(Status, Option<Bytes
         Ok((part(fields.header, 1)?, part(fields.data, SINGLE_DOCUMENT)?))
     };
     let (header, document) = read().map_err(|fault: Fault| in_words(&fault))?;
-    let header = header.map(HeaderProto::decode).transpose().map_err(|error| error.to_string())?;
+    let header = header.map(HeaderProto::decode).transpose().map_err(|error| told(&error))?;
     let status = header.and_then(|header| header.status);
     Ok((status.map(Status::from).unwrap_or_default(), document))
 }
@@ -250,7 +254,10 @@ pub(crate) fn read_proto_routes(frame: &Bytes) -> Result<Vec<RouteTimes>, String
     while let Some((number, wire)) = message.next().map_err(|fault| in_words(&fault))? {
         if number == 3 {
             let bytes = wire.bytes().map_err(|fault| in_words(&fault))?;
-            let route = RouteProto::decode(bytes).map_err(|error| error.to_string())?;
+            if routes.len() == MOST_ROUTES {
+                return Err(too_many_routes());
+            }
+            let route = RouteProto::decode(bytes).map_err(|error| told(&error))?;
             routes.push(RouteTimes::from(route));
         }
     }
@@ -262,7 +269,7 @@ pub(crate) fn read_proto_routes(frame: &Bytes) -> Result<Vec<RouteTimes>, String
 /// # Errors
 /// What is wrong with the bytes, in words.
 pub(crate) fn read_proto_status(bytes: &[u8]) -> Result<Status, String> {
-    StatusProto::decode(bytes).map(Status::from).map_err(|error| error.to_string())
+    StatusProto::decode(bytes).map(Status::from).map_err(|error| told(&error))
 }
 
 impl From<StatusProto> for Status {
@@ -297,16 +304,9 @@ impl From<RouteProto> for RouteTimes {
     }
 }
 
-/// One that no clock can show is no reason to lose the answer.
+/// One that cannot be is no reason to lose the answer.
 fn time(stamp: Timestamp) -> Option<SystemTime> {
-    let nanos = Duration::from_nanos(u64::try_from(stamp.nanos).ok()?);
-    let whole = Duration::from_secs(stamp.seconds.unsigned_abs());
-    let begin = if stamp.seconds < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(whole)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(whole)
-    };
-    begin?.checked_add(nanos)
+    time_of(stamp.seconds, u32::try_from(stamp.nanos).ok()?)
 }
 
 #[cfg(test)]
@@ -412,6 +412,21 @@ mod tests {
             let routes = read_proto_routes(answer.routes.as_ref().unwrap()).unwrap();
             assert_eq!(routes[1].end_time, None);
         }
+    }
+
+    #[test]
+    fn times_that_cannot_be_are_nothing_and_too_many_routes_are_refused() {
+        for seconds in [253_402_300_800, -8_000_000_000_000, i64::MAX, i64::MIN] {
+            let time = Some(Timestamp { seconds, nanos: 0 });
+            let route = RouteProto { start_time: time, end_time: time, ..RouteProto::default() };
+            let mut frame = Vec::new();
+            put_bytes(3, &route.encode_to_vec(), &mut frame);
+            let routes = read_proto_routes(&frame.into()).unwrap();
+            assert_eq!((routes[0].start_time, routes[0].end_time), (None, None), "{seconds}");
+        }
+        let routes = |count| read_proto_routes(&b"\x1a\x00".repeat(count).into());
+        assert_eq!(routes(MOST_ROUTES).unwrap().len(), MOST_ROUTES);
+        assert!(routes(MOST_ROUTES + 1).unwrap_err().contains("more than 4096"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use super::{Attempt, Delivery, ErrorKind, Event, Source};
+use crate::foreign::one_line;
 use crate::message::{Exception, RawAnswer};
 
 /// One word wide, since every attempt's result carries its space.
@@ -91,7 +92,7 @@ impl AttemptError {
             took,
             kind: self.kind,
             delivery: self.delivery,
-            message: self.message.clone(),
+            message: one_line(self.message.clone()),
         }
     }
 }

@@ -12,6 +12,7 @@ pub(crate) use attempt::AttemptError;
 pub(crate) use event::EVENTS;
 pub(crate) use event::Event;
 
+use crate::foreign::{one_line, shorten};
 use crate::message::Exception;
 use crate::response::Response;
 
@@ -166,9 +167,12 @@ pub(crate) struct Context {
     pub(crate) documents: Option<Range<u64>>,
 }
 
-/// Text on one line: what comes from a gateway may hold anything.
-fn one_line(text: String) -> String {
-    if text.contains(char::is_control) { text.replace(char::is_control, " ") } else { text }
+impl Context {
+    /// As it may be shown: a gateway may have made the id.
+    fn shown(mut self) -> Context {
+        self.request_id = self.request_id.map(|id| shorten(&id));
+        self
+    }
 }
 
 impl Error {
@@ -214,6 +218,12 @@ impl Error {
         let delivery =
             attempts.iter().fold(last.delivery, |joined, attempt| joined.join(attempt.delivery));
         let count = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
+        let response = last.answer.map(|answer| match (&context.request_id, &context.documents) {
+            (Some(id), Some(documents)) => {
+                Response::new(answer, id.clone(), documents.clone(), count, elapsed)
+            }
+            _ => Response::alone(answer),
+        });
         Error(Box::new(Inner {
             kind: last.kind,
             delivery,
@@ -223,13 +233,8 @@ impl Error {
             attempts,
             elapsed,
             exception: last.exception,
-            response: last.answer.map(|answer| match (&context.request_id, &context.documents) {
-                (Some(id), Some(documents)) => {
-                    Response::new(answer, id.clone(), documents.clone(), count, elapsed)
-                }
-                _ => Response::alone(answer),
-            }),
-            context,
+            response,
+            context: context.shown(),
             source: last.source,
         }))
     }
@@ -239,10 +244,8 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_context(mut self, mut context: Context) -> Error {
-        // A gateway may have made the id.
-        context.request_id = context.request_id.map(one_line);
-        self.0.context = context;
+    pub(crate) fn with_context(mut self, context: Context) -> Error {
+        self.0.context = context.shown();
         self
     }
 
@@ -447,11 +450,11 @@ mod tests {
 
     #[test]
     fn whatever_a_gateway_sends_an_error_stays_on_one_line() {
-        let last = AttemptError::new(Event::ExecutorFailed, "a\nb\u{0}c");
+        let last = AttemptError::new(Event::ExecutorFailed, "a\nb\u{1b}c");
         let error = Error::of_request(last, Vec::new(), false, Context::default(), Duration::ZERO);
         let context = Context { request_id: Some("r\nx".into()), ..Context::default() };
         let decode = Error::decode("tags.a\nb: number out of range").with_context(context);
-        assert_eq!(error.to_string(), "a b c");
+        assert_eq!(error.to_string(), "a b\\u{1b}c");
         assert_eq!(decode.to_string(), "tags.a b: number out of range (request r x)");
     }
 

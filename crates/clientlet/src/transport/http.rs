@@ -13,8 +13,9 @@ use super::{BoxFuture, HttpSession, RawHttpAnswer, Streams, Terms, Transport};
 use crate::config::Config;
 use crate::discovery::Gateway;
 use crate::endpoint::Endpoint;
-use crate::envelope::{read_answer, read_failure, read_status, shorten};
+use crate::envelope::{read_answer, read_failure, read_status};
 use crate::error::{AttemptError, Error, ErrorKind, Event};
+use crate::foreign::{shorten, told};
 use crate::message::{Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
 
 /// A v2 gateway splits what comes over HTTP into requests of 100 and answers with the first of
@@ -118,7 +119,8 @@ impl Transport for HttpTransport {
         Box::pin(async move {
             let answer = self.get("/status", headers, deadline).await?;
             serde_json::from_slice(&answer.body).map_err(|error| {
-                let what = format!("GET /status: this is no Jina gateway's status: {error}");
+                let what =
+                    format!("GET /status: this is no Jina gateway's status: {}", told(&error));
                 AttemptError::new(Event::Unreadable, what).before_sending("asking for v1 or v2")
             })
         })
@@ -251,7 +253,7 @@ pub(super) fn read_streams(openapi: &[u8]) -> Result<Vec<String>, AttemptError> 
 
 fn read_paths_with(method: &str, openapi: &[u8]) -> Result<Vec<String>, AttemptError> {
     let openapi: OpenApiJson = serde_json::from_slice(openapi).map_err(|error| {
-        AttemptError::new(Event::Unreadable, format!("it cannot be read: {error}"))
+        AttemptError::new(Event::Unreadable, format!("it cannot be read: {}", told(&error)))
             .before_sending("GET /openapi.json")
     })?;
     let paths = openapi.paths.into_iter().filter(|(_, methods)| methods.contains_key(method));

@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep_until};
 use super::http::outcome;
 use super::inbox::{Reply, Ticket};
 use super::progress::{Passage, Progress};
-use crate::envelope::shorten;
 use crate::error::{AttemptError, Event};
+use crate::foreign::shorten;
 use crate::message::{Connections, RawAnswer, RequestId};
 
 /// Requests that wait to be written; whoever sends one more waits as well.

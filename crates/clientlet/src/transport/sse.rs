@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use super::BoxFuture;
 use super::http::{HttpTransport, failure, read_streams};
 use super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
-use crate::envelope::shorten;
 use crate::error::{AttemptError, Event, Source};
+use crate::foreign::shorten;
 use crate::message::{DocArray, Encoding};
 
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");

@@ -23,6 +23,7 @@ use super::super::progress::{Passage, Progress};
 use super::framing::Answers;
 use crate::connect::{Connector, Spoken};
 use crate::error::{AttemptError, Event};
+use crate::foreign::shorten;
 
 /// A connection on which nothing came for so long is asked whether it lives.
 const IDLE: Duration = Duration::from_secs(20);
@@ -241,7 +242,7 @@ impl Service<Request<Body>> for Channel {
             let given = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
             let given = given.unwrap_or_default();
             if !given.starts_with(b"application/grpc") {
-                let given = String::from_utf8_lossy(given);
+                let given = shorten(&String::from_utf8_lossy(given));
                 let what = format!("the answer is {given:?}, not application/grpc");
                 return Err(ChannelError::NotGrpc(what));
             }

@@ -7,8 +7,8 @@ use tonic::{Code, Status};
 
 use super::super::multiplex::Ending;
 use super::channel::{Channel, ChannelError};
-use crate::envelope::shorten;
 use crate::error::{AttemptError, Event};
+use crate::foreign::shorten;
 
 /// How a status came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

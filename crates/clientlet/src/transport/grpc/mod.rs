@@ -42,8 +42,9 @@ use crate::config::Config;
 use crate::connect::Connector;
 use crate::discovery::Gateway;
 use crate::endpoint::Endpoint;
-use crate::envelope::{read_proto_answer, read_proto_status, shorten};
+use crate::envelope::{read_proto_answer, read_proto_status};
 use crate::error::{AttemptError, Error, Event};
+use crate::foreign::shorten;
 use crate::message::{
     Connections, DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer, Request,
     RequestId, Status,

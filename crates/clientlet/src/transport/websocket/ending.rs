@@ -3,10 +3,10 @@
 use tokio_websockets::{Error as SocketError, Message};
 
 use super::super::multiplex;
-use crate::envelope::shorten;
 #[cfg(test)]
 use crate::error::AttemptError;
 use crate::error::Event;
+use crate::foreign::shorten;
 
 /// How a WebSocket was closed: by a close frame, or by what stands for one (RFC 6455, 7.4.1).
 #[derive(Clone, Debug, PartialEq, Eq)]

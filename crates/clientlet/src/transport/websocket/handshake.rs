@@ -26,8 +26,8 @@ use tower_service::Service;
 use futures_util::StreamExt as _;
 
 use crate::connect::{Connector, Spoken};
-use crate::envelope::shorten;
 use crate::error::{AttemptError, Event};
+use crate::foreign::shorten;
 use crate::transport::{connect_failed, not_http};
 
 /// A WebSocket over whatever the connection is.

@@ -20,10 +20,6 @@ pub(super) struct Array<'a> {
     context: Context<'a>,
 }
 
-/// Lists without any number, more of which no array may be: their count has nothing to do with the
-/// array's size.
-const MOST_EMPTY: usize = 4096;
-
 impl<'a> Array<'a> {
     pub(super) fn v1(bytes: Cow<'a, [u8]>, context: Context<'a>) -> Array<'a> {
         Array { bytes, is_v1: true, context }
@@ -79,7 +75,7 @@ impl<'a> Array<'a> {
         wants_numbers: bool,
     ) -> Result<V::Value, Problem> {
         let dense = self.dense()?;
-        Dense::read(&dense)?.lists(visitor, wants_numbers)
+        Dense::read(&dense)?.lists(visitor, wants_numbers, self.context)
     }
 }
 
@@ -128,6 +124,7 @@ impl<'a> Dense<'a> {
         &self,
         visitor: V,
         wants_numbers: bool,
+        context: Context<'_>,
     ) -> Result<V::Value, Problem> {
         let dtype: WireDtype = self.dtype_name.parse().map_err(<Problem as de::Error>::custom)?;
         let shape = self.shape();
@@ -140,15 +137,25 @@ impl<'a> Dense<'a> {
                 self.buffer.len()
             )));
         }
-        let lists = shape.iter().take_while(|n| **n > 0);
-        let lists = lists.fold(1_usize, |all, n| all.saturating_mul(*n as usize));
-        if self.buffer.is_empty() && lists > MOST_EMPTY {
+        if !context.spend_lists(lists_of(shape)) {
             return Err(de::Error::custom(format_args!(
-                "a tensor of shape {shape:?}, which has no element, cannot be read as lists"
+                "a tensor of shape {shape:?} makes too many lists for the bytes that came; \
+                 read it as a Tensor"
             )));
         }
         Rows { dtype, shape, bytes: self.buffer, wants_numbers }.visit(visitor)
     }
+}
+
+/// How many lists an array of this shape is: that of the first dimension, those in it, and so on.
+fn lists_of(shape: &[u32]) -> usize {
+    let mut lists = 0_usize;
+    let mut of_this_dimension = 1_usize;
+    for &n in shape {
+        lists = lists.saturating_add(of_this_dimension);
+        of_this_dimension = of_this_dimension.saturating_mul(n as usize);
+    }
+    lists
 }
 
 /// Element type, shape, elements: what a tensor reads.

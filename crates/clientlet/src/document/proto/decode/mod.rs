@@ -19,6 +19,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use super::MOST_DEPTH;
 use super::wire::Fault;
 use crate::document::blob::reading_from;
+use crate::foreign::told;
 use crate::message::DocArray;
 use view::{Kind, Repeated, View};
 
@@ -85,13 +86,13 @@ fn decode<T: DeserializeOwned>(
         // Only a failure is worth the price of following the path, which is twice the stack as well;
         // the second reading fails as the first did, unless the type itself changes its mind.
         if shared.deepest.get() > MOST_DEPTH / 2 {
-            return Err(plain.to_string());
+            return Err(told(&plain));
         }
         let shared = Shared::new(frame);
         Err(match serde_path_to_error::deserialize::<_, T>(view(frame, Context::new(&shared))) {
-            Ok(_) => plain.to_string(),
-            Err(error) if error.path().iter().next().is_none() => error.inner().to_string(),
-            Err(error) => format!("{}: {}", error.path(), error.inner()),
+            Ok(_) => told(&plain),
+            Err(error) if error.path().iter().next().is_none() => told(error.inner()),
+            Err(error) => format!("{}: {}", told(error.path()), told(error.inner())),
         })
     })
 }
@@ -101,13 +102,24 @@ fn decode<T: DeserializeOwned>(
 struct Shared {
     /// How many bytes may be copied to put messages together that came in parts: none as a rule.
     budget: Cell<usize>,
+    /// How many lists may still be made of arrays, by their shapes: a shape of a few bytes can ask for
+    /// any number of them.
+    lists: Cell<usize>,
     /// How deep the reading went.
     deepest: Cell<usize>,
 }
 
+/// Of each byte that is read, so many lists may be made that a shape asks for. An image of one channel,
+/// in bytes, asks for one a byte, each further dimension of one for another.
+const LISTS_A_BYTE: usize = 4;
+
 impl Shared {
     fn new(frame: &[u8]) -> Shared {
-        Shared { budget: Cell::new(frame.len().saturating_mul(8)), deepest: Cell::new(0) }
+        Shared {
+            budget: Cell::new(frame.len().saturating_mul(8)),
+            lists: Cell::new(frame.len().saturating_mul(LISTS_A_BYTE)),
+            deepest: Cell::new(0),
+        }
     }
 }
 
@@ -125,6 +137,17 @@ impl<'a> Context<'a> {
 
     fn budget(self) -> &'a Cell<usize> {
         &self.shared.budget
+    }
+
+    /// Takes so many lists from what may be made of arrays; false if there are no more.
+    fn spend_lists(self, lists: usize) -> bool {
+        match self.shared.lists.get().checked_sub(lists) {
+            Some(left) => {
+                self.shared.lists.set(left);
+                true
+            }
+            None => false,
+        }
     }
 
     /// Within this many more messages.

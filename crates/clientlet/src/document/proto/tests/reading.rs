@@ -93,8 +93,32 @@ fn arrays_that_cannot_be_are_refused_in_words() {
     }
     // Four thousand million empty lists in a few bytes.
     let empty = [("x", array("<f4", &[u32::MAX, 0], &[]))];
-    assert!(v2::<Of<Json>>(&empty).unwrap_err().contains("cannot be read as lists"));
+    assert!(v2::<Of<Json>>(&empty).unwrap_err().contains("too many lists"));
     assert_eq!(v2::<Of<Tensor>>(&empty).unwrap().x.shape(), [u32::MAX as usize, 0]);
+}
+
+#[test]
+fn a_shape_makes_no_more_lists_than_a_few_for_each_byte_that_came() {
+    // An element each in many lists, and lists without any element, by themselves harmless, many times.
+    let mut deep = vec![1; 60];
+    deep[0] = 1000;
+    let few = array("<f4", &[4096, 0], &[]);
+    let refused = [
+        vec![("x", array("|u1", &deep, &[7; 1000]))],
+        vec![("x", array("<f4", &[30_000, 0], &[])); 1],
+        ["a", "b", "c", "d", "e"].map(|name| (name, few.clone())).to_vec(),
+    ];
+    for fields in refused {
+        let message = v2::<Json>(&fields).unwrap_err();
+        assert!(message.contains("too many lists"), "{message}");
+    }
+    // What real shapes ask for is read: images, rows of one, a batch of batches.
+    for shape in [&[40, 25, 1][..], &[1000, 1, 1], &[1, 1, 1000], &[10, 10, 10], &[1, 1, 1, 1000]] {
+        let fields = [("x", array("|u1", shape, &[7; 1000]))];
+        assert!(v2::<Of<Json>>(&fields).is_ok(), "{shape:?}");
+    }
+    assert!(v2::<Of<Json>>(&[("x", array("<f4", &[0], &[]))]).is_ok());
+    assert!(v2::<Of<Json>>(&[("x", array("<f4", &[3, 0], &[]))]).is_ok());
 }
 
 #[test]
