@@ -374,8 +374,6 @@ where
                 let response = Response::new(answer, id_text, documents, 1, started.elapsed());
                 self.end(Ended { index, bytes, result: Ok(response) });
             }
-            // Nothing was sent: begin anew, on a connection that may have to be opened.
-            Err(error) if error.is_refused() && !flight.body.is_empty() => self.drive(flight, None),
             Err(error) => self.drive(flight, Some(error)),
         }
     }
@@ -487,8 +485,13 @@ async fn send(
         let is_suspect = turn.after.is_some_and(Event::is_anyones);
         let deadline = attempt_deadline(&call, turn.began, deadline);
         let terms = Terms { began: turn.began, deadline, is_alone: turn.is_last && is_suspect };
-        // A WebSocket masks what it sends: without another attempt it needs no copy for that.
-        let body = if turn.is_last { mem::take(&mut body) } else { body.clone() };
+        if let Some(unsent) = turn.unsent {
+            body = unsent;
+        }
+        debug_assert!(!body.is_empty(), "a body that was not sent comes back");
+        // Without another attempt there is no need of a copy to mask.
+        let is_lent = turn.is_last && call.transport.is_masking();
+        let body = if is_lent { mem::take(&mut body) } else { body.clone() };
         Either::Right(call.transport.attempt(&request, body, terms))
     })
     .await;

@@ -23,7 +23,7 @@ const FIRST: usize = 16;
 
 impl Spoken {
     /// Whether anything was read yet.
-    pub(super) fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.0.load(Ordering::Relaxed) != NOTHING
     }
 

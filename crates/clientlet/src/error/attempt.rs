@@ -3,6 +3,8 @@
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::{Attempt, Delivery, ErrorKind, Event, Source};
 use crate::foreign::one_line;
 use crate::message::{Exception, RawAnswer};
@@ -20,6 +22,8 @@ pub(crate) struct Failed {
     pub(crate) may_have_run: bool,
     pub(crate) message: String,
     pub(crate) source: Option<Source>,
+    /// The request's body, of a transport that had it for itself and sent nothing of it.
+    pub(crate) unsent: Option<Bytes>,
     /// How long the gateway asked to wait.
     pub(crate) retry_after: Option<Duration>,
     pub(crate) status: Option<u16>,
@@ -52,6 +56,7 @@ impl AttemptError {
             may_have_run: row.may_have_run,
             message: message.into(),
             source: None,
+            unsent: None,
             retry_after: None,
             status: None,
             exception: None,
@@ -59,9 +64,15 @@ impl AttemptError {
         }))
     }
 
-    /// Whether the connection went before anything was sent, and the gateway did not ask to wait.
-    pub(crate) fn is_refused(&self) -> bool {
-        self.event == Event::ClosedUnsent && self.retry_after.is_none()
+    /// Whether the attempt shall begin anew, at once and without being counted: the gateway's application
+    /// did not see it, its connection was the reason, and the gateway did not ask to wait.
+    pub(crate) fn is_anew(&self) -> bool {
+        self.event.row().is_anew && self.retry_after.is_none()
+    }
+
+    pub(crate) fn with_unsent(mut self, body: Bytes) -> AttemptError {
+        self.unsent = Some(body);
+        self
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<Source>) -> AttemptError {

@@ -8,7 +8,9 @@ use super::{Delivery, ErrorKind};
 pub(crate) enum Event {
     ConnectFailed,
     ConnectTimedOut,
+    ClosedFresh,
     ClosedUnsent,
+    Unprocessed,
     TimedOutUnsent,
     ConnectionLost,
     TimedOut,
@@ -30,6 +32,7 @@ pub(crate) enum Event {
     EndpointUnknown,
     EncodeFailed,
     SessionClosed,
+    SessionLost,
     SocketDropped,
     SocketOversize,
     SocketOutage1011,
@@ -62,6 +65,9 @@ pub(crate) struct Row {
     pub(crate) delivery: Delivery,
     /// Whether another attempt may succeed.
     pub(crate) retryable: bool,
+    /// Whether the attempt begins anew at once instead of being counted: the gateway's application did not
+    /// see the request, and the connection was the reason.
+    pub(crate) is_anew: bool,
     /// Whether an executor may have worked on the request.
     pub(crate) may_have_run: bool,
 }
@@ -79,7 +85,8 @@ const fn row(
         shows,
         kind,
         delivery,
-        retryable: matches!(retryable, Yes),
+        retryable: matches!(retryable, Yes | Anew),
+        is_anew: matches!(retryable, Anew),
         may_have_run: matches!(may_have_run, Maybe),
     }
 }
@@ -88,6 +95,8 @@ const fn row(
 #[derive(Clone, Copy)]
 enum Retry {
     Yes,
+    /// At once, and without being counted.
+    Anew,
     Final,
 }
 
@@ -99,14 +108,16 @@ enum Ran {
 
 use Delivery::{Answered, NotSent, Unknown};
 use Ran::{Maybe, Never};
-use Retry::{Final, Yes};
+use Retry::{Anew, Final, Yes};
 
 /// One row an event, in the order of [`Event`].
 #[rustfmt::skip]
 pub(crate) const EVENTS: &[Row] = &[
     row(Event::ConnectFailed, "no connection: refused, unreachable, name not found", ErrorKind::Connect, NotSent, Yes, Never),
     row(Event::ConnectTimedOut, "no connection within the connect time-out", ErrorKind::Connect, NotSent, Yes, Never),
-    row(Event::ClosedUnsent, "the connection was gone before a byte of the request was written", ErrorKind::Transport, NotSent, Yes, Never),
+    row(Event::ClosedFresh, "a new connection was closed before the other side had said anything on it, or before its upgrade to WebSocket", ErrorKind::Transport, NotSent, Yes, Never),
+    row(Event::ClosedUnsent, "the connection was gone before a byte of the request was written", ErrorKind::Transport, NotSent, Anew, Never),
+    row(Event::Unprocessed, "the gateway closed the request's stream without having looked at it: REFUSED_STREAM, or a GOAWAY whose last stream came before it", ErrorKind::Transport, NotSent, Anew, Never),
     row(Event::TimedOutUnsent, "the attempt's time ran out before a byte of the request was written", ErrorKind::Timeout, NotSent, Yes, Never),
     row(Event::ConnectionLost, "reset, closed or cut after bytes of the request were written", ErrorKind::Transport, Unknown, Yes, Maybe),
     row(Event::TimedOut, "the attempt's time ran out after bytes of the request were written", ErrorKind::Timeout, Unknown, Yes, Maybe),
@@ -128,6 +139,7 @@ pub(crate) const EVENTS: &[Row] = &[
     row(Event::EndpointUnknown, "the gateway does not list the endpoint (v2), or not as one that streams, or has no streams of documents (v1)", ErrorKind::NotFound, NotSent, Final, Never),
     row(Event::EncodeFailed, "a document that the wire format cannot hold", ErrorKind::Encode, NotSent, Final, Never),
     row(Event::SessionClosed, "the client was closed", ErrorKind::Closed, NotSent, Final, Never),
+    row(Event::SessionLost, "a clientlet's connection was gone before a byte of the message was written", ErrorKind::Transport, NotSent, Yes, Never),
     row(Event::SocketDropped, "a WebSocket was dropped: reset, closed without a close frame, or with 1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011, 1012, or its protocol broken", ErrorKind::Transport, Unknown, Yes, Maybe),
     row(Event::SocketOversize, "a WebSocket message beyond the client's limit; whose answer it was is not known", ErrorKind::TooLarge, Unknown, Yes, Maybe),
     row(Event::SocketOutage1011, "close 1011 that names a deployment: its executor is down", ErrorKind::Gateway, Unknown, Yes, Maybe),
@@ -209,6 +221,7 @@ mod tests {
         match event {
             Event::ConnectFailed
             | Event::ConnectTimedOut
+            | Event::ClosedFresh
             | Event::ClosedUnsent
             | Event::TimedOutUnsent
             | Event::TimedOut
@@ -225,7 +238,8 @@ mod tests {
             | Event::SocketClosed
             | Event::SocketGarbled
             | Event::NotWebSocket => &["WebSocket"],
-            Event::StreamDropped
+            Event::Unprocessed
+            | Event::StreamDropped
             | Event::StreamFailed
             | Event::StreamOversize
             | Event::StreamGarbled
@@ -238,6 +252,7 @@ mod tests {
             | Event::GrpcUnimplemented
             | Event::NotGrpc => &["gRPC"],
             Event::NotHttp => &["HTTP", "WebSocket"],
+            Event::SessionLost => &["WebSocket", "gRPC"],
             _ => ALL,
         }
     }
@@ -266,6 +281,10 @@ mod tests {
         ];
         for row in EVENTS {
             let [only] = over(row.event) else { continue };
+            // No transport can tell it yet.
+            if row.event == Event::Unprocessed {
+                continue;
+            }
             let name = format!("Event::{:?}", row.event);
             for (protocol, sources) in sources {
                 // Whole names: one may begin like another.
@@ -287,10 +306,11 @@ mod tests {
              | --- | --- | --- | --- | --- | --- |\n",
         );
         for row in EVENTS {
-            let again = match (row.retryable, row.may_have_run) {
-                (false, _) => "no",
-                (true, false) => "yes",
-                (true, true) => "yes, unless at most once",
+            let again = match row {
+                Row { retryable: false, .. } => "no",
+                Row { is_anew: true, .. } => "at once, not counted",
+                Row { may_have_run: true, .. } => "yes, unless at most once",
+                Row { .. } => "yes",
             };
             let ran = if row.may_have_run { "yes" } else { "no" };
             let Row { shows, kind, delivery, .. } = row;
@@ -313,6 +333,14 @@ mod tests {
                 Unknown => assert!(row.may_have_run, "{:?}", row.event),
                 Answered => {}
             }
+        }
+    }
+
+    #[test]
+    fn only_what_cannot_have_run_begins_anew() {
+        for row in EVENTS.iter().filter(|row| row.is_anew) {
+            let is_sure = row.delivery == NotSent && row.retryable && !row.may_have_run;
+            assert!(is_sure, "{:?}", row.event);
         }
     }
 

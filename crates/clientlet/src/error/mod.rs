@@ -82,7 +82,7 @@ impl fmt::Display for ErrorKind {
 /// Whether a request reached the gateway, as far as the client can know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Delivery {
-    /// No byte of the request was written.
+    /// No byte of the request was written, or the gateway said that it did not look at it.
     NotSent,
     /// The gateway answered.
     Answered,
@@ -296,7 +296,8 @@ impl Error {
         self.0.status
     }
 
-    /// Every attempt that was made, in order; the last is what this error reports.
+    /// Every attempt that was made, in order; the last is what this error reports. One that the gateway
+    /// did not see and that began anew on another connection is one attempt.
     pub fn attempts(&self) -> &[Attempt] {
         &self.0.attempts
     }

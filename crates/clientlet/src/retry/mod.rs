@@ -7,6 +7,7 @@ mod properties;
 use std::future::Future;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 pub use policy::RetryPolicy;
@@ -15,6 +16,9 @@ use crate::error::{Attempt, AttemptError, Event};
 
 /// A gateway that asks to wait longer than this is not waited for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// How often in a row an attempt begins anew; after that its failure counts as any other.
+const MOST_ANEW: u32 = 16;
 
 /// What follows from a failed attempt.
 #[derive(Debug, PartialEq)]
@@ -55,7 +59,7 @@ pub(crate) struct Ledger {
 }
 
 /// One attempt in the row of a request's attempts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Turn {
     /// When it began.
     pub(crate) began: Instant,
@@ -63,9 +67,14 @@ pub(crate) struct Turn {
     pub(crate) is_last: bool,
     /// What ended the attempt before it.
     pub(crate) after: Option<Event>,
+    /// The request's body, if the transport had taken it and gave it back.
+    pub(crate) unsent: Option<Bytes>,
 }
 
 /// Runs `attempt` until it succeeds or its failure stands; every failure is entered into `ledger`.
+///
+/// An attempt that the gateway's application did not see, its connection being the reason, begins
+/// [anew](AttemptError::is_anew): at once, under its number and in its time, and without an entry.
 pub(crate) async fn run<T, F>(
     policy: &RetryPolicy,
     started: Instant,
@@ -78,15 +87,28 @@ where
     F: Future<Output = Result<T, AttemptError>>,
 {
     let mut after = None;
-    for number in 1.. {
-        // The first one begins with the request: a look at the clock less for nearly all of them.
-        let began = if number == 1 { started } else { Instant::now() };
-        let turn = Turn { began, is_last: number >= policy.attempts(), after };
-        let error = match attempt(turn).await {
+    let mut unsent = None;
+    // The first one begins with the request: a look at the clock less for nearly all of them.
+    let (mut number, mut began, mut anew) = (1, started, 0);
+    loop {
+        let turn =
+            Turn { began, is_last: number >= policy.attempts(), after, unsent: unsent.take() };
+        let mut error = match attempt(turn).await {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
         let now = Instant::now();
+        unsent = error.unsent.take();
+        if error.is_anew() {
+            if anew < MOST_ANEW && deadline.is_none_or(|deadline| now < deadline) {
+                anew += 1;
+                tracing::debug!(attempt = number, "beginning anew: {}", error.message);
+                continue;
+            }
+            if anew > 0 {
+                error.message += &format!(" ({} times in a row)", anew + 1);
+            }
+        }
         ledger.attempts.push(error.record(number, began - started, now - began));
         ledger.may_have_run |= error.may_have_run;
         after = Some(error.event);
@@ -99,10 +121,10 @@ where
                     "trying again: {}", error.message
                 );
                 tokio::time::sleep(wait).await;
+                (number, began, anew) = (number + 1, Instant::now(), 0);
             }
         }
     }
-    unreachable!("no policy allows more attempts than u32 counts")
 }
 
 #[cfg(test)]
@@ -162,6 +184,86 @@ mod tests {
         assert_eq!(judge(&policy(3), 1, &asked(61), None, 0.5), Verdict::Final);
         let left = Some(Duration::from_secs(6));
         assert_eq!(judge(&policy(3), 1, &asked(7), left, 0.5), Verdict::Final);
+    }
+
+    /// Runs attempts that fail in these events, one after the other, then succeed; gives how many
+    /// there were, the result and the ledger.
+    async fn ran(
+        policy: RetryPolicy,
+        deadline: Option<Duration>,
+        events: &[Event],
+    ) -> (usize, Result<(), AttemptError>, Ledger) {
+        let started = Instant::now();
+        let deadline = deadline.map(|after| started + after);
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut ledger = Ledger::default();
+        let mut calls = 0;
+        let result = run(&policy, started, deadline, &mut random, &mut ledger, |_| {
+            let event = events.get(calls);
+            calls += 1;
+            async move { event.map_or(Ok(()), |event| Err(AttemptError::new(*event, "gone"))) }
+        });
+        let result = result.await;
+        (calls, result, ledger)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_never_seen_begins_anew_at_once_without_being_counted() {
+        for event in EVENTS.iter().filter(|row| row.is_anew).map(|row| row.event) {
+            for policy in [policy(1), policy(1).at_most_once()] {
+                let started = Instant::now();
+                let (calls, result, ledger) = ran(policy, None, &[event; 3]).await;
+                assert!(result.is_ok(), "{event:?}");
+                assert_eq!((calls, ledger.attempts.len()), (4, 0), "{event:?}");
+                assert_eq!(started.elapsed(), Duration::ZERO, "{event:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_never_seen_time_and_again_counts_as_a_failure_in_the_end() {
+        let most = MOST_ANEW as usize;
+        let (calls, result, ledger) = ran(policy(1), None, &[Event::ClosedUnsent; 100]).await;
+        assert_eq!((calls, ledger.attempts.len()), (most + 1, 1));
+        assert_eq!(result.unwrap_err().message, "gone (17 times in a row)");
+        // Each attempt has as many.
+        let (calls, result, ledger) = ran(policy(3), None, &[Event::ClosedUnsent; 100]).await;
+        assert_eq!((calls, ledger.attempts.len()), (3 * (most + 1), 3));
+        assert!(!ledger.may_have_run && result.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_begins_anew_after_the_deadline_or_where_the_gateway_asks_to_wait() {
+        let (calls, result, _) = ran(policy(9), Some(Duration::ZERO), &[Event::ClosedUnsent]).await;
+        assert_eq!((calls, result.is_err()), (1, true));
+        let mut error = AttemptError::new(Event::ClosedUnsent, "");
+        assert!(error.is_anew());
+        error.retry_after = Some(Duration::ZERO);
+        assert!(!error.is_anew());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_begins_anew_keeps_its_number_its_time_and_its_body() {
+        let started = Instant::now();
+        let mut random = fastrand::Rng::with_seed(1);
+        let (policy, mut ledger, mut calls) = (policy(1), Ledger::default(), 0);
+        let result = run(&policy, started, None, &mut random, &mut ledger, |turn| {
+            calls += 1;
+            assert!(turn.is_last && turn.began == started);
+            assert_eq!(turn.after, None);
+            let body = turn.unsent;
+            assert_eq!(body.is_some(), calls > 1);
+            let is_sent = calls == 3;
+            async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let body = body.unwrap_or(Bytes::from_static(b"body"));
+                match is_sent {
+                    true => Ok(body),
+                    false => Err(AttemptError::new(Event::Unprocessed, "").with_unsent(body)),
+                }
+            }
+        });
+        assert_eq!(result.await.unwrap(), "body");
     }
 
     #[tokio::test(start_paused = true)]

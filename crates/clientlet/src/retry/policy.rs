@@ -52,7 +52,8 @@ impl RetryPolicy {
         }
     }
 
-    /// How often a request is sent, the first time included; at least 1.
+    /// How often a request is sent, the first time included; at least 1. What the gateway did not see,
+    /// because its connection was gone before, is sent again without being counted.
     #[must_use]
     pub fn max_attempts(mut self, attempts: u32) -> RetryPolicy {
         self.max_attempts = attempts;

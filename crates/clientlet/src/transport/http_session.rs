@@ -263,10 +263,14 @@ fn classify(error: PoolError, probe: &Probe) -> AttemptError {
             )
         }
         Some(hyper) if hyper.is_parse() => AttemptError::new(Event::NotHttp, not_http(false)),
-        _ if !probe.is_written(error.connect_info()) => AttemptError::new(
-            Event::ClosedUnsent,
-            "the connection was closed before the request was sent",
-        ),
+        _ if !probe.is_written(error.connect_info()) => {
+            let spoken = error.connect_info().and_then(Spoken::of);
+            let event = match spoken.is_some_and(|spoken| spoken.is_known()) {
+                true => Event::ClosedUnsent,
+                false => Event::ClosedFresh,
+            };
+            AttemptError::new(event, "the connection was closed before the request was sent")
+        }
         _ => AttemptError::new(
             Event::ConnectionLost,
             "the connection was lost before the answer came",

@@ -55,13 +55,19 @@ pub(crate) struct Terms {
 /// whether a byte was written by then; that of a request on a [`lane`](Transport::lane) is its caller's.
 pub(crate) trait Transport: Send + Sync {
     /// Sends a request once and reads the envelope of its answer. An executor's exception is an
-    /// error. The last attempt has the body for itself, and may write over it.
+    /// error. Where it [masks](Transport::is_masking), the last attempt has the body for itself.
     fn attempt<'a>(
         &'a self,
         request: &'a Request,
         body: Bytes,
         terms: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>>;
+
+    /// Whether it writes over a body that it has for itself, where it would copy another. It then gives
+    /// back, with its error, what it did not send.
+    fn is_masking(&self) -> bool {
+        false
+    }
 
     /// The connection or stream that a request's first attempt may be handed to without waiting; nothing
     /// where none is open, or where it takes an [`attempt`](Transport::attempt).

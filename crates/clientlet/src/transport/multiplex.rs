@@ -185,7 +185,7 @@ pub(super) struct Notice(watch::Sender<Option<Arc<Ending>>>);
 #[derive(Debug)]
 pub(super) struct Order {
     id: RequestId,
-    body: Bytes,
+    /// With the body.
     passage: Passage,
     reply: ReplyTo,
 }
@@ -274,18 +274,18 @@ impl Handle {
         ticket: impl FnOnce() -> Ticket,
     ) -> Option<Dispatched> {
         let room = self.orders.try_reserve().ok()?;
-        let passage = Passage::default();
         let body = if keep || self.is_copying { body.clone() } else { mem::take(body) };
+        let passage = Passage::carrying(body);
         let reply = ReplyTo::Call(ticket(), passage.clone());
-        room.send(Order { id, body, passage: passage.clone(), reply });
+        room.send(Order { id, passage: passage.clone(), reply });
         Some(Dispatched { handle: self.clone(), passage })
     }
 
-    /// Sends a request and waits for its answer.
-    pub(super) async fn exchange(&self, id: RequestId, body: Bytes, passage: &Passage) -> Reply {
+    /// Sends the request that the passage carries, and waits for its answer.
+    pub(super) async fn exchange(&self, id: RequestId, passage: &Passage) -> Reply {
         let (reply, answer) = oneshot::channel();
         let reply = ReplyTo::Attempt(reply);
-        let order = Order { id, body, passage: passage.clone(), reply };
+        let order = Order { id, passage: passage.clone(), reply };
         if let Some(place) = self.place().await {
             place.send(order);
             if let Ok(result) = answer.await {
@@ -310,13 +310,17 @@ impl Handle {
         }
     }
 
-    /// Why it ended without a reply to a request: it has said so before it let go.
+    /// Why it ended without a reply to a request: it has said so before it let go. What was not sent
+    /// comes back with it.
     fn lost(&self, passage: &Passage) -> AttemptError {
         let ended = self.ended.borrow().clone();
         let ending = ended.unwrap_or_else(|| {
             Arc::new(Ending::new(Event::SocketDropped, "the connection was dropped"))
         });
-        ending.error(passage.give_up())
+        match passage.give_up() {
+            true => ending.error(true),
+            false => ending.error(false).with_unsent(passage.take_body()),
+        }
     }
 }
 
@@ -394,7 +398,7 @@ impl InFlight {
 
     /// Notes a request that is about to be written, and gives its bytes; nothing if it was given up.
     pub(super) fn enter(&mut self, order: Order) -> Option<Bytes> {
-        let Order { id, body, passage, reply } = order;
+        let Order { id, passage, reply } = order;
         if reply.is_given_up() {
             return None;
         }
@@ -404,7 +408,7 @@ impl InFlight {
             self.waiting.retain(|_, waiting| !waiting.reply.is_given_up());
         }
         self.waiting.insert(id.sequence, Waiting { number, reply });
-        Some(body)
+        Some(passage.take_body())
     }
 
     /// Gives an answer to whoever waits for it. One of ours that nobody waits for is a late
@@ -514,7 +518,7 @@ mod tests {
         assert_eq!(queued.len(), QUEUE);
         let passage = Passage::default();
         let id = RequestId { nonce: 7, sequence: 1000 };
-        let mut waiting = pin!(handle.exchange(id, Bytes::new(), &passage));
+        let mut waiting = pin!(handle.exchange(id, &passage));
         assert!(futures_util::poll!(&mut waiting).is_pending());
         assert!(dispatch(1001).is_none(), "there is no room");
         far.write();
@@ -531,6 +535,27 @@ mod tests {
         assert_eq!(waiting.await.unwrap_err().event, Event::SocketDropped);
     }
 
+    #[tokio::test]
+    async fn what_was_not_sent_comes_back_with_its_body() {
+        let (handle, mut far) = FarEnd::open(7);
+        let body = Bytes::from_static(b"body");
+        let dispatch = |sequence| {
+            let id = RequestId { nonce: 7, sequence };
+            let ticket = || Inbox::default().ticket(Place { slot: 0, index: sequence });
+            handle.dispatch(id, &mut body.clone(), false, ticket).unwrap()
+        };
+        let written = dispatch(1);
+        assert_eq!(far.write().concat(), *b"body");
+        let (queued, passage) = (dispatch(2), Passage::carrying(body.clone()));
+        let id = RequestId { nonce: 7, sequence: 3 };
+        let mut waiting = pin!(handle.exchange(id, &passage));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        far.end().await;
+        assert_eq!(queued.lost().unsent, Some(body.clone()));
+        assert_eq!(waiting.await.unwrap_err().unsent, Some(body));
+        assert_eq!(written.lost().unsent, None);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn whoever_waits_for_room_is_woken_by_room_and_by_the_end() {
         for is_end in [false, true] {
@@ -539,7 +564,7 @@ mod tests {
                 let handle = handle.clone();
                 tokio::spawn(async move {
                     let id = RequestId { nonce: 7, sequence };
-                    handle.exchange(id, Bytes::new(), &Passage::default()).await
+                    handle.exchange(id, &Passage::default()).await
                 })
             };
             let exchanges: Vec<_> = (0..QUEUE as u64 + 1).map(exchange).collect();

@@ -1,18 +1,38 @@
 //! What became of requests on their way out: sent or given up, and how far the answers have come.
 
-use std::sync::Arc;
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
 
 /// Whether a request was written before it was given up: the first of the two decides, so that a
-/// request that is reported as not sent is never sent afterwards.
+/// request that is reported as not sent is never sent afterwards. The same one may then take the body,
+/// where there is one in it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Passage(Arc<AtomicU64>);
+pub(crate) struct Passage(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    mark: AtomicU64,
+    body: Mutex<Bytes>,
+}
 
 // Below the bit is the number under which it was written, 0 until then.
 const QUEUED: u64 = 0;
 const GIVEN_UP: u64 = 1 << 63;
 
 impl Passage {
+    /// That of a request whose body is on its way with it.
+    pub(super) fn carrying(body: Bytes) -> Passage {
+        Passage(Arc::new(State { mark: AtomicU64::default(), body: Mutex::new(body) }))
+    }
+
+    /// The body: for the one that wrote the request, or gave it up before it was written.
+    pub(super) fn take_body(&self) -> Bytes {
+        mem::take(&mut *self.0.body.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Whether it may be written: not if it was given up.
     pub(crate) fn enter(&self) -> bool {
         self.enter_as(1)
@@ -20,21 +40,21 @@ impl Passage {
 
     /// The same for the connection's request with this number, from 1.
     fn enter_as(&self, number: u64) -> bool {
-        self.0.compare_exchange(QUEUED, number, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.0.mark.compare_exchange(QUEUED, number, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Gives it up; whether it was sent by then.
     pub(crate) fn give_up(&self) -> bool {
-        self.0.fetch_or(GIVEN_UP, Ordering::AcqRel) & !GIVEN_UP != QUEUED
+        self.0.mark.fetch_or(GIVEN_UP, Ordering::AcqRel) & !GIVEN_UP != QUEUED
     }
 
     pub(super) fn is_given_up(&self) -> bool {
-        self.0.load(Ordering::Acquire) & GIVEN_UP != 0
+        self.0.mark.load(Ordering::Acquire) & GIVEN_UP != 0
     }
 
     /// The number under which it was written.
     fn number(&self) -> Option<u64> {
-        Some(self.0.load(Ordering::Acquire) & !GIVEN_UP).filter(|number| *number != QUEUED)
+        Some(self.0.mark.load(Ordering::Acquire) & !GIVEN_UP).filter(|number| *number != QUEUED)
     }
 }
 

@@ -42,6 +42,6 @@ impl Ending {
             return AttemptError::new(self.event, &*self.what);
         }
         let what = format!("{} before the request was sent", self.what);
-        AttemptError::new(Event::ClosedUnsent, what)
+        AttemptError::new(Event::SessionLost, what)
     }
 }

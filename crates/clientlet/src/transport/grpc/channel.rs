@@ -134,7 +134,7 @@ impl Channel {
             .await
             .map_err(|error| {
                 let what = "the connection was lost before HTTP/2 began";
-                AttemptError::new(Event::ClosedUnsent, what).with_source(error)
+                AttemptError::new(Event::ClosedFresh, what).with_source(error)
             })?;
         // Ends with the last handle and the last stream; what it fails of, the streams tell.
         tokio::spawn(connection);

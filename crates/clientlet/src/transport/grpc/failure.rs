@@ -24,7 +24,10 @@ pub(super) fn failed(status: &Status, channel: &Channel, is_sent: bool) -> Attem
     let (mut event, what) = read(status, channel, Scope::Request);
     // What ended on this side ended before it was sent if no byte of it was asked for.
     if status.source().is_some() && !is_sent && event == Event::StreamDropped {
-        event = Event::ClosedUnsent;
+        event = match channel.spoken().is_known() {
+            true => Event::ClosedUnsent,
+            false => Event::ClosedFresh,
+        };
     }
     let mut error = AttemptError::new(event, what);
     error.retry_after = pushback(status);

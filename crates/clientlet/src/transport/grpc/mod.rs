@@ -106,18 +106,6 @@ impl GrpcTransport {
         GrpcTransport { shared, stream: tokio::sync::Mutex::default(), prefetch }
     }
 
-    async fn attempt_once(
-        &self,
-        request: &Request,
-        body: Bytes,
-        terms: Terms,
-    ) -> Result<RawAnswer, AttemptError> {
-        match self.shared.is_unary {
-            true => self.unary_attempt(request, body, terms).await,
-            false => self.stream_attempt(request, body, terms).await,
-        }
-    }
-
     /// A try on a stream, the call's or one of the request's own.
     async fn stream_attempt(
         &self,
@@ -143,8 +131,8 @@ impl GrpcTransport {
                 stream.unwrap_or_else(|| Err(late(began, false)))?
             }
         };
-        let passage = Passage::default();
-        let exchange = pin!(stream.exchange(request.id, body, &passage));
+        let passage = Passage::carrying(body);
+        let exchange = pin!(stream.exchange(request.id, &passage));
         let result = within(terms.deadline, exchange).await;
         result.unwrap_or_else(|| Err(stream.late(began, &passage)))
     }
@@ -278,11 +266,7 @@ impl Shared {
         headers: &HeaderMap,
         deadline: Option<Instant>,
     ) -> Result<Bytes, AttemptError> {
-        let ask = || self.ask_once(method, question.clone(), headers, deadline);
-        let answer = match ask().await {
-            Err(error) if error.is_refused() => ask().await,
-            answer => answer,
-        };
+        let answer = self.ask_once(method, question, headers, deadline).await;
         answer.map_err(|error| error.before_sending(method.rsplit('/').next().unwrap_or(method)))
     }
 
@@ -375,12 +359,9 @@ impl Transport for GrpcTransport {
         terms: Terms,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(async move {
-            // Shared, as framing copies it anyway.
-            match self.attempt_once(request, body.clone(), terms).await {
-                // That a gateway takes no more requests on a connection, by a GOAWAY, shows no sooner
-                // than with the next of them; another one is opened once.
-                Err(error) if error.is_refused() => self.attempt_once(request, body, terms).await,
-                result => result,
+            match self.shared.is_unary {
+                true => self.unary_attempt(request, body, terms).await,
+                false => self.stream_attempt(request, body, terms).await,
             }
         })
     }

@@ -124,7 +124,7 @@ fn lost(error: hyper::Error, spoken: &Spoken) -> AttemptError {
     let is_http2 = spoken.is_http2();
     let (event, what) = match is_http2 || error.is_parse() {
         true => (Event::NotHttp, not_http(is_http2)),
-        false => (Event::ClosedUnsent, "the connection was lost before it was upgraded"),
+        false => (Event::ClosedFresh, "the connection was lost before it was upgraded"),
     };
     AttemptError::new(event, what).with_source(error).before_sending("upgrade")
 }

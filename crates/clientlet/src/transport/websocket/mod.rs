@@ -229,11 +229,14 @@ impl Transport for WebsocketTransport {
                     // Boxed, as it is rare and large.
                     let taking = Box::pin(self.take(&shared, request, terms.is_alone));
                     let taken = within(terms.deadline, taking).await;
-                    taken.unwrap_or_else(|| Err(late(began, false)))?
+                    match taken.unwrap_or_else(|| Err(late(began, false))) {
+                        Ok(taken) => taken,
+                        Err(error) => return Err(error.with_unsent(body)),
+                    }
                 }
             };
-            let passage = Passage::default();
-            let exchange = pin!(connection.exchange(request.id, body, &passage));
+            let passage = Passage::carrying(body);
+            let exchange = pin!(connection.exchange(request.id, &passage));
             let Some(result) = within(terms.deadline, exchange).await else {
                 return Err(connection.late(began, &passage));
             };
@@ -242,6 +245,10 @@ impl Transport for WebsocketTransport {
             }
             result
         })
+    }
+
+    fn is_masking(&self) -> bool {
+        true
     }
 
     fn lane(&self, request: &Request) -> Option<Arc<Handle>> {
