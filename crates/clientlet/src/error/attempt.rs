@@ -31,6 +31,23 @@ pub(crate) struct Failed {
     pub(crate) answer: Option<RawAnswer>,
 }
 
+/// What a server says of trying again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// Nothing.
+    #[default]
+    Unsaid,
+    /// Not before this time has passed.
+    After(Duration),
+    Never,
+}
+
+impl From<Option<Duration>> for Again {
+    fn from(wait: Option<Duration>) -> Again {
+        wait.map_or(Again::Unsaid, Again::After)
+    }
+}
+
 impl Deref for AttemptError {
     type Target = Failed;
 
@@ -77,6 +94,16 @@ impl AttemptError {
 
     pub(crate) fn with_source(mut self, source: impl Into<Source>) -> AttemptError {
         self.source = Some(source.into());
+        self
+    }
+
+    /// With what the server says of trying again.
+    pub(crate) fn asking(mut self, again: Again) -> AttemptError {
+        match again {
+            Again::Unsaid => {}
+            Again::After(wait) => self.retry_after = Some(wait),
+            Again::Never => self.retryable = false,
+        }
         self
     }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
-pub(crate) use attempt::AttemptError;
+pub(crate) use attempt::{Again, AttemptError};
 #[cfg(test)]
 pub(crate) use event::EVENTS;
 pub(crate) use event::Event;

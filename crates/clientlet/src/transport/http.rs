@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
+use super::retry_after::retry_after;
 use super::{BoxFuture, HttpSession, RawHttpAnswer, Streams, Terms, Transport};
 use crate::config::Config;
 use crate::discovery::Gateway;
@@ -206,7 +207,7 @@ pub(crate) fn outcome(raw: RawAnswer) -> Result<RawAnswer, AttemptError> {
 pub(super) fn failure(docarray: DocArray, answer: &RawHttpAnswer) -> AttemptError {
     let status = answer.status.as_u16();
     let mut error = read_failure(docarray, status, answer.is_json(), &answer.body);
-    error.retry_after = answer.retry_after(SystemTime::now());
+    error.retry_after = retry_after(&answer.headers, SystemTime::now());
     error
 }
 

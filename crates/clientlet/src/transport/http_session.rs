@@ -4,10 +4,10 @@ use std::error::Error as _;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
@@ -49,17 +49,6 @@ impl RawHttpAnswer {
     pub(crate) fn is_json(&self) -> bool {
         let kind = self.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         kind.starts_with(b"application/json")
-    }
-
-    /// How long the gateway asks to wait, in either of the header's two forms.
-    pub(crate) fn retry_after(&self, now: SystemTime) -> Option<Duration> {
-        let value = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-        if let Ok(seconds) = value.parse::<u64>() {
-            return Some(Duration::from_secs(seconds));
-        }
-        let date = httpdate::parse_http_date(value).ok()?;
-        // A date that has passed asks for no wait.
-        Some(date.duration_since(now).unwrap_or_default())
     }
 }
 
@@ -311,32 +300,5 @@ pub(crate) fn connect_failed(error: impl Into<Source>) -> AttemptError {
 impl fmt::Debug for HttpSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpSession").finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn asking(retry_after: &'static str) -> RawHttpAnswer {
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, HeaderValue::from_static(retry_after));
-        RawHttpAnswer { status: StatusCode::SERVICE_UNAVAILABLE, headers, body: Bytes::new() }
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let table = [
-            ("7", Some(7)),
-            ("Sun, 06 Nov 1994 08:49:40 GMT", Some(3)),
-            ("Sun, 06 Nov 1994 08:49:30 GMT", Some(0)),
-            ("soon", None),
-            ("-1", None),
-        ];
-        for (value, seconds) in table {
-            let wait = asking(value).retry_after(now);
-            assert_eq!(wait, seconds.map(Duration::from_secs), "{value}");
-        }
     }
 }

@@ -9,6 +9,7 @@ mod http_session;
 mod inbox;
 mod multiplex;
 mod progress;
+mod retry_after;
 pub(crate) mod sse;
 mod streams;
 pub(crate) mod websocket;

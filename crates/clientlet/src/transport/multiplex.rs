@@ -7,7 +7,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -18,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::http::outcome;
 use super::inbox::{Reply, Ticket};
 use super::progress::{Passage, Progress};
-use crate::error::{AttemptError, Event};
+use crate::error::{Again, AttemptError, Event};
 use crate::foreign::shorten;
 use crate::message::{Connections, RawAnswer, RequestId};
 
@@ -86,30 +85,40 @@ pub(super) fn late(began: Instant, is_sent: bool) -> AttemptError {
 pub(super) struct Ending {
     event: Event,
     what: String,
-    retry_after: Option<Duration>,
+    again: Again,
+    /// The status of HTTP that it ended with, if with one.
+    status: Option<u16>,
 }
 
 impl Ending {
     pub(super) fn new(event: Event, what: impl Into<String>) -> Ending {
-        Ending { event, what: what.into(), retry_after: None }
+        Ending { event, what: what.into(), again: Again::Unsaid, status: None }
     }
 
-    /// With how long the gateway asks to be left alone.
-    pub(super) fn retry_after(self, retry_after: Option<Duration>) -> Ending {
-        Ending { retry_after, ..self }
+    /// With what the gateway says of trying again.
+    pub(super) fn asking(self, again: Again) -> Ending {
+        Ending { again, ..self }
+    }
+
+    pub(super) fn with_status(self, status: Option<u16>) -> Ending {
+        Ending { status, ..self }
     }
 
     /// What it means for a request that was on it.
     pub(super) fn error(&self, sent: bool) -> AttemptError {
-        let mut error = match sent {
-            true => AttemptError::new(self.event, &*self.what),
-            false => {
-                let what = format!("{} before the request was sent", self.what);
-                AttemptError::new(Event::ClosedUnsent, what)
-            }
-        };
-        error.retry_after = self.retry_after;
-        error
+        if sent {
+            let mut error = AttemptError::new(self.event, &*self.what).asking(self.again);
+            error.status = self.status;
+            return error;
+        }
+        let what = format!("{} before the request was sent", self.what);
+        let error = AttemptError::new(Event::ClosedUnsent, what);
+        match self.again {
+            // What was asked was to send no more for a while, this request or another.
+            Again::After(_) => error.asking(self.again),
+            // What ended shall not be tried again, but this request never was.
+            Again::Never | Again::Unsaid => error,
+        }
     }
 }
 

@@ -187,14 +187,32 @@ async fn answers_in_any_order_and_twice_reach_their_own_requests_once() {
 }
 
 #[tokio::test]
-async fn a_goaway_lets_a_call_end_and_the_next_one_has_another_connection() {
-    let (gateway, client) = streaming(Documents::V1, &["goaway@30"]).await;
-    let answers = post(&client, 200, RetryPolicy::new()).await;
-    assert!(answers.responses().all(|response| response.attempts() == 1));
-    assert_eq!(ids(answers), in_order(200));
-    assert_eq!(gateway.journal().grpc_connections(), 1);
-    assert_eq!(ids(post(&client, 20, RetryPolicy::new()).await), in_order(20));
-    assert_eq!(gateway.journal().grpc_connections(), 2);
+async fn a_goaway_moves_a_call_to_another_connection_and_costs_no_request() {
+    for way in BOTH {
+        for fault in ["goaway@30", "goaway@/50"] {
+            let gateway = gateway(Documents::V1, &[fault]).await;
+            let answers =
+                post(&client(&gateway, way), 200, RetryPolicy::new().at_most_once()).await;
+            assert!(answers.responses().all(|response| response.attempts() == 1));
+            assert_eq!(ids(answers), in_order(200), "{fault}");
+            let connections = if fault == "goaway@30" { 2 } else { 5 };
+            // The last one may have been left with the last request.
+            let opened = gateway.journal().grpc_connections();
+            assert!(opened == connections || opened + 1 == connections, "{opened}");
+            assert!(gateway.journal().arrivals().values().all(|count| *count == 1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_goaway_lets_a_slow_request_end_where_it_is() {
+    for way in BOTH {
+        let gateway = gateway(Documents::V1, &["slow:0.5@1", "goaway@2"]).await;
+        let answers = post(&client(&gateway, way), 50, RetryPolicy::new()).await;
+        assert!(answers.responses().all(|response| response.attempts() == 1));
+        assert_eq!(ids(answers), in_order(50));
+        assert_eq!(gateway.journal().grpc_connections(), 2);
+    }
 }
 
 #[tokio::test]

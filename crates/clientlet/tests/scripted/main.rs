@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
 mod call;
+mod foreign;
 mod grpc;
+mod peer;
 mod slow;
 mod websocket;

@@ -162,6 +162,19 @@ async fn a_failed_upgrade_tells_status_and_body_and_nothing_was_sent() {
 }
 
 #[tokio::test]
+async fn an_upgrade_is_asked_for_again_when_the_gateway_wants_it_to_be() {
+    for fault in ["status:429:1@1,on=upgrade", "status:503:1@1,on=upgrade"] {
+        let (_gateway, client) = gateway(Documents::V2, &[fault]).await;
+        let response = one(&client, retrying(2)).await.unwrap();
+        assert_eq!(response.attempts(), 2, "{fault}");
+        assert!(response.elapsed() >= Duration::from_secs(1), "{:?}", response.elapsed());
+    }
+    let (_gateway, client) = gateway(Documents::V2, &["status:429:61@1-9,on=upgrade"]).await;
+    let error = one(&client, retrying(5)).await.unwrap_err();
+    assert_eq!((error.http_status(), error.attempts().len()), (Some(429), 1), "{error:?}");
+}
+
+#[tokio::test]
 async fn every_failing_request_is_told_and_the_connection_goes_on() {
     let (gateway, client) = gateway(Documents::V1, &[]).await;
     let call = client.post("/fail").documents(documents(200)).request_size(1);

@@ -92,7 +92,8 @@ fn given_up(what: &str) -> Ending {
 
 impl From<Ended> for Ending {
     fn from(Ended { event, what, code, message }: Ended) -> Ending {
-        let is_fault = matches!(event, Event::StreamOversize | Event::NotGrpc);
+        let is_fault =
+            matches!(event, Event::StreamOversize | Event::StreamGarbled | Event::NotGrpc);
         let closing = Closing { code, reason: message };
         Ending { event, what, closing, is_said: false, is_fault }
     }

@@ -1,28 +1,34 @@
 //! An HTTP/2 connection of our own below tonic: no hidden buffer, no hidden reconnects.
 
-use std::fmt;
+use std::error::Error as _;
+use std::fmt::{self, Write as _};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ::http::header::{CONTENT_TYPE, HeaderValue};
-use ::http::{Request, Response, StatusCode, Uri};
+use ::http::{HeaderMap, Request, Response, StatusCode, Uri};
+use h2::Reason;
 use hyper::client::conn::http2;
 use hyper::rt::Executor;
 use hyper_util::rt::TokioTimer;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tonic::Code;
 use tonic::body::Body;
 use tower_service::Service;
 
 use super::super::connect_failed;
 use super::super::multiplex::{late, within};
 use super::super::progress::{Passage, Progress};
+use super::super::retry_after::retry_after;
 use super::framing::Answers;
+use super::goaway::{Leaving, Watched};
+use super::status::{self, Told};
 use crate::connect::{Connector, Spoken};
-use crate::error::{AttemptError, Event};
+use crate::error::{Again, AttemptError, Event};
 use crate::foreign::shorten;
 
 /// A connection on which nothing came for so long is asked whether it lives.
@@ -111,6 +117,7 @@ struct Peer {
     origin: Uri,
     progress: Progress,
     spoken: Spoken,
+    leaving: Leaving,
 }
 
 impl Channel {
@@ -122,6 +129,8 @@ impl Channel {
     ) -> Result<Channel, AttemptError> {
         let io = connector.clone().call(uri.clone()).await.map_err(connect_failed)?;
         let spoken = io.spoken();
+        let progress = Progress::default();
+        let (io, leaving) = Watched::new(io, progress.clone());
         let spawner = Spawner::default();
         let (sender, connection) = http2::Builder::new(spawner.clone())
             .timer(TokioTimer::new())
@@ -141,7 +150,7 @@ impl Channel {
         if let Some(task) = spawner.first.get() {
             register.enter(task.clone())?;
         }
-        let peer = Peer { origin: uri.clone(), progress: Progress::default(), spoken };
+        let peer = Peer { origin: uri.clone(), progress, spoken, leaving };
         let peer = Arc::new(peer);
         Ok(Channel { sender, peer })
     }
@@ -179,6 +188,15 @@ impl Channel {
         self.progress().doubt_connection();
     }
 
+    /// Waits until the gateway takes no new requests on the connection; for ever if it never says so.
+    pub(super) async fn left(&self) {
+        let mut leaving = self.peer.leaving.clone();
+        if leaving.wait_for(|leaving| *leaving).await.is_err() {
+            // The connection has ended without a GOAWAY, which its streams are told otherwise.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// What the other side speaks, by its first bytes.
     pub(super) fn spoken(&self) -> &Spoken {
         &self.peer.spoken
@@ -191,36 +209,95 @@ impl fmt::Debug for Channel {
     }
 }
 
-/// What goes wrong below gRPC's own statuses.
+/// Why a call ended, if not well. What tonic says without one of these, it found by itself.
 #[derive(Debug)]
 pub(super) enum ChannelError {
-    Lost(hyper::Error),
-    /// The stream ended as if all were well, with half a message.
-    Cut,
-    /// A status of HTTP's own, from a proxy as it seems.
-    Http(StatusCode),
+    Lost(Arc<hyper::Error>),
+    /// The peer said that it has not looked at the request: by REFUSED_STREAM, or by a GOAWAY whose last
+    /// stream came before.
+    Unprocessed(Arc<hyper::Error>),
+    /// The stream ended as if all were well, before its end.
+    Cut(&'static str),
+    /// The status of gRPC that the peer gave.
+    Told(Told),
+    /// A status of HTTP's own, from a proxy as it seems, and what it says of trying again.
+    Http(StatusCode, Again),
     /// An answer over HTTP/2 that is something else.
     NotGrpc(String),
+    /// gRPC that cannot be read.
+    Unreadable(String),
+}
+
+impl ChannelError {
+    pub(super) fn lost(error: hyper::Error) -> ChannelError {
+        ChannelError::Lost(Arc::new(error))
+    }
+
+    /// For a request that nothing has come back for.
+    fn unanswered(error: hyper::Error) -> ChannelError {
+        let is_unprocessed = error
+            .source()
+            .and_then(|source| source.downcast_ref::<h2::Error>())
+            .is_some_and(is_proof_of_idleness);
+        let error = Arc::new(error);
+        match is_unprocessed {
+            true => ChannelError::Unprocessed(error),
+            false => ChannelError::Lost(error),
+        }
+    }
+}
+
+/// Whether a stream ended by what RFC 9113 calls proof that nothing of it was processed (8.7): it was
+/// refused, or its number is above the last that a GOAWAY names. To streams below that h2 gives no error.
+fn is_proof_of_idleness(error: &h2::Error) -> bool {
+    error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM))
 }
 
 impl fmt::Display for ChannelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ChannelError::Lost(error) => error.fmt(f),
-            ChannelError::Cut => f.write_str("the stream ended within a message"),
-            ChannelError::Http(status) => write!(f, "the gateway answered {status}"),
+            ChannelError::Lost(error) => write!(f, "the connection was lost: {}", chain(&**error)),
+            ChannelError::Unprocessed(error) => {
+                write!(f, "the gateway did not take the request: {}", chain(&**error))
+            }
+            ChannelError::Cut(what) => f.write_str(what),
+            ChannelError::Told(Told { code, message, .. }) => {
+                f.write_str("the gateway answered ")?;
+                write_name(*code, f)?;
+                match shorten(message).as_str() {
+                    "" => Ok(()),
+                    message => write!(f, ": {message}"),
+                }
+            }
+            ChannelError::Http(status, _) => write!(f, "the gateway answered {status}"),
             ChannelError::NotGrpc(what) => f.write_str(what),
+            ChannelError::Unreadable(what) => write!(f, "the answer cannot be read: {what}"),
         }
     }
 }
 
-impl std::error::Error for ChannelError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            ChannelError::Lost(error) => error.source(),
-            ChannelError::Cut | ChannelError::Http(_) | ChannelError::NotGrpc(_) => None,
+impl std::error::Error for ChannelError {}
+
+/// Writes a code as the specification spells it, which is what operators know.
+fn write_name(code: Code, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    // `Debug` is the name in Rust's spelling.
+    for (at, letter) in format!("{code:?}").char_indices() {
+        if letter.is_ascii_uppercase() && at > 0 {
+            f.write_char('_')?;
         }
+        f.write_char(letter.to_ascii_uppercase())?;
     }
+    Ok(())
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text = format!("{text}: {source}");
+        next = source.source();
+    }
+    shorten(&text)
 }
 
 impl Service<Request<Body>> for Channel {
@@ -235,18 +312,106 @@ impl Service<Request<Body>> for Channel {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let answering = self.sender.send_request(request);
         Box::pin(async move {
-            let response = answering.await.map_err(ChannelError::Lost)?;
-            if response.status() != StatusCode::OK {
-                return Err(ChannelError::Http(response.status()));
-            }
-            let given = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-            let given = given.unwrap_or_default();
-            if !given.starts_with(b"application/grpc") {
-                let given = shorten(&String::from_utf8_lossy(given));
-                let what = format!("the answer is {given:?}, not application/grpc");
-                return Err(ChannelError::NotGrpc(what));
-            }
-            Ok(response.map(Answers::new))
+            let response = answering.await.map_err(ChannelError::unanswered)?;
+            let is_told = read_head(response.status(), response.headers())?;
+            // The rest of the head is of no use, and tonic has no business with it.
+            Ok(Response::new(Answers::new(response.into_body(), is_told)))
         })
+    }
+}
+
+/// Whether a head that announces messages has a status already. Every other head is an error.
+fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<bool, ChannelError> {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let is_grpc = match kind {
+        Some(kind) => kind.starts_with(b"application/grpc"),
+        None => headers.contains_key(status::STATUS),
+    };
+    let told = match is_grpc {
+        true => status::read(headers).map_err(ChannelError::Unreadable)?,
+        false => None,
+    };
+    let is_ok = status == StatusCode::OK;
+    match told {
+        Some(told) if told.code != Code::Ok => {
+            let http = (!is_ok).then_some(status.as_u16());
+            Err(ChannelError::Told(Told { http, ..told }))
+        }
+        _ if !status.is_success() => {
+            let again = retry_after(headers, SystemTime::now()).into();
+            Err(ChannelError::Http(status, again))
+        }
+        _ if !is_grpc || !is_ok => {
+            let kind = shorten(&String::from_utf8_lossy(kind.unwrap_or_default()));
+            let and = if is_ok { String::new() } else { format!(" with {status}") };
+            let what = format!("the answer is {kind:?}{and}, not application/grpc");
+            Err(ChannelError::NotGrpc(what))
+        }
+        told => match headers.get(ENCODING).map(HeaderValue::as_bytes) {
+            None | Some(b"identity") => Ok(told.is_some()),
+            Some(encoding) => {
+                let encoding = shorten(&String::from_utf8_lossy(encoding));
+                let what =
+                    format!("the answer is compressed, as {encoding:?}; that was not asked for");
+                Err(ChannelError::NotGrpc(what))
+            }
+        },
+    }
+}
+
+/// How messages are compressed.
+const ENCODING: &str = "grpc-encoding";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_named_as_in_the_specification() {
+        let told = |code, message: &str| {
+            let message = message.to_owned();
+            ChannelError::Told(Told { code, message, again: Again::Unsaid, http: None }).to_string()
+        };
+        assert_eq!(told(Code::DeadlineExceeded, ""), "the gateway answered DEADLINE_EXCEEDED");
+        assert_eq!(told(Code::Unknown, "a\nb"), "the gateway answered UNKNOWN: a b");
+    }
+
+    #[test]
+    fn a_head_announces_messages_or_tells_why_there_are_none() {
+        let read = |status: u16, headers: &[(&'static str, &'static str)]| {
+            let header = |(name, value): &(&'static str, &'static str)| {
+                (::http::HeaderName::from_static(name), HeaderValue::from_static(value))
+            };
+            let headers = headers.iter().map(header).collect();
+            read_head(StatusCode::from_u16(status).unwrap(), &headers)
+        };
+        let grpc = ("content-type", "application/grpc");
+        let proto = ("content-type", "application/grpc+proto");
+        let html = ("content-type", "text/html");
+        let after = ("retry-after", "2");
+        assert!(!read(200, &[grpc]).unwrap());
+        assert!(!read(200, &[proto, ("grpc-encoding", "identity")]).unwrap());
+        assert!(read(200, &[grpc, ("grpc-status", "0")]).unwrap());
+        let two = Again::After(Duration::from_secs(2));
+        let busy = |error| matches!(error, ChannelError::Http(status, again) if status == 429 && again == two);
+        assert!(busy(read(429, &[html, after]).unwrap_err()));
+        assert!(busy(read(429, &[grpc, after, ("grpc-status", "0")]).unwrap_err()));
+        // The status of gRPC counts where there is one, also without a content type.
+        for status in [204, 503] {
+            let error = read(status, &[after, ("grpc-status", "8")]).unwrap_err();
+            let ChannelError::Told(told) = error else { panic!("{error}") };
+            assert_eq!(
+                (told.code, told.again, told.http),
+                (Code::ResourceExhausted, two, Some(status))
+            );
+        }
+        let not_grpc = |error| matches!(error, ChannelError::NotGrpc(_));
+        assert!(not_grpc(read(200, &[html, ("grpc-status", "8")]).unwrap_err()));
+        assert!(not_grpc(read(200, &[]).unwrap_err()));
+        assert!(not_grpc(read(204, &[grpc]).unwrap_err()));
+        assert!(not_grpc(read(200, &[grpc, ("grpc-encoding", "gzip")]).unwrap_err()));
+        let details = ("grpc-status-details-bin", "!!!");
+        let error = read(200, &[grpc, ("grpc-status", "3"), details]).unwrap_err();
+        assert!(matches!(error, ChannelError::Unreadable(_)), "{error}");
     }
 }

@@ -1,6 +1,5 @@
 //! A stream and single requests for whoever makes them by hand.
 
-use std::error::Error as _;
 use std::pin::pin;
 
 use ::http::HeaderMap;
@@ -15,7 +14,7 @@ use super::super::http::outcome;
 use super::super::multiplex::{late, within};
 use super::channel::Channel;
 use super::codec::Raw;
-use super::failure::Scope;
+use super::failure::{Failure, Scope};
 use super::messages::Messages;
 use super::{CALL, GrpcTransport, failure, metadata, of_another, path};
 use crate::error::{AttemptError, Event};
@@ -97,11 +96,8 @@ enum State<O> {
 }
 
 fn ended(status: &Status, channel: &Channel) -> Ended {
-    let (event, what) = failure::read(status, channel, Scope::Stream);
-    let message = match status.source() {
-        Some(_) => what.clone(),
-        None => status.message().to_owned(),
-    };
-    let code = u16::try_from(i32::from(status.code())).unwrap_or_default();
+    let Failure { event, what, code, said, .. } = failure::read(status, channel, Scope::Stream);
+    let message = said.unwrap_or_else(|| what.clone());
+    let code = u16::try_from(i32::from(code)).unwrap_or_default();
     Ended { event, what, code, message }
 }

@@ -1,13 +1,14 @@
-//! What gRPC's statuses mean.
+//! What the ends of calls mean.
 
 use std::error::Error as _;
-use std::time::Duration;
+use std::sync::Arc;
 
 use tonic::{Code, Status};
 
 use super::super::multiplex::Ending;
 use super::channel::{Channel, ChannelError};
-use crate::error::{AttemptError, Event};
+use super::status::Told;
+use crate::error::{Again, AttemptError, Event};
 use crate::foreign::shorten;
 
 /// How a status came about.
@@ -19,20 +20,35 @@ pub(in crate::transport) enum Scope {
     Stream,
 }
 
-/// What a status means for a request that had it.
+/// Why a call did not end well.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) event: Event,
+    /// What happened, in words.
+    pub(super) what: String,
+    /// The status of gRPC, or what stands for one.
+    pub(super) code: Code,
+    /// What the gateway said with its status, if it gave one.
+    pub(super) said: Option<String>,
+    again: Again,
+    http: Option<u16>,
+    source: Option<Arc<hyper::Error>>,
+}
+
+/// What a failed call means for its one request.
 pub(super) fn failed(status: &Status, channel: &Channel, is_sent: bool) -> AttemptError {
-    let (mut event, what) = read(status, channel, Scope::Request);
+    let mut failure = read(status, channel, Scope::Request);
     // What ended on this side ended before it was sent if no byte of it was asked for.
-    if status.source().is_some() && !is_sent && event == Event::StreamDropped {
-        event = match channel.spoken().is_known() {
+    if failure.said.is_none() && !is_sent && failure.event == Event::StreamDropped {
+        failure.event = match channel.spoken().is_known() {
             true => Event::ClosedUnsent,
             false => Event::ClosedFresh,
         };
     }
-    let mut error = AttemptError::new(event, what);
-    error.retry_after = pushback(status);
-    match status.source() {
-        Some(_) => error.with_source(status.clone()),
+    let mut error = AttemptError::new(failure.event, failure.what).asking(failure.again);
+    error.status = failure.http;
+    match failure.source {
+        Some(source) => error.with_source(source),
         None => error,
     }
 }
@@ -40,61 +56,106 @@ pub(super) fn failed(status: &Status, channel: &Channel, is_sent: bool) -> Attem
 /// What a recorded status means for a request.
 #[cfg(test)]
 pub(in crate::transport) fn recorded(code: i32, details: &str, scope: Scope) -> AttemptError {
-    let (event, what) = told(Code::from(code), details, scope);
-    AttemptError::new(event, what)
+    let (code, message, again) = (Code::from(code), details.to_owned(), Again::Unsaid);
+    let cause = ChannelError::Told(Told { code, message, again, http: None });
+    let failure = of_cause(&cause, scope);
+    AttemptError::new(failure.event, failure.what)
 }
 
-/// What a status means for the requests of a stream that it ended.
+/// What a failed stream means for its requests.
 pub(super) fn ending(status: &Status, channel: &Channel) -> Ending {
-    let (event, what) = read(status, channel, Scope::Stream);
-    Ending::new(event, what).retry_after(pushback(status))
+    let Failure { event, what, again, http, .. } = read(status, channel, Scope::Stream);
+    Ending::new(event, what).asking(again).with_status(http)
 }
 
-/// What happened, and in words.
-pub(super) fn read(status: &Status, channel: &Channel, scope: Scope) -> (Event, String) {
-    if let Some(source) = status.source() {
-        if let Some(error @ ChannelError::Http(status)) = source.downcast_ref() {
-            return (Event::of_status(status.as_u16()), error.to_string());
-        }
-        channel.suspect();
-        match source.downcast_ref() {
-            Some(ChannelError::NotGrpc(what)) => return (Event::NotGrpc, what.clone()),
-            Some(cut @ ChannelError::Cut) => return (Event::StreamDropped, cut.to_string()),
-            Some(ChannelError::Http(_) | ChannelError::Lost(_)) | None => {}
-        }
-        if channel.spoken().is_http1() {
+/// What happened.
+pub(super) fn read(status: &Status, channel: &Channel, scope: Scope) -> Failure {
+    let cause = status.source().and_then(|source| source.downcast_ref());
+    let Some(cause) = cause else { return of_tonic(status, scope) };
+    match cause {
+        ChannelError::Lost(_) if channel.spoken().is_http1() => {
+            channel.suspect();
             let what = "HTTP/1.1 is spoken there; is it the gateway's port for HTTP or WebSocket?";
-            return (Event::NotGrpc, what.to_owned());
+            Failure { event: Event::NotGrpc, what: what.to_owned(), ..of_cause(cause, scope) }
         }
-        return (Event::StreamDropped, format!("the connection was lost: {}", chain(source)));
+        ChannelError::Lost(_) | ChannelError::Cut(_) | ChannelError::NotGrpc(_) => {
+            channel.suspect();
+            of_cause(cause, scope)
+        }
+        ChannelError::Unprocessed(_)
+        | ChannelError::Told(_)
+        | ChannelError::Http(..)
+        | ChannelError::Unreadable(_) => of_cause(cause, scope),
     }
-    told(status.code(), status.message(), scope)
 }
 
-/// What a gateway told.
-fn told(code: Code, message: &str, scope: Scope) -> (Event, String) {
-    let message = shorten(message);
-    let what = match message.as_str() {
-        "" => format!("the gateway answered {}", name(code)),
-        message => format!("the gateway answered {}: {message}", name(code)),
+fn of_cause(cause: &ChannelError, scope: Scope) -> Failure {
+    let event = match cause {
+        ChannelError::Lost(_) | ChannelError::Cut(_) => Event::StreamDropped,
+        ChannelError::Unprocessed(_) => Event::Unprocessed,
+        ChannelError::Told(Told { code, message, .. }) => event(*code, message, scope),
+        ChannelError::Http(status, _) => Event::of_status(status.as_u16()),
+        ChannelError::NotGrpc(_) => Event::NotGrpc,
+        ChannelError::Unreadable(_) => unreadable(scope),
     };
-    let event = event(code, &message, scope);
-    if event == Event::StreamOversize || event == Event::TooLarge {
-        return (event, format!("an answer is larger than the limit: {message}"));
+    let failure = Failure {
+        event,
+        what: cause.to_string(),
+        code: Code::Unknown,
+        said: None,
+        again: Again::Unsaid,
+        http: None,
+        source: None,
+    };
+    match cause {
+        ChannelError::Lost(source) | ChannelError::Unprocessed(source) => {
+            Failure { source: Some(source.clone()), ..failure }
+        }
+        ChannelError::Told(Told { code, message, again, http }) => {
+            let said = Some(message.clone());
+            Failure { code: *code, said, again: *again, http: *http, ..failure }
+        }
+        ChannelError::Http(status, again) => {
+            Failure { again: *again, http: Some(status.as_u16()), ..failure }
+        }
+        ChannelError::Cut(_) | ChannelError::NotGrpc(_) | ChannelError::Unreadable(_) => failure,
     }
-    (event, what)
 }
 
 /// How tonic says that a message is beyond its limit; it has no other way.
 const TOO_LARGE: &str = "Error, decoded message length too large";
 
+/// What tonic found wrong with what came: a message that is too large, or is none, or none at all. It puts
+/// that in statuses such as a gateway gives, and the gateway never did.
+fn of_tonic(status: &Status, scope: Scope) -> Failure {
+    let message = shorten(status.message());
+    let (event, what) = match (message.starts_with(TOO_LARGE), scope) {
+        (true, Scope::Request) => (Event::TooLarge, "an answer is larger than the limit"),
+        (true, Scope::Stream) => (Event::StreamOversize, "an answer is larger than the limit"),
+        (false, scope) => (unreadable(scope), "the answer cannot be read"),
+    };
+    Failure {
+        event,
+        what: format!("{what}: {message}"),
+        code: status.code(),
+        said: None,
+        again: Again::Unsaid,
+        http: None,
+        source: None,
+    }
+}
+
+fn unreadable(scope: Scope) -> Event {
+    match scope {
+        Scope::Request => Event::Unreadable,
+        Scope::Stream => Event::StreamGarbled,
+    }
+}
+
+/// What a status means that a gateway gave.
 fn event(code: Code, message: &str, scope: Scope) -> Event {
     let names_deployment = message.contains("deployment");
     match code {
-        Code::OutOfRange if message.starts_with(TOO_LARGE) => match scope {
-            Scope::Request => Event::TooLarge,
-            Scope::Stream => Event::StreamOversize,
-        },
         Code::Unavailable if names_deployment => Event::GrpcOutage,
         // How it shows on a stream of documents.
         Code::Unknown if message.contains("InternalNetworkError") => Event::GrpcOutage,
@@ -117,45 +178,9 @@ fn event(code: Code, message: &str, scope: Scope) -> Event {
     }
 }
 
-/// The metadata by which a server asks for a wait, in milliseconds; negative for never again.
-const PUSHBACK: &str = "grpc-retry-pushback-ms";
-
-fn pushback(status: &Status) -> Option<Duration> {
-    let value = status.metadata().get(PUSHBACK)?.to_str().ok()?;
-    value.parse().ok().map(Duration::from_millis)
-}
-
-fn name(code: Code) -> String {
-    // `Debug` is the name in Rust's spelling; that of the specification is what operators know.
-    let mut name = String::new();
-    for letter in format!("{code:?}").chars() {
-        if letter.is_ascii_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-    }
-    name
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    shorten(&text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_code_is_named_as_in_the_specification() {
-        assert_eq!(name(Code::DeadlineExceeded), "DEADLINE_EXCEEDED");
-        assert_eq!(name(Code::Unknown), "UNKNOWN");
-    }
 
     #[test]
     fn an_outage_is_told_from_a_lost_stream_by_the_deployment_that_is_named() {
@@ -179,12 +204,25 @@ mod tests {
     }
 
     #[test]
-    fn a_pushback_is_milliseconds() {
-        let mut status = Status::resource_exhausted("full");
-        assert_eq!(pushback(&status), None);
-        status.metadata_mut().insert(PUSHBACK, "250".parse().unwrap());
-        assert_eq!(pushback(&status), Some(Duration::from_millis(250)));
-        status.metadata_mut().insert(PUSHBACK, "-1".parse().unwrap());
-        assert_eq!(pushback(&status), None);
+    fn what_tonic_says_by_itself_is_no_gateways_word() {
+        for status in [
+            Status::unimplemented("Content is compressed with `gzip` which isn't supported"),
+            Status::internal("Missing response message."),
+            Status::internal("protocol error: received message with invalid compression flag: 7"),
+            Status::unknown("protocol error: missing grpc-status trailer"),
+        ] {
+            for (scope, event) in
+                [(Scope::Request, Event::Unreadable), (Scope::Stream, Event::StreamGarbled)]
+            {
+                let failure = of_tonic(&status, scope);
+                assert_eq!((failure.event, failure.said), (event, None));
+                assert!(event.row().may_have_run && !failure.what.contains("the gateway answered"));
+            }
+        }
+        let status = Status::out_of_range(format!("{TOO_LARGE}: found 9 bytes"));
+        assert_eq!(of_tonic(&status, Scope::Request).event, Event::TooLarge);
+        assert_eq!(of_tonic(&status, Scope::Stream).event, Event::StreamOversize);
+        // A gateway that says so means something else.
+        assert_eq!(event(Code::OutOfRange, TOO_LARGE, Scope::Stream), Event::GrpcRefused);
     }
 }

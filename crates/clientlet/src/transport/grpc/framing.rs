@@ -1,25 +1,70 @@
-//! The frames of gRPC messages, counted. tonic takes a stream that ends well for a whole one, even with
-//! half a message at its end: the last document of a stream would be lost without a word.
+//! The frames of gRPC messages, counted, and how a call ends. tonic takes a stream that ends well for a whole
+//! one, even with half a message at its end: the last document of a stream would be lost without a word.
+//! And it reads trailers with an `expect`: of those that came it gets to see none.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use ::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
+use tonic::Code;
 
 use super::channel::ChannelError;
+use super::status;
 
-/// The answers of a stream, which fails if it ends within one, unless with a status that tells why.
+/// The answers of a call: messages, and trailers of our own where it ended well. However else it ends is an
+/// error.
 #[derive(Debug)]
 pub(super) struct Answers {
     body: Incoming,
     frames: Frames,
+    end: End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    /// A status has to come.
+    Open,
+    /// The call is to end without trailers: its head says that all is well.
+    Told,
+    /// The status has come.
+    Over,
 }
 
 impl Answers {
-    pub(super) fn new(body: Incoming) -> Answers {
-        Answers { body, frames: Frames::default() }
+    /// `is_told` if the head has a status already, and that is OK.
+    pub(super) fn new(body: Incoming, is_told: bool) -> Answers {
+        let end = if is_told { End::Told } else { End::Open };
+        Answers { body, frames: Frames::default(), end }
+    }
+
+    /// What follows from the end of the body, with trailers or without.
+    fn end(&mut self, trailers: Option<HeaderMap>) -> Option<Result<Frame<Bytes>, ChannelError>> {
+        if self.end == End::Over {
+            return None;
+        }
+        let told = match trailers.as_ref().map(status::read) {
+            Some(Ok(told)) => told,
+            Some(Err(what)) => return Some(Err(ChannelError::Unreadable(what))),
+            None => None,
+        };
+        match told {
+            Some(told) if told.code != Code::Ok => return Some(Err(ChannelError::Told(told))),
+            _ if !self.frames.is_whole() => {
+                return Some(Err(ChannelError::Cut("the stream ended within a message")));
+            }
+            None if self.end == End::Open => {
+                return Some(Err(ChannelError::Cut("the stream ended without a status")));
+            }
+            _ => {}
+        }
+        self.end = End::Over;
+        let mut trailers = trailers.unwrap_or_default();
+        trailers.clear();
+        trailers.insert(status::STATUS, HeaderValue::from_static("0"));
+        Some(Ok(Frame::trailers(trailers)))
     }
 }
 
@@ -31,24 +76,23 @@ impl Body for Answers {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ChannelError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let frame = frame.transpose().map_err(ChannelError::Lost)?;
-        let ends_well = match &frame {
-            None => true,
-            Some(frame) => match frame.data_ref() {
-                Some(data) => {
-                    self.frames.advance(data);
-                    false
+        loop {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(frame) => frame.map_err(ChannelError::lost)?,
+                None => return Poll::Ready(self.end(None)),
+            };
+            let frame = match frame.into_data() {
+                Ok(data) => {
+                    self.frames.advance(&data);
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                None => frame.trailers_ref().is_none_or(|trailers| {
-                    trailers.get("grpc-status").is_none_or(|status| status == "0")
-                }),
-            },
-        };
-        if ends_well && !self.frames.is_whole() {
-            return Poll::Ready(Some(Err(ChannelError::Cut)));
+                Err(frame) => frame,
+            };
+            // HTTP/2 has no other frames in a body.
+            if let Ok(trailers) = frame.into_trailers() {
+                return Poll::Ready(self.end(Some(trailers)));
+            }
         }
-        Poll::Ready(frame.map(Ok))
     }
 }
 

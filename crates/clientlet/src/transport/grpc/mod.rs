@@ -7,7 +7,9 @@ mod documents;
 mod duplex;
 mod failure;
 mod framing;
+mod goaway;
 mod messages;
+mod status;
 mod stream;
 
 use std::fmt;

@@ -49,6 +49,7 @@ pub(super) fn open(
                 Err(status) => failure::ending(&status, &channel),
             }
         };
+        let answering = until_left(answering, &channel, &traffic);
         let ending = until_deserted(answering, &notice, &traffic).await;
         notice.ended(ending, |ending| lock(&traffic).in_flight.fail(ending));
         let_go(&traffic).await;
@@ -85,6 +86,24 @@ async fn answers(
         }
     }
     Ok(Ending::new(Event::StreamDropped, "the gateway ended the stream"))
+}
+
+/// Reads to the end. Once the gateway takes no new requests on the connection, the stream takes none,
+/// either: those that it was about to send are let go for another one, and those in flight are answered
+/// before the gateway ends it.
+async fn until_left(
+    answering: impl Future<Output = Ending>,
+    channel: &Channel,
+    traffic: &Mutex<Traffic>,
+) -> Ending {
+    let mut answering = std::pin::pin!(answering);
+    tokio::select! {
+        biased;
+        ending = &mut answering => return ending,
+        () = channel.left() => {}
+    }
+    let_go(traffic).await;
+    answering.await
 }
 
 /// Reads on until the last handle has gone; then, if nothing is unanswered, until the gateway has

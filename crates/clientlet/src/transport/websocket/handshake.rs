@@ -3,7 +3,7 @@
 //! Jina's gateways never name a subprotocol in their answer, whatever was asked for, and compare what
 //! was asked for as a whole. Ready-made handshakes refuse the one or cannot do the other.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -28,6 +28,7 @@ use futures_util::StreamExt as _;
 use crate::connect::{Connector, Spoken};
 use crate::error::{AttemptError, Event};
 use crate::foreign::shorten;
+use crate::transport::retry_after::retry_after;
 use crate::transport::{connect_failed, not_http};
 
 /// A WebSocket over whatever the connection is.
@@ -132,6 +133,7 @@ fn lost(error: hyper::Error, spoken: &Spoken) -> AttemptError {
 /// Any other answer than an upgrade, its body told as far as it is short.
 async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptError {
     let status = response.status();
+    let again = retry_after(response.headers(), SystemTime::now());
     let body = Limited::new(response.into_body(), REFUSAL_LIMIT).collect();
     let body = match tokio::time::timeout(REFUSAL_TIME, body).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -151,7 +153,8 @@ async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptErro
     if event == Event::NotWebSocket || status == StatusCode::FORBIDDEN {
         what += "; is it the gateway's port for HTTP?";
     }
-    AttemptError::new(event, what).with_status(status.as_u16()).before_sending("upgrade")
+    let error = AttemptError::new(event, what).with_status(status.as_u16()).asking(again.into());
+    error.before_sending("upgrade")
 }
 
 /// For the fuzzer: what comes of an answer to an upgrade whose key is that of RFC 6455's example, and of

@@ -1,0 +1,205 @@
+//! The status that ends a gRPC call, read from headers or trailers. They come from the peer and may hold
+//! anything: tonic's own reading panics on some of it, so nothing of them is handed on to tonic.
+
+use std::time::SystemTime;
+
+use ::http::{HeaderMap, HeaderValue};
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use tonic::Code;
+
+use super::super::retry_after::retry_after;
+use crate::error::Again;
+use crate::foreign::shorten;
+
+/// The status of a call as the peer gave it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Told {
+    pub(super) code: Code,
+    /// Percent-decoded; empty if there was none.
+    pub(super) message: String,
+    pub(super) again: Again,
+    /// The status of HTTP that came with it, where that was not 200.
+    pub(super) http: Option<u16>,
+}
+
+pub(super) const STATUS: &str = "grpc-status";
+const MESSAGE: &str = "grpc-message";
+const DETAILS: &str = "grpc-status-details-bin";
+
+/// The header by which a server asks for a wait, in milliseconds (gRFC A6).
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// Binary metadata come with and without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Reads the status from trailers, or from the head of an answer that has nothing else. `None` if there is
+/// no status.
+///
+/// # Errors
+/// What of it cannot be read.
+pub(super) fn read(headers: &HeaderMap) -> Result<Option<Told>, String> {
+    let Some(status) = headers.get(STATUS) else { return Ok(None) };
+    let code = match status.as_bytes() {
+        b"0" => Code::Ok,
+        status => {
+            let text = std::str::from_utf8(status).ok();
+            let number = text.and_then(|text| text.parse::<u32>().ok()).ok_or_else(|| {
+                format!("its {STATUS} is {:?}, not a number", shorten(&lossy(status)))
+            })?;
+            // A code that gRPC does not know is UNKNOWN.
+            i32::try_from(number).map_or(Code::Unknown, Code::from)
+        }
+    };
+    if let Some(details) = headers.get(DETAILS)
+        && !is_binary(details.as_bytes())
+    {
+        let shown = shorten(&lossy(details.as_bytes()));
+        return Err(format!("its {DETAILS} is {shown:?}, not base64"));
+    }
+    if code == Code::Ok {
+        return Ok(Some(Told { code, message: String::new(), again: Again::Unsaid, http: None }));
+    }
+    let message = headers.get(MESSAGE).map(HeaderValue::as_bytes).unwrap_or_default();
+    Ok(Some(Told { code, message: percent_decoded(message), again: again(headers), http: None }))
+}
+
+/// Whether it is what binary metadata look like: base64, several values with commas in between.
+fn is_binary(value: &[u8]) -> bool {
+    value.split(|byte| *byte == b',').all(|part| BASE64.decode(part.trim_ascii()).is_ok())
+}
+
+/// When the peer wants the call to be tried again. A pushback that is negative or no number means never.
+fn again(headers: &HeaderMap) -> Again {
+    let Some(pushback) = headers.get(PUSHBACK) else {
+        return retry_after(headers, SystemTime::now()).into();
+    };
+    let milliseconds = pushback.to_str().ok().and_then(|text| text.trim().parse().ok());
+    milliseconds.map_or(Again::Never, |milliseconds| {
+        Again::After(std::time::Duration::from_millis(milliseconds))
+    })
+}
+
+/// As gRPC percent-encodes texts. What is not encoded as it should be stays as it is.
+fn percent_decoded(text: &[u8]) -> String {
+    let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        let encoded = match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => u8::try_from(high << 4 | low).ok(),
+            _ => None,
+        };
+        bytes.push(encoded.unwrap_or(*byte));
+        at += if encoded.is_some() { 3 } else { 1 };
+    }
+    lossy(&bytes)
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ::http::HeaderName;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &[u8])| {
+            (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap())
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    fn told(pairs: &[(&'static str, &[u8])]) -> Told {
+        read(&headers(pairs)).unwrap().unwrap()
+    }
+
+    #[test]
+    fn codes_are_numbers_and_unknown_ones_are_unknown() {
+        assert_eq!(read(&headers(&[(MESSAGE, b"x")])), Ok(None));
+        for (status, code) in [
+            (&b"0"[..], Code::Ok),
+            (b"14", Code::Unavailable),
+            (b"16", Code::Unauthenticated),
+            (b"17", Code::Unknown),
+            (b"4294967295", Code::Unknown),
+        ] {
+            assert_eq!(told(&[(STATUS, status)]).code, code);
+        }
+        for status in [&b""[..], b"ok", b"-1", b"1.0", b"\xff"] {
+            let error = read(&headers(&[(STATUS, status)])).unwrap_err();
+            assert!(error.contains("not a number"), "{error}");
+        }
+    }
+
+    #[test]
+    fn messages_are_decoded_as_far_as_they_are_encoded() {
+        let table = [
+            (&b"caf%C3%A9"[..], "caf\u{e9}"),
+            (b"100%", "100%"),
+            (b"%zz%4", "%zz%4"),
+            (b"%ff", "\u{fffd}"),
+            (b"plain", "plain"),
+            (b"", ""),
+        ];
+        for (given, decoded) in table {
+            assert_eq!(told(&[(STATUS, b"2"), (MESSAGE, given)]).message, decoded);
+        }
+    }
+
+    #[test]
+    fn details_are_base64_or_the_status_cannot_be_read() {
+        for details in [&b""[..], b"CAM", b"CAM=", b"CAM, CAM=", b"AAECAw"] {
+            assert_eq!(told(&[(STATUS, b"3"), (DETAILS, details)]).code, Code::InvalidArgument);
+        }
+        for (status, details) in
+            [(b"3", &b"!!!"[..]), (b"0", b"!!!"), (b"3", b"\xff"), (b"3", b"A")]
+        {
+            let error = read(&headers(&[(STATUS, status), (DETAILS, details)])).unwrap_err();
+            assert!(error.contains("not base64"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_pushback_is_milliseconds_and_anything_else_means_never() {
+        let again =
+            |pairs: &[(&'static str, &[u8])]| told(&[&[(STATUS, &b"8"[..])], pairs].concat()).again;
+        assert_eq!(again(&[]), Again::Unsaid);
+        assert_eq!(again(&[(PUSHBACK, b"250")]), Again::After(Duration::from_millis(250)));
+        assert_eq!(again(&[(PUSHBACK, b"0")]), Again::After(Duration::ZERO));
+        for never in [&b"-1"[..], b"-250", b"soon", b"", b"1.5", b"99999999999999999999"] {
+            assert_eq!(again(&[(PUSHBACK, never)]), Again::Never);
+        }
+        let seconds = ("retry-after", &b"7"[..]);
+        assert_eq!(again(&[seconds]), Again::After(Duration::from_secs(7)));
+        assert_eq!(again(&[seconds, (PUSHBACK, b"-1")]), Again::Never);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_read_without_a_panic(
+            status in any::<Vec<u8>>(),
+            message in any::<Vec<u8>>(),
+            details in any::<Vec<u8>>(),
+            pushback in any::<Vec<u8>>(),
+        ) {
+            let given = [(STATUS, status), (MESSAGE, message), (DETAILS, details), (PUSHBACK, pushback)];
+            let values = given.into_iter().filter_map(|(name, value)| {
+                Some((HeaderName::from_static(name), HeaderValue::from_bytes(&value).ok()?))
+            });
+            let _ = read(&values.collect());
+        }
+    }
+}

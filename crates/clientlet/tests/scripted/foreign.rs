@@ -1,0 +1,276 @@
+//! gRPC from peers that break its rules or are none: on each way that a call can take, such an answer is an
+//! error that tells what came, never a panic, and never told as a status that the gateway gave.
+
+use std::time::Duration;
+
+use clientlet::{
+    Client, ClientBuilder, Clientlet, ClientletOptions, DataRequest, Delivery, DocArray, Document,
+    Error, ErrorKind, GrpcClientlet, RetryPolicy,
+};
+use h2::Reason;
+
+use crate::call::{one, retrying};
+use crate::peer::{Answer, End, GRPC, Peer};
+
+/// The ways in which something is asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    Unary,
+    Stream,
+    Documents,
+    Exchange,
+    Status,
+    Endpoints,
+    Health,
+    DryRun,
+}
+
+use Way::{Documents, DryRun, Endpoints, Exchange, Health, Status, Stream, Unary};
+
+/// All of them.
+const WAYS: &[Way] = &[Unary, Stream, Documents, Exchange, Status, Endpoints, Health, DryRun];
+
+/// Those on which the peer is sent documents.
+const WITH_DOCUMENTS: &[Way] = &[Unary, Stream, Documents, Exchange];
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What comes of an answer.
+async fn error(answer: Answer, way: Way) -> Error {
+    let peer = match way {
+        Documents => Peer::without_endpoints(vec![answer]).await,
+        _ => Peer::start(vec![answer]).await,
+    };
+    let answered = tokio::time::timeout(LIMIT, ask(&peer.url, way)).await;
+    let answered = answered.unwrap_or_else(|_| panic!("{way:?} has not ended"));
+    answered.expect_err("it is no answer")
+}
+
+async fn ask(url: &str, way: Way) -> Result<(), Error> {
+    let is_unary = way == Unary;
+    let builder = Client::builder(url).docarray(DocArray::V2);
+    let client = if is_unary { builder.unary() } else { builder }.build()?;
+    let mut clientlet = GrpcClientlet::new(url, &ClientletOptions::new())?;
+    let request = DataRequest::proto(DocArray::V2, "/upper").document(&Document::text("x"))?;
+    match way {
+        Unary | Stream => one(&client, RetryPolicy::new()).await.map(drop),
+        Documents => {
+            let call = client.stream_document("/stream", &Document::text("x"));
+            let mut documents = call.stream::<Document>();
+            documents.next().await.expect("it does not end as if all were well").map(drop)
+        }
+        Exchange => {
+            clientlet.start().await?;
+            clientlet.send_message(&request).await.map(drop)
+        }
+        Status => client.status().await.map(drop),
+        Endpoints => client.endpoints().await.map(drop),
+        Health => client.health("").await.map(drop),
+        DryRun => client.ready().await,
+    }
+}
+
+const GARBLED: (&str, &[u8]) = ("grpc-status-details-bin", b"!!!");
+
+const fn grpc(data: &'static [u8], end: End) -> Answer {
+    Answer { status: 200, head: &[GRPC], data, end }
+}
+
+const fn head(status: u16, head: &'static [(&'static str, &'static [u8])]) -> Answer {
+    Answer { status, head, data: b"", end: End::Plain }
+}
+
+#[tokio::test]
+async fn what_is_no_grpc_is_told_as_what_it_is() {
+    use ErrorKind::{Decode, Transport};
+    let refused: &[(&str, &[u8])] = &[("grpc-status", b"3"), GARBLED];
+    let fine: &[(&str, &[u8])] = &[("grpc-status", b"0"), GARBLED];
+    let no_number: &[(&str, &[u8])] = &[("grpc-status", b"fine")];
+    let ok = End::Trailers(&[("grpc-status", b"0")]);
+    let table = [
+        // Details that are no base64: at the end, in place of an answer, and with a status that is OK.
+        (grpc(b"", End::Trailers(refused)), Decode, "not base64"),
+        (grpc(b"", End::Trailers(fine)), Decode, "not base64"),
+        (head(200, &[GRPC, ("grpc-status", b"3"), GARBLED]), Decode, "not base64"),
+        (grpc(b"", End::Trailers(no_number)), Decode, "not a number"),
+        (head(200, &[GRPC, ("grpc-status", b"\xff")]), Decode, "not a number"),
+        // Compressed although that was not asked for, with and without saying how.
+        (
+            Answer {
+                head: &[GRPC, ("grpc-encoding", b"gzip")],
+                ..grpc(b"\x01\0\0\0\x02\x1f\x8b", ok)
+            },
+            Decode,
+            "compressed, as \"gzip\"",
+        ),
+        (grpc(b"\x01\0\0\0\x02\x1f\x8b", ok), Decode, "compressed-flag"),
+        (grpc(b"\x07\0\0\0\x01a", ok), Decode, "invalid compression flag"),
+        // Cut, with and without a message before, in good order and not.
+        (grpc(b"", End::Plain), Transport, "without a status"),
+        (grpc(b"\0\0\0\0\x05ab", End::Plain), Transport, "within a message"),
+        (grpc(b"\0\0\0", End::Trailers(&[("grpc-status", b"0")])), Transport, "within a message"),
+        // Whether the head comes before the reset is chance.
+        (grpc(b"", End::Reset(Reason::NO_ERROR)), Transport, ""),
+        (grpc(b"", End::Reset(Reason::CANCEL)), Transport, "lost"),
+        (head(200, &[("content-type", b"text/html")]), Decode, "not application/grpc"),
+        (head(204, &[]), Decode, "204"),
+    ];
+    for (answer, kind, said) in table {
+        for way in WAYS {
+            let error = error(answer, *way).await;
+            let context = format!("{answer:?} by {way:?}: {error:?}");
+            assert_eq!(error.kind(), kind, "{context}");
+            assert!(error.message().contains(said), "{context}");
+            assert!(!error.message().contains("the gateway answered"), "{context}");
+            assert!(error.message().len() < 400, "{context}");
+            // Of a question nothing can have run.
+            assert_eq!(error.may_have_run(), WITH_DOCUMENTS.contains(way), "{context}");
+        }
+        // A stream of a clientlet's ends with what stands for a status, or with an error.
+        let (error, code, message) = duplex(answer).await;
+        assert!(error.is_none_or(|error| error.kind() == kind), "{answer:?}");
+        assert!(
+            code.is_some_and(|code| code != 0) && message.contains(said),
+            "{answer:?}: {message}"
+        );
+    }
+}
+
+/// What a stream of a clientlet's ends with: an error if there was one, a code and a message.
+async fn duplex(answer: Answer) -> (Option<Error>, Option<u16>, String) {
+    let peer = Peer::start(vec![answer]).await;
+    let mut clientlet = GrpcClientlet::new(&peer.url, &ClientletOptions::new()).unwrap();
+    clientlet.start().await.unwrap();
+    let request = DataRequest::proto(DocArray::V2, "/upper").document(&Document::text("x"));
+    let mut stream = clientlet.open_stream().await.unwrap();
+    stream.send_message(&request.unwrap()).await.unwrap();
+    let mut responses = stream.recv_message();
+    let next = tokio::time::timeout(LIMIT, responses.next()).await.expect("it ends");
+    let error = next.map(|response| response.expect_err("it is no answer"));
+    (error, stream.status_code(), stream.status_message().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn an_end_without_an_answer_is_no_status_of_the_gateways() {
+    let answer = grpc(b"", End::Trailers(&[("grpc-status", b"0")]));
+    for (way, kind) in [
+        (Unary, ErrorKind::Decode),
+        (Exchange, ErrorKind::Decode),
+        (Status, ErrorKind::Decode),
+        (Stream, ErrorKind::Transport),
+    ] {
+        let error = error(answer, way).await;
+        assert_eq!(error.kind(), kind, "{way:?}: {error}");
+        assert!(!error.message().contains("answered"), "{way:?}: {error}");
+        assert_eq!(error.may_have_run(), way != Status, "{way:?}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_status_counts_whatever_comes_with_it() {
+    // A message that is no text, metadata that are none, a code that there is not.
+    let odd: &[(&str, &[u8])] =
+        &[("grpc-status", b"16"), ("grpc-message", b"%FF\xfe%"), ("x-bin", b"!!!")];
+    for (end, said) in [
+        (End::Trailers(odd), "UNAUTHENTICATED"),
+        (End::Trailers(&[("grpc-status", b"16"), ("grpc-status-details-bin", b"CBA")]), "UNAUTH"),
+        (End::Trailers(&[("grpc-status", b"4711"), ("grpc-message", b"odd")]), "UNKNOWN: odd"),
+    ] {
+        for way in WAYS {
+            let error = error(grpc(b"", end), *way).await;
+            assert_eq!(error.kind(), ErrorKind::Gateway, "{way:?}: {error}");
+            assert!(error.message().contains(said), "{way:?}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_proxys_status_is_told_and_its_wait_is_kept() {
+    const BUSY: &[(&str, &[u8])] = &[("content-type", b"text/html"), ("retry-after", b"1")];
+    for status in [429, 503, 502] {
+        for way in WAYS {
+            let error = error(head(status, BUSY), *way).await;
+            assert_eq!(error.http_status(), Some(status), "{way:?}: {error}");
+        }
+    }
+    let unary: fn(ClientBuilder) -> ClientBuilder = ClientBuilder::unary;
+    for way in [unary, |stream| stream] {
+        // Also where the proxy speaks gRPC, by the header of either.
+        let limited: [&'static [(&'static str, &'static [u8])]; 3] = [
+            BUSY,
+            &[GRPC, ("grpc-status", b"8"), ("retry-after", b"1")],
+            &[GRPC, ("grpc-status", b"14"), ("grpc-retry-pushback-ms", b"1000")],
+        ];
+        for (headers, status) in limited.into_iter().zip([429, 200, 200]) {
+            let peer = Peer::start(vec![head(status, headers), head(404, &[])]).await;
+            let client = way(Client::builder(&peer.url).docarray(DocArray::V2)).build().unwrap();
+            let error = one(&client, retrying(2)).await.unwrap_err();
+            assert_eq!((error.attempts().len(), peer.calls()), (2, 2), "{error:?}");
+            let waited = error.attempts()[1].started - error.attempts()[0].took;
+            assert!(waited >= Duration::from_secs(1), "{waited:?}: {error:?}");
+            assert_eq!(error.http_status(), Some(404), "that of the last attempt");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_wants_never_to_be_tried_again_is_not() {
+    let unary: fn(ClientBuilder) -> ClientBuilder = ClientBuilder::unary;
+    for pushback in [&b"-1"[..], b"never", b""] {
+        let pushback: &'static [(&'static str, &'static [u8])] = Box::leak(Box::new([
+            ("grpc-status", &b"14"[..]),
+            ("grpc-retry-pushback-ms", pushback),
+        ]));
+        for way in [unary, |stream| stream] {
+            let peer = Peer::start(vec![grpc(b"", End::Trailers(pushback))]).await;
+            let client = way(Client::builder(&peer.url).docarray(DocArray::V2)).build().unwrap();
+            let error = one(&client, retrying(5)).await.unwrap_err();
+            assert_eq!((error.attempts().len(), peer.calls()), (1, 1), "{error:?}");
+        }
+        let answers = vec![grpc(b"", End::Trailers(pushback))];
+        let peer = Peer::without_endpoints(answers).await;
+        let client = Client::builder(&peer.url).docarray(DocArray::V2).build().unwrap();
+        let call = client.stream_document("/stream", &Document::text("x")).retry(retrying(5));
+        call.stream::<Document>().next().await.unwrap().unwrap_err();
+        assert_eq!(peer.calls(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_documents_that_ends_without_a_status_is_an_error() {
+    // One document, whole, and then nothing more.
+    let document = grpc(b"\0\0\0\0\x02\x22\0", End::Plain);
+    let peer = Peer::without_endpoints(vec![document]).await;
+    let client = Client::builder(&peer.url).docarray(DocArray::V2).build().unwrap();
+    let call = client.stream_document("/stream", &Document::text("x"));
+    let mut documents = call.stream::<serde_json::Value>();
+    let mut end = None;
+    while let Some(document) = documents.next().await {
+        end = document.err();
+    }
+    let error = end.expect("it does not end as if all were well");
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Transport, Delivery::Unknown));
+    assert!(error.may_have_run(), "{error}");
+}
+
+#[tokio::test]
+async fn a_call_that_the_peer_refuses_to_look_at_begins_anew_at_once_and_uncounted() {
+    let refused = grpc(b"", End::ResetAtOnce(Reason::REFUSED_STREAM));
+    let answers = || vec![refused, head(404, &[])];
+    for way in WAYS {
+        let peer = match way {
+            Documents => Peer::without_endpoints(answers()).await,
+            _ => Peer::start(answers()).await,
+        };
+        let error = ask(&peer.url, *way).await.unwrap_err();
+        assert_eq!((error.http_status(), peer.calls()), (Some(404), 2), "{way:?}: {error:?}");
+        let attempts = error.attempts().len();
+        assert!(attempts <= 1, "{way:?}: {error:?}");
+    }
+    // Reset otherwise it may have been looked at.
+    for reason in [Reason::CANCEL, Reason::INTERNAL_ERROR, Reason::ENHANCE_YOUR_CALM] {
+        let peer = Peer::start(vec![grpc(b"", End::ResetAtOnce(reason)), head(404, &[])]).await;
+        let error = ask(&peer.url, Unary).await.unwrap_err();
+        assert_eq!((error.delivery(), peer.calls()), (Delivery::Unknown, 1), "{error:?}");
+    }
+}
