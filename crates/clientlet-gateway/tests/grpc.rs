@@ -48,7 +48,7 @@ async fn answers_come_as_they_are_ready_or_in_order() {
         (&[("__prefetch__", "abc")], ["b", "c", "a"]),
     ] {
         let mut call = channel.open_with(CALL, metadata).await.unwrap();
-        call.send(&slow("a", 0.05));
+        call.send(&slow("a", 0.5));
         call.send(&request("b", "/"));
         call.send(&request("c", "/"));
         let found = [id(&mut call).await, id(&mut call).await, id(&mut call).await];
@@ -60,7 +60,7 @@ async fn answers_come_as_they_are_ready_or_in_order() {
     let before = gateway.journal().len();
     let mut call = channel.open_with(CALL, &[("__prefetch__", "2")]).await.unwrap();
     for name in ["a", "b", "c"] {
-        call.send(&slow(name, 0.1));
+        call.send(&slow(name, 1.0));
     }
     gateway.journal().wait_for(before + 2).await;
     assert!(

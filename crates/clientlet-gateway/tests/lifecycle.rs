@@ -63,11 +63,11 @@ async fn stop_lets_running_requests_end() {
 
 #[tokio::test]
 async fn idle_connections_are_closed_when_their_time_is_up() {
-    let builder = Gateway::builder().idle_timeout(Duration::from_millis(20));
+    let builder = Gateway::builder().idle_timeout(Duration::from_millis(500));
     let gateway = builder.start().await.unwrap();
     let mut client = Client::connect(&gateway).await;
     // A request that runs longer is not idle.
-    let slow = json!({"data": [], "execEndpoint": "/slow", "parameters": {"seconds": 0.04}});
+    let slow = json!({"data": [], "execEndpoint": "/slow", "parameters": {"seconds": 0.7}});
     assert_eq!(client.post("/post", &slow).await.unwrap().status, 200);
     assert_eq!(client.end().await, UnexpectedEof);
 }

@@ -133,23 +133,6 @@ async fn reorder_sends_an_answer_behind_the_next() {
 }
 
 #[tokio::test]
-async fn reorder_does_not_hold_for_ever() {
-    let gateway = start(Documents::V1, &["reorder@1-2"]).await;
-    let mut socket = Socket::connect(&gateway).await;
-    let began = Instant::now();
-    send(&mut socket, &["a"]).await;
-    assert_eq!(ids(&mut socket, 1).await, ["a"]);
-    assert!(began.elapsed() >= Duration::from_secs(1));
-    // The end marker lets it go at once.
-    send(&mut socket, &["b"]).await;
-    socket.send_frame(BINARY, END_MARKER).await.unwrap();
-    let began = Instant::now();
-    assert_eq!(ids(&mut socket, 1).await, ["b"]);
-    assert!(began.elapsed() < Duration::from_secs(1));
-    socket.is_closed(1000, "").await;
-}
-
-#[tokio::test]
 async fn unknown_id_answers_with_another_one() {
     let gateway = start(Documents::V1, &["unknown-id@1"]).await;
     let mut socket = Socket::connect(&gateway).await;
@@ -194,12 +177,12 @@ async fn answers_that_are_no_answers() {
 
 #[tokio::test]
 async fn slow_answers_come_late_and_hold_up_nobody() {
-    let gateway = start(Documents::V1, &["slow:0.05@1"]).await;
+    let gateway = start(Documents::V1, &["slow:0.5@1"]).await;
     let mut socket = Socket::connect(&gateway).await;
     let began = Instant::now();
     send(&mut socket, &["a", "b"]).await;
     assert_eq!(ids(&mut socket, 2).await, ["b", "a"]);
-    assert!(began.elapsed() >= Duration::from_millis(50));
+    assert!(began.elapsed() >= Duration::from_millis(500));
 }
 
 #[tokio::test]

@@ -8,11 +8,13 @@ use std::io;
 use std::io::ErrorKind::UnexpectedEof;
 use std::time::Duration;
 
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::{Documents, Gateway, GatewayBuilder};
 use common::Client;
 use common::Pipes;
 use common::proto::{Struct, Value, value};
-use common::websocket::{CLOSE, PING, PONG, Socket, empty_request, frame, request, start};
+use common::websocket::{
+    BINARY, CLOSE, END_MARKER, PING, PONG, Socket, empty_request, frame, request, start,
+};
 use futures_util::{SinkExt, StreamExt};
 use prost::Message as _;
 use tokio::io::{AsyncWriteExt, DuplexStream};
@@ -89,8 +91,12 @@ fn slow(id: &str, seconds: f64) -> common::proto::v1::DataRequest {
 
 /// A gateway in memory, and a WebSocket to it.
 async fn in_memory() -> (Gateway, Socket<DuplexStream>) {
+    over_pipes(Gateway::builder()).await
+}
+
+async fn over_pipes(builder: GatewayBuilder) -> (Gateway, Socket<DuplexStream>) {
     let (connect, pipes) = mpsc::channel(1);
-    let builder = Gateway::builder().http(false).websocket(true);
+    let builder = builder.http(false).websocket(true);
     let gateway = builder.serve(Pipes(pipes)).unwrap();
     let (client, server) = tokio::io::duplex(1 << 16);
     connect.send(server).await.unwrap();
@@ -153,6 +159,23 @@ async fn a_ping_without_its_pong_closes_the_connection() {
     // The client's close frame is waited for, though not for ever.
     assert_eq!(socket.end().await, UnexpectedEof);
     assert!(began.elapsed() <= Duration::from_secs(61));
+    drop(gateway);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reorder_does_not_hold_for_ever() {
+    let fault = "reorder@1-2".parse().unwrap();
+    let (gateway, mut socket) = over_pipes(Gateway::builder().fault(fault)).await;
+    let began = Instant::now();
+    socket.send(&request("a", "/upper")).await;
+    assert_eq!(socket.frame().await.unwrap().id(), "a");
+    assert_eq!(began.elapsed().as_secs(), 1);
+    // The end marker lets it go at once.
+    socket.send(&request("b", "/upper")).await;
+    socket.send_frame(BINARY, END_MARKER).await.unwrap();
+    assert_eq!(socket.frame().await.unwrap().id(), "b");
+    assert_eq!(began.elapsed().as_secs(), 1);
+    assert_eq!(socket.frame().await.unwrap().close(), (1000, ""));
     drop(gateway);
 }
 

@@ -113,7 +113,7 @@ async fn a_deadline_ends_a_request_that_may_have_arrived() {
     let gateway = gateway_with(&["stall@1"]).await;
     let clientlet = plain(&gateway).await;
     let request = request("a");
-    let late = clientlet.send_message(&request).timeout(Duration::from_millis(100));
+    let late = clientlet.send_message(&request).timeout(Duration::from_secs(1));
     let error = soon(late.into_future()).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::Unknown));
 }
@@ -352,7 +352,7 @@ async fn a_sending_that_is_cancelled_sends_whole_messages_or_none() {
 #[tokio::test]
 async fn answers_that_nobody_takes_stop_the_gateway() {
     let gateway = gateway_with(&[]).await;
-    let options = hasty(1).answer_limit(1 << 20).attempt_timeout(Duration::from_millis(500));
+    let options = hasty(1).answer_limit(1 << 20).attempt_timeout(Duration::from_secs(2));
     let clientlet = started(&gateway, &options).await;
     let mut stream = clientlet.open_stream().await.unwrap();
     let text = "x".repeat(500_000);

@@ -403,7 +403,7 @@ async fn dropping_a_clientlet_closes_its_connection_and_its_senders() {
 #[tokio::test]
 async fn a_gateway_that_does_not_read_is_a_time_out_that_may_have_arrived() {
     let gateway = gateway_with(&["half-open@1"]).await;
-    let options = hasty(3).attempt_timeout(Duration::from_millis(500));
+    let options = hasty(3).attempt_timeout(Duration::from_secs(2));
     let mut clientlet = started(&gateway, "/", &options).await;
     let text = "x".repeat(16 << 20);
     let request = DataRequest::proto(DocArray::V1, "/").document(&Document::text(text)).unwrap();

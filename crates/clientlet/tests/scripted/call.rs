@@ -5,6 +5,10 @@ use std::time::Duration;
 use clientlet::{Answers, Client, Document, Error, Response, RetryPolicy};
 use clientlet_gateway::GatewayBuilder;
 
+/// What a request waits for an answer that never comes: long for one that does come, on a machine that
+/// is busy with something else as well.
+pub(crate) const SILENCE: Duration = Duration::from_secs(2);
+
 pub(crate) fn with_faults(builder: GatewayBuilder, faults: &[&str]) -> GatewayBuilder {
     faults.iter().fold(builder, |builder, fault| builder.fault(fault.parse().unwrap()))
 }
@@ -19,7 +23,7 @@ pub(crate) fn retrying(attempts: u32) -> RetryPolicy {
 
 pub(crate) async fn post(client: &Client, count: usize, policy: RetryPolicy) -> Answers {
     let call = client.post("/upper").documents(documents(count)).request_size(1).retry(policy);
-    call.attempt_timeout(Duration::from_secs(2)).send().await
+    call.attempt_timeout(SILENCE).send().await
 }
 
 pub(crate) async fn one(client: &Client, policy: RetryPolicy) -> Result<Response, Error> {

@@ -9,7 +9,7 @@ use clientlet::{
 };
 use clientlet_gateway::{Documents, Gateway};
 
-use crate::call::{documents, ids, in_order, one, post, retrying, with_faults};
+use crate::call::{SILENCE, documents, ids, in_order, one, post, retrying, with_faults};
 
 /// How requests are sent.
 const BOTH: [fn(ClientBuilder) -> ClientBuilder; 2] = [|stream| stream, ClientBuilder::unary];
@@ -248,7 +248,7 @@ async fn a_connection_that_fell_silent_is_left_when_a_request_ran_out_of_time() 
         let gateway = gateway(Documents::V1, &["half-open@3"]).await;
         let client = client(&gateway, way);
         let call = client.post("/upper").documents(documents(20)).request_size(1);
-        let call = call.retry(retrying(3)).attempt_timeout(Duration::from_millis(200));
+        let call = call.retry(retrying(3)).attempt_timeout(SILENCE);
         let answers = call.send().await;
         let attempts = answers.responses().map(Response::attempts).max();
         assert_eq!(attempts, Some(2), "no request runs out of time on it twice");
@@ -263,7 +263,7 @@ async fn a_connection_that_answers_others_is_kept_when_a_request_runs_out_of_tim
         let gateway = gateway(Documents::V1, &["stall@1"]).await;
         let client = client(&gateway, way);
         let stalled = client.post("/upper").documents(documents(1));
-        let stalled = stalled.attempt_timeout(Duration::from_millis(300)).send();
+        let stalled = stalled.attempt_timeout(SILENCE).send();
         let (stalled, others) = tokio::join!(stalled, post(&client, 20, RetryPolicy::new()));
         assert_eq!(stalled.into_result().unwrap_err().kind(), ErrorKind::Timeout);
         assert_eq!(ids(others), in_order(20));

@@ -8,7 +8,7 @@ use clientlet::{
 };
 use clientlet_gateway::{Documents, Gateway};
 
-use crate::call::{documents, ids, in_order, one, post, retrying, with_faults};
+use crate::call::{SILENCE, documents, ids, in_order, one, post, retrying, with_faults};
 
 async fn gateway(documents: Documents, faults: &[&str]) -> (Gateway, Client) {
     let builder = Gateway::builder().documents(documents).http(false).websocket(true);
@@ -128,7 +128,7 @@ async fn an_unreadable_answer_is_tried_again_since_it_may_be_anyones() {
 async fn a_connection_that_fell_silent_is_left_when_a_request_ran_out_of_time() {
     let (gateway, client) = gateway(Documents::V1, &["half-open@3"]).await;
     let call = client.post("/upper").documents(documents(20)).request_size(1).retry(retrying(3));
-    let answers = call.attempt_timeout(Duration::from_millis(200)).send().await;
+    let answers = call.attempt_timeout(SILENCE).send().await;
     let attempts = answers.responses().map(Response::attempts).max();
     assert_eq!(attempts, Some(2), "no request runs out of time on it twice");
     assert_eq!(ids(answers), in_order(20));
@@ -139,7 +139,7 @@ async fn a_connection_that_fell_silent_is_left_when_a_request_ran_out_of_time() 
 async fn a_connection_that_answers_others_is_kept_when_a_request_runs_out_of_time() {
     let (gateway, client) = gateway(Documents::V1, &["stall@1"]).await;
     let stalled = client.post("/upper").documents(documents(1));
-    let stalled = stalled.attempt_timeout(Duration::from_millis(300)).send();
+    let stalled = stalled.attempt_timeout(SILENCE).send();
     let (stalled, others) = tokio::join!(stalled, post(&client, 20, RetryPolicy::new()));
     assert_eq!(stalled.into_result().unwrap_err().kind(), ErrorKind::Timeout);
     assert_eq!(ids(others), in_order(20));
