@@ -69,7 +69,7 @@ null for NaN and infinity.
 Examples:
   clientlet post --on /upper --text hello
       one document, to an embedded gateway that is started for the call
-  clientlet post http://localhost:8080 --on /index --input documents.jsonl --max-attempts 4
+  clientlet post http://localhost:8080 --on /index --input documents.jsonl --max-attempts 10
   zcat documents.jsonl.gz | clientlet post http://localhost:8080 --input - --output answers.jsonl
   clientlet post http://localhost:8080 --on /search --text cat --parameters '{\"limit\": 3}'
   clientlet post ws://localhost:8081 --input items.jsonl --tensor vector:float32 --blob image
@@ -145,7 +145,8 @@ pub(crate) struct PostArgs {
     #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Retry")]
     pub(crate) timeout: Option<Duration>,
 
-    /// How long an attempt may take, in seconds [default: 60]
+    /// How long an attempt may take, in seconds [default: 60, and at most half of --timeout where
+    /// another attempt could follow]
     #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Retry")]
     pub(crate) attempt_timeout: Option<Duration>,
 
@@ -184,20 +185,21 @@ pub(crate) struct PostArgs {
 /// How often to try, and how long to wait in between.
 #[derive(clap::Args)]
 pub(crate) struct RetryArgs {
-    /// How often a request is sent, the first time included; more than 1 means at least once
-    /// [default: 1]
+    /// How often a request is sent, the first time included; more than 1 means at least once. By the
+    /// default waits 4 get over an outage of 0.1 s in 99 of 100 cases, 7 over 0.9 s, 10 over 4.5 s,
+    /// 20 over 23 s [default: 1]
     #[arg(long, value_name = "N", value_parser = at_least_one::<u32>, help_heading = "Retry")]
     pub(crate) max_attempts: Option<u32>,
 
-    /// The longest wait before the second attempt, in seconds [default: 0.5]
+    /// The longest wait before the second attempt, in seconds [default: 0.1]
     #[arg(long, value_name = "S", value_parser = seconds, allow_hyphen_values = true, help_heading = "Retry")]
     pub(crate) initial_backoff: Option<Duration>,
 
-    /// The longest wait before any attempt, in seconds [default: 0.1]
+    /// The longest wait before any attempt, in seconds [default: 5]
     #[arg(long, value_name = "S", value_parser = seconds, allow_hyphen_values = true, help_heading = "Retry")]
     pub(crate) max_backoff: Option<Duration>,
 
-    /// By how much the longest wait grows from attempt to attempt [default: 1.5]
+    /// By how much the longest wait grows from attempt to attempt [default: 2]
     #[arg(long, value_name = "X", value_parser = factor, allow_hyphen_values = true, help_heading = "Retry")]
     pub(crate) backoff_multiplier: Option<f64>,
 }
@@ -271,7 +273,8 @@ pub(crate) struct StreamArgs {
     #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Retry")]
     pub(crate) timeout: Option<Duration>,
 
-    /// How long to wait for each document, in seconds [default: 60]
+    /// How long to wait for each document, in seconds [default: 60, for the first at most half of
+    /// --timeout where another attempt could follow]
     #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Retry")]
     pub(crate) idle_timeout: Option<Duration>,
 

@@ -108,9 +108,9 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
             "`clientlet endpoints URL` lists what can be posted to; a WebSocket port is posted to with ws://",
         ),
         ErrorKind::TooLarge => Some("smaller requests have smaller answers: --request-size"),
-        _ if is_passing(error) && error.attempts().len() == 1 => {
-            Some("--max-attempts 4 tries again; a request may then run more than once")
-        }
+        _ if is_passing(error) && error.attempts().len() == 1 => Some(
+            "--max-attempts 4 tries again, 10 for some seconds; a request may then run more than once",
+        ),
         _ => None,
     }
 }

@@ -47,12 +47,13 @@ macro_rules! same_as_options {
 
 impl ClientBuilder {
     pub(crate) fn new(url: &str) -> ClientBuilder {
-        let options = ClientletOptions::default();
+        let options = ClientletOptions::default().retry(RetryPolicy::default());
         ClientBuilder { url: Secret::new(url), options, websocket_json: false }
     }
 
     same_as_options! {
-        /// How often a request is sent and how long the waits in between are; once by default.
+        /// How often a request is sent and how long the waits in between are; once by default, and with
+        /// waits from 0.1 s to 5 s if there are more attempts.
         retry(policy: RetryPolicy);
         /// A header for every request; may be given again for another.
         header(name: impl Into<String>, value: impl Into<String>);
@@ -67,7 +68,8 @@ impl ClientBuilder {
         port(port: u16);
         /// How long making a connection may take; 10 s by default.
         connect_timeout(timeout: Duration);
-        /// How long one attempt may take, connecting included; 60 s by default, `None` for ever.
+        /// How long one attempt may take, connecting included; `None` for ever. By default 60 s, and no
+        /// more than half of a call's [`timeout`](crate::Post::timeout) where another attempt could follow.
         attempt_timeout(timeout: impl Into<Option<Duration>>);
         /// The largest answer that is accepted, in bytes of its body; 64 MiB by default. At most
         /// `prefetch` answers are held at a time.

@@ -42,11 +42,27 @@ pub(crate) struct Config {
     pub(crate) retry: RetryPolicy,
     pub(crate) connect_timeout: Duration,
     pub(crate) attempt_timeout: Option<Duration>,
+    pub(crate) is_attempt_timeout_set: bool,
     /// The largest body that is accepted, in bytes.
     pub(crate) answer_limit: usize,
     pub(crate) grpc: GrpcOptions,
     /// Set by hand, for gateways that hide their status.
     pub(crate) docarray: Option<DocArray>,
+}
+
+impl Config {
+    /// How long an attempt may take of a request that has `timeout` for all of them: as was set by hand;
+    /// otherwise no more than half of it where another attempt could follow, or an attempt that is
+    /// never answered would leave no time for that.
+    pub(crate) fn attempt_timeout_within(
+        &self,
+        timeout: Option<Duration>,
+        retry: &RetryPolicy,
+    ) -> Option<Duration> {
+        let is_shared = retry.repeats_late() && !self.is_attempt_timeout_set;
+        let share = timeout.filter(|_| is_shared).map(|timeout| timeout / 2);
+        [self.attempt_timeout, share].into_iter().flatten().min()
+    }
 }
 
 /// What only gRPC has.

@@ -23,7 +23,8 @@ pub struct ClientletOptions {
     retry: RetryPolicy,
     port: Option<u16>,
     connect_timeout: Duration,
-    attempt_timeout: Option<Duration>,
+    /// Nothing unless it was set by hand.
+    attempt_timeout: Option<Option<Duration>>,
     answer_limit: usize,
     docarray: Option<DocArray>,
     grpc: GrpcOptions,
@@ -39,10 +40,10 @@ impl Default for ClientletOptions {
     fn default() -> ClientletOptions {
         ClientletOptions {
             identity: Identity::default(),
-            retry: RetryPolicy::default(),
+            retry: RetryPolicy::python(),
             port: None,
             connect_timeout: CONNECT_TIMEOUT,
-            attempt_timeout: Some(ATTEMPT_TIMEOUT),
+            attempt_timeout: None,
             answer_limit: ANSWER_LIMIT,
             docarray: None,
             grpc: GrpcOptions::default(),
@@ -141,7 +142,7 @@ impl ClientletOptions {
     /// How long one attempt may take, connecting included; 60 s by default, `None` for ever.
     #[must_use]
     pub fn attempt_timeout(mut self, timeout: impl Into<Option<Duration>>) -> ClientletOptions {
-        self.attempt_timeout = timeout.into();
+        self.attempt_timeout = Some(timeout.into());
         self
     }
 
@@ -189,7 +190,8 @@ impl ClientletOptions {
             endpoint,
             retry: self.retry.clone(),
             connect_timeout: self.connect_timeout,
-            attempt_timeout: self.attempt_timeout,
+            attempt_timeout: self.attempt_timeout.unwrap_or(Some(ATTEMPT_TIMEOUT)),
+            is_attempt_timeout_set: self.attempt_timeout.is_some(),
             answer_limit: self.answer_limit,
             docarray: self.docarray,
             grpc: self.grpc,

@@ -66,7 +66,10 @@ impl Stream for NoDocuments {
 #[derive(Clone, Debug)]
 pub struct Documents<I>(I);
 
-impl<I: Iterator + Unpin> Stream for Documents<I> {
+// The iterator is never pinned.
+impl<I> Unpin for Documents<I> {}
+
+impl<I: Iterator> Stream for Documents<I> {
     type Item = I::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<I::Item>> {
@@ -100,7 +103,6 @@ impl Post<NoDocuments> {
     where
         I: IntoIterator,
         I::Item: Serialize,
-        I::IntoIter: Unpin,
     {
         self.document_stream(Documents(documents.into_iter()))
     }
@@ -189,12 +191,18 @@ impl<S> Post<S> {
     }
 
     /// How long one request may take over all its attempts; for ever by default.
+    ///
+    /// It goes together with [`attempt_timeout`](Post::attempt_timeout): an attempt that is never
+    /// answered uses up its own time before there is another. Unless that was set by hand, an attempt has
+    /// half of this time where the policy allows another one after it, so that there is time for one.
+    /// A request that needs more than half of it should have an `attempt_timeout` of its own.
     pub fn timeout(mut self, timeout: Duration) -> Post<S> {
         self.timeout = Some(timeout);
         self
     }
 
-    /// How long one attempt may take; as the client's, 60 s, by default, `None` for ever. Where the
+    /// How long one attempt may take, `None` for ever; by default as the client's, or 60 s, and no more
+    /// than half of [`timeout`](Post::timeout) where another attempt could follow. Where the
     /// answers were not polled for over the end of that time, one that is on its way by then is given
     /// some seconds more.
     pub fn attempt_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Post<S> {
@@ -274,9 +282,11 @@ where
             endpoint: self.endpoint,
             target_executor: self.target_executor,
             parameters: self.parameters.transpose()?,
-            retry,
             timeout: self.timeout,
-            attempt_timeout: self.attempt_timeout.unwrap_or(shared.config.attempt_timeout),
+            attempt_timeout: self
+                .attempt_timeout
+                .unwrap_or_else(|| shared.config.attempt_timeout_within(self.timeout, &retry)),
+            retry,
             request_size: self.request_size,
             prefetch: shared
                 .transport

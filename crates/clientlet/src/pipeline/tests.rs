@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Uri};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -41,6 +42,10 @@ struct Script {
     dies_after: Option<u64>,
     /// Documents with this id are never answered.
     stalls: Option<&'static str>,
+    /// Unless they come for the second time.
+    stalls_once: bool,
+    /// Nothing listens until then.
+    is_down_until: Option<Instant>,
     /// The gateway cannot be asked for its status so many times.
     hides: usize,
 }
@@ -93,11 +98,16 @@ impl Multiplexed {
     }
 
     async fn serve(&self, request: &Request, body: &[u8]) -> Result<RawAnswer, AttemptError> {
+        if self.script.is_down_until.is_some_and(|until| Instant::now() < until) {
+            return Err(AttemptError::new(Event::ConnectFailed, "connection refused"));
+        }
         let mut connection = self.connected().await;
         let sequence = request.id.sequence;
-        let (wait, _in_flight) = {
+        let (wait, is_first, _in_flight) = {
             let mut state = self.state.lock().unwrap();
-            *state.arrivals.entry(sequence).or_default() += 1;
+            let arrivals = state.arrivals.entry(sequence).or_default();
+            *arrivals += 1;
+            let is_first = *arrivals == 1;
             state.needless += u32::from(state.answered.contains(&sequence));
             state.in_flight += 1;
             state.most_in_flight = state.most_in_flight.max(state.in_flight);
@@ -107,10 +117,13 @@ impl Multiplexed {
                 self.connection.send_modify(|number| *number += 1);
             }
             let random = state.random.as_mut().unwrap();
-            (Duration::from_millis(random.u64(0..=self.script.slowest)), InFlight(&self.state))
+            let wait = Duration::from_millis(random.u64(0..=self.script.slowest));
+            (wait, is_first, InFlight(&self.state))
         };
         let body: Value = serde_json::from_slice(body).unwrap();
-        if body["data"][0]["id"].as_str().is_some_and(|id| self.script.stalls == Some(id)) {
+        let is_stalling = is_first || !self.script.stalls_once;
+        let id = body["data"][0]["id"].as_str();
+        if is_stalling && id.is_some() && id == self.script.stalls {
             std::future::pending::<()>().await;
         }
         tokio::select! {
@@ -211,7 +224,7 @@ fn client(transport: &Arc<Multiplexed>) -> Client {
     Client::new(config, transport.clone())
 }
 
-fn documents(count: usize) -> impl Iterator<Item = Value> + Unpin {
+fn documents(count: usize) -> impl Iterator<Item = Value> {
     (0..count).map(|n| json!({"id": n.to_string()}))
 }
 
@@ -304,6 +317,87 @@ async fn at_most_once_never_sends_twice_what_may_have_run() {
     assert!(answers.errors().count() > 0);
     assert!(answers.errors().all(|error| error.delivery() == Delivery::Unknown));
     assert!(gateway.state.lock().unwrap().arrivals.values().all(|count| *count == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_out_leaves_time_for_a_second_attempt_unless_the_attempts_time_is_set_by_hand() {
+    let once = Script { stalls: Some("0"), stalls_once: true, ..Script::default() };
+    let (timeout, by_hand) = (Duration::from_secs(5), Duration::from_secs(60));
+    let standard = RetryPolicy::standard();
+    // With the attempts that there are in the end.
+    for (retry, attempt_timeout, is_answered, attempts) in [
+        (standard.clone(), None, true, 2),
+        (standard.clone(), Some(by_hand), false, 1),
+        (standard.clone().at_most_once(), None, false, 1),
+        (standard.max_attempts(1), None, false, 1),
+    ] {
+        let gateway = Multiplexed::new(once.clone());
+        let mut call =
+            client(&gateway).post("/").documents(documents(1)).retry(retry).timeout(timeout);
+        if let Some(time) = attempt_timeout {
+            call = call.attempt_timeout(time);
+        }
+        let started = Instant::now();
+        let result = call.stream().next().await.unwrap();
+        assert_eq!(result.is_ok(), is_answered, "{attempts}");
+        match result {
+            Ok(response) => assert_eq!(response.attempts(), attempts),
+            Err(error) => {
+                assert_eq!((error.kind(), error.attempts().len()), (ErrorKind::Timeout, 1));
+                assert_eq!(started.elapsed(), timeout, "all of it is its own");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_default_waits_bridge_a_restart_and_pythons_do_not() {
+    for (policy, is_bridged) in [(RetryPolicy::new(), true), (RetryPolicy::python(), false)] {
+        let until = Instant::now() + Duration::from_secs(3);
+        let gateway = Multiplexed::new(Script { is_down_until: Some(until), ..Script::default() });
+        let call = client(&gateway).post("/").documents(documents(1000)).request_size(1);
+        // With so many one request in some 100,000 fails.
+        let answers = call.retry(policy.max_attempts(12)).send().await;
+        assert_eq!(answers.errors().count() == 0, is_bridged);
+        assert_eq!(answers.len(), 1000);
+    }
+}
+
+/// Documents and streams of any type may be posted, from code that knows nothing of them.
+#[tokio::test(start_paused = true)]
+async fn documents_and_streams_need_no_unpin() {
+    struct Pinned<D>(D, std::marker::PhantomPinned);
+
+    impl<D: Iterator> Iterator for Pinned<D> {
+        type Item = D::Item;
+
+        fn next(&mut self) -> Option<D::Item> {
+            self.0.next()
+        }
+    }
+
+    async fn all<T: Serialize>(client: &Client, documents: Vec<T>) -> usize {
+        let owned = client.post("/").documents(&documents).request_size(1).send().await.len();
+        let pinned = Pinned(documents.into_iter(), std::marker::PhantomPinned);
+        owned + client.post("/").documents(pinned).request_size(1).send().await.len()
+    }
+
+    async fn streamed<S>(client: &Client, documents: S) -> usize
+    where
+        S: futures_core::Stream<Item: Serialize>,
+    {
+        let mut responses = client.post("/").document_stream(documents).request_size(1).stream();
+        let mut count = 0;
+        while responses.next().await.is_some() {
+            count += 1;
+        }
+        count
+    }
+
+    let client = client(&Multiplexed::new(Script::default()));
+    assert_eq!(all(&client, documents(2).collect()).await, 4);
+    let later = stream::iter(0..3).then(async |n| json!({"id": n.to_string()}));
+    assert_eq!(streamed(&client, later).await, 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,7 +27,9 @@ pub(super) struct Call {
     pub(super) retry: RetryPolicy,
     /// For the whole stream.
     pub(super) timeout: Option<Duration>,
-    /// For each document.
+    /// For the first document of an attempt.
+    pub(super) first_timeout: Option<Duration>,
+    /// For each one after it.
     pub(super) idle_timeout: Option<Duration>,
 }
 
@@ -103,7 +105,7 @@ impl Call {
         &self,
         until: Option<Instant>,
     ) -> Result<(Instant, RawDocuments, Option<RawDocument>), AttemptError> {
-        let (began, deadline) = (Instant::now(), self.deadline(until));
+        let (began, deadline) = (Instant::now(), deadline(self.first_timeout, until));
         let streams = self.transport.streams().expect("the call was checked for it");
         let asking = self.discovery.ask(&*self.transport, &self.headers, deadline);
         if asking.await?.docarray == DocArray::V1 {
@@ -127,13 +129,7 @@ impl Call {
         documents: &mut RawDocuments,
         until: Option<Instant>,
     ) -> Result<Option<RawDocument>, AttemptError> {
-        wait(documents, self.deadline(until), until).await
-    }
-
-    /// When the document that is waited for from now on must have come.
-    fn deadline(&self, until: Option<Instant>) -> Option<Instant> {
-        let idle = later(Instant::now(), self.idle_timeout);
-        [idle, until].into_iter().flatten().min()
+        wait(documents, deadline(self.idle_timeout, until), until).await
     }
 
     fn error(&self, last: AttemptError, ledger: Ledger, started: Instant) -> Error {
@@ -145,6 +141,11 @@ impl Call {
         };
         Error::of_request(last, ledger.attempts, ledger.may_have_run, context, started.elapsed())
     }
+}
+
+/// When a document must have come that is waited for from now on.
+fn deadline(timeout: Option<Duration>, until: Option<Instant>) -> Option<Instant> {
+    [later(Instant::now(), timeout), until].into_iter().flatten().min()
 }
 
 async fn wait(

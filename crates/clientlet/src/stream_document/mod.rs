@@ -92,7 +92,8 @@ impl StreamDocument {
     }
 
     /// How long to wait for a document, connecting included for the first; as the client's attempt
-    /// time-out, 60 s, by default, `None` for ever.
+    /// time-out, 60 s, by default, `None` for ever. Until the first has come it is by default no more than
+    /// half of [`timeout`](StreamDocument::timeout) where another attempt could follow.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> StreamDocument {
         self.idle_timeout = Some(timeout.into());
         self
@@ -155,9 +156,12 @@ impl StreamDocument {
             endpoint: self.endpoint,
             body,
             id,
-            retry,
             timeout: self.timeout,
+            first_timeout: self
+                .idle_timeout
+                .unwrap_or_else(|| shared.config.attempt_timeout_within(self.timeout, &retry)),
             idle_timeout: self.idle_timeout.unwrap_or(shared.config.attempt_timeout),
+            retry,
         })
     }
 }
