@@ -1,12 +1,12 @@
-//! The real Jina gateways that tests run against.
+//! The real Jina gateways that tests run against, and nginx before them.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{self, workspace};
-use crate::python;
 use crate::steps::{Steps, Stopped};
+use crate::{nginx, python};
 
 pub(crate) const LEFT_OUT: &str = "--no-interop was given";
 
@@ -14,6 +14,7 @@ pub(crate) const LEFT_OUT: &str = "--no-interop was given";
 #[derive(Debug)]
 pub(crate) struct Gateways {
     environments: Option<PathBuf>,
+    nginx: Option<PathBuf>,
 }
 
 /// Installs them below the target directory, or notes that they are left out.
@@ -25,13 +26,21 @@ pub(crate) fn prepare(
     if !interop {
         steps.leave_out("Python", LEFT_OUT);
         steps.leave_out("real gateways", LEFT_OUT);
-        return Ok(Gateways { environments: None });
+        steps.leave_out("nginx", LEFT_OUT);
+        return Ok(Gateways { environments: None, nginx: None });
     }
     let python = steps.run("Python", &python::hint(), python::find_or_install)?;
     let environments = target.join("interop");
     let hint = "is the Python package index in reach? `--no-interop` goes on without";
     steps.run("real gateways", hint, || install(&python, &environments))?;
-    Ok(Gateways { environments: Some(environments) })
+    let nginx = match nginx::is_in_reach() {
+        true => Some(steps.run("nginx", nginx::HINT, nginx::find_or_install)?),
+        false => {
+            steps.leave_out("nginx", "it is not installed; on Debian it is nginx-light");
+            None
+        }
+    };
+    Ok(Gateways { environments: Some(environments), nginx })
 }
 
 impl Gateways {
@@ -43,6 +52,10 @@ impl Gateways {
                 test.env("CLIENTLET_INTEROP", directory).env_remove("CLIENTLET_NO_INTEROP")
             }
             None => test.env("CLIENTLET_NO_INTEROP", "1").env_remove("CLIENTLET_INTEROP"),
+        };
+        match &self.nginx {
+            Some(nginx) => test.env("CLIENTLET_NGINX", nginx),
+            None => test.env_remove("CLIENTLET_NGINX"),
         };
     }
 }

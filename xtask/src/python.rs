@@ -2,10 +2,9 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::Path;
 use std::process::Command;
 
-use crate::command;
+use crate::{command, debian};
 
 /// The pins of `interop/` were chosen for this version.
 const VERSION: &str = "3.11";
@@ -18,9 +17,9 @@ pub(crate) fn find_or_install() -> Result<OsString, String> {
         Ok(python) => return Ok(python),
         Err(missing) => missing,
     };
-    if env::var_os("INTEROP_PYTHON").is_none() && may_install() {
+    if env::var_os("INTEROP_PYTHON").is_none() && debian::may_install() {
         eprintln!("{missing}; installing it, as CI=true is set");
-        install()?;
+        debian::install(&PACKAGES)?;
         return find();
     }
     Err(missing)
@@ -62,23 +61,6 @@ fn check(python: &OsString) -> Result<(), String> {
         Some(_) => Ok(()),
         None => Err(format!("`{shown}` has no venv module")),
     }
-}
-
-/// Only where nobody's machine is changed behind their back: in CI, on Debian, as root.
-fn may_install() -> bool {
-    env::var_os("CI").is_some_and(|value| value == "true")
-        && Path::new("/etc/debian_version").exists()
-        && command::output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")
-}
-
-fn install() -> Result<(), String> {
-    let apt = || {
-        let mut command = Command::new("apt-get");
-        command.env("DEBIAN_FRONTEND", "noninteractive");
-        command
-    };
-    command::run(apt().arg("update"))?;
-    command::run(apt().args(["install", "--yes", "--no-install-recommends"]).args(PACKAGES))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Real Jina gateways for tests: started, broken, brought back and stopped.
+//! Real Jina gateways for tests: started, broken, brought back and stopped; and [`Nginx`] before them.
 //!
 //! Each [`Environment`] is a Python virtual environment with one pinned Jina release, made by
 //! `interop/install DIR`; `cargo xtask test` does that under the target directory. Tests take a
@@ -10,6 +10,9 @@
 //! | a directory | any | fails |
 //! | unset | set | skipped, also when it is there |
 //! | unset | unset | skipped if nothing was ever installed under `target/interop`, else fails |
+//!
+//! nginx is skipped where it is not installed, unless `CLIENTLET_NGINX` names it, and with
+//! `CLIENTLET_NO_INTEROP` as above.
 //!
 //! A skip is written to standard error past the test harness, which would hide it.
 //!
@@ -32,7 +35,9 @@ mod environment;
 mod error;
 mod gateway;
 mod log;
+mod nginx;
 
 pub use environment::{Environment, environments_dir};
 pub use error::StartError;
 pub use gateway::{Options, RealGateway};
+pub use nginx::Nginx;

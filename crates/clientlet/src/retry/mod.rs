@@ -17,8 +17,13 @@ use crate::error::{Attempt, AttemptError, Event};
 /// A gateway that asks to wait longer than this is not waited for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// How often in a row an attempt begins anew; after that its failure counts as any other.
-const MOST_ANEW: u32 = 16;
+/// How often in a row an attempt begins anew; after that its failure counts as any other. A proxy may take
+/// no more than a few of a call's requests on each connection, and all of them want the next one.
+const MOST_ANEW: u32 = 256;
+/// How often it does so at once. Then it waits for a random time up to [`LONGEST_PAUSE`], for what is not
+/// taken time and again would storm the gateway otherwise.
+const MOST_AT_ONCE: u32 = 16;
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// What follows from a failed attempt.
 #[derive(Debug, PartialEq)]
@@ -103,6 +108,9 @@ where
             if anew < MOST_ANEW && deadline.is_none_or(|deadline| now < deadline) {
                 anew += 1;
                 tracing::debug!(attempt = number, "beginning anew: {}", error.message);
+                if anew > MOST_AT_ONCE {
+                    tokio::time::sleep(LONGEST_PAUSE.mul_f64(random.f64())).await;
+                }
                 continue;
             }
             if anew > 0 {
@@ -212,9 +220,10 @@ mod tests {
         for event in EVENTS.iter().filter(|row| row.is_anew).map(|row| row.event) {
             for policy in [policy(1), policy(1).at_most_once()] {
                 let started = Instant::now();
-                let (calls, result, ledger) = ran(policy, None, &[event; 3]).await;
+                let (calls, result, ledger) =
+                    ran(policy, None, &[event; MOST_AT_ONCE as usize]).await;
                 assert!(result.is_ok(), "{event:?}");
-                assert_eq!((calls, ledger.attempts.len()), (4, 0), "{event:?}");
+                assert_eq!((calls, ledger.attempts.len()), (17, 0), "{event:?}");
                 assert_eq!(started.elapsed(), Duration::ZERO, "{event:?}");
             }
         }
@@ -223,11 +232,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_never_seen_time_and_again_counts_as_a_failure_in_the_end() {
         let most = MOST_ANEW as usize;
-        let (calls, result, ledger) = ran(policy(1), None, &[Event::ClosedUnsent; 100]).await;
+        let started = Instant::now();
+        let (calls, result, ledger) = ran(policy(1), None, &[Event::ClosedUnsent; 1000]).await;
         assert_eq!((calls, ledger.attempts.len()), (most + 1, 1));
-        assert_eq!(result.unwrap_err().message, "gone (17 times in a row)");
+        assert_eq!(result.unwrap_err().message, "gone (257 times in a row)");
+        let pauses = started.elapsed().div_duration_f64(LONGEST_PAUSE);
+        assert!((60.0..180.0).contains(&pauses), "no storm: {pauses}");
         // Each attempt has as many.
-        let (calls, result, ledger) = ran(policy(3), None, &[Event::ClosedUnsent; 100]).await;
+        let (calls, result, ledger) = ran(policy(3), None, &[Event::ClosedUnsent; 1000]).await;
         assert_eq!((calls, ledger.attempts.len()), (3 * (most + 1), 3));
         assert!(!ledger.may_have_run && result.is_err());
     }

@@ -1,0 +1,63 @@
+//! nginx before the embedded gateway. It closes a connection after so many requests, by a GOAWAY that names
+//! the last of them: what came behind it was never looked at.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
+use clientlet::{Client, Document, Error, RetryPolicy};
+use clientlet_gateway::Gateway;
+use clientlet_interop::Nginx;
+
+/// An nginx whose connections take so many requests each; the gateway behind it.
+async fn proxied(keepalive_requests: &str) -> Option<(Gateway, Nginx, String)> {
+    let gateway = Gateway::builder().http(false).grpc(true).start().await.unwrap();
+    let upstream = gateway.grpc_url();
+    let server = format!("{keepalive_requests} location / {{ grpc_pass {upstream}; }}");
+    let start = tokio::task::spawn_blocking(move || Nginx::start_or_skip("http2", &server));
+    let nginx = start.await.unwrap().unwrap()?;
+    let url = format!("grpc://127.0.0.1:{}", nginx.port());
+    Some((gateway, nginx, url))
+}
+
+fn documents(count: usize) -> impl Iterator<Item = Document> {
+    (0..count).map(|n| Document::text("x").with_id(n.to_string()))
+}
+
+#[tokio::test]
+async fn a_proxy_that_leaves_its_connections_costs_no_request() {
+    for (keepalive_requests, count, in_flight, connections) in [
+        ("", 5_000, 64, 5),
+        ("keepalive_requests 7;", 700, 32, 100),
+        ("keepalive_requests 1;", 60, 16, 60),
+    ] {
+        let Some((gateway, nginx, url)) = proxied(keepalive_requests).await else { return };
+        let client = Client::builder(&url).unary().build().unwrap();
+        let call = client.post("/upper").documents(documents(count)).request_size(1);
+        // Nothing is tried again that may have arrived.
+        let call = call.prefetch(in_flight).retry(RetryPolicy::new().at_most_once()).in_order();
+        let answers = call.send().await;
+        let failed: Vec<&Error> = answers.errors().collect();
+        assert!(failed.is_empty(), "{} of {count}: {}\n{}", failed.len(), failed[0], nginx.log());
+        let back: Vec<Document> = answers.documents().unwrap();
+        let ids = back.iter().map(|document| document.id.clone().unwrap());
+        assert!(ids.eq((0..count).map(|n| n.to_string())), "each comes back, in order");
+        assert!(gateway.journal().arrivals().values().all(|arrivals| *arrivals == 1));
+        assert!(client.connections().opened >= connections, "{:?}", client.connections());
+    }
+}
+
+#[tokio::test]
+async fn calls_with_streams_of_their_own_go_on_over_other_connections() {
+    let Some((gateway, nginx, url)) = proxied("keepalive_requests 3;").await else { return };
+    let client = Client::connect(&url).unwrap();
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let call = client.post("/upper").documents(documents(50)).request_size(1);
+        calls.spawn(call.retry(RetryPolicy::new().at_most_once()).send());
+    }
+    for answers in calls.join_all().await {
+        let failed: Vec<&Error> = answers.errors().collect();
+        assert!(failed.is_empty(), "{}: {}\n{}", failed.len(), failed[0], nginx.log());
+    }
+    let arrivals = gateway.journal().arrivals();
+    assert!(arrivals.len() == 2_000 && arrivals.values().all(|arrivals| *arrivals == 1));
+}

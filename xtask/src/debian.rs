@@ -1,0 +1,25 @@
+//! What tests need of Debian's packages.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+use crate::command;
+
+/// Whether packages may be installed: only where no machine is changed behind its owner's back, which is
+/// in CI, on Debian, as root.
+pub(crate) fn may_install() -> bool {
+    env::var_os("CI").is_some_and(|value| value == "true")
+        && Path::new("/etc/debian_version").exists()
+        && command::output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")
+}
+
+pub(crate) fn install(packages: &[&str]) -> Result<(), String> {
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    command::run(apt().arg("update"))?;
+    command::run(apt().args(["install", "--yes", "--no-install-recommends"]).args(packages))
+}
