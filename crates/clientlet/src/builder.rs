@@ -71,6 +71,15 @@ impl ClientBuilder {
         /// How long one attempt may take, connecting included; `None` for ever. By default 60 s, and no
         /// more than half of a call's [`timeout`](crate::Post::timeout) where another attempt could follow.
         attempt_timeout(timeout: impl Into<Option<Duration>>);
+        /// The most connections at a time, of each runtime that the client is used in; 256 by default.
+        /// Requests beyond it wait for a connection in the order in which they came, within their
+        /// time; one whose time runs out meanwhile was not sent.
+        ///
+        /// Over HTTP each request has a connection for itself, so this is also the most requests
+        /// that are under way. Over WebSocket and gRPC calls share one connection (one for each set
+        /// of headers), and this bounds those beside it: a request's last attempt after its connection
+        /// was dropped goes alone on a connection of its own.
+        max_connections(connections: usize);
         /// The largest answer that is accepted, in bytes of its body; 64 MiB by default. At most
         /// `prefetch` answers are held at a time.
         answer_limit(bytes: usize);

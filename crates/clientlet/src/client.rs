@@ -18,6 +18,7 @@ use crate::message::{Connections, Endpoints, GatewayStatus, Health};
 use crate::pipeline::{Ids, later};
 use crate::post::{NoDocuments, Post};
 use crate::retry::{self, Ledger};
+use crate::runtime;
 use crate::stream_document::StreamDocument;
 use crate::transport::Transport;
 
@@ -124,6 +125,7 @@ impl Client {
     /// Why it was not ready when it was asked last; at once when asking again is of no use, because
     /// an address or a setting is wrong.
     pub async fn wait_ready(&self, timeout: Duration) -> Result<(), Error> {
+        runtime::require().map_err(|error| error.with_context(self.context()))?;
         let deadline = later(Instant::now(), Some(timeout));
         let mut rest = FIRST_REST;
         let mut reason = None;

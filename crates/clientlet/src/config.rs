@@ -6,9 +6,10 @@ use std::time::Duration;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::{Engine, alphabet};
-use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::uri::Authority;
 
-use crate::endpoint::{Endpoint, Protocol};
+use crate::endpoint::{Endpoint, Protocol, check_port};
 use crate::error::Error;
 use crate::message::DocArray;
 use crate::retry::RetryPolicy;
@@ -43,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) connect_timeout: Duration,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) is_attempt_timeout_set: bool,
+    /// The most connections of one runtime that requests have for themselves.
+    pub(crate) max_connections: usize,
     /// The largest body that is accepted, in bytes.
     pub(crate) answer_limit: usize,
     pub(crate) grpc: GrpcOptions,
@@ -83,7 +86,7 @@ pub(crate) struct Identity {
 }
 
 /// What the client sets itself; a second value would break the request.
-const OWN_HEADERS: [&str; 9] = [
+const OWN_HEADERS: [&str; 8] = [
     "content-type",
     "content-length",
     "transfer-encoding",
@@ -92,7 +95,6 @@ const OWN_HEADERS: [&str; 9] = [
     "keep-alive",
     "upgrade",
     "te",
-    "host",
 ];
 /// And what begins like this.
 const OWN_PREFIXES: [&str; 2] = ["grpc-", "sec-websocket-"];
@@ -113,18 +115,27 @@ pub(crate) fn add_header(
     name: &str,
     value: &Secret,
 ) -> Result<(), Error> {
-    let header = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| Error::config(format!("{name:?} is no name of a header")))?;
+    let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+        let hint = if name == ":authority" { "; set Host, which becomes it over gRPC" } else { "" };
+        Error::config(format!("{name:?} is no name of a header{hint}"))
+    })?;
     let is_own = |name: &str| {
         OWN_HEADERS.contains(&name) || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
     };
     if is_own(header.as_str()) {
         return Err(Error::config(format!("the header {header} is set by the client itself")));
     }
-    let wrong =
-        |why| Error::config(format!("the value of the header {header} cannot be sent: {why}"));
+    let wrong = |why: &str| {
+        Error::config(format!("the value of the header {header} cannot be sent: {why}"))
+    };
     if !value.reveal().is_ascii() {
         return Err(wrong("it is not ASCII"));
+    }
+    if header == HOST {
+        check_host(value.reveal()).map_err(|why| wrong(&why))?;
+        if map.contains_key(HOST) {
+            return Err(wrong("it is given twice"));
+        }
     }
     let is_binary = protocol == Protocol::Grpc && header.as_str().ends_with("-bin");
     if is_binary && BINARY.decode(value.reveal()).is_err() {
@@ -135,6 +146,18 @@ pub(crate) fn add_header(
     value.set_sensitive(true);
     map.append(header, value);
     Ok(())
+}
+
+/// Checks the value of a `Host` header: a host, and a port if need be. Proxies choose by it which
+/// gateway a request is for.
+fn check_host(value: &str) -> Result<(), String> {
+    let host = value.parse::<Authority>().ok();
+    let is_host =
+        |host: &Authority| !host.host().is_empty() && !value.contains('@') && !value.ends_with(':');
+    if !host.as_ref().is_some_and(is_host) {
+        return Err("it is no host with or without a port, such as flow.example".to_owned());
+    }
+    check_port(value).map(drop).map_err(|what| format!("it {what}"))
 }
 
 impl Identity {
@@ -232,10 +255,48 @@ mod tests {
 
     #[test]
     fn headers_that_the_client_sets_itself_are_refused() {
-        for name in ["Content-Length", "host", "content-type", "grpc-timeout", "TE"] {
+        for name in ["Content-Length", "content-type", "grpc-timeout", "TE"] {
             let mut map = HeaderMap::new();
             assert!(add_header(&mut map, Protocol::Http, name, &Secret::new("x")).is_err());
         }
+    }
+
+    #[test]
+    fn the_host_is_a_host_and_given_once() {
+        for (value, wrong) in [
+            ("flow.example", None),
+            ("flow.example:8080", None),
+            ("[::1]:8080", None),
+            ("127.0.0.1", None),
+            ("", Some("no host")),
+            (":80", Some("no host")),
+            ("flow.example:", Some("no host")),
+            ("user@flow.example", Some("no host")),
+            ("http://flow.example", Some("no host")),
+            ("flow.example/path", Some("no host")),
+            ("flow example", Some("no host")),
+            ("flow.example:70000", Some("out of range")),
+            ("::1", Some("no host")),
+            ("flow\n.example", Some("no host")),
+        ] {
+            for protocol in [Protocol::Http, Protocol::Websocket, Protocol::Grpc] {
+                let mut map = HeaderMap::new();
+                let added = add_header(&mut map, protocol, "Host", &Secret::new(value));
+                match (added, wrong) {
+                    (Ok(()), None) => assert_eq!(map["host"], value),
+                    (Err(error), Some(wrong)) => {
+                        assert!(error.message().contains(wrong), "{value:?}: {error}");
+                    }
+                    (added, wrong) => panic!("{value:?}: {added:?}, not {wrong:?}"),
+                }
+            }
+        }
+        let mut map = HeaderMap::new();
+        add_header(&mut map, Protocol::Http, "Host", &Secret::new("a")).unwrap();
+        let twice = add_header(&mut map, Protocol::Http, "host", &Secret::new("b")).unwrap_err();
+        assert!(twice.message().contains("given twice"), "{twice}");
+        let authority = add_header(&mut map, Protocol::Grpc, ":authority", &Secret::new("a"));
+        assert!(authority.unwrap_err().message().contains("set Host"));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use http::Uri;
 use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Uri};
 
 use crate::error::Error;
 
@@ -112,6 +112,15 @@ impl Endpoint {
         self.query.is_some()
     }
 
+    /// The host as the `Host` header names it: with its port, unless that is HTTP's own.
+    pub(crate) fn host(&self) -> Option<HeaderValue> {
+        let host = match self.authority.port_u16() {
+            Some(80) => self.authority.host(),
+            _ => self.authority.as_str(),
+        };
+        HeaderValue::from_str(host).ok()
+    }
+
     /// The full URI, of HTTP whatever is spoken there, of a path below the address; the path begins with a slash.
     ///
     /// # Errors
@@ -159,7 +168,7 @@ impl fmt::Debug for Endpoint {
 }
 
 /// The port of `host:port`, which [`Authority`] would silently ignore where it is out of range.
-fn check_port(host: &str) -> Result<Option<u16>, String> {
+pub(crate) fn check_port(host: &str) -> Result<Option<u16>, String> {
     let after_host = match host.rfind(']') {
         Some(end) => &host[end + 1..],
         None => host,

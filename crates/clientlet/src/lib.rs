@@ -188,6 +188,7 @@ mod pipeline;
 mod post;
 mod response;
 mod retry;
+mod runtime;
 #[cfg(test)]
 mod simulation;
 mod stream_document;

@@ -25,6 +25,7 @@ pub struct ClientletOptions {
     connect_timeout: Duration,
     /// Nothing unless it was set by hand.
     attempt_timeout: Option<Option<Duration>>,
+    max_connections: usize,
     answer_limit: usize,
     docarray: Option<DocArray>,
     grpc: GrpcOptions,
@@ -34,6 +35,8 @@ pub struct ClientletOptions {
 const NAME: &str = concat!("clientlet/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Well below the 1024 open files that a process is often allowed.
+const MAX_CONNECTIONS: usize = 256;
 const ANSWER_LIMIT: usize = 64 << 20;
 
 impl Default for ClientletOptions {
@@ -44,6 +47,7 @@ impl Default for ClientletOptions {
             port: None,
             connect_timeout: CONNECT_TIMEOUT,
             attempt_timeout: None,
+            max_connections: MAX_CONNECTIONS,
             answer_limit: ANSWER_LIMIT,
             docarray: None,
             grpc: GrpcOptions::default(),
@@ -146,6 +150,14 @@ impl ClientletOptions {
         self
     }
 
+    /// The most connections at a time; 256 by default. See
+    /// [`ClientBuilder::max_connections`](crate::ClientBuilder::max_connections).
+    #[must_use]
+    pub fn max_connections(mut self, connections: usize) -> ClientletOptions {
+        self.max_connections = connections;
+        self
+    }
+
     /// The largest answer that is accepted, in bytes of its body; 64 MiB by default.
     #[must_use]
     pub fn answer_limit(mut self, bytes: usize) -> ClientletOptions {
@@ -183,6 +195,10 @@ impl ClientletOptions {
         if self.retry.is_capped_from_the_start() {
             tracing::info!("max_backoff lies below initial_backoff: no wait ever grows");
         }
+        if self.max_connections == 0 {
+            let what = "max_connections is 0; nothing could be sent without a connection";
+            return Err(Error::config(what));
+        }
         let mut headers = self.identity.to_headers(&endpoint)?;
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(NAME));
         Ok(Config {
@@ -192,6 +208,7 @@ impl ClientletOptions {
             connect_timeout: self.connect_timeout,
             attempt_timeout: self.attempt_timeout.unwrap_or(Some(ATTEMPT_TIMEOUT)),
             is_attempt_timeout_set: self.attempt_timeout.is_some(),
+            max_connections: self.max_connections,
             answer_limit: self.answer_limit,
             docarray: self.docarray,
             grpc: self.grpc,

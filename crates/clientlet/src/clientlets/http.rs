@@ -168,10 +168,9 @@ impl<'a> Exchange<'a> {
                 let what = "the clientlet is not open; start it first";
                 return Err(AttemptError::new(Event::SessionClosed, what));
             };
-            let headers = HeaderMap::clone(&headers);
             let deadline = later(Instant::now(), self.timeout);
             let (method, uri) = (method.clone(), uri.clone());
-            session.exchange(method, uri, headers, body.clone(), deadline, true).await
+            session.exchange(method, uri, &headers, body.clone(), deadline, true).await
         });
         match result.await {
             Ok(answer) => Ok(HttpAnswer(answer)),

@@ -1,55 +1,71 @@
 //! Makes connections, and counts what is written to them.
 
+mod dial;
 mod spoken;
 
-use std::future::Future;
+use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use http::Uri;
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tower_service::Service;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 
+use self::dial::SetAside;
 pub(crate) use self::spoken::Spoken;
+use crate::error::{AttemptError, Event};
+use crate::runtime;
 
 /// Makes connections that count what is written to them.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     network: Network,
-    writes: Writes,
+    /// From the name to the connection.
+    timeout: Duration,
     opened: Opened,
 }
 
 #[derive(Clone, Debug)]
 enum Network {
-    /// TCP with Nagle's algorithm off, both address families tried as RFC 8305 says.
-    Tcp(HttpConnector),
+    /// TCP with Nagle's algorithm off.
+    Tcp(Names, Arc<SetAside>),
     #[cfg(test)]
-    Simulated(Duration),
+    Simulated,
+}
+
+/// Where the addresses of a name come from.
+#[derive(Clone, Debug)]
+enum Names {
+    System,
+    #[cfg(test)]
+    Fixed(Vec<SocketAddr>),
 }
 
 impl Connector {
     pub(crate) fn new(timeout: Duration) -> Connector {
-        let mut tcp = HttpConnector::new();
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(timeout));
-        Connector::over(Network::Tcp(tcp))
+        Connector::over(Network::Tcp(Names::System, Arc::default()), timeout)
     }
 
     #[cfg(test)]
     pub(crate) fn simulated(timeout: Duration) -> Connector {
-        Connector::over(Network::Simulated(timeout))
+        Connector::over(Network::Simulated, timeout)
     }
 
-    fn over(network: Network) -> Connector {
-        Connector { network, writes: Writes::default(), opened: Opened::default() }
+    /// A connector for which every name has these addresses.
+    #[cfg(test)]
+    pub(crate) fn to(addresses: Vec<SocketAddr>, timeout: Duration) -> Connector {
+        Connector::over(Network::Tcp(Names::Fixed(addresses), Arc::default()), timeout)
+    }
+
+    fn over(network: Network, timeout: Duration) -> Connector {
+        Connector { network, timeout, opened: Opened::default() }
     }
 
     /// The count of the connections that were made.
@@ -57,56 +73,62 @@ impl Connector {
         &self.opened
     }
 
-    /// The count of all writes to this connector's connections.
-    pub(crate) fn writes(&self) -> &Writes {
-        &self.writes
+    /// Makes a connection to the host and port of `uri`, 80 if it names none.
+    ///
+    /// # Errors
+    /// When there is no runtime, the host has no address, none of them takes the connection, or not
+    /// within the connect time-out.
+    pub(crate) async fn open(&self, uri: &Uri) -> Result<Counted<Stream>, AttemptError> {
+        runtime::here()?;
+        let opening = timeout(self.timeout, self.connect(uri)).await;
+        let stream = opening.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let stream = stream.map_err(failed)?;
+        self.opened.add();
+        Ok(Counted::new(stream))
+    }
+
+    async fn connect(&self, uri: &Uri) -> io::Result<Stream> {
+        // Brackets are a URL's way to write an IPv6 address.
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let port = uri.port_u16().unwrap_or(80);
+        match &self.network {
+            Network::Tcp(names, aside) => {
+                let addresses = names.addresses(host, port).await?;
+                let stream = dial::first(addresses, aside, TcpStream::connect).await?;
+                stream.set_nodelay(true)?;
+                Ok(Stream::Tcp(TokioIo::new(stream)))
+            }
+            #[cfg(test)]
+            Network::Simulated => {
+                let stream = turmoil::net::TcpStream::connect((host, port)).await?;
+                Ok(Stream::Simulated(TokioIo::new(stream)))
+            }
+        }
     }
 }
 
-type TcpError = <HttpConnector as Service<Uri>>::Error;
-type ConnectError = Box<dyn std::error::Error + Send + Sync>;
-
-impl Service<Uri> for Connector {
-    type Response = Counted<Stream>;
-    type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<Counted<Stream>, ConnectError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        match &mut self.network {
-            Network::Tcp(tcp) => tcp.poll_ready(cx).map_err(Into::into),
+impl Names {
+    async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        match self {
+            Names::System => Ok(lookup_host((host, port)).await?.collect()),
             #[cfg(test)]
-            Network::Simulated(_) => Poll::Ready(Ok(())),
+            Names::Fixed(addresses) => Ok(addresses.clone()),
         }
     }
+}
 
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let (writes, opened) = (self.writes.clone(), self.opened.clone());
-        match &mut self.network {
-            Network::Tcp(tcp) => {
-                let connecting = tcp.call(uri);
-                Box::pin(async move {
-                    let connected: Result<_, TcpError> = connecting.await;
-                    let stream = Stream::Tcp(connected?);
-                    opened.add();
-                    Ok(Counted::new(stream, writes))
-                })
-            }
-            #[cfg(test)]
-            Network::Simulated(timeout) => {
-                let timeout = *timeout;
-                Box::pin(async move {
-                    let address = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80));
-                    let connecting = turmoil::net::TcpStream::connect(address);
-                    let connected = tokio::time::timeout(timeout, connecting)
-                        .await
-                        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
-                    let stream = Stream::Simulated(TokioIo::new(connected?));
-                    opened.add();
-                    Ok(Counted::new(stream, writes))
-                })
-            }
+/// Why there is no connection.
+fn failed(error: io::Error) -> AttemptError {
+    let (event, message) = match error.kind() {
+        io::ErrorKind::TimedOut => {
+            (Event::ConnectTimedOut, "no connection within the connect time-out".to_owned())
         }
-    }
+        io::ErrorKind::ConnectionRefused => {
+            (Event::ConnectFailed, "connection refused; nothing listens there".to_owned())
+        }
+        _ => (Event::ConnectFailed, format!("no connection: {error}")),
+    };
+    AttemptError::new(event, message).with_source(error)
 }
 
 /// A connection as it was made.
@@ -142,66 +164,84 @@ impl Opened {
     }
 }
 
-/// Numbers the writes to all connections of a connector, so that of two moments on different
-/// connections the later one is known.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Writes(Arc<AtomicU64>);
-
-impl Writes {
-    pub(crate) fn count(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
-
-    fn next(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::AcqRel) + 1
-    }
-}
-
-/// The number of the last write to one connection.
+/// Counts the writes to one connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Written(Arc<AtomicU64>);
 
 impl Written {
-    /// That of a connection that a pool tells of.
-    pub(crate) fn of(connected: &Connected) -> Option<Written> {
-        let mut extras = http::Extensions::new();
-        connected.get_extras(&mut extras);
-        extras.remove::<Written>()
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
     }
 
-    /// Whether anything was written to the connection after so many writes in all.
-    pub(crate) fn is_later_than(&self, writes: u64) -> bool {
-        self.0.load(Ordering::Acquire) > writes
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
     }
 }
 
 /// A connection that counts what is written to it: the difference between a request that was
 /// certainly not sent and one that may have arrived.
-#[derive(Debug)]
+///
+/// It hears the other side out. A gateway that answers before it has read a request, and closes, makes
+/// writing fail; its answer is there to be read all the same. So a write that fails because the other
+/// side has closed counts as done, and reading, which comes to the answer and then to the end, is what
+/// ends the connection. (The answer can still be lost: a system may drop what it received when the
+/// connection is reset. Linux does not.) And what comes before anything was sent, such as a proxy's 503
+/// when it has too many connections, is kept until the request is written, whose answer it is.
 pub(crate) struct Counted<T> {
     io: T,
     written: Written,
-    writes: Writes,
     spoken: Spoken,
+    /// What came before anything was sent.
+    early: Early,
+}
+
+/// What comes on a connection before anything is written to it.
+#[derive(Debug)]
+enum Early {
+    /// Nothing was written yet; the first bytes that came, if any did, and the task that reads.
+    Held(Vec<u8>, Option<Waker>),
+    /// They are next to be read.
+    Due(Vec<u8>),
+    /// They were read, or there were none.
+    Read,
 }
 
 impl<T> Counted<T> {
-    fn new(io: T, writes: Writes) -> Counted<T> {
-        Counted { io, written: Written::default(), writes, spoken: Spoken::default() }
+    fn new(io: T) -> Counted<T> {
+        Counted {
+            io,
+            written: Written::default(),
+            spoken: Spoken::default(),
+            early: Early::Held(Vec::new(), None),
+        }
     }
 
     pub(crate) fn spoken(&self) -> Spoken {
         self.spoken.clone()
     }
 
-    /// Counts what was written of so many bytes. Whoever closes before it has read all may have said why,
-    /// and in which protocol: as long as nothing was read, writing does not fail, and reading ends it.
+    /// The count of writes to it.
+    pub(crate) fn written(&self) -> Written {
+        self.written.clone()
+    }
+
+    /// Something is about to be written: what comes from now on is read as it comes.
+    fn begin(&mut self) {
+        if let Early::Held(bytes, reader) = &mut self.early {
+            let (bytes, reader) = (std::mem::take(bytes), reader.take());
+            self.early = if bytes.is_empty() { Early::Read } else { Early::Due(bytes) };
+            if let Some(reader) = reader {
+                reader.wake();
+            }
+        }
+    }
+
+    /// Counts what was written of so many bytes. They count as written if the other side has closed,
+    /// but not here.
     fn count(&self, result: Poll<io::Result<usize>>, of: usize) -> Poll<io::Result<usize>> {
         match &result {
-            Poll::Ready(Ok(1..)) => self.written.0.store(self.writes.next(), Ordering::Release),
-            Poll::Ready(Err(error)) if !self.spoken.is_known() && is_closed(error) => {
-                return Poll::Ready(Ok(of));
-            }
+            Poll::Ready(Ok(1..)) => self.written.add(),
+            Poll::Ready(Err(error)) if is_closed(error) => return Poll::Ready(Ok(of)),
             _ => {}
         }
         result
@@ -214,9 +254,48 @@ fn is_closed(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
 }
 
-impl<T> Connection for Counted<T> {
-    fn connected(&self) -> Connected {
-        Connected::new().extra(self.written.clone()).extra(self.spoken.clone())
+impl<T: fmt::Debug> fmt::Debug for Counted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counted").field("io", &self.io).finish_non_exhaustive()
+    }
+}
+
+/// The first read of a connection is no larger.
+const GLANCE: usize = 16;
+
+impl Counted<Stream> {
+    /// Reads while nothing was written yet. The end and an error are told at once, bytes are kept.
+    fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Early::Held(held, reader) = &mut self.early else { return Poll::Pending };
+        if held.is_empty() {
+            let mut bytes = [0; GLANCE];
+            let mut first = ReadBuf::new(&mut bytes);
+            if let Poll::Ready(read) = delegate!(&mut self.io, poll_read(cx, first.unfilled())) {
+                read?;
+                if first.filled().is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                self.spoken.hear(first.filled());
+                held.extend_from_slice(first.filled());
+            }
+        }
+        *reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Reads for the first time, no more than a glance.
+    fn poll_first(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut bytes = [0; GLANCE];
+        let room = buffer.remaining().min(GLANCE);
+        let mut first = ReadBuf::new(&mut bytes[..room]);
+        ready!(delegate!(&mut self.io, poll_read(cx, first.unfilled())))?;
+        self.spoken.hear(first.filled());
+        buffer.put_slice(first.filled());
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -224,13 +303,25 @@ impl Read for Counted<Stream> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.spoken.is_known() {
-            return delegate!(&mut self.io, poll_read(cx, buffer));
-        }
         let this = &mut *self;
-        this.spoken.poll_first(buffer, |first| delegate!(&mut this.io, poll_read(cx, first)))
+        match &mut this.early {
+            Early::Read if this.spoken.is_known() => {
+                delegate!(&mut this.io, poll_read(cx, buffer))
+            }
+            Early::Read => this.poll_first(cx, buffer),
+            Early::Held(..) => this.poll_early(cx),
+            Early::Due(bytes) => {
+                let now = bytes.len().min(buffer.remaining());
+                buffer.put_slice(&bytes[..now]);
+                bytes.drain(..now);
+                if bytes.is_empty() {
+                    this.early = Early::Read;
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
     }
 }
 
@@ -240,6 +331,7 @@ impl Write for Counted<Stream> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.begin();
         let result = delegate!(&mut self.io, poll_write(cx, bytes));
         self.count(result, bytes.len())
     }
@@ -249,6 +341,7 @@ impl Write for Counted<Stream> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.begin();
         let result = delegate!(&mut self.io, poll_write_vectored(cx, slices));
         self.count(result, slices.iter().map(|slice| slice.len()).sum())
     }
@@ -267,5 +360,54 @@ impl Write for Counted<Stream> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         delegate!(&mut self.io, poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    /// An address that never answers: its backlog is full. The streams and the listener keep it so.
+    async fn black_hole() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut streams = Vec::new();
+        while let Ok(stream) =
+            timeout(Duration::from_millis(300), TcpStream::connect(address)).await
+        {
+            streams.push(stream.unwrap());
+        }
+        (address, listener, streams)
+    }
+
+    #[tokio::test]
+    async fn a_name_whose_first_address_does_not_answer_is_connected_all_the_same() {
+        let (dead, _listener, _streams) = black_hole().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let lives = listener.local_addr().unwrap();
+        let connector = Connector::to(vec![dead, lives], Duration::from_secs(60));
+        let stream = connector.open(&Uri::from_static("http://name/")).await.unwrap();
+        let Stream::Tcp(stream) = stream.io else { panic!("it is TCP") };
+        assert_eq!(stream.inner().peer_addr().unwrap(), lives);
+
+        let connector = Connector::to(vec![dead], Duration::from_millis(50));
+        let error = connector.open(&Uri::from_static("http://name/")).await.unwrap_err();
+        assert_eq!(error.event, Event::ConnectTimedOut);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_connected_is_told() {
+        let connector = Connector::new(Duration::from_secs(60));
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let uri: Uri = format!("http://{closed}/").parse().unwrap();
+        let error = connector.open(&uri).await.unwrap_err();
+        assert_eq!(error.message, "connection refused; nothing listens there");
+        let error = connector.open(&Uri::from_static("http://name.invalid/")).await.unwrap_err();
+        assert!(error.message.starts_with("no connection: "), "{}", error.message);
+        assert_eq!(connector.opened().count(), 0);
     }
 }

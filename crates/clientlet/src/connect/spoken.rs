@@ -1,15 +1,17 @@
-//! What the other side of a connection speaks, by its first bytes: so that whoever came to the wrong
-//! port is told which one it is.
+//! What the other side of a connection speaks, by its first bytes: a request that came to the wrong
+//! port can then be told which one it is.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Poll, ready};
+use std::time::Duration;
 
-use hyper::rt::{ReadBuf, ReadBufCursor};
-use hyper_util::client::legacy::connect::Connected;
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Shared with whoever reads the connection.
+use super::Connector;
+
+/// Shared by all that have to do with the connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Spoken(Arc<AtomicU8>);
 
@@ -18,8 +20,11 @@ const HTTP1: u8 = 1;
 const HTTP2: u8 = 2;
 const OTHER: u8 = 3;
 
-/// Enough to tell; the first read is no larger.
-const FIRST: usize = 16;
+/// What a client of HTTP/2 begins with (RFC 9113, 3.4): the preface and an empty SETTINGS frame.
+const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// How long a server may take to answer the greeting.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Spoken {
     /// Whether anything was read yet.
@@ -35,29 +40,26 @@ impl Spoken {
         self.0.load(Ordering::Relaxed) == HTTP2
     }
 
-    /// That of a connection that a pool tells of.
-    pub(crate) fn of(connected: &Connected) -> Option<Spoken> {
-        let mut extras = http::Extensions::new();
-        connected.get_extras(&mut extras);
-        extras.remove::<Spoken>()
-    }
-
-    /// Reads for the first time, no more than a glance.
-    pub(super) fn poll_first(
-        &self,
-        mut buffer: ReadBufCursor<'_>,
-        read: impl FnOnce(ReadBufCursor<'_>) -> Poll<io::Result<()>>,
-    ) -> Poll<io::Result<()>> {
-        let mut bytes = [0; FIRST];
-        let room = buffer.remaining().min(FIRST);
-        let mut first = ReadBuf::new(&mut bytes[..room]);
-        ready!(read(first.unfilled()))?;
-        let first = first.filled();
+    /// Takes the first bytes that were read; none are none.
+    pub(super) fn hear(&self, first: &[u8]) {
         if !first.is_empty() {
             self.0.store(told_by(first), Ordering::Relaxed);
-            buffer.put_slice(first);
         }
-        Poll::Ready(Ok(()))
+    }
+}
+
+impl Connector {
+    /// Whether HTTP/2 is spoken there, by a connection of its own on which we speak it. For a server
+    /// that closed without a word: some that speak HTTP/2 do so to whatever begins otherwise.
+    pub(crate) async fn greets_in_http2(&self, uri: &Uri) -> bool {
+        let greeting = async {
+            let mut io = TokioIo::new(self.open(uri).await.ok()?);
+            io.write_all(GREETING).await.ok()?;
+            let mut first = [0; 4];
+            io.read_exact(&mut first).await.ok()?;
+            Some(told_by(&first) == HTTP2)
+        };
+        matches!(tokio::time::timeout(PATIENCE, greeting).await, Ok(Some(true)))
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 pub use policy::RetryPolicy;
 
 use crate::error::{Attempt, AttemptError, Event};
+use crate::runtime;
 
 /// A gateway that asks to wait longer than this is not waited for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -80,6 +81,7 @@ pub(crate) struct Turn {
 ///
 /// An attempt that the gateway's application did not see, its connection being the reason, begins
 /// [anew](AttemptError::is_anew): at once, under its number and in its time, and without an entry.
+/// Outside of a tokio runtime nothing is attempted.
 pub(crate) async fn run<T, F>(
     policy: &RetryPolicy,
     started: Instant,
@@ -91,6 +93,8 @@ pub(crate) async fn run<T, F>(
 where
     F: Future<Output = Result<T, AttemptError>>,
 {
+    // Waiting would panic without one, and nothing else could be done, either.
+    runtime::here()?;
     let mut after = None;
     let mut unsent = None;
     // The first one begins with the request: a look at the clock less for nearly all of them.

@@ -8,25 +8,25 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper_util::client::legacy::connect::Connected;
 
-use crate::connect::{Writes, Written};
+use crate::connect::Written;
 
 /// A body in one piece.
 pub(super) struct Outgoing {
     bytes: Option<Bytes>,
     probe: Arc<Probe>,
+    /// Of the connection that it goes out on.
+    written: Written,
 }
 
 /// Tells whether any byte of a request was written.
 ///
 /// hyper asks for the body after the head is in its buffer and before any of it is written, so
-/// whatever the connection writes later than that moment is this request's.
+/// whatever its connection writes later than that moment is this request's.
 #[derive(Debug)]
 pub(super) struct Probe {
     has_body: bool,
-    writes: Writes,
-    /// The number of writes when the body was asked for, or one of the marks below.
+    /// How much was written to the connection when the body was asked for, or one of the marks below.
     asked: AtomicU64,
 }
 
@@ -34,37 +34,36 @@ const NEVER: u64 = u64::MAX;
 const GIVEN_UP: u64 = u64::MAX - 1;
 
 impl Probe {
-    pub(super) fn new(has_body: bool, writes: Writes) -> Arc<Probe> {
-        Arc::new(Probe { has_body, writes, asked: AtomicU64::new(NEVER) })
+    pub(super) fn new(has_body: bool) -> Arc<Probe> {
+        Arc::new(Probe { has_body, asked: AtomicU64::new(NEVER) })
     }
 
     /// The connection asks for the body; `false` if the request was given up before.
-    fn ask(&self) -> bool {
-        let now = self.writes.count();
+    fn ask(&self, written: &Written) -> bool {
+        let now = written.count();
         self.asked.compare_exchange(NEVER, now, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Gives the request up; `true` if from now on no byte of it can be written. A request without
-    /// a body is never asked for one, so of that it is not known.
-    pub(super) fn give_up(&self) -> bool {
+    /// a body is never asked for one, so it can be given up only before it has a connection.
+    pub(super) fn give_up(&self, has_connection: bool) -> bool {
         let was = self.asked.compare_exchange(NEVER, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
-        self.has_body && was.is_ok()
+        was.is_ok() && (self.has_body || !has_connection)
     }
 
-    /// Whether bytes of the request may have been written, once its connection has failed.
-    pub(super) fn is_written(&self, connection: Option<&Connected>) -> bool {
+    /// Whether bytes of the request may have been written, once its connection has failed, to which so
+    /// much had been written when the request was handed to it.
+    pub(super) fn is_written(&self, written: &Written, before: u64) -> bool {
         match self.asked.load(Ordering::Acquire) {
-            NEVER | GIVEN_UP => !self.has_body,
-            asked => {
-                connection.and_then(Written::of).is_none_or(|written| written.is_later_than(asked))
-            }
+            NEVER | GIVEN_UP => !self.has_body && written.count() > before,
+            asked => written.count() > asked,
         }
     }
 }
 
 impl Outgoing {
-    pub(super) fn new(bytes: Bytes, probe: Arc<Probe>) -> Outgoing {
-        Outgoing { bytes: (!bytes.is_empty()).then_some(bytes), probe }
+    pub(super) fn new(bytes: Bytes, probe: Arc<Probe>, written: Written) -> Outgoing {
+        Outgoing { bytes: (!bytes.is_empty()).then_some(bytes), probe, written }
     }
 }
 
@@ -78,7 +77,8 @@ impl Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
         let Some(bytes) = self.bytes.take() else { return Poll::Ready(None) };
         // An error here makes hyper close the connection with the head still in its buffer.
-        Poll::Ready(Some(if self.probe.ask() { Ok(Frame::data(bytes)) } else { Err(GivenUp) }))
+        let is_wanted = self.probe.ask(&self.written);
+        Poll::Ready(Some(if is_wanted { Ok(Frame::data(bytes)) } else { Err(GivenUp) }))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -108,13 +108,26 @@ mod tests {
 
     #[test]
     fn a_request_is_either_given_up_or_asked_for() {
-        let probe = Probe::new(true, Writes::default());
-        assert!(probe.give_up());
-        assert!(!probe.ask(), "what was given up is not sent");
-        let probe = Probe::new(true, Writes::default());
-        assert!(probe.ask());
-        assert!(!probe.give_up(), "what was asked for may be sent");
-        let bodiless = Probe::new(false, Writes::default());
-        assert!(!bodiless.give_up(), "nobody asks for a body that is not there");
+        let written = Written::default();
+        let probe = Probe::new(true);
+        assert!(probe.give_up(true));
+        assert!(!probe.ask(&written), "what was given up is not sent");
+        let probe = Probe::new(true);
+        assert!(probe.ask(&written));
+        assert!(!probe.give_up(true), "what was asked for may be sent");
+        assert!(!Probe::new(false).give_up(true), "a body that is not there is not asked for");
+        assert!(Probe::new(false).give_up(false), "there was no connection to ask for it");
+    }
+
+    #[test]
+    fn what_was_written_before_it_is_not_the_requests() {
+        let written = Written::default();
+        written.add();
+        let (with, without) = (Probe::new(true), Probe::new(false));
+        assert!(!with.is_written(&written, 1), "it was never asked for");
+        assert!(with.ask(&written));
+        assert!(!with.is_written(&written, 1) && !without.is_written(&written, 1));
+        written.add();
+        assert!(with.is_written(&written, 1) && without.is_written(&written, 1));
     }
 }

@@ -53,7 +53,7 @@ impl HttpTransport {
         let doing = format!("GET {path}");
         let answer = self
             .session
-            .exchange(Method::GET, uri, headers.clone(), Bytes::new(), deadline, true)
+            .exchange(Method::GET, uri, headers, Bytes::new(), deadline, true)
             .await
             .map_err(|error| error.before_sending(&doing))?;
         if answer.status.is_success() {
@@ -73,7 +73,7 @@ impl Transport for HttpTransport {
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(async move {
             let route = &request.route;
-            let headers = HeaderMap::clone(&request.headers);
+            let headers = &request.headers;
             let distrust = route.docarray == DocArray::V2;
             let answer = self
                 .session
@@ -153,6 +153,11 @@ impl Transport for HttpTransport {
             DocArray::V1 => None,
             DocArray::V2 => Some(MOST_V2_DOCUMENTS),
         }
+    }
+
+    /// A connection carries one request at a time.
+    fn most_in_flight(&self) -> Option<usize> {
+        Some(self.session.most_connections())
     }
 
     fn uri(&self, path: &str) -> Result<Uri, Error> {

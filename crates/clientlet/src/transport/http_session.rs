@@ -1,34 +1,25 @@
 //! HTTP/1.1 exchanges over pooled connections; what came back is not looked into.
 
-use std::error::Error as _;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use hyper_util::client::legacy::connect::capture_connection;
-use hyper_util::client::legacy::{Client, Error as PoolError};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, timeout_at};
 
 use super::body::{Outgoing, Probe};
+use super::pool::{HEAD_LIMIT, Lease, MOST_HEADERS, Pool};
 use crate::config::Config;
-use crate::connect::{Connector, Opened, Spoken, Writes};
-use crate::error::{AttemptError, Event, Source};
-
-/// uvicorn closes idle connections after 5 s; a request must not meet that.
-const IDLE: Duration = Duration::from_secs(4);
-
-/// The most idle connections that are kept; calls beyond it close theirs after use.
-const MOST_IDLE: usize = 256;
-
-/// A head beyond this many bytes is refused; hyper bounds the number of headers to 100.
-const HEAD_LIMIT: usize = 256 << 10;
+use crate::connect::Connector;
+use crate::error::{AttemptError, Event};
+use crate::foreign::shorten;
+use crate::runtime::PerRuntime;
 
 /// A deadline that is noticed so much late was not watched: the caller did something else meanwhile,
 /// and the rest of an answer may have been waiting for it to be read.
@@ -52,12 +43,45 @@ impl RawHttpAnswer {
     }
 }
 
-/// A pool of connections and what every request over them carries.
+/// Pools of connections and what every request over them carries.
 pub(crate) struct HttpSession {
-    client: Client<Connector, Outgoing>,
-    writes: Writes,
-    opened: Opened,
+    connector: Connector,
+    pools: PerRuntime<Arc<Pool>>,
+    most_connections: usize,
+    /// The gateway's host, for requests without a `Host` of their own.
+    host: Option<HeaderValue>,
+    /// Whether HTTP/1.1 was ever spoken there.
+    is_proven: AtomicBool,
     answer_limit: usize,
+}
+
+/// What is sent.
+#[derive(Clone, Copy)]
+struct Sent<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    body: &'a Bytes,
+    /// Whether it is a question, of which nothing can run.
+    is_question: bool,
+}
+
+/// What a request waits for.
+#[derive(Debug, Default)]
+struct Stage(AtomicU8);
+
+const TURN: u8 = 0;
+const CONNECTION: u8 = 1;
+const ANSWER: u8 = 2;
+
+impl Stage {
+    fn set(&self, stage: u8) {
+        self.0.store(stage, Ordering::Relaxed);
+    }
+
+    fn is(&self, stage: u8) -> bool {
+        self.0.load(Ordering::Relaxed) == stage
+    }
 }
 
 impl HttpSession {
@@ -67,21 +91,24 @@ impl HttpSession {
 
     /// A session over connections of this connector.
     pub(crate) fn over(connector: Connector, config: &Config) -> HttpSession {
-        let (writes, opened) = (connector.writes().clone(), connector.opened().clone());
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MOST_IDLE)
-            .http1_max_buf_size(HEAD_LIMIT)
-            // A resend that nobody counts would break the promise of at most once.
-            .retry_canceled_requests(false)
-            .build(connector);
-        HttpSession { client, writes, opened, answer_limit: config.answer_limit }
+        HttpSession {
+            connector,
+            pools: PerRuntime::default(),
+            most_connections: config.max_connections,
+            host: config.endpoint.host(),
+            is_proven: AtomicBool::new(false),
+            answer_limit: config.answer_limit,
+        }
     }
 
     /// How many connections were made.
     pub(crate) fn connections_opened(&self) -> u64 {
-        self.opened.count()
+        self.connector.opened().count()
+    }
+
+    /// The most connections that there are at a time.
+    pub(crate) fn most_connections(&self) -> usize {
+        self.most_connections
     }
 
     /// Sends a request once and reads all of its answer, whatever its status. With `distrust` its
@@ -91,27 +118,29 @@ impl HttpSession {
         &self,
         method: Method,
         uri: Uri,
-        headers: HeaderMap,
+        headers: &HeaderMap,
         body: Bytes,
         deadline: Option<Instant>,
         distrust: bool,
     ) -> Result<RawHttpAnswer, AttemptError> {
-        let (mut request, probe) = self.request(method, uri, headers, body);
-        // It takes its time, so only where it is needed.
-        let connection = distrust.then(|| capture_connection(&mut request));
-
+        let is_question = method == Method::GET && body.is_empty();
+        let sent = Sent { method: &method, uri: &uri, headers, body: &body, is_question };
+        let (probe, stage) = (Probe::new(!body.is_empty()), Stage::default());
         let began = Instant::now();
         let exchange = async {
-            let response =
-                self.client.request(request).await.map_err(|error| classify(error, &probe))?;
+            let (response, lease) = self.send(sent, &probe, &stage).await?;
             let (head, body) = response.into_parts();
-            if head.status.is_server_error()
-                && let Some(connection) = &connection
-                && let Some(connected) = connection.connection_metadata().as_ref()
-            {
-                connected.poison();
+            let body = match self.read(&head.headers, body).await {
+                // That it was refused is known, whatever more was to be said.
+                Err(error) if error.event == Event::ConnectionLost && !head.status.is_success() => {
+                    Bytes::new()
+                }
+                body => body?,
+            };
+            if !(distrust && head.status.is_server_error()) {
+                lease.give_back();
             }
-            let body = self.read(&head.headers, body).await?;
+            refuse_encoding(&head)?;
             Ok(RawHttpAnswer { status: head.status, headers: head.headers, body })
         };
         let Some(mut deadline) = deadline else { return exchange.await };
@@ -123,32 +152,30 @@ impl HttpSession {
                 Err(_) => break,
             }
         }
-        Err(late(began, &probe, "no complete answer"))
+        Err(self.late(began, &probe, &stage, "no complete answer"))
     }
 
     /// GETs with a body, and gives the answer once its head has come with 200: its body is to be read
-    /// as it comes, and its connection closed where that ends early. The answer with another status is
-    /// read whole.
+    /// as it comes, and its connection, which comes with it, closed by dropping it. The answer with
+    /// another status is read whole.
     pub(crate) async fn open(
         &self,
         uri: Uri,
-        headers: HeaderMap,
+        headers: &HeaderMap,
         body: Bytes,
         deadline: Option<Instant>,
-    ) -> Result<Result<Response<Incoming>, RawHttpAnswer>, AttemptError> {
-        let (mut request, probe) = self.request(Method::GET, uri, headers, body);
-        let connection = capture_connection(&mut request);
+    ) -> Result<Result<(Response<Incoming>, Lease), RawHttpAnswer>, AttemptError> {
+        let (method, is_question) = (Method::GET, false);
+        let sent = Sent { method: &method, uri: &uri, headers, body: &body, is_question };
+        let (probe, stage) = (Probe::new(!body.is_empty()), Stage::default());
         let began = Instant::now();
         let opening = async {
-            let response =
-                self.client.request(request).await.map_err(|error| classify(error, &probe))?;
-            if response.status() == StatusCode::OK {
-                return Ok(Ok(response));
-            }
-            if let Some(connected) = connection.connection_metadata().as_ref() {
-                connected.poison();
-            }
+            let (response, lease) = self.send(sent, &probe, &stage).await?;
             let (head, body) = response.into_parts();
+            if head.status == StatusCode::OK {
+                refuse_encoding(&head)?;
+                return Ok(Ok((Response::from_parts(head, body), lease)));
+            }
             let body = self.read(&head.headers, body).await?;
             Ok(Err(RawHttpAnswer { status: head.status, headers: head.headers, body }))
         };
@@ -156,7 +183,7 @@ impl HttpSession {
             None => opening.await,
             Some(deadline) => timeout_at(deadline, opening)
                 .await
-                .unwrap_or_else(|_| Err(late(began, &probe, "no answer"))),
+                .unwrap_or_else(|_| Err(self.late(began, &probe, &stage, "no answer"))),
         }
     }
 
@@ -165,24 +192,76 @@ impl HttpSession {
         self.answer_limit
     }
 
-    fn request(
+    /// Sends a request as soon as it is its turn.
+    async fn send(
         &self,
-        method: Method,
-        uri: Uri,
-        headers: HeaderMap,
-        body: Bytes,
-    ) -> (Request<Outgoing>, Arc<Probe>) {
-        let has_body = !body.is_empty();
-        let probe = Probe::new(has_body, self.writes.clone());
-        let mut request = Request::new(Outgoing::new(body, probe.clone()));
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        if has_body {
-            let json = HeaderValue::from_static("application/json");
-            request.headers_mut().insert(CONTENT_TYPE, json);
+        sent: Sent<'_>,
+        probe: &Arc<Probe>,
+        stage: &Stage,
+    ) -> Result<(Response<Incoming>, Lease), AttemptError> {
+        let pool = self.pools.here(|| Pool::new(self.connector.clone(), self.most_connections))?;
+        let slot = pool.slot().await;
+        stage.set(CONNECTION);
+        let mut lease = pool.lease(slot, sent.uri).await?;
+        stage.set(ANSWER);
+        let before = lease.written().count();
+        match lease.send(self.request(sent, probe, &lease)).await {
+            Ok(response) => {
+                self.is_proven.store(true, Ordering::Relaxed);
+                Ok((response, lease))
+            }
+            Err(error) => {
+                let is_http2 =
+                    lease.spoken().is_http2() || self.is_silent_http2(&lease, sent.uri).await;
+                // A connection that was used before may have been closed by the gateway just now. Of a
+                // question nothing runs, so it does not matter whether it was written.
+                let is_unsent = sent.is_question && lease.is_used()
+                    || !probe.is_written(lease.written(), before);
+                Err(classify(error, is_http2, is_unsent, lease.is_used()))
+            }
         }
-        (request, probe)
+    }
+
+    /// Whether a server that closed without a word is one of HTTP/2.
+    async fn is_silent_http2(&self, lease: &Lease, uri: &Uri) -> bool {
+        !lease.spoken().is_known()
+            && !self.is_proven.load(Ordering::Relaxed)
+            && self.connector.greets_in_http2(uri).await
+    }
+
+    fn request(&self, sent: Sent<'_>, probe: &Arc<Probe>, lease: &Lease) -> Request<Outgoing> {
+        let Sent { method, uri, headers, body, .. } = sent;
+        let body = Outgoing::new(body.clone(), probe.clone(), lease.written().clone());
+        let has_body = !body.is_end_stream();
+        let mut request = Request::new(body);
+        *request.method_mut() = method.clone();
+        let path = uri.path_and_query().cloned();
+        *request.uri_mut() = path.map_or(Uri::from_static("/"), Uri::from);
+        let map = request.headers_mut();
+        *map = headers.clone();
+        if let Some(host) = &self.host {
+            map.entry(HOST).or_insert_with(|| host.clone());
+        }
+        if has_body {
+            map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        request
+    }
+
+    /// What the end of an attempt's time means.
+    fn late(&self, began: Instant, probe: &Probe, stage: &Stage, missed: &str) -> AttemptError {
+        let is_unsent = probe.give_up(stage.is(ANSWER));
+        let (event, what) = match is_unsent {
+            true => (Event::TimedOutUnsent, "no connection"),
+            false => (Event::TimedOut, missed),
+        };
+        let took = began.elapsed().as_secs_f64();
+        let mut what = format!("{what} within {took:.1} s");
+        if stage.is(TURN) {
+            let most = self.most_connections;
+            what += &format!("; all {most} connections were in use (max_connections)");
+        }
+        AttemptError::new(event, what)
     }
 
     async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, AttemptError> {
@@ -219,13 +298,18 @@ impl HttpSession {
     }
 }
 
-fn late(began: Instant, probe: &Probe, missed: &str) -> AttemptError {
-    let (event, what) = match probe.give_up() {
-        true => (Event::TimedOutUnsent, "no connection"),
-        false => (Event::TimedOut, missed),
-    };
-    let took = began.elapsed().as_secs_f64();
-    AttemptError::new(event, format!("{what} within {took:.1} s"))
+/// Refuses an answer that was compressed on its way, which was not asked for and would be read as
+/// nonsense.
+fn refuse_encoding(head: &http::response::Parts) -> Result<(), AttemptError> {
+    let given = head.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
+    if !head.status.is_success() || given.is_empty() || given.eq_ignore_ascii_case(b"identity") {
+        return Ok(());
+    }
+    let given = shorten(&String::from_utf8_lossy(given));
+    let what = format!(
+        "the answer is compressed ({given}), which was not asked for; does a proxy do that?"
+    );
+    Err(AttemptError::new(Event::Unreadable, what).with_status(head.status.as_u16()))
 }
 
 fn cut_off(headers: &HeaderMap, error: hyper::Error) -> AttemptError {
@@ -235,37 +319,26 @@ fn cut_off(headers: &HeaderMap, error: hyper::Error) -> AttemptError {
     AttemptError::new(Event::ConnectionLost, what).with_source(error)
 }
 
-/// What the pool's error means.
-fn classify(error: PoolError, probe: &Probe) -> AttemptError {
-    if error.is_connect() {
-        return connect_failed(error);
-    }
-    let hyper = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
-    let is_http2 = error.connect_info().and_then(Spoken::of).is_some_and(|it| it.is_http2());
-    let attempt = match hyper {
-        _ if is_http2 => AttemptError::new(Event::NotHttp, not_http(true)),
-        // hyper has no predicate for it.
-        Some(hyper) if hyper.is_parse() && hyper.to_string().contains("too large") => {
-            AttemptError::new(
-                Event::TooLarge,
-                format!("the answer's head is larger than {HEAD_LIMIT} bytes"),
-            )
-        }
-        Some(hyper) if hyper.is_parse() => AttemptError::new(Event::NotHttp, not_http(false)),
-        _ if !probe.is_written(error.connect_info()) => {
-            let spoken = error.connect_info().and_then(Spoken::of);
-            let event = match spoken.is_some_and(|spoken| spoken.is_known()) {
-                true => Event::ClosedUnsent,
-                false => Event::ClosedFresh,
-            };
-            AttemptError::new(event, "the connection was closed before the request was sent")
-        }
-        _ => AttemptError::new(
-            Event::ConnectionLost,
-            "the connection was lost before the answer came",
-        ),
+/// What an error of a connection means for the request on it.
+fn classify(error: hyper::Error, is_http2: bool, is_unsent: bool, is_used: bool) -> AttemptError {
+    let (event, what) = if is_http2 {
+        (Event::NotHttp, not_http(true).to_owned())
+    } else if error.is_parse_too_large() {
+        (Event::TooLarge, too_large_a_head())
+    } else if error.is_parse() {
+        (Event::NotHttp, not_http(false).to_owned())
+    } else if is_unsent {
+        let event = if is_used { Event::ClosedUnsent } else { Event::ClosedFresh };
+        (event, "the connection was closed before the request was sent".to_owned())
+    } else {
+        (Event::ConnectionLost, "the connection was lost before the answer came".to_owned())
     };
-    attempt.with_source(error)
+    AttemptError::new(event, what).with_source(error)
+}
+
+/// What is said of an answer whose head is beyond one of two limits; which of them is not told.
+pub(super) fn too_large_a_head() -> String {
+    format!("the answer has more than {MOST_HEADERS} headers, or its head than {HEAD_LIMIT} bytes")
 }
 
 /// What is said of a port where no HTTP/1.1 is spoken.
@@ -274,27 +347,6 @@ pub(crate) fn not_http(is_http2: bool) -> &'static str {
         true => "HTTP/2 is spoken there, not HTTP/1.1; is it the gateway's port for gRPC?",
         false => "the answer is not HTTP/1.1; is this another protocol's port?",
     }
-}
-
-pub(crate) fn connect_failed(error: impl Into<Source>) -> AttemptError {
-    let error = error.into();
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&*error);
-    let mut io = None;
-    while let Some(error) = source {
-        io = error.downcast_ref::<std::io::Error>().or(io);
-        source = error.source();
-    }
-    let (event, message) = match io.map(|io| (io.kind(), io)) {
-        Some((std::io::ErrorKind::TimedOut, _)) => {
-            (Event::ConnectTimedOut, "no connection within the connect time-out".to_owned())
-        }
-        Some((std::io::ErrorKind::ConnectionRefused, _)) => {
-            (Event::ConnectFailed, "connection refused; nothing listens there".to_owned())
-        }
-        Some((_, io)) => (Event::ConnectFailed, format!("no connection: {io}")),
-        None => (Event::ConnectFailed, "no connection".to_owned()),
-    };
-    AttemptError::new(event, message).with_source(error)
 }
 
 impl fmt::Debug for HttpSession {

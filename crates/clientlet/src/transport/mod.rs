@@ -8,6 +8,7 @@ pub(crate) mod http;
 mod http_session;
 mod inbox;
 mod multiplex;
+mod pool;
 mod progress;
 mod retry_after;
 pub(crate) mod sse;
@@ -22,11 +23,13 @@ use ::http::{HeaderMap, Uri};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-pub(crate) use http_session::{HttpSession, RawHttpAnswer, connect_failed, not_http};
+use http_session::too_large_a_head;
+pub(crate) use http_session::{HttpSession, RawHttpAnswer, not_http};
 pub(crate) use inbox::{Inbox, Mail, Place};
 #[cfg(test)]
 pub(crate) use multiplex::FarEnd;
 pub(crate) use multiplex::{Dispatched, Handle, poll_let_go};
+use pool::HEAD_LIMIT;
 pub(crate) use progress::Passage;
 pub(crate) use streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 

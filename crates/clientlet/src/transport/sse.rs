@@ -53,8 +53,9 @@ impl Streams for HttpTransport {
             let mut headers = HeaderMap::clone(&request.headers);
             headers.insert(ACCEPT, EVENTS);
             let (uri, body) = (request.uri.clone(), request.body.clone());
-            let opening = self.session.open(uri, headers, body, deadline);
-            let response = opening.await?.map_err(|answer| failure(DocArray::V2, &answer))?;
+            let opening = self.session.open(uri, &headers, body, deadline);
+            let opened = opening.await?.map_err(|answer| failure(DocArray::V2, &answer))?;
+            let (response, lease) = opened;
             let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
             let kind = String::from_utf8_lossy(kind.unwrap_or_default());
             if !is_events(&kind) {
@@ -62,7 +63,11 @@ impl Streams for HttpTransport {
                 let error = AttemptError::new(Event::Unreadable, what);
                 return Err(error.with_status(StatusCode::OK.as_u16()));
             }
-            let chunks = response.into_body().into_data_stream().map_err(Source::from);
+            let chunks = response.into_body().into_data_stream().map_err(move |error| {
+                // The connection stays as long as it is read.
+                let _ = &lease;
+                Source::from(error)
+            });
             let documents = Documents::of(chunks, self.session.answer_limit());
             Ok(Box::pin(documents) as RawDocuments)
         })

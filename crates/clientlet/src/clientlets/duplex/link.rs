@@ -17,6 +17,7 @@ use crate::error::{Attempt, AttemptError, Context, Error, ErrorKind, Event};
 use crate::message::{DocArray, Encoding};
 use crate::pipeline::later;
 use crate::retry::{self, Ledger, RetryPolicy};
+use crate::runtime;
 use crate::transport::BoxFuture;
 use crate::transport::Passage;
 
@@ -102,6 +103,10 @@ impl Link {
     /// Closes the connection and waits for the gateway's close, for some seconds.
     pub(in crate::clientlets) async fn close(&self) {
         self.hang_up();
+        if runtime::here().is_err() {
+            // Its task ends by itself, where its runtime still runs.
+            return;
+        }
         // Whoever opens a connection just now holds the lock; it will close by itself.
         let closing = async {
             if let Some(session) = self.session.lock().await.take() {
@@ -214,6 +219,7 @@ impl Link {
         passage: &Passage,
         attempt: impl Future<Output = Result<T, AttemptError>>,
     ) -> Result<T, AttemptError> {
+        runtime::here()?;
         let Some(deadline) = later(Instant::now(), self.config.attempt_timeout) else {
             return attempt.await;
         };

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use ::http::header::{CONTENT_TYPE, HeaderValue};
+use ::http::header::{CONTENT_TYPE, HOST, HeaderValue};
+use ::http::uri::Authority;
 use ::http::{HeaderMap, Request, Response, StatusCode, Uri};
 use h2::Reason;
 use hyper::client::conn::http2;
@@ -20,7 +21,6 @@ use tonic::Code;
 use tonic::body::Body;
 use tower_service::Service;
 
-use super::super::connect_failed;
 use super::super::multiplex::{late, within};
 use super::super::progress::{Passage, Progress};
 use super::super::retry_after::retry_after;
@@ -127,7 +127,7 @@ impl Channel {
         uri: &Uri,
         register: &Register,
     ) -> Result<Channel, AttemptError> {
-        let io = connector.clone().call(uri.clone()).await.map_err(connect_failed)?;
+        let io = connector.open(uri).await?;
         let spoken = io.spoken();
         let progress = Progress::default();
         let (io, leaving) = Watched::new(io, progress.clone());
@@ -300,6 +300,16 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     shorten(&text)
 }
 
+/// HTTP/2 names the host in `:authority`, and `Host` must not say anything else.
+fn set_authority(request: &mut Request<Body>, host: &HeaderValue) {
+    let mut uri = request.uri().clone().into_parts();
+    uri.authority = Authority::try_from(host.as_bytes()).ok();
+    // The header was checked when it was set.
+    if let Ok(uri) = Uri::from_parts(uri) {
+        *request.uri_mut() = uri;
+    }
+}
+
 impl Service<Request<Body>> for Channel {
     type Response = Response<Answers>;
     type Error = ChannelError;
@@ -309,7 +319,10 @@ impl Service<Request<Body>> for Channel {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        if let Some(host) = request.headers_mut().remove(HOST) {
+            set_authority(&mut request, &host);
+        }
         let answering = self.sender.send_request(request);
         Box::pin(async move {
             let response = answering.await.map_err(ChannelError::unanswered)?;

@@ -25,6 +25,7 @@ use clientlet_proto::health::{
 };
 use clientlet_proto::prost::Message;
 use clientlet_proto::v1::jina::{EndpointsProto, JinaInfoProto};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tonic::client::Grpc;
 use tonic::codec::CompressionEncoding;
@@ -51,6 +52,7 @@ use crate::message::{
     Connections, DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer, Request,
     RequestId, Status,
 };
+use crate::runtime::PerRuntime;
 
 // The methods of a gateway's services.
 const CALL: &str = "/jina.JinaRPC/Call";
@@ -78,11 +80,17 @@ struct Shared {
     answer_limit: usize,
     is_unary: bool,
     compression: Option<CompressionEncoding>,
-    /// Held while it is opened: one at a time, however many wait.
-    channel: tokio::sync::Mutex<Option<Channel>>,
+    /// One in each runtime.
+    channel: PerRuntime<Slot>,
+    /// One for each connection that a request may have for itself.
+    alone: Semaphore,
     register: Register,
     tally: Arc<Tally>,
 }
+
+/// The connection of all calls, opened if it is not there or was lost. Held while it is opened: one
+/// at a time, however many wait.
+type Slot = Arc<tokio::sync::Mutex<Option<Channel>>>;
 
 impl GrpcTransport {
     pub(crate) fn new(config: &Config) -> GrpcTransport {
@@ -97,7 +105,8 @@ impl GrpcTransport {
             answer_limit: config.answer_limit,
             is_unary: config.grpc.is_unary,
             compression: config.grpc.is_gzipped.then_some(CompressionEncoding::Gzip),
-            channel: tokio::sync::Mutex::default(),
+            channel: PerRuntime::default(),
+            alone: Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)),
             register: Register::default(),
             tally: Arc::default(),
         };
@@ -116,17 +125,17 @@ impl GrpcTransport {
         terms: Terms,
     ) -> Result<RawAnswer, AttemptError> {
         let began = terms.began;
-        let stream = match self.stream_now(terms.is_alone) {
-            Some(stream) => stream,
+        let (stream, _place) = match self.stream_now(terms.is_alone) {
+            Some(stream) => (stream, None),
             None => {
                 // Boxed, as it is rare and large.
                 let opening = Box::pin(async {
                     match terms.is_alone {
                         true => {
-                            let channel = self.shared.open(true).await?;
-                            Ok(Arc::new(self.open_stream(channel, request)))
+                            let (channel, place) = self.shared.open_alone().await?;
+                            Ok((Arc::new(self.open_stream(channel, request)), Some(place)))
                         }
-                        false => self.stream(request).await,
+                        false => Ok((self.stream(request).await?, None)),
                     }
                 });
                 let stream = within(terms.deadline, opening).await;
@@ -169,18 +178,22 @@ impl GrpcTransport {
         terms: Terms,
     ) -> Result<RawAnswer, AttemptError> {
         let Terms { began, deadline, is_alone } = terms;
-        let (channel, from) = match self.shared.channel_now(is_alone) {
+        let (channel, from, _place) = match self.shared.channel_now(is_alone) {
             // The same time for nearly every request of a call: HTTP/2 sends it as an index.
-            Some(channel) => (channel, began),
+            Some(channel) => (channel, began, None),
             None => {
                 let opening = Box::pin(async {
                     match is_alone {
-                        true => self.shared.open(true).await,
-                        false => self.shared.channel().await,
+                        true => {
+                            let (channel, place) = self.shared.open_alone().await?;
+                            Ok((channel, Some(place)))
+                        }
+                        false => Ok((self.shared.channel().await?, None)),
                     }
                 });
-                let channel = within(deadline, opening).await;
-                (channel.unwrap_or_else(|| Err(late(began, false)))?, Instant::now())
+                let opened = within(deadline, opening).await;
+                let (channel, place) = opened.unwrap_or_else(|| Err(late(began, false)))?;
+                (channel, Instant::now(), place)
             }
         };
         let passage = Passage::default();
@@ -219,7 +232,8 @@ impl GrpcTransport {
 impl Shared {
     /// The connection of all calls, opened if it is not there or was lost.
     async fn channel(&self) -> Result<Channel, AttemptError> {
-        let mut slot = self.channel.lock().await;
+        let slot = self.channel.here(Slot::default)?;
+        let mut slot = slot.lock().await;
         self.register.check()?;
         if let Some(channel) = slot.as_ref().filter(|channel| channel.is_open()) {
             return Ok(channel.clone());
@@ -231,7 +245,8 @@ impl Shared {
 
     /// The connection that nearly every request finds there, open.
     fn channel_now(&self, is_alone: bool) -> Option<Channel> {
-        let slot = if is_alone { None } else { self.channel.try_lock().ok() }?;
+        let slot = if is_alone { None } else { self.channel.here(Slot::default).ok() }?;
+        let slot = slot.try_lock().ok()?;
         slot.as_ref().filter(|channel| channel.is_open()).cloned()
     }
 
@@ -243,6 +258,12 @@ impl Shared {
         let channel = opening.await?;
         self.tally.opened(again);
         Ok(channel)
+    }
+
+    /// A connection for one request alone, and its place among those.
+    async fn open_alone(&self) -> Result<(Channel, SemaphorePermit<'_>), AttemptError> {
+        let place = self.alone.acquire().await.expect("the semaphore is never closed");
+        Ok((self.open(true).await?, place))
     }
 
     fn uri(&self) -> Result<Uri, AttemptError> {

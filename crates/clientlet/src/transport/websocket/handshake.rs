@@ -20,7 +20,6 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use sha1_smol::Sha1;
 use tokio_websockets::{ClientBuilder, Limits, WebSocketStream};
-use tower_service::Service;
 
 #[cfg(fuzzing)]
 use futures_util::StreamExt as _;
@@ -29,7 +28,7 @@ use crate::connect::{Connector, Spoken};
 use crate::error::{AttemptError, Event};
 use crate::foreign::shorten;
 use crate::transport::retry_after::retry_after;
-use crate::transport::{connect_failed, not_http};
+use crate::transport::{HEAD_LIMIT, not_http, too_large_a_head};
 
 /// A WebSocket over whatever the connection is.
 pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -50,11 +49,22 @@ pub(super) async fn connect(
     subprotocol: &'static str,
     answer_limit: usize,
 ) -> Result<Socket, AttemptError> {
-    let io = connector.clone().call(uri.clone()).await.map_err(connect_failed)?;
+    let io = connector.open(uri).await?;
     let spoken = io.spoken();
     let key = STANDARD.encode(fastrand::u128(..).to_le_bytes());
     let request = request(uri, headers, subprotocol, &key);
-    upgrade(io, &spoken, request, &key, subprotocol, answer_limit).await
+    let upgraded = upgrade(io, &spoken, request, &key, subprotocol, answer_limit).await;
+    match upgraded {
+        // Some servers of HTTP/2 close without a word to what begins otherwise.
+        Err(error)
+            if error.event == Event::ClosedFresh
+                && !spoken.is_known()
+                && connector.greets_in_http2(uri).await =>
+        {
+            Err(not_websocket(true))
+        }
+        upgraded => upgraded,
+    }
 }
 
 /// Sends the request and reads what comes; `spoken` is what the other side has begun with.
@@ -67,7 +77,8 @@ async fn upgrade(
     answer_limit: usize,
 ) -> Result<Socket, AttemptError> {
     let lost = |error| lost(error, spoken);
-    let (mut sender, connection) = http1::handshake(io).await.map_err(lost)?;
+    let (mut sender, connection) =
+        http1::Builder::new().max_buf_size(HEAD_LIMIT).handshake(io).await.map_err(lost)?;
     // Ends with the connection, which the upgrade takes over.
     tokio::spawn(connection.with_upgrades());
     let response = sender.send_request(request).await.map_err(lost)?;
@@ -101,7 +112,8 @@ fn request(
     *request.uri_mut() = path.parse().unwrap_or_else(|_| Uri::from_static("/"));
     let map = request.headers_mut();
     map.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-    if let Some(host) = uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+    let host = uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+    if let Some(host) = host.filter(|_| !map.contains_key(HOST)) {
         map.insert(HOST, host);
     }
     map.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -123,11 +135,20 @@ fn accept(key: &str) -> String {
 
 fn lost(error: hyper::Error, spoken: &Spoken) -> AttemptError {
     let is_http2 = spoken.is_http2();
-    let (event, what) = match is_http2 || error.is_parse() {
-        true => (Event::NotHttp, not_http(is_http2)),
-        false => (Event::ClosedFresh, "the connection was lost before it was upgraded"),
-    };
-    AttemptError::new(event, what).with_source(error).before_sending("upgrade")
+    if error.is_parse_too_large() && !is_http2 {
+        let error = AttemptError::new(Event::TooLarge, too_large_a_head()).with_source(error);
+        return error.before_sending("upgrade");
+    }
+    if is_http2 || error.is_parse() {
+        return not_websocket(is_http2).with_source(error);
+    }
+    let what = "the connection was lost before it was upgraded";
+    AttemptError::new(Event::ClosedFresh, what).with_source(error).before_sending("upgrade")
+}
+
+/// What is said of a port where no HTTP/1.1 is spoken, and so no WebSocket.
+fn not_websocket(is_http2: bool) -> AttemptError {
+    AttemptError::new(Event::NotHttp, not_http(is_http2)).before_sending("upgrade")
 }
 
 /// Any other answer than an upgrade, its body told as far as it is short.

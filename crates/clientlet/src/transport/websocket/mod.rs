@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::{HeaderMap, Uri};
 use bytes::Bytes;
-use tokio::sync::MutexGuard;
+use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use self::connection::{Read, start};
@@ -31,6 +31,7 @@ use crate::endpoint::Endpoint;
 use crate::envelope::{read_answer, read_proto_answer};
 use crate::error::{AttemptError, Error, Event};
 use crate::message::{Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
+use crate::runtime::PerRuntime;
 
 /// What messages are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +81,10 @@ pub(crate) struct WebsocketTransport {
     subprotocol: Subprotocol,
     /// For what a gateway's WebSocket port answers to plain GETs.
     http: HttpTransport,
-    /// One connection for each set of headers that calls came with.
-    shared: Mutex<Vec<Arc<Shared>>>,
+    /// One connection for each set of headers that calls came with, in each runtime.
+    shared: PerRuntime<Arc<Mutex<Vec<Arc<Shared>>>>>,
+    /// One for each connection that a request may have for itself.
+    alone: Semaphore,
     tally: Arc<Tally>,
 }
 
@@ -106,6 +109,15 @@ impl Slot {
     }
 }
 
+/// What a request holds while it is under way.
+enum Held<'s> {
+    Nothing,
+    /// The slot to give its connection back to.
+    Slot(MutexGuard<'s, Slot>),
+    /// Its place among those that go alone.
+    Place(#[expect(dead_code, reason = "held, not looked at")] SemaphorePermit<'s>),
+}
+
 /// Sets of headers beyond these are forgotten, the oldest first; calls that use them go on.
 const MOST_SHARED: usize = 16;
 
@@ -127,7 +139,8 @@ impl WebsocketTransport {
             answer_limit: config.answer_limit,
             subprotocol,
             http: HttpTransport::over(session, config),
-            shared: Mutex::default(),
+            shared: PerRuntime::default(),
+            alone: Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)),
             tally: Arc::default(),
         }
     }
@@ -146,13 +159,14 @@ impl WebsocketTransport {
         Ok(connection)
     }
 
-    fn shared(&self, headers: &Arc<HeaderMap>) -> Arc<Shared> {
-        let mut all = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+    fn shared(&self, headers: &Arc<HeaderMap>) -> Result<Arc<Shared>, AttemptError> {
+        let here = self.shared.here(Arc::default)?;
+        let mut all = here.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |shared: &&Arc<Shared>| {
             Arc::ptr_eq(&shared.headers, headers) || shared.headers == *headers
         };
         if let Some(shared) = all.iter().find(same) {
-            return shared.clone();
+            return Ok(shared.clone());
         }
         if all.len() >= MOST_SHARED {
             all.remove(0);
@@ -160,7 +174,7 @@ impl WebsocketTransport {
         let slot = tokio::sync::Mutex::default();
         let shared = Arc::new(Shared { headers: headers.clone(), slot });
         all.push(shared.clone());
-        shared
+        Ok(shared)
     }
 
     async fn open(&self, request: &Request, again: bool) -> Result<Handle, AttemptError> {
@@ -190,26 +204,27 @@ impl WebsocketTransport {
         shared.slot.try_lock().ok()?.open_connection().cloned()
     }
 
-    /// A connection for this request, shared with others but where it goes alone; and the slot to give
-    /// it back to, where it is lent.
+    /// A connection for this request, shared with others but where it goes alone; and what it holds
+    /// as long as it uses it.
     async fn take<'s>(
-        &self,
+        &'s self,
         shared: &'s Shared,
         request: &Request,
         is_alone: bool,
-    ) -> Result<(Arc<Handle>, Option<MutexGuard<'s, Slot>>), AttemptError> {
+    ) -> Result<(Arc<Handle>, Held<'s>), AttemptError> {
         if is_alone {
-            return Ok((Arc::new(self.open(request, true).await?), None));
+            let place = self.alone.acquire().await.expect("the semaphore is never closed");
+            return Ok((Arc::new(self.open(request, true).await?), Held::Place(place)));
         }
         let mut slot = shared.slot.lock().await;
         let connection = self.connection(&mut slot, request).await?;
         if self.subprotocol == Subprotocol::Bytes {
-            return Ok((connection, None));
+            return Ok((connection, Held::Nothing));
         }
         // An answer could not be told from another's: a request that is given up takes the connection
         // along, and with it an answer that comes late.
         slot.connection = None;
-        Ok((connection, Some(slot)))
+        Ok((connection, Held::Slot(slot)))
     }
 }
 
@@ -222,9 +237,9 @@ impl Transport for WebsocketTransport {
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(async move {
             let began = terms.began;
-            let shared = self.shared(&request.headers);
-            let (connection, slot) = match self.take_now(&shared, terms.is_alone) {
-                Some(connection) => (connection, None),
+            let shared = self.shared(&request.headers)?;
+            let (connection, held) = match self.take_now(&shared, terms.is_alone) {
+                Some(connection) => (connection, Held::Nothing),
                 None => {
                     // Boxed, as it is rare and large.
                     let taking = Box::pin(self.take(&shared, request, terms.is_alone));
@@ -240,7 +255,7 @@ impl Transport for WebsocketTransport {
             let Some(result) = within(terms.deadline, exchange).await else {
                 return Err(connection.late(began, &passage));
             };
-            if let Some(mut slot) = slot {
+            if let Held::Slot(mut slot) = held {
                 slot.connection = Some(connection.clone());
             }
             result
@@ -252,7 +267,7 @@ impl Transport for WebsocketTransport {
     }
 
     fn lane(&self, request: &Request) -> Option<Arc<Handle>> {
-        self.take_now(&self.shared(&request.headers), false)
+        self.take_now(&*self.shared(&request.headers).ok()?, false)
     }
 
     fn describe<'a>(

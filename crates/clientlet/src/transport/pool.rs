@@ -1,0 +1,211 @@
+//! HTTP/1.1 connections that are used by one request at a time, and again.
+//!
+//! A pool of our own, because it keeps three promises that ready-made ones do not: there are never more
+//! connections than `most`, and requests wait for one in the order in which they came; no connection is
+//! opened for a request that then goes on another; and one that is not given back is closed at once,
+//! whatever is still to be written to it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use http::{Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{Builder, SendRequest};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::body::Outgoing;
+use crate::connect::{Connector, Spoken, Written};
+use crate::error::{AttemptError, Event};
+
+/// uvicorn closes idle connections after 5 s; a request must not meet that.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// How long a connection whose answer has come may take to write the rest of the request.
+const WIND_UP: Duration = Duration::from_secs(1);
+
+/// A head beyond this many bytes is refused.
+pub(super) const HEAD_LIMIT: usize = 256 << 10;
+
+/// As is one with more headers than this: hyper's own limit, up to which it allocates nothing for them.
+pub(super) const MOST_HEADERS: usize = 100;
+
+/// The connections of one runtime.
+#[derive(Debug)]
+pub(super) struct Pool {
+    connector: Connector,
+    /// One for each request under way. A connection is in use or idle, and one that is idle is used
+    /// before another is opened: so there are no more connections than slots.
+    slots: Arc<Semaphore>,
+    /// Those that were given back, the oldest first.
+    idle: Mutex<Idle>,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    connections: VecDeque<(Connection, Instant)>,
+    /// Whether a task closes those that are idle for too long.
+    is_swept: bool,
+}
+
+/// A connection, closed when it is dropped.
+#[derive(Debug)]
+struct Connection {
+    sender: SendRequest<Outgoing>,
+    task: JoinHandle<()>,
+    written: Written,
+    spoken: Spoken,
+}
+
+/// A connection in use by one request. Dropped, it is closed.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    connection: Connection,
+    is_used: bool,
+    slot: OwnedSemaphorePermit,
+    pool: Arc<Pool>,
+}
+
+impl Pool {
+    /// A pool of at most so many connections.
+    pub(super) fn new(connector: Connector, most: usize) -> Arc<Pool> {
+        let slots = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        Arc::new(Pool { connector, slots, idle: Mutex::default() })
+    }
+
+    /// Waits for a request's turn. Those that wait are served in the order in which they came.
+    pub(super) async fn slot(&self) -> OwnedSemaphorePermit {
+        let slot = self.slots.clone().acquire_owned().await;
+        slot.expect("the semaphore is never closed")
+    }
+
+    /// A connection: the one that was given back last, or a new one.
+    pub(super) async fn lease(
+        self: &Arc<Self>,
+        slot: OwnedSemaphorePermit,
+        uri: &Uri,
+    ) -> Result<Lease, AttemptError> {
+        match self.take() {
+            Some(connection) => Ok(Lease { connection, is_used: true, slot, pool: self.clone() }),
+            None => self.open(slot, uri).await,
+        }
+    }
+
+    async fn open(
+        self: &Arc<Self>,
+        slot: OwnedSemaphorePermit,
+        uri: &Uri,
+    ) -> Result<Lease, AttemptError> {
+        let io = self.connector.open(uri).await?;
+        let (written, spoken) = (io.written(), io.spoken());
+        let (sender, driving) =
+            Builder::new().max_buf_size(HEAD_LIMIT).handshake(io).await.map_err(|error| {
+                let what = "the connection was lost before it was used";
+                AttemptError::new(Event::ClosedUnsent, what).with_source(error)
+            })?;
+        let task = tokio::spawn(async move {
+            // What it ends for, its request is told.
+            let _ = driving.await;
+        });
+        let connection = Connection { sender, task, written, spoken };
+        Ok(Lease { connection, is_used: false, slot, pool: self.clone() })
+    }
+
+    /// The idle connection that was used last; those that are closed, or soon will be, are dropped.
+    fn take(&self) -> Option<Connection> {
+        let mut idle = self.idle();
+        while let Some((connection, since)) = idle.connections.pop_back() {
+            if since.elapsed() >= IDLE {
+                // As are all others, which are older.
+                idle.connections.clear();
+                return None;
+            }
+            if connection.sender.is_ready() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    fn give_back(self: &Arc<Self>, connection: Connection) {
+        let mut idle = self.idle();
+        idle.connections.push_back((connection, Instant::now()));
+        if !std::mem::replace(&mut idle.is_swept, true) {
+            tokio::spawn(sweep(Arc::downgrade(self)));
+        }
+    }
+
+    /// Closes what was idle for too long; when to look next, if anything is left.
+    fn close_idle(&self) -> Option<Instant> {
+        let mut idle = self.idle();
+        while let Some((_, since)) = idle.connections.front() {
+            let end = *since + IDLE;
+            if end > Instant::now() {
+                return Some(end);
+            }
+            idle.connections.pop_front();
+        }
+        idle.is_swept = false;
+        None
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Closes idle connections in their time, as long as there are any.
+async fn sweep(pool: Weak<Pool>) {
+    while let Some(next) = pool.upgrade().and_then(|pool| pool.close_idle()) {
+        sleep_until(next).await;
+    }
+}
+
+impl Lease {
+    /// Sends the request and gives the head of its answer.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Incoming>, hyper::Error> {
+        let sending = self.connection.sender.try_send_request(request);
+        sending.await.map_err(TrySendError::into_error)
+    }
+
+    /// Whether another request was sent on it before.
+    pub(super) fn is_used(&self) -> bool {
+        self.is_used
+    }
+
+    pub(super) fn written(&self) -> &Written {
+        &self.connection.written
+    }
+
+    pub(super) fn spoken(&self) -> &Spoken {
+        &self.connection.spoken
+    }
+
+    /// Gives the connection back for others, once the answer was read to its end.
+    pub(super) fn give_back(self) {
+        let Lease { mut connection, slot, pool, .. } = self;
+        if connection.sender.is_ready() {
+            pool.give_back(connection);
+        } else if !connection.sender.is_closed() {
+            // Its task has not come round yet, or is still writing what was answered already.
+            tokio::spawn(async move {
+                let _slot = slot;
+                if let Ok(Ok(())) = timeout(WIND_UP, connection.sender.ready()).await {
+                    pool.give_back(connection);
+                }
+            });
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
