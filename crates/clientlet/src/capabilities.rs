@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::document::{Blob, Document, Encoder, Tensor, decode, proto};
+use crate::document::{Blob, Document, Encoder, Tensor, decode_documents, proto};
 use crate::message::{DocArray, Encoding};
 
 /// What there is a column for; a protocol more is a column more.
@@ -165,26 +165,60 @@ const CAPABILITIES: &[Capability] = &[
     Capability {
         what: "numbers in parameters",
         carried: [
-            "doubles: 1 becomes 1.0, beyond 2^53 they change",
-            "doubles: 1 becomes 1.0, beyond 2^53 they change",
-            "doubles: 1 becomes 1.0; what a double cannot hold is an error before sending",
-            "doubles: 1 becomes 1.0; what a double cannot hold is an error before sending",
-            "doubles: 1 becomes 1.0; what a double cannot hold is an error before sending",
-            "doubles: 1 becomes 1.0; what a double cannot hold is an error before sending",
+            "doubles; whole ones are read as integers, beyond 2^53 an error before sending",
+            "doubles; whole ones are read as integers, beyond 2^53 an error before sending",
+            "doubles; whole ones are read as integers, beyond 2^53 an error before sending",
+            "doubles; whole ones are read as integers, beyond 2^53 an error before sending",
+            "doubles; whole ones are read as integers, beyond 2^53 an error before sending",
+            "doubles; whole ones are read as integers, beyond 2^53 an error before sending",
         ],
         check: Contract("parameters_come_back_with_the_executors_result"),
     },
     Capability {
         what: "numbers in tags",
         carried: [
-            "doubles; 1 and 0 become true and false",
-            "as they were",
-            "doubles: 1 becomes 1.0",
+            "as in parameters, but 1 and 0 at the top become true and false",
+            "as they were; beyond 32 bits the gateway breaks over whole ones, with a plain 500",
+            "as in parameters",
             "as they were; whole ones beyond 32 bits are an error before sending",
-            "doubles: 1 becomes 1.0",
+            "as in parameters",
             "as they were; whole ones beyond 32 bits are an error before sending",
         ],
         check: Contract("empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2"),
+    },
+    Capability {
+        what: "a number as `id`, and as text of v1",
+        carried: ["comes back as text"; COLUMNS.len()],
+        check: Codec(numbers_as_text),
+    },
+    Capability {
+        what: "a struct or a map in a document, a list of them",
+        carried: [
+            "as tags and scores have it",
+            "whatever the executor's class makes of it: a document, a list of documents, a dictionary",
+            "as tags and scores have it",
+            "whatever the executor's class makes of it: a document, a list of documents, a dictionary",
+            "as tags and scores have it",
+            "whatever the executor's class makes of it: a document, a list of documents, a dictionary",
+        ],
+        check: Test("every_kind_of_serde_value_has_its_kind_of_node"),
+    },
+    Capability {
+        what: "types that choose their form (UUIDs, addresses, times)",
+        carried: ["the form for humans, which is text as a rule"; COLUMNS.len()],
+        check: Codec(forms),
+    },
+    Capability {
+        what: "bytes, read into a type that takes anything (`Value`, `flatten`, untagged enums)",
+        carried: [
+            "base64 text",
+            "text",
+            "base64 text",
+            "base64 text",
+            "base64 text",
+            "base64 text",
+        ],
+        check: Codec(bytes_as_anything),
     },
     Capability {
         what: "element type of a tensor",
@@ -204,7 +238,29 @@ const CAPABILITIES: &[Capability] = &[
         check: Codec(empty_shapes),
     },
     Capability {
-        what: "NaN, infinity",
+        what: "a tensor without dimensions",
+        carried: [
+            "an error before sending",
+            "an error before sending",
+            "as it was",
+            "as it was",
+            "as it was",
+            "as it was",
+        ],
+        check: Codec(no_dimensions),
+    },
+    Capability {
+        what: "element type of a tensor that is read through `flatten` or an untagged enum",
+        carried: ["lost: whole numbers or doubles"; COLUMNS.len()],
+        check: Codec(buffered_element_types),
+    },
+    Capability {
+        what: "NaN, infinity in parameters and in tags of v1",
+        carried: ["an error before sending: a gateway makes text of them"; COLUMNS.len()],
+        check: Codec(not_numbers_in_tags),
+    },
+    Capability {
+        what: "NaN, infinity elsewhere",
         carried: [
             "an error before sending",
             "an error before sending",
@@ -262,7 +318,10 @@ fn encode_proto<T: serde::Serialize>(docarray: DocArray, document: &T) -> Result
 /// A document as it comes back, where it can be sent.
 fn back(encoding: Encoding, docarray: DocArray, document: &Document) -> Option<Document> {
     match encoding {
-        Encoding::Json => Some(decode(docarray, &encode(docarray, document).ok()?).unwrap()),
+        Encoding::Json => {
+            let json = [b"[", &encode(docarray, document).ok()?[..], b"]"].concat();
+            decode_documents(docarray, &json).unwrap().pop()
+        }
         Encoding::Proto => {
             let message = Bytes::from(encode_proto(docarray, document).ok()?);
             proto::decode_documents(docarray, &message).unwrap().pop()
@@ -303,6 +362,94 @@ fn bytes() {
         for ((encoding, docarray), is_carried) in WRITTEN.into_iter().zip(is_carried) {
             assert_eq!(back(encoding, docarray, &sent), is_carried.then(|| sent.clone()));
         }
+    }
+}
+
+/// As documents of the caller's own type, read as any JSON.
+fn any_after(document: &impl serde::Serialize) -> [Option<serde_json::Value>; 4] {
+    WRITTEN.map(|(encoding, docarray)| match encoding {
+        Encoding::Json => {
+            let json = [b"[", &encode(docarray, document).ok()?[..], b"]"].concat();
+            decode_documents(docarray, &json).unwrap().pop()
+        }
+        Encoding::Proto => {
+            let message = Bytes::from(encode_proto(docarray, document).ok()?);
+            proto::decode_documents(docarray, &message).unwrap().pop()
+        }
+    })
+}
+
+fn numbers_as_text() {
+    let document = json!({"id": 7, "text": 2.5, "tags": {}});
+    let [json_v1, json_v2, proto_v1, proto_v2] = any_after(&document).map(Option::unwrap);
+    // Over HTTP a gateway makes text of it, and so does an executor of v2 of a number in a text.
+    assert_eq!((&json_v1["id"], &json_v2["id"]), (&json!(7), &json!(7)));
+    assert_eq!((&proto_v1["id"], &proto_v2["id"]), (&json!("7"), &json!("7")));
+    assert_eq!((&proto_v1["text"], &proto_v2["text"]), (&json!("2.5"), &json!(2.5)));
+}
+
+fn forms() {
+    #[derive(serde::Serialize)]
+    struct Item {
+        id: std::net::IpAddr,
+        tags: std::collections::BTreeMap<std::net::IpAddr, std::net::IpAddr>,
+        text: std::net::SocketAddr,
+    }
+    let address = std::net::IpAddr::from([10, 0, 0, 7]);
+    let tags = std::collections::BTreeMap::from([(address, address)]);
+    let item = Item { id: address, tags, text: (address, 80).into() };
+    let expected =
+        json!({"id": "10.0.0.7", "tags": {"10.0.0.7": "10.0.0.7"}, "text": "10.0.0.7:80"});
+    assert!(any_after(&item).iter().all(|back| back.as_ref() == Some(&expected)));
+}
+
+fn bytes_as_anything() {
+    let document = Document { blob: Some(Blob::from(&b"hi"[..])), ..Document::default() };
+    let found = any_after(&document).map(|back| back.unwrap()["blob"].clone());
+    assert_eq!(found, ["aGk=", "hi", "aGk=", "aGk="]);
+}
+
+fn no_dimensions() {
+    let tensor = Some(Tensor::new(&[], &[1.5_f32]).unwrap());
+    let document = Document { tensor, ..Document::default() };
+    let found = WRITTEN.map(|(encoding, docarray)| back(encoding, docarray, &document).is_some());
+    assert_eq!(found, [false, false, true, true]);
+}
+
+fn buffered_element_types() {
+    #[derive(serde::Deserialize)]
+    struct Flat {
+        #[serde(flatten)]
+        inner: Inner,
+    }
+    #[derive(serde::Deserialize)]
+    struct Inner {
+        embedding: Tensor,
+    }
+    let document = Document { embedding: Some(Tensor::from([0.5_f32])), ..Document::default() };
+    for docarray in [DocArray::V1, DocArray::V2] {
+        let json = [b"[", &encode(docarray, &document).unwrap()[..], b"]"].concat();
+        let message = Bytes::from(encode_proto(docarray, &document).unwrap());
+        let [json, proto]: [Vec<Flat>; 2] = [
+            decode_documents(docarray, &json).unwrap(),
+            proto::decode_documents(docarray, &message).unwrap(),
+        ];
+        for flat in [json, proto] {
+            assert_eq!(flat[0].inner.embedding, Tensor::from([0.5_f64]));
+        }
+    }
+}
+
+fn not_numbers_in_tags() {
+    for number in [f64::NAN, f64::INFINITY] {
+        let tags = std::collections::BTreeMap::from([("n".to_owned(), number.into())]);
+        let document = Document { tags: Some(tags.clone()), ..Document::default() };
+        let expected =
+            format!("tags.n: {number} cannot be sent here: a gateway would make text of it");
+        assert_eq!(encode(DocArray::V1, &document).unwrap_err(), expected);
+        assert_eq!(encode_proto(DocArray::V1, &document).unwrap_err(), expected);
+        let refused = Encoder::new(DocArray::V1).map(&tags, &mut Vec::new()).unwrap_err();
+        assert_eq!(format!("tags.{refused}"), expected);
     }
 }
 
@@ -351,6 +498,7 @@ fn every_capability_is_checked() {
         "src/transport/fixtures.rs",
         "src/document/properties.rs",
         "src/document/encode/tests.rs",
+        "src/document/proto/tests/writing.rs",
         "tests/streams/real.rs",
     ]
     .map(read)

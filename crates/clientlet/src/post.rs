@@ -99,6 +99,11 @@ impl Post<NoDocuments> {
 
     /// The documents to send: anything that serde can write as an object. They are taken from the
     /// iterator as there is room for them, and may be borrowed.
+    ///
+    /// Types that choose their form (UUIDs, addresses, times) take the one for humans, as in JSON. In v2
+    /// structs and maps within a document are what the executor's class makes of them: documents, lists of
+    /// documents or dictionaries. A `Vec` of numbers goes over WebSocket and gRPC as a list, number by
+    /// number; a [`Tensor`](crate::Tensor) goes as an array and is several times faster.
     pub fn documents<I>(self, documents: I) -> Post<Documents<I::IntoIter>>
     where
         I: IntoIterator,
@@ -134,7 +139,9 @@ impl Post<NoDocuments> {
 }
 
 impl<S> Post<S> {
-    /// Parameters for the executors: a map. On their way all numbers become doubles.
+    /// Parameters for the executors: a map. On their way all numbers become doubles: a map that holds
+    /// whole numbers beyond 2^53, NaN or infinity makes the call fail with [`ErrorKind::Encode`], which
+    /// names the entry, before any document is read. Bytes are base64.
     pub fn parameters<P: Serialize>(mut self, parameters: P) -> Post<S> {
         let mut json = Vec::new();
         let encoded = Encoder::new(DocArray::V1).map(&parameters, &mut json);

@@ -74,15 +74,15 @@ impl Response {
     }
 
     /// The parameters that came back, executors' results under `__results__` included, as any
-    /// type that serde reads from a map.
+    /// type that serde reads from a map. Their numbers are all doubles: whole ones are read as integers.
     ///
     /// # Errors
     /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming the field that does not fit `P`.
     pub fn parameters<P: DeserializeOwned>(&self) -> Result<P, Error> {
         let answer = &self.answer;
         let read = match (&answer.parameters, answer.encoding) {
-            (None, _) => document::decode(answer.docarray, b"{}"),
-            (Some(json), Encoding::Json) => document::decode(answer.docarray, json),
+            (None, _) => document::decode_parameters(b"{}"),
+            (Some(json), Encoding::Json) => document::decode_parameters(json),
             (Some(bytes), Encoding::Proto) => decode_struct(bytes),
         };
         read.map_err(|what| self.unreadable("parameters", &what))
@@ -90,8 +90,12 @@ impl Response {
 
     /// The documents that came back, read straight into `T`; read anew on every call.
     ///
-    /// `Box<serde_json::value::RawValue>` takes them as JSON text: from a JSON gateway as it wrote them,
-    /// from protobuf with tensors as nested lists, bytes as base64, NaN and infinity as null.
+    /// A whole double is read as an integer where one is wanted; in tags of v1, whose numbers are all
+    /// doubles, also where a type takes anything.
+    ///
+    /// `Box<serde_json::value::RawValue>` takes them as JSON text: from a JSON gateway as it wrote them but
+    /// for those doubles, from protobuf with tensors as nested lists, bytes as base64, NaN and infinity as
+    /// null.
     ///
     /// # Errors
     /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming the document and the field that do
@@ -100,7 +104,7 @@ impl Response {
         let answer = &self.answer;
         let read = match (&answer.documents, answer.encoding) {
             (None, _) => Ok(Vec::new()),
-            (Some(json), Encoding::Json) => document::decode(answer.docarray, json),
+            (Some(json), Encoding::Json) => document::decode_documents(answer.docarray, json),
             (Some(bytes), Encoding::Proto) => decode_documents(answer.docarray, bytes),
         };
         read.map_err(|what| self.unreadable("documents", &what))

@@ -111,7 +111,7 @@ fn responses_are_objects_with_their_input_lines() {
     assert_eq!(responses[1]["input"], json!([4, 4]));
     assert_eq!(responses[0]["data"].as_array().unwrap().len(), 2);
     assert_eq!(responses[0]["status"]["code"], 0);
-    assert_eq!(responses[0]["parameters"]["limit"], 3.0);
+    assert_eq!(responses[0]["parameters"]["limit"], 3);
     let route = &responses[0]["routes"][1];
     assert_eq!(route["executor"], "executor0");
     assert!(route["start_time"].as_str().unwrap().ends_with('Z'), "{route}");

@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::blob::reading_as;
+use super::lenient::{Lenient, Place};
 use crate::foreign::told;
 use crate::message::DocArray;
 
@@ -10,13 +11,40 @@ use crate::message::DocArray;
 ///
 /// # Errors
 /// A sentence that names the document and the field that does not fit `T`.
-pub(crate) fn decode<T: DeserializeOwned>(docarray: DocArray, json: &[u8]) -> Result<T, String> {
+pub(crate) fn decode_documents<T: DeserializeOwned>(
+    docarray: DocArray,
+    json: &[u8],
+) -> Result<Vec<T>, String> {
+    decode(docarray, Place::of_documents(docarray), json)
+}
+
+/// The document that `json` is, of v2.
+///
+/// # Errors
+/// A sentence that names the field that does not fit `T`.
+pub(crate) fn decode_document<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
+    decode(DocArray::V2, Place::Free, json)
+}
+
+/// The parameters in `json`, an object. They are the same for both generations, and bytes among them are
+/// base64.
+///
+/// # Errors
+/// A sentence that names the field that does not fit `T`.
+pub(crate) fn decode_parameters<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
+    decode(DocArray::V1, Place::Values, json)
+}
+
+fn decode<T: DeserializeOwned>(docarray: DocArray, place: Place, json: &[u8]) -> Result<T, String> {
     reading_as(docarray, || {
-        serde_json::from_slice(json).map_err(|plain| {
+        let mut reader = serde_json::Deserializer::from_slice(json);
+        let read = T::deserialize(Lenient::new(&mut reader, place));
+        read.and_then(|value| reader.end().map(|()| value)).map_err(|plain| {
             // Only a failure is worth the price of following the path; the second reading fails
             // as the first did, unless the type itself changes its mind.
-            let mut json = serde_json::Deserializer::from_slice(json);
-            match serde_path_to_error::deserialize::<_, T>(&mut json) {
+            let mut reader = serde_json::Deserializer::from_slice(json);
+            let lenient = Lenient::new(&mut reader, place);
+            match serde_path_to_error::deserialize::<_, T>(lenient) {
                 Ok(_) => told(&plain),
                 Err(error) => format!("{}: {}", told(error.path()), told(error.inner())),
             }
@@ -39,7 +67,7 @@ mod tests {
             embedding: Vec<f32>,
         }
         let error =
-            decode::<Vec<Item>>(DocArray::V1, br#"[{"embedding":[1]},{"embedding":[1,"x"]}]"#);
+            decode_documents::<Item>(DocArray::V1, br#"[{"embedding":[1]},{"embedding":[1,"x"]}]"#);
         let message = error.unwrap_err();
         assert!(message.starts_with("[1].embedding[1]: invalid type"), "{message}");
     }
@@ -51,8 +79,8 @@ mod tests {
             blob: Blob,
         }
         let json = br#"[{"blob":"aGk="}]"#;
-        let v1: Vec<Item> = decode(DocArray::V1, json).unwrap();
-        let v2: Vec<Item> = decode(DocArray::V2, json).unwrap();
+        let v1: Vec<Item> = decode_documents(DocArray::V1, json).unwrap();
+        let v2: Vec<Item> = decode_documents(DocArray::V2, json).unwrap();
         assert_eq!(v1[0].blob.as_ref(), b"hi");
         assert_eq!(v2[0].blob.as_ref(), b"aGk=");
     }
@@ -60,7 +88,7 @@ mod tests {
     #[test]
     fn depth_is_bounded() {
         let deep = format!("{}{}{}", "[{\"chunks\":".repeat(100), "[]", "}]".repeat(100));
-        let message = decode::<Vec<Document>>(DocArray::V1, deep.as_bytes()).unwrap_err();
+        let message = decode_documents::<Document>(DocArray::V1, deep.as_bytes()).unwrap_err();
         assert!(message.contains("recursion limit"), "{message}");
     }
 
@@ -69,7 +97,7 @@ mod tests {
         let singles = [0.1_f32, 16_777_217.0, 1.0e-45, f32::MAX, 0.333_333_34];
         let doubles = [0.1_f64, 1.0 / 3.0, 5e-324, f64::MAX, 9_007_199_254_740_993.0];
         let json = serde_json::to_vec(&(singles, doubles)).unwrap();
-        let back: (Vec<f32>, Vec<f64>) = decode(DocArray::V1, &json).unwrap();
+        let back: (Vec<f32>, Vec<f64>) = decode_document(&json).unwrap();
         assert_eq!(back, (singles.to_vec(), doubles.to_vec()));
     }
 }

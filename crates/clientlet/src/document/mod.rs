@@ -4,6 +4,8 @@
 mod blob;
 mod decode;
 mod encode;
+mod json_text;
+mod lenient;
 mod list_parts;
 mod model;
 mod number;
@@ -14,10 +16,11 @@ pub(crate) mod proto;
 mod raw;
 mod refusal;
 mod tensor;
+mod v1_fields;
 mod value;
 
 pub use blob::Blob;
-pub(crate) use decode::decode;
+pub(crate) use decode::{decode_document, decode_documents, decode_parameters};
 pub(crate) use encode::Encoder;
 pub use model::{Document, NamedScore};
 pub(crate) use refusal::EncodeError;

@@ -108,28 +108,3 @@ pub struct NamedScore {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ref_id: Option<String>,
 }
-
-/// The names that a v1 document may have, everywhere on the wire.
-pub(super) fn is_v1_field(name: &str) -> bool {
-    matches!(
-        name,
-        "id" | "parent_id"
-            | "granularity"
-            | "adjacency"
-            | "blob"
-            | "tensor"
-            | "mime_type"
-            | "text"
-            | "weight"
-            | "uri"
-            | "tags"
-            | "offset"
-            | "location"
-            | "embedding"
-            | "modality"
-            | "evaluations"
-            | "scores"
-            | "chunks"
-            | "matches"
-    )
-}

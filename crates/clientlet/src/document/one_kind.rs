@@ -1,8 +1,10 @@
 //! Serializers that take one kind of value and refuse all others: the names of entries, text.
 
-use serde::ser::Serializer;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::ser::{Error as _, Serializer};
 
-use super::refusal::Refusal;
+use super::refusal::{Refusal, refuse};
 
 /// The methods of a serializer that takes one or two kinds of value, `$method`s those it does not.
 macro_rules! refuse_others {
@@ -105,7 +107,7 @@ macro_rules! refuse_lists {
     };
 }
 
-pub(super) use {refuse_lists, refuse_others};
+pub(super) use refuse_others;
 
 /// Takes the name of an entry; numbers and booleans become text, as in JSON everywhere.
 pub(super) struct Key<F>(pub(super) F);
@@ -118,20 +120,36 @@ macro_rules! printed_keys {
     };
 }
 
+/// Numbers with a fraction are printed as serde_json prints them: `1.0` has its point.
+macro_rules! real_keys {
+    ($($method:ident($type:ty);)*) => {
+        $(fn $method(self, key: $type) -> Result<(), Refusal> {
+            if !key.is_finite() {
+                return refuse(format!("{key} cannot be the key of a map"));
+            }
+            (self.0)(&serde_json::to_string(&key).map_err(Refusal::custom)?)
+        })*
+    };
+}
+
 const KEY: &str = "the key of a map must be text";
 
 impl<F: FnOnce(&str) -> Result<(), Refusal>> Serializer for Key<F> {
     refuse_others! { (), KEY;
-        serialize_f32(f32); serialize_f64(f64); serialize_bytes(&[u8]); serialize_none();
-        serialize_unit(); serialize_unit_struct(&'static str);
+        serialize_bytes(&[u8]); serialize_none(); serialize_unit();
+        serialize_unit_struct(&'static str);
     }
     refuse_lists! { (), KEY }
 
     printed_keys! {
         serialize_bool(bool); serialize_char(char);
         serialize_i8(i8); serialize_i16(i16); serialize_i32(i32); serialize_i64(i64);
+        serialize_i128(i128);
         serialize_u8(u8); serialize_u16(u16); serialize_u32(u32); serialize_u64(u64);
+        serialize_u128(u128);
     }
+
+    real_keys! { serialize_f32(f32); serialize_f64(f64); }
 
     fn serialize_str(self, key: &str) -> Result<(), Refusal> {
         (self.0)(key)
@@ -165,5 +183,39 @@ impl Serializer for Text {
 
     fn serialize_str(self, text: &str) -> Result<String, Refusal> {
         Ok(text.to_owned())
+    }
+}
+
+/// Takes the content of a `Blob` and hands its bytes to the serializer of the place where it stands.
+pub(super) struct BlobContent<S>(pub(super) S);
+
+const BYTES: &str = "a blob is made of bytes";
+
+impl<S: Serializer<Ok = (), Error = Refusal>> Serializer for BlobContent<S> {
+    refuse_lists! { (), BYTES }
+    refuse_others! { (), BYTES;
+        serialize_bool(bool); serialize_char(char); serialize_none();
+        serialize_i8(i8); serialize_i16(i16); serialize_i32(i32); serialize_i64(i64);
+        serialize_u8(u8); serialize_u16(u16); serialize_u32(u32); serialize_u64(u64);
+        serialize_f32(f32); serialize_f64(f64); serialize_unit();
+        serialize_unit_struct(&'static str);
+        serialize_unit_variant(&'static str, u32, &'static str);
+    }
+
+    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.0.serialize_bytes(bytes)
+    }
+
+    /// Serde's own buffers (`flatten` around an enum) say that they are for humans, and a blob gave its
+    /// base64 to one.
+    fn serialize_str(self, base64: &str) -> Result<(), Refusal> {
+        match STANDARD.decode(base64) {
+            Ok(bytes) => self.0.serialize_bytes(&bytes),
+            Err(error) => refuse(format!("invalid base64: {error}")),
+        }
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
     }
 }

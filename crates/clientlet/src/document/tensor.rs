@@ -18,8 +18,8 @@ use super::number::{Scalar, WireDtype};
 ///
 /// | | element type | shape | NaN, infinity |
 /// | --- | --- | --- | --- |
-/// | WebSocket (protobuf) | kept | kept | kept |
-/// | HTTP (JSON, nested lists) | lost: `i64` if all numbers are whole, else `f64` | kept, but for dimensions behind an empty one | refused |
+/// | WebSocket, gRPC (protobuf) | kept | kept | kept |
+/// | HTTP (JSON, nested lists) | lost: `i64` if all numbers are whole, else `f64` | kept, but for dimensions behind an empty one; without any it is refused | refused |
 ///
 /// [`to_vec`](Tensor::to_vec) converts, so code that reads through it is the same for both.
 ///
@@ -33,8 +33,8 @@ use super::number::{Scalar, WireDtype};
 /// # Ok::<(), clientlet::TensorError>(())
 /// ```
 ///
-/// Inside a `#[serde(flatten)]` or an untagged enum serde buffers what it reads; a tensor is still
-/// read there from JSON.
+/// Inside a `#[serde(flatten)]` or an untagged enum serde buffers what it reads: there a tensor is read
+/// from nested lists on every protocol, and the type of its elements is lost.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Tensor {
     dtype: Dtype,
@@ -154,16 +154,26 @@ impl fmt::Debug for Tensor {
     }
 }
 
-/// The name by which binary encoders recognise a tensor.
+/// The name by which this crate's encoders recognise a tensor.
 pub(super) const TENSOR: &str = "clientlet::Tensor";
 
 impl Serialize for Tensor {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(TENSOR, &Content(self))
+    }
+}
+
+/// What the marker is around: nested lists for humans, parts elsewhere. An encoder that knows the
+/// marker asks for the parts, whatever it says of the rest of the document.
+struct Content<'a>(&'a Tensor);
+
+impl Serialize for Content<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Content(tensor) = *self;
         if serializer.is_human_readable() {
-            Rows { tensor: self, shape: &self.shape, bytes: &self.buffer }.serialize(serializer)
+            Rows { tensor, shape: &tensor.shape, bytes: &tensor.buffer }.serialize(serializer)
         } else {
-            let parts = (self.dtype.name(), &self.shape, serde_bytes(&self.buffer));
-            serializer.serialize_newtype_struct(TENSOR, &parts)
+            (tensor.dtype.name(), &tensor.shape, serde_bytes(&tensor.buffer)).serialize(serializer)
         }
     }
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a tag or a parameter can hold.
 ///
-/// On the way through a gateway every number becomes a double: 1 comes back as 1.0, and integers
-/// beyond 2^53 change.
+/// On the way through a gateway every number becomes a double. Whole ones up to 2^53 are read as
+/// [`Integer`](Value::Integer) whichever they were; integers beyond, NaN and infinity are not sent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
     /// Nothing.
@@ -19,7 +19,7 @@ pub enum Value {
     Bool(bool),
     /// A whole number.
     Integer(i64),
-    /// Any other number; neither NaN nor infinite where it is sent as JSON.
+    /// Any other number; neither NaN nor infinite.
     Number(f64),
     /// Text.
     String(String),

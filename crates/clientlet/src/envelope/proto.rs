@@ -370,7 +370,7 @@ mod tests {
         let documents = decode_documents::<Value>(DocArray::V2, answer.documents.as_ref().unwrap());
         assert_eq!(documents.unwrap(), [json!({"id": "a"})]);
         let parameters = decode_struct::<Value>(answer.parameters.as_ref().unwrap()).unwrap();
-        assert_eq!(parameters, json!({"k": 1.0}));
+        assert_eq!(parameters, json!({"k": 1}));
     }
 
     #[test]
@@ -405,7 +405,7 @@ mod tests {
             let parameters: Value = decode_struct(answer.parameters.as_ref().unwrap()).unwrap();
             let results = &parameters["__results__"]["executor0/rep-0"];
             assert_eq!(results["got"]["l"], json!([1.5, null, true, "s"]));
-            assert_eq!(parameters["a"], json!(1.0));
+            assert_eq!(parameters["a"], json!(1));
 
             let frame = recorded(&format!("{folder}/response_target.bin"));
             let answer = read_proto_answer(docarray, &frame).unwrap();

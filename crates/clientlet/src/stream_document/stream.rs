@@ -13,7 +13,7 @@ use super::repeats::Repeats;
 use crate::document;
 use crate::document::proto::decode_document;
 use crate::error::Error;
-use crate::message::{DocArray, Encoding};
+use crate::message::Encoding;
 use crate::transport::RawDocument;
 
 /// What an executor's generator yields, read as `T`, as it comes: no document is read from the
@@ -105,7 +105,7 @@ impl<T: DeserializeOwned> DocumentStream<T> {
 
 fn read<T: DeserializeOwned>(document: &RawDocument, number: u64) -> Result<T, Error> {
     let read = match document.encoding {
-        Encoding::Json => document::decode(DocArray::V2, &document.bytes),
+        Encoding::Json => document::decode_document(&document.bytes),
         Encoding::Proto => decode_document(&document.bytes),
     };
     read.map_err(|what| {

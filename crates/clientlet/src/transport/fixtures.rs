@@ -328,8 +328,8 @@ fn parameters_and_results_are_read() {
 /// `/rich` of the kit, v1: what each document holds.
 fn rich_documents() -> Vec<Document> {
     let tensor = || Tensor::new(&[2, 3], &[0.0_f64, 1.0, 2.0, 3.0, 4.0, 5.0]).expect("six numbers");
-    let tags = json!({"n": 1.0, "f": 2.5, "s": "x", "b": true, "null": null,
-        "list": [1.0, "two", false], "map": {"inner": {"k": "v"}}});
+    let tags = json!({"n": 1, "f": 2.5, "s": "x", "b": true, "null": null,
+        "list": [1, "two", false], "map": {"inner": {"k": "v"}}});
     let score = |value| NamedScore { value: Some(value), ..NamedScore::default() };
     let named = |name: &str, score| Some(BTreeMap::from([(name.to_owned(), score)]));
     let chunk = |id: &str, parent: &str, depth| Document {

@@ -6,9 +6,12 @@
 use super::Slot;
 use super::parts::Parts;
 use crate::document::blob::check_base64;
-use crate::document::model::is_v1_field;
 use crate::document::refusal::{Refusal, refuse};
+use crate::document::v1_fields::{Field, Kind, Number, numeral};
 use crate::message::DocArray;
+
+/// A gateway of v1 refuses such a tensor, and one of v2 reads memory that was never written.
+pub(super) const NO_DIMENSIONS: &str = "a tensor without dimensions cannot be sent as JSON";
 
 pub(super) struct Json<'o> {
     pub(super) docarray: DocArray,
@@ -29,29 +32,55 @@ impl<'o> Json<'o> {
     /// A value that is neither object nor list; `what` says what it is.
     pub(super) fn scalar(&mut self, what: &str) -> Result<(), Refusal> {
         match self.slot {
-            Slot::Free => Ok(()),
+            Slot::Free | Slot::Value => Ok(()),
             Slot::Document => refuse(format!("a document must be an object, not {what}")),
             Slot::Map => refuse(format!("parameters must be an object, not {what}")),
-            Slot::Documents => refuse(format!("here must be a list of documents, not {what}")),
-            Slot::Blob => refuse(format!("a blob must be base64 text, not {what}")),
-            Slot::Tensor(_) => refuse(format!("a tensor is made of numbers, not {what}")),
+            Slot::Field(kind) => refuse(kind.misfit(what)),
+            Slot::Tensor(_) => refuse(Kind::Tensor.misfit(what)),
+            Slot::Coordinate => refuse(format!("a location is made of numbers, not {what}")),
+            Slot::Score => refuse(format!("a score must be an object, not {what}")),
         }
     }
 
+    /// A number, which is to be written behind this.
     #[inline]
-    pub(super) fn number(&mut self) -> Result<(), Refusal> {
+    pub(super) fn number(&mut self, number: Number) -> Result<(), Refusal> {
         match self.slot {
-            Slot::Tensor(depth) if *self.leaves.get_or_insert(depth) == depth => Ok(()),
-            Slot::Tensor(_) => refuse("the lists of a tensor are not all equally deep"),
+            Slot::Free => Ok(()),
+            Slot::Tensor(_) => self.leaf(),
+            Slot::Value => number.double().map(drop),
+            Slot::Coordinate | Slot::Field(Kind::Single) => number.single().map(drop),
+            Slot::Field(Kind::Count) => number.count().map(drop),
+            // The gateway makes text of it.
+            Slot::Field(Kind::Text) => Ok(()),
             _ => self.scalar("a number"),
+        }
+    }
+
+    /// A number or a truth value of a tensor.
+    #[inline]
+    fn leaf(&mut self) -> Result<(), Refusal> {
+        match self.slot {
+            Slot::Tensor(0) => refuse(NO_DIMENSIONS),
+            Slot::Tensor(depth) if *self.leaves.get_or_insert(depth) == depth => Ok(()),
+            _ => refuse("the lists of a tensor are not all equally deep"),
+        }
+    }
+
+    pub(super) fn boolean(&mut self) -> Result<(), Refusal> {
+        match self.slot {
+            Slot::Tensor(_) => self.leaf(),
+            Slot::Field(Kind::Text | Kind::Count | Kind::Single) => Ok(()),
+            _ => self.scalar("a boolean"),
         }
     }
 
     pub(super) fn null(&mut self) -> Result<(), Refusal> {
         match self.slot {
-            Slot::Document | Slot::Map => self.scalar("null")?,
-            Slot::Tensor(1..) => refuse("a tensor is made of numbers, not null")?,
-            Slot::Documents | Slot::Blob | Slot::Tensor(0) | Slot::Free => {}
+            Slot::Document | Slot::Map | Slot::Tensor(1..) | Slot::Coordinate | Slot::Score => {
+                self.scalar("null")?;
+            }
+            Slot::Field(_) | Slot::Tensor(0) | Slot::Value | Slot::Free => {}
         }
         self.out.extend_from_slice(b"null");
         Ok(())
@@ -60,8 +89,12 @@ impl<'o> Json<'o> {
     #[inline]
     pub(super) fn text(&mut self, text: &str) -> Result<(), Refusal> {
         match self.slot {
-            Slot::Free => {}
-            Slot::Blob => check_base64(text)?,
+            Slot::Free | Slot::Value | Slot::Field(Kind::Text) => {}
+            Slot::Field(Kind::Blob) => check_base64(text)?,
+            Slot::Field(kind @ (Kind::Count | Kind::Single)) => {
+                let number = numeral(kind, text)?;
+                self.number(number)?;
+            }
             _ => self.scalar("text")?,
         }
         self.quoted(text);
@@ -76,8 +109,9 @@ impl<'o> Json<'o> {
     #[inline]
     pub(super) fn list(&mut self, length: Option<usize>) -> Result<Parts<'_, 'o>, Refusal> {
         let slot = match self.slot {
-            Slot::Free => Slot::Free,
-            Slot::Documents => Slot::Document,
+            Slot::Free | Slot::Value => self.slot,
+            Slot::Field(Kind::Documents) => Slot::Document,
+            Slot::Field(Kind::Location) => Slot::Coordinate,
             Slot::Tensor(depth) => {
                 if self.leaves.is_some_and(|leaves| leaves <= depth) {
                     return refuse("the lists of a tensor are not all equally deep");
@@ -87,7 +121,7 @@ impl<'o> Json<'o> {
                 }
                 Slot::Tensor(depth + 1)
             }
-            Slot::Document | Slot::Map | Slot::Blob => {
+            Slot::Document | Slot::Map | Slot::Field(_) | Slot::Coordinate | Slot::Score => {
                 self.scalar("a list")?;
                 Slot::Free
             }
@@ -108,8 +142,9 @@ impl<'o> Json<'o> {
     #[inline]
     pub(super) fn object(&mut self) -> Result<Parts<'_, 'o>, Refusal> {
         match self.slot {
-            Slot::Free | Slot::Document | Slot::Map => {}
-            Slot::Documents | Slot::Blob | Slot::Tensor(_) => self.scalar("an object")?,
+            Slot::Free | Slot::Document | Slot::Map | Slot::Value | Slot::Score => {}
+            Slot::Field(Kind::Tags | Kind::Scores) => {}
+            Slot::Field(_) | Slot::Tensor(_) | Slot::Coordinate => self.scalar("an object")?,
         }
         self.out.push(b'{');
         Ok(Parts {
@@ -132,26 +167,24 @@ impl<'o> Json<'o> {
     /// Writes the name of a field of an object in `slot`, and notes what may stand behind it.
     #[inline]
     pub(super) fn key(&mut self, slot: Slot, name: &str) -> Result<(), Refusal> {
-        self.slot = Slot::Free;
         self.is_content = false;
-        if slot == Slot::Document && self.docarray == DocArray::V1 {
-            self.is_content = matches!(name, "text" | "blob" | "tensor");
-            self.slot = match name {
-                "chunks" | "matches" => Slot::Documents,
-                "blob" => Slot::Blob,
-                "tensor" | "embedding" => {
+        self.slot = match slot {
+            Slot::Document if self.docarray == DocArray::V1 => {
+                let field = Field::of_document(name)?;
+                self.is_content = field.is_content();
+                if field.is_tensor() {
                     self.leaves = None;
                     self.lengths.clear();
                     Slot::Tensor(0)
+                } else {
+                    Slot::Field(field.kind)
                 }
-                _ if is_v1_field(name) => Slot::Free,
-                _ => {
-                    return refuse(format!(
-                        "a v1 document has no field {name:?}; what is not in its schema belongs into \"tags\""
-                    ));
-                }
-            };
-        }
+            }
+            Slot::Map | Slot::Value | Slot::Field(Kind::Tags) => Slot::Value,
+            Slot::Field(Kind::Scores) => Slot::Score,
+            Slot::Score => Slot::Field(Field::of_score(name)?.kind),
+            _ => Slot::Free,
+        };
         self.quoted(name);
         self.out.push(b':');
         Ok(())

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use self::json::Json;
 use super::refusal::EncodeError;
+use super::v1_fields::Kind;
 use crate::message::DocArray;
 
 /// Writes documents for one generation of gateways.
@@ -63,14 +64,18 @@ impl Encoder {
 enum Slot {
     /// A document: an object, in v1 of known fields.
     Document,
-    /// A list of documents, or null.
-    Documents,
-    /// An object.
+    /// An object: parameters.
     Map,
-    /// Text that is base64, or null (v1).
-    Blob,
+    /// A value among parameters or in the tags of v1.
+    Value,
+    /// The value of a field of a v1 document or score.
+    Field(Kind),
     /// A part of a tensor at this depth (v1).
     Tensor(usize),
+    /// A number of a location (v1).
+    Coordinate,
+    /// A score (v1).
+    Score,
     /// Anything.
     Free,
 }

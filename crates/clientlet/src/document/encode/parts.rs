@@ -6,7 +6,8 @@ use serde::ser::{self, SerializeMap as _};
 use super::Slot;
 use super::json::Json;
 use crate::document::list_parts::list_parts;
-use crate::document::one_kind::{Key, Text};
+use crate::document::one_kind::Key;
+use crate::document::raw::write_again;
 use crate::document::refusal::{Refusal, Step, refuse};
 use crate::message::DocArray;
 
@@ -134,13 +135,7 @@ impl Fields<'_, '_> {
     fn write<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Refusal> {
         match self {
             Fields::Object(parts) => parts.field(name, value),
-            // Read and written again, so that the rules for documents hold inside it as well.
-            Fields::Raw(json) => {
-                let text = value.serialize(Text)?;
-                let value: crate::document::Value =
-                    serde_json::from_str(&text).map_err(ser::Error::custom)?;
-                value.serialize(&mut **json)
-            }
+            Fields::Raw(json) => write_again(value, &mut **json),
         }
     }
 

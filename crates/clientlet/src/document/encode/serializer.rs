@@ -5,32 +5,34 @@ use serde::ser::{self, Serializer};
 use serde_json::ser::{CompactFormatter, Formatter};
 
 use super::Slot;
-use super::json::Json;
+use super::json::{Json, NO_DIMENSIONS};
 use super::parts::{Fields, Parts};
 use crate::document::blob::{BLOB, write_base64};
-use crate::document::one_kind::{refuse_lists, refuse_others};
+use crate::document::one_kind::BlobContent;
 use crate::document::raw::{RAW_NUMBER, RAW_VALUE};
 use crate::document::refusal::{Refusal, refuse};
+use crate::document::tensor::TENSOR;
+use crate::document::v1_fields::{Kind, Number};
 use crate::message::DocArray;
 
 macro_rules! whole_numbers {
     ($($method:ident($type:ty) => $write:ident;)*) => {
         $(#[inline]
         fn $method(self, n: $type) -> Result<(), Refusal> {
-            self.number()?;
+            self.number(Number::Whole(n.into()))?;
             CompactFormatter.$write(&mut self.out, n).map_err(ser::Error::custom)
         })*
     };
 }
 
 macro_rules! real_numbers {
-    ($($method:ident($type:ty) => $write:ident;)*) => {
+    ($($method:ident($type:ty) => $write:ident, $kind:ident;)*) => {
         $(#[inline]
         fn $method(self, n: $type) -> Result<(), Refusal> {
+            self.number(Number::$kind(n))?;
             if !n.is_finite() {
                 return refuse(format!("{n} cannot be sent as JSON"));
             }
-            self.number()?;
             CompactFormatter.$write(&mut self.out, n).map_err(ser::Error::custom)
         })*
     };
@@ -57,18 +59,21 @@ impl<'j, 'o> Serializer for &'j mut Json<'o> {
         serialize_u16(u16) => write_u16;
         serialize_u32(u32) => write_u32;
         serialize_u64(u64) => write_u64;
-        serialize_u128(u128) => write_u128;
+    }
+
+    fn serialize_u128(self, n: u128) -> Result<(), Refusal> {
+        // What is beyond i128 is beyond every number that is looked at as well.
+        self.number(Number::Whole(i128::try_from(n).unwrap_or(i128::MAX)))?;
+        CompactFormatter.write_u128(&mut self.out, n).map_err(ser::Error::custom)
     }
 
     real_numbers! {
-        serialize_f32(f32) => write_f32;
-        serialize_f64(f64) => write_f64;
+        serialize_f32(f32) => write_f32, Single;
+        serialize_f64(f64) => write_f64, Double;
     }
 
     fn serialize_bool(self, b: bool) -> Result<(), Refusal> {
-        if !matches!(self.slot, Slot::Tensor(_)) {
-            self.scalar("a boolean")?;
-        }
+        self.boolean()?;
         self.out.extend_from_slice(if b { b"true" } else { b"false" });
         Ok(())
     }
@@ -83,7 +88,7 @@ impl<'j, 'o> Serializer for &'j mut Json<'o> {
     }
 
     fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Refusal> {
-        if !matches!(self.slot, Slot::Blob | Slot::Free) {
+        if !matches!(self.slot, Slot::Field(Kind::Blob) | Slot::Value | Slot::Free) {
             self.scalar("bytes")?;
         }
         match self.docarray {
@@ -134,7 +139,15 @@ impl<'j, 'o> Serializer for &'j mut Json<'o> {
         name: &'static str,
         value: &T,
     ) -> Result<(), Refusal> {
-        if name == BLOB { value.serialize(BlobContent(self)) } else { value.serialize(self) }
+        match name {
+            BLOB => value.serialize(BlobContent(self)),
+            TENSOR if self.slot == Slot::Free => {
+                let start = self.out.len();
+                value.serialize(&mut *self)?;
+                if self.out.get(start) == Some(&b'[') { Ok(()) } else { refuse(NO_DIMENSIONS) }
+            }
+            _ => value.serialize(self),
+        }
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -202,30 +215,5 @@ impl<'j, 'o> Serializer for &'j mut Json<'o> {
     ) -> Result<Fields<'j, 'o>, Refusal> {
         let slot = self.variant(variant)?;
         Ok(Fields::Object(Parts { slot, ends: 2, ..self.object()? }))
-    }
-}
-
-/// Takes the content of a `Blob`, which gives its bytes to formats that are not for humans.
-struct BlobContent<'j, 'o>(&'j mut Json<'o>);
-
-const BYTES: &str = "a blob is made of bytes";
-
-impl Serializer for BlobContent<'_, '_> {
-    refuse_lists! { (), BYTES }
-    refuse_others! { (), BYTES;
-        serialize_bool(bool); serialize_char(char); serialize_str(&str); serialize_none();
-        serialize_i8(i8); serialize_i16(i16); serialize_i32(i32); serialize_i64(i64);
-        serialize_u8(u8); serialize_u16(u16); serialize_u32(u32); serialize_u64(u64);
-        serialize_f32(f32); serialize_f64(f64); serialize_unit();
-        serialize_unit_struct(&'static str);
-        serialize_unit_variant(&'static str, u32, &'static str);
-    }
-
-    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Refusal> {
-        self.0.serialize_bytes(bytes)
-    }
-
-    fn is_human_readable(&self) -> bool {
-        false
     }
 }

@@ -113,7 +113,7 @@ fn v1_refuses_what_its_gateway_would_lose() {
         (json!({"txet": "typo"}), "has no field \"txet\""),
         (json!({"chunks": [{"id": "c"}, {"x": 1}]}), "chunks[1]"),
         (json!({"blob": "not base64"}), "blob: invalid base64"),
-        (json!({"blob": [1, 2]}), "blob: a blob must be base64 text, not a list"),
+        (json!({"blob": [1, 2]}), "blob: a blob must be bytes or base64 text, not a list"),
         (json!({"tensor": [[1, 2], [3]]}), "tensor[1]: the lists of a tensor differ in length"),
         (json!({"tensor": [1, [2]]}), "tensor[1]: the lists of a tensor are not all equally"),
         (json!({"embedding": [1, null]}), "embedding[1]: a tensor is made of numbers"),

@@ -234,6 +234,8 @@ impl<'de> Deserializer<'de> for Name<'_> {
         deserialize_i64 => visit_i64;
         deserialize_u8 => visit_u8; deserialize_u16 => visit_u16; deserialize_u32 => visit_u32;
         deserialize_u64 => visit_u64;
+        deserialize_i128 => visit_i128; deserialize_u128 => visit_u128;
+        deserialize_f32 => visit_f32; deserialize_f64 => visit_f64;
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
@@ -257,12 +259,8 @@ impl<'de> Deserializer<'de> for Name<'_> {
         visitor.visit_enum(StrDeserializer::new(self.0))
     }
 
-    fn is_human_readable(&self) -> bool {
-        false
-    }
-
     forward_to_deserialize_any! {
-        i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map
+        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map
         struct identifier ignored_any
     }
 }

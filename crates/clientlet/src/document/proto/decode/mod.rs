@@ -7,7 +7,6 @@
 mod access;
 mod array;
 mod fields;
-mod json;
 mod view;
 mod visit;
 

@@ -42,6 +42,8 @@ pub(super) enum View<'a> {
     /// A number of a kind of JSON that has doubles alone: a whole one is as good as an integer.
     Number(f64),
     Text(&'a str),
+    /// Text of a kind of JSON that has no bytes: where bytes are asked for it is base64.
+    JsonText(&'a str),
     Blob(&'a [u8]),
     Array(Array<'a>),
     /// Numbers in a repeated field, in packs or one by one.
@@ -136,7 +138,7 @@ fn value<'a>(bytes: &'a [u8], context: Context<'a>) -> Result<View<'a>, Fault> {
                 content.set(View::Null);
             }
             2 => content.set(View::Number(wire.double()?)),
-            3 => content.set(View::Text(wire.text()?)),
+            3 => content.set(View::JsonText(wire.text()?)),
             4 => content.set(View::Boolean(wire.varint()? != 0)),
             5 | 6 => content.add(number, start, bytes.len() - message.left(), wire.bytes()?),
             _ => {}

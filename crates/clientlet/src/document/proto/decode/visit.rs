@@ -2,21 +2,19 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::value::{SeqDeserializer, StrDeserializer};
-use serde::de::{Deserializer, Visitor};
+use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::Problem;
 use super::access::{Elements, Entries, Named, Singles, Variant};
 use super::fields::Default;
-use super::json::visit_raw;
 use super::view::{View, entry_value, open};
 use crate::document::blob::BLOB;
+use crate::document::json_text::JsonText;
+use crate::document::lenient::{visit_integer, whole};
 use crate::document::raw::RAW_VALUE;
 use crate::document::tensor::TENSOR;
-
-/// The largest integer that is exact as a double, and so are all below it.
-const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
 
 impl View<'_> {
     /// The value as it is; `wanted` are the fields of the struct that it becomes, if it becomes one.
@@ -31,8 +29,12 @@ impl View<'_> {
             View::Integer(n) => visitor.visit_i32(n),
             View::Count(n) => visitor.visit_u32(n),
             View::Single(n) => visitor.visit_f32(n),
-            View::Double(n) | View::Number(n) => visitor.visit_f64(n),
-            View::Text(text) => visitor.visit_str(text),
+            View::Double(n) => visitor.visit_f64(n),
+            View::Number(n) => match whole(n) {
+                Some(n) => visitor.visit_i64(n),
+                None => visitor.visit_f64(n),
+            },
+            View::Text(text) | View::JsonText(text) => visitor.visit_str(text),
             // Where a type takes anything, bytes are what they are in JSON.
             View::Blob(bytes) => visitor.visit_string(STANDARD.encode(bytes)),
             View::Array(array) => array.visit_lists(visitor, false),
@@ -60,9 +62,8 @@ macro_rules! integers {
     ($($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
             match self.or_default() {
-                View::Number(n) if n.fract() == 0.0 && n.abs() <= MOST_EXACT => {
-                    visitor.visit_i64(n as i64)
-                }
+                View::Single(n) => visit_integer(n.into(), visitor),
+                View::Double(n) | View::Number(n) => visit_integer(n, visitor),
                 View::Array(array) => array.visit_lists(visitor, true),
                 view => view.visit(visitor, &[]),
             }
@@ -95,10 +96,6 @@ macro_rules! as_they_are {
 impl<'de> Deserializer<'de> for View<'_> {
     type Error = Problem;
 
-    fn is_human_readable(&self) -> bool {
-        false
-    }
-
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
         self.visit(visitor, &[])
     }
@@ -116,6 +113,10 @@ impl<'de> Deserializer<'de> for View<'_> {
         match self.or_default() {
             View::Blob(bytes) => visitor.visit_bytes(bytes),
             View::Text(text) => visitor.visit_bytes(text.as_bytes()),
+            View::JsonText(text) => match STANDARD.decode(text) {
+                Ok(bytes) => visitor.visit_byte_buf(bytes),
+                Err(error) => Err(Problem::custom(format_args!("invalid base64: {error}"))),
+            },
             view => view.visit(visitor, &[]),
         }
     }
@@ -139,7 +140,7 @@ impl<'de> Deserializer<'de> for View<'_> {
         match (name, self) {
             (TENSOR, View::Array(array)) => array.visit_parts(visitor),
             (TENSOR, view) => visitor.visit_newtype_struct(Lists(view)),
-            (BLOB, view) => visitor.visit_newtype_struct(view.or_default()),
+            (BLOB, view) => visitor.visit_newtype_struct(Binary(view)),
             (RAW_VALUE, view) => visit_raw(view, visitor),
             (_, view) => visitor.visit_newtype_struct(view),
         }
@@ -180,10 +181,7 @@ impl<'de> Deserializer<'de> for View<'_> {
         visitor: V,
     ) -> Result<V::Value, Problem> {
         if let View::Unset(Default::Map) = self {
-            return visitor
-                .visit_map(serde::de::value::MapDeserializer::new(
-                    std::iter::empty::<(&str, &str)>(),
-                ));
+            return visitor.visit_map(MapDeserializer::new(std::iter::empty::<(&str, &str)>()));
         }
         self.visit(visitor, fields)
     }
@@ -195,7 +193,9 @@ impl<'de> Deserializer<'de> for View<'_> {
         visitor: V,
     ) -> Result<V::Value, Problem> {
         match self.or_default() {
-            View::Text(text) => visitor.visit_enum(StrDeserializer::new(text)),
+            View::Text(text) | View::JsonText(text) => {
+                visitor.visit_enum(StrDeserializer::new(text))
+            }
             View::Entries(repeated) => {
                 let Some((name, entry)) = Entries::new(&repeated)?.single() else {
                     return Err(serde::de::Error::custom("an enum has one variant"));
@@ -216,6 +216,14 @@ impl<'de> Deserializer<'de> for View<'_> {
     forward_to_deserialize_any! { bool unit unit_struct identifier }
 }
 
+/// Hands the value over as serde_json hands over JSON that it leaves as it is.
+fn visit_raw<'de, V: Visitor<'de>>(view: View<'_>, visitor: V) -> Result<V::Value, Problem> {
+    let mut json = Vec::new();
+    JsonText(&mut json).deserialize(view)?;
+    let json = String::from_utf8(json).map_err(Problem::custom)?;
+    visitor.visit_map(MapDeserializer::new(std::iter::once((RAW_VALUE, json))))
+}
+
 /// A value that a tensor is to be read from and that is no array: numbers in lists.
 struct Lists<'a>(View<'a>);
 
@@ -224,6 +232,26 @@ impl<'de> Deserializer<'de> for Lists<'_> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
         self.0.visit(visitor, &[])
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// A value that a blob is to be read from: bytes, and not the text that stands for them elsewhere.
+struct Binary<'a>(View<'a>);
+
+impl<'de> Deserializer<'de> for Binary<'_> {
+    type Error = Problem;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        self.0.deserialize_byte_buf(visitor)
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
     }
 
     forward_to_deserialize_any! {

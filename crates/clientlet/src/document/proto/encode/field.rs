@@ -1,114 +1,14 @@
-//! The fields of a v1 document, and of its scores.
+//! Values of the fields of a v1 document, and of its scores.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::parts::{Parts, What};
-use super::place::{Number, Place, Slot};
+use super::place::{Place, Slot};
 use crate::document::Dtype;
 use crate::document::proto::write::{FIXED32, LENGTH, VARINT, Writer, field_size, varint_size};
 use crate::document::refusal::{Refusal, refuse};
-
-/// A field by its number, and what it takes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Field {
-    pub(super) number: u32,
-    pub(super) kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
-    Text,
-    Count,
-    Single,
-    Blob,
-    Tensor,
-    Location,
-    Documents,
-    Tags,
-    Scores,
-}
-
-impl Field {
-    /// The field of a document with this name.
-    pub(super) fn of_document(name: &str) -> Result<Field, Refusal> {
-        let (number, kind) = match name {
-            "id" => (1, Kind::Text),
-            "blob" => (2, Kind::Blob),
-            "tensor" => (3, Kind::Tensor),
-            "text" => (4, Kind::Text),
-            "granularity" => (5, Kind::Count),
-            "adjacency" => (6, Kind::Count),
-            "parent_id" => (7, Kind::Text),
-            "weight" => (8, Kind::Single),
-            "uri" => (9, Kind::Text),
-            "modality" => (10, Kind::Text),
-            "mime_type" => (11, Kind::Text),
-            "offset" => (12, Kind::Single),
-            "location" => (13, Kind::Location),
-            "chunks" => (14, Kind::Documents),
-            "matches" => (15, Kind::Documents),
-            "embedding" => (16, Kind::Tensor),
-            "tags" => (17, Kind::Tags),
-            "scores" => (18, Kind::Scores),
-            "evaluations" => (19, Kind::Scores),
-            _ => {
-                return refuse(format!(
-                    "a v1 document has no field {name:?}; what is not in its schema belongs into \"tags\""
-                ));
-            }
-        };
-        Ok(Field { number, kind })
-    }
-
-    /// The field of a score with this name.
-    pub(super) fn of_score(name: &str) -> Result<Field, Refusal> {
-        let (number, kind) = match name {
-            "value" => (1, Kind::Single),
-            "op_name" => (2, Kind::Text),
-            "description" => (3, Kind::Text),
-            "ref_id" => (4, Kind::Text),
-            _ => return refuse(format!("a score has no field {name:?}")),
-        };
-        Ok(Field { number, kind })
-    }
-
-    /// Whether this is one of the fields of a document that exclude each other.
-    pub(super) fn is_content(self) -> bool {
-        matches!(self.number, 2..=4)
-    }
-
-    pub(super) fn is_tensor(self) -> bool {
-        self.kind == Kind::Tensor
-    }
-
-    pub(super) fn misfit(self, what: &str) -> String {
-        match self.kind {
-            Kind::Text => format!("here must be text, not {what}"),
-            Kind::Count => format!("here must be a whole number, not {what}"),
-            Kind::Single => format!("here must be a number, not {what}"),
-            Kind::Blob => format!("a blob must be bytes or base64 text, not {what}"),
-            Kind::Tensor => format!("a tensor is made of numbers, not {what}"),
-            Kind::Location => format!("a location is a list of numbers, not {what}"),
-            Kind::Documents => format!("here must be a list of documents, not {what}"),
-            Kind::Tags => format!("tags must be an object, not {what}"),
-            Kind::Scores => format!("scores must be an object, not {what}"),
-        }
-    }
-}
-
-/// A number as the wire has it.
-pub(super) fn single(number: Number) -> Result<f32, Refusal> {
-    let single = match number {
-        Number::Single(n) => n,
-        Number::Double(n) => n as f32,
-        Number::Whole(n) => n as f32,
-    };
-    if single.is_infinite() && number.to_f64().is_finite() {
-        return refuse(format!("{} is too large for this field", number.to_f64()));
-    }
-    Ok(single)
-}
+use crate::document::v1_fields::{Field, Kind, Number, numeral};
 
 impl<'w, 'o> Place<'w, 'o, '_> {
     pub(super) fn field_number(
@@ -119,18 +19,14 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         bytes: &[u8],
     ) -> Result<(), Refusal> {
         match field.kind {
+            Kind::Text => self.writer.field(field.number, number.text().as_bytes()),
             Kind::Count => {
-                let Number::Whole(n) = number else {
-                    return self.misfit("a number with a fraction");
-                };
-                let Ok(count) = u32::try_from(n) else {
-                    return refuse(format!("{n} is not between 0 and {}", u32::MAX));
-                };
+                let count = number.count()?;
                 self.writer.tag(field.number, VARINT);
                 self.writer.varint(count.into());
             }
             Kind::Single => {
-                let single = single(number)?;
+                let single = number.single()?;
                 self.writer.tag(field.number, FIXED32);
                 self.writer.out.extend_from_slice(&single.to_le_bytes());
             }
@@ -144,7 +40,11 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         self.done()
     }
 
+    /// A truth value: text as Python prints it, or a number.
     pub(super) fn field_bool(self, field: Field, b: bool) -> Result<(), Refusal> {
+        if field.kind == Kind::Text {
+            return self.field_text(field, if b { "True" } else { "False" });
+        }
         self.field_number(field, Number::Whole(b.into()), Dtype::Bool, &[u8::from(b)])
     }
 
@@ -155,6 +55,10 @@ impl<'w, 'o> Place<'w, 'o, '_> {
                 Ok(bytes) => self.writer.field(field.number, &bytes),
                 Err(error) => return refuse(format!("invalid base64: {error}")),
             },
+            Kind::Count | Kind::Single => {
+                let number = numeral(field.kind, text)?;
+                return self.field_number(field, number, Dtype::F64, &[]);
+            }
             _ => return self.misfit("text"),
         }
         self.done()

@@ -1,12 +1,12 @@
 //! Any serde type to the protobuf that a gateway reads, straight to bytes.
 //!
-//! What serde says of a value decides how it is written. In v2 a struct is a document and a map is a
-//! dictionary, but for the outermost, which is the document itself; a list that begins with a struct
-//! is a list of documents, any other is a plain list; a [`Tensor`](crate::Tensor) is an ndarray. In v1 a
-//! field's name decides.
+//! What serde says of a value decides how it is written. In v2 the outermost struct or map is the
+//! document, those within it are dictionaries, of which an executor makes what its class declares:
+//! documents, lists of documents, dictionaries; a [`Tensor`](crate::Tensor) is an ndarray. In v1 a field's
+//! name decides.
 //!
-//! Documents are for machines here: types that look at `is_human_readable` write their compact form.
-//! Tags and parameters alone are JSON's kind of values and for humans.
+//! Documents are for humans here, as in JSON: types that look at `is_human_readable` (a UUID, an IP
+//! address) write the text that executors know. Tensors and blobs are told by their names.
 
 mod field;
 mod grid;

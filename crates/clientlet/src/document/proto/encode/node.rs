@@ -5,11 +5,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::field::Dense;
-use super::parts::{Mode, Parts, What};
-use super::place::{Number, Place};
+use super::parts::{Parts, What};
+use super::place::Place;
 use crate::document::proto::NDARRAY;
 use crate::document::proto::write::{FIXED64, LENGTH, VARINT, Writer, field_size, varint_size};
 use crate::document::refusal::{Refusal, refuse};
+use crate::document::v1_fields::Number;
 
 /// Where the message sits: field 1 of a map or of a list.
 #[derive(Clone, Copy, Debug)]
@@ -42,23 +43,13 @@ impl Seat<'_> {
     }
 }
 
-/// Integers up to this size are doubles without a loss.
-const MOST_EXACT: i128 = 1 << 53;
-
 impl<'w, 'o> Place<'w, 'o, '_> {
     pub(super) fn value_null(self, seat: Seat<'_>) -> Result<(), Refusal> {
         self.varint(seat, 1, 0)
     }
 
     pub(super) fn value_number(self, seat: Seat<'_>, number: Number) -> Result<(), Refusal> {
-        if let Number::Whole(n) = number
-            && n.abs() > MOST_EXACT
-        {
-            return refuse(format!(
-                "{n} would change on the way: numbers here are doubles, exact up to 2^53"
-            ));
-        }
-        self.double(seat, 2, number.to_f64())
+        self.double(seat, 2, number.double()?)
     }
 
     pub(super) fn value_text(self, seat: Seat<'_>, text: &str) -> Result<(), Refusal> {
@@ -91,7 +82,16 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         self.done()
     }
 
-    pub(super) fn node_number(self, seat: Seat<'_>, number: Number) -> Result<(), Refusal> {
+    /// A number; a document's `id` is text, as a gateway makes it over HTTP.
+    pub(super) fn node_number(
+        self,
+        seat: Seat<'_>,
+        is_field: bool,
+        number: Number,
+    ) -> Result<(), Refusal> {
+        if is_field && matches!(seat, Seat::Entry("id")) {
+            return self.node_text(seat, is_field, &number.text());
+        }
         let Number::Whole(n) = number else { return self.double(seat, 3, number.to_f64()) };
         match i32::try_from(n) {
             // A negative one takes ten bytes: the format extends the sign to 64 bits.
@@ -144,30 +144,18 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         self.done()
     }
 
-    pub(super) fn node_object(
-        self,
-        seat: Seat<'_>,
-        is_struct: bool,
-    ) -> Result<Parts<'w, 'o>, Refusal> {
+    /// A dictionary, for structs as well as for maps: an executor makes the document of it that its
+    /// class declares, but makes no dictionary of a document.
+    pub(super) fn node_object(self, seat: Seat<'_>) -> Result<Parts<'w, 'o>, Refusal> {
         let levels = seat.open(self.writer)?;
-        let (number, what) =
-            if is_struct { (7, What::Document { has_content: false }) } else { (12, What::Dict) };
-        self.writer.open(number)?;
-        Ok(Parts::new(self, what, levels + 1))
+        self.writer.open(12)?;
+        Ok(Parts::new(self, What::Dict, levels + 1))
     }
 
     pub(super) fn node_list(self, seat: Seat<'_>) -> Result<Parts<'w, 'o>, Refusal> {
         let levels = seat.open(self.writer)?;
-        let tag = self.writer.out.len();
         self.writer.open(9)?;
-        Ok(Parts::new(self, What::Nodes { tag, mode: Mode::Unknown }, levels + 1))
-    }
-
-    /// The first element of a list is a document: so the list is one of documents.
-    pub(super) fn first_document(self, tag: usize) -> Result<Parts<'w, 'o>, Refusal> {
-        self.writer.out[tag] = DOCUMENTS_TAG;
-        self.writer.open(1)?;
-        Ok(Parts::new(self, What::Document { has_content: false }, 1))
+        Ok(Parts::new(self, What::Nodes, levels + 1))
     }
 
     fn varint(self, seat: Seat<'_>, number: u32, n: u64) -> Result<(), Refusal> {
@@ -190,6 +178,3 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         self.done()
     }
 }
-
-/// The tag of `doc_array`, in the place of that of `list`.
-pub(super) const DOCUMENTS_TAG: u8 = (8 << 3 | LENGTH) as u8;

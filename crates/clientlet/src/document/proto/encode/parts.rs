@@ -3,13 +3,15 @@
 use serde::Serialize;
 use serde::ser;
 
-use super::field::{Field, write_grid};
-use super::node::{DOCUMENTS_TAG, Seat};
-use super::place::{Place, Slot, raw};
+use super::field::write_grid;
+use super::node::Seat;
+use super::place::{Place, Slot};
 use crate::document::list_parts::list_parts;
 use crate::document::one_kind::Key;
 use crate::document::proto::write::Writer;
+use crate::document::raw::write_again;
 use crate::document::refusal::{Refusal, Step, refuse};
+use crate::document::v1_fields::Field;
 use crate::message::DocArray;
 
 /// What the parts belong to.
@@ -33,21 +35,9 @@ pub(super) enum What {
     /// A `google.protobuf.Struct` and a `ListValue`.
     Struct,
     Values,
-    /// A dictionary of v2.
+    /// A dictionary and a list of v2.
     Dict,
-    /// A list of v2 whose tag stands there.
-    Nodes {
-        tag: usize,
-        mode: Mode,
-    },
-}
-
-/// What a list of v2 is made of, known by its first element.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Mode {
-    Unknown,
-    Plain,
-    Documents,
+    Nodes,
 }
 
 #[derive(Debug)]
@@ -117,14 +107,11 @@ impl<'w, 'o> Parts<'w, 'o> {
     }
 
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
-        let element = Slot::Node { seat: Seat::Element, is_field: false };
         let slot = match self.what {
             What::Documents(number) => Slot::Document(number),
             What::Location => Slot::Coordinate,
             What::Rows { depth, .. } => Slot::Leaf(depth + 1),
-            What::Nodes { mode: Mode::Documents, .. } => Slot::Document(1),
-            What::Nodes { mode: Mode::Plain, .. } => element,
-            What::Nodes { mode: Mode::Unknown, tag } => Slot::First(tag),
+            What::Nodes => Slot::Node { seat: Seat::Element, is_field: false },
             _ => Slot::Value(Seat::Element),
         };
         let index = self.count;
@@ -132,11 +119,6 @@ impl<'w, 'o> Parts<'w, 'o> {
         value
             .serialize(Place::new(self.writer, slot))
             .map_err(|refusal| refusal.at(Step::Index(index)))?;
-        if let Slot::First(tag) = slot {
-            let is_documents = self.writer.out[tag] == DOCUMENTS_TAG;
-            let mode = if is_documents { Mode::Documents } else { Mode::Plain };
-            self.what = What::Nodes { tag, mode };
-        }
         Ok(())
     }
 
@@ -198,7 +180,7 @@ macro_rules! struct_fields {
                 match self {
                     Fields::Object(parts) => parts.entry(name, value),
                     Fields::Raw(place) => match place.take() {
-                        Some(place) => raw(place, value),
+                        Some(place) => write_again(value, place),
                         None => refuse("JSON that is written already must be one text"),
                     },
                 }

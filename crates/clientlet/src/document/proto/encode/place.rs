@@ -3,16 +3,17 @@
 use serde::Serialize;
 use serde::ser::Serializer;
 
-use super::field::Field;
 use super::node::Seat;
 use super::parts::{Fields, Parts};
 use super::tensor_parts::TensorParts;
 use crate::document::Dtype;
-use crate::document::one_kind::Text;
+use crate::document::blob::BLOB;
+use crate::document::one_kind::BlobContent;
 use crate::document::proto::write::Writer;
 use crate::document::raw::{RAW_NUMBER, RAW_VALUE};
 use crate::document::refusal::{Refusal, refuse};
 use crate::document::tensor::TENSOR;
+use crate::document::v1_fields::{Field, Number};
 
 /// What may stand where a value is written.
 #[derive(Clone, Copy, Debug)]
@@ -35,26 +36,6 @@ pub(super) enum Slot<'k> {
     Value(Seat<'k>),
     /// A `NodeProto` of v2; `is_field` in a document.
     Node { seat: Seat<'k>, is_field: bool },
-    /// The first element of a v2 list, whose kind of list it decides; the list's tag stands there.
-    First(usize),
-}
-
-/// A number as serde has it.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Number {
-    Whole(i128),
-    Single(f32),
-    Double(f64),
-}
-
-impl Number {
-    pub(super) fn to_f64(self) -> f64 {
-        match self {
-            Number::Whole(n) => n as f64,
-            Number::Single(n) => n.into(),
-            Number::Double(n) => n,
-        }
-    }
 }
 
 /// A place that takes one value.
@@ -77,17 +58,21 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
         Ok(())
     }
 
+    /// Whether there are only JSON's kinds of values, and a tensor is nested lists.
+    fn is_json(&self) -> bool {
+        matches!(self.slot, Slot::Value(_) | Slot::Parameters)
+    }
+
     /// A value of the wrong kind; `what` says what it is.
     pub(super) fn misfit<T>(&self, what: &str) -> Result<T, Refusal> {
         refuse(match self.slot {
-            Slot::Root => format!("a document must be an object, not {what}"),
-            Slot::Document(_) => format!("here must be a document, not {what}"),
+            Slot::Root | Slot::Document(_) => format!("a document must be an object, not {what}"),
             Slot::Parameters => format!("parameters must be an object, not {what}"),
             Slot::Score { .. } => format!("a score must be an object, not {what}"),
             Slot::Coordinate => format!("a location is made of numbers, not {what}"),
             Slot::Leaf(_) => format!("a tensor is made of numbers, not {what}"),
             Slot::Field(field) => field.misfit(what),
-            Slot::Value(_) | Slot::Node { .. } | Slot::First(_) => {
+            Slot::Value(_) | Slot::Node { .. } => {
                 format!("there is no room for {what} in a document")
             }
         })
@@ -101,13 +86,12 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
                 self.done()
             }
             Slot::Coordinate => {
-                let single = super::field::single(number)?;
+                let single = number.single()?;
                 self.writer.out.extend_from_slice(&single.to_le_bytes());
                 self.done()
             }
             Slot::Value(seat) => self.value_number(seat, number),
-            Slot::Node { seat, .. } => self.node_number(seat, number),
-            Slot::First(_) => self.node_number(Seat::Element, number),
+            Slot::Node { seat, is_field } => self.node_number(seat, is_field, number),
             _ => self.misfit("a number"),
         }
     }
@@ -117,7 +101,6 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
             Slot::Field(field) => self.field_text(field, text),
             Slot::Value(seat) => self.value_text(seat, text),
             Slot::Node { seat, is_field } => self.node_text(seat, is_field, text),
-            Slot::First(_) => self.node_text(Seat::Element, false, text),
             _ => self.misfit("text"),
         }
     }
@@ -128,22 +111,19 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
             Slot::Field(_) => self.done(),
             Slot::Value(seat) => self.value_null(seat),
             Slot::Node { seat, .. } => self.node_null(seat),
-            Slot::First(_) => self.node_null(Seat::Element),
             _ => self.misfit("null"),
         }
     }
 
-    /// An object: `is_struct` if serde says so, a map otherwise.
-    fn object(self, is_struct: bool) -> Result<Parts<'w, 'o>, Refusal> {
+    /// An object, a struct as well as a map.
+    fn object(self) -> Result<Parts<'w, 'o>, Refusal> {
         match self.slot {
             Slot::Root | Slot::Document(_) => self.document(),
             Slot::Parameters => Parts::of_struct(self, 0),
             Slot::Field(field) => self.field_object(field),
             Slot::Score { number, name } => self.score(number, name),
             Slot::Value(seat) => self.value_object(seat),
-            Slot::Node { seat, .. } => self.node_object(seat, is_struct),
-            Slot::First(tag) if is_struct => self.first_document(tag),
-            Slot::First(_) => self.node_object(Seat::Element, false),
+            Slot::Node { seat, .. } => self.node_object(seat),
             Slot::Coordinate | Slot::Leaf(_) => self.misfit("an object"),
         }
     }
@@ -154,7 +134,6 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
             Slot::Leaf(depth) => self.rows(depth),
             Slot::Value(seat) => self.value_list(seat),
             Slot::Node { seat, .. } => self.node_list(seat),
-            Slot::First(_) => self.node_list(Seat::Element),
             _ => self.misfit("a list"),
         }
     }
@@ -164,14 +143,13 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
         match self.slot {
             Slot::Field(field) => self.field_tensor(field, dtype, buffer),
             Slot::Node { seat, .. } => self.node_tensor(seat, dtype, buffer),
-            Slot::First(_) => self.node_tensor(Seat::Element, dtype, buffer),
             _ => self.misfit("a tensor"),
         }
     }
 
     /// An object with a variant's name as its only entry; the place of that entry.
     fn variant(self, variant: &'static str) -> Result<Place<'w, 'o, 'static>, Refusal> {
-        let parts = self.object(false)?;
+        let parts = self.object()?;
         let slot = parts.slot_of(variant)?;
         Ok(Place { writer: parts.writer, slot, around: parts.opened })
     }
@@ -196,16 +174,6 @@ impl<'w, 'o, 'k> Serializer for Place<'w, 'o, 'k> {
     type SerializeStruct = Fields<'w, 'o, 'k>;
     type SerializeStructVariant = Fields<'w, 'o, 'k>;
 
-    /// Tags and parameters are what JSON can say; everything else is for machines.
-    fn is_human_readable(&self) -> bool {
-        matches!(
-            self.slot,
-            Slot::Value(_)
-                | Slot::Parameters
-                | Slot::Field(Field { kind: super::field::Kind::Tags, .. })
-        )
-    }
-
     numbers! {
         serialize_i8(i8) => Whole, I8;
         serialize_i16(i16) => Whole, I16;
@@ -220,9 +188,10 @@ impl<'w, 'o, 'k> Serializer for Place<'w, 'o, 'k> {
     }
 
     fn serialize_i128(self, n: i128) -> Result<(), Refusal> {
-        match i64::try_from(n) {
-            Ok(n) => self.serialize_i64(n),
-            Err(_) => refuse(format!("{n} is too large for any number in a document")),
+        match (i64::try_from(n), u64::try_from(n)) {
+            (Ok(n), _) => self.serialize_i64(n),
+            (_, Ok(n)) => self.serialize_u64(n),
+            _ => refuse(format!("{n} is too large for any number in a document")),
         }
     }
 
@@ -235,14 +204,13 @@ impl<'w, 'o, 'k> Serializer for Place<'w, 'o, 'k> {
 
     fn serialize_bool(self, b: bool) -> Result<(), Refusal> {
         match self.slot {
-            Slot::Field(field) if field.is_tensor() => self.field_bool(field, b),
+            Slot::Field(field) if field.takes_bool() => self.field_bool(field, b),
             Slot::Leaf(depth) => {
                 self.writer.grid.push(depth, Dtype::Bool, &[u8::from(b)])?;
                 self.done()
             }
             Slot::Value(seat) => self.value_bool(seat, b),
             Slot::Node { seat, .. } => self.node_bool(seat, b),
-            Slot::First(_) => self.node_bool(Seat::Element, b),
             _ => self.misfit("a boolean"),
         }
     }
@@ -260,7 +228,6 @@ impl<'w, 'o, 'k> Serializer for Place<'w, 'o, 'k> {
             Slot::Field(field) => self.field_bytes(field, bytes),
             Slot::Value(seat) => self.value_bytes(seat, bytes),
             Slot::Node { seat, .. } => self.node_bytes(seat, bytes),
-            Slot::First(_) => self.node_bytes(Seat::Element, bytes),
             _ => self.misfit("bytes"),
         }
     }
@@ -295,10 +262,11 @@ impl<'w, 'o, 'k> Serializer for Place<'w, 'o, 'k> {
         name: &'static str,
         value: &T,
     ) -> Result<(), Refusal> {
-        if name == TENSOR && !self.is_human_readable() {
-            return value.serialize(TensorParts::new(self));
+        match name {
+            TENSOR if !self.is_json() => value.serialize(TensorParts::new(self)),
+            BLOB => value.serialize(BlobContent(self)),
+            _ => value.serialize(self),
         }
-        value.serialize(self)
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -338,7 +306,7 @@ impl<'w, 'o, 'k> Serializer for Place<'w, 'o, 'k> {
     }
 
     fn serialize_map(self, _length: Option<usize>) -> Result<Parts<'w, 'o>, Refusal> {
-        self.object(false)
+        self.object()
     }
 
     fn serialize_struct(
@@ -349,7 +317,7 @@ impl<'w, 'o, 'k> Serializer for Place<'w, 'o, 'k> {
         if name == RAW_VALUE || name == RAW_NUMBER {
             return Ok(Fields::Raw(Some(self)));
         }
-        self.object(true).map(Fields::Object)
+        self.object().map(Fields::Object)
     }
 
     fn serialize_struct_variant(
@@ -359,17 +327,6 @@ impl<'w, 'o, 'k> Serializer for Place<'w, 'o, 'k> {
         variant: &'static str,
         _length: usize,
     ) -> Result<Fields<'w, 'o, 'k>, Refusal> {
-        self.variant(variant)?.object(false).map(Fields::Object)
+        self.variant(variant)?.object().map(Fields::Object)
     }
-}
-
-/// JSON that is written already, read and written again, so that the rules hold inside it as well.
-pub(super) fn raw<T: Serialize + ?Sized>(
-    place: Place<'_, '_, '_>,
-    json: &T,
-) -> Result<(), Refusal> {
-    let text = json.serialize(Text)?;
-    let value: crate::document::Value =
-        serde_json::from_str(&text).map_err(serde::ser::Error::custom)?;
-    value.serialize(place)
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde::ser::{Impossible, SerializeSeq, SerializeTuple, Serializer};
 
+use super::parts::Parts;
 use super::place::Place;
 use crate::document::one_kind::refuse_others;
 use crate::document::refusal::{Refusal, refuse};
@@ -21,21 +22,41 @@ impl<'w, 'o, 'k> TensorParts<'w, 'o, 'k> {
 
 const PARTS: &str = "a tensor is made of element type, shape and elements";
 
-impl Serializer for TensorParts<'_, '_, '_> {
-    type SerializeSeq = Impossible<(), Refusal>;
+/// Serde's own buffers (`flatten` around an enum) say that they are for humans, and a tensor gave its
+/// nested lists to one: they are written as any lists.
+macro_rules! numbers {
+    ($($method:ident($type:ty);)*) => {
+        $(fn $method(mut self, n: $type) -> Result<(), Refusal> {
+            match self.place.take() {
+                Some(place) => place.$method(n),
+                None => refuse(PARTS),
+            }
+        })*
+    };
+}
+
+impl<'w, 'o> Serializer for TensorParts<'w, 'o, '_> {
+    type SerializeSeq = Parts<'w, 'o>;
     type SerializeTuple = Self;
 
     refuse_others! { (), PARTS;
-        serialize_bool(bool); serialize_char(char); serialize_bytes(&[u8]); serialize_none();
-        serialize_i8(i8); serialize_i16(i16); serialize_i32(i32); serialize_i64(i64);
-        serialize_u8(u8); serialize_u16(u16); serialize_u32(u32); serialize_u64(u64);
-        serialize_f32(f32); serialize_f64(f64); serialize_unit(); serialize_str(&str);
-        serialize_unit_struct(&'static str);
+        serialize_char(char); serialize_bytes(&[u8]); serialize_none(); serialize_unit();
+        serialize_str(&str); serialize_unit_struct(&'static str);
         serialize_unit_variant(&'static str, u32, &'static str);
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<Self::SerializeSeq, Refusal> {
-        refuse(PARTS)
+    numbers! {
+        serialize_bool(bool);
+        serialize_i8(i8); serialize_i16(i16); serialize_i32(i32); serialize_i64(i64);
+        serialize_u8(u8); serialize_u16(u16); serialize_u32(u32); serialize_u64(u64);
+        serialize_f32(f32); serialize_f64(f64);
+    }
+
+    fn serialize_seq(mut self, length: Option<usize>) -> Result<Parts<'w, 'o>, Refusal> {
+        match self.place.take() {
+            Some(place) => place.serialize_seq(length),
+            None => refuse(PARTS),
+        }
     }
 
     fn serialize_tuple(mut self, _: usize) -> Result<Self, Refusal> {
@@ -43,6 +64,10 @@ impl Serializer for TensorParts<'_, '_, '_> {
             place.writer.shape.clear();
         }
         Ok(self)
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
     }
 }
 
@@ -103,6 +128,10 @@ impl Serializer for TensorPart<'_, '_, '_, '_> {
             Some(place) => place.tensor(&self.0.dtype, buffer),
             None => refuse(PARTS),
         }
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
     }
 }
 

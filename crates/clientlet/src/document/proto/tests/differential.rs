@@ -13,6 +13,7 @@ use proptest::prelude::*;
 
 use super::any::{document, message};
 use super::encoded;
+use crate::document::lenient::whole;
 use crate::document::number::{Scalar, WireDtype};
 use crate::document::proto::decode_documents;
 use crate::document::{Blob, Document, MOST_DIMENSIONS, NamedScore, Tensor, Value};
@@ -96,7 +97,7 @@ fn struct_value(value: &clientlet_proto::prost_types::Value) -> Result<Value, ()
     use clientlet_proto::prost_types::value::Kind;
     Ok(match &value.kind {
         None | Some(Kind::NullValue(_)) => Value::Null,
-        Some(Kind::NumberValue(n)) => Value::Number(*n),
+        Some(Kind::NumberValue(n)) => whole(*n).map_or(Value::Number(*n), Value::Integer),
         Some(Kind::StringValue(text)) => Value::String(text.clone()),
         Some(Kind::BoolValue(b)) => Value::Bool(*b),
         Some(Kind::StructValue(fields)) => Value::Map(map_of(&fields.fields, struct_value)?),

@@ -93,10 +93,21 @@ fn array_view(tensor: &Tensor) -> Json {
     Json::Object(dense)
 }
 
+fn doubles(value: &mut Json) {
+    match value {
+        Json::Number(n) => *value = json!(n.as_f64()),
+        Json::Array(list) => list.iter_mut().for_each(doubles),
+        Json::Object(map) => map.values_mut().for_each(doubles),
+        _ => {}
+    }
+}
+
 /// A v1 document as protobuf's JSON view shows it: what is a default is left out.
 fn v1_view(document: &Document) -> Json {
     // Blob as base64 is what JSON has too; tensors and children are put right below.
     let Json::Object(mut view) = serde_json::to_value(document).unwrap() else { panic!() };
+    // The view has doubles in tags, of which the whole ones were read as integers.
+    view.get_mut("tags").map(doubles);
     for (name, tensor) in [("tensor", &document.tensor), ("embedding", &document.embedding)] {
         if let Some(tensor) = tensor {
             let array = json!({"dense": array_view(tensor), "cls_name": "numpy"});
@@ -224,17 +235,36 @@ fn every_v2_document_is_read_field_by_field() {
     assert!(whole > 12, "{whole}");
 }
 
-/// What an executor cannot tell apart: it takes a url without its type, and an empty list for an
-/// empty list of documents.
+/// What an executor cannot tell apart: it takes a url without its type, a dictionary for a document
+/// whose id has no type, and a list of those for a list of documents.
 fn alike(mut list: v2::docarray::DocListProto) -> v2::docarray::DocListProto {
-    use v2::docarray::node_proto::Content;
     for node in list.docs.iter_mut().flat_map(|document| document.data.values_mut()) {
         node.r#type = node.r#type.take().filter(|kind| kind != "any_url");
-        if matches!(&node.content, Some(Content::DocArray(parts)) if parts.docs.is_empty()) {
-            node.content = Some(Content::List(v2::docarray::ListOfAnyProto::default()));
-        }
+        as_dictionaries(node);
     }
     list
+}
+
+fn as_dictionaries(node: &mut v2::docarray::NodeProto) {
+    use v2::docarray::node_proto::Content;
+    use v2::docarray::{DictOfAnyProto, DocProto, ListOfAnyProto, NodeProto};
+    let dictionary = |DocProto { mut data }: DocProto| {
+        for node in data.values_mut() {
+            node.r#type = node.r#type.take().filter(|kind| kind != "id");
+            as_dictionaries(node);
+        }
+        Content::Dict(DictOfAnyProto { data })
+    };
+    node.content = node.content.take().map(|content| match content {
+        Content::Doc(document) => dictionary(document),
+        Content::DocArray(list) => {
+            let documents = list.docs.into_iter();
+            let data = documents
+                .map(|document| NodeProto { content: Some(dictionary(document)), r#type: None });
+            Content::List(ListOfAnyProto { data: data.collect() })
+        }
+        other => other,
+    });
 }
 
 #[test]

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::any::{blob, document, message, tensor, text, value};
 use super::encoded;
+use crate::document::lenient::whole;
 use crate::document::proto::{Encoder, decode_documents, decode_struct};
 use crate::document::{Blob, Document, Tensor, Value};
 use crate::message::DocArray;
@@ -68,17 +69,19 @@ fn item() -> impl Strategy<Value = Item> {
     })
 }
 
-/// What is left of a v1 document: numbers in tags are doubles.
+/// What is left of a v1 document: numbers in tags are doubles, of which the whole ones are integers.
 fn carried(mut document: Document) -> Document {
-    fn doubles(value: &mut Value) {
+    fn integers(value: &mut Value) {
         match value {
-            Value::Integer(n) => *value = Value::Number(*n as f64),
-            Value::List(list) => list.iter_mut().for_each(doubles),
-            Value::Map(map) => map.values_mut().for_each(doubles),
+            Value::Number(n) => {
+                *value = whole(*n).map_or(Value::Number(*n), Value::Integer);
+            }
+            Value::List(list) => list.iter_mut().for_each(integers),
+            Value::Map(map) => map.values_mut().for_each(integers),
             _ => {}
         }
     }
-    document.tags.iter_mut().flat_map(|tags| tags.values_mut()).for_each(doubles);
+    document.tags.iter_mut().flat_map(|tags| tags.values_mut()).for_each(integers);
     let all = |list: Vec<Document>| list.into_iter().map(carried).collect();
     document.chunks = document.chunks.map(all);
     document.matches = document.matches.map(all);

@@ -231,7 +231,7 @@ fn a_whole_number_in_parameters_is_taken_for_an_integer_if_one_is_wanted() {
     let expected =
         Parameters { count: 3, share: 2.0, map: BTreeMap::from([(-7, Some(1)), (8, None)]) };
     assert_eq!(decode_struct::<Parameters>(&bytes).unwrap(), expected);
-    assert_eq!(decode_struct::<Json>(&bytes).unwrap()["count"], json!(3.0));
+    assert_eq!(decode_struct::<Json>(&bytes).unwrap()["count"], json!(3));
 }
 
 #[test]

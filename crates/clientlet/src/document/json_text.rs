@@ -1,32 +1,15 @@
-//! A value as JSON text, for whoever wants it written and not read: `serde_json::value::RawValue`.
+//! A value as JSON text, for types that want it written and not read: `serde_json::value::RawValue`.
 
 use std::fmt;
-use std::iter::once;
 
 use serde::Deserializer;
-use serde::de::value::MapDeserializer;
-use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::ser::{CompactFormatter, Formatter};
 
-use super::Problem;
-use super::view::View;
-use crate::document::raw::RAW_VALUE;
+/// Appends the value that it is handed, whichever deserializer hands it over.
+pub(super) struct JsonText<'o>(pub(super) &'o mut Vec<u8>);
 
-/// Hands the value over as serde_json hands over JSON that it leaves as it is.
-pub(super) fn visit_raw<'de, V: Visitor<'de>>(
-    view: View<'_>,
-    visitor: V,
-) -> Result<V::Value, Problem> {
-    let mut json = Vec::new();
-    view.deserialize_any(Json(&mut json))?;
-    let json = String::from_utf8(json).map_err(Problem::custom)?;
-    visitor.visit_map(MapDeserializer::new(once((RAW_VALUE, json))))
-}
-
-/// Appends what it is handed.
-struct Json<'o>(&'o mut Vec<u8>);
-
-impl<'de> DeserializeSeed<'de> for Json<'_> {
+impl<'de> DeserializeSeed<'de> for JsonText<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -54,7 +37,7 @@ macro_rules! reals {
     };
 }
 
-impl<'de> Visitor<'de> for Json<'_> {
+impl<'de> Visitor<'de> for JsonText<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,7 +73,7 @@ impl<'de> Visitor<'de> for Json<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         self.0.push(b'[');
         let start = self.0.len();
-        while seq.next_element_seed(Json(self.0))?.is_some() {
+        while seq.next_element_seed(JsonText(self.0))?.is_some() {
             self.0.push(b',');
         }
         self.end(start, b']');
@@ -100,9 +83,9 @@ impl<'de> Visitor<'de> for Json<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         self.0.push(b'{');
         let start = self.0.len();
-        while map.next_key_seed(Json(self.0))?.is_some() {
+        while map.next_key_seed(JsonText(self.0))?.is_some() {
             self.0.push(b':');
-            map.next_value_seed(Json(self.0))?;
+            map.next_value_seed(JsonText(self.0))?;
             self.0.push(b',');
         }
         self.end(start, b'}');
@@ -110,7 +93,7 @@ impl<'de> Visitor<'de> for Json<'_> {
     }
 }
 
-impl Json<'_> {
+impl JsonText<'_> {
     /// Ends a list or an object whose content begins at `start`: in place of the last comma.
     fn end(self, start: usize, bracket: u8) {
         if self.0.len() > start {

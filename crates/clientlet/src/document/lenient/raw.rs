@@ -1,0 +1,39 @@
+//! JSON text that is handed on as text.
+
+use std::iter::once;
+
+use serde::Deserialize;
+use serde::de::value::MapDeserializer;
+use serde::de::{DeserializeSeed, Deserializer, Error, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Lenient, Place};
+use crate::document::json_text::JsonText;
+use crate::document::raw::RAW_VALUE;
+
+/// Hands the text on as serde_json does; it is written anew only where a whole double may stand in it.
+pub(super) fn deserialize<'de, D: Deserializer<'de>, V: Visitor<'de>>(
+    inner: D,
+    place: Place,
+    visitor: V,
+) -> Result<V::Value, D::Error> {
+    let raw: Box<str> = Box::<RawValue>::deserialize(inner)?.into();
+    let mut text = String::from(raw);
+    if has_whole_double(&text) {
+        let mut anew = Vec::with_capacity(text.len());
+        let mut json = serde_json::Deserializer::from_str(&text);
+        JsonText(&mut anew)
+            .deserialize(Lenient::new(&mut json, place))
+            .map_err(D::Error::custom)?;
+        text = String::from_utf8(anew).map_err(D::Error::custom)?;
+    }
+    visitor.visit_map(MapDeserializer::new(once((RAW_VALUE, text))))
+}
+
+/// Whether something in the text looks like a whole double, as Python writes it: `7.0`.
+fn has_whole_double(json: &str) -> bool {
+    json.match_indices(".0").any(|(at, point)| {
+        let behind = json.as_bytes().get(at + point.len());
+        behind.is_none_or(|b| matches!(b, b',' | b']' | b'}') || b.is_ascii_whitespace())
+    })
+}
