@@ -21,6 +21,8 @@ use crate::log::LogTail;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// `gateway.py` needs up to 10 s when an executor was killed or connections are open.
 const STOPPED_WITHIN: Duration = Duration::from_secs(12);
+/// How long a gateway may take to end after SIGTERM. Without load all do in half a second.
+const GRACE: Duration = Duration::from_secs(3);
 /// A killed process ends at once; its parent has to notice.
 const DEAD_WITHIN: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(10);
@@ -65,6 +67,8 @@ pub struct RealGateway {
     log: LogTail,
     ports: BTreeMap<String, u16>,
     executors: BTreeMap<String, i32>,
+    /// The process that serves the ports.
+    served_by: Option<i32>,
 }
 
 impl RealGateway {
@@ -140,7 +144,7 @@ impl RealGateway {
         // Taken out: a pid may be another process's once its own has gone.
         for pid in std::mem::take(&mut self.executors).into_values().map(Pid::from_raw) {
             match kill(pid, Signal::SIGKILL) {
-                Ok(()) => wait_until_gone(pid)?,
+                Ok(()) => wait_until_gone(pid, DEAD_WITHIN)?,
                 Err(Errno::ESRCH) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -154,8 +158,42 @@ impl RealGateway {
     /// # Errors
     /// As [`start`](Self::start): when they do not get ready the gateway ends.
     pub fn revive_executor(&mut self) -> Result<(), StartError> {
+        self.revive()
+    }
+
+    /// Ends the process that serves the ports as an orchestrator does, with SIGTERM and, where it has not
+    /// gone after 3 s, with SIGKILL: under load some releases go on serving what is open. Its executors run
+    /// on.
+    ///
+    /// # Errors
+    /// If it cannot be signalled, or does not end.
+    pub fn stop_gateway(&mut self) -> io::Result<()> {
+        // Taken out: a pid may be another process's once its own has gone.
+        let Some(pid) = self.served_by.take().map(Pid::from_raw) else { return Ok(()) };
+        kill(pid, Signal::SIGTERM)?;
+        if wait_until_gone(pid, GRACE).is_ok() {
+            return Ok(());
+        }
+        match kill(pid, Signal::SIGKILL) {
+            Ok(()) => wait_until_gone(pid, DEAD_WITHIN),
+            Err(Errno::ESRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Starts it again at its old ports; when this returns, it is ready.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn revive_gateway(&mut self) -> Result<(), StartError> {
+        self.revive()
+    }
+
+    /// Has all that is dead started again.
+    fn revive(&mut self) -> Result<(), StartError> {
         self.signal(Signal::SIGUSR1)?;
-        self.executors = self.next_ready()?.pids.executors;
+        let ReadyLine { pids, .. } = self.next_ready()?;
+        (self.executors, self.served_by) = (pids.executors, pids.gateway);
         Ok(())
     }
 
@@ -191,10 +229,11 @@ impl RealGateway {
         let (ports, executors) = (BTreeMap::new(), BTreeMap::new());
         let (lines, log) = (follow_lines(stdout), LogTail::follow(stderr));
         // From here on dropping it stops the process, also when it does not get ready.
-        let mut gateway = Self { environment, child, lines, log, ports, executors };
-        let line = gateway.next_ready()?;
-        gateway.ports = line.ports;
-        gateway.executors = line.pids.executors;
+        let mut gateway =
+            Self { environment, child, lines, log, ports, executors, served_by: None };
+        let ReadyLine { ports, pids } = gateway.next_ready()?;
+        gateway.ports = ports;
+        (gateway.executors, gateway.served_by) = (pids.executors, pids.gateway);
         Ok(gateway)
     }
 
@@ -257,6 +296,7 @@ struct ReadyLine {
 
 #[derive(Deserialize)]
 struct Pids {
+    gateway: Option<i32>,
     executors: BTreeMap<String, i32>,
 }
 
@@ -298,11 +338,11 @@ fn follow_lines(pipe: impl io::Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-fn wait_until_gone(pid: Pid) -> io::Result<()> {
-    let killed = Instant::now();
+fn wait_until_gone(pid: Pid, within: Duration) -> io::Result<()> {
+    let signalled = Instant::now();
     while kill(pid, None) != Err(Errno::ESRCH) {
-        if killed.elapsed() > DEAD_WITHIN {
-            let text = format!("executor process {pid} is still there after SIGKILL");
+        if signalled.elapsed() > within {
+            let text = format!("process {pid} is still there after it was signalled");
             return Err(io::Error::new(io::ErrorKind::TimedOut, text));
         }
         thread::sleep(POLL);
@@ -343,6 +383,7 @@ mod tests {
             "pids": {"main": 1, "gateway": 2, "executors": {"executor0/rep-0": 3}, "other": {}}}"#;
         let Line::Ready(line) = serde_json::from_str(ready).unwrap() else { panic!("{ready}") };
         assert_eq!((line.ports["http"], line.pids.executors["executor0/rep-0"]), (41001, 3));
+        assert_eq!(line.pids.gateway, Some(2));
 
         let failed = r#"{"ready": false, "error": "OSError: no"}"#;
         let Line::Failed { error } = serde_json::from_str(failed).unwrap() else { panic!() };

@@ -63,9 +63,14 @@ fn whole_life(environment: Environment) -> io::Result<()> {
         assert_eq!(post(&gateway)?, 200, "{}", gateway.log());
     }
 
+    gateway.stop_gateway()?;
+    let refused = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map(drop);
+    assert_eq!(refused().map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionRefused));
+    gateway.revive_gateway().map_err(io::Error::other)?;
+    assert_eq!(post(&gateway)?, 200, "{}", gateway.log());
+
     drop(gateway);
-    let refused = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map(drop);
-    assert_eq!(refused.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionRefused));
+    assert_eq!(refused().map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionRefused));
     Ok(())
 }
 

@@ -65,9 +65,14 @@ fn read_json(docarray: DocArray, status: u16, body: &Bytes) -> Option<AttemptErr
 
 fn read_text(docarray: DocArray, status: u16, is_json: bool, body: &Bytes) -> AttemptError {
     let text = shorten(&String::from_utf8_lossy(body));
-    // A v2 gateway says no more than this of an executor that is down or slow.
-    if status == 500 && docarray == DocArray::V2 && !is_json {
-        let message = format!("the gateway answered 500: {text} (its executor is down or slow)");
+    if status == 500 && !is_json {
+        // A v2 gateway says no more than this of an executor that is down or slow, either; a v1 gateway
+        // has a status for those.
+        let why = match docarray {
+            DocArray::V1 => "",
+            DocArray::V2 => " (its executor is down or slow)",
+        };
+        let message = format!("the gateway answered 500: {text}{why}");
         return AttemptError::new(Event::PlainError500, message);
     }
     of_status(status, &text)
@@ -197,15 +202,17 @@ mod tests {
     }
 
     #[test]
-    fn a_500_is_the_executors_only_from_v2_and_only_as_a_json_detail() {
+    fn a_500_is_the_executors_only_from_v2_as_a_json_detail_and_in_plain_text_an_outage() {
         let body = r#"{"detail":"ValueError('boom')"}"#;
         assert_eq!(failure(DocArray::V2, 500, true, body).kind, ErrorKind::Executor);
         let v1 = failure(DocArray::V1, 500, true, body);
         assert_eq!((v1.kind, v1.retryable), (ErrorKind::Gateway, false));
         let plain = failure(DocArray::V2, 500, false, "Internal Server Error");
         assert_eq!((plain.kind, plain.retryable), (ErrorKind::Gateway, true));
+        // As of a gateway that shuts down.
         let v1 = failure(DocArray::V1, 500, false, "Internal Server Error");
-        assert_eq!((v1.kind, v1.retryable), (ErrorKind::Gateway, false));
+        assert_eq!((v1.kind, v1.retryable, v1.may_have_run), (ErrorKind::Gateway, true, true));
+        assert!(!v1.message.contains("executor"), "{}", v1.message);
     }
 
     #[test]

@@ -50,6 +50,7 @@ pub(crate) enum Event {
     GrpcTimeout,
     GrpcExhausted,
     GrpcAborted,
+    GrpcBroken,
     GrpcFailed,
     GrpcRefused,
     GrpcUnimplemented,
@@ -134,7 +135,7 @@ pub(crate) const EVENTS: &[Row] = &[
     row(Event::BadGateway502, "502", ErrorKind::Gateway, Answered, Yes, Maybe),
     row(Event::Unavailable503, "503: v1 with its executor down", ErrorKind::Gateway, Answered, Yes, Maybe),
     row(Event::GatewayTimeout504, "504: v1 whose executor is slower than timeout_send", ErrorKind::Timeout, Answered, Yes, Maybe),
-    row(Event::PlainError500, "500 in plain text from v2: its executor is down or slow; a finished run may hide behind it", ErrorKind::Gateway, Answered, Yes, Maybe),
+    row(Event::PlainError500, "500 in plain text: the gateway itself failed, as while it shuts down; from v2 also an executor that is down or slow, and a finished run may hide behind it", ErrorKind::Gateway, Answered, Yes, Maybe),
     row(Event::ServerError, "any other 5xx", ErrorKind::Gateway, Answered, Final, Maybe),
     row(Event::Redirect, "3xx: redirects are not followed", ErrorKind::Gateway, Answered, Final, Never),
     row(Event::EndpointUnknown, "the gateway does not list the endpoint (v2), or not as one that streams, or has no streams of documents (v1)", ErrorKind::NotFound, NotSent, Final, Never),
@@ -158,7 +159,8 @@ pub(crate) const EVENTS: &[Row] = &[
     row(Event::GrpcTimeout, "DEADLINE_EXCEEDED that names a deployment which timed out", ErrorKind::Timeout, Unknown, Yes, Maybe),
     row(Event::GrpcExhausted, "RESOURCE_EXHAUSTED", ErrorKind::RateLimited, Unknown, Yes, Maybe),
     row(Event::GrpcAborted, "ABORTED", ErrorKind::Gateway, Unknown, Yes, Maybe),
-    row(Event::GrpcFailed, "UNKNOWN, INTERNAL or DATA_LOSS of a unary request", ErrorKind::Gateway, Answered, Final, Maybe),
+    row(Event::GrpcBroken, "UNKNOWN of a unary request with an exception of the gateway's own, as while it shuts down", ErrorKind::Gateway, Answered, Yes, Maybe),
+    row(Event::GrpcFailed, "any other UNKNOWN, INTERNAL or DATA_LOSS of a unary request", ErrorKind::Gateway, Answered, Final, Maybe),
     row(Event::GrpcRefused, "INVALID_ARGUMENT, PERMISSION_DENIED, UNAUTHENTICATED, FAILED_PRECONDITION and the like", ErrorKind::Gateway, Answered, Final, Never),
     row(Event::GrpcUnimplemented, "UNIMPLEMENTED, NOT_FOUND", ErrorKind::NotFound, Answered, Final, Never),
     row(Event::NotGrpc, "the answer is not gRPC", ErrorKind::Decode, Answered, Final, Maybe),
@@ -231,7 +233,8 @@ mod tests {
             | Event::EncodeFailed
             | Event::SessionClosed => ALL,
             Event::Unreadable | Event::TooLarge => &["HTTP", "unary gRPC"],
-            Event::ConnectionLost | Event::PlainError500 | Event::EndpointUnknown => &["HTTP"],
+            Event::ConnectionLost | Event::EndpointUnknown => &["HTTP"],
+            Event::PlainError500 => &["HTTP", "WebSocket"],
             Event::SocketDropped
             | Event::SocketOversize
             | Event::SocketOutage1011
@@ -249,6 +252,7 @@ mod tests {
             | Event::GrpcTimeout
             | Event::GrpcExhausted
             | Event::GrpcAborted
+            | Event::GrpcBroken
             | Event::GrpcFailed
             | Event::GrpcRefused
             | Event::GrpcUnimplemented

@@ -182,7 +182,7 @@ const RECORDED: &[Recorded] = &[
     recorded("an executor raises", "fail", V2, ErrorKind::Executor, RAN, "an executor raised ValueError('boom')"),
     recorded("an executor is down", "executor_down", V1, ErrorKind::Gateway, AGAIN, "executor0"),
     recorded("an executor is down", "executor_down", V2, ErrorKind::Gateway, AGAIN, "its executor is down or slow"),
-    recorded("an executor is down, posted to /search", "executor_down_search", &["seed-era"], ErrorKind::Gateway, RAN, "500: Internal Server Error"),
+    recorded("an executor is down, posted to /search", "executor_down_search", &["seed-era"], ErrorKind::Gateway, AGAIN, "500: Internal Server Error"),
     recorded("an executor is down, posted to /search", "executor_down_search", &["current-v1"], ErrorKind::Gateway, AGAIN, "503"),
     recorded("an executor is slower than timeout_send", "timeout_send", V1, ErrorKind::Timeout, AGAIN, "timeout_send"),
     recorded("an executor is slower than timeout_send", "timeout_send", V2, ErrorKind::Gateway, AGAIN, "its executor is down or slow"),
@@ -218,7 +218,7 @@ const RECORDED: &[Recorded] = &[
     },
     Recorded {
         environments: &["current-v1"],
-        ..status("`endpoint_discovery`", "grpc_endpoint_discovery", Scope::Request, ErrorKind::Gateway, (Delivery::Answered, RAN), "has no attribute")
+        ..status("`endpoint_discovery`", "grpc_endpoint_discovery", Scope::Request, ErrorKind::Gateway, (Delivery::Answered, AGAIN), "has no attribute")
     },
 ];
 

@@ -1,4 +1,4 @@
-//! An executor that dies and returns, twice, while requests keep coming.
+//! An executor that dies and returns, or a gateway that restarts, twice, while requests keep coming.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,7 +20,8 @@ pub(crate) async fn with_retries_all_is_answered_while_the_executor_dies_and_ret
 ) {
     let policy = RetryPolicy::standard().max_attempts(500).max_backoff(Duration::from_millis(200));
     let answered = if row.is_current() { MANY } else { FEW };
-    let Some(ends) = under_load(row, policy, answered).await else { return };
+    let blow = Blow::ExecutorDies;
+    let Some(ends) = under_load(row, policy, answered, blow).await else { return };
     assert!(ends.len() >= 3 * answered);
     let failed: Vec<_> = ends.iter().filter_map(|end| end.as_ref().err()).collect();
     assert!(failed.is_empty(), "{} of {} failed: {:?}", failed.len(), ends.len(), failed[0]);
@@ -31,7 +32,8 @@ pub(crate) async fn with_retries_all_is_answered_while_the_executor_dies_and_ret
 pub(crate) async fn without_retries_each_request_ends_once_and_tells_of_the_dead_executor(
     row: &'static Row,
 ) {
-    let Some(ends) = under_load(row, RetryPolicy::new(), FEW).await else { return };
+    let blow = Blow::ExecutorDies;
+    let Some(ends) = under_load(row, RetryPolicy::new(), FEW, blow).await else { return };
     let mut outages = 0;
     for error in ends.iter().filter_map(|end| end.as_ref().err()) {
         if error.delivery() == Delivery::NotSent {
@@ -61,11 +63,29 @@ pub(crate) async fn without_retries_each_request_ends_once_and_tells_of_the_dead
     assert!(outages > 0, "no request met the dead executor");
 }
 
+pub(crate) async fn with_retries_all_is_answered_while_the_gateway_restarts_in_good_order(
+    row: &'static Row,
+) {
+    let policy = RetryPolicy::standard().max_attempts(30);
+    let Some(ends) = under_load(row, policy, FEW, Blow::GatewayRestarts).await else { return };
+    assert!(ends.len() >= 3 * FEW);
+    let failed: Vec<_> = ends.iter().filter_map(|end| end.as_ref().err()).collect();
+    assert!(failed.is_empty(), "{} of {} failed: {:?}", failed.len(), ends.len(), failed[0]);
+}
+
+/// What happens under load.
+#[derive(Clone, Copy, Debug)]
+enum Blow {
+    ExecutorDies,
+    GatewayRestarts,
+}
+
 /// What became of the requests, each of one document; nothing if the gateway is not installed.
 async fn under_load(
     row: &'static Row,
     policy: RetryPolicy,
     answered: usize,
+    blow: Blow,
 ) -> Option<Vec<Result<Response, Error>>> {
     let gateway = row.breakable(PATIENT).await?;
     let client = gateway.client();
@@ -84,7 +104,7 @@ async fn under_load(
         }
     };
     let deaths = async {
-        let gateway = kill_and_revive(gateway, answers, answered).await;
+        let gateway = strike_twice(gateway, blow, answers, answered).await;
         is_over.store(true, Ordering::Relaxed);
         gateway
     };
@@ -111,24 +131,32 @@ async fn under_load(
     Some(ends)
 }
 
-async fn kill_and_revive(
+async fn strike_twice(
     mut gateway: Breakable,
+    blow: Blow,
     mut answers: watch::Receiver<usize>,
     answered: usize,
 ) -> Breakable {
     for _ in 0..2 {
         wait_for(answered, &mut answers).await;
-        // Starting processes blocks.
-        let revived = tokio::task::spawn_blocking(move || {
-            gateway.kill_executor();
-            std::thread::sleep(DEAD);
-            gateway.revive_executor();
-            gateway
-        });
-        gateway = revived.await.unwrap();
+        gateway = match blow {
+            Blow::ExecutorDies => kill_and_revive(gateway).await,
+            Blow::GatewayRestarts => gateway.restart_gateway().await,
+        };
     }
     wait_for(answered, &mut answers).await;
     gateway
+}
+
+async fn kill_and_revive(mut gateway: Breakable) -> Breakable {
+    // Starting processes blocks.
+    let revived = tokio::task::spawn_blocking(move || {
+        gateway.kill_executor();
+        std::thread::sleep(DEAD);
+        gateway.revive_executor();
+        gateway
+    });
+    revived.await.unwrap()
 }
 
 /// How long the executor is dead, at the least.

@@ -50,6 +50,7 @@ macro_rules! cases {
             outages::a_dead_executor_is_named_by_error_and_dry_run: [HonestOutage];
             load::with_retries_all_is_answered_while_the_executor_dies_and_returns: [];
             load::without_retries_each_request_ends_once_and_tells_of_the_dead_executor: [];
+            load::with_retries_all_is_answered_while_the_gateway_restarts_in_good_order: [];
             outages::an_executor_slower_than_the_gateway_waits_may_have_run: [];
         }
     };

@@ -281,12 +281,34 @@ impl Row {
     }
 
     async fn embedded(&self) -> Gateway {
-        let documents = match self.docarray {
+        let builder = Gateway::builder().documents(self.documents());
+        builder.websocket(true).grpc(true).start().await.unwrap()
+    }
+
+    fn documents(&self) -> Documents {
+        match self.docarray {
             DocArray::V1 => Documents::V1,
             DocArray::V2 => Documents::V2,
-        };
-        let builder = Gateway::builder().documents(documents).websocket(true).grpc(true);
-        builder.start().await.unwrap()
+        }
+    }
+
+    /// Stops the gateway in good order and starts another at its addresses.
+    async fn embedded_again(&self, gateway: Gateway) -> Gateway {
+        let (http, websocket) = (gateway.http_address(), gateway.websocket_address());
+        let grpc = gateway.grpc_address();
+        gateway.stop().await;
+        loop {
+            let builder = Gateway::builder().documents(self.documents()).http_address(http);
+            let builder = builder.websocket_address(websocket).grpc_address(grpc);
+            match builder.start().await {
+                Ok(gateway) => return gateway,
+                // Some connection of another test may have been given the port meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     fn url_of(&self, gateway: &Gateway) -> String {
@@ -395,6 +417,23 @@ impl Breakable {
                 gateway.revive_executor().unwrap_or_else(|error| panic!("{error}"));
             }
         }
+    }
+
+    /// Stops the gateway in good order and starts it again at its address; its executors run on.
+    pub(crate) async fn restart_gateway(mut self) -> Breakable {
+        self.world = match self.world {
+            Broken::Embedded(gateway) => Broken::Embedded(self.row.embedded_again(gateway).await),
+            Broken::Real(mut gateway) => {
+                // Ending and starting processes blocks.
+                let restarted = tokio::task::spawn_blocking(move || {
+                    gateway.stop_gateway().unwrap();
+                    gateway.revive_gateway().unwrap_or_else(|error| panic!("{error}"));
+                    gateway
+                });
+                Broken::Real(restarted.await.unwrap())
+            }
+        };
+        self
     }
 
     /// Makes `/slow` slower than the gateway waits, where it is not already.

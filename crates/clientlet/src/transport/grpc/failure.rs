@@ -172,11 +172,26 @@ fn event(code: Code, message: &str, scope: Scope) -> Event {
         | Code::OutOfRange
         | Code::Unauthenticated => Event::GrpcRefused,
         Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => match scope {
+            Scope::Request if code == Code::Unknown && is_gateways_fault(message) => {
+                Event::GrpcBroken
+            }
             Scope::Request => Event::GrpcFailed,
             Scope::Stream => Event::StreamFailed,
         },
     }
 }
+
+/// Whether details of UNKNOWN tell of an exception in the gateway itself that its request did not bring
+/// about. Executors' exceptions come as answers. A gateway that shuts down raises whatever its parts do that
+/// are closed already: `UsageError`, `TypeError`, `AttributeError`.
+fn is_gateways_fault(details: &str) -> bool {
+    let Some(exception) = details.strip_prefix("Unexpected <class '") else { return false };
+    let class = exception.split('\'').next().unwrap_or_default();
+    !REQUESTS_FAULTS.iter().any(|name| class.ends_with(name))
+}
+
+/// What a gateway raises for requests that it cannot read: no protobuf, no regular expression as target.
+const REQUESTS_FAULTS: [&str; 3] = ["DecodeError", "re.error", "re.PatternError"];
 
 #[cfg(test)]
 mod tests {
@@ -200,6 +215,23 @@ mod tests {
         for code in [Code::Unknown, Code::Internal, Code::DataLoss] {
             assert!(!event(code, "", Scope::Request).row().retryable, "{code:?}");
             assert!(event(code, "", Scope::Stream).row().retryable, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn an_exception_of_the_gateways_own_is_tried_again_unless_the_request_brought_it_about() {
+        for (details, is_broken) in [
+            ("Unexpected <class 'grpc._cython.cygrpc.UsageError'>: Channel is closed.", true),
+            ("Unexpected <class 'TypeError'>: object NoneType can't be used in 'await'", true),
+            ("Unexpected <class 're.error'>: missing ), unterminated subpattern", false),
+            ("Unexpected <class 'google.protobuf.message.DecodeError'>: Error parsing", false),
+            ("something else", false),
+        ] {
+            let expected = if is_broken { Event::GrpcBroken } else { Event::GrpcFailed };
+            assert_eq!(event(Code::Unknown, details, Scope::Request), expected, "{details}");
+            // Which of them brought it about shows when each goes alone.
+            assert_eq!(event(Code::Unknown, details, Scope::Stream), Event::StreamFailed);
+            assert_eq!(event(Code::Internal, details, Scope::Request), Event::GrpcFailed);
         }
     }
 

@@ -163,6 +163,8 @@ async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptErro
     let event = match status.as_u16() {
         // A gateway's HTTP port takes no upgrade and answers as if none had been asked for.
         200..=299 => Event::NotWebSocket,
+        // As over HTTP: the gateway itself failed.
+        500 => Event::PlainError500,
         status => Event::of_status(status),
     };
     let text = shorten(&String::from_utf8_lossy(&body));
