@@ -3,31 +3,42 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::task::spawn_local;
+
 use crate::args::{Args, Command};
 use crate::report::{Exit, Failure};
 use crate::{endpoints, gateway, post, ready, report, status, stream};
 
 /// Runs the command, prints why it failed if it did, and says how to exit.
 pub(crate) fn run(args: Args) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             return end(Err(Failure::failed(format!("the runtime does not start: {error}"))));
         }
     };
-    let result = runtime.block_on(async {
-        match args.command {
-            Command::Post(args) => post::run(*args).await,
-            Command::Stream(args) => stream::run(*args).await,
-            Command::Ready(args) => ready::run(args).await,
-            Command::Status(args) => status::run(args).await,
-            Command::Endpoints(args) => endpoints::run(args).await,
-            Command::Gateway(args) => gateway::run(args).await,
-        }
-    });
-    // A write that hangs, into a pipe that nobody reads, must not keep the process.
+    // As a task, the command runs right after the connection's task that wakes it. The runtime asks the
+    // system for events before it polls what it blocks on: two system calls more for each answer.
+    let ended = runtime.block_on(async { spawn_local(run_command(args.command)).await });
+    // A thread that looks up a name must not keep the process.
     runtime.shutdown_background();
-    end(result)
+    match ended {
+        Ok(result) => end(result),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+async fn run_command(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Post(args) => post::run(*args).await,
+        Command::Stream(args) => stream::run(*args).await,
+        Command::Ready(args) => ready::run(args).await,
+        Command::Status(args) => status::run(args).await,
+        Command::Endpoints(args) => endpoints::run(args).await,
+        Command::Gateway(args) => gateway::run(args).await,
+    }
 }
 
 fn end(result: Result<Exit, Failure>) -> ExitCode {

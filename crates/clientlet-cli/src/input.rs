@@ -1,9 +1,9 @@
-//! JSON Lines: read in a thread of its own, as the pipeline asks for documents.
+//! The documents of a call, read as the pipeline asks for them.
 
 use std::cell::RefCell;
 use std::fs::File;
 use std::future::poll_fn;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,26 +11,20 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
 use crate::fields::Fields;
-use crate::lines::{BadLine, Line, Lines};
+use crate::lines::{BadLine, Line};
 use crate::place::Places;
 use crate::report::Failure;
+use crate::source::Source;
 use crate::typed::Document;
 
-/// The longest line, in bytes. A document this long is an answer beyond the library's limit, too.
-const LONGEST_LINE: usize = 64 << 20;
-/// How many chunks wait between the reader and the pipeline.
-const CHUNKS: usize = 4;
 
 /// An opened input, nothing of it read yet.
 pub(crate) struct Input {
     /// As messages call it: the file's name, or `stdin`.
     name: String,
-    reader: Box<dyn Read + Send>,
-    /// The file, unless it is stdin.
-    file: Option<File>,
+    file: File,
 }
 
 impl Input {
@@ -39,42 +33,35 @@ impl Input {
     /// # Errors
     /// When the file cannot be read, such as a directory.
     pub(crate) fn open(path: &Path) -> Result<Input, Failure> {
-        if path == Path::new("-") {
-            return Ok(Input { name: "stdin".into(), reader: Box::new(io::stdin()), file: None });
-        }
-        let name = path.display().to_string();
+        let (name, file) = if path == Path::new("-") {
+            ("stdin".to_owned(), stdin())
+        } else {
+            (path.display().to_string(), File::open(path))
+        };
         let unreadable = |error| Failure::bad_input(format!("{name}: {error}"));
-        let file = File::open(path).map_err(unreadable)?;
+        let file = file.map_err(unreadable)?;
         if file.metadata().map_err(unreadable)?.is_dir() {
             return Err(Failure::bad_input(format!("{name}: it is a directory")));
         }
-        let reader = Box::new(file.try_clone().map_err(unreadable)?);
-        Ok(Input { name, reader, file: Some(file) })
+        Ok(Input { name, file })
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The file, unless it is stdin.
-    pub(crate) fn file(&self) -> Option<&File> {
-        self.file.as_ref()
+    pub(crate) fn file(&self) -> &File {
+        &self.file
     }
+}
 
-    /// Starts reading. The thread ends with the input or once nobody listens; while stdin has
-    /// nothing to give, it is left behind.
-    fn start(self) -> mpsc::Receiver<Vec<Line>> {
-        let (sender, receiver) = mpsc::channel(CHUNKS);
-        std::thread::spawn(move || {
-            let mut lines = Lines::new(self.reader, LONGEST_LINE);
-            while let Some(chunk) = lines.next_chunk() {
-                if sender.blocking_send(chunk).is_err() {
-                    return;
-                }
-            }
-        });
-        receiver
-    }
+/// Stdin without the standard library's buffer.
+fn stdin() -> io::Result<File> {
+    #[cfg(unix)]
+    let owned = std::os::fd::AsFd::as_fd(&io::stdin()).try_clone_to_owned();
+    #[cfg(windows)]
+    let owned = std::os::windows::io::AsHandle::as_handle(&io::stdin()).try_clone_to_owned();
+    owned.map(File::from)
 }
 
 /// What is known of the input while it is read; shared by the stream of documents, which the
@@ -91,8 +78,8 @@ pub(crate) struct Progress {
 pub(crate) struct Documents<R> {
     texts: std::vec::IntoIter<String>,
     name: String,
-    receiver: Option<mpsc::Receiver<Vec<Line>>>,
-    chunk: std::vec::IntoIter<Line>,
+    source: Option<Source>,
+    lines: std::vec::IntoIter<Line>,
     /// The fields that are more than JSON can say.
     fields: Option<Rc<Fields>>,
     /// Whether the first bad line ends the documents.
@@ -104,30 +91,33 @@ pub(crate) struct Documents<R> {
 }
 
 impl<R: FnMut(&str) + Unpin> Documents<R> {
-    /// Begins to read; bad lines go to `report`, a line of text each.
+    /// Bad lines go to `report`, a line of text each.
+    ///
+    /// # Errors
+    /// When no thread can be had to read the input.
     pub(crate) fn new(
         texts: Vec<String>,
         input: Option<Input>,
         fields: Option<Rc<Fields>>,
         stop_on_error: bool,
         report: R,
-    ) -> Documents<R> {
+    ) -> Result<Documents<R>, Failure> {
         let progress = Progress {
             places: Places::new(u64::try_from(texts.len()).unwrap_or(u64::MAX)),
             bad_lines: 0,
             is_complete: false,
         };
-        Documents {
+        Ok(Documents {
             texts: texts.into_iter(),
             name: input.as_ref().map(|input| input.name.clone()).unwrap_or_default(),
-            receiver: input.map(Input::start),
-            chunk: Vec::new().into_iter(),
+            source: input.map(|input| Source::new(input.file)).transpose()?,
+            lines: Vec::new().into_iter(),
             fields,
             stop_on_error,
             report,
             progress: Rc::new(RefCell::new(progress)),
             first: None,
-        }
+        })
     }
 
     pub(crate) fn progress(&self) -> Rc<RefCell<Progress>> {
@@ -150,7 +140,7 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
             return Poll::Ready(Some(json!({ "text": text })));
         }
         loop {
-            while let Some(line) = self.chunk.next() {
+            while let Some(line) = self.lines.next() {
                 match line.content {
                     Ok(document) => {
                         self.progress.borrow_mut().places.push(line.number);
@@ -159,11 +149,11 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
                     Err(bad) => self.refuse(line.number, &bad),
                 }
             }
-            let Some(receiver) = &mut self.receiver else { return Poll::Ready(None) };
-            match ready!(receiver.poll_recv(cx)) {
-                Some(chunk) => self.chunk = chunk.into_iter(),
+            let Some(source) = &mut self.source else { return Poll::Ready(None) };
+            match ready!(source.poll_lines(cx)) {
+                Some(lines) => self.lines = lines.into_iter(),
                 None => {
-                    self.receiver = None;
+                    self.source = None;
                     self.progress.borrow_mut().is_complete = true;
                 }
             }
@@ -176,8 +166,8 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
         (self.report)(&format!("{}:{line}{column}: {what}", self.name));
         self.progress.borrow_mut().bad_lines += 1;
         if self.stop_on_error || *is_last {
-            self.receiver = None;
-            self.chunk = Vec::new().into_iter();
+            self.source = None;
+            self.lines = Vec::new().into_iter();
         }
     }
 }

@@ -1,14 +1,12 @@
 //! JSON Lines, of bounded length: each line a document, or why it is none.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io;
 
+use memchr::memchr;
 use serde_json::Value;
 
-/// How much is read at a time.
-const BUFFER: usize = 64 << 10;
-/// A chunk is handed over when it holds this many lines or bytes, or when the input pauses.
-const CHUNK_LINES: usize = 128;
-const CHUNK_BYTES: usize = 256 << 10;
+/// How much memory is kept for lines that end in a later block.
+const KEPT: usize = 64 << 10;
 
 /// A line that is not blank.
 #[derive(Debug, PartialEq)]
@@ -33,94 +31,97 @@ impl BadLine {
     }
 }
 
-/// Splits an input into lines, of bounded length, and parses them.
-pub(crate) struct Lines<R> {
-    reader: BufReader<R>,
+/// Splits an input, which comes block by block, into lines of bounded length, and parses them.
+pub(crate) struct Lines {
+    /// The longest line, in bytes, its end not counted.
     longest: usize,
+    /// The number of the line that comes next or has begun.
     number: u64,
-    bytes: Vec<u8>,
-    has_ended: bool,
+    /// The beginning of a line whose end is in a later block.
+    begun: Vec<u8>,
+    /// Whether the line that has begun is too long, and no more of it is kept.
+    is_skipping: bool,
 }
 
-impl<R: Read> Lines<R> {
-    pub(crate) fn new(reader: R, longest: usize) -> Lines<R> {
-        let reader = BufReader::with_capacity(BUFFER, reader);
-        Lines { reader, longest, number: 0, bytes: Vec::new(), has_ended: false }
+impl Lines {
+    pub(crate) fn new(longest: usize) -> Lines {
+        Lines { longest, number: 1, begun: Vec::new(), is_skipping: false }
     }
 
-    /// The next lines; nothing at the end. It does not wait for more while it has some.
-    pub(crate) fn next_chunk(&mut self) -> Option<Vec<Line>> {
-        let mut chunk = Vec::new();
-        let mut size = 0;
-        while !self.has_ended && chunk.len() < CHUNK_LINES && size < CHUNK_BYTES {
-            if !chunk.is_empty() && self.reader.buffer().is_empty() {
-                break;
+    /// The lines that end in this block, which is what was read next.
+    pub(crate) fn push(&mut self, mut block: &[u8]) -> Vec<Line> {
+        let mut lines = Vec::new();
+        while let Some(end) = memchr(b'\n', block) {
+            let (line, rest) = (&block[..end], &block[end + 1..]);
+            if self.begun.is_empty() && !self.is_skipping {
+                lines.extend(self.line(line));
+            } else {
+                self.keep(line);
+                lines.extend(self.end_begun());
             }
-            chunk.extend(self.next_line());
-            size += self.bytes.len();
+            block = rest;
         }
-        (!chunk.is_empty() || !self.has_ended).then_some(chunk)
+        self.keep(block);
+        lines
     }
 
-    /// The next line; nothing if it is blank, or at the end.
-    fn next_line(&mut self) -> Option<Line> {
-        self.bytes.clear();
+    /// The last line, if no line end stood behind it.
+    pub(crate) fn finish(&mut self) -> Option<Line> {
+        if self.begun.is_empty() && !self.is_skipping {
+            return None;
+        }
+        self.end_begun()
+    }
+
+    /// What stands for the rest of an input that cannot be read.
+    pub(crate) fn broken(&self, error: &io::Error) -> Line {
+        let what = format!("it cannot be read: {error}");
+        Line { number: self.number, content: Err(BadLine { column: None, what, is_last: true }) }
+    }
+
+    /// Keeps a part of a line; one byte beyond the limit shows that the line is too long.
+    fn keep(&mut self, part: &[u8]) {
+        if self.begun.len() + part.len() > self.longest {
+            self.begun = Vec::new();
+            self.is_skipping = true;
+        } else if !self.is_skipping {
+            self.begun.extend_from_slice(part);
+        }
+    }
+
+    /// The line that has begun; nothing if it is blank.
+    fn end_begun(&mut self) -> Option<Line> {
+        if std::mem::take(&mut self.is_skipping) {
+            return Some(self.too_long());
+        }
+        let mut begun = std::mem::take(&mut self.begun);
+        let line = self.line(&begun);
+        begun.clear();
         // What one long line took is not kept for the many short ones.
-        self.bytes.shrink_to(BUFFER);
+        begun.shrink_to(KEPT);
+        self.begun = begun;
+        line
+    }
+
+    /// A line; nothing if it is blank.
+    fn line(&mut self, bytes: &[u8]) -> Option<Line> {
+        if bytes.len() > self.longest {
+            return Some(self.too_long());
+        }
+        let content = parse(without_mark(bytes, self.number)).transpose();
+        let line = content.map(|content| Line { number: self.number, content });
         self.number += 1;
-        let content = match self.read_line() {
-            Err(error) => {
-                self.has_ended = true;
-                let what = format!("it cannot be read: {error}");
-                Err(BadLine { column: None, what, is_last: true })
-            }
-            Ok(None) => {
-                self.has_ended = true;
-                return None;
-            }
-            Ok(Some(BeyondLimit)) => {
-                let what = format!("the line is longer than {} bytes", self.longest);
-                Err(BadLine { column: None, what, is_last: false })
-            }
-            Ok(Some(Within)) => parse(without_mark(&self.bytes, self.number)).transpose()?,
-        };
-        Some(Line { number: self.number, content })
+        line
     }
 
-    /// Reads a line into `bytes`; nothing at the end.
-    fn read_line(&mut self) -> io::Result<Option<Length>> {
-        let limit = u64::try_from(self.longest).unwrap_or(u64::MAX).saturating_add(1);
-        let read = self.reader.by_ref().take(limit).read_until(b'\n', &mut self.bytes)?;
-        if read == 0 {
-            return Ok(None);
-        }
-        if self.bytes.last() != Some(&b'\n') && read > self.longest {
-            self.skip_line()?;
-            return Ok(Some(BeyondLimit));
-        }
-        Ok(Some(Within))
-    }
-
-    fn skip_line(&mut self) -> io::Result<()> {
-        loop {
-            let buffer = self.reader.fill_buf()?;
-            let (used, is_done) = match buffer.iter().position(|byte| *byte == b'\n') {
-                Some(end) => (end + 1, true),
-                None => (buffer.len(), buffer.is_empty()),
-            };
-            self.reader.consume(used);
-            if is_done {
-                return Ok(());
-            }
-        }
+    fn too_long(&mut self) -> Line {
+        let what = format!("the line is longer than {} bytes", self.longest);
+        let content = Err(BadLine { column: None, what, is_last: false });
+        let line = Line { number: self.number, content };
+        self.number += 1;
+        line
     }
 }
-
-enum Length {
-    Within,
-    BeyondLimit,
-}
-use Length::{BeyondLimit, Within};
 
 /// Windows editors begin UTF-8 files with a byte order mark.
 fn without_mark(bytes: &[u8], line: u64) -> &[u8] {
@@ -186,9 +187,20 @@ mod tests {
 
     use super::*;
 
+    /// Reads the input in one block, in small ones and byte by byte, which must make no difference.
     fn lines(bytes: &[u8], longest: usize) -> Vec<Line> {
-        let mut lines = Lines::new(bytes, longest);
-        std::iter::from_fn(|| lines.next_chunk()).flatten().collect()
+        let read = |size: usize| {
+            let mut lines = Lines::new(longest);
+            let mut read: Vec<_> = bytes.chunks(size).flat_map(|block| lines.push(block)).collect();
+            read.extend(lines.finish());
+            read
+        };
+        let whole = read(bytes.len().max(1));
+        assert_eq!(read(7), whole);
+        if bytes.len() < 1 << 10 {
+            assert_eq!(read(1), whole);
+        }
+        whole
     }
 
     #[test]
@@ -224,8 +236,8 @@ mod tests {
 
     #[test]
     fn a_line_beyond_the_limit_is_skipped_whole() {
-        let long = format!("{{}}\n{{\"a\": \"{}\"}}\n{{}}\n", "x".repeat(3 * BUFFER));
-        let read = lines(long.as_bytes(), BUFFER);
+        let long = format!("{{}}\n{{\"a\": \"{}\"}}\n{{}}\n", "x".repeat(3 * KEPT));
+        let read = lines(long.as_bytes(), KEPT);
         let numbers: Vec<_> = read.iter().map(|line| line.number).collect();
         assert_eq!(numbers, [1, 2, 3]);
         assert!(read[1].content.as_ref().unwrap_err().what.contains("longer than 65536 bytes"));
@@ -234,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_document_as_long_as_the_limit_is_read() {
-        assert!(lines(b"{\"a\": 1}\n{}", 9)[0].content.is_ok());
+        assert!(lines(b"{\"a\": 1}\n{}", 8)[0].content.is_ok());
         assert!(lines(b"{\"a\": 1}", 8)[0].content.is_ok());
         assert!(lines(b"{\"a\": 1}", 7)[0].content.is_err());
     }
@@ -244,20 +256,5 @@ mod tests {
         let deep = "{\"a\":".repeat(100_000);
         let read = lines(deep.as_bytes(), 1 << 20);
         assert!(read[0].content.as_ref().unwrap_err().what.contains("recursion limit"));
-    }
-
-    #[test]
-    fn what_is_there_is_handed_over_although_more_may_come() {
-        struct Pausing(Vec<&'static [u8]>);
-        impl Read for Pausing {
-            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                let part = if self.0.is_empty() { b"" } else { self.0.remove(0) };
-                buffer[..part.len()].copy_from_slice(part);
-                Ok(part.len())
-            }
-        }
-        let mut lines = Lines::new(Pausing(vec![b"{}\n{}\n", b"{}\n"]), 100);
-        let sizes: Vec<_> = std::iter::from_fn(|| Some(lines.next_chunk()?.len())).collect();
-        assert_eq!(sizes[..2], [2, 1]);
     }
 }

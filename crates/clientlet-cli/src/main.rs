@@ -13,6 +13,7 @@ mod interrupt;
 mod lines;
 mod output;
 mod outstanding;
+mod pipe;
 mod place;
 mod post;
 mod progress;
@@ -20,10 +21,12 @@ mod ready;
 mod record;
 mod report;
 mod run;
+mod source;
 mod status;
 mod stream;
 mod summary;
 mod typed;
+mod worker;
 
 use std::process::ExitCode;
 

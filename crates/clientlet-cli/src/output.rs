@@ -1,43 +1,81 @@
-//! Where answers are written: whole lines only, off the thread that talks to the gateway.
+//! Where answers are written: whole lines only, in blocks, and never so that a slow reader holds up the
+//! thread that talks to the gateway.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, Write};
+use std::future::{Future, poll_fn};
+use std::io::{self, IsTerminal, Seek, Write};
 use std::ops::Range;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::io::AsyncWrite;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::pipe;
 use crate::report::Failure;
+use crate::worker::{self, Worker};
 
-/// So much is gathered before a write, unless nothing else is to be done.
+/// So much is written at once; less waits for its time.
 const ENOUGH: usize = 64 << 10;
 /// With so much waiting for a slow disk or pipe, no answer is taken.
 const FULL: usize = 256 << 10;
+/// The shortest time between two writes of less than is enough. Each write costs system calls, and
+/// whoever reads the output is woken by it.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// When lines are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As soon as the output takes them.
+    AtOnce,
+    /// In blocks, the first at once. On a terminal, where someone is watching, all are.
+    InBlocks,
+}
 
 /// An opened output, and what is on its way to it.
 pub(crate) struct Output {
     /// As messages call it: the file's name, or `stdout`.
     name: String,
     file: Arc<File>,
-    /// Whole lines that wait.
-    pending: Vec<u8>,
-    /// Whose lines they are, by where these end.
-    pending_marks: Vec<Mark>,
-    writing: Option<JoinHandle<Result<(), Broken>>>,
-    writing_marks: Vec<Mark>,
+    sink: Sink,
+    pace: Pace,
+    /// Whole lines that wait, behind bytes that are written already.
+    waiting: Vec<u8>,
+    /// How many bytes of `waiting` are written.
+    start: usize,
+    /// How many bytes were ever added, and how many of these are written.
+    added: u64,
+    done: u64,
+    /// Whose lines they are that are not written yet, in order.
+    marks: VecDeque<Mark>,
+    /// Over when the next block may be written; made with the first one.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 struct Mark {
     documents: Range<u64>,
-    end: usize,
+    /// Written when so many bytes are.
+    end: u64,
 }
 
-/// A write that went wrong after so many bytes of whole lines.
-struct Broken {
-    error: io::Error,
-    whole: usize,
+/// How bytes get to the file.
+enum Sink {
+    /// By the thread that talks to the gateway: regular files, and devices such as `/dev/null`. Nothing
+    /// tells when those are ready, and they never make anyone wait for a reader.
+    Direct,
+    /// A pipe that never blocks.
+    Pipe(pipe::Sender),
+    /// By a thread, as writing may block: terminals, sockets.
+    Thread { worker: Worker, writing: Option<oneshot::Receiver<Written>> },
 }
+
+/// How many bytes were written, and why no more.
+type Written = (usize, io::Result<()>);
 
 /// Why no more can be written, and the answers that were not.
 pub(crate) struct Unwritten {
@@ -51,21 +89,26 @@ impl Output {
     /// [`clear`](Output::clear).
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub(crate) fn open(path: &Path) -> Result<Output, Failure> {
+    /// When it cannot be written, or needs a thread and none can be had.
+    pub(crate) fn open(path: &Path, pace: Pace) -> Result<Output, Failure> {
         let (name, file) = if path == Path::new("-") {
             ("stdout".to_owned(), stdout())
         } else {
             (path.display().to_string(), open(path))
         };
         let file = file.map_err(|error| Failure::bad_input(format!("{name}: {error}")))?;
+        let pace = if file.is_terminal() { Pace::AtOnce } else { pace };
         Ok(Output {
             name,
+            sink: Sink::of(&file)?,
             file: Arc::new(file),
-            pending: Vec::new(),
-            pending_marks: Vec::new(),
-            writing: None,
-            writing_marks: Vec::new(),
+            pace,
+            waiting: Vec::new(),
+            start: 0,
+            added: 0,
+            done: 0,
+            marks: VecDeque::new(),
+            pause: None,
         })
     }
 
@@ -87,22 +130,12 @@ impl Output {
 
     /// Whether there is room for an answer.
     pub(crate) fn has_room(&self) -> bool {
-        self.pending.len() < FULL
-    }
-
-    /// Whether something waits that could be written now.
-    pub(crate) fn can_flush(&self) -> bool {
-        !self.pending.is_empty() && self.writing.is_none()
-    }
-
-    pub(crate) fn is_writing(&self) -> bool {
-        self.writing.is_some()
+        self.waiting.len() - self.start < FULL
     }
 
     /// The first document whose answer is not written yet.
     pub(crate) fn first_unwritten(&self) -> Option<u64> {
-        let marks = self.pending_marks.iter().chain(&self.writing_marks);
-        marks.map(|mark| mark.documents.start).min()
+        self.marks.iter().map(|mark| mark.documents.start).min()
     }
 
     /// Adds the lines of an answer: `write` appends them.
@@ -111,49 +144,29 @@ impl Output {
         documents: Range<u64>,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), clientlet::Error>,
     ) -> Result<(), clientlet::Error> {
-        let before = self.pending.len();
-        if let Err(error) = write(&mut self.pending) {
-            self.pending.truncate(before);
+        let before = self.waiting.len();
+        if let Err(error) = write(&mut self.waiting) {
+            self.waiting.truncate(before);
             return Err(error);
         }
-        if self.pending.len() > before {
-            self.pending_marks.push(Mark { documents, end: self.pending.len() });
-        }
-        if self.pending.len() >= ENOUGH && self.can_flush() {
-            self.flush();
+        if self.waiting.len() > before {
+            self.added += length(self.waiting.len() - before);
+            self.marks.push_back(Mark { documents, end: self.added });
         }
         Ok(())
     }
 
-    /// Begins to write what waits.
-    pub(crate) fn flush(&mut self) {
-        debug_assert!(self.can_flush(), "one write at a time keeps the lines in order");
-        let bytes = std::mem::take(&mut self.pending);
-        self.writing_marks = std::mem::take(&mut self.pending_marks);
-        let file = self.file.clone();
-        self.writing = Some(spawn_blocking(move || write(&file, &bytes)));
-    }
-
-    /// Waits for the write that goes on. Dropping the future loses nothing.
+    /// Writes what waits when it is time, a block; with nothing to write it waits. Dropping the future
+    /// loses nothing.
     ///
     /// # Errors
     /// When the output takes no more.
-    pub(crate) async fn written(&mut self) -> Result<(), Unwritten> {
-        let Some(writing) = &mut self.writing else { return Ok(()) };
-        let result = writing
-            .await
-            .unwrap_or_else(|panic| Err(Broken { error: io::Error::other(panic), whole: 0 }));
-        self.writing = None;
-        match result {
-            Ok(()) => {
-                self.writing_marks.clear();
-                Ok(())
-            }
-            Err(Broken { error, whole }) => {
-                self.writing_marks.retain(|mark| mark.end > whole);
-                Err(self.unwritten(error.to_string()))
-            }
-        }
+    pub(crate) async fn write_due(&mut self) -> Result<(), Unwritten> {
+        let written = poll_fn(|cx| match self.is_idle() || !self.is_due(cx) {
+            true => Poll::Pending,
+            false => self.poll_block(cx),
+        });
+        written.await.map_err(|error| self.unwritten(error.to_string()))
     }
 
     /// Writes all that waits.
@@ -161,19 +174,81 @@ impl Output {
     /// # Errors
     /// When the output takes no more.
     pub(crate) async fn finish(&mut self) -> Result<(), Unwritten> {
-        loop {
-            self.written().await?;
-            if !self.can_flush() {
-                return Ok(());
+        while !self.is_idle() {
+            let written = poll_fn(|cx| self.poll_block(cx)).await;
+            written.map_err(|error| self.unwritten(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing waits and nothing is being written.
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && !self.is_begun()
+    }
+
+    /// Whether a block is written in part.
+    fn is_begun(&self) -> bool {
+        self.start > 0 || matches!(&self.sink, Sink::Thread { writing: Some(_), .. })
+    }
+
+    fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_now = self.is_begun() || self.pace == Pace::AtOnce || self.waiting.len() >= ENOUGH;
+        is_now || self.pause.as_mut().is_none_or(|pause| pause.as_mut().poll(cx).is_ready())
+    }
+
+    /// Writes what waits by now, to its end or until no more is taken.
+    fn poll_block(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_begun() && self.pace == Pace::InBlocks {
+            let next = Instant::now() + PAUSE;
+            self.pause.get_or_insert_with(|| Box::pin(sleep_until(next))).as_mut().reset(next);
+        }
+        let (written, result) = match &mut self.sink {
+            Sink::Direct => write(&self.file, &self.waiting[self.start..]),
+            Sink::Pipe(pipe) => {
+                match ready!(Pin::new(pipe).poll_write(cx, &self.waiting[self.start..])) {
+                    Ok(0) => (0, Err(io::ErrorKind::WriteZero.into())),
+                    Ok(written) => (written, Ok(())),
+                    Err(error) => (0, Err(error)),
+                }
             }
-            self.flush();
+            Sink::Thread { worker, writing } => {
+                let block = writing.get_or_insert_with(|| {
+                    let bytes = std::mem::take(&mut self.waiting);
+                    let file = self.file.clone();
+                    worker.run(move || write(&file, &bytes))
+                });
+                let result = ready!(Pin::new(block).poll(cx));
+                *writing = None;
+                let (written, result) = result.unwrap_or_else(|_| (0, Err(worker::broken())));
+                self.settle(written);
+                return Poll::Ready(result);
+            }
+        };
+        self.start += written;
+        self.settle(written);
+        if self.start == self.waiting.len() {
+            self.waiting.clear();
+            // What one large answer took is not kept for the many small ones.
+            self.waiting.shrink_to(FULL);
+            self.start = 0;
+        } else if self.start >= ENOUGH {
+            self.waiting.drain(..self.start);
+            self.start = 0;
+        }
+        Poll::Ready(result)
+    }
+
+    /// So many bytes more are written.
+    fn settle(&mut self, written: usize) {
+        self.done += length(written);
+        while self.marks.front().is_some_and(|mark| mark.end <= self.done) {
+            self.marks.pop_front();
         }
     }
 
     /// What is not known to be written, for this reason.
     pub(crate) fn unwritten(&mut self, reason: String) -> Unwritten {
-        let marks = self.writing_marks.drain(..).chain(self.pending_marks.drain(..));
-        let mut documents: Vec<_> = marks.map(|mark| mark.documents).collect();
+        let mut documents: Vec<_> = self.marks.drain(..).map(|mark| mark.documents).collect();
         documents.sort_by_key(|range| range.start);
         documents.dedup_by(|next, range| {
             let adjoins = range.end == next.start;
@@ -182,9 +257,26 @@ impl Output {
             }
             adjoins
         });
-        self.pending.clear();
+        self.waiting.clear();
+        self.start = 0;
         Unwritten { reason, documents }
     }
+}
+
+impl Sink {
+    fn of(file: &File) -> Result<Sink, Failure> {
+        if is_regular(file) || is_device(file) {
+            return Ok(Sink::Direct);
+        }
+        if let Some(pipe) = pipe::sender(file) {
+            return Ok(Sink::Pipe(pipe));
+        }
+        Ok(Sink::Thread { worker: Worker::start()?, writing: None })
+    }
+}
+
+fn length(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 /// Opens a file for writing and leaves its content for now.
@@ -211,6 +303,21 @@ fn is_regular(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.is_file())
 }
 
+/// Whether this is a device that takes what it gets, such as `/dev/null`.
+fn is_device(file: &File) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        let is_device = |it: std::fs::Metadata| it.file_type().is_char_device();
+        !file.is_terminal() && file.metadata().is_ok_and(is_device)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        false
+    }
+}
+
 /// Stdout without the standard library's line buffer, which hides how much of a failed write has
 /// arrived.
 fn stdout() -> io::Result<File> {
@@ -222,7 +329,7 @@ fn stdout() -> io::Result<File> {
 }
 
 /// Writes everything; if that fails, a regular file is cut back to its last whole line.
-fn write(mut file: &File, bytes: &[u8]) -> Result<(), Broken> {
+fn write(mut file: &File, bytes: &[u8]) -> Written {
     let mut written = 0;
     while written < bytes.len() {
         let error = match file.write(&bytes[written..]) {
@@ -236,9 +343,9 @@ fn write(mut file: &File, bytes: &[u8]) -> Result<(), Broken> {
         };
         let whole = bytes[..written].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         cut(file, written - whole);
-        return Err(Broken { error, whole });
+        return (whole, Err(error));
     }
-    Ok(())
+    (written, Ok(()))
 }
 
 /// Takes back the last bytes, if this is a file and they are its end.
@@ -259,7 +366,7 @@ mod tests {
     async fn lines_are_written_in_order_and_a_file_is_emptied_first() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "old content\n").unwrap();
-        let mut output = Output::open(file.path()).unwrap();
+        let mut output = Output::open(file.path(), Pace::InBlocks).unwrap();
         output.clear().unwrap();
         for n in 0..10_000_u64 {
             output.add(n..n + 1, |out| writeln!(out, "{n}").map_err(|_| unreachable!())).unwrap();
@@ -272,7 +379,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_full_device_does_not_take_is_named() {
-        let mut output = Output::open(Path::new("/dev/full")).unwrap();
+        let mut output = Output::open(Path::new("/dev/full"), Pace::InBlocks).unwrap();
         for n in [2_u64, 0, 1, 5] {
             output.add(n..n + 1, |out| writeln!(out, "{n}").map_err(|_| unreachable!())).unwrap();
         }

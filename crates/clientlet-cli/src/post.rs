@@ -1,6 +1,5 @@
 //! `clientlet post`: documents in, answers out, every request accounted for.
 
-use std::future::ready;
 use std::rc::Rc;
 
 use clientlet::{Client, Responses};
@@ -14,7 +13,7 @@ use crate::connection;
 use crate::fields::Fields;
 use crate::input::{Documents, Input};
 use crate::interrupt::Interrupt;
-use crate::output::{self, Output};
+use crate::output::{self, Output, Pace};
 use crate::progress::{ProgressLine, TICK};
 use crate::report::{Exit, Failure};
 use crate::run::{End, Run};
@@ -35,7 +34,7 @@ pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
     let client = client(&mut args, embedded.as_ref())?;
 
     let input = args.input.as_deref().map(Input::open).transpose()?;
-    let output = Output::open(&args.output)?;
+    let output = Output::open(&args.output, Pace::InBlocks)?;
     let summary_file = args.summary.as_deref().map(SummaryFile::open).transpose()?;
     check_apart(input.as_ref(), &output, summary_file.as_ref())?;
     let input_name = input.as_ref().map(|input| input.name().to_owned()).unwrap_or_default();
@@ -45,7 +44,7 @@ pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
     let bad_lines = line.clone();
     let report = move |text: &str| bad_lines.print(text);
     let texts = std::mem::take(&mut args.text);
-    let mut documents = Documents::new(texts, input, fields.clone(), args.stop_on_error, report);
+    let mut documents = Documents::new(texts, input, fields.clone(), args.stop_on_error, report)?;
     let mut run = Run::new(&args, input_name, line, output, documents.progress(), fields);
     let begun = async {
         if let Some(patience) = args.wait_ready {
@@ -83,7 +82,7 @@ where
         tokio::select! {
             biased;
             () = interrupt.wait() => break End::Interrupted,
-            written = run.output.written(), if run.output.is_writing() => {
+            written = run.output.write_due() => {
                 if let Err(unwritten) = written {
                     break End::Unwritten(unwritten);
                 }
@@ -94,8 +93,6 @@ where
                 Some(Ok(response)) => run.answered(&response),
                 Some(Err(error)) => run.failed(&error),
             },
-            // Nothing else is to be done just now.
-            () = ready(()), if run.output.can_flush() => run.output.flush(),
         }
     };
     let (read, in_flight) = (responses.documents_read(), responses.in_flight());
@@ -170,7 +167,7 @@ fn check_apart(
     output: &Output,
     summary: Option<&SummaryFile>,
 ) -> Result<(), Failure> {
-    let input = input.and_then(Input::file).map(|file| (file, "--input"));
+    let input = input.map(|input| (input.file(), "--input"));
     let output = (output.file(), "--output");
     let summary = summary.map(|summary| (summary.file(), "--summary"));
     let pairs = [(Some(output), input), (summary, input), (summary, Some(output))];

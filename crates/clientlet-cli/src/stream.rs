@@ -15,7 +15,7 @@ use crate::args::{DocArrayChoice, StreamArgs};
 use crate::connection;
 use crate::fields::Fields;
 use crate::interrupt::Interrupt;
-use crate::output::{self, Output, Unwritten};
+use crate::output::{self, Output, Pace, Unwritten};
 use crate::record::write_document;
 use crate::report::{self, Causes, Exit, Failure, count, one_line};
 use crate::summary::{SummaryFile, as_seconds};
@@ -44,7 +44,7 @@ pub(crate) async fn run(mut args: StreamArgs) -> Result<Exit, Failure> {
     };
     let client = client(&mut args, embedded.as_ref())?;
     let documents = call(&args, &client)?;
-    let mut output = Output::open(&args.output)?;
+    let mut output = Output::open(&args.output, Pace::AtOnce)?;
     let summary_file = args.summary.as_deref().map(SummaryFile::open).transpose()?;
     if summary_file.as_ref().is_some_and(|file| output::is_same(file.file(), output.file())) {
         return Err(Failure::bad_input("--summary and --output are one file"));
@@ -101,13 +101,10 @@ async fn exchange(
 ) -> (Summary, Exit) {
     let mut number = 0;
     let end = loop {
-        if output.can_flush() {
-            output.flush();
-        }
         tokio::select! {
             biased;
             () = interrupt.wait() => break End::Interrupted,
-            written = output.written(), if output.is_writing() => {
+            written = output.write_due() => {
                 if let Err(unwritten) = written {
                     break End::Unwritten(unwritten);
                 }

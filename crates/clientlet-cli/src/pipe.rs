@@ -1,0 +1,85 @@
+//! Pipes that never block.
+//!
+//! Whether a pipe blocks belongs to its open file description, which other processes share: to make
+//! stdin non-blocking would break them. Linux opens a pipe anew by its name below `/proc`, and that
+//! description is ours alone. Elsewhere a thread waits for pipes.
+
+#[cfg(target_os = "linux")]
+pub(crate) use self::linux::{Receiver, Sender, receiver, sender};
+#[cfg(not(target_os = "linux"))]
+pub(crate) use self::other::{Receiver, Sender, receiver, sender};
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+
+    use tokio::net::unix::pipe::OpenOptions;
+    pub(crate) use tokio::net::unix::pipe::{Receiver, Sender};
+
+    /// The reading end of a pipe. `None` for what is no pipe, or may not be opened anew, such as a pipe
+    /// that another user has made.
+    pub(crate) fn receiver(file: &File) -> Option<Receiver> {
+        OpenOptions::new().open_receiver(name(file)).ok()
+    }
+
+    /// The writing end of a pipe; `None` as for [`receiver`], and if no process reads from it.
+    pub(crate) fn sender(file: &File) -> Option<Sender> {
+        OpenOptions::new().open_sender(name(file)).ok()
+    }
+
+    fn name(file: &File) -> String {
+        format!("/proc/self/fd/{}", file.as_raw_fd())
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod other {
+    use std::convert::Infallible;
+    use std::fs::File;
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    /// There is none.
+    pub(crate) struct Receiver(Infallible);
+    pub(crate) struct Sender(Infallible);
+
+    pub(crate) fn receiver(_: &File) -> Option<Receiver> {
+        None
+    }
+
+    pub(crate) fn sender(_: &File) -> Option<Sender> {
+        None
+    }
+
+    impl AsyncRead for Receiver {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            match self.0 {}
+        }
+    }
+
+    impl AsyncWrite for Sender {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            match self.0 {}
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            match self.0 {}
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            match self.0 {}
+        }
+    }
+}

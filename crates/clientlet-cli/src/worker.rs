@@ -1,0 +1,55 @@
+//! A thread for work that may block: parsing at full speed, and reading from or writing to what cannot be
+//! asked whether it is ready.
+
+use std::io;
+use std::sync::mpsc;
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use crate::report::Failure;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Runs jobs one after another. Dropping it does not wait: a job that blocks for ever must not keep the
+/// process.
+pub(crate) struct Worker {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Worker {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system allows no more threads.
+    pub(crate) fn start() -> Result<Worker, Failure> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let work = move || queue.into_iter().for_each(|job| job());
+        match thread::Builder::new().spawn(work) {
+            Ok(_) => Ok(Worker { jobs }),
+            Err(error) => Err(Failure::failed(format!(
+                "the system does not let this process start a thread: {error}"
+            ))),
+        }
+    }
+
+    /// Queues a job. The receiver fails if the job panics.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> oneshot::Receiver<T> {
+        let (sender, receiver) = oneshot::channel();
+        let job = move || {
+            // The command may have ended meanwhile.
+            let _ = sender.send(job());
+        };
+        // The thread is gone only after a panic; the receiver tells of it.
+        let _ = self.jobs.send(Box::new(job));
+        receiver
+    }
+}
+
+/// What a job's panic counts as: it is a fault of this program.
+pub(crate) fn broken() -> io::Error {
+    io::Error::other("the thread that worked on it has ended")
+}
