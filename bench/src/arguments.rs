@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::contest::{self, Benchmark};
-use crate::{codec, memory, peers, serve, start};
+use crate::{codec, memory, pace, peers, serve, start};
 
 pub(crate) const HELP: &str = "\
 What the client and its command cost.
@@ -10,6 +10,7 @@ Usage: clientlet-bench http|websocket|grpc [--check] [--requests N] [--rounds R]
        [--awake] [--json]
        clientlet-bench codec [--check] [--messages N] [--rounds R] [--json]
        clientlet-bench memory [--check] [--documents N,M] [--rounds R] [--json]
+       clientlet-bench pace [--check] [--against PROGRAM] [--real] [--requests N] [--rounds R] [--json]
        clientlet-bench peers [--check] [--requests N] [--python-requests N] [--json FILE] [--svg FILE]
        clientlet-bench start [--check] [--runs N] [--json]
 
@@ -44,6 +45,18 @@ process of its own.
   --rounds R       How often, in turns; 5 by default. The median of the ratios counts
   --check          Fail at 64 MiB or more, or if M documents need over 1.10 times what N do
 
+pace: what `clientlet post` takes for a request of 1 document while 200 a second are answered: system
+calls, counted by strace, and CPU time, measured without it. Once the gateway sets the pace and
+once the input does, a pipe. What the first request takes does not count. On each protocol.
+  --requests N   Requests a measurement; 600 by default
+  --rounds R     How often CPU time is measured; 3 by default. The median counts
+  --against PROGRAM  Another build of the command, measured in turns with this one
+  --real         Also the CPU time of Jina's own 3.33.1 client and of the command before a real
+                 gateway of that release; needs what `interop/install` makes, as for peers
+  --check        Fail above 2 waits, 1 read, 1 write or 0.05 futex calls a request; above a third of
+                 the other build's CPU time; if 3.33.1 takes less than 50 times the command's CPU time
+                 on HTTP or WebSocket, or less than 20 times on gRPC
+
 start: from the start of `clientlet post` until its first byte has come, and how long
 `clientlet --help` takes, by the clock.
   --runs N       How often each is measured; 25 by default. The median counts
@@ -61,7 +74,7 @@ the run of the middle CPU time counts.
   --check        Fail if 3.33.1 takes less than 100 times our CPU time on HTTP or WebSocket, or less
                  than 40 times on gRPC
 
-memory and start run the program `clientlet` that lies beside this one.
+memory, pace and start run the program `clientlet` that lies beside this one.
 
   --json         One JSON object a line instead of a table, but for peers
 
@@ -75,7 +88,7 @@ Examples:
 ";
 
 /// What can be measured.
-const BENCHMARKS: &str = "there are: http, websocket, grpc, codec, memory, peers, start";
+const BENCHMARKS: &str = "there are: http, websocket, grpc, codec, memory, pace, peers, start";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Task {
@@ -83,6 +96,7 @@ pub(crate) enum Task {
     Contest(contest::Options),
     Codec(codec::Options),
     Memory(memory::Options),
+    Pace(pace::Options),
     Peers(peers::Options),
     Start(start::Options),
     /// The gateway's side; for this program alone to ask for.
@@ -104,6 +118,7 @@ pub(crate) fn parse(given: &[String]) -> Result<Task, String> {
         "grpc" => parse_contest(Benchmark::Grpc, rest),
         "codec" => parse_codec(rest),
         "memory" => parse_memory(rest),
+        "pace" => parse_pace(rest),
         "peers" => parse_peers(rest),
         "start" => parse_start(rest),
         "serve" => parse_serve(rest),
@@ -166,6 +181,27 @@ fn parse_memory(rest: &[String]) -> Result<Task, String> {
         }
     }
     Ok(Task::Memory(options))
+}
+
+fn parse_pace(rest: &[String]) -> Result<Task, String> {
+    let mut options = pace::Options::default();
+    let mut rest = rest.iter();
+    while let Some(option) = rest.next() {
+        match option.as_str() {
+            "--requests" => options.requests = count("--requests", rest.next())?,
+            "--rounds" => options.rounds = count("--rounds", rest.next())?,
+            "--against" => {
+                let program = rest.next().ok_or("`--against` needs a program")?;
+                options.against = Some(program.into());
+            }
+            "--real" => options.real = true,
+            "--check" => options.check = true,
+            "--json" => options.json = true,
+            "--help" | "-h" => return Ok(Task::Help),
+            other => return Err(format!("`pace` does not take `{other}`")),
+        }
+    }
+    Ok(Task::Pace(options))
 }
 
 fn parse_peers(rest: &[String]) -> Result<Task, String> {
@@ -290,6 +326,17 @@ mod tests {
         let line = "memory --json --documents 10,200 --check --rounds 2";
         assert_eq!(parse_line(line), Ok(Task::Memory(options)));
 
+        let options = pace::Options {
+            requests: 20,
+            rounds: 2,
+            against: Some("old".into()),
+            real: true,
+            check: true,
+            json: true,
+        };
+        let line = "pace --json --real --against old --check --rounds 2 --requests 20";
+        assert_eq!(parse_line(line), Ok(Task::Pace(options)));
+
         let options = peers::Options {
             requests: 50,
             python_requests: Some(7),
@@ -331,7 +378,7 @@ mod tests {
     #[test]
     fn errors_name_the_word_at_fault() {
         for (line, word) in [
-            ("", "http, websocket, grpc, codec, memory, peers, start"),
+            ("", "http, websocket, grpc, codec, memory, pace, peers, start"),
             ("https", "`https`"),
             ("grpc --round 3", "`grpc`"),
             ("http --round 3", "`--round`"),
@@ -345,6 +392,8 @@ mod tests {
             ("memory --documents 100,0", "not `100,0`"),
             ("memory --documents 100,100", "not `100,100`"),
             ("memory --runs 3", "`--runs`"),
+            ("pace --against", "`--against` needs"),
+            ("pace --runs 3", "`--runs`"),
             ("start --runs 0", "not `0`"),
             ("peers --json", "`--json` needs"),
             ("peers --rounds 3", "`--rounds`"),

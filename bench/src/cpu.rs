@@ -38,8 +38,16 @@ impl Stopwatch {
 
 /// The CPU time of all threads of this process so far; of none of its children.
 fn cpu_time() -> io::Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-    Ok(duration(usage.user_time()) + duration(usage.system_time()))
+    Ok(sum(getrusage(UsageWho::RUSAGE_SELF)?))
+}
+
+/// The CPU time of all children of this process that have ended, and of theirs.
+pub(crate) fn children_cpu_time() -> io::Result<Duration> {
+    Ok(sum(getrusage(UsageWho::RUSAGE_CHILDREN)?))
+}
+
+fn sum(usage: Usage) -> Duration {
+    duration(usage.user_time()) + duration(usage.system_time())
 }
 
 /// The most memory that this process has held at a time.

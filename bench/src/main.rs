@@ -12,6 +12,7 @@ mod cpu;
 mod documents;
 mod gate;
 mod memory;
+mod pace;
 mod peers;
 mod program;
 mod serve;
@@ -77,6 +78,11 @@ fn run(task: Task) -> Result<ExitCode, Box<dyn Error>> {
         }
         Task::Memory(options) => {
             let report = memory::run(&options)?;
+            let gates = options.check.then(|| report.gates());
+            return Ok(show(options.json, report.to_text(), report.to_json(), gates)?);
+        }
+        Task::Pace(options) => {
+            let report = pace::run(&options)?;
             let gates = options.check.then(|| report.gates());
             return Ok(show(options.json, report.to_text(), report.to_json(), gates)?);
         }

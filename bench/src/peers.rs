@@ -102,7 +102,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Box<dyn Error>> {
     Ok(report)
 }
 
-fn find_python(environment: Environment) -> Result<PathBuf, String> {
+pub(crate) fn find_python(environment: Environment) -> Result<PathBuf, String> {
     environment.python().ok_or_else(|| {
         format!(
             "{environment} is not installed: `interop/install target/interop` does that, or \
@@ -111,7 +111,7 @@ fn find_python(environment: Environment) -> Result<PathBuf, String> {
     })
 }
 
-fn run_python(
+pub(crate) fn run_python(
     python: &Path,
     protocol: &str,
     url: &str,

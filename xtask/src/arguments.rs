@@ -1,7 +1,8 @@
 //! The command line.
 
 /// The benchmarks that `clientlet-bench` knows.
-const BENCHMARKS: [&str; 7] = ["http", "websocket", "grpc", "codec", "memory", "peers", "start"];
+const BENCHMARKS: [&str; 8] =
+    ["http", "websocket", "grpc", "codec", "memory", "pace", "peers", "start"];
 
 /// Long enough to get through the corpora and some way beyond, short enough to wait for.
 const FUZZ_SECONDS: u64 = 30;
@@ -34,6 +35,8 @@ Tasks:
   bench codec [ARGS]... The protobuf codec beside prost's own types.
   bench memory [ARGS]...
                         What the command needs for 100,000 documents and for 1,000,000.
+  bench pace [ARGS]...  What the command takes for a request while 200 a second are answered; needs
+                        strace.
   bench peers [ARGS]... Jina's own Python clients beside ours; needs the pinned releases, as `test`
                         installs them, or CLIENTLET_INTEROP for where they are.
   bench start [ARGS]... How soon the command has sent its first byte.
@@ -47,7 +50,8 @@ Environment:
   LLVM_COV, LLVM_PROFDATA
                         The programs for `coverage`; looked for otherwise.
   CARGO_TARGET_DIR      Where everything is built and installed, as for cargo.
-  CI=true               `test` may install a missing Python by apt-get, on Debian as root.
+  CI=true               A missing Python (`test`) or strace (`bench pace`) may be installed by apt-get,
+                        on Debian as root.
 
 Exit codes: 0 all well, 1 a step failed, 2 wrong usage.
 
@@ -234,7 +238,7 @@ mod tests {
             ("fuzz 1e3", "`1e3`"),
             ("fuzz urls 5", "`5`"),
             ("fuzz -5", "`-5`"),
-            ("bench", "http, websocket, grpc, codec, memory, peers, start"),
+            ("bench", "http, websocket, grpc, codec, memory, pace, peers, start"),
             ("bench https", "`https`"),
         ] {
             let error = parse_line(line).unwrap_err();

@@ -3,6 +3,7 @@
 use std::process::{Command, ExitCode};
 
 use crate::command::{self, cargo};
+use crate::debian;
 use crate::metadata::Metadata;
 
 /// What contestants in one process free stays with it. By default glibc gives it back to the system
@@ -27,6 +28,9 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
 }
 
 fn build_and_run(arguments: &[String]) -> Result<ExitCode, String> {
+    if arguments.first().is_some_and(|name| name == "pace") {
+        find_strace()?;
+    }
     // The embedded gateway runs in a process of its own: the command's.
     let packages = ["-p", "clientlet-bench", "-p", "clientlet-cli"];
     command::run(cargo().args(["build", "--release"]).args(packages))?;
@@ -40,4 +44,14 @@ fn build_and_run(arguments: &[String]) -> Result<ExitCode, String> {
     // No code: a signal ended it.
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// It counts system calls. In CI, on Debian, it is installed when it is missing.
+fn find_strace() -> Result<(), String> {
+    let is_there = || command::output(Command::new("strace").arg("--version")).is_some();
+    if !is_there() && debian::may_install() {
+        debian::install(&["strace"])?;
+    }
+    let hint = "strace is not there, which counts system calls; `apt-get install strace` installs it on Debian";
+    is_there().then_some(()).ok_or_else(|| hint.to_owned())
 }

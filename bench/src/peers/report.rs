@@ -27,7 +27,7 @@ pub(crate) struct Report {
 
 impl Run {
     /// CPU time a request, in microseconds.
-    pub(super) fn cpu(&self) -> f64 {
+    pub(crate) fn cpu(&self) -> f64 {
         self.cpu_seconds * 1e6 / self.requests as f64
     }
 
