@@ -1,6 +1,7 @@
 //! A gateway's address: parsed and checked once, shown without secrets.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Uri};
@@ -49,7 +50,12 @@ impl Endpoint {
             "grpc" => Protocol::Grpc,
             _ => return Err(wrong("has an unknown scheme; known are http, ws and grpc")),
         };
-        let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        if has_stray_at(rest) {
+            let what = "has an @ behind its host: in a user's name or password write / as %2F, ? as %3F, \
+                        # as %23; elsewhere @ as %40";
+            return Err(wrong(what));
+        }
+        let (authority, tail) = split_authority(rest);
         let (userinfo, host) = match authority.rsplit_once('@') {
             Some((userinfo, host)) => (Some(userinfo), host),
             None => (None, authority),
@@ -167,31 +173,72 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// The port of `host:port`, which [`Authority`] would silently ignore where it is out of range.
+/// The port of `host:port`, which [`Authority`] would silently ignore where it is out of range. What is no
+/// number is not shown: it may be a password whose host was forgotten.
 pub(crate) fn check_port(host: &str) -> Result<Option<u16>, String> {
     let after_host = match host.rfind(']') {
         Some(end) => &host[end + 1..],
         None => host,
     };
     if after_host.matches(':').count() > 1 {
-        return Err("has more than one port".to_owned());
+        return Err(match bracketed(host) {
+            Some(host) => format!("has an IPv6 address without brackets; write {host}"),
+            None => "has more than one port".to_owned(),
+        });
     }
     match after_host.split_once(':') {
         None | Some((_, "")) => Ok(None),
         Some((_, port)) => match port.parse::<u16>() {
             Ok(0) => Err("has port 0, which nothing listens on".to_owned()),
             Ok(port) => Ok(Some(port)),
-            Err(_) if port.bytes().all(|b| b.is_ascii_digit()) => {
+            Err(_) if is_number(port) => {
                 Err(format!("has port {port}, which is out of range (1 to 65535)"))
             }
-            Err(_) => Err(format!("has port {port:?}, which is no number")),
+            Err(_) => Err("has a port that is no number".to_owned()),
         },
     }
 }
 
-/// A URL as it may be shown, even if it cannot be parsed: without user information and query.
+/// An IPv6 address that stands alone or before a port, as it is written in a URL.
+fn bracketed(host: &str) -> Option<String> {
+    if host.parse::<Ipv6Addr>().is_ok() {
+        // Its last group may have been meant as a port; both readings are shown.
+        return Some(match host.rsplit_once(':') {
+            Some((address, port)) if is_address_before(address, port) => {
+                format!("[{host}], or [{address}]:{port} if that is its port")
+            }
+            _ => format!("[{host}]"),
+        });
+    }
+    let (address, port) = host.rsplit_once(':')?;
+    is_address_before(address, port).then(|| format!("[{address}]:{port}"))
+}
+
+fn is_address_before(address: &str, port: &str) -> bool {
+    address.parse::<Ipv6Addr>().is_ok() && port.parse::<u16>().is_ok()
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The authority, and all that follows, of a URL behind its scheme.
+fn split_authority(rest: &str) -> (&str, &str) {
+    rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()))
+}
+
+/// Whether an `@` stands where it may be the end of a password that has a `/`, `?` or `#` in it. Behind a
+/// host without a colon it cannot, so that paths may have one there.
+fn has_stray_at(rest: &str) -> bool {
+    let (authority, tail) = split_authority(rest);
+    let may_be_credentials = authority.contains('@')
+        || authority.split(']').next_back().is_some_and(|end| end.contains(':'));
+    may_be_credentials && tail.contains('@')
+}
+
+/// A URL as it may be shown, even if it cannot be parsed: without user information and query, and
+/// without what might be either.
 fn redact(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = match url.split_once("://") {
         // What is no scheme may be a password.
         Some((scheme, rest)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => {
@@ -199,9 +246,22 @@ fn redact(url: &str) -> String {
         }
         Some(_) | None => (String::new(), url),
     };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if has_stray_at(rest) {
+        // What stands behind it may be a host, or the end of a secret in the query.
+        return format!("{scheme}…");
+    }
+    let (authority, tail) = split_authority(rest);
+    let path = tail.split(['?', '#']).next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    // An unescaped slash in a password would move the @ into the path.
+    // A password without a host looks like a port.
+    let host = match host.split(']').next_back().and_then(|end| end.split_once(':')) {
+        Some((_, port)) if port.is_empty() || is_number(port) || bracketed(host).is_some() => {
+            host.to_owned()
+        }
+        Some((_, port)) => format!("{}…", &host[..host.len() - port.len()]),
+        None => host.to_owned(),
+    };
+    // The name of a user with a slash in it moves the @ into the path.
     let path = path.rsplit_once('@').map_or(path, |(_, path)| path);
     format!("{scheme}{host}{path}")
 }
@@ -253,7 +313,10 @@ mod tests {
             ("http://h:70000", "has port 70000, which is out of range"),
             ("http://h:0", "port 0"),
             ("http://h:8080:9090", "more than one port"),
-            ("http://h:x", "has port \"x\", which is no number"),
+            ("http://::1:8080", "write [::1:8080], or [::1]:8080 if that is its port"),
+            ("http://fe80::1", "write [fe80::1]"),
+            ("http://2001:db8:0:0:0:0:0:1:8080", "write [2001:db8:0:0:0:0:0:1]:8080"),
+            ("http://h:x", "has a port that is no number"),
             ("http://", "host"),
             ("http://h o", "host"),
         ];
@@ -271,6 +334,20 @@ mod tests {
     }
 
     #[test]
+    fn an_at_in_a_password_or_a_path_is_understood_where_it_has_one_meaning() {
+        let endpoint = parse("http://us:p@ss:w@h:1/x").unwrap();
+        assert_eq!(endpoint.credentials(), Some(&("us".to_owned(), "p@ss:w".to_owned())));
+        assert_eq!(endpoint.to_string(), "http://h:1/x");
+        assert_eq!(parse("http://h/a@b").unwrap().at("/post").unwrap(), "http://h/a@b/post");
+        for url in
+            ["http://user:pa/ss@h", "http://h:80/a@b", "http://h:80/?user=a@b", "ws://u:p#@h"]
+        {
+            let message = parse(url).unwrap_err();
+            assert!(message.contains("write / as %2F"), "{url}: {message}");
+        }
+    }
+
+    #[test]
     fn user_information_is_taken_out_and_never_shown() {
         let endpoint = parse("http://us%40er:p%2Fw@h:1/x?token=t").unwrap();
         assert_eq!(endpoint.credentials(), Some(&("us@er".to_owned(), "p/w".to_owned())));
@@ -281,9 +358,30 @@ mod tests {
             "http://u:se/cret@h:x",
             "http-user:secret@proxy:8080/http://h",
             "user:secret@a://h",
+            "http://user:secret",
+            "http://user:secret/",
+            "user:secret",
+            "http://user:secret secret",
+            "http://user:se/cret@h",
+            "http://user:se/cret@h:80/path",
+            "http://user:12/cret@h",
+            "http://user:12?cret@h",
+            "http://user:12#cret@h",
+            "http://user:se#cret@h",
+            "http://user:se?cret@h",
+            "http://user:se@cret/x@h",
+            "http://user:se#c/r?secret@h",
+            "http://user:a:secret@h:x",
+            "http://h:80/?token=secret@cret",
+            "grpc://h/?token=secret#cret",
+            "ftp://user:sec/ret@h?secret",
+            "http://[::1]:secret",
         ] {
-            let message = parse(url).unwrap_err();
-            assert!(!message.contains("secret") && !message.contains("cret"), "{message}");
+            let message = match Endpoint::parse(url, None) {
+                Ok(endpoint) => format!("{endpoint} {endpoint:?}"),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            assert!(!message.contains("secret") && !message.contains("cret"), "{url}: {message}");
         }
     }
 }
