@@ -27,9 +27,10 @@ use tokio::time::Instant;
 use self::flights::{Flight, Flights};
 use crate::batch::{Batch, Batcher, Content, Format};
 use crate::discovery::{Discovery, Gateway};
+use crate::document::EncodeError;
 use crate::envelope::Template;
-use crate::error::{self, AttemptError, Error, Event};
-use crate::message::{RawAnswer, Request, RequestId, Route};
+use crate::error::{self, AttemptError, Error, ErrorKind, Event};
+use crate::message::{DocArray, RawAnswer, Request, RequestId, Route};
 use crate::order::Order;
 use crate::response::Response;
 use crate::retry::{self, Ledger, RetryPolicy};
@@ -443,6 +444,19 @@ impl Call {
         }
     }
 
+    /// Whether the parameters can be sent: told once and before anything is sent, not for each batch.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Encode`], naming the parameter.
+    pub(crate) fn check_parameters(&self) -> Result<(), Error> {
+        // Parameters are the same in both generations.
+        let (encoding, parameters) = (self.transport.encoding(), self.parameters.as_deref());
+        match Template::new(encoding, DocArray::V1, &self.endpoint, None, parameters) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::new(ErrorKind::Encode, unsendable(&error))),
+        }
+    }
+
     fn format(&self, gateway: &Gateway) -> Result<Arc<Format>, AttemptError> {
         let path = gateway.path(&self.endpoint)?;
         let uri = self
@@ -457,13 +471,14 @@ impl Call {
             self.target_executor.as_deref(),
             self.parameters.as_deref(),
         )
-        .map_err(|error| {
-            let what = format!("the parameters cannot be sent: {error}");
-            AttemptError::new(Event::EncodeFailed, what)
-        })?;
+        .map_err(|error| AttemptError::new(Event::EncodeFailed, unsendable(&error)))?;
         let most_documents = self.transport.most_documents(gateway.docarray);
         Ok(Arc::new(Format { route, template, most_documents }))
     }
+}
+
+fn unsendable(error: &EncodeError) -> String {
+    format!("the parameters cannot be sent: {error}")
 }
 
 /// Sends a request until it is answered or its failure stands; `failed` is how its first attempt ended

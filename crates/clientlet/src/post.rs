@@ -304,6 +304,7 @@ where
             stop_on_error: self.stop_on_error,
             seed: fastrand::u64(..),
         };
+        call.check_parameters()?;
         Ok((call, self.documents))
     }
 }
