@@ -1,6 +1,7 @@
 //! Makes connections, and counts what is written to them.
 
 mod dial;
+mod names;
 mod spoken;
 
 use std::fmt;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use http::Uri;
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use self::dial::SetAside;
@@ -110,7 +111,7 @@ impl Connector {
 impl Names {
     async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         match self {
-            Names::System => Ok(lookup_host((host, port)).await?.collect()),
+            Names::System => names::look_up(host, port).await,
             #[cfg(test)]
             Names::Fixed(addresses) => Ok(addresses.clone()),
         }

@@ -1,0 +1,43 @@
+//! Looks up names.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+/// The addresses of a host, as the system gives them. It blocks while it asks, so a thread of its own does:
+/// tokio's threads for that panic where the system allows no more.
+///
+/// # Errors
+/// When the name is not known, or no thread can be had.
+pub(super) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let (sender, receiver) = oneshot::channel();
+    let host = host.to_owned();
+    let look_up = move || {
+        let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        // The connection may not be wanted any more.
+        let _ = sender.send(found);
+    };
+    thread::Builder::new().spawn(look_up).map_err(|error| {
+        io::Error::new(error.kind(), format!("no thread can be had to look up the name: {error}"))
+    })?;
+    receiver.await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn names_and_addresses_are_found_and_what_does_not_exist_is_an_error() {
+        let local = look_up("localhost", 7).await.unwrap();
+        assert!(local.iter().all(|address| address.ip().is_loopback() && address.port() == 7));
+        assert_eq!(look_up("127.0.0.9", 1).await.unwrap(), ["127.0.0.9:1".parse().unwrap()]);
+        assert_eq!(look_up("::1", 1).await.unwrap(), ["[::1]:1".parse().unwrap()]);
+        assert!(look_up("no such name", 1).await.is_err());
+    }
+}
