@@ -144,8 +144,10 @@ pub(crate) fn run(options: &Options) -> Result<Report, Box<dyn Error>> {
         for pace in [Pace::Answers, Pace::Documents] {
             let url = address(gateway.addresses());
             let calls = bench.calls(url, arguments, pace)?;
-            let programs: Vec<&Path> =
-                [Some(bench.ours.as_path()), options.against.as_deref()].into_iter().flatten().collect();
+            let programs: Vec<&Path> = [Some(bench.ours.as_path()), options.against.as_deref()]
+                .into_iter()
+                .flatten()
+                .collect();
             let mut spreads = bench.cpu(&programs, url, arguments, pace)?.into_iter();
             let ours = spreads.next().ok_or("nothing was measured")?;
             rows.push(Row { protocol, pace, calls, ours, theirs: spreads.next() });
@@ -247,7 +249,8 @@ impl Bench {
         let python = peers::find_python(RELEASE)?;
         let protocols = &["http", "websocket", "grpc"];
         let gateway = RealGateway::start(RELEASE, RealOptions { protocols, ..Default::default() })?;
-        let rows = [("HTTP", "http", 50.0), ("WebSocket", "websocket", 50.0), ("gRPC", "grpc", 20.0)];
+        let rows =
+            [("HTTP", "http", 50.0), ("WebSocket", "websocket", 50.0), ("gRPC", "grpc", 20.0)];
         let measure = |(protocol, name, limit): (&'static str, &str, f64)| {
             let url = gateway.url(name);
             let theirs = peers::run_python(&python, name, &url, self.requests)?.cpu();
@@ -325,7 +328,8 @@ impl Row {
             gate("writes a request", 1.0, calls.writes),
             gate("futex calls a request", 0.05, calls.futexes),
         ];
-        gates.extend(self.ratio().map(|ratio| gate("CPU beside the other build", 1.0 / 3.0, ratio)));
+        gates
+            .extend(self.ratio().map(|ratio| gate("CPU beside the other build", 1.0 / 3.0, ratio)));
         gates
     }
 }
@@ -444,7 +448,8 @@ mod tests {
     #[test]
     fn every_number_has_a_limit() {
         let one = Spread { min: 1.0, median: 1.0, max: 1.0 };
-        let calls = Calls { waits: 2.0, reads: 1.0, writes: 1.0, futexes: 0.05, ..Calls::default() };
+        let calls =
+            Calls { waits: 2.0, reads: 1.0, writes: 1.0, futexes: 0.05, ..Calls::default() };
         let row = |calls, theirs: f64| Row {
             protocol: "HTTP",
             pace: Pace::Answers,

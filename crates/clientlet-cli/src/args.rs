@@ -138,6 +138,11 @@ pub(crate) struct PostArgs {
     #[arg(long, value_enum, default_value = "auto", help_heading = "Request")]
     pub(crate) docarray: DocArrayChoice,
 
+    /// The largest answer that is taken, in bytes, or with K, M or G behind the number in KiB, MiB or GiB
+    /// [default: 64M]
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Request")]
+    pub(crate) answer_limit: Option<usize>,
+
     #[command(flatten)]
     pub(crate) retry: RetryArgs,
 
@@ -266,6 +271,11 @@ pub(crate) struct StreamArgs {
     #[arg(long, value_enum, default_value = "auto", help_heading = "Request")]
     pub(crate) docarray: DocArrayChoice,
 
+    /// The largest answer that is taken, in bytes, or with K, M or G behind the number in KiB, MiB or GiB
+    /// [default: 64M]
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Request")]
+    pub(crate) answer_limit: Option<usize>,
+
     #[command(flatten)]
     pub(crate) retry: RetryArgs,
 
@@ -353,6 +363,11 @@ pub(crate) struct AskArgs {
     /// How long to wait until the gateway is ready before it is asked, in seconds
     #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true)]
     pub(crate) wait_ready: Option<Duration>,
+
+    /// The largest answer that is taken, in bytes, or with K, M or G behind the number in KiB, MiB or GiB
+    /// [default: 64M]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) answer_limit: Option<usize>,
 
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
@@ -469,6 +484,24 @@ fn at_least_one<N: std::str::FromStr + PartialOrd + From<u8>>(text: &str) -> Res
     }
 }
 
+/// A number of bytes, such as `1000`, `64M` or `2G`.
+fn size(text: &str) -> Result<usize, String> {
+    let units: [(&[&str], usize); 3] = [
+        (&["K", "k", "KiB"], 1 << 10),
+        (&["M", "m", "MiB"], 1 << 20),
+        (&["G", "g", "GiB"], 1 << 30),
+    ];
+    let of_unit = |(names, unit): &(&[&str], usize)| {
+        names.iter().find_map(|name| Some((text.strip_suffix(name)?, *unit)))
+    };
+    let (number, unit) = units.iter().find_map(of_unit).unwrap_or((text, 1));
+    let size = number.parse().ok().and_then(|number: usize| number.checked_mul(unit));
+    let size = size.filter(|size| *size > 0);
+    size.ok_or_else(|| {
+        "it must be a number of bytes above 0, such as 1000000, 64M or 2G".to_owned()
+    })
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let number = text.parse().ok();
     number
@@ -495,6 +528,16 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_multiples_of_1024() {
+        for (text, bytes) in [("1", 1), ("2K", 2048), ("64M", 64 << 20), ("1GiB", 1 << 30)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for wrong in ["0", "", "M", "-1", "1.5M", "1T", "99999999999G", "64 M"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::task::spawn_local;
 
 use crate::args::{Args, Command};
 use crate::report::{Exit, Failure};
-use crate::{endpoints, gateway, post, ready, report, status, stream};
+use crate::{endpoints, gateway, post, ready, report, standard, status, stream};
 
 /// Runs the command, prints why it failed if it did, and says how to exit.
 pub(crate) fn run(args: Args) -> ExitCode {
@@ -43,19 +43,45 @@ async fn run_command(command: Command) -> Result<Exit, Failure> {
 
 fn end(result: Result<Exit, Failure>) -> ExitCode {
     let exit = result.unwrap_or_else(|failure| {
-        report::print(&failure.to_string());
+        failure.lines().for_each(|line| report::print(&line));
         failure.exit()
     });
     exit.into()
 }
 
-/// Writes a command's short answer to stdout.
+/// Says what is wrong with the command line, or prints the help or the version that it asks for.
+pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        let _ = error.print();
+        return Exit::BadInput.into();
+    }
+    end(to_stdout(|| error.print()).map(|()| Exit::Success))
+}
+
+/// Writes a command's short answer to stdout, for programs: as it is.
 ///
 /// # Errors
 /// When stdout is closed or full.
 pub(crate) fn answer(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}")
-        .and_then(|()| stdout.flush())
+    to_stdout(|| writeln!(io::stdout(), "{text}"))
+}
+
+/// Writes it for people, a line each, escaped.
+///
+/// # Errors
+/// When stdout is closed or full.
+pub(crate) fn answer_lines<'t>(lines: impl IntoIterator<Item = &'t str>) -> Result<(), Failure> {
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(&report::escape(line));
+        text.push('\n');
+    }
+    to_stdout(|| io::stdout().write_all(text.as_bytes()))
+}
+
+fn to_stdout(write: impl FnOnce() -> io::Result<()>) -> Result<(), Failure> {
+    let written = standard::check(standard::Stream::Stdout).and_then(|()| write());
+    written
+        .and_then(|()| io::stdout().flush())
         .map_err(|error| Failure::failed(format!("stdout: {error}")))
 }

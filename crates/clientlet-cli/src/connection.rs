@@ -1,14 +1,16 @@
 //! Who asks, and from where that is taken: the command line, files, the environment.
 
 use std::convert::Infallible;
+use std::env::VarError;
 use std::fs;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clientlet::{Client, ClientBuilder, RetryPolicy};
 use clientlet_gateway::{Documents, Gateway};
 
 use crate::args::{AskArgs, DocArrayChoice, IdentityArgs, RetryArgs};
-use crate::report::Failure;
+use crate::report::{Failure, Task};
 
 /// A value as it was given; it has no `Debug`, and no message shows it.
 #[derive(Clone)]
@@ -43,9 +45,14 @@ pub(crate) async fn client(args: AskArgs) -> Result<Client, Failure> {
     if let Some(timeout) = args.timeout {
         builder = builder.connect_timeout(timeout).attempt_timeout(timeout);
     }
-    let client = args.identity.add_to(builder)?.build()?;
+    if let Some(limit) = args.answer_limit {
+        builder = builder.answer_limit(limit);
+    }
+    let client = args.identity.add_to(builder)?.build();
+    let client = client.map_err(|error| Failure::of(&error, Task::Ask))?;
     if let Some(patience) = args.wait_ready {
-        client.wait_ready(patience).await?;
+        let ready = client.wait_ready(patience).await;
+        ready.map_err(|error| Failure::of(&error, Task::Ask))?;
     }
     Ok(client)
 }
@@ -83,6 +90,25 @@ pub(crate) fn retry_policy(args: &RetryArgs) -> RetryPolicy {
 }
 
 impl IdentityArgs {
+    /// The files that values are read from, and the options that name them.
+    ///
+    /// # Errors
+    /// When a variable is not UTF-8.
+    pub(crate) fn files(&self) -> Result<Vec<(PathBuf, &'static str)>, Failure> {
+        let mut named: Vec<(&Secret, _)> = Vec::new();
+        named.extend(self.header.iter().map(|secret| (secret, "--header")));
+        named.extend(self.auth.iter().map(|secret| (secret, "--auth")));
+        named.extend(self.bearer.iter().map(|secret| (secret, "--bearer")));
+        named.extend(self.cookie.iter().map(|secret| (secret, "--cookie")));
+        let variables = ["CLIENTLET_AUTH", "CLIENTLET_BEARER", "CLIENTLET_COOKIE"].map(environment);
+        let variables = variables.into_iter().collect::<Result<Vec<_>, _>>()?;
+        named.extend(variables.iter().flatten().map(|(secret, name)| (secret, *name)));
+        let file = |(secret, place): (&Secret, _)| {
+            secret.0.strip_prefix('@').map(|file| (PathBuf::from(file), place))
+        };
+        Ok(named.into_iter().filter_map(file).collect())
+    }
+
     /// Adds headers and credentials to a client's settings. What the environment says counts only
     /// where the command line says nothing.
     ///
@@ -106,19 +132,19 @@ impl IdentityArgs {
             builder = builder.header(name.trim(), value.trim());
         }
         let asks_itself = self.auth.is_none() && self.bearer.is_none();
-        let of_environment = |name| if asks_itself { environment(name) } else { None };
+        let of_environment = |name| if asks_itself { environment(name) } else { Ok(None) };
         let auth = self.auth.map(|auth| (auth, "--auth"));
-        if let Some((auth, place)) = auth.or_else(|| of_environment("CLIENTLET_AUTH")) {
+        if let Some((auth, place)) = or(auth, || of_environment("CLIENTLET_AUTH"))? {
             let (user, password) = split(auth, ':', place, "USER:PASS")?;
             builder = builder.basic_auth(user, password);
         }
         let bearer = self.bearer.map(|bearer| (bearer, "--bearer"));
-        if let Some((bearer, place)) = bearer.or_else(|| of_environment("CLIENTLET_BEARER")) {
+        if let Some((bearer, place)) = or(bearer, || of_environment("CLIENTLET_BEARER"))? {
             builder = builder.bearer_token(bearer.reveal(place)?);
         }
         let mut cookies: Vec<_> = self.cookie.into_iter().map(|it| (it, "--cookie")).collect();
         if cookies.is_empty() {
-            cookies.extend(environment("CLIENTLET_COOKIE"));
+            cookies.extend(environment("CLIENTLET_COOKIE")?);
         }
         for (cookie, place) in cookies {
             let pairs = cookie.reveal(place)?;
@@ -137,9 +163,29 @@ fn is_header_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(is_token)
 }
 
-fn environment(name: &'static str) -> Option<(Secret, &'static str)> {
-    let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
-    Some((Secret(value), name))
+/// A secret, and how messages call it.
+type Named = (Secret, &'static str);
+
+fn or(
+    given: Option<Named>,
+    other: impl FnOnce() -> Result<Option<Named>, Failure>,
+) -> Result<Option<Named>, Failure> {
+    given.map_or_else(other, |given| Ok(Some(given)))
+}
+
+/// A variable that is set and not empty.
+///
+/// # Errors
+/// When it is not UTF-8: without it requests would go out without credentials.
+fn environment(name: &'static str) -> Result<Option<Named>, Failure> {
+    match std::env::var(name) {
+        Ok(value) if value.is_empty() => Ok(None),
+        Ok(value) => Ok(Some((Secret(value), name))),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => {
+            Err(Failure::bad_input(format!("the variable {name} is not UTF-8")))
+        }
+    }
 }
 
 fn split(

@@ -4,13 +4,17 @@ use clientlet::DocArray;
 use serde_json::json;
 
 use crate::args::AskArgs;
-use crate::command::answer;
+use crate::command::{answer, answer_lines};
 use crate::connection;
-use crate::report::{self, Exit, Failure};
+use crate::report::{self, Exit, Failure, Task};
 
 pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
     let is_json = args.json;
-    let endpoints = connection::client(args).await?.endpoints().await?;
+    let endpoints = connection::client(args)
+        .await?
+        .endpoints()
+        .await
+        .map_err(|error| Failure::of(&error, Task::Ask))?;
     if is_json {
         let text = json!({
             "docarray": endpoints.docarray.to_string(),
@@ -21,7 +25,7 @@ pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Success);
     }
     if !endpoints.paths.is_empty() {
-        answer(&endpoints.paths.join("\n"))?;
+        answer_lines(endpoints.paths.iter().map(String::as_str))?;
     }
     match (endpoints.docarray, endpoints.takes_any) {
         (DocArray::V1, _) => report::print(

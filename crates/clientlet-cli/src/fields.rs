@@ -146,7 +146,7 @@ mod tests {
     fn fields(tensors: &[&str], blobs: &[&str]) -> Result<Option<Fields>, String> {
         let tensors = tensors.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>()?;
         let blobs = blobs.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>()?;
-        Fields::new(&tensors, &blobs).map_err(|failure| failure.to_string())
+        Fields::new(&tensors, &blobs).map_err(|failure| failure.lines().collect::<String>())
     }
 
     #[test]

@@ -17,8 +17,8 @@ use crate::lines::{BadLine, Line};
 use crate::place::Places;
 use crate::report::Failure;
 use crate::source::Source;
+use crate::standard;
 use crate::typed::Document;
-
 
 /// An opened input, nothing of it read yet.
 pub(crate) struct Input {
@@ -34,7 +34,7 @@ impl Input {
     /// When the file cannot be read, such as a directory.
     pub(crate) fn open(path: &Path) -> Result<Input, Failure> {
         let (name, file) = if path == Path::new("-") {
-            ("stdin".to_owned(), stdin())
+            ("stdin".to_owned(), standard::check(standard::Stream::Stdin).and_then(|()| stdin()))
         } else {
             (path.display().to_string(), File::open(path))
         };
@@ -53,6 +53,10 @@ impl Input {
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
+}
+
+fn is_file(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.is_file())
 }
 
 /// Stdin without the standard library's buffer.
@@ -79,6 +83,8 @@ pub(crate) struct Documents<R> {
     texts: std::vec::IntoIter<String>,
     name: String,
     source: Option<Source>,
+    /// Whether the input is a file, which always has something to give.
+    is_file: bool,
     lines: std::vec::IntoIter<Line>,
     /// The fields that are more than JSON can say.
     fields: Option<Rc<Fields>>,
@@ -110,6 +116,7 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
         Ok(Documents {
             texts: texts.into_iter(),
             name: input.as_ref().map(|input| input.name.clone()).unwrap_or_default(),
+            is_file: input.as_ref().is_some_and(|input| is_file(&input.file)),
             source: input.map(|input| Source::new(input.file)).transpose()?,
             lines: Vec::new().into_iter(),
             fields,
@@ -124,8 +131,17 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
         self.progress.clone()
     }
 
-    /// Waits for the first document; whether there is one. Dropping the future loses nothing.
+    /// Waits for the first document; whether there is one that is to be sent. Dropping the future loses
+    /// nothing.
     pub(crate) async fn has_any(&mut self) -> bool {
+        // A file that is no text at all is found out before texts are sent. Stdin may have nothing to give
+        // for a long time.
+        if self.is_file && self.is_unread() {
+            poll_fn(|cx| self.poll_block(cx)).await;
+            if self.lines.as_slice().first().is_some_and(Line::is_end) {
+                self.texts = Vec::new().into_iter();
+            }
+        }
         if self.first.is_none() {
             self.first = poll_fn(|cx| self.poll_document(cx)).await;
         }
@@ -149,21 +165,39 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
                     Err(bad) => self.refuse(line.number, &bad),
                 }
             }
-            let Some(source) = &mut self.source else { return Poll::Ready(None) };
-            match ready!(source.poll_lines(cx)) {
-                Some(lines) => self.lines = lines.into_iter(),
-                None => {
-                    self.source = None;
-                    self.progress.borrow_mut().is_complete = true;
-                }
+            if self.source.is_none() {
+                return Poll::Ready(None);
+            }
+            ready!(self.poll_block(cx));
+        }
+    }
+
+    /// Reads the next lines.
+    fn poll_block(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(source) = &mut self.source else { return Poll::Ready(()) };
+        match ready!(source.poll_lines(cx)) {
+            Some(lines) => self.lines = lines.into_iter(),
+            None => {
+                self.source = None;
+                self.progress.borrow_mut().is_complete = true;
             }
         }
+        Poll::Ready(())
+    }
+
+    fn is_unread(&self) -> bool {
+        self.source.is_some() && self.lines.as_slice().is_empty() && self.first.is_none()
     }
 
     fn refuse(&mut self, line: u64, bad: &BadLine) {
         let BadLine { column, what, is_last } = bad;
-        let column = column.map(|column| format!(":{column}")).unwrap_or_default();
-        (self.report)(&format!("{}:{line}{column}: {what}", self.name));
+        let place = match column {
+            Some(column) => format!(":{line}:{column}"),
+            // Of the whole input, not of a line.
+            None if *is_last && line == 1 => String::new(),
+            None => format!(":{line}"),
+        };
+        (self.report)(&format!("{}{place}: {what}", self.name));
         self.progress.borrow_mut().bad_lines += 1;
         if self.stop_on_error || *is_last {
             self.source = None;

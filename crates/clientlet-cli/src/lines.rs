@@ -5,6 +5,8 @@ use std::io;
 use memchr::memchr;
 use serde_json::Value;
 
+use crate::foreign;
+
 /// How much memory is kept for lines that end in a later block.
 const KEPT: usize = 64 << 10;
 
@@ -13,6 +15,13 @@ const KEPT: usize = 64 << 10;
 pub(crate) struct Line {
     pub(crate) number: u64,
     pub(crate) content: Result<Value, BadLine>,
+}
+
+impl Line {
+    /// Whether nothing can be read from here on.
+    pub(crate) fn is_end(&self) -> bool {
+        self.content.as_ref().is_err_and(|bad| bad.is_last)
+    }
 }
 
 /// Why a line is no document.
@@ -41,15 +50,40 @@ pub(crate) struct Lines {
     begun: Vec<u8>,
     /// Whether the line that has begun is too long, and no more of it is kept.
     is_skipping: bool,
+    /// The beginning of the input, until it is known to be text.
+    head: Option<Vec<u8>>,
 }
 
 impl Lines {
     pub(crate) fn new(longest: usize) -> Lines {
-        Lines { longest, number: 1, begun: Vec::new(), is_skipping: false }
+        let head = Some(Vec::new());
+        Lines { longest, number: 1, begun: Vec::new(), is_skipping: false, head }
     }
 
-    /// The lines that end in this block, which is what was read next.
-    pub(crate) fn push(&mut self, mut block: &[u8]) -> Vec<Line> {
+    /// The lines that end in this block, which is what was read next. An input that is no text at all is
+    /// one bad line, the last.
+    pub(crate) fn push(&mut self, block: &[u8]) -> Vec<Line> {
+        let Some(mut head) = self.head.take() else { return self.split(block) };
+        head.extend_from_slice(block);
+        if head.len() < foreign::ENOUGH && memchr(b'\n', &head).is_none() {
+            self.head = Some(head);
+            return Vec::new();
+        }
+        self.begin(&head)
+    }
+
+    /// The lines of the input's beginning, if that is text.
+    fn begin(&mut self, head: &[u8]) -> Vec<Line> {
+        match foreign::recognize(head) {
+            Some(what) => {
+                let content = Err(BadLine { column: None, what, is_last: true });
+                vec![Line { number: self.number, content }]
+            }
+            None => self.split(head),
+        }
+    }
+
+    fn split(&mut self, mut block: &[u8]) -> Vec<Line> {
         let mut lines = Vec::new();
         while let Some(end) = memchr(b'\n', block) {
             let (line, rest) = (&block[..end], &block[end + 1..]);
@@ -66,11 +100,13 @@ impl Lines {
     }
 
     /// The last line, if no line end stood behind it.
-    pub(crate) fn finish(&mut self) -> Option<Line> {
-        if self.begun.is_empty() && !self.is_skipping {
-            return None;
+    pub(crate) fn finish(&mut self) -> Vec<Line> {
+        let mut lines = self.head.take().map(|head| self.begin(&head)).unwrap_or_default();
+        let is_over = lines.iter().any(Line::is_end);
+        if !is_over && (!self.begun.is_empty() || self.is_skipping) {
+            lines.extend(self.end_begun());
         }
-        self.end_begun()
+        lines
     }
 
     /// What stands for the rest of an input that cannot be read.
@@ -123,9 +159,12 @@ impl Lines {
     }
 }
 
+/// The byte order mark.
+const MARK: &str = "\u{feff}";
+
 /// Windows editors begin UTF-8 files with a byte order mark.
 fn without_mark(bytes: &[u8], line: u64) -> &[u8] {
-    if line == 1 { bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes) } else { bytes }
+    if line == 1 { bytes.strip_prefix(MARK.as_bytes()).unwrap_or(bytes) } else { bytes }
 }
 
 /// The document of a line; nothing if it is blank.
@@ -175,6 +214,10 @@ fn describe(text: &str, column: usize, error: &serde_json::Error) -> String {
     {
         return "JSON has neither NaN nor infinity".to_owned();
     }
+    if rest.starts_with(MARK) {
+        return "a byte order mark (EF BB BF) stands here, as where files were joined: take it out"
+            .to_owned();
+    }
     let message = error.to_string();
     // The line is known better here, and the column stands in front.
     let end = message.rfind(" at line ").unwrap_or(message.len());
@@ -193,6 +236,9 @@ mod tests {
             let mut lines = Lines::new(longest);
             let mut read: Vec<_> = bytes.chunks(size).flat_map(|block| lines.push(block)).collect();
             read.extend(lines.finish());
+            // The caller reads no further.
+            let end = read.iter().position(Line::is_end).map_or(read.len(), |end| end + 1);
+            read.truncate(end);
             read
         };
         let whole = read(bytes.len().max(1));
@@ -215,7 +261,11 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_document_is_named_by_column_and_the_next_one_read() {
-        let table: [(&[u8], usize, &str); 10] = [
+        let mark =
+            "a byte order mark (EF BB BF) stands here, as where files were joined: take it out";
+        let table: [(&[u8], usize, &str); 12] = [
+            ("\u{feff}{\"a\": 1}".as_bytes(), 1, mark),
+            ("{\"a\":\u{feff}1}".as_bytes(), 6, mark),
             (b"{\"a\": }", 7, "expected value"),
             (b"  {\"a\": 1", 9, "EOF while parsing an object"),
             (b"{\"a\": 1} x", 10, "trailing characters"),
@@ -228,9 +278,9 @@ mod tests {
             (b"{\"a\": 1e999}", 11, "number out of range"),
         ];
         for (bad, column, what) in table {
-            let read = lines(&[bad, b"\n{}\n"].concat(), 100);
-            assert_eq!(read[0].content, Err(BadLine::at(column, what)), "{}", bad.escape_ascii());
-            assert_eq!(read[1], Line { number: 2, content: Ok(json!({})) });
+            let read = lines(&[b"{}\n", bad, b"\n{}\n"].concat(), 100);
+            assert_eq!(read[1].content, Err(BadLine::at(column, what)), "{}", bad.escape_ascii());
+            assert_eq!(read[2], Line { number: 3, content: Ok(json!({})) });
         }
     }
 
@@ -249,6 +299,16 @@ mod tests {
         assert!(lines(b"{\"a\": 1}\n{}", 8)[0].content.is_ok());
         assert!(lines(b"{\"a\": 1}", 8)[0].content.is_ok());
         assert!(lines(b"{\"a\": 1}", 7)[0].content.is_err());
+    }
+
+    #[test]
+    fn what_is_no_text_is_one_bad_line_and_the_last() {
+        let gzip = [b"\x1f\x8b\x08\x00\n\n".as_slice(), &[10; 10_000]].concat();
+        for input in [gzip.as_slice(), b"\x1f\x8b", b"\xff\xfe{\x00}\x00\n\x00"] {
+            let read = lines(input, 100);
+            assert_eq!(read.len(), 1, "{read:?}");
+            assert!(read[0].content.as_ref().unwrap_err().is_last);
+        }
     }
 
     #[test]

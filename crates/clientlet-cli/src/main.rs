@@ -1,12 +1,14 @@
 //! The command `clientlet`: posts documents to a Jina gateway, asks it how it is, and serves an
 //! embedded one to try things with.
 
+mod apart;
 mod args;
 mod command;
 mod connection;
 mod dtype;
 mod endpoints;
 mod fields;
+mod foreign;
 mod gateway;
 mod input;
 mod interrupt;
@@ -21,7 +23,9 @@ mod ready;
 mod record;
 mod report;
 mod run;
+mod secrets;
 mod source;
+mod standard;
 mod status;
 mod stream;
 mod summary;
@@ -33,5 +37,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    command::run(args::Args::parse())
+    match args::Args::try_parse() {
+        Ok(args) => command::run(args),
+        Err(error) => command::refuse(&secrets::hide(error)),
+    }
 }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::pipe;
 use crate::report::Failure;
+use crate::standard;
 use crate::worker::{self, Worker};
 
 /// So much is written at once; less waits for its time.
@@ -42,6 +43,11 @@ pub(crate) struct Output {
     /// As messages call it: the file's name, or `stdout`.
     name: String,
     file: Arc<File>,
+    /// Whether the file still holds what it held before: it is emptied when there is something to put
+    /// in its place.
+    is_to_clear: bool,
+    /// Whether anything was answered.
+    has_answer: bool,
     sink: Sink,
     pace: Pace,
     /// Whole lines that wait, behind bytes that are written already.
@@ -53,8 +59,8 @@ pub(crate) struct Output {
     done: u64,
     /// Whose lines they are that are not written yet, in order.
     marks: VecDeque<Mark>,
-    /// Over when the next block may be written; made with the first one.
-    pause: Option<Pin<Box<Sleep>>>,
+    /// When the next blocks may be written; `None` after a pause without any.
+    beat: Option<Beat>,
 }
 
 struct Mark {
@@ -85,30 +91,37 @@ pub(crate) struct Unwritten {
 }
 
 impl Output {
-    /// Opens a file, made if need be, or stdout for `-`. What it holds is left until
-    /// [`clear`](Output::clear).
+    /// Opens a file, made if need be, or stdout for `-`. What a file holds is left until something is
+    /// answered; stdout stays as the shell has opened it.
     ///
     /// # Errors
     /// When it cannot be written, or needs a thread and none can be had.
     pub(crate) fn open(path: &Path, pace: Pace) -> Result<Output, Failure> {
         let (name, file) = if path == Path::new("-") {
-            ("stdout".to_owned(), stdout())
+            ("stdout".to_owned(), standard::check(standard::Stream::Stdout).and_then(|()| stdout()))
         } else {
             (path.display().to_string(), open(path))
         };
-        let file = file.map_err(|error| Failure::bad_input(format!("{name}: {error}")))?;
+        let file = file.map_err(|error| match name.as_str() {
+            // As it is when stdout turns out to be closed or full later.
+            "stdout" => Failure::failed(format!("{name}: {error}")),
+            _ => Failure::bad_input(format!("{name}: {error}")),
+        })?;
+        let is_to_clear = name != "stdout" && is_regular(&file);
         let pace = if file.is_terminal() { Pace::AtOnce } else { pace };
         Ok(Output {
             name,
             sink: Sink::of(&file)?,
             file: Arc::new(file),
+            is_to_clear,
+            has_answer: false,
             pace,
             waiting: Vec::new(),
             start: 0,
             added: 0,
             done: 0,
             marks: VecDeque::new(),
-            pause: None,
+            beat: None,
         })
     }
 
@@ -118,14 +131,6 @@ impl Output {
 
     pub(crate) fn file(&self) -> &File {
         &self.file
-    }
-
-    /// Empties a file that was named; stdout stays as the shell has opened it.
-    pub(crate) fn clear(&self) -> Result<(), Failure> {
-        if self.name == "stdout" || !is_regular(&self.file) {
-            return Ok(());
-        }
-        self.file.set_len(0).map_err(|error| Failure::bad_input(format!("{}: {error}", self.name)))
     }
 
     /// Whether there is room for an answer.
@@ -149,6 +154,7 @@ impl Output {
             self.waiting.truncate(before);
             return Err(error);
         }
+        self.has_answer = true;
         if self.waiting.len() > before {
             self.added += length(self.waiting.len() - before);
             self.marks.push_back(Mark { documents, end: self.added });
@@ -162,9 +168,17 @@ impl Output {
     /// # Errors
     /// When the output takes no more.
     pub(crate) async fn write_due(&mut self) -> Result<(), Unwritten> {
-        let written = poll_fn(|cx| match self.is_idle() || !self.is_due(cx) {
-            true => Poll::Pending,
-            false => self.poll_block(cx),
+        let written = poll_fn(|cx| {
+            if self.is_idle() {
+                if self.beat.as_mut().is_some_and(|beat| beat.poll(cx).is_ready()) {
+                    self.beat = None;
+                }
+                return Poll::Pending;
+            }
+            match self.is_due(cx) {
+                true => self.poll_block(cx),
+                false => Poll::Pending,
+            }
         });
         written.await.map_err(|error| self.unwritten(error.to_string()))
     }
@@ -183,7 +197,7 @@ impl Output {
 
     /// Whether nothing waits and nothing is being written.
     fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && !self.is_begun()
+        self.waiting.is_empty() && !self.is_begun() && !(self.has_answer && self.is_to_clear)
     }
 
     /// Whether a block is written in part.
@@ -193,14 +207,19 @@ impl Output {
 
     fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
         let is_now = self.is_begun() || self.pace == Pace::AtOnce || self.waiting.len() >= ENOUGH;
-        is_now || self.pause.as_mut().is_none_or(|pause| pause.as_mut().poll(cx).is_ready())
+        is_now || self.beat.as_mut().is_none_or(|beat| beat.poll(cx).is_ready())
     }
 
     /// Writes what waits by now, to its end or until no more is taken.
     fn poll_block(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.is_begun() && self.pace == Pace::InBlocks {
-            let next = Instant::now() + PAUSE;
-            self.pause.get_or_insert_with(|| Box::pin(sleep_until(next))).as_mut().reset(next);
+        if self.pace == Pace::InBlocks {
+            self.beat.get_or_insert_with(|| Beat::start(cx));
+        }
+        if std::mem::take(&mut self.is_to_clear) {
+            self.file.set_len(0)?;
+        }
+        if self.waiting.is_empty() && !self.is_begun() {
+            return Poll::Ready(Ok(()));
         }
         let (written, result) = match &mut self.sink {
             Sink::Direct => write(&self.file, &self.waiting[self.start..]),
@@ -263,6 +282,38 @@ impl Output {
     }
 }
 
+/// Comes again and again after a pause.
+///
+/// Two timers take turns, so that the next one is always set already when one is set anew. Tokio wakes its
+/// own driver, by two system calls, for each timer that is set before all others.
+struct Beat {
+    timers: [Pin<Box<Sleep>>; 2],
+    next: usize,
+}
+
+impl Beat {
+    fn start(cx: &mut Context<'_>) -> Beat {
+        let now = Instant::now();
+        let mut timers = [now + PAUSE, now + 2 * PAUSE].map(|at| Box::pin(sleep_until(at)));
+        for timer in &mut timers {
+            // It is set when it is polled. If the task may not go on now, it is woken at once.
+            let _ = timer.as_mut().poll(cx);
+        }
+        Beat { timers, next: 0 }
+    }
+
+    /// Ready once for each beat; those that were missed do not count.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = &mut self.timers[self.next];
+        ready!(timer.as_mut().poll(cx));
+        let next = timer.deadline() + 2 * PAUSE;
+        timer.as_mut().reset(next.max(Instant::now() + PAUSE));
+        let _ = timer.as_mut().poll(cx);
+        self.next = 1 - self.next;
+        Poll::Ready(())
+    }
+}
+
 impl Sink {
     fn of(file: &File) -> Result<Sink, Failure> {
         if is_regular(file) || is_device(file) {
@@ -282,21 +333,6 @@ fn length(bytes: usize) -> u64 {
 /// Opens a file for writing and leaves its content for now.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).open(path)
-}
-
-/// Whether two open files are one.
-pub(crate) fn is_same(one: &File, other: &File) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let identity = |file: &File| file.metadata().ok().map(|it| (it.dev(), it.ino()));
-        is_regular(one) && identity(one) == identity(other)
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = (one, other);
-        false
-    }
 }
 
 fn is_regular(file: &File) -> bool {
@@ -363,11 +399,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn lines_are_written_in_order_and_a_file_is_emptied_first() {
+    async fn lines_are_written_in_order_and_a_file_is_emptied_with_the_first() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "old content\n").unwrap();
         let mut output = Output::open(file.path(), Pace::InBlocks).unwrap();
-        output.clear().unwrap();
+        output.finish().await.map_err(|unwritten| unwritten.reason).unwrap();
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "old content\n");
         for n in 0..10_000_u64 {
             output.add(n..n + 1, |out| writeln!(out, "{n}").map_err(|_| unreachable!())).unwrap();
         }

@@ -9,15 +9,15 @@ use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::{Compression, PostArgs};
-use crate::connection;
 use crate::fields::Fields;
 use crate::input::{Documents, Input};
 use crate::interrupt::Interrupt;
-use crate::output::{self, Output, Pace};
+use crate::output::{Output, Pace};
 use crate::progress::{ProgressLine, TICK};
-use crate::report::{Exit, Failure};
+use crate::report::{Exit, Failure, Task};
 use crate::run::{End, Run};
 use crate::summary::SummaryFile;
+use crate::{apart, connection};
 
 /// Everything that can be wrong is found before anything is sent: first the options, then the
 /// input, then the outputs.
@@ -31,12 +31,16 @@ pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
     let fields = Fields::new(&args.tensor, &args.blob)?.map(Rc::new);
     let embedded =
         if args.url.is_none() { Some(connection::embed(args.docarray).await?) } else { None };
+    let secrets = args.identity.files()?;
     let client = client(&mut args, embedded.as_ref())?;
 
     let input = args.input.as_deref().map(Input::open).transpose()?;
     let output = Output::open(&args.output, Pace::InBlocks)?;
     let summary_file = args.summary.as_deref().map(SummaryFile::open).transpose()?;
-    check_apart(input.as_ref(), &output, summary_file.as_ref())?;
+    let read: Vec<_> = input.iter().map(|input| (input.file(), "--input")).collect();
+    let mut written = vec![(output.file(), "--output")];
+    written.extend(summary_file.iter().map(|file| (file.file(), "--summary")));
+    apart::check(&read, &secrets, &written)?;
     let input_name = input.as_ref().map(|input| input.name().to_owned()).unwrap_or_default();
 
     let mut interrupt = Interrupt::listen()?;
@@ -48,7 +52,8 @@ pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
     let mut run = Run::new(&args, input_name, line, output, documents.progress(), fields);
     let begun = async {
         if let Some(patience) = args.wait_ready {
-            client.wait_ready(patience).await?;
+            let ready = client.wait_ready(patience).await;
+            ready.map_err(|error| Failure::of(&error, Task::Post))?;
         }
         Ok::<_, Failure>(documents.has_any().await || args.no_documents)
     };
@@ -62,7 +67,7 @@ pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
         Some(false) => run.end(End::NoDocuments, 0, 0),
         Some(true) => {
             let responses = call(&args, &client, documents)?;
-            run.begin(embedded.as_ref().map(Gateway::http_url))?;
+            run.begin(embedded.as_ref().map(Gateway::http_url));
             exchange(&mut run, responses, &mut interrupt).await;
         }
     }
@@ -125,10 +130,13 @@ fn client(args: &mut PostArgs, embedded: Option<&Gateway>) -> Result<Client, Fai
     if let Some(docarray) = args.docarray.chosen() {
         builder = builder.docarray(docarray);
     }
+    if let Some(limit) = args.answer_limit {
+        builder = builder.answer_limit(limit);
+    }
     if let Some(timeout) = args.attempt_timeout {
         builder = builder.attempt_timeout(timeout);
     }
-    Ok(builder.build()?)
+    builder.build().map_err(|error| Failure::of(&error, Task::Post))
 }
 
 fn call<S>(args: &PostArgs, client: &Client, documents: S) -> Result<Responses<S>, Failure>
@@ -158,25 +166,5 @@ where
     if args.stop_on_error {
         post = post.stop_on_error();
     }
-    Ok(post.try_stream()?)
-}
-
-/// Refuses to write over what is read, or to write two things into one file.
-fn check_apart(
-    input: Option<&Input>,
-    output: &Output,
-    summary: Option<&SummaryFile>,
-) -> Result<(), Failure> {
-    let input = input.map(|input| (input.file(), "--input"));
-    let output = (output.file(), "--output");
-    let summary = summary.map(|summary| (summary.file(), "--summary"));
-    let pairs = [(Some(output), input), (summary, input), (summary, Some(output))];
-    for ((one, one_name), (other, other_name)) in
-        pairs.into_iter().filter_map(|(one, other)| one.zip(other))
-    {
-        if output::is_same(one, other) {
-            return Err(Failure::bad_input(format!("{one_name} and {other_name} are one file")));
-        }
-    }
-    Ok(())
+    post.try_stream().map_err(|error| Failure::of(&error, Task::Post))
 }

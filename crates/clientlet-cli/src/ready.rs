@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::args::AskArgs;
 use crate::command::answer;
 use crate::connection;
-use crate::report::{self, Causes, Exit, Failure};
+use crate::report::{self, Causes, Exit, Failure, Task};
 
 pub(crate) async fn run(mut args: AskArgs) -> Result<Exit, Failure> {
     let is_json = args.json;
@@ -26,5 +26,5 @@ pub(crate) async fn run(mut args: AskArgs) -> Result<Exit, Failure> {
         answer(&text.to_string())?;
         return Ok(report::exit_of(&error));
     }
-    Err(error.into())
+    Err(Failure::of(&error, Task::Ask))
 }

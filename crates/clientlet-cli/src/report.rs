@@ -1,5 +1,6 @@
 //! How failures are told: one line, its causes behind it, a hint below it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -29,6 +30,15 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// What was asked of the command, as far as a hint depends on it: none names an option that there is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    Post,
+    Stream,
+    /// `ready`, `status`, `endpoints`.
+    Ask,
+}
+
 /// Why the command ends before its work is done.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -48,31 +58,20 @@ impl Failure {
         Failure { exit: Exit::BadInput, message: message.into(), hint: None }
     }
 
+    /// An error of the library, with what may help.
+    pub(crate) fn of(error: &Error, task: Task) -> Failure {
+        let message = format!("{error}{}", Causes(error));
+        Failure { exit: exit_of(error), message, hint: hint(error, task) }
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }
-}
 
-impl From<&Error> for Failure {
-    fn from(error: &Error) -> Failure {
-        Failure {
-            exit: exit_of(error),
-            message: format!("{error}{}", Causes(error)),
-            hint: hint(error),
-        }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure::from(&error)
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.message)?;
-        self.hint.map_or(Ok(()), |hint| write!(f, "\n  hint: {hint}"))
+    /// One line, and one more for a hint.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        let hint = self.hint.map(|hint| format!("  hint: {hint}"));
+        [Some(format!("error: {}", self.message)), hint].into_iter().flatten()
     }
 }
 
@@ -85,34 +84,89 @@ pub(crate) fn exit_of(error: &Error) -> Exit {
 }
 
 /// What may help, if that is known.
-pub(crate) fn hint(error: &Error) -> Option<&'static str> {
+pub(crate) fn hint(error: &Error, task: Task) -> Option<&'static str> {
     match error.kind() {
         ErrorKind::Connect => {
             Some("is the gateway running there? `clientlet gateway` starts one to try")
         }
+        _ if speaks_tls(error.message()) => Some(
+            "this release does not speak TLS: give the gateway's own port, or a proxy that takes plain connections",
+        ),
         ErrorKind::Gateway if error.message().contains("did not upgrade to WebSocket") => Some(
             "a port for HTTP and a path other than / are refused so; credentials are given with --auth, \
              --bearer, --cookie or --header",
         ),
         _ if port_hint(error.message()).is_some() => port_hint(error.message()),
-        ErrorKind::Gateway if matches!(error.http_status(), Some(401 | 403)) => {
+        _ if wants_credentials(error) => {
             Some("credentials are given with --auth, --bearer, --cookie or --header")
         }
-        _ if error.message().ends_with("must be set by hand") => Some(
-            "--docarray v1 or --docarray v2 does; is this a Jina gateway at all, and is the URL's path right?",
+        _ if is_too_much(error) => match task {
+            Task::Post => Some("smaller requests pass where the limit is: --request-size"),
+            Task::Stream | Task::Ask => None,
+        },
+        _ if error.message().ends_with("must be set by hand") => match task {
+            Task::Post | Task::Stream => Some(
+                "--docarray v1 or --docarray v2 does; is this a Jina gateway at all, and is the URL's path right?",
+            ),
+            Task::Ask => Some("is this a Jina gateway at all, and is the URL's path right?"),
+        },
+        ErrorKind::Decode if error.message().starts_with("GET /status") => match task {
+            Task::Post | Task::Stream => {
+                Some("is this a Jina gateway? --docarray v1 or v2 goes on without asking")
+            }
+            Task::Ask => Some("is this a Jina gateway, and is the URL's path right?"),
+        },
+        ErrorKind::NotFound if task == Task::Ask => Some(
+            "is the URL's path right? a WebSocket port is asked with ws://, one for gRPC with grpc://",
         ),
-        ErrorKind::Decode if error.message().starts_with("GET /status") => {
-            Some("is this a Jina gateway? --docarray v1 or v2 goes on without asking")
-        }
         ErrorKind::NotFound => Some(
             "`clientlet endpoints URL` lists what can be posted to; a WebSocket port is posted to with ws://",
         ),
-        ErrorKind::TooLarge => Some("smaller requests have smaller answers: --request-size"),
-        _ if is_passing(error) && error.attempts().len() == 1 => Some(
-            "--max-attempts 4 tries again, 10 for some seconds; a request may then run more than once",
-        ),
+        ErrorKind::TooLarge => match task {
+            Task::Post => Some(
+                "--answer-limit takes larger answers, such as 256M; smaller requests have smaller ones: --request-size",
+            ),
+            Task::Stream | Task::Ask => Some("--answer-limit takes larger answers, such as 256M"),
+        },
+        _ if is_passing(error) && error.attempts().len() == 1 => match task {
+            Task::Post | Task::Stream => Some(
+                "--max-attempts 4 tries again, 10 for some seconds; a request may then run more than once",
+            ),
+            Task::Ask => {
+                Some("--wait-ready 60 asks again until the gateway is ready, for 60 seconds")
+            }
+        },
         _ => None,
     }
+}
+
+/// Whether what answered asked for credentials, or for others.
+fn wants_credentials(error: &Error) -> bool {
+    let is_refused = |message: &str| {
+        message.contains("UNAUTHENTICATED") || message.contains("PERMISSION_DENIED")
+    };
+    error.kind() == ErrorKind::Gateway
+        && (matches!(error.http_status(), Some(401 | 403)) || is_refused(error.message()))
+}
+
+/// Whether a request was larger than a gateway or a proxy before it takes.
+fn is_too_much(error: &Error) -> bool {
+    let message = error.message();
+    error.http_status() == Some(413)
+        || message.contains("RESOURCE_EXHAUSTED") && message.contains("larger than max")
+        || message.contains("closed with 1009")
+}
+
+/// Whether the port seems to be one for TLS: nginx says so, others answer with an alert.
+fn speaks_tls(message: &str) -> bool {
+    [
+        "plain HTTP request was sent to HTTPS port",
+        "HTTP request to an HTTPS server",
+        "speaks TLS",
+        "port for TLS",
+    ]
+    .iter()
+    .any(|sign| message.contains(sign))
 }
 
 /// How the protocol is asked for that seems to answer instead of the one that was.
@@ -164,12 +218,57 @@ pub(crate) fn one_line(text: &str) -> String {
     lines.collect::<Vec<_>>().join(" | ")
 }
 
+/// A line as a terminal may get it: what would do something else there than be shown is escaped.
+pub(crate) fn escape(line: &str) -> Cow<'_, str> {
+    if !line.contains(is_unruly) {
+        return Cow::Borrowed(line);
+    }
+    let mut escaped = String::with_capacity(line.len() + 16);
+    for character in line.chars() {
+        match character {
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            '\t' => escaped.push_str("\\t"),
+            unruly if is_unruly(unruly) => escaped.extend(unruly.escape_unicode()),
+            plain => escaped.push(plain),
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Control characters, line ends of Unicode, and what turns the direction of the text behind it or cannot
+/// be seen.
+fn is_unruly(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
 /// `1 document`, `2 documents`.
 pub(crate) fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Prints to stderr. That stderr is closed is no reason to fail.
-pub(crate) fn print(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+/// Prints a line to stderr, escaped. That stderr is closed is no reason to fail.
+pub(crate) fn print(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", escape(line));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        for (text, expected) in [
+            ("plain text, é 文书", "plain text, é 文书"),
+            ("\u{1b}[2J\u{7}", "\\u{1b}[2J\\u{7}"),
+            ("a\nb\r\tc", "a\\nb\\r\\tc"),
+            ("\u{9b}31m \u{7f}", "\\u{9b}31m \\u{7f}"),
+            ("\u{202e}abc\u{2069}\u{200b}", "\\u{202e}abc\\u{2069}\\u{200b}"),
+        ] {
+            assert_eq!(escape(text), expected);
+        }
+    }
 }

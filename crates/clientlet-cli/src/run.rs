@@ -17,7 +17,7 @@ use crate::output::{Output, Unwritten};
 use crate::outstanding::Outstanding;
 use crate::progress::ProgressLine;
 use crate::record;
-use crate::report::{self, Causes, Exit, Failure, count, one_line};
+use crate::report::{self, Causes, Exit, Failure, Task, count, one_line};
 use crate::summary::{Summary, SummaryFile};
 
 /// How long an output may take for what is left after Ctrl-C.
@@ -79,15 +79,13 @@ impl Run {
     }
 
     /// All is checked; now things are sent, to the embedded gateway if it has a URL.
-    pub(crate) fn begin(&mut self, embedded: Option<String>) -> Result<(), Failure> {
+    pub(crate) fn begin(&mut self, embedded: Option<String>) {
         if let Some(url) = embedded
             && !self.is_quiet
         {
             self.line.print(&format!("no URL given: an embedded gateway was started at {url}"));
         }
-        self.output.clear()?;
         self.started = Instant::now();
-        Ok(())
     }
 
     /// A request was answered.
@@ -117,7 +115,9 @@ impl Run {
             (ErrorKind::Encode, Some(documents)) => self.refused(error, &documents),
             (ErrorKind::Config | ErrorKind::Encode, _) => {
                 self.exit = Exit::BadInput;
-                self.line.print(&Failure::from(error).to_string());
+                for line in Failure::of(error, Task::Post).lines() {
+                    self.line.print(&line);
+                }
             }
             _ => {
                 self.summary.requests += 1;
@@ -142,7 +142,7 @@ impl Run {
             one_line(error.message()),
             Causes(error),
         ));
-        if let Some(hint) = report::hint(error)
+        if let Some(hint) = report::hint(error, Task::Post)
             && self.hints.insert(hint)
         {
             self.line.print(&format!("  hint: {hint}"));
@@ -281,7 +281,7 @@ impl Run {
         if let Some(file) = summary_file
             && let Err(failure) = file.write(&self.summary)
         {
-            self.line.print(&failure.to_string());
+            failure.lines().for_each(|line| self.line.print(&line));
             self.exit = self.exit.max(failure.exit());
         }
         Ok(self.exit)

@@ -132,7 +132,7 @@ impl Reader {
     /// Parses the first so many bytes of the buffer.
     fn parse(mut self, read: io::Result<usize>) -> Block {
         match read {
-            Ok(0) => Block { lines: self.lines.finish().into_iter().collect(), reader: None },
+            Ok(0) => Block { lines: self.lines.finish(), reader: None },
             Ok(length) => {
                 let lines = self.lines.push(&self.buffer[..length]);
                 Block { lines, reader: Some(self) }

@@ -5,17 +5,21 @@ use std::fmt::Write;
 use clientlet::GatewayStatus;
 
 use crate::args::AskArgs;
-use crate::command::answer;
+use crate::command::{answer, answer_lines};
 use crate::connection;
-use crate::report::{Exit, Failure};
+use crate::report::{Exit, Failure, Task, escape, one_line};
 
 pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
     let is_json = args.json;
-    let status = connection::client(args).await?.status().await?;
+    let status = connection::client(args)
+        .await?
+        .status()
+        .await
+        .map_err(|error| Failure::of(&error, Task::Ask))?;
     if is_json {
         answer(&serde_json::to_string(&status).expect("text can be written as JSON"))?;
     } else {
-        answer(table(&status).trim_end())?;
+        answer_lines(table(&status).lines())?;
     }
     Ok(Exit::Success)
 }
@@ -28,10 +32,11 @@ fn table(status: &GatewayStatus) -> String {
     let others = status.jina.iter().filter(|(name, _)| !first.contains(&name.as_str()));
     let set = status.envs.iter().filter(|(_, value)| *value != "(unset)");
     let rows: Vec<_> = leading.chain(others).chain(set).collect();
-    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let width = rows.iter().map(|(name, _)| escape(name).chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for (name, value) in rows {
-        let _ = writeln!(text, "{name:width$}  {}", crate::report::one_line(value));
+        let (name, value) = (escape(name), one_line(value));
+        let _ = writeln!(text, "{name:width$}  {value}");
     }
     text
 }

@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use crate::args::{DocArrayChoice, StreamArgs};
-use crate::connection;
 use crate::fields::Fields;
 use crate::interrupt::Interrupt;
-use crate::output::{self, Output, Pace, Unwritten};
+use crate::output::{Output, Pace, Unwritten};
 use crate::record::write_document;
-use crate::report::{self, Causes, Exit, Failure, count, one_line};
+use crate::report::{self, Causes, Exit, Failure, Task, count, one_line};
 use crate::summary::{SummaryFile, as_seconds};
 use crate::typed;
+use crate::{apart, connection};
 
 /// How long an output may take for what is left after Ctrl-C.
 const GRACE: Duration = Duration::from_secs(2);
@@ -42,25 +42,25 @@ pub(crate) async fn run(mut args: StreamArgs) -> Result<Exit, Failure> {
         Some(_) => None,
         None => Some(connection::embed(v2_unless_v1(args.docarray)).await?),
     };
+    let secrets = args.identity.files()?;
     let client = client(&mut args, embedded.as_ref())?;
     let documents = call(&args, &client)?;
     let mut output = Output::open(&args.output, Pace::AtOnce)?;
     let summary_file = args.summary.as_deref().map(SummaryFile::open).transpose()?;
-    if summary_file.as_ref().is_some_and(|file| output::is_same(file.file(), output.file())) {
-        return Err(Failure::bad_input("--summary and --output are one file"));
-    }
+    let mut written = vec![(output.file(), "--output")];
+    written.extend(summary_file.iter().map(|file| (file.file(), "--summary")));
+    apart::check(&[], &secrets, &written)?;
     let mut interrupt = Interrupt::listen()?;
     if let (Some(gateway), false) = (&embedded, args.quiet) {
         let url = gateway.http_url();
         report::print(&format!("no URL given: an embedded gateway was started at {url}"));
     }
-    output.clear()?;
     let started = Instant::now();
     let (mut summary, mut exit) = tokio::select! {
         biased;
         () = interrupt.wait() => (Summary::default(), Exit::Interrupted),
         ready = wait_ready(&args, &client) => {
-            ready?;
+            ready.map_err(|error| Failure::of(&error, Task::Stream))?;
             exchange(documents, &mut output, &mut interrupt).await
         }
     };
@@ -72,7 +72,7 @@ pub(crate) async fn run(mut args: StreamArgs) -> Result<Exit, Failure> {
     if let Some(file) = summary_file
         && let Err(failure) = file.write(&summary)
     {
-        report::print(&failure.to_string());
+        failure.lines().for_each(|line| report::print(&line));
         exit = exit.max(failure.exit());
     }
     Ok(exit)
@@ -193,7 +193,7 @@ fn print_failure(error: &Error, documents: u64) {
     ));
     // Nothing is tried again behind a document.
     if documents == 0
-        && let Some(hint) = report::hint(error)
+        && let Some(hint) = report::hint(error, Task::Stream)
     {
         report::print(&format!("  hint: {hint}"));
     }
@@ -225,10 +225,13 @@ fn client(args: &mut StreamArgs, embedded: Option<&Gateway>) -> Result<Client, F
     let url = args.url.clone().or(embedded).unwrap_or_default();
     let mut builder = std::mem::take(&mut args.identity).add_to(Client::builder(&url))?;
     builder = builder.retry(connection::retry_policy(&args.retry));
+    if let Some(limit) = args.answer_limit {
+        builder = builder.answer_limit(limit);
+    }
     if let Some(docarray) = args.docarray.chosen() {
         builder = builder.docarray(docarray);
     }
-    Ok(builder.build()?)
+    builder.build().map_err(|error| Failure::of(&error, Task::Stream))
 }
 
 fn call(args: &StreamArgs, client: &Client) -> Result<DocumentStream<Box<RawValue>>, Failure> {
@@ -254,5 +257,5 @@ fn call(args: &StreamArgs, client: &Client) -> Result<DocumentStream<Box<RawValu
     if let Some(timeout) = args.idle_timeout {
         call = call.idle_timeout(timeout);
     }
-    Ok(call.try_stream()?)
+    call.try_stream().map_err(|error| Failure::of(&error, Task::Stream))
 }

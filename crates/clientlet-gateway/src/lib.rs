@@ -157,6 +157,7 @@
 //!
 //! Any [`Listener`] will do, so a gateway can run in a simulated network. Its time is tokio's;
 //! only the times written into answers are the system's.
+#![forbid(unsafe_code)]
 
 mod body;
 mod builder;

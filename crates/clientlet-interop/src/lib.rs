@@ -30,6 +30,7 @@
 //! ```
 //!
 //! Everything here blocks; asynchronous tests call it from `spawn_blocking`.
+#![forbid(unsafe_code)]
 
 mod environment;
 mod error;

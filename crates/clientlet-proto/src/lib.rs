@@ -5,6 +5,7 @@
 //! Fields of bytes are [`bytes::Bytes`]: decoding from `Bytes` shares their memory.
 //!
 //! The facts, field numbers among them, were observed on running gateways.
+#![forbid(unsafe_code)]
 
 pub use prost;
 pub use prost_types;

@@ -161,6 +161,7 @@
 //! ([`Post::prefetch_bytes`]), an answer's size ([`ClientBuilder::answer_limit`]), time to connect, for
 //! an attempt and, if asked for, for a request over all its attempts ([`Post::timeout`]). JSON is
 //! read to a depth of 128.
+#![forbid(unsafe_code)]
 
 mod batch;
 mod builder;

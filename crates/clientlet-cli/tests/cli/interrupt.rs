@@ -1,18 +1,19 @@
-//! Ctrl-C and SIGTERM while documents are on their way.
+//! Ctrl-C, SIGTERM and SIGHUP while documents are on their way.
 
 use std::fs;
 use std::io::Write;
+use std::process::Command;
 
 use clientlet_gateway::Documents;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::process::{clientlet, documents, lines};
+use crate::process::{Invocation, clientlet, documents, lines};
 use crate::served::{serve, v1};
 
 #[test]
 fn what_was_answered_is_written_and_the_rest_counted() {
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
         fs::write(path("in.jsonl"), lines(1000)).unwrap();
@@ -38,6 +39,25 @@ fn what_was_answered_is_written_and_the_rest_counted() {
         assert_eq!(summary["interrupted"], true);
         assert_eq!(summary["answered"], 2);
         assert_eq!(summary["documents"], 60);
+    }
+}
+
+/// `nohup` starts it so, and a shell's script what it leaves in the background.
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    for (name, signal) in [("HUP", Signal::SIGHUP), ("INT", Signal::SIGINT)] {
+        let mut shell = Command::new("sh");
+        let line = format!("trap '' {name}; exec \"$0\" post --input - --request-size 1");
+        shell.args(["-c", &line, env!("CARGO_BIN_EXE_clientlet")]);
+        let mut running = Invocation::new(shell).start();
+        running.stdin.as_mut().unwrap().write_all(lines(1).as_bytes()).unwrap();
+        running.line();
+        running.signal(signal);
+        running.stdin.as_mut().unwrap().write_all(lines(1).as_bytes()).unwrap();
+        running.line();
+        running.signal(Signal::SIGTERM);
+        let run = running.finish_with_open_stdin().exits(130);
+        assert!(run.stderr.contains("interrupted: 0 documents not answered"), "{}", run.stderr);
     }
 }
 

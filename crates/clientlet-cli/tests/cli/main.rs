@@ -12,6 +12,7 @@ mod help;
 mod identity;
 mod interop;
 mod interrupt;
+mod operator;
 mod output;
 mod post;
 mod process;

@@ -48,7 +48,7 @@ impl Invocation {
         self
     }
 
-    pub(crate) fn env(mut self, name: &str, value: &str) -> Invocation {
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Invocation {
         self.command.env(name, value);
         self
     }
