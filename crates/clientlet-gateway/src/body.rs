@@ -27,6 +27,10 @@ pub(crate) struct AnswerBody {
 
 enum Pace {
     Whole,
+    /// Whole, and the connection ends behind it, with `reset` by a reset.
+    Last {
+        reset: bool,
+    },
     Half {
         sent: bool,
     },
@@ -46,6 +50,11 @@ enum Pace {
 impl AnswerBody {
     pub(crate) fn whole(bytes: Vec<u8>, line: Arc<Line>) -> Self {
         Self { rest: bytes.into(), pace: Pace::Whole, line }
+    }
+
+    /// The bytes, then the connection's end.
+    pub(crate) fn last(bytes: Vec<u8>, reset: bool, line: Arc<Line>) -> Self {
+        Self { rest: bytes.into(), pace: Pace::Last { reset }, line }
     }
 
     /// Half of the bytes, then a reset.
@@ -95,6 +104,14 @@ impl Body for AnswerBody {
         }
         let size = match &mut this.pace {
             Pace::Whole | Pace::Events { .. } => this.rest.len(),
+            Pace::Last { reset } => {
+                // Flushing comes next.
+                match reset {
+                    true => this.line.reset_when_flushed(),
+                    false => this.line.close_when_flushed(),
+                }
+                this.rest.len()
+            }
             Pace::Half { sent } if !*sent && this.rest.len() > 1 => {
                 *sent = true;
                 this.rest.len() / 2

@@ -122,6 +122,9 @@ async fn exchange(
     let Site { world, line, protocol, number: connection, .. } = site;
     let upgrading = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
+    if let Some(code) = line.early() {
+        return Ok(early(world, line, code));
+    }
     let body = read_whole(body).await.map_err(io::Error::other)?;
     if websocket::is_upgrade(&head) {
         return become_websocket(site, head, upgrading).await;
@@ -132,6 +135,10 @@ async fn exchange(
         world.journal.refuse();
         line.reset();
         return Err(io::ErrorKind::ConnectionReset.into());
+    }
+    if let Some(FaultKind::Early(code)) = drawn.fault {
+        // The same for a pipelined request.
+        return Ok(early(world, line, code));
     }
     let asked = Asked::read(world, protocol, &head, &body);
     let place = note(world, connection, &head, &drawn, Some(&asked));
@@ -162,8 +169,12 @@ async fn exchange(
         return Ok(reply.into_response(|bytes| AnswerBody::half(bytes, line)));
     }
     world.journal.answered(&place, reply.status);
+    if drawn.fault == Some(FaultKind::Gzip) {
+        reply = reply.gzipped();
+    }
     Ok(reply.into_response(|bytes| match drawn.fault {
         Some(FaultKind::Slow(time)) => AnswerBody::slow(bytes, time, line),
+        Some(FaultKind::HangUp) => AnswerBody::last(bytes, false, line),
         _ => AnswerBody::whole(bytes, line),
     }))
 }
@@ -266,6 +277,12 @@ fn note(
         is_cancelled: false,
     };
     if drawn.carries_data { world.journal.arrived(entry) } else { world.journal.got(entry) }
+}
+
+/// The answer to a request that is not read, and so not noted but counted as refused.
+fn early(world: &World, line: &Arc<Line>, code: u16) -> Response<AnswerBody> {
+    world.journal.refuse();
+    scripted(code, None).into_response(|bytes| AnswerBody::last(bytes, true, Arc::clone(line)))
 }
 
 fn scripted(code: u16, retry_after: Option<String>) -> Reply {

@@ -37,6 +37,12 @@ pub enum FaultKind {
         /// The value of the `Retry-After` header, as it stands.
         retry_after: Option<String>,
     },
+    /// This status is answered before the request's body is read, and the connection reset behind it.
+    Early(u16),
+    /// The answer is sent, and the connection closed behind it without saying so.
+    HangUp,
+    /// The answer is compressed with gzip, as by a proxy that was not asked to.
+    Gzip,
     /// The answer's head is sent at once, its body in pieces spread over this time. On a WebSocket
     /// or over gRPC the answer comes so much later, and the others do not wait for it.
     Slow(Duration),
@@ -99,6 +105,9 @@ impl fmt::Display for FaultKind {
             Self::Stall => f.write_str("stall"),
             Self::Status { code, retry_after: None } => write!(f, "status:{code}"),
             Self::Status { code, retry_after: Some(after) } => write!(f, "status:{code}:{after}"),
+            Self::Early(code) => write!(f, "early:{code}"),
+            Self::HangUp => f.write_str("hang-up"),
+            Self::Gzip => f.write_str("gzip"),
             Self::Slow(time) => write!(f, "slow:{}", time.as_secs_f64()),
             Self::Malformed => f.write_str("malformed"),
             Self::Drop => f.write_str("drop"),
@@ -145,6 +154,7 @@ impl FaultKind {
             Self::Refuse => &[Connection],
             Self::ResetBefore => &[Request, Call],
             Self::ResetAfter | Self::Stall | Self::Malformed => &[Request, Message, Call, Upgrade],
+            Self::Early(_) | Self::HangUp | Self::Gzip => &[Request],
             Self::ResetMid | Self::Slow(_) => &[Request, Message, Call],
             Self::Status { .. } => &[Request, Call, Upgrade],
             Self::Drop => &[Message, Call, Upgrade],

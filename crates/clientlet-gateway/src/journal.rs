@@ -120,7 +120,7 @@ impl Journal {
     }
 
     /// How many connections and requests were reset before anything of them was read
-    /// (`refuse`, `reset-before`). Counted also without a journal.
+    /// (`refuse`, `reset-before`), or answered before they were read (`early`). Counted also without a journal.
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Ordering::Acquire)
     }

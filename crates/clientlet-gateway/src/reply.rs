@@ -1,5 +1,9 @@
 //! An answer before it is HTTP.
 
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http::{HeaderName, HeaderValue, Response, header};
 use serde_json::json;
 
@@ -20,6 +24,8 @@ pub(crate) struct Reply {
     pub(crate) stream: Option<Box<Run>>,
     /// The connection ends behind the answer.
     pub(crate) closes: bool,
+    /// Whether the body is compressed with gzip.
+    pub(crate) is_gzipped: bool,
 }
 
 impl Reply {
@@ -33,6 +39,7 @@ impl Reply {
             location: None,
             stream: None,
             closes: false,
+            is_gzipped: false,
         }
     }
 
@@ -43,6 +50,16 @@ impl Reply {
     /// How a gateway answers what it did not foresee.
     pub(crate) fn internal_error() -> Self {
         Self { is_json: false, ..Self::json(500, b"Internal Server Error".to_vec()) }
+    }
+
+    /// As a proxy compresses it.
+    pub(crate) fn gzipped(self) -> Self {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        // Writing to memory does not fail; if it did, the answer would not be compressed.
+        match encoder.write_all(&self.body).and_then(|()| encoder.finish()) {
+            Ok(body) => Self { body, is_gzipped: true, ..self },
+            Err(_) => self,
+        }
     }
 
     /// How a request to become a WebSocket is refused: in plain text, behind which the connection
@@ -89,6 +106,9 @@ impl Reply {
         *response.status_mut() = http::StatusCode::from_u16(self.status).unwrap_or_default();
         let headers = response.headers_mut();
         headers.insert(header::SERVER, HeaderValue::from_static("uvicorn"));
+        if self.is_gzipped {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
         if self.closes {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -29,6 +29,7 @@ struct State {
     drawn: Option<Drawn>,
     reset: bool,
     reset_when_flushed: bool,
+    close_when_flushed: bool,
     /// Nothing is sent any more but the connection's end, and what comes is not looked at.
     mute: bool,
     /// Whoever is to be told when the answer has ended.
@@ -56,6 +57,17 @@ impl Line {
         state.drawn.take()
     }
 
+    /// The status to answer before the request's body is read, if that was drawn.
+    pub(crate) fn early(&self) -> Option<u16> {
+        let mut state = self.lock();
+        let Some(Drawn { fault: Some(FaultKind::Early(code)), .. }) = state.drawn else {
+            return None;
+        };
+        state.phase = Phase::Answering;
+        state.drawn = None;
+        Some(code)
+    }
+
     /// The answer ended; another request may begin.
     pub(crate) fn answered(&self) {
         let mut state = self.lock();
@@ -80,6 +92,11 @@ impl Line {
     /// Resets the connection once everything written so far is out.
     pub(crate) fn reset_when_flushed(&self) {
         self.lock().reset_when_flushed = true;
+    }
+
+    /// Closes the connection once everything written so far is out.
+    pub(crate) fn close_when_flushed(&self) {
+        self.lock().close_when_flushed = true;
     }
 
     /// Ends this side of the connection by FIN, and reads what the other still sends: one that is
@@ -302,6 +319,9 @@ impl<L: Listener> AsyncWrite for Wire<L> {
         if state.reset_when_flushed {
             state.reset = true;
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if state.close_when_flushed {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         Poll::Ready(Ok(()))
     }

@@ -6,6 +6,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind::{ConnectionReset, UnexpectedEof};
+use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use clientlet_gateway::{Documents, Fault, FaultKind, Gateway};
@@ -233,4 +234,48 @@ async fn the_same_numbers_fail_however_requests_interleave() {
     let alone = failing_numbers(1).await;
     assert!((50..110).contains(&alone.len()), "{}", alone.len());
     assert_eq!(failing_numbers(16).await, alone);
+}
+
+#[tokio::test]
+async fn an_early_answer_comes_before_the_body_and_its_connection_is_reset() {
+    let gateway = start(Documents::V1, &["early:413@1,path=/status", "early:413@1"]).await;
+    let mut client = Client::connect(&gateway).await;
+    // A megabyte is announced, and nothing of it sent.
+    client
+        .send(b"POST /post HTTP/1.1\r\nhost: g\r\ncontent-length: 1000000\r\n\r\n")
+        .await
+        .unwrap();
+    let answer = client.answer(true).await.unwrap();
+    assert_eq!((answer.status, answer.headers.contains_key("connection")), (413, false));
+    assert_eq!(client.end().await, ConnectionReset);
+    assert_eq!((gateway.journal().len(), gateway.journal().refused()), (0, 1));
+
+    let mut client = Client::connect(&gateway).await;
+    assert_eq!(client.get("/status").await.unwrap().status, 413);
+    assert_eq!(client.end().await, ConnectionReset);
+}
+
+#[tokio::test]
+async fn a_gateway_that_hangs_up_answers_and_closes_without_saying_so() {
+    let gateway = start(Documents::V2, &["hang-up@2"]).await;
+    let mut client = Client::connect(&gateway).await;
+    for _ in 0..2 {
+        let answer = client.post("/upper", &request("r", "/upper")).await.unwrap();
+        assert_eq!(answer.json()["data"][0]["text"], "HI");
+        assert!(!answer.headers.contains_key("connection"));
+    }
+    assert_eq!(client.end().await, UnexpectedEof);
+    assert_eq!(gateway.journal().entries()[1].answered, Some(200));
+}
+
+#[tokio::test]
+async fn a_compressed_answer_says_so_and_is() {
+    let gateway = start(Documents::V2, &["gzip@1"]).await;
+    let mut client = Client::connect(&gateway).await;
+    let answer = client.post("/upper", &request("r", "/upper")).await.unwrap();
+    assert_eq!((answer.status, &*answer.headers["content-encoding"]), (200, "gzip"));
+    let mut json = String::new();
+    flate2::read::GzDecoder::new(&*answer.body).read_to_string(&mut json).unwrap();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["data"][0]["text"], "HI");
 }

@@ -24,6 +24,9 @@ KIND, over HTTP
   reset-mid           run it, send half of the answer, reset
   stall               read the request and never answer
   status:CODE[:RETRY] answer CODE at once, with a Retry-After header of RETRY if given
+  early:CODE          answer CODE before the body is read, and reset behind the answer
+  hang-up             answer, then close the connection without saying so
+  gzip                answer compressed with gzip, which was not asked for
   slow:SECONDS        send the answer's head at once, its body in pieces over SECONDS
   malformed           answer 200 with JSON that breaks off in the middle
 
@@ -181,6 +184,7 @@ fn parse_kind(text: &str) -> Result<FaultKind, String> {
     match (name, argument) {
         ("status", Some(argument)) => return parse_status(argument),
         ("status", None) => return Err("status needs a code, for example status:503".into()),
+        ("early", argument) => return parse_early(argument.unwrap_or_default()),
         ("slow", argument) => return parse_slow(argument.unwrap_or_default()),
         ("close", argument) => return parse_close(argument.unwrap_or_default()),
         ("grpc-status", argument) => return parse_grpc_status(argument.unwrap_or_default()),
@@ -195,6 +199,8 @@ fn parse_kind(text: &str) -> Result<FaultKind, String> {
         "reset-before" => FaultKind::ResetBefore,
         "reset-after" => FaultKind::ResetAfter,
         "reset-mid" => FaultKind::ResetMid,
+        "hang-up" => FaultKind::HangUp,
+        "gzip" => FaultKind::Gzip,
         "stall" => FaultKind::Stall,
         "malformed" => FaultKind::Malformed,
         "drop" => FaultKind::Drop,
@@ -208,7 +214,8 @@ fn parse_kind(text: &str) -> Result<FaultKind, String> {
         _ => {
             return Err(format!(
                 "unknown kind `{name}`; kinds are refuse, reset-before, reset-after, reset-mid, \
-                 stall, status:CODE, slow:SECONDS, malformed, over WebSocket and gRPC drop, half-open, \
+                 stall, status:CODE, slow:SECONDS, malformed, over HTTP early:CODE, hang-up, gzip, \
+                 over WebSocket and gRPC drop, half-open, \
                  twice, reorder, unknown-id, truncated, wrong-type, oversize:BYTES, over WebSocket \
                  close:CODE, subprotocol:NAME, over gRPC grpc-status:CODE, reset-stream, goaway, \
                  half-close"
@@ -237,6 +244,12 @@ fn parse_status(argument: &str) -> Result<FaultKind, String> {
         return Err(format!("Retry-After `{}` cannot be sent in a header", after.escape_debug()));
     }
     Ok(FaultKind::Status { code, retry_after: retry_after.map(str::to_owned) })
+}
+
+fn parse_early(argument: &str) -> Result<FaultKind, String> {
+    let code = argument.parse().ok().filter(|code| (200..600).contains(code));
+    code.map(FaultKind::Early)
+        .ok_or_else(|| format!("early needs a code from 200 to 599, not `{argument}`"))
 }
 
 fn parse_slow(argument: &str) -> Result<FaultKind, String> {
@@ -328,6 +341,9 @@ mod tests {
             "status:503@1",
             "status:503:1@/2,seed=0,path=/status",
             "status:429:Wed, 21 Oct 2015 07:28:00 GMT@1",
+            "early:413@1",
+            "hang-up@/20",
+            "gzip@3%,seed=1",
             "slow:0.25@100%",
             "malformed@7,path=/openapi.json",
             "drop@1",
@@ -375,6 +391,9 @@ mod tests {
             ("status@1", "status needs a code"),
             ("status:99@1", "`99` is no number from 200 to 599"),
             ("status:503:@1", "Retry-After"),
+            ("early@1", "early needs a code"),
+            ("early:99@1", "not `99`"),
+            ("hang-up@1,on=upgrade", "does not strike upgrades"),
             ("slow@1", "slow needs seconds"),
             ("slow:-1@1", "not `-1`"),
             ("slow:NaN@1", "not `NaN`"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
@@ -70,6 +70,16 @@ impl Stream {
         &self.head.headers
     }
 
+    /// The headers, and the host that HTTP/2 has in `:authority` where HTTP/1.1 has it.
+    fn noted_headers(&self) -> HeaderMap {
+        let mut headers = self.head.headers.clone();
+        let host = self.head.uri.authority().map(|host| HeaderValue::from_str(host.as_str()));
+        if let Some(Ok(host)) = host {
+            headers.insert(HOST, host);
+        }
+        headers
+    }
+
     /// Draws for a message that has arrived.
     pub(super) fn draw(&self, service: Service) -> Drawn {
         if service.carries_data() {
@@ -87,7 +97,7 @@ impl Stream {
             stream: Some(self.number),
             method: "GRPC".into(),
             path: self.head.uri.path().to_owned(),
-            headers: self.head.headers.clone(),
+            headers: self.noted_headers(),
             endpoint: request.map(|request| request.endpoint().to_owned()),
             request_id: request.and_then(protobuf::Request::id).map(str::to_owned),
             documents: request.map_or(0, protobuf::Request::documents),

@@ -156,7 +156,7 @@ impl Witnessed<'_> {
             "an attempt that is reported as not sent arrived",
         );
         must(
-            arrived.len() >= with(Delivery::Answered),
+            cell.row.arrival == Arrival::Unread || arrived.len() >= with(Delivery::Answered),
             "an attempt that is reported as answered never arrived",
         );
         let ran = arrived.iter().any(|entry| entry.fault.as_ref().is_none_or(runs));
@@ -211,7 +211,7 @@ fn sums_agree(cell: Cell, ran: &Ran, complaints: &mut Vec<String>) {
         (Arrival::Always, true) => attempts == arrived,
         // One that was given up before it was sent did not arrive.
         (Arrival::Always, false) | (Arrival::Perhaps, _) => attempts >= arrived,
-        (Arrival::Refused, _) => attempts == arrived + refused,
+        (Arrival::Refused | Arrival::Unread, _) => attempts == arrived + refused,
         (Arrival::RefusedConnections, _) => (arrived..=arrived + refused).contains(&attempts),
     };
     if !agree {

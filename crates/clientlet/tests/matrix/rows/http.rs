@@ -49,4 +49,11 @@ pub(super) const ROWS: &[Row] = &[
     Row { time: Time::Asked, ..row(&["status:500@10%,seed=9", "status:503:9@/20"], FINAL) },
     Row { documents: &[V2], ..row(&["status:500@10%,seed=9"], &[DOWN]) },
     row(&["malformed@10%,seed=10"], BROKEN),
+    // An answer counts though the request was not read and its connection is reset.
+    Row { arrival: Arrival::Unread, ..row(&["early:413@5%,seed=13"], FINAL) },
+    Row { arrival: Arrival::Unread, documents: &[V2], ..row(&["early:503@10%,seed=14"], &[DOWN]) },
+    // A request may be on its way to a connection that is just being closed. What was not sent begins
+    // anew; of what was written it is not known.
+    Row { arrival: Arrival::Perhaps, ..row(&["hang-up@/20"], LOST) },
+    Row { documents: &[V2], ..row(&["gzip@10%,seed=15"], BROKEN) },
 ];

@@ -62,6 +62,8 @@ pub(crate) enum Arrival {
     Perhaps,
     /// A struck attempt never arrives, and is counted by the journal as refused.
     Refused,
+    /// A struck attempt is answered before it has arrived, and is counted by the journal as refused.
+    Unread,
     /// As `Refused`, but connections are struck, of which not each had an attempt on it.
     RefusedConnections,
 }
@@ -126,7 +128,7 @@ pub(crate) fn is_harm(fault: &FaultKind) -> bool {
         // The gateway's seconds; a client that waits less is a row of `Time::Short`.
         FaultKind::Slow(time) => time.as_secs() > 0,
         // Streams that are open go on behind a GOAWAY without an error.
-        FaultKind::Twice | FaultKind::Reorder | FaultKind::GoAway(0) => false,
+        FaultKind::Twice | FaultKind::Reorder | FaultKind::GoAway(0) | FaultKind::HangUp => false,
         _ => true,
     }
 }
@@ -136,6 +138,8 @@ pub(crate) fn runs(fault: &FaultKind) -> bool {
     matches!(
         fault,
         FaultKind::ResetMid
+            | FaultKind::HangUp
+            | FaultKind::Gzip
             | FaultKind::Malformed
             | FaultKind::Slow(_)
             | FaultKind::Twice

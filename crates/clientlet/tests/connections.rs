@@ -1,0 +1,340 @@
+//! Connections: their number, the order of those that wait for one, answers that come before the request
+//! was read, and hosts.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
+use std::time::Duration;
+
+use clientlet::{
+    Client, ClientBuilder, Delivery, DocArray, Document, Error, ErrorKind, Response, RetryPolicy,
+};
+use clientlet_gateway::{Documents, Gateway};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+fn builder(url: &str) -> ClientBuilder {
+    Client::builder(url).retry(RetryPolicy::new())
+}
+
+async fn post(client: &Client, text: &str) -> Result<Response, Error> {
+    let call = client.post("/upper").documents([Document::text(text)]);
+    call.send().await.into_iter().next().unwrap()
+}
+
+/// What a server does with a request before it closes.
+#[derive(Clone, Copy, Debug)]
+enum Reads {
+    Nothing,
+    TheHead,
+    Some(usize),
+}
+
+const REQUESTS: [Reads; 3] = [Reads::Nothing, Reads::TheHead, Reads::Some(1 << 20)];
+
+/// Answers the first `well` requests of each connection as a gateway does, then another one with
+/// `answer` before it has read all of it, and closes. What it did not read makes that a reset.
+async fn early(well: usize, reads: Reads, answer: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // One that was not used for what it is for ends in an error.
+            tokio::spawn(answer_early(stream, well, reads, answer));
+        }
+    });
+    address.to_string()
+}
+
+async fn answer_early(
+    mut stream: TcpStream,
+    well: usize,
+    reads: Reads,
+    answer: &[u8],
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    for _ in 0..well {
+        read_whole(&mut stream).await?;
+        let body = br#"{"header": {"requestId": "x"}, "data": [], "parameters": null}"#;
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all(&[head.as_bytes(), body].concat()).await?;
+    }
+    match reads {
+        // Until something has come.
+        Reads::Nothing => drop(stream.peek(&mut buffer[..1]).await?),
+        Reads::TheHead => drop(read_head(&mut stream).await?),
+        Reads::Some(bytes) => {
+            let mut left = bytes;
+            while left > 0 {
+                let most = left.min(buffer.len());
+                match stream.read(&mut buffer[..most]).await? {
+                    0 => break,
+                    read => left -= read,
+                }
+            }
+        }
+    }
+    stream.write_all(answer).await
+}
+
+/// Reads to the end of a head, and the body as far as it came along.
+async fn read_head(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|four| four == b"\r\n\r\n") {
+        let mut buffer = [0; 4096];
+        match stream.read(&mut buffer).await? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            read => head.extend_from_slice(&buffer[..read]),
+        }
+    }
+    Ok(head)
+}
+
+/// Reads one request to its end.
+async fn read_whole(stream: &mut TcpStream) -> std::io::Result<()> {
+    let read = read_head(stream).await?;
+    let end = read.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    let head = String::from_utf8_lossy(&read[..end]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length: usize = length.map_or(0, |length| length.parse().unwrap());
+    let mut rest = vec![0; length - (read.len() - end)];
+    stream.read_exact(&mut rest).await.map(drop)
+}
+
+#[tokio::test]
+async fn an_answer_counts_though_the_gateway_closed_before_it_had_read_the_request() {
+    let table: &[(&[u8], u16, ErrorKind)] = &[
+        (
+            b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 4\r\n\r\nlong",
+            413,
+            ErrorKind::Gateway,
+        ),
+        (
+            b"HTTP/1.1 413 Content Too Large\r\nconnection: close\r\n\r\nto the end",
+            413,
+            ErrorKind::Gateway,
+        ),
+        (b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n", 401, ErrorKind::Gateway),
+        // Its body is cut off; that the request was refused is known.
+        (
+            b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 99\r\n\r\nlo",
+            413,
+            ErrorKind::Gateway,
+        ),
+        (b"HTTP/1.1 429 Slow Down\r\ncontent-length: 0\r\n\r\n", 429, ErrorKind::RateLimited),
+        (b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", 503, ErrorKind::Gateway),
+    ];
+    // Far more than the sockets hold.
+    let large = "x".repeat(12 << 20);
+    // Each answer on a connection that was used before, and one of them in all other ways.
+    let ways = REQUESTS.into_iter().flat_map(|reads| [(reads, 0), (reads, 1)]);
+    let ways = ways.map(|way| (&table[0], way));
+    let answers = table.iter().map(|row| (row, (Reads::TheHead, 1)));
+    for ((answer, status, kind), (reads, well)) in answers.chain(ways) {
+        let url = format!("http://{}", early(well, reads, answer).await);
+        let client = builder(&url).docarray(DocArray::V1).build().unwrap();
+        for _ in 0..well {
+            client.post("/").send().await.into_result().unwrap();
+        }
+        let error = post(&client, &large).await.unwrap_err();
+        let told = (error.kind(), error.delivery(), error.http_status());
+        let expected = (*kind, Delivery::Answered, Some(*status));
+        assert_eq!(told, expected, "{status}, {reads:?}, {well}: {error:?}");
+        assert_eq!(client.connections().opened, 1);
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_refused_before_it_is_read_is_told() {
+    for (answer, status) in [
+        (&b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n"[..], 401),
+        (b"HTTP/1.1 503 Busy\r\ncontent-length: 4\r\n\r\nbusy", 503),
+    ] {
+        for reads in [Reads::Nothing, Reads::TheHead] {
+            let url = format!("ws://{}", early(0, reads, answer).await);
+            let client = builder(&url).docarray(DocArray::V1).build().unwrap();
+            let error = post(&client, "x").await.unwrap_err();
+            let told = (error.delivery(), error.http_status());
+            assert_eq!(told, (Delivery::NotSent, Some(status)), "{reads:?}: {error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_anything_was_sent_is_the_requests() {
+    // As a proxy does that has too many connections.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let busy = b"HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n";
+                let _ = stream.write_all(busy).await;
+                let _ = stream.shutdown().await;
+                // Until the client closes.
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            });
+        }
+    });
+    for _ in 0..20 {
+        let client = builder(&format!("http://{address}")).docarray(DocArray::V1).build().unwrap();
+        let error = post(&client, "x").await.unwrap_err();
+        assert_eq!((error.delivery(), error.http_status()), (Delivery::Answered, Some(503)));
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_answer_that_was_not_asked_for_is_named() {
+    let builder = Gateway::builder().documents(Documents::V2).fault("gzip@1-2".parse().unwrap());
+    let gateway = builder.start().await.unwrap();
+    let client = Client::connect(&gateway.http_url()).unwrap();
+    let error = post(&client, "x").await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Decode, Delivery::Answered));
+    assert!(error.message().contains("compressed (gzip), which was not asked for"), "{error}");
+}
+
+#[tokio::test]
+async fn a_connection_whose_request_is_not_taken_to_its_end_is_closed() {
+    // Answers and reads no more, but keeps the connection.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let closed = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_head(&mut stream).await.unwrap();
+        stream.write_all(b"HTTP/1.1 413 Large\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        // An error of writing shows it; reading would take what is on its way.
+        while stream.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let client = builder(&format!("http://{address}"));
+    let client = client.docarray(DocArray::V1).max_connections(1).build().unwrap();
+    let error = post(&client, &"x".repeat(12 << 20)).await.unwrap_err();
+    assert_eq!(error.http_status(), Some(413));
+    tokio::time::timeout(Duration::from_secs(30), closed).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn there_are_never_more_connections_than_are_allowed() {
+    const MOST: usize = 8;
+    let gateway = Gateway::builder().documents(Documents::V2).start().await.unwrap();
+    let client = builder(&gateway.http_url()).max_connections(MOST).build().unwrap();
+    let mut calls = JoinSet::new();
+    for _ in 0..1000 {
+        let client = client.clone();
+        calls.spawn(async move { post(&client, "x").await.unwrap().attempts() });
+    }
+    assert_eq!(calls.join_all().await, vec![1; 1000]);
+    let opened = gateway.journal().connections();
+    assert!(opened <= MOST as u64, "{opened}");
+    assert_eq!(client.connections().opened, opened);
+    assert_eq!(gateway.journal().len(), 1000);
+
+    let error = builder("http://localhost").max_connections(0).build().unwrap_err();
+    assert!(error.message().contains("max_connections is 0"), "{error}");
+}
+
+#[tokio::test]
+async fn those_that_wait_for_a_connection_are_served_in_order_and_may_be_given_up() {
+    let gateway = Gateway::builder().documents(Documents::V2).start().await.unwrap();
+    let client = builder(&gateway.http_url()).max_connections(1).build().unwrap();
+    client.ready().await.unwrap();
+    post(&client, "known").await.unwrap();
+    let held = {
+        let client = client.clone();
+        tokio::spawn(async move {
+            let parameters = json!({"seconds": 0.7});
+            let call = client.post("/slow").parameters(parameters);
+            call.documents([Document::text("x")]).send().await.into_result().unwrap();
+        })
+    };
+    gateway.journal().wait_for(2).await;
+    let mut calls = Vec::new();
+    for n in 0..20 {
+        let client = client.clone();
+        calls.push(tokio::spawn(async move {
+            let document = Document::text("x").with_id(n.to_string());
+            client.post("/upper").documents([document]).send().await.into_result()
+        }));
+        // Each one waits before the next.
+        tokio::task::yield_now().await;
+    }
+    // Its time runs out while it waits.
+    let late = client.post("/upper").documents([Document::text("late")]);
+    let late = late.timeout(Duration::from_millis(100)).send().await.into_result().unwrap_err();
+    assert_eq!((late.kind(), late.delivery()), (ErrorKind::Timeout, Delivery::NotSent));
+    assert!(late.message().contains("all 1 connections were in use"), "{late}");
+    for n in (0..20).step_by(3) {
+        calls[n].abort();
+    }
+    held.await.unwrap();
+    for (n, call) in calls.into_iter().enumerate() {
+        let ended = call.await;
+        assert_eq!(ended.is_err(), n % 3 == 0, "{n}: {ended:?}");
+        assert!(ended.is_err() || ended.unwrap().is_ok());
+    }
+    let entries = gateway.journal().entries();
+    let served = entries.iter().skip(2).map(|entry| entry.document_ids[0].parse().unwrap());
+    let expected: Vec<usize> = (0..20).filter(|n| n % 3 != 0).collect();
+    assert_eq!(served.collect::<Vec<usize>>(), expected);
+    assert_eq!(gateway.journal().connections(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_behind_an_answer_costs_a_slow_producer_nothing() {
+    // Every answer is the last on its connection, which is not told.
+    let builder = Gateway::builder().documents(Documents::V2).fault("hang-up@/1".parse().unwrap());
+    let gateway = builder.start().await.unwrap();
+    let client = Client::builder(&gateway.http_url()).retry(RetryPolicy::new().at_most_once());
+    let client = client.build().unwrap();
+    for _ in 0..100 {
+        // Slow enough for the end of the connection to come.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert_eq!(post(&client, "x").await.unwrap().attempts(), 1);
+    }
+    assert_eq!(gateway.journal().len(), 100);
+}
+
+#[tokio::test]
+async fn a_host_is_sent_as_it_was_set_by_client_and_by_call() {
+    let builder = Gateway::builder().documents(Documents::V2).websocket(true).grpc(true);
+    let gateway = builder.start().await.unwrap();
+    let urls = [gateway.http_url(), gateway.websocket_url(), gateway.grpc_url()];
+    for (url, is_unary) in urls.iter().zip([false; 3]).chain([(&urls[2], true)]) {
+        let (_, address) = url.split_once("://").unwrap();
+        let mut builder = Client::builder(url).header("Host", "flow.example:8080");
+        if is_unary {
+            builder = builder.unary();
+        }
+        let client = builder.build().unwrap();
+        let (before, gets) = (gateway.journal().len(), gateway.journal().gets().len());
+        for host in [None, Some("other.example"), None, Some("other.example")] {
+            let call = client.post("/upper").documents([Document::text("x")]);
+            let call = host.into_iter().fold(call, |call, host| call.header("host", host));
+            call.send().await.into_result().unwrap();
+        }
+        let plain = Client::connect(url).unwrap();
+        post(&plain, "x").await.unwrap();
+        let journal = gateway.journal();
+        let hosts = |entries: &[clientlet_gateway::Entry]| -> Vec<String> {
+            let hosts = entries.iter().map(|entry| entry.headers.get_all("host").iter());
+            hosts.map(|host| host.map(|host| host.to_str().unwrap()).collect()).collect()
+        };
+        let asked = hosts(&journal.gets()[gets..]);
+        assert_eq!(asked[0], "flow.example:8080", "{url}: the question for the status has it");
+        if !url.starts_with("ws") {
+            let expected = ["flow.example:8080", "other.example"].repeat(2);
+            let posted = hosts(&journal.entries()[before..]);
+            assert_eq!(posted[..4], expected, "{url}");
+            assert_eq!(posted[4], address, "{url}");
+        } else {
+            // They belong to the connection.
+            assert!(asked.contains(&"other.example".to_owned()), "{asked:?}");
+            assert_eq!(client.connections().opened, 2, "one for each host");
+        }
+        if url.starts_with("http") {
+            assert_eq!(client.connections().opened, 1, "any host goes on any connection");
+        }
+    }
+}
