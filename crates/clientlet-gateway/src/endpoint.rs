@@ -223,6 +223,11 @@ impl Exception {
         Self { name: "ValidationError", shown: errors.clone(), argument: errors }
     }
 
+    /// Something was asked for what it does not have.
+    pub(crate) fn attribute_error(name: &str) -> Self {
+        Self { name: "AttributeError", argument: name.to_owned(), shown: python_repr(name) }
+    }
+
     /// Bytes are no pickle.
     pub(crate) fn unpickling() -> Self {
         let message = "pickle data was truncated";
@@ -248,7 +253,7 @@ impl Exception {
 }
 
 /// A text as Python's `repr` shows it.
-fn python_repr(text: &str) -> String {
+pub(crate) fn python_repr(text: &str) -> String {
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     let mut shown = String::with_capacity(text.len() + 2);
     shown.push(quote);

@@ -13,7 +13,7 @@ use clientlet_gateway::Documents;
 use common::grpc::{
     CALL, Channel, DRY_RUN, ENDPOINTS, HEALTH, REFLECTION, SINGLE, STATUS, STREAM, start,
 };
-use common::proto::{LEFT_OUT, read_v1, read_v2};
+use common::proto::{Header, LEFT_OUT, read_v1, read_v2, v2};
 use prost::Message;
 use serde_json::Value;
 
@@ -76,6 +76,70 @@ async fn v1_answers_as_3_33_1_does() {
 #[tokio::test]
 async fn v2_answers_as_3_33_1_does() {
     compare("current", read_v2).await;
+}
+
+/// What a node is sent in, and what came back of it at a real gateway: `interop/fixtures/nodes.py`.
+#[derive(serde::Deserialize)]
+struct Recorded {
+    field: String,
+    node: String,
+    back: Option<String>,
+    failure: Option<String>,
+}
+
+fn node(hex: &str) -> v2::Node {
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+    v2::Node::decode(bytes.as_slice()).unwrap()
+}
+
+#[tokio::test]
+async fn every_kind_of_node_in_every_field_is_taken_or_refused_as_3_33_1_does() {
+    let gateway = start(Documents::V2, &[]).await;
+    let mut channel = Channel::connect(&gateway).await;
+    let recorded: Vec<Recorded> =
+        serde_json::from_slice(&fixture("current", "nodes.json")).unwrap();
+    let mut faults = Vec::new();
+    for Recorded { field, node: sent, back, failure } in &recorded {
+        let mut document = v2::Document::default();
+        document.data.insert(
+            "id".into(),
+            v2::Node {
+                content: Some(v2::node::Content::Text("x".into())),
+                r#type: Some("id".into()),
+            },
+        );
+        document.data.insert(field.clone(), node(sent));
+        let docs = Some(v2::Documents { docs: vec![document] });
+        let header =
+            Header { request_id: "r".into(), exec_endpoint: Some("/".into()), ..Header::default() };
+        let request = v2::DataRequest {
+            header: Some(header),
+            data: Some(v2::Data { docs, ..v2::Data::default() }),
+            ..v2::DataRequest::default()
+        };
+        let answer = channel.unary(SINGLE, &request.encode_to_vec()).await.unwrap();
+        let mut answer = v2::DataRequest::decode(&answer[..]).unwrap();
+        let status = answer.header.unwrap().status.unwrap_or_default();
+        let what = format!("{field}: {:?}", node(sent));
+        match (failure, status.code) {
+            (Some(failure), 1) => {
+                if status.description != *failure {
+                    faults.push(format!("{what}: {} for {failure}", status.description));
+                }
+            }
+            (None, 0) => {
+                let data = answer.data.take().and_then(|data| data.docs).unwrap();
+                let found = data.docs[0].data.get(field).cloned().unwrap_or_default();
+                let expected = node(back.as_deref().unwrap_or_default());
+                if found != expected {
+                    faults.push(format!("{what}: {found:?} for {expected:?}"));
+                }
+            }
+            _ => faults.push(format!("{what}: {status:?}, expected {failure:?}")),
+        }
+    }
+    assert!(faults.is_empty(), "{} of {}:\n{}", faults.len(), recorded.len(), faults.join("\n"));
 }
 
 #[tokio::test]

@@ -1,14 +1,20 @@
 //! Documents v2 (`docarray.DocProto`) on their way through the executor: they become an `Item`, the
 //! class that the executor declares, every field of which is in the answer.
 
+mod python;
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use self::python::{
+    Classes, Complaint, Python, TAKEN, TYPES, boolean_node, float_node, integer_node, list_node,
+};
+
 use super::shape::{Field, Fields, Wire, varint};
 use super::structs::{copy_without, entry_parts, write_entry};
 use super::{documents, write_bytes, write_head};
-use crate::endpoint::{Bulk, Change, Exception};
+use crate::endpoint::{Bulk, Change, Exception, python_repr};
 use crate::identity::Ids;
 
 /// Documents for `/rich`, as a real executor makes them.
@@ -16,24 +22,30 @@ const RICH: &[u8] = include_bytes!("rich_v2.bin");
 /// The encoded node true.
 const TRUE: &[u8] = &[0x20, 1];
 
-const ITEM: &[(&str, Kind)] = &[
-    ("id", Kind::Typed("id")),
-    ("text", Kind::Text),
-    ("blob", Kind::Plain),
-    ("tensor", Kind::Array),
-    ("embedding", Kind::Array),
-    ("url", Kind::Typed("any_url")),
-    ("number", Kind::Number),
-    ("ratio", Kind::Plain),
-    ("flag", Kind::Plain),
-    ("tags", Kind::Tags),
-    ("words", Kind::List),
-    ("part", Kind::Part),
-    ("parts", Kind::Parts),
-    ("chunks", Kind::Chunks),
-];
-const PART: &[(&str, Kind)] =
-    &[("id", Kind::Typed("id")), ("text", Kind::Text), ("tensor", Kind::Array)];
+/// A class of documents: its name and its fields.
+type Class = (&'static str, &'static [(&'static str, Kind)]);
+
+const ITEM: Class = (
+    "Item",
+    &[
+        ("id", Kind::Typed("id")),
+        ("text", Kind::Text),
+        ("blob", Kind::Bytes),
+        ("tensor", Kind::Array),
+        ("embedding", Kind::Array),
+        ("url", Kind::Typed("any_url")),
+        ("number", Kind::Number),
+        ("ratio", Kind::Real),
+        ("flag", Kind::Flag),
+        ("tags", Kind::Tags),
+        ("words", Kind::List),
+        ("part", Kind::Part),
+        ("parts", Kind::Parts),
+        ("chunks", Kind::Chunks),
+    ],
+);
+const PART: Class =
+    ("Part", &[("id", Kind::Typed("id")), ("text", Kind::Text), ("tensor", Kind::Array)]);
 
 /// The types of arrays that an executor without torch and the like knows.
 const ARRAYS: &[&[u8]] =
@@ -42,11 +54,13 @@ const ARRAYS: &[&[u8]] =
 /// What a field of a document is.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    Plain,
     Text,
     /// Text with this type.
     Typed(&'static str),
+    Bytes,
     Number,
+    Real,
+    Flag,
     Array,
     Tags,
     List,
@@ -57,13 +71,45 @@ enum Kind {
     Chunks,
 }
 
+impl Kind {
+    /// As Python names the class of the field, and that of what is in it.
+    fn classes(self) -> Classes {
+        const PARTS: &str = "<class 'docarray.array.any_array.DocList[Part]'>";
+        match self {
+            Kind::Text => ("<class 'str'>", "<class 'str'>"),
+            Kind::Typed("id") => ("<class 'docarray.typing.id.ID'>", "<class 'str'>"),
+            Kind::Typed(_) => {
+                const URL: &str = "<class 'docarray.typing.url.any_url.AnyUrl'>";
+                (URL, URL)
+            }
+            Kind::Bytes => ("<class 'bytes'>", "<class 'bytes'>"),
+            Kind::Number => ("<class 'int'>", "<class 'int'>"),
+            Kind::Real => ("<class 'float'>", "<class 'float'>"),
+            Kind::Flag => ("<class 'bool'>", "<class 'bool'>"),
+            Kind::Array => (
+                "<class 'docarray.typing.tensor.ndarray.NdArray'>",
+                "<class 'docarray.typing.tensor.ndarray.NdArray'>",
+            ),
+            Kind::Tags => ("typing.Dict[str, typing.Any]", "typing.Any"),
+            Kind::List => ("typing.List[str]", "<class 'str'>"),
+            Kind::Part => ("<class '__main__.Part'>", TAKEN),
+            Kind::Parts | Kind::Chunks => (PARTS, PARTS),
+        }
+    }
+}
+
 // The fields of a node.
 const TEXT: u32 = 1;
 const INTEGER: u32 = 2;
+const FLOAT: u32 = 3;
+const BOOLEAN: u32 = 4;
+const BLOB: u32 = 5;
 const ARRAY: u32 = 6;
 const DOCUMENT: u32 = 7;
 const DOCUMENTS: u32 = 8;
 const LIST: u32 = 9;
+const SET: u32 = 10;
+const TUPLE: u32 = 11;
 const DICTIONARY: u32 = 12;
 const TYPE: u32 = 13;
 
@@ -134,12 +180,12 @@ impl Executor<'_> {
         &mut self,
         out: &mut Vec<u8>,
         docs: &[u8],
-        fields: &[(&str, Kind)],
+        class: Class,
     ) -> Result<(), Exception> {
         let mut written = Vec::new();
         for document in documents(docs) {
             written.clear();
-            self.write_document(&mut written, document, fields)?;
+            self.write_document(&mut written, document, class)?;
             write_bytes(out, 1, &written);
         }
         Ok(())
@@ -149,53 +195,235 @@ impl Executor<'_> {
         &mut self,
         out: &mut Vec<u8>,
         document: &[u8],
-        fields: &[(&str, Kind)],
+        class: Class,
+    ) -> Result<(), Exception> {
+        let mut errors = Errors::default();
+        self.write_fields(out, document, class, "", &mut errors)?;
+        errors.end(class.0)
+    }
+
+    /// Writes every field of the class from the entries of a document or a dictionary, whose place
+    /// is `path`.
+    fn write_fields(
+        &mut self,
+        out: &mut Vec<u8>,
+        document: &[u8],
+        (_, fields): Class,
+        path: &str,
+        errors: &mut Errors,
     ) -> Result<(), Exception> {
         let entries = entries(document);
         for &(name, kind) in fields {
-            let node = self.node(find(&entries, name).unwrap_or_default(), name, kind)?;
+            let Some(sent) = find(&entries, name) else {
+                write_entry(out, name, &self.missing(kind));
+                continue;
+            };
+            let path = format!("{path}'{name}'");
+            let node = self.node(sent, kind, &path, errors)?;
             write_entry(out, name, &node);
         }
         Ok(())
     }
 
-    /// A field as it comes back.
+    /// A field as it comes back: as it was sent where it is of its own kind, else what the executor makes
+    /// of it. What it makes nothing of is a complaint, which ends the request when all was read.
     fn node<'d>(
         &mut self,
         sent: &'d [u8],
-        name: &str,
         kind: Kind,
+        path: &str,
+        errors: &mut Errors,
     ) -> Result<Cow<'d, [u8]>, Exception> {
         let node = Node::read(sent);
-        let Some(content) = node.content else {
-            return Ok(self.missing(kind));
+        if let Some(content) = node.content.filter(|_| node.kind.is_none()) {
+            match (kind, content.number) {
+                (Kind::Text, TEXT) if self.is_upper() => {
+                    return Ok(upper(&String::from_utf8_lossy(content.content)).into());
+                }
+                (Kind::Text, TEXT)
+                | (Kind::Bytes, BLOB)
+                | (Kind::Number, INTEGER)
+                | (Kind::Real, FLOAT)
+                | (Kind::Flag, BOOLEAN) => return Ok(Cow::Borrowed(sent)),
+                (Kind::Part, DOCUMENT) => {
+                    // Whatever is wrong in it, the class is said not to be supported.
+                    let document = self.inner_document(content.content);
+                    let document = document.map_err(|_| refused_document(kind))?;
+                    return Ok(field(DOCUMENT, &document).into());
+                }
+                (Kind::Typed("any_url"), DOCUMENTS) => {
+                    let mut errors = Errors::default();
+                    errors.add("'__root__'", ("str type expected".into(), "type_error.str"));
+                    errors.end("ParsingModel[AnyUrl]")?;
+                }
+                (Kind::Parts | Kind::Chunks, DOCUMENTS) => {
+                    let mut docs = Vec::new();
+                    self.inner().write_documents(&mut docs, content.content, PART)?;
+                    return Ok(field(DOCUMENTS, &docs).into());
+                }
+                _ => {}
+            }
+        }
+        match (kind, node.kind, node.content) {
+            (Kind::Typed(wanted), Some(kind), Some(Field { number: TEXT, .. }))
+                if kind == wanted.as_bytes() =>
+            {
+                return Ok(Cow::Borrowed(sent));
+            }
+            (Kind::Array, Some(b"ndarray"), Some(Field { number: ARRAY, .. })) => {
+                return Ok(Cow::Borrowed(sent));
+            }
+            // Classes of text and bytes keep their type in a field of the plain class.
+            (Kind::Text, Some(kind), Some(Field { number: TEXT, .. }))
+                if TYPES.contains(&kind) && !self.is_upper() =>
+            {
+                return Ok(Cow::Borrowed(sent));
+            }
+            _ => {}
+        }
+        let value = Python::read(sent, kind.classes())?;
+        let written = match self.coerced(&value, kind, path, errors)? {
+            Ok(written) => written,
+            Err(complaint) => {
+                errors.add(path, complaint);
+                Vec::new()
+            }
         };
-        let is_given = content.number;
         Ok(match kind {
-            Kind::Typed(wanted) if is_given == TEXT && node.kind != Some(wanted.as_bytes()) => {
-                typed(content.content, wanted).into()
-            }
-            Kind::Text if is_given == TEXT && self.is_upper() => {
-                upper(&String::from_utf8_lossy(content.content)).into()
-            }
-            Kind::Text if is_given == INTEGER => {
-                text(integer(content.content).to_string().as_bytes()).into()
-            }
-            Kind::Number if is_given == TEXT => number(content.content, name)?.into(),
-            Kind::Array => array(&node, content)?.unwrap_or(Cow::Borrowed(sent)),
-            Kind::Tags if is_given == DICTIONARY => self.tags(content.content, sent),
-            Kind::Part if is_given == DOCUMENT => {
-                let mut document = Vec::new();
-                self.inner().write_document(&mut document, content.content, PART)?;
-                field(DOCUMENT, &document).into()
-            }
-            Kind::Parts | Kind::Chunks if is_given == DOCUMENTS => {
-                let mut docs = Vec::new();
-                self.inner().write_documents(&mut docs, content.content, PART)?;
-                field(DOCUMENTS, &docs).into()
-            }
-            _ => Cow::Borrowed(sent),
+            Kind::Tags if written.is_empty() => Cow::Borrowed(sent),
+            _ => written.into(),
         })
+    }
+
+    /// What a field makes of a value of any kind: its node, empty for None.
+    fn coerced(
+        &mut self,
+        value: &Python<'_>,
+        kind: Kind,
+        path: &str,
+        errors: &mut Errors,
+    ) -> Result<Result<Vec<u8>, Complaint>, Exception> {
+        if let Python::None = value {
+            return Ok(match kind {
+                Kind::Tags | Kind::List | Kind::Parts => {
+                    Err(("none is not an allowed value".into(), "type_error.none.not_allowed"))
+                }
+                Kind::Text if self.is_upper() => Ok(text(b"")),
+                _ => Ok(Vec::new()),
+            });
+        }
+        Ok(match kind {
+            Kind::Typed("id") => Ok(typed(value.shown().as_bytes(), "id")),
+            Kind::Typed(wanted) => value.to_text().map(|text| typed(text.as_bytes(), wanted)),
+            Kind::Text if self.is_upper() => value.to_text().map(|text| upper(&text)),
+            Kind::Text => value.to_text().map(|sent| text(sent.as_bytes())),
+            Kind::Bytes => value.to_bytes().map(|bytes| field(BLOB, &bytes)),
+            Kind::Number => match value.to_integer().map(|n| (n, i32::try_from(n))) {
+                Ok((_, Ok(n))) => Ok(integer_node(n)),
+                Ok((n, Err(_))) => {
+                    return Err(Exception::value_error(format!("Value out of range: {n}")));
+                }
+                Err(complaint) => Err(complaint),
+            },
+            Kind::Real => value.to_float().map(float_node),
+            Kind::Flag => value.to_boolean().map(boolean_node),
+            Kind::Array => value.to_array(),
+            Kind::List => match value {
+                Python::List(list) | Python::Set(list) | Python::Tuple(list) => {
+                    let mut words = Vec::with_capacity(list.len());
+                    for (index, word) in list.iter().enumerate() {
+                        let word = match word {
+                            Python::None => Err((
+                                "none is not an allowed value".into(),
+                                "type_error.none.not_allowed",
+                            )),
+                            word => word.to_text(),
+                        };
+                        match word {
+                            Ok(word) => words.push(text(word.as_bytes())),
+                            Err(complaint) => errors.add(&format!("{path}, {index}"), complaint),
+                        }
+                    }
+                    Ok(list_node(&words))
+                }
+                _ => Err(("value is not a valid list".into(), "type_error.list")),
+            },
+            Kind::Tags => match value {
+                Python::Dictionary(entries) => match self.change {
+                    Change::Tag(_) => Ok(self.tags(entries, &[]).into_owned()),
+                    _ => Ok(Vec::new()),
+                },
+                value if value.is_empty() => Ok(self.missing(Kind::Tags).into_owned()),
+                _ => Err(no_dictionary()),
+            },
+            Kind::Part => match value {
+                Python::Dictionary(_) => self.part(value, path, errors)?,
+                value if value.is_empty() => self.part(value, path, errors)?,
+                _ => Err(no_dictionary()),
+            },
+            Kind::Parts | Kind::Chunks => {
+                let path = format!("{path}, '__root__'");
+                let parts = match value {
+                    Python::List(list) | Python::Set(list) | Python::Tuple(list) => list,
+                    Python::Integer(_) | Python::Float(_) | Python::Boolean(_) => {
+                        let what = "Expecting an Iterable of <class '__main__.Part'>";
+                        return Ok(Err((what.into(), "type_error")));
+                    }
+                    value if value.is_empty() => &Vec::new(),
+                    _ => {
+                        errors.add(&path, no_dictionary());
+                        return Ok(Ok(Vec::new()));
+                    }
+                };
+                let mut docs = Vec::new();
+                for part in parts {
+                    let before = errors.0.len();
+                    let mut document = Vec::new();
+                    match part {
+                        Python::Dictionary(entries) => {
+                            let path = format!("{path}, ");
+                            self.inner().write_fields(
+                                &mut document,
+                                entries,
+                                PART,
+                                &path,
+                                errors,
+                            )?;
+                        }
+                        Python::None => errors.add(
+                            &path,
+                            ("none is not an allowed value".into(), "type_error.none.not_allowed"),
+                        ),
+                        _ => errors.add(&path, no_dictionary()),
+                    }
+                    if errors.0.len() > before {
+                        break;
+                    }
+                    write_bytes(&mut docs, 1, &document);
+                }
+                Ok(field(DOCUMENTS, &docs))
+            }
+        })
+    }
+
+    /// The document that a dictionary becomes; one of defaults for what has no elements.
+    fn part(
+        &mut self,
+        value: &Python<'_>,
+        path: &str,
+        errors: &mut Errors,
+    ) -> Result<Result<Vec<u8>, Complaint>, Exception> {
+        let entries = if let Python::Dictionary(entries) = value { entries } else { &[][..] };
+        let mut document = Vec::new();
+        let path = format!("{path}, ");
+        self.inner().write_fields(&mut document, entries, PART, &path, errors)?;
+        Ok(Ok(field(DOCUMENT, &document)))
+    }
+
+    fn inner_document(&mut self, document: &[u8]) -> Result<Vec<u8>, Exception> {
+        let mut written = Vec::new();
+        self.inner().write_document(&mut written, document, PART)?;
+        Ok(written)
     }
 
     /// Endpoints change no documents within documents.
@@ -293,38 +521,39 @@ fn integer(varint_bytes: &[u8]) -> i32 {
     varint(varint_bytes).map_or(0, |(value, _)| value as i32)
 }
 
-/// A numeral becomes the number.
-fn number(numeral: &[u8], name: &str) -> Result<Vec<u8>, Exception> {
-    let numeral = String::from_utf8_lossy(numeral);
-    let number: i32 = numeral.trim().parse().map_err(|_| {
-        Exception::unreadable(format!(
-            "model='Item', errors=[{{'loc': ('{name}',), 'msg': 'value is not a valid integer', \
-             'type': 'type_error.integer'}}]"
-        ))
-    })?;
-    let mut node = vec![0x10];
-    prost::encoding::encode_varint(i64::from(number).cast_unsigned(), &mut node);
-    Ok(node)
+/// What pydantic complains about in one document.
+#[derive(Default)]
+struct Errors(Vec<String>);
+
+impl Errors {
+    /// Complains about the value at `path`, the steps of a tuple.
+    fn add(&mut self, path: &str, (message, kind): Complaint) {
+        // A tuple of one has a comma.
+        let comma = if path.contains(", ") { "" } else { "," };
+        self.0.push(format!(
+            "{{'loc': ({path}{comma}), 'msg': {}, 'type': '{kind}'}}",
+            python_repr(&message)
+        ));
+    }
+
+    /// # Errors
+    ///
+    /// All that was complained about.
+    fn end(self, model: &str) -> Result<(), Exception> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let errors = self.0.join(", ");
+        Err(Exception::unreadable(format!("model='{model}', errors=[{errors}]")))
+    }
 }
 
-/// An array must say what it is, and comes back as an `ndarray`.
-fn array(node: &Node<'_>, content: Field<'_>) -> Result<Option<Cow<'static, [u8]>>, Exception> {
-    if content.number != ARRAY {
-        return Ok(None);
-    }
-    match node.kind {
-        Some(b"ndarray") => Ok(None),
-        Some(kind) if ARRAYS.contains(&kind) => {
-            let mut node = field(ARRAY, content.content);
-            write_bytes(&mut node, TYPE, b"ndarray");
-            Ok(Some(node.into()))
-        }
-        Some(kind) => Err(Exception::value_error(format!(
-            "type {}, with key ndarray is not supported for deserialization",
-            String::from_utf8_lossy(kind)
-        ))),
-        None => Err(Exception::value_error(
-            "key ndarray is not supported for deserialization".to_owned(),
-        )),
-    }
+fn no_dictionary() -> Complaint {
+    ("value is not a valid dict".into(), "type_error.dict")
+}
+
+/// A document where its field's class takes none.
+fn refused_document(kind: Kind) -> Exception {
+    let class = kind.classes().0;
+    Exception::value_error(format!("{class} is not supported for proto deserialization"))
 }

@@ -33,6 +33,7 @@ macro_rules! worlds {
 
 worlds! {
     embedded_v1: World::embedded(DocArray::V1).await;
+    embedded_v2: World::embedded(DocArray::V2).await;
     jina_3_14_1: World::real(Environment::SeedEra).await;
     jina_3_33_1_v1: World::real(Environment::CurrentV1).await;
     jina_3_33_1_v2: World::real(Environment::Current).await;
