@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use clientlet::{Client, Responses};
+use clientlet::{Client, ErrorKind, Responses};
 use clientlet_gateway::Gateway;
 use futures_core::Stream;
 use serde::Serialize;
@@ -100,16 +100,19 @@ where
             },
         }
     };
-    let (read, in_flight) = (responses.documents_read(), responses.in_flight());
     // What is under way stops here; answers that waited for a late one before them are kept.
-    let ended = responses.stop();
-    let in_flight = in_flight.saturating_sub(ended.len());
-    for ended in ended {
+    let mut in_flight = 0;
+    for ended in responses.stop() {
         match ended {
             Ok(response) => run.answered(&response),
+            // Its documents are told with all that were not answered.
+            Err(error) if error.kind() == ErrorKind::Cancelled => {
+                in_flight += usize::from(error.may_have_run());
+            }
             Err(error) => run.failed(&error),
         }
     }
+    let read = responses.documents_read();
     let end = run.flush(end, interrupt).await;
     run.end(end, read, in_flight);
 }

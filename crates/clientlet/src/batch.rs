@@ -151,6 +151,13 @@ impl Batcher {
         self.batch(open.first..self.next, content)
     }
 
+    /// Counts a document that was read and is in no batch: it is one by itself.
+    pub(crate) fn leave_out(&mut self) -> Batch {
+        let document = self.next;
+        self.next += 1;
+        self.batch(document..self.next, Content::Unencoded)
+    }
+
     fn refuse(&mut self, error: EncodeError) -> Batch {
         let document = self.next;
         self.next += 1;

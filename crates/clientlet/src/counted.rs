@@ -26,7 +26,7 @@ impl Transport for AtOnce {
         &'a self,
         request: &'a Request,
         _: Bytes,
-        _: Terms,
+        _: Terms<'a>,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(ready(Ok(RawAnswer::from(AnswerParts {
             docarray: request.route.docarray,

@@ -192,6 +192,7 @@ mod retry;
 mod runtime;
 #[cfg(test)]
 mod simulation;
+mod stop;
 mod stream_document;
 mod target;
 mod transport;

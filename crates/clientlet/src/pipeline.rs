@@ -9,10 +9,10 @@ use std::collections::VecDeque;
 use std::future::ready as done;
 use std::mem;
 use std::ops::Range;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use futures_util::future::Either;
 use futures_util::stream::FuturesUnordered;
 use http::HeaderMap;
 use serde::Serialize;
+use tokio::task::unconstrained;
 use tokio::time::Instant;
 
 use self::flights::{Flight, Flights};
@@ -33,8 +34,9 @@ use crate::error::{self, AttemptError, Error, ErrorKind, Event};
 use crate::message::{DocArray, RawAnswer, Request, RequestId, Route};
 use crate::order::Order;
 use crate::response::Response;
-use crate::retry::{self, Ledger, RetryPolicy};
-use crate::transport::{BoxFuture, Handle, Terms, Transport};
+use crate::retry::{self, Ledger, RetryPolicy, Turn};
+use crate::stop::{Stop, stopped};
+use crate::transport::{BoxFuture, Handle, Patience, Terms, Transport};
 use crate::window::Window;
 
 /// Everything that a call has decided before its first document is read.
@@ -58,6 +60,8 @@ pub(crate) struct Call {
     pub(crate) stop_on_error: bool,
     /// Where each request's jitter comes from.
     pub(crate) seed: u64,
+    /// Whether it goes on.
+    pub(crate) stop: Stop,
 }
 
 /// The ids of a client's requests.
@@ -163,12 +167,47 @@ where
         self.sent
     }
 
-    /// What has ended and was not given to the caller.
-    pub(crate) fn into_ended(mut self) -> Vec<Result<Response, Error>> {
-        for (flight, answer) in mem::take(&mut self.flights).into_answered() {
-            self.land(flight, Ok(answer));
+    /// Ends whatever was read and not given to the caller: as it has ended by now, or as stopped.
+    pub(crate) fn stop(&mut self) -> Vec<Result<Response, Error>> {
+        self.call.stop.set();
+        (self.input, self.asking) = (None, None);
+        for (flight, result) in self.flights.stop() {
+            self.land(flight, result);
         }
-        self.order.into_iter().map(|ended| ended.result).collect()
+        // Asked once, each says how it ended.
+        let mut cx = Context::from_waker(Waker::noop());
+        for driven in mem::take(&mut self.driven) {
+            if let Poll::Ready(ended) = pin!(unconstrained(driven)).poll(&mut cx) {
+                self.end(ended);
+            }
+        }
+        for batch in mem::take(&mut self.waiting) {
+            self.end_unbegun(batch);
+        }
+        if self.batcher.is_open() {
+            let batch = self.batcher.complete(|| self.call.ids.next());
+            self.end_unbegun(batch);
+        }
+        if self.held.take().is_some() {
+            let batch = self.batcher.leave_out();
+            self.end_unbegun(batch);
+        }
+        self.window = Window::new(self.call.prefetch, self.call.prefetch_bytes);
+        let order = mem::replace(&mut self.order, Order::new(self.call.in_order));
+        order.into_iter().map(|ended| ended.result).collect()
+    }
+
+    /// Ends a batch that was never begun, since the call was stopped.
+    fn end_unbegun(&mut self, batch: Batch) {
+        let Batch { index, documents, content } = batch;
+        let error = match content {
+            Content::Refused(refusal) => self.call.refused(&refusal, documents),
+            Content::Body { .. } | Content::Unencoded => {
+                let context = self.call.context(None, documents);
+                Error::of_request(stopped(false), Vec::new(), false, context, Duration::ZERO)
+            }
+        };
+        self.end(Ended { index, bytes: 0, result: Err(error) });
     }
 
     /// How many requests have begun and were not given to the caller yet.
@@ -181,9 +220,14 @@ where
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Response, Error>>> {
+        if self.call.stop.is_set() {
+            return Poll::Ready(None);
+        }
         loop {
             if let Some(ended) = self.order.pop() {
                 self.window.leave(ended.bytes);
+                // The caller may take its time until it looks again: whatever can go on goes on before.
+                while self.poll_driven(cx).is_ready() {}
                 return Poll::Ready(Some(ended.result));
             }
             let begun = self.poll_begin(cx);
@@ -332,15 +376,11 @@ where
                 let started = Instant::now();
                 let deadline = later(started, self.call.timeout);
                 let deadline = attempt_deadline(&self.call, started, deadline);
-                self.depart(Flight { request, body, bytes, started, deadline });
+                let patience = Patience::new(started, deadline);
+                self.depart(Flight { request, body, bytes, started, patience });
                 return;
             }
-            Content::Refused(refusal) => {
-                let what = format!("document {} cannot be sent: {refusal}", documents.start);
-                let last = AttemptError::new(Event::EncodeFailed, what);
-                let context = self.call.context(None, documents);
-                Error::of_request(last, Vec::new(), false, context, Duration::ZERO)
-            }
+            Content::Refused(refusal) => self.call.refused(&refusal, documents),
             Content::Unencoded => {
                 let failure = self.doom.take().expect("a batch is left unencoded for a reason");
                 let attempts = failure.ledger.attempts;
@@ -457,6 +497,13 @@ impl Call {
         }
     }
 
+    fn refused(&self, refusal: &EncodeError, documents: Range<u64>) -> Error {
+        let what = format!("document {} cannot be sent: {refusal}", documents.start);
+        let last = AttemptError::new(Event::EncodeFailed, what);
+        let context = self.context(None, documents);
+        Error::of_request(last, Vec::new(), false, context, Duration::ZERO)
+    }
+
     fn format(&self, gateway: &Gateway) -> Result<Arc<Format>, AttemptError> {
         let path = gateway.path(&self.endpoint)?;
         let uri = self
@@ -493,13 +540,17 @@ async fn send(
     let deadline = later(started, call.timeout);
     let mut ledger = Ledger::default();
     let mut random = fastrand::Rng::with_seed(call.seed ^ request.id.sequence);
-    let result = retry::run(&call.retry, started, deadline, &mut random, &mut ledger, |turn| {
+    let attempt = |turn: Turn| {
         if let Some(error) = failed.take() {
             return Either::Left(done(Err(error)));
         }
+        if call.stop.is_set() {
+            return Either::Left(done(Err(stopped(false))));
+        }
         let is_suspect = turn.after.is_some_and(Event::is_anyones);
         let deadline = attempt_deadline(&call, turn.began, deadline);
-        let terms = Terms { began: turn.began, deadline, is_alone: turn.is_last && is_suspect };
+        let is_alone = turn.is_last && is_suspect;
+        let terms = Terms { began: turn.began, deadline, is_alone, stop: &call.stop };
         if let Some(unsent) = turn.unsent {
             body = unsent;
         }
@@ -508,8 +559,10 @@ async fn send(
         let is_lent = turn.is_last && call.transport.is_masking();
         let body = if is_lent { mem::take(&mut body) } else { body.clone() };
         Either::Right(call.transport.attempt(&request, body, terms))
-    })
-    .await;
+    };
+    let (stop, policy) = (&call.stop, &call.retry);
+    let result =
+        retry::run_until(stop, policy, started, deadline, &mut random, &mut ledger, attempt).await;
     let elapsed = started.elapsed();
     let Request { id_text: id, documents, index, .. } = request;
     let result = match result {

@@ -22,6 +22,7 @@ use crate::message::DocArray;
 use crate::pipeline::{Call, Pipeline};
 use crate::response::Response;
 use crate::retry::RetryPolicy;
+use crate::stop::Stop;
 use crate::target;
 
 const REQUEST_SIZE: usize = 100;
@@ -209,9 +210,9 @@ impl<S> Post<S> {
     }
 
     /// How long one attempt may take, `None` for ever; by default as the client's, or 60 s, and no more
-    /// than half of [`timeout`](Post::timeout) where another attempt could follow. Where the
-    /// answers were not polled for over the end of that time, one that is on its way by then is given
-    /// some seconds more.
+    /// than half of [`timeout`](Post::timeout) where another attempt could follow. A slow
+    /// caller is no slow gateway: where the answers were not polled for over the end of that time, the
+    /// attempt goes on for up to as long again, four times in a row at most.
     pub fn attempt_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Post<S> {
         self.attempt_timeout = Some(timeout.into());
         self
@@ -303,6 +304,7 @@ where
             in_order: self.in_order,
             stop_on_error: self.stop_on_error,
             seed: fastrand::u64(..),
+            stop: Stop::default(),
         };
         call.check_parameters()?;
         Ok((call, self.documents))
@@ -384,13 +386,19 @@ where
         }
     }
 
-    /// Stops the call: reads and sends no more, gives up what is under way, and gives out what has
-    /// ended and was not taken, such as answers that waited for a late one before them. Of those that
-    /// have just come some may be given up with the rest.
+    /// Stops the call: reads and sends no more, and ends each request that was not taken yet, so that
+    /// all documents that were read are accounted for. An answer or error that has come is given as
+    /// it is, such as answers that waited for a late one before them. The others are errors of kind
+    /// [`Cancelled`](ErrorKind::Cancelled) with their documents: [`delivery`](Error::delivery) is
+    /// `Unknown` where the request may have been sent, and `NotSent` where it was not, nor were
+    /// documents that were read and waited for the rest of their request.
+    ///
+    /// After that the stream has ended; [`documents_read`](Responses::documents_read) and
+    /// [`documents_sent`](Responses::documents_sent) stay as they are.
     pub fn stop(&mut self) -> Vec<Result<Response, Error>> {
-        match std::mem::replace(&mut self.state, State::Refused(None)) {
-            State::Refused(error) => error.map(Err).into_iter().collect(),
-            State::Running(pipeline) => pipeline.into_ended(),
+        match &mut self.state {
+            State::Refused(error) => error.take().map(Err).into_iter().collect(),
+            State::Running(pipeline) => pipeline.stop(),
         }
     }
 

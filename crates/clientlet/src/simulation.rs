@@ -62,7 +62,12 @@ enum Broken {
 type Journals = Arc<Mutex<Vec<Journal>>>;
 
 fn client(protocol: Protocol) -> Client {
+    client_with(protocol, false)
+}
+
+fn client_with(protocol: Protocol, is_unary: bool) -> Client {
     let options = ClientletOptions::new().connect_timeout(Duration::from_secs(1)).max_attempts(1);
+    let options = if is_unary { options.unary() } else { options };
     let scheme = match protocol {
         Protocol::Http => "http",
         Protocol::Websocket => "ws",
@@ -277,6 +282,139 @@ fn partitions_and_crashes_never_send_twice_what_may_have_run_at_most_once(protoc
     }
 }
 
+/// However rarely the answers are polled for, a gateway that answers at once is not called late: the
+/// first case of each is the one that was seen, with one attempt.
+fn a_slow_caller_is_no_slow_gateway(protocol: Protocol, is_unary: bool) {
+    for (seed, attempt, pause) in
+        [(0, 2000, 2500), (1, 300, 500), (2, 2000, 2010), (3, 500, 20_000), (4, 200, 230)]
+    {
+        for in_order in [false, true] {
+            let (mut sim, _journals) = network(protocol, seed);
+            sim.client("client", async move {
+                let documents = (0..12).map(|n| json!({"id": n.to_string(), "text": "x"}));
+                let client = client_with(protocol, is_unary);
+                let mut call =
+                    client.post("/upper").documents(documents).request_size(1).prefetch(4);
+                call = call.attempt_timeout(Duration::from_millis(attempt));
+                if in_order {
+                    call = call.in_order();
+                }
+                let mut responses = call.stream();
+                let mut ended = 0;
+                while let Some(result) = responses.next().await {
+                    let response = result.unwrap_or_else(|error| {
+                        panic!("{protocol:?}, {attempt} ms, {pause} ms between: {error}")
+                    });
+                    assert_eq!(response.attempts(), 1);
+                    ended += 1;
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+                assert_eq!(ended, 12);
+                Ok(())
+            });
+            sim.run().unwrap();
+        }
+    }
+}
+
+/// A gateway that is silent is called so, and not for ever, whether the caller looks or not; the text
+/// tells how long it was waited for.
+fn a_silent_gateway_is_late_for_a_slow_caller_too(protocol: Protocol, is_unary: bool) {
+    let (mut sim, _journals) = network(protocol, 0);
+    sim.client("client", async move {
+        let client = client_with(protocol, is_unary);
+        post_one(&client).await.unwrap();
+        turmoil::partition("client", "gateway");
+        let documents = (0..3).map(|n| json!({"id": n.to_string(), "text": "x"}));
+        let call = client.post("/upper").documents(documents).request_size(1);
+        let mut responses = call.attempt_timeout(Duration::from_secs(2)).stream();
+        let began = tokio::time::Instant::now();
+        let mut ended = 0;
+        loop {
+            // Looked at for a moment, then left alone.
+            match tokio::time::timeout(Duration::from_millis(10), responses.next()).await {
+                Ok(None) => break,
+                Ok(Some(result)) => {
+                    let error = result.unwrap_err();
+                    ended += 1;
+                    // Over HTTP another connection cannot be made, either.
+                    if protocol == Protocol::Http && error.kind() == ErrorKind::Connect {
+                        continue;
+                    }
+                    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+                    let message = error.message();
+                    assert!(message.contains("were not polled for"), "{message}");
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(2500)).await,
+            }
+        }
+        assert_eq!(ended, 3);
+        // Some times in a row is as often as it is made good.
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        Ok(())
+    });
+    sim.run().unwrap();
+}
+
+/// Whenever a call is stopped, whatever the network does, each document that was read ends once, and what
+/// is called not sent never arrives.
+fn each_document_ends_once_whenever_the_call_is_stopped(protocol: Protocol, is_unary: bool) {
+    for seed in seeds(SEEDS / 4) {
+        let (mut sim, journals) = network(protocol, seed);
+        let not_sent = Arc::new(Mutex::new(Vec::new()));
+        let seen = not_sent.clone();
+        sim.client("client", async move {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let documents = (0..DOCUMENTS).map(|n| json!({"id": n.to_string(), "text": "x"}));
+            let client = client_with(protocol, is_unary);
+            let mut call = client.post("/upper").documents(documents).request_size(3).prefetch(4);
+            call = call.retry(RetryPolicy::standard()).attempt_timeout(Duration::from_secs(2));
+            if random.bool() {
+                call = call.in_order();
+            }
+            let mut responses = call.stream();
+            let mut results = Vec::new();
+            let until = Duration::from_millis(random.u64(0..700));
+            if random.bool() {
+                turmoil::hold("client", "gateway");
+            }
+            let _ = tokio::time::timeout(until, async {
+                while let Some(result) = responses.next().await {
+                    results.push(result);
+                }
+            })
+            .await;
+            results.extend(responses.stop());
+            turmoil::release("client", "gateway");
+            let mut documents = Vec::new();
+            for result in &results {
+                documents.extend(match result {
+                    Ok(response) => response.input(),
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::Cancelled, "seed {seed}: {error}");
+                        if error.delivery() == Delivery::NotSent {
+                            seen.lock().unwrap().extend(error.request_id().map(str::to_owned));
+                        }
+                        error.documents().unwrap()
+                    }
+                });
+            }
+            documents.sort_unstable();
+            let read = responses.documents_read();
+            assert_eq!(documents, (0..read).collect::<Vec<_>>(), "seed {seed}");
+            // What is on its way arrives.
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            Ok(())
+        });
+        sim.run().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let journals = journals.lock().unwrap();
+        for id in not_sent.lock().unwrap().iter() {
+            let has_arrived = |journal: &Journal| journal.arrivals().contains_key(id);
+            assert!(!journals.iter().any(has_arrived), "seed {seed}: {id} arrived");
+        }
+    }
+}
+
 /// The tests of a protocol.
 macro_rules! over {
     ($name:ident, $protocol:expr) => {
@@ -299,6 +437,21 @@ macro_rules! over {
                     $protocol,
                 );
             }
+
+            #[test]
+            fn a_slow_caller_is_no_slow_gateway() {
+                super::a_slow_caller_is_no_slow_gateway($protocol, false);
+            }
+
+            #[test]
+            fn a_silent_gateway_is_late_for_a_slow_caller_too() {
+                super::a_silent_gateway_is_late_for_a_slow_caller_too($protocol, false);
+            }
+
+            #[test]
+            fn each_document_ends_once_whenever_the_call_is_stopped() {
+                super::each_document_ends_once_whenever_the_call_is_stopped($protocol, false);
+            }
         }
     };
 }
@@ -306,6 +459,25 @@ macro_rules! over {
 over!(http, Protocol::Http);
 over!(websocket, Protocol::Websocket);
 over!(grpc, Protocol::Grpc);
+
+mod unary_grpc {
+    use crate::endpoint::Protocol;
+
+    #[test]
+    fn a_slow_caller_is_no_slow_gateway() {
+        super::a_slow_caller_is_no_slow_gateway(Protocol::Grpc, true);
+    }
+
+    #[test]
+    fn a_silent_gateway_is_late_for_a_slow_caller_too() {
+        super::a_silent_gateway_is_late_for_a_slow_caller_too(Protocol::Grpc, true);
+    }
+
+    #[test]
+    fn each_document_ends_once_whenever_the_call_is_stopped() {
+        super::each_document_ends_once_whenever_the_call_is_stopped(Protocol::Grpc, true);
+    }
+}
 
 /// Posts one document, patiently.
 async fn post_one(client: &Client) -> Result<crate::Response, crate::Error> {

@@ -18,7 +18,7 @@ use crate::options::ClientletOptions;
 use crate::pipeline::later;
 use crate::post::with_headers;
 use crate::retry::{self, Ledger};
-use crate::transport::{HttpSession, http::MOST_V2_DOCUMENTS};
+use crate::transport::{HttpSession, Time, http::MOST_V2_DOCUMENTS};
 
 /// Python's `HTTPClientlet`: sends one message at a time to one URL and hands over what came back,
 /// a bad status included.
@@ -168,9 +168,9 @@ impl<'a> Exchange<'a> {
                 let what = "the clientlet is not open; start it first";
                 return Err(AttemptError::new(Event::SessionClosed, what));
             };
-            let deadline = later(Instant::now(), self.timeout);
+            let time = Time::until(later(Instant::now(), self.timeout));
             let (method, uri) = (method.clone(), uri.clone());
-            session.exchange(method, uri, &headers, body.clone(), deadline, true).await
+            session.exchange(method, uri, &headers, body.clone(), time, true).await
         });
         match result.await {
             Ok(answer) => Ok(HttpAnswer(answer)),

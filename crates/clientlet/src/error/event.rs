@@ -34,6 +34,8 @@ pub(crate) enum Event {
     SessionClosed,
     SessionLost,
     NoRuntime,
+    Stopped,
+    StoppedSent,
     SocketDropped,
     SocketOversize,
     SocketOutage1011,
@@ -143,6 +145,8 @@ pub(crate) const EVENTS: &[Row] = &[
     row(Event::SessionClosed, "the client was closed", ErrorKind::Closed, NotSent, Final, Never),
     row(Event::SessionLost, "a clientlet's connection was gone before a byte of the message was written", ErrorKind::Transport, NotSent, Yes, Never),
     row(Event::NoRuntime, "the call was made outside of a tokio runtime", ErrorKind::Config, NotSent, Final, Never),
+    row(Event::Stopped, "the call was stopped before a byte of the request was written", ErrorKind::Cancelled, NotSent, Final, Never),
+    row(Event::StoppedSent, "the call was stopped after bytes of the request were written", ErrorKind::Cancelled, Unknown, Final, Maybe),
     row(Event::SocketDropped, "a WebSocket was dropped: reset, closed without a close frame, or with 1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011, 1012, or its protocol broken", ErrorKind::Transport, Unknown, Yes, Maybe),
     row(Event::SocketOversize, "a WebSocket message beyond the client's limit; whose answer it was is not known", ErrorKind::TooLarge, Unknown, Yes, Maybe),
     row(Event::SocketOutage1011, "close 1011 that names a deployment: its executor is down", ErrorKind::Gateway, Unknown, Yes, Maybe),
@@ -231,7 +235,9 @@ mod tests {
             | Event::TimedOut
             | Event::ExecutorFailed
             | Event::EncodeFailed
-            | Event::SessionClosed => ALL,
+            | Event::SessionClosed
+            | Event::Stopped
+            | Event::StoppedSent => ALL,
             Event::Unreadable | Event::TooLarge => &["HTTP", "unary gRPC"],
             Event::ConnectionLost | Event::EndpointUnknown => &["HTTP"],
             Event::PlainError500 => &["HTTP", "WebSocket"],

@@ -2,6 +2,7 @@
 //! timer each, as they end in one inbox and are held to their time by one alarm.
 
 use std::collections::{HashSet, VecDeque};
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::error::AttemptError;
 use crate::message::{RawAnswer, Request};
-use crate::transport::{Dispatched, Handle, Inbox, Mail, Place};
+use crate::transport::{Dispatched, Handle, Inbox, Mail, Patience, Place};
 
 /// A request that may be handed over, and all that is needed to try again.
 #[derive(Debug)]
@@ -24,8 +25,8 @@ pub(super) struct Flight {
     /// Of the body.
     pub(super) bytes: usize,
     pub(super) started: Instant,
-    /// Of the first attempt: no request's is before that of one that began earlier.
-    pub(super) deadline: Option<Instant>,
+    /// For the first attempt: no request's ends before that of one that began earlier.
+    pub(super) patience: Patience,
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +59,8 @@ impl Flights {
         match lane.dispatch(flight.request.id, &mut flight.body, keep, ticket) {
             Some(dispatched) => {
                 if self.alarm.is_none() {
-                    self.alarm = flight.deadline.map(|deadline| Box::pin(sleep_until(deadline)));
+                    let deadline = flight.patience.deadline();
+                    self.alarm = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
                 }
                 slot.insert((flight, dispatched));
                 None
@@ -87,11 +89,14 @@ impl Flights {
         }
     }
 
-    /// Those that were answered, of what is left; none runs on.
-    pub(super) fn into_answered(mut self) -> Vec<(Flight, RawAnswer)> {
+    /// Stops them: gives all, with what has come by now or whether they were sent.
+    pub(super) fn stop(&mut self) -> Vec<(Flight, Result<RawAnswer, AttemptError>)> {
         self.mail.append(&mut self.inbox.take());
-        let ended = std::iter::from_fn(|| self.next_ended());
-        ended.filter_map(|(flight, result)| Some((flight, result.ok()?))).collect()
+        let mut ended: Vec<_> = std::iter::from_fn(|| self.next_ended()).collect();
+        for (_, (flight, dispatched)) in mem::take(&mut self.under_way) {
+            ended.push((flight, Err(dispatched.stopped())));
+        }
+        ended
     }
 
     /// One of those that are known to have ended.
@@ -134,20 +139,26 @@ impl Flights {
         let places = self.mail.iter().map(|mail| mail.place);
         let answered: HashSet<usize> =
             places.filter(|place| self.is_under_way(*place)).map(|place| place.slot).collect();
-        let under_way = self.under_way.iter().filter(|(slot, _)| !answered.contains(slot));
-        let waiting = under_way.filter_map(|(slot, (flight, _))| Some((flight.deadline?, slot)));
-        let mut waiting: Vec<(Instant, usize)> = waiting.collect();
-        // The oldest first: they are the first to be sent again.
-        waiting.sort_unstable();
+        let under_way = self.under_way.iter_mut().filter(|(slot, _)| !answered.contains(slot));
         let now = Instant::now();
-        let late = waiting.partition_point(|(deadline, _)| *deadline <= now);
-        for (_, slot) in waiting.drain(..late) {
+        let mut first: Option<Instant> = None;
+        let mut late = Vec::new();
+        for (slot, (flight, _)) in under_way {
+            let Some(deadline) = flight.patience.deadline() else { continue };
+            if deadline <= now && !flight.patience.excuse_once(now) {
+                late.push((flight.request.index, slot));
+            } else if let Some(deadline) = flight.patience.deadline() {
+                first = Some(first.map_or(deadline, |first| first.min(deadline)));
+            }
+        }
+        // The oldest first: they are the first to be sent again.
+        late.sort_unstable();
+        for (_, slot) in late {
             let (flight, dispatched) = self.under_way.remove(slot);
-            let error = dispatched.late(flight.started);
+            let error = dispatched.late(&flight.patience);
             self.late.push_back((flight, error));
         }
-        let first = waiting.first();
-        self.alarm = first.map(|(deadline, _)| Box::pin(sleep_until(*deadline)));
+        self.alarm = first.map(|deadline| Box::pin(sleep_until(deadline)));
     }
 }
 
@@ -184,8 +195,8 @@ mod tests {
             headers: Arc::new(HeaderMap::new()),
         };
         let started = Instant::now();
-        let deadline = Some(started + Duration::from_millis(allowed));
-        Flight { request, body: Bytes::from(vec![index as u8]), bytes: 1, started, deadline }
+        let patience = Patience::new(started, Some(started + Duration::from_millis(allowed)));
+        Flight { request, body: Bytes::from(vec![index as u8]), bytes: 1, started, patience }
     }
 
     fn answer(index: u64) -> RawAnswer {
@@ -311,12 +322,12 @@ mod tests {
                 far.write();
                 far.answer(answer(index));
             }
-            tokio::time::advance(Duration::from_millis(10)).await;
+            tokio::time::advance(Duration::from_millis(5)).await;
             if let (0, result) = ended(&mut flights).await {
                 assert!(matches!(result, Err(Event::TimedOut)));
                 break;
             }
-            assert!(began.elapsed() < Duration::from_millis(200), "it was forgotten");
+            assert!(began.elapsed() < Duration::from_millis(500), "it was forgotten");
         }
         // Those whose answers had come by then are late for nothing.
         while !flights.is_empty() {
@@ -325,19 +336,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_come_is_given_out_when_the_call_stops() {
+    async fn what_has_come_is_given_out_when_the_call_stops_and_the_rest_says_whether_it_was_sent()
+    {
         let (lane, mut far) = FarEnd::open(NONCE);
         let mut flights = Flights::default();
         for index in 0..3 {
             flights.begin(flight(index, 100), true, &lane);
         }
         far.write();
+        flights.begin(flight(3, 100), true, &lane);
         for index in [2, 0] {
             far.answer(answer(index));
         }
-        let answered = flights.into_answered();
-        let answered: Vec<u64> = answered.iter().map(|(flight, _)| flight.request.index).collect();
-        assert_eq!(answered, [2, 0]);
+        let ended = flights.stop().into_iter();
+        let ended: Vec<_> = ended
+            .map(|(flight, result)| {
+                (flight.request.index, result.map_err(|error| error.event).err())
+            })
+            .collect();
+        let [sent, unsent] = [Event::StoppedSent, Event::Stopped].map(Some);
+        assert_eq!(ended, [(2, None), (0, None), (1, sent), (3, unsent)]);
+        assert!(far.write().is_empty(), "nothing more is sent");
     }
 
     #[tokio::test]

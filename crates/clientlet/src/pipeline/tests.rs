@@ -56,6 +56,8 @@ struct State {
     on_connection: u64,
     connections: u64,
     arrivals: BTreeMap<u64, u32>,
+    /// The documents that arrived, by their ids where those are numbers.
+    documents: BTreeSet<u64>,
     answered: BTreeSet<u64>,
     /// Requests that came again although they had been answered.
     needless: u32,
@@ -121,6 +123,9 @@ impl Multiplexed {
             (wait, is_first, InFlight(&self.state))
         };
         let body: Value = serde_json::from_slice(body).unwrap();
+        let ids = body["data"].as_array().into_iter().flatten();
+        let ids = ids.filter_map(|document| document["id"].as_str()?.parse().ok());
+        self.state.lock().unwrap().documents.extend::<Vec<u64>>(ids.collect());
         let is_stalling = is_first || !self.script.stalls_once;
         let id = body["data"][0]["id"].as_str();
         if is_stalling && id.is_some() && id == self.script.stalls {
@@ -152,7 +157,7 @@ impl Transport for Multiplexed {
         &'a self,
         request: &'a Request,
         body: Bytes,
-        terms: Terms,
+        terms: Terms<'a>,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(async move {
             let Some(deadline) = terms.deadline else { return self.serve(request, &body).await };
@@ -441,10 +446,81 @@ async fn stopping_gives_out_what_waited_for_a_late_answer() {
         .stream();
     assert!(timeout(Duration::from_secs(1), responses.next()).await.is_err());
     assert_eq!((responses.documents_read(), responses.documents_sent()), (8, 8));
-    let ended: Vec<_> = responses.stop().into_iter().map(|r| r.unwrap().input().start).collect();
+    let mut ended = responses.stop().into_iter();
+    let head = ended.next().unwrap().unwrap_err();
+    assert_eq!((head.kind(), head.documents()), (ErrorKind::Cancelled, Some(0..1)));
+    assert_eq!(head.delivery(), Delivery::Unknown);
+    let ended: Vec<_> = ended.map(|r| r.unwrap().input().start).collect();
     assert_eq!(ended, [1, 2, 3, 4, 5, 6, 7]);
     assert_eq!(gateway.state.lock().unwrap().in_flight, 0);
+    assert_eq!((responses.documents_read(), responses.documents_sent()), (8, 8));
+    assert_eq!(responses.in_flight(), 0);
     assert!(responses.next().await.is_none());
+    assert!(responses.stop().is_empty());
+}
+
+/// Whenever a call is stopped, each document that was read has one end, and what is called not sent
+/// never arrives.
+#[tokio::test(start_paused = true)]
+async fn each_document_that_was_read_ends_once_whenever_the_call_is_stopped() {
+    for seed in 0..300 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let script = Script { seed, slowest: 30, dies_after: Some(13), ..Script::default() };
+        let gateway = Multiplexed::new(script);
+        let policy = retrying(random.u32(1..4));
+        let policy = if random.bool() { policy.at_most_once() } else { policy };
+        // Documents come one by one, so that some are read and not sent.
+        let input = stream::iter(0..60).then(async |n: u64| {
+            sleep(Duration::from_millis(n % 3)).await;
+            if n == 25 { json!("no object") } else { json!({"id": n.to_string()}) }
+        });
+        let mut call = client(&gateway).post("/").document_stream(Box::pin(input));
+        call = call.request_size(random.usize(1..4)).prefetch(random.usize(1..9)).retry(policy);
+        if random.bool() {
+            call = call.in_order();
+        }
+        let mut responses = call.stream();
+        let taken = random.usize(0..30);
+        let mut results = Vec::new();
+        while results.len() < taken
+            && let Ok(Some(result)) = timeout(Duration::from_secs(9), responses.next()).await
+        {
+            results.push(result);
+        }
+        // At any moment between two answers as well.
+        let _ = timeout(Duration::from_millis(random.u64(0..20)), async {
+            while let Some(result) = responses.next().await {
+                results.push(result);
+            }
+        })
+        .await;
+        results.extend(responses.stop());
+        let (read, sent) = (responses.documents_read(), responses.documents_sent());
+        let mut ends: Vec<_> = results
+            .iter()
+            .map(|result| match result {
+                Ok(response) => response.input(),
+                Err(error) => error.documents().unwrap(),
+            })
+            .collect();
+        ends.sort_by_key(|documents| documents.start);
+        let documents: Vec<u64> = ends.into_iter().flatten().collect();
+        assert_eq!(documents, (0..read).collect::<Vec<_>>(), "seed {seed}");
+        let arrived = gateway.state.lock().unwrap().documents.clone();
+        for error in results.iter().filter_map(|result| result.as_ref().err()) {
+            let documents = error.documents().unwrap();
+            let has_arrived = documents.clone().any(|n| arrived.contains(&n));
+            match (error.kind(), error.delivery()) {
+                (_, Delivery::NotSent) => assert!(!has_arrived, "seed {seed}: {error}"),
+                (ErrorKind::Cancelled, _) => assert!(documents.end <= sent, "seed {seed}: {error}"),
+                _ => {}
+            }
+        }
+        assert!(responses.next().await.is_none() && responses.stop().is_empty());
+        let arrivals = gateway.state.lock().unwrap().arrivals.clone();
+        sleep(Duration::from_secs(9)).await;
+        assert_eq!(gateway.state.lock().unwrap().arrivals, arrivals, "nothing is sent after it");
+    }
 }
 
 #[tokio::test(start_paused = true)]

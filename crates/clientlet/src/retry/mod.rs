@@ -4,7 +4,9 @@ mod policy;
 #[cfg(test)]
 mod properties;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +16,7 @@ pub use policy::RetryPolicy;
 
 use crate::error::{Attempt, AttemptError, Event};
 use crate::runtime;
+use crate::stop::{Stop, stopped};
 
 /// A gateway that asks to wait longer than this is not waited for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -88,13 +91,31 @@ pub(crate) async fn run<T, F>(
     deadline: Option<Instant>,
     random: &mut fastrand::Rng,
     ledger: &mut Ledger,
+    attempt: impl FnMut(Turn) -> F,
+) -> Result<T, AttemptError>
+where
+    F: Future<Output = Result<T, AttemptError>>,
+{
+    run_until(Stop::never(), policy, started, deadline, random, ledger, attempt).await
+}
+
+/// The same until the call is stopped: asked once after that, it ends.
+pub(crate) async fn run_until<T, F>(
+    stop: &Stop,
+    policy: &RetryPolicy,
+    started: Instant,
+    deadline: Option<Instant>,
+    random: &mut fastrand::Rng,
+    ledger: &mut Ledger,
     mut attempt: impl FnMut(Turn) -> F,
 ) -> Result<T, AttemptError>
 where
     F: Future<Output = Result<T, AttemptError>>,
 {
     // Waiting would panic without one, and nothing else could be done, either.
-    runtime::here()?;
+    if !stop.is_set() {
+        runtime::here()?;
+    }
     let mut after = None;
     let mut unsent = None;
     // The first one begins with the request: a look at the clock less for nearly all of them.
@@ -102,18 +123,24 @@ where
     loop {
         let turn =
             Turn { began, is_last: number >= policy.attempts(), after, unsent: unsent.take() };
-        let mut error = match attempt(turn).await {
+        // Transports say themselves, and better, what a stop means.
+        let attempt = unless_stopped(stop, pin!(attempt(turn))).await;
+        let mut error = match attempt.unwrap_or_else(|| Err(stopped(true))) {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
         let now = Instant::now();
         unsent = error.unsent.take();
         if error.is_anew() {
+            if stop.is_set() {
+                return Err(stopped(false));
+            }
             if anew < MOST_ANEW && deadline.is_none_or(|deadline| now < deadline) {
                 anew += 1;
                 tracing::debug!(attempt = number, "beginning anew: {}", error.message);
                 if anew > MOST_AT_ONCE {
-                    tokio::time::sleep(LONGEST_PAUSE.mul_f64(random.f64())).await;
+                    let pause = LONGEST_PAUSE.mul_f64(random.f64());
+                    rest(stop, pause).await.ok_or_else(|| stopped(false))?;
                 }
                 continue;
             }
@@ -132,11 +159,30 @@ where
                     attempt = number, kind = %error.kind, delivery = %error.delivery, ?wait,
                     "trying again: {}", error.message
                 );
-                tokio::time::sleep(wait).await;
+                rest(stop, wait).await.ok_or_else(|| stopped(false))?;
                 (number, began, anew) = (number + 1, Instant::now(), 0);
             }
         }
     }
+}
+
+/// Nothing if the call is stopped meanwhile.
+async fn rest(stop: &Stop, wait: Duration) -> Option<()> {
+    // A stop may come where there is no runtime, and no clock.
+    if stop.is_set() {
+        return None;
+    }
+    unless_stopped(stop, pin!(tokio::time::sleep(wait))).await
+}
+
+/// Nothing if it has not ended when it is asked after the stop.
+async fn unless_stopped<F: Future>(stop: &Stop, mut what: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|cx| match what.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if stop.is_set() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 #[cfg(test)]

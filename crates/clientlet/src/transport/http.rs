@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
 use super::retry_after::retry_after;
-use super::{BoxFuture, HttpSession, RawHttpAnswer, Streams, Terms, Transport};
+use super::{BoxFuture, HttpSession, RawHttpAnswer, Streams, Terms, Time, Transport};
 use crate::config::Config;
 use crate::discovery::Gateway;
 use crate::endpoint::Endpoint;
@@ -53,7 +53,7 @@ impl HttpTransport {
         let doing = format!("GET {path}");
         let answer = self
             .session
-            .exchange(Method::GET, uri, headers, Bytes::new(), deadline, true)
+            .exchange(Method::GET, uri, headers, Bytes::new(), Time::until(deadline), true)
             .await
             .map_err(|error| error.before_sending(&doing))?;
         if answer.status.is_success() {
@@ -69,7 +69,7 @@ impl Transport for HttpTransport {
         &'a self,
         request: &'a Request,
         body: Bytes,
-        terms: Terms,
+        terms: Terms<'a>,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(async move {
             let route = &request.route;
@@ -77,7 +77,7 @@ impl Transport for HttpTransport {
             let distrust = route.docarray == DocArray::V2;
             let answer = self
                 .session
-                .exchange(Method::POST, route.uri.clone(), headers, body, terms.deadline, distrust)
+                .exchange(Method::POST, route.uri.clone(), headers, body, terms.time(), distrust)
                 .await?;
             read(route.docarray, &answer).map_err(|mut error| {
                 // A v1 gateway's port for HTTP has one path for all endpoints.

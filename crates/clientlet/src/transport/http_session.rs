@@ -3,30 +3,24 @@
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use super::Time;
 use super::body::{Outgoing, Probe};
 use super::pool::{HEAD_LIMIT, Lease, MOST_HEADERS, Pool};
+use super::time::Over;
 use crate::config::Config;
 use crate::connect::Connector;
 use crate::error::{AttemptError, Event};
 use crate::foreign::shorten;
 use crate::runtime::PerRuntime;
-
-/// A deadline that is noticed so much late was not watched: the caller did something else meanwhile,
-/// and the rest of an answer may have been waiting for it to be read.
-const AWAY: Duration = Duration::from_millis(500);
-
-/// What such an answer is given to come through.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// A status, headers and a body within the limit.
 #[derive(Debug)]
@@ -120,17 +114,18 @@ impl HttpSession {
         uri: Uri,
         headers: &HeaderMap,
         body: Bytes,
-        deadline: Option<Instant>,
+        mut time: Time<'_>,
         distrust: bool,
     ) -> Result<RawHttpAnswer, AttemptError> {
         let is_question = method == Method::GET && body.is_empty();
         let sent = Sent { method: &method, uri: &uri, headers, body: &body, is_question };
         let (probe, stage) = (Probe::new(!body.is_empty()), Stage::default());
-        let began = Instant::now();
+        // How many pieces of the answer have come.
+        let pieces = AtomicU32::new(0);
         let exchange = async {
             let (response, lease) = self.send(sent, &probe, &stage).await?;
             let (head, body) = response.into_parts();
-            let body = match self.read(&head.headers, body).await {
+            let body = match self.read(&head.headers, body, &pieces).await {
                 // That it was refused is known, whatever more was to be said.
                 Err(error) if error.event == Event::ConnectionLost && !head.status.is_success() => {
                     Bytes::new()
@@ -143,16 +138,12 @@ impl HttpSession {
             refuse_encoding(&head)?;
             Ok(RawHttpAnswer { status: head.status, headers: head.headers, body })
         };
-        let Some(mut deadline) = deadline else { return exchange.await };
-        let mut exchange = pin!(exchange);
-        loop {
-            match timeout_at(deadline, &mut exchange).await {
-                Ok(result) => return result,
-                Err(_) if deadline.elapsed() > AWAY => deadline = Instant::now() + GRACE,
-                Err(_) => break,
-            }
-        }
-        Err(self.late(began, &probe, &stage, "no complete answer"))
+        // The rest of an answer waits to be read.
+        let so_far = || pieces.load(Ordering::Relaxed);
+        let is_sent = || !probe.give_up(stage.is(ANSWER));
+        let exchanged = time.exchange_in_pieces(pin!(exchange), is_sent, so_far).await;
+        exchanged
+            .unwrap_or_else(|over| Err(self.given_up(over, &time, &stage, "no complete answer")))
     }
 
     /// GETs with a body, and gives the answer once its head has come with 200: its body is to be read
@@ -168,7 +159,7 @@ impl HttpSession {
         let (method, is_question) = (Method::GET, false);
         let sent = Sent { method: &method, uri: &uri, headers, body: &body, is_question };
         let (probe, stage) = (Probe::new(!body.is_empty()), Stage::default());
-        let began = Instant::now();
+        let pieces = AtomicU32::new(0);
         let opening = async {
             let (response, lease) = self.send(sent, &probe, &stage).await?;
             let (head, body) = response.into_parts();
@@ -176,15 +167,13 @@ impl HttpSession {
                 refuse_encoding(&head)?;
                 return Ok(Ok((Response::from_parts(head, body), lease)));
             }
-            let body = self.read(&head.headers, body).await?;
+            let body = self.read(&head.headers, body, &pieces).await?;
             Ok(Err(RawHttpAnswer { status: head.status, headers: head.headers, body }))
         };
-        match deadline {
-            None => opening.await,
-            Some(deadline) => timeout_at(deadline, opening)
-                .await
-                .unwrap_or_else(|_| Err(self.late(began, &probe, &stage, "no answer"))),
-        }
+        let mut time = Time::until(deadline);
+        let is_sent = || !probe.give_up(stage.is(ANSWER));
+        let opened = time.exchange(pin!(opening), is_sent).await;
+        opened.unwrap_or_else(|over| Err(self.given_up(over, &time, &stage, "no answer")))
     }
 
     /// The largest answer that is accepted, in bytes.
@@ -248,23 +237,23 @@ impl HttpSession {
         request
     }
 
-    /// What the end of an attempt's time means.
-    fn late(&self, began: Instant, probe: &Probe, stage: &Stage, missed: &str) -> AttemptError {
-        let is_unsent = probe.give_up(stage.is(ANSWER));
-        let (event, what) = match is_unsent {
-            true => (Event::TimedOutUnsent, "no connection"),
-            false => (Event::TimedOut, missed),
-        };
-        let took = began.elapsed().as_secs_f64();
-        let mut what = format!("{what} within {took:.1} s");
-        if stage.is(TURN) {
+    /// What it means that a request was not waited for any more.
+    fn given_up(&self, over: Over, time: &Time<'_>, stage: &Stage, missed: &str) -> AttemptError {
+        let mut error = time.error(over, missed);
+        if stage.is(TURN) && !over.is_stopped {
             let most = self.most_connections;
-            what += &format!("; all {most} connections were in use (max_connections)");
+            error.message += &format!("; all {most} connections were in use (max_connections)");
         }
-        AttemptError::new(event, what)
+        error
     }
 
-    async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, AttemptError> {
+    /// Counts the pieces as they come.
+    async fn read(
+        &self,
+        headers: &HeaderMap,
+        mut body: Incoming,
+        pieces: &AtomicU32,
+    ) -> Result<Bytes, AttemptError> {
         let limit = self.answer_limit;
         let too_large = || {
             let what = format!("the answer is larger than the limit of {limit} bytes");
@@ -279,6 +268,7 @@ impl HttpSession {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| cut_off(headers, error))?;
             let Ok(data) = frame.into_data() else { continue };
+            pieces.fetch_add(1, Ordering::Relaxed);
             if whole.len() + parts.len() + data.len() > limit {
                 return Err(too_large());
             }

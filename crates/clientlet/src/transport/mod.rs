@@ -13,6 +13,7 @@ mod progress;
 mod retry_after;
 pub(crate) mod sse;
 mod streams;
+mod time;
 pub(crate) mod websocket;
 
 use std::future::Future;
@@ -32,24 +33,34 @@ pub(crate) use multiplex::{Dispatched, Handle, poll_let_go};
 use pool::HEAD_LIMIT;
 pub(crate) use progress::Passage;
 pub(crate) use streams::{RawDocument, RawDocuments, StreamRequest, Streams};
+pub(crate) use time::{Patience, Time};
 
 use crate::discovery::Gateway;
 use crate::error::{AttemptError, Error};
 use crate::message::{
     Connections, DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer, Request, Status,
 };
+use crate::stop::Stop;
 
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What an attempt is held to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct Terms<'a> {
     /// When the attempt began.
     pub(crate) began: Instant,
     pub(crate) deadline: Option<Instant>,
     /// Whether it goes alone on a connection of its own, where requests share connections: the
     /// last attempt of a request that may be what the gateway drops its connections for.
     pub(crate) is_alone: bool,
+    /// Whether the call goes on.
+    pub(crate) stop: &'a Stop,
+}
+
+impl<'a> Terms<'a> {
+    fn time(&self) -> Time<'a> {
+        Time::new(self.began, self.deadline, self.stop)
+    }
 }
 
 /// A protocol, able to try one request once.
@@ -64,7 +75,7 @@ pub(crate) trait Transport: Send + Sync {
         &'a self,
         request: &'a Request,
         body: Bytes,
-        terms: Terms,
+        terms: Terms<'a>,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>>;
 
     /// Whether it writes over a body that it has for itself, where it would copy another. It then gives

@@ -1,9 +1,8 @@
 //! Many requests on one connection or stream: who waits for which answer, and what becomes of them
 //! all when it ends.
 
-use std::future::poll_fn;
 use std::mem;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
@@ -12,14 +11,15 @@ use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
 
 use super::http::outcome;
 use super::inbox::{Reply, Ticket};
 use super::progress::{Passage, Progress};
+use super::time::{Over, Patience, Time};
 use crate::error::{Again, AttemptError, Event};
 use crate::foreign::shorten;
 use crate::message::{Connections, RawAnswer, RequestId};
+use crate::stop::stopped;
 
 /// Requests that wait to be written; whoever sends one more waits as well.
 pub(super) const QUEUE: usize = 64;
@@ -46,38 +46,6 @@ impl Tally {
             duplicates_dropped: self.duplicates_dropped.load(Ordering::Relaxed),
         }
     }
-}
-
-/// Nothing if the deadline is sooner. Whoever calls it pins `what`: moved in here, it would take its
-/// space twice.
-pub(super) async fn within<F>(deadline: Option<Instant>, mut what: F) -> Option<F::Output>
-where
-    F: Future + Unpin,
-{
-    // Made only for what has to wait.
-    let mut timer = pin!(None);
-    poll_fn(|cx| {
-        if let Poll::Ready(output) = Pin::new(&mut what).poll(cx) {
-            return Poll::Ready(Some(output));
-        }
-        let Some(deadline) = deadline else { return Poll::Pending };
-        if timer.is_none() {
-            timer.set(Some(sleep_until(deadline)));
-        }
-        let timer = timer.as_mut().as_pin_mut().expect("it was set a line ago");
-        timer.poll(cx).map(|()| None)
-    })
-    .await
-}
-
-/// What the end of an attempt's time means.
-pub(super) fn late(began: Instant, is_sent: bool) -> AttemptError {
-    let (event, what) = match is_sent {
-        false => (Event::TimedOutUnsent, "no connection that takes it"),
-        true => (Event::TimedOut, "no answer"),
-    };
-    let took = began.elapsed().as_secs_f64();
-    AttemptError::new(event, format!("{what} within {took:.1} s"))
 }
 
 /// Why a connection or stream ended.
@@ -235,8 +203,15 @@ pub(crate) struct Dispatched {
 
 impl Dispatched {
     /// What the end of its time means.
-    pub(crate) fn late(&self, began: Instant) -> AttemptError {
-        self.handle.late(began, &self.passage)
+    pub(crate) fn late(&self, patience: &Patience) -> AttemptError {
+        let is_sent = self.passage.give_up();
+        self.handle.progress.doubt(&self.passage);
+        patience.late(is_sent, "no answer")
+    }
+
+    /// What the stop of its call means.
+    pub(crate) fn stopped(&self) -> AttemptError {
+        stopped(self.passage.give_up())
     }
 
     /// Why its connection ended without a reply.
@@ -266,11 +241,12 @@ impl Handle {
         self.ended.borrow().is_none() && !self.orders.is_closed() && !self.progress.is_doubted()
     }
 
-    /// What the end of a request's time means.
-    pub(super) fn late(&self, began: Instant, passage: &Passage) -> AttemptError {
-        let is_sent = passage.give_up();
-        self.progress.doubt(passage);
-        late(began, is_sent)
+    /// What it means that a request was not waited for any more.
+    pub(super) fn given_up(&self, over: Over, time: &Time<'_>, passage: &Passage) -> AttemptError {
+        if !over.is_stopped {
+            self.progress.doubt(passage);
+        }
+        time.error(over, "no answer")
     }
 
     /// Takes a request if there is room for it at once, and its body with it unless that is to be kept
@@ -504,7 +480,7 @@ impl FarEnd {
         let ending = Ending::new(Event::SocketDropped, "the connection was dropped");
         let Desk { mut orders, notice } = self.desk;
         notice.ended(ending, |ending| self.in_flight.fail(ending));
-        poll_fn(|cx| orders.poll_let_go(cx)).await;
+        std::future::poll_fn(|cx| orders.poll_let_go(cx)).await;
         // It may live on for a while, as that of a gRPC stream does; nobody must wait for it.
         mem::forget(orders);
     }

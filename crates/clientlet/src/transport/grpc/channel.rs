@@ -16,12 +16,11 @@ use hyper::client::conn::http2;
 use hyper::rt::Executor;
 use hyper_util::rt::TokioTimer;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 use tonic::Code;
 use tonic::body::Body;
 use tower_service::Service;
 
-use super::super::multiplex::{late, within};
+use super::super::Time;
 use super::super::progress::{Passage, Progress};
 use super::super::retry_after::retry_after;
 use super::framing::Answers;
@@ -158,15 +157,15 @@ impl Channel {
     /// What comes of a request in its time.
     pub(super) async fn in_time<T>(
         &self,
-        began: Instant,
-        deadline: Option<Instant>,
+        time: &mut Time<'_>,
         passage: &Passage,
         exchange: impl Future<Output = Result<T, AttemptError>> + Unpin,
     ) -> Result<T, AttemptError> {
-        within(deadline, exchange).await.unwrap_or_else(|| {
-            let is_sent = passage.give_up();
-            self.progress().doubt(passage);
-            Err(late(began, is_sent))
+        time.exchange(exchange, || passage.give_up()).await.unwrap_or_else(|over| {
+            if !over.is_stopped {
+                self.progress().doubt(passage);
+            }
+            Err(time.error(over, "no answer"))
         })
     }
 

@@ -11,8 +11,8 @@ use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use super::super::BoxFuture;
+use super::super::Time;
 use super::super::http::outcome;
-use super::super::multiplex::{late, within};
 use super::super::progress::Passage;
 use super::super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 use super::channel::Channel;
@@ -53,15 +53,15 @@ impl Streams for GrpcTransport {
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<RawDocuments, AttemptError>> {
         Box::pin(async move {
-            let began = Instant::now();
-            let channel = within(deadline, pin!(self.shared.channel())).await;
-            let channel = channel.unwrap_or_else(|| Err(late(began, false)))?;
+            let mut time = Time::until(deadline);
+            let channel = time.opening(pin!(self.shared.channel())).await?;
             let passage = Passage::default();
             let opening = pin!(self.open_on(&channel, request, &passage));
-            within(deadline, opening).await.unwrap_or_else(|| {
+            let opened = time.exchange(opening, || passage.give_up()).await;
+            opened.unwrap_or_else(|over| {
                 // It may be the executor that is slow, or the connection dead: another one is cheap.
                 channel.suspect();
-                Err(late(began, passage.give_up()))
+                Err(time.error(over, "no answer"))
             })
         })
     }

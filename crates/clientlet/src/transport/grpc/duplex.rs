@@ -9,9 +9,8 @@ use futures_util::{TryStreamExt, stream};
 use tokio::time::Instant;
 use tonic::{Extensions, Request as Call, Status};
 
-use super::super::Terms;
 use super::super::http::outcome;
-use super::super::multiplex::{late, within};
+use super::super::{Terms, Time};
 use super::channel::Channel;
 use super::codec::Raw;
 use super::failure::{Failure, Scope};
@@ -19,6 +18,7 @@ use super::messages::Messages;
 use super::{CALL, GrpcTransport, failure, metadata, of_another, path};
 use crate::error::{AttemptError, Event};
 use crate::message::{DocArray, RawAnswer};
+use crate::stop::Stop;
 
 /// How a stream ended that did not end in order.
 #[derive(Debug)]
@@ -34,9 +34,7 @@ pub(crate) struct Ended {
 impl GrpcTransport {
     /// Connects, unless there is a connection.
     pub(crate) async fn connect(&self, deadline: Option<Instant>) -> Result<(), AttemptError> {
-        let began = Instant::now();
-        let connecting = within(deadline, pin!(self.shared.channel())).await;
-        connecting.unwrap_or_else(|| Err(late(began, false))).map(drop)
+        Time::until(deadline).opening(pin!(self.shared.channel())).await.map(drop)
     }
 
     /// Sends the request of this id by itself; an executor's exception is an error.
@@ -48,7 +46,8 @@ impl GrpcTransport {
         body: Bytes,
         deadline: Option<Instant>,
     ) -> Result<RawAnswer, AttemptError> {
-        let terms = Terms { began: Instant::now(), deadline, is_alone: false };
+        let stop = Stop::never();
+        let terms = Terms { began: Instant::now(), deadline, is_alone: false, stop };
         let answer = self.single(docarray, headers, body, terms).await?;
         if answer.request_id != id {
             return Err(of_another(&answer));

@@ -38,9 +38,9 @@ pub(crate) use self::duplex::Ended;
 #[cfg(test)]
 pub(super) use self::failure::{Scope, recorded};
 use super::http::{docarray_of, hidden, outcome};
-use super::multiplex::{Handle, InFlight, Tally, late, within};
+use super::multiplex::{Handle, InFlight, Tally};
 use super::progress::Passage;
-use super::{BoxFuture, Streams, Terms, Transport};
+use super::{BoxFuture, Streams, Terms, Time, Transport};
 use crate::config::Config;
 use crate::connect::Connector;
 use crate::discovery::Gateway;
@@ -122,9 +122,9 @@ impl GrpcTransport {
         &self,
         request: &Request,
         body: Bytes,
-        terms: Terms,
+        terms: Terms<'_>,
     ) -> Result<RawAnswer, AttemptError> {
-        let began = terms.began;
+        let mut time = terms.time();
         let (stream, _place) = match self.stream_now(terms.is_alone) {
             Some(stream) => (stream, None),
             None => {
@@ -138,14 +138,13 @@ impl GrpcTransport {
                         false => Ok((self.stream(request).await?, None)),
                     }
                 });
-                let stream = within(terms.deadline, opening).await;
-                stream.unwrap_or_else(|| Err(late(began, false)))?
+                time.opening(opening).await?
             }
         };
         let passage = Passage::carrying(body);
         let exchange = pin!(stream.exchange(request.id, &passage));
-        let result = within(terms.deadline, exchange).await;
-        result.unwrap_or_else(|| Err(stream.late(began, &passage)))
+        let result = time.exchange(exchange, || passage.give_up()).await;
+        result.unwrap_or_else(|over| Err(stream.given_up(over, &time, &passage)))
     }
 
     /// The stream that nearly every request finds there, open.
@@ -159,7 +158,7 @@ impl GrpcTransport {
         &self,
         request: &Request,
         body: Bytes,
-        terms: Terms,
+        terms: Terms<'_>,
     ) -> Result<RawAnswer, AttemptError> {
         let docarray = request.route.docarray;
         let answer = self.single(docarray, &request.headers, body, terms).await?;
@@ -175,9 +174,10 @@ impl GrpcTransport {
         docarray: DocArray,
         headers: &HeaderMap,
         body: Bytes,
-        terms: Terms,
+        terms: Terms<'_>,
     ) -> Result<RawAnswer, AttemptError> {
-        let Terms { began, deadline, is_alone } = terms;
+        let Terms { began, is_alone, .. } = terms;
+        let mut time = terms.time();
         let (channel, from, _place) = match self.shared.channel_now(is_alone) {
             // The same time for nearly every request of a call: HTTP/2 sends it as an index.
             Some(channel) => (channel, began, None),
@@ -191,16 +191,15 @@ impl GrpcTransport {
                         false => Ok((self.shared.channel().await?, None)),
                     }
                 });
-                let opened = within(deadline, opening).await;
-                let (channel, place) = opened.unwrap_or_else(|| Err(late(began, false)))?;
+                let (channel, place) = time.opening(opening).await?;
                 (channel, Instant::now(), place)
             }
         };
         let passage = Passage::default();
-        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(from));
+        let timeout = time.left(from);
         let exchange = channel.unary(&self.shared, docarray, headers, body, &passage, timeout);
         let exchange = pin!(exchange);
-        channel.in_time(began, deadline, &passage, exchange).await
+        channel.in_time(&mut time, &passage, exchange).await
     }
 
     /// The call's stream, opened if it is not there or was lost.
@@ -300,12 +299,11 @@ impl Shared {
         headers: &HeaderMap,
         deadline: Option<Instant>,
     ) -> Result<Bytes, AttemptError> {
-        let began = Instant::now();
-        let channel = within(deadline, pin!(self.channel())).await;
-        let channel = channel.unwrap_or_else(|| Err(late(began, false)))?;
+        let mut time = Time::until(deadline);
+        let channel = time.opening(pin!(self.channel())).await?;
         let mut grpc = self.grpc(&channel);
         let passage = Passage::default();
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = time.left(Instant::now());
         let call = call(&channel, headers, question, &passage, left);
         let exchange = pin!(async {
             let answer = grpc.client_streaming(call, path(method), Raw).await;
@@ -314,7 +312,7 @@ impl Shared {
                 .map(tonic::Response::into_inner)
                 .map_err(|status| failure::failed(&status, &channel, passage.give_up()))
         });
-        channel.in_time(began, deadline, &passage, exchange).await
+        channel.in_time(&mut time, &passage, exchange).await
     }
 }
 
@@ -379,7 +377,7 @@ impl Transport for GrpcTransport {
         &'a self,
         request: &'a Request,
         body: Bytes,
-        terms: Terms,
+        terms: Terms<'a>,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(async move {
             match self.shared.is_unary {

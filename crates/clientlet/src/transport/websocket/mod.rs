@@ -21,7 +21,7 @@ pub(crate) use self::ending::Ending;
 pub use self::handshake::answered_with;
 pub(crate) use self::line::Line;
 use super::http::{HttpTransport, docarray_of, hidden};
-use super::multiplex::{Handle, InFlight, Tally, late, within};
+use super::multiplex::{Handle, InFlight, Tally};
 use super::progress::{Passage, Progress};
 use super::{BoxFuture, HttpSession, Terms, Transport};
 use crate::config::Config;
@@ -233,18 +233,17 @@ impl Transport for WebsocketTransport {
         &'a self,
         request: &'a Request,
         body: Bytes,
-        terms: Terms,
+        terms: Terms<'a>,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
         Box::pin(async move {
-            let began = terms.began;
+            let mut time = terms.time();
             let shared = self.shared(&request.headers)?;
             let (connection, held) = match self.take_now(&shared, terms.is_alone) {
                 Some(connection) => (connection, Held::Nothing),
                 None => {
                     // Boxed, as it is rare and large.
                     let taking = Box::pin(self.take(&shared, request, terms.is_alone));
-                    let taken = within(terms.deadline, taking).await;
-                    match taken.unwrap_or_else(|| Err(late(began, false))) {
+                    match time.opening(taking).await {
                         Ok(taken) => taken,
                         Err(error) => return Err(error.with_unsent(body)),
                     }
@@ -252,8 +251,9 @@ impl Transport for WebsocketTransport {
             };
             let passage = Passage::carrying(body);
             let exchange = pin!(connection.exchange(request.id, &passage));
-            let Some(result) = within(terms.deadline, exchange).await else {
-                return Err(connection.late(began, &passage));
+            let result = match time.exchange(exchange, || passage.give_up()).await {
+                Ok(result) => result,
+                Err(over) => return Err(connection.given_up(over, &time, &passage)),
             };
             if let Held::Slot(mut slot) = held {
                 slot.connection = Some(connection.clone());

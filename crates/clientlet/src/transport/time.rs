@@ -1,0 +1,278 @@
+//! The time of an attempt: as long as it was given, of which nothing is spent while its caller looks away,
+//! and no longer than its call goes on.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::error::{AttemptError, Event};
+use crate::stop::{Stop, stopped};
+
+/// An end of time that is noticed so much late was not watched: the caller did something else.
+const AWAY: Duration = Duration::from_millis(10);
+
+/// How often in a row that is made good: a gateway that is silent is not waited for without end, however
+/// rarely its caller looks.
+const MOST_EXCUSED: u32 = 4;
+
+/// Of the time that the caller looked away over the end, what an attempt gets for it, if its own time is not
+/// shorter.
+const MADE_GOOD: u32 = 20;
+
+/// When an attempt's time is over. Time over whose end the caller did not look is made good, some times:
+/// a slow caller is no slow gateway.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    began: Instant,
+    deadline: Option<Instant>,
+    /// How long it is.
+    allowed: Duration,
+    /// How often it was made good since something came last.
+    excused: u32,
+    /// How far something had come then.
+    progress: u32,
+    /// How long the caller looked away, as far as it is known.
+    away: Duration,
+}
+
+impl Patience {
+    pub(crate) fn new(began: Instant, deadline: Option<Instant>) -> Patience {
+        let allowed = deadline.map(|deadline| deadline.saturating_duration_since(began));
+        let allowed = allowed.unwrap_or(Duration::MAX);
+        Patience { began, deadline, allowed, excused: 0, progress: 0, away: Duration::ZERO }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Whether time that is over by now shall go on; `progress` counts what has come so far.
+    fn excuse(&mut self, now: Instant, progress: u32) -> bool {
+        if progress > self.progress {
+            (self.progress, self.excused) = (progress, 0);
+        }
+        self.excuse_times(now, MOST_EXCUSED)
+    }
+
+    /// The same for what goes on without its caller, on a task of its connection: once, for it may be
+    /// the whole runtime that had no time.
+    pub(crate) fn excuse_once(&mut self, now: Instant) -> bool {
+        self.excuse_times(now, 1)
+    }
+
+    fn excuse_times(&mut self, now: Instant, most: u32) -> bool {
+        let Some(deadline) = self.deadline else { return true };
+        let away = now.saturating_duration_since(deadline);
+        if away < AWAY || self.excused >= most {
+            return false;
+        }
+        self.excused += 1;
+        self.away += away;
+        self.deadline = now.checked_add(self.allowed.min(away.saturating_mul(MADE_GOOD)));
+        true
+    }
+
+    /// What the end of the time means.
+    pub(crate) fn late(&self, is_sent: bool, missed: &str) -> AttemptError {
+        let (event, what) = match is_sent {
+            false => (Event::TimedOutUnsent, "no connection that takes it"),
+            true => (Event::TimedOut, missed),
+        };
+        let waited = self.began.elapsed().saturating_sub(self.away);
+        let mut what = format!("{what} within {}", seconds(waited));
+        if self.away > Duration::ZERO {
+            what += &format!(", and the answers were not polled for {} more", seconds(self.away));
+        }
+        AttemptError::new(event, what)
+    }
+}
+
+/// A duration that is never shown as nothing.
+fn seconds(time: Duration) -> String {
+    match time.as_millis() {
+        millis @ 0..1000 => format!("{millis} ms"),
+        _ => format!("{:.1} s", time.as_secs_f64()),
+    }
+}
+
+/// An attempt's time, as its transport keeps it.
+#[derive(Debug)]
+pub(crate) struct Time<'a> {
+    patience: Patience,
+    stop: &'a Stop,
+}
+
+/// Why something was not waited for any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Over {
+    pub(super) is_stopped: bool,
+    pub(super) is_sent: bool,
+}
+
+impl<'a> Time<'a> {
+    pub(super) fn new(began: Instant, deadline: Option<Instant>, stop: &'a Stop) -> Time<'a> {
+        Time { patience: Patience::new(began, deadline), stop }
+    }
+
+    /// From now on, of what is stopped by dropping it alone.
+    pub(crate) fn until(deadline: Option<Instant>) -> Time<'static> {
+        Time::new(Instant::now(), deadline, Stop::never())
+    }
+
+    /// What is left of it, for gateways that can be told.
+    pub(super) fn left(&self, now: Instant) -> Option<Duration> {
+        self.patience.deadline.map(|deadline| deadline.saturating_duration_since(now))
+    }
+
+    /// Waits for what comes before a request is sent.
+    pub(super) async fn opening<T, F>(&mut self, what: F) -> Result<T, AttemptError>
+    where
+        F: Future<Output = Result<T, AttemptError>> + Unpin,
+    {
+        let waiting = self.exchange(what, || false).await;
+        waiting.unwrap_or_else(|over| Err(self.error(over, "")))
+    }
+
+    /// Waits for an answer; `give_up` gives the request up, and says whether it was sent by then. Whoever
+    /// calls it pins `what`: moved in here, it would take its space twice.
+    pub(super) async fn exchange<F>(
+        &mut self,
+        what: F,
+        give_up: impl FnOnce() -> bool,
+    ) -> Result<F::Output, Over>
+    where
+        F: Future + Unpin,
+    {
+        self.exchange_in_pieces(what, give_up, || 0).await
+    }
+
+    /// The same for an answer that comes in pieces, so many by now.
+    pub(super) async fn exchange_in_pieces<F>(
+        &mut self,
+        mut what: F,
+        give_up: impl FnOnce() -> bool,
+        pieces: impl Fn() -> u32,
+    ) -> Result<F::Output, Over>
+    where
+        F: Future + Unpin,
+    {
+        // Made only for what has to wait.
+        let mut timer = pin!(None);
+        let mut give_up = Some(give_up);
+        let mut is_sent = || give_up.take().is_some_and(|give_up| give_up());
+        poll_fn(|cx| {
+            if self.stop.is_set() {
+                let is_sent = is_sent();
+                // Nothing goes out any more; an answer that has come is one.
+                return match is_sent.then(|| Pin::new(&mut what).poll(cx)) {
+                    Some(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+                    Some(Poll::Pending) | None => {
+                        Poll::Ready(Err(Over { is_stopped: true, is_sent }))
+                    }
+                };
+            }
+            loop {
+                if let Poll::Ready(output) = Pin::new(&mut what).poll(cx) {
+                    return Poll::Ready(Ok(output));
+                }
+                let Some(deadline) = self.patience.deadline else { return Poll::Pending };
+                if timer.is_none() {
+                    timer.set(Some(sleep_until(deadline)));
+                }
+                let alarm = timer.as_mut().as_pin_mut().expect("it was set a line ago");
+                if alarm.poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                if !self.patience.excuse(Instant::now(), pieces()) {
+                    return Poll::Ready(Err(Over { is_stopped: false, is_sent: is_sent() }));
+                }
+                timer.set(None);
+            }
+        })
+        .await
+    }
+
+    /// What that means for the request; `missed` is what did not come.
+    pub(super) fn error(&self, over: Over, missed: &str) -> AttemptError {
+        match over.is_stopped {
+            true => stopped(over.is_sent),
+            false => self.patience.late(over.is_sent, missed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: Duration = Duration::from_secs(2);
+
+    fn patience() -> Patience {
+        let began = Instant::now();
+        Patience::new(began, Some(began + TIME))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_is_noticed_at_once_is_the_end() {
+        let mut patience = patience();
+        tokio::time::advance(TIME).await;
+        assert!(!patience.excuse(Instant::now(), 0));
+        let error = patience.late(true, "no answer");
+        assert_eq!((error.event, &*error.message), (Event::TimedOut, "no answer within 2.0 s"));
+        let error = patience.late(false, "no answer");
+        assert_eq!(error.message, "no connection that takes it within 2.0 s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_over_whose_end_the_caller_looked_away_is_made_good() {
+        let mut patience = patience();
+        tokio::time::advance(TIME + Duration::from_millis(500)).await;
+        assert!(patience.excuse(Instant::now(), 0));
+        assert_eq!(patience.deadline(), Some(Instant::now() + TIME), "all of it");
+        tokio::time::advance(TIME).await;
+        assert!(!patience.excuse(Instant::now(), 0));
+        let what = "no answer within 4.0 s, and the answers were not polled for 500 ms more";
+        assert_eq!(patience.late(true, "no answer").message, what);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_machine_costs_little_more_than_it_took() {
+        let mut patience = patience();
+        tokio::time::advance(TIME + AWAY).await;
+        assert!(patience.excuse(Instant::now(), 0));
+        assert_eq!(patience.deadline(), Some(Instant::now() + AWAY * MADE_GOOD));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_never_looks_in_time_waits_no_longer_than_some_times_unless_pieces_come()
+    {
+        let mut patience = patience();
+        for _ in 0..MOST_EXCUSED {
+            tokio::time::advance(TIME * 2).await;
+            assert!(patience.excuse(Instant::now(), 7));
+        }
+        tokio::time::advance(TIME * 2).await;
+        assert!(!patience.excuse(Instant::now(), 7));
+        assert!(patience.excuse(Instant::now(), 8), "a piece has come");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_stopped_says_at_once_whether_it_was_sent_and_keeps_what_has_come() {
+        use std::future::{pending, ready};
+
+        let stop = Stop::default();
+        stop.set();
+        let mut time = Time::new(Instant::now(), None, &stop);
+        let over = time.exchange(pending::<()>(), || true).await.unwrap_err();
+        assert!(over.is_stopped && over.is_sent);
+        assert_eq!(time.error(over, "").event, Event::StoppedSent);
+        assert!(time.exchange(ready(()), || true).await.is_ok());
+        // What was not sent is not even asked, or it might be sent now.
+        let over = time.exchange(ready(()), || false).await.unwrap_err();
+        assert_eq!(time.error(over, "").event, Event::Stopped);
+        assert!(time.opening(ready(Ok(()))).await.is_err());
+    }
+}
