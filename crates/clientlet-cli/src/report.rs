@@ -61,7 +61,7 @@ impl Failure {
     /// An error of the library, with what may help.
     pub(crate) fn of(error: &Error, task: Task) -> Failure {
         let message = format!("{error}{}", Causes(error));
-        Failure { exit: exit_of(error), message, hint: hint(error, task) }
+        Failure { exit: exit_of(error), message, hint: hint(error, task, true) }
     }
 
     pub(crate) fn exit(&self) -> Exit {
@@ -83,8 +83,8 @@ pub(crate) fn exit_of(error: &Error) -> Exit {
     }
 }
 
-/// What may help, if that is known.
-pub(crate) fn hint(error: &Error, task: Task) -> Option<&'static str> {
+/// What may help, if that is known; `is_first` as long as nothing was answered.
+pub(crate) fn hint(error: &Error, task: Task, is_first: bool) -> Option<&'static str> {
     match error.kind() {
         ErrorKind::Connect => {
             Some("is the gateway running there? `clientlet gateway` starts one to try")
@@ -128,15 +128,31 @@ pub(crate) fn hint(error: &Error, task: Task) -> Option<&'static str> {
             ),
             Task::Stream | Task::Ask => Some("--answer-limit takes larger answers, such as 256M"),
         },
-        _ if is_passing(error) && error.attempts().len() == 1 => match task {
-            Task::Post | Task::Stream => Some(
-                "--max-attempts 4 tries again, 10 for some seconds; a request may then run more than once",
-            ),
-            Task::Ask => {
-                Some("--wait-ready 60 asks again until the gateway is ready, for 60 seconds")
-            }
-        },
+        _ if is_passing(error) && error.attempts().len() == 1 => {
+            Some(again(task, is_first && error.kind() == ErrorKind::Transport))
+        }
         _ => None,
+    }
+}
+
+/// How it is tried again. A port for TLS ends a connection without a word, as a gateway does that is
+/// restarted: as long as nothing was answered `may_be_tls`.
+fn again(task: Task, may_be_tls: bool) -> &'static str {
+    match (task, may_be_tls) {
+        (Task::Post | Task::Stream, false) => {
+            "--max-attempts 4 tries again, 10 for some seconds; a request may then run more than once"
+        }
+        (Task::Post | Task::Stream, true) => {
+            "--max-attempts 4 tries again, 10 for some seconds; a request may then run more than once. \
+             A port for TLS, which this release does not speak, ends every connection so"
+        }
+        (Task::Ask, false) => {
+            "--wait-ready 60 asks again until the gateway is ready, for 60 seconds"
+        }
+        (Task::Ask, true) => {
+            "--wait-ready 60 asks again until the gateway is ready, for 60 seconds. A port for TLS, which \
+             this release does not speak, ends every connection so"
+        }
     }
 }
 

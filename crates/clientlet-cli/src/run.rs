@@ -142,7 +142,7 @@ impl Run {
             one_line(error.message()),
             Causes(error),
         ));
-        if let Some(hint) = report::hint(error, Task::Post)
+        if let Some(hint) = report::hint(error, Task::Post, self.summary.answered == 0)
             && self.hints.insert(hint)
         {
             self.line.print(&format!("  hint: {hint}"));

@@ -193,7 +193,7 @@ fn print_failure(error: &Error, documents: u64) {
     ));
     // Nothing is tried again behind a document.
     if documents == 0
-        && let Some(hint) = report::hint(error, Task::Stream)
+        && let Some(hint) = report::hint(error, Task::Stream, true)
     {
         report::print(&format!("  hint: {hint}"));
     }

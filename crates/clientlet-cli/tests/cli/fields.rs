@@ -88,7 +88,7 @@ fn what_does_not_fit_is_named_by_line_and_field_and_the_other_lines_are_posted()
         (json!({"b": "aGk"}), "b: invalid base64"),
         (json!({"b": ["aGk=", 1]}), "b[1]: a blob is base64 text, not a number"),
     ] {
-        let good = |id: &str| json!({"id": id, "t": [1], "c": [{"t": 1}], "b": ""});
+        let good = |id: &str| json!({"id": id, "t": [1], "c": [{"t": [1]}], "b": ""});
         for url in [gateway.websocket_url(), gateway.url()] {
             let run = post(&url, &options, &[good("a"), wrong.clone(), good("b")]).exits(2);
             assert_eq!(ids(&run.documents()), ["a", "b"], "{wrong}");

@@ -458,6 +458,55 @@ fn no_hint_names_an_option_that_the_command_does_not_have() {
     }
 }
 
+/// A server that ends each connection when something has come, as one for TLS does.
+fn wordless() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut stream = stream;
+            let _ = std::io::Read::read(&mut stream, &mut [0; 16]);
+        }
+    });
+    address.to_string()
+}
+
+#[test]
+fn hints_fit_what_happened() {
+    let served = |fault: &str| {
+        let builder = Gateway::builder().fault(fault.parse().unwrap());
+        Served::start(builder.grpc(true))
+    };
+    let unauthorized = served("status:401@1-9");
+    let forbidden = served("grpc-status:16:who are you@1-9");
+    let denied = served("grpc-status:7:not you@1-9");
+    let too_large = served("status:413@1-9");
+    let exhausted = served("grpc-status:8:Received message larger than max (9 vs. 4)@1-9");
+    let tls = wordless();
+    let (credentials, size) = ("hint: credentials are given with", "hint: smaller requests pass");
+    for (url, arguments, hint) in [
+        (unauthorized.url(), &[][..], credentials),
+        (forbidden.grpc_url(), &[], credentials),
+        (denied.grpc_url(), &["--unary"], credentials),
+        (too_large.url(), &[], size),
+        (exhausted.grpc_url(), &[], size),
+        (exhausted.grpc_url(), &["--unary"], size),
+        (format!("http://{tls}"), &["--docarray", "v1"], "A port for TLS"),
+        (format!("ws://{tls}"), &["--docarray", "v1"], "A port for TLS"),
+        (format!("grpc://{tls}"), &["--docarray", "v1"], "A port for TLS"),
+    ] {
+        let run =
+            clientlet(["post", &url, "--text", "a", "--quiet"]).args(arguments).run().exits(1);
+        assert!(run.stderr.contains(hint), "{url} {arguments:?}: {}", run.stderr);
+        assert_eq!(run.stderr.matches("hint: ").count(), 1, "{}", run.stderr);
+    }
+    for scheme in ["http", "ws", "grpc"] {
+        let run = clientlet(["ready", &format!("{scheme}://{tls}")]).run().exits(1);
+        assert!(run.stderr.contains("A port for TLS"), "{scheme}: {}", run.stderr);
+        assert!(!run.stderr.contains("--max-attempts"), "{scheme}: {}", run.stderr);
+    }
+}
+
 #[test]
 fn what_a_slow_reader_has_not_taken_is_written_whole_later() {
     let gateway = v1();
