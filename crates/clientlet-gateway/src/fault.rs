@@ -84,7 +84,9 @@ pub enum FaultKind {
         /// The value of `grpc-retry-pushback-ms` in the trailers, as it stands.
         pushback: Option<String>,
     },
-    /// The gRPC stream is reset with this error code of HTTP/2 when the message has arrived.
+    /// The gRPC stream is reset with this error code of HTTP/2 when the message has arrived. With 7,
+    /// REFUSED_STREAM, the message is not noted; where it is not the first of its stream, so that the
+    /// stream was looked at, the code is 2.
     ResetStream(u32),
     /// The connection is left by a GOAWAY with this error code of HTTP/2 when the message has arrived.
     /// With 0 the streams that are open go on; otherwise the connection ends.

@@ -70,7 +70,8 @@ async fn streams_are_reset_with_a_code_and_others_go_on() {
     for (fault, reason) in [
         ("reset-stream@2", Reason::INTERNAL_ERROR),
         ("reset-stream:8@2", Reason::CANCEL),
-        ("reset-stream:7@2", Reason::REFUSED_STREAM),
+        // The first message of the stream was looked at.
+        ("reset-stream:7@2", Reason::INTERNAL_ERROR),
     ] {
         let (_gateway, mut channel, mut call) = two(&[fault]).await;
         let error = call.error().await;
@@ -78,6 +79,18 @@ async fn streams_are_reset_with_a_code_and_others_go_on() {
         assert_eq!(error.reason(), Some(reason));
         channel.unary(SINGLE, &request("c", "/").encode_to_vec()).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_refused_stream_was_not_looked_at() {
+    let gateway = start(Documents::V1, &["reset-stream:7@1"]).await;
+    let mut channel = Channel::connect(&gateway).await;
+    let mut call = channel.open(CALL).await;
+    call.send(&request("a", "/"));
+    let error = call.error().await;
+    assert_eq!((error.is_remote(), error.reason()), (true, Some(Reason::REFUSED_STREAM)));
+    assert_eq!((gateway.journal().len(), gateway.journal().refused()), (0, 1));
+    channel.unary(SINGLE, &request("b", "/").encode_to_vec()).await.unwrap();
 }
 
 #[tokio::test]

@@ -42,6 +42,9 @@ pub struct Options {
     pub with_default: bool,
     /// How often the gateway itself tries an executor again; without it, Jina's own default.
     pub retries: Option<u32>,
+    /// How long a gRPC connection may live, and how long it may go on once it was told to leave; without
+    /// it, for ever.
+    pub connection_age: Option<(Duration, Duration)>,
 }
 
 impl Default for Options {
@@ -54,6 +57,7 @@ impl Default for Options {
             timeout_send: None,
             with_default: false,
             retries: None,
+            connection_age: None,
         }
     }
 }
@@ -305,7 +309,15 @@ struct Pids {
 const PORTS: &str = "--port-range=10000-32000";
 
 fn arguments(options: Options) -> Vec<String> {
-    let Options { protocols, executors, replicas, timeout_send, with_default, retries } = options;
+    let Options {
+        protocols,
+        executors,
+        replicas,
+        timeout_send,
+        with_default,
+        retries,
+        connection_age,
+    } = options;
     // `--port` is left out: every protocol gets a free one.
     let mut arguments = vec![
         "--die-with-parent".to_owned(),
@@ -319,6 +331,13 @@ fn arguments(options: Options) -> Vec<String> {
     }
     if let Some(retries) = retries {
         arguments.push(format!("--retries={retries}"));
+    }
+    if let Some((age, grace)) = connection_age {
+        let (age, grace) = (age.as_millis(), grace.as_millis());
+        arguments.push(format!(
+            "--grpc-server-options={{\"grpc.max_connection_age_ms\":{age},\
+             \"grpc.max_connection_age_grace_ms\":{grace}}}"
+        ));
     }
     if with_default {
         arguments.push("--with-default".to_owned());
@@ -363,6 +382,7 @@ mod tests {
             timeout_send: Some(Duration::from_millis(1500)),
             with_default: true,
             retries: Some(0),
+            connection_age: Some((Duration::from_secs(1), Duration::from_secs(3))),
         };
         let expected = [
             "--die-with-parent",
@@ -372,6 +392,8 @@ mod tests {
             "--replicas=2",
             "--timeout-send=1500",
             "--retries=0",
+            "--grpc-server-options={\"grpc.max_connection_age_ms\":1000,\
+             \"grpc.max_connection_age_grace_ms\":3000}",
             "--with-default",
         ];
         assert_eq!(arguments(options), expected);

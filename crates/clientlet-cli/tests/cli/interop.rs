@@ -12,6 +12,7 @@ const BOTH: Options = Options {
     timeout_send: None,
     with_default: false,
     retries: None,
+    connection_age: None,
 };
 
 /// A gateway of this environment; nothing, and that is said, where there is none.

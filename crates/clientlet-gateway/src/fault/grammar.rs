@@ -54,7 +54,9 @@ KIND, over gRPC (what else is in flight is lost where the stream or the connecti
   grpc-status:CODE[:MESSAGE]
                       end the call with this status; with pushback=MS its trailers say when to
                       try again, in grpc-retry-pushback-ms
-  reset-stream[:CODE] reset the stream with this code of HTTP/2, unless given 2 (INTERNAL_ERROR)
+  reset-stream[:CODE] reset the stream with this code of HTTP/2, unless given 2 (INTERNAL_ERROR);
+                      with 7 (REFUSED_STREAM) the message is not noted, and where it is not the
+                      stream's first, the code is 2
   goaway[:CODE]       send a GOAWAY with this code, unless given 0, with which streams that are
                       open go on; with another one the connection ends
   half-close          end the call as if all were well, without an answer

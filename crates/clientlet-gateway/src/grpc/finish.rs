@@ -5,9 +5,13 @@ use futures_util::FutureExt;
 use http::{HeaderValue, StatusCode};
 
 use super::End;
+use super::session::REFUSED;
 use super::status::Status;
 use super::stream::Stream;
 use crate::fault::FaultKind;
+
+/// HTTP/2's code for a fault of the server.
+const INTERNAL_ERROR: u32 = 2;
 
 /// How a stream ends.
 pub(super) enum Finish {
@@ -38,6 +42,8 @@ impl Finish {
             FaultKind::ResetAfter => Self::With(End::Reset),
             FaultKind::HalfOpen => Self::With(End::HalfOpen),
             FaultKind::GoAway(code) => Self::With(End::GoAway(*code)),
+            // Something of the stream was looked at.
+            FaultKind::ResetStream(REFUSED) => Self::Reset(INTERNAL_ERROR),
             FaultKind::ResetStream(code) => Self::Reset(*code),
             FaultKind::HalfClose => Self::Status(Status::OK),
             FaultKind::GrpcStatus { code, message, pushback } => Self::Status(Status {

@@ -38,6 +38,9 @@ const TOGETHER: usize = 16 << 10;
 /// How long an answer is held to come behind the next one.
 const HOLD: Duration = Duration::from_secs(1);
 
+/// HTTP/2's code for a stream that was not looked at.
+pub(super) const REFUSED: u32 = 7;
+
 pub(super) const SHUTDOWN: Status = Status::unavailable("Server shutting down");
 pub(super) const DEADLINE: Status = Status::deadline_exceeded("Deadline Exceeded");
 
@@ -256,6 +259,11 @@ impl Session {
         if drawn.fault == Some(FaultKind::ResetBefore) {
             world.journal.refuse();
             return Some(Finish::With(End::Reset));
+        }
+        // A stream that is refused was never looked at, so there is nothing to note.
+        if turn == 0 && drawn.fault == Some(FaultKind::ResetStream(REFUSED)) {
+            world.journal.refuse();
+            return Some(Finish::Reset(REFUSED));
         }
         let request = asked.as_ref().ok().and_then(Asked::request);
         let place = self.stream.note(&drawn, request);

@@ -65,7 +65,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     ends(&["grpc-status:8@0.4%,seed=68,pushback=1", "grpc-status:8@0.4%,seed=69"], LIMITED),
     ends(
-        &["reset-stream@0.5%,seed=71", "reset-stream:7@0.5%,seed=72", "half-close@0.5%,seed=73"],
+        &["reset-stream@0.5%,seed=71", "reset-stream:8@0.5%,seed=72", "half-close@0.5%,seed=73"],
         DROPPED,
     ),
     ends(&["goaway:2@0.5%,seed=74"], DROPPED),
@@ -77,6 +77,8 @@ pub(super) const ROWS: &[Row] = &[
     Row { time: Time::Short, ..spares(&["slow:600@0.05%,seed=82", "stall@0.05%,seed=83"], LATE) },
     Row { time: Time::Short, ..ends(&["half-open@0.1%,seed=84"], LATE) },
     ends(&["refuse@50%,seed=85", "drop@0.5%,seed=86"], RESISTED),
+    // What was refused was never looked at: it begins anew, uncounted, and each is answered.
+    Row { documents: &[V2], ..unary(&["reset-stream:7@5%,seed=103"], &[]) },
     unary(&["grpc-status:14@5%,seed=87", "reset-stream@1%,seed=88"], DROPPED),
     unary(&["grpc-status:14:deployment down@5%,seed=89"], OUTAGE),
     unary(&["grpc-status:8@5%,seed=90,pushback=1"], LIMITED),

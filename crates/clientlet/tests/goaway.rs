@@ -1,11 +1,14 @@
-//! nginx before the embedded gateway. It closes a connection after so many requests, by a GOAWAY that names
-//! the last of them: what came behind it was never looked at.
+//! Gateways and proxies that leave their gRPC connections cost no request: nginx, after so many requests, by
+//! a GOAWAY that names the last of them, where what came behind it was never looked at; and a real gateway
+//! whose connections have a maximal age, by a GOAWAY that lets streams go on for a while.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
-use clientlet::{Client, Document, Error, RetryPolicy};
+use std::time::Duration;
+
+use clientlet::{Client, ClientBuilder, Document, Error, RetryPolicy};
 use clientlet_gateway::Gateway;
-use clientlet_interop::Nginx;
+use clientlet_interop::{Environment, Nginx, Options, RealGateway};
 
 /// An nginx whose connections take so many requests each; the gateway behind it.
 async fn proxied(keepalive_requests: &str) -> Option<(Gateway, Nginx, String)> {
@@ -60,4 +63,36 @@ async fn calls_with_streams_of_their_own_go_on_over_other_connections() {
     }
     let arrivals = gateway.journal().arrivals();
     assert!(arrivals.len() == 2_000 && arrivals.values().all(|arrivals| *arrivals == 1));
+}
+
+#[tokio::test]
+async fn a_real_gateway_whose_connections_grow_old_costs_no_request() {
+    let environments = [Environment::SeedEra, Environment::CurrentV1, Environment::Current];
+    let ways: [fn(ClientBuilder) -> ClientBuilder; 2] = [|stream| stream, ClientBuilder::unary];
+    for environment in environments {
+        let age = (Duration::from_secs(1), Duration::from_secs(3));
+        let options =
+            Options { protocols: &["grpc"], connection_age: Some(age), ..Options::default() };
+        let start = tokio::task::spawn_blocking(move || {
+            RealGateway::start_or_skip(environment, options)
+                .unwrap_or_else(|error| panic!("{error}"))
+        });
+        let Some(gateway) = start.await.unwrap() else { return };
+        for way in ways {
+            let client = way(Client::builder(&gateway.url("grpc"))).build().unwrap();
+            // As many as it takes for some connections to be left, however fast the machine is.
+            let is_enough = || client.connections().reconnects >= 3;
+            let documents = (0..).take_while(|_| !is_enough());
+            let documents = documents.map(|n: u64| Document::text("x").with_id(n.to_string()));
+            let call = client.post("/upper").documents(documents).request_size(1).prefetch(16);
+            let mut responses = call.retry(RetryPolicy::new().at_most_once()).stream();
+            let mut answered = 0;
+            while let Some(response) = responses.next().await {
+                let response = response.unwrap_or_else(|error| panic!("{environment}: {error:?}"));
+                assert_eq!(response.attempts(), 1);
+                answered += 1;
+            }
+            assert!(is_enough() && answered > 0);
+        }
+    }
 }
