@@ -1,6 +1,8 @@
 //! Makes connections, and counts what is written to them.
 
 mod dial;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod memory;
 mod names;
 mod spoken;
 
@@ -39,6 +41,8 @@ enum Network {
     Tcp(Names, Arc<SetAside>),
     #[cfg(test)]
     Simulated,
+    #[cfg(any(test, fuzzing))]
+    Memory(memory::Dial),
 }
 
 /// Where the addresses of a name come from.
@@ -63,6 +67,12 @@ impl Connector {
     #[cfg(test)]
     pub(crate) fn to(addresses: Vec<SocketAddr>, timeout: Duration) -> Connector {
         Connector::over(Network::Tcp(Names::Fixed(addresses), Arc::default()), timeout)
+    }
+
+    /// Whose connections are whatever `dial` makes.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn memory<T: memory::Io>(dial: impl Fn() -> T + Send + Sync + 'static) -> Connector {
+        Connector::over(Network::Memory(memory::Dial::new(dial)), Duration::from_secs(1))
     }
 
     fn over(network: Network, timeout: Duration) -> Connector {
@@ -104,6 +114,8 @@ impl Connector {
                 let stream = turmoil::net::TcpStream::connect((host, port)).await?;
                 Ok(Stream::Simulated(TokioIo::new(stream)))
             }
+            #[cfg(any(test, fuzzing))]
+            Network::Memory(dial) => Ok(Stream::Memory(TokioIo::new(dial.dial()))),
         }
     }
 }
@@ -138,6 +150,8 @@ pub(crate) enum Stream {
     Tcp(TokioIo<TcpStream>),
     #[cfg(test)]
     Simulated(TokioIo<turmoil::net::TcpStream>),
+    #[cfg(any(test, fuzzing))]
+    Memory(TokioIo<Box<dyn memory::Io>>),
 }
 
 /// Calls the same method of whichever stream it is, pinned.
@@ -147,6 +161,8 @@ macro_rules! delegate {
             Stream::Tcp(io) => Pin::new(io).$method($($argument),*),
             #[cfg(test)]
             Stream::Simulated(io) => Pin::new(io).$method($($argument),*),
+            #[cfg(any(test, fuzzing))]
+            Stream::Memory(io) => Pin::new(io).$method($($argument),*),
         }
     };
 }
@@ -352,6 +368,8 @@ impl Write for Counted<Stream> {
             Stream::Tcp(io) => io.is_write_vectored(),
             #[cfg(test)]
             Stream::Simulated(_) => false,
+            #[cfg(any(test, fuzzing))]
+            Stream::Memory(_) => false,
         }
     }
 

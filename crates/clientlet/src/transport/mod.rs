@@ -8,6 +8,7 @@ pub(crate) mod http;
 mod http_session;
 mod inbox;
 mod multiplex;
+mod panics;
 mod pool;
 mod progress;
 mod retry_after;
@@ -30,6 +31,7 @@ pub(crate) use inbox::{Inbox, Mail, Place};
 #[cfg(test)]
 pub(crate) use multiplex::FarEnd;
 pub(crate) use multiplex::{Dispatched, Handle, poll_let_go};
+pub(crate) use panics::unless_it_panics;
 use pool::HEAD_LIMIT;
 pub(crate) use progress::Passage;
 pub(crate) use streams::{RawDocument, RawDocuments, StreamRequest, Streams};

@@ -61,20 +61,37 @@ pub(in crate::clientlets) struct Desk {
 pub(in crate::clientlets) struct Notice {
     inbox: Arc<Inbox>,
     announce: watch::Sender<Option<Arc<Ending>>>,
+    /// Whether something may come, so that its end must be made known.
+    is_live: bool,
 }
 
 impl Notice {
     /// Makes known that something may come.
-    pub(in crate::clientlets) fn begin(&self) {
+    pub(in crate::clientlets) fn begin(&mut self) {
+        self.is_live = true;
         self.inbox.begin();
     }
 
     /// Makes the end known; only then may what is still queued be let go.
-    pub(in crate::clientlets) fn end(self, ending: Ending) {
+    pub(in crate::clientlets) fn end(mut self, ending: Ending) {
+        self.tell(ending);
+    }
+
+    fn tell(&mut self, ending: Ending) {
+        self.is_live = false;
         let ending = Arc::new(ending);
         // First the end of what came: whoever finds the session dead may open the next.
         self.inbox.end(ending.clone());
         self.announce.send_replace(Some(ending));
+    }
+}
+
+impl Drop for Notice {
+    /// The session's task was dropped, with the runtime that it ran on: its receiver may live on another.
+    fn drop(&mut self) {
+        if self.is_live {
+            self.tell(dropped());
+        }
     }
 }
 
@@ -83,7 +100,7 @@ impl Session {
     pub(in crate::clientlets) fn new(inbox: &Arc<Inbox>) -> (Session, Desk) {
         let (orders, queue) = mpsc::channel(QUEUE);
         let (announce, ended) = watch::channel(None);
-        let notice = Notice { inbox: inbox.clone(), announce };
+        let notice = Notice { inbox: inbox.clone(), announce, is_live: false };
         (Session { orders, ended }, Desk { queue, notice })
     }
 
@@ -122,4 +139,32 @@ fn dropped() -> Ending {
     let closing = Closing { code: 0, reason: what.clone() };
     let event = Event::ConnectionLost;
     Ending { event, what, closing, is_said: false, is_fault: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::super::inbox::Item;
+    use super::*;
+
+    #[tokio::test]
+    async fn the_receiver_hears_of_a_task_that_was_dropped() {
+        let inbox = Arc::new(Inbox::new(10));
+        let (session, Desk { queue, mut notice }) = Session::new(&inbox);
+        notice.begin();
+        drop((queue, notice));
+        let taken = poll_fn(|cx| inbox.poll_take(cx)).await;
+        assert!(matches!(taken, Some(Item::End(ending)) if ending.what.contains("dropped")));
+        assert!(session.ending().is_some());
+        let sent = session.send(Outgoing::EndOfInput, &Passage::default()).await;
+        assert_eq!(sent.unwrap_err().event, Event::ClosedUnsent);
+    }
+
+    #[tokio::test]
+    async fn a_session_that_never_began_has_no_end_to_be_heard() {
+        let inbox = Arc::new(Inbox::new(10));
+        drop(Session::new(&inbox));
+        assert!(poll_fn(|cx| inbox.poll_take(cx)).await.is_none());
+    }
 }

@@ -16,13 +16,14 @@ use crate::clientlets::duplex::{Closing, Desk, Ending, Inbox, Opener, Order, Out
 use crate::error::{AttemptError, Event};
 use crate::transport::BoxFuture;
 use crate::transport::grpc::{Ended, GrpcTransport};
-use crate::transport::poll_let_go;
+use crate::transport::{poll_let_go, unless_it_panics};
 
 /// What helps where nothing can be sent any more.
 const AGAIN: &str = "open another stream";
 
 const OK: u16 = 0;
 const CANCELLED: u16 = 1;
+const INTERNAL: u16 = 13;
 
 /// Opens streams over a connection of the clientlet's.
 #[derive(Debug)]
@@ -34,18 +35,23 @@ pub(super) struct Streams {
 impl Opener for Streams {
     fn open<'a>(&'a self, inbox: &'a Arc<Inbox>) -> BoxFuture<'a, Result<Session, AttemptError>> {
         Box::pin(async move {
-            let (session, Desk { queue, notice }) = Session::new(inbox);
+            let (session, Desk { queue, mut notice }) = Session::new(inbox);
             let queue = Arc::new(Mutex::new(queue));
             let requests = Requests { queue: queue.clone(), has_ended: false };
             let messages = self.transport.duplex(&self.headers, requests).await?;
             notice.begin();
             let (transport, inbox) = (self.transport.clone(), inbox.clone());
             tokio::spawn(async move {
-                let ending = tokio::select! {
-                    biased;
-                    () = poll_fn(|cx| inbox.poll_hung_up(cx)) => given_up("the stream was given up"),
-                    ending = receive(messages, &inbox) => ending,
-                };
+                let ending = unless_it_panics(async {
+                    tokio::select! {
+                        biased;
+                        () = poll_fn(|cx| inbox.poll_hung_up(cx)) => {
+                            given_up("the stream was given up")
+                        }
+                        ending = receive(messages, &inbox) => ending,
+                    }
+                });
+                let ending = ending.await.unwrap_or_else(failed);
                 notice.end(match transport.is_closed() {
                     true => given_up("the clientlet was closed"),
                     false => ending,
@@ -88,6 +94,12 @@ fn given_up(what: &str) -> Ending {
     let closing = Closing { code: CANCELLED, reason: what.to_owned() };
     let (event, what) = (Event::SessionClosed, what.to_owned());
     Ending { event, what, closing, is_said: false, is_fault: false }
+}
+
+/// The stream's task panicked.
+fn failed(what: String) -> Ending {
+    let closing = Closing { code: INTERNAL, reason: what.clone() };
+    Ending { event: Event::StreamDropped, what, closing, is_said: false, is_fault: true }
 }
 
 impl From<Ended> for Ending {
@@ -140,4 +152,39 @@ impl Drop for Requests {
 
 fn lock(queue: &Mutex<mpsc::Receiver<Order>>) -> MutexGuard<'_, mpsc::Receiver<Order>> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clientlet_gateway::{Documents, Gateway};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::clientlets::DataRequest;
+    use crate::clientlets::duplex::{Link, Messages};
+    use crate::connect::memory::network::network;
+    use crate::message::DocArray;
+    use crate::options::ClientletOptions;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_receiver_hears_at_once_of_a_panic_below() {
+        let (connector, accepted, bomb) = network();
+        let builder = Gateway::builder().http(false).documents(Documents::V1);
+        let builder = builder.grpc(true).fault("stall@1".parse().unwrap());
+        let gateway = builder.serve(accepted).unwrap();
+        let config = Arc::new(ClientletOptions::new().check("grpc://h:80").unwrap());
+        let transport = Arc::new(GrpcTransport::over(connector, &config));
+        let opener = Streams { transport, headers: Arc::default() };
+        let link = Arc::new(Link::new(&config, opener));
+        link.start().await.unwrap();
+        link.send_message(&DataRequest::proto(DocArray::V1, "/")).await.unwrap();
+        gateway.journal().wait_for(1).await;
+        bomb.go_off();
+        let mut messages = Messages::responses(&link);
+        let all = async { while poll_fn(|cx| messages.poll_message(cx)).await.is_some() {} };
+        timeout(Duration::from_secs(1), all).await.expect("at once");
+        assert!(messages.closing().is_some_and(|closing| closing.code != OK));
+    }
 }

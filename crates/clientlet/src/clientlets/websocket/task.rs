@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::connect::Connector;
 use crate::error::{AttemptError, Error};
 use crate::transport::BoxFuture;
-use crate::transport::poll_let_go;
 use crate::transport::websocket::{Ending, Line, Subprotocol, open};
+use crate::transport::{poll_let_go, unless_it_panics};
 
 /// Connects and upgrades.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Opener for Upgrade {
 }
 
 fn start(line: Line, inbox: &Arc<Inbox>) -> Session {
-    let (session, Desk { queue, notice }) = Session::new(inbox);
+    let (session, Desk { queue, mut notice }) = Session::new(inbox);
     notice.begin();
     let task = Task {
         line,
@@ -98,8 +98,8 @@ struct Task {
 
 impl Task {
     async fn run(mut self) -> (Ending, Task) {
-        let ending = poll_fn(|cx| self.poll(cx)).await;
-        (ending, self)
+        let ending = unless_it_panics(poll_fn(|cx| self.poll(cx))).await;
+        (ending.unwrap_or_else(Ending::dropped), self)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
@@ -184,5 +184,65 @@ impl Task {
                 self.line.send_end()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clientlet_gateway::{Documents, Gateway, Listener};
+    use tokio::io::AsyncWriteExt;
+    use tokio::time::{Instant, timeout};
+    use tokio_websockets::ServerBuilder;
+
+    use super::*;
+    use crate::clientlets::DataRequest;
+    use crate::clientlets::duplex::{Link, Messages};
+    use crate::connect::memory::network::network;
+    use crate::message::DocArray;
+    use crate::options::ClientletOptions;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_receiver_hears_at_once_of_a_panic_below() {
+        let (connector, accepted, bomb) = network();
+        let builder = Gateway::builder().http(false).documents(Documents::V1);
+        let builder = builder.websocket(true).fault("stall@1".parse().unwrap());
+        let gateway = builder.serve(accepted).unwrap();
+        let config = Arc::new(ClientletOptions::new().check("ws://h:80").unwrap());
+        let (uri, config_too) = (config.endpoint.as_given().unwrap(), config.clone());
+        let opener = Upgrade { config: config_too, connector, uri };
+        let link = Arc::new(Link::new(&config, opener));
+        link.start().await.unwrap();
+        link.send_message(&DataRequest::proto(DocArray::V1, "/")).await.unwrap();
+        gateway.journal().wait_for(1).await;
+        bomb.go_off();
+        let mut messages = Messages::responses(&link);
+        let all = async { while poll_fn(|cx| messages.poll_message(cx)).await.is_some() {} };
+        timeout(Duration::from_secs(1), all).await.expect("at once");
+        let closing = messages.closing().unwrap();
+        assert_eq!(closing.code, 1006);
+        assert!(closing.reason.contains("it went off"), "{closing:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_was_closed_ends_in_its_time_whatever_the_gateway_sends() {
+        let (connector, mut accepted, _) = network();
+        let gateway = tokio::spawn(async move {
+            let stream = accepted.accept().await.unwrap();
+            let mut stream = ServerBuilder::new().accept(stream).await.unwrap().1.into_inner();
+            // It does not answer the close, but pings every second.
+            while stream.write_all(&[0x89, 0]).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let config = Arc::new(ClientletOptions::new().check("ws://h:80").unwrap());
+        let (uri, config_too) = (config.endpoint.as_given().unwrap(), config.clone());
+        let link = Link::new(&config, Upgrade { config: config_too, connector, uri });
+        link.start().await.unwrap();
+        let began = Instant::now();
+        link.close().await;
+        timeout(Duration::from_secs(100), gateway).await.expect("it ends").unwrap();
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     }
 }

@@ -17,6 +17,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request as Call, Status};
 
 use super::super::multiplex::{self, Desk, Ending, Handle, InFlight, Notice, Orders};
+use super::super::panics::unless_it_panics;
 use super::channel::Channel;
 use super::codec::Raw;
 use super::messages::Messages;
@@ -50,7 +51,9 @@ pub(super) fn open(
             }
         };
         let answering = until_left(answering, &channel, &traffic);
-        let ending = until_deserted(answering, &notice, &traffic).await;
+        // HTTP/2 keeps our half of the stream, and with it the requests, whatever becomes of this task.
+        let ending = unless_it_panics(until_deserted(answering, &notice, &traffic)).await;
+        let ending = ending.unwrap_or_else(|what| Ending::new(Event::StreamDropped, what));
         notice.ended(ending, |ending| lock(&traffic).in_flight.fail(ending));
         let_go(&traffic).await;
     });
@@ -178,7 +181,14 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::task::Wake;
 
+    use ::http::Uri;
+    use clientlet_gateway::{Documents, Gateway};
+
+    use super::super::channel::Register;
     use super::*;
+    use crate::connect::memory::network::network;
+    use crate::message::RequestId;
+    use crate::transport::Passage;
     use crate::transport::progress::Progress;
 
     #[derive(Default)]
@@ -188,6 +198,36 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.store(true, Ordering::Relaxed);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_fail_at_once_when_the_streams_task_panics() {
+        let (connector, accepted, _) = network();
+        let builder = Gateway::builder().http(false).grpc(true).documents(Documents::V1);
+        // The second request is in flight when the first is answered.
+        let builder = builder.fault("stall@2".parse().unwrap());
+        let gateway = builder.serve(accepted).unwrap();
+        let uri = Uri::from_static("http://h/");
+        let channel = Channel::open(&connector, &uri, &Register::default()).await.unwrap();
+        let grpc = Grpc::with_origin(channel.clone(), uri);
+        let in_flight = InFlight::new(7, Progress::default(), Arc::default());
+        let read = Box::new(|_: &Bytes| panic!("it cannot be read"));
+        let handle = open(grpc, channel, MetadataMap::new(), in_flight, read);
+        let passage = || Passage::carrying(Bytes::from_static(b"\x0a\x03\x1a\x01/"));
+        let passages = [passage(), passage()];
+        let exchange = |sequence: usize| {
+            let id = RequestId { nonce: 7, sequence: sequence as u64 };
+            handle.exchange(id, &passages[sequence])
+        };
+        let both =
+            timeout(Duration::from_secs(1), futures_util::future::join(exchange(0), exchange(1)));
+        let (one, other) = both.await.expect("at once");
+        for error in [one.unwrap_err(), other.unwrap_err()] {
+            assert_eq!(error.event, Event::StreamDropped);
+            assert!(error.message.contains("it cannot be read"), "{}", error.message);
+        }
+        assert!(!handle.is_open());
+        drop(gateway);
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 
 use super::super::multiplex::{Desk, Handle, InFlight, Order, Orders, channel};
+use super::super::panics::unless_it_panics;
 use super::ending::Ending;
 use super::line::Line;
 use crate::message::RawAnswer;
@@ -21,7 +22,7 @@ pub(super) type Read = Arc<dyn Fn(&Bytes) -> Result<RawAnswer, String> + Send + 
 /// Starts the task of a connection.
 pub(super) fn start(line: Line, in_flight: InFlight, read: Read) -> Handle {
     let (handle, Desk { orders, notice }) = channel(in_flight.progress(), false);
-    let task = Task { line, in_flight, read, queue: Some(orders), next: None };
+    let task = Task { line, in_flight, read, queue: Some(orders), next: None, has_ended: false };
     tokio::spawn(async move {
         let (ending, mut task) = task.run().await;
         notice.ended(ending.into(), |ending| task.in_flight.fail(ending));
@@ -43,12 +44,14 @@ struct Task {
     queue: Option<Orders>,
     /// Taken from the queue, not yet taken by the socket.
     next: Option<Order>,
+    /// Whether the end of input was sent.
+    has_ended: bool,
 }
 
 impl Task {
     async fn run(mut self) -> (Ending, Task) {
-        let ending = poll_fn(|cx| self.poll(cx)).await;
-        (ending, self)
+        let ending = unless_it_panics(poll_fn(|cx| self.poll(cx))).await;
+        (ending.unwrap_or_else(Ending::dropped), self)
     }
 
     /// Reads, writes and watches the clock, until the connection ends.
@@ -91,11 +94,13 @@ impl Task {
                         // The last handle has gone, and with it whoever waits.
                         self.queue = None;
                         self.in_flight.desert();
+                        // From here on it has a bound, even if the gateway takes no end of input.
+                        self.line.expect_close();
                     }
                     Some(Poll::Pending) | None => {}
                 }
             }
-            let wants_to_close = self.queue.is_none() && !self.line.is_closing();
+            let wants_to_close = self.queue.is_none() && !self.has_ended;
             if self.next.is_none() && !wants_to_close {
                 return self.line.poll_flush(cx);
             }
@@ -107,10 +112,150 @@ impl Task {
                     }
                 }
                 None => {
+                    self.has_ended = true;
                     self.line.send_end()?;
-                    self.line.expect_close();
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clientlet_gateway::{Documents, Gateway, Listener};
+    use http::{HeaderMap, Uri};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, WriteHalf};
+    use tokio::time::{Instant, sleep, timeout};
+    use tokio_websockets::ServerBuilder;
+
+    use super::super::{Subprotocol, open};
+    use super::*;
+    use crate::connect::memory::network::network;
+    use crate::envelope::read_proto_answer;
+    use crate::error::Event;
+    use crate::message::{DocArray, RequestId};
+    use crate::transport::Passage;
+    use crate::transport::progress::Progress;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_fails_at_once_when_the_connections_task_panics() {
+        let (connector, accepted, _) = network();
+        let builder = Gateway::builder().http(false).websocket(true).documents(Documents::V1);
+        let _gateway = builder.serve(accepted).unwrap();
+        let uri = Uri::from_static("http://h/");
+        let headers = HeaderMap::new();
+        let line = open(&connector, &uri, &headers, Subprotocol::Bytes, 1 << 20);
+        let in_flight = InFlight::new(7, Progress::default(), Arc::default());
+        let handle =
+            start(line.await.unwrap(), in_flight, Arc::new(|_| panic!("it cannot be read")));
+        let passage = || Passage::carrying(Bytes::from_static(b"\x0a\x03\x1a\x01/"));
+        let passages = [passage(), passage()];
+        let exchange = |sequence: usize| {
+            let id = RequestId { nonce: 7, sequence: sequence as u64 };
+            handle.exchange(id, &passages[sequence])
+        };
+        let both =
+            timeout(Duration::from_secs(1), futures_util::future::join(exchange(0), exchange(1)));
+        let (one, other) = both.await.expect("at once");
+        for error in [one.unwrap_err(), other.unwrap_err()] {
+            assert_eq!(error.event, Event::SocketDropped);
+            assert!(error.message.contains("it cannot be read"), "{}", error.message);
+        }
+        assert!(!handle.is_open());
+    }
+
+    /// A connection, and the gateway's side of it behind the upgrade.
+    async fn connected() -> (Handle, DuplexStream) {
+        let (connector, mut accepted, _) = network();
+        let gateway = tokio::spawn(async move {
+            let stream = accepted.accept().await.unwrap();
+            ServerBuilder::new().accept(stream).await.unwrap().1.into_inner()
+        });
+        let (uri, headers) = (Uri::from_static("http://h/"), HeaderMap::new());
+        let line = open(&connector, &uri, &headers, Subprotocol::Bytes, 1 << 20).await.unwrap();
+        let in_flight = InFlight::new(7, Progress::default(), Arc::default());
+        let read = Arc::new(|message: &Bytes| read_proto_answer(DocArray::V1, message));
+        (start(line, in_flight, read), gateway.await.unwrap())
+    }
+
+    const PING: [u8; 127] = {
+        let mut frame = [b'p'; 127];
+        (frame[0], frame[1]) = (0x89, 125);
+        frame
+    };
+
+    /// Pings without end, as far as they are taken; how many bytes of them were.
+    async fn flood(gateway: &mut DuplexStream) -> usize {
+        // An end for a client that takes them all, which would take all memory there is.
+        for written in (0..16 << 20).step_by(PING.len()) {
+            let taken = timeout(Duration::from_secs(100), gateway.write_all(&PING)).await;
+            if !matches!(taken, Ok(Ok(()))) {
+                return written;
+            }
+        }
+        16 << 20
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gateway_that_pings_and_takes_no_pong_is_read_no_further_and_given_up() {
+        let (handle, mut gateway) = connected().await;
+        let flooding = tokio::spawn(async move { flood(&mut gateway).await });
+        let (began, passage) = (Instant::now(), Passage::carrying(Bytes::from_static(b"x")));
+        let id = RequestId { nonce: 7, sequence: 0 };
+        let error = handle.exchange(id, &passage).await.unwrap_err();
+        assert!(error.message.contains("took no pong for 40 s"), "{}", error.message);
+        assert!(began.elapsed() < Duration::from_secs(45), "{:?}", began.elapsed());
+        let written = flooding.await.unwrap();
+        // What the two pipes hold, and what is read at a time.
+        assert!(written < 256 << 10, "{written} bytes were taken");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pings_are_answered_however_many_come_while_the_pongs_are_taken() {
+        let (_handle, gateway) = connected().await;
+        let (mut reading, mut writing) = tokio::io::split(gateway);
+        let pinging = async {
+            for _ in 0..1000 {
+                writing.write_all(&PING).await.unwrap();
+            }
+        };
+        // A pong is as long as its ping and its mask.
+        let mut pongs = vec![0; 1000 * (PING.len() + 4)];
+        let (_, read) = futures_util::future::join(pinging, reading.read_exact(&mut pongs)).await;
+        assert_eq!(read.unwrap(), pongs.len());
+        assert!(pongs.chunks(PING.len() + 4).all(|pong| pong[0] == 0x8a));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_nobody_needs_ends_in_its_time_whatever_the_gateway_sends() {
+        // An answer with an id of ours that nobody waits for.
+        let mut late = vec![0x82, 22, 0x0a, 20, 0x0a, 18];
+        late.extend_from_slice(b"0000000000000007-9");
+        for (name, frame, rest) in
+            [("pings", &PING[..], 1), ("late answers", &late, 1), ("a flood of pings", &PING, 0)]
+        {
+            let (handle, gateway) = connected().await;
+            drop(handle);
+            let (began, (mut reading, mut writing)) = (Instant::now(), tokio::io::split(gateway));
+            let sending = async {
+                // Until the connection has gone, or takes no more.
+                let write = async |writing: &mut WriteHalf<_>| {
+                    timeout(Duration::from_secs(60), writing.write_all(frame)).await
+                };
+                while matches!(write(&mut writing).await, Ok(Ok(()))) {
+                    sleep(Duration::from_secs(rest)).await;
+                }
+            };
+            let taking = async {
+                let mut sink = vec![0; 64 << 10];
+                while rest > 0 && reading.read(&mut sink).await.is_ok_and(|n| n > 0) {}
+            };
+            let both = futures_util::future::join(sending, taking);
+            timeout(Duration::from_secs(1000), both).await.expect(name);
+            let took = began.elapsed();
+            assert!(took < Duration::from_secs(10), "{name}: {took:?}");
         }
     }
 }

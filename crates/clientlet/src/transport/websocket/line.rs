@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::Sink;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, timeout};
 use tokio_websockets::{CloseCode, Message};
 
@@ -24,6 +25,10 @@ const PONG: Duration = Duration::from_secs(20);
 const SHARED_FROM: usize = 4 << 10;
 /// How long a gateway may take to close once all has been answered.
 const CLOSING: Duration = Duration::from_secs(5);
+/// While so many pongs of ours may not be out yet, nothing more is read: the socket answers each ping by
+/// itself, and keeps what the gateway does not take. A few are let pass, since a gateway that is about to
+/// read may wait for us to read first.
+const MOST_PONGS: usize = 64;
 
 /// Whoever drives it polls all of it: reading answers pings, and the alarm tells of a peer that has
 /// gone silent.
@@ -36,6 +41,8 @@ pub(crate) struct Line {
     is_closing: bool,
     /// Whether a close frame of ours may still have to go out.
     is_answering: bool,
+    /// How many pings came since all was out.
+    pongs: usize,
     alarm: Pin<Box<Sleep>>,
     /// Whether anything has come since the alarm was set.
     is_alive: bool,
@@ -51,6 +58,7 @@ impl Line {
             is_dirty: false,
             is_closing: false,
             is_answering: false,
+            pongs: 0,
             alarm: Box::pin(tokio::time::sleep(IDLE)),
             is_alive: false,
             is_asked: false,
@@ -65,6 +73,9 @@ impl Line {
     /// The next message with data.
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Ending>> {
         loop {
+            if self.is_held_up() {
+                ready!(self.poll_flush(cx))?;
+            }
             let message = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
                 Some(Ok(message)) => message,
                 Some(Err(error)) => {
@@ -90,7 +101,11 @@ impl Line {
                 (Subprotocol::Json, _, true) => {
                     return Poll::Ready(Err(Ending::wrong_type("bytes", "text")));
                 }
-                // A ping, which the socket answers by itself, or a pong.
+                (_, false, false) if message.is_ping() => {
+                    self.pongs += 1;
+                    self.is_dirty = true;
+                }
+                // A pong.
                 (_, false, false) => {}
             }
         }
@@ -119,9 +134,10 @@ impl Line {
         self.start(Message::close(Some(CloseCode::NORMAL_CLOSURE), ""))
     }
 
-    /// From now on the gateway has some seconds to close, or to send what comes before that.
+    /// From now on the gateway has some seconds to close, whatever it sends before that.
     pub(crate) fn expect_close(&mut self) {
         self.is_closing = true;
+        self.is_alive = false;
         self.set_alarm(CLOSING);
     }
 
@@ -136,6 +152,7 @@ impl Line {
             let flushed = ready!(Pin::new(&mut self.socket).poll_flush(cx));
             flushed.map_err(|error| Ending::of_error(&error))?;
             self.is_dirty = false;
+            self.pongs = 0;
         }
         Poll::Ready(Ok(()))
     }
@@ -143,19 +160,26 @@ impl Line {
     /// Ready when the peer has been silent for too long; it is asked for a sign of life before. To be
     /// polled after messages were: the alarm is set anew once for all that came together.
     pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        if self.is_alive {
+        if self.is_alive && !self.is_closing {
             self.is_alive = false;
             self.is_asked = false;
-            self.set_alarm(if self.is_closing { CLOSING } else { IDLE });
+            self.set_alarm(IDLE);
         }
         loop {
-            ready!(self.alarm.as_mut().poll(cx));
+            // Whatever was read before: a gateway that sends without end would use up what tokio lets a
+            // task do at a time, and no alarm would ever be heard.
+            ready!(Pin::new(&mut unconstrained(self.alarm.as_mut())).poll(cx));
             if self.is_closing {
                 return Poll::Ready(Ending::dropped("the gateway did not close"));
             }
             if self.is_asked {
                 let silent = (IDLE + PONG).as_secs();
-                let what = format!("the gateway was silent for {silent} s and answered no ping");
+                let what = match self.is_held_up() {
+                    true => format!("the gateway sent pings and took no pong for {silent} s"),
+                    false => {
+                        format!("the gateway was silent for {silent} s and answered no ping")
+                    }
+                };
                 return Poll::Ready(Ending::dropped(what));
             }
             self.is_asked = true;
@@ -168,6 +192,11 @@ impl Line {
                 return Poll::Ready(ending);
             }
         }
+    }
+
+    /// Whether nothing is read before the gateway takes what it was sent.
+    fn is_held_up(&self) -> bool {
+        self.pongs >= MOST_PONGS
     }
 
     /// Starts the clock anew: nobody read, so the peer's silence meant nothing.

@@ -1,0 +1,128 @@
+//! Connections in memory, for tests and the fuzzer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// This side of such a connection.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug + 'static> Io for T {}
+
+/// Makes connections.
+#[derive(Clone)]
+pub(super) struct Dial(Arc<dyn Fn() -> Box<dyn Io> + Send + Sync>);
+
+impl Dial {
+    pub(super) fn new<T: Io>(dial: impl Fn() -> T + Send + Sync + 'static) -> Dial {
+        Dial(Arc::new(move || Box::new(dial())))
+    }
+
+    pub(super) fn dial(&self) -> Box<dyn Io> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Dial")
+    }
+}
+
+/// A network in memory with an embedded gateway on it, whose connections can be made to panic.
+#[cfg(test)]
+pub(crate) mod network {
+    use std::io;
+    use std::net::SocketAddr;
+    use std::pin::Pin;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, Mutex};
+    use std::task::{Context, Poll, Waker};
+
+    use clientlet_gateway::Listener;
+    use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use crate::connect::Connector;
+
+    /// Where the gateway's sides of connections come from.
+    pub(crate) struct Accepted(UnboundedReceiver<DuplexStream>);
+
+    impl Listener for Accepted {
+        type Io = DuplexStream;
+
+        async fn accept(&mut self) -> io::Result<DuplexStream> {
+            match self.0.recv().await {
+                Some(stream) => Ok(stream),
+                None => std::future::pending().await,
+            }
+        }
+
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Ok(([127, 0, 0, 1], 80).into())
+        }
+    }
+
+    /// Makes the connections of one network panic.
+    #[derive(Clone, Debug, Default)]
+    pub(crate) struct Bomb(Arc<(AtomicBool, Mutex<Vec<Waker>>)>);
+
+    impl Bomb {
+        pub(crate) fn go_off(&self) {
+            self.0.0.store(true, Ordering::Release);
+            self.0.1.lock().unwrap().drain(..).for_each(Waker::wake);
+        }
+
+        fn check(&self, waker: &Waker) {
+            self.0.1.lock().unwrap().push(waker.clone());
+            assert!(!self.0.0.load(Ordering::Acquire), "it went off");
+        }
+    }
+
+    /// The client's side.
+    #[derive(Debug)]
+    struct Bombed(DuplexStream, Bomb);
+
+    impl AsyncRead for Bombed {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.1.check(cx.waker());
+            Pin::new(&mut self.0).poll_read(cx, buffer)
+        }
+    }
+
+    impl AsyncWrite for Bombed {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write(cx, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    pub(crate) fn network() -> (Connector, Accepted, Bomb) {
+        let (tell, accepted) = unbounded_channel();
+        let bomb = Bomb::default();
+        let of_connections = bomb.clone();
+        let connector = Connector::memory(move || {
+            let (client, gateway) = duplex(64 << 10);
+            // Of a gateway that has gone the client's side reads the end.
+            let _ = tell.send(gateway);
+            Bombed(client, of_connections.clone())
+        });
+        (connector, Accepted(accepted), bomb)
+    }
+}

@@ -1,0 +1,107 @@
+//! What becomes of a task of ours in which something panics, be it in a crate below.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+
+use crate::foreign::shorten;
+
+/// Does the work of a task; where it panics, what there is to say of that, so that the task can still tell
+/// all who wait for it. The work is to be given up then.
+///
+/// # Errors
+/// When it panicked.
+pub(crate) async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
+        format!("the client itself failed, which is a fault to be reported: {}", told(&*panic))
+    })
+}
+
+fn told(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    shorten(text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use clientlet_gateway::{Documents, Gateway};
+    use serde_json::json;
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+    use crate::connect::memory::network::network;
+    use crate::options::ClientletOptions;
+    use crate::transport::grpc::GrpcTransport;
+    use crate::transport::http::HttpTransport;
+    use crate::transport::websocket::{Subprotocol, WebsocketTransport};
+    use crate::transport::{HttpSession, Transport};
+    use crate::{Client, Delivery, DocArray, ErrorKind};
+
+    /// More than any request waits for once its task has gone, less than any time-out.
+    const AT_ONCE: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_in_flight_fails_at_once_when_something_panics_below() {
+        for protocol in ["http", "ws", "ws json", "grpc", "grpc unary"] {
+            let (connector, accepted, bomb) = network();
+            let gateway = Gateway::builder()
+                .documents(Documents::V1)
+                .http(protocol == "http")
+                .websocket(protocol.starts_with("ws"))
+                .grpc(protocol.starts_with("grpc"))
+                .fault("stall@1-9".parse().unwrap())
+                .serve(accepted)
+                .unwrap();
+            let scheme = protocol.split(' ').next().unwrap();
+            let mut config =
+                ClientletOptions::new().max_attempts(1).check(&format!("{scheme}://h:80")).unwrap();
+            config.docarray = Some(DocArray::V1);
+            config.grpc.is_unary = protocol == "grpc unary";
+            let transport: Arc<dyn Transport> = match protocol {
+                "http" => {
+                    let session = HttpSession::over(connector, &config);
+                    Arc::new(HttpTransport::over(session, &config))
+                }
+                "ws" => Arc::new(WebsocketTransport::over(connector, &config, Subprotocol::Bytes)),
+                "ws json" => {
+                    Arc::new(WebsocketTransport::over(connector, &config, Subprotocol::Json))
+                }
+                _ => Arc::new(GrpcTransport::over(connector, &config)),
+            };
+            let client = Client::new(config, transport);
+            // As JSON a WebSocket has one request at a time.
+            let requests: usize = if protocol == "ws json" { 1 } else { 3 };
+            let call = tokio::spawn({
+                let documents = (0..requests).map(|n| json!({"id": n.to_string()}));
+                let call = client.post("/").documents(documents).request_size(1).prefetch(4);
+                async move { call.send().await }
+            });
+            gateway.journal().wait_for(requests).await;
+            bomb.go_off();
+            let began = Instant::now();
+            let answers = timeout(AT_ONCE, call).await.unwrap_or_else(|_| panic!("{protocol}"));
+            assert!(began.elapsed() < AT_ONCE, "{protocol}");
+            let answers = answers.unwrap();
+            assert_eq!(answers.len(), requests, "{protocol}");
+            for answer in answers {
+                let error = answer.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Transport, "{protocol}: {error}");
+                assert_eq!(error.delivery(), Delivery::Unknown, "{protocol}: {error}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_says_with_what() {
+        assert_eq!(unless_it_panics(async { 7 }).await, Ok(7));
+        let numbers: Vec<u8> = Vec::new();
+        let said = unless_it_panics(async { numbers[3] }).await.unwrap_err();
+        assert!(said.contains("the len is 0 but the index is 3"), "{said}");
+        let said: Result<(), String> = unless_it_panics(async { panic!("a\u{1b}b") }).await;
+        assert!(said.unwrap_err().ends_with("a\\u{1b}b"));
+    }
+}
