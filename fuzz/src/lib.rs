@@ -1,6 +1,7 @@
 //! What the targets check, apart from that nothing panics.
 
 pub mod protobuf;
+pub mod server;
 
 use bytes::Bytes;
 use clientlet::{Blob, DataRequest, DocArray, Document, Error, HttpAnswer, Response, Tensor};
@@ -37,7 +38,7 @@ fn answer(body: &[u8]) -> HttpAnswer {
     HttpAnswer::from(http::Response::new(Bytes::copy_from_slice(body)))
 }
 
-fn check_response(docarray: DocArray, response: &Response) {
+pub(crate) fn check_response(docarray: DocArray, response: &Response) {
     let _ = format!("{response:?} {:?} {:?}", response.routes(), response.status());
     checked(response.parameters::<clientlet::Value>());
     checked(response.parameters::<serde_json::Value>());

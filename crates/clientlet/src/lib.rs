@@ -221,12 +221,43 @@ pub use stream_document::{DocumentStream, StreamDocument};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing {
+    use std::fmt::Debug;
+    use std::sync::Arc;
+
     use bytes::Bytes;
     use serde::Serialize;
     use serde::de::DeserializeOwned;
+    use tokio::io::{AsyncRead, AsyncWrite};
 
+    use crate::connect::Connector;
     use crate::document::proto;
-    use crate::{DocArray, Response};
+    use crate::endpoint::Protocol;
+    use crate::transport::grpc::GrpcTransport;
+    use crate::transport::http::HttpTransport;
+    use crate::transport::websocket::{Subprotocol, WebsocketTransport};
+    use crate::transport::{HttpSession, Transport};
+    use crate::{Client, ClientletOptions, DocArray, Response};
+
+    /// A client of the gateway that is at the other end of whatever `dial` makes.
+    pub fn client<T: AsyncRead + AsyncWrite + Send + Unpin + Debug + 'static>(
+        url: &str,
+        options: &ClientletOptions,
+        dial: impl Fn() -> T + Send + Sync + 'static,
+    ) -> Client {
+        let config = options.check(url).expect("the fuzzer's own settings");
+        let connector = Connector::memory(dial);
+        let transport: Arc<dyn Transport> = match config.endpoint.protocol() {
+            Protocol::Http => {
+                let session = HttpSession::over(connector, &config);
+                Arc::new(HttpTransport::over(session, &config))
+            }
+            Protocol::Websocket => {
+                Arc::new(WebsocketTransport::over(connector, &config, Subprotocol::Bytes))
+            }
+            Protocol::Grpc => Arc::new(GrpcTransport::over(connector, &config)),
+        };
+        Client::new(config, transport)
+    }
 
     /// The paths in an openapi.json that documents can be posted to.
     pub fn read_paths(openapi: &[u8]) -> Option<Vec<String>> {

@@ -1,6 +1,8 @@
 //! Lays out what the fuzzer begins with in `corpus/TARGET`: what real gateways answered, and a few
 //! texts of each form. What is there already stays.
 
+mod server;
+
 use std::error::Error;
 use std::fs;
 use std::path::Path;
@@ -52,6 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             lay(target, &format!("text-{n}"), text.as_bytes())?;
         }
     }
+    server::lay_all()?;
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop/fixtures");
     for environment in ["seed-era", "current-v1", "current"] {
         for entry in fs::read_dir(fixtures.join(environment))? {
@@ -75,6 +78,9 @@ fn lay_frame(environment: &str, name: &str, frame: &[u8]) -> Result<(), Box<dyn 
     let generation = if environment == "current" { "v2" } else { "v1" };
     lay(&format!("message_{generation}"), name, frame)?;
     lay(&format!("request_{generation}"), name, frame)?;
+    for (n, data) in parts(frame, 4).enumerate() {
+        server::lay_data(generation, &format!("{name}-{n}"), data)?;
+    }
     for (n, list) in parts(frame, 4).flat_map(|data| parts(data, 1)).enumerate() {
         lay(&format!("documents_{generation}"), &format!("{name}-{n}"), list)?;
     }
@@ -123,6 +129,7 @@ fn lay_fixture(environment: &str, name: &str, fixture: &Value) -> Result<(), Box
         _ => "answer_v1",
     };
     lay(target, name, body.as_bytes())?;
+    server::lay_answer(is_v2, name, status, fixture["content_type"].as_str(), &body)?;
     let [low, high, ..] = (status - 100).to_le_bytes();
     let is_text = !fixture["content_type"].as_str().unwrap_or_default().contains("json");
     let bits = u8::from(is_text) | u8::from(!is_v2) << 1;

@@ -121,7 +121,9 @@ pub(crate) mod network {
             let (client, gateway) = duplex(64 << 10);
             // Of a gateway that has gone the client's side reads the end.
             let _ = tell.send(gateway);
-            Bombed(client, of_connections.clone())
+            // Of those that are there when it goes off.
+            let is_over = of_connections.0.0.load(Ordering::Acquire);
+            Bombed(client, if is_over { Bomb::default() } else { of_connections.clone() })
         });
         (connector, Accepted(accepted), bomb)
     }

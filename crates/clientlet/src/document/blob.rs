@@ -108,6 +108,11 @@ pub(super) fn reading_from<R>(frame: &Bytes, decode: impl FnOnce() -> R) -> R {
     reading_as(DocArray::V1, decode)
 }
 
+/// How many bytes there are in all of what is being read; none where that is no frame of ours.
+pub(super) fn length_of_frame() -> usize {
+    READ_FROM.with_borrow(Bytes::len)
+}
+
 /// `bytes` as a share of the memory that is being read, or a copy if they are from elsewhere.
 fn share(bytes: &[u8]) -> Bytes {
     READ_FROM.with_borrow(|frame| {

@@ -6,6 +6,7 @@ mod decode;
 mod encode;
 mod json_text;
 mod lenient;
+mod list;
 mod list_parts;
 mod model;
 mod number;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Blob, Tensor, Value};
+use super::{Blob, Tensor, Value, list};
 
 /// A document with every field that DocArray v1 has; what is not set is not sent.
 ///
@@ -70,10 +70,10 @@ pub struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scores: Option<BTreeMap<String, NamedScore>>,
     /// The parts of the document.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list::maybe")]
     pub chunks: Option<Vec<Document>>,
     /// What was found for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list::maybe")]
     pub matches: Option<Vec<Document>>,
 }
 

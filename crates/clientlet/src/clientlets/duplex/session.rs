@@ -147,6 +147,7 @@ mod tests {
 
     use super::super::inbox::Item;
     use super::*;
+    use crate::error::Delivery;
 
     #[tokio::test]
     async fn the_receiver_hears_of_a_task_that_was_dropped() {
@@ -158,7 +159,7 @@ mod tests {
         assert!(matches!(taken, Some(Item::End(ending)) if ending.what.contains("dropped")));
         assert!(session.ending().is_some());
         let sent = session.send(Outgoing::EndOfInput, &Passage::default()).await;
-        assert_eq!(sent.unwrap_err().event, Event::ClosedUnsent);
+        assert_eq!(sent.unwrap_err().delivery, Delivery::NotSent);
     }
 
     #[tokio::test]

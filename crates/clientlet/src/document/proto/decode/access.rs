@@ -43,6 +43,16 @@ impl<'de> SeqAccess<'de> for Elements<'_> {
         let context = self.repeated.context.within(1)?;
         seed.deserialize(open(self.repeated.of, bytes, context)?).map(Some)
     }
+
+    /// How many there are, as far as they can be read: skipping them costs little beside reading them.
+    fn size_hint(&self) -> Option<usize> {
+        let mut rest = Elements { message: self.message, repeated: self.repeated };
+        let mut count = 0;
+        while let Ok(Some(_)) = rest.next_bytes() {
+            count += 1;
+        }
+        Some(count)
+    }
 }
 
 /// Numbers in a repeated field: packed, one by one, or both.

@@ -18,6 +18,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use super::MOST_DEPTH;
 use super::wire::Fault;
 use crate::document::blob::reading_from;
+use crate::document::list::List;
 use crate::foreign::told;
 use crate::message::DocArray;
 use view::{Kind, Repeated, View};
@@ -40,13 +41,14 @@ pub(crate) fn decode_documents<T: DeserializeOwned>(
     docarray: DocArray,
     frame: &Bytes,
 ) -> Result<Vec<T>, String> {
-    decode(frame, |bytes, context| {
+    let List(documents) = decode(frame, |bytes, context| {
         let of = match docarray {
             DocArray::V1 => Kind::DocumentV1,
             DocArray::V2 => Kind::DocumentV2,
         };
         View::List(Repeated { bytes: bytes.into(), number: 1, of, context })
-    })
+    })?;
+    Ok(documents)
 }
 
 /// The document that `frame` is, a `DocProto` (v2).

@@ -1,0 +1,7 @@
+//! All that an HTTP/2 gateway says on a connection, requests on a stream, behind two bytes that choose how and what it is asked.
+#![no_main]
+
+use clientlet_fuzz::server::check_server;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| check_server("grpc://h:80", input));

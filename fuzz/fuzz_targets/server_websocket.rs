@@ -1,0 +1,7 @@
+//! All that a WebSocket gateway behind the upgrade says on a connection, behind two bytes that choose how and what it is asked.
+#![no_main]
+
+use clientlet_fuzz::server::check_server;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| check_server("ws://h:80", input));
