@@ -155,10 +155,25 @@
 //! | the stubs of gRPC | [`GrpcClientlet`], [`GrpcExchange`] | sends requests by themselves, with metadata and deadline; dry run, status, endpoints, health, streams of documents |
 //! | `JinaRPCStub.Call` | [`GrpcStream`], [`GrpcSender`], [`GrpcResponses`] | sends requests on one stream and receives answers meanwhile; half-closes at the end of input; keeps the status that it ended with |
 //!
+//! # Runtimes
+//!
+//! Everything runs in tokio, in a runtime with its I/O and time enabled (`enable_all`). One client may
+//! be used in several runtimes; each has connections of its own, because the tasks that read and write
+//! a connection run only while their runtime does.
+//!
+//! | | what to expect |
+//! | --- | --- |
+//! | no runtime | each call is an error of [`ErrorKind::Config`], not sent; nothing panics |
+//! | several runtimes, at the same time or one after the other | each opens its connections with its first call; none waits for another |
+//! | a runtime that lives but is not running (a `current_thread` one outside of `block_on`) | its own calls rest; those of other runtimes go on |
+//! | a runtime that is dropped | its connections go, and its calls with it; those of other runtimes go on |
+//! | more than 16 runtimes | those that came first are forgotten: their next call opens new connections |
+//! | a stream of answers ([`Responses`], [`DocumentStream`]), a started [`WebsocketClientlet`], a [`GrpcStream`] | belongs to the runtime in which it was first polled or started: use it there |
+//!
 //! # Bounds
 //!
 //! Everything has one: requests in flight ([`Post::prefetch`]) and their bytes
-//! ([`Post::prefetch_bytes`]), an answer's size ([`ClientBuilder::answer_limit`]), time to connect, for
+//! ([`Post::prefetch_bytes`]), connections ([`ClientBuilder::max_connections`]), an answer's size ([`ClientBuilder::answer_limit`]), time to connect, for
 //! an attempt and, if asked for, for a request over all its attempts ([`Post::timeout`]). JSON is
 //! read to a depth of 128.
 #![forbid(unsafe_code)]

@@ -162,6 +162,17 @@ async fn an_upgrade_that_is_refused_before_it_is_read_is_told() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_is_answered_with_too_many_headers_is_told() {
+    let many: String = (0..101).map(|n| format!("x-{n}: v\r\n")).collect();
+    let answer = format!("HTTP/1.1 403 Forbidden\r\n{many}\r\n").into_bytes();
+    let url = format!("ws://{}", early(0, Reads::TheHead, answer.leak()).await);
+    let client = builder(&url).docarray(DocArray::V1).build().unwrap();
+    let error = post(&client, "x").await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::TooLarge, Delivery::NotSent));
+    assert!(error.message().contains("more than 100 headers"), "{error}");
+}
+
+#[tokio::test]
 async fn an_answer_that_comes_before_anything_was_sent_is_the_requests() {
     // As a proxy does that has too many connections.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

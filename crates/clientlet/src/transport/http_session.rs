@@ -313,7 +313,7 @@ fn cut_off(headers: &HeaderMap, error: hyper::Error) -> AttemptError {
 fn classify(error: hyper::Error, is_http2: bool, is_unsent: bool, is_used: bool) -> AttemptError {
     let (event, what) = if is_http2 {
         (Event::NotHttp, not_http(true).to_owned())
-    } else if error.is_parse_too_large() {
+    } else if is_too_large_a_head(&error) {
         (Event::TooLarge, too_large_a_head())
     } else if error.is_parse() {
         (Event::NotHttp, not_http(false).to_owned())
@@ -324,6 +324,11 @@ fn classify(error: hyper::Error, is_http2: bool, is_unsent: bool, is_used: bool)
         (Event::ConnectionLost, "the connection was lost before the answer came".to_owned())
     };
     AttemptError::new(event, what).with_source(error)
+}
+
+/// Whether an answer's head is beyond a limit. hyper has its predicate for servers alone.
+pub(super) fn is_too_large_a_head(error: &hyper::Error) -> bool {
+    error.is_parse() && error.to_string().contains("too large")
 }
 
 /// What is said of an answer whose head is beyond one of two limits; which of them is not told.

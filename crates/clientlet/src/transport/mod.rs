@@ -25,8 +25,8 @@ use ::http::{HeaderMap, Uri};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use http_session::too_large_a_head;
 pub(crate) use http_session::{HttpSession, RawHttpAnswer, not_http};
+use http_session::{is_too_large_a_head, too_large_a_head};
 pub(crate) use inbox::{Inbox, Mail, Place};
 #[cfg(test)]
 pub(crate) use multiplex::FarEnd;

@@ -28,7 +28,7 @@ use crate::connect::{Connector, Spoken};
 use crate::error::{AttemptError, Event};
 use crate::foreign::shorten;
 use crate::transport::retry_after::retry_after;
-use crate::transport::{HEAD_LIMIT, not_http, too_large_a_head};
+use crate::transport::{HEAD_LIMIT, is_too_large_a_head, not_http, too_large_a_head};
 
 /// A WebSocket over whatever the connection is.
 pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -135,7 +135,7 @@ fn accept(key: &str) -> String {
 
 fn lost(error: hyper::Error, spoken: &Spoken) -> AttemptError {
     let is_http2 = spoken.is_http2();
-    if error.is_parse_too_large() && !is_http2 {
+    if is_too_large_a_head(&error) && !is_http2 {
         let error = AttemptError::new(Event::TooLarge, too_large_a_head()).with_source(error);
         return error.before_sending("upgrade");
     }
