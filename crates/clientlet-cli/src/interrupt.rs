@@ -2,9 +2,9 @@
 
 use crate::report::Failure;
 
-/// Listens from the moment it is made; until then a signal ends the process as ever. A signal that was
-/// ignored when the process started stays ignored: `nohup` does that to SIGHUP, and a shell's script to
-/// the SIGINT of what it starts in the background.
+/// Listens from the moment it is made; until then a signal ends the process as ever. SIGHUP stays ignored if
+/// it was when the process started: `nohup` does that. SIGINT does not, though a shell's script ignores it
+/// for what it starts in the background: whoever sends it there means it.
 pub(crate) struct Interrupt {
     #[cfg(unix)]
     signals: [Option<tokio::signal::unix::Signal>; 3],
@@ -14,20 +14,17 @@ pub(crate) struct Interrupt {
 impl Interrupt {
     pub(crate) fn listen() -> Result<Interrupt, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
-        let ignored = ignored();
-        let listen = |kind: SignalKind| {
-            if is_in(ignored, kind) {
-                return Ok(None);
-            }
+        let listen = |kind| {
             signal(kind)
                 .map(Some)
                 .map_err(|error| Failure::failed(format!("signals cannot be heard: {error}")))
         };
+        let is_deaf = is_ignored(SignalKind::hangup());
         Ok(Interrupt {
             signals: [
                 listen(SignalKind::interrupt())?,
                 listen(SignalKind::terminate())?,
-                listen(SignalKind::hangup())?,
+                if is_deaf { None } else { listen(SignalKind::hangup())? },
             ],
         })
     }
@@ -43,18 +40,14 @@ impl Interrupt {
     }
 }
 
-/// The signals that this process ignores, a bit each, from the lowest on for the first. Where the system
-/// does not tell, none.
+/// Whether this process ignores a signal; not where the system does not tell.
 #[cfg(unix)]
-fn ignored() -> u64 {
+fn is_ignored(kind: tokio::signal::unix::SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    // A bit for each signal, the lowest for the first.
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
-}
-
-#[cfg(unix)]
-fn is_in(signals: u64, kind: tokio::signal::unix::SignalKind) -> bool {
-    u32::try_from(kind.as_raw_value() - 1).is_ok_and(|bit| signals >> bit & 1 == 1)
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    u32::try_from(kind.as_raw_value() - 1).is_ok_and(|bit| (mask >> bit) & 1 == 1)
 }
 
 #[cfg(not(unix))]
