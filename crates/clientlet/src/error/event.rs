@@ -155,7 +155,7 @@ pub(crate) const EVENTS: &[Row] = &[
     row(Event::SocketClosed, "any other close code", ErrorKind::Closed, Unknown, Final, Maybe),
     row(Event::SocketGarbled, "a WebSocket message that cannot be read or answers nothing that was sent; whose answer it was is not known", ErrorKind::Decode, Unknown, Yes, Maybe),
     row(Event::NotWebSocket, "no WebSocket, or not the one that was asked for", ErrorKind::Decode, Answered, Final, Maybe),
-    row(Event::StreamDropped, "a gRPC stream or its connection was dropped: reset, GOAWAY, ended early, CANCELLED, UNAVAILABLE that names no deployment", ErrorKind::Transport, Unknown, Yes, Maybe),
+    row(Event::StreamDropped, "a gRPC stream or its connection was dropped: reset, cut, ended early or without a status, CANCELLED, UNAVAILABLE that names no deployment", ErrorKind::Transport, Unknown, Yes, Maybe),
     row(Event::StreamFailed, "UNKNOWN, INTERNAL or DATA_LOSS on a stream of many requests; whose fault it was is not known", ErrorKind::Gateway, Unknown, Yes, Maybe),
     row(Event::StreamOversize, "a message of a gRPC stream beyond the client's limit; whose answer it was is not known", ErrorKind::TooLarge, Unknown, Yes, Maybe),
     row(Event::StreamGarbled, "a message of a gRPC stream that cannot be read or answers nothing that was sent; whose answer it was is not known", ErrorKind::Decode, Unknown, Yes, Maybe),
