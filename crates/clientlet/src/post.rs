@@ -220,6 +220,15 @@ impl<S> Post<S> {
 
     /// A header for the requests of this call; may be given again for another. It takes the place
     /// of the client's header of the same name.
+    ///
+    /// **Over WebSocket headers belong to the connection**, not to a request: Jina's requests have none.
+    /// So each set of headers that calls come with has a connection of its own, which costs a call with
+    /// a header of its own one more connection and its upgrade. The 16 sets that were used last stay
+    /// open. Where that is too much: headers that are the same for all calls cost nothing on the
+    /// client ([`ClientBuilder::header`](crate::ClientBuilder::header)), what belongs to a request goes
+    /// in its [`parameters`](Post::parameters), which executors are given, and HTTP and unary gRPC have
+    /// headers for each request. A `traceparent` for each request is not possible over WebSocket; over
+    /// a gRPC stream it is one for each call.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Post<S> {
         self.headers.push((name.into(), Secret::new(value)));
         self

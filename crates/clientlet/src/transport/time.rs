@@ -40,8 +40,10 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) fn new(began: Instant, deadline: Option<Instant>) -> Patience {
-        let allowed = deadline.map(|deadline| deadline.saturating_duration_since(began));
-        let allowed = allowed.unwrap_or(Duration::MAX);
+        // Where its end has passed already, as with the second of two questions, the caller looked away for so long.
+        let allowed = deadline.map_or(Duration::MAX, |deadline| {
+            deadline.saturating_duration_since(began).max(began.saturating_duration_since(deadline))
+        });
         Patience { began, deadline, allowed, excused: 0, progress: 0, away: Duration::ZERO }
     }
 
@@ -123,7 +125,10 @@ impl<'a> Time<'a> {
     }
 
     /// What is left of it, for gateways that can be told.
-    pub(super) fn left(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn left(&mut self, now: Instant) -> Option<Duration> {
+        if self.patience.deadline? <= now {
+            self.patience.excuse(now, 0);
+        }
         self.patience.deadline.map(|deadline| deadline.saturating_duration_since(now))
     }
 

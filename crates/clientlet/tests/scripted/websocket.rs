@@ -193,6 +193,27 @@ async fn dropping_the_client_ends_the_connection_in_good_order() {
 }
 
 #[tokio::test]
+async fn headers_by_call_cost_a_connection_each_and_those_that_are_used_stay_open() {
+    let (gateway, client) = gateway(Documents::V2, &[]).await;
+    let with = async |value: u64| {
+        let call = client.post("/").documents(documents(1)).header("x-call", value.to_string());
+        call.send().await.into_result().unwrap();
+    };
+    for value in 0..40 {
+        with(value).await;
+        one(&client, RetryPolicy::new()).await.unwrap();
+    }
+    assert_eq!(client.connections().opened, 41, "the one without a header of its own stays");
+    for value in (30..40).rev() {
+        with(value).await;
+    }
+    assert_eq!(client.connections().opened, 41);
+    with(0).await;
+    assert_eq!(client.connections().opened, 42, "it was closed long ago");
+    assert_eq!(gateway.journal().websocket_connections(), 42);
+}
+
+#[tokio::test]
 async fn connections_are_counted_with_what_they_dropped() {
     let (gateway, client) = gateway(Documents::V1, &["drop@/50", "twice@/7"]).await;
     assert_eq!(client.connections(), Connections::default());

@@ -118,7 +118,8 @@ enum Held<'s> {
     Place(#[expect(dead_code, reason = "held, not looked at")] SemaphorePermit<'s>),
 }
 
-/// Sets of headers beyond these are forgotten, the oldest first; calls that use them go on.
+/// Sets of headers beyond these are forgotten, the one first that was not used for longest, and their
+/// connections are closed; calls that use them go on.
 const MOST_SHARED: usize = 16;
 
 impl WebsocketTransport {
@@ -162,11 +163,14 @@ impl WebsocketTransport {
     fn shared(&self, headers: &Arc<HeaderMap>) -> Result<Arc<Shared>, AttemptError> {
         let here = self.shared.here(Arc::default)?;
         let mut all = here.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |shared: &&Arc<Shared>| {
+        let same = |shared: &Arc<Shared>| {
             Arc::ptr_eq(&shared.headers, headers) || shared.headers == *headers
         };
-        if let Some(shared) = all.iter().find(same) {
-            return Ok(shared.clone());
+        // From the last one on, which is nearly always it.
+        if let Some(place) = all.iter().rposition(same) {
+            let used = all.remove(place);
+            all.push(used.clone());
+            return Ok(used);
         }
         if all.len() >= MOST_SHARED {
             all.remove(0);
