@@ -28,6 +28,9 @@ const FULL: usize = 256 << 10;
 /// The shortest time between two writes of less than is enough. Each write costs system calls, and
 /// whoever reads the output is woken by it.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long lines wait at most where no answer comes that takes them along. To be woken for them costs a
+/// system call, too.
+const LULL: Duration = Duration::from_millis(50);
 
 /// When lines are written.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,7 +62,9 @@ pub(crate) struct Output {
     done: u64,
     /// Whose lines they are that are not written yet, in order.
     marks: VecDeque<Mark>,
-    /// When the next blocks may be written; `None` after a pause without any.
+    /// When the last block was written.
+    last: Option<Instant>,
+    /// Writes what nothing else takes along; `None` after a lull without any.
     beat: Option<Beat>,
 }
 
@@ -121,6 +126,7 @@ impl Output {
             added: 0,
             done: 0,
             marks: VecDeque::new(),
+            last: None,
             beat: None,
         })
     }
@@ -207,12 +213,15 @@ impl Output {
 
     fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
         let is_now = self.is_begun() || self.pace == Pace::AtOnce || self.waiting.len() >= ENOUGH;
-        is_now || self.beat.as_mut().is_none_or(|beat| beat.poll(cx).is_ready())
+        is_now
+            || self.last.is_none_or(|last| last.elapsed() >= PAUSE)
+            || self.beat.as_mut().is_none_or(|beat| beat.poll(cx).is_ready())
     }
 
     /// Writes what waits by now, to its end or until no more is taken.
     fn poll_block(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.pace == Pace::InBlocks {
+            self.last = Some(Instant::now());
             self.beat.get_or_insert_with(|| Beat::start(cx));
         }
         if std::mem::take(&mut self.is_to_clear) {
@@ -282,7 +291,7 @@ impl Output {
     }
 }
 
-/// Comes again and again after a pause.
+/// Comes again and again.
 ///
 /// Two timers take turns, so that the next one is always set already when one is set anew. Tokio wakes its
 /// own driver, by two system calls, for each timer that is set before all others.
@@ -294,7 +303,7 @@ struct Beat {
 impl Beat {
     fn start(cx: &mut Context<'_>) -> Beat {
         let now = Instant::now();
-        let mut timers = [now + PAUSE, now + 2 * PAUSE].map(|at| Box::pin(sleep_until(at)));
+        let mut timers = [now + LULL, now + 2 * LULL].map(|at| Box::pin(sleep_until(at)));
         for timer in &mut timers {
             // It is set when it is polled. If the task may not go on now, it is woken at once.
             let _ = timer.as_mut().poll(cx);
@@ -306,8 +315,8 @@ impl Beat {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let timer = &mut self.timers[self.next];
         ready!(timer.as_mut().poll(cx));
-        let next = timer.deadline() + 2 * PAUSE;
-        timer.as_mut().reset(next.max(Instant::now() + PAUSE));
+        let next = timer.deadline() + 2 * LULL;
+        timer.as_mut().reset(next.max(Instant::now() + LULL));
         let _ = timer.as_mut().poll(cx);
         self.next = 1 - self.next;
         Poll::Ready(())
