@@ -58,7 +58,7 @@ async fn requests_answers_and_parameters_are_those_of_documents_v2_as_well() {
     assert_eq!(response.request_id(), request.request_id());
     assert_eq!(response.documents::<serde_json::Value>().unwrap().len(), 2);
     let parameters: serde_json::Value = response.parameters().unwrap();
-    assert_eq!(parameters["__results__"]["executor0/rep-0"]["count"], json!(2.0));
+    assert_eq!(parameters["__results__"]["executor0/rep-0"]["count"], json!(2));
     let other = DataRequest::proto(DocArray::V1, "/");
     let error = clientlet.send_message(&other).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Encode, Delivery::NotSent));
