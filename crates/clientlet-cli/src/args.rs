@@ -89,8 +89,8 @@ pub(crate) struct PostArgs {
     /// The gateway, http://, ws:// or grpc://HOST:PORT; without it, an embedded one is started for the call
     pub(crate) url: Option<String>,
 
-    /// The executors' endpoint
-    #[arg(long, value_name = "ENDPOINT", default_value = "/", value_parser = endpoint)]
+    /// The executors' endpoint, with or without its slash where the gateway lists it
+    #[arg(long, value_name = "ENDPOINT", default_value = "/")]
     pub(crate) on: String,
 
     /// Documents as JSON Lines, an object a line; - is stdin
@@ -238,7 +238,7 @@ pub(crate) struct StreamArgs {
     pub(crate) url: Option<String>,
 
     /// The executors' endpoint, a generator
-    #[arg(long, value_name = "ENDPOINT", value_parser = endpoint)]
+    #[arg(long, value_name = "ENDPOINT")]
     pub(crate) on: String,
 
     /// The document: one with this text
@@ -456,13 +456,6 @@ impl DocArrayChoice {
             DocArrayChoice::V1 => Some(DocArray::V1),
             DocArrayChoice::V2 => Some(DocArray::V2),
         }
-    }
-}
-
-fn endpoint(text: &str) -> Result<String, String> {
-    match text.starts_with('/') {
-        true => Ok(text.to_owned()),
-        false => Err(format!("an endpoint begins with a slash: /{text}")),
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
         answer_lines(endpoints.paths.iter().map(String::as_str))?;
     }
     match (endpoints.docarray, endpoints.takes_any) {
-        (DocArray::V1, _) => report::print(
+        (DocArray::V1, true) => report::print(
             "a v1 gateway takes any endpoint's name, and does not list those of its executors",
         ),
         (_, true) if endpoints.paths.is_empty() => report::print(

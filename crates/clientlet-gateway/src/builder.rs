@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, ToSocketAddrs};
@@ -287,6 +287,7 @@ impl GatewayBuilder {
             journal: journal.clone(),
             schedule: Schedule::new(self.faults, self.seed),
             ids: Ids::new(self.seed),
+            last: Mutex::default(),
             stopping,
         });
         let tasks = listeners

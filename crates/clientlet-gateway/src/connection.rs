@@ -159,6 +159,9 @@ async fn exchange(
         }
         _ => routes::answer(world, asked).await,
     };
+    if drawn.carries_data && world.schedule.shifts() {
+        shift(world, &mut reply, drawn.fault == Some(FaultKind::Shifted));
+    }
     let line = Arc::clone(line);
     if let Some(run) = reply.stream.take() {
         let events = events::events(Arc::clone(world), place, run, drawn.fault.as_ref());
@@ -288,6 +291,15 @@ fn early(world: &World, line: &Arc<Line>, code: u16) -> Response<AnswerBody> {
 fn scripted(code: u16, retry_after: Option<String>) -> Reply {
     let reply = if code == 500 { Reply::internal_error() } else { Reply::detail(code, "scripted") };
     Reply { retry_after, ..reply }
+}
+
+/// Keeps the answer for the next request, and gives the last one instead if this one `is_struck`.
+fn shift(world: &World, reply: &mut Reply, is_struck: bool) {
+    let own = reply.body.clone();
+    let mut last = world.last.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(last) = last.replace(own).filter(|_| is_struck) {
+        *reply = Reply::json(200, last);
+    }
 }
 
 /// A 200 whose JSON ends in the middle.

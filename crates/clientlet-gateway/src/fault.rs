@@ -48,6 +48,9 @@ pub enum FaultKind {
     Slow(Duration),
     /// The answer is a 200 whose JSON breaks off in the middle, a message that cannot be decoded, or an upgrade with the wrong `Sec-WebSocket-Accept`.
     Malformed,
+    /// The answer is the one that was given before to another request, as from a proxy that has lost
+    /// count; its own is given to the next.
+    Shifted,
     /// The connection ends by FIN, without a close frame or a GOAWAY, when the message has arrived.
     Drop,
     /// The connection is closed with this frame when the message has arrived.
@@ -112,6 +115,7 @@ impl fmt::Display for FaultKind {
             Self::Gzip => f.write_str("gzip"),
             Self::Slow(time) => write!(f, "slow:{}", time.as_secs_f64()),
             Self::Malformed => f.write_str("malformed"),
+            Self::Shifted => f.write_str("shifted"),
             Self::Drop => f.write_str("drop"),
             Self::Close { code, reason } if reason.is_empty() => write!(f, "close:{code}"),
             Self::Close { code, reason } => write!(f, "close:{code}:{reason}"),
@@ -155,6 +159,7 @@ impl FaultKind {
         let targets: &[Target] = match self {
             Self::Refuse => &[Connection],
             Self::ResetBefore => &[Request, Call],
+            Self::Shifted => &[Request],
             Self::ResetAfter | Self::Stall | Self::Malformed => &[Request, Message, Call, Upgrade],
             Self::Early(_) | Self::HangUp | Self::Gzip => &[Request],
             Self::ResetMid | Self::Slow(_) => &[Request, Message, Call],

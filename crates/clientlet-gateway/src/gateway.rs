@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) journal: Journal,
     pub(crate) schedule: Schedule,
     pub(crate) ids: Ids,
+    /// The answer that was given last, where a fault may give it once more.
+    pub(crate) last: Mutex<Option<Vec<u8>>>,
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
@@ -74,6 +76,7 @@ impl World {
             journal: Journal::new(true),
             schedule: Schedule::new(Vec::new(), 0),
             ids: Ids::new(0),
+            last: Mutex::default(),
             stopping,
         };
         (world, stop)

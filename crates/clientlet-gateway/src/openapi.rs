@@ -44,7 +44,20 @@ fn v1() -> Value {
         .iter()
         .map(|(path, method)| ((*path).to_owned(), json!({*method: operation(path)})))
         .collect();
-    json!({"openapi": "3.0.2", "info": info("3.14.1"), "paths": paths})
+    // Of these schemas, what tells a client which documents are taken, and how.
+    let fields = ["id", "granularity", "chunks", "matches", "text", "tags"];
+    let fields: Map<String, Value> =
+        fields.into_iter().map(|name| (name.to_owned(), json!({}))).collect();
+    let schemas = json!({
+        "JinaRequestModel": {"title": "JinaRequestModel", "type": "object"},
+        "PydanticDocument": {"title": "PydanticDocument", "type": "object", "properties": fields},
+    });
+    json!({
+        "openapi": "3.0.2",
+        "info": info("3.14.1"),
+        "paths": paths,
+        "components": {"schemas": schemas},
+    })
 }
 
 fn v2(world: &World) -> Value {

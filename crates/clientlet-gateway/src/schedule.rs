@@ -43,6 +43,11 @@ impl Schedule {
         })
     }
 
+    /// Whether answers may have to be given once more.
+    pub(crate) fn shifts(&self) -> bool {
+        self.faults.iter().any(|Counted { fault, .. }| *fault.kind() == FaultKind::Shifted)
+    }
+
     /// Draws for a request that has begun to arrive.
     pub(crate) fn draw(&self, method: &[u8], path: &[u8]) -> Drawn {
         if carries_data(method) { self.draw_data(Target::Request) } else { self.draw_get(path) }

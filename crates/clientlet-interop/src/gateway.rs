@@ -45,6 +45,10 @@ pub struct Options {
     /// How long a gRPC connection may live, and how long it may go on once it was told to leave; without
     /// it, for ever.
     pub connection_age: Option<(Duration, Duration)>,
+    /// Also binds endpoints without a slash, with a space and with letters beyond ASCII.
+    pub odd_names: bool,
+    /// The executor itself is served, without a gateway: 3.33.1, over HTTP or gRPC.
+    pub deployment: bool,
 }
 
 impl Default for Options {
@@ -58,6 +62,8 @@ impl Default for Options {
             with_default: false,
             retries: None,
             connection_age: None,
+            odd_names: false,
+            deployment: false,
         }
     }
 }
@@ -317,6 +323,8 @@ fn arguments(options: Options) -> Vec<String> {
         with_default,
         retries,
         connection_age,
+        odd_names,
+        deployment,
     } = options;
     // `--port` is left out: every protocol gets a free one.
     let mut arguments = vec![
@@ -341,6 +349,12 @@ fn arguments(options: Options) -> Vec<String> {
     }
     if with_default {
         arguments.push("--with-default".to_owned());
+    }
+    if odd_names {
+        arguments.push("--odd-names".to_owned());
+    }
+    if deployment {
+        arguments.push("--deployment".to_owned());
     }
     arguments
 }
@@ -383,6 +397,8 @@ mod tests {
             with_default: true,
             retries: Some(0),
             connection_age: Some((Duration::from_secs(1), Duration::from_secs(3))),
+            odd_names: true,
+            deployment: true,
         };
         let expected = [
             "--die-with-parent",
@@ -395,6 +411,8 @@ mod tests {
             "--grpc-server-options={\"grpc.max_connection_age_ms\":1000,\
              \"grpc.max_connection_age_grace_ms\":3000}",
             "--with-default",
+            "--odd-names",
+            "--deployment",
         ];
         assert_eq!(arguments(options), expected);
     }

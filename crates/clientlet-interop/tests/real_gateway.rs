@@ -30,7 +30,7 @@ fn every_protocol_and_replica_gets_its_place() -> io::Result<()> {
         timeout_send: Some(Duration::from_secs(2)),
         with_default: true,
         retries: Some(1),
-        connection_age: None,
+        ..Options::default()
     };
     let Some(mut gateway) = start(Environment::Current, options) else { return Ok(()) };
     assert!(gateway.url("websocket").starts_with("ws://127.0.0.1:"));

@@ -178,13 +178,25 @@ const CAPABILITIES: &[Capability] = &[
         what: "numbers in tags",
         carried: [
             "as in parameters, but 1 and 0 at the top become true and false",
-            "as they were; beyond 32 bits the gateway breaks over whole ones, with a plain 500",
+            "as they were; beyond 32 bits the gateway cannot pass whole ones on: their document fails alone, the others are sent without it",
             "as in parameters",
             "as they were; whole ones beyond 32 bits are an error before sending",
             "as in parameters",
             "as they were; whole ones beyond 32 bits are an error before sending",
         ],
         check: Contract("empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2"),
+    },
+    Capability {
+        what: "maps nested in each other in tags",
+        carried: [
+            "any number",
+            "30 levels; more the gateway cannot pass on: their document fails alone",
+            "any number that protobuf holds; more are an error before sending",
+            "some 30 levels; more are an error before sending",
+            "any number that protobuf holds; more are an error before sending",
+            "some 30 levels; more are an error before sending",
+        ],
+        check: Test("depth_counts_as_a_gateway_of_3_33_1_counts_it"),
     },
     Capability {
         what: "a number as `id`, and as text of v1",
@@ -495,6 +507,7 @@ fn every_capability_is_checked() {
     };
     let contract = read("tests/contract/main.rs");
     let tests = [
+        "src/envelope/inner.rs",
         "src/transport/fixtures.rs",
         "src/document/properties.rs",
         "src/document/encode/tests.rs",

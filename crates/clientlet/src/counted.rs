@@ -44,7 +44,7 @@ impl Transport for AtOnce {
         _: &'a HeaderMap,
         _: Option<Instant>,
     ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
-        Box::pin(ready(Ok(Gateway { docarray: DocArray::V1, paths: None, is_by_name: true })))
+        Box::pin(ready(Ok(Gateway::by_name(DocArray::V1))))
     }
 
     fn status<'a>(

@@ -3,22 +3,27 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt;
+use futures_util::future::{Shared, WeakShared};
 use http::HeaderMap;
 use tokio::time::{Instant, timeout_at};
 
-use crate::error::{AttemptError, Event};
+use crate::endpoint::{decode_percent, encode_percent};
+use crate::error::{AttemptError, ErrorKind, Event};
 use crate::foreign;
 use crate::message::DocArray;
 use crate::transport::http::MAYBE_WEBSOCKET;
-use crate::transport::{Streams, Transport};
+use crate::transport::{BoxFuture, Transport};
 
 /// What a gateway told of itself.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) docarray: DocArray,
-    /// The paths that documents can be posted to; nothing if the gateway does not list them. A v1
-    /// gateway has one for all endpoints.
-    pub(crate) paths: Option<Vec<String>>,
+    /// The endpoints that documents can be posted to, as the gateway lists them; `None` if it does
+    /// not list them.
+    pub(crate) endpoints: Option<Vec<String>>,
+    /// Those that give streams of documents.
+    pub(crate) streams: Option<Vec<String>>,
     /// Whether the endpoint stands in the request, and not in the address that it is sent to.
     pub(crate) is_by_name: bool,
 }
@@ -28,25 +33,40 @@ const V1_PATH: &str = "/post";
 /// Where a v2 gateway takes those for endpoints that no executor binds, if one has a default.
 const V2_DEFAULT: &str = "/default";
 
+/// An endpoint as its gateway knows it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// What the request calls it.
+    pub(crate) name: String,
+    /// The path that its documents go to, percent-encoded, where the path names the endpoint.
+    pub(crate) path: String,
+}
+
 impl Gateway {
-    /// The path that documents for `endpoint` are posted to.
+    /// A gateway that takes whatever name a request gives.
+    pub(crate) fn by_name(docarray: DocArray) -> Gateway {
+        Gateway { docarray, endpoints: None, streams: None, is_by_name: true }
+    }
+
+    /// Where documents for `endpoint` are posted to.
     ///
     /// # Errors
-    /// When the gateway lists its endpoints and has neither this one nor a default.
-    pub(crate) fn path(&self, endpoint: &str) -> Result<String, AttemptError> {
-        let paths = match &self.paths {
-            _ if self.is_by_name => return Ok(V1_PATH.to_owned()),
-            None => return Ok(endpoint.to_owned()),
-            Some(paths) => paths,
-        };
-        let has = |wanted: &str| paths.iter().any(|path| path == wanted);
-        match endpoint {
-            endpoint if has(endpoint) => Ok(endpoint.to_owned()),
-            _ if has(V2_DEFAULT) => Ok(V2_DEFAULT.to_owned()),
-            _ => {
-                let listed = match paths.is_empty() {
-                    true => format!("none{MAYBE_WEBSOCKET}"),
-                    false => foreign::listed(paths),
+    /// When documents are posted to a path for each endpoint, and the gateway lists neither one for
+    /// this endpoint nor a default.
+    pub(crate) fn find(&self, endpoint: &str) -> Result<Found, AttemptError> {
+        let listed = self.endpoints.as_deref().unwrap_or_default();
+        let name = listed_as(endpoint, listed);
+        if self.is_by_name {
+            let name = name.unwrap_or(endpoint).to_owned();
+            return Ok(Found { name, path: V1_PATH.to_owned() });
+        }
+        match name.or(default_of(listed)) {
+            Some(name) => Ok(Found::listed(endpoint, name)),
+            None if self.endpoints.is_none() => Ok(Found::written(endpoint)),
+            None => {
+                let listed = match listed {
+                    [] => format!("none{MAYBE_WEBSOCKET}"),
+                    listed => foreign::listed(listed),
                 };
                 let what = format!("the gateway has no endpoint {endpoint}; it has {listed}");
                 Err(AttemptError::new(Event::EndpointUnknown, what))
@@ -54,23 +74,88 @@ impl Gateway {
         }
     }
 
+    /// Where a stream of documents is asked for.
+    ///
+    /// # Errors
+    /// When the gateway lists its endpoints and none of those gives a stream for this one, or when
+    /// it speaks documents v1.
+    pub(crate) fn find_stream(&self, endpoint: &str) -> Result<Found, AttemptError> {
+        if self.docarray == DocArray::V1 {
+            let what = "a gateway with documents v1 has no streams of documents";
+            return Err(AttemptError::new(Event::EndpointUnknown, what));
+        }
+        let Some(listed) = &self.streams else { return Ok(Found::written(endpoint)) };
+        if let Some(name) = listed_as(endpoint, listed).or(default_of(listed)) {
+            return Ok(Found::listed(endpoint, name));
+        }
+        let what = match &listed[..] {
+            [] => format!("the gateway gives no stream of documents, from {endpoint} or elsewhere"),
+            listed => {
+                let mut listed = listed.to_vec();
+                listed.sort();
+                let listed = foreign::listed(&listed);
+                format!("{endpoint} gives no stream of documents; what does is {listed}")
+            }
+        };
+        Err(AttemptError::new(Event::EndpointUnknown, what))
+    }
+
     /// Whether any endpoint is taken, whatever its name.
     pub(crate) fn takes_any(&self) -> bool {
-        let paths = self.paths.iter().flatten();
-        self.is_by_name || paths.into_iter().any(|path| path == V2_DEFAULT)
+        self.is_by_name || default_of(self.endpoints.as_deref().unwrap_or_default()).is_some()
     }
+}
+
+impl Found {
+    fn listed(written: &str, listed: &str) -> Found {
+        // Executors themselves run their default for a name that none of them binds.
+        let name = if listed == V2_DEFAULT { written } else { listed };
+        Found { name: name.to_owned(), path: to_path(listed) }
+    }
+
+    /// Where nothing is listed, an endpoint is what was written; what is percent-encoded stays so.
+    fn written(endpoint: &str) -> Found {
+        Found { name: endpoint.to_owned(), path: to_path(&decode_percent(endpoint)) }
+    }
+}
+
+/// The path of an endpoint; some are bound without a slash, which HTTP's paths have in any case.
+pub(crate) fn to_path(endpoint: &str) -> String {
+    let slash = if endpoint.starts_with('/') { "" } else { "/" };
+    format!("{slash}{}", encode_percent(endpoint))
+}
+
+/// The listed endpoint that was meant: written as it is listed, with or without its slash, or
+/// percent-encoded as in a URL.
+fn listed_as<'a>(written: &str, listed: &'a [String]) -> Option<&'a str> {
+    let bare = |name: &str| name.strip_prefix('/').unwrap_or(name).to_owned();
+    let find = |wanted: &str| listed.iter().find(|name| bare(name) == wanted);
+    let same = listed.iter().find(|name| *name == written);
+    let found = same.or_else(|| find(&bare(written)));
+    found.or_else(|| find(&bare(&decode_percent(written)))).map(String::as_str)
+}
+
+fn default_of(listed: &[String]) -> Option<&'static str> {
+    listed.iter().any(|name| name == V2_DEFAULT).then_some(V2_DEFAULT)
 }
 
 /// What a client knows of its gateway.
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
     known: Mutex<Option<Arc<Gateway>>>,
-    /// Held by whoever asks; the others wait and find the answer.
-    asking: tokio::sync::Mutex<()>,
-    /// The endpoints that give streams of documents, once asked for; nothing in it if the gateway does
-    /// not list them. Held while it is asked.
-    streams: tokio::sync::Mutex<Option<Option<Arc<[String]>>>>,
+    /// The question that is under way; it goes on as long as a task waits for its answer.
+    asked: Mutex<Option<Asked>>,
 }
+
+/// A question that calls share.
+#[derive(Debug)]
+struct Asked {
+    /// A gateway may answer other credentials otherwise.
+    headers: Arc<HeaderMap>,
+    question: WeakShared<Question>,
+}
+
+type Question = BoxFuture<'static, Result<Arc<Gateway>, Arc<AttemptError>>>;
 
 impl Discovery {
     /// What is known already.
@@ -86,179 +171,78 @@ impl Discovery {
         }
     }
 
-    /// What is known, asked for now if need be: one question, however many wait for its answer.
+    /// What is known, asked for now if need be: one question, however many wait for its answer or
+    /// its failure.
     pub(crate) async fn ask(
         &self,
-        transport: &dyn Transport,
-        headers: &HeaderMap,
+        transport: &Arc<dyn Transport>,
+        headers: &Arc<HeaderMap>,
         deadline: Option<Instant>,
     ) -> Result<Arc<Gateway>, AttemptError> {
-        if let Some(known) = self.known() {
-            return Ok(known);
+        let began = Instant::now();
+        loop {
+            if let Some(known) = self.known() {
+                return Ok(known);
+            }
+            let (question, is_own) = self.question(transport, headers, deadline);
+            let answer = match deadline {
+                None => question.await,
+                Some(deadline) => match timeout_at(deadline, question).await {
+                    Ok(answer) => answer,
+                    Err(_) => {
+                        let waited = began.elapsed().as_secs_f64();
+                        let what =
+                            format!("the gateway did not say within {waited:.1} s what it speaks");
+                        return Err(AttemptError::new(Event::TimedOutUnsent, what));
+                    }
+                },
+            };
+            match answer {
+                Ok(gateway) => {
+                    let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                    return Ok(known.get_or_insert(gateway).clone());
+                }
+                Err(error) => {
+                    // It had the time of the call that asked, and this one may have more.
+                    let is_late = error.kind == ErrorKind::Timeout;
+                    if is_own || !is_late || !has_more(began, deadline) {
+                        return Err(error.share());
+                    }
+                }
+            }
         }
-        let _asking = match deadline {
-            None => self.asking.lock().await,
-            Some(deadline) => timeout_at(deadline, self.asking.lock()).await.map_err(|_| {
-                let what = "another call was asking the gateway for its status all the time";
-                AttemptError::new(Event::TimedOutUnsent, what)
-            })?,
-        };
-        if let Some(known) = self.known() {
-            return Ok(known);
-        }
-        let gateway = Arc::new(transport.describe(headers, deadline).await?);
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(gateway.clone());
-        Ok(gateway)
     }
 
-    /// The name under which a stream of documents is asked for: the endpoint's own, or that of the
-    /// default. One that is not known is asked for once more, since it may have been deployed since.
-    ///
-    /// # Errors
-    /// When the gateway lists its endpoints and none of those gives a stream for this one.
-    pub(crate) async fn stream_path(
+    /// The question that is under way; or a new one that has until `deadline`, and that it is new.
+    fn question(
         &self,
-        endpoint: &str,
-        streams: &dyn Streams,
-        headers: &HeaderMap,
+        transport: &Arc<dyn Transport>,
+        headers: &Arc<HeaderMap>,
         deadline: Option<Instant>,
-    ) -> Result<String, AttemptError> {
-        let asking = async {
-            let mut slot = self.streams.lock().await;
-            let mut may_be_old = slot.is_some();
-            loop {
-                let listed = match &*slot {
-                    Some(listed) => listed.clone(),
-                    None => {
-                        let listed = streams.endpoints(headers, deadline).await?.map(Arc::from);
-                        slot.insert(listed).clone()
-                    }
-                };
-                match find_stream(endpoint, listed.as_deref()) {
-                    Err(_) if may_be_old => *slot = None,
-                    found => return found,
-                }
-                may_be_old = false;
-            }
-        };
-        match deadline {
-            None => asking.await,
-            Some(deadline) => timeout_at(deadline, asking).await.unwrap_or_else(|_| {
-                let what = "the gateway did not list its endpoints in time";
-                Err(AttemptError::new(Event::TimedOutUnsent, what))
-            }),
+    ) -> (Shared<Question>, bool) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Asked { headers: with, question }) = &*asked
+            && (Arc::ptr_eq(with, headers) || with == headers)
+            && let Some(question) = question.upgrade()
+            && question.peek().is_none()
+        {
+            return (question, false);
         }
+        let (transport, with) = (transport.clone(), headers.clone());
+        let question: Question = Box::pin(async move {
+            transport.describe(&with, deadline).await.map(Arc::new).map_err(Arc::new)
+        });
+        let question = question.shared();
+        *asked = question.downgrade().map(|question| Asked { headers: headers.clone(), question });
+        (question, true)
     }
 }
 
-fn find_stream(endpoint: &str, listed: Option<&[String]>) -> Result<String, AttemptError> {
-    let Some(listed) = listed else { return Ok(endpoint.to_owned()) };
-    let has = |wanted: &str| listed.iter().any(|name| name == wanted);
-    match endpoint {
-        endpoint if has(endpoint) => Ok(endpoint.to_owned()),
-        _ if has(V2_DEFAULT) => Ok(V2_DEFAULT.to_owned()),
-        _ => {
-            let what = match listed {
-                [] => format!(
-                    "the gateway gives no stream of documents, from {endpoint} or elsewhere"
-                ),
-                _ => {
-                    let mut names = listed.to_vec();
-                    names.sort();
-                    let names = foreign::listed(&names);
-                    format!("{endpoint} gives no stream of documents; what does is {names}")
-                }
-            };
-            Err(AttemptError::new(Event::EndpointUnknown, what))
-        }
-    }
+/// Whether there is as much time left as was waited.
+fn has_more(began: Instant, deadline: Option<Instant>) -> bool {
+    let now = Instant::now();
+    deadline.is_none_or(|deadline| deadline.saturating_duration_since(now) > now - began)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::transport::{BoxFuture, RawDocuments, StreamRequest};
-
-    fn v2(paths: &[&str]) -> Gateway {
-        let paths = paths.iter().map(ToString::to_string).collect();
-        Gateway { docarray: DocArray::V2, paths: Some(paths), is_by_name: false }
-    }
-
-    #[test]
-    fn v2_posts_to_the_endpoint_or_else_to_the_default() {
-        assert_eq!(v2(&["/", "/upper"]).path("/upper").unwrap(), "/upper");
-        assert_eq!(v2(&["/", "/upper"]).path("/").unwrap(), "/");
-        assert_eq!(v2(&["/default"]).path("/").unwrap(), "/default");
-        assert_eq!(v2(&["/upper", "/default"]).path("/x").unwrap(), "/default");
-    }
-
-    #[test]
-    fn an_endpoint_that_is_not_there_is_an_error_that_lists_those_that_are() {
-        let error = v2(&["/", "/upper"]).path("/uper").unwrap_err();
-        assert_eq!(error.event, Event::EndpointUnknown);
-        assert_eq!(error.message, "the gateway has no endpoint /uper; it has /, /upper");
-    }
-
-    #[test]
-    fn v1_takes_everything_at_one_path() {
-        let v1 = Gateway { docarray: DocArray::V1, paths: None, is_by_name: true };
-        assert_eq!(v1.path("/whatever").unwrap(), "/post");
-        assert!(v1.takes_any());
-    }
-
-    /// A gateway whose list of endpoints is another one each time that it is asked.
-    struct Changing(Mutex<Vec<Option<Vec<String>>>>);
-
-    impl Streams for Changing {
-        fn endpoints<'a>(
-            &'a self,
-            _: &'a HeaderMap,
-            _: Option<Instant>,
-        ) -> BoxFuture<'a, Result<Option<Vec<String>>, AttemptError>> {
-            Box::pin(async { Ok(self.0.lock().unwrap().remove(0)) })
-        }
-
-        fn open<'a>(
-            &'a self,
-            _: &'a StreamRequest,
-            _: Option<Instant>,
-        ) -> BoxFuture<'a, Result<RawDocuments, AttemptError>> {
-            panic!("nothing is sent")
-        }
-    }
-
-    #[tokio::test]
-    async fn streams_are_listed_once_and_again_for_one_that_may_be_new() {
-        let lists = [&["/old"][..], &["/old", "/new"], &["/default"]];
-        let lists = lists.map(|list| Some(list.iter().map(ToString::to_string).collect()));
-        let gateway = Changing(Mutex::new(lists.into()));
-        let (discovery, headers) = (Discovery::default(), HeaderMap::new());
-        let path = async |endpoint| {
-            discovery.stream_path(endpoint, &gateway, &headers, None).await.map_err(|e| e.event)
-        };
-        let left = || gateway.0.lock().unwrap().len();
-        assert_eq!(path("/new").await, Err(Event::EndpointUnknown), "what was just asked stands");
-        assert_eq!((path("/old").await, left()), (Ok("/old".into()), 2));
-        assert_eq!((path("/new").await, left()), (Ok("/new".into()), 1));
-        assert_eq!((path("/newer").await, left()), (Ok("/default".into()), 0));
-    }
-
-    #[tokio::test]
-    async fn any_stream_is_asked_for_where_none_is_listed() {
-        let gateway = Changing(Mutex::new(vec![None]));
-        let discovery = Discovery::default();
-        let path = discovery.stream_path("/any", &gateway, &HeaderMap::new(), None).await;
-        assert_eq!(path.unwrap(), "/any");
-    }
-
-    #[test]
-    fn only_what_is_out_of_date_is_forgotten() {
-        let discovery = Discovery::default();
-        let (old, new) = (Arc::new(v2(&["/old"])), Arc::new(v2(&["/new"])));
-        *discovery.known.lock().unwrap() = Some(new.clone());
-        discovery.forget(&old);
-        assert!(discovery.known().is_some());
-        discovery.forget(&new);
-        assert!(discovery.known().is_none());
-    }
-}
+mod tests;

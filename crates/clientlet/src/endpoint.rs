@@ -135,6 +135,11 @@ impl Endpoint {
         self.uri(&format!("{}{path}", self.path))
     }
 
+    /// What of a path is below the address.
+    pub(crate) fn path_below<'p>(&self, path: &'p str) -> &'p str {
+        path.strip_prefix(&*self.path).unwrap_or(path)
+    }
+
     /// The URI as it was given, for a clientlet, which has no more than one address.
     ///
     /// # Errors
@@ -238,7 +243,7 @@ fn has_stray_at(rest: &str) -> bool {
 
 /// A URL as it may be shown, even if it cannot be parsed: without user information and query, and
 /// without what might be either.
-fn redact(url: &str) -> String {
+pub(crate) fn redact(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         // What is no scheme may be a password.
         Some((scheme, rest)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => {
@@ -266,7 +271,20 @@ fn redact(url: &str) -> String {
     format!("{scheme}{host}{path}")
 }
 
-fn decode_percent(text: &str) -> String {
+/// Text as it stands in the path of a URL: all but what may stand there by itself is escaped.
+pub(crate) fn encode_percent(text: &str) -> String {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&b);
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match is_plain(byte) {
+            true => out.push(byte.into()),
+            false => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+pub(crate) fn decode_percent(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;

@@ -122,6 +122,8 @@ pub(crate) struct Route {
     pub(crate) docarray: DocArray,
     /// Where to; for protocols with one connection for all, that connection's address.
     pub(crate) uri: Uri,
+    /// Whether the endpoint stands in the request; otherwise the path names it.
+    pub(crate) is_by_name: bool,
 }
 
 /// An answer as a transport reads it: the envelope open, the documents as they came.
@@ -306,9 +308,9 @@ pub enum Health {
 pub struct Endpoints {
     /// The generation of documents that the gateway speaks.
     pub docarray: DocArray,
-    /// The endpoints that the gateway lists. None for v1: 3.14.1 publishes them nowhere, and 3.33.1 with
-    /// such documents fails when asked over gRPC. None over WebSocket, and none if a v2 gateway hides
-    /// them.
+    /// The endpoints that the gateway lists. None for a v1 gateway: 3.14.1 publishes them nowhere, and
+    /// 3.33.1 with such documents fails when asked over gRPC; a bare Deployment served over HTTP lists
+    /// them. None over WebSocket, and none if a v2 gateway hides them.
     pub paths: Vec<String>,
     /// Whether any endpoint can be posted to: v1 gateways pass on whatever name they are given, and
     /// so does a v2 gateway with a default endpoint.

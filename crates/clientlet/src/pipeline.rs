@@ -7,6 +7,7 @@ mod flights;
 
 use std::collections::VecDeque;
 use std::future::ready as done;
+use std::iter::once;
 use std::mem;
 use std::ops::Range;
 use std::pin::{Pin, pin};
@@ -27,15 +28,17 @@ use tokio::time::Instant;
 
 use self::flights::{Flight, Flights};
 use crate::batch::{Batch, Batcher, Content, Format};
-use crate::discovery::{Discovery, Gateway};
+use crate::discovery::{Discovery, Found, Gateway};
 use crate::document::EncodeError;
 use crate::envelope::Template;
+use crate::envelope::inner::{self, Culprit};
 use crate::error::{self, AttemptError, Error, ErrorKind, Event};
 use crate::message::{DocArray, RawAnswer, Request, RequestId, Route};
 use crate::order::Order;
 use crate::response::Response;
 use crate::retry::{self, Ledger, RetryPolicy, Turn};
 use crate::stop::{Stop, stopped};
+use crate::transport::http::cannot_pass_on;
 use crate::transport::{BoxFuture, Handle, Patience, Terms, Transport};
 use crate::window::Window;
 
@@ -86,6 +89,9 @@ struct Ended {
     index: u64,
     bytes: usize,
     result: Result<Response, Error>,
+    /// What became of its other documents, where some of them alone were at fault: in their order, as
+    /// if they had been requests of their own.
+    rest: Vec<Result<Response, Error>>,
 }
 
 /// Why the gateway could not be asked for what a batch needs to know.
@@ -93,6 +99,15 @@ struct Failure {
     last: AttemptError,
     ledger: Ledger,
     elapsed: Duration,
+}
+
+/// A failure, and the requests that share it.
+struct Doom {
+    failure: Failure,
+    /// How many requests more would have waited for the same answer in vain: those that the window has
+    /// room for, as far as their documents were there. Asked one after another, a gateway that is
+    /// silent would cost each of them its whole time.
+    left: usize,
 }
 
 pub(crate) struct Pipeline<S: Stream> {
@@ -106,7 +121,7 @@ pub(crate) struct Pipeline<S: Stream> {
     /// Whether this call has had the gateway asked before.
     has_asked: bool,
     /// Why the open batch cannot be sent.
-    doom: Option<Failure>,
+    doom: Option<Doom>,
     batcher: Batcher,
     /// Complete batches that wait for room: two at most, a batch and a document that it ended for.
     waiting: VecDeque<Batch>,
@@ -122,6 +137,8 @@ pub(crate) struct Pipeline<S: Stream> {
     /// Which of the two is asked first, by turns: neither must wait for the other to have nothing.
     is_flights_turn: bool,
     order: Order<Ended>,
+    /// The rest of a request that ended in parts.
+    parts: VecDeque<Result<Response, Error>>,
 }
 
 /// A call's format, and the gateway that it is meant for.
@@ -141,6 +158,7 @@ where
             batcher: Batcher::new(call.request_size),
             window: Window::new(call.prefetch, call.prefetch_bytes),
             order: Order::new(call.in_order),
+            parts: VecDeque::new(),
             input: Some(Box::pin(input)),
             held: None,
             sent: 0,
@@ -194,7 +212,9 @@ where
         }
         self.window = Window::new(self.call.prefetch, self.call.prefetch_bytes);
         let order = mem::replace(&mut self.order, Order::new(self.call.in_order));
-        order.into_iter().map(|ended| ended.result).collect()
+        let parts = mem::take(&mut self.parts).into_iter();
+        let ended = order.into_iter();
+        parts.chain(ended.flat_map(|ended| once(ended.result).chain(ended.rest))).collect()
     }
 
     /// Ends a batch that was never begun, since the call was stopped.
@@ -207,7 +227,7 @@ where
                 Error::of_request(stopped(false), Vec::new(), false, context, Duration::ZERO)
             }
         };
-        self.end(Ended { index, bytes: 0, result: Err(error) });
+        self.end(Ended { index, bytes: 0, result: Err(error), rest: Vec::new() });
     }
 
     /// How many requests have begun and were not given to the caller yet.
@@ -224,8 +244,12 @@ where
             return Poll::Ready(None);
         }
         loop {
+            if let Some(result) = self.parts.pop_front() {
+                return Poll::Ready(Some(result));
+            }
             if let Some(ended) = self.order.pop() {
                 self.window.leave(ended.bytes);
+                self.parts.extend(ended.rest);
                 // The caller may take its time until it looks again: whatever can go on goes on before.
                 while self.poll_driven(cx).is_ready() {}
                 return Poll::Ready(Some(ended.result));
@@ -316,23 +340,43 @@ where
         if self.held.is_none()
             && let Some(input) = &mut self.input
         {
-            self.held = ready!(input.as_mut().poll_next(cx));
+            let Poll::Ready(next) = input.as_mut().poll_next(cx) else {
+                // What comes later did not wait for the answer.
+                self.doom.iter_mut().for_each(|doom| doom.left = 0);
+                return Poll::Pending;
+            };
+            self.held = next;
             if self.held.is_none() {
                 self.input = None;
             }
         }
         let wants_batch = self.held.is_some() || self.is_without_documents();
         if wants_batch && !self.batcher.is_open() {
-            let format = match ready!(self.poll_prepared(cx)) {
-                Ok(format) => Some(format),
-                Err(failure) => {
-                    self.doom = Some(failure);
-                    None
-                }
+            let format = match self.is_doomed() {
+                true => None,
+                false => match ready!(self.poll_prepared(cx)) {
+                    Ok(format) => Some(format),
+                    Err(failure) => {
+                        let is_silent = failure.last.kind == ErrorKind::Timeout;
+                        let left = if is_silent { self.call.prefetch } else { 0 };
+                        self.doom = Some(Doom { failure, left });
+                        None
+                    }
+                },
             };
+            if let (None, Some(doom)) = (&format, &mut self.doom) {
+                doom.left = doom.left.saturating_sub(1);
+            }
             self.batcher.begin(format);
         }
         Poll::Ready(self.held.take())
+    }
+
+    /// Whether the next batch waited for an answer that failed to come.
+    fn is_doomed(&self) -> bool {
+        self.doom.as_ref().is_some_and(|doom| doom.left > 0)
+            && self.asking.is_none()
+            && self.call.discovery.known().is_none()
     }
 
     /// The format for the gateway as it is known now; asks for it where nothing is known.
@@ -382,13 +426,14 @@ where
             }
             Content::Refused(refusal) => self.call.refused(&refusal, documents),
             Content::Unencoded => {
-                let failure = self.doom.take().expect("a batch is left unencoded for a reason");
-                let attempts = failure.ledger.attempts;
+                let doom = self.doom.as_ref().expect("a batch is left unencoded for a reason");
+                let Failure { last, ledger, elapsed } = &doom.failure;
                 let context = self.call.context(None, documents);
-                Error::of_request(failure.last, attempts, false, context, failure.elapsed)
+                let attempts = ledger.attempts.clone();
+                Error::of_request(last.share(), attempts, false, context, *elapsed)
             }
         };
-        self.end(Ended { index, bytes, result: Err(error) });
+        self.end(Ended { index, bytes, result: Err(error), rest: Vec::new() });
     }
 
     /// Hands a request to a connection that is open, or leaves it to a future that opens one.
@@ -413,7 +458,7 @@ where
                 let Flight { request, bytes, started, .. } = flight;
                 let Request { id_text, documents, index, .. } = request;
                 let response = Response::new(answer, id_text, documents, 1, started.elapsed());
-                self.end(Ended { index, bytes, result: Ok(response) });
+                self.end(Ended { index, bytes, result: Ok(response), rest: Vec::new() });
             }
             Err(error) => self.drive(flight, Some(error)),
         }
@@ -426,7 +471,8 @@ where
     }
 
     fn end(&mut self, ended: Ended) {
-        if ended.result.is_err() && self.call.stop_on_error {
+        let is_error = ended.result.is_err() || ended.rest.iter().any(Result::is_err);
+        if is_error && self.call.stop_on_error {
             // What was begun is brought to its end; nothing more is read.
             self.input = None;
             self.held = None;
@@ -457,7 +503,7 @@ async fn prepare(call: Arc<Call>, again: bool) -> Result<Prepared, Failure> {
     let result =
         retry::run(&call.retry, started, deadline, &mut random, &mut ledger, async |turn| {
             let deadline = attempt_deadline(&call, turn.began, deadline);
-            let ask = || call.discovery.ask(&*call.transport, &call.headers, deadline);
+            let ask = || call.discovery.ask(&call.transport, &call.headers, deadline);
             let gateway = ask().await?;
             match call.format(&gateway) {
                 Err(error) if was_known.as_ref().is_some_and(|was| Arc::ptr_eq(was, &gateway)) => {
@@ -505,21 +551,22 @@ impl Call {
     }
 
     fn format(&self, gateway: &Gateway) -> Result<Arc<Format>, AttemptError> {
-        let path = gateway.path(&self.endpoint)?;
+        let Found { name, path } = gateway.find(&self.endpoint)?;
         let uri = self
             .transport
             .uri(&path)
             .map_err(|error| AttemptError::new(Event::EncodeFailed, error.message()))?;
-        let route = Arc::new(Route { docarray: gateway.docarray, uri });
+        let (docarray, is_by_name) = (gateway.docarray, gateway.is_by_name);
+        let route = Arc::new(Route { docarray, uri, is_by_name });
         let template = Template::new(
             self.transport.encoding(),
-            gateway.docarray,
-            &self.endpoint,
+            docarray,
+            &name,
             self.target_executor.as_deref(),
             self.parameters.as_deref(),
         )
         .map_err(|error| AttemptError::new(Event::EncodeFailed, unsendable(&error)))?;
-        let most_documents = self.transport.most_documents(gateway.docarray);
+        let most_documents = self.transport.most_documents(docarray);
         Ok(Arc::new(Format { route, template, most_documents }))
     }
 }
@@ -529,14 +576,48 @@ fn unsendable(error: &EncodeError) -> String {
 }
 
 /// Sends a request until it is answered or its failure stands; `failed` is how its first attempt ended
-/// if that was made already.
+/// if that was made already. Where some of its documents alone are at fault, those fail by themselves
+/// and the others are sent without them.
 async fn send(
     call: Arc<Call>,
     gateway: Option<Arc<Gateway>>,
     flight: Flight,
-    mut failed: Option<AttemptError>,
+    failed: Option<AttemptError>,
 ) -> Ended {
     let Flight { request, mut body, bytes, started, .. } = flight;
+    let index = request.index;
+    let result = run(&call, &request, &mut body, started, failed).await;
+    let mut results = match result {
+        Err(failure) if may_be_split(&call, &failure) => {
+            Box::pin(send_parts(&call, &request, &body, failure)).await
+        }
+        Err(failure) => {
+            if let (Event::NotFound404, Some(gateway)) = (failure.last.event, &gateway) {
+                // The path was right when the gateway was asked: it has changed, ask again.
+                call.discovery.forget(gateway);
+            }
+            let result = Err(failure.of(&call, request.id_text, request.documents));
+            return Ended { index, bytes, result, rest: Vec::new() };
+        }
+        Ok((answer, attempts)) => {
+            let (id, documents) = (request.id_text, request.documents);
+            let response = Response::new(answer, id, documents, attempts, started.elapsed());
+            return Ended { index, bytes, result: Ok(response), rest: Vec::new() };
+        }
+    };
+    let rest = results.split_off(1);
+    let result = results.pop().expect("a request that is split has parts");
+    Ended { index, bytes, result, rest }
+}
+
+/// One request's attempts: its answer, and how many there were.
+async fn run(
+    call: &Call,
+    request: &Request,
+    body: &mut Bytes,
+    started: Instant,
+    mut failed: Option<AttemptError>,
+) -> Result<(RawAnswer, u32), Failure> {
     let deadline = later(started, call.timeout);
     let mut ledger = Ledger::default();
     let mut random = fastrand::Rng::with_seed(call.seed ^ request.id.sequence);
@@ -548,38 +629,112 @@ async fn send(
             return Either::Left(done(Err(stopped(false))));
         }
         let is_suspect = turn.after.is_some_and(Event::is_anyones);
-        let deadline = attempt_deadline(&call, turn.began, deadline);
+        let deadline = attempt_deadline(call, turn.began, deadline);
         let is_alone = turn.is_last && is_suspect;
         let terms = Terms { began: turn.began, deadline, is_alone, stop: &call.stop };
         if let Some(unsent) = turn.unsent {
-            body = unsent;
+            *body = unsent;
         }
         debug_assert!(!body.is_empty(), "a body that was not sent comes back");
         // Without another attempt there is no need of a copy to mask.
         let is_lent = turn.is_last && call.transport.is_masking();
-        let body = if is_lent { mem::take(&mut body) } else { body.clone() };
-        Either::Right(call.transport.attempt(&request, body, terms))
+        let body = if is_lent { mem::take(body) } else { body.clone() };
+        Either::Right(call.transport.attempt(request, body, terms))
     };
     let (stop, policy) = (&call.stop, &call.retry);
     let result =
         retry::run_until(stop, policy, started, deadline, &mut random, &mut ledger, attempt).await;
-    let elapsed = started.elapsed();
-    let Request { id_text: id, documents, index, .. } = request;
-    let result = match result {
+    match result {
         Ok(answer) => {
             let attempts = u32::try_from(ledger.attempts.len()).unwrap_or(u32::MAX);
-            Ok(Response::new(answer, id, documents, attempts.saturating_add(1), elapsed))
+            Ok((answer, attempts.saturating_add(1)))
         }
-        Err(last) => {
-            if let (Event::NotFound404, Some(gateway)) = (last.event, &gateway) {
-                // The path was right when the gateway was asked: it has changed, ask again.
-                call.discovery.forget(gateway);
-            }
-            let context = call.context(Some(id), documents);
-            Err(Error::of_request(last, ledger.attempts, ledger.may_have_run, context, elapsed))
+        Err(last) => Err(Failure { last, ledger, elapsed: started.elapsed() }),
+    }
+}
+
+impl Failure {
+    /// The error of the request that failed so.
+    fn of(self, call: &Call, id: String, documents: Range<u64>) -> Error {
+        let Failure { last, ledger, elapsed } = self;
+        let context = call.context(Some(id), documents);
+        Error::of_request(last, ledger.attempts, ledger.may_have_run, context, elapsed)
+    }
+}
+
+/// Whether the documents that are not at fault may be sent without those that are.
+fn may_be_split(call: &Call, failure: &Failure) -> bool {
+    let ran = call.retry.is_at_most_once() && failure.ledger.may_have_run;
+    !failure.last.culprits.is_empty() && !ran
+}
+
+/// The documents at fault as failures of their own, and what becomes of those between them, in order.
+async fn send_parts(
+    call: &Call,
+    request: &Request,
+    body: &Bytes,
+    failure: Failure,
+) -> Vec<Result<Response, Error>> {
+    let Failure { last, ledger, elapsed } = &failure;
+    let first = request.documents.start;
+    let mut results = Vec::new();
+    let count = usize::try_from(request.documents.end - first).unwrap_or(usize::MAX);
+    let mut next = 0;
+    for Culprit { index, what } in &last.culprits {
+        if *index > next {
+            results.push(send_part(call, request, body, next..*index).await);
         }
+        let number = first + *index as u64;
+        let mut alone = last.share();
+        alone.message = cannot_pass_on(number, what);
+        let failure = Failure {
+            last: alone,
+            ledger: Ledger { attempts: ledger.attempts.clone(), may_have_run: ledger.may_have_run },
+            elapsed: *elapsed,
+        };
+        results.push(Err(failure.of(call, request.id_text.clone(), number..number + 1)));
+        next = index + 1;
+    }
+    if next < count {
+        results.push(send_part(call, request, body, next..count).await);
+    }
+    results
+}
+
+/// Sends some of a request's documents as a request of their own.
+async fn send_part(
+    call: &Call,
+    whole: &Request,
+    body: &Bytes,
+    range: Range<usize>,
+) -> Result<Response, Error> {
+    let id = call.ids.next();
+    let id_text = id.to_string();
+    let first = whole.documents.start;
+    let documents = first + range.start as u64..first + range.end as u64;
+    let Some(mut body) = inner::part(body, range, &whole.id_text, &id_text) else {
+        let what = "the documents could not be sent without those at fault";
+        let last = AttemptError::new(Event::EncodeFailed, what);
+        let failure = Failure { last, ledger: Ledger::default(), elapsed: Duration::ZERO };
+        return Err(failure.of(call, id_text, documents));
     };
-    Ended { index, bytes, result }
+    let request = Request {
+        id,
+        id_text,
+        index: whole.index,
+        documents,
+        route: whole.route.clone(),
+        headers: whole.headers.clone(),
+    };
+    let started = Instant::now();
+    let result = run(call, &request, &mut body, started, None).await;
+    let Request { id_text: id, documents, .. } = request;
+    match result {
+        Ok((answer, attempts)) => {
+            Ok(Response::new(answer, id, documents, attempts, started.elapsed()))
+        }
+        Err(failure) => Err(failure.of(call, id, documents)),
+    }
 }
 
 fn attempt_deadline(call: &Call, began: Instant, deadline: Option<Instant>) -> Option<Instant> {

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::client::Client;
 use crate::config::{Secret, add_header};
+use crate::discovery::to_path;
 use crate::document::Encoder;
 use crate::endpoint::Protocol;
 use crate::error::{Error, ErrorKind};
@@ -24,6 +25,7 @@ use crate::response::Response;
 use crate::retry::RetryPolicy;
 use crate::stop::Stop;
 use crate::target;
+use crate::transport::Transport;
 
 const REQUEST_SIZE: usize = 100;
 const PREFETCH: usize = 16;
@@ -275,13 +277,8 @@ where
 
     fn check(self) -> Result<(Call, S), Error> {
         let shared = self.client.shared();
-        if !self.endpoint.starts_with('/') {
-            let given = &self.endpoint;
-            return Err(Error::config(format!("the endpoint {given:?} must begin with a slash")));
-        }
+        check_endpoint(&self.endpoint, &*shared.transport)?;
         self.target_executor.as_deref().map_or(Ok(()), target::check)?;
-        // The same check that a v2 gateway's path will meet, before anything is sent.
-        shared.transport.uri(&self.endpoint)?;
         let retry = self.retry.unwrap_or_else(|| shared.config.retry.clone());
         retry.check()?;
         let call = Call {
@@ -318,6 +315,14 @@ where
         call.check_parameters()?;
         Ok((call, self.documents))
     }
+}
+
+/// The same check that a v2 gateway's path will meet, before anything is sent.
+pub(crate) fn check_endpoint(endpoint: &str, transport: &dyn Transport) -> Result<(), Error> {
+    if endpoint.is_empty() {
+        return Err(Error::config("the endpoint has no name; that of all executors is /"));
+    }
+    transport.uri(&to_path(endpoint)).map(drop)
 }
 
 /// The client's headers, those of the call in place of theirs.

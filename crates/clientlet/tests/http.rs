@@ -385,8 +385,8 @@ async fn a_status_that_is_no_jina_gateways_is_named() {
 #[tokio::test]
 async fn wrong_settings_are_named_before_anything_is_sent() {
     let (gateway, client) = gateway_with(&[]).await;
-    let no_slash = client.post("upper").send().await.into_result().unwrap_err();
-    assert!(no_slash.message().contains("must begin with a slash"), "{no_slash}");
+    let no_name = client.post("").send().await.into_result().unwrap_err();
+    assert!(no_name.message().contains("the endpoint has no name"), "{no_name}");
     let header = client.post("/").header("a b", "x").send().await.into_result().unwrap_err();
     assert!(header.message().contains("no name of a header"), "{header}");
     let parameters = client.post("/").parameters([1, 2]).send().await.into_result().unwrap_err();

@@ -78,7 +78,7 @@ fn wrong_usage_is_named_before_anything_is_sent() {
         (&["--cookie", "crumb"], "error: --cookie has no '='"),
         (&["--bearer", "@/no/such/file"], "error: --bearer: cannot read /no/such/file"),
         (&["--auth", "a:b", "--bearer", "t"], "--bearer"),
-        (&["--on", "upper"], "begins with a slash: /upper"),
+        (&["--on", ""], "the endpoint has no name"),
         (&["--docarray", "v3"], "--docarray"),
         (&["--input", &missing], "/missing: No such file"),
         (&["--input", directory], ": it is a directory"),

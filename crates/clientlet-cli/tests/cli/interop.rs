@@ -13,6 +13,8 @@ const BOTH: Options = Options {
     with_default: false,
     retries: None,
     connection_age: None,
+    odd_names: false,
+    deployment: false,
 };
 
 /// A gateway of this environment; nothing, and that is said, where there is none.

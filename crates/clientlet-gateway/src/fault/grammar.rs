@@ -29,6 +29,7 @@ KIND, over HTTP
   gzip                answer compressed with gzip, which was not asked for
   slow:SECONDS        send the answer's head at once, its body in pieces over SECONDS
   malformed           answer 200 with JSON that breaks off in the middle
+  shifted             answer with the answer to the request before
 
 KIND, over WebSocket (what else is in flight is lost where the connection ends)
   refuse              as over HTTP
@@ -205,6 +206,7 @@ fn parse_kind(text: &str) -> Result<FaultKind, String> {
         "gzip" => FaultKind::Gzip,
         "stall" => FaultKind::Stall,
         "malformed" => FaultKind::Malformed,
+        "shifted" => FaultKind::Shifted,
         "drop" => FaultKind::Drop,
         "half-open" => FaultKind::HalfOpen,
         "twice" => FaultKind::Twice,
@@ -216,7 +218,7 @@ fn parse_kind(text: &str) -> Result<FaultKind, String> {
         _ => {
             return Err(format!(
                 "unknown kind `{name}`; kinds are refuse, reset-before, reset-after, reset-mid, \
-                 stall, status:CODE, slow:SECONDS, malformed, over HTTP early:CODE, hang-up, gzip, \
+                 stall, status:CODE, slow:SECONDS, malformed, over HTTP early:CODE, hang-up, gzip, shifted, \
                  over WebSocket and gRPC drop, half-open, \
                  twice, reorder, unknown-id, truncated, wrong-type, oversize:BYTES, over WebSocket \
                  close:CODE, subprotocol:NAME, over gRPC grpc-status:CODE, reset-stream, goaway, \

@@ -45,7 +45,7 @@ impl HttpAnswer {
     /// # Errors
     /// What the status or the answer's own status says went wrong, or that it cannot be read.
     pub fn response(&self, docarray: DocArray) -> Result<Response, Error> {
-        alone(read(docarray, &self.0))
+        alone(read(docarray, docarray == DocArray::V1, &self.0))
     }
 
     /// The answer to a dry run, read. It may say that something is wrong.

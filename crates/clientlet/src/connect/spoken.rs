@@ -19,9 +19,24 @@ const NOTHING: u8 = 0;
 const HTTP1: u8 = 1;
 const HTTP2: u8 = 2;
 const OTHER: u8 = 3;
+const TLS: u8 = 4;
 
 /// What a client of HTTP/2 begins with (RFC 9113, 3.4): the preface and an empty SETTINGS frame.
 const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// What a client of TLS begins with (RFC 5246, 7.4.1.2), of the least that there can be in it: version
+/// 1.2, 32 bytes that should be random, two cipher suites. A server answers with a record of its own,
+/// be it an alert.
+const HELLO: &[u8] = b"\x16\x03\x01\0\x2f\x01\0\0\x2b\x03\x03\
+    clientlet asks what is spoken...\0\0\x04\xc0\x2f\xc0\x30\x01\0";
+
+/// The first bytes of TLS's records.
+const ALERT: u8 = 0x15;
+const HANDSHAKE: u8 = 0x16;
+
+/// What is said of a port for TLS.
+pub(crate) const TLS_THERE: &str =
+    "TLS seems to be spoken there, which this release does not speak yet";
 
 /// How long a server may take to answer the greeting.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -40,6 +55,10 @@ impl Spoken {
         self.0.load(Ordering::Relaxed) == HTTP2
     }
 
+    pub(crate) fn is_tls(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == TLS
+    }
+
     /// Takes the first bytes that were read; none are none.
     pub(super) fn hear(&self, first: &[u8]) {
         if !first.is_empty() {
@@ -49,15 +68,42 @@ impl Spoken {
 }
 
 impl Connector {
+    /// What is spoken there instead of HTTP/1.1, in words, if `spoken` shows it. A server that closed
+    /// without a word is greeted, unless it is `proven` to speak HTTP/1.1.
+    pub(crate) async fn instead(
+        &self,
+        uri: &Uri,
+        spoken: &Spoken,
+        is_proven: bool,
+    ) -> Option<&'static str> {
+        let is_silent = !spoken.is_known() && !is_proven;
+        if spoken.is_http2() || (is_silent && self.greets_in_http2(uri).await) {
+            return Some(
+                "HTTP/2 is spoken there, not HTTP/1.1; is it the gateway's port for gRPC?",
+            );
+        }
+        let is_tls = spoken.is_tls() || (is_silent && self.greets_in_tls(uri).await);
+        is_tls.then_some(TLS_THERE)
+    }
+
     /// Whether HTTP/2 is spoken there, by a connection of its own on which we speak it. For a server
     /// that closed without a word: some that speak HTTP/2 do so to whatever begins otherwise.
-    pub(crate) async fn greets_in_http2(&self, uri: &Uri) -> bool {
+    async fn greets_in_http2(&self, uri: &Uri) -> bool {
+        self.greets(uri, GREETING, HTTP2).await
+    }
+
+    /// The same of TLS, whose servers often close without a word to what is none.
+    async fn greets_in_tls(&self, uri: &Uri) -> bool {
+        self.greets(uri, HELLO, TLS).await
+    }
+
+    async fn greets(&self, uri: &Uri, hello: &[u8], spoken: u8) -> bool {
         let greeting = async {
             let mut io = TokioIo::new(self.open(uri).await.ok()?);
-            io.write_all(GREETING).await.ok()?;
+            io.write_all(hello).await.ok()?;
             let mut first = [0; 4];
             io.read_exact(&mut first).await.ok()?;
-            Some(told_by(&first) == HTTP2)
+            Some(told_by(&first) == spoken)
         };
         matches!(tokio::time::timeout(PATIENCE, greeting).await, Ok(Some(true)))
     }
@@ -68,6 +114,7 @@ fn told_by(first: &[u8]) -> u8 {
     match first {
         [b'H', b'T', b'T', b'P', ..] => HTTP1,
         [0, _, _, 4, ..] => HTTP2,
+        [ALERT | HANDSHAKE, 3, ..] => TLS,
         _ => OTHER,
     }
 }
@@ -81,6 +128,9 @@ mod tests {
         assert_eq!(told_by(b"HTTP/1.1 400 Bad Request"), HTTP1);
         assert_eq!(told_by(&[0, 0, 18, 4, 0, 0, 0, 0, 0]), HTTP2);
         assert_eq!(told_by(b"SSH-2.0"), OTHER);
+        assert_eq!(told_by(&[0x15, 3, 3, 0, 2, 2, 70]), TLS);
+        assert_eq!(HELLO.len(), 5 + 0x2f);
+        assert_eq!(told_by(HELLO), TLS);
         assert_eq!(told_by(b"H"), OTHER);
     }
 }

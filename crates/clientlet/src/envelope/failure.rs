@@ -32,21 +32,28 @@ struct FindingJson<'a> {
 /// The error that an answer with this status and body is.
 ///
 /// The body of a failure is `{"detail": text}`, `{"detail": [..]}` of a validation, the request
-/// with a status in its header, or plain text; JSON only where `is_json` says so.
+/// with a status in its header, or plain text; JSON only where `is_json` says so. One whose paths
+/// name the endpoints, and not its requests, has no status in its answers: it answers 500 instead.
 pub(crate) fn read_failure(
     docarray: DocArray,
+    is_by_name: bool,
     status: u16,
     is_json: bool,
     body: &Bytes,
 ) -> AttemptError {
-    let failure = if is_json { read_json(docarray, status, body) } else { None };
-    failure.unwrap_or_else(|| read_text(docarray, status, is_json, body)).with_status(status)
+    let failure = if is_json { read_json(docarray, is_by_name, status, body) } else { None };
+    failure.unwrap_or_else(|| read_text(is_by_name, status, is_json, body)).with_status(status)
 }
 
-fn read_json(docarray: DocArray, status: u16, body: &Bytes) -> Option<AttemptError> {
+fn read_json(
+    docarray: DocArray,
+    is_by_name: bool,
+    status: u16,
+    body: &Bytes,
+) -> Option<AttemptError> {
     if let Ok(DetailJson { detail }) = serde_json::from_slice(body) {
         return Some(match serde_json::from_str::<String>(detail.get()) {
-            Ok(detail) if docarray == DocArray::V2 && status == 500 => {
+            Ok(detail) if !is_by_name && status == 500 => {
                 let message = format!("an executor raised {}", shorten(&detail));
                 let mut error = AttemptError::new(Event::ExecutorFailed, message);
                 error.exception = Some(exception_of(&detail));
@@ -63,14 +70,14 @@ fn read_json(docarray: DocArray, status: u16, body: &Bytes) -> Option<AttemptErr
     Some(error)
 }
 
-fn read_text(docarray: DocArray, status: u16, is_json: bool, body: &Bytes) -> AttemptError {
+fn read_text(is_by_name: bool, status: u16, is_json: bool, body: &Bytes) -> AttemptError {
     let text = shorten(&String::from_utf8_lossy(body));
     if status == 500 && !is_json {
         // A v2 gateway says no more than this of an executor that is down or slow, either; a v1 gateway
         // has a status for those.
-        let why = match docarray {
-            DocArray::V1 => "",
-            DocArray::V2 => " (its executor is down or slow)",
+        let why = match is_by_name {
+            true => "",
+            false => " (its executor is down or slow)",
         };
         let message = format!("the gateway answered 500: {text}{why}");
         return AttemptError::new(Event::PlainError500, message);
@@ -180,7 +187,8 @@ mod tests {
     use crate::error::ErrorKind;
 
     fn failure(docarray: DocArray, status: u16, is_json: bool, body: &'static str) -> AttemptError {
-        read_failure(docarray, status, is_json, &Bytes::from_static(body.as_bytes()))
+        let is_by_name = docarray == DocArray::V1;
+        read_failure(docarray, is_by_name, status, is_json, &Bytes::from_static(body.as_bytes()))
     }
 
     #[test]
@@ -250,7 +258,7 @@ mod tests {
     fn no_more_of_a_validation_is_put_together_than_is_shown() {
         let finding = r#"{"loc":["body",0],"msg":"wrong"}"#;
         let body = format!("{{\"detail\":[{}]}}", [finding; 100_000].join(","));
-        let error = read_failure(DocArray::V1, 422, true, &body.into());
+        let error = read_failure(DocArray::V1, true, 422, true, &body.into());
         assert!(
             error.message.starts_with("the gateway answered 422: body.0: wrong; body.0: wrong")
         );

@@ -2,6 +2,7 @@
 
 mod answer;
 mod failure;
+pub(crate) mod inner;
 pub(crate) mod proto;
 mod request;
 mod template;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Attempt, Delivery, ErrorKind, Event, Source};
+use super::{Attempt, Delivery, ErrorKind, Event, SharedSource, Source};
+use crate::envelope::inner::Culprit;
 use crate::foreign::one_line;
 use crate::message::{Exception, RawAnswer};
 
@@ -21,7 +22,7 @@ pub(crate) struct Failed {
     pub(crate) retryable: bool,
     pub(crate) may_have_run: bool,
     pub(crate) message: String,
-    pub(crate) source: Option<Source>,
+    pub(crate) source: Option<SharedSource>,
     /// The request's body, of a transport that had it for itself and sent nothing of it.
     pub(crate) unsent: Option<Bytes>,
     /// How long the gateway asked to wait.
@@ -29,6 +30,8 @@ pub(crate) struct Failed {
     pub(crate) status: Option<u16>,
     pub(crate) exception: Option<Exception>,
     pub(crate) answer: Option<RawAnswer>,
+    /// The documents for which alone it failed; the others may be sent without them.
+    pub(crate) culprits: Vec<Culprit>,
 }
 
 /// What a server says of trying again.
@@ -78,6 +81,7 @@ impl AttemptError {
             status: None,
             exception: None,
             answer: None,
+            culprits: Vec::new(),
         }))
     }
 
@@ -93,7 +97,7 @@ impl AttemptError {
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<Source>) -> AttemptError {
-        self.source = Some(source.into());
+        self.source = Some(source.into().into());
         self
     }
 
@@ -110,6 +114,27 @@ impl AttemptError {
     pub(crate) fn with_status(mut self, status: u16) -> AttemptError {
         self.status = Some(status);
         self
+    }
+
+    /// The same failure for one more request that it ended.
+    pub(crate) fn share(&self) -> AttemptError {
+        let Failed { event, kind, delivery, retryable, may_have_run, retry_after, status, .. } =
+            *self.0;
+        AttemptError(Box::new(Failed {
+            event,
+            kind,
+            delivery,
+            retryable,
+            may_have_run,
+            message: self.message.clone(),
+            source: self.source.clone(),
+            unsent: None,
+            retry_after,
+            status,
+            exception: self.exception.clone(),
+            answer: self.answer.clone(),
+            culprits: self.culprits.clone(),
+        }))
     }
 
     /// The same failure, of a question that came before the request: nothing of the request was

@@ -16,6 +16,7 @@ pub(crate) enum Event {
     TimedOut,
     NotHttp,
     Unreadable,
+    AnotherAnswered,
     TooLarge,
     ExecutorFailed,
     RequestTimeout408,
@@ -27,10 +28,12 @@ pub(crate) enum Event {
     Unavailable503,
     GatewayTimeout504,
     PlainError500,
+    CannotPassOn,
     ServerError,
     Redirect,
     EndpointUnknown,
     EncodeFailed,
+    SettingDenied,
     SessionClosed,
     SessionLost,
     NoRuntime,
@@ -127,6 +130,7 @@ pub(crate) const EVENTS: &[Row] = &[
     row(Event::TimedOut, "the attempt's time ran out after bytes of the request were written", ErrorKind::Timeout, Unknown, Yes, Maybe),
     row(Event::NotHttp, "the answer is not HTTP/1.1", ErrorKind::Decode, Answered, Final, Maybe),
     row(Event::Unreadable, "the answer's body cannot be read", ErrorKind::Decode, Answered, Final, Maybe),
+    row(Event::AnotherAnswered, "the answer is that of another request, by its id (v2): its own never came, and the connection is not used again", ErrorKind::Decode, Unknown, Yes, Maybe),
     row(Event::TooLarge, "the answer is beyond the client's limit", ErrorKind::TooLarge, Answered, Final, Maybe),
     row(Event::ExecutorFailed, "an executor raised: status code 1 in a v1 answer, 500 with a JSON detail from v2", ErrorKind::Executor, Answered, Final, Maybe),
     row(Event::RequestTimeout408, "408", ErrorKind::Timeout, Answered, Yes, Never),
@@ -138,10 +142,12 @@ pub(crate) const EVENTS: &[Row] = &[
     row(Event::Unavailable503, "503: v1 with its executor down", ErrorKind::Gateway, Answered, Yes, Maybe),
     row(Event::GatewayTimeout504, "504: v1 whose executor is slower than timeout_send", ErrorKind::Timeout, Answered, Yes, Maybe),
     row(Event::PlainError500, "500 in plain text: the gateway itself failed, as while it shuts down; from v2 also an executor that is down or slow, and a finished run may hide behind it", ErrorKind::Gateway, Answered, Yes, Maybe),
+    row(Event::CannotPassOn, "500 from v2 for a document that the gateway's own protobuf cannot carry: a whole number beyond 32 bits, nested too deep; the others of the request are sent without it", ErrorKind::Encode, Answered, Final, Never),
     row(Event::ServerError, "any other 5xx", ErrorKind::Gateway, Answered, Final, Maybe),
     row(Event::Redirect, "3xx: redirects are not followed", ErrorKind::Gateway, Answered, Final, Never),
     row(Event::EndpointUnknown, "the gateway does not list the endpoint (v2), or not as one that streams, or has no streams of documents (v1)", ErrorKind::NotFound, NotSent, Final, Never),
     row(Event::EncodeFailed, "a document that the wire format cannot hold", ErrorKind::Encode, NotSent, Final, Never),
+    row(Event::SettingDenied, "the gateway's own status contradicts the generation of documents that was set", ErrorKind::Config, NotSent, Final, Never),
     row(Event::SessionClosed, "the client was closed", ErrorKind::Closed, NotSent, Final, Never),
     row(Event::SessionLost, "a clientlet's connection was gone before a byte of the message was written", ErrorKind::Transport, NotSent, Yes, Never),
     row(Event::NoRuntime, "the call was made outside of a tokio runtime", ErrorKind::Config, NotSent, Final, Never),
@@ -235,11 +241,15 @@ mod tests {
             | Event::TimedOut
             | Event::ExecutorFailed
             | Event::EncodeFailed
+            | Event::SettingDenied
             | Event::SessionClosed
             | Event::Stopped
             | Event::StoppedSent => ALL,
             Event::Unreadable | Event::TooLarge => &["HTTP", "unary gRPC"],
-            Event::ConnectionLost | Event::EndpointUnknown => &["HTTP"],
+            Event::AnotherAnswered
+            | Event::CannotPassOn
+            | Event::ConnectionLost
+            | Event::EndpointUnknown => &["HTTP"],
             Event::PlainError500 => &["HTTP", "WebSocket"],
             Event::SocketDropped
             | Event::SocketOversize

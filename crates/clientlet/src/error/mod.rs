@@ -5,6 +5,7 @@ mod event;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use attempt::{Again, AttemptError};
@@ -150,11 +151,13 @@ struct Inner {
     elapsed: Duration,
     exception: Option<Exception>,
     response: Option<Response>,
-    source: Option<Source>,
+    source: Option<SharedSource>,
 }
 
 /// Whatever lies below an error of ours.
 pub(crate) type Source = Box<dyn std::error::Error + Send + Sync>;
+/// The same, below the errors of all requests that it failed.
+pub(crate) type SharedSource = Arc<dyn std::error::Error + Send + Sync>;
 
 /// Where an error happened.
 #[derive(Clone, Default)]

@@ -184,7 +184,11 @@ mod tests {
 
     /// Request number `index`, which may take so many milliseconds.
     fn flight(index: u64, allowed: u64) -> Flight {
-        let route = Route { docarray: DocArray::V2, uri: Uri::from_static("ws://gateway") };
+        let route = Route {
+            docarray: DocArray::V2,
+            uri: Uri::from_static("ws://gateway"),
+            is_by_name: true,
+        };
         let id = RequestId { nonce: NONCE, sequence: index };
         let request = Request {
             id,

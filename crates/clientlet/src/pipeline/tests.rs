@@ -176,10 +176,15 @@ impl Transport for Multiplexed {
             let mut state = self.state.lock().unwrap();
             state.asked += 1;
             if state.asked <= self.script.hides {
-                let error = AttemptError::new(Event::ConnectionLost, "no status");
+                let error = AttemptError::new(Event::TimedOut, "no status");
                 return Err(error.before_sending("GET /status"));
             }
-            Ok(Gateway { docarray: DocArray::V2, paths: None, is_by_name: false })
+            Ok(Gateway {
+                docarray: DocArray::V2,
+                endpoints: None,
+                streams: None,
+                is_by_name: false,
+            })
         })
     }
 
@@ -658,20 +663,36 @@ async fn the_gateway_is_asked_once_however_many_calls_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_gateway_that_cannot_be_asked_fails_each_request_as_not_sent() {
     let gateway = Multiplexed::new(Script { hides: 2, ..Script::default() });
-    let answers = client(&gateway).post("/").documents(documents(50)).request_size(10).send().await;
+    let call = client(&gateway).post("/").documents(documents(50)).request_size(10).prefetch(2);
+    let answers = call.send().await;
     assert_eq!(answers.len(), 5);
     let errors: Vec<_> = answers.errors().collect();
-    assert_eq!(errors.len(), 2, "the third batch asks again and is answered");
+    assert_eq!(errors.len(), 4, "two share each failure, and the fifth batch is answered");
+    assert_eq!(gateway.state.lock().unwrap().asked, 3);
     for (n, error) in errors.iter().enumerate() {
         let n = n as u64;
         assert_eq!(error.delivery(), Delivery::NotSent);
         assert_eq!(error.documents(), Some(n * 10..n * 10 + 10));
         assert!(!error.may_have_run());
+        assert_eq!(error.attempts().len(), 1);
         assert!(error.to_string().contains("GET /status: no status"), "{error}");
     }
     let retried = Multiplexed::new(Script { hides: 2, ..Script::default() });
     let call = client(&retried).post("/").documents(documents(50)).request_size(10);
     assert_eq!(call.retry(retrying(3)).send().await.errors().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn documents_that_come_after_a_failed_question_have_the_gateway_asked_again() {
+    let gateway = Multiplexed::new(Script { hides: 1, ..Script::default() });
+    let late = stream::once(async {
+        sleep(Duration::from_secs(1)).await;
+        json!({"id": "1"})
+    });
+    let input = stream::iter([json!({"id": "0"})]).chain(late);
+    let answers = client(&gateway).post("/").document_stream(input).request_size(1).send().await;
+    let ends: Vec<_> = answers.into_iter().map(|result| result.is_ok()).collect();
+    assert_eq!(ends, [false, true]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -99,7 +99,7 @@ impl RetryPolicy {
         self
     }
 
-    pub(super) fn is_at_most_once(&self) -> bool {
+    pub(crate) fn is_at_most_once(&self) -> bool {
         self.at_most_once
     }
 

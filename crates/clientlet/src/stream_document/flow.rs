@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::{StreamExt, stream};
 use http::HeaderMap;
 use tokio::time::{Instant, timeout_at};
 
-use crate::discovery::Discovery;
+use super::content::Content;
+use crate::discovery::{Discovery, Found};
 use crate::error::{AttemptError, Context, Error, Event};
-use crate::message::{DocArray, RequestId};
+use crate::message::RequestId;
 use crate::pipeline::later;
 use crate::retry::{self, Ledger, RetryPolicy};
 use crate::transport::{RawDocument, RawDocuments, StreamRequest, Transport};
@@ -22,7 +22,7 @@ pub(super) struct Call {
     pub(super) discovery: Arc<Discovery>,
     pub(super) headers: Arc<HeaderMap>,
     pub(super) endpoint: String,
-    pub(super) body: Bytes,
+    pub(super) content: Content,
     pub(super) id: RequestId,
     pub(super) retry: RetryPolicy,
     /// For the whole stream.
@@ -107,21 +107,31 @@ impl Call {
     ) -> Result<(Instant, RawDocuments, Option<RawDocument>), AttemptError> {
         let (began, deadline) = (Instant::now(), deadline(self.first_timeout, until));
         let streams = self.transport.streams().expect("the call was checked for it");
-        let asking = self.discovery.ask(&*self.transport, &self.headers, deadline);
-        if asking.await?.docarray == DocArray::V1 {
-            let what = "a gateway with documents v1 has no streams of documents";
-            return Err(AttemptError::new(Event::EndpointUnknown, what));
-        }
-        let finding = self.discovery.stream_path(&self.endpoint, streams, &self.headers, deadline);
-        let uri = self
-            .transport
-            .uri(&finding.await?)
-            .map_err(|error| AttemptError::new(Event::EncodeFailed, error.message()))?;
-        let (body, headers) = (self.body.clone(), self.headers.clone());
+        let unsent = |error: Error| AttemptError::new(Event::EncodeFailed, error.message());
+        let Found { name, path } = self.find(deadline).await?;
+        let path = format!("{path}{}", self.content.query());
+        let uri = self.transport.uri(&path).map_err(unsent)?;
+        let body = self.content.body(&name, self.id).map_err(unsent)?;
+        let headers = self.headers.clone();
         let request = StreamRequest { body, uri, headers, until };
         let mut documents = streams.open(&request, deadline).await?;
         let first = wait(&mut documents, deadline, until).await?;
         Ok((began, documents, first))
+    }
+
+    /// Where the stream is asked for. An endpoint that a gateway is not known to have is asked for
+    /// once more: it may have been deployed since.
+    async fn find(&self, deadline: Option<Instant>) -> Result<Found, AttemptError> {
+        let ask = || self.discovery.ask(&self.transport, &self.headers, deadline);
+        let known = self.discovery.known();
+        let gateway = ask().await?;
+        match gateway.find_stream(&self.endpoint) {
+            Err(error) if known.is_some_and(|known| Arc::ptr_eq(&known, &gateway)) => {
+                self.discovery.forget(&gateway);
+                ask().await.map_err(|_| error)?.find_stream(&self.endpoint)
+            }
+            found => found,
+        }
     }
 
     async fn next(

@@ -1,5 +1,6 @@
 //! A stream of documents for one: what an executor's generator yields, as it yields it.
 
+mod content;
 mod fingerprint;
 mod flow;
 mod repeats;
@@ -12,22 +13,27 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::content::Content;
 use self::flow::Call;
 pub use self::stream::DocumentStream;
 use crate::client::Client;
 use crate::config::Secret;
 use crate::document::{self, EncodeError};
-use crate::envelope::{ProtoTemplate, SINGLE_DOCUMENT};
+use crate::envelope::SINGLE_DOCUMENT;
 use crate::error::{Error, ErrorKind};
-use crate::message::{DocArray, Encoding, RequestId};
-use crate::post::with_headers;
+use crate::message::{DocArray, Encoding};
+use crate::post::{check_endpoint, with_headers};
 use crate::retry::RetryPolicy;
 use crate::target;
 
 /// A call for a stream of documents before it is made: [`stream`](StreamDocument::stream) makes it.
 ///
 /// The document is written when the call is begun, as v2 has it: gateways with v1 documents stream
-/// none. Over HTTP the document is all that a call can carry.
+/// none. Over HTTP the document is all that a call can carry. It goes there as the body of a GET, which
+/// some proxies drop; so its text, numbers and booleans stand in the query of the address as well, up to
+/// 2 KiB of them, where logs of servers may show them. Without the body a gateway works on those, and
+/// refuses a document that has more fields than those: only longer ones may be lost without a word,
+/// which `tracing` warns of.
 #[must_use = "a call is not made before `stream`"]
 pub struct StreamDocument {
     client: Client,
@@ -124,12 +130,8 @@ impl StreamDocument {
     fn check(self) -> Result<Call, Error> {
         let shared = self.client.shared();
         let transport = shared.transport.clone();
-        if !self.endpoint.starts_with('/') {
-            let given = &self.endpoint;
-            return Err(Error::config(format!("the endpoint {given:?} must begin with a slash")));
-        }
+        check_endpoint(&self.endpoint, &*transport)?;
         self.target_executor.as_deref().map_or(Ok(()), target::check)?;
-        transport.uri(&self.endpoint)?;
         if transport.streams().is_none() {
             let what = "this protocol has no streams of documents; http:// and grpc:// have";
             return Err(Error::config(what));
@@ -137,14 +139,9 @@ impl StreamDocument {
         let retry = self.retry.unwrap_or_else(|| shared.config.retry.clone());
         retry.check()?;
         let id = shared.ids.next();
-        let (target, parameters) = (self.target_executor, self.parameters.transpose()?);
-        let body = match transport.encoding() {
-            Encoding::Json => alone(self.document?, target.as_deref(), parameters.as_deref())?,
-            Encoding::Proto => {
-                let parameters = parameters.as_deref();
-                enclosed(&self.document?, id, &self.endpoint, target.as_deref(), parameters)?
-            }
-        };
+        let (document, parameters) = (self.document?, self.parameters.transpose()?);
+        let (target, encoding) = (self.target_executor, transport.encoding());
+        let content = Content::new(encoding, document, target, parameters)?;
         Ok(Call {
             transport,
             discovery: shared.discovery.clone(),
@@ -154,7 +151,7 @@ impl StreamDocument {
                 &self.headers,
             )?,
             endpoint: self.endpoint,
-            body,
+            content,
             id,
             timeout: self.timeout,
             first_timeout: self
@@ -177,34 +174,6 @@ fn write<D: Serialize + ?Sized>(encoding: Encoding, document: &D) -> Result<Vec<
         }
     }
     Ok(out)
-}
-
-/// All that can be sent over HTTP.
-fn alone(
-    document: Vec<u8>,
-    target: Option<&str>,
-    parameters: Option<&[u8]>,
-) -> Result<Bytes, Error> {
-    let what = match (target, parameters) {
-        (None, None) => return Ok(document.into()),
-        (Some(_), _) => "a target executor",
-        (None, Some(_)) => "parameters",
-    };
-    Err(Error::config(format!(
-        "over HTTP a stream of documents cannot be given {what}; use grpc://"
-    )))
-}
-
-fn enclosed(
-    document: &[u8],
-    id: RequestId,
-    endpoint: &str,
-    target: Option<&str>,
-    parameters: Option<&[u8]>,
-) -> Result<Bytes, Error> {
-    let template = ProtoTemplate::new(DocArray::V2, endpoint, target, parameters)
-        .map_err(|error| refused("parameters", &error))?;
-    Ok(template.around(&id.to_string(), document))
 }
 
 fn refused(what: &str, error: &EncodeError) -> Error {

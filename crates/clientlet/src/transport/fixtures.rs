@@ -54,7 +54,7 @@ fn raw(fixture: &Fixture) -> RawHttpAnswer {
 }
 
 fn answer(environment: &str, docarray: DocArray, name: &str) -> Result<RawAnswer, AttemptError> {
-    read(docarray, &raw(&fixture(environment, name)))
+    read(docarray, docarray == DocArray::V1, &raw(&fixture(environment, name)))
 }
 
 fn response(environment: &str, docarray: DocArray, name: &str) -> Response {

@@ -1,20 +1,20 @@
 //! Jina's HTTP protocol: a POST a request.
 
-use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use http::header::LOCATION;
 use http::{HeaderMap, Method, Uri};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
+use super::openapi::OpenApi;
 use super::retry_after::retry_after;
 use super::{BoxFuture, HttpSession, RawHttpAnswer, Streams, Terms, Time, Transport};
 use crate::config::Config;
 use crate::discovery::Gateway;
-use crate::endpoint::Endpoint;
-use crate::envelope::{read_answer, read_failure, read_status};
+use crate::endpoint::{Endpoint, decode_percent, redact};
+use crate::envelope::{inner, read_answer, read_failure, read_status};
 use crate::error::{AttemptError, Error, ErrorKind, Event};
 use crate::foreign::{shorten, told};
 use crate::message::{Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
@@ -23,11 +23,16 @@ use crate::message::{Connections, DocArray, Encoding, GatewayStatus, RawAnswer, 
 /// them: whatever is behind the 100th document is lost.
 pub(crate) const MOST_V2_DOCUMENTS: usize = 100;
 
+/// A longer description of a gateway is not kept.
+const LONGEST_PAGE: usize = 1 << 20;
+
 #[derive(Debug)]
 pub(crate) struct HttpTransport {
     pub(super) session: HttpSession,
     endpoint: Endpoint,
     docarray: Option<DocArray>,
+    /// The gateway's /openapi.json, unless it is very long: what documents look like, for faults alone.
+    page: Mutex<Bytes>,
 }
 
 impl HttpTransport {
@@ -36,7 +41,12 @@ impl HttpTransport {
     }
 
     pub(crate) fn over(session: HttpSession, config: &Config) -> HttpTransport {
-        HttpTransport { session, endpoint: config.endpoint.clone(), docarray: config.docarray }
+        HttpTransport {
+            session,
+            endpoint: config.endpoint.clone(),
+            docarray: config.docarray,
+            page: Mutex::default(),
+        }
     }
 
     /// GETs `path` and gives its answer if its status is a success.
@@ -60,8 +70,44 @@ impl HttpTransport {
             return Ok(answer);
         }
         // Of a question nothing can have run, so a plain 500 is no executor's: read it as v1's.
-        Err(failure(DocArray::V1, &answer).before_sending(&doing))
+        Err(failure(DocArray::V1, true, &answer).before_sending(&doing))
     }
+
+    /// The failure of a request, blamed on those of its documents that the gateway cannot pass on.
+    fn blamed(&self, mut error: AttemptError, request: &Request, body: &Bytes) -> AttemptError {
+        let page = self.page.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let path = decode_percent(request.route.uri.path());
+        let below = self.endpoint.path_below(&path);
+        let fields = OpenApi::read(&page).ok().and_then(|openapi| openapi.fields(below));
+        let culprits = inner::culprits(body, fields.as_ref());
+        let Some(first) = culprits.first() else { return error };
+        let number = request.documents.start + first.index as u64;
+        let status = error.status;
+        let message = cannot_pass_on(number, &first.what);
+        error = AttemptError::new(Event::CannotPassOn, message);
+        error.status = status;
+        // Without a description what is at fault is a guess, and an executor may have run.
+        error.may_have_run = fields.is_none();
+        error.culprits = culprits;
+        error
+    }
+}
+
+/// What is said of a document that a gateway cannot pass on.
+pub(crate) fn cannot_pass_on(document: u64, what: &str) -> String {
+    format!(
+        "the gateway answered 500: it takes document {document} over HTTP, but cannot pass it on to \
+         its executors in protobuf: {what}"
+    )
+}
+
+/// Whether a failure may be that of a document that the gateway cannot pass on: it says nothing, or that
+/// the executor could not read what it was sent.
+fn may_be_inner(error: &AttemptError) -> bool {
+    error.event == Event::PlainError500
+        || (error.event == Event::ExecutorFailed
+            && error.message.contains("DecodeError")
+            && error.message.contains("jina.DataRequestProto"))
 }
 
 impl Transport for HttpTransport {
@@ -74,18 +120,31 @@ impl Transport for HttpTransport {
         Box::pin(async move {
             let route = &request.route;
             let headers = &request.headers;
-            let distrust = route.docarray == DocArray::V2;
-            let answer = self
-                .session
-                .exchange(Method::POST, route.uri.clone(), headers, body, terms.time(), distrust)
-                .await?;
-            read(route.docarray, &answer).map_err(|mut error| {
-                // A v1 gateway's port for HTTP has one path for all endpoints.
-                if route.docarray == DocArray::V1 && error.event == Event::NotFound404 {
-                    error.message += MAYBE_WEBSOCKET;
-                }
-                error
-            })
+            // A bare Deployment answers as a v2 gateway does, whichever documents it speaks.
+            let distrust = !route.is_by_name;
+            let uri = route.uri.clone();
+            let sent = body.clone();
+            let exchange = self.session.exchange_on(Method::POST, uri, headers, sent, terms.time());
+            let (answer, lease) = exchange.await?;
+            let result = read(route.docarray, route.is_by_name, &answer)
+                .and_then(|raw| own(raw, request))
+                .map_err(|mut error| {
+                    // A v1 gateway's port for HTTP has one path for all endpoints.
+                    if route.is_by_name && error.event == Event::NotFound404 {
+                        error.message += MAYBE_WEBSOCKET;
+                    }
+                    if route.docarray == DocArray::V2 && may_be_inner(&error) {
+                        error = self.blamed(error, request, &body);
+                    }
+                    error
+                });
+            let is_mixed_up =
+                matches!(&result, Err(error) if error.event == Event::AnotherAnswered);
+            let is_closing = distrust && answer.status.is_server_error();
+            if !(is_mixed_up || is_closing) {
+                lease.give_back();
+            }
+            result
         })
     }
 
@@ -95,20 +154,52 @@ impl Transport for HttpTransport {
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
         Box::pin(async move {
-            let docarray = match self.docarray {
-                Some(docarray) => docarray,
-                None => docarray_of(&self.status(headers, deadline).await.map_err(hidden)?)?,
+            let status = self.status(headers, deadline).await;
+            let told = match settled(self.docarray, status) {
+                Err(error) if error.retryable || error.event == Event::SettingDenied => {
+                    return Err(error);
+                }
+                told => told,
             };
-            let paths = match docarray {
-                DocArray::V1 => None,
-                DocArray::V2 => match self.get("/openapi.json", headers, deadline).await {
-                    Ok(answer) => Some(read_paths(&answer.body)?),
-                    // Some hide it; whether an endpoint is there then shows when it is posted to.
-                    Err(error) if error.event == Event::NotFound404 => None,
-                    Err(error) => return Err(error),
+            // A v1 gateway whose status is shown has one path for all endpoints: nothing to ask.
+            if let Ok(Told { docarray: DocArray::V1, is_by_status: true }) = told {
+                return Ok(Gateway::by_name(DocArray::V1));
+            }
+            let page = match self.get("/openapi.json", headers, deadline).await {
+                Ok(answer) => answer.body,
+                // Some hide it; whether an endpoint is there then shows when it is posted to.
+                Err(error) if !error.retryable => Bytes::new(),
+                Err(error) => return Err(error),
+            };
+            let openapi = OpenApi::read(&page).ok();
+            if page.len() <= LONGEST_PAGE {
+                *self.page.lock().unwrap_or_else(PoisonError::into_inner) = page.clone();
+            }
+            let shown = openapi.as_ref().and_then(OpenApi::docarray);
+            let docarray = match (told, shown) {
+                (Ok(Told { docarray, is_by_status: false }), Some(shown)) if docarray != shown => {
+                    let by = format!("its /openapi.json shows documents {shown}");
+                    return Err(denied(docarray, &by));
+                }
+                (Ok(Told { docarray, .. }), _) => docarray,
+                (Err(_), Some(shown)) => shown,
+                (Err(error), None) => return Err(error),
+            };
+            Ok(match openapi {
+                Some(openapi) if shown == Some(DocArray::V1) && openapi.is_by_name() => {
+                    Gateway::by_name(docarray)
+                }
+                Some(openapi) if shown.is_some() || docarray == DocArray::V2 => Gateway {
+                    docarray,
+                    endpoints: Some(openapi.paths()),
+                    streams: Some(openapi.streams()),
+                    is_by_name: false,
                 },
-            };
-            Ok(Gateway { docarray, paths, is_by_name: docarray == DocArray::V1 })
+                None if docarray == DocArray::V2 => {
+                    Gateway { docarray, endpoints: None, streams: None, is_by_name: false }
+                }
+                _ => Gateway::by_name(docarray),
+            })
         })
     }
 
@@ -118,10 +209,13 @@ impl Transport for HttpTransport {
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>> {
         Box::pin(async move {
-            let answer = self.get("/status", headers, deadline).await?;
+            let answer = self.get("/status", headers, deadline).await.map_err(lacking)?;
             serde_json::from_slice(&answer.body).map_err(|error| {
-                let what =
-                    format!("GET /status: this is no Jina gateway's status: {}", told(&error));
+                let what = format!(
+                    "GET /status: this is no Jina gateway's status: {}; {}",
+                    told(&error),
+                    answer.shown()
+                );
                 AttemptError::new(Event::Unreadable, what).before_sending("asking for v1 or v2")
             })
         })
@@ -133,9 +227,10 @@ impl Transport for HttpTransport {
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Status, AttemptError>> {
         Box::pin(async move {
-            let answer = self.get("/dry_run", headers, deadline).await?;
+            let answer = self.get("/dry_run", headers, deadline).await.map_err(lacking)?;
             read_status(&answer.body).map_err(|what| {
-                AttemptError::new(Event::Unreadable, format!("GET /dry_run: {what}"))
+                let what = format!("GET /dry_run: {what}; {}", answer.shown());
+                AttemptError::new(Event::Unreadable, what)
             })
         })
     }
@@ -179,16 +274,34 @@ impl Transport for HttpTransport {
 }
 
 /// What an answer to a posted request holds; everything but a result is an error.
-pub(crate) fn read(docarray: DocArray, answer: &RawHttpAnswer) -> Result<RawAnswer, AttemptError> {
+pub(crate) fn read(
+    docarray: DocArray,
+    is_by_name: bool,
+    answer: &RawHttpAnswer,
+) -> Result<RawAnswer, AttemptError> {
     if !answer.status.is_success() {
-        return Err(failure(docarray, answer));
+        return Err(failure(docarray, is_by_name, answer));
     }
     let status = answer.status.as_u16();
     let raw = read_answer(docarray, &answer.body).map_err(|what| {
-        let what = format!("the answer cannot be read: {what}");
+        let what = format!("the answer cannot be read: {what}; {}", answer.shown());
         AttemptError::new(Event::Unreadable, what).with_status(status)
     })?;
     outcome(raw).map_err(|error| error.with_status(status))
+}
+
+/// The answer if it is this request's. A v2 gateway repeats the request's id; v1 makes ids of its own
+/// over HTTP, and a bare Deployment gives none.
+fn own(raw: RawAnswer, request: &Request) -> Result<RawAnswer, AttemptError> {
+    let is_own = raw.request_id.is_empty() || raw.request_id == request.id_text;
+    if request.route.docarray == DocArray::V1 || is_own {
+        return Ok(raw);
+    }
+    let what = format!(
+        "the answer is that of another request, {}: the connection is out of step, and is not used again",
+        shorten(&raw.request_id)
+    );
+    Err(AttemptError::new(Event::AnotherAnswered, what))
 }
 
 /// An answer that tells of an executor's exception is an error, though it came as a success.
@@ -209,59 +322,88 @@ pub(crate) fn outcome(raw: RawAnswer) -> Result<RawAnswer, AttemptError> {
     Err(error)
 }
 
-pub(super) fn failure(docarray: DocArray, answer: &RawHttpAnswer) -> AttemptError {
+pub(super) fn failure(
+    docarray: DocArray,
+    is_by_name: bool,
+    answer: &RawHttpAnswer,
+) -> AttemptError {
     let status = answer.status.as_u16();
-    let mut error = read_failure(docarray, status, answer.is_json(), &answer.body);
+    let mut error = read_failure(docarray, is_by_name, status, answer.is_json(), &answer.body);
     error.retry_after = retry_after(&answer.headers, SystemTime::now());
+    if let (Event::Redirect, Some(to)) = (error.event, redirect(&answer.headers)) {
+        error.message = format!("the gateway answered {status}{to}");
+    }
     error
+}
+
+/// Where a redirect points to, without what may be secret.
+pub(super) fn redirect(headers: &HeaderMap) -> Option<String> {
+    let to = String::from_utf8_lossy(headers.get(LOCATION)?.as_bytes());
+    let to = shorten(&redact(&to));
+    Some(format!(" and points to {to}; redirects are not followed, so that address must be given"))
 }
 
 /// A gateway's port for WebSocket answers all questions and takes no documents by HTTP.
 pub(crate) const MAYBE_WEBSOCKET: &str = "; is it the gateway's port for WebSocket?";
 
-/// A gateway without a status is asked for nothing more, and the way out is named.
-pub(super) fn hidden(mut error: AttemptError) -> AttemptError {
+/// What a server does not have that is asked no documents.
+fn lacking(mut error: AttemptError) -> AttemptError {
+    if error.event == Event::NotFound404 {
+        error.message += "; a gateway has it, a bare Deployment served over HTTP has not";
+    }
+    error
+}
+
+/// What was settled about a gateway's documents.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub(super) docarray: DocArray,
+    /// Whether the gateway's status says so, and not the client's setting alone.
+    pub(super) is_by_status: bool,
+}
+
+/// Which documents a gateway speaks, by its status, and by the client's setting where it shows none.
+///
+/// # Errors
+/// When the status contradicts the setting; and when there is neither.
+pub(super) fn settled(
+    set: Option<DocArray>,
+    status: Result<GatewayStatus, AttemptError>,
+) -> Result<Told, AttemptError> {
+    let by_setting = |docarray| Ok(Told { docarray, is_by_status: false });
+    let status = match (status, set) {
+        (Ok(status), _) => status,
+        // Documents would find no connection either.
+        (Err(error), Some(_)) if error.kind == ErrorKind::Connect => return Err(error),
+        (Err(_), Some(set)) => return by_setting(set),
+        (Err(error), None) => return Err(hidden(error)),
+    };
+    match (status.docarray(), set) {
+        (Some(docarray), Some(set)) if docarray != set => {
+            let release = shorten(status.docarray_release().unwrap_or_default());
+            Err(denied(set, &format!("its status names docarray {release}, which is {docarray}")))
+        }
+        (Some(docarray), _) => Ok(Told { docarray, is_by_status: true }),
+        (None, Some(set)) => by_setting(set),
+        (None, None) => {
+            let what = "the gateway's status does not name its docarray release, so whether it \
+                        speaks documents v1 or v2 must be set by hand";
+            Err(AttemptError::new(Event::Unreadable, what).before_sending("GET /status"))
+        }
+    }
+}
+
+fn denied(set: DocArray, by: &str) -> AttemptError {
+    let what = format!("the client is set to documents {set}, but the gateway is not: {by}");
+    AttemptError::new(Event::SettingDenied, what)
+}
+
+/// A gateway that does not say what it speaks, with the way out.
+fn hidden(mut error: AttemptError) -> AttemptError {
     if error.kind == ErrorKind::NotFound {
         error.message = "the gateway does not show its status, so whether it speaks documents v1 \
                          or v2 must be set by hand"
             .to_owned();
     }
     error
-}
-
-pub(super) fn docarray_of(status: &GatewayStatus) -> Result<DocArray, AttemptError> {
-    status.docarray().ok_or_else(|| {
-        let what = "the gateway's status does not name its docarray release, so whether it speaks \
-                    documents v1 or v2 must be set by hand";
-        AttemptError::new(Event::Unreadable, what).before_sending("GET /status")
-    })
-}
-
-#[derive(Deserialize)]
-struct OpenApiJson {
-    paths: BTreeMap<String, BTreeMap<String, IgnoredAny>>,
-}
-
-/// The paths that documents can be posted to.
-pub(crate) fn read_paths(openapi: &[u8]) -> Result<Vec<String>, AttemptError> {
-    read_paths_with("post", openapi)
-}
-
-/// A gateway's own paths that are asked with GET, as streams of documents are.
-const QUESTIONS: [&str; 3] = ["/", "/status", "/dry_run"];
-
-/// The paths that give streams of documents.
-pub(super) fn read_streams(openapi: &[u8]) -> Result<Vec<String>, AttemptError> {
-    let mut paths = read_paths_with("get", openapi)?;
-    paths.retain(|path| !QUESTIONS.contains(&path.as_str()));
-    Ok(paths)
-}
-
-fn read_paths_with(method: &str, openapi: &[u8]) -> Result<Vec<String>, AttemptError> {
-    let openapi: OpenApiJson = serde_json::from_slice(openapi).map_err(|error| {
-        AttemptError::new(Event::Unreadable, format!("it cannot be read: {}", told(&error)))
-            .before_sending("GET /openapi.json")
-    })?;
-    let paths = openapi.paths.into_iter().filter(|(_, methods)| methods.contains_key(method));
-    Ok(paths.map(|(path, _)| path).collect())
 }

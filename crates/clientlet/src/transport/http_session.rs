@@ -35,6 +35,11 @@ impl RawHttpAnswer {
         let kind = self.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         kind.starts_with(b"application/json")
     }
+
+    /// What came, for a message about an answer that cannot be read.
+    pub(crate) fn shown(&self) -> String {
+        shown(&self.headers, &self.body)
+    }
 }
 
 /// Pools of connections and what every request over them carries.
@@ -114,9 +119,25 @@ impl HttpSession {
         uri: Uri,
         headers: &HeaderMap,
         body: Bytes,
-        mut time: Time<'_>,
+        time: Time<'_>,
         distrust: bool,
     ) -> Result<RawHttpAnswer, AttemptError> {
+        let (answer, lease) = self.exchange_on(method, uri, headers, body, time).await?;
+        if !(distrust && answer.status.is_server_error()) {
+            lease.give_back();
+        }
+        Ok(answer)
+    }
+
+    /// The same with the connection, which is closed unless the lease is given back.
+    pub(crate) async fn exchange_on(
+        &self,
+        method: Method,
+        uri: Uri,
+        headers: &HeaderMap,
+        body: Bytes,
+        mut time: Time<'_>,
+    ) -> Result<(RawHttpAnswer, Lease), AttemptError> {
         let is_question = method == Method::GET && body.is_empty();
         let sent = Sent { method: &method, uri: &uri, headers, body: &body, is_question };
         let (probe, stage) = (Probe::new(!body.is_empty()), Stage::default());
@@ -132,11 +153,8 @@ impl HttpSession {
                 }
                 body => body?,
             };
-            if !(distrust && head.status.is_server_error()) {
-                lease.give_back();
-            }
             refuse_encoding(&head)?;
-            Ok(RawHttpAnswer { status: head.status, headers: head.headers, body })
+            Ok((RawHttpAnswer { status: head.status, headers: head.headers, body }, lease))
         };
         // The rest of an answer waits to be read.
         let so_far = || pieces.load(Ordering::Relaxed);
@@ -200,22 +218,15 @@ impl HttpSession {
                 Ok((response, lease))
             }
             Err(error) => {
-                let is_http2 =
-                    lease.spoken().is_http2() || self.is_silent_http2(&lease, sent.uri).await;
+                let is_proven = self.is_proven.load(Ordering::Relaxed);
+                let instead = self.connector.instead(sent.uri, lease.spoken(), is_proven).await;
                 // A connection that was used before may have been closed by the gateway just now. Of a
                 // question nothing runs, so it does not matter whether it was written.
                 let is_unsent = sent.is_question && lease.is_used()
                     || !probe.is_written(lease.written(), before);
-                Err(classify(error, is_http2, is_unsent, lease.is_used()))
+                Err(classify(error, instead, is_unsent, lease.is_used()))
             }
         }
-    }
-
-    /// Whether a server that closed without a word is one of HTTP/2.
-    async fn is_silent_http2(&self, lease: &Lease, uri: &Uri) -> bool {
-        !lease.spoken().is_known()
-            && !self.is_proven.load(Ordering::Relaxed)
-            && self.connector.greets_in_http2(uri).await
     }
 
     fn request(&self, sent: Sent<'_>, probe: &Arc<Probe>, lease: &Lease) -> Request<Outgoing> {
@@ -288,6 +299,23 @@ impl HttpSession {
     }
 }
 
+/// The kind of an answer and its beginning.
+pub(super) fn shown(headers: &HeaderMap, body: &[u8]) -> String {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = kind.map(|kind| shorten(&String::from_utf8_lossy(kind)));
+    let kind = kind.as_deref().unwrap_or("of no content-type");
+    // A character of UTF-8 has four bytes at most.
+    let begins = shorten(&String::from_utf8_lossy(&body[..body.len().min(4 * BEGINNING)]));
+    let begins: String = begins.chars().take(BEGINNING).collect();
+    match begins.as_str() {
+        "" => format!("what came is {kind} and empty"),
+        begins => format!("what came is {kind} and begins with `{begins}`"),
+    }
+}
+
+/// How many characters are shown of an answer that cannot be read.
+const BEGINNING: usize = 120;
+
 /// Refuses an answer that was compressed on its way, which was not asked for and would be read as
 /// nonsense.
 fn refuse_encoding(head: &http::response::Parts) -> Result<(), AttemptError> {
@@ -310,13 +338,18 @@ fn cut_off(headers: &HeaderMap, error: hyper::Error) -> AttemptError {
 }
 
 /// What an error of a connection means for the request on it.
-fn classify(error: hyper::Error, is_http2: bool, is_unsent: bool, is_used: bool) -> AttemptError {
-    let (event, what) = if is_http2 {
-        (Event::NotHttp, not_http(true).to_owned())
+fn classify(
+    error: hyper::Error,
+    instead: Option<&str>,
+    is_unsent: bool,
+    is_used: bool,
+) -> AttemptError {
+    let (event, what) = if let Some(instead) = instead {
+        (Event::NotHttp, instead.to_owned())
     } else if is_too_large_a_head(&error) {
         (Event::TooLarge, too_large_a_head())
     } else if error.is_parse() {
-        (Event::NotHttp, not_http(false).to_owned())
+        (Event::NotHttp, NOT_HTTP.to_owned())
     } else if is_unsent {
         let event = if is_used { Event::ClosedUnsent } else { Event::ClosedFresh };
         (event, "the connection was closed before the request was sent".to_owned())
@@ -336,13 +369,8 @@ pub(super) fn too_large_a_head() -> String {
     format!("the answer has more than {MOST_HEADERS} headers, or its head than {HEAD_LIMIT} bytes")
 }
 
-/// What is said of a port where no HTTP/1.1 is spoken.
-pub(crate) fn not_http(is_http2: bool) -> &'static str {
-    match is_http2 {
-        true => "HTTP/2 is spoken there, not HTTP/1.1; is it the gateway's port for gRPC?",
-        false => "the answer is not HTTP/1.1; is this another protocol's port?",
-    }
-}
+/// What is said of a port where something unknown is spoken.
+pub(crate) const NOT_HTTP: &str = "the answer is not HTTP/1.1; is this another protocol's port?";
 
 impl fmt::Debug for HttpSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

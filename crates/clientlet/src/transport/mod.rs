@@ -8,6 +8,7 @@ pub(crate) mod http;
 mod http_session;
 mod inbox;
 mod multiplex;
+pub(crate) mod openapi;
 mod panics;
 mod pool;
 mod progress;
@@ -25,7 +26,7 @@ use ::http::{HeaderMap, Uri};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-pub(crate) use http_session::{HttpSession, RawHttpAnswer, not_http};
+pub(crate) use http_session::{HttpSession, NOT_HTTP, RawHttpAnswer};
 use http_session::{is_too_large_a_head, too_large_a_head};
 pub(crate) use inbox::{Inbox, Mail, Place};
 #[cfg(test)]
@@ -118,7 +119,7 @@ pub(crate) trait Transport: Send + Sync {
             Ok(Endpoints {
                 docarray: gateway.docarray,
                 takes_any: gateway.takes_any(),
-                paths: gateway.paths.unwrap_or_default(),
+                paths: gateway.endpoints.unwrap_or_default(),
             })
         })
     }

@@ -16,7 +16,7 @@ use sse_stream::{Error as SseError, Sse, SseByteStream};
 use tokio::time::Instant;
 
 use super::BoxFuture;
-use super::http::{HttpTransport, failure, read_streams};
+use super::http::{HttpTransport, failure};
 use super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 use crate::error::{AttemptError, Event, Source};
 use crate::foreign::shorten;
@@ -29,21 +29,6 @@ const UPDATE: &str = "update";
 const END: &str = "end";
 
 impl Streams for HttpTransport {
-    fn endpoints<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Option<Vec<String>>, AttemptError>> {
-        Box::pin(async move {
-            match self.get("/openapi.json", headers, deadline).await {
-                Ok(answer) => read_streams(&answer.body).map(Some),
-                // Some hide it; whether an endpoint is there then shows when it is asked.
-                Err(error) if error.event == Event::NotFound404 => Ok(None),
-                Err(error) => Err(error),
-            }
-        })
-    }
-
     fn open<'a>(
         &'a self,
         request: &'a StreamRequest,
@@ -54,7 +39,7 @@ impl Streams for HttpTransport {
             headers.insert(ACCEPT, EVENTS);
             let (uri, body) = (request.uri.clone(), request.body.clone());
             let opening = self.session.open(uri, &headers, body, deadline);
-            let opened = opening.await?.map_err(|answer| failure(DocArray::V2, &answer))?;
+            let opened = opening.await?.map_err(|answer| failure(DocArray::V2, false, &answer))?;
             let (response, lease) = opened;
             let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
             let kind = String::from_utf8_lossy(kind.unwrap_or_default());

@@ -36,13 +36,6 @@ pub(crate) type RawDocuments =
 
 /// A protocol that has streams of documents, able to try one once.
 pub(crate) trait Streams: Send + Sync {
-    /// Asks which endpoints give streams; nothing where the gateway does not list them.
-    fn endpoints<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Option<Vec<String>>, AttemptError>>;
-
     /// Sends the request once and waits until the gateway has begun to answer.
     fn open<'a>(
         &'a self,

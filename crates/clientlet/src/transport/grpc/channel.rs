@@ -21,6 +21,7 @@ use tonic::body::Body;
 use tower_service::Service;
 
 use super::super::Time;
+use super::super::http::redirect;
 use super::super::progress::{Passage, Progress};
 use super::super::retry_after::retry_after;
 use super::framing::Answers;
@@ -219,8 +220,9 @@ pub(super) enum ChannelError {
     Cut(&'static str),
     /// The status of gRPC that the peer gave.
     Told(Told),
-    /// A status of HTTP's own, from a proxy as it seems, and what it says of trying again.
-    Http(StatusCode, Again),
+    /// A status of HTTP's own, from a proxy as it seems, what it says of trying again, and where it
+    /// points to.
+    Http(StatusCode, Again, Option<String>),
     /// An answer over HTTP/2 that is something else.
     NotGrpc(String),
     /// gRPC that cannot be read.
@@ -268,7 +270,9 @@ impl fmt::Display for ChannelError {
                     message => write!(f, ": {message}"),
                 }
             }
-            ChannelError::Http(status, _) => write!(f, "the gateway answered {status}"),
+            ChannelError::Http(status, _, to) => {
+                write!(f, "the gateway answered {status}{}", to.as_deref().unwrap_or_default())
+            }
             ChannelError::NotGrpc(what) => f.write_str(what),
             ChannelError::Unreadable(what) => write!(f, "the answer cannot be read: {what}"),
         }
@@ -351,7 +355,8 @@ fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<bool, ChannelErr
         }
         _ if !status.is_success() => {
             let again = retry_after(headers, SystemTime::now()).into();
-            Err(ChannelError::Http(status, again))
+            let to = redirect(headers).filter(|_| status.is_redirection());
+            Err(ChannelError::Http(status, again, to))
         }
         _ if !is_grpc || !is_ok => {
             let kind = shorten(&String::from_utf8_lossy(kind.unwrap_or_default()));
@@ -405,7 +410,7 @@ mod tests {
         assert!(!read(200, &[proto, ("grpc-encoding", "identity")]).unwrap());
         assert!(read(200, &[grpc, ("grpc-status", "0")]).unwrap());
         let two = Again::After(Duration::from_secs(2));
-        let busy = |error| matches!(error, ChannelError::Http(status, again) if status == 429 && again == two);
+        let busy = |error| matches!(error, ChannelError::Http(status, again, _) if status == 429 && again == two);
         assert!(busy(read(429, &[html, after]).unwrap_err()));
         assert!(busy(read(429, &[grpc, after, ("grpc-status", "0")]).unwrap_err()));
         // The status of gRPC counts where there is one, also without a content type.

@@ -3,7 +3,6 @@
 use std::future::ready;
 use std::pin::pin;
 
-use ::http::HeaderMap;
 use bytes::Bytes;
 use clientlet_proto::prost_types::{Struct, value::Kind};
 use clientlet_proto::v1::jina::EndpointsProto;
@@ -22,31 +21,21 @@ use crate::envelope::read_proto_document;
 use crate::error::{AttemptError, Event};
 use crate::message::{AnswerParts, DocArray, Encoding, RawAnswer};
 
+/// The names of the endpoints that a gateway lists: all of them, and those that may give streams.
+pub(super) fn read_endpoints(answer: Bytes) -> Result<(Vec<String>, Vec<String>), AttemptError> {
+    let EndpointsProto { mut endpoints, schemas, .. } = decode(answer, ENDPOINTS)?;
+    let schemas = schemas.unwrap_or_default();
+    endpoints.retain(|name| name != DRY_RUN);
+    let streams = endpoints.iter().filter(|name| may_stream(&schemas, name)).cloned().collect();
+    Ok((endpoints, streams))
+}
+
 const STREAM_DOC: &str = "/jina.JinaSingleDocumentRequestRPC/stream_doc";
 
 /// The gateway's own, by which it asks executors whether they are there.
 const DRY_RUN: &str = "_jina_dry_run_";
 
 impl Streams for GrpcTransport {
-    fn endpoints<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Option<Vec<String>>, AttemptError>> {
-        Box::pin(async move {
-            let answer = match self.shared.ask(ENDPOINTS, Bytes::new(), headers, deadline).await {
-                Ok(answer) => answer,
-                // Whether the endpoint is there then shows when it is called.
-                Err(error) if error.event == Event::GrpcUnimplemented => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            let EndpointsProto { endpoints, schemas, .. } = decode(answer, ENDPOINTS)?;
-            let schemas = schemas.unwrap_or_default();
-            let is_stream = |name: &String| name != DRY_RUN && may_stream(&schemas, name);
-            Ok(Some(endpoints.into_iter().filter(is_stream).collect()))
-        })
-    }
-
     fn open<'a>(
         &'a self,
         request: &'a StreamRequest,

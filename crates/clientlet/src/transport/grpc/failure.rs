@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 use super::super::multiplex::Ending;
 use super::channel::{Channel, ChannelError};
 use super::status::Told;
+use crate::connect::TLS_THERE;
 use crate::error::{Again, AttemptError, Event};
 use crate::foreign::shorten;
 
@@ -78,6 +79,11 @@ pub(super) fn read(status: &Status, channel: &Channel, scope: Scope) -> Failure 
             let what = "HTTP/1.1 is spoken there; is it the gateway's port for HTTP or WebSocket?";
             Failure { event: Event::NotGrpc, what: what.to_owned(), ..of_cause(cause, scope) }
         }
+        ChannelError::Lost(_) if channel.spoken().is_tls() => {
+            channel.suspect();
+            let what = TLS_THERE.to_owned();
+            Failure { event: Event::NotGrpc, what, ..of_cause(cause, scope) }
+        }
         ChannelError::Lost(_) | ChannelError::Cut(_) | ChannelError::NotGrpc(_) => {
             channel.suspect();
             of_cause(cause, scope)
@@ -94,7 +100,7 @@ fn of_cause(cause: &ChannelError, scope: Scope) -> Failure {
         ChannelError::Lost(_) | ChannelError::Cut(_) => Event::StreamDropped,
         ChannelError::Unprocessed(_) => Event::Unprocessed,
         ChannelError::Told(Told { code, message, .. }) => event(*code, message, scope),
-        ChannelError::Http(status, _) => Event::of_status(status.as_u16()),
+        ChannelError::Http(status, ..) => Event::of_status(status.as_u16()),
         ChannelError::NotGrpc(_) => Event::NotGrpc,
         ChannelError::Unreadable(_) => unreadable(scope),
     };
@@ -115,7 +121,7 @@ fn of_cause(cause: &ChannelError, scope: Scope) -> Failure {
             let said = Some(message.clone());
             Failure { code: *code, said, again: *again, http: *http, ..failure }
         }
-        ChannelError::Http(status, again) => {
+        ChannelError::Http(status, again, _) => {
             Failure { again: *again, http: Some(status.as_u16()), ..failure }
         }
         ChannelError::Cut(_) | ChannelError::NotGrpc(_) | ChannelError::Unreadable(_) => failure,

@@ -24,7 +24,7 @@ use clientlet_proto::health::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
 };
 use clientlet_proto::prost::Message;
-use clientlet_proto::v1::jina::{EndpointsProto, JinaInfoProto};
+use clientlet_proto::v1::jina::JinaInfoProto;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tonic::client::Grpc;
@@ -37,7 +37,7 @@ use self::codec::Raw;
 pub(crate) use self::duplex::Ended;
 #[cfg(test)]
 pub(super) use self::failure::{Scope, recorded};
-use super::http::{docarray_of, hidden, outcome};
+use super::http::{outcome, settled};
 use super::multiplex::{Handle, InFlight, Tally};
 use super::progress::Passage;
 use super::{BoxFuture, Streams, Terms, Time, Transport};
@@ -93,6 +93,25 @@ struct Shared {
 type Slot = Arc<tokio::sync::Mutex<Option<Channel>>>;
 
 impl GrpcTransport {
+    async fn docarray(
+        &self,
+        headers: &HeaderMap,
+        deadline: Option<Instant>,
+    ) -> Result<DocArray, AttemptError> {
+        let status = self.status(headers, deadline).await;
+        Ok(settled(self.shared.docarray, status)?.docarray)
+    }
+
+    /// The endpoints that the gateway lists, and those of them that may give streams.
+    async fn listed(
+        &self,
+        headers: &HeaderMap,
+        deadline: Option<Instant>,
+    ) -> Result<(Vec<String>, Vec<String>), AttemptError> {
+        let answer = self.shared.ask(ENDPOINTS, Bytes::new(), headers, deadline).await?;
+        documents::read_endpoints(answer)
+    }
+
     pub(crate) fn new(config: &Config) -> GrpcTransport {
         GrpcTransport::over(Connector::new(config.connect_timeout), config)
     }
@@ -401,11 +420,20 @@ impl Transport for GrpcTransport {
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
         Box::pin(async move {
-            let docarray = match self.shared.docarray {
-                Some(docarray) => docarray,
-                None => docarray_of(&self.status(headers, deadline).await.map_err(hidden)?)?,
-            };
-            Ok(Gateway { docarray, paths: None, is_by_name: true })
+            let docarray = self.docarray(headers, deadline).await?;
+            let mut gateway = Gateway::by_name(docarray);
+            if docarray == DocArray::V2 {
+                // One that does not list its endpoints takes what was written.
+                match self.listed(headers, deadline).await {
+                    Ok((endpoints, streams)) => {
+                        gateway.endpoints = Some(endpoints);
+                        gateway.streams = Some(streams);
+                    }
+                    Err(error) if !error.retryable => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(gateway)
         })
     }
 
@@ -416,14 +444,10 @@ impl Transport for GrpcTransport {
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Endpoints, AttemptError>> {
         Box::pin(async move {
-            let docarray = self.describe(headers, deadline).await?.docarray;
+            let docarray = self.docarray(headers, deadline).await?;
             let paths = match docarray {
                 DocArray::V1 => Vec::new(),
-                DocArray::V2 => {
-                    let answer =
-                        self.shared.ask(ENDPOINTS, Bytes::new(), headers, deadline).await?;
-                    decode::<EndpointsProto>(answer, ENDPOINTS)?.endpoints
-                }
+                DocArray::V2 => self.listed(headers, deadline).await?.0,
             };
             Ok(Endpoints { docarray, paths, takes_any: true })
         })

@@ -27,8 +27,9 @@ use futures_util::StreamExt as _;
 use crate::connect::{Connector, Spoken};
 use crate::error::{AttemptError, Event};
 use crate::foreign::shorten;
+use crate::transport::http::redirect;
 use crate::transport::retry_after::retry_after;
-use crate::transport::{HEAD_LIMIT, is_too_large_a_head, not_http, too_large_a_head};
+use crate::transport::{HEAD_LIMIT, NOT_HTTP, is_too_large_a_head, too_large_a_head};
 
 /// A WebSocket over whatever the connection is.
 pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -55,13 +56,9 @@ pub(super) async fn connect(
     let request = request(uri, headers, subprotocol, &key);
     let upgraded = upgrade(io, &spoken, request, &key, subprotocol, answer_limit).await;
     match upgraded {
-        // Some servers of HTTP/2 close without a word to what begins otherwise.
-        Err(error)
-            if error.event == Event::ClosedFresh
-                && !spoken.is_known()
-                && connector.greets_in_http2(uri).await =>
-        {
-            Err(not_websocket(true))
+        Err(error) if matches!(error.event, Event::ClosedFresh | Event::NotHttp) => {
+            let instead = connector.instead(uri, &spoken, false).await;
+            Err(instead.map_or(error, not_websocket))
         }
         upgraded => upgraded,
     }
@@ -134,27 +131,27 @@ fn accept(key: &str) -> String {
 }
 
 fn lost(error: hyper::Error, spoken: &Spoken) -> AttemptError {
-    let is_http2 = spoken.is_http2();
-    if is_too_large_a_head(&error) && !is_http2 {
+    if is_too_large_a_head(&error) && !spoken.is_http2() {
         let error = AttemptError::new(Event::TooLarge, too_large_a_head()).with_source(error);
         return error.before_sending("upgrade");
     }
-    if is_http2 || error.is_parse() {
-        return not_websocket(is_http2).with_source(error);
+    if error.is_parse() || spoken.is_http2() {
+        return not_websocket(NOT_HTTP).with_source(error);
     }
     let what = "the connection was lost before it was upgraded";
     AttemptError::new(Event::ClosedFresh, what).with_source(error).before_sending("upgrade")
 }
 
 /// What is said of a port where no HTTP/1.1 is spoken, and so no WebSocket.
-fn not_websocket(is_http2: bool) -> AttemptError {
-    AttemptError::new(Event::NotHttp, not_http(is_http2)).before_sending("upgrade")
+fn not_websocket(what: &str) -> AttemptError {
+    AttemptError::new(Event::NotHttp, what).before_sending("upgrade")
 }
 
 /// Any other answer than an upgrade, its body told as far as it is short.
 async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptError {
     let status = response.status();
     let again = retry_after(response.headers(), SystemTime::now());
+    let redirect = redirect(response.headers()).filter(|_| status.is_redirection());
     let body = Limited::new(response.into_body(), REFUSAL_LIMIT).collect();
     let body = match tokio::time::timeout(REFUSAL_TIME, body).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -169,7 +166,9 @@ async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptErro
     };
     let text = shorten(&String::from_utf8_lossy(&body));
     let mut what = format!("the gateway did not upgrade to WebSocket but answered {status}");
-    if !text.is_empty() {
+    if let Some(to) = redirect {
+        what += &to;
+    } else if !text.is_empty() {
         what += &format!(": {text}");
     }
     // Some releases refuse there what others do not understand.

@@ -20,7 +20,7 @@ pub(crate) use self::ending::Ending;
 #[cfg(fuzzing)]
 pub use self::handshake::answered_with;
 pub(crate) use self::line::Line;
-use super::http::{HttpTransport, docarray_of, hidden};
+use super::http::{HttpTransport, settled};
 use super::multiplex::{Handle, InFlight, Tally};
 use super::progress::{Passage, Progress};
 use super::{BoxFuture, HttpSession, Terms, Transport};
@@ -280,17 +280,15 @@ impl Transport for WebsocketTransport {
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
         Box::pin(async move {
-            let docarray = match self.docarray {
-                Some(docarray) => docarray,
-                None => docarray_of(&self.status(headers, deadline).await.map_err(hidden)?)?,
-            };
+            let status = self.status(headers, deadline).await;
+            let docarray = settled(self.docarray, status)?.docarray;
             if (self.subprotocol, docarray) == (Subprotocol::Json, DocArray::V2) {
                 let what = "the gateway speaks documents v2, which it takes no JSON of over \
                             WebSocket; leave the subprotocol as it is by default";
                 return Err(AttemptError::new(Event::EncodeFailed, what));
             }
             // The port lists no endpoints, and takes any name.
-            Ok(Gateway { docarray, paths: None, is_by_name: true })
+            Ok(Gateway::by_name(docarray))
         })
     }
 

@@ -27,6 +27,7 @@ const DOWN: Outcome = outcome(Gateway, Answered, Again::UnlessAtMostOnce);
 const REFUSED: &[Outcome] = &[unsent(Connect), unsent(Transport), unknown(Transport), DOWN];
 const FINAL: &[Outcome] = &[outcome(Gateway, Answered, Again::Never)];
 const LIMITED: &[Outcome] = &[outcome(RateLimited, Answered, Again::Always)];
+const MIXED_UP: &[Outcome] = &[unknown(Decode)];
 const BROKEN: &[Outcome] = &[outcome(Decode, Answered, Again::Never)];
 
 pub(super) const ROWS: &[Row] = &[
@@ -56,4 +57,6 @@ pub(super) const ROWS: &[Row] = &[
     // anew; of what was written it is not known.
     Row { arrival: Arrival::Perhaps, ..row(&["hang-up@/20"], LOST) },
     Row { documents: &[V2], ..row(&["gzip@10%,seed=15"], BROKEN) },
+    // Only a v2 gateway repeats the request's id, by which it shows.
+    Row { documents: &[V2], ..row(&["shifted@/50"], MIXED_UP) },
 ];

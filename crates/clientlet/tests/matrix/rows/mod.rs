@@ -141,6 +141,7 @@ pub(crate) fn runs(fault: &FaultKind) -> bool {
             | FaultKind::HangUp
             | FaultKind::Gzip
             | FaultKind::Malformed
+            | FaultKind::Shifted
             | FaultKind::Slow(_)
             | FaultKind::Twice
             | FaultKind::Reorder

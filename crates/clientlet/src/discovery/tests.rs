@@ -1,0 +1,277 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::{HeaderValue, Uri};
+use tokio::time::sleep;
+
+use super::*;
+use crate::error::Error;
+use crate::message::{Connections, Encoding, GatewayStatus, RawAnswer, Request, Status};
+use crate::pipeline::later;
+use crate::transport::Terms;
+
+fn names(names: &[&str]) -> Option<Vec<String>> {
+    Some(names.iter().map(ToString::to_string).collect())
+}
+
+fn v2(endpoints: &[&str]) -> Gateway {
+    Gateway {
+        docarray: DocArray::V2,
+        endpoints: names(endpoints),
+        streams: names(endpoints),
+        is_by_name: false,
+    }
+}
+
+fn path(gateway: &Gateway, endpoint: &str) -> String {
+    gateway.find(endpoint).unwrap().path
+}
+
+#[test]
+fn v2_posts_to_the_endpoint_or_else_to_the_default() {
+    assert_eq!(path(&v2(&["/", "/upper"]), "/upper"), "/upper");
+    assert_eq!(path(&v2(&["/", "/upper"]), "/"), "/");
+    assert_eq!(path(&v2(&["/default"]), "/"), "/default");
+    assert_eq!(path(&v2(&["/upper", "/default"]), "/x"), "/default");
+}
+
+#[test]
+fn an_endpoint_that_is_not_there_is_an_error_that_lists_those_that_are() {
+    let error = v2(&["/", "/upper"]).find("/uper").unwrap_err();
+    assert_eq!(error.event, Event::EndpointUnknown);
+    assert_eq!(error.message, "the gateway has no endpoint /uper; it has /, /upper");
+    let many = vec!["/endpoint"; 100_000];
+    assert!(v2(&many).find("/uper").unwrap_err().message.len() < 3000);
+}
+
+#[test]
+fn a_gateway_that_is_told_the_name_takes_everything_at_one_path() {
+    let v1 = Gateway::by_name(DocArray::V1);
+    assert_eq!(path(&v1, "/whatever"), "/post");
+    assert!(v1.takes_any());
+}
+
+#[test]
+fn with_and_without_a_slash_and_percent_encoded_what_is_listed_is_meant() {
+    let mut by_name = Gateway::by_name(DocArray::V2);
+    by_name.endpoints = names(&["index", "/upper", "/both", "both", "/a b", "文本", "/50%25"]);
+    by_name.streams = by_name.endpoints.clone();
+    let by_path = v2(&["/index", "/upper", "/a b", "/文本", "/50%25"]);
+    let table = [
+        ("index", "index", "/index"),
+        ("/index", "index", "/index"),
+        ("upper", "/upper", "/upper"),
+        ("a b", "/a b", "/a%20b"),
+        ("/a%20b", "/a b", "/a%20b"),
+        ("/文本", "文本", "/%E6%96%87%E6%9C%AC"),
+        ("%E6%96%87%e6%9c%ac", "文本", "/%E6%96%87%E6%9C%AC"),
+        // What is listed is taken as it is listed.
+        ("/50%25", "/50%25", "/50%2525"),
+    ];
+    for (written, name, path) in table {
+        assert_eq!(by_name.find(written).unwrap().name, name, "{written}");
+        assert_eq!(by_name.find_stream(written).unwrap().name, name, "{written}");
+        assert_eq!(by_path.find(written).unwrap().path, path, "{written}");
+        assert_eq!(by_path.find_stream(written).unwrap().path, path, "{written}");
+    }
+    assert_eq!(by_name.find("both").unwrap().name, "both");
+    assert_eq!(by_name.find("/both").unwrap().name, "/both");
+}
+
+#[test]
+fn where_nothing_is_listed_an_endpoint_is_sent_as_it_was_written() {
+    let by_name = Gateway::by_name(DocArray::V1);
+    for written in ["index", "/index", "/a%20b", "/a b"] {
+        assert_eq!(by_name.find(written).unwrap().name, written);
+    }
+    let hidden = Gateway { endpoints: None, streams: None, ..v2(&[]) };
+    let table = [
+        ("index", "/index"),
+        ("/a b", "/a%20b"),
+        ("/a%20b", "/a%20b"),
+        ("/100%", "/100%25"),
+        ("/a?b#c", "/a%3Fb%23c"),
+    ];
+    for (written, path) in table {
+        assert_eq!(hidden.find(written).unwrap().path, path);
+        assert_eq!(hidden.find_stream(written).unwrap().path, path);
+    }
+}
+
+#[test]
+fn only_what_is_out_of_date_is_forgotten() {
+    let discovery = Discovery::default();
+    let (old, new) = (Arc::new(v2(&["/old"])), Arc::new(v2(&["/new"])));
+    *discovery.known.lock().unwrap() = Some(new.clone());
+    discovery.forget(&old);
+    assert!(discovery.known().is_some());
+    discovery.forget(&new);
+    assert!(discovery.known().is_none());
+}
+
+/// A gateway that answers its first questions never, then fails some, then answers.
+#[derive(Default)]
+struct Slow {
+    asked: AtomicUsize,
+    silent: usize,
+    failing: usize,
+}
+
+impl Transport for Slow {
+    fn attempt<'a>(
+        &'a self,
+        _: &'a Request,
+        _: bytes::Bytes,
+        _: Terms<'a>,
+    ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
+        panic!("nothing is sent")
+    }
+
+    fn describe<'a>(
+        &'a self,
+        _: &'a HeaderMap,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
+        Box::pin(async move {
+            let number = self.asked.fetch_add(1, Ordering::Relaxed);
+            if number < self.silent {
+                let silence = std::future::pending::<()>();
+                let deadline = deadline.expect("these tests have one");
+                let _ = timeout_at(deadline, silence).await;
+                return Err(AttemptError::new(Event::TimedOut, "no answer"));
+            }
+            sleep(Duration::from_millis(100)).await;
+            if number < self.silent + self.failing {
+                return Err(AttemptError::new(Event::Unavailable503, "down"));
+            }
+            Ok(v2(&["/"]))
+        })
+    }
+
+    fn status<'a>(
+        &'a self,
+        _: &'a HeaderMap,
+        _: Option<Instant>,
+    ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>> {
+        panic!("nothing is asked here")
+    }
+
+    fn dry_run<'a>(
+        &'a self,
+        _: &'a HeaderMap,
+        _: Option<Instant>,
+    ) -> BoxFuture<'a, Result<Status, AttemptError>> {
+        panic!("nothing is asked here")
+    }
+
+    fn encoding(&self) -> Encoding {
+        Encoding::Json
+    }
+
+    fn most_documents(&self, _: DocArray) -> Option<usize> {
+        None
+    }
+
+    fn uri(&self, _: &str) -> Result<Uri, Error> {
+        Ok(Uri::from_static("/"))
+    }
+
+    fn protocol(&self) -> &'static str {
+        "test"
+    }
+
+    fn address(&self) -> String {
+        String::new()
+    }
+
+    fn connections(&self) -> Connections {
+        Connections::default()
+    }
+}
+
+/// Three calls ask, each a tenth of a second after the other, with so many seconds each; when they
+/// ended and how, and how often the gateway was asked.
+async fn three(slow: Slow, seconds: [f64; 3]) -> (Vec<(f64, Option<Event>)>, usize) {
+    let slow = Arc::new(slow);
+    let transport: Arc<dyn Transport> = slow.clone();
+    let (discovery, headers) = (Discovery::default(), Arc::new(HeaderMap::new()));
+    let began = Instant::now();
+    let call = async |number: usize| {
+        sleep(Duration::from_millis(100) * u32::try_from(number).unwrap()).await;
+        let time = Duration::from_secs_f64(seconds[number]);
+        let deadline = later(Instant::now(), Some(time));
+        let result = discovery.ask(&transport, &headers, deadline).await;
+        (began.elapsed().as_secs_f64(), result.err().map(|error| error.event))
+    };
+    let ended = futures_util::future::join_all((0..3).map(call)).await;
+    (ended, slow.asked.load(Ordering::Relaxed))
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_wait_share_one_question_and_its_answer() {
+    let (ended, asked) = three(Slow::default(), [2.0; 3]).await;
+    assert_eq!(asked, 1);
+    assert!(ended.iter().all(|(_, error)| error.is_none()), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_wait_share_a_failure() {
+    let slow = Slow { failing: 1, ..Slow::default() };
+    let discovery = Discovery::default();
+    let (transport, headers): (Arc<dyn Transport>, _) = (Arc::new(slow), Arc::default());
+    let ask = || discovery.ask(&transport, &headers, None);
+    let (first, second) = tokio::join!(ask(), ask());
+    assert_eq!(first.unwrap_err().message, "down");
+    assert_eq!(second.unwrap_err().message, "down");
+    assert!(ask().await.is_ok(), "whoever comes later asks anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_gateway_costs_all_that_wait_the_time_of_one() {
+    let (ended, asked) = three(Slow { silent: 9, ..Slow::default() }, [2.0; 3]).await;
+    assert_eq!(asked, 1);
+    for (at, error) in ended {
+        assert!((1.9..2.3).contains(&at), "{at}");
+        assert_eq!(error, Some(Event::TimedOut));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_with_more_time_asks_again_when_that_of_another_has_run_out() {
+    let (ended, asked) = three(Slow { silent: 1, ..Slow::default() }, [0.3, 5.0, 5.0]).await;
+    assert_eq!(asked, 2);
+    let errors: Vec<_> = ended.iter().map(|(_, error)| error.is_some()).collect();
+    assert_eq!(errors, [true, false, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_goes_on_when_the_call_that_asked_it_is_dropped() {
+    let slow = Arc::new(Slow::default());
+    let transport: Arc<dyn Transport> = slow.clone();
+    let (discovery, headers) = (Discovery::default(), Arc::new(HeaderMap::new()));
+    let mut first = Box::pin(discovery.ask(&transport, &headers, None));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    let mut second = Box::pin(discovery.ask(&transport, &headers, None));
+    assert!(futures_util::poll!(&mut second).is_pending());
+    drop(first);
+    assert!(second.await.is_ok());
+    assert_eq!(slow.asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_credentials_are_another_question() {
+    let slow = Arc::new(Slow { failing: 1, ..Slow::default() });
+    let transport: Arc<dyn Transport> = slow.clone();
+    let discovery = Discovery::default();
+    let with = |token| {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", HeaderValue::from_static(token));
+        Arc::new(headers)
+    };
+    let (wrong, right) = (with("a"), with("b"));
+    let (first, second) = tokio::join!(
+        discovery.ask(&transport, &wrong, None),
+        discovery.ask(&transport, &right, None),
+    );
+    assert!(first.is_err() && second.is_ok());
+}

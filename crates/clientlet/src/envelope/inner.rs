@@ -1,0 +1,193 @@
+//! What a v2 gateway takes over HTTP and cannot pass on: between itself and its executors it speaks
+//! protobuf, whose whole numbers have 32 bits and whose messages nest 100 deep. It answers such a
+//! document with a bare 500, and all that came with it.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::document::proto::Encoder;
+use crate::message::DocArray;
+
+/// A document that the gateway cannot pass on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Culprit {
+    /// Its place in the request.
+    pub(crate) index: usize,
+    /// What of it, in words.
+    pub(crate) what: String,
+}
+
+#[derive(Deserialize)]
+struct BodyJson<'a> {
+    #[serde(borrow)]
+    data: Vec<&'a RawValue>,
+}
+
+/// The documents of a request that its gateway cannot pass on. `fields` describes what the executor
+/// takes (a schema of openapi.json, with those that it refers to): what it drops or reads as something
+/// else than a whole number does no harm. Without it every field counts.
+pub(crate) fn culprits(body: &[u8], fields: Option<&Fields>) -> Vec<Culprit> {
+    let Ok(BodyJson { data }) = serde_json::from_slice(body) else { return Vec::new() };
+    let what = |document: &RawValue| {
+        // It was written by us: nothing else can be wrong with it.
+        let Ok(document) = serde_json::from_str(document.get()) else {
+            return Some("it is nested too deeply".to_owned());
+        };
+        let passed = match fields {
+            Some(Fields { schema, all }) => passed(document, schema, all, 0)?,
+            None => document,
+        };
+        let mut out = Vec::new();
+        let written = Encoder::new(DocArray::V2).document(&passed, &mut out);
+        written.err().map(|error| error.to_string())
+    };
+    let culprit = |(index, document)| Some(Culprit { index, what: what(document)? });
+    data.into_iter().enumerate().filter_map(culprit).collect()
+}
+
+/// What an executor takes.
+#[derive(Clone, Debug)]
+pub(crate) struct Fields {
+    pub(crate) schema: Value,
+    /// By name, those that schemas refer to.
+    pub(crate) all: Map<String, Value>,
+}
+
+/// Schemas that refer to themselves end somewhere.
+const MOST_REFERENCES: usize = 64;
+
+/// The part of a value that the gateway passes on as what it is; `None` for what it reads as text, a
+/// number with a fraction or a tensor, or drops.
+fn passed(value: Value, schema: &Value, all: &Map<String, Value>, depth: usize) -> Option<Value> {
+    if let Some(name) = schema["$ref"].as_str().and_then(|name| name.rsplit('/').next()) {
+        return match all.get(name) {
+            Some(schema) if depth < MOST_REFERENCES => passed(value, schema, all, depth + 1),
+            _ => Some(value),
+        };
+    }
+    match (schema["type"].as_str(), value) {
+        (Some("string" | "number" | "boolean"), _) => None,
+        (Some("array"), Value::Array(items)) => {
+            let passed = |item| passed(item, &schema["items"], all, depth);
+            Some(Value::Array(items.into_iter().filter_map(passed).collect()))
+        }
+        (Some("object"), Value::Object(fields)) => {
+            let properties = schema["properties"].as_object();
+            let passed = |(name, value): (String, Value)| {
+                let schema = match properties {
+                    // What the class does not have is dropped.
+                    Some(properties) => properties.get(&name)?,
+                    None => &schema["additionalProperties"],
+                };
+                Some((name, passed(value, schema, all, depth)?))
+            };
+            Some(Value::Object(fields.into_iter().filter_map(passed).collect()))
+        }
+        (_, value) => Some(value),
+    }
+}
+
+/// The requests that carry the documents in `ranges` each, with everything else as in `body` but for
+/// the id; `None` if the body is not one of ours.
+pub(crate) fn part(body: &Bytes, range: Range<usize>, old_id: &str, id: &str) -> Option<Bytes> {
+    let BodyJson { data } = serde_json::from_slice(body).ok()?;
+    let (first, last) = (data.get(range.start)?.get(), data.get(range.end.checked_sub(1)?)?.get());
+    let place = |text: &str| text.as_ptr() as usize - body.as_ptr() as usize;
+    let begin = place(data.first()?.get());
+    let all = data.last()?.get();
+    let end = place(all) + all.len();
+    let tail = std::str::from_utf8(&body[end..]).ok()?;
+    // The header is the last of it.
+    let (before, after) = tail.rsplit_once(old_id)?;
+    let documents = &body[place(first)..place(last) + last.len()];
+    let parts = [&body[..begin], documents, before.as_bytes(), id.as_bytes(), after.as_bytes()];
+    Some(parts.concat().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn body(documents: &Value) -> Bytes {
+        let body = json!({"data": documents, "header": {"requestId": "old-1"}});
+        // In the order in which requests are written.
+        let (data, header) = (body["data"].to_string(), body["header"].to_string());
+        format!("{{\"data\":{data},\"parameters\":{{\"old-1\":1}},\"header\":{header}}}").into()
+    }
+
+    fn nested(depth: usize) -> Value {
+        (0..depth).fold(json!(1), |inner, _| json!({"k": inner}))
+    }
+
+    #[test]
+    fn what_protobuf_cannot_hold_is_found_by_its_document_and_place() {
+        let documents = json!([
+            {"id": "0", "tags": {"n": 2_147_483_647}},
+            {"id": "1", "tags": {"n": 1_700_000_000_000_u64}},
+            {"id": "2", "tags": {"list": [1, -2_147_483_649_i64]}},
+            {"id": "3", "tags": {"k": nested(40)}},
+            {"id": "4", "tags": {"n": 1.7e300}},
+        ]);
+        let found = culprits(&body(&documents), None);
+        let places: Vec<_> = found.iter().map(|it| (it.index, it.what.as_str())).collect();
+        assert_eq!(found.iter().map(|it| it.index).collect::<Vec<_>>(), [1, 2, 3], "{places:?}");
+        assert!(places[0].1.contains("tags.n"), "{places:?}");
+        assert!(places[2].1.contains("nested too deeply"), "{places:?}");
+    }
+
+    #[test]
+    fn depth_counts_as_a_gateway_of_3_33_1_counts_it() {
+        for (depth, is_carried) in [(30, true), (31, false), (200, false)] {
+            let documents = json!([{"id": "0", "tags": {"k": nested(depth)}}]);
+            assert_eq!(culprits(&body(&documents), None).is_empty(), is_carried, "{depth}");
+        }
+    }
+
+    #[test]
+    fn what_the_executor_reads_otherwise_or_drops_does_no_harm() {
+        let schema = json!({"type": "object", "properties": {
+            "ratio": {"type": "number"},
+            "number": {"type": "integer"},
+            "tensor": {"type": "array", "items": {"type": "number"}},
+            "counts": {"type": "array", "items": {"type": "integer"}},
+            "tags": {"type": "object"},
+            "part": {"$ref": "#/components/schemas/Part"},
+            "parts": {"type": "array", "items": {"$ref": "#/components/schemas/Part"}},
+            "any": {},
+        }});
+        let part = json!({"type": "object", "properties": {"n": {"type": "integer"}, "r": {"type": "number"}}});
+        let all = Map::from_iter([("Part".to_owned(), part)]);
+        let fields = Fields { schema, all };
+        let big = 1_u64 << 40;
+        let table = [
+            (json!({"ratio": big, "tensor": [1, big], "unknown": big}), true),
+            (json!({"part": {"r": big, "unknown": big}, "parts": [{"r": big}]}), true),
+            (json!({"number": big}), false),
+            (json!({"counts": [big]}), false),
+            (json!({"tags": {"n": big}}), false),
+            (json!({"any": {"n": [big]}}), false),
+            (json!({"part": {"n": big}}), false),
+            (json!({"parts": [{"n": 1}, {"n": big}]}), false),
+        ];
+        for (document, is_carried) in table {
+            let found = culprits(&body(&json!([document])), Some(&fields));
+            assert_eq!(found.is_empty(), is_carried, "{document} {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_request_has_its_documents_and_an_id_of_its_own() {
+        let whole = body(&json!([{"id": "0"}, {"id": "1"}, {"id": "2"}, {"id": "3"}]));
+        let part: Value =
+            serde_json::from_slice(&part(&whole, 1..3, "old-1", "new-2").unwrap()).unwrap();
+        assert_eq!(part["data"], json!([{"id": "1"}, {"id": "2"}]));
+        assert_eq!(part["header"]["requestId"], "new-2");
+        assert_eq!(part["parameters"], json!({"old-1": 1}));
+    }
+}

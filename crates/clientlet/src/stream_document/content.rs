@@ -1,0 +1,140 @@
+//! What a request for a stream carries.
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::refused;
+use crate::endpoint::encode_percent;
+use crate::envelope::ProtoTemplate;
+use crate::error::Error;
+use crate::message::{DocArray, Encoding, RequestId};
+
+/// The most bytes of a document that stand in the query: some servers take no longer addresses than
+/// 4 or 8 KiB.
+const LONGEST_QUERY: usize = 2 << 10;
+
+/// A request's content, all but the name of its endpoint, which the gateway may have to be asked for.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// The document by itself: all that can be sent over HTTP.
+    Alone { document: Bytes, query: String },
+    /// The document as a field of the request.
+    Enclosed { document: Vec<u8>, target: Option<String>, parameters: Option<Bytes> },
+}
+
+impl Content {
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) or [`ErrorKind::Encode`](crate::ErrorKind::Encode),
+    /// naming what the protocol cannot carry.
+    pub(super) fn new(
+        encoding: Encoding,
+        document: Vec<u8>,
+        target: Option<String>,
+        parameters: Option<Bytes>,
+    ) -> Result<Content, Error> {
+        if encoding == Encoding::Proto {
+            let content = Content::Enclosed { document, target, parameters };
+            // Written for the check alone: parameters that cannot be sent are refused at once.
+            content.body("/", RequestId { nonce: 0, sequence: 0 })?;
+            return Ok(content);
+        }
+        let what = match (target, parameters) {
+            (None, None) => {
+                let query = query(&document);
+                return Ok(Content::Alone { document: document.into(), query });
+            }
+            (Some(_), _) => "a target executor",
+            (None, Some(_)) => "parameters",
+        };
+        Err(Error::config(format!(
+            "over HTTP a stream of documents cannot be given {what}; use grpc://"
+        )))
+    }
+
+    /// # Errors
+    /// What of the parameters cannot be sent.
+    pub(super) fn body(&self, endpoint: &str, id: RequestId) -> Result<Bytes, Error> {
+        match self {
+            Content::Alone { document, .. } => Ok(document.clone()),
+            Content::Enclosed { document, target, parameters } => {
+                let (target, parameters) = (target.as_deref(), parameters.as_deref());
+                let template = ProtoTemplate::new(DocArray::V2, endpoint, target, parameters)
+                    .map_err(|error| refused("parameters", &error))?;
+                Ok(template.around(&id.to_string(), document))
+            }
+        }
+    }
+
+    /// What stands behind the path.
+    pub(super) fn query(&self) -> &str {
+        match self {
+            Content::Alone { query, .. } => query,
+            Content::Enclosed { .. } => "",
+        }
+    }
+}
+
+/// The document's fields as a query. A gateway reads the query of a GET whose body a proxy has
+/// dropped. Lists and objects cannot stand in a query: there they are text, which their fields refuse,
+/// so that no executor works on half of a document.
+fn query(document: &[u8]) -> String {
+    let fields: Map<String, Value> = serde_json::from_slice(document).unwrap_or_default();
+    let (mut query, mut is_whole) = (String::new(), true);
+    for (name, value) in &fields {
+        let text = match value {
+            Value::Null => continue,
+            Value::String(text) => text.clone(),
+            Value::Array(_) => "(a list, in the body)".to_owned(),
+            Value::Object(_) => "(an object, in the body)".to_owned(),
+            Value::Bool(_) | Value::Number(_) => value.to_string(),
+        };
+        let separator = if query.is_empty() { '?' } else { '&' };
+        let pair = format!("{separator}{}={}", encode_query(name), encode_query(&text));
+        if query.len() + pair.len() > LONGEST_QUERY {
+            is_whole = false;
+            continue;
+        }
+        query += &pair;
+    }
+    if !is_whole {
+        tracing::warn!(
+            "a document is too long for the query of its request: behind a proxy that drops the body \
+             of a GET its stream would lack fields; use grpc:// there"
+        );
+    }
+    query
+}
+
+/// As in a path, but for the characters that have a meaning in a query.
+fn encode_query(text: &str) -> String {
+    let path = encode_percent(text);
+    path.replace('&', "%26").replace('+', "%2B").replace('=', "%3D").replace(';', "%3B")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scalars_stand_in_the_query_and_what_cannot_is_text_that_its_field_refuses() {
+        let table = [
+            (r#"{"text":"a b&c=d+e%ä/"}"#, "?text=a%20b%26c%3Dd%2Be%25%C3%A4/"),
+            (r#"{"n":1,"r":-2.5,"b":true,"none":null}"#, "?b=true&n=1&r=-2.5"),
+            (r#"{"a b":""}"#, "?a%20b="),
+            (
+                r#"{"l":[1],"o":{}}"#,
+                "?l=(a%20list,%20in%20the%20body)&o=(an%20object,%20in%20the%20body)",
+            ),
+            ("{}", ""),
+        ];
+        for (document, expected) in table {
+            assert_eq!(query(document.as_bytes()), expected, "{document}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_for_an_address_is_left_to_the_body() {
+        let long = format!(r#"{{"id":"a","text":"{}","z":1}}"#, "x".repeat(LONGEST_QUERY));
+        assert_eq!(query(long.as_bytes()), "?id=a&z=1");
+    }
+}

@@ -1,0 +1,187 @@
+//! What a client learns of a server before its first document: which documents it takes, under which
+//! names its endpoints are reached, and what is said where a server does not tell.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
+use clientlet::{Client, Delivery, DocArray, Document, Error, ErrorKind};
+use clientlet_gateway::{Documents, Gateway};
+use clientlet_interop::{Environment, Options, RealGateway};
+use serde_json::{Value, json};
+
+async fn start(environment: Environment, options: Options) -> Option<RealGateway> {
+    let start = tokio::task::spawn_blocking(move || {
+        RealGateway::start_or_skip(environment, options).unwrap_or_else(|error| panic!("{error}"))
+    });
+    start.await.unwrap()
+}
+
+async fn post(client: &Client, endpoint: &str) -> Result<Value, Error> {
+    let answers = client.post(endpoint).documents([Document::text("a")]).send().await;
+    Ok(answers.documents::<Value>()?.remove(0))
+}
+
+/// What a stream of one document gave.
+async fn stream(client: &Client, endpoint: &str) -> Result<Vec<Value>, Error> {
+    let mut documents = client.stream_document(endpoint, &json!({"id": "a", "text": "a"})).stream();
+    let mut all = Vec::new();
+    while let Some(document) = documents.next().await {
+        all.push(document?);
+    }
+    Ok(all)
+}
+
+/// A server of an executor itself, without a gateway, shows no status and no dry run.
+async fn a_bare_deployment(environment: Environment, docarray: DocArray) {
+    let options = Options { deployment: true, odd_names: true, ..Options::default() };
+    let Some(server) = start(environment, options).await else { return };
+    let url = server.url("http");
+    let client = Client::connect(&url).unwrap();
+    assert_eq!(post(&client, "/upper").await.unwrap()["text"], "A");
+    for endpoint in ["index2", "/index2", "/with space", "/with%20space", "/文本"] {
+        assert_eq!(post(&client, endpoint).await.unwrap()["tags"]["odd"], true, "{endpoint}");
+    }
+    let endpoints = client.endpoints().await.unwrap();
+    assert_eq!((endpoints.docarray, endpoints.takes_any), (docarray, false));
+    assert!(endpoints.paths.contains(&"/upper".to_owned()), "{:?}", endpoints.paths);
+
+    let error = post(&client, "/nowhere").await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::NotFound, Delivery::NotSent));
+    let error = post(&client, "/fail").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Executor, "{error}");
+    assert_eq!(error.exception().unwrap().name, "ValueError");
+
+    // More than a v2 gateway takes in one request, and two fields a document.
+    let documents = (0..250).map(|n| json!({"id": n.to_string(), "text": "b"}));
+    let answers = client.post("/upper").documents(documents).request_size(0).send().await;
+    let documents = answers.documents::<Value>().unwrap();
+    assert_eq!(documents.len(), 250);
+    assert!(documents.iter().all(|document| document["text"] == "B"));
+
+    for (error, lacks) in [
+        (client.status().await.unwrap_err(), "/status"),
+        (client.ready().await.unwrap_err(), "/dry_run"),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.message().starts_with(&format!("GET {lacks}: ")), "{error}");
+        assert!(error.message().ends_with("a bare Deployment served over HTTP has not"), "{error}");
+    }
+
+    let (other, set) = match docarray {
+        DocArray::V1 => (DocArray::V2, "documents v2"),
+        DocArray::V2 => (DocArray::V1, "documents v1"),
+    };
+    let client = Client::builder(&url).docarray(other).build().unwrap();
+    let error = post(&client, "/upper").await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Config, Delivery::NotSent));
+    assert!(error.message().contains(set), "{error}");
+    assert!(error.message().contains(&format!("shows documents {docarray}")), "{error}");
+    let client = Client::builder(&url).docarray(docarray).build().unwrap();
+    assert_eq!(post(&client, "/upper").await.unwrap()["text"], "A");
+}
+
+#[tokio::test]
+async fn a_bare_deployment_of_3_33_1_takes_documents_v2_without_a_setting() {
+    a_bare_deployment(Environment::Current, DocArray::V2).await;
+}
+
+#[tokio::test]
+async fn a_bare_deployment_of_3_33_1_takes_documents_v1_without_a_setting() {
+    a_bare_deployment(Environment::CurrentV1, DocArray::V1).await;
+}
+
+const PROTOCOLS: [&str; 3] = ["http", "websocket", "grpc"];
+
+/// Both spellings reach what is listed; elsewhere the executor's own spelling is sent as it is.
+async fn odd_names(environment: Environment) {
+    let options = Options { protocols: &PROTOCOLS, odd_names: true, ..Options::default() };
+    let Some(gateway) = start(environment, options).await else { return };
+    let is_v2 = environment == Environment::Current;
+    for protocol in PROTOCOLS {
+        let client = Client::connect(&gateway.url(protocol)).unwrap();
+        // Names beyond ASCII reach no executor behind a gateway, which puts them into gRPC's metadata.
+        for endpoint in ["index2", "/with space"] {
+            let document = post(&client, endpoint).await.unwrap();
+            assert_eq!(document["tags"]["odd"], true, "{protocol} {endpoint}");
+        }
+        let is_listed = is_v2 && protocol != "websocket";
+        for endpoint in ["/index2", "with space", "/with%20space"] {
+            let document = post(&client, endpoint).await.unwrap();
+            let ran = document["tags"]["odd"] == true;
+            assert_eq!(ran, is_listed, "{protocol} {endpoint}");
+        }
+        if is_listed {
+            for endpoint in ["sten", "/sten", "/st en", "/st%20en"] {
+                let documents = stream(&client, endpoint).await.unwrap();
+                assert_eq!(documents.len(), 1, "{protocol} {endpoint}");
+                assert_eq!(documents[0]["id"], "odd", "{protocol} {endpoint}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_without_a_slash_or_with_odd_letters_reach_jina_3_14_1() {
+    odd_names(Environment::SeedEra).await;
+}
+
+#[tokio::test]
+async fn names_without_a_slash_or_with_odd_letters_reach_jina_3_33_1_v1() {
+    odd_names(Environment::CurrentV1).await;
+}
+
+#[tokio::test]
+async fn names_without_a_slash_or_with_odd_letters_reach_jina_3_33_1_v2() {
+    odd_names(Environment::Current).await;
+}
+
+#[tokio::test]
+async fn a_setting_that_the_status_contradicts_is_an_error_before_anything_is_sent() {
+    for (documents, set, is) in
+        [(Documents::V1, DocArray::V2, "v1"), (Documents::V2, DocArray::V1, "v2")]
+    {
+        let builder = Gateway::builder().documents(documents).websocket(true).grpc(true);
+        let gateway = builder.http(true).start().await.unwrap();
+        for url in [gateway.http_url(), gateway.websocket_url(), gateway.grpc_url()] {
+            let client = Client::builder(&url).docarray(set).build().unwrap();
+            let error = post(&client, "/").await.unwrap_err();
+            assert_eq!((error.kind(), error.delivery()), (ErrorKind::Config, Delivery::NotSent));
+            let message = error.message();
+            assert!(
+                message.starts_with(&format!("the client is set to documents {set}")),
+                "{error}"
+            );
+            assert!(message.ends_with(&format!("which is {is}")), "{error}");
+        }
+        assert_eq!(gateway.journal().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn the_status_is_asked_for_once_however_many_requests_follow() {
+    let gateway = Gateway::builder().documents(Documents::V1).start().await.unwrap();
+    let client = Client::builder(&gateway.http_url()).docarray(DocArray::V1).build().unwrap();
+    for _ in 0..3 {
+        post(&client, "/").await.unwrap();
+    }
+    let asked = gateway.journal().gets().iter().filter(|get| get.path == "/status").count();
+    assert_eq!((asked, gateway.journal().len()), (1, 3));
+}
+
+#[tokio::test]
+async fn a_setting_is_believed_where_the_status_is_not_shown() {
+    for fault in ["status:404@/1", "status:401@/1", "status:500@/1", "reset-after@/1"] {
+        for protocol in PROTOCOLS {
+            let path = if protocol == "grpc" { "/jina.JinaInfoRPC/_status" } else { "/status" };
+            let fault = format!("{fault},path={path}").parse().unwrap();
+            let builder = Gateway::builder().websocket(true).grpc(true).fault(fault);
+            let gateway = builder.http(true).start().await.unwrap();
+            let url = match protocol {
+                "http" => gateway.http_url(),
+                "websocket" => gateway.websocket_url(),
+                _ => gateway.grpc_url(),
+            };
+            let client = Client::builder(&url).docarray(DocArray::V1).build().unwrap();
+            assert_eq!(post(&client, "/upper").await.unwrap()["text"], "A", "{protocol}");
+        }
+    }
+}
