@@ -1,9 +1,10 @@
 //! Running other programs.
 
 use std::env;
+use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::thread;
+use std::process::{Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
 
 /// The cargo that runs this, in the workspace's top directory.
 pub(crate) fn cargo() -> Command {
@@ -28,21 +29,30 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     }
 }
 
-/// Runs the command as [`run`] does, and beside it another whose output is shown when both have
-/// ended; an error if one of them fails.
-pub(crate) fn run_beside(other: &mut Command, command: &mut Command) -> Result<(), String> {
-    let shown = show(other);
-    eprintln!("$ {shown} &");
-    thread::scope(|scope| {
-        let other = scope.spawn(|| other.output());
-        let result = run(command);
-        let output = other.join().expect("it only starts a process and reads what it prints");
+/// A program that runs beside others. Its output is shown when it is waited for.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    shown: String,
+    output: JoinHandle<io::Result<Output>>,
+}
+
+impl Beside {
+    /// Shows the command and starts it.
+    pub(crate) fn start(mut command: Command) -> Beside {
+        let shown = show(&command);
+        eprintln!("$ {shown} &");
+        Beside { shown, output: thread::spawn(move || command.output()) }
+    }
+
+    /// Waits for the program's end, shows its output, and is an error if it failed.
+    pub(crate) fn finish(self) -> Result<(), String> {
+        let Beside { shown, output } = self;
+        let output = output.join().expect("it only starts a process and reads what it prints");
         let output = output.map_err(|error| format!("`{shown}` cannot be run: {error}"))?;
         let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
         eprintln!("\n$ {shown}\n{err}{out}");
-        result?;
         if output.status.success() { Ok(()) } else { Err(format!("`{shown}`: {}", output.status)) }
-    })
+    }
 }
 
 /// What the command prints on standard output, or `None` if it fails.

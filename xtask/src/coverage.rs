@@ -34,7 +34,8 @@ fn run_steps(steps: &mut Steps, interop: bool) -> Result<String, Stopped> {
     let llvm = steps.run("LLVM", llvm::HINT, || llvm::find_or_install(target))?;
     let hint = "is crates.io in reach?";
     let llvm_cov = steps.run("cargo-llvm-cov", hint, || tools::LLVM_COV.install(target))?;
-    let gateways = gateways::prepare(steps, target, interop)?;
+    let mut gateways = gateways::prepare(steps, target, interop)?;
+    gateways.wait(steps)?;
 
     let report = target.join("coverage.lcov");
     steps.run("tests", "the line to run a failed one alone is above", || {

@@ -1,10 +1,9 @@
 //! The real Jina gateways that tests run against, and nginx before them.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::command::{self, workspace};
+use crate::command::{Beside, workspace};
 use crate::steps::{Steps, Stopped};
 use crate::{nginx, python};
 
@@ -14,10 +13,13 @@ pub(crate) const LEFT_OUT: &str = "--no-interop was given";
 #[derive(Debug)]
 pub(crate) struct Gateways {
     environments: Option<PathBuf>,
+    /// Their installation, until it is waited for.
+    installing: Option<Beside>,
     nginx: Option<PathBuf>,
 }
 
-/// Installs them below the target directory, or notes that they are left out.
+/// Begins to install them below the target directory, or notes that they are left out. What their tests
+/// need besides is installed when this returns.
 pub(crate) fn prepare(
     steps: &mut Steps,
     target: &Path,
@@ -27,12 +29,9 @@ pub(crate) fn prepare(
         steps.leave_out("Python", LEFT_OUT);
         steps.leave_out("real gateways", LEFT_OUT);
         steps.leave_out("nginx", LEFT_OUT);
-        return Ok(Gateways { environments: None, nginx: None });
+        return Ok(Gateways { environments: None, installing: None, nginx: None });
     }
     let python = steps.run("Python", &python::hint(), python::find_or_install)?;
-    let environments = target.join("interop");
-    let hint = "is the Python package index in reach? `--no-interop` goes on without";
-    steps.run("real gateways", hint, || install(&python, &environments))?;
     let nginx = match nginx::is_in_reach() {
         true => Some(steps.run("nginx", nginx::HINT, nginx::find_or_install)?),
         false => {
@@ -40,10 +39,22 @@ pub(crate) fn prepare(
             None
         }
     };
-    Ok(Gateways { environments: Some(environments), nginx })
+    let environments = target.join("interop");
+    let mut install = Command::new(workspace().join("interop/install"));
+    install.arg(&environments).env("INTEROP_PYTHON", python);
+    // Most of it is waiting for the network.
+    let installing = Some(Beside::start(install));
+    Ok(Gateways { environments: Some(environments), installing, nginx })
 }
 
 impl Gateways {
+    /// Waits until they are installed.
+    pub(crate) fn wait(&mut self, steps: &mut Steps) -> Result<(), Stopped> {
+        let Some(installing) = self.installing.take() else { return Ok(()) };
+        let hint = "is the Python package index in reach? `--no-interop` goes on without";
+        steps.run("real gateways", hint, || installing.finish())
+    }
+
     /// Says to the tests where the gateways are, so that a missing one fails; or that they are
     /// left out, although they may be installed.
     pub(crate) fn tell(&self, test: &mut Command) {
@@ -58,9 +69,4 @@ impl Gateways {
             None => test.env_remove("CLIENTLET_NGINX"),
         };
     }
-}
-
-fn install(python: &OsStr, directory: &Path) -> Result<(), String> {
-    let mut install = Command::new(workspace().join("interop/install"));
-    command::run(install.arg(directory).env("INTEROP_PYTHON", python))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::arguments::TestOptions;
-use crate::command::{self, cargo, workspace};
+use crate::command::{self, Beside, cargo, workspace};
 use crate::metadata::Metadata;
 use crate::steps::{Steps, Stopped};
 use crate::tools::{self, Installed};
@@ -53,7 +53,7 @@ fn run_steps(steps: &mut Steps, options: TestOptions) -> Result<(), Stopped> {
     let metadata =
         steps.run("dependencies", "is the package registry in reach?", Metadata::read)?;
     let target = &metadata.target_directory;
-    let gateways = gateways::prepare(steps, target, options.interop)?;
+    let mut gateways = gateways::prepare(steps, target, options.interop)?;
     let tools = Tools::prepare(steps, target, options.tools)?;
 
     steps.run("format", "`cargo fmt --all` puts it right", || {
@@ -92,6 +92,7 @@ fn run_steps(steps: &mut Steps, options: TestOptions) -> Result<(), Stopped> {
         // The command's tests start the built binary.
         command::run(cargo().args(["build", "--workspace", "--bins"]))
     })?;
+    gateways.wait(steps)?;
     steps.run("tests", "the line to run a failed one alone is above", || {
         let mut idle = cargo();
         idle.args(["test", "--package", "clientlet", "--test", "idle", "--", "--ignored"]);
@@ -100,7 +101,9 @@ fn run_steps(steps: &mut Steps, options: TestOptions) -> Result<(), Stopped> {
         test.args(["test", "--workspace"]);
         gateways.tell(&mut test);
         // It waits for two minutes and does nothing else: beside the others that costs no time.
-        command::run_beside(&mut idle, &mut test)
+        let idle = Beside::start(idle);
+        let tests = command::run(&mut test);
+        idle.finish().and(tests)
     })?;
     steps.run("what ran on which gateway", "a test writes the page anew", || {
         show_contract(options.interop)
