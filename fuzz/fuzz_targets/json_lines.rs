@@ -4,6 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 
+#[path = "../../crates/clientlet-cli/src/foreign.rs"]
+mod foreign;
 #[path = "../../crates/clientlet-cli/src/lines.rs"]
 mod lines;
 
@@ -11,8 +13,20 @@ mod lines;
 const LONGEST_LINE: usize = 64;
 
 fuzz_target!(|input: &[u8]| {
-    let mut lines = lines::Lines::new(input, LONGEST_LINE);
-    let read: Vec<_> = std::iter::from_fn(|| lines.next_chunk()).flatten().collect();
+    // In blocks of any size, here two.
+    let mut lines = lines::Lines::new(LONGEST_LINE);
+    let (first, second) = input.split_at(input.len() / 2);
+    let mut read = lines.push(first);
+    if !read.iter().any(lines::Line::is_end) {
+        read.extend(lines.push(second));
+    }
+    if !read.iter().any(lines::Line::is_end) {
+        read.extend(lines.finish());
+    }
+    if read.iter().any(lines::Line::is_end) {
+        // No text at all.
+        return;
+    }
     assert!(read.is_sorted_by(|a, b| a.number < b.number));
     let input = input.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(input);
     let given: Vec<_> = input.split(|&byte| byte == b'\n').collect();

@@ -95,7 +95,8 @@ async fn ask(client: &Client, manner: Manner) {
             asked.iter().flatten().for_each(check_error);
         }
         _ => {
-            let mut stream = client.stream_document("/", &Document::text("one")).stream::<Document>();
+            let mut stream =
+                client.stream_document("/", &Document::text("one")).stream::<Document>();
             let mut is_ended = false;
             while let Some(document) = stream.next().await {
                 assert!(!is_ended, "an error is the last item");

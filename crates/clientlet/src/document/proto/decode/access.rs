@@ -8,7 +8,7 @@ use serde::forward_to_deserialize_any;
 
 use super::Problem;
 use super::fields::Found;
-use super::view::{Repeated, View, entry_name, entry_value, open};
+use super::view::{Kind, Repeated, View, entry_name, entry_value, open};
 use crate::document::proto::wire::{Fault, Message, Wire};
 
 /// Messages in a repeated field.
@@ -44,8 +44,12 @@ impl<'de> SeqAccess<'de> for Elements<'_> {
         seed.deserialize(open(self.repeated.of, bytes, context)?).map(Some)
     }
 
-    /// How many there are, as far as they can be read: skipping them costs little beside reading them.
+    /// How many documents there are, as far as they can be read: skipping one costs little beside reading
+    /// it. Of what is smaller that is not so.
     fn size_hint(&self) -> Option<usize> {
+        if !matches!(self.repeated.of, Kind::DocumentV1 | Kind::DocumentV2) {
+            return None;
+        }
         let mut rest = Elements { message: self.message, repeated: self.repeated };
         let mut count = 0;
         while let Ok(Some(_)) = rest.next_bytes() {
