@@ -102,7 +102,8 @@ async fn read_whole(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.read_exact(&mut rest).await.map(drop)
 }
 
-#[tokio::test]
+// In threads of their own, or the gateway never closes while the client writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_answer_counts_though_the_gateway_closed_before_it_had_read_the_request() {
     let table: &[(&[u8], u16, ErrorKind)] = &[
         (
