@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt;
 use futures_util::future::{Shared, WeakShared};
 use http::HeaderMap;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::endpoint::{decode_percent, encode_percent};
 use crate::error::{AttemptError, ErrorKind, Event};
 use crate::foreign;
 use crate::message::DocArray;
 use crate::transport::http::MAYBE_WEBSOCKET;
-use crate::transport::{BoxFuture, Transport};
+use crate::transport::{BoxFuture, Time, Transport};
 
 /// What a gateway told of itself.
 #[derive(Debug)]
@@ -180,22 +180,14 @@ impl Discovery {
         deadline: Option<Instant>,
     ) -> Result<Arc<Gateway>, AttemptError> {
         let began = Instant::now();
+        let mut time = Time::until(deadline);
         loop {
             if let Some(known) = self.known() {
                 return Ok(known);
             }
             let (question, is_own) = self.question(transport, headers, deadline);
-            let answer = match deadline {
-                None => question.await,
-                Some(deadline) => match timeout_at(deadline, question).await {
-                    Ok(answer) => answer,
-                    Err(_) => {
-                        let waited = began.elapsed().as_secs_f64();
-                        let what =
-                            format!("the gateway did not say within {waited:.1} s what it speaks");
-                        return Err(AttemptError::new(Event::TimedOutUnsent, what));
-                    }
-                },
+            let Some(answer) = time.shared(question).await else {
+                return Err(time.missed("the gateway did not say what it speaks"));
             };
             match answer {
                 Ok(gateway) => {

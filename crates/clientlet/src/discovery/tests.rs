@@ -137,7 +137,7 @@ impl Transport for Slow {
             if number < self.silent {
                 let silence = std::future::pending::<()>();
                 let deadline = deadline.expect("these tests have one");
-                let _ = timeout_at(deadline, silence).await;
+                let _ = tokio::time::timeout_at(deadline, silence).await;
                 return Err(AttemptError::new(Event::TimedOut, "no answer"));
             }
             sleep(Duration::from_millis(100)).await;

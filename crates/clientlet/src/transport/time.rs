@@ -79,12 +79,15 @@ impl Patience {
 
     /// What the end of the time means.
     pub(crate) fn late(&self, is_sent: bool, missed: &str) -> AttemptError {
-        let (event, what) = match is_sent {
-            false => (Event::TimedOutUnsent, "no connection that takes it"),
-            true => (Event::TimedOut, missed),
-        };
+        match is_sent {
+            false => self.over(Event::TimedOutUnsent, "no connection that takes it"),
+            true => self.over(Event::TimedOut, missed),
+        }
+    }
+
+    fn over(&self, event: Event, missed: &str) -> AttemptError {
         let waited = self.began.elapsed().saturating_sub(self.away);
-        let mut what = format!("{what} within {}", seconds(waited));
+        let mut what = format!("{missed} within {}", seconds(waited));
         if self.away > Duration::ZERO {
             what += &format!(", and the answers were not polled for {} more", seconds(self.away));
         }
@@ -122,6 +125,19 @@ impl<'a> Time<'a> {
     /// From now on, of what is stopped by dropping it alone.
     pub(crate) fn until(deadline: Option<Instant>) -> Time<'static> {
         Time::new(Instant::now(), deadline, Stop::never())
+    }
+
+    /// Waits for what another call may have asked for; `None` when the time is over.
+    pub(crate) async fn shared<F>(&mut self, what: F) -> Option<F::Output>
+    where
+        F: Future + Unpin,
+    {
+        self.exchange(what, || false).await.ok()
+    }
+
+    /// The same as an error: nothing was sent, and `missed` did not come.
+    pub(crate) fn missed(&self, missed: &str) -> AttemptError {
+        self.patience.over(Event::TimedOutUnsent, missed)
     }
 
     /// What is left of it, for gateways that can be told.

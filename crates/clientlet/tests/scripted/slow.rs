@@ -37,11 +37,13 @@ async fn a_request_that_runs_out_of_time_is_tried_again_meanwhile() {
     let builder = Gateway::builder().http(false).websocket(true).grpc(true);
     for over in [Gateway::websocket_url, Gateway::grpc_url] {
         let gateway = with_faults(builder.clone(), &["stall@30"]).start().await.unwrap();
-        let order = given_out(&over(&gateway), 300, Duration::from_millis(200)).await;
+        let order = given_out(&over(&gateway), 1000, Duration::from_millis(100)).await;
         let entries = gateway.journal().entries();
         let stalled = entries.iter().find(|entry| entry.fault.is_some()).unwrap();
         let stalled: u64 = stalled.document_ids[0].parse().unwrap();
         let place = order.iter().position(|index| *index == stalled).unwrap();
-        assert!((50..250).contains(&place), "{stalled} was given out as number {place} of 300");
+        // The others take two seconds and more. An end of time that is noticed late, as on a machine that
+        // is busy with something else, is made good four times.
+        assert!(place < 900, "{stalled} was given out as number {place} of 1000");
     }
 }
