@@ -94,6 +94,11 @@ pub enum FaultKind {
     /// The connection is left by a GOAWAY with this error code of HTTP/2 when the message has arrived.
     /// With 0 the streams that are open go on; otherwise the connection ends.
     GoAway(u32),
+    /// The connection is left by a GOAWAY with this error code of HTTP/2 that names the stream before the
+    /// message's as the last one: the message is not noted, as no stream above is looked at, and the others
+    /// go on. Where the message is not the first of its stream, or a later stream was looked at, it names
+    /// the last one that was, and the message is answered.
+    GoAwayAfter(u32),
     /// The gRPC call ends as if all were well when the message has arrived, without an answer.
     HalfClose,
     /// The upgrade is answered with this subprotocol, which a gateway never does.
@@ -132,6 +137,7 @@ impl fmt::Display for FaultKind {
             Self::GrpcStatus { code, message, .. } => write!(f, "grpc-status:{code}:{message}"),
             Self::ResetStream(code) => write!(f, "reset-stream:{code}"),
             Self::GoAway(code) => write!(f, "goaway:{code}"),
+            Self::GoAwayAfter(code) => write!(f, "goaway-after:{code}"),
             Self::HalfClose => f.write_str("half-close"),
             Self::Subprotocol(name) => write!(f, "subprotocol:{name}"),
         }
@@ -173,9 +179,11 @@ impl FaultKind {
             | Self::Truncated
             | Self::Oversize(_)
             | Self::WrongType => &[Message, Call],
-            Self::GrpcStatus { .. } | Self::ResetStream(_) | Self::GoAway(_) | Self::HalfClose => {
-                &[Call]
-            }
+            Self::GrpcStatus { .. }
+            | Self::ResetStream(_)
+            | Self::GoAway(_)
+            | Self::GoAwayAfter(_)
+            | Self::HalfClose => &[Call],
             Self::Subprotocol(_) => &[Upgrade],
         };
         targets.contains(&target)

@@ -12,15 +12,17 @@ mod status;
 mod stream;
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use h2::server::{Builder, Connection};
+use h2::RecvStream;
+use h2::server::{Builder, Connection, SendResponse};
 use tokio::time::timeout;
 
 use crate::gateway::World;
@@ -50,6 +52,8 @@ enum End {
     /// By FIN, without a GOAWAY.
     Drop,
     Reset,
+    /// By the client, which was told by a GOAWAY that the last stream has ended.
+    Left,
     /// Not at all, but nothing is read or written any more.
     HalfOpen,
 }
@@ -62,9 +66,57 @@ struct Shared {
     number: u64,
     /// The end that a stream has brought about.
     end: Mutex<Option<End>>,
+    /// The last stream that was looked at.
+    heard: AtomicU32,
+    /// The last stream that is looked at, which a GOAWAY has named.
+    last: AtomicU32,
+    /// Whether HTTP/2 says a GOAWAY by itself. Another one must not name a stream below its last, which it
+    /// does not tell.
+    is_going: AtomicBool,
 }
 
+/// Where no GOAWAY has named a last stream.
+const NONE: u32 = u32::MAX;
+
 impl Shared {
+    fn new(world: Arc<World>, line: Arc<Line>, number: u64) -> Self {
+        Self {
+            world,
+            line,
+            number,
+            end: Mutex::default(),
+            heard: AtomicU32::new(0),
+            last: AtomicU32::new(NONE),
+            is_going: AtomicBool::new(false),
+        }
+    }
+
+    fn hear(&self, stream: u32) {
+        self.heard.fetch_max(stream, Relaxed);
+    }
+
+    /// Whether the stream is not above the last one.
+    fn hears(&self, stream: u32) -> bool {
+        stream <= self.last.load(Relaxed)
+    }
+
+    fn is_left(&self) -> bool {
+        self.last.load(Relaxed) != NONE
+    }
+
+    /// Leaves the connection by a GOAWAY that names the last stream that was looked at, or may be because
+    /// it stands before the `fresh` one, of which nothing was. There is one for each connection.
+    fn leave(&self, code: u32, fresh: Option<u32>) {
+        if self.is_left() || self.is_going.load(Relaxed) {
+            return;
+        }
+        // A client's streams have odd numbers.
+        let before = fresh.map_or(0, |fresh| fresh.saturating_sub(2));
+        let last = self.heard.load(Relaxed).max(before);
+        self.last.store(last, Relaxed);
+        self.line.insert(goaway(last, code));
+    }
+
     fn end(&self, end: End) {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
     }
@@ -74,8 +126,22 @@ impl Shared {
     }
 }
 
+/// A GOAWAY as it stands on the wire.
+fn goaway(last: u32, code: u32) -> Bytes {
+    let mut frame = BytesMut::new();
+    // Length, type and flags; then the stream, that of the connection.
+    frame.put_slice(&[0, 0, 8, 7, 0]);
+    frame.put_u32(0);
+    frame.put_u32(last);
+    frame.put_u32(code);
+    frame.freeze()
+}
+
+/// A stream that is not looked at. Dropped, it would be reset.
+type Unheard = (RecvStream, SendResponse<Bytes>);
+
 /// Streams run in their connection's task: nothing outlives it, and nothing is sent between threads.
-type Streams = FuturesUnordered<BoxFuture<'static, ()>>;
+type Streams = FuturesUnordered<BoxFuture<'static, Option<Unheard>>>;
 
 /// Serves an HTTP/2 connection to its end.
 pub(crate) async fn serve<L: Listener>(
@@ -100,12 +166,22 @@ pub(crate) async fn serve<L: Listener>(
     };
     let Ok(mut connection) = handshake else { return };
     world.journal.began_grpc();
-    let shared = Arc::new(Shared { world, line, number, end: Mutex::default() });
+    let shared = Arc::new(Shared::new(world, line, number));
     let mut streams = Streams::new();
-    match run(&shared, &mut connection, &mut streams).await {
+    let mut unheard = Vec::new();
+    match run(&shared, &mut connection, &mut streams, &mut unheard).await {
         End::Gone => {}
         End::Reset => shared.line.reset(),
         End::HalfOpen => shared.world.stops().await,
+        // What the last streams wrote may still be on its way, also when the gateway stops.
+        End::Left => {
+            let _ = timeout(PATIENCE, async {
+                while let Some(Ok((request, respond))) = connection.accept().await {
+                    unheard.push((request.into_body(), respond));
+                }
+            })
+            .await;
+        }
         end @ (End::Drop | End::GoAway(_)) => {
             match end {
                 End::GoAway(code) => connection.abrupt_shutdown(code.into()),
@@ -127,17 +203,27 @@ async fn run<L: Listener>(
     shared: &Arc<Shared>,
     connection: &mut Connection<Wire<L>, Bytes>,
     streams: &mut Streams,
+    unheard: &mut Vec<Unheard>,
 ) -> End {
     let mut count = 0;
+    let mut is_announced = false;
     let mut stops = pin!(shared.world.stops());
     let mut is_stopping = false;
     std::future::poll_fn(|cx| {
         if !is_stopping && stops.as_mut().poll(cx).is_ready() {
             is_stopping = true;
-            connection.graceful_shutdown();
+            if !shared.is_left() {
+                shared.is_going.store(true, Relaxed);
+                connection.graceful_shutdown();
+            }
         }
         loop {
             match connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond))))
+                    if !shared.hears(respond.stream_id().as_u32()) =>
+                {
+                    unheard.push((request.into_body(), respond));
+                }
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     count += 1;
                     let shared = Arc::clone(shared);
@@ -148,10 +234,23 @@ async fn run<L: Listener>(
             }
         }
         // What they write wakes this task, for the connection to send it.
-        while let Poll::Ready(Some(())) = streams.poll_next_unpin(cx) {}
+        while let Poll::Ready(Some(silent)) = streams.poll_next_unpin(cx) {
+            unheard.extend(silent);
+        }
+        let is_left = shared.is_left();
+        if is_left && !is_announced {
+            // Written with the next flush, for which the connection is polled again.
+            is_announced = true;
+            cx.waker().wake_by_ref();
+        }
         match shared.take_end() {
+            None if is_left && streams.is_empty() => Poll::Ready(End::Left),
             None => Poll::Pending,
+            // HTTP/2's own GOAWAY would name a stream above the last one.
+            Some(End::GoAway(0)) if is_left => Poll::Pending,
+            Some(End::GoAway(_)) if is_left => Poll::Ready(End::Drop),
             Some(End::GoAway(0)) => {
+                shared.is_going.store(true, Relaxed);
                 connection.graceful_shutdown();
                 cx.waker().wake_by_ref();
                 Poll::Pending

@@ -4,10 +4,12 @@
 
 use std::future::Future;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -32,6 +34,8 @@ struct State {
     close_when_flushed: bool,
     /// Nothing is sent any more but the connection's end, and what comes is not looked at.
     mute: bool,
+    /// To be written as soon as everything written so far is out.
+    inserted: Bytes,
     /// Whoever is to be told when the answer has ended.
     reader: Option<Waker>,
 }
@@ -99,6 +103,12 @@ impl Line {
         self.lock().close_when_flushed = true;
     }
 
+    /// Puts this frame between two of HTTP/2's own, which flushes only behind a whole one. One for each
+    /// connection.
+    pub(crate) fn insert(&self, frame: Bytes) {
+        self.lock().inserted = frame;
+    }
+
     /// Ends this side of the connection by FIN, and reads what the other still sends: one that is
     /// dropped with bytes unread ends by a reset instead.
     pub(crate) fn mute(&self) {
@@ -120,6 +130,8 @@ pub(crate) struct Wire<L: Listener> {
     start: Vec<u8>,
     /// What came before the last answer ended (clients that pipeline).
     ahead: Vec<u8>,
+    /// What is left of a frame that is put between others.
+    inserted: Bytes,
     /// Ends a connection on which no request begins.
     idle: Option<Pin<Box<Sleep>>>,
     protocol: Protocol,
@@ -130,7 +142,8 @@ pub(crate) struct Wire<L: Listener> {
 impl<L: Listener> Wire<L> {
     pub(crate) fn new(io: L::Io, protocol: Protocol, line: Arc<Line>, world: Arc<World>) -> Self {
         let (start, ahead) = (Vec::new(), Vec::new());
-        Self { io, line, world, start, ahead, idle: None, protocol, is_raw: false }
+        let inserted = Bytes::new();
+        Self { io, line, world, start, ahead, inserted, idle: None, protocol, is_raw: false }
     }
 
     /// From now on the bytes are a WebSocket's or HTTP/2.
@@ -157,6 +170,18 @@ impl<L: Listener> Wire<L> {
         };
         let idle = self.idle.get_or_insert_with(|| Box::pin(sleep(limit)));
         idle.as_mut().poll(cx)
+    }
+
+    /// Writes the rest of a frame that is put between others; nothing may be written before.
+    fn poll_insert(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.inserted.is_empty() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.inserted))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.inserted.advance(written);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_read_raw(
@@ -295,6 +320,7 @@ impl<L: Listener> AsyncWrite for Wire<L> {
         if self.is_raw && self.line.lock().mute {
             return Poll::Ready(Ok(bytes.len()));
         }
+        ready!(self.poll_insert(cx))?;
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
@@ -306,6 +332,7 @@ impl<L: Listener> AsyncWrite for Wire<L> {
         if self.is_raw && self.line.lock().mute {
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
+        ready!(self.poll_insert(cx))?;
         Pin::new(&mut self.io).poll_write_vectored(cx, slices)
     }
 
@@ -314,6 +341,10 @@ impl<L: Listener> AsyncWrite for Wire<L> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_insert(cx))?;
+        let inserted = mem::take(&mut self.line.lock().inserted);
+        self.inserted = inserted;
+        ready!(self.poll_insert(cx))?;
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
         let mut state = self.line.lock();
         if state.reset_when_flushed {

@@ -127,6 +127,93 @@ async fn goaway_lets_streams_go_on_or_ends_the_connection() {
     assert_eq!(error.reason(), Some(Reason::ENHANCE_YOUR_CALM));
 }
 
+/// Whether a request was not looked at, by a GOAWAY that names a stream before.
+async fn is_above_the_last(call: &mut Call, reason: Reason) -> bool {
+    let error = call.error().await;
+    error.is_go_away() && error.is_remote() && error.reason() == Some(reason)
+}
+
+#[tokio::test]
+async fn goaway_after_leaves_what_is_above_unheard_and_answers_what_is_below() {
+    for (fault, reason) in
+        [("goaway-after@3", Reason::NO_ERROR), ("goaway-after:11@3", Reason::ENHANCE_YOUR_CALM)]
+    {
+        let gateway = start(Documents::V1, &["slow:0.2@1", fault]).await;
+        let mut channel = Channel::connect(&gateway).await;
+        let mut calls = Vec::new();
+        for name in ["a", "b", "c", "d", "e"] {
+            let mut call = channel.open(SINGLE).await;
+            call.send(&request(name, "/"));
+            call.end();
+            calls.push(call);
+        }
+        let [a, b, above @ ..] = &mut calls[..] else { unreachable!() };
+        for call in above {
+            assert!(is_above_the_last(call, reason).await);
+        }
+        for (call, name) in [(b, "b"), (a, "a")] {
+            assert!(call.message().await.unwrap().is_some(), "{name}");
+            assert_eq!(call.status().await.unwrap().0, 0, "{name}");
+        }
+        // The client's library sees nothing wrong in it, and ends the connection behind the last.
+        let end = timeout(Duration::from_secs(5), channel.connection).await.unwrap().unwrap();
+        assert_eq!(end.err().and_then(|error| error.reason()).unwrap_or(reason), reason);
+        let arrived: Vec<_> = gateway.journal().arrivals().into_iter().collect();
+        assert_eq!(arrived, [("a".to_owned(), 1), ("b".to_owned(), 1)]);
+        assert_eq!(gateway.journal().refused(), 1);
+    }
+}
+
+#[tokio::test]
+async fn goaway_after_lets_a_stream_go_on_that_was_looked_at() {
+    let (gateway, mut channel, mut call) = two(&["goaway-after@2"]).await;
+    assert_eq!((id(&mut call).await, id(&mut call).await), ("a".into(), "b".into()));
+    let left = async {
+        while let Ok(mut other) = channel.open_with(SINGLE, &[]).await {
+            other.send(&request("x", "/"));
+            if is_above_the_last(&mut other, Reason::NO_ERROR).await {
+                return;
+            }
+        }
+    };
+    timeout(Duration::from_secs(5), left).await.unwrap();
+    call.send(&request("c", "/"));
+    assert_eq!(id(&mut call).await, "c");
+    call.end();
+    assert_eq!(call.status().await.unwrap().0, 0);
+    channel.connection.await.unwrap().unwrap();
+    assert_eq!((gateway.journal().len(), gateway.journal().refused()), (3, 0));
+}
+
+#[tokio::test]
+async fn a_connection_is_left_once_however_many_faults_say_so() {
+    // Another last stream, above the one that was named, would be a fault of the protocol.
+    for (faults, refused) in [
+        (["goaway-after@1", "goaway-after@2"], 1),
+        (["goaway-after@1", "goaway@2"], 1),
+        (["goaway@1", "goaway-after@2"], 0),
+    ] {
+        let gateway = start(Documents::V1, &faults).await;
+        let mut channel = Channel::connect(&gateway).await;
+        let mut below = channel.open(CALL).await;
+        let mut above = channel.open(CALL).await;
+        above.send(&request("a", "/"));
+        match refused {
+            0 => assert_eq!(id(&mut above).await, "a"),
+            _ => assert!(is_above_the_last(&mut above, Reason::NO_ERROR).await),
+        }
+        for name in ["b", "c"] {
+            below.send(&request(name, "/"));
+            assert_eq!(id(&mut below).await, name, "{faults:?}");
+        }
+        below.end();
+        assert_eq!(below.status().await.unwrap().0, 0);
+        drop(above);
+        timeout(Duration::from_secs(5), channel.connection).await.unwrap().unwrap().unwrap();
+        assert_eq!(gateway.journal().refused(), refused);
+    }
+}
+
 #[tokio::test]
 async fn half_close_ends_the_call_as_if_all_were_well() {
     let (_gateway, mut channel, mut call) = two(&["half-close@1"]).await;

@@ -60,6 +60,10 @@ KIND, over gRPC (what else is in flight is lost where the stream or the connecti
                       stream's first, the code is 2
   goaway[:CODE]       send a GOAWAY with this code, unless given 0, with which streams that are
                       open go on; with another one the connection ends
+  goaway-after[:CODE] send a GOAWAY that names the stream before the message's as the last one, with
+                      this code, unless given 0: no stream above it is looked at, so that the message
+                      is not noted, and those up to it go on; where the message is not its stream's
+                      first, the GOAWAY names that stream, and the message is answered
   half-close          end the call as if all were well, without an answer
   drop                end the connection without a GOAWAY (FIN)
   truncated           send half of the answer, then end the call as if all were well
@@ -193,6 +197,7 @@ fn parse_kind(text: &str) -> Result<FaultKind, String> {
         ("grpc-status", argument) => return parse_grpc_status(argument.unwrap_or_default()),
         ("reset-stream", code) => return parse_code(name, code, 2).map(FaultKind::ResetStream),
         ("goaway", code) => return parse_code(name, code, 0).map(FaultKind::GoAway),
+        ("goaway-after", code) => return parse_code(name, code, 0).map(FaultKind::GoAwayAfter),
         ("oversize", argument) => return parse_oversize(argument.unwrap_or_default()),
         ("subprotocol", argument) => return parse_subprotocol(argument.unwrap_or_default()),
         _ => {}
@@ -222,7 +227,7 @@ fn parse_kind(text: &str) -> Result<FaultKind, String> {
                  over WebSocket and gRPC drop, half-open, \
                  twice, reorder, unknown-id, truncated, wrong-type, oversize:BYTES, over WebSocket \
                  close:CODE, subprotocol:NAME, over gRPC grpc-status:CODE, reset-stream, goaway, \
-                 half-close"
+                 goaway-after, half-close"
             ));
         }
     };
@@ -366,6 +371,7 @@ mod tests {
             "grpc-status:99:at: {'h:1', @x}@1,seed=1,pushback=-1",
             "reset-stream:8@/5",
             "goaway:0@1",
+            "goaway-after:11@/50",
             "half-close@2",
             "drop@1,path=/jina.JinaInfoRPC/_status",
         ] {

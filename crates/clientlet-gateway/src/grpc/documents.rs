@@ -6,13 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::sleep;
 
-use super::End;
 use super::finish::Finish;
 use super::inbox::Broken;
 use super::services::Service;
 use super::session::{DEADLINE, SHUTDOWN};
 use super::status::{Status, time_out};
 use super::stream::Stream;
+use super::{End, Unheard};
 use crate::fault::FaultKind;
 use crate::outage::Outage;
 use crate::protobuf::single::{SingleRequest, answer_of};
@@ -22,9 +22,9 @@ use crate::streaming::{Delivery, Run};
 const ECHOES: usize = 4;
 
 /// Serves a stream to its end.
-pub(super) async fn serve(mut stream: Stream) {
+pub(super) async fn serve(mut stream: Stream) -> Option<Unheard> {
     let finish = run(&mut stream).await;
-    stream.finish(finish).await;
+    stream.finish(finish).await
 }
 
 async fn run(stream: &mut Stream) -> Finish {
@@ -53,11 +53,10 @@ async fn answer(stream: &mut Stream) -> Finish {
     };
     let world = Arc::clone(&stream.shared.world);
     let asked = SingleRequest::read(message);
-    let drawn = stream.draw(Service::StreamDocument);
-    if drawn.fault == Some(FaultKind::ResetBefore) {
-        world.journal.refuse();
-        return Finish::With(End::Reset);
-    }
+    let drawn = match stream.draw(Service::StreamDocument, true) {
+        Ok(drawn) => drawn,
+        Err(finish) => return finish,
+    };
     let place = stream.note(&drawn, asked.as_ref().map(SingleRequest::request));
     let Some(asked) = asked else {
         return Finish::Status(Status::unknown(

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderValue, StatusCode};
 
-use super::End;
 use super::session::REFUSED;
 use super::status::Status;
 use super::stream::Stream;
+use super::{End, Unheard};
 use crate::fault::FaultKind;
 
 /// HTTP/2's code for a fault of the server.
@@ -17,6 +17,8 @@ const INTERNAL_ERROR: u32 = 2;
 pub(super) enum Finish {
     /// The client reset it.
     Gone,
+    /// Not at all: it is above the last one that a GOAWAY named.
+    Unheard,
     Status(Status),
     Reset(u32),
     /// By a status of HTTP, if there was no answer yet.
@@ -60,10 +62,11 @@ impl Finish {
 }
 
 impl Stream {
-    /// Ends the stream, behind what was pushed.
-    pub(super) async fn finish(mut self, finish: Finish) {
+    /// Ends the stream, behind what was pushed, unless it is one that is not looked at.
+    pub(super) async fn finish(mut self, finish: Finish) -> Option<Unheard> {
         match finish {
             Finish::Gone => {}
+            Finish::Unheard => return Some((self.inbox.into_body(), self.outbox.into_respond())),
             Finish::Status(status) => {
                 if self.outbox.flush().await {
                     self.outbox.finish(&status);
@@ -88,7 +91,7 @@ impl Stream {
             Finish::Cut { message, reset } => {
                 self.outbox.push(0, &message, message.len() / 2);
                 if !self.outbox.flush().await {
-                    return;
+                    return None;
                 }
                 if reset {
                     self.shared.line.reset_when_flushed();
@@ -104,5 +107,6 @@ impl Stream {
                 std::future::pending::<()>().await;
             }
         }
+        None
     }
 }

@@ -52,6 +52,11 @@ impl Inbox {
         Ok(Self { body, compression, parts: Parts::default() })
     }
 
+    /// What would come.
+    pub(super) fn into_body(self) -> RecvStream {
+        self.body
+    }
+
     /// The next message; `None` at the end of the stream.
     pub(super) fn poll_message(
         &mut self,

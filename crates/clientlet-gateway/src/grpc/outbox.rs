@@ -30,6 +30,11 @@ impl Outbox {
         Self { respond, body: None, pieces: VecDeque::new(), joined: BytesMut::new() }
     }
 
+    /// The way to answer, which was not gone.
+    pub(super) fn into_respond(self) -> SendResponse<Bytes> {
+        self.respond
+    }
+
     /// Appends so much of a message, behind a prefix with this flag that speaks of all of it.
     pub(super) fn push(&mut self, flag: u8, message: &Bytes, part: usize) {
         self.joined.reserve(PREFIX);

@@ -16,12 +16,12 @@ use futures_util::{FutureExt, StreamExt};
 use http::HeaderValue;
 use tokio::time::{Sleep, sleep};
 
-use super::End;
 use super::finish::Finish;
 use super::inbox::Broken;
 use super::services::{Asked, Service};
 use super::status::{Status, time_out};
 use super::stream::Stream;
+use super::{End, Unheard};
 use crate::fault::FaultKind;
 use crate::journal::Place;
 use crate::outage::Outage;
@@ -125,12 +125,12 @@ impl Session {
     }
 
     /// Serves messages until the stream is to end, and ends it.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self) -> Option<Unheard> {
         let finish = std::future::poll_fn(|cx| self.poll(cx)).await;
         // Answers that are ready were earned before the end.
         self.release();
         self.push_ready(usize::MAX);
-        self.stream.finish(finish).await;
+        self.stream.finish(finish).await
     }
 
     /// Whether there was no answer yet.
@@ -255,16 +255,10 @@ impl Session {
         self.is_draining |= self.service.is_unary();
         let world = Arc::clone(&self.stream.shared.world);
         let asked = Asked::read(self.service, &world, message);
-        let drawn = self.stream.draw(self.service);
-        if drawn.fault == Some(FaultKind::ResetBefore) {
-            world.journal.refuse();
-            return Some(Finish::With(End::Reset));
-        }
-        // A stream that is refused was never looked at, so there is nothing to note.
-        if turn == 0 && drawn.fault == Some(FaultKind::ResetStream(REFUSED)) {
-            world.journal.refuse();
-            return Some(Finish::Reset(REFUSED));
-        }
+        let drawn = match self.stream.draw(self.service, turn == 0) {
+            Ok(drawn) => drawn,
+            Err(finish) => return Some(finish),
+        };
         let request = asked.as_ref().ok().and_then(Asked::request);
         let place = self.stream.note(&drawn, request);
         let mut asked = match asked {

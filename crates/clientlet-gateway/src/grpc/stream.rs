@@ -9,13 +9,15 @@ use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
-use super::Shared;
 use super::documents;
+use super::finish::Finish;
 use super::inbox::Inbox;
 use super::outbox::Outbox;
 use super::services::{self, Service};
-use super::session::Session;
+use super::session::{REFUSED, Session};
 use super::status::Status;
+use super::{End, Shared, Unheard};
+use crate::fault::FaultKind;
 use crate::journal::{Entry, Place};
 use crate::protobuf;
 use crate::schedule::Drawn;
@@ -25,6 +27,8 @@ pub(super) struct Stream {
     pub(super) shared: Arc<Shared>,
     /// The number of the stream on its connection.
     number: u64,
+    /// The stream's number as HTTP/2 counts.
+    id: u32,
     head: Parts,
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
@@ -36,24 +40,30 @@ pub(super) async fn serve(
     number: u64,
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
-) {
+) -> Option<Unheard> {
+    let id = respond.stream_id().as_u32();
     let (head, body) = request.into_parts();
     let outbox = Outbox::new(respond);
     if head.method != Method::POST || !is_grpc(&head.headers) {
         let refusal = "this port speaks gRPC";
-        return outbox.answer_http(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, refusal);
+        outbox.answer_http(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, refusal);
+        return None;
     }
     let Some(service) = services::find(&shared.world, head.uri.path()) else {
-        return outbox.finish(&Status::unimplemented("Method not found!"));
+        outbox.finish(&Status::unimplemented("Method not found!"));
+        return None;
     };
     let inbox = match Inbox::new(&head.headers, body) {
         Ok(inbox) => inbox,
-        Err(status) => return outbox.finish(&status),
+        Err(status) => {
+            outbox.finish(&status);
+            return None;
+        }
     };
     if service.carries_data() {
         shared.world.journal.opened_stream();
     }
-    let stream = Stream { shared, number, head, inbox, outbox };
+    let stream = Stream { shared, number, id, head, inbox, outbox };
     match service {
         Service::StreamDocument => documents::serve(stream).await,
         _ => Session::new(stream, service).run().await,
@@ -80,13 +90,36 @@ impl Stream {
         headers
     }
 
-    /// Draws for a message that has arrived.
-    pub(super) fn draw(&self, service: Service) -> Drawn {
-        if service.carries_data() {
-            self.shared.world.schedule.draw_call()
-        } else {
-            self.shared.world.schedule.draw(b"GET", self.head.uri.path().as_bytes())
+    /// Draws for a message that has arrived, the first of its stream or not.
+    ///
+    /// # Errors
+    ///
+    /// How the stream ends if the message is not looked at, so that there is nothing to note.
+    pub(super) fn draw(&self, service: Service, is_first: bool) -> Result<Drawn, Finish> {
+        let shared = &self.shared;
+        if is_first && !shared.hears(self.id) {
+            return Err(Finish::Unheard);
         }
+        let drawn = if service.carries_data() {
+            shared.world.schedule.draw_call()
+        } else {
+            shared.world.schedule.draw(b"GET", self.head.uri.path().as_bytes())
+        };
+        let finish = match drawn.fault {
+            Some(FaultKind::ResetBefore) => Some(Finish::With(End::Reset)),
+            Some(FaultKind::ResetStream(REFUSED)) if is_first => Some(Finish::Reset(REFUSED)),
+            Some(FaultKind::GoAwayAfter(code)) => {
+                shared.leave(code, is_first.then_some(self.id));
+                (!shared.hears(self.id)).then_some(Finish::Unheard)
+            }
+            _ => None,
+        };
+        if let Some(finish) = finish {
+            shared.world.journal.refuse();
+            return Err(finish);
+        }
+        shared.hear(self.id);
+        Ok(drawn)
     }
 
     /// Notes a message, as far as it could be read.

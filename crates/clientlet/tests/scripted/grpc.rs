@@ -204,6 +204,54 @@ async fn a_goaway_moves_a_call_to_another_connection_and_costs_no_request() {
     }
 }
 
+/// What the gateway says it has not looked at, by GOAWAY or REFUSED_STREAM, begins anew.
+#[tokio::test]
+async fn what_was_not_looked_at_arrives_once_with_one_attempt() {
+    let faults = [
+        "goaway-after@1",
+        "goaway-after@30",
+        "goaway-after:11@30",
+        "goaway-after@/7",
+        "goaway-after:11@/50",
+        "goaway-after@10%,seed=1",
+        "reset-stream:7@1",
+    ];
+    let policies = [RetryPolicy::new(), RetryPolicy::new().at_most_once()];
+    for (way, name) in BOTH.into_iter().zip(["stream", "unary"]) {
+        for fault in faults {
+            for policy in &policies {
+                let gateway = gateway(Documents::V1, &[fault]).await;
+                let answers = post(&client(&gateway, way), 200, policy.clone()).await;
+                assert!(answers.responses().all(|response| response.attempts() == 1));
+                assert_eq!(ids(answers), in_order(200), "{name} {fault}");
+                let arrivals = gateway.journal().arrivals();
+                assert!(arrivals.len() == 200 && arrivals.values().all(|count| *count == 1));
+                // Of a stream only the first message can be refused.
+                let is_first = name == "unary" || fault.ends_with("@1");
+                assert!(gateway.journal().refused() > 0 || !is_first, "{name} {fault}");
+                let others = gateway.journal().grpc_connections() - 1;
+                assert_eq!(others > 0, fault.starts_with("goaway"), "{name} {fault}: {others}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_documents_that_was_not_looked_at_begins_anew_with_one_attempt() {
+    for fault in ["goaway-after@1", "goaway-after:11@1-3", "reset-stream:7@1-2"] {
+        let (gateway, client) = streaming(Documents::V2, &[fault]).await;
+        let call = client.stream_document("/stream", &Document::text("x"));
+        let call = call.retry(RetryPolicy::new().at_most_once());
+        let mut documents = call.stream::<Document>();
+        let mut given = 0;
+        while let Some(document) = documents.next().await {
+            given += document.map(|_| 1).unwrap_or_else(|error| panic!("{fault}: {error}"));
+        }
+        assert_eq!((given, gateway.journal().len()), (3, 1), "{fault}");
+        assert!(gateway.journal().refused() > 0);
+    }
+}
+
 #[tokio::test]
 async fn a_goaway_lets_a_slow_request_end_where_it_is() {
     for way in BOTH {

@@ -192,6 +192,7 @@ async fn each_fault_is_tried_again_or_told_as_it_is_for_requests() {
         ("grpc", "drop@1", Again),
         ("grpc", "reset-stream@1", Again),
         ("grpc", "reset-stream:7@1", Again),
+        ("grpc", "goaway-after@1", Again),
         ("grpc", "goaway:2@1", Again),
         ("grpc", "grpc-status:14@1", Again),
         ("grpc", "grpc-status:8@1", Again),

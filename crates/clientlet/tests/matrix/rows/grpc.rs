@@ -74,11 +74,13 @@ pub(super) const ROWS: &[Row] = &[
     ends(&["oversize:70000@0.5%,seed=79"], OVERSIZE),
     Row { documents: &[V1], ..spares(&["twice@5%,seed=80", "reorder@5%,seed=81"], &[]) },
     Row { documents: &[V1], ..spares(&["goaway@1%,seed=75"], &[]) },
+    Row { documents: &[V2], ..spares(&["goaway-after@1%,seed=104"], &[]) },
     Row { time: Time::Short, ..spares(&["slow:600@0.05%,seed=82", "stall@0.05%,seed=83"], LATE) },
     Row { time: Time::Short, ..ends(&["half-open@0.1%,seed=84"], LATE) },
     ends(&["refuse@50%,seed=85", "drop@0.5%,seed=86"], RESISTED),
     // What was refused was never looked at: it begins anew, uncounted, and each is answered.
     Row { documents: &[V2], ..unary(&["reset-stream:7@5%,seed=103"], &[]) },
+    unary(&["goaway-after@2%,seed=105", "goaway-after:11@1%,seed=106"], &[]),
     unary(&["grpc-status:14@5%,seed=87", "reset-stream@1%,seed=88"], DROPPED),
     unary(&["grpc-status:14:deployment down@5%,seed=89"], OUTAGE),
     unary(&["grpc-status:8@5%,seed=90,pushback=1"], LIMITED),

@@ -128,7 +128,11 @@ pub(crate) fn is_harm(fault: &FaultKind) -> bool {
         // The gateway's seconds; a client that waits less is a row of `Time::Short`.
         FaultKind::Slow(time) => time.as_secs() > 0,
         // Streams that are open go on behind a GOAWAY without an error.
-        FaultKind::Twice | FaultKind::Reorder | FaultKind::GoAway(0) | FaultKind::HangUp => false,
+        FaultKind::Twice
+        | FaultKind::Reorder
+        | FaultKind::GoAway(0)
+        | FaultKind::GoAwayAfter(_)
+        | FaultKind::HangUp => false,
         _ => true,
     }
 }
@@ -146,6 +150,7 @@ pub(crate) fn runs(fault: &FaultKind) -> bool {
             | FaultKind::Twice
             | FaultKind::Reorder
             | FaultKind::GoAway(0)
+            | FaultKind::GoAwayAfter(_)
             | FaultKind::UnknownId
             | FaultKind::Truncated
             | FaultKind::Oversize(_)
