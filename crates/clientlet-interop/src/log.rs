@@ -4,9 +4,12 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Enough for several Python tracebacks; a failing endpoint writes one for every request.
 const KEPT_BYTES: usize = 64 * 1024;
+
+const POLL: Duration = Duration::from_millis(10);
 
 /// Reads a pipe to its end in a thread, so that the writer never blocks, and keeps its tail.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +29,15 @@ impl LogTail {
             }
         });
         tail
+    }
+
+    /// Waits until all that its process wrote is here, for no longer than `limit`.
+    pub(crate) fn wait_for_end(&self, limit: Duration) {
+        let began = Instant::now();
+        // The thread that follows the pipe has the other one.
+        while Arc::strong_count(&self.bytes) > 1 && began.elapsed() < limit {
+            thread::sleep(POLL);
+        }
     }
 
     pub(crate) fn text(&self) -> String {

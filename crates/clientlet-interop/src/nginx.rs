@@ -105,6 +105,7 @@ impl Nginx {
         let began = Instant::now();
         while began.elapsed() < READY_WITHIN {
             if let Some(status) = self.child.try_wait()? {
+                self.log.wait_for_end(READY_WITHIN);
                 let reason = format!("nginx ended before it was ready: {status}");
                 return Err(StartError::Failed { reason, log: self.log() });
             }

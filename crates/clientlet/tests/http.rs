@@ -55,7 +55,7 @@ async fn each_fault_has_its_kind_its_delivery_and_its_arrivals() {
         ("status:408@1", Timeout, Answered, true, 2),
         ("status:425@1", Gateway, Answered, true, 2),
         ("status:429@1", RateLimited, Answered, true, 2),
-        ("status:500@1", Gateway, Answered, false, 1),
+        ("status:500@1", Gateway, Answered, true, 2),
         ("status:502@1", Gateway, Answered, true, 2),
         ("status:503@1", Gateway, Answered, true, 2),
         ("status:504@1", Timeout, Answered, true, 2),
@@ -254,7 +254,8 @@ async fn a_gateway_that_hides_its_status_must_be_told_about() {
 
 #[tokio::test]
 async fn a_failed_discovery_is_reported_with_its_own_status_as_not_sent() {
-    let gateway = builder(Documents::V1, &["status:401@1-9,path=/status"]).start().await.unwrap();
+    let faults = ["status:401@1-9,path=/status", "status:401@1-9,path=/openapi.json"];
+    let gateway = builder(Documents::V1, &faults).start().await.unwrap();
     let client = Client::connect(&gateway.http_url()).unwrap();
     let error = post(&client).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Gateway, Delivery::NotSent));
