@@ -30,6 +30,7 @@ mod status;
 mod stream;
 mod summary;
 mod typed;
+mod warnings;
 mod worker;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    warnings::print();
     match args::Args::try_parse() {
         Ok(args) => command::run(args),
         Err(error) => command::refuse(&secrets::hide(error)),

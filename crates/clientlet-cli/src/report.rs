@@ -44,7 +44,28 @@ pub(crate) enum Task {
 pub(crate) struct Failure {
     exit: Exit,
     message: String,
-    hint: Option<&'static str>,
+    hint: Option<Hint>,
+}
+
+/// What may help.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hint {
+    /// By which it is known: it is given once a run.
+    pub(crate) what: &'static str,
+    /// What goes with it here.
+    also: &'static str,
+}
+
+impl From<&'static str> for Hint {
+    fn from(what: &'static str) -> Hint {
+        Hint { what, also: "" }
+    }
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.what, self.also)
+    }
 }
 
 impl Failure {
@@ -83,8 +104,33 @@ pub(crate) fn exit_of(error: &Error) -> Exit {
     }
 }
 
+/// The line of a request that failed: where its documents are, and how often it was sent.
+pub(crate) fn failed(error: &Error, place: &str, attempts: u64) -> String {
+    let mut line = "failed: ".to_owned();
+    // What failed before there was a request has none.
+    if let Some(id) = error.request_id() {
+        line += &format!("request {id}, ");
+    }
+    line += &format!("{place}, kind {}, delivery {}", error.kind(), error.delivery());
+    if attempts > 0 {
+        line += &format!(", {}", count(attempts, "attempt"));
+    }
+    line + &format!(": {}{}", one_line(error.message()), Causes(error))
+}
+
 /// What may help, if that is known; `is_first` as long as nothing was answered.
-pub(crate) fn hint(error: &Error, task: Task, is_first: bool) -> Option<&'static str> {
+pub(crate) fn hint(error: &Error, task: Task, is_first: bool) -> Option<Hint> {
+    let may_be_tls = is_first && error.kind() == ErrorKind::Transport;
+    match fixed_hint(error, task) {
+        Some(hint) => Some(hint.into()),
+        None if !is_passing(error) => None,
+        None if error.attempts().len() == 1 => Some(again(task, may_be_tls)),
+        None => may_be_tls.then(|| TLS.into()),
+    }
+}
+
+/// What helps in all cases of the kind.
+fn fixed_hint(error: &Error, task: Task) -> Option<&'static str> {
     match error.kind() {
         ErrorKind::Connect => {
             Some("is the gateway running there? `clientlet gateway` starts one to try")
@@ -101,8 +147,16 @@ pub(crate) fn hint(error: &Error, task: Task, is_first: bool) -> Option<&'static
             Some("credentials are given with --auth, --bearer, --cookie or --header")
         }
         _ if is_too_much(error) => match task {
-            Task::Post => Some("smaller requests pass where the limit is: --request-size"),
-            Task::Stream | Task::Ask => None,
+            Task::Post => Some(
+                "the gateway, or a proxy before it, limits the size of requests (nginx: client_max_body_size); \
+                 --request-size 10 makes smaller ones of several documents, for one document the limit must be \
+                 raised there",
+            ),
+            Task::Stream => Some(
+                "the gateway, or a proxy before it, limits the size of requests (nginx: client_max_body_size); \
+                 it must be raised there",
+            ),
+            Task::Ask => None,
         },
         _ if error.message().ends_with("must be set by hand") => match task {
             Task::Post | Task::Stream => Some(
@@ -128,48 +182,44 @@ pub(crate) fn hint(error: &Error, task: Task, is_first: bool) -> Option<&'static
             ),
             Task::Stream | Task::Ask => Some("--answer-limit takes larger answers, such as 256M"),
         },
-        _ if is_passing(error) && error.attempts().len() == 1 => {
-            Some(again(task, is_first && error.kind() == ErrorKind::Transport))
-        }
         _ => None,
     }
 }
 
 /// How it is tried again. A port for TLS ends a connection without a word, as a gateway does that is
 /// restarted: as long as nothing was answered `may_be_tls`.
-fn again(task: Task, may_be_tls: bool) -> &'static str {
-    match (task, may_be_tls) {
-        (Task::Post | Task::Stream, false) => {
+fn again(task: Task, may_be_tls: bool) -> Hint {
+    let what = match task {
+        Task::Post | Task::Stream => {
             "--max-attempts 4 tries again, 10 for some seconds; a request may then run more than once"
         }
-        (Task::Post | Task::Stream, true) => {
-            "--max-attempts 4 tries again, 10 for some seconds; a request may then run more than once. \
-             A port for TLS, which this release does not speak, ends every connection so"
-        }
-        (Task::Ask, false) => {
-            "--wait-ready 60 asks again until the gateway is ready, for 60 seconds"
-        }
-        (Task::Ask, true) => {
-            "--wait-ready 60 asks again until the gateway is ready, for 60 seconds. A port for TLS, which \
-             this release does not speak, ends every connection so"
-        }
-    }
+        Task::Ask => "--wait-ready 60 asks again until the gateway is ready, for 60 seconds",
+    };
+    let also = match may_be_tls {
+        true => ". A port for TLS, which this release does not speak, ends every connection so",
+        false => "",
+    };
+    Hint { what, also }
 }
+
+/// Where it was tried again already.
+const TLS: &str = "a port for TLS, which this release does not speak, ends every connection so";
 
 /// Whether what answered asked for credentials, or for others.
 fn wants_credentials(error: &Error) -> bool {
-    let is_refused = |message: &str| {
-        message.contains("UNAUTHENTICATED") || message.contains("PERMISSION_DENIED")
-    };
+    let is_refused = ["answered UNAUTHENTICATED", "answered PERMISSION_DENIED"]
+        .iter()
+        .any(|sign| error.message().contains(sign));
     error.kind() == ErrorKind::Gateway
-        && (matches!(error.http_status(), Some(401 | 403)) || is_refused(error.message()))
+        && (matches!(error.http_status(), Some(401 | 403)) || is_refused)
 }
 
 /// Whether a request was larger than a gateway or a proxy before it takes.
 fn is_too_much(error: &Error) -> bool {
     let message = error.message();
     error.http_status() == Some(413)
-        || message.contains("RESOURCE_EXHAUSTED") && message.contains("larger than max")
+        || message.contains("answered RESOURCE_EXHAUSTED") && message.contains("larger than max")
+        || message.contains("answered OUT_OF_RANGE") && message.contains("too large")
         || message.contains("closed with 1009")
 }
 
@@ -178,7 +228,7 @@ fn speaks_tls(message: &str) -> bool {
     [
         "plain HTTP request was sent to HTTPS port",
         "HTTP request to an HTTPS server",
-        "speaks TLS",
+        "TLS seems to be spoken",
         "port for TLS",
     ]
     .iter()

@@ -17,7 +17,7 @@ use crate::output::{Output, Unwritten};
 use crate::outstanding::Outstanding;
 use crate::progress::ProgressLine;
 use crate::record;
-use crate::report::{self, Causes, Exit, Failure, Task, count, one_line};
+use crate::report::{self, Exit, Failure, Task, count};
 use crate::summary::{Summary, SummaryFile};
 
 /// How long an output may take for what is left after Ctrl-C.
@@ -132,18 +132,10 @@ impl Run {
         self.summary.failed += 1;
         self.exit = self.exit.max(Exit::Failed);
         let documents = error.documents().unwrap_or(0..0);
-        self.line.print(&format!(
-            "failed: {}, {}, kind {}, delivery {}, {}: {}{}",
-            error.request_id().map_or("no request".to_owned(), |id| format!("request {id}")),
-            self.input.borrow().places.describe(&documents),
-            error.kind(),
-            error.delivery(),
-            count(attempts.into(), "attempt"),
-            one_line(error.message()),
-            Causes(error),
-        ));
+        let place = self.input.borrow().places.describe(&documents);
+        self.line.print(&report::failed(error, &place, attempts.into()));
         if let Some(hint) = report::hint(error, Task::Post, self.summary.answered == 0)
-            && self.hints.insert(hint)
+            && self.hints.insert(hint.what)
         {
             self.line.print(&format!("  hint: {hint}"));
         }

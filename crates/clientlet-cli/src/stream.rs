@@ -16,7 +16,7 @@ use crate::fields::Fields;
 use crate::interrupt::Interrupt;
 use crate::output::{Output, Pace, Unwritten};
 use crate::record::write_document;
-use crate::report::{self, Causes, Exit, Failure, Task, count, one_line};
+use crate::report::{self, Exit, Failure, Task, count};
 use crate::summary::{SummaryFile, as_seconds};
 use crate::typed;
 use crate::{apart, connection};
@@ -181,16 +181,8 @@ async fn finish(
 
 fn print_failure(error: &Error, documents: u64) {
     let attempts = u64::try_from(error.attempts().len()).unwrap_or(u64::MAX);
-    report::print(&format!(
-        "failed: {}, behind {}, kind {}, delivery {}, {}: {}{}",
-        error.request_id().map_or("no request".to_owned(), |id| format!("request {id}")),
-        count(documents, "document"),
-        error.kind(),
-        error.delivery(),
-        count(attempts, "attempt"),
-        one_line(error.message()),
-        Causes(error),
-    ));
+    let place = format!("behind {}", count(documents, "document"));
+    report::print(&report::failed(error, &place, attempts));
     // Nothing is tried again behind a document.
     if documents == 0
         && let Some(hint) = report::hint(error, Task::Stream, true)

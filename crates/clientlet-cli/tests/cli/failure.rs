@@ -12,7 +12,7 @@ use crate::served::{Served, gone, serve, serve_apart};
 fn failed_lines(run: &Finished) -> Vec<RangeInclusive<usize>> {
     let failed = run.stderr.lines().filter(|line| line.starts_with("failed: "));
     let ranges = failed.map(|line| {
-        let after = line.split_once(", line").unwrap().1;
+        let after = line.split_once(" line").unwrap().1;
         let range = after.split_once(", kind ").unwrap().0.trim_start_matches('s').trim();
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         first.parse().unwrap()..=last.parse().unwrap()
@@ -98,7 +98,7 @@ fn no_gateway_at_all_is_told_with_a_hint() {
         .run()
         .exits(1);
     assert_eq!(failed_lines(&run), [1..=1, 2..=2, 3..=3]);
-    assert!(run.stderr.contains("no request, line 1, kind connect, delivery not_sent, 1 attempt"));
+    assert!(run.stderr.contains("failed: line 1, kind connect, delivery not_sent, 1 attempt"));
     let hints = run.stderr.matches("  hint: is the gateway running there?").count();
     assert_eq!(hints, 1, "a hint is given once: {}", run.stderr);
 }

@@ -19,4 +19,5 @@ mod process;
 mod readme;
 mod served;
 mod stream;
+mod tls;
 mod websocket;

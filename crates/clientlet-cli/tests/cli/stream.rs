@@ -128,3 +128,22 @@ fn jina_3_33_with_v2_streams_over_http_and_grpc() {
         assert!(run.stderr.starts_with("1 document, 3 repeats dropped, "), "{}", run.stderr);
     }
 }
+
+#[test]
+fn what_of_a_document_a_proxy_may_drop_is_warned_of_once_and_over_http_alone() {
+    let gateway = served();
+    let long = format!(r#"{{"text": "{}"}}"#, "x".repeat(4096));
+    for (document, is_whole) in [
+        (r#"{"text": "hey", "tensor": [1.0]}"#, false),
+        (&long, false),
+        (r#"{"text": "hey"}"#, true),
+    ] {
+        for (url, may_drop) in [(gateway.url(), !is_whole), (gateway.grpc_url(), false)] {
+            let run = clientlet(["stream", &url, "--on", "/stream", "--document", document]);
+            let run = run.run().exits(0);
+            let warnings =
+                run.stderr.matches("warning: over HTTP the lists, objects and long").count();
+            assert_eq!(warnings, usize::from(may_drop), "{document}: {}", run.stderr);
+        }
+    }
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::cause;
 use super::{Attempt, Delivery, ErrorKind, Event, SharedSource, Source};
 use crate::envelope::inner::Culprit;
 use crate::foreign::one_line;
@@ -97,7 +98,7 @@ impl AttemptError {
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<Source>) -> AttemptError {
-        self.source = Some(source.into().into());
+        self.source = Some(cause::keep(source.into()));
         self
     }
 

@@ -1,6 +1,7 @@
 //! One error for everything that can go wrong, and what it says about delivery.
 
 mod attempt;
+mod cause;
 mod event;
 
 use std::fmt;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use attempt::{Again, AttemptError};
+pub(crate) use cause::Chain;
 #[cfg(test)]
 pub(crate) use event::EVENTS;
 pub(crate) use event::Event;
@@ -397,7 +399,7 @@ impl fmt::Debug for Error {
             .field("request_id", &self.0.context.request_id)
             .field("documents", &self.0.context.documents)
             .field("attempts", &self.0.attempts)
-            .field("source", &self.0.source)
+            .field("source", &std::error::Error::source(self).map(Chain))
             .finish_non_exhaustive()
     }
 }

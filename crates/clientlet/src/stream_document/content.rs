@@ -84,8 +84,14 @@ fn query(document: &[u8]) -> String {
         let text = match value {
             Value::Null => continue,
             Value::String(text) => text.clone(),
-            Value::Array(_) => "(a list, in the body)".to_owned(),
-            Value::Object(_) => "(an object, in the body)".to_owned(),
+            Value::Array(_) => {
+                is_whole = false;
+                "(a list, in the body)".to_owned()
+            }
+            Value::Object(_) => {
+                is_whole = false;
+                "(an object, in the body)".to_owned()
+            }
             Value::Bool(_) | Value::Number(_) => value.to_string(),
         };
         let separator = if query.is_empty() { '?' } else { '&' };
@@ -98,8 +104,8 @@ fn query(document: &[u8]) -> String {
     }
     if !is_whole {
         tracing::warn!(
-            "a document is too long for the query of its request: behind a proxy that drops the body \
-             of a GET its stream would lack fields; use grpc:// there"
+            "over HTTP the lists, objects and long texts of a document stand in the body of a GET alone, which \
+             some proxies drop; grpc:// has no such trouble"
         );
     }
     query

@@ -143,13 +143,18 @@ impl Call {
     }
 
     fn error(&self, last: AttemptError, ledger: Ledger, started: Instant) -> Error {
-        let context = Context {
+        let (attempts, elapsed) = (ledger.attempts, started.elapsed());
+        Error::of_request(last, attempts, ledger.may_have_run, self.context(), elapsed)
+    }
+
+    /// Where its errors happen.
+    pub(super) fn context(&self) -> Context {
+        Context {
             protocol: Some(self.transport.protocol()),
             gateway: Some(self.transport.address()),
             request_id: Some(self.id.to_string()),
             documents: Some(0..1),
-        };
-        Error::of_request(last, ledger.attempts, ledger.may_have_run, context, started.elapsed())
+        }
     }
 }
 

@@ -124,7 +124,9 @@ impl StreamDocument {
     /// # Errors
     /// [`ErrorKind::Config`] or [`ErrorKind::Encode`], naming the option that is wrong.
     pub fn try_stream<T: DeserializeOwned>(self) -> Result<DocumentStream<T>, Error> {
-        Ok(DocumentStream::of(flow::documents(self.check()?)))
+        let call = self.check()?;
+        let context = call.context();
+        Ok(DocumentStream::of(flow::documents(call), context))
     }
 
     fn check(self) -> Result<Call, Error> {

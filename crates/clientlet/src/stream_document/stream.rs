@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::repeats::Repeats;
 use crate::document;
 use crate::document::proto::decode_document;
-use crate::error::Error;
+use crate::error::{Context as Place, Error};
 use crate::message::Encoding;
 use crate::transport::RawDocument;
 
@@ -44,6 +44,8 @@ pub struct DocumentStream<T> {
     /// Comes last.
     error: Option<Error>,
     given: u64,
+    /// Where a document does not fit.
+    place: Place,
     of: PhantomData<fn() -> T>,
 }
 
@@ -52,16 +54,18 @@ type Raw = Pin<Box<dyn Stream<Item = Result<RawDocument, Error>> + Send>>;
 impl<T> DocumentStream<T> {
     pub(super) fn of(
         documents: impl Stream<Item = Result<RawDocument, Error>> + Send + 'static,
+        place: Place,
     ) -> DocumentStream<T> {
-        DocumentStream::new(Some(Box::pin(documents)), None)
+        DocumentStream::new(Some(Box::pin(documents)), None, place)
     }
 
     pub(super) fn refused(error: Error) -> DocumentStream<T> {
-        DocumentStream::new(None, Some(error))
+        DocumentStream::new(None, Some(error), Place::default())
     }
 
-    fn new(documents: Option<Raw>, error: Option<Error>) -> DocumentStream<T> {
-        DocumentStream { documents, repeats: Repeats::default(), error, given: 0, of: PhantomData }
+    fn new(documents: Option<Raw>, error: Option<Error>, place: Place) -> DocumentStream<T> {
+        let (repeats, of) = (Repeats::default(), PhantomData);
+        DocumentStream { documents, repeats, error, given: 0, place, of }
     }
 
     /// How many documents were dropped since the gateway had given them before.
@@ -86,7 +90,10 @@ impl<T: DeserializeOwned> DocumentStream<T> {
         loop {
             if let Some(document) = self.repeats.pop() {
                 self.given += 1;
-                return Poll::Ready(Some(read(&document, self.given)));
+                let read = read(&document, self.given);
+                return Poll::Ready(Some(
+                    read.map_err(|error| error.with_context(self.place.clone())),
+                ));
             }
             let Some(documents) = &mut self.documents else {
                 return Poll::Ready(self.error.take().map(Err));

@@ -89,7 +89,7 @@ async fn serve(
     counter: Arc<watch::Sender<Counts>>,
 ) {
     let Some(request) = read_request(&mut stream).await else { return };
-    let path = request.split(' ').nth(1).unwrap();
+    let path = request.split([' ', '?']).nth(1).unwrap();
     if path != "/stream" {
         let body = if path == "/status" { STATUS } else { OPENAPI };
         let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";

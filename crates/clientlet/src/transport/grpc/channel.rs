@@ -28,7 +28,7 @@ use super::framing::Answers;
 use super::goaway::{Leaving, Watched};
 use super::status::{self, Told};
 use crate::connect::{Connector, Spoken};
-use crate::error::{Again, AttemptError, Event};
+use crate::error::{Again, AttemptError, Chain, Event};
 use crate::foreign::shorten;
 
 /// A connection on which nothing came for so long is asked whether it lives.
@@ -257,9 +257,9 @@ fn is_proof_of_idleness(error: &h2::Error) -> bool {
 impl fmt::Display for ChannelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ChannelError::Lost(error) => write!(f, "the connection was lost: {}", chain(&**error)),
+            ChannelError::Lost(error) => write!(f, "the connection was lost: {}", Chain(&**error)),
             ChannelError::Unprocessed(error) => {
-                write!(f, "the gateway did not take the request: {}", chain(&**error))
+                write!(f, "the gateway did not take the request: {}", Chain(&**error))
             }
             ChannelError::Cut(what) => f.write_str(what),
             ChannelError::Told(Told { code, message, .. }) => {
@@ -291,16 +291,6 @@ fn write_name(code: Code, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char(letter.to_ascii_uppercase())?;
     }
     Ok(())
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    shorten(&text)
 }
 
 /// HTTP/2 names the host in `:authority`, and `Host` must not say anything else.

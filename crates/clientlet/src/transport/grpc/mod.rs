@@ -47,7 +47,7 @@ use crate::discovery::Gateway;
 use crate::endpoint::Endpoint;
 use crate::envelope::{read_proto_answer, read_proto_status};
 use crate::error::{AttemptError, Error, Event};
-use crate::foreign::shorten;
+use crate::foreign::{shorten, told};
 use crate::message::{
     Connections, DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer, Request,
     RequestId, Status,
@@ -536,7 +536,7 @@ impl Transport for GrpcTransport {
 fn decode<M: Message + Default>(bytes: Bytes, method: &str) -> Result<M, AttemptError> {
     M::decode(bytes).map_err(|error| {
         let method = method.rsplit('/').next().unwrap_or(method);
-        AttemptError::new(Event::Unreadable, error.to_string()).before_sending(method)
+        AttemptError::new(Event::Unreadable, told(&error)).before_sending(method)
     })
 }
 

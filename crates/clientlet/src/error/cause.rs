@@ -1,0 +1,121 @@
+//! What lies below an error of ours, in words.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use super::{SharedSource, Source};
+use crate::foreign::told;
+
+/// An error of another crate, and what lies below it, as they tell it themselves. The error itself is not
+/// kept: what its `Debug` shows are its insides.
+struct Cause {
+    text: String,
+    below: Option<Box<Cause>>,
+}
+
+/// A chain that is deeper is cut.
+const DEEPEST: usize = 8;
+
+impl Cause {
+    fn of(error: &(dyn Error + 'static), depth: usize) -> Cause {
+        let below = error.source().filter(|_| depth < DEEPEST);
+        let below = below.map(|error| Box::new(Cause::of(error, depth + 1)));
+        Cause { text: in_words(error), below }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Chain(self).fmt(f)
+    }
+}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.below.as_deref().map(|below| below as _)
+    }
+}
+
+/// A cause as it is kept. An error of the system stays what it is, so that a caller can look into it.
+pub(super) fn keep(source: Source) -> SharedSource {
+    match source.downcast::<io::Error>() {
+        Ok(error) => SharedSource::from(error as Source),
+        Err(source) => SharedSource::from(Box::new(Cause::of(&*source, 0)) as Source),
+    }
+}
+
+/// An error and all that lies below it on one line; as `Debug`, in quotes.
+pub(crate) struct Chain<'e>(pub(crate) &'e (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&in_words(self.0))?;
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            write!(f, ": {}", in_words(cause))?;
+            next = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// What an error says of itself, but for what HTTP/2 has to say with the end of a connection: there h2
+/// shows bytes as Rust writes them.
+fn in_words(error: &(dyn Error + 'static)) -> String {
+    let text = told(&error);
+    match error.is::<h2::Error>() {
+        true => text.replacen("(b\"", "(\"", 1),
+        false => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Layer(usize);
+
+    impl fmt::Display for Layer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "layer {}\u{1b}", self.0)
+        }
+    }
+
+    impl Error for Layer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            // A chain without end.
+            Some(self)
+        }
+    }
+
+    #[test]
+    fn a_cause_is_kept_in_words_and_is_no_deeper_than_it_may_be() {
+        let kept = keep(Box::new(Layer(1)));
+        assert_eq!(kept.to_string(), "layer 1\\u{1b}");
+        let debug = format!("{kept:?}");
+        assert!(debug.starts_with("\"layer 1") && !debug.contains("Layer"), "{debug}");
+        assert_eq!(debug.matches("layer").count(), DEEPEST + 1);
+    }
+
+    #[test]
+    fn an_error_of_the_system_can_be_looked_into() {
+        let kept = keep(Box::new(io::Error::from(io::ErrorKind::ConnectionRefused)));
+        let system = kept.downcast_ref::<io::Error>().map(io::Error::kind);
+        assert_eq!(system, Some(io::ErrorKind::ConnectionRefused));
+        assert_eq!(format!("{:?}", Chain(&*kept)), "\"connection refused\"");
+    }
+}
