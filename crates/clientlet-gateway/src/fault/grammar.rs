@@ -61,8 +61,8 @@ KIND, over gRPC (what else is in flight is lost where the stream or the connecti
   goaway[:CODE]       send a GOAWAY with this code, unless given 0, with which streams that are
                       open go on; with another one the connection ends
   goaway-after[:CODE] send a GOAWAY that names the stream before the message's as the last one, with
-                      this code, unless given 0: no stream above it is looked at, so that the message
-                      is not noted, and those up to it go on; where the message is not its stream's
+                      this code, unless given 0: no stream above it is looked at, so the message is
+                      not noted, and those up to it go on; where the message is not its stream's
                       first, the GOAWAY names that stream, and the message is answered
   half-close          end the call as if all were well, without an answer
   drop                end the connection without a GOAWAY (FIN)

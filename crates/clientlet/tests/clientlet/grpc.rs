@@ -217,8 +217,13 @@ async fn an_executor_that_is_down_ends_the_answers_with_unavailable() {
 #[tokio::test]
 async fn a_lost_stream_ends_the_answers_and_sending_goes_on_over_a_fresh_one() {
     for (fault, code, connections) in [
-        ("drop@3", None, 2),
-        ("reset-after@3", None, 2),
+        ("drop@3", Some(14), 2),
+        ("reset-after@3", Some(14), 2),
+        ("goaway:2@3", Some(14), 2),
+        ("reset-stream@3", Some(13), 2),
+        ("reset-stream:8@3", Some(1), 2),
+        ("reset-stream:11@3", Some(8), 2),
+        ("truncated@3", Some(2), 2),
         ("grpc-status:14:restarting@3", Some(14), 1),
         ("half-close@3", Some(0), 1),
     ] {
@@ -233,7 +238,7 @@ async fn a_lost_stream_ends_the_answers_and_sending_goes_on_over_a_fresh_one() {
         stream.send_message(&request("lost")).await.unwrap();
         let mut responses = stream.recv_message();
         assert!(soon(responses.next()).await.is_none(), "{fault}");
-        assert!(responses.status_code().is_some_and(|given| code.is_none_or(|code| code == given)));
+        assert_eq!(responses.status_code(), code, "{fault}: {:?}", responses.status_message());
 
         // Known to be dead by now: the first attempt fails, the second one opens another.
         stream.send_message(&request("c")).await.unwrap();
@@ -243,6 +248,83 @@ async fn a_lost_stream_ends_the_answers_and_sending_goes_on_over_a_fresh_one() {
         assert_eq!(responses.status_code(), Some(0));
         assert_eq!(gateway.journal().grpc_connections(), connections, "{fault}");
         assert_eq!(gateway.journal().arrivals()["c"], 1);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_where_its_connection_is_left_and_what_begins_then_has_another() {
+    // By a GOAWAY that names the stream, and by one that names none.
+    for (goaway, is_cut) in [
+        ("goaway@2", false),
+        ("goaway-after@2", false),
+        ("goaway@2", true),
+        ("goaway-after@2", true),
+    ] {
+        let faults = [goaway, "drop@5"];
+        let gateway = gateway_with(&faults[..1 + usize::from(is_cut)]).await;
+        let clientlet = plain(&gateway).await;
+        let mut stream = clientlet.open_stream().await.unwrap();
+        for id in ["a", "b"] {
+            stream.send_message(&request(id)).await.unwrap();
+            let response = soon(stream.recv_message().next()).await.unwrap().unwrap();
+            assert_eq!(response.request_id(), id);
+        }
+        // The GOAWAY comes behind the answer, at the latest; until then the old connection is as good.
+        soon(async {
+            while gateway.journal().grpc_connections() == 1 {
+                clientlet.status().await.unwrap();
+            }
+        })
+        .await;
+        let response = clientlet.send_message(&request("alone")).await.unwrap();
+        assert_eq!((response.request_id(), response.attempts()), ("alone", 1));
+        stream.send_message(&request("c")).await.unwrap();
+        let response = soon(stream.recv_message().next()).await.unwrap().unwrap();
+        assert_eq!(response.request_id(), "c");
+
+        if !is_cut {
+            stream.send_eoi().await.unwrap();
+            let mut responses = stream.recv_message();
+            assert!(soon(responses.next()).await.is_none());
+            assert_eq!(responses.status_code(), Some(0), "{goaway}");
+            assert_eq!(gateway.journal().grpc_connections(), 2);
+            continue;
+        }
+        stream.send_message(&request("lost")).await.unwrap();
+        let mut responses = stream.recv_message();
+        assert!(soon(responses.next()).await.is_none());
+        assert_eq!(responses.status_code(), Some(14), "{:?}", responses.status_message());
+        let error = stream.send_message(&request("d")).await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Transport, Delivery::NotSent));
+        let entries = gateway.journal().entries();
+        let on: BTreeSet<_> = entries.iter().map(|entry| entry.connection).collect();
+        let stays = entries.iter().filter(|entry| entry.connection == entries[0].connection);
+        assert_eq!((on.len(), stays.count()), (2, 4), "{goaway}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_was_not_looked_at_says_so_and_a_request_by_itself_begins_anew() {
+    for fault in ["goaway-after@1", "goaway-after:11@1", "reset-stream:7@1"] {
+        let gateway = gateway_with(&[fault]).await;
+        let clientlet = plain(&gateway).await;
+        let mut stream = clientlet.open_stream().await.unwrap();
+        stream.send_message(&request("a")).await.unwrap();
+        let mut responses = stream.recv_message();
+        assert!(soon(responses.next()).await.is_none());
+        assert_eq!(responses.status_code(), Some(14), "{fault}");
+        let words = responses.status_message().unwrap();
+        assert!(words.contains("the gateway did not take the request"), "{fault}: {words}");
+        assert_eq!(gateway.journal().len(), 0);
+        let mut stream = clientlet.open_stream().await.unwrap();
+        stream.send_message(&request("a")).await.unwrap();
+        assert_eq!(soon(stream.recv_message().next()).await.unwrap().unwrap().request_id(), "a");
+
+        let gateway = gateway_with(&[fault]).await;
+        let clientlet = plain(&gateway).await;
+        let response = clientlet.send_message(&request("a")).await.unwrap();
+        assert_eq!(response.attempts(), 1, "{fault}");
+        assert_eq!((gateway.journal().len(), gateway.journal().refused()), (1, 1), "{fault}");
     }
 }
 

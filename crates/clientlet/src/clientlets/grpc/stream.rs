@@ -25,6 +25,20 @@ use crate::response::Response;
 /// [`recv_message`](GrpcStream::recv_message) goes on with the fresh one. What was sent on the old one
 /// and not answered by then never will be; it is the caller's to send again.
 ///
+/// # A connection that the gateway leaves
+///
+/// A gateway whose connections have a maximal age, or that stops, leaves its connection by a GOAWAY: what is
+/// open goes on for a while, and nothing new begins there. Requests by themselves and streams that are
+/// opened from then on go over another connection, and nothing shows of it. This stream goes on where it
+/// is: everything that is sent is answered, as long as the gateway has patience. Then it cuts the stream,
+/// which is lost as above, mostly with code 14, UNAVAILABLE; what had no answer by then may have run. For a
+/// stream that shall live longer than its gateway's connections, send the end of input and open another
+/// one before they grow old.
+///
+/// A stream that the gateway says it has not looked at, as it was opened when the GOAWAY was on its way or
+/// the gateway refused it, ends with code 14, UNAVAILABLE, and the words `the gateway did not take the
+/// request`: nothing of what was sent on it has run.
+///
 /// # Bounds
 ///
 /// Answers that nobody takes are kept, 1024 of them and not more bytes than one answer may have
@@ -137,7 +151,8 @@ impl GrpcResponses<'_> {
 
     /// The status that the stream ended with, once the answers have: 0, OK, in good order; 14,
     /// UNAVAILABLE, where an executor is down; others as gRPC has them. One that was lost without a
-    /// status has the code that gRPC knows for it.
+    /// status has the code that gRPC knows for it: 14 with its connection or if it was not looked at, 1,
+    /// CANCELLED, or 13, INTERNAL, mostly, where it was reset, 2, UNKNOWN, where it ended without a status.
     pub fn status_code(&self) -> Option<u16> {
         self.0.closing().map(|closing| closing.code)
     }

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::sync::Arc;
 
+use h2::Reason;
 use tonic::{Code, Status};
 
 use super::super::multiplex::Ending;
@@ -107,7 +108,7 @@ fn of_cause(cause: &ChannelError, scope: Scope) -> Failure {
     let failure = Failure {
         event,
         what: cause.to_string(),
-        code: Code::Unknown,
+        code: code(cause),
         said: None,
         again: Again::Unsaid,
         http: None,
@@ -117,14 +118,46 @@ fn of_cause(cause: &ChannelError, scope: Scope) -> Failure {
         ChannelError::Lost(source) | ChannelError::Unprocessed(source) => {
             Failure { source: Some(source.clone()), ..failure }
         }
-        ChannelError::Told(Told { code, message, again, http }) => {
+        ChannelError::Told(Told { message, again, http, .. }) => {
             let said = Some(message.clone());
-            Failure { code: *code, said, again: *again, http: *http, ..failure }
+            Failure { said, again: *again, http: *http, ..failure }
         }
         ChannelError::Http(status, again, _) => {
             Failure { again: *again, http: Some(status.as_u16()), ..failure }
         }
         ChannelError::Cut(_) | ChannelError::NotGrpc(_) | ChannelError::Unreadable(_) => failure,
+    }
+}
+
+/// The status, or the one that gRPC knows for what happened instead.
+fn code(cause: &ChannelError) -> Code {
+    match cause {
+        ChannelError::Told(Told { code, .. }) => *code,
+        ChannelError::Unprocessed(_) => Code::Unavailable,
+        ChannelError::Lost(error) => code_of_loss(error),
+        ChannelError::Http(status, ..) => match status.as_u16() {
+            400 => Code::Internal,
+            401 => Code::Unauthenticated,
+            403 => Code::PermissionDenied,
+            404 => Code::Unimplemented,
+            429 | 502..=504 => Code::Unavailable,
+            _ => Code::Unknown,
+        },
+        ChannelError::Unreadable(_) => Code::Internal,
+        ChannelError::Cut(_) | ChannelError::NotGrpc(_) => Code::Unknown,
+    }
+}
+
+/// What the code of HTTP/2 with which a stream was reset is in gRPC. A connection that is gone is
+/// UNAVAILABLE.
+fn code_of_loss(error: &hyper::Error) -> Code {
+    let reset = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    match reset.filter(|error| error.is_reset()).and_then(h2::Error::reason) {
+        None | Some(Reason::REFUSED_STREAM) => Code::Unavailable,
+        Some(Reason::CANCEL) => Code::Cancelled,
+        Some(Reason::ENHANCE_YOUR_CALM) => Code::ResourceExhausted,
+        Some(Reason::INADEQUATE_SECURITY) => Code::PermissionDenied,
+        Some(_) => Code::Internal,
     }
 }
 
