@@ -36,7 +36,7 @@ const EMPTY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 async fn what_is_no_json_is_shown_with_its_kind() {
     let table = [
         (SHOP, "what came is text/html and begins with `<html>"),
-        (EMPTY, "what came is of no content-type and empty"),
+        (EMPTY, "what came is of no content-type and is empty"),
     ];
     for (answer, shown) in table {
         let address = answering(answer).await;

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use clientlet_gateway::{Documents, Gateway};
+use clientlet_interop::Nginx;
+use serde_json::json;
 
 use crate::process::{Finished, clientlet, ids, lines, redact};
 use crate::served::{Served, gone, serve, serve_apart};
@@ -163,4 +165,89 @@ fn a_timeout_ends_a_stalled_request() {
         let told = "--text 1, kind timeout, delivery unknown, 1 attempt: ";
         assert!(run.stderr.contains(told), "{}", run.stderr);
     }
+}
+
+/// An nginx before the embedded gateway, by HTTP and by gRPC, with this in both its servers.
+fn behind_nginx(gateway: &Served, server: &str) -> Option<[(Nginx, String); 2]> {
+    let start = |listen: &str, scheme: &str, pass: &str, upstream: String| {
+        let server = server.replace("PASS", &format!("{pass} {upstream};"));
+        let nginx = Nginx::start_or_skip(listen, &server).unwrap()?;
+        let url = format!("{scheme}://127.0.0.1:{}", nginx.port());
+        Some((nginx, url))
+    };
+    Some([
+        start("", "http", "proxy_pass", gateway.url())?,
+        start("http2", "grpc", "grpc_pass", gateway.grpc_url())?,
+    ])
+}
+
+#[test]
+fn a_proxys_limit_on_requests_is_hinted_at() {
+    let gateway = Served::start(Gateway::builder().documents(Documents::V2).grpc(true));
+    let server = "client_max_body_size 10k; location / { PASS }";
+    let Some(proxies) = behind_nginx(&gateway, server) else { return };
+    let large = json!({"text": "x".repeat(20 << 10)}).to_string();
+    for (_nginx, url) in &proxies {
+        for (command, hinted) in [
+            (["post", "--input", "-"], "--request-size 10 makes smaller ones"),
+            (["stream", "--on=/stream", "--document"], "it must be raised there"),
+        ] {
+            let mut invocation = clientlet([command[0], url]).args(&command[1..]);
+            invocation = match command[0] {
+                "stream" => invocation.args([&large]),
+                _ => invocation.stdin(&large),
+            };
+            let run = invocation.run().exits(1);
+            assert!(run.stderr.contains("413"), "{url}: {}", run.stderr);
+            assert!(run.stderr.contains("client_max_body_size"), "{url}: {}", run.stderr);
+            assert!(run.stderr.contains(hinted), "{url}: {}", run.stderr);
+            assert_eq!(run.stderr.matches("  hint: ").count(), 1, "{url}: {}", run.stderr);
+            assert_eq!(run.stderr.contains("--request-size"), command[0] == "post", "{url}");
+        }
+    }
+}
+
+#[test]
+fn what_wants_credentials_is_hinted_at_on_every_protocol() {
+    let gateway = Served::start(Gateway::builder().documents(Documents::V2).grpc(true));
+    let status = "default_type application/grpc; add_header grpc-status";
+    for (refusal, code) in [
+        ("return 401;".to_owned(), "401"),
+        ("return 403;".to_owned(), "403"),
+        (format!("{status} 16 always; return 204;"), "UNAUTHENTICATED"),
+        (format!("{status} 7 always; return 204;"), "PERMISSION_DENIED"),
+    ] {
+        let server = format!("location / {{ {refusal} }}");
+        let Some(proxies) = behind_nginx(&gateway, &server) else { return };
+        for (_nginx, url) in &proxies {
+            if url.starts_with("http") && refusal.contains("grpc") {
+                continue;
+            }
+            for command in [
+                &["post", "--text=x"][..],
+                &["post", "--text=x", "--docarray=v2"],
+                &["stream", "--text=x", "--on=/stream"],
+                &["ready"],
+                &["status"],
+                &["endpoints"],
+            ] {
+                let run = clientlet([command[0], url]).args(&command[1..]).run().exits(1);
+                let told = format!("{command:?} {url}: {}", run.stderr);
+                assert!(run.stderr.contains(code), "{told}");
+                assert!(run.stderr.contains("hint: credentials are given with --auth"), "{told}");
+            }
+        }
+    }
+}
+
+#[test]
+fn that_it_can_be_tried_again_is_hinted_at_once_a_run() {
+    let gateway = serve(Documents::V1, &["reset-after@1", "reset-after@3", "status:503@5"]);
+    let run = clientlet(["post", &gateway.url(), "--input", "-", "--request-size", "1"])
+        .args(["--prefetch", "1"])
+        .stdin(lines(6))
+        .run()
+        .exits(1);
+    assert_eq!(failed_lines(&run).len(), 3, "{}", run.stderr);
+    assert_eq!(run.stderr.matches("--max-attempts").count(), 1, "{}", run.stderr);
 }

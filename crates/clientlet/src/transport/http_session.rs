@@ -4,13 +4,14 @@ use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Time;
 use super::body::{Outgoing, Probe};
@@ -304,17 +305,43 @@ pub(super) fn shown(headers: &HeaderMap, body: &[u8]) -> String {
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let kind = kind.map(|kind| shorten(&String::from_utf8_lossy(kind)));
     let kind = kind.as_deref().unwrap_or("of no content-type");
-    // A character of UTF-8 has four bytes at most.
-    let begins = shorten(&String::from_utf8_lossy(&body[..body.len().min(4 * BEGINNING)]));
+    format!("what came is {kind} and {}", begins(body))
+}
+
+/// How a body begins: `begins with ..`, or `empty`.
+pub(super) fn begins(body: &[u8]) -> String {
+    let begins = shorten(&String::from_utf8_lossy(&body[..body.len().min(GLANCE)]));
     let begins: String = begins.chars().take(BEGINNING).collect();
     match begins.as_str() {
-        "" => format!("what came is {kind} and empty"),
-        begins => format!("what came is {kind} and begins with `{begins}`"),
+        "" => "is empty".to_owned(),
+        begins => format!("begins with `{begins}`"),
     }
+}
+
+/// Reads the beginning of a body that is not what was asked for, as far as it comes soon.
+pub(super) async fn glance(mut body: Incoming) -> Vec<u8> {
+    let mut read = Vec::new();
+    let reading = async {
+        while read.len() < GLANCE
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            let data = frame.into_data().unwrap_or_default();
+            read.extend_from_slice(&data[..data.len().min(GLANCE)]);
+        }
+    };
+    // What has come by then is shown.
+    let _ = timeout(GLANCE_TIME, reading).await;
+    read
 }
 
 /// How many characters are shown of an answer that cannot be read.
 const BEGINNING: usize = 120;
+
+/// As many bytes hold them: a character of UTF-8 has four at most.
+const GLANCE: usize = 4 * BEGINNING;
+
+/// How long such an answer is waited for.
+const GLANCE_TIME: Duration = Duration::from_secs(1);
 
 /// Refuses an answer that was compressed on its way, which was not asked for and would be read as
 /// nonsense.

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::BoxFuture;
 use super::http::{HttpTransport, failure};
+use super::http_session::{begins, glance};
 use super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 use crate::error::{AttemptError, Event, Source};
 use crate::foreign::shorten;
@@ -42,9 +43,11 @@ impl Streams for HttpTransport {
             let opened = opening.await?.map_err(|answer| failure(DocArray::V2, false, &answer))?;
             let (response, lease) = opened;
             let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-            let kind = String::from_utf8_lossy(kind.unwrap_or_default());
+            let kind = String::from_utf8_lossy(kind.unwrap_or_default()).into_owned();
             if !is_events(&kind) {
-                let what = format!("the answer is {:?}, not text/event-stream", shorten(&kind));
+                let kind = shorten(&kind);
+                let begins = begins(&glance(response.into_body()).await);
+                let what = format!("the answer is {kind:?}, not text/event-stream, and {begins}");
                 let error = AttemptError::new(Event::Unreadable, what);
                 return Err(error.with_status(StatusCode::OK.as_u16()));
             }

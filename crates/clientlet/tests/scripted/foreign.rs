@@ -35,12 +35,18 @@ const WITH_DOCUMENTS: &[Way] = &[Unary, Stream, Documents, Exchange];
 
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// A peer that gives these answers to what is asked in this way. What a client asks before it sends
+/// documents is not among them.
+async fn peer(way: Way, answers: Vec<Answer>) -> Peer {
+    match WITH_DOCUMENTS.contains(&way) {
+        true => Peer::without_questions(answers).await,
+        false => Peer::start(answers).await,
+    }
+}
+
 /// What comes of an answer.
 async fn error(answer: Answer, way: Way) -> Error {
-    let peer = match way {
-        Documents => Peer::without_endpoints(vec![answer]).await,
-        _ => Peer::start(vec![answer]).await,
-    };
+    let peer = peer(way, vec![answer]).await;
     let answered = tokio::time::timeout(LIMIT, ask(&peer.url, way)).await;
     let answered = answered.unwrap_or_else(|_| panic!("{way:?} has not ended"));
     answered.expect_err("it is no answer")
@@ -112,7 +118,19 @@ async fn what_is_no_grpc_is_told_as_what_it_is() {
         // Whether the head comes before the reset is chance.
         (grpc(b"", End::Reset(Reason::NO_ERROR)), Transport, ""),
         (grpc(b"", End::Reset(Reason::CANCEL)), Transport, "lost"),
-        (head(200, &[("content-type", b"text/html")]), Decode, "not application/grpc"),
+        (
+            head(200, &[("content-type", b"text/html")]),
+            Decode,
+            "not application/grpc, and is empty",
+        ),
+        (
+            Answer {
+                head: &[("content-type", b"text/html")],
+                ..grpc(b"<html>\n\x1b[31mSign in\xff</html>", End::Plain)
+            },
+            Decode,
+            "not application/grpc, and begins with `<html> \\u{1b}[31mSign in\u{fffd}</html>`",
+        ),
         (head(204, &[]), Decode, "204"),
     ];
     for (answer, kind, said) in table {
@@ -138,7 +156,7 @@ async fn what_is_no_grpc_is_told_as_what_it_is() {
 
 /// What a stream of a clientlet's ends with: an error if there was one, a code and a message.
 async fn duplex(answer: Answer) -> (Option<Error>, Option<u16>, String) {
-    let peer = Peer::start(vec![answer]).await;
+    let peer = Peer::without_questions(vec![answer]).await;
     let mut clientlet = GrpcClientlet::new(&peer.url, &ClientletOptions::new()).unwrap();
     clientlet.start().await.unwrap();
     let request = DataRequest::proto(DocArray::V2, "/upper").document(&Document::text("x"));
@@ -202,7 +220,7 @@ async fn a_proxys_status_is_told_and_its_wait_is_kept() {
             &[GRPC, ("grpc-status", b"14"), ("grpc-retry-pushback-ms", b"1000")],
         ];
         for (headers, status) in limited.into_iter().zip([429, 200, 200]) {
-            let peer = Peer::start(vec![head(status, headers), head(404, &[])]).await;
+            let peer = Peer::without_questions(vec![head(status, headers), head(404, &[])]).await;
             let client = way(Client::builder(&peer.url).docarray(DocArray::V2)).build().unwrap();
             let error = one(&client, retrying(2)).await.unwrap_err();
             assert_eq!((error.attempts().len(), peer.calls()), (2, 2), "{error:?}");
@@ -222,13 +240,13 @@ async fn what_a_server_wants_never_to_be_tried_again_is_not() {
             ("grpc-retry-pushback-ms", pushback),
         ]));
         for way in [unary, |stream| stream] {
-            let peer = Peer::start(vec![grpc(b"", End::Trailers(pushback))]).await;
+            let peer = Peer::without_questions(vec![grpc(b"", End::Trailers(pushback))]).await;
             let client = way(Client::builder(&peer.url).docarray(DocArray::V2)).build().unwrap();
             let error = one(&client, retrying(5)).await.unwrap_err();
             assert_eq!((error.attempts().len(), peer.calls()), (1, 1), "{error:?}");
         }
         let answers = vec![grpc(b"", End::Trailers(pushback))];
-        let peer = Peer::without_endpoints(answers).await;
+        let peer = Peer::without_questions(answers).await;
         let client = Client::builder(&peer.url).docarray(DocArray::V2).build().unwrap();
         let call = client.stream_document("/stream", &Document::text("x")).retry(retrying(5));
         call.stream::<Document>().next().await.unwrap().unwrap_err();
@@ -240,7 +258,7 @@ async fn what_a_server_wants_never_to_be_tried_again_is_not() {
 async fn a_stream_of_documents_that_ends_without_a_status_is_an_error() {
     // One document, whole, and then nothing more.
     let document = grpc(b"\0\0\0\0\x02\x22\0", End::Plain);
-    let peer = Peer::without_endpoints(vec![document]).await;
+    let peer = Peer::without_questions(vec![document]).await;
     let client = Client::builder(&peer.url).docarray(DocArray::V2).build().unwrap();
     let call = client.stream_document("/stream", &Document::text("x"));
     let mut documents = call.stream::<serde_json::Value>();
@@ -258,10 +276,7 @@ async fn a_call_that_the_peer_refuses_to_look_at_begins_anew_at_once_and_uncount
     let refused = grpc(b"", End::ResetAtOnce(Reason::REFUSED_STREAM));
     let answers = || vec![refused, head(404, &[])];
     for way in WAYS {
-        let peer = match way {
-            Documents => Peer::without_endpoints(answers()).await,
-            _ => Peer::start(answers()).await,
-        };
+        let peer = peer(*way, answers()).await;
         let error = ask(&peer.url, *way).await.unwrap_err();
         assert_eq!((error.http_status(), peer.calls()), (Some(404), 2), "{way:?}: {error:?}");
         let attempts = error.attempts().len();
@@ -269,7 +284,9 @@ async fn a_call_that_the_peer_refuses_to_look_at_begins_anew_at_once_and_uncount
     }
     // Reset otherwise it may have been looked at.
     for reason in [Reason::CANCEL, Reason::INTERNAL_ERROR, Reason::ENHANCE_YOUR_CALM] {
-        let peer = Peer::start(vec![grpc(b"", End::ResetAtOnce(reason)), head(404, &[])]).await;
+        let peer =
+            Peer::without_questions(vec![grpc(b"", End::ResetAtOnce(reason)), head(404, &[])])
+                .await;
         let error = ask(&peer.url, Unary).await.unwrap_err();
         assert_eq!((error.delivery(), peer.calls()), (Delivery::Unknown, 1), "{error:?}");
     }

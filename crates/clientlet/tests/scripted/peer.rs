@@ -39,8 +39,9 @@ pub(crate) struct Peer {
 
 pub(crate) const GRPC: (&str, &[u8]) = ("content-type", b"application/grpc");
 
-/// What lists the endpoints, which is asked before a stream of documents is opened.
-const ENDPOINTS: &str = "/jina.JinaDiscoverEndpointsRPC/endpoint_discovery";
+/// What is asked before documents are sent.
+const QUESTIONS: [&str; 2] =
+    ["/jina.JinaDiscoverEndpointsRPC/endpoint_discovery", "/jina.JinaInfoRPC/_status"];
 const UNIMPLEMENTED: Answer =
     Answer { status: 200, head: &[GRPC], data: b"", end: End::Trailers(&[("grpc-status", b"12")]) };
 
@@ -50,12 +51,12 @@ impl Peer {
         Peer::over(answers, false).await
     }
 
-    /// The same but for the list of endpoints, which it does not have.
-    pub(crate) async fn without_endpoints(answers: Vec<Answer>) -> Peer {
+    /// The same but for its status and the list of endpoints, which it does not have.
+    pub(crate) async fn without_questions(answers: Vec<Answer>) -> Peer {
         Peer::over(answers, true).await
     }
 
-    async fn over(answers: Vec<Answer>, has_no_endpoints: bool) -> Peer {
+    async fn over(answers: Vec<Answer>, has_no_questions: bool) -> Peer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("grpc://{}", listener.local_addr().unwrap());
         let calls = Arc::<AtomicUsize>::default();
@@ -66,7 +67,7 @@ impl Peer {
                 connections.spawn(serve(
                     socket,
                     answers.clone(),
-                    has_no_endpoints,
+                    has_no_questions,
                     counter.clone(),
                 ));
             }
@@ -89,12 +90,12 @@ impl Drop for Peer {
 async fn serve(
     socket: TcpStream,
     answers: Vec<Answer>,
-    has_no_endpoints: bool,
+    has_no_questions: bool,
     calls: Arc<AtomicUsize>,
 ) {
     let mut connection = h2::server::handshake(socket).await.unwrap();
     while let Some(Ok((request, respond))) = connection.accept().await {
-        let answer = match has_no_endpoints && request.uri().path() == ENDPOINTS {
+        let answer = match has_no_questions && QUESTIONS.contains(&request.uri().path()) {
             true => UNIMPLEMENTED,
             false => {
                 let number = calls.fetch_add(1, Ordering::SeqCst);

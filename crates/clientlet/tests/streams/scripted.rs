@@ -244,3 +244,23 @@ async fn what_http_cannot_carry_is_refused_before_sending() {
     assert_eq!(error.kind(), ErrorKind::Encode);
     assert!(server.requests().is_empty());
 }
+
+#[tokio::test]
+async fn an_answer_that_is_no_stream_shows_how_it_begins() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n";
+    let shop = format!("{HEAD}content-length: 20\r\n\r\n<html>\n\u{1b}Sign in</h");
+    let long = format!("{HEAD}content-length: 99999\r\n\r\n{}", "x".repeat(5000));
+    for (answer, begins) in [
+        (shop, "begins with `<html> \\u{1b}Sign in</h`".to_owned()),
+        (format!("{HEAD}content-length: 0\r\n\r\n"), "is empty".to_owned()),
+        // No more is waited for than is shown.
+        (long, format!("begins with `{}`", "x".repeat(120))),
+    ] {
+        let server = Server::start(vec![vec![Raw(answer.leak()), AwaitClose]]).await;
+        let (given, error) = texts(&mut call(&server).stream()).await;
+        let error = error.unwrap();
+        assert_eq!((given.len(), error.kind()), (0, ErrorKind::Decode), "{error}");
+        let what = format!("the answer is \"text/html\", not text/event-stream, and {begins}");
+        assert_eq!(error.message(), what);
+    }
+}

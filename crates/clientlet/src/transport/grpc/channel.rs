@@ -22,6 +22,7 @@ use tower_service::Service;
 
 use super::super::Time;
 use super::super::http::redirect;
+use super::super::http_session::{begins, glance};
 use super::super::progress::{Passage, Progress};
 use super::super::retry_after::retry_after;
 use super::framing::Answers;
@@ -319,20 +320,23 @@ impl Service<Request<Body>> for Channel {
         let answering = self.sender.send_request(request);
         Box::pin(async move {
             let response = answering.await.map_err(ChannelError::unanswered)?;
-            let is_told = read_head(response.status(), response.headers())?;
-            // The rest of the head is of no use, and tonic has no business with it.
-            Ok(Response::new(Answers::new(response.into_body(), is_told)))
+            let (head, body) = response.into_parts();
+            match read_head(head.status, &head.headers) {
+                // The rest of the head is of no use, and tonic has no business with it.
+                Ok(is_told) => Ok(Response::new(Answers::new(body, is_told))),
+                Err(ChannelError::NotGrpc(what)) if !is_grpc(&head.headers) => {
+                    let begins = begins(&glance(body).await);
+                    Err(ChannelError::NotGrpc(format!("{what}, and {begins}")))
+                }
+                Err(error) => Err(error),
+            }
         })
     }
 }
 
 /// Whether a head that announces messages has a status already. Every other head is an error.
 fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<bool, ChannelError> {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let is_grpc = match kind {
-        Some(kind) => kind.starts_with(b"application/grpc"),
-        None => headers.contains_key(status::STATUS),
-    };
+    let is_grpc = is_grpc(headers);
     let told = match is_grpc {
         true => status::read(headers).map_err(ChannelError::Unreadable)?,
         false => None,
@@ -349,7 +353,8 @@ fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<bool, ChannelErr
             Err(ChannelError::Http(status, again, to))
         }
         _ if !is_grpc || !is_ok => {
-            let kind = shorten(&String::from_utf8_lossy(kind.unwrap_or_default()));
+            let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+            let kind = shorten(&String::from_utf8_lossy(kind));
             let and = if is_ok { String::new() } else { format!(" with {status}") };
             let what = format!("the answer is {kind:?}{and}, not application/grpc");
             Err(ChannelError::NotGrpc(what))
@@ -363,6 +368,14 @@ fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<bool, ChannelErr
                 Err(ChannelError::NotGrpc(what))
             }
         },
+    }
+}
+
+/// Whether a head is one of gRPC.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    match headers.get(CONTENT_TYPE) {
+        Some(kind) => kind.as_bytes().starts_with(b"application/grpc"),
+        None => headers.contains_key(status::STATUS),
     }
 }
 
