@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 
-use clientlet::{Answers, Client, DocArray, Error, ErrorKind};
+use clientlet::{Answers, Client, Delivery, DocArray, Error, ErrorKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -152,8 +152,8 @@ fn outcome<T>(
     show: impl FnOnce(T) -> String,
 ) -> Found {
     if let Some(error) = answers.errors().next() {
-        return match error.kind() {
-            ErrorKind::Encode => Found::Refused(error.message().to_owned()),
+        return match (error.kind(), error.delivery()) {
+            (ErrorKind::Encode, Delivery::NotSent) => Found::Refused(error.message().to_owned()),
             _ => Found::Failed(error.message().to_owned()),
         };
     }

@@ -46,9 +46,9 @@ pub(super) const ROWS: &[Row] = &[
     Row { time: Time::Short, documents: &[V2], ..row(&["slow:600@0.2%,seed=6"], LATE) },
     row(&["status:503@10%,seed=7"], &[DOWN]),
     row(&["status:429:0@10%,seed=8"], LIMITED),
-    // v1's own 500 is final. A wait that would end after the deadline does not begin.
-    Row { time: Time::Asked, ..row(&["status:500@10%,seed=9", "status:503:9@/20"], FINAL) },
-    Row { documents: &[V2], ..row(&["status:500@10%,seed=9"], &[DOWN]) },
+    // A wait that would end after the deadline does not begin.
+    Row { time: Time::Asked, ..row(&["status:400@10%,seed=9", "status:503:9@/20"], FINAL) },
+    row(&["status:500@10%,seed=9"], &[DOWN]),
     row(&["malformed@10%,seed=10"], BROKEN),
     // An answer counts though the request was not read and its connection is reset.
     Row { arrival: Arrival::Unread, ..row(&["early:413@5%,seed=13"], FINAL) },
