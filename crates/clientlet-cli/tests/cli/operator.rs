@@ -483,7 +483,7 @@ fn hints_fit_what_happened() {
     let too_large = served("status:413@1-9");
     let exhausted = served("grpc-status:8:Received message larger than max (9 vs. 4)@1-9");
     let tls = wordless();
-    let (credentials, size) = ("hint: credentials are given with", "hint: smaller requests pass");
+    let (credentials, size) = ("hint: credentials are given with", "limits the size of requests");
     for (url, arguments, hint) in [
         (unauthorized.url(), &[][..], credentials),
         (forbidden.grpc_url(), &[], credentials),
