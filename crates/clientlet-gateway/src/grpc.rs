@@ -158,6 +158,8 @@ pub(crate) async fn serve<L: Listener>(
         .max_send_buffer_size(SEND_BUFFER)
         .max_concurrent_streams(MOST_STREAMS)
         .max_pending_accept_reset_streams(MOST_CANCELLED)
+        // Streams that a fault ends early leave frames on their way; none of those is the client's fault.
+        .max_local_error_reset_streams(None)
         .handshake(wire);
     let handshake = tokio::select! {
         biased;

@@ -1,5 +1,6 @@
 //! The messages of one stream: read, run at once, answered as they are ready or in order. A unary call
-//! is a stream of one message.
+//! is a stream of one message, which ends when the client's half has: h2 would count what still comes on a
+//! stream that it has forgotten as a fault, and end the connection after 1,024 of those.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -252,7 +253,10 @@ impl Session {
     fn take(&mut self, message: Bytes) -> Option<Finish> {
         let turn = self.taken;
         self.taken += 1;
-        self.is_draining |= self.service.is_unary();
+        if turn > 0 && self.service.is_unary() {
+            let status = Status::internal("a unary request has one message");
+            return Some(Finish::Status(status));
+        }
         let world = Arc::clone(&self.stream.shared.world);
         let asked = Asked::read(self.service, &world, message);
         let drawn = match self.stream.draw(self.service, turn == 0) {
