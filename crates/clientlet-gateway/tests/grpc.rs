@@ -175,6 +175,26 @@ async fn ten_thousand_requests_on_one_stream_and_a_thousand_streams() {
 }
 
 #[tokio::test]
+async fn a_unary_call_is_answered_when_its_request_has_ended() {
+    let gateway = start(Documents::V1, &[]).await;
+    let mut channel = Channel::connect(&gateway).await;
+    // Streams that h2 has to forget before the rest of their requests comes: more than it forgives.
+    for n in 0..1_100 {
+        let mut call = channel.open(SINGLE).await;
+        call.send(&request(&n.to_string(), "/"));
+        // The gateway has looked at the first request by the time the second is answered.
+        channel.unary(SINGLE, &request("between", "/").encode_to_vec()).await.unwrap();
+        call.end();
+        assert_eq!((id(&mut call).await, call.status().await.unwrap().0), (n.to_string(), 0));
+    }
+    let mut call = channel.open(SINGLE).await;
+    call.send(&request("first", "/"));
+    call.send(&request("second", "/"));
+    assert_eq!(call.status().await.unwrap().0, 13, "a unary request has one message");
+    assert_eq!(gateway.journal().connections(), 1);
+}
+
+#[tokio::test]
 async fn a_client_that_resets_its_stream_harms_nobody() {
     let gateway = start(Documents::V1, &[]).await;
     let mut channel = Channel::connect(&gateway).await;

@@ -96,3 +96,18 @@ async fn a_real_gateway_whose_connections_grow_old_costs_no_request() {
         }
     }
 }
+
+#[tokio::test]
+async fn why_a_gateway_ended_the_connection_is_told() {
+    let ways: [fn(ClientBuilder) -> ClientBuilder; 2] = [|stream| stream, ClientBuilder::unary];
+    for way in ways {
+        let gateway = Gateway::builder().http(false).grpc(true);
+        let gateway = gateway.fault("goaway:11@1".parse().unwrap()).start().await.unwrap();
+        let client = way(Client::builder(&gateway.grpc_url())).build().unwrap();
+        let call = client.post("/upper").documents([Document::text("x")]);
+        let error = call.retry(RetryPolicy::new().at_most_once()).send().await;
+        let error = error.into_result().unwrap_err().to_string();
+        let told = "the connection was lost: a GOAWAY with ENHANCE_YOUR_CALM";
+        assert!(error.contains(told), "{error}");
+    }
+}

@@ -26,7 +26,7 @@ use super::super::http_session::{begins, glance};
 use super::super::progress::{Passage, Progress};
 use super::super::retry_after::retry_after;
 use super::framing::Answers;
-use super::goaway::{Leaving, Watched};
+use super::goaway::{GoAway, Leaving, Watched};
 use super::status::{self, Told};
 use crate::connect::{Connector, Spoken};
 use crate::error::{Again, AttemptError, Chain, Event};
@@ -192,10 +192,15 @@ impl Channel {
     /// Waits until the gateway takes no new requests on the connection; for ever if it never says so.
     pub(super) async fn left(&self) {
         let mut leaving = self.peer.leaving.clone();
-        if leaving.wait_for(|leaving| *leaving).await.is_err() {
+        if leaving.wait_for(Option::is_some).await.is_err() {
             // The connection has ended without a GOAWAY, which its streams are told otherwise.
             std::future::pending::<()>().await;
         }
+    }
+
+    /// How the gateway said that it leaves the connection, if it did.
+    pub(super) fn goaway(&self) -> Option<GoAway> {
+        self.peer.leaving.borrow().clone()
     }
 
     /// What the other side speaks, by its first bytes.

@@ -85,7 +85,16 @@ pub(super) fn read(status: &Status, channel: &Channel, scope: Scope) -> Failure 
             let what = TLS_THERE.to_owned();
             Failure { event: Event::NotGrpc, what, ..of_cause(cause, scope) }
         }
-        ChannelError::Lost(_) | ChannelError::Cut(_) | ChannelError::NotGrpc(_) => {
+        ChannelError::Lost(_) => {
+            channel.suspect();
+            let mut failure = of_cause(cause, scope);
+            // h2 tells streams that the GOAWAY leaves alone of the end of the connection only.
+            if let Some(goaway) = channel.goaway() {
+                failure.what = format!("the connection was lost: {goaway}");
+            }
+            failure
+        }
+        ChannelError::Cut(_) | ChannelError::NotGrpc(_) => {
             channel.suspect();
             of_cause(cause, scope)
         }

@@ -2,18 +2,50 @@
 //! itself until the next stream is opened; a stream that is open would go on with new requests until the
 //! gateway loses patience, and those would be lost.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use h2::Reason;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 
 use super::super::progress::Progress;
+use crate::foreign::shorten;
 
-/// Whether a GOAWAY has come; it stays so.
-pub(super) type Leaving = watch::Receiver<bool>;
+/// The last GOAWAY that came, if one did.
+pub(super) type Leaving = watch::Receiver<Option<GoAway>>;
+
+/// Why a gateway leaves a connection.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct GoAway {
+    reason: Reason,
+    /// What it says of it, if anything: no more than [`SAID`] bytes, as text.
+    said: String,
+}
+
+/// A GOAWAY's text is kept up to this length, in bytes.
+const SAID: usize = 64;
+
+impl GoAway {
+    /// Reads the beginning of a payload: the last stream, the reason, and a text.
+    fn read(payload: &[u8]) -> Option<GoAway> {
+        let (_, rest) = payload.split_at_checked(4)?;
+        let (reason, said) = rest.split_first_chunk::<4>()?;
+        let said = shorten(&String::from_utf8_lossy(said));
+        Some(GoAway { reason: u32::from_be_bytes(*reason).into(), said })
+    }
+}
+
+impl fmt::Display for GoAway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `Debug` is the name in the specification's spelling.
+        write!(f, "a GOAWAY with {:?}", self.reason)?;
+        if self.said.is_empty() { Ok(()) } else { write!(f, ": {}", self.said) }
+    }
+}
 
 /// A connection whose frames are watched as they come.
 #[derive(Debug)]
@@ -21,13 +53,13 @@ pub(super) struct Watched<T> {
     io: TokioIo<T>,
     frames: Frames,
     progress: Progress,
-    leaving: watch::Sender<bool>,
+    leaving: watch::Sender<Option<GoAway>>,
 }
 
 impl<T> Watched<T> {
     /// With where it will be seen that new requests are better sent elsewhere.
     pub(super) fn new(io: T, progress: Progress) -> (TokioIo<Watched<T>>, Leaving) {
-        let (leaving, seen) = watch::channel(false);
+        let (leaving, seen) = watch::channel(None);
         let io = TokioIo::new(io);
         (TokioIo::new(Watched { io, frames: Frames::default(), progress, leaving }), seen)
     }
@@ -45,10 +77,10 @@ where
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
-        if self.frames.has_goaway(&buffer.filled()[before..]) {
+        if let Some(goaway) = self.frames.find_goaway(&buffer.filled()[before..]) {
             // First this, for those that the news wakes must not come back to the same connection.
             self.progress.doubt_connection();
-            self.leaving.send_replace(true);
+            self.leaving.send_replace(Some(goaway));
         }
         Poll::Ready(Ok(()))
     }
@@ -90,6 +122,7 @@ where
 
 /// Before each frame: the length of its payload in three bytes, its type, flags and stream.
 const HEAD: usize = 9;
+/// The type of a GOAWAY.
 const GOAWAY: u8 = 7;
 
 /// Finds the frames in the bytes of a connection, however those are split.
@@ -100,30 +133,42 @@ struct Frames {
     filled: usize,
     /// How much of the payload is to come.
     left: usize,
+    /// What has come of the payload of a GOAWAY, as far as it is of use.
+    payload: Vec<u8>,
 }
 
 impl Frames {
-    /// Whether one of the frames whose heads end in these bytes is a GOAWAY.
-    fn has_goaway(&mut self, mut bytes: &[u8]) -> bool {
-        let mut has_goaway = false;
+    /// The last GOAWAY that ends in these bytes.
+    fn find_goaway(&mut self, mut bytes: &[u8]) -> Option<GoAway> {
+        let mut found = None;
         loop {
-            let skipped = self.left.min(bytes.len());
-            self.left -= skipped;
-            let taken = (HEAD - self.filled).min(bytes.len() - skipped);
-            if taken == 0 {
-                return has_goaway;
+            let (payload, rest) = bytes.split_at(self.left.min(bytes.len()));
+            self.left -= payload.len();
+            if self.kind() == GOAWAY && self.filled == 0 {
+                let room = (8 + SAID).saturating_sub(self.payload.len());
+                self.payload.extend_from_slice(&payload[..room.min(payload.len())]);
+                if self.left == 0 {
+                    found = GoAway::read(&std::mem::take(&mut self.payload)).or(found);
+                }
             }
-            let (next, rest) = bytes[skipped..].split_at(taken);
-            self.head[self.filled..][..taken].copy_from_slice(next);
-            self.filled += taken;
+            let (next, rest) = rest.split_at((HEAD - self.filled).min(rest.len()));
+            if next.is_empty() {
+                return found;
+            }
+            self.head[self.filled..][..next.len()].copy_from_slice(next);
+            self.filled += next.len();
             bytes = rest;
             if self.filled == HEAD {
-                let [high, middle, low, kind, ..] = self.head;
+                let [high, middle, low, ..] = self.head;
                 self.left = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
                 self.filled = 0;
-                has_goaway |= kind == GOAWAY;
             }
         }
+    }
+
+    /// The type of the frame whose head came last.
+    fn kind(&self) -> u8 {
+        self.head[3]
     }
 }
 
@@ -131,28 +176,43 @@ impl Frames {
 mod tests {
     use super::*;
 
-    fn frame(kind: u8, payload: usize) -> Vec<u8> {
-        let [.., high, middle, low] = payload.to_be_bytes();
-        let mut frame = vec![high, middle, low, kind, 0, 0, 0, 0, 1];
-        // What looks like a GOAWAY in a payload is none.
-        frame.resize(HEAD + payload, GOAWAY);
-        frame
+    fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+        let [.., high, middle, low] = payload.len().to_be_bytes();
+        [&[high, middle, low, kind, 0, 0, 0, 0, 1], payload].concat()
     }
 
     #[test]
-    fn a_goaway_is_found_when_its_head_has_come_however_the_bytes_are_split() {
-        let before = [frame(4, 0), frame(0, 70_000), frame(1, 300), frame(0, 9)].concat();
-        let bytes = [before.clone(), frame(GOAWAY, 8), frame(0, 5)].concat();
+    fn a_goaway_is_found_when_it_has_come_however_the_bytes_are_split() {
+        // What looks like a GOAWAY in a payload is none.
+        let filler = vec![GOAWAY; 70_000];
+        let before =
+            [frame(4, &[]), frame(0, &filler), frame(1, &filler[..300]), frame(0, &filler[..9])];
+        let payload = [&[0, 0, 0, 9, 0, 0, 0, 11][..], b"too many"].concat();
+        let before = [before.concat(), frame(GOAWAY, &payload)].concat();
+        let bytes = [before.clone(), frame(0, &filler[..5])].concat();
         for size in [1, 2, 8, 9, 10, 4_096, bytes.len()] {
             let (mut frames, mut at, mut found) = (Frames::default(), 0, Vec::new());
             for piece in bytes.chunks(size) {
                 at += piece.len();
-                if frames.has_goaway(piece) {
-                    found.push(at);
+                if let Some(goaway) = frames.find_goaway(piece) {
+                    found.push((at, goaway.to_string()));
                 }
             }
-            let head = before.len() + HEAD;
-            assert_eq!(found, [head.next_multiple_of(size).min(bytes.len())], "pieces of {size}");
+            let at = before.len().next_multiple_of(size).min(bytes.len());
+            let goaway = "a GOAWAY with ENHANCE_YOUR_CALM: too many".to_owned();
+            assert_eq!(found, [(at, goaway)], "pieces of {size}");
         }
+    }
+
+    #[test]
+    fn a_goaway_is_kept_no_longer_than_it_is_of_use() {
+        let payload = [&[0; 8][..], &[b'x'; 16_000]].concat();
+        let mut frames = Frames::default();
+        let found = frames.find_goaway(&frame(GOAWAY, &payload)).unwrap();
+        assert_eq!(found.to_string(), format!("a GOAWAY with NO_ERROR: {}", "x".repeat(SAID)));
+        assert_eq!(frames.find_goaway(&frame(GOAWAY, &[0; 7])), None, "too short to be one");
+        let last = [frame(GOAWAY, &[0; 8]), frame(GOAWAY, &[0, 0, 0, 0, 0, 0, 0, 2])].concat();
+        let last = frames.find_goaway(&last).map(|goaway| goaway.to_string());
+        assert_eq!(last.as_deref(), Some("a GOAWAY with INTERNAL_ERROR"));
     }
 }
