@@ -62,6 +62,8 @@ pub enum FaultKind {
     },
     /// From this message on the connection reads nothing and writes nothing, but stays open.
     HalfOpen,
+    /// From this message on the connection reads nothing, pongs included, and sends pings without end.
+    PingFlood,
     /// The answer is sent twice.
     Twice,
     /// The answer is held until the next one was sent, though for a second at most.
@@ -125,6 +127,7 @@ impl fmt::Display for FaultKind {
             Self::Close { code, reason } if reason.is_empty() => write!(f, "close:{code}"),
             Self::Close { code, reason } => write!(f, "close:{code}:{reason}"),
             Self::HalfOpen => f.write_str("half-open"),
+            Self::PingFlood => f.write_str("ping-flood"),
             Self::Twice => f.write_str("twice"),
             Self::Reorder => f.write_str("reorder"),
             Self::UnknownId => f.write_str("unknown-id"),
@@ -171,7 +174,7 @@ impl FaultKind {
             Self::ResetMid | Self::Slow(_) => &[Request, Message, Call],
             Self::Status { .. } => &[Request, Call, Upgrade],
             Self::Drop => &[Message, Call, Upgrade],
-            Self::Close { .. } => &[Message],
+            Self::Close { .. } | Self::PingFlood => &[Message],
             Self::HalfOpen
             | Self::Twice
             | Self::Reorder

@@ -11,6 +11,7 @@ use clientlet_gateway::{Documents, FaultKind, Gateway};
 use common::Client;
 use common::websocket::{BINARY, END_MARKER, PING, Socket, TEXT, request, start};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
 /// Sends requests to `/upper` with these ids.
 async fn send(socket: &mut Socket, ids: &[&str]) {
@@ -112,6 +113,30 @@ async fn half_open_reads_nothing_and_writes_nothing() {
     drop(gateway);
     // With bytes unread.
     assert_eq!(socket.end().await, ConnectionReset);
+}
+
+#[tokio::test]
+async fn ping_flood_sends_pings_without_end_and_reads_no_pong() {
+    let gateway = start(Documents::V1, &["ping-flood@2"]).await;
+    let mut socket = Socket::connect(&gateway).await;
+    send(&mut socket, &["a", "b", "c"]).await;
+    assert_eq!(ids(&mut socket, 1).await, ["a"]);
+    for _ in 0..100 {
+        let frame = socket.frame().await.unwrap();
+        assert_eq!((frame.opcode, frame.content.len()), (PING, 125));
+    }
+    assert_eq!(gateway.journal().len(), 2);
+    // What is never read fills the sockets' buffers, and then nothing more can be sent.
+    let pongs = vec![0; 1 << 20];
+    let unread = async { while socket.stream.write_all(&pongs).await.is_ok() {} };
+    assert!(tokio::time::timeout(Duration::from_millis(500), unread).await.is_err());
+    // Others are served.
+    let mut other = Socket::connect(&gateway).await;
+    send(&mut other, &["b"]).await;
+    assert_eq!(ids(&mut other, 1).await, ["b"]);
+    drop((socket, other));
+    // The flood ends with its connection.
+    gateway.stop().await;
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ KIND, over WebSocket (what else is in flight is lost where the connection ends)
   reset-after         the same with a reset
   close:CODE[:REASON] close with this code, also a forbidden one, and reason
   half-open           from this message on read nothing, write nothing, and stay open
+  ping-flood          from this message on read nothing, pongs included, and send pings without end
   truncated           send half of the answer's frame, then FIN
   reset-mid           send half of the answer's frame, then reset
   stall               never answer this message; the end marker is then not answered either
@@ -214,6 +215,7 @@ fn parse_kind(text: &str) -> Result<FaultKind, String> {
         "shifted" => FaultKind::Shifted,
         "drop" => FaultKind::Drop,
         "half-open" => FaultKind::HalfOpen,
+        "ping-flood" => FaultKind::PingFlood,
         "twice" => FaultKind::Twice,
         "reorder" => FaultKind::Reorder,
         "unknown-id" => FaultKind::UnknownId,
@@ -226,7 +228,7 @@ fn parse_kind(text: &str) -> Result<FaultKind, String> {
                  stall, status:CODE, slow:SECONDS, malformed, over HTTP early:CODE, hang-up, gzip, shifted, \
                  over WebSocket and gRPC drop, half-open, \
                  twice, reorder, unknown-id, truncated, wrong-type, oversize:BYTES, over WebSocket \
-                 close:CODE, subprotocol:NAME, over gRPC grpc-status:CODE, reset-stream, goaway, \
+                 close:CODE, ping-flood, subprotocol:NAME, over gRPC grpc-status:CODE, reset-stream, goaway, \
                  goaway-after, half-close"
             ));
         }
@@ -359,6 +361,7 @@ mod tests {
             "close:1012@/50",
             "close:1011:at: {'h:1', @x}@1",
             "half-open@3",
+            "ping-flood@/9",
             "twice@1",
             "reorder@1",
             "unknown-id@1",
@@ -420,6 +423,8 @@ mod tests {
             ("refuse@1,path=/status", "connections"),
             ("drop:1@1", "drop takes no argument"),
             ("drop@1,path=/status", "have no such path"),
+            ("ping-flood@1,on=upgrade", "does not strike upgrades"),
+            ("ping-flood@1,path=/status", "have no such path"),
             ("goaway@1,path=/status", "whose paths are /SERVICE/METHOD"),
             ("close:1000@1,path=/jina.JinaInfoRPC/_status", "does not strike gRPC"),
             ("grpc-status@1", "grpc-status needs a number"),

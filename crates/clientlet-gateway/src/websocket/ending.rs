@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::Link;
+use super::{Link, WRITE};
 use crate::listener::Listener;
 
 /// How long the client's part in an ending is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The most that a control frame may hold (RFC 6455, 5.5).
+const LARGEST_PING: usize = 125;
 
 /// How a WebSocket ends.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub(super) enum End {
     },
     /// Not at all, but nothing is read or written any more.
     HalfOpen,
+    /// Not before the client ends it: nothing is read any more, and pings are sent without end.
+    PingFlood,
 }
 
 /// Ends a WebSocket. What was answered before goes out first.
@@ -44,6 +49,14 @@ pub(super) async fn finish<L: Listener>(mut link: Link<L>, end: End) {
     match end {
         End::HalfOpen => return link.world.stops().await,
         End::Reset => return link.line.reset(),
+        End::PingFlood => {
+            let world = link.world;
+            tokio::select! {
+                () = world.stops() => {}
+                () = flood(link.stream.get_mut()) => {}
+            }
+            return;
+        }
         End::Gone => {
             // Goes on until the answer to the client's close frame is out.
             let _ = timeout(PATIENCE, async { while link.stream.next().await.is_some() {} }).await;
@@ -88,6 +101,13 @@ pub(super) async fn finish<L: Listener>(mut link: Link<L>, end: End) {
             _ = timeout(PATIENCE, async { while wire.read(&mut unread).await? > 0 {} ; io::Result::Ok(()) }) => {}
         }
     }
+}
+
+/// Writes the largest pings that there are until the client has gone.
+async fn flood(wire: &mut (impl AsyncWrite + Unpin)) {
+    let ping = [&frame_head(0x89, LARGEST_PING)[..], &[b'.'; LARGEST_PING]].concat();
+    let pings = ping.repeat(WRITE / ping.len());
+    while wire.write_all(&pings).await.is_ok() && wire.flush().await.is_ok() {}
 }
 
 /// The beginning of a frame that is not masked.

@@ -262,6 +262,7 @@ impl<L: Listener> Session<L> {
             Some(FaultKind::Drop) => return Some(End::Drop),
             Some(FaultKind::ResetAfter) => return Some(End::Reset),
             Some(FaultKind::HalfOpen) => return Some(End::HalfOpen),
+            Some(FaultKind::PingFlood) => return Some(End::PingFlood),
             Some(FaultKind::Close { code, reason }) => {
                 return Some(End::Close { code: *code, reason: reason.clone() });
             }

@@ -96,6 +96,7 @@ pub(super) const ROWS: &[Row] = &[
     v2(spares(&["slow:0.01@1%,seed=36"], &[])),
     Row { time: Time::Short, ..spares(&["slow:600@0.05%,seed=37", "stall@0.05%,seed=38"], LATE) },
     v2(Row { time: Time::Short, ..ends(&["half-open@0.1%,seed=39"], LATE) }),
+    Row { time: Time::Short, ..ends(&["ping-flood@0.1%,seed=52"], LATE) },
     // Connections that end are opened again, against resistance.
     ends(&["refuse@50%,seed=40", "drop@0.5%,seed=41"], REFUSED),
     v2(ends(

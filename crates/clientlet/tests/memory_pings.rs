@@ -1,0 +1,54 @@
+//! A gateway that sends pings without end and reads no pong takes no memory of the client. A binary of
+//! its own, since the allocator that counts is the whole process's, the embedded gateway's part included.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
+use std::time::Duration;
+
+use clientlet::{Client, Document, ErrorKind, RetryPolicy};
+use clientlet_gateway::Gateway;
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static PEAK: PeakAlloc = PeakAlloc;
+
+const REQUESTS: usize = 8;
+const ATTEMPTS: u32 = 6;
+/// Each attempt is on a connection whose gateway does nothing but send pings. In that time it sends far
+/// more than the system keeps of a connection, if the client reads it.
+const ATTEMPT: Duration = Duration::from_millis(400);
+/// The buffers of the connections, the replaced ones among them. A client that goes on reading keeps its
+/// pongs without bound.
+const MOST: usize = 8 << 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pings_without_end_whose_pongs_are_never_read_take_no_memory() {
+    let gateway = Gateway::builder()
+        .http(false)
+        .websocket(true)
+        .fault("ping-flood@/1".parse().unwrap())
+        .start()
+        .await
+        .unwrap();
+    let client = Client::connect(&gateway.websocket_url()).unwrap();
+    let waits = RetryPolicy::new().initial_backoff(Duration::ZERO).max_backoff(Duration::ZERO);
+    let before = PEAK.current_usage();
+    PEAK.reset_peak_usage();
+    let mut answers = client
+        .post("/")
+        .documents(vec![Document::text("hey"); REQUESTS])
+        .request_size(1)
+        .prefetch(REQUESTS)
+        .attempt_timeout(ATTEMPT)
+        .retry(waits.max_attempts(ATTEMPTS))
+        .stream();
+    while let Some(answer) = answers.next().await {
+        assert_eq!(answer.unwrap_err().kind(), ErrorKind::Timeout);
+    }
+    let peak = PEAK.peak_usage().saturating_sub(before);
+    let connections = gateway.journal().websocket_connections();
+    println!("{peak} bytes on {connections} connections");
+    // More than one, or the time-out was not what ended the attempts.
+    assert!(connections > 1 && !gateway.journal().is_empty());
+    assert!(peak <= MOST, "{peak} bytes on {connections} connections");
+}
