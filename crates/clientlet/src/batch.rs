@@ -151,7 +151,7 @@ impl Batcher {
         self.batch(open.first..self.next, content)
     }
 
-    /// Counts a document that was read and is in no batch: it is one by itself.
+    /// Counts a document that was read and belongs to no batch. It becomes a batch by itself.
     pub(crate) fn leave_out(&mut self) -> Batch {
         let document = self.next;
         self.next += 1;

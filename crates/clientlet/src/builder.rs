@@ -52,8 +52,8 @@ impl ClientBuilder {
     }
 
     same_as_options! {
-        /// How often a request is sent and how long the waits in between are; once by default, and with
-        /// waits from 0.1 s to 5 s if there are more attempts.
+        /// The number of attempts and the waits between them. By default there is one attempt; if
+        /// more are allowed, the waits grow from 0.1 s to 5 s.
         retry(policy: RetryPolicy);
         /// A header for every request; may be given again for another.
         header(name: impl Into<String>, value: impl Into<String>);
@@ -68,17 +68,18 @@ impl ClientBuilder {
         port(port: u16);
         /// How long making a connection may take; 10 s by default.
         connect_timeout(timeout: Duration);
-        /// How long one attempt may take, connecting included; `None` for ever. By default 60 s, and no
-        /// more than half of a call's [`timeout`](crate::Post::timeout) where another attempt could follow.
+        /// The longest time of one attempt, connecting included; `None` for no limit. By default
+        /// 60 s, and at most half of a call's [`timeout`](crate::Post::timeout) if another attempt
+        /// could follow.
         attempt_timeout(timeout: impl Into<Option<Duration>>);
-        /// The most connections at a time, of each runtime that the client is used in; 256 by default.
-        /// Requests beyond it wait for a connection in the order in which they came, within their
-        /// time; one whose time runs out meanwhile was not sent.
+        /// The maximum number of connections at a time, for each runtime that uses the client; 256
+        /// by default. Further requests wait for a connection in order of arrival, within their own
+        /// time. A request that times out while it waits was not sent.
         ///
-        /// Over HTTP each request has a connection for itself, so this is also the most requests
-        /// that are under way. Over WebSocket and gRPC calls share one connection (one for each set
-        /// of headers), and this bounds those beside it: a request's last attempt after its connection
-        /// was dropped goes alone on a connection of its own.
+        /// Over HTTP each request has a connection for itself, so this is also the maximum number
+        /// of requests in flight. Over WebSocket and gRPC calls share one connection (one for each
+        /// set of headers), and this limit applies to the connections beside it: after a shared
+        /// connection was dropped, a request's last attempt goes on a connection of its own.
         max_connections(connections: usize);
         /// The largest answer that is accepted, in bytes of its body; 64 MiB by default. At most
         /// `prefetch` answers are held at a time.

@@ -377,7 +377,7 @@ fn bytes() {
     }
 }
 
-/// As documents of the caller's own type, read as any JSON.
+/// The document after each of the [`WRITTEN`] ways out and back, read as any JSON.
 fn any_after(document: &impl serde::Serialize) -> [Option<serde_json::Value>; 4] {
     WRITTEN.map(|(encoding, docarray)| match encoding {
         Encoding::Json => {
@@ -394,7 +394,7 @@ fn any_after(document: &impl serde::Serialize) -> [Option<serde_json::Value>; 4]
 fn numbers_as_text() {
     let document = json!({"id": 7, "text": 2.5, "tags": {}});
     let [json_v1, json_v2, proto_v1, proto_v2] = any_after(&document).map(Option::unwrap);
-    // Over HTTP a gateway makes text of it, and so does an executor of v2 of a number in a text.
+    // Over HTTP the gateway converts the number to text; a v2 executor does so for its text fields.
     assert_eq!((&json_v1["id"], &json_v2["id"]), (&json!(7), &json!(7)));
     assert_eq!((&proto_v1["id"], &proto_v2["id"]), (&json!("7"), &json!("7")));
     assert_eq!((&proto_v1["text"], &proto_v2["text"]), (&json!("2.5"), &json!(2.5)));

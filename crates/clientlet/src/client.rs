@@ -73,7 +73,7 @@ impl Client {
     }
 
     pub(crate) fn new(config: Config, transport: Arc<dyn Transport>) -> Client {
-        // The fuzzer's gateways know the ids of its requests.
+        // The fuzzer's gateways have to know the ids of the requests in advance.
         let nonce = if cfg!(fuzzing) { 0x0123_4567_89ab_cdef } else { fastrand::u64(..) };
         let shared = Shared {
             headers: Arc::new(config.headers.clone()),

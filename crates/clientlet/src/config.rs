@@ -44,7 +44,7 @@ pub(crate) struct Config {
     pub(crate) connect_timeout: Duration,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) is_attempt_timeout_set: bool,
-    /// The most connections of one runtime that requests have for themselves.
+    /// The maximum number of connections in one runtime that carry a single request each.
     pub(crate) max_connections: usize,
     /// The largest body that is accepted, in bytes.
     pub(crate) answer_limit: usize,
@@ -54,9 +54,10 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// How long an attempt may take of a request that has `timeout` for all of them: as was set by hand;
-    /// otherwise no more than half of it where another attempt could follow, or an attempt that is
-    /// never answered would leave no time for that.
+    /// The longest time of one attempt of a request that has `timeout` for all its attempts: the
+    /// value that was set by hand, otherwise at most half of `timeout` if another attempt could
+    /// follow. Without that limit an attempt that is never answered would leave no time for another
+    /// one.
     pub(crate) fn attempt_timeout_within(
         &self,
         timeout: Option<Duration>,
@@ -148,8 +149,8 @@ pub(crate) fn add_header(
     Ok(())
 }
 
-/// Checks the value of a `Host` header: a host, and a port if need be. Proxies choose by it which
-/// gateway a request is for.
+/// Checks the value of a `Host` header: a host with an optional port. Proxies choose the gateway
+/// for a request by this header.
 fn check_host(value: &str) -> Result<(), String> {
     let host = value.parse::<Authority>().ok();
     let is_host =

@@ -22,7 +22,7 @@ pub(crate) struct Gateway {
     /// The endpoints that documents can be posted to, as the gateway lists them; `None` if it does
     /// not list them.
     pub(crate) endpoints: Option<Vec<String>>,
-    /// Those that give streams of documents.
+    /// The endpoints that give streams of documents; `None` if the gateway does not list them.
     pub(crate) streams: Option<Vec<String>>,
     /// Whether the endpoint stands in the request, and not in the address that it is sent to.
     pub(crate) is_by_name: bool,
@@ -33,26 +33,26 @@ const V1_PATH: &str = "/post";
 /// Where a v2 gateway takes those for endpoints that no executor binds, if one has a default.
 const V2_DEFAULT: &str = "/default";
 
-/// An endpoint as its gateway knows it.
+/// An endpoint as the gateway knows it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// What the request calls it.
+    /// The endpoint's name in a request.
     pub(crate) name: String,
-    /// The path that its documents go to, percent-encoded, where the path names the endpoint.
+    /// The path that documents are posted to, percent-encoded, if the path names the endpoint.
     pub(crate) path: String,
 }
 
 impl Gateway {
-    /// A gateway that takes whatever name a request gives.
+    /// A gateway that accepts any name in a request.
     pub(crate) fn by_name(docarray: DocArray) -> Gateway {
         Gateway { docarray, endpoints: None, streams: None, is_by_name: true }
     }
 
-    /// Where documents for `endpoint` are posted to.
+    /// Finds where documents for `endpoint` are posted to.
     ///
     /// # Errors
-    /// When documents are posted to a path for each endpoint, and the gateway lists neither one for
-    /// this endpoint nor a default.
+    /// When each endpoint has a path of its own, and the gateway lists neither a path for this
+    /// endpoint nor a default.
     pub(crate) fn find(&self, endpoint: &str) -> Result<Found, AttemptError> {
         let listed = self.endpoints.as_deref().unwrap_or_default();
         let name = listed_as(endpoint, listed);
@@ -74,11 +74,11 @@ impl Gateway {
         }
     }
 
-    /// Where a stream of documents is asked for.
+    /// Finds where a stream of documents is requested.
     ///
     /// # Errors
-    /// When the gateway lists its endpoints and none of those gives a stream for this one, or when
-    /// it speaks documents v1.
+    /// When the gateway lists its endpoints and none of them gives a stream for this name, or when
+    /// the gateway speaks documents v1.
     pub(crate) fn find_stream(&self, endpoint: &str) -> Result<Found, AttemptError> {
         if self.docarray == DocArray::V1 {
             let what = "a gateway with documents v1 has no streams of documents";
@@ -108,25 +108,27 @@ impl Gateway {
 
 impl Found {
     fn listed(written: &str, listed: &str) -> Found {
-        // Executors themselves run their default for a name that none of them binds.
+        // Executors run their default endpoint by themselves for a name that none of them binds.
         let name = if listed == V2_DEFAULT { written } else { listed };
         Found { name: name.to_owned(), path: to_path(listed) }
     }
 
-    /// Where nothing is listed, an endpoint is what was written; what is percent-encoded stays so.
+    /// Takes an endpoint as it was written, if the gateway lists nothing. A name that is
+    /// percent-encoded stays so.
     fn written(endpoint: &str) -> Found {
         Found { name: endpoint.to_owned(), path: to_path(&decode_percent(endpoint)) }
     }
 }
 
-/// The path of an endpoint; some are bound without a slash, which HTTP's paths have in any case.
+/// The path of an endpoint. Some endpoints are bound without a leading slash, but a path of HTTP
+/// always has one.
 pub(crate) fn to_path(endpoint: &str) -> String {
     let slash = if endpoint.starts_with('/') { "" } else { "/" };
     format!("{slash}{}", encode_percent(endpoint))
 }
 
-/// The listed endpoint that was meant: written as it is listed, with or without its slash, or
-/// percent-encoded as in a URL.
+/// Finds the listed endpoint that the caller meant: the same name, the name with or without its
+/// leading slash, or its percent-encoded form.
 fn listed_as<'a>(written: &str, listed: &'a [String]) -> Option<&'a str> {
     let bare = |name: &str| name.strip_prefix('/').unwrap_or(name).to_owned();
     let find = |wanted: &str| listed.iter().find(|name| bare(name) == wanted);
@@ -143,14 +145,14 @@ fn default_of(listed: &[String]) -> Option<&'static str> {
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
     known: Mutex<Option<Arc<Gateway>>>,
-    /// The question that is under way; it goes on as long as a task waits for its answer.
+    /// The question in flight, which goes on as long as any task waits for its answer.
     asked: Mutex<Option<Asked>>,
 }
 
-/// A question that calls share.
+/// A question that several calls share.
 #[derive(Debug)]
 struct Asked {
-    /// A gateway may answer other credentials otherwise.
+    /// The headers of the question. A gateway may answer other credentials differently.
     headers: Arc<HeaderMap>,
     question: WeakShared<Question>,
 }
@@ -171,8 +173,8 @@ impl Discovery {
         }
     }
 
-    /// What is known, asked for now if need be: one question, however many wait for its answer or
-    /// its failure.
+    /// What is known of the gateway, asking it first if necessary. All tasks that wait share one
+    /// question, and its answer or failure.
     pub(crate) async fn ask(
         &self,
         transport: &Arc<dyn Transport>,
@@ -195,7 +197,7 @@ impl Discovery {
                     return Ok(known.get_or_insert(gateway).clone());
                 }
                 Err(error) => {
-                    // It had the time of the call that asked, and this one may have more.
+                    // The question had the time of the call that asked it; this call may have more.
                     let is_late = error.kind == ErrorKind::Timeout;
                     if is_own || !is_late || !has_more(began, deadline) {
                         return Err(error.share());
@@ -205,7 +207,7 @@ impl Discovery {
         }
     }
 
-    /// The question that is under way; or a new one that has until `deadline`, and that it is new.
+    /// The question in flight, or a new one that has until `deadline`; also whether it is new.
     fn question(
         &self,
         transport: &Arc<dyn Transport>,
@@ -230,7 +232,7 @@ impl Discovery {
     }
 }
 
-/// Whether there is as much time left as was waited.
+/// Whether the time left is at least as long as the time already waited.
 fn has_more(began: Instant, deadline: Option<Instant>) -> bool {
     let now = Instant::now();
     deadline.is_none_or(|deadline| deadline.saturating_duration_since(now) > now - began)

@@ -66,12 +66,12 @@ impl HttpClientlet {
     /// Posts a request; sending is tried again as the options say. One of more than 100 documents
     /// for a v2 gateway is refused: the gateway would lose the rest.
     ///
-    /// The answer is the one that came, and is not compared with the request. HTTP/1.1 has nothing but
-    /// the order of a connection to tell which answer is whose, and a proxy that loses count hands on
-    /// another's. A v2 gateway repeats the request's id, so there
+    /// The answer is returned as it came and is not compared with the request. In HTTP/1.1 only the
+    /// order on a connection tells which answer belongs to which request, and a faulty proxy may
+    /// hand over another request's answer. A v2 gateway repeats the request's id, so there
     /// [`request_id`](crate::Response::request_id) of [`HttpAnswer::response`] should equal
-    /// [`DataRequest::request_id`]; [`Client`](crate::Client) looks at that by itself. A v1 gateway makes an
-    /// id of its own, and a bare v2 `Deployment` sends none.
+    /// [`DataRequest::request_id`]; [`Client`](crate::Client) checks this by itself. A v1 gateway
+    /// makes an id of its own, and a bare v2 `Deployment` sends none.
     pub fn send_message<'a>(&'a self, request: &'a DataRequest) -> Exchange<'a> {
         Exchange { body: Some(request), ..self.exchange(self.config.attempt_timeout) }
     }

@@ -1,5 +1,5 @@
-//! The addresses of a name, tried as RFC 8305 says ("happy eyeballs"): one after the other, without
-//! waiting long for one that does not answer.
+//! Tries the addresses of a name as RFC 8305 says ("happy eyeballs"): one after the other, without
+//! a long wait for an address that does not answer.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -12,24 +12,26 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until};
 
-/// The head start of an address on the next one (RFC 8305, 5).
+/// The head start that each address has before the next one is tried (RFC 8305, 5).
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// The most addresses of a name that are tried, so that a name cannot take all sockets.
+/// The maximum number of addresses that are tried for a name, so that a name cannot use up all
+/// sockets.
 const MOST: usize = 32;
 
-/// How long an address that was overtaken stays behind the others. Then it has its chance again,
-/// which costs one connection a head start.
+/// How long an address that was overtaken stays behind the others. After this time it is tried in
+/// its turn again, which costs one connection a head start.
 const PENANCE: Duration = Duration::from_secs(600);
 
-/// The addresses that failed, or were overtaken by a later one, when a connection was last made: the
-/// one that worked comes first next time, and a name with several good ones is still spread over them.
+/// The addresses that failed, or were overtaken by a later one, when a connection was last made.
+/// The address that worked comes first next time, and a name with several good addresses is still
+/// spread over all of them.
 #[derive(Debug, Default)]
 pub(super) struct SetAside(Mutex<Vec<(IpAddr, Instant)>>);
 
 impl SetAside {
-    /// Sorts addresses: both families by turns, beginning with the one that the resolver prefers, and
-    /// those that are set aside behind all others.
+    /// Sorts addresses: the two families alternate, beginning with the family that the resolver
+    /// prefers, and the addresses that are set aside come last.
     fn sort(&self, addresses: impl IntoIterator<Item = SocketAddr>) -> VecDeque<SocketAddr> {
         let mut sorted = by_turns(addresses);
         let mut aside = self.entries();
@@ -40,14 +42,15 @@ impl SetAside {
         sorted.into()
     }
 
-    /// Notes how it went: `worked` was connected, the others of those that were `tried` were not.
+    /// Notes the outcome: `worked` was connected, the other `tried` addresses were not.
     fn note(&self, tried: &[SocketAddr], worked: SocketAddr) {
         let mut aside = self.entries();
         aside.retain(|(ip, _)| tried.iter().all(|address| address.ip() != *ip));
         let now = Instant::now();
         let lost = tried.iter().filter(|address| address.ip() != worked.ip());
         aside.extend(lost.map(|address| (address.ip(), now)));
-        // What is oldest goes: a name that changes all the time must not fill the memory.
+        // The oldest entries are dropped, so that a name whose addresses keep changing cannot fill
+        // the memory.
         let surplus = aside.len().saturating_sub(MOST);
         aside.drain(..surplus);
     }
@@ -57,7 +60,7 @@ impl SetAside {
     }
 }
 
-/// The addresses of both families by turns (RFC 8305, 4).
+/// Lists the addresses of both families alternately (RFC 8305, 4).
 fn by_turns(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut seen = Vec::new();
     for address in addresses {
@@ -79,11 +82,11 @@ fn by_turns(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> 
     sorted
 }
 
-/// Connects to the first address that answers. The next one is tried when one fails, or after
-/// [`HEAD_START`]; those that are still being tried then go on.
+/// Connects to the first address that answers. The next address is tried when one fails, or after
+/// [`HEAD_START`]; attempts that have begun go on meanwhile.
 ///
 /// # Errors
-/// That of the first address that failed, once all have.
+/// The error of the first address that failed, once all addresses have failed.
 pub(super) async fn first<T, F>(
     addresses: impl IntoIterator<Item = SocketAddr>,
     aside: &SetAside,
@@ -135,7 +138,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// What an address does: those that end in 1 never answer, those in 2 refuse, all others work.
+    /// Connects to an address: addresses ending in 1 never answer, those ending in 2 refuse, all
+    /// others work.
     async fn dial(address: SocketAddr) -> io::Result<SocketAddr> {
         let last = match address.ip() {
             IpAddr::V4(ip) => ip.octets()[3],
@@ -163,7 +167,7 @@ mod tests {
         assert!((500..510).contains(&took), "{took} ms");
         let (worked, took) = timed(&addresses, &aside).await;
         assert_eq!((worked.unwrap(), took), (address("10.0.0.3:80"), 0));
-        // A resolver that gives the good ones by turns still spreads the connections.
+        // If the resolver rotates the good addresses, the connections are still spread over them.
         let turned = ["10.0.0.4:80", "10.0.0.1:80", "10.0.0.3:80", "10.0.1.1:80"];
         assert_eq!(timed(&turned, &aside).await.0.unwrap(), address("10.0.0.4:80"));
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// This side of such a connection.
+/// The client's side of a connection in memory.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug + 'static> Io for T {}
@@ -46,7 +46,7 @@ pub(crate) mod network {
 
     use crate::connect::Connector;
 
-    /// Where the gateway's sides of connections come from.
+    /// Receives the gateway's sides of new connections.
     pub(crate) struct Accepted(UnboundedReceiver<DuplexStream>);
 
     impl Listener for Accepted {
@@ -80,7 +80,7 @@ pub(crate) mod network {
         }
     }
 
-    /// The client's side.
+    /// The client's side of a connection that a [`Bomb`] can make panic.
     #[derive(Debug)]
     struct Bombed(DuplexStream, Bomb);
 
@@ -119,9 +119,9 @@ pub(crate) mod network {
         let of_connections = bomb.clone();
         let connector = Connector::memory(move || {
             let (client, gateway) = duplex(64 << 10);
-            // Of a gateway that has gone the client's side reads the end.
+            // If the gateway has gone, the client's side reads the end.
             let _ = tell.send(gateway);
-            // Of those that are there when it goes off.
+            // The bomb applies to the connections that exist when it goes off.
             let is_over = of_connections.0.0.load(Ordering::Acquire);
             Bombed(client, if is_over { Bomb::default() } else { of_connections.clone() })
         });

@@ -30,14 +30,14 @@ use crate::runtime;
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     network: Network,
-    /// From the name to the connection.
+    /// The time from looking up the name to the finished connection.
     timeout: Duration,
     opened: Opened,
 }
 
 #[derive(Clone, Debug)]
 enum Network {
-    /// TCP with Nagle's algorithm off.
+    /// TCP with Nagle's algorithm switched off.
     Tcp(Names, Arc<SetAside>),
     #[cfg(test)]
     Simulated,
@@ -45,7 +45,7 @@ enum Network {
     Memory(memory::Dial),
 }
 
-/// Where the addresses of a name come from.
+/// The source of a name's addresses.
 #[derive(Clone, Debug)]
 enum Names {
     System,
@@ -63,13 +63,13 @@ impl Connector {
         Connector::over(Network::Simulated, timeout)
     }
 
-    /// A connector for which every name has these addresses.
+    /// Makes a connector for which every name has these addresses.
     #[cfg(test)]
     pub(crate) fn to(addresses: Vec<SocketAddr>, timeout: Duration) -> Connector {
         Connector::over(Network::Tcp(Names::Fixed(addresses), Arc::default()), timeout)
     }
 
-    /// Whose connections are whatever `dial` makes.
+    /// Makes a connector whose connections come from `dial`.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn memory<T: memory::Io>(dial: impl Fn() -> T + Send + Sync + 'static) -> Connector {
         Connector::over(Network::Memory(memory::Dial::new(dial)), Duration::from_secs(1))
@@ -84,11 +84,11 @@ impl Connector {
         &self.opened
     }
 
-    /// Makes a connection to the host and port of `uri`, 80 if it names none.
+    /// Opens a connection to the host and port of `uri`, or to port 80 if `uri` names none.
     ///
     /// # Errors
-    /// When there is no runtime, the host has no address, none of them takes the connection, or not
-    /// within the connect time-out.
+    /// When there is no runtime, the host has no address, no address accepts the connection, or the
+    /// connect time-out passes.
     pub(crate) async fn open(&self, uri: &Uri) -> Result<Counted<Stream>, AttemptError> {
         runtime::here()?;
         let opening = timeout(self.timeout, self.connect(uri)).await;
@@ -99,7 +99,7 @@ impl Connector {
     }
 
     async fn connect(&self, uri: &Uri) -> io::Result<Stream> {
-        // Brackets are a URL's way to write an IPv6 address.
+        // In a URL an IPv6 address has brackets around it, which are no part of the address.
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let port = uri.port_u16().unwrap_or(80);
         match &self.network {
@@ -130,7 +130,7 @@ impl Names {
     }
 }
 
-/// Why there is no connection.
+/// Classifies the failure to open a connection.
 fn failed(error: io::Error) -> AttemptError {
     let (event, message) = match error.kind() {
         io::ErrorKind::TimedOut => {
@@ -198,28 +198,30 @@ impl Written {
 /// A connection that counts what is written to it: the difference between a request that was
 /// certainly not sent and one that may have arrived.
 ///
-/// It hears the other side out. A gateway that answers before it has read a request, and closes, makes
-/// writing fail; its answer is there to be read all the same. So a write that fails because the other
-/// side has closed counts as done, and reading, which comes to the answer and then to the end, is what
-/// ends the connection. (The answer can still be lost: a system may drop what it received when the
-/// connection is reset. Linux does not.) And what comes before anything was sent, such as a proxy's 503
-/// when it has too many connections, is kept until the request is written, whose answer it is.
+/// The connection keeps reading after the other side has closed. A gateway that answers before it
+/// has read a request, and closes, makes the next write fail, although its answer is there to be
+/// read. So a write that fails because the other side has closed counts as done; reading delivers
+/// the answer, then the end, and ends the connection. (The answer can still be lost: some systems
+/// drop received data when a connection is reset. Linux does not.) Bytes that come before anything
+/// was sent, such as the 503 of a proxy with too many connections, are kept until the request is
+/// written, and are read as its answer.
 pub(crate) struct Counted<T> {
     io: T,
     written: Written,
     spoken: Spoken,
-    /// What came before anything was sent.
+    /// Bytes that came before anything was sent.
     early: Early,
 }
 
-/// What comes on a connection before anything is written to it.
+/// The state of bytes that come on a connection before anything is written to it.
 #[derive(Debug)]
 enum Early {
-    /// Nothing was written yet; the first bytes that came, if any did, and the task that reads.
+    /// Nothing was written yet. Holds the first bytes, if any came, and the waker of the task that
+    /// reads.
     Held(Vec<u8>, Option<Waker>),
-    /// They are next to be read.
+    /// A request was written; these bytes are read next.
     Due(Vec<u8>),
-    /// They were read, or there were none.
+    /// The bytes were read, or none came.
     Read,
 }
 
@@ -237,12 +239,12 @@ impl<T> Counted<T> {
         self.spoken.clone()
     }
 
-    /// The count of writes to it.
+    /// The write counter of this connection.
     pub(crate) fn written(&self) -> Written {
         self.written.clone()
     }
 
-    /// Something is about to be written: what comes from now on is read as it comes.
+    /// Marks the beginning of writing: from now on bytes are handed over as they come.
     fn begin(&mut self) {
         if let Early::Held(bytes, reader) = &mut self.early {
             let (bytes, reader) = (std::mem::take(bytes), reader.take());
@@ -253,8 +255,8 @@ impl<T> Counted<T> {
         }
     }
 
-    /// Counts what was written of so many bytes. They count as written if the other side has closed,
-    /// but not here.
+    /// Counts a write of `of` bytes, if it wrote any. If the other side has closed, the caller is
+    /// told that all bytes were written, and nothing is counted.
     fn count(&self, result: Poll<io::Result<usize>>, of: usize) -> Poll<io::Result<usize>> {
         match &result {
             Poll::Ready(Ok(1..)) => self.written.add(),
@@ -277,11 +279,12 @@ impl<T: fmt::Debug> fmt::Debug for Counted<T> {
     }
 }
 
-/// The first read of a connection is no larger.
+/// The size limit of a connection's first read.
 const GLANCE: usize = 16;
 
 impl Counted<Stream> {
-    /// Reads while nothing was written yet. The end and an error are told at once, bytes are kept.
+    /// Reads before anything was written. The end and errors are reported immediately; bytes are
+    /// kept.
     fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Early::Held(held, reader) = &mut self.early else { return Poll::Pending };
         if held.is_empty() {
@@ -300,7 +303,7 @@ impl Counted<Stream> {
         Poll::Pending
     }
 
-    /// Reads for the first time, no more than a glance.
+    /// Reads for the first time, at most [`GLANCE`] bytes.
     fn poll_first(
         &mut self,
         cx: &mut Context<'_>,
@@ -388,7 +391,8 @@ mod tests {
 
     use super::*;
 
-    /// An address that never answers: its backlog is full. The streams and the listener keep it so.
+    /// An address that never answers, because its backlog is full. The streams and the listener
+    /// keep the backlog full.
     async fn black_hole() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Looks up names.
+//! Name look-up.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -6,11 +6,11 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-/// The addresses of a host, as the system gives them. It blocks while it asks, so a thread of its own does:
-/// tokio's threads for that panic where the system allows no more.
+/// Looks up the addresses of a host in the system's resolver. The look-up blocks, so it has a
+/// thread of its own: tokio's blocking pool panics where the system allows no more threads.
 ///
 /// # Errors
-/// When the name is not known, or no thread can be had.
+/// When the name is not known, or no thread can be started.
 pub(super) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
@@ -19,7 +19,7 @@ pub(super) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>
     let host = host.to_owned();
     let look_up = move || {
         let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        // The connection may not be wanted any more.
+        // The caller may no longer want the connection.
         let _ = sender.send(found);
     };
     thread::Builder::new().spawn(look_up).map_err(|error| {

@@ -1,5 +1,5 @@
-//! What the other side of a connection speaks, by its first bytes: a request that came to the wrong
-//! port can then be told which one it is.
+//! Recognizes the protocol that the other side of a connection speaks by its first bytes. The error
+//! of a request to the wrong port can then name that protocol.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Connector;
 
-/// Shared by all that have to do with the connection.
+/// The protocol that was recognized, shared by all parts that use the connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Spoken(Arc<AtomicU8>);
 
@@ -21,24 +21,25 @@ const HTTP2: u8 = 2;
 const OTHER: u8 = 3;
 const TLS: u8 = 4;
 
-/// What a client of HTTP/2 begins with (RFC 9113, 3.4): the preface and an empty SETTINGS frame.
+/// The first bytes that an HTTP/2 client sends (RFC 9113, 3.4): the preface and an empty SETTINGS
+/// frame.
 const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-/// What a client of TLS begins with (RFC 5246, 7.4.1.2), of the least that there can be in it: version
-/// 1.2, 32 bytes that should be random, two cipher suites. A server answers with a record of its own,
-/// be it an alert.
+/// The first bytes that a TLS client sends (RFC 5246, 7.4.1.2), with the minimal content: version
+/// 1.2, 32 bytes that should be random, two cipher suites. A server answers with a TLS record, at
+/// least with an alert.
 const HELLO: &[u8] = b"\x16\x03\x01\0\x2f\x01\0\0\x2b\x03\x03\
     clientlet asks what is spoken...\0\0\x04\xc0\x2f\xc0\x30\x01\0";
 
-/// The first bytes of TLS's records.
+/// The first byte of a TLS record: its type.
 const ALERT: u8 = 0x15;
 const HANDSHAKE: u8 = 0x16;
 
-/// What is said of a port for TLS.
+/// The message about a port for TLS.
 pub(crate) const TLS_THERE: &str =
     "TLS seems to be spoken there, which this release does not speak yet";
 
-/// How long a server may take to answer the greeting.
+/// The longest wait for the answer to a greeting.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Spoken {
@@ -59,7 +60,7 @@ impl Spoken {
         self.0.load(Ordering::Relaxed) == TLS
     }
 
-    /// Takes the first bytes that were read; none are none.
+    /// Takes the first bytes that were read. Without bytes nothing changes.
     pub(super) fn hear(&self, first: &[u8]) {
         if !first.is_empty() {
             self.0.store(told_by(first), Ordering::Relaxed);
@@ -68,8 +69,9 @@ impl Spoken {
 }
 
 impl Connector {
-    /// What is spoken there instead of HTTP/1.1, in words, if `spoken` shows it. A server that closed
-    /// without a word is greeted, unless it is `proven` to speak HTTP/1.1.
+    /// Names the protocol that is spoken instead of HTTP/1.1, if `spoken` shows it. If the server
+    /// closed without sending anything, this asks it with greetings of its own, unless the server
+    /// is `proven` to speak HTTP/1.1.
     pub(crate) async fn instead(
         &self,
         uri: &Uri,
@@ -86,13 +88,14 @@ impl Connector {
         is_tls.then_some(TLS_THERE)
     }
 
-    /// Whether HTTP/2 is spoken there, by a connection of its own on which we speak it. For a server
-    /// that closed without a word: some that speak HTTP/2 do so to whatever begins otherwise.
+    /// Whether the server speaks HTTP/2. Asks on a new connection, for servers that closed without
+    /// sending anything: some HTTP/2 servers do so if a connection begins with anything else.
     async fn greets_in_http2(&self, uri: &Uri) -> bool {
         self.greets(uri, GREETING, HTTP2).await
     }
 
-    /// The same of TLS, whose servers often close without a word to what is none.
+    /// Whether the server speaks TLS. TLS servers often close without an answer if a connection
+    /// begins with anything else.
     async fn greets_in_tls(&self, uri: &Uri) -> bool {
         self.greets(uri, HELLO, TLS).await
     }

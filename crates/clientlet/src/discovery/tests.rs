@@ -65,7 +65,7 @@ fn with_and_without_a_slash_and_percent_encoded_what_is_listed_is_meant() {
         ("/a%20b", "/a b", "/a%20b"),
         ("/文本", "文本", "/%E6%96%87%E6%9C%AC"),
         ("%E6%96%87%e6%9c%ac", "文本", "/%E6%96%87%E6%9C%AC"),
-        // What is listed is taken as it is listed.
+        // A listed name is taken as it is listed.
         ("/50%25", "/50%25", "/50%2525"),
     ];
     for (written, name, path) in table {
@@ -109,7 +109,7 @@ fn only_what_is_out_of_date_is_forgotten() {
     assert!(discovery.known().is_none());
 }
 
-/// A gateway that answers its first questions never, then fails some, then answers.
+/// A gateway that leaves its first questions unanswered, fails the next ones, then answers.
 #[derive(Default)]
 struct Slow {
     asked: AtomicUsize,
@@ -189,8 +189,8 @@ impl Transport for Slow {
     }
 }
 
-/// Three calls ask, each a tenth of a second after the other, with so many seconds each; when they
-/// ended and how, and how often the gateway was asked.
+/// Lets three calls ask, 0.1 s apart, with a time-out in seconds for each. Returns when and how
+/// each call ended, and how often the gateway was asked.
 async fn three(slow: Slow, seconds: [f64; 3]) -> (Vec<(f64, Option<Event>)>, usize) {
     let slow = Arc::new(slow);
     let transport: Arc<dyn Transport> = slow.clone();

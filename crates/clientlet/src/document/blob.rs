@@ -108,7 +108,7 @@ pub(super) fn reading_from<R>(frame: &Bytes, decode: impl FnOnce() -> R) -> R {
     reading_as(DocArray::V1, decode)
 }
 
-/// How many bytes there are in all of what is being read; none where that is no frame of ours.
+/// The length in bytes of the frame that is being read; 0 if the source is not one of our frames.
 pub(super) fn length_of_frame() -> usize {
     READ_FROM.with_borrow(Bytes::len)
 }

@@ -18,7 +18,7 @@ pub(crate) fn decode_documents<T: DeserializeOwned>(
     decode(docarray, Place::of_documents(docarray), json)
 }
 
-/// The document that `json` is, of v2.
+/// Decodes `json` as one v2 document.
 ///
 /// # Errors
 /// A sentence that names the field that does not fit `T`.
@@ -26,7 +26,7 @@ pub(crate) fn decode_document<T: DeserializeOwned>(json: &[u8]) -> Result<T, Str
     decode(DocArray::V2, Place::Free, json)
 }
 
-/// The parameters in `json`, an object. They are the same for both generations, and bytes among them are
+/// Decodes the object `json` as parameters. Both generations write parameters alike, with bytes as
 /// base64.
 ///
 /// # Errors

@@ -1,4 +1,5 @@
-//! A value as JSON text, for types that want it written and not read: `serde_json::value::RawValue`.
+//! Writes a value as JSON text, for types that keep the text, such as
+//! `serde_json::value::RawValue`.
 
 use std::fmt;
 
@@ -6,7 +7,7 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::ser::{CompactFormatter, Formatter};
 
-/// Appends the value that it is handed, whichever deserializer hands it over.
+/// A visitor that appends the value to the text, whichever deserializer calls it.
 pub(super) struct JsonText<'o>(pub(super) &'o mut Vec<u8>);
 
 impl<'de> DeserializeSeed<'de> for JsonText<'_> {
@@ -28,7 +29,7 @@ macro_rules! numbers {
 macro_rules! reals {
     ($($visit:ident($type:ty) => $write:ident;)*) => {
         $(fn $visit<E: serde::de::Error>(self, n: $type) -> Result<(), E> {
-            // As serde_json reads them into a value of its own: JSON has no such numbers.
+            // JSON cannot hold NaN and infinity. Like serde_json, this writes null.
             if !n.is_finite() {
                 return self.visit_unit();
             }
@@ -94,7 +95,8 @@ impl<'de> Visitor<'de> for JsonText<'_> {
 }
 
 impl JsonText<'_> {
-    /// Ends a list or an object whose content begins at `start`: in place of the last comma.
+    /// Ends a list or an object whose content begins at `start`. The bracket replaces the last
+    /// comma.
     fn end(self, start: usize, bracket: u8) {
         if self.0.len() > start {
             self.0.pop();

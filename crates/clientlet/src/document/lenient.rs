@@ -1,8 +1,9 @@
-//! serde_json's deserializer, but that a gateway's JSON reads as its protobuf does.
+//! Wraps serde_json's deserializer so that a gateway's JSON reads as its protobuf does.
 //!
-//! A v1 gateway writes every number of tags and parameters as a double: `1.0` where 1 was sent. So a whole
-//! double is an integer wherever a type asks for one, and in tags and parameters also where a type takes
-//! anything (a [`Value`](crate::Value), what `flatten` buffers). And bytes of v1 are base64.
+//! A v1 gateway writes every number in tags and parameters as a double: `1.0` for 1. So a whole
+//! double is read as an integer wherever a type asks for one, and, in tags and parameters, also
+//! where a type takes anything (a [`Value`](crate::Value), the buffers of `flatten`). Bytes of v1
+//! are read from base64.
 
 mod access;
 mod raw;
@@ -14,7 +15,7 @@ use self::visitor::{Bytes, Integer, Wrapped};
 use super::raw::RAW_VALUE;
 use crate::message::DocArray;
 
-/// Where a value stands.
+/// The place of a value, which decides how its numbers and text are read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Place {
     /// A list of v1 documents, and a document of v1.
@@ -22,7 +23,7 @@ pub(super) enum Place {
     Document,
     /// The blob of a v1 document.
     Blob,
-    /// Among tags of v1 or among parameters, whose numbers are doubles on the wire.
+    /// Tags of v1 or parameters, whose numbers are doubles on the wire.
     Values,
     /// Anywhere else.
     Free,
@@ -40,7 +41,7 @@ impl Place {
         if self == Place::Documents { Place::Document } else { self }
     }
 
-    /// The place of the entry with this name.
+    /// The place of the entry named `name`.
     fn entry(self, name: &str) -> Place {
         match (self, name) {
             (Place::Document, "tags") => Place::Values,
@@ -52,16 +53,16 @@ impl Place {
     }
 }
 
-/// The largest integer that is exact as a double, and so are all below it.
+/// The largest integer up to which every integer is exact as a double.
 const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// The integer that a double stands for; a negative zero stands for none.
+/// The integer that equals a double. A negative zero equals none.
 pub(super) fn whole(n: f64) -> Option<i64> {
     let is_whole = n.fract() == 0.0 && n.abs() <= MOST_EXACT && !(n == 0.0 && n.is_sign_negative());
     is_whole.then_some(n as i64)
 }
 
-/// A double where an integer is asked for.
+/// Reads a double where the type asks for an integer.
 pub(super) fn visit_integer<'de, V: Visitor<'de>, E: Error>(
     n: f64,
     visitor: V,
@@ -69,7 +70,7 @@ pub(super) fn visit_integer<'de, V: Visitor<'de>, E: Error>(
     match whole(n) {
         Some(n) => visitor.visit_i64(n),
         None if n == 0.0 => visitor.visit_i64(0),
-        // serde says which number it was, and what was expected.
+        // serde's own message says which number it was, and what was expected.
         None => visitor.visit_f64(n),
     }
 }
@@ -93,7 +94,8 @@ macro_rules! integers {
     };
 }
 
-/// serde_json reads these from digits alone, which is right where all of them count.
+/// Reads 128-bit integers. serde_json reads them from digits alone, which is right except in
+/// [`Place::Values`], whose numbers are doubles.
 macro_rules! wide_integers {
     ($($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
@@ -105,7 +107,7 @@ macro_rules! wide_integers {
     };
 }
 
-/// Values without others inside.
+/// Reads values that contain no other values.
 macro_rules! plain {
     ($($method:ident)*) => {
         $(#[inline]

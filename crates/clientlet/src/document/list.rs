@@ -1,4 +1,4 @@
-//! Lists of documents, which are read into no more memory than is stated.
+//! Lists of documents, read into no more memory than is documented.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,9 +7,9 @@ use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 
 use super::blob::length_of_frame;
 
-/// A list that has room for all of its elements at once where it is known how many there are, and grows
-/// by a quarter elsewhere. Doubled, as serde's own are, it would take three times its memory at its worst;
-/// and an empty document, two bytes on the wire, takes half a KiB.
+/// A list that reserves room for all elements if their number is known, and otherwise grows by a
+/// quarter. serde's own list doubles, so at worst it would take three times the memory of its
+/// elements; an empty document, two bytes on the wire, takes half a KiB.
 pub(super) struct List<T>(pub(super) Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
@@ -24,12 +24,13 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
     type Value = List<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // In serde's words.
+        // The same words as serde's own lists use.
         f.write_str("a sequence")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<List<T>, A::Error> {
-        // No element takes less than two bytes of a frame; of what is no frame of ours nothing is believed.
+        // An element takes at least two bytes of a frame. The size hint of any other source is
+        // ignored.
         let most = length_of_frame() / 2;
         let mut list = Vec::with_capacity(elements.size_hint().unwrap_or_default().min(most));
         while let Some(element) = elements.next_element()? {
@@ -42,7 +43,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
     }
 }
 
-/// Such a list, or null.
+/// Reads such a list, or null.
 pub(super) fn maybe<'de, T, D>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
 where
     T: Deserialize<'de>,

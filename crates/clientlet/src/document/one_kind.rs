@@ -120,7 +120,7 @@ macro_rules! printed_keys {
     };
 }
 
-/// Numbers with a fraction are printed as serde_json prints them: `1.0` has its point.
+/// Prints numbers with a fraction as serde_json does: `1.0` keeps its point.
 macro_rules! real_keys {
     ($($method:ident($type:ty);)*) => {
         $(fn $method(self, key: $type) -> Result<(), Refusal> {
@@ -186,7 +186,8 @@ impl Serializer for Text {
     }
 }
 
-/// Takes the content of a `Blob` and hands its bytes to the serializer of the place where it stands.
+/// Takes the content of a `Blob` and passes its bytes to the serializer that the blob is written
+/// to.
 pub(super) struct BlobContent<S>(pub(super) S);
 
 const BYTES: &str = "a blob is made of bytes";
@@ -206,8 +207,8 @@ impl<S: Serializer<Ok = (), Error = Refusal>> Serializer for BlobContent<S> {
         self.0.serialize_bytes(bytes)
     }
 
-    /// Serde's own buffers (`flatten` around an enum) say that they are for humans, and a blob gave its
-    /// base64 to one.
+    /// Takes base64. Serde's own buffers (`flatten` around an enum) are human-readable, so a blob
+    /// has written its base64 to them.
     fn serialize_str(self, base64: &str) -> Result<(), Refusal> {
         match STANDARD.decode(base64) {
             Ok(bytes) => self.0.serialize_bytes(&bytes),

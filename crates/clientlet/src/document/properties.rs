@@ -39,7 +39,8 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Every element type; there are dimensions, and none is empty, since those behind it would be lost.
+/// A tensor of any element type. It has dimensions, and none is empty, since the dimensions behind
+/// an empty one would be lost.
 fn tensor() -> impl Strategy<Value = Tensor> {
     vec(1..4_usize, 1..4).prop_flat_map(|shape| {
         let count: usize = shape.iter().product();

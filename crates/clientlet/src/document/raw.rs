@@ -7,17 +7,18 @@ use super::one_kind::Text;
 use super::refusal::Refusal;
 
 pub(super) const RAW_VALUE: &str = "$serde_json::private::RawValue";
-/// A number, where some crate of the build turned serde_json's `arbitrary_precision` on.
+/// The name of a number if any crate in the build has enabled serde_json's `arbitrary_precision`.
 pub(super) const RAW_NUMBER: &str = "$serde_json::private::Number";
 
-/// Reads JSON that is written already and writes it again, so that the rules hold inside it as well.
+/// Reads JSON text and writes it again, so that the encoder's rules apply inside it as well.
 pub(super) fn write_again<T, S>(json: &T, serializer: S) -> Result<(), Refusal>
 where
     T: Serialize + ?Sized,
     S: Serializer<Ok = (), Error = Refusal>,
 {
     let text = json.serialize(Text)?;
-    // Numbers first: with `arbitrary_precision` those of a `serde_json::Value` come here again.
+    // Numbers come first: with `arbitrary_precision` the numbers of a `serde_json::Value` arrive
+    // here again.
     if let Ok(whole) = text.parse() {
         return serializer.serialize_i64(whole);
     }
@@ -28,7 +29,8 @@ where
     if let Some(number) = text.parse().ok().filter(|_| is_number) {
         return serializer.serialize_f64(number);
     }
-    // Every number keeps its kind and its value, which those of `clientlet::Value` beyond i64 do not.
+    // `serde_json::Value` keeps the kind and value of every number; `clientlet::Value` does not
+    // beyond i64.
     let value: serde_json::Value = serde_json::from_str(&text).map_err(Refusal::custom)?;
     value.serialize(serializer)
 }

@@ -33,8 +33,8 @@ use super::number::{Scalar, WireDtype};
 /// # Ok::<(), clientlet::TensorError>(())
 /// ```
 ///
-/// Inside a `#[serde(flatten)]` or an untagged enum serde buffers what it reads: there a tensor is read
-/// from nested lists on every protocol, and the type of its elements is lost.
+/// Inside a `#[serde(flatten)]` or an untagged enum, serde buffers what it reads. There a tensor is
+/// read from nested lists on every protocol, and its element type is lost.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Tensor {
     dtype: Dtype,
@@ -163,8 +163,9 @@ impl Serialize for Tensor {
     }
 }
 
-/// What the marker is around: nested lists for humans, parts elsewhere. An encoder that knows the
-/// marker asks for the parts, whatever it says of the rest of the document.
+/// The content of the marker: nested lists for human-readable formats, parts for others. An encoder
+/// that knows the marker asks for the parts, whatever `is_human_readable` says elsewhere in the
+/// document.
 struct Content<'a>(&'a Tensor);
 
 impl Serialize for Content<'_> {

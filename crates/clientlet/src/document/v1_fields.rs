@@ -1,9 +1,9 @@
-//! The fields of a v1 document and of its scores, and what each of them takes: the same rules whichever
-//! way a document is written.
+//! The fields of a v1 document and of its scores, and the values that each field takes. The same
+//! rules apply to JSON and to protobuf.
 
 use super::refusal::{Refusal, refuse};
 
-/// A field by its number, and what it takes.
+/// A field: its number, and the kind of value that it takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::document) struct Field {
     pub(in crate::document) number: u32,
@@ -24,7 +24,7 @@ pub(in crate::document) enum Kind {
 }
 
 impl Field {
-    /// The field of a document with this name.
+    /// The document's field named `name`.
     pub(in crate::document) fn of_document(name: &str) -> Result<Field, Refusal> {
         let (number, kind) = match name {
             "id" => (1, Kind::Text),
@@ -55,7 +55,7 @@ impl Field {
         Ok(Field { number, kind })
     }
 
-    /// The field of a score with this name.
+    /// The score's field named `name`.
     pub(in crate::document) fn of_score(name: &str) -> Result<Field, Refusal> {
         let (number, kind) = match name {
             "value" => (1, Kind::Single),
@@ -67,7 +67,7 @@ impl Field {
         Ok(Field { number, kind })
     }
 
-    /// Whether this is one of the fields of a document that exclude each other.
+    /// Whether this field is one of a document's mutually exclusive content fields.
     pub(in crate::document) fn is_content(self) -> bool {
         matches!(self.number, 2..=4)
     }
@@ -86,7 +86,7 @@ impl Field {
 }
 
 impl Kind {
-    /// Why a value of another kind, which `what` names, is none for such a field.
+    /// Explains why a value, described by `what`, does not fit this kind of field.
     pub(in crate::document) fn misfit(self, what: &str) -> String {
         match self {
             Kind::Text => format!("here must be text, not {what}"),
@@ -102,7 +102,7 @@ impl Kind {
     }
 }
 
-/// A number as serde has it.
+/// A number as serde passes it.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::document) enum Number {
     Whole(i128),
@@ -110,7 +110,7 @@ pub(in crate::document) enum Number {
     Double(f64),
 }
 
-/// Integers up to this size are doubles without a loss.
+/// The largest size up to which integers are exact as doubles.
 const MOST_EXACT: i128 = 1 << 53;
 
 impl Number {
@@ -122,7 +122,7 @@ impl Number {
         }
     }
 
-    /// The number in single precision.
+    /// Converts the number to single precision.
     pub(in crate::document) fn single(self) -> Result<f32, Refusal> {
         let single = match self {
             Number::Single(n) => n,
@@ -135,11 +135,11 @@ impl Number {
         Ok(single)
     }
 
-    /// The number as a count, which has no fraction.
+    /// Converts the number to a count, which has no fraction.
     pub(in crate::document) fn count(self) -> Result<u32, Refusal> {
         let whole = match self {
             Number::Whole(n) => n,
-            // Beyond its range `as` gives the nearest, which is no count either.
+            // Out of range, `as` saturates; the result is no valid count either.
             _ if self.to_f64().fract() == 0.0 => self.to_f64() as i128,
             _ => return refuse(Kind::Count.misfit("a number with a fraction")),
         };
@@ -149,7 +149,7 @@ impl Number {
         }
     }
 
-    /// The number among JSON's values, tags and parameters, which are doubles on every protocol.
+    /// Converts the number to a double, as every protocol writes numbers in tags and parameters.
     pub(in crate::document) fn double(self) -> Result<f64, Refusal> {
         match self {
             Number::Whole(n) if n.abs() > MOST_EXACT => refuse(format!(
@@ -163,7 +163,7 @@ impl Number {
         }
     }
 
-    /// The number as text, the same that a gateway makes of it over HTTP: as Python prints it.
+    /// Converts the number to text as Python prints it, which is what a gateway does over HTTP.
     pub(in crate::document) fn text(self) -> String {
         let digits = match self {
             Number::Whole(n) => return n.to_string(),

@@ -104,7 +104,7 @@ impl Link {
     pub(in crate::clientlets) async fn close(&self) {
         self.hang_up();
         if runtime::here().is_err() {
-            // Its task ends by itself, where its runtime still runs.
+            // The task ends by itself as long as its runtime runs.
             return;
         }
         // Whoever opens a connection just now holds the lock; it will close by itself.

@@ -61,7 +61,7 @@ pub(in crate::clientlets) struct Desk {
 pub(in crate::clientlets) struct Notice {
     inbox: Arc<Inbox>,
     announce: watch::Sender<Option<Arc<Ending>>>,
-    /// Whether something may come, so that its end must be made known.
+    /// Whether answers may still come, so that the end must be reported to the receiver.
     is_live: bool,
 }
 
@@ -87,7 +87,8 @@ impl Notice {
 }
 
 impl Drop for Notice {
-    /// The session's task was dropped, with the runtime that it ran on: its receiver may live on another.
+    /// Runs when the session's task is dropped with its runtime. The receiver may live on another
+    /// one.
     fn drop(&mut self) {
         if self.is_live {
             self.tell(dropped());

@@ -27,17 +27,17 @@ use crate::response::Response;
 ///
 /// # A connection that the gateway leaves
 ///
-/// A gateway whose connections have a maximal age, or that stops, leaves its connection by a GOAWAY: what is
-/// open goes on for a while, and nothing new begins there. Requests by themselves and streams that are
-/// opened from then on go over another connection, and nothing shows of it. This stream goes on where it
-/// is: everything that is sent is answered, as long as the gateway has patience. Then it cuts the stream,
-/// which is lost as above, mostly with code 14, UNAVAILABLE; what had no answer by then may have run. For a
-/// stream that shall live longer than its gateway's connections, send the end of input and open another
-/// one before they grow old.
+/// A gateway that stops, or whose connections have a maximal age, leaves a connection by sending
+/// GOAWAY: open streams go on for a while, and new ones are refused. Single requests and streams
+/// that are opened later use another connection without the caller noticing. This stream stays
+/// where it is, and everything sent on it is answered until the gateway's grace period ends. Then
+/// the gateway cuts the stream, which is lost as described above, mostly with code 14, UNAVAILABLE;
+/// requests without an answer by then may have run. If a stream must live longer than the gateway's
+/// connections, send the end of input and open another stream before they grow too old.
 ///
-/// A stream that the gateway says it has not looked at, as it was opened when the GOAWAY was on its way or
-/// the gateway refused it, ends with code 14, UNAVAILABLE, and the words `the gateway did not take the
-/// request`: nothing of what was sent on it has run.
+/// A stream that the gateway says it did not process, because it was opened while the GOAWAY was on
+/// its way or because the gateway refused it, ends with code 14, UNAVAILABLE, and the words `the
+/// gateway did not take the request`. None of its requests has run.
 ///
 /// # Bounds
 ///
@@ -149,10 +149,11 @@ impl GrpcResponses<'_> {
         poll_fn(|cx| self.0.poll_message(cx)).await
     }
 
-    /// The status that the stream ended with, once the answers have: 0, OK, in good order; 14,
-    /// UNAVAILABLE, where an executor is down; others as gRPC has them. One that was lost without a
-    /// status has the code that gRPC knows for it: 14 with its connection or if it was not looked at, 1,
-    /// CANCELLED, or 13, INTERNAL, mostly, where it was reset, 2, UNKNOWN, where it ended without a status.
+    /// The status that the stream ended with, known once all answers were received: 0, OK, if it
+    /// ended well; 14, UNAVAILABLE, if an executor is down; otherwise any of gRPC's codes. A stream
+    /// that was lost without a status has the code that gRPC defines for the loss: 14 if the
+    /// connection was lost or the stream was not processed; mostly 1, CANCELLED, or 13, INTERNAL,
+    /// if it was reset; 2, UNKNOWN, if it ended without a status.
     pub fn status_code(&self) -> Option<u16> {
         self.0.closing().map(|closing| closing.code)
     }

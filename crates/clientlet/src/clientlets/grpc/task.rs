@@ -96,7 +96,7 @@ fn given_up(what: &str) -> Ending {
     Ending { event, what, closing, is_said: false, is_fault: false }
 }
 
-/// The stream's task panicked.
+/// The end of a stream whose task panicked.
 fn failed(what: String) -> Ending {
     let closing = Closing { code: INTERNAL, reason: what.clone() };
     Ending { event: Event::StreamDropped, what, closing, is_said: false, is_fault: true }

@@ -231,7 +231,7 @@ mod tests {
         let gateway = tokio::spawn(async move {
             let stream = accepted.accept().await.unwrap();
             let mut stream = ServerBuilder::new().accept(stream).await.unwrap().1.into_inner();
-            // It does not answer the close, but pings every second.
+            // This gateway does not answer the close, but pings every second.
             while stream.write_all(&[0x89, 0]).await.is_ok() {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }

@@ -10,7 +10,8 @@ use crate::document::refusal::{Refusal, refuse};
 use crate::document::v1_fields::{Field, Kind, Number, numeral};
 use crate::message::DocArray;
 
-/// A gateway of v1 refuses such a tensor, and one of v2 reads memory that was never written.
+/// Why such a tensor is refused: v1 gateways reject it, and v2 gateways answer memory that was
+/// never written.
 pub(super) const NO_DIMENSIONS: &str = "a tensor without dimensions cannot be sent as JSON";
 
 pub(super) struct Json<'o> {
@@ -42,7 +43,7 @@ impl<'o> Json<'o> {
         }
     }
 
-    /// A number, which is to be written behind this.
+    /// Checks a number before it is written.
     #[inline]
     pub(super) fn number(&mut self, number: Number) -> Result<(), Refusal> {
         match self.slot {
@@ -51,13 +52,13 @@ impl<'o> Json<'o> {
             Slot::Value => number.double().map(drop),
             Slot::Coordinate | Slot::Field(Kind::Single) => number.single().map(drop),
             Slot::Field(Kind::Count) => number.count().map(drop),
-            // The gateway makes text of it.
+            // The gateway converts the number to text.
             Slot::Field(Kind::Text) => Ok(()),
             _ => self.scalar("a number"),
         }
     }
 
-    /// A number or a truth value of a tensor.
+    /// Checks a number or a boolean in a tensor.
     #[inline]
     fn leaf(&mut self) -> Result<(), Refusal> {
         match self.slot {

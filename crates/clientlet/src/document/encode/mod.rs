@@ -66,13 +66,13 @@ enum Slot {
     Document,
     /// An object: parameters.
     Map,
-    /// A value among parameters or in the tags of v1.
+    /// A value in parameters or in the tags of v1.
     Value,
     /// The value of a field of a v1 document or score.
     Field(Kind),
     /// A part of a tensor at this depth (v1).
     Tensor(usize),
-    /// A number of a location (v1).
+    /// A number in a location (v1).
     Coordinate,
     /// A score (v1).
     Score,

@@ -62,7 +62,7 @@ impl<'j, 'o> Serializer for &'j mut Json<'o> {
     }
 
     fn serialize_u128(self, n: u128) -> Result<(), Refusal> {
-        // What is beyond i128 is beyond every number that is looked at as well.
+        // A number beyond i128 is also beyond every limit that is checked.
         self.number(Number::Whole(i128::try_from(n).unwrap_or(i128::MAX)))?;
         CompactFormatter.write_u128(&mut self.out, n).map_err(ser::Error::custom)
     }

@@ -1,4 +1,4 @@
-//! Elements, entries and variants, each handed on with its place.
+//! Elements, entries and variants, each passed on with its place.
 
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
@@ -24,7 +24,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Seed<S> {
 
 pub(super) struct Elements<A> {
     pub(super) inner: A,
-    /// That of each element.
+    /// The place of each element.
     pub(super) place: Place,
 }
 
@@ -46,7 +46,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Elements<A> {
 
 pub(super) struct Entries<A> {
     inner: A,
-    /// That of the whole, and of the next value.
+    /// The places of the whole map and of the next value.
     place: Place,
     next: Place,
 }
@@ -65,7 +65,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<A> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        // Only in a document the name decides.
+        // Only in a document does the name of a field decide its place.
         if self.place == Place::Document {
             return self.inner.next_key_seed(Name { seed, next: &mut self.next });
         }
@@ -82,7 +82,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<A> {
     }
 }
 
-/// The name of a document's field, noted on its way.
+/// Reads the name of a document's field and notes the place of its value.
 struct Name<'a, T> {
     seed: T,
     next: &'a mut Place,
@@ -115,14 +115,14 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Name<'_, D> {
         visitor.visit_some(self)
     }
 
-    /// An enum of names: its variant is the name.
+    /// Reads a name as an enum, whose variant is the name.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         name: &'static str,
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        // An enum is no field of a document that has a place of its own.
+        // No field with a place of its own has an enum as its name.
         *self.next = Place::Free;
         self.seed.deserialize_enum(name, variants, visitor)
     }
@@ -153,7 +153,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Name<'_, V> {
     }
 }
 
-/// A variant, and then its content.
+/// Reads a variant, then its content.
 pub(super) struct Enum<A> {
     pub(super) inner: A,
     pub(super) place: Place,

@@ -1,4 +1,4 @@
-//! JSON text that is handed on as text.
+//! JSON that a type keeps as text.
 
 use std::iter::once;
 
@@ -11,7 +11,8 @@ use super::{Lenient, Place};
 use crate::document::json_text::JsonText;
 use crate::document::raw::RAW_VALUE;
 
-/// Hands the text on as serde_json does; it is written anew only where a whole double may stand in it.
+/// Passes the text on as serde_json does. The text is written anew only if it may contain a whole
+/// double.
 pub(super) fn deserialize<'de, D: Deserializer<'de>, V: Visitor<'de>>(
     inner: D,
     place: Place,
@@ -30,7 +31,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>, V: Visitor<'de>>(
     visitor.visit_map(MapDeserializer::new(once((RAW_VALUE, text))))
 }
 
-/// Whether something in the text looks like a whole double, as Python writes it: `7.0`.
+/// Whether the text may contain a whole double as Python writes it: `7.0`.
 fn has_whole_double(json: &str) -> bool {
     json.match_indices(".0").any(|(at, point)| {
         let behind = json.as_bytes().get(at + point.len());

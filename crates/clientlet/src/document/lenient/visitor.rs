@@ -1,4 +1,4 @@
-//! Visitors around those of the types that are read.
+//! Visitors that wrap the visitors of the types that are read.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::de::{Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 use super::access::{Elements, Entries, Enum};
 use super::{Lenient, Place, visit_integer, whole};
 
-/// What a visitor does with values that have no others inside: hand them on.
+/// Passes values that contain no other values to the wrapped visitor.
 macro_rules! handed_on {
     ($visitor:tt: $($method:ident($type:ty);)*) => {
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,7 +31,7 @@ macro_rules! handed_on {
     };
 }
 
-/// Wraps what is inside of a value.
+/// Wraps the elements and entries of a value.
 pub(super) struct Wrapped<V> {
     pub(super) visitor: V,
     pub(super) place: Place,
@@ -81,7 +81,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Wrapped<V> {
     }
 }
 
-/// Reads a whole double as the integer that is asked for.
+/// Reads a whole double as an integer, for types that ask for one.
 pub(super) struct Integer<V>(pub(super) V);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for Integer<V> {
@@ -107,7 +107,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Integer<V> {
     }
 }
 
-/// Reads base64 as the bytes that are asked for.
+/// Reads base64 as bytes, for types that ask for bytes.
 pub(super) struct Bytes<V>(pub(super) V);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for Bytes<V> {
@@ -115,7 +115,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Bytes<V> {
 
     handed_on! { 0: visit_str(&str); visit_byte_buf(Vec<u8>); }
 
-    /// The bytes of a text, which is how serde_json hands it to types that ask for bytes.
+    /// Decodes text into bytes. serde_json calls this for types that ask for bytes.
     fn visit_bytes<E: Error>(self, text: &[u8]) -> Result<V::Value, E> {
         match STANDARD.decode(text) {
             Ok(bytes) => self.0.visit_byte_buf(bytes),

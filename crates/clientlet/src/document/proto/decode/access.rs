@@ -44,8 +44,8 @@ impl<'de> SeqAccess<'de> for Elements<'_> {
         seed.deserialize(open(self.repeated.of, bytes, context)?).map(Some)
     }
 
-    /// How many documents there are, as far as they can be read: skipping one costs little beside reading
-    /// it. Of what is smaller that is not so.
+    /// The number of documents, as far as they can be read. Skipping a document costs little
+    /// compared with reading it; for smaller elements counting is not worth it.
     fn size_hint(&self) -> Option<usize> {
         if !matches!(self.repeated.of, Kind::DocumentV1 | Kind::DocumentV2) {
             return None;

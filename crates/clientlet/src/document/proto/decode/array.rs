@@ -147,7 +147,7 @@ impl<'a> Dense<'a> {
     }
 }
 
-/// How many lists an array of this shape is: that of the first dimension, those in it, and so on.
+/// The number of lists that an array of this shape becomes, counted over all dimensions.
 fn lists_of(shape: &[u32]) -> usize {
     let mut lists = 0_usize;
     let mut of_this_dimension = 1_usize;

@@ -103,15 +103,15 @@ fn decode<T: DeserializeOwned>(
 struct Shared {
     /// How many bytes may be copied to put messages together that came in parts: none as a rule.
     budget: Cell<usize>,
-    /// How many lists may still be made of arrays, by their shapes: a shape of a few bytes can ask for
-    /// any number of them.
+    /// How many more lists arrays may be turned into. Without this limit a shape of a few bytes
+    /// could ask for any number of lists.
     lists: Cell<usize>,
     /// How deep the reading went.
     deepest: Cell<usize>,
 }
 
-/// Of each byte that is read, so many lists may be made that a shape asks for. An image of one channel,
-/// in bytes, asks for one a byte, each further dimension of one for another.
+/// The number of lists that each byte of input may become. An image with one channel, stored as
+/// bytes, needs one list a byte, and each further dimension of size 1 needs one more.
 const LISTS_A_BYTE: usize = 4;
 
 impl Shared {
@@ -140,7 +140,7 @@ impl<'a> Context<'a> {
         &self.shared.budget
     }
 
-    /// Takes so many lists from what may be made of arrays; false if there are no more.
+    /// Takes `lists` from the number of lists that are left; `false` if fewer are left.
     fn spend_lists(self, lists: usize) -> bool {
         match self.shared.lists.get().checked_sub(lists) {
             Some(left) => {

@@ -42,7 +42,7 @@ pub(super) enum View<'a> {
     /// A number of a kind of JSON that has doubles alone: a whole one is as good as an integer.
     Number(f64),
     Text(&'a str),
-    /// Text of a kind of JSON that has no bytes: where bytes are asked for it is base64.
+    /// Text from a place that, like JSON, has no bytes: a type that asks for bytes reads base64.
     JsonText(&'a str),
     Blob(&'a [u8]),
     Array(Array<'a>),

@@ -216,7 +216,7 @@ impl<'de> Deserializer<'de> for View<'_> {
     forward_to_deserialize_any! { bool unit unit_struct identifier }
 }
 
-/// Hands the value over as serde_json hands over JSON that it leaves as it is.
+/// Passes the value on as text, as serde_json passes on raw JSON.
 fn visit_raw<'de, V: Visitor<'de>>(view: View<'_>, visitor: V) -> Result<V::Value, Problem> {
     let mut json = Vec::new();
     JsonText(&mut json).deserialize(view)?;
@@ -240,7 +240,7 @@ impl<'de> Deserializer<'de> for Lists<'_> {
     }
 }
 
-/// A value that a blob is to be read from: bytes, and not the text that stands for them elsewhere.
+/// A value that a blob is read from: gives bytes, not the text that stands for them in JSON.
 struct Binary<'a>(View<'a>);
 
 impl<'de> Deserializer<'de> for Binary<'_> {

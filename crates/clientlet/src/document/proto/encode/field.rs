@@ -40,7 +40,7 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         self.done()
     }
 
-    /// A truth value: text as Python prints it, or a number.
+    /// Writes a boolean: as text the way Python prints it, or as a number.
     pub(super) fn field_bool(self, field: Field, b: bool) -> Result<(), Refusal> {
         if field.kind == Kind::Text {
             return self.field_text(field, if b { "True" } else { "False" });

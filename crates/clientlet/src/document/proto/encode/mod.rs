@@ -1,12 +1,12 @@
-//! Any serde type to the protobuf that a gateway reads, straight to bytes.
+//! Writes any serde type as the protobuf that a gateway reads, directly to bytes.
 //!
-//! What serde says of a value decides how it is written. In v2 the outermost struct or map is the
-//! document, those within it are dictionaries, of which an executor makes what its class declares:
-//! documents, lists of documents, dictionaries; a [`Tensor`](crate::Tensor) is an ndarray. In v1 a field's
+//! The serde kind of a value decides how it is written. In v2 the outermost struct or map is the
+//! document; structs and maps inside it are dictionaries, from which an executor makes what its
+//! class declares: documents, lists of documents or dictionaries. A [`Tensor`](crate::Tensor) is an
+//! ndarray. In v1 the name of a field decides.
 //! name decides.
-//!
-//! Documents are for humans here, as in JSON: types that look at `is_human_readable` (a UUID, an IP
-//! address) write the text that executors know. Tensors and blobs are told by their names.
+//! Documents are human-readable here, as in JSON: types that check `is_human_readable` (a UUID, an
+//! IP address) write the text that executors know. Tensors and blobs are recognized by their names.
 
 mod field;
 mod grid;

@@ -82,7 +82,7 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         self.done()
     }
 
-    /// A number; a document's `id` is text, as a gateway makes it over HTTP.
+    /// Writes a number. A document's `id` is written as text, as a gateway does over HTTP.
     pub(super) fn node_number(
         self,
         seat: Seat<'_>,
@@ -144,8 +144,8 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         self.done()
     }
 
-    /// A dictionary, for structs as well as for maps: an executor makes the document of it that its
-    /// class declares, but makes no dictionary of a document.
+    /// Begins a dictionary, for structs and maps alike: an executor turns a dictionary into the
+    /// document that its class declares, but never a document into a dictionary.
     pub(super) fn node_object(self, seat: Seat<'_>) -> Result<Parts<'w, 'o>, Refusal> {
         let levels = seat.open(self.writer)?;
         self.writer.open(12)?;

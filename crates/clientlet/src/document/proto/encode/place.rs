@@ -58,7 +58,7 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
         Ok(())
     }
 
-    /// Whether there are only JSON's kinds of values, and a tensor is nested lists.
+    /// Whether this place has only JSON's kinds of values, so that a tensor becomes nested lists.
     fn is_json(&self) -> bool {
         matches!(self.slot, Slot::Value(_) | Slot::Parameters)
     }
@@ -115,7 +115,7 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
         }
     }
 
-    /// An object, a struct as well as a map.
+    /// Begins an object, from a struct or a map.
     fn object(self) -> Result<Parts<'w, 'o>, Refusal> {
         match self.slot {
             Slot::Root | Slot::Document(_) => self.document(),

@@ -22,8 +22,8 @@ impl<'w, 'o, 'k> TensorParts<'w, 'o, 'k> {
 
 const PARTS: &str = "a tensor is made of element type, shape and elements";
 
-/// Serde's own buffers (`flatten` around an enum) say that they are for humans, and a tensor gave its
-/// nested lists to one: they are written as any lists.
+/// Writes numbers outside of arrays. Serde's own buffers (`flatten` around an enum) are
+/// human-readable, so a tensor has written nested lists to them, which are written like any others.
 macro_rules! numbers {
     ($($method:ident($type:ty);)*) => {
         $(fn $method(mut self, n: $type) -> Result<(), Refusal> {

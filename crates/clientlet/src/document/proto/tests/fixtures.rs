@@ -106,7 +106,7 @@ fn doubles(value: &mut Json) {
 fn v1_view(document: &Document) -> Json {
     // Blob as base64 is what JSON has too; tensors and children are put right below.
     let Json::Object(mut view) = serde_json::to_value(document).unwrap() else { panic!() };
-    // The view has doubles in tags, of which the whole ones were read as integers.
+    // The view has doubles in tags, while whole doubles were read as integers.
     view.get_mut("tags").map(doubles);
     for (name, tensor) in [("tensor", &document.tensor), ("embedding", &document.embedding)] {
         if let Some(tensor) = tensor {
@@ -235,8 +235,8 @@ fn every_v2_document_is_read_field_by_field() {
     assert!(whole > 12, "{whole}");
 }
 
-/// What an executor cannot tell apart: it takes a url without its type, a dictionary for a document
-/// whose id has no type, and a list of those for a list of documents.
+/// Removes differences that an executor ignores: a url without its type, a dictionary in place of a
+/// document whose id has no type, and a list of such dictionaries in place of a list of documents.
 fn alike(mut list: v2::docarray::DocListProto) -> v2::docarray::DocListProto {
     for node in list.docs.iter_mut().flat_map(|document| document.data.values_mut()) {
         node.r#type = node.r#type.take().filter(|kind| kind != "any_url");

@@ -69,7 +69,8 @@ fn item() -> impl Strategy<Value = Item> {
     })
 }
 
-/// What is left of a v1 document: numbers in tags are doubles, of which the whole ones are integers.
+/// What remains of a v1 document: numbers in tags become doubles, and whole doubles are read as
+/// integers.
 fn carried(mut document: Document) -> Document {
     fn integers(value: &mut Value) {
         match value {

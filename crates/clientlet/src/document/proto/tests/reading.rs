@@ -99,7 +99,7 @@ fn arrays_that_cannot_be_are_refused_in_words() {
 
 #[test]
 fn a_shape_makes_no_more_lists_than_a_few_for_each_byte_that_came() {
-    // An element each in many lists, and lists without any element, by themselves harmless, many times.
+    // One element each in many lists, and lists without any element: harmless alone, here repeated.
     let mut deep = vec![1; 60];
     deep[0] = 1000;
     let few = array("<f4", &[4096, 0], &[]);
@@ -112,7 +112,7 @@ fn a_shape_makes_no_more_lists_than_a_few_for_each_byte_that_came() {
         let message = v2::<Json>(&fields).unwrap_err();
         assert!(message.contains("too many lists"), "{message}");
     }
-    // What real shapes ask for is read: images, rows of one, a batch of batches.
+    // The shapes of real data are read: images, rows of one element, a batch of batches.
     for shape in [&[40, 25, 1][..], &[1000, 1, 1], &[1, 1, 1000], &[10, 10, 10], &[1, 1, 1, 1000]] {
         let fields = [("x", array("|u1", shape, &[7; 1000]))];
         assert!(v2::<Of<Json>>(&fields).is_ok(), "{shape:?}");
