@@ -118,7 +118,7 @@ impl Endpoint {
         self.query.is_some()
     }
 
-    /// The host as the `Host` header names it: with its port, unless that is HTTP's own.
+    /// The host as the `Host` header names it: with its port, unless that is HTTP's default port.
     pub(crate) fn host(&self) -> Option<HeaderValue> {
         let host = match self.authority.port_u16() {
             Some(80) => self.authority.host(),
@@ -135,7 +135,7 @@ impl Endpoint {
         self.uri(&format!("{}{path}", self.path))
     }
 
-    /// What of a path is below the address.
+    /// The part of a path below the gateway's address.
     pub(crate) fn path_below<'p>(&self, path: &'p str) -> &'p str {
         path.strip_prefix(&*self.path).unwrap_or(path)
     }
@@ -178,8 +178,8 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// The port of `host:port`, which [`Authority`] would silently ignore where it is out of range. What is no
-/// number is not shown: it may be a password whose host was forgotten.
+/// Checks the port of `host:port`: [`Authority`] silently ignores one that is out of range. Text
+/// that is no number is not shown, since it may be a password without its host.
 pub(crate) fn check_port(host: &str) -> Result<Option<u16>, String> {
     let after_host = match host.rfind(']') {
         Some(end) => &host[end + 1..],
@@ -204,10 +204,10 @@ pub(crate) fn check_port(host: &str) -> Result<Option<u16>, String> {
     }
 }
 
-/// An IPv6 address that stands alone or before a port, as it is written in a URL.
+/// The IPv6 address as a URL writes it, for an address that stands alone or before a port.
 fn bracketed(host: &str) -> Option<String> {
     if host.parse::<Ipv6Addr>().is_ok() {
-        // Its last group may have been meant as a port; both readings are shown.
+        // The last group may have been meant as a port, so both readings are shown.
         return Some(match host.rsplit_once(':') {
             Some((address, port)) if is_address_before(address, port) => {
                 format!("[{host}], or [{address}]:{port} if that is its port")
@@ -227,13 +227,13 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The authority, and all that follows, of a URL behind its scheme.
+/// Splits what follows a URL's scheme into the authority and the rest.
 fn split_authority(rest: &str) -> (&str, &str) {
     rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()))
 }
 
-/// Whether an `@` stands where it may be the end of a password that has a `/`, `?` or `#` in it. Behind a
-/// host without a colon it cannot, so that paths may have one there.
+/// Whether an `@` may be the end of a password that contains `/`, `?` or `#`. Behind a host without
+/// a colon it cannot be, so such paths may contain an `@`.
 fn has_stray_at(rest: &str) -> bool {
     let (authority, tail) = split_authority(rest);
     let may_be_credentials = authority.contains('@')
@@ -241,8 +241,8 @@ fn has_stray_at(rest: &str) -> bool {
     may_be_credentials && tail.contains('@')
 }
 
-/// A URL as it may be shown, even if it cannot be parsed: without user information and query, and
-/// without what might be either.
+/// A URL as it may be shown, even if it cannot be parsed: without user information, query and
+/// anything that might be either.
 pub(crate) fn redact(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         // What is no scheme may be a password.
@@ -252,7 +252,7 @@ pub(crate) fn redact(url: &str) -> String {
         Some(_) | None => (String::new(), url),
     };
     if has_stray_at(rest) {
-        // What stands behind it may be a host, or the end of a secret in the query.
+        // The text behind the `@` may be a host, or the end of a secret in the query.
         return format!("{scheme}…");
     }
     let (authority, tail) = split_authority(rest);
@@ -266,12 +266,13 @@ pub(crate) fn redact(url: &str) -> String {
         Some((_, port)) => format!("{}…", &host[..host.len() - port.len()]),
         None => host.to_owned(),
     };
-    // The name of a user with a slash in it moves the @ into the path.
+    // A user name that contains a slash moves the `@` into the path.
     let path = path.rsplit_once('@').map_or(path, |(_, path)| path);
     format!("{scheme}{host}{path}")
 }
 
-/// Text as it stands in the path of a URL: all but what may stand there by itself is escaped.
+/// Percent-encodes text for the path of a URL: all but the characters that may stand there
+/// unescaped.
 pub(crate) fn encode_percent(text: &str) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&b);
     let mut out = String::with_capacity(text.len());

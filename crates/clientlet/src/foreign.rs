@@ -1,25 +1,26 @@
-//! Text that is not ours in messages that are: a gateway, a proxy or a document may have written
-//! anything of any length.
+//! Makes foreign text safe for messages: a gateway, a proxy or a document may contain any text of
+//! any length.
 
 use std::fmt::Display;
 
-/// The most characters of a foreign text that a message repeats.
+/// The maximum number of characters of foreign text that a message repeats.
 pub(crate) const MOST_CHARACTERS: usize = 300;
 
-/// The most characters of a whole message.
+/// The maximum number of characters in a message.
 pub(crate) const MOST_OF_A_MESSAGE: usize = 4096;
 
-/// A foreign text on one line of at most [`MOST_CHARACTERS`], control characters escaped.
+/// Shortens foreign text to one line of at most [`MOST_CHARACTERS`], with control characters
+/// escaped.
 pub(crate) fn shorten(text: &str) -> String {
     shorten_to(text, MOST_CHARACTERS)
 }
 
-/// What another crate has to say, which may repeat foreign text of any length.
+/// Shortens another crate's message, which may repeat foreign text of any length.
 pub(crate) fn told(what: &impl Display) -> String {
     shorten(&what.to_string())
 }
 
-/// The same for another number of characters, those of escapes not counted.
+/// Shortens text to `most` characters, not counting those of escapes.
 pub(crate) fn shorten_to(text: &str, most: usize) -> String {
     let text = text.trim();
     let mut characters = text.chars();
@@ -31,7 +32,7 @@ pub(crate) fn shorten_to(text: &str, most: usize) -> String {
     short
 }
 
-/// Foreign names in a row, as many as there is room for.
+/// Lists foreign names, as many as fit.
 pub(crate) fn listed(names: &[String]) -> String {
     let mut shown = String::new();
     for (index, name) in names.iter().enumerate() {
@@ -47,10 +48,10 @@ pub(crate) fn listed(names: &[String]) -> String {
     shown
 }
 
-/// A list that is longer, in bytes, gets no further name.
+/// The size in bytes at which a list takes no further names.
 const MOST_OF_A_LIST: usize = 1000;
 
-/// A message as it may be shown: on one line of at most [`MOST_OF_A_MESSAGE`] characters.
+/// Puts a message on one line of at most [`MOST_OF_A_MESSAGE`] characters.
 pub(crate) fn one_line(text: String) -> String {
     if text.len() <= MOST_OF_A_MESSAGE && !text.contains(is_unruly) {
         return text;
@@ -66,8 +67,8 @@ fn put(character: char, out: &mut String) {
     }
 }
 
-/// Whether a terminal would do something else with it than show it: control characters, and those that
-/// turn the direction of what follows.
+/// Whether a terminal would act on the character instead of showing it: control characters, and
+/// characters that change the direction of the text behind them.
 fn is_unruly(character: char) -> bool {
     character.is_control()
         || matches!(character,

@@ -253,7 +253,7 @@ pub mod fuzzing {
     use crate::transport::{HttpSession, Transport};
     use crate::{Client, ClientletOptions, DocArray, Response};
 
-    /// A client of the gateway that is at the other end of whatever `dial` makes.
+    /// Connects a client to the gateway at the other end of the connections that `dial` makes.
     pub fn client<T: AsyncRead + AsyncWrite + Send + Unpin + Debug + 'static>(
         url: &str,
         options: &ClientletOptions,

@@ -122,7 +122,7 @@ pub(crate) struct Route {
     pub(crate) docarray: DocArray,
     /// Where to; for protocols with one connection for all, that connection's address.
     pub(crate) uri: Uri,
-    /// Whether the endpoint stands in the request; otherwise the path names it.
+    /// Whether the request names the endpoint; otherwise the path does.
     pub(crate) is_by_name: bool,
 }
 
@@ -211,27 +211,26 @@ pub struct Exception {
 pub struct RouteTimes {
     /// `gateway`, or the deployment's name.
     pub executor: String,
-    /// When the request came there; nothing if the gateway does not say, or names a time outside of the
-    /// years 1 to 9999.
+    /// The time when the request arrived there; `None` if the gateway does not say, or names a time
+    /// outside of the years 1 to 9999.
     pub start_time: Option<SystemTime>,
-    /// When it left; nothing if the deployment was skipped, or as above.
+    /// The time when the request left; `None` also if the deployment was skipped.
     pub end_time: Option<SystemTime>,
     /// How it fared there, if the gateway says so.
     pub status: Option<Status>,
 }
 
-/// More stations than these no request has: each is a deployment of a Flow. What a gateway sends
-/// beyond them is refused, since a station takes a hundred times the memory that its bytes take.
+/// The maximum number of stations of a request; each is a deployment of a Flow. Longer lists are
+/// refused, since a station takes a hundred times the memory of its bytes.
 pub(crate) const MOST_ROUTES: usize = 4096;
 
-/// What is said of an answer with more.
+/// The message about an answer with more stations.
 pub(crate) fn too_many_routes() -> String {
     format!("there are more than {MOST_ROUTES} of them")
 }
 
-/// A time in seconds and nanoseconds from 1970 on, unless it lies outside of the years 1 to 9999, which
-/// neither protobuf's timestamps nor the times of RFC 3339 may, and calendars of other crates cannot
-/// hold.
+/// Converts seconds and nanoseconds since 1970 to a time; `None` outside of the years 1 to 9999,
+/// which are the limits of protobuf's timestamps, of RFC 3339 and of other crates' calendars.
 pub(crate) fn time_of(seconds: i64, nanos: u32) -> Option<SystemTime> {
     const YEARS_1_TO_9999: Range<i64> = -62_135_596_800..253_402_300_800;
     if !YEARS_1_TO_9999.contains(&seconds) || nanos >= 1_000_000_000 {
@@ -308,9 +307,10 @@ pub enum Health {
 pub struct Endpoints {
     /// The generation of documents that the gateway speaks.
     pub docarray: DocArray,
-    /// The endpoints that the gateway lists. None for a v1 gateway: 3.14.1 publishes them nowhere, and
-    /// 3.33.1 with such documents fails when asked over gRPC; a bare Deployment served over HTTP lists
-    /// them. None over WebSocket, and none if a v2 gateway hides them.
+    /// The endpoints that the gateway lists; empty if it lists none. v1 gateways list none: 3.14.1
+    /// publishes them nowhere, and 3.33.1 with v1 documents fails when asked over gRPC. A bare
+    /// Deployment served over HTTP does list them. Over WebSocket, and if a v2 gateway hides them,
+    /// the list is empty.
     pub paths: Vec<String>,
     /// Whether any endpoint can be posted to: v1 gateways pass on whatever name they are given, and
     /// so does a v2 gateway with a default endpoint.

@@ -23,7 +23,7 @@ pub struct ClientletOptions {
     retry: RetryPolicy,
     port: Option<u16>,
     connect_timeout: Duration,
-    /// Nothing unless it was set by hand.
+    /// `None` unless it was set by hand.
     attempt_timeout: Option<Option<Duration>>,
     max_connections: usize,
     answer_limit: usize,
@@ -35,7 +35,7 @@ pub struct ClientletOptions {
 const NAME: &str = concat!("clientlet/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
-/// Well below the 1024 open files that a process is often allowed.
+/// Well below 1024, a common limit on the open files of a process.
 const MAX_CONNECTIONS: usize = 256;
 const ANSWER_LIMIT: usize = 64 << 20;
 
@@ -150,7 +150,7 @@ impl ClientletOptions {
         self
     }
 
-    /// The most connections at a time; 256 by default. See
+    /// The maximum number of connections at a time; 256 by default. See
     /// [`ClientBuilder::max_connections`](crate::ClientBuilder::max_connections).
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> ClientletOptions {

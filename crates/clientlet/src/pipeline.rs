@@ -63,7 +63,7 @@ pub(crate) struct Call {
     pub(crate) stop_on_error: bool,
     /// Where each request's jitter comes from.
     pub(crate) seed: u64,
-    /// Whether it goes on.
+    /// The flag that stops the call.
     pub(crate) stop: Stop,
 }
 
@@ -89,8 +89,8 @@ struct Ended {
     index: u64,
     bytes: usize,
     result: Result<Response, Error>,
-    /// What became of its other documents, where some of them alone were at fault: in their order, as
-    /// if they had been requests of their own.
+    /// The results of the request's other documents, if only some documents were at fault: in
+    /// order, as if they had been requests of their own.
     rest: Vec<Result<Response, Error>>,
 }
 
@@ -101,12 +101,12 @@ struct Failure {
     elapsed: Duration,
 }
 
-/// A failure, and the requests that share it.
+/// A failed question to the gateway, and the number of requests that share its failure.
 struct Doom {
     failure: Failure,
-    /// How many requests more would have waited for the same answer in vain: those that the window has
-    /// room for, as far as their documents were there. Asked one after another, a gateway that is
-    /// silent would cost each of them its whole time.
+    /// How many more requests fail with it: the requests that the window had room for and whose
+    /// documents were available. If each asked the silent gateway after another, each would wait
+    /// for its whole time.
     left: usize,
 }
 
@@ -137,7 +137,7 @@ pub(crate) struct Pipeline<S: Stream> {
     /// Which of the two is asked first, by turns: neither must wait for the other to have nothing.
     is_flights_turn: bool,
     order: Order<Ended>,
-    /// The rest of a request that ended in parts.
+    /// The remaining results of a request that was split.
     parts: VecDeque<Result<Response, Error>>,
 }
 
@@ -185,14 +185,15 @@ where
         self.sent
     }
 
-    /// Ends whatever was read and not given to the caller: as it has ended by now, or as stopped.
+    /// Ends every request that was read but not given to the caller: with its result, if it has
+    /// ended by now, else as stopped.
     pub(crate) fn stop(&mut self) -> Vec<Result<Response, Error>> {
         self.call.stop.set();
         (self.input, self.asking) = (None, None);
         for (flight, result) in self.flights.stop() {
             self.land(flight, result);
         }
-        // Asked once, each says how it ended.
+        // Each future is polled once and then says how its request ended.
         let mut cx = Context::from_waker(Waker::noop());
         for driven in mem::take(&mut self.driven) {
             if let Poll::Ready(ended) = pin!(unconstrained(driven)).poll(&mut cx) {
@@ -217,7 +218,7 @@ where
         parts.chain(ended.flat_map(|ended| once(ended.result).chain(ended.rest))).collect()
     }
 
-    /// Ends a batch that was never begun, since the call was stopped.
+    /// Ends a batch that was never begun, because the call was stopped.
     fn end_unbegun(&mut self, batch: Batch) {
         let Batch { index, documents, content } = batch;
         let error = match content {
@@ -250,7 +251,8 @@ where
             if let Some(ended) = self.order.pop() {
                 self.window.leave(ended.bytes);
                 self.parts.extend(ended.rest);
-                // The caller may take its time until it looks again: whatever can go on goes on before.
+                // The caller may not poll again for a long time, so everything that can proceed
+                // does so first.
                 while self.poll_driven(cx).is_ready() {}
                 return Poll::Ready(Some(ended.result));
             }
@@ -341,7 +343,7 @@ where
             && let Some(input) = &mut self.input
         {
             let Poll::Ready(next) = input.as_mut().poll_next(cx) else {
-                // What comes later did not wait for the answer.
+                // Documents that come later did not wait for the answer.
                 self.doom.iter_mut().for_each(|doom| doom.left = 0);
                 return Poll::Pending;
             };
@@ -372,7 +374,7 @@ where
         Poll::Ready(self.held.take())
     }
 
-    /// Whether the next batch waited for an answer that failed to come.
+    /// Whether the next batch was waiting for a question that failed.
     fn is_doomed(&self) -> bool {
         self.doom.as_ref().is_some_and(|doom| doom.left > 0)
             && self.asking.is_none()
@@ -530,12 +532,13 @@ impl Call {
         }
     }
 
-    /// Whether the parameters can be sent: told once and before anything is sent, not for each batch.
+    /// Checks that the parameters can be sent: once, before anything is sent, and not for each
+    /// batch.
     ///
     /// # Errors
     /// [`ErrorKind::Encode`], naming the parameter.
     pub(crate) fn check_parameters(&self) -> Result<(), Error> {
-        // Parameters are the same in both generations.
+        // Both generations write parameters alike.
         let (encoding, parameters) = (self.transport.encoding(), self.parameters.as_deref());
         match Template::new(encoding, DocArray::V1, &self.endpoint, None, parameters) {
             Ok(_) => Ok(()),
@@ -575,9 +578,9 @@ fn unsendable(error: &EncodeError) -> String {
     format!("the parameters cannot be sent: {error}")
 }
 
-/// Sends a request until it is answered or its failure stands; `failed` is how its first attempt ended
-/// if that was made already. Where some of its documents alone are at fault, those fail by themselves
-/// and the others are sent without them.
+/// Sends a request until it is answered or its failure is final. `failed` is the failure of its
+/// first attempt, if that was made already. If only some of its documents are at fault, those fail
+/// by themselves, and the others are sent without them.
 async fn send(
     call: Arc<Call>,
     gateway: Option<Arc<Gateway>>,
@@ -593,7 +596,8 @@ async fn send(
         }
         Err(failure) => {
             if let (Event::NotFound404, Some(gateway)) = (failure.last.event, &gateway) {
-                // The path was right when the gateway was asked: it has changed, ask again.
+                // The path was right when the gateway was asked. The gateway has changed and is
+                // asked again.
                 call.discovery.forget(gateway);
             }
             let result = Err(failure.of(&call, request.id_text, request.documents));
@@ -610,7 +614,7 @@ async fn send(
     Ended { index, bytes, result, rest }
 }
 
-/// One request's attempts: its answer, and how many there were.
+/// Runs one request's attempts; returns its answer and the number of attempts.
 async fn run(
     call: &Call,
     request: &Request,
@@ -636,7 +640,7 @@ async fn run(
             *body = unsent;
         }
         debug_assert!(!body.is_empty(), "a body that was not sent comes back");
-        // Without another attempt there is no need of a copy to mask.
+        // The last attempt needs no second copy of the body, so the transport may mask this one.
         let is_lent = turn.is_last && call.transport.is_masking();
         let body = if is_lent { mem::take(body) } else { body.clone() };
         Either::Right(call.transport.attempt(request, body, terms))
@@ -654,7 +658,7 @@ async fn run(
 }
 
 impl Failure {
-    /// The error of the request that failed so.
+    /// Builds the error of the request that failed like this.
     fn of(self, call: &Call, id: String, documents: Range<u64>) -> Error {
         let Failure { last, ledger, elapsed } = self;
         let context = call.context(Some(id), documents);
@@ -662,13 +666,14 @@ impl Failure {
     }
 }
 
-/// Whether the documents that are not at fault may be sent without those that are.
+/// Whether the other documents may be sent without the documents at fault.
 fn may_be_split(call: &Call, failure: &Failure) -> bool {
     let ran = call.retry.is_at_most_once() && failure.ledger.may_have_run;
     !failure.last.culprits.is_empty() && !ran
 }
 
-/// The documents at fault as failures of their own, and what becomes of those between them, in order.
+/// Fails the documents at fault one by one, sends those between them, and returns all results in
+/// order.
 async fn send_parts(
     call: &Call,
     request: &Request,
@@ -701,7 +706,7 @@ async fn send_parts(
     results
 }
 
-/// Sends some of a request's documents as a request of their own.
+/// Sends some of a request's documents as a separate request.
 async fn send_part(
     call: &Call,
     whole: &Request,

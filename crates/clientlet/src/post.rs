@@ -103,10 +103,11 @@ impl Post<NoDocuments> {
     /// The documents to send: anything that serde can write as an object. They are taken from the
     /// iterator as there is room for them, and may be borrowed.
     ///
-    /// Types that choose their form (UUIDs, addresses, times) take the one for humans, as in JSON. In v2
-    /// structs and maps within a document are what the executor's class makes of them: documents, lists of
-    /// documents or dictionaries. A `Vec` of numbers goes over WebSocket and gRPC as a list, number by
-    /// number; a [`Tensor`](crate::Tensor) goes as an array and is several times faster.
+    /// Types that choose between forms (UUIDs, addresses, times) take the human-readable one, as in
+    /// JSON. In v2 a struct or map inside a document becomes what the executor's class declares: a
+    /// document, a list of documents or a dictionary. Over WebSocket and gRPC a `Vec` of numbers is
+    /// sent as a list, number by number; a [`Tensor`](crate::Tensor) is sent as an array and is
+    /// several times faster.
     pub fn documents<I>(self, documents: I) -> Post<Documents<I::IntoIter>>
     where
         I: IntoIterator,
@@ -142,8 +143,8 @@ impl Post<NoDocuments> {
 }
 
 impl<S> Post<S> {
-    /// Parameters for the executors: a map. On their way all numbers become doubles: a map that holds
-    /// whole numbers beyond 2^53, NaN or infinity makes the call fail with [`ErrorKind::Encode`], which
+    /// Parameters for the executors: a map. All numbers become doubles on the way. A map with whole
+    /// numbers beyond 2^53, NaN or infinity makes the call fail with [`ErrorKind::Encode`], which
     /// names the entry, before any document is read. Bytes are base64.
     pub fn parameters<P: Serialize>(mut self, parameters: P) -> Post<S> {
         let mut json = Vec::new();
@@ -202,19 +203,20 @@ impl<S> Post<S> {
 
     /// How long one request may take over all its attempts; for ever by default.
     ///
-    /// It goes together with [`attempt_timeout`](Post::attempt_timeout): an attempt that is never
-    /// answered uses up its own time before there is another. Unless that was set by hand, an attempt has
-    /// half of this time where the policy allows another one after it, so that there is time for one.
-    /// A request that needs more than half of it should have an `attempt_timeout` of its own.
+    /// Consider it together with [`attempt_timeout`](Post::attempt_timeout), since an attempt that
+    /// is never answered uses up its own time before the next one begins. Unless `attempt_timeout`
+    /// was set by hand, an attempt has at most half of this time if the policy allows another one.
+    /// Set `attempt_timeout` for requests that need more than half.
     pub fn timeout(mut self, timeout: Duration) -> Post<S> {
         self.timeout = Some(timeout);
         self
     }
 
-    /// How long one attempt may take, `None` for ever; by default as the client's, or 60 s, and no more
-    /// than half of [`timeout`](Post::timeout) where another attempt could follow. A slow
-    /// caller is no slow gateway: where the answers were not polled for over the end of that time, the
-    /// attempt goes on for up to as long again, four times in a row at most.
+    /// The longest time of one attempt, `None` for no limit. The default is the client's setting,
+    /// or 60 s and at most half of [`timeout`](Post::timeout) if another attempt could follow. A
+    /// caller that polls rarely does not make the gateway late: if the answers were not polled for
+    /// when this time ended, the attempt goes on for up to as long again, at most four times in a
+    /// row.
     pub fn attempt_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Post<S> {
         self.attempt_timeout = Some(timeout.into());
         self
@@ -223,14 +225,14 @@ impl<S> Post<S> {
     /// A header for the requests of this call; may be given again for another. It takes the place
     /// of the client's header of the same name.
     ///
-    /// **Over WebSocket headers belong to the connection**, not to a request: Jina's requests have none.
-    /// So each set of headers that calls come with has a connection of its own, which costs a call with
-    /// a header of its own one more connection and its upgrade. The 16 sets that were used last stay
-    /// open. Where that is too much: headers that are the same for all calls cost nothing on the
-    /// client ([`ClientBuilder::header`](crate::ClientBuilder::header)), what belongs to a request goes
-    /// in its [`parameters`](Post::parameters), which executors are given, and HTTP and unary gRPC have
-    /// headers for each request. A `traceparent` for each request is not possible over WebSocket; over
-    /// a gRPC stream it is one for each call.
+    /// **Over WebSocket headers belong to the connection**, not to a request: Jina's requests have
+    /// no headers. So each set of headers has a connection of its own, and a call with a header of
+    /// its own costs one more connection with its upgrade. The 16 sets that were used last stay
+    /// open. To avoid that cost, set headers that are the same for all calls on the client
+    /// ([`ClientBuilder::header`](crate::ClientBuilder::header)), put data that belongs to a
+    /// request into its [`parameters`](Post::parameters), which executors receive, or use HTTP or
+    /// unary gRPC, which send headers with each request. A `traceparent` for each request is not
+    /// possible over WebSocket; over a gRPC stream there can be one for each call.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Post<S> {
         self.headers.push((name.into(), Secret::new(value)));
         self
@@ -317,7 +319,7 @@ where
     }
 }
 
-/// The same check that a v2 gateway's path will meet, before anything is sent.
+/// Checks an endpoint before anything is sent, as the path of a v2 gateway will be checked.
 pub(crate) fn check_endpoint(endpoint: &str, transport: &dyn Transport) -> Result<(), Error> {
     if endpoint.is_empty() {
         return Err(Error::config("the endpoint has no name; that of all executors is /"));
@@ -400,15 +402,16 @@ where
         }
     }
 
-    /// Stops the call: reads and sends no more, and ends each request that was not taken yet, so that
-    /// all documents that were read are accounted for. An answer or error that has come is given as
-    /// it is, such as answers that waited for a late one before them. The others are errors of kind
-    /// [`Cancelled`](ErrorKind::Cancelled) with their documents: [`delivery`](Error::delivery) is
-    /// `Unknown` where the request may have been sent, and `NotSent` where it was not, nor were
-    /// documents that were read and waited for the rest of their request.
+    /// Stops the call: reads and sends no more, and ends each request that was not taken yet, so
+    /// that all documents that were read are accounted for. Answers and errors that have come are
+    /// returned as they are, including answers that waited for an earlier one. All others are
+    /// errors of kind [`Cancelled`](ErrorKind::Cancelled) with their documents:
+    /// [`delivery`](Error::delivery) is `Unknown` if the request may have been sent, and `NotSent`
+    /// if it was not. Documents that were read and waited for the rest of their request are
+    /// `NotSent`, too.
     ///
     /// After that the stream has ended; [`documents_read`](Responses::documents_read) and
-    /// [`documents_sent`](Responses::documents_sent) stay as they are.
+    /// [`documents_sent`](Responses::documents_sent) keep their values.
     pub fn stop(&mut self) -> Vec<Result<Response, Error>> {
         match &mut self.state {
             State::Refused(error) => error.take().map(Err).into_iter().collect(),

@@ -73,8 +73,9 @@ impl Response {
         read.map_err(|what| self.unreadable("routes", &what))
     }
 
-    /// The parameters that came back, executors' results under `__results__` included, as any
-    /// type that serde reads from a map. Their numbers are all doubles: whole ones are read as integers.
+    /// The parameters that came back, including executors' results under `__results__`, as any type
+    /// that serde reads from a map. All numbers in them are doubles; whole ones are read as
+    /// integers.
     ///
     /// # Errors
     /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming the field that does not fit `P`.
@@ -90,12 +91,12 @@ impl Response {
 
     /// The documents that came back, read straight into `T`; read anew on every call.
     ///
-    /// A whole double is read as an integer where one is wanted; in tags of v1, whose numbers are all
-    /// doubles, also where a type takes anything.
+    /// A whole double is read as an integer if the type asks for one. In tags of v1, whose numbers
+    /// are all doubles, it is also read as an integer if the type takes anything.
     ///
-    /// `Box<serde_json::value::RawValue>` takes them as JSON text: from a JSON gateway as it wrote them but
-    /// for those doubles, from protobuf with tensors as nested lists, bytes as base64, NaN and infinity as
-    /// null.
+    /// `Box<serde_json::value::RawValue>` takes the documents as JSON text: from a JSON gateway as
+    /// the gateway wrote them, except for those doubles; from protobuf with tensors as nested
+    /// lists, bytes as base64, and NaN and infinity as null.
     ///
     /// # Errors
     /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming the document and the field that do

@@ -1,8 +1,9 @@
-//! What belongs to one tokio runtime.
+//! State that belongs to one tokio runtime.
 //!
 //! A connection is read and written by a task, and the task runs only while its runtime does. So a
-//! connection serves the calls of the runtime in which it was opened and no others: a runtime that was
-//! dropped takes none of another's requests along, and one that is idle makes none of them wait.
+//! connection serves only calls of the runtime in which it was opened: a runtime that is dropped
+//! does not take requests of other runtimes with it, and a runtime that is idle does not make them
+//! wait.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -11,14 +12,15 @@ use tokio::runtime::{Handle, Id};
 
 use crate::error::{AttemptError, Error, Event};
 
-/// What is said where there is no runtime.
+/// The message if there is no runtime.
 const NONE: &str = "there is no tokio runtime here; call it inside of one, for example below \
                     #[tokio::main] or in Runtime::block_on";
 
-/// Runtimes beyond these are forgotten, the oldest first; what they have under way goes on.
+/// The maximum number of runtimes. Beyond it the oldest is forgotten, but what it has in flight
+/// goes on.
 const MOST: usize = 16;
 
-/// One `T` a runtime.
+/// A separate `T` for each runtime.
 #[derive(Debug)]
 pub(crate) struct PerRuntime<T>(Mutex<VecDeque<(Id, T)>>);
 
@@ -29,7 +31,7 @@ impl<T> Default for PerRuntime<T> {
 }
 
 impl<T: Clone> PerRuntime<T> {
-    /// The one of the runtime that runs this.
+    /// The value that belongs to the current runtime.
     ///
     /// # Errors
     /// When there is no runtime.
@@ -48,10 +50,10 @@ impl<T: Clone> PerRuntime<T> {
     }
 }
 
-/// The runtime that runs this.
+/// The id of the current runtime.
 ///
 /// # Errors
-/// When there is none.
+/// When there is no runtime.
 pub(crate) fn here() -> Result<Id, AttemptError> {
     match Handle::try_current() {
         Ok(handle) => Ok(handle.id()),
@@ -59,10 +61,10 @@ pub(crate) fn here() -> Result<Id, AttemptError> {
     }
 }
 
-/// Checks that a runtime runs this, before anything is done that would panic without.
+/// Checks that a runtime is running, before anything is done that would panic without one.
 ///
 /// # Errors
-/// [`ErrorKind::Config`](crate::ErrorKind::Config) when there is none.
+/// [`ErrorKind::Config`](crate::ErrorKind::Config) if there is none.
 pub(crate) fn require() -> Result<(), Error> {
     match Handle::try_current() {
         Ok(_) => Ok(()),

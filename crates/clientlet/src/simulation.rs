@@ -92,7 +92,8 @@ fn network(protocol: Protocol, seed: u64) -> (turmoil::Sim<'static>, Journals) {
     network_with(protocol, seed, None)
 }
 
-/// The same; after the first of two times the gateway stops, and for the second its port is refused.
+/// Like [`network`], but the gateway stops after the first of two times, and its port refuses
+/// connections for the second.
 fn network_with(
     protocol: Protocol,
     seed: u64,
@@ -301,9 +302,9 @@ fn partitions_and_crashes_never_send_twice_what_may_have_run_at_most_once(protoc
     }
 }
 
-/// With the waits that are the default: twelve attempts get over a gateway that takes three seconds to come back.
-/// Of ten attempts the waits, which are drawn, are together shorter than that for one request in 1,250 of those
-/// that are exposed to it, here 32.
+/// With the default waits, twelve attempts outlast a gateway that takes three seconds to come back.
+/// Ten attempts do not suffice: the random waits add up to less than that for one request in 1,250
+/// of those affected, here 32.
 fn a_restart_of_three_seconds_is_outlasted_by_a_thousand_requests(
     protocol: Protocol,
     is_unary: bool,
@@ -342,8 +343,8 @@ fn a_restart_of_three_seconds_is_outlasted_by_a_thousand_requests(
     }
 }
 
-/// However rarely the answers are polled for, a gateway that answers at once is not called late: the
-/// first case of each is the one that was seen, with one attempt.
+/// A gateway that answers immediately is not called late, however rarely the answers are polled
+/// for. The first case of each protocol is one that was seen, with one attempt.
 fn a_slow_caller_is_no_slow_gateway(protocol: Protocol, is_unary: bool) {
     for (seed, attempt, pause) in
         [(0, 2000, 2500), (1, 300, 500), (2, 2000, 2010), (3, 500, 20_000), (4, 200, 230)]
@@ -361,7 +362,7 @@ fn a_slow_caller_is_no_slow_gateway(protocol: Protocol, is_unary: bool) {
                 }
                 let mut responses = call.stream();
                 let mut ended = 0;
-                // Until there is an answer, or just for a moment.
+                // Polls until there is an answer, or only for a moment.
                 let looks = if glances { 1 } else { 600_000 };
                 loop {
                     let looking = responses.next();
@@ -386,8 +387,8 @@ fn a_slow_caller_is_no_slow_gateway(protocol: Protocol, is_unary: bool) {
     }
 }
 
-/// A gateway that is silent is called so, and not for ever, whether the caller looks or not; the text
-/// tells how long it was waited for.
+/// A gateway that stays silent times out, after a bounded time, whether the caller polls or not.
+/// The error tells how long was waited.
 fn a_silent_gateway_is_late_for_a_slow_caller_too(protocol: Protocol, is_unary: bool) {
     let (mut sim, _journals) = network(protocol, 0);
     sim.client("client", async move {
@@ -400,13 +401,13 @@ fn a_silent_gateway_is_late_for_a_slow_caller_too(protocol: Protocol, is_unary: 
         let began = tokio::time::Instant::now();
         let mut ended = 0;
         loop {
-            // Looked at for a moment, then left alone.
+            // The caller polls for a moment, then does something else.
             match tokio::time::timeout(Duration::from_millis(10), responses.next()).await {
                 Ok(None) => break,
                 Ok(Some(result)) => {
                     let error = result.unwrap_err();
                     ended += 1;
-                    // Over HTTP another connection cannot be made, either.
+                    // Over HTTP a new connection cannot be opened, either.
                     if protocol == Protocol::Http && error.kind() == ErrorKind::Connect {
                         continue;
                     }
@@ -418,15 +419,15 @@ fn a_silent_gateway_is_late_for_a_slow_caller_too(protocol: Protocol, is_unary: 
             }
         }
         assert_eq!(ended, 3);
-        // Some times in a row is as often as it is made good.
+        // The time is made good only some times in a row.
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
         Ok(())
     });
     sim.run().unwrap();
 }
 
-/// Whenever a call is stopped, whatever the network does, each document that was read ends once, and what
-/// is called not sent never arrives.
+/// Whenever a call is stopped, and whatever the network does, each document that was read ends
+/// once, and a document reported as not sent never arrives.
 fn each_document_ends_once_whenever_the_call_is_stopped(protocol: Protocol, is_unary: bool) {
     for seed in seeds(SEEDS / 4) {
         let (mut sim, journals) = network(protocol, seed);
@@ -471,7 +472,7 @@ fn each_document_ends_once_whenever_the_call_is_stopped(protocol: Protocol, is_u
             documents.sort_unstable();
             let read = responses.documents_read();
             assert_eq!(documents, (0..read).collect::<Vec<_>>(), "seed {seed}");
-            // What is on its way arrives.
+            // Requests on their way arrive meanwhile.
             tokio::time::sleep(Duration::from_secs(5)).await;
             Ok(())
         });

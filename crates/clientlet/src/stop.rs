@@ -1,17 +1,18 @@
-//! The stop of a call.
+//! The flag that stops a call.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{AttemptError, Event};
 
-/// Whether a call was stopped. Whatever is asked then, once, must say what became of it.
+/// Whether a call was stopped. Once it is, every future of the call that is polled must say what
+/// became of its request.
 #[derive(Debug, Default)]
 pub(crate) struct Stop(AtomicBool);
 
 static NEVER: Stop = Stop(AtomicBool::new(false));
 
 impl Stop {
-    /// Of what goes on until it ends by itself.
+    /// A flag that is never set, for work that always runs to its end.
     pub(crate) fn never() -> &'static Stop {
         &NEVER
     }
@@ -25,7 +26,7 @@ impl Stop {
     }
 }
 
-/// What the stop of its call means for a request.
+/// The error of a request whose call was stopped.
 pub(crate) fn stopped(is_sent: bool) -> AttemptError {
     match is_sent {
         true => AttemptError::new(Event::StoppedSent, "the call was stopped before an answer came"),

@@ -186,7 +186,7 @@ impl Number {
     }
 }
 
-/// Text in the place of a number that a gateway reads from it, as it does over HTTP.
+/// Reads a number from text in the place of a number, as a gateway does over HTTP.
 pub(in crate::document) fn numeral(kind: Kind, text: &str) -> Result<Number, Refusal> {
     let number = match kind {
         Kind::Count => text.trim().parse().ok().map(Number::Whole),

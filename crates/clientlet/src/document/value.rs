@@ -8,8 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a tag or a parameter can hold.
 ///
-/// On the way through a gateway every number becomes a double. Whole ones up to 2^53 are read as
-/// [`Integer`](Value::Integer) whichever they were; integers beyond, NaN and infinity are not sent.
+/// On the way through a gateway every number becomes a double. A whole number up to 2^53 is read as
+/// [`Integer`](Value::Integer), whichever variant was sent; larger integers, NaN and infinity are
+/// not sent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
     /// Nothing.
@@ -109,7 +110,7 @@ impl<'de> Deserialize<'de> for Value {
 
 struct ValueVisitor;
 
-/// A list of no more elements has room for them at once.
+/// The length up to which a list reserves room for all its elements.
 const SHORT: usize = 4;
 
 impl<'de> Visitor<'de> for ValueVisitor {
@@ -156,7 +157,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        // Exact for short ones: many lists of one element would take four times their memory else.
+        // Reserves exactly for short lists: otherwise a list of one element would take four times
+        // its memory.
         let mut list = Vec::with_capacity(seq.size_hint().unwrap_or_default().min(SHORT));
         while let Some(value) = seq.next_element()? {
             list.push(value);

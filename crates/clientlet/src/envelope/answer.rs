@@ -175,7 +175,7 @@ impl From<RouteJson> for RouteTimes {
 /// A time of RFC 3339; 3.33.1 leaves the offset out for deployments that were skipped, and means
 /// UTC. One that cannot be read is no reason to lose the answer.
 fn read_time(text: &str) -> Option<SystemTime> {
-    // A longer one is none, and not worth the copy.
+    // A longer text is no time, and is not worth copying.
     let text = text.get(..text.len().min(64))?;
     let time = OffsetDateTime::parse(text, &Rfc3339)
         .or_else(|_| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339))
@@ -207,7 +207,7 @@ mod tests {
         for (text, expected) in before {
             assert_eq!(read_time(text), Some(expected), "{text}");
         }
-        // The second is in UTC the year 10000, the third the year 0.
+        // The second one is in the year 10000 as UTC, the third in the year 0.
         for none in ["yesterday", "9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00", ""] {
             assert_eq!(read_time(none), None, "{none}");
         }

@@ -12,7 +12,7 @@ use crate::error::{AttemptError, Event};
 use crate::foreign::{MOST_CHARACTERS, shorten};
 use crate::message::{DocArray, Exception};
 
-/// Read without a tree: what is not shown is not kept, whatever it is and however much of it there is.
+/// The failure's JSON, read without building a tree: nothing is kept that is not shown.
 #[derive(Deserialize)]
 struct DetailJson<'a> {
     #[serde(borrow)]
@@ -31,9 +31,9 @@ struct FindingJson<'a> {
 
 /// The error that an answer with this status and body is.
 ///
-/// The body of a failure is `{"detail": text}`, `{"detail": [..]}` of a validation, the request
-/// with a status in its header, or plain text; JSON only where `is_json` says so. One whose paths
-/// name the endpoints, and not its requests, has no status in its answers: it answers 500 instead.
+/// The body of a failure is `{"detail": text}`, `{"detail": [..]}` from a validation, the request
+/// with a status in its header, or plain text. It is read as JSON only if `is_json`. A gateway with
+/// a path for each endpoint has no status in its answers; it answers 500 instead.
 pub(crate) fn read_failure(
     docarray: DocArray,
     is_by_name: bool,
@@ -73,8 +73,8 @@ fn read_json(
 fn read_text(is_by_name: bool, status: u16, is_json: bool, body: &Bytes) -> AttemptError {
     let text = shorten(&String::from_utf8_lossy(body));
     if status == 500 && !is_json {
-        // A v2 gateway says no more than this of an executor that is down or slow, either; a v1 gateway
-        // has a status for those.
+        // A v2 gateway says no more than this about an executor that is down or slow; a v1 gateway
+        // has a status for each.
         let why = match is_by_name {
             true => "",
             false => " (its executor is down or slow)",
@@ -93,11 +93,12 @@ fn of_status(status: u16, what: &str) -> AttemptError {
     AttemptError::new(Event::of_status(status), message)
 }
 
-/// A validation's findings, `body.data.0.text: str type expected; ...`; any other JSON as it came.
+/// Describes a validation's findings: `body.data.0.text: str type expected; ...`. Other JSON is
+/// shown as it came.
 fn validation(detail: &RawValue) -> String {
     let mut shown = String::new();
     let read = each(detail, |finding| {
-        // A list would be read as one as well.
+        // A list could be read as a finding as well.
         let is_object = finding.get().starts_with('{');
         let read = is_object.then(|| serde_json::from_str(finding.get()).ok()).flatten();
         let FindingJson { loc, msg } = read.unwrap_or_default();
@@ -105,7 +106,7 @@ fn validation(detail: &RawValue) -> String {
             shown.push_str("; ");
         }
         let mut is_first = true;
-        // A place that is no list of steps is left out.
+        // A location that is not a list of steps is left out.
         let _ = loc.map(|loc| {
             each(loc, |step| {
                 if !is_first {
@@ -125,16 +126,16 @@ fn validation(detail: &RawValue) -> String {
     shorten(if read.is_ok() { &shown } else { detail.get() })
 }
 
-/// More text than this is never shown of a validation, so that no more of it is put together.
+/// The size up to which a validation's text is put together; more is never shown.
 const MOST_SHOWN: usize = 4 * MOST_CHARACTERS;
 
-/// A step of a place: text without its quotes.
+/// Describes one step of a location: text without its quotes.
 fn plain(step: &RawValue) -> String {
     serde_json::from_str::<String>(step.get())
         .map_or_else(|_| shorten(step.get()), |text| shorten(&text))
 }
 
-/// Hands over the elements of a list as they came, until `take` wants no more; nothing of them is kept.
+/// Passes the raw elements of a list to `take`, until it wants no more. No element is kept.
 fn each<'a>(
     list: &'a RawValue,
     take: impl FnMut(&'a RawValue) -> bool,
@@ -217,7 +218,7 @@ mod tests {
         assert_eq!((v1.kind, v1.retryable), (ErrorKind::Gateway, false));
         let plain = failure(DocArray::V2, 500, false, "Internal Server Error");
         assert_eq!((plain.kind, plain.retryable), (ErrorKind::Gateway, true));
-        // As of a gateway that shuts down.
+        // A gateway that shuts down answers like this.
         let v1 = failure(DocArray::V1, 500, false, "Internal Server Error");
         assert_eq!((v1.kind, v1.retryable, v1.may_have_run), (ErrorKind::Gateway, true, true));
         assert!(!v1.message.contains("executor"), "{}", v1.message);

@@ -1,6 +1,6 @@
-//! What a v2 gateway takes over HTTP and cannot pass on: between itself and its executors it speaks
-//! protobuf, whose whole numbers have 32 bits and whose messages nest 100 deep. It answers such a
-//! document with a bare 500, and all that came with it.
+//! Finds documents that a v2 gateway takes over HTTP but cannot pass on. The gateway and its
+//! executors speak protobuf, whose integers have 32 bits and whose messages nest at most 100 deep.
+//! The gateway answers a request with such a document by a bare 500 for all its documents.
 
 use std::ops::Range;
 
@@ -15,9 +15,9 @@ use crate::message::DocArray;
 /// A document that the gateway cannot pass on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Culprit {
-    /// Its place in the request.
+    /// The document's place in the request.
     pub(crate) index: usize,
-    /// What of it, in words.
+    /// The fault in the document, in words.
     pub(crate) what: String,
 }
 
@@ -27,13 +27,13 @@ struct BodyJson<'a> {
     data: Vec<&'a RawValue>,
 }
 
-/// The documents of a request that its gateway cannot pass on. `fields` describes what the executor
-/// takes (a schema of openapi.json, with those that it refers to): what it drops or reads as something
-/// else than a whole number does no harm. Without it every field counts.
+/// The documents of a request that the gateway cannot pass on. `fields` describes what the executor
+/// takes (a schema of openapi.json and the schemas it refers to): fields that the executor drops,
+/// or reads as anything but an integer, do no harm. Without `fields` every field counts.
 pub(crate) fn culprits(body: &[u8], fields: Option<&Fields>) -> Vec<Culprit> {
     let Ok(BodyJson { data }) = serde_json::from_slice(body) else { return Vec::new() };
     let what = |document: &RawValue| {
-        // It was written by us: nothing else can be wrong with it.
+        // The document was written by this client, so no other fault is possible.
         let Ok(document) = serde_json::from_str(document.get()) else {
             return Some("it is nested too deeply".to_owned());
         };
@@ -49,19 +49,19 @@ pub(crate) fn culprits(body: &[u8], fields: Option<&Fields>) -> Vec<Culprit> {
     data.into_iter().enumerate().filter_map(culprit).collect()
 }
 
-/// What an executor takes.
+/// The schema of an executor's documents.
 #[derive(Clone, Debug)]
 pub(crate) struct Fields {
     pub(crate) schema: Value,
-    /// By name, those that schemas refer to.
+    /// The schemas that others refer to, by name.
     pub(crate) all: Map<String, Value>,
 }
 
-/// Schemas that refer to themselves end somewhere.
+/// How many references are followed, since schemas may refer to themselves.
 const MOST_REFERENCES: usize = 64;
 
-/// The part of a value that the gateway passes on as what it is; `None` for what it reads as text, a
-/// number with a fraction or a tensor, or drops.
+/// The part of a value that the gateway passes on unchanged; `None` if it drops the value or reads
+/// it as text, a number with a fraction, or a tensor.
 fn passed(value: Value, schema: &Value, all: &Map<String, Value>, depth: usize) -> Option<Value> {
     if let Some(name) = schema["$ref"].as_str().and_then(|name| name.rsplit('/').next()) {
         return match all.get(name) {
@@ -79,7 +79,7 @@ fn passed(value: Value, schema: &Value, all: &Map<String, Value>, depth: usize) 
             let properties = schema["properties"].as_object();
             let passed = |(name, value): (String, Value)| {
                 let schema = match properties {
-                    // What the class does not have is dropped.
+                    // Fields that the class does not have are dropped.
                     Some(properties) => properties.get(&name)?,
                     None => &schema["additionalProperties"],
                 };
@@ -91,8 +91,8 @@ fn passed(value: Value, schema: &Value, all: &Map<String, Value>, depth: usize) 
     }
 }
 
-/// The requests that carry the documents in `ranges` each, with everything else as in `body` but for
-/// the id; `None` if the body is not one of ours.
+/// Builds a request from the documents in `range`, with everything else as in `body` except the id;
+/// `None` if `body` was not written by this client.
 pub(crate) fn part(body: &Bytes, range: Range<usize>, old_id: &str, id: &str) -> Option<Bytes> {
     let BodyJson { data } = serde_json::from_slice(body).ok()?;
     let (first, last) = (data.get(range.start)?.get(), data.get(range.end.checked_sub(1)?)?.get());
@@ -101,7 +101,7 @@ pub(crate) fn part(body: &Bytes, range: Range<usize>, old_id: &str, id: &str) ->
     let all = data.last()?.get();
     let end = place(all) + all.len();
     let tail = std::str::from_utf8(&body[end..]).ok()?;
-    // The header is the last of it.
+    // The header is the last part of the request.
     let (before, after) = tail.rsplit_once(old_id)?;
     let documents = &body[place(first)..place(last) + last.len()];
     let parts = [&body[..begin], documents, before.as_bytes(), id.as_bytes(), after.as_bytes()];
@@ -116,7 +116,7 @@ mod tests {
 
     fn body(documents: &Value) -> Bytes {
         let body = json!({"data": documents, "header": {"requestId": "old-1"}});
-        // In the order in which requests are written.
+        // The parts stand in the order in which requests are written.
         let (data, header) = (body["data"].to_string(), body["header"].to_string());
         format!("{{\"data\":{data},\"parameters\":{{\"old-1\":1}},\"header\":{header}}}").into()
     }

@@ -24,24 +24,25 @@ pub(crate) struct Failed {
     pub(crate) may_have_run: bool,
     pub(crate) message: String,
     pub(crate) source: Option<SharedSource>,
-    /// The request's body, of a transport that had it for itself and sent nothing of it.
+    /// The request's body, if the transport had taken it and sent none of it.
     pub(crate) unsent: Option<Bytes>,
     /// How long the gateway asked to wait.
     pub(crate) retry_after: Option<Duration>,
     pub(crate) status: Option<u16>,
     pub(crate) exception: Option<Exception>,
     pub(crate) answer: Option<RawAnswer>,
-    /// The documents for which alone it failed; the others may be sent without them.
+    /// The documents that caused the failure, if only some did; the others may be sent without
+    /// them.
     pub(crate) culprits: Vec<Culprit>,
 }
 
-/// What a server says of trying again.
+/// What a server says about trying again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Again {
-    /// Nothing.
+    /// The server says nothing.
     #[default]
     Unsaid,
-    /// Not before this time has passed.
+    /// Try again, but not before this time has passed.
     After(Duration),
     Never,
 }
@@ -86,8 +87,9 @@ impl AttemptError {
         }))
     }
 
-    /// Whether the attempt shall begin anew, at once and without being counted: the gateway's application
-    /// did not see it, its connection was the reason, and the gateway did not ask to wait.
+    /// Whether the attempt begins anew, immediately and without being counted: the gateway's
+    /// application did not see it, the connection was the reason, and the gateway did not ask to
+    /// wait.
     pub(crate) fn is_anew(&self) -> bool {
         self.event.row().is_anew && self.retry_after.is_none()
     }
@@ -102,7 +104,7 @@ impl AttemptError {
         self
     }
 
-    /// With what the server says of trying again.
+    /// Adds what the server says about trying again.
     pub(crate) fn asking(mut self, again: Again) -> AttemptError {
         match again {
             Again::Unsaid => {}
@@ -117,7 +119,7 @@ impl AttemptError {
         self
     }
 
-    /// The same failure for one more request that it ended.
+    /// Copies the failure for another request that failed with it.
     pub(crate) fn share(&self) -> AttemptError {
         let Failed { event, kind, delivery, retryable, may_have_run, retry_after, status, .. } =
             *self.0;

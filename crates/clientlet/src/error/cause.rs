@@ -1,4 +1,4 @@
-//! What lies below an error of ours, in words.
+//! The causes below an error of this crate, in words.
 
 use std::error::Error;
 use std::fmt;
@@ -7,14 +7,14 @@ use std::io;
 use super::{SharedSource, Source};
 use crate::foreign::told;
 
-/// An error of another crate, and what lies below it, as they tell it themselves. The error itself is not
-/// kept: what its `Debug` shows are its insides.
+/// The text of an error of another crate and of the causes below it. The error itself is not kept,
+/// because its `Debug` would show its internals.
 struct Cause {
     text: String,
     below: Option<Box<Cause>>,
 }
 
-/// A chain that is deeper is cut.
+/// The maximum depth of a chain of causes.
 const DEEPEST: usize = 8;
 
 impl Cause {
@@ -43,7 +43,8 @@ impl Error for Cause {
     }
 }
 
-/// A cause as it is kept. An error of the system stays what it is, so that a caller can look into it.
+/// Converts a cause for keeping. An I/O error of the system is kept as it is, so that callers can
+/// inspect it.
 pub(super) fn keep(source: Source) -> SharedSource {
     match source.downcast::<io::Error>() {
         Ok(error) => SharedSource::from(error as Source),
@@ -51,7 +52,7 @@ pub(super) fn keep(source: Source) -> SharedSource {
     }
 }
 
-/// An error and all that lies below it on one line; as `Debug`, in quotes.
+/// Shows an error and all causes below it on one line; `Debug` puts the line in quotes.
 pub(crate) struct Chain<'e>(pub(crate) &'e (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
@@ -72,8 +73,8 @@ impl fmt::Debug for Chain<'_> {
     }
 }
 
-/// What an error says of itself, but for what HTTP/2 has to say with the end of a connection: there h2
-/// shows bytes as Rust writes them.
+/// An error's own message, except for the debug data of an HTTP/2 GOAWAY: h2 shows its bytes in
+/// Rust's notation.
 fn in_words(error: &(dyn Error + 'static)) -> String {
     let text = told(&error);
     match error.is::<h2::Error>() {
@@ -97,7 +98,7 @@ mod tests {
 
     impl Error for Layer {
         fn source(&self) -> Option<&(dyn Error + 'static)> {
-            // A chain without end.
+            // This chain never ends.
             Some(self)
         }
     }

@@ -72,8 +72,8 @@ pub(crate) struct Row {
     pub(crate) delivery: Delivery,
     /// Whether another attempt may succeed.
     pub(crate) retryable: bool,
-    /// Whether the attempt begins anew at once instead of being counted: the gateway's application did not
-    /// see the request, and the connection was the reason.
+    /// Whether the attempt begins anew immediately and is not counted: the gateway's application
+    /// did not see the request, and the connection was the reason.
     pub(crate) is_anew: bool,
     /// Whether an executor may have worked on the request.
     pub(crate) may_have_run: bool,
@@ -102,7 +102,7 @@ const fn row(
 #[derive(Clone, Copy)]
 enum Retry {
     Yes,
-    /// At once, and without being counted.
+    /// Begins anew immediately, without being counted.
     Anew,
     Final,
 }

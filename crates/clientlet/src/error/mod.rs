@@ -85,7 +85,7 @@ impl fmt::Display for ErrorKind {
 /// Whether a request reached the gateway, as far as the client can know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Delivery {
-    /// No byte of the request was written, or the gateway said that it did not look at it.
+    /// No byte of the request was written, or the gateway said that it did not process it.
     NotSent,
     /// The gateway answered.
     Answered,
@@ -158,7 +158,7 @@ struct Inner {
 
 /// Whatever lies below an error of ours.
 pub(crate) type Source = Box<dyn std::error::Error + Send + Sync>;
-/// The same, below the errors of all requests that it failed.
+/// The cause that the errors of several requests share.
 pub(crate) type SharedSource = Arc<dyn std::error::Error + Send + Sync>;
 
 /// Where an error happened.
@@ -173,7 +173,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// As it may be shown: a gateway may have made the id.
+    /// Prepares the context for display: a gateway may have made the id.
     fn shown(mut self) -> Context {
         self.request_id = self.request_id.map(|id| shorten(&id));
         self
@@ -301,8 +301,8 @@ impl Error {
         self.0.status
     }
 
-    /// Every attempt that was made, in order; the last is what this error reports. One that the gateway
-    /// did not see and that began anew on another connection is one attempt.
+    /// All attempts in order; the last one is what this error reports. An attempt that the gateway
+    /// did not see, and that began anew on another connection, counts as one.
     pub fn attempts(&self) -> &[Attempt] {
         &self.0.attempts
     }

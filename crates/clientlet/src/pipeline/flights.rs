@@ -25,7 +25,7 @@ pub(super) struct Flight {
     /// Of the body.
     pub(super) bytes: usize,
     pub(super) started: Instant,
-    /// For the first attempt: no request's ends before that of one that began earlier.
+    /// The time of the first attempt. A request that began earlier never times out later.
     pub(super) patience: Patience,
 }
 
@@ -89,7 +89,7 @@ impl Flights {
         }
     }
 
-    /// Stops them: gives all, with what has come by now or whether they were sent.
+    /// Stops all flights; returns each with its result, or with whether it was sent.
     pub(super) fn stop(&mut self) -> Vec<(Flight, Result<RawAnswer, AttemptError>)> {
         self.mail.append(&mut self.inbox.take());
         let mut ended: Vec<_> = std::iter::from_fn(|| self.next_ended()).collect();
@@ -151,7 +151,7 @@ impl Flights {
                 first = Some(first.map_or(deadline, |first| first.min(deadline)));
             }
         }
-        // The oldest first: they are the first to be sent again.
+        // The oldest go first, because they are sent again first.
         late.sort_unstable();
         for (_, slot) in late {
             let (flight, dispatched) = self.under_way.remove(slot);

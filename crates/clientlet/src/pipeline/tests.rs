@@ -42,9 +42,9 @@ struct Script {
     dies_after: Option<u64>,
     /// Documents with this id are never answered.
     stalls: Option<&'static str>,
-    /// Unless they come for the second time.
+    /// Whether only the first attempt of a document stalls.
     stalls_once: bool,
-    /// Nothing listens until then.
+    /// The time until which nothing listens.
     is_down_until: Option<Instant>,
     /// The gateway cannot be asked for its status so many times.
     hides: usize,
@@ -56,7 +56,7 @@ struct State {
     on_connection: u64,
     connections: u64,
     arrivals: BTreeMap<u64, u32>,
-    /// The documents that arrived, by their ids where those are numbers.
+    /// The ids of the documents that arrived, if those are numbers.
     documents: BTreeSet<u64>,
     answered: BTreeSet<u64>,
     /// Requests that came again although they had been answered.
@@ -334,7 +334,7 @@ async fn a_time_out_leaves_time_for_a_second_attempt_unless_the_attempts_time_is
     let once = Script { stalls: Some("0"), stalls_once: true, ..Script::default() };
     let (timeout, by_hand) = (Duration::from_secs(5), Duration::from_secs(60));
     let standard = RetryPolicy::standard();
-    // With the attempts that there are in the end.
+    // The last column is the expected number of attempts.
     for (retry, attempt_timeout, is_answered, attempts) in [
         (standard.clone(), None, true, 2),
         (standard.clone(), Some(by_hand), false, 1),
@@ -366,14 +366,14 @@ async fn the_default_waits_bridge_a_restart_and_pythons_do_not() {
         let until = Instant::now() + Duration::from_secs(3);
         let gateway = Multiplexed::new(Script { is_down_until: Some(until), ..Script::default() });
         let call = client(&gateway).post("/").documents(documents(1000)).request_size(1);
-        // With so many one request in some 100,000 fails.
+        // With 12 attempts about one request in 100,000 fails.
         let answers = call.retry(policy.max_attempts(12)).send().await;
         assert_eq!(answers.errors().count() == 0, is_bridged);
         assert_eq!(answers.len(), 1000);
     }
 }
 
-/// Documents and streams of any type may be posted, from code that knows nothing of them.
+/// Documents and streams of any type may be posted, also from generic code.
 #[tokio::test(start_paused = true)]
 async fn documents_and_streams_need_no_unpin() {
     struct Pinned<D>(D, std::marker::PhantomPinned);
@@ -464,8 +464,8 @@ async fn stopping_gives_out_what_waited_for_a_late_answer() {
     assert!(responses.stop().is_empty());
 }
 
-/// Whenever a call is stopped, each document that was read has one end, and what is called not sent
-/// never arrives.
+/// Whenever a call is stopped, each document that was read ends once, and a document reported as
+/// not sent never arrives.
 #[tokio::test(start_paused = true)]
 async fn each_document_that_was_read_ends_once_whenever_the_call_is_stopped() {
     for seed in 0..300 {
@@ -474,7 +474,7 @@ async fn each_document_that_was_read_ends_once_whenever_the_call_is_stopped() {
         let gateway = Multiplexed::new(script);
         let policy = retrying(random.u32(1..4));
         let policy = if random.bool() { policy.at_most_once() } else { policy };
-        // Documents come one by one, so that some are read and not sent.
+        // Documents come one by one, so that some have been read but not sent.
         let input = stream::iter(0..60).then(async |n: u64| {
             sleep(Duration::from_millis(n % 3)).await;
             if n == 25 { json!("no object") } else { json!({"id": n.to_string()}) }
@@ -492,7 +492,7 @@ async fn each_document_that_was_read_ends_once_whenever_the_call_is_stopped() {
         {
             results.push(result);
         }
-        // At any moment between two answers as well.
+        // The stop may also come between two answers.
         let _ = timeout(Duration::from_millis(random.u64(0..20)), async {
             while let Some(result) = responses.next().await {
                 results.push(result);

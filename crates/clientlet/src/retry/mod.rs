@@ -21,14 +21,15 @@ use crate::stop::{Stop, stopped};
 /// A gateway that asks to wait longer than this is not waited for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// How often in a row an attempt begins anew; after that its failure counts as any other. A proxy may take
-/// no more than a few of a call's requests on each connection, and all of them want the next one.
+/// How often in a row an attempt begins anew; after that the failure counts like any other. A proxy
+/// may take only a few of a call's requests on each connection, while all of them go to the next
+/// one.
 ///
-/// The fuzzer's servers mostly hang up before they were asked: so many connections for each of its inputs would
-/// leave it a few inputs a second.
+/// The fuzzer's servers mostly close before they were asked, so this many connections for each
+/// input would limit it to a few inputs a second.
 const MOST_ANEW: u32 = if cfg!(fuzzing) { MOST_AT_ONCE + 2 } else { 256 };
-/// How often it does so at once. Then it waits for a random time up to [`LONGEST_PAUSE`], for what is not
-/// taken time and again would storm the gateway otherwise.
+/// How often it begins anew immediately. After that it waits for a random time up to
+/// [`LONGEST_PAUSE`], since requests that are refused again and again would storm the gateway.
 const MOST_AT_ONCE: u32 = 16;
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -79,15 +80,15 @@ pub(crate) struct Turn {
     pub(crate) is_last: bool,
     /// What ended the attempt before it.
     pub(crate) after: Option<Event>,
-    /// The request's body, if the transport had taken it and gave it back.
+    /// The request's body, if the transport had taken it and returned it.
     pub(crate) unsent: Option<Bytes>,
 }
 
-/// Runs `attempt` until it succeeds or its failure stands; every failure is entered into `ledger`.
+/// Runs `attempt` until it succeeds or its failure is final; enters every failure into `ledger`.
 ///
-/// An attempt that the gateway's application did not see, its connection being the reason, begins
-/// [anew](AttemptError::is_anew): at once, under its number and in its time, and without an entry.
-/// Outside of a tokio runtime nothing is attempted.
+/// An attempt that the gateway's application did not see because of its connection begins
+/// [anew](AttemptError::is_anew): immediately, with the same number and the same time, and without
+/// an entry. Outside of a tokio runtime nothing is attempted.
 pub(crate) async fn run<T, F>(
     policy: &RetryPolicy,
     started: Instant,
@@ -102,7 +103,7 @@ where
     run_until(Stop::never(), policy, started, deadline, random, ledger, attempt).await
 }
 
-/// The same until the call is stopped: asked once after that, it ends.
+/// Does the same as [`run`] until the call is stopped. Polled once after the stop, it ends.
 pub(crate) async fn run_until<T, F>(
     stop: &Stop,
     policy: &RetryPolicy,
@@ -115,18 +116,19 @@ pub(crate) async fn run_until<T, F>(
 where
     F: Future<Output = Result<T, AttemptError>>,
 {
-    // Waiting would panic without one, and nothing else could be done, either.
+    // Without a runtime nothing could be done, and waiting would panic.
     if !stop.is_set() {
         runtime::here()?;
     }
     let mut after = None;
     let mut unsent = None;
-    // The first one begins with the request: a look at the clock less for nearly all of them.
+    // The first attempt begins with the request, which saves nearly all requests one look at the
+    // clock.
     let (mut number, mut began, mut anew) = (1, started, 0);
     loop {
         let turn =
             Turn { began, is_last: number >= policy.attempts(), after, unsent: unsent.take() };
-        // Transports say themselves, and better, what a stop means.
+        // Transports report a stop themselves, and more precisely.
         let attempt = unless_stopped(stop, pin!(attempt(turn))).await;
         let mut error = match attempt.unwrap_or_else(|| Err(stopped(true))) {
             Ok(value) => return Ok(value),
@@ -169,16 +171,16 @@ where
     }
 }
 
-/// Nothing if the call is stopped meanwhile.
+/// Waits; `None` if the call is stopped meanwhile.
 async fn rest(stop: &Stop, wait: Duration) -> Option<()> {
-    // A stop may come where there is no runtime, and no clock.
+    // A stop may come where there is no runtime and no clock.
     if stop.is_set() {
         return None;
     }
     unless_stopped(stop, pin!(tokio::time::sleep(wait))).await
 }
 
-/// Nothing if it has not ended when it is asked after the stop.
+/// Waits for `what`; `None` if it has not ended when it is polled after the stop.
 async fn unless_stopped<F: Future>(stop: &Stop, mut what: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|cx| match what.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
@@ -247,8 +249,8 @@ mod tests {
         assert_eq!(judge(&policy(3), 1, &asked(7), left, 0.5), Verdict::Final);
     }
 
-    /// Runs attempts that fail in these events, one after the other, then succeed; gives how many
-    /// there were, the result and the ledger.
+    /// Runs attempts that fail with these events, one after the other, and then succeed; returns
+    /// the number of attempts, the result and the ledger.
     async fn ran(
         policy: RetryPolicy,
         deadline: Option<Duration>,
@@ -291,7 +293,7 @@ mod tests {
         assert_eq!(result.unwrap_err().message, "gone (257 times in a row)");
         let pauses = started.elapsed().div_duration_f64(LONGEST_PAUSE);
         assert!((60.0..180.0).contains(&pauses), "no storm: {pauses}");
-        // Each attempt has as many.
+        // Each attempt may begin anew as many times.
         let (calls, result, ledger) = ran(policy(3), None, &[Event::ClosedUnsent; 1000]).await;
         assert_eq!((calls, ledger.attempts.len()), (3 * (most + 1), 3));
         assert!(!ledger.may_have_run && result.is_err());

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use crate::error::Error;
 
-/// How often a request is sent and how long the waits in between are.
+/// The number of attempts and the waits between them.
 ///
-/// The wait before attempt `n + 1` is random, even over
-/// `[0, min(initial_backoff * backoff_multiplier^(n - 1), max_backoff)]`, as in Python's
-/// `jina.clients.base.helper`. By default there is one attempt; if more are asked for, the waits are
-/// those of [`RetryPolicy::standard`]: 0.1 s, doubling up to 5 s.
+/// The wait before attempt `n + 1` is random, uniform over `[0, min(initial_backoff *
+/// backoff_multiplier^(n - 1), max_backoff)]`, as in Python's `jina.clients.base.helper`. By
+/// default there is one attempt; if more are allowed, the waits are those of
+/// [`RetryPolicy::standard`]: 0.1 s, doubling up to 5 s.
 ///
-/// How long an outage a number of attempts bridges follows from the formula. By the default waits 99
-/// of 100 requests outlast one of 0.1 s with 4 attempts, 0.9 s with 7, 3 s with 9, 4.5 s with 10, 8 s
-/// with 12 and 23 s with 20; `docs/guarantees.md` has the table.
+/// The formula tells how long an outage a number of attempts bridges. With the default waits, 99 of
+/// 100 requests outlast an outage of 0.1 s with 4 attempts, 0.9 s with 7, 3 s with 9, 4.5 s with
+/// 10, 8 s with 12 and 23 s with 20; `docs/guarantees.md` has the table.
 ///
 /// More than one attempt means *at least once*: a request whose answer was lost is sent again
 /// although it may have run. [`at_most_once`](RetryPolicy::at_most_once) forbids that.
@@ -39,19 +39,19 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// One attempt, and the waits of [`RetryPolicy::standard`] if there are to be more.
+    /// One attempt, with the waits of [`RetryPolicy::standard`] if more are allowed later.
     pub fn new() -> RetryPolicy {
         RetryPolicy::default()
     }
 
-    /// What a service should use: 4 attempts, waits from 0.1 s doubling up to 5 s. They bridge a lost
-    /// connection or a moment of overload; a restart of some seconds takes
-    /// [10 attempts](RetryPolicy).
+    /// The policy for services: 4 attempts, with waits from 0.1 s doubling up to 5 s. They bridge a
+    /// lost connection or a moment of overload; to bridge a restart of some seconds, use [10
+    /// attempts](RetryPolicy).
     pub fn standard() -> RetryPolicy {
         RetryPolicy::default().max_attempts(4)
     }
 
-    /// The numbers of Python's `jina.clients.base.helper`, with which the three clientlets begin: 1
+    /// The numbers of Python's `jina.clients.base.helper`, which are the clientlets' default: 1
     /// attempt, 0.5 s, 1.5 and at most 0.1 s, so that every wait is at most 0.1 s.
     pub fn python() -> RetryPolicy {
         RetryPolicy {
@@ -63,8 +63,9 @@ impl RetryPolicy {
         }
     }
 
-    /// How often a request is sent, the first time included; at least 1. What the gateway did not see,
-    /// because its connection was gone before, is sent again without being counted.
+    /// The maximum number of attempts, the first one included; at least 1. A request that the
+    /// gateway did not see because its connection was already gone is sent again without being
+    /// counted.
     #[must_use]
     pub fn max_attempts(mut self, attempts: u32) -> RetryPolicy {
         self.max_attempts = attempts;
@@ -107,7 +108,7 @@ impl RetryPolicy {
         self.max_attempts
     }
 
-    /// Whether a request is sent again after an attempt that was sent and ran out of time.
+    /// Whether a request is sent again after an attempt that was sent and timed out.
     pub(crate) fn repeats_late(&self) -> bool {
         self.max_attempts > 1 && !self.at_most_once
     }
@@ -182,8 +183,8 @@ mod tests {
         assert!(!RetryPolicy::standard().is_capped_from_the_start());
     }
 
-    /// How long the waits of so many attempts are together, at least, for 99 of 100 requests: the sum of
-    /// even distributions, in steps of 1 ms.
+    /// The total of the waits between this many attempts that 99 of 100 requests reach: the sum of
+    /// uniform distributions, in steps of 1 ms.
     fn outlasted(policy: &RetryPolicy, attempts: u32) -> Duration {
         let mut shares = vec![1.0_f64];
         for attempt in 1..attempts {

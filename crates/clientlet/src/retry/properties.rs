@@ -92,12 +92,12 @@ proptest! {
             .await;
             (result, ledger, started.elapsed(), calls)
         });
-        // There are fewer events than an attempt may begin anew.
+        // The number of events is below the limit for beginning anew.
         let anew = events.iter().take(calls).filter(|index| EVENTS[**index].is_anew).count();
         let failures = calls - usize::from(result.is_ok());
         let is_late = deadline_after.is_some_and(|deadline| elapsed >= deadline);
         let counted = ledger.attempts.len();
-        // Nothing begins anew once the time is over.
+        // Nothing begins anew after the deadline.
         prop_assert!((failures - anew..=failures - anew + usize::from(is_late)).contains(&counted));
         let most = usize::try_from(policy.attempts()).unwrap();
         prop_assert!(counted + usize::from(result.is_ok()) <= most, "{counted} of {most}");

@@ -1,4 +1,4 @@
-//! What a request for a stream carries.
+//! The content of a request for a stream.
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -9,14 +9,15 @@ use crate::envelope::ProtoTemplate;
 use crate::error::Error;
 use crate::message::{DocArray, Encoding, RequestId};
 
-/// The most bytes of a document that stand in the query: some servers take no longer addresses than
-/// 4 or 8 KiB.
+/// The maximum number of bytes of a document in the query: some servers accept addresses of no more
+/// than 4 or 8 KiB.
 const LONGEST_QUERY: usize = 2 << 10;
 
-/// A request's content, all but the name of its endpoint, which the gateway may have to be asked for.
+/// A request's content without the name of its endpoint, for which the gateway may have to be
+/// asked.
 #[derive(Debug)]
 pub(super) enum Content {
-    /// The document by itself: all that can be sent over HTTP.
+    /// The document alone, which is all that HTTP can carry.
     Alone { document: Bytes, query: String },
     /// The document as a field of the request.
     Enclosed { document: Vec<u8>, target: Option<String>, parameters: Option<Bytes> },
@@ -34,7 +35,8 @@ impl Content {
     ) -> Result<Content, Error> {
         if encoding == Encoding::Proto {
             let content = Content::Enclosed { document, target, parameters };
-            // Written for the check alone: parameters that cannot be sent are refused at once.
+            // Written only for the check, so that parameters that cannot be sent are refused
+            // immediately.
             content.body("/", RequestId { nonce: 0, sequence: 0 })?;
             return Ok(content);
         }
@@ -52,7 +54,7 @@ impl Content {
     }
 
     /// # Errors
-    /// What of the parameters cannot be sent.
+    /// When a parameter cannot be sent.
     pub(super) fn body(&self, endpoint: &str, id: RequestId) -> Result<Bytes, Error> {
         match self {
             Content::Alone { document, .. } => Ok(document.clone()),
@@ -65,7 +67,7 @@ impl Content {
         }
     }
 
-    /// What stands behind the path.
+    /// The query that follows the path.
     pub(super) fn query(&self) -> &str {
         match self {
             Content::Alone { query, .. } => query,
@@ -74,8 +76,8 @@ impl Content {
     }
 }
 
-/// The document's fields as a query. A gateway reads the query of a GET whose body a proxy has
-/// dropped. Lists and objects cannot stand in a query: there they are text, which their fields refuse,
+/// The document's fields as a query, which a gateway reads if a proxy has dropped the body of the
+/// GET. A query cannot hold lists and objects. They stand there as text, which their fields refuse,
 /// so that no executor works on half of a document.
 fn query(document: &[u8]) -> String {
     let fields: Map<String, Value> = serde_json::from_slice(document).unwrap_or_default();
@@ -111,7 +113,7 @@ fn query(document: &[u8]) -> String {
     query
 }
 
-/// As in a path, but for the characters that have a meaning in a query.
+/// Percent-encodes text as in a path, and also the characters that have a meaning in a query.
 fn encode_query(text: &str) -> String {
     let path = encode_percent(text);
     path.replace('&', "%26").replace('+', "%2B").replace('=', "%3D").replace(';', "%3B")

@@ -27,9 +27,9 @@ pub(super) struct Call {
     pub(super) retry: RetryPolicy,
     /// For the whole stream.
     pub(super) timeout: Option<Duration>,
-    /// For the first document of an attempt.
+    /// The time for the first document of an attempt.
     pub(super) first_timeout: Option<Duration>,
-    /// For each one after it.
+    /// The time for each further document.
     pub(super) idle_timeout: Option<Duration>,
 }
 
@@ -119,8 +119,8 @@ impl Call {
         Ok((began, documents, first))
     }
 
-    /// Where the stream is asked for. An endpoint that a gateway is not known to have is asked for
-    /// once more: it may have been deployed since.
+    /// Finds where the stream is requested. If the gateway is not known to have the endpoint, it is
+    /// asked once more, since the endpoint may have been deployed meanwhile.
     async fn find(&self, deadline: Option<Instant>) -> Result<Found, AttemptError> {
         let ask = || self.discovery.ask(&self.transport, &self.headers, deadline);
         let known = self.discovery.known();
@@ -147,7 +147,7 @@ impl Call {
         Error::of_request(last, attempts, ledger.may_have_run, self.context(), elapsed)
     }
 
-    /// Where its errors happen.
+    /// The context of the stream's errors.
     pub(super) fn context(&self) -> Context {
         Context {
             protocol: Some(self.transport.protocol()),
@@ -158,7 +158,7 @@ impl Call {
     }
 }
 
-/// When a document must have come that is waited for from now on.
+/// The time by which a document must come if waiting for it begins now.
 fn deadline(timeout: Option<Duration>, until: Option<Instant>) -> Option<Instant> {
     [later(Instant::now(), timeout), until].into_iter().flatten().min()
 }

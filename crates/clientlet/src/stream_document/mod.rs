@@ -28,12 +28,12 @@ use crate::target;
 
 /// A call for a stream of documents before it is made: [`stream`](StreamDocument::stream) makes it.
 ///
-/// The document is written when the call is begun, as v2 has it: gateways with v1 documents stream
-/// none. Over HTTP the document is all that a call can carry. It goes there as the body of a GET, which
-/// some proxies drop; so its text, numbers and booleans stand in the query of the address as well, up to
-/// 2 KiB of them, where logs of servers may show them. Without the body a gateway works on those, and
-/// refuses a document that has more fields than those: only longer ones may be lost without a word,
-/// which `tracing` warns of.
+/// The document is encoded when the call is made, as v2: gateways with v1 documents have no
+/// streams. Over HTTP a call can carry only the document. It is the body of a GET, which some
+/// proxies drop, so its text, numbers and booleans are also in the query of the address, up to
+/// 2 KiB of them. Servers may show a query in their logs. Without the body a gateway works on the
+/// query, and refuses documents with other fields. Only fields beyond the 2 KiB may be lost
+/// silently; `tracing` warns of documents that long.
 #[must_use = "a call is not made before `stream`"]
 pub struct StreamDocument {
     client: Client,
@@ -97,9 +97,10 @@ impl StreamDocument {
         self
     }
 
-    /// How long to wait for a document, connecting included for the first; as the client's attempt
-    /// time-out, 60 s, by default, `None` for ever. Until the first has come it is by default no more than
-    /// half of [`timeout`](StreamDocument::timeout) where another attempt could follow.
+    /// The longest wait for a document; for the first one it includes connecting. The default is
+    /// the client's attempt time-out, 60 s; `None` means no limit. For the first document the
+    /// default is at most half of [`timeout`](StreamDocument::timeout) if another attempt could
+    /// follow.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> StreamDocument {
         self.idle_timeout = Some(timeout.into());
         self

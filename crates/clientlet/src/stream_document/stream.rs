@@ -44,7 +44,7 @@ pub struct DocumentStream<T> {
     /// Comes last.
     error: Option<Error>,
     given: u64,
-    /// Where a document does not fit.
+    /// The place to name in the error if a document does not fit `T`.
     place: Place,
     of: PhantomData<fn() -> T>,
 }
