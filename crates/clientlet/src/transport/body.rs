@@ -15,18 +15,18 @@ use crate::connect::Written;
 pub(super) struct Outgoing {
     bytes: Option<Bytes>,
     probe: Arc<Probe>,
-    /// Of the connection that it goes out on.
+    /// The write counter of the connection that the body goes out on.
     written: Written,
 }
 
 /// Tells whether any byte of a request was written.
 ///
-/// hyper asks for the body after the head is in its buffer and before any of it is written, so
-/// whatever its connection writes later than that moment is this request's.
+/// hyper asks for the body after it has buffered the head and before it writes any of it, so
+/// everything written to the connection after that moment belongs to this request.
 #[derive(Debug)]
 pub(super) struct Probe {
     has_body: bool,
-    /// How much was written to the connection when the body was asked for, or one of the marks below.
+    /// The connection's write counter when the body was asked for, or one of the marks below.
     asked: AtomicU64,
 }
 
@@ -44,15 +44,16 @@ impl Probe {
         self.asked.compare_exchange(NEVER, now, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Gives the request up; `true` if from now on no byte of it can be written. A request without
-    /// a body is never asked for one, so it can be given up only before it has a connection.
+    /// Gives the request up; `true` if no byte of it can be written from now on. The body of a
+    /// request without one is never asked for, so such a request can be given up only before it has
+    /// a connection.
     pub(super) fn give_up(&self, has_connection: bool) -> bool {
         let was = self.asked.compare_exchange(NEVER, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
         was.is_ok() && (self.has_body || !has_connection)
     }
 
-    /// Whether bytes of the request may have been written, once its connection has failed, to which so
-    /// much had been written when the request was handed to it.
+    /// Whether bytes of the request may have been written, once its connection has failed. `before`
+    /// is the connection's write counter when the request was handed over.
     pub(super) fn is_written(&self, written: &Written, before: u64) -> bool {
         match self.asked.load(Ordering::Acquire) {
             NEVER | GIVEN_UP => !self.has_body && written.count() > before,

@@ -23,7 +23,7 @@ use crate::message::{Connections, DocArray, Encoding, GatewayStatus, RawAnswer, 
 /// them: whatever is behind the 100th document is lost.
 pub(crate) const MOST_V2_DOCUMENTS: usize = 100;
 
-/// A longer description of a gateway is not kept.
+/// The maximum size of a gateway's description that is kept.
 const LONGEST_PAGE: usize = 1 << 20;
 
 #[derive(Debug)]
@@ -31,7 +31,8 @@ pub(crate) struct HttpTransport {
     pub(super) session: HttpSession,
     endpoint: Endpoint,
     docarray: Option<DocArray>,
-    /// The gateway's /openapi.json, unless it is very long: what documents look like, for faults alone.
+    /// The gateway's /openapi.json, unless it is too long. It tells what documents look like, and
+    /// is read only after failures.
     page: Mutex<Bytes>,
 }
 
@@ -73,7 +74,7 @@ impl HttpTransport {
         Err(failure(DocArray::V1, true, &answer).before_sending(&doing))
     }
 
-    /// The failure of a request, blamed on those of its documents that the gateway cannot pass on.
+    /// Blames the failure of a request on those of its documents that the gateway cannot pass on.
     fn blamed(&self, mut error: AttemptError, request: &Request, body: &Bytes) -> AttemptError {
         let page = self.page.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let path = decode_percent(request.route.uri.path());
@@ -86,14 +87,14 @@ impl HttpTransport {
         let message = cannot_pass_on(number, &first.what);
         error = AttemptError::new(Event::CannotPassOn, message);
         error.status = status;
-        // Without a description what is at fault is a guess, and an executor may have run.
+        // Without a description this is a guess, so an executor may have run.
         error.may_have_run = fields.is_none();
         error.culprits = culprits;
         error
     }
 }
 
-/// What is said of a document that a gateway cannot pass on.
+/// The message about a document that a gateway cannot pass on.
 pub(crate) fn cannot_pass_on(document: u64, what: &str) -> String {
     format!(
         "the gateway answered 500: it takes document {document} over HTTP, but cannot pass it on to \
@@ -101,8 +102,8 @@ pub(crate) fn cannot_pass_on(document: u64, what: &str) -> String {
     )
 }
 
-/// Whether a failure may be that of a document that the gateway cannot pass on: it says nothing, or that
-/// the executor could not read what it was sent.
+/// Whether a failure may come from a document that the gateway cannot pass on: the answer gives no
+/// reason, or says that the executor could not read the request.
 fn may_be_inner(error: &AttemptError) -> bool {
     error.event == Event::PlainError500
         || (error.event == Event::ExecutorFailed
@@ -120,7 +121,7 @@ impl Transport for HttpTransport {
         Box::pin(async move {
             let route = &request.route;
             let headers = &request.headers;
-            // A bare Deployment answers as a v2 gateway does, whichever documents it speaks.
+            // A bare Deployment answers like a v2 gateway, whichever documents it takes.
             let distrust = !route.is_by_name;
             let uri = route.uri.clone();
             let sent = body.clone();
@@ -129,7 +130,8 @@ impl Transport for HttpTransport {
             let result = read(route.docarray, route.is_by_name, &answer)
                 .and_then(|raw| own(raw, request))
                 .map_err(|mut error| {
-                    // A v1 gateway's port for HTTP has one path for all endpoints.
+                    // A v1 gateway's HTTP port has one path for all endpoints, so this may be
+                    // another port.
                     if route.is_by_name && error.event == Event::NotFound404 {
                         error.message += MAYBE_WEBSOCKET;
                     }
@@ -161,13 +163,15 @@ impl Transport for HttpTransport {
                 }
                 told => told,
             };
-            // A v1 gateway whose status is shown has one path for all endpoints: nothing to ask.
+            // A v1 gateway that shows its status has one path for all endpoints, so its list is not
+            // needed.
             if let Ok(Told { docarray: DocArray::V1, is_by_status: true }) = told {
                 return Ok(Gateway::by_name(DocArray::V1));
             }
             let page = match self.get("/openapi.json", headers, deadline).await {
                 Ok(answer) => answer.body,
-                // Some hide it; whether an endpoint is there then shows when it is posted to.
+                // Some gateways hide the list. Whether an endpoint exists then shows when it is
+                // posted to.
                 Err(error) if !error.retryable => Bytes::new(),
                 Err(error) => return Err(error),
             };
@@ -290,8 +294,8 @@ pub(crate) fn read(
     outcome(raw).map_err(|error| error.with_status(status))
 }
 
-/// The answer if it is this request's. A v2 gateway repeats the request's id; v1 makes ids of its own
-/// over HTTP, and a bare Deployment gives none.
+/// Checks that the answer belongs to this request. A v2 gateway repeats the request's id; over HTTP
+/// v1 makes ids of its own, and a bare Deployment sends none.
 fn own(raw: RawAnswer, request: &Request) -> Result<RawAnswer, AttemptError> {
     let is_own = raw.request_id.is_empty() || raw.request_id == request.id_text;
     if request.route.docarray == DocArray::V1 || is_own {
@@ -336,7 +340,7 @@ pub(super) fn failure(
     error
 }
 
-/// Where a redirect points to, without what may be secret.
+/// Describes where a redirect points to, without anything secret.
 pub(super) fn redirect(headers: &HeaderMap) -> Option<String> {
     let to = String::from_utf8_lossy(headers.get(LOCATION)?.as_bytes());
     let to = shorten(&redact(&to));
@@ -346,7 +350,7 @@ pub(super) fn redirect(headers: &HeaderMap) -> Option<String> {
 /// A gateway's port for WebSocket answers all questions and takes no documents by HTTP.
 pub(crate) const MAYBE_WEBSOCKET: &str = "; is it the gateway's port for WebSocket?";
 
-/// What a server does not have that is asked no documents.
+/// Explains a 404 to a question that only gateways answer.
 fn lacking(mut error: AttemptError) -> AttemptError {
     if error.event == Event::NotFound404 {
         error.message += "; a gateway has it, a bare Deployment served over HTTP has not";
@@ -354,18 +358,19 @@ fn lacking(mut error: AttemptError) -> AttemptError {
     error
 }
 
-/// What was settled about a gateway's documents.
+/// The decision about a gateway's documents.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told {
     pub(super) docarray: DocArray,
-    /// Whether the gateway's status says so, and not the client's setting alone.
+    /// Whether the gateway's status says so, rather than only the client's setting.
     pub(super) is_by_status: bool,
 }
 
-/// Which documents a gateway speaks, by its status, and by the client's setting where it shows none.
+/// Decides which documents a gateway speaks: by its status, or by the client's setting if the
+/// status does not say.
 ///
 /// # Errors
-/// When the status contradicts the setting; and when there is neither.
+/// When the status contradicts the setting, or when there is neither.
 pub(super) fn settled(
     set: Option<DocArray>,
     status: Result<GatewayStatus, AttemptError>,
@@ -373,7 +378,7 @@ pub(super) fn settled(
     let by_setting = |docarray| Ok(Told { docarray, is_by_status: false });
     let status = match (status, set) {
         (Ok(status), _) => status,
-        // Documents would find no connection either.
+        // If the status finds no connection, documents would not find one either.
         (Err(error), Some(_)) if error.kind == ErrorKind::Connect => return Err(error),
         (Err(_), Some(set)) => return by_setting(set),
         (Err(error), None) => return Err(hidden(error)),
@@ -398,7 +403,7 @@ fn denied(set: DocArray, by: &str) -> AttemptError {
     AttemptError::new(Event::SettingDenied, what)
 }
 
-/// A gateway that does not say what it speaks, with the way out.
+/// Tells how to proceed with a gateway that does not say which documents it speaks.
 fn hidden(mut error: AttemptError) -> AttemptError {
     if error.kind == ErrorKind::NotFound {
         error.message = "the gateway does not show its status, so whether it speaks documents v1 \

@@ -37,36 +37,36 @@ impl RawHttpAnswer {
         kind.starts_with(b"application/json")
     }
 
-    /// What came, for a message about an answer that cannot be read.
+    /// Describes the answer for a message saying that it cannot be read.
     pub(crate) fn shown(&self) -> String {
         shown(&self.headers, &self.body)
     }
 }
 
-/// Pools of connections and what every request over them carries.
+/// The pools of connections, and what every request over them carries.
 pub(crate) struct HttpSession {
     connector: Connector,
     pools: PerRuntime<Arc<Pool>>,
     most_connections: usize,
-    /// The gateway's host, for requests without a `Host` of their own.
+    /// The gateway's host, for requests that set no `Host`.
     host: Option<HeaderValue>,
-    /// Whether HTTP/1.1 was ever spoken there.
+    /// Whether the server has ever answered in HTTP/1.1.
     is_proven: AtomicBool,
     answer_limit: usize,
 }
 
-/// What is sent.
+/// The parts of a request to send.
 #[derive(Clone, Copy)]
 struct Sent<'a> {
     method: &'a Method,
     uri: &'a Uri,
     headers: &'a HeaderMap,
     body: &'a Bytes,
-    /// Whether it is a question, of which nothing can run.
+    /// Whether this is a question, which no executor runs.
     is_question: bool,
 }
 
-/// What a request waits for.
+/// What a request is waiting for at the moment.
 #[derive(Debug, Default)]
 struct Stage(AtomicU8);
 
@@ -106,7 +106,7 @@ impl HttpSession {
         self.connector.opened().count()
     }
 
-    /// The most connections that there are at a time.
+    /// The maximum number of connections at a time.
     pub(crate) fn most_connections(&self) -> usize {
         self.most_connections
     }
@@ -130,7 +130,8 @@ impl HttpSession {
         Ok(answer)
     }
 
-    /// The same with the connection, which is closed unless the lease is given back.
+    /// Does the same, but returns the connection with the answer. The connection is closed unless
+    /// its lease is given back.
     pub(crate) async fn exchange_on(
         &self,
         method: Method,
@@ -142,13 +143,14 @@ impl HttpSession {
         let is_question = method == Method::GET && body.is_empty();
         let sent = Sent { method: &method, uri: &uri, headers, body: &body, is_question };
         let (probe, stage) = (Probe::new(!body.is_empty()), Stage::default());
-        // How many pieces of the answer have come.
+        // The number of pieces of the answer that have come.
         let pieces = AtomicU32::new(0);
         let exchange = async {
             let (response, lease) = self.send(sent, &probe, &stage).await?;
             let (head, body) = response.into_parts();
             let body = match self.read(&head.headers, body, &pieces).await {
-                // That it was refused is known, whatever more was to be said.
+                // The status says that the request was refused; the lost rest of the body does not
+                // change that.
                 Err(error) if error.event == Event::ConnectionLost && !head.status.is_success() => {
                     Bytes::new()
                 }
@@ -157,7 +159,7 @@ impl HttpSession {
             refuse_encoding(&head)?;
             Ok((RawHttpAnswer { status: head.status, headers: head.headers, body }, lease))
         };
-        // The rest of an answer waits to be read.
+        // More pieces of the answer may be waiting to be read.
         let so_far = || pieces.load(Ordering::Relaxed);
         let is_sent = || !probe.give_up(stage.is(ANSWER));
         let exchanged = time.exchange_in_pieces(pin!(exchange), is_sent, so_far).await;
@@ -165,9 +167,9 @@ impl HttpSession {
             .unwrap_or_else(|over| Err(self.given_up(over, &time, &stage, "no complete answer")))
     }
 
-    /// GETs with a body, and gives the answer once its head has come with 200: its body is to be read
-    /// as it comes, and its connection, which comes with it, closed by dropping it. The answer with
-    /// another status is read whole.
+    /// Sends a GET with a body, and returns the answer as soon as its head has come with status
+    /// 200. Its body is then read as it comes; dropping the lease that comes with it closes the
+    /// connection. An answer with any other status is read whole.
     pub(crate) async fn open(
         &self,
         uri: Uri,
@@ -200,7 +202,7 @@ impl HttpSession {
         self.answer_limit
     }
 
-    /// Sends a request as soon as it is its turn.
+    /// Sends a request as soon as a connection is free.
     async fn send(
         &self,
         sent: Sent<'_>,
@@ -221,8 +223,8 @@ impl HttpSession {
             Err(error) => {
                 let is_proven = self.is_proven.load(Ordering::Relaxed);
                 let instead = self.connector.instead(sent.uri, lease.spoken(), is_proven).await;
-                // A connection that was used before may have been closed by the gateway just now. Of a
-                // question nothing runs, so it does not matter whether it was written.
+                // The gateway may just have closed a connection that was used before. A question
+                // runs nothing, so it does not matter whether the question was written.
                 let is_unsent = sent.is_question && lease.is_used()
                     || !probe.is_written(lease.written(), before);
                 Err(classify(error, instead, is_unsent, lease.is_used()))
@@ -249,7 +251,7 @@ impl HttpSession {
         request
     }
 
-    /// What it means that a request was not waited for any more.
+    /// The error of a request that is not waited for any longer.
     fn given_up(&self, over: Over, time: &Time<'_>, stage: &Stage, missed: &str) -> AttemptError {
         let mut error = time.error(over, missed);
         if stage.is(TURN) && !over.is_stopped {
@@ -259,7 +261,7 @@ impl HttpSession {
         error
     }
 
-    /// Counts the pieces as they come.
+    /// Reads the body and counts its pieces.
     async fn read(
         &self,
         headers: &HeaderMap,
@@ -300,7 +302,7 @@ impl HttpSession {
     }
 }
 
-/// The kind of an answer and its beginning.
+/// Describes an answer: its content type and its beginning.
 pub(super) fn shown(headers: &HeaderMap, body: &[u8]) -> String {
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let kind = kind.map(|kind| shorten(&String::from_utf8_lossy(kind)));
@@ -308,7 +310,7 @@ pub(super) fn shown(headers: &HeaderMap, body: &[u8]) -> String {
     format!("what came is {kind} and {}", begins(body))
 }
 
-/// How a body begins: `begins with ..`, or `empty`.
+/// Describes how a body begins: `begins with ..`, or `empty`.
 pub(super) fn begins(body: &[u8]) -> String {
     let begins = shorten(&String::from_utf8_lossy(&body[..body.len().min(GLANCE)]));
     let begins: String = begins.chars().take(BEGINNING).collect();
@@ -318,7 +320,7 @@ pub(super) fn begins(body: &[u8]) -> String {
     }
 }
 
-/// Reads the beginning of a body that is not what was asked for, as far as it comes soon.
+/// Reads the beginning of an unexpected body, as far as it comes soon.
 pub(super) async fn glance(mut body: Incoming) -> Vec<u8> {
     let mut read = Vec::new();
     let reading = async {
@@ -329,22 +331,22 @@ pub(super) async fn glance(mut body: Incoming) -> Vec<u8> {
             read.extend_from_slice(&data[..data.len().min(GLANCE)]);
         }
     };
-    // What has come by then is shown.
+    // Shows whatever has come by then.
     let _ = timeout(GLANCE_TIME, reading).await;
     read
 }
 
-/// How many characters are shown of an answer that cannot be read.
+/// The number of characters that are shown of an answer that cannot be read.
 const BEGINNING: usize = 120;
 
-/// As many bytes hold them: a character of UTF-8 has four at most.
+/// The number of bytes that surely contain them: a character takes at most four bytes in UTF-8.
 const GLANCE: usize = 4 * BEGINNING;
 
-/// How long such an answer is waited for.
+/// The longest wait for the beginning of such an answer.
 const GLANCE_TIME: Duration = Duration::from_secs(1);
 
-/// Refuses an answer that was compressed on its way, which was not asked for and would be read as
-/// nonsense.
+/// Refuses an answer that is compressed, since the client did not ask for compression and could not
+/// read it.
 fn refuse_encoding(head: &http::response::Parts) -> Result<(), AttemptError> {
     let given = head.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
     if !head.status.is_success() || given.is_empty() || given.eq_ignore_ascii_case(b"identity") {
@@ -364,7 +366,7 @@ fn cut_off(headers: &HeaderMap, error: hyper::Error) -> AttemptError {
     AttemptError::new(Event::ConnectionLost, what).with_source(error)
 }
 
-/// What an error of a connection means for the request on it.
+/// Classifies an error of a connection for the request on it.
 fn classify(
     error: hyper::Error,
     instead: Option<&str>,
@@ -386,17 +388,17 @@ fn classify(
     AttemptError::new(event, what).with_source(error)
 }
 
-/// Whether an answer's head is beyond a limit. hyper has its predicate for servers alone.
+/// Whether the head of an answer exceeds a limit. hyper's own predicate works only for servers.
 pub(super) fn is_too_large_a_head(error: &hyper::Error) -> bool {
     error.is_parse() && error.to_string().contains("too large")
 }
 
-/// What is said of an answer whose head is beyond one of two limits; which of them is not told.
+/// The message about an answer whose head exceeds one of two limits; hyper does not say which.
 pub(super) fn too_large_a_head() -> String {
     format!("the answer has more than {MOST_HEADERS} headers, or its head than {HEAD_LIMIT} bytes")
 }
 
-/// What is said of a port where something unknown is spoken.
+/// The message about a port with an unknown protocol.
 pub(crate) const NOT_HTTP: &str = "the answer is not HTTP/1.1; is this another protocol's port?";
 
 impl fmt::Debug for HttpSession {

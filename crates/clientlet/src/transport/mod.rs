@@ -56,7 +56,7 @@ pub(crate) struct Terms<'a> {
     /// Whether it goes alone on a connection of its own, where requests share connections: the
     /// last attempt of a request that may be what the gateway drops its connections for.
     pub(crate) is_alone: bool,
-    /// Whether the call goes on.
+    /// The flag that stops the call.
     pub(crate) stop: &'a Stop,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Terms<'a> {
 /// whether a byte was written by then; that of a request on a [`lane`](Transport::lane) is its caller's.
 pub(crate) trait Transport: Send + Sync {
     /// Sends a request once and reads the envelope of its answer. An executor's exception is an
-    /// error. Where it [masks](Transport::is_masking), the last attempt has the body for itself.
+    /// error. If the transport [masks](Transport::is_masking), the last attempt owns the body.
     fn attempt<'a>(
         &'a self,
         request: &'a Request,
@@ -81,8 +81,8 @@ pub(crate) trait Transport: Send + Sync {
         terms: Terms<'a>,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>>;
 
-    /// Whether it writes over a body that it has for itself, where it would copy another. It then gives
-    /// back, with its error, what it did not send.
+    /// Whether the transport overwrites a body that it owns, and copies any other. It returns a
+    /// body that it did not send with its error.
     fn is_masking(&self) -> bool {
         false
     }

@@ -54,7 +54,7 @@ pub(super) struct Ending {
     event: Event,
     what: String,
     again: Again,
-    /// The status of HTTP that it ended with, if with one.
+    /// The HTTP status that it ended with, if any.
     status: Option<u16>,
 }
 
@@ -63,7 +63,7 @@ impl Ending {
         Ending { event, what: what.into(), again: Again::Unsaid, status: None }
     }
 
-    /// With what the gateway says of trying again.
+    /// Adds what the gateway says about trying again.
     pub(super) fn asking(self, again: Again) -> Ending {
         Ending { again, ..self }
     }
@@ -82,9 +82,9 @@ impl Ending {
         let what = format!("{} before the request was sent", self.what);
         let error = AttemptError::new(Event::ClosedUnsent, what);
         match self.again {
-            // What was asked was to send no more for a while, this request or another.
+            // The gateway asked for no requests for a while, this one or any other.
             Again::After(_) => error.asking(self.again),
-            // What ended shall not be tried again, but this request never was.
+            // What ended must not be tried again, but this request was never tried.
             Again::Never | Again::Unsaid => error,
         }
     }
@@ -162,7 +162,7 @@ pub(super) struct Notice(watch::Sender<Option<Arc<Ending>>>);
 #[derive(Debug)]
 pub(super) struct Order {
     id: RequestId,
-    /// With the body.
+    /// Carries the body as well.
     passage: Passage,
     reply: ReplyTo,
 }
@@ -209,7 +209,7 @@ impl Dispatched {
         patience.late(is_sent, "no answer")
     }
 
-    /// What the stop of its call means.
+    /// The error of a request whose call was stopped.
     pub(crate) fn stopped(&self) -> AttemptError {
         stopped(self.passage.give_up())
     }
@@ -241,7 +241,7 @@ impl Handle {
         self.ended.borrow().is_none() && !self.orders.is_closed() && !self.progress.is_doubted()
     }
 
-    /// What it means that a request was not waited for any more.
+    /// The error of a request that is not waited for any longer.
     pub(super) fn given_up(&self, over: Over, time: &Time<'_>, passage: &Passage) -> AttemptError {
         if !over.is_stopped {
             self.progress.doubt(passage);
@@ -295,8 +295,9 @@ impl Handle {
         }
     }
 
-    /// Why it ended without a reply to a request: it has said so before it let go. What was not sent
-    /// comes back with it.
+    /// The error of a request whose connection or stream ended without an answer to it. The reason
+    /// of the end is set before the requests are released. A body that was not sent is returned
+    /// with the error.
     fn lost(&self, passage: &Passage) -> AttemptError {
         let ended = self.ended.borrow().clone();
         let ending = ended.unwrap_or_else(|| {

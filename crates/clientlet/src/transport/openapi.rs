@@ -1,4 +1,4 @@
-//! What `/openapi.json` tells of a server: its endpoints, and which documents they take.
+//! What `/openapi.json` tells about a server: its endpoints, and which documents they take.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +11,19 @@ use crate::error::{AttemptError, Event};
 use crate::foreign::told;
 use crate::message::DocArray;
 
-/// A gateway's own paths that are asked with GET, as streams of documents are.
+/// A gateway's own paths that take GET, as streams of documents do.
 const QUESTIONS: [&str; 3] = ["/", "/status", "/dry_run"];
-/// How servers with documents v1 call the schema of those.
+/// The name of the schema of documents on servers with documents v1.
 const V1_DOCUMENT: &str = "PydanticDocument";
-/// How a v1 gateway calls the schema of a request that names its endpoint itself. A bare
-/// Deployment has a path for each endpoint instead, whichever documents it speaks.
+/// The name of the schema of a v1 gateway's requests, which name their endpoint. A bare Deployment
+/// has a path for each endpoint instead, whichever documents it takes.
 const BY_NAME: &str = "JinaRequestModel";
 
-/// The part of a server's description that is used. It may be long: what is not asked for is not
-/// read.
+/// The part of a server's description that is used. The description may be long, so the rest is not
+/// parsed.
 #[derive(Debug, Deserialize)]
 pub(crate) struct OpenApi<'a> {
-    /// By path, then by method in lower case.
+    /// The operations by path, then by method in lower case.
     #[serde(borrow)]
     paths: BTreeMap<String, BTreeMap<String, &'a RawValue>>,
     #[serde(borrow, default)]
@@ -36,7 +36,7 @@ struct Components<'a> {
     schemas: BTreeMap<String, &'a RawValue>,
 }
 
-/// What a path's method takes; all of it may be missing.
+/// What an operation takes; all of it may be missing.
 #[derive(Deserialize)]
 struct Operation {
     #[serde(rename = "requestBody")]
@@ -45,7 +45,7 @@ struct Operation {
 
 impl<'a> OpenApi<'a> {
     /// # Errors
-    /// What is wrong with the JSON, as the failure of the question.
+    /// The parse error, as the failure of the question.
     pub(crate) fn read(body: &'a [u8]) -> Result<OpenApi<'a>, AttemptError> {
         serde_json::from_slice(body).map_err(|error| {
             AttemptError::new(Event::Unreadable, format!("it cannot be read: {}", told(&error)))
@@ -65,7 +65,7 @@ impl<'a> OpenApi<'a> {
         paths
     }
 
-    /// Which documents the endpoints take; `None` where no endpoint shows it.
+    /// Which documents the endpoints take; `None` if no endpoint shows it.
     pub(crate) fn docarray(&self) -> Option<DocArray> {
         if self.components.schemas.get(V1_DOCUMENT).is_some_and(|schema| is_v1(schema)) {
             return Some(DocArray::V1);
@@ -84,12 +84,12 @@ impl<'a> OpenApi<'a> {
         self.paths.iter().any(takes_documents).then_some(DocArray::V2)
     }
 
-    /// Whether one path takes the documents for all endpoints, which the request names.
+    /// Whether all endpoints share one path, so that requests name their endpoint.
     pub(crate) fn is_by_name(&self) -> bool {
         self.components.schemas.contains_key(BY_NAME)
     }
 
-    /// What the documents posted to a path look like.
+    /// The schema of the documents that are posted to a path.
     pub(crate) fn fields(&self, path: &str) -> Option<Fields> {
         let operation = self.paths.get(path)?.get("post")?;
         let Operation { body } = serde_json::from_str(operation.get()).ok()?;
@@ -100,7 +100,7 @@ impl<'a> OpenApi<'a> {
             Some((name.clone(), serde_json::from_str(schema.get()).ok()?))
         };
         let all = self.components.schemas.iter().filter_map(read).collect();
-        // A list of documents, or one.
+        // The schema allows a list of documents or a single one.
         let schema = model["properties"]["data"]["anyOf"][0]["items"].clone();
         (!schema.is_null()).then_some(Fields { schema, all })
     }
@@ -111,7 +111,8 @@ impl<'a> OpenApi<'a> {
     }
 }
 
-/// An executor's own class may have the name of v1's documents, but hardly these fields.
+/// Whether the schema has the fields of v1 documents. An executor's own class may have the same
+/// name, but hardly the same fields.
 fn is_v1(schema: &RawValue) -> bool {
     let schema: Value = serde_json::from_str(schema.get()).unwrap_or_default();
     ["granularity", "chunks"].iter().all(|field| schema["properties"].get(field).is_some())

@@ -1,4 +1,4 @@
-//! What becomes of a task of ours in which something panics, be it in a crate below.
+//! Handles panics in this crate's tasks, including those of crates below.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -7,11 +7,11 @@ use futures_util::FutureExt;
 
 use crate::foreign::shorten;
 
-/// Does the work of a task; where it panics, what there is to say of that, so that the task can still tell
-/// all who wait for it. The work is to be given up then.
+/// Does the work of a task and catches a panic, so that the task can still report it to everything
+/// that waits for the task. After a panic the work must be given up.
 ///
 /// # Errors
-/// When it panicked.
+/// A description of the panic.
 pub(crate) async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Result<T, String> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
         format!("the client itself failed, which is a fault to be reported: {}", told(&*panic))
@@ -41,7 +41,7 @@ mod tests {
     use crate::transport::{HttpSession, Transport};
     use crate::{Client, Delivery, DocArray, ErrorKind};
 
-    /// More than any request waits for once its task has gone, less than any time-out.
+    /// More than the longest wait for the end of a task, less than any time-out.
     const AT_ONCE: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
@@ -73,7 +73,7 @@ mod tests {
                 _ => Arc::new(GrpcTransport::over(connector, &config)),
             };
             let client = Client::new(config, transport);
-            // As JSON a WebSocket has one request at a time.
+            // As JSON, a WebSocket carries one request at a time.
             let requests: usize = if protocol == "ws json" { 1 } else { 3 };
             let call = tokio::spawn({
                 let documents = (0..requests).map(|n| json!({"id": n.to_string()}));

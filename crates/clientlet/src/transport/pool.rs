@@ -1,9 +1,9 @@
-//! HTTP/1.1 connections that are used by one request at a time, and again.
+//! HTTP/1.1 connections, each used by one request at a time and then again.
 //!
-//! A pool of our own, because it keeps three promises that ready-made ones do not: there are never more
-//! connections than `most`, and requests wait for one in the order in which they came; no connection is
-//! opened for a request that then goes on another; and one that is not given back is closed at once,
-//! whatever is still to be written to it.
+//! Ready-made pools do not keep three promises that this one keeps: there are never more than
+//! `most` connections, and requests wait for one in order of arrival; no connection is opened for a
+//! request that then uses another; a connection that is not given back is closed immediately, even
+//! with data left to write.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -21,37 +21,39 @@ use super::body::Outgoing;
 use crate::connect::{Connector, Spoken, Written};
 use crate::error::{AttemptError, Event};
 
-/// uvicorn closes idle connections after 5 s; a request must not meet that.
+/// uvicorn closes idle connections after 5 s. A request must not run into that.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// How long a connection whose answer has come may take to write the rest of the request.
+/// The longest time that a connection may take to write the rest of a request after its answer has
+/// come.
 const WIND_UP: Duration = Duration::from_secs(1);
 
-/// A head beyond this many bytes is refused.
+/// The limit on the size of an answer's head, in bytes.
 pub(super) const HEAD_LIMIT: usize = 256 << 10;
 
-/// As is one with more headers than this: hyper's own limit, up to which it allocates nothing for them.
+/// The limit on the number of headers in an answer. It is hyper's own limit, up to which hyper does
+/// not allocate.
 pub(super) const MOST_HEADERS: usize = 100;
 
 /// The connections of one runtime.
 #[derive(Debug)]
 pub(super) struct Pool {
     connector: Connector,
-    /// One for each request under way. A connection is in use or idle, and one that is idle is used
-    /// before another is opened: so there are no more connections than slots.
+    /// One permit for each request in flight. An idle connection is reused before a new one is
+    /// opened, so there are never more connections than permits.
     slots: Arc<Semaphore>,
-    /// Those that were given back, the oldest first.
+    /// The connections that were given back, the oldest first.
     idle: Mutex<Idle>,
 }
 
 #[derive(Debug, Default)]
 struct Idle {
     connections: VecDeque<(Connection, Instant)>,
-    /// Whether a task closes those that are idle for too long.
+    /// Whether a task is running that closes connections that are idle for too long.
     is_swept: bool,
 }
 
-/// A connection, closed when it is dropped.
+/// A connection. Dropping it closes it.
 #[derive(Debug)]
 struct Connection {
     sender: SendRequest<Outgoing>,
@@ -60,7 +62,7 @@ struct Connection {
     spoken: Spoken,
 }
 
-/// A connection in use by one request. Dropped, it is closed.
+/// A connection in use by one request. Dropping it closes the connection.
 #[derive(Debug)]
 pub(crate) struct Lease {
     connection: Connection,
@@ -70,19 +72,19 @@ pub(crate) struct Lease {
 }
 
 impl Pool {
-    /// A pool of at most so many connections.
+    /// Makes a pool of at most `most` connections.
     pub(super) fn new(connector: Connector, most: usize) -> Arc<Pool> {
         let slots = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         Arc::new(Pool { connector, slots, idle: Mutex::default() })
     }
 
-    /// Waits for a request's turn. Those that wait are served in the order in which they came.
+    /// Waits for a request's turn. Requests are served in order of arrival.
     pub(super) async fn slot(&self) -> OwnedSemaphorePermit {
         let slot = self.slots.clone().acquire_owned().await;
         slot.expect("the semaphore is never closed")
     }
 
-    /// A connection: the one that was given back last, or a new one.
+    /// Takes the connection that was given back last, or opens a new one.
     pub(super) async fn lease(
         self: &Arc<Self>,
         slot: OwnedSemaphorePermit,
@@ -107,19 +109,20 @@ impl Pool {
                 AttemptError::new(Event::ClosedUnsent, what).with_source(error)
             })?;
         let task = tokio::spawn(async move {
-            // What it ends for, its request is told.
+            // The request learns the reason of the connection's end by itself.
             let _ = driving.await;
         });
         let connection = Connection { sender, task, written, spoken };
         Ok(Lease { connection, is_used: false, slot, pool: self.clone() })
     }
 
-    /// The idle connection that was used last; those that are closed, or soon will be, are dropped.
+    /// Takes the idle connection that was used last. Connections that are closed, or soon will be,
+    /// are dropped.
     fn take(&self) -> Option<Connection> {
         let mut idle = self.idle();
         while let Some((connection, since)) = idle.connections.pop_back() {
             if since.elapsed() >= IDLE {
-                // As are all others, which are older.
+                // All others are older, so they have expired, too.
                 idle.connections.clear();
                 return None;
             }
@@ -138,7 +141,7 @@ impl Pool {
         }
     }
 
-    /// Closes what was idle for too long; when to look next, if anything is left.
+    /// Closes connections that were idle for too long; returns when to look next, if any is left.
     fn close_idle(&self) -> Option<Instant> {
         let mut idle = self.idle();
         while let Some((_, since)) = idle.connections.front() {
@@ -157,7 +160,7 @@ impl Pool {
     }
 }
 
-/// Closes idle connections in their time, as long as there are any.
+/// Closes idle connections when they expire, as long as there are any.
 async fn sweep(pool: Weak<Pool>) {
     while let Some(next) = pool.upgrade().and_then(|pool| pool.close_idle()) {
         sleep_until(next).await;
@@ -165,7 +168,7 @@ async fn sweep(pool: Weak<Pool>) {
 }
 
 impl Lease {
-    /// Sends the request and gives the head of its answer.
+    /// Sends the request and returns the head of its answer.
     pub(super) async fn send(
         &mut self,
         request: Request<Outgoing>,
@@ -174,7 +177,7 @@ impl Lease {
         sending.await.map_err(TrySendError::into_error)
     }
 
-    /// Whether another request was sent on it before.
+    /// Whether the connection has carried another request before.
     pub(super) fn is_used(&self) -> bool {
         self.is_used
     }
@@ -187,13 +190,14 @@ impl Lease {
         &self.connection.spoken
     }
 
-    /// Gives the connection back for others, once the answer was read to its end.
+    /// Gives the connection back for other requests, once the answer was read to its end.
     pub(super) fn give_back(self) {
         let Lease { mut connection, slot, pool, .. } = self;
         if connection.sender.is_ready() {
             pool.give_back(connection);
         } else if !connection.sender.is_closed() {
-            // Its task has not come round yet, or is still writing what was answered already.
+            // The connection's task was not polled yet, or still writes a request that was answered
+            // already.
             tokio::spawn(async move {
                 let _slot = slot;
                 if let Ok(Ok(())) = timeout(WIND_UP, connection.sender.ready()).await {

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// Whether a request was written before it was given up: the first of the two decides, so that a
-/// request that is reported as not sent is never sent afterwards. The same one may then take the body,
-/// where there is one in it.
+/// Decides whether a request was written before it was given up: whichever comes first, so that a
+/// request that is reported as not sent is never sent afterwards. The winner may take the body, if
+/// the passage carries one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Passage(Arc<State>);
 
@@ -23,12 +23,13 @@ const QUEUED: u64 = 0;
 const GIVEN_UP: u64 = 1 << 63;
 
 impl Passage {
-    /// That of a request whose body is on its way with it.
+    /// Makes the passage of a request together with its body.
     pub(super) fn carrying(body: Bytes) -> Passage {
         Passage(Arc::new(State { mark: AtomicU64::default(), body: Mutex::new(body) }))
     }
 
-    /// The body: for the one that wrote the request, or gave it up before it was written.
+    /// Takes the body: for the task that wrote the request, or that gave it up before it was
+    /// written.
     pub(super) fn take_body(&self) -> Bytes {
         mem::take(&mut *self.0.body.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,18 +1,18 @@
-//! How long a server asks to be left alone, over whichever protocol it says so.
+//! The wait that a server asks for, on any protocol.
 
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
-/// The wait that `Retry-After` asks for, in either of the header's two forms.
+/// Reads the wait that `Retry-After` asks for, in either of the header's two forms.
 pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
     let date = httpdate::parse_http_date(value).ok()?;
-    // A date that has passed asks for no wait.
+    // A date in the past asks for no wait.
     Some(date.duration_since(now).unwrap_or_default())
 }
 

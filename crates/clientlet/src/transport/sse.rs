@@ -52,7 +52,7 @@ impl Streams for HttpTransport {
                 return Err(error.with_status(StatusCode::OK.as_u16()));
             }
             let chunks = response.into_body().into_data_stream().map_err(move |error| {
-                // The connection stays as long as it is read.
+                // The closure keeps the lease, and so the connection, as long as the body is read.
                 let _ = &lease;
                 Source::from(error)
             });

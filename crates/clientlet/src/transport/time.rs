@@ -1,5 +1,5 @@
-//! The time of an attempt: as long as it was given, of which nothing is spent while its caller looks away,
-//! and no longer than its call goes on.
+//! The time of an attempt. It ends when its call is stopped, and time in which the caller did not
+//! poll does not count.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -11,36 +11,38 @@ use tokio::time::{Instant, sleep_until};
 use crate::error::{AttemptError, Event};
 use crate::stop::{Stop, stopped};
 
-/// An end of time that is noticed so much late was not watched: the caller did something else.
+/// If the end of the time is noticed this late or later, the caller was not polling.
 const AWAY: Duration = Duration::from_millis(10);
 
-/// How often in a row that is made good: a gateway that is silent is not waited for without end, however
-/// rarely its caller looks.
+/// How often in a row the time is extended. Without this bound a silent gateway would be waited for
+/// forever if the caller polls rarely.
 const MOST_EXCUSED: u32 = 4;
 
-/// Of the time that the caller looked away over the end, what an attempt gets for it, if its own time is not
-/// shorter.
+/// The factor by which the time without polling, after the deadline, is multiplied to extend the
+/// time. The extension is at most the attempt's whole time.
 const MADE_GOOD: u32 = 20;
 
-/// When an attempt's time is over. Time over whose end the caller did not look is made good, some times:
-/// a slow caller is no slow gateway.
+/// Decides when an attempt times out. If the caller was not polling when the time ended, the time
+/// is extended, up to [`MOST_EXCUSED`] times in a row: a slow caller does not make the gateway
+/// late.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     began: Instant,
     deadline: Option<Instant>,
-    /// How long it is.
+    /// The length of the attempt's time.
     allowed: Duration,
-    /// How often it was made good since something came last.
+    /// The number of extensions since the answer last made progress.
     excused: u32,
-    /// How far something had come then.
+    /// The progress at that moment.
     progress: u32,
-    /// How long the caller looked away, as far as it is known.
+    /// How long the caller is known to have not polled.
     away: Duration,
 }
 
 impl Patience {
     pub(crate) fn new(began: Instant, deadline: Option<Instant>) -> Patience {
-        // Where its end has passed already, as with the second of two questions, the caller looked away for so long.
+        // If the deadline has passed already, as for the second of two questions, the caller was
+        // away for that long.
         let allowed = deadline.map_or(Duration::MAX, |deadline| {
             deadline.saturating_duration_since(began).max(began.saturating_duration_since(deadline))
         });
@@ -51,7 +53,8 @@ impl Patience {
         self.deadline
     }
 
-    /// Whether time that is over by now shall go on; `progress` counts what has come so far.
+    /// Extends a time that has ended, if it may be extended; `progress` counts the pieces that have
+    /// come.
     fn excuse(&mut self, now: Instant, progress: u32) -> bool {
         if progress > self.progress {
             (self.progress, self.excused) = (progress, 0);
@@ -59,8 +62,8 @@ impl Patience {
         self.excuse_times(now, MOST_EXCUSED)
     }
 
-    /// The same for what goes on without its caller, on a task of its connection: once, for it may be
-    /// the whole runtime that had no time.
+    /// Does the same for work that runs on a task of its connection, without the caller: at most
+    /// once, in case the whole runtime was delayed.
     pub(crate) fn excuse_once(&mut self, now: Instant) -> bool {
         self.excuse_times(now, 1)
     }
@@ -77,7 +80,7 @@ impl Patience {
         true
     }
 
-    /// What the end of the time means.
+    /// The error of an attempt that timed out.
     pub(crate) fn late(&self, is_sent: bool, missed: &str) -> AttemptError {
         match is_sent {
             false => self.over(Event::TimedOutUnsent, "no connection that takes it"),
@@ -95,7 +98,7 @@ impl Patience {
     }
 }
 
-/// A duration that is never shown as nothing.
+/// Formats a duration so that it never shows as zero.
 fn seconds(time: Duration) -> String {
     match time.as_millis() {
         millis @ 0..1000 => format!("{millis} ms"),
@@ -110,7 +113,7 @@ pub(crate) struct Time<'a> {
     stop: &'a Stop,
 }
 
-/// Why something was not waited for any more.
+/// Why an exchange is not waited for any longer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Over {
     pub(super) is_stopped: bool,
@@ -122,12 +125,12 @@ impl<'a> Time<'a> {
         Time { patience: Patience::new(began, deadline), stop }
     }
 
-    /// From now on, of what is stopped by dropping it alone.
+    /// Time that begins now, for work that is stopped only by dropping it.
     pub(crate) fn until(deadline: Option<Instant>) -> Time<'static> {
         Time::new(Instant::now(), deadline, Stop::never())
     }
 
-    /// Waits for what another call may have asked for; `None` when the time is over.
+    /// Waits for a result that another call may have asked for; `None` if the time is over.
     pub(crate) async fn shared<F>(&mut self, what: F) -> Option<F::Output>
     where
         F: Future + Unpin,
@@ -135,12 +138,12 @@ impl<'a> Time<'a> {
         self.exchange(what, || false).await.ok()
     }
 
-    /// The same as an error: nothing was sent, and `missed` did not come.
+    /// The error of a time that ended before anything was sent; `missed` did not come.
     pub(crate) fn missed(&self, missed: &str) -> AttemptError {
         self.patience.over(Event::TimedOutUnsent, missed)
     }
 
-    /// What is left of it, for gateways that can be told.
+    /// The time that is left, for gateways that can be told a deadline.
     pub(super) fn left(&mut self, now: Instant) -> Option<Duration> {
         if self.patience.deadline? <= now {
             self.patience.excuse(now, 0);
@@ -148,7 +151,7 @@ impl<'a> Time<'a> {
         self.patience.deadline.map(|deadline| deadline.saturating_duration_since(now))
     }
 
-    /// Waits for what comes before a request is sent.
+    /// Waits for a step that comes before a request is sent.
     pub(super) async fn opening<T, F>(&mut self, what: F) -> Result<T, AttemptError>
     where
         F: Future<Output = Result<T, AttemptError>> + Unpin,
@@ -157,8 +160,8 @@ impl<'a> Time<'a> {
         waiting.unwrap_or_else(|over| Err(self.error(over, "")))
     }
 
-    /// Waits for an answer; `give_up` gives the request up, and says whether it was sent by then. Whoever
-    /// calls it pins `what`: moved in here, it would take its space twice.
+    /// Waits for an answer. `give_up` gives the request up and says whether it was sent by then.
+    /// The caller pins `what`, because a future that is moved in here would take its space twice.
     pub(super) async fn exchange<F>(
         &mut self,
         what: F,
@@ -170,7 +173,7 @@ impl<'a> Time<'a> {
         self.exchange_in_pieces(what, give_up, || 0).await
     }
 
-    /// The same for an answer that comes in pieces, so many by now.
+    /// Does the same for an answer that comes in pieces; `pieces` counts those that have come.
     pub(super) async fn exchange_in_pieces<F>(
         &mut self,
         mut what: F,
@@ -180,14 +183,14 @@ impl<'a> Time<'a> {
     where
         F: Future + Unpin,
     {
-        // Made only for what has to wait.
+        // The timer is made only if something has to be waited for.
         let mut timer = pin!(None);
         let mut give_up = Some(give_up);
         let mut is_sent = || give_up.take().is_some_and(|give_up| give_up());
         poll_fn(|cx| {
             if self.stop.is_set() {
                 let is_sent = is_sent();
-                // Nothing goes out any more; an answer that has come is one.
+                // Nothing is sent any more, but an answer that has come still counts.
                 return match is_sent.then(|| Pin::new(&mut what).poll(cx)) {
                     Some(Poll::Ready(output)) => Poll::Ready(Ok(output)),
                     Some(Poll::Pending) | None => {
@@ -216,7 +219,7 @@ impl<'a> Time<'a> {
         .await
     }
 
-    /// What that means for the request; `missed` is what did not come.
+    /// The error of the request; `missed` is what did not come.
     pub(super) fn error(&self, over: Over, missed: &str) -> AttemptError {
         match over.is_stopped {
             true => stopped(over.is_sent),
@@ -291,7 +294,7 @@ mod tests {
         assert!(over.is_stopped && over.is_sent);
         assert_eq!(time.error(over, "").event, Event::StoppedSent);
         assert!(time.exchange(ready(()), || true).await.is_ok());
-        // What was not sent is not even asked, or it might be sent now.
+        // A future that was not sent is not polled again, since polling could send it.
         let over = time.exchange(ready(()), || false).await.unwrap_err();
         assert_eq!(time.error(over, "").event, Event::Stopped);
         assert!(time.opening(ready(Ok(()))).await.is_err());

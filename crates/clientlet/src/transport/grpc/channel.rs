@@ -189,11 +189,12 @@ impl Channel {
         self.progress().doubt_connection();
     }
 
-    /// Waits until the gateway takes no new requests on the connection; for ever if it never says so.
+    /// Waits until the gateway takes no new requests on the connection; forever if it never says
+    /// so.
     pub(super) async fn left(&self) {
         let mut leaving = self.peer.leaving.clone();
         if leaving.wait_for(Option::is_some).await.is_err() {
-            // The connection has ended without a GOAWAY, which its streams are told otherwise.
+            // The connection has ended without a GOAWAY. Its streams learn of that by other means.
             std::future::pending::<()>().await;
         }
     }
@@ -215,23 +216,23 @@ impl fmt::Debug for Channel {
     }
 }
 
-/// Why a call ended, if not well. What tonic says without one of these, it found by itself.
+/// The reason why a call did not end well. tonic's own findings come without it.
 #[derive(Debug)]
 pub(super) enum ChannelError {
     Lost(Arc<hyper::Error>),
-    /// The peer said that it has not looked at the request: by REFUSED_STREAM, or by a GOAWAY whose last
-    /// stream came before.
+    /// The peer said that it did not process the request: by REFUSED_STREAM, or by a GOAWAY that
+    /// names an earlier stream as the last one.
     Unprocessed(Arc<hyper::Error>),
-    /// The stream ended as if all were well, before its end.
+    /// The stream ended early, but as if all were well.
     Cut(&'static str),
-    /// The status of gRPC that the peer gave.
+    /// The gRPC status that the peer sent.
     Told(Told),
-    /// A status of HTTP's own, from a proxy as it seems, what it says of trying again, and where it
-    /// points to.
+    /// An HTTP status, probably from a proxy; what it says about trying again, and where it
+    /// redirects to.
     Http(StatusCode, Again, Option<String>),
     /// An answer over HTTP/2 that is something else.
     NotGrpc(String),
-    /// gRPC that cannot be read.
+    /// An answer that is gRPC but cannot be read.
     Unreadable(String),
 }
 
@@ -240,7 +241,7 @@ impl ChannelError {
         ChannelError::Lost(Arc::new(error))
     }
 
-    /// For a request that nothing has come back for.
+    /// Classifies the error of a request to which nothing has come back.
     fn unanswered(error: hyper::Error) -> ChannelError {
         let is_unprocessed = error
             .source()
@@ -254,8 +255,9 @@ impl ChannelError {
     }
 }
 
-/// Whether a stream ended by what RFC 9113 calls proof that nothing of it was processed (8.7): it was
-/// refused, or its number is above the last that a GOAWAY names. To streams below that h2 gives no error.
+/// Whether a stream ended with what RFC 9113 (8.7) calls proof that it was not processed: it was
+/// refused, or its number is above the last stream that a GOAWAY names. h2 reports no GOAWAY error
+/// to streams below that number.
 fn is_proof_of_idleness(error: &h2::Error) -> bool {
     error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM))
 }
@@ -287,9 +289,9 @@ impl fmt::Display for ChannelError {
 
 impl std::error::Error for ChannelError {}
 
-/// Writes a code as the specification spells it, which is what operators know.
+/// Writes a code as the specification spells it, which is the form that operators know.
 fn write_name(code: Code, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    // `Debug` is the name in Rust's spelling.
+    // `Debug` gives the name in Rust's spelling.
     for (at, letter) in format!("{code:?}").char_indices() {
         if letter.is_ascii_uppercase() && at > 0 {
             f.write_char('_')?;
@@ -299,11 +301,11 @@ fn write_name(code: Code, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// HTTP/2 names the host in `:authority`, and `Host` must not say anything else.
+/// Sets `:authority`, by which HTTP/2 names the host. A `Host` header must not differ from it.
 fn set_authority(request: &mut Request<Body>, host: &HeaderValue) {
     let mut uri = request.uri().clone().into_parts();
     uri.authority = Authority::try_from(host.as_bytes()).ok();
-    // The header was checked when it was set.
+    // The header was checked when it was set, so this succeeds.
     if let Ok(uri) = Uri::from_parts(uri) {
         *request.uri_mut() = uri;
     }
@@ -327,7 +329,8 @@ impl Service<Request<Body>> for Channel {
             let response = answering.await.map_err(ChannelError::unanswered)?;
             let (head, body) = response.into_parts();
             match read_head(head.status, &head.headers) {
-                // The rest of the head is of no use, and tonic has no business with it.
+                // The rest of the head is not needed, and tonic must not read it: it panics on some
+                // headers.
                 Ok(is_told) => Ok(Response::new(Answers::new(body, is_told))),
                 Err(ChannelError::NotGrpc(what)) if !is_grpc(&head.headers) => {
                     let begins = begins(&glance(body).await);
@@ -339,7 +342,8 @@ impl Service<Request<Body>> for Channel {
     }
 }
 
-/// Whether a head that announces messages has a status already. Every other head is an error.
+/// Reads a head before messages: whether it contains the status already. Any other head is an
+/// error.
 fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<bool, ChannelError> {
     let is_grpc = is_grpc(headers);
     let told = match is_grpc {
@@ -376,7 +380,7 @@ fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<bool, ChannelErr
     }
 }
 
-/// Whether a head is one of gRPC.
+/// Whether the head belongs to a gRPC answer.
 fn is_grpc(headers: &HeaderMap) -> bool {
     match headers.get(CONTENT_TYPE) {
         Some(kind) => kind.as_bytes().starts_with(b"application/grpc"),
@@ -384,7 +388,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     }
 }
 
-/// How messages are compressed.
+/// The header that names the compression of messages.
 const ENCODING: &str = "grpc-encoding";
 
 #[cfg(test)]
@@ -421,7 +425,7 @@ mod tests {
         let busy = |error| matches!(error, ChannelError::Http(status, again, _) if status == 429 && again == two);
         assert!(busy(read(429, &[html, after]).unwrap_err()));
         assert!(busy(read(429, &[grpc, after, ("grpc-status", "0")]).unwrap_err()));
-        // The status of gRPC counts where there is one, also without a content type.
+        // If there is a gRPC status, it counts, even without a content type.
         for status in [204, 503] {
             let error = read(status, &[after, ("grpc-status", "8")]).unwrap_err();
             let ChannelError::Told(told) = error else { panic!("{error}") };

@@ -21,7 +21,7 @@ use crate::envelope::read_proto_document;
 use crate::error::{AttemptError, Event};
 use crate::message::{AnswerParts, DocArray, Encoding, RawAnswer};
 
-/// The names of the endpoints that a gateway lists: all of them, and those that may give streams.
+/// Reads the names of all endpoints that a gateway lists, and of those that may give streams.
 pub(super) fn read_endpoints(answer: Bytes) -> Result<(Vec<String>, Vec<String>), AttemptError> {
     let EndpointsProto { mut endpoints, schemas, .. } = decode(answer, ENDPOINTS)?;
     let schemas = schemas.unwrap_or_default();

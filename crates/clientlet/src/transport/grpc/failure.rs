@@ -1,4 +1,4 @@
-//! What the ends of calls mean.
+//! Classifies the ends of calls.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -22,22 +22,22 @@ pub(in crate::transport) enum Scope {
     Stream,
 }
 
-/// Why a call did not end well.
+/// Why a call failed.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) event: Event,
     /// What happened, in words.
     pub(super) what: String,
-    /// The status of gRPC, or what stands for one.
+    /// The gRPC status, or the code that stands for the failure.
     pub(super) code: Code,
-    /// What the gateway said with its status, if it gave one.
+    /// The message of the gateway's status, if it sent one.
     pub(super) said: Option<String>,
     again: Again,
     http: Option<u16>,
     source: Option<Arc<hyper::Error>>,
 }
 
-/// What a failed call means for its one request.
+/// The failure of a unary call for its request.
 pub(super) fn failed(status: &Status, channel: &Channel, is_sent: bool) -> AttemptError {
     let mut failure = read(status, channel, Scope::Request);
     // What ended on this side ended before it was sent if no byte of it was asked for.
@@ -64,13 +64,13 @@ pub(in crate::transport) fn recorded(code: i32, details: &str, scope: Scope) -> 
     AttemptError::new(failure.event, failure.what)
 }
 
-/// What a failed stream means for its requests.
+/// The failure of a stream for its requests.
 pub(super) fn ending(status: &Status, channel: &Channel) -> Ending {
     let Failure { event, what, again, http, .. } = read(status, channel, Scope::Stream);
     Ending::new(event, what).asking(again).with_status(http)
 }
 
-/// What happened.
+/// Classifies the end of a call.
 pub(super) fn read(status: &Status, channel: &Channel, scope: Scope) -> Failure {
     let cause = status.source().and_then(|source| source.downcast_ref());
     let Some(cause) = cause else { return of_tonic(status, scope) };
@@ -138,7 +138,7 @@ fn of_cause(cause: &ChannelError, scope: Scope) -> Failure {
     }
 }
 
-/// The status, or the one that gRPC knows for what happened instead.
+/// The status code, or the code that gRPC defines for what happened instead.
 fn code(cause: &ChannelError) -> Code {
     match cause {
         ChannelError::Told(Told { code, .. }) => *code,
@@ -157,7 +157,7 @@ fn code(cause: &ChannelError) -> Code {
     }
 }
 
-/// What the code of HTTP/2 with which a stream was reset is in gRPC. A connection that is gone is
+/// The gRPC code for the HTTP/2 code with which a stream was reset. A lost connection is
 /// UNAVAILABLE.
 fn code_of_loss(error: &hyper::Error) -> Code {
     let reset = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
@@ -173,8 +173,9 @@ fn code_of_loss(error: &hyper::Error) -> Code {
 /// How tonic says that a message is beyond its limit; it has no other way.
 const TOO_LARGE: &str = "Error, decoded message length too large";
 
-/// What tonic found wrong with what came: a message that is too large, or is none, or none at all. It puts
-/// that in statuses such as a gateway gives, and the gateway never did.
+/// Classifies what tonic found wrong with the answer: a message that is too large or malformed, or
+/// no message at all. tonic reports it by the same statuses that a gateway uses, but the gateway
+/// did not send them.
 fn of_tonic(status: &Status, scope: Scope) -> Failure {
     let message = shorten(status.message());
     let (event, what) = match (message.starts_with(TOO_LARGE), scope) {
@@ -200,7 +201,7 @@ fn unreadable(scope: Scope) -> Event {
     }
 }
 
-/// What a status means that a gateway gave.
+/// Classifies a status that a gateway sent.
 fn event(code: Code, message: &str, scope: Scope) -> Event {
     let names_deployment = message.contains("deployment");
     match code {
@@ -229,16 +230,17 @@ fn event(code: Code, message: &str, scope: Scope) -> Event {
     }
 }
 
-/// Whether details of UNKNOWN tell of an exception in the gateway itself that its request did not bring
-/// about. Executors' exceptions come as answers. A gateway that shuts down raises whatever its parts do that
-/// are closed already: `UsageError`, `TypeError`, `AttributeError`.
+/// Whether the details of UNKNOWN report an exception in the gateway itself that the request did
+/// not cause. (Executors' exceptions come as answers.) A gateway that shuts down raises the
+/// exceptions of its closed parts: `UsageError`, `TypeError`, `AttributeError`.
 fn is_gateways_fault(details: &str) -> bool {
     let Some(exception) = details.strip_prefix("Unexpected <class '") else { return false };
     let class = exception.split('\'').next().unwrap_or_default();
     !REQUESTS_FAULTS.iter().any(|name| class.ends_with(name))
 }
 
-/// What a gateway raises for requests that it cannot read: no protobuf, no regular expression as target.
+/// The exceptions that a gateway raises for requests that it cannot read: malformed protobuf, or a
+/// target that is no regular expression.
 const REQUESTS_FAULTS: [&str; 3] = ["DecodeError", "re.error", "re.PatternError"];
 
 #[cfg(test)]
@@ -277,7 +279,7 @@ mod tests {
         ] {
             let expected = if is_broken { Event::GrpcBroken } else { Event::GrpcFailed };
             assert_eq!(event(Code::Unknown, details, Scope::Request), expected, "{details}");
-            // Which of them brought it about shows when each goes alone.
+            // The request that caused it is found when each request goes alone.
             assert_eq!(event(Code::Unknown, details, Scope::Stream), Event::StreamFailed);
             assert_eq!(event(Code::Internal, details, Scope::Request), Event::GrpcFailed);
         }
@@ -302,7 +304,7 @@ mod tests {
         let status = Status::out_of_range(format!("{TOO_LARGE}: found 9 bytes"));
         assert_eq!(of_tonic(&status, Scope::Request).event, Event::TooLarge);
         assert_eq!(of_tonic(&status, Scope::Stream).event, Event::StreamOversize);
-        // A gateway that says so means something else.
+        // The same code from a gateway means something else.
         assert_eq!(event(Code::OutOfRange, TOO_LARGE, Scope::Stream), Event::GrpcRefused);
     }
 }

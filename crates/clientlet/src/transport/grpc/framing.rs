@@ -1,6 +1,6 @@
-//! The frames of gRPC messages, counted, and how a call ends. tonic takes a stream that ends well for a whole
-//! one, even with half a message at its end: the last document of a stream would be lost without a word.
-//! And it reads trailers with an `expect`: of those that came it gets to see none.
+//! Counts the frames of gRPC messages and checks how a call ends. tonic accepts a stream that ends
+//! within a message, so the last document of a stream would be lost silently. tonic also reads
+//! trailers with an `expect`, so it gets none of the trailers that the peer sent.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,7 +14,7 @@ use tonic::Code;
 use super::channel::ChannelError;
 use super::status;
 
-/// The answers of a call: messages, and trailers of our own where it ended well. However else it ends is an
+/// The answers of a call: messages, then trailers of our own if it ended well. Any other end is an
 /// error.
 #[derive(Debug)]
 pub(super) struct Answers {
@@ -25,22 +25,23 @@ pub(super) struct Answers {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
-    /// A status has to come.
+    /// A status has to come in the trailers.
     Open,
-    /// The call is to end without trailers: its head says that all is well.
+    /// The head has said that all is well; the call must end without trailers.
     Told,
     /// The status has come.
     Over,
 }
 
 impl Answers {
-    /// `is_told` if the head has a status already, and that is OK.
+    /// Wraps the body of an answer. `is_told` says that the head contains a status already, which
+    /// is OK.
     pub(super) fn new(body: Incoming, is_told: bool) -> Answers {
         let end = if is_told { End::Told } else { End::Open };
         Answers { body, frames: Frames::default(), end }
     }
 
-    /// What follows from the end of the body, with trailers or without.
+    /// Decides what the end of the body means, with or without trailers.
     fn end(&mut self, trailers: Option<HeaderMap>) -> Option<Result<Frame<Bytes>, ChannelError>> {
         if self.end == End::Over {
             return None;
@@ -88,7 +89,7 @@ impl Body for Answers {
                 }
                 Err(frame) => frame,
             };
-            // HTTP/2 has no other frames in a body.
+            // A body of HTTP/2 has no frames other than data and trailers.
             if let Ok(trailers) = frame.into_trailers() {
                 return Poll::Ready(self.end(Some(trailers)));
             }

@@ -1,6 +1,6 @@
-//! Learns from the bytes of a connection that the gateway takes no new requests on it. h2 keeps a GOAWAY to
-//! itself until the next stream is opened; a stream that is open would go on with new requests until the
-//! gateway loses patience, and those would be lost.
+//! Detects a GOAWAY in the bytes of a connection. h2 does not report a GOAWAY until the next stream
+//! is opened. Without this, an open stream would go on sending requests until the gateway's grace
+//! period ends, and those would be lost.
 
 use std::fmt;
 use std::io;
@@ -15,18 +15,18 @@ use tokio::sync::watch;
 use super::super::progress::Progress;
 use crate::foreign::shorten;
 
-/// The last GOAWAY that came, if one did.
+/// The last GOAWAY that came. `None` until one comes.
 pub(super) type Leaving = watch::Receiver<Option<GoAway>>;
 
 /// Why a gateway leaves a connection.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct GoAway {
     reason: Reason,
-    /// What it says of it, if anything: no more than [`SAID`] bytes, as text.
+    /// The text that came with the reason, of at most [`SAID`] bytes. Empty if there was none.
     said: String,
 }
 
-/// A GOAWAY's text is kept up to this length, in bytes.
+/// The most of a GOAWAY's text that is kept, in bytes.
 const SAID: usize = 64;
 
 impl GoAway {
@@ -47,7 +47,7 @@ impl fmt::Display for GoAway {
     }
 }
 
-/// A connection whose frames are watched as they come.
+/// A connection whose incoming frames are watched.
 #[derive(Debug)]
 pub(super) struct Watched<T> {
     io: TokioIo<T>,
@@ -57,7 +57,7 @@ pub(super) struct Watched<T> {
 }
 
 impl<T> Watched<T> {
-    /// With where it will be seen that new requests are better sent elsewhere.
+    /// Wraps a connection. A GOAWAY is also noted in `progress`, so that new requests go elsewhere.
     pub(super) fn new(io: T, progress: Progress) -> (TokioIo<Watched<T>>, Leaving) {
         let (leaving, seen) = watch::channel(None);
         let io = TokioIo::new(io);
@@ -78,7 +78,8 @@ where
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
         if let Some(goaway) = self.frames.find_goaway(&buffer.filled()[before..]) {
-            // First this, for those that the news wakes must not come back to the same connection.
+            // This comes first: the tasks that the next line wakes must not return to the same
+            // connection.
             self.progress.doubt_connection();
             self.leaving.send_replace(Some(goaway));
         }
@@ -120,20 +121,20 @@ where
     }
 }
 
-/// Before each frame: the length of its payload in three bytes, its type, flags and stream.
+/// The length of a frame's head: payload length in three bytes, type, flags, stream.
 const HEAD: usize = 9;
 /// The type of a GOAWAY.
 const GOAWAY: u8 = 7;
 
-/// Finds the frames in the bytes of a connection, however those are split.
+/// Finds the frames in the bytes of a connection, however the bytes are split.
 #[derive(Debug, Default)]
 struct Frames {
     head: [u8; HEAD],
-    /// How much of the head has come.
+    /// The number of bytes of the head that have come.
     filled: usize,
-    /// How much of the payload is to come.
+    /// The number of bytes of the payload that are still to come.
     left: usize,
-    /// What has come of the payload of a GOAWAY, as far as it is of use.
+    /// The beginning of a GOAWAY's payload, as far as it has come.
     payload: Vec<u8>,
 }
 

@@ -80,16 +80,16 @@ struct Shared {
     answer_limit: usize,
     is_unary: bool,
     compression: Option<CompressionEncoding>,
-    /// One in each runtime.
+    /// The shared connection of each runtime.
     channel: PerRuntime<Slot>,
-    /// One for each connection that a request may have for itself.
+    /// Permits for connections that carry a single request.
     alone: Semaphore,
     register: Register,
     tally: Arc<Tally>,
 }
 
-/// The connection of all calls, opened if it is not there or was lost. Held while it is opened: one
-/// at a time, however many wait.
+/// The connection that all calls share, opened if it is missing or lost. The lock is held while the
+/// connection is opened, so only one is opened at a time, however many calls wait.
 type Slot = Arc<tokio::sync::Mutex<Option<Channel>>>;
 
 impl GrpcTransport {
@@ -102,7 +102,7 @@ impl GrpcTransport {
         Ok(settled(self.shared.docarray, status)?.docarray)
     }
 
-    /// The endpoints that the gateway lists, and those of them that may give streams.
+    /// Asks for the endpoints that the gateway lists, and for those of them that may give streams.
     async fn listed(
         &self,
         headers: &HeaderMap,
@@ -278,7 +278,7 @@ impl Shared {
         Ok(channel)
     }
 
-    /// A connection for one request alone, and its place among those.
+    /// Opens a connection for one request, and takes the permit for it.
     async fn open_alone(&self) -> Result<(Channel, SemaphorePermit<'_>), AttemptError> {
         let place = self.alone.acquire().await.expect("the semaphore is never closed");
         Ok((self.open(true).await?, place))
@@ -423,7 +423,7 @@ impl Transport for GrpcTransport {
             let docarray = self.docarray(headers, deadline).await?;
             let mut gateway = Gateway::by_name(docarray);
             if docarray == DocArray::V2 {
-                // One that does not list its endpoints takes what was written.
+                // If the gateway does not list its endpoints, the name is sent as it was written.
                 match self.listed(headers, deadline).await {
                     Ok((endpoints, streams)) => {
                         gateway.endpoints = Some(endpoints);

@@ -1,5 +1,5 @@
-//! The status that ends a gRPC call, read from headers or trailers. They come from the peer and may hold
-//! anything: tonic's own reading panics on some of it, so nothing of them is handed on to tonic.
+//! The status that ends a gRPC call, read from headers or trailers. The peer may put anything into
+//! them, and tonic's own parser panics on some of it, so tonic gets none of them.
 
 use std::time::SystemTime;
 
@@ -13,14 +13,14 @@ use super::super::retry_after::retry_after;
 use crate::error::Again;
 use crate::foreign::shorten;
 
-/// The status of a call as the peer gave it.
+/// The status of a call as the peer sent it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Told {
     pub(super) code: Code,
-    /// Percent-decoded; empty if there was none.
+    /// The message, percent-decoded; empty if there was none.
     pub(super) message: String,
     pub(super) again: Again,
-    /// The status of HTTP that came with it, where that was not 200.
+    /// The HTTP status that came with it, if that was not 200.
     pub(super) http: Option<u16>,
 }
 
@@ -28,10 +28,10 @@ pub(super) const STATUS: &str = "grpc-status";
 const MESSAGE: &str = "grpc-message";
 const DETAILS: &str = "grpc-status-details-bin";
 
-/// The header by which a server asks for a wait, in milliseconds (gRFC A6).
+/// The header in which a server asks for a wait, in milliseconds (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
-/// Binary metadata come with and without padding.
+/// Decodes binary metadata, which come with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -39,11 +39,11 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Reads the status from trailers, or from the head of an answer that has nothing else. `None` if there is
-/// no status.
+/// Reads the status from trailers, or from the head of an answer that has nothing else. `None` if
+/// there is no status.
 ///
 /// # Errors
-/// What of it cannot be read.
+/// A description of the part that cannot be read.
 pub(super) fn read(headers: &HeaderMap) -> Result<Option<Told>, String> {
     let Some(status) = headers.get(STATUS) else { return Ok(None) };
     let code = match status.as_bytes() {
@@ -53,7 +53,7 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Option<Told>, String> {
             let number = text.and_then(|text| text.parse::<u32>().ok()).ok_or_else(|| {
                 format!("its {STATUS} is {:?}, not a number", shorten(&lossy(status)))
             })?;
-            // A code that gRPC does not know is UNKNOWN.
+            // A code that gRPC does not define is UNKNOWN.
             i32::try_from(number).map_or(Code::Unknown, Code::from)
         }
     };
@@ -70,12 +70,13 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Option<Told>, String> {
     Ok(Some(Told { code, message: percent_decoded(message), again: again(headers), http: None }))
 }
 
-/// Whether it is what binary metadata look like: base64, several values with commas in between.
+/// Whether the value is valid binary metadata: base64, or several values separated by commas.
 fn is_binary(value: &[u8]) -> bool {
     value.split(|byte| *byte == b',').all(|part| BASE64.decode(part.trim_ascii()).is_ok())
 }
 
-/// When the peer wants the call to be tried again. A pushback that is negative or no number means never.
+/// Reads when the peer wants the call to be tried again. A pushback that is negative or no number
+/// means never.
 fn again(headers: &HeaderMap) -> Again {
     let Some(pushback) = headers.get(PUSHBACK) else {
         return retry_after(headers, SystemTime::now()).into();
@@ -86,7 +87,7 @@ fn again(headers: &HeaderMap) -> Again {
     })
 }
 
-/// As gRPC percent-encodes texts. What is not encoded as it should be stays as it is.
+/// Decodes gRPC's percent-encoding. Invalid escapes stay as they are.
 fn percent_decoded(text: &[u8]) -> String {
     let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
     let mut bytes = Vec::with_capacity(text.len());

@@ -51,7 +51,8 @@ pub(super) fn open(
             }
         };
         let answering = until_left(answering, &channel, &traffic);
-        // HTTP/2 keeps our half of the stream, and with it the requests, whatever becomes of this task.
+        // If this task panicked, HTTP/2 would keep our half of the stream open, and the requests on
+        // it.
         let ending = unless_it_panics(until_deserted(answering, &notice, &traffic)).await;
         let ending = ending.unwrap_or_else(|what| Ending::new(Event::StreamDropped, what));
         notice.ended(ending, |ending| lock(&traffic).in_flight.fail(ending));
@@ -91,9 +92,9 @@ async fn answers(
     Ok(Ending::new(Event::StreamDropped, "the gateway ended the stream"))
 }
 
-/// Reads to the end. Once the gateway takes no new requests on the connection, the stream takes none,
-/// either: those that it was about to send are let go for another one, and those in flight are answered
-/// before the gateway ends it.
+/// Reads to the end. When the gateway takes no new requests on the connection, neither does the
+/// stream: queued requests are released for another stream, and those in flight are answered before
+/// the gateway ends this one.
 async fn until_left(
     answering: impl Future<Output = Ending>,
     channel: &Channel,
@@ -204,7 +205,7 @@ mod tests {
     async fn requests_fail_at_once_when_the_streams_task_panics() {
         let (connector, accepted, _) = network();
         let builder = Gateway::builder().http(false).grpc(true).documents(Documents::V1);
-        // The second request is in flight when the first is answered.
+        // The second request is still in flight when the first one is answered.
         let builder = builder.fault("stall@2".parse().unwrap());
         let gateway = builder.serve(accepted).unwrap();
         let uri = Uri::from_static("http://h/");

@@ -94,7 +94,8 @@ impl Task {
                         // The last handle has gone, and with it whoever waits.
                         self.queue = None;
                         self.in_flight.desert();
-                        // From here on it has a bound, even if the gateway takes no end of input.
+                        // From here on the close has a time limit, even if the gateway does not
+                        // take the end of input.
                         self.line.expect_close();
                     }
                     Some(Poll::Pending) | None => {}
@@ -166,7 +167,7 @@ mod tests {
         assert!(!handle.is_open());
     }
 
-    /// A connection, and the gateway's side of it behind the upgrade.
+    /// Opens a connection and returns the gateway's side of it after the upgrade.
     async fn connected() -> (Handle, DuplexStream) {
         let (connector, mut accepted, _) = network();
         let gateway = tokio::spawn(async move {
@@ -186,9 +187,9 @@ mod tests {
         frame
     };
 
-    /// Pings without end, as far as they are taken; how many bytes of them were.
+    /// Sends pings as long as they are taken; returns the number of bytes that were taken.
     async fn flood(gateway: &mut DuplexStream) -> usize {
-        // An end for a client that takes them all, which would take all memory there is.
+        // The end is for a client that takes all pings and would use up all memory.
         for written in (0..16 << 20).step_by(PING.len()) {
             let taken = timeout(Duration::from_secs(100), gateway.write_all(&PING)).await;
             if !matches!(taken, Ok(Ok(()))) {
@@ -208,7 +209,7 @@ mod tests {
         assert!(error.message.contains("took no pong for 40 s"), "{}", error.message);
         assert!(began.elapsed() < Duration::from_secs(45), "{:?}", began.elapsed());
         let written = flooding.await.unwrap();
-        // What the two pipes hold, and what is read at a time.
+        // The size of the two pipes and of one read.
         assert!(written < 256 << 10, "{written} bytes were taken");
     }
 
@@ -221,7 +222,7 @@ mod tests {
                 writing.write_all(&PING).await.unwrap();
             }
         };
-        // A pong is as long as its ping and its mask.
+        // A pong is as long as its ping plus the mask.
         let mut pongs = vec![0; 1000 * (PING.len() + 4)];
         let (_, read) = futures_util::future::join(pinging, reading.read_exact(&mut pongs)).await;
         assert_eq!(read.unwrap(), pongs.len());
@@ -230,7 +231,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_nobody_needs_ends_in_its_time_whatever_the_gateway_sends() {
-        // An answer with an id of ours that nobody waits for.
+        // An answer with an id of this client for which no request waits.
         let mut late = vec![0x82, 22, 0x0a, 20, 0x0a, 18];
         late.extend_from_slice(b"0000000000000007-9");
         for (name, frame, rest) in
@@ -240,7 +241,7 @@ mod tests {
             drop(handle);
             let (began, (mut reading, mut writing)) = (Instant::now(), tokio::io::split(gateway));
             let sending = async {
-                // Until the connection has gone, or takes no more.
+                // Until the connection is gone or takes no more.
                 let write = async |writing: &mut WriteHalf<_>| {
                     timeout(Duration::from_secs(60), writing.write_all(frame)).await
                 };

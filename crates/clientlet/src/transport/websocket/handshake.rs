@@ -142,7 +142,7 @@ fn lost(error: hyper::Error, spoken: &Spoken) -> AttemptError {
     AttemptError::new(Event::ClosedFresh, what).with_source(error).before_sending("upgrade")
 }
 
-/// What is said of a port where no HTTP/1.1 is spoken, and so no WebSocket.
+/// The error at a port that does not speak HTTP/1.1, and so no WebSocket.
 fn not_websocket(what: &str) -> AttemptError {
     AttemptError::new(Event::NotHttp, what).before_sending("upgrade")
 }
@@ -160,7 +160,7 @@ async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptErro
     let event = match status.as_u16() {
         // A gateway's HTTP port takes no upgrade and answers as if none had been asked for.
         200..=299 => Event::NotWebSocket,
-        // As over HTTP: the gateway itself failed.
+        // The gateway itself failed, as over HTTP.
         500 => Event::PlainError500,
         status => Event::of_status(status),
     };

@@ -25,9 +25,9 @@ const PONG: Duration = Duration::from_secs(20);
 const SHARED_FROM: usize = 4 << 10;
 /// How long a gateway may take to close once all has been answered.
 const CLOSING: Duration = Duration::from_secs(5);
-/// While so many pongs of ours may not be out yet, nothing more is read: the socket answers each ping by
-/// itself, and keeps what the gateway does not take. A few are let pass, since a gateway that is about to
-/// read may wait for us to read first.
+/// Reading stops while this many pongs may not have been written yet: the socket answers each ping
+/// by itself, and keeps the pongs that the gateway does not take. A few are allowed, since a
+/// gateway that is about to read may wait for us to read first.
 const MOST_PONGS: usize = 64;
 
 /// Whoever drives it polls all of it: reading answers pings, and the alarm tells of a peer that has
@@ -41,7 +41,7 @@ pub(crate) struct Line {
     is_closing: bool,
     /// Whether a close frame of ours may still have to go out.
     is_answering: bool,
-    /// How many pings came since all was out.
+    /// The number of pings since everything was last written.
     pongs: usize,
     alarm: Pin<Box<Sleep>>,
     /// Whether anything has come since the alarm was set.
@@ -134,7 +134,7 @@ impl Line {
         self.start(Message::close(Some(CloseCode::NORMAL_CLOSURE), ""))
     }
 
-    /// From now on the gateway has some seconds to close, whatever it sends before that.
+    /// Gives the gateway some seconds to close, whatever it sends before that.
     pub(crate) fn expect_close(&mut self) {
         self.is_closing = true;
         self.is_alive = false;
@@ -166,8 +166,8 @@ impl Line {
             self.set_alarm(IDLE);
         }
         loop {
-            // Whatever was read before: a gateway that sends without end would use up what tokio lets a
-            // task do at a time, and no alarm would ever be heard.
+            // This ignores tokio's budget for a task. Otherwise a gateway that sends endlessly
+            // would use it up, and the alarm would never be noticed.
             ready!(Pin::new(&mut unconstrained(self.alarm.as_mut())).poll(cx));
             if self.is_closing {
                 return Poll::Ready(Ending::dropped("the gateway did not close"));
@@ -194,7 +194,7 @@ impl Line {
         }
     }
 
-    /// Whether nothing is read before the gateway takes what it was sent.
+    /// Whether reading waits until the gateway takes what it was sent.
     fn is_held_up(&self) -> bool {
         self.pongs >= MOST_PONGS
     }

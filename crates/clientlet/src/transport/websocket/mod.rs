@@ -81,9 +81,9 @@ pub(crate) struct WebsocketTransport {
     subprotocol: Subprotocol,
     /// For what a gateway's WebSocket port answers to plain GETs.
     http: HttpTransport,
-    /// One connection for each set of headers that calls came with, in each runtime.
+    /// One connection for each set of headers, in each runtime.
     shared: PerRuntime<Arc<Mutex<Vec<Arc<Shared>>>>>,
-    /// One for each connection that a request may have for itself.
+    /// Permits for connections that carry a single request.
     alone: Semaphore,
     tally: Arc<Tally>,
 }
@@ -109,17 +109,17 @@ impl Slot {
     }
 }
 
-/// What a request holds while it is under way.
+/// What a request holds while it is in flight.
 enum Held<'s> {
     Nothing,
     /// The slot to give its connection back to.
     Slot(MutexGuard<'s, Slot>),
-    /// Its place among those that go alone.
+    /// The permit for its own connection.
     Place(#[expect(dead_code, reason = "held, not looked at")] SemaphorePermit<'s>),
 }
 
-/// Sets of headers beyond these are forgotten, the one first that was not used for longest, and their
-/// connections are closed; calls that use them go on.
+/// The maximum number of header sets with a connection. Beyond it the set that was unused for
+/// longest is dropped, and its connection is closed; calls that still use that connection go on.
 const MOST_SHARED: usize = 16;
 
 impl WebsocketTransport {
@@ -166,7 +166,7 @@ impl WebsocketTransport {
         let same = |shared: &Arc<Shared>| {
             Arc::ptr_eq(&shared.headers, headers) || shared.headers == *headers
         };
-        // From the last one on, which is nearly always it.
+        // Searches from the end, since the last one is nearly always the right one.
         if let Some(place) = all.iter().rposition(same) {
             let used = all.remove(place);
             all.push(used.clone());
@@ -208,8 +208,8 @@ impl WebsocketTransport {
         shared.slot.try_lock().ok()?.open_connection().cloned()
     }
 
-    /// A connection for this request, shared with others but where it goes alone; and what it holds
-    /// as long as it uses it.
+    /// Takes a connection for this request, a shared one unless the request goes alone, and what
+    /// the request holds while it uses the connection.
     async fn take<'s>(
         &'s self,
         shared: &'s Shared,
