@@ -1,4 +1,4 @@
-//! Files that are read and files that are written must not be one.
+//! Checks that no file is both read and written.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use crate::report::Failure;
 
-/// Checks that no file is written that is also read, or written twice, by whichever name: links,
-/// `/dev/stdin` and what a shell has opened are seen through. `written` are open files with the options
-/// that name them, `read` likewise; `secrets` are files that were read already.
+/// Checks that no file is both written and read, or written twice, under any name: links,
+/// `/dev/stdin` and files that a shell has opened are recognized. `written` and `read` are open
+/// files with the options that name them; `secrets` are files that were read already.
 ///
 /// # Errors
-/// When two are one file.
+/// When two of them are the same file.
 pub(crate) fn check(
     read: &[(&File, &str)],
     secrets: &[(PathBuf, &str)],
@@ -23,8 +23,8 @@ pub(crate) fn check(
         .iter()
         .filter_map(|(path, option)| Some((identity(&std::fs::metadata(path).ok()?)?, *option)));
     let mut seen: Vec<_> = read.iter().filter_map(of_file).chain(of_secrets).collect();
-    // A failure that lands in what is read is read as a document, fails, and so on for ever. Where
-    // answers are written, it does no harm.
+    // A failure that is written to the input would be read as a document, fail, and so on forever.
+    // In the output it does no harm.
     let stderr = stderr().ok();
     if let Some((file, _)) = stderr.as_ref().and_then(|file| of_file(&(file, "stderr")))
         && let Some((_, other)) = seen.iter().find(|(other, _)| *other == file)
@@ -44,10 +44,11 @@ fn of_file<'o>((file, option): &(&File, &'o str)) -> Option<(Identity, &'o str)>
     Some((identity(&file.metadata().ok()?)?, *option))
 }
 
-/// A device and a number on it.
+/// The device of a file and its number on that device.
 type Identity = (u64, u64);
 
-/// `None` for what keeps nothing, such as terminals and `/dev/null`: those are read and written at will.
+/// The identity of a file; `None` for files that keep nothing, such as terminals and `/dev/null`,
+/// which may be both read and written.
 #[cfg(unix)]
 fn identity(metadata: &Metadata) -> Option<Identity> {
     use std::os::unix::fs::{FileTypeExt, MetadataExt};

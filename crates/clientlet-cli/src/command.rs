@@ -19,10 +19,11 @@ pub(crate) fn run(args: Args) -> ExitCode {
             return end(Err(Failure::failed(format!("the runtime does not start: {error}"))));
         }
     };
-    // As a task, the command runs right after the connection's task that wakes it. The runtime asks the
-    // system for events before it polls what it blocks on: two system calls more for each answer.
+    // As a task of the runtime, the command runs right after the task of the connection that wakes
+    // it. Before the runtime polls the future of `block_on`, it asks the system for events, which
+    // costs two more system calls for each answer.
     let ended = runtime.block_on(async { spawn_local(run_command(args.command)).await });
-    // A thread that looks up a name must not keep the process.
+    // The process must not wait for a thread that looks up a name.
     runtime.shutdown_background();
     match ended {
         Ok(result) => end(result),
@@ -49,7 +50,7 @@ fn end(result: Result<Exit, Failure>) -> ExitCode {
     exit.into()
 }
 
-/// Says what is wrong with the command line, or prints the help or the version that it asks for.
+/// Prints what is wrong with the command line, or the help or version that it asks for.
 pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
         let _ = error.print();
@@ -58,7 +59,7 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
     end(to_stdout(|| error.print()).map(|()| Exit::Success))
 }
 
-/// Writes a command's short answer to stdout, for programs: as it is.
+/// Writes a command's short answer to stdout unchanged, for programs.
 ///
 /// # Errors
 /// When stdout is closed or full.
@@ -66,7 +67,7 @@ pub(crate) fn answer(text: &str) -> Result<(), Failure> {
     to_stdout(|| writeln!(io::stdout(), "{text}"))
 }
 
-/// Writes it for people, a line each, escaped.
+/// Writes a command's answer for people: one item a line, escaped.
 ///
 /// # Errors
 /// When stdout is closed or full.

@@ -90,7 +90,7 @@ pub(crate) fn retry_policy(args: &RetryArgs) -> RetryPolicy {
 }
 
 impl IdentityArgs {
-    /// The files that values are read from, and the options that name them.
+    /// The files that values are read from, with the options that name them.
     ///
     /// # Errors
     /// When a variable is not UTF-8.
@@ -163,7 +163,7 @@ fn is_header_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(is_token)
 }
 
-/// A secret, and how messages call it.
+/// A secret, and its name in messages.
 type Named = (Secret, &'static str);
 
 fn or(
@@ -173,10 +173,10 @@ fn or(
     given.map_or_else(other, |given| Ok(Some(given)))
 }
 
-/// A variable that is set and not empty.
+/// Reads a variable; `None` if it is unset or empty.
 ///
 /// # Errors
-/// When it is not UTF-8: without it requests would go out without credentials.
+/// When it is not UTF-8. If it were ignored, requests would go out without credentials.
 fn environment(name: &'static str) -> Result<Option<Named>, Failure> {
     match std::env::var(name) {
         Ok(value) if value.is_empty() => Ok(None),

@@ -1,12 +1,13 @@
-//! Inputs that are no text in UTF-8: recognized by how they begin, so that they are told once instead of line
-//! by line.
+//! Recognizes inputs that are no UTF-8 text by their beginning, so that they are reported once
+//! instead of line by line.
 
-/// So many bytes are enough to recognize one.
+/// The number of bytes that are enough to recognize a format.
 pub(crate) const ENOUGH: usize = 8;
-/// A zero byte is looked for in so many.
+/// The number of bytes that are searched for a zero byte.
 const HEAD: usize = 512;
 
-/// How formats begin, what they are called, and what makes lines of them, if anything does at hand.
+/// The first bytes of each format, its description, and the program that turns it into lines, if
+/// there is a common one.
 const MAGIC: &[(&[u8], &str, &str)] = &[
     (b"\x1f\x8b", "it is compressed by gzip", "zcat"),
     (b"\x28\xb5\x2f\xfd", "it is compressed by zstd", "zstdcat"),
@@ -29,7 +30,7 @@ const MAGIC: &[(&[u8], &str, &str)] = &[
     (b"\xff\xd8\xff", "it is a JPEG image", ""),
     (b"GIF8", "it is a GIF image", ""),
     (b"\x7fELF", "it is a program", ""),
-    // UTF-32 first: its mark begins as that of UTF-16.
+    // UTF-32 comes first: its mark begins like the mark of UTF-16.
     (b"\xff\xfe\x00\x00", "it is text in UTF-32", "iconv -f UTF-32 -t UTF-8"),
     (b"\x00\x00\xfe\xff", "it is text in UTF-32", "iconv -f UTF-32 -t UTF-8"),
     (b"{\x00\x00\x00", "it is text in UTF-32", "iconv -f UTF-32LE -t UTF-8"),
@@ -38,14 +39,14 @@ const MAGIC: &[(&[u8], &str, &str)] = &[
     (b"\xfe\xff", "it is text in UTF-16", "iconv -f UTF-16 -t UTF-8"),
     (b"{\x00", "it is text in UTF-16", "iconv -f UTF-16LE -t UTF-8"),
     (b"\x00{", "it is text in UTF-16", "iconv -f UTF-16BE -t UTF-8"),
-    // Protocols 2 to 5; no text in UTF-8 begins like this.
+    // Protocols 2 to 5. No UTF-8 text begins like this.
     (b"\x80\x02", "it is a pickle of Python", ""),
     (b"\x80\x03", "it is a pickle of Python", ""),
     (b"\x80\x04", "it is a pickle of Python", ""),
     (b"\x80\x05", "it is a pickle of Python", ""),
 ];
 
-/// What the input is, if it is no text in UTF-8; `None` if it may be.
+/// Describes the input if it is no UTF-8 text; `None` if it may be UTF-8 text.
 pub(crate) fn recognize(head: &[u8]) -> Option<String> {
     let known = MAGIC.iter().find(|(magic, _, _)| head.starts_with(magic));
     if let Some((_, what, reader)) = known {

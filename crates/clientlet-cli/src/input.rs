@@ -59,7 +59,7 @@ fn is_file(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.is_file())
 }
 
-/// Stdin without the standard library's buffer.
+/// Opens stdin without the standard library's buffer.
 fn stdin() -> io::Result<File> {
     #[cfg(unix)]
     let owned = std::os::fd::AsFd::as_fd(&io::stdin()).try_clone_to_owned();
@@ -83,7 +83,7 @@ pub(crate) struct Documents<R> {
     texts: std::vec::IntoIter<String>,
     name: String,
     source: Option<Source>,
-    /// Whether the input is a file, which always has something to give.
+    /// Whether the input is a regular file, which can always be read without waiting.
     is_file: bool,
     lines: std::vec::IntoIter<Line>,
     /// The fields that are more than JSON can say.
@@ -97,10 +97,10 @@ pub(crate) struct Documents<R> {
 }
 
 impl<R: FnMut(&str) + Unpin> Documents<R> {
-    /// Bad lines go to `report`, a line of text each.
+    /// Takes the texts, then the input. Bad lines are written to `report`, one line of text each.
     ///
     /// # Errors
-    /// When no thread can be had to read the input.
+    /// When no thread can be started to read the input.
     pub(crate) fn new(
         texts: Vec<String>,
         input: Option<Input>,
@@ -131,11 +131,11 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
         self.progress.clone()
     }
 
-    /// Waits for the first document; whether there is one that is to be sent. Dropping the future loses
-    /// nothing.
+    /// Waits for the first document; returns whether there is one to send. Dropping the future
+    /// loses nothing.
     pub(crate) async fn has_any(&mut self) -> bool {
-        // A file that is no text at all is found out before texts are sent. Stdin may have nothing to give
-        // for a long time.
+        // Before texts are sent, this finds out whether a file is text at all. On stdin there may
+        // be nothing to read for a long time.
         if self.is_file && self.is_unread() {
             poll_fn(|cx| self.poll_block(cx)).await;
             if self.lines.as_slice().first().is_some_and(Line::is_end) {
@@ -193,7 +193,7 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
         let BadLine { column, what, is_last } = bad;
         let place = match column {
             Some(column) => format!(":{line}:{column}"),
-            // Of the whole input, not of a line.
+            // The whole input is at fault, not one line.
             None if *is_last && line == 1 => String::new(),
             None => format!(":{line}"),
         };

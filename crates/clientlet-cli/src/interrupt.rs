@@ -2,9 +2,10 @@
 
 use crate::report::Failure;
 
-/// Listens from the moment it is made; until then a signal ends the process as ever. SIGHUP stays ignored if
-/// it was when the process started: `nohup` does that. SIGINT does not, though a shell's script ignores it
-/// for what it starts in the background: whoever sends it there means it.
+/// Listens for signals from its creation on; before that a signal ends the process as usual. SIGHUP
+/// stays ignored if it was ignored when the process started, as with `nohup`. SIGINT does not,
+/// although shell scripts ignore it for background jobs: a SIGINT that is sent to such a job is
+/// meant for it.
 pub(crate) struct Interrupt {
     #[cfg(unix)]
     signals: [Option<tokio::signal::unix::Signal>; 3],
@@ -40,11 +41,11 @@ impl Interrupt {
     }
 }
 
-/// Whether this process ignores a signal; not where the system does not tell.
+/// Whether this process ignores a signal; `false` if the system does not say.
 #[cfg(unix)]
 fn is_ignored(kind: tokio::signal::unix::SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    // A bit for each signal, the lowest for the first.
+    // The mask has one bit for each signal, the lowest for signal 1.
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
     u32::try_from(kind.as_raw_value() - 1).is_ok_and(|bit| (mask >> bit) & 1 == 1)

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::foreign;
 
-/// How much memory is kept for lines that end in a later block.
+/// How much memory is kept for lines that continue in the next block.
 const KEPT: usize = 64 << 10;
 
 /// A line that is not blank.
@@ -18,7 +18,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Whether nothing can be read from here on.
+    /// Whether nothing can be read after this line.
     pub(crate) fn is_end(&self) -> bool {
         self.content.as_ref().is_err_and(|bad| bad.is_last)
     }
@@ -40,15 +40,15 @@ impl BadLine {
     }
 }
 
-/// Splits an input, which comes block by block, into lines of bounded length, and parses them.
+/// Splits an input, which comes in blocks, into lines of bounded length, and parses them.
 pub(crate) struct Lines {
-    /// The longest line, in bytes, its end not counted.
+    /// The maximum length of a line in bytes, without its line end.
     longest: usize,
-    /// The number of the line that comes next or has begun.
+    /// The number of the line that has begun or comes next.
     number: u64,
-    /// The beginning of a line whose end is in a later block.
+    /// The beginning of a line that ends in a later block.
     begun: Vec<u8>,
-    /// Whether the line that has begun is too long, and no more of it is kept.
+    /// Whether the current line is too long, so that the rest of it is not kept.
     is_skipping: bool,
     /// The beginning of the input, until it is known to be text.
     head: Option<Vec<u8>>,
@@ -60,8 +60,8 @@ impl Lines {
         Lines { longest, number: 1, begun: Vec::new(), is_skipping: false, head }
     }
 
-    /// The lines that end in this block, which is what was read next. An input that is no text at all is
-    /// one bad line, the last.
+    /// Takes the next block and returns the lines that end in it. An input that is not text becomes
+    /// a single bad line, the last one.
     pub(crate) fn push(&mut self, block: &[u8]) -> Vec<Line> {
         let Some(mut head) = self.head.take() else { return self.split(block) };
         head.extend_from_slice(block);
@@ -72,7 +72,7 @@ impl Lines {
         self.begin(&head)
     }
 
-    /// The lines of the input's beginning, if that is text.
+    /// Returns the lines at the beginning of the input, if the input is text.
     fn begin(&mut self, head: &[u8]) -> Vec<Line> {
         match foreign::recognize(head) {
             Some(what) => {
@@ -99,7 +99,7 @@ impl Lines {
         lines
     }
 
-    /// The last line, if no line end stood behind it.
+    /// Returns the last line, if it had no line end.
     pub(crate) fn finish(&mut self) -> Vec<Line> {
         let mut lines = self.head.take().map(|head| self.begin(&head)).unwrap_or_default();
         let is_over = lines.iter().any(Line::is_end);
@@ -109,13 +109,14 @@ impl Lines {
         lines
     }
 
-    /// What stands for the rest of an input that cannot be read.
+    /// The line that stands for the rest of an input that cannot be read.
     pub(crate) fn broken(&self, error: &io::Error) -> Line {
         let what = format!("it cannot be read: {error}");
         Line { number: self.number, content: Err(BadLine { column: None, what, is_last: true }) }
     }
 
-    /// Keeps a part of a line; one byte beyond the limit shows that the line is too long.
+    /// Keeps a part of a line. One byte beyond the limit is enough to know that the line is too
+    /// long.
     fn keep(&mut self, part: &[u8]) {
         if self.begun.len() + part.len() > self.longest {
             self.begun = Vec::new();
@@ -125,7 +126,7 @@ impl Lines {
         }
     }
 
-    /// The line that has begun; nothing if it is blank.
+    /// Ends the line that has begun; `None` if it is blank.
     fn end_begun(&mut self) -> Option<Line> {
         if std::mem::take(&mut self.is_skipping) {
             return Some(self.too_long());
@@ -133,13 +134,13 @@ impl Lines {
         let mut begun = std::mem::take(&mut self.begun);
         let line = self.line(&begun);
         begun.clear();
-        // What one long line took is not kept for the many short ones.
+        // The memory of one long line is not kept for the short lines after it.
         begun.shrink_to(KEPT);
         self.begun = begun;
         line
     }
 
-    /// A line; nothing if it is blank.
+    /// Parses a line; `None` if it is blank.
     fn line(&mut self, bytes: &[u8]) -> Option<Line> {
         if bytes.len() > self.longest {
             return Some(self.too_long());
@@ -230,13 +231,14 @@ mod tests {
 
     use super::*;
 
-    /// Reads the input in one block, in small ones and byte by byte, which must make no difference.
+    /// Reads the input in one block, in small blocks and byte by byte, which must give the same
+    /// lines.
     fn lines(bytes: &[u8], longest: usize) -> Vec<Line> {
         let read = |size: usize| {
             let mut lines = Lines::new(longest);
             let mut read: Vec<_> = bytes.chunks(size).flat_map(|block| lines.push(block)).collect();
             read.extend(lines.finish());
-            // The caller reads no further.
+            // The caller reads no further than this.
             let end = read.iter().position(Line::is_end).map_or(read.len(), |end| end + 1);
             read.truncate(end);
             read

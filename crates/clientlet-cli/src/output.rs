@@ -1,5 +1,5 @@
-//! Where answers are written: whole lines only, in blocks, and never so that a slow reader holds up the
-//! thread that talks to the gateway.
+//! Writes answers: only whole lines, in blocks, and without letting a slow reader block the thread
+//! that talks to the gateway.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -21,23 +21,24 @@ use crate::report::Failure;
 use crate::standard;
 use crate::worker::{self, Worker};
 
-/// So much is written at once; less waits for its time.
+/// The size from which a block is written immediately. Smaller blocks wait.
 const ENOUGH: usize = 64 << 10;
-/// With so much waiting for a slow disk or pipe, no answer is taken.
+/// The size of waiting data at which no further answer is taken, because the disk or pipe is slow.
 const FULL: usize = 256 << 10;
-/// The shortest time between two writes of less than is enough. Each write costs system calls, and
-/// whoever reads the output is woken by it.
+/// The shortest time between two writes of small blocks. Each write costs system calls, and wakes
+/// the reader.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long lines wait at most where no answer comes that takes them along. To be woken for them costs a
-/// system call, too.
+/// The longest time that lines wait if no later answer triggers their writing. A timer for this
+/// costs a system call, too.
 const LULL: Duration = Duration::from_millis(50);
 
 /// When lines are written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// As soon as the output takes them.
+    /// As soon as the output accepts them.
     AtOnce,
-    /// In blocks, the first at once. On a terminal, where someone is watching, all are.
+    /// In blocks, the first one immediately. A terminal, which somebody watches, gets all lines
+    /// immediately.
     InBlocks,
 }
 
@@ -46,46 +47,46 @@ pub(crate) struct Output {
     /// As messages call it: the file's name, or `stdout`.
     name: String,
     file: Arc<File>,
-    /// Whether the file still holds what it held before: it is emptied when there is something to put
-    /// in its place.
+    /// Whether the file still holds its old content. The file is emptied when there is something to
+    /// write.
     is_to_clear: bool,
-    /// Whether anything was answered.
+    /// Whether there was any answer.
     has_answer: bool,
     sink: Sink,
     pace: Pace,
-    /// Whole lines that wait, behind bytes that are written already.
+    /// Complete lines that wait, after bytes that are already written.
     waiting: Vec<u8>,
     /// How many bytes of `waiting` are written.
     start: usize,
-    /// How many bytes were ever added, and how many of these are written.
+    /// The total number of bytes added, and how many of them are written.
     added: u64,
     done: u64,
-    /// Whose lines they are that are not written yet, in order.
+    /// The documents of the lines that are not written yet, in order.
     marks: VecDeque<Mark>,
     /// When the last block was written.
     last: Option<Instant>,
-    /// Writes what nothing else takes along; `None` after a lull without any.
+    /// Triggers the writing of lines if no later answer does; `None` after a pause without lines.
     beat: Option<Beat>,
 }
 
 struct Mark {
     documents: Range<u64>,
-    /// Written when so many bytes are.
+    /// The total number of written bytes at which the answer is complete.
     end: u64,
 }
 
 /// How bytes get to the file.
 enum Sink {
-    /// By the thread that talks to the gateway: regular files, and devices such as `/dev/null`. Nothing
-    /// tells when those are ready, and they never make anyone wait for a reader.
+    /// On the thread that talks to the gateway: for regular files, and devices such as `/dev/null`.
+    /// The system reports no readiness for them, and writing to them never waits for a reader.
     Direct,
     /// A pipe that never blocks.
     Pipe(pipe::Sender),
-    /// By a thread, as writing may block: terminals, sockets.
+    /// On a thread of its own, since writing may block: for terminals and sockets.
     Thread { worker: Worker, writing: Option<oneshot::Receiver<Written>> },
 }
 
-/// How many bytes were written, and why no more.
+/// The number of bytes written, and the error if it stopped early.
 type Written = (usize, io::Result<()>);
 
 /// Why no more can be written, and the answers that were not.
@@ -96,11 +97,11 @@ pub(crate) struct Unwritten {
 }
 
 impl Output {
-    /// Opens a file, made if need be, or stdout for `-`. What a file holds is left until something is
-    /// answered; stdout stays as the shell has opened it.
+    /// Opens a file, creating it if necessary, or stdout for `-`. A file keeps its content until
+    /// there is an answer; stdout stays as the shell has opened it.
     ///
     /// # Errors
-    /// When it cannot be written, or needs a thread and none can be had.
+    /// When it cannot be written, or needs a thread and none can be started.
     pub(crate) fn open(path: &Path, pace: Pace) -> Result<Output, Failure> {
         let (name, file) = if path == Path::new("-") {
             ("stdout".to_owned(), standard::check(standard::Stream::Stdout).and_then(|()| stdout()))
@@ -108,7 +109,7 @@ impl Output {
             (path.display().to_string(), open(path))
         };
         let file = file.map_err(|error| match name.as_str() {
-            // As it is when stdout turns out to be closed or full later.
+            // The same error as when stdout turns out to be closed or full later.
             "stdout" => Failure::failed(format!("{name}: {error}")),
             _ => Failure::bad_input(format!("{name}: {error}")),
         })?;
@@ -168,8 +169,8 @@ impl Output {
         Ok(())
     }
 
-    /// Writes what waits when it is time, a block; with nothing to write it waits. Dropping the future
-    /// loses nothing.
+    /// Writes waiting lines when a block is due; waits if there are none. Dropping the future loses
+    /// nothing.
     ///
     /// # Errors
     /// When the output takes no more.
@@ -201,12 +202,12 @@ impl Output {
         Ok(())
     }
 
-    /// Whether nothing waits and nothing is being written.
+    /// Whether nothing is waiting and nothing is being written.
     fn is_idle(&self) -> bool {
         self.waiting.is_empty() && !self.is_begun() && !(self.has_answer && self.is_to_clear)
     }
 
-    /// Whether a block is written in part.
+    /// Whether a block has been written in part.
     fn is_begun(&self) -> bool {
         self.start > 0 || matches!(&self.sink, Sink::Thread { writing: Some(_), .. })
     }
@@ -218,7 +219,7 @@ impl Output {
             || self.beat.as_mut().is_none_or(|beat| beat.poll(cx).is_ready())
     }
 
-    /// Writes what waits by now, to its end or until no more is taken.
+    /// Writes the waiting lines, until none is left or the output accepts no more.
     fn poll_block(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.pace == Pace::InBlocks {
             self.last = Some(Instant::now());
@@ -256,7 +257,7 @@ impl Output {
         self.settle(written);
         if self.start == self.waiting.len() {
             self.waiting.clear();
-            // What one large answer took is not kept for the many small ones.
+            // The memory of one large answer is not kept for the small ones after it.
             self.waiting.shrink_to(FULL);
             self.start = 0;
         } else if self.start >= ENOUGH {
@@ -266,7 +267,7 @@ impl Output {
         Poll::Ready(result)
     }
 
-    /// So many bytes more are written.
+    /// Counts bytes that were written.
     fn settle(&mut self, written: usize) {
         self.done += length(written);
         while self.marks.front().is_some_and(|mark| mark.end <= self.done) {
@@ -291,10 +292,10 @@ impl Output {
     }
 }
 
-/// Comes again and again.
+/// A periodic timer.
 ///
-/// Two timers take turns, so that the next one is always set already when one is set anew. Tokio wakes its
-/// own driver, by two system calls, for each timer that is set before all others.
+/// Two timers alternate, so that another one is always set when one is set anew. For a timer that
+/// is earlier than all others tokio wakes its own driver, which costs two system calls.
 struct Beat {
     timers: [Pin<Box<Sleep>>; 2],
     next: usize,
@@ -305,13 +306,14 @@ impl Beat {
         let now = Instant::now();
         let mut timers = [now + LULL, now + 2 * LULL].map(|at| Box::pin(sleep_until(at)));
         for timer in &mut timers {
-            // It is set when it is polled. If the task may not go on now, it is woken at once.
+            // Polling sets the timer. If the task's budget is used up, tokio wakes the task by
+            // itself.
             let _ = timer.as_mut().poll(cx);
         }
         Beat { timers, next: 0 }
     }
 
-    /// Ready once for each beat; those that were missed do not count.
+    /// Completes once for each period; missed periods do not count.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let timer = &mut self.timers[self.next];
         ready!(timer.as_mut().poll(cx));
@@ -348,7 +350,7 @@ fn is_regular(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.is_file())
 }
 
-/// Whether this is a device that takes what it gets, such as `/dev/null`.
+/// Whether this is a device that accepts everything, such as `/dev/null`.
 fn is_device(file: &File) -> bool {
     #[cfg(unix)]
     {

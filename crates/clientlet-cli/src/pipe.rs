@@ -1,8 +1,9 @@
 //! Pipes that never block.
 //!
-//! Whether a pipe blocks belongs to its open file description, which other processes share: to make
-//! stdin non-blocking would break them. Linux opens a pipe anew by its name below `/proc`, and that
-//! description is ours alone. Elsewhere a thread waits for pipes.
+//! Whether a pipe blocks is a property of its open file description, which other processes share,
+//! so making stdin non-blocking would break them. Linux can open a pipe anew by its name below
+//! `/proc`, which gives this process a description of its own. On other systems a thread waits for
+//! pipes.
 
 #[cfg(target_os = "linux")]
 pub(crate) use self::linux::{Receiver, Sender, receiver, sender};
@@ -17,13 +18,14 @@ mod linux {
     use tokio::net::unix::pipe::OpenOptions;
     pub(crate) use tokio::net::unix::pipe::{Receiver, Sender};
 
-    /// The reading end of a pipe. `None` for what is no pipe, or may not be opened anew, such as a pipe
-    /// that another user has made.
+    /// Opens the reading end of a pipe. `None` if the file is no pipe, or may not be opened anew,
+    /// as a pipe of another user.
     pub(crate) fn receiver(file: &File) -> Option<Receiver> {
         OpenOptions::new().open_receiver(name(file)).ok()
     }
 
-    /// The writing end of a pipe; `None` as for [`receiver`], and if no process reads from it.
+    /// Opens the writing end of a pipe; `None` as for [`receiver`], and if no process reads from
+    /// the pipe.
     pub(crate) fn sender(file: &File) -> Option<Sender> {
         OpenOptions::new().open_sender(name(file)).ok()
     }
@@ -43,7 +45,7 @@ mod other {
 
     use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-    /// There is none.
+    /// Only Linux has such pipes.
     pub(crate) struct Receiver(Infallible);
     pub(crate) struct Sender(Infallible);
 

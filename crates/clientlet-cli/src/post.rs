@@ -105,7 +105,7 @@ where
     for ended in responses.stop() {
         match ended {
             Ok(response) => run.answered(&response),
-            // Its documents are told with all that were not answered.
+            // Its documents are reported with all others that were not answered.
             Err(error) if error.kind() == ErrorKind::Cancelled => {
                 in_flight += usize::from(error.may_have_run());
             }

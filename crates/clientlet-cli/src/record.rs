@@ -119,9 +119,9 @@ impl RouteRecord<'_> {
     }
 }
 
-/// Nothing for a time outside of the years 0 to 9999, which the format cannot hold.
+/// Formats a time; `None` outside of the years 0 to 9999, which the format cannot hold.
 fn rfc_3339(time: SystemTime) -> Option<String> {
-    // The conversion of a `SystemTime` itself panics for what is out of range.
+    // Converting a `SystemTime` directly panics if the time is out of range.
     let nanos = match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) => i128::try_from(since.as_nanos()).ok()?,
         Err(before) => -i128::try_from(before.duration().as_nanos()).ok()?,

@@ -30,7 +30,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What was asked of the command, as far as a hint depends on it: none names an option that there is not.
+/// The kind of command that runs. A hint names only options that the command has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     Post,
@@ -47,12 +47,12 @@ pub(crate) struct Failure {
     hint: Option<Hint>,
 }
 
-/// What may help.
+/// A hint at what may help.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hint {
-    /// By which it is known: it is given once a run.
+    /// The part that identifies the hint: each hint is given once in a run.
     pub(crate) what: &'static str,
-    /// What goes with it here.
+    /// An addition for this error.
     also: &'static str,
 }
 
@@ -79,7 +79,7 @@ impl Failure {
         Failure { exit: Exit::BadInput, message: message.into(), hint: None }
     }
 
-    /// An error of the library, with what may help.
+    /// Reports an error of the library, with a hint if there is one.
     pub(crate) fn of(error: &Error, task: Task) -> Failure {
         let message = format!("{error}{}", Causes(error));
         Failure { exit: exit_of(error), message, hint: hint(error, task, true) }
@@ -89,14 +89,14 @@ impl Failure {
         self.exit
     }
 
-    /// One line, and one more for a hint.
+    /// The line of the failure, and another one for the hint.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         let hint = self.hint.map(|hint| format!("  hint: {hint}"));
         [Some(format!("error: {}", self.message)), hint].into_iter().flatten()
     }
 }
 
-/// How the command ends after this error of the library.
+/// The exit status after an error of the library.
 pub(crate) fn exit_of(error: &Error) -> Exit {
     match error.kind() {
         ErrorKind::Config | ErrorKind::Encode => Exit::BadInput,
@@ -104,10 +104,11 @@ pub(crate) fn exit_of(error: &Error) -> Exit {
     }
 }
 
-/// The line of a request that failed: where its documents are, and how often it was sent.
+/// The line about a request that failed, with the place of its documents and the number of
+/// attempts.
 pub(crate) fn failed(error: &Error, place: &str, attempts: u64) -> String {
     let mut line = "failed: ".to_owned();
-    // What failed before there was a request has none.
+    // A failure that comes before there is a request has no id.
     if let Some(id) = error.request_id() {
         line += &format!("request {id}, ");
     }
@@ -118,7 +119,7 @@ pub(crate) fn failed(error: &Error, place: &str, attempts: u64) -> String {
     line + &format!(": {}{}", one_line(error.message()), Causes(error))
 }
 
-/// What may help, if that is known; `is_first` as long as nothing was answered.
+/// The hint for an error, if there is one; `is_first` as long as nothing was answered.
 pub(crate) fn hint(error: &Error, task: Task, is_first: bool) -> Option<Hint> {
     let may_be_tls = is_first && error.kind() == ErrorKind::Transport;
     match fixed_hint(error, task) {
@@ -129,7 +130,7 @@ pub(crate) fn hint(error: &Error, task: Task, is_first: bool) -> Option<Hint> {
     }
 }
 
-/// What helps in all cases of the kind.
+/// The hint that depends only on the kind of the error.
 fn fixed_hint(error: &Error, task: Task) -> Option<&'static str> {
     match error.kind() {
         ErrorKind::Connect => {
@@ -186,8 +187,8 @@ fn fixed_hint(error: &Error, task: Task) -> Option<&'static str> {
     }
 }
 
-/// How it is tried again. A port for TLS ends a connection without a word, as a gateway does that is
-/// restarted: as long as nothing was answered `may_be_tls`.
+/// The hint to try again. A TLS port closes connections without an answer, as a gateway does
+/// that restarts; as long as nothing was answered `may_be_tls`.
 fn again(task: Task, may_be_tls: bool) -> Hint {
     let what = match task {
         Task::Post | Task::Stream => {
@@ -202,10 +203,10 @@ fn again(task: Task, may_be_tls: bool) -> Hint {
     Hint { what, also }
 }
 
-/// Where it was tried again already.
+/// The hint for errors after which the request was already tried again.
 const TLS: &str = "a port for TLS, which this release does not speak, ends every connection so";
 
-/// Whether what answered asked for credentials, or for others.
+/// Whether the server asked for credentials, or for different ones.
 fn wants_credentials(error: &Error) -> bool {
     let is_refused = ["answered UNAUTHENTICATED", "answered PERMISSION_DENIED"]
         .iter()
@@ -214,7 +215,7 @@ fn wants_credentials(error: &Error) -> bool {
         && (matches!(error.http_status(), Some(401 | 403)) || is_refused)
 }
 
-/// Whether a request was larger than a gateway or a proxy before it takes.
+/// Whether a request was too large for the gateway or for a proxy before it.
 fn is_too_much(error: &Error) -> bool {
     let message = error.message();
     error.http_status() == Some(413)
@@ -223,7 +224,7 @@ fn is_too_much(error: &Error) -> bool {
         || message.contains("closed with 1009")
 }
 
-/// Whether the port seems to be one for TLS: nginx says so, others answer with an alert.
+/// Whether the port seems to be a TLS port: nginx says so, other servers send an alert.
 fn speaks_tls(message: &str) -> bool {
     [
         "plain HTTP request was sent to HTTPS port",
@@ -284,7 +285,7 @@ pub(crate) fn one_line(text: &str) -> String {
     lines.collect::<Vec<_>>().join(" | ")
 }
 
-/// A line as a terminal may get it: what would do something else there than be shown is escaped.
+/// A line as a terminal may get it: characters on which the terminal would act are escaped.
 pub(crate) fn escape(line: &str) -> Cow<'_, str> {
     if !line.contains(is_unruly) {
         return Cow::Borrowed(line);
@@ -302,8 +303,8 @@ pub(crate) fn escape(line: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Control characters, line ends of Unicode, and what turns the direction of the text behind it or cannot
-/// be seen.
+/// Control characters, Unicode's line ends, and characters that are invisible or change the
+/// direction of the text behind them.
 fn is_unruly(character: char) -> bool {
     character.is_control()
         || matches!(character,
@@ -316,7 +317,7 @@ pub(crate) fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Prints a line to stderr, escaped. That stderr is closed is no reason to fail.
+/// Prints an escaped line to stderr. A closed stderr is not an error.
 pub(crate) fn print(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", escape(line));
 }

@@ -1,10 +1,10 @@
-//! Secrets in what clap says of a command line that it does not take.
+//! Removes secrets from clap's errors about the command line.
 
 use clap::Error;
 use clap::error::ContextValue;
 
-/// Takes out of clap's error what may be a password: of each word that it repeats, what a URL has before
-/// its host.
+/// Hides possible passwords in clap's error: in each word that the error repeats, the part of a URL
+/// before its host.
 pub(crate) fn hide(mut error: Error) -> Error {
     let hidden: Vec<_> =
         error.context().filter_map(|(kind, value)| Some((kind, hidden(value)?))).collect();
@@ -14,7 +14,7 @@ pub(crate) fn hide(mut error: Error) -> Error {
     error
 }
 
-/// The value without secrets, if it may hold one.
+/// The value without its secrets; `None` if it contains none.
 fn hidden(value: &ContextValue) -> Option<ContextValue> {
     match value {
         ContextValue::String(text) => without_secret(text).map(ContextValue::String),
@@ -27,8 +27,8 @@ fn hidden(value: &ContextValue) -> Option<ContextValue> {
     }
 }
 
-/// What may be shown of a word that has an `@`, or of a URL with something other than a port behind a
-/// colon.
+/// Hides a possible secret in a word with an `@`, or in a URL with something other than a port
+/// behind a colon.
 fn without_secret(text: &str) -> Option<String> {
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),

@@ -1,7 +1,7 @@
-//! An input as lines, block by block.
+//! Reads an input as lines, block by block.
 //!
-//! Lines that come slowly are read and parsed by the thread that talks to the gateway: to wake another
-//! thread for a few hundred bytes costs more than to parse them. At full speed a thread of its own
+//! Lines that come slowly are read and parsed on the thread that talks to the gateway, since waking
+//! another thread costs more than parsing a few hundred bytes. At full speed a separate thread
 //! parses the next block while the lines of the last one are sent.
 
 use std::fs::File;
@@ -18,16 +18,17 @@ use crate::pipe;
 use crate::report::Failure;
 use crate::worker::{self, Worker};
 
-/// The longest line, in bytes. A document this long is an answer beyond the library's limit, too.
+/// The longest line, in bytes. A document of this size would also be an answer beyond the library's
+/// limit.
 const LONGEST_LINE: usize = 64 << 20;
-/// How much is read at a time; a pipe of Linux holds no more.
+/// The number of bytes read at a time; a pipe of Linux holds no more.
 const BLOCK: usize = 64 << 10;
-/// A block from here on is parsed by the thread: its producer is fast.
+/// The size from which a block is parsed on the separate thread, because its producer is fast.
 const LARGE: usize = 8 << 10;
 
 /// A file, pipe or terminal that is read as lines.
 pub(crate) struct Source {
-    /// The pipe, if the input is one that never blocks.
+    /// The pipe, if the input is a pipe that can be made non-blocking.
     pipe: Option<pipe::Receiver>,
     worker: Worker,
     state: State,
@@ -38,20 +39,20 @@ enum State {
     Idle(Reader),
     /// The thread works on a block.
     Working(oneshot::Receiver<Block>),
-    /// A block was read ahead of its time.
+    /// A block was read in advance.
     Parsed(Block),
     /// Nothing more will come.
     Ended,
 }
 
-/// What reading needs; it goes to the thread and comes back.
+/// The state that reading needs; it is moved to the thread and back.
 struct Reader {
     file: File,
     buffer: Vec<u8>,
     lines: Lines,
 }
 
-/// What a block held; without a reader it was the last.
+/// The lines of a block. If there is no reader, it was the last block.
 struct Block {
     lines: Vec<Line>,
     reader: Option<Reader>,
@@ -59,14 +60,15 @@ struct Block {
 
 impl Source {
     /// # Errors
-    /// When no thread can be had.
+    /// When no thread can be started.
     pub(crate) fn new(file: File) -> Result<Source, Failure> {
         let pipe = pipe::receiver(&file);
         let reader = Reader { file, buffer: vec![0; BLOCK], lines: Lines::new(LONGEST_LINE) };
         Ok(Source { pipe, worker: Worker::start()?, state: State::Idle(reader) })
     }
 
-    /// The lines that end in the next block, which may be none; `None` at the end of the input.
+    /// Returns the lines that end in the next block, which may be none; `None` at the end of the
+    /// input.
     pub(crate) fn poll_lines(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Line>>> {
         loop {
             match std::mem::replace(&mut self.state, State::Ended) {
@@ -98,7 +100,7 @@ impl Source {
         }
     }
 
-    /// Begins to read a block; the state stays idle while the pipe has nothing.
+    /// Begins to read a block. The state stays idle while the pipe is empty.
     fn read(&mut self, mut reader: Reader, cx: &mut Context<'_>) -> State {
         let Some(pipe) = &mut self.pipe else {
             return State::Working(self.worker.run(move || reader.read()));
@@ -118,7 +120,7 @@ impl Source {
 }
 
 impl Reader {
-    /// Reads a block, however long that takes, and parses it.
+    /// Reads a block, however long this takes, and parses it.
     fn read(mut self) -> Block {
         let read = loop {
             match self.file.read(&mut self.buffer) {
@@ -129,7 +131,7 @@ impl Reader {
         self.parse(read)
     }
 
-    /// Parses the first so many bytes of the buffer.
+    /// Parses the bytes of the buffer that were read.
     fn parse(mut self, read: io::Result<usize>) -> Block {
         match read {
             Ok(0) => Block { lines: self.lines.finish(), reader: None },

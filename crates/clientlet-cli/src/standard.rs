@@ -1,8 +1,8 @@
-//! Whether stdin and stdout were open when the process started.
+//! Finds out whether stdin and stdout were open when the process started.
 //!
-//! Before `main`, Rust's runtime opens `/dev/null` in place of what is closed, and from then on a closed
-//! stdout cannot be told from one that somebody sent to `/dev/null`: what was written to it would be lost
-//! without a word. So this is looked up before the runtime starts.
+//! Before `main`, Rust's runtime opens `/dev/null` in place of closed streams. From then on a
+//! closed stdout looks like one that was redirected to `/dev/null`, and everything written to it
+//! would be lost silently. So this is checked before the runtime starts.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,11 +19,11 @@ static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
 
 #[cfg(any(target_os = "linux", target_os = "macos"))]
 ctor::declarative::ctor! {
-    // It only asks the system, and stores what that says.
+    // The function only asks the system, and stores the result.
     #[ctor(unsafe)]
     fn look() {
         let is_there = |path: &str| std::fs::metadata(path).is_ok();
-        // A system without these names tells nothing.
+        // Systems without these names give no information.
         if is_there("/dev/fd/.") {
             STDIN_WAS_CLOSED.store(!is_there("/dev/fd/0"), Ordering::Relaxed);
             STDOUT_WAS_CLOSED.store(!is_there("/dev/fd/1"), Ordering::Relaxed);
@@ -32,7 +32,7 @@ ctor::declarative::ctor! {
 }
 
 /// # Errors
-/// The stream was closed when the process started: `EBADF`, as the system has it for others.
+/// `EBADF` if the stream was closed when the process started: the error that other programs get.
 pub(crate) fn check(stream: Stream) -> io::Result<()> {
     let was_closed = match stream {
         Stream::Stdin => &STDIN_WAS_CLOSED,
@@ -44,5 +44,5 @@ pub(crate) fn check(stream: Stream) -> io::Result<()> {
     }
 }
 
-/// Of `errno.h`, on Linux and on Apple's systems.
+/// The number in `errno.h` on Linux and Apple's systems.
 const EBADF: i32 = 9;

@@ -1,4 +1,4 @@
-//! What the library warns of, on stderr. It does so by events of `tracing`, as libraries do.
+//! Prints the library's warnings to stderr. The library emits them as `tracing` events.
 
 use std::fmt;
 
@@ -10,15 +10,16 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::report;
 
-/// Prints warnings from now on.
+/// Prints all warnings from now on.
 pub(crate) fn print() {
-    // Nothing else in this program sets one.
+    // Nothing else in this program sets a default, so this succeeds.
     let _ = set_global_default(Warnings);
 }
 
 struct Warnings;
 
-/// Other crates warn of what becomes an error of the library, if it matters.
+/// Whether an event comes from the library. Warnings of other crates become errors of the library,
+/// if they matter.
 fn is_ours(metadata: &Metadata<'_>) -> bool {
     let is_library = metadata.target().split("::").next() == Some("clientlet");
     is_library && metadata.is_event() && *metadata.level() <= Level::WARN
@@ -46,7 +47,7 @@ impl Subscriber for Warnings {
         report::print(&format!("warning: {}", text.0));
     }
 
-    // There are no spans.
+    // Spans are disabled, so the id does not matter.
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)
     }
@@ -65,7 +66,7 @@ struct Text(String);
 
 impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // A message's arguments show as they are written.
+        // The message's arguments are formatted already.
         if field.name() == "message" {
             self.0 = format!("{value:?}");
         }

@@ -1,5 +1,5 @@
-//! A thread for work that may block: parsing at full speed, and reading from or writing to what cannot be
-//! asked whether it is ready.
+//! A thread for work that may block: parsing at full speed, and I/O on files whose readiness cannot
+//! be asked for.
 
 use std::io;
 use std::sync::mpsc;
@@ -11,8 +11,8 @@ use crate::report::Failure;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Runs jobs one after another. Dropping it does not wait: a job that blocks for ever must not keep the
-/// process.
+/// Runs jobs one after another. Dropping it does not wait for them, since a job that blocks forever
+/// must not keep the process alive.
 pub(crate) struct Worker {
     jobs: mpsc::Sender<Job>,
 }
@@ -40,16 +40,16 @@ impl Worker {
     ) -> oneshot::Receiver<T> {
         let (sender, receiver) = oneshot::channel();
         let job = move || {
-            // The command may have ended meanwhile.
+            // The command may no longer wait for the result.
             let _ = sender.send(job());
         };
-        // The thread is gone only after a panic; the receiver tells of it.
+        // The thread is gone only after a panic, which the receiver reports.
         let _ = self.jobs.send(Box::new(job));
         receiver
     }
 }
 
-/// What a job's panic counts as: it is a fault of this program.
+/// The error for a job that panicked, which is a fault of this program.
 pub(crate) fn broken() -> io::Error {
     io::Error::other("the thread that worked on it has ended")
 }

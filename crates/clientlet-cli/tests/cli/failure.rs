@@ -167,7 +167,8 @@ fn a_timeout_ends_a_stalled_request() {
     }
 }
 
-/// An nginx before the embedded gateway, by HTTP and by gRPC, with this in both its servers.
+/// Starts an nginx before the embedded gateway, once for HTTP and once for gRPC, both with these
+/// settings.
 fn behind_nginx(gateway: &Served, server: &str) -> Option<[(Nginx, String); 2]> {
     let start = |listen: &str, scheme: &str, pass: &str, upstream: String| {
         let server = server.replace("PASS", &format!("{pass} {upstream};"));

@@ -42,8 +42,8 @@ fn what_was_answered_is_written_and_the_rest_counted() {
     }
 }
 
-/// `nohup` starts it so with SIGHUP, and a shell's script with SIGINT what it leaves in the background: who
-/// sends that means it.
+/// `nohup` ignores SIGHUP, and a shell script ignores SIGINT for background jobs; a SIGINT that is
+/// sent to such a job is meant for it.
 #[test]
 fn a_hangup_that_was_ignored_at_the_start_stays_ignored_and_an_interrupt_does_not() {
     for (name, ends) in [("HUP", Signal::SIGTERM), ("INT", Signal::SIGINT)] {

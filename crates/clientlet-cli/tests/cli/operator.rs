@@ -1,5 +1,5 @@
-//! What must not happen to the one who runs the command: no file destroyed, no output lost, no password
-//! shown, no terminal sequence passed through.
+//! Accidents that the command must prevent for its user: a destroyed file, lost output, a shown
+//! password, a terminal sequence that is passed on.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::process::{Invocation, clientlet, documents, lines};
 use crate::served::{Served, gone, serve, v1};
 
-/// `clientlet` as a shell runs it: `line` is what stands behind its name, with redirections.
+/// Runs `clientlet` in a shell; `line` contains its arguments and redirections.
 fn shell(line: &str) -> Invocation {
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("exec \"$0\" {line}"), env!("CARGO_BIN_EXE_clientlet")]);
@@ -104,12 +104,12 @@ fn in_directory(line: &str, directory: &std::path::Path) -> Invocation {
     Invocation::new(shell)
 }
 
-/// A gateway with all protocols.
+/// A gateway that serves all protocols.
 fn on_all(documents: Documents) -> Served {
     Served::start(Gateway::builder().documents(documents).grpc(true))
 }
 
-/// What every command prints to stdout, with what it needs for that.
+/// Every command that prints to stdout, with the arguments that make it do so.
 fn printing(gateway: &Served) -> Vec<String> {
     let url = gateway.url();
     vec![
@@ -154,7 +154,7 @@ fn a_closed_stdin_is_told_and_is_no_empty_input() {
     assert!(gateway.is_untouched());
 }
 
-/// Answers GETs by path, as no gateway of ours would.
+/// Answers GETs by path, as no real gateway would.
 fn odd_gateway(pages: &[(&'static str, String)]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -243,7 +243,7 @@ fn the_output_is_emptied_with_the_first_answer_and_not_before() {
     let gateway = v1();
     clientlet(["post", &gateway.url(), "--text", "a", "--output", path]).run().exits(0);
     assert_eq!(documents(&fs::read_to_string(&output).unwrap()).len(), 1);
-    // An answer without documents is one.
+    // An answer without documents is an answer, too.
     clientlet(["post", &gateway.url(), "--no-documents", "--output", path]).run().exits(0);
     assert_eq!(fs::read_to_string(&output).unwrap(), "");
 }
@@ -292,7 +292,7 @@ fn no_message_shows_a_password_whatever_is_wrong_with_its_url() {
     for command in commands {
         for url in urls {
             hidden(&clientlet(command).args([url]).run().exits(2));
-            // clap refuses a second URL, and says which.
+            // clap refuses a second URL and names it.
             hidden(&clientlet(command).args(["http://h", url]).run().exits(2));
         }
         hidden(&clientlet(command).args(["--timeout", "http://user:s3cr3t@h"]).run().exits(2));
@@ -301,7 +301,7 @@ fn no_message_shows_a_password_whatever_is_wrong_with_its_url() {
     assert!(run.stderr.contains("'/index'"), "other words are shown: {}", run.stderr);
 }
 
-/// As another user, since limits of processes are nothing to root.
+/// Runs as another user, since limits on processes do not apply to root.
 #[test]
 fn a_thread_that_cannot_be_had_is_an_error() {
     let id = Command::new("id").arg("-u").output().unwrap();
@@ -311,7 +311,7 @@ fn a_thread_that_cannot_be_had_is_an_error() {
         );
         return;
     }
-    // Others may not be allowed to look into the directory of the build.
+    // Another user may not be allowed to read the build directory.
     let directory = tempfile::Builder::new().permissions(permissions()).tempdir().unwrap();
     let program = directory.path().join("clientlet");
     fs::copy(env!("CARGO_BIN_EXE_clientlet"), &program).unwrap();
@@ -458,7 +458,7 @@ fn no_hint_names_an_option_that_the_command_does_not_have() {
     }
 }
 
-/// A server that ends each connection when something has come, as one for TLS does.
+/// A server that closes each connection as soon as it has received something, as TLS servers do.
 fn wordless() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -513,7 +513,7 @@ fn what_a_slow_reader_has_not_taken_is_written_whole_later() {
     let mut running =
         clientlet(["post", &gateway.url(), "--input", "-", "--quiet", "--in-order"]).start();
     let mut stdin = running.stdin.take().unwrap();
-    // More than a pipe and the command together hold.
+    // More lines than a pipe and the command together can hold.
     let writer = thread::spawn(move || stdin.write_all(lines(20_000).as_bytes()));
     for n in 0..20_000 {
         let line = running.line();

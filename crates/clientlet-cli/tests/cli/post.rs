@@ -157,7 +157,7 @@ fn every_option_reaches_the_gateway() {
     assert_eq!(entries[0].documents, 250);
     assert_eq!(entries[0].endpoint.as_deref(), Some("/upper"));
     assert_eq!(entries[0].headers["x-tenant"], "t");
-    // The generation that was given is compared with the gateway's own, once.
+    // The generation that was set is compared with the gateway's own one once.
     let gets = gateway.journal().gets();
     assert_eq!(gets.iter().map(|get| &*get.path).collect::<Vec<_>>(), ["/status"]);
 }

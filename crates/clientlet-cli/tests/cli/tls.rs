@@ -1,4 +1,4 @@
-//! The command at a port where TLS is spoken: a real server of it, openssl's.
+//! The command at a TLS port of a real server, openssl's.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use crate::process::clientlet;
 
-/// `openssl s_server`, which ends a connection that begins in plain text without an alert. Dropping it
-/// ends it.
+/// `openssl s_server`, which closes a connection that begins in plain text without an alert.
+/// Dropping this ends the server.
 struct TlsServer {
     child: Child,
     port: u16,
@@ -17,13 +17,13 @@ struct TlsServer {
 }
 
 impl TlsServer {
-    /// `None` without openssl, which is said on standard error.
+    /// Starts the server. Without openssl it returns `None` and says so on standard error.
     fn start_or_skip(more: &[&str]) -> Option<TlsServer> {
         let directory = tempfile::tempdir().unwrap();
         let (key, certificate) =
             (directory.path().join("key"), directory.path().join("certificate"));
         if !make_certificate(&key, &certificate) {
-            // Not `eprintln`, which the harness keeps back when a test passes.
+            // The harness would hide the output of `eprintln` when the test passes.
             let _ = writeln!(std::io::stderr(), "skipped: openssl is not installed");
             return None;
         }
@@ -33,7 +33,7 @@ impl TlsServer {
             .arg("-cert")
             .arg(&certificate)
             .args(more)
-            // At the end of its input it ends.
+            // The server ends when its input ends.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -46,7 +46,7 @@ impl TlsServer {
                 break address.rsplit(':').next().unwrap().trim().parse().unwrap();
             }
         };
-        // What it goes on to say must not fill the pipe.
+        // The server's further output must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Some(TlsServer { child, port, _directory: directory })
     }
@@ -54,7 +54,7 @@ impl TlsServer {
 
 impl Drop for TlsServer {
     fn drop(&mut self) {
-        // An error means that it has ended already.
+        // An error means that the server has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -378,7 +378,7 @@ pub(super) fn settled(
     let by_setting = |docarray| Ok(Told { docarray, is_by_status: false });
     let status = match (status, set) {
         (Ok(status), _) => status,
-        // If the status finds no connection, documents would not find one either.
+        // Without a connection for the question there is none for documents either.
         (Err(error), Some(_)) if error.kind == ErrorKind::Connect => return Err(error),
         (Err(_), Some(set)) => return by_setting(set),
         (Err(error), None) => return Err(hidden(error)),

@@ -18,8 +18,8 @@ const AWAY: Duration = Duration::from_millis(10);
 /// forever if the caller polls rarely.
 const MOST_EXCUSED: u32 = 4;
 
-/// The factor by which the time without polling, after the deadline, is multiplied to extend the
-/// time. The extension is at most the attempt's whole time.
+/// How long an extension is: this many times the time from the deadline to the next poll, but at
+/// most the attempt's whole time.
 const MADE_GOOD: u32 = 20;
 
 /// Decides when an attempt times out. If the caller was not polling when the time ended, the time
