@@ -46,7 +46,7 @@ fn build_and_run(arguments: &[String]) -> Result<ExitCode, String> {
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-/// It counts system calls. In CI, on Debian, it is installed when it is missing.
+/// Finds strace, which counts system calls. In CI, on Debian, it is installed if it is missing.
 fn find_strace() -> Result<(), String> {
     let is_there = || command::output(Command::new("strace").arg("--version")).is_some();
     if !is_there() && debian::may_install() {

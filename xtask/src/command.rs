@@ -29,7 +29,7 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     }
 }
 
-/// A program that runs beside others. Its output is shown when it is waited for.
+/// A program that runs in the background. Its output is shown when it is waited for.
 #[derive(Debug)]
 pub(crate) struct Beside {
     shown: String,
@@ -37,14 +37,14 @@ pub(crate) struct Beside {
 }
 
 impl Beside {
-    /// Shows the command and starts it.
+    /// Prints the command and starts it.
     pub(crate) fn start(mut command: Command) -> Beside {
         let shown = show(&command);
         eprintln!("$ {shown} &");
         Beside { shown, output: thread::spawn(move || command.output()) }
     }
 
-    /// Waits for the program's end, shows its output, and is an error if it failed.
+    /// Waits for the program's end and shows its output; an error if it failed.
     pub(crate) fn finish(self) -> Result<(), String> {
         let Beside { shown, output } = self;
         let output = output.join().expect("it only starts a process and reads what it prints");

@@ -1,4 +1,4 @@
-//! What tests need of Debian's packages.
+//! Debian packages that tests need.
 
 use std::env;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::process::Command;
 
 use crate::command;
 
-/// Whether packages may be installed: only where no machine is changed behind its owner's back, which is
-/// in CI, on Debian, as root.
+/// Whether packages may be installed: only in CI, on Debian, as root, so that no machine is changed
+/// behind its owner's back.
 pub(crate) fn may_install() -> bool {
     env::var_os("CI").is_some_and(|value| value == "true")
         && Path::new("/etc/debian_version").exists()

@@ -1,4 +1,4 @@
-//! The real Jina gateways that tests run against, and nginx before them.
+//! The real Jina gateways that tests run against, and nginx as a proxy before them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,13 +13,13 @@ pub(crate) const LEFT_OUT: &str = "--no-interop was given";
 #[derive(Debug)]
 pub(crate) struct Gateways {
     environments: Option<PathBuf>,
-    /// Their installation, until it is waited for.
+    /// The installation in the background, until it is waited for.
     installing: Option<Beside>,
     nginx: Option<PathBuf>,
 }
 
-/// Begins to install them below the target directory, or notes that they are left out. What their tests
-/// need besides is installed when this returns.
+/// Begins to install the gateways below the target directory, or notes that they are left out.
+/// Everything else that their tests need is installed when this returns.
 pub(crate) fn prepare(
     steps: &mut Steps,
     target: &Path,
@@ -42,13 +42,13 @@ pub(crate) fn prepare(
     let environments = target.join("interop");
     let mut install = Command::new(workspace().join("interop/install"));
     install.arg(&environments).env("INTEROP_PYTHON", python);
-    // Most of it is waiting for the network.
+    // The installation mostly waits for the network.
     let installing = Some(Beside::start(install));
     Ok(Gateways { environments: Some(environments), installing, nginx })
 }
 
 impl Gateways {
-    /// Waits until they are installed.
+    /// Waits until the gateways are installed.
     pub(crate) fn wait(&mut self, steps: &mut Steps) -> Result<(), Stopped> {
         let Some(installing) = self.installing.take() else { return Ok(()) };
         let hint = "is the Python package index in reach? `--no-interop` goes on without";

@@ -1,4 +1,4 @@
-//! nginx, which stands before gateways in some tests.
+//! nginx, which some tests put before gateways.
 
 use std::env;
 use std::path::PathBuf;
@@ -9,12 +9,12 @@ const PACKAGE: &str = "nginx-light";
 
 pub(crate) const HINT: &str = "are Debian's packages in reach? `--no-interop` goes on without";
 
-/// Whether nginx is there, or can be installed where that is allowed; otherwise its tests are left out.
+/// Whether nginx is installed, or may be installed here; otherwise its tests are left out.
 pub(crate) fn is_in_reach() -> bool {
     find().is_some() || debian::may_install()
 }
 
-/// The program, installed if it is missing.
+/// Finds nginx, and installs it if it is missing.
 pub(crate) fn find_or_install() -> Result<PathBuf, String> {
     if let Some(nginx) = find() {
         return Ok(nginx);
@@ -26,7 +26,7 @@ pub(crate) fn find_or_install() -> Result<PathBuf, String> {
 
 fn find() -> Option<PathBuf> {
     let paths = env::var_os("PATH").unwrap_or_default();
-    // Debian has it where only root looks.
+    // On Debian nginx is only in root's search path.
     let sbin = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
     let mut candidates = env::split_paths(&paths).chain(sbin).map(|path| path.join("nginx"));
     candidates.find(|candidate| candidate.is_file())

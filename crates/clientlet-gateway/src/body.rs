@@ -27,7 +27,7 @@ pub(crate) struct AnswerBody {
 
 enum Pace {
     Whole,
-    /// Whole, and the connection ends behind it, with `reset` by a reset.
+    /// Sends the body whole, then ends the connection, by a reset if `reset`.
     Last {
         reset: bool,
     },
@@ -52,7 +52,7 @@ impl AnswerBody {
         Self { rest: bytes.into(), pace: Pace::Whole, line }
     }
 
-    /// The bytes, then the connection's end.
+    /// A body of these bytes, followed by the end of the connection.
     pub(crate) fn last(bytes: Vec<u8>, reset: bool, line: Arc<Line>) -> Self {
         Self { rest: bytes.into(), pace: Pace::Last { reset }, line }
     }
@@ -105,7 +105,7 @@ impl Body for AnswerBody {
         let size = match &mut this.pace {
             Pace::Whole | Pace::Events { .. } => this.rest.len(),
             Pace::Last { reset } => {
-                // Flushing comes next.
+                // The flush comes next.
                 match reset {
                     true => this.line.reset_when_flushed(),
                     false => this.line.close_when_flushed(),

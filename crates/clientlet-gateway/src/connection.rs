@@ -137,7 +137,7 @@ async fn exchange(
         return Err(io::ErrorKind::ConnectionReset.into());
     }
     if let Some(FaultKind::Early(code)) = drawn.fault {
-        // The same for a pipelined request.
+        // A pipelined request gets the same answer.
         return Ok(early(world, line, code));
     }
     let asked = Asked::read(world, protocol, &head, &body);
@@ -282,7 +282,7 @@ fn note(
     if drawn.carries_data { world.journal.arrived(entry) } else { world.journal.got(entry) }
 }
 
-/// The answer to a request that is not read, and so not noted but counted as refused.
+/// The answer to a request that is not read. Such a request is not noted, but counted as refused.
 fn early(world: &World, line: &Arc<Line>, code: u16) -> Response<AnswerBody> {
     world.journal.refuse();
     scripted(code, None).into_response(|bytes| AnswerBody::last(bytes, true, Arc::clone(line)))
@@ -293,7 +293,8 @@ fn scripted(code: u16, retry_after: Option<String>) -> Reply {
     Reply { retry_after, ..reply }
 }
 
-/// Keeps the answer for the next request, and gives the last one instead if this one `is_struck`.
+/// Keeps the answer for the next request, and replaces it by the previous one if this request
+/// `is_struck`.
 fn shift(world: &World, reply: &mut Reply, is_struck: bool) {
     let own = reply.body.clone();
     let mut last = world.last.lock().unwrap_or_else(PoisonError::into_inner);

@@ -223,7 +223,7 @@ impl Exception {
         Self { name: "ValidationError", shown: errors.clone(), argument: errors }
     }
 
-    /// Something was asked for what it does not have.
+    /// Python's error for an attribute that an object does not have.
     pub(crate) fn attribute_error(name: &str) -> Self {
         Self { name: "AttributeError", argument: name.to_owned(), shown: python_repr(name) }
     }

@@ -37,19 +37,19 @@ pub enum FaultKind {
         /// The value of the `Retry-After` header, as it stands.
         retry_after: Option<String>,
     },
-    /// This status is answered before the request's body is read, and the connection reset behind it.
+    /// This status is answered before the request's body is read, and then the connection is reset.
     Early(u16),
-    /// The answer is sent, and the connection closed behind it without saying so.
+    /// The answer is sent, and then the connection is closed without announcing it.
     HangUp,
-    /// The answer is compressed with gzip, as by a proxy that was not asked to.
+    /// The answer is compressed with gzip, as by a proxy that compresses without being asked.
     Gzip,
     /// The answer's head is sent at once, its body in pieces spread over this time. On a WebSocket
     /// or over gRPC the answer comes so much later, and the others do not wait for it.
     Slow(Duration),
     /// The answer is a 200 whose JSON breaks off in the middle, a message that cannot be decoded, or an upgrade with the wrong `Sec-WebSocket-Accept`.
     Malformed,
-    /// The answer is the one that was given before to another request, as from a proxy that has lost
-    /// count; its own is given to the next.
+    /// The answer is the one that another request got before, as from a proxy that mixes up its
+    /// answers; the request's own answer goes to the next one.
     Shifted,
     /// The connection ends by FIN, without a close frame or a GOAWAY, when the message has arrived.
     Drop,
@@ -89,17 +89,18 @@ pub enum FaultKind {
         /// The value of `grpc-retry-pushback-ms` in the trailers, as it stands.
         pushback: Option<String>,
     },
-    /// The gRPC stream is reset with this error code of HTTP/2 when the message has arrived. With 7,
-    /// REFUSED_STREAM, the message is not noted; where it is not the first of its stream, so that the
-    /// stream was looked at, the code is 2.
+    /// The gRPC stream is reset with this error code of HTTP/2 when the message has arrived. With
+    /// 7, REFUSED_STREAM, the message is not noted. If the message is not the first one of its
+    /// stream, the stream was already processed, and the code is 2.
     ResetStream(u32),
     /// The connection is left by a GOAWAY with this error code of HTTP/2 when the message has arrived.
     /// With 0 the streams that are open go on; otherwise the connection ends.
     GoAway(u32),
-    /// The connection is left by a GOAWAY with this error code of HTTP/2 that names the stream before the
-    /// message's as the last one: the message is not noted, as no stream above is looked at, and the others
-    /// go on. Where the message is not the first of its stream, or a later stream was looked at, it names
-    /// the last one that was, and the message is answered.
+    /// When the message has arrived, the connection gets a GOAWAY with this error code of HTTP/2,
+    /// which names the stream before the message's as the last one. The message is not noted, since
+    /// no stream above the last one is processed; the other streams go on. If the message is not
+    /// the first one of its stream, or a later stream was already processed, the GOAWAY names the
+    /// last processed stream, and the message is answered.
     GoAwayAfter(u32),
     /// The gRPC call ends as if all were well when the message has arrived, without an answer.
     HalfClose,

@@ -45,7 +45,7 @@ pub(crate) struct World {
     pub(crate) journal: Journal,
     pub(crate) schedule: Schedule,
     pub(crate) ids: Ids,
-    /// The answer that was given last, where a fault may give it once more.
+    /// The last answer that was given, if a fault may repeat it.
     pub(crate) last: Mutex<Option<Vec<u8>>>,
     pub(crate) stopping: watch::Receiver<bool>,
 }

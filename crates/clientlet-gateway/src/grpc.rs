@@ -52,7 +52,7 @@ enum End {
     /// By FIN, without a GOAWAY.
     Drop,
     Reset,
-    /// By the client, which was told by a GOAWAY that the last stream has ended.
+    /// By the client, after a GOAWAY and the end of the last stream.
     Left,
     /// Not at all, but nothing is read or written any more.
     HalfOpen,
@@ -66,16 +66,16 @@ struct Shared {
     number: u64,
     /// The end that a stream has brought about.
     end: Mutex<Option<End>>,
-    /// The last stream that was looked at.
+    /// The last stream that was processed.
     heard: AtomicU32,
-    /// The last stream that is looked at, which a GOAWAY has named.
+    /// The last stream that may be processed, as a GOAWAY has named it.
     last: AtomicU32,
-    /// Whether HTTP/2 says a GOAWAY by itself. Another one must not name a stream below its last, which it
-    /// does not tell.
+    /// Whether HTTP/2 has sent a GOAWAY by itself. A second one must not name a stream below the
+    /// first one's last stream, which h2 does not tell.
     is_going: AtomicBool,
 }
 
-/// Where no GOAWAY has named a last stream.
+/// The value as long as no GOAWAY has named a last stream.
 const NONE: u32 = u32::MAX;
 
 impl Shared {
@@ -95,7 +95,7 @@ impl Shared {
         self.heard.fetch_max(stream, Relaxed);
     }
 
-    /// Whether the stream is not above the last one.
+    /// Whether the stream may be processed, because it is not above the last one.
     fn hears(&self, stream: u32) -> bool {
         stream <= self.last.load(Relaxed)
     }
@@ -104,13 +104,14 @@ impl Shared {
         self.last.load(Relaxed) != NONE
     }
 
-    /// Leaves the connection by a GOAWAY that names the last stream that was looked at, or may be because
-    /// it stands before the `fresh` one, of which nothing was. There is one for each connection.
+    /// Leaves the connection by a GOAWAY. It names the last stream that was processed, or the
+    /// stream before `fresh`, which was not processed, if that one is later. There is one GOAWAY
+    /// for each connection.
     fn leave(&self, code: u32, fresh: Option<u32>) {
         if self.is_left() || self.is_going.load(Relaxed) {
             return;
         }
-        // A client's streams have odd numbers.
+        // The streams of a client have odd numbers.
         let before = fresh.map_or(0, |fresh| fresh.saturating_sub(2));
         let last = self.heard.load(Relaxed).max(before);
         self.last.store(last, Relaxed);
@@ -126,10 +127,10 @@ impl Shared {
     }
 }
 
-/// A GOAWAY as it stands on the wire.
+/// A GOAWAY frame.
 fn goaway(last: u32, code: u32) -> Bytes {
     let mut frame = BytesMut::new();
-    // Length, type and flags; then the stream, that of the connection.
+    // The length, type and flags, then stream 0, which stands for the connection.
     frame.put_slice(&[0, 0, 8, 7, 0]);
     frame.put_u32(0);
     frame.put_u32(last);
@@ -137,7 +138,7 @@ fn goaway(last: u32, code: u32) -> Bytes {
     frame.freeze()
 }
 
-/// A stream that is not looked at. Dropped, it would be reset.
+/// A stream that is not processed. Dropping it would reset it.
 type Unheard = (RecvStream, SendResponse<Bytes>);
 
 /// Streams run in their connection's task: nothing outlives it, and nothing is sent between threads.
@@ -175,7 +176,7 @@ pub(crate) async fn serve<L: Listener>(
         End::Gone => {}
         End::Reset => shared.line.reset(),
         End::HalfOpen => shared.world.stops().await,
-        // What the last streams wrote may still be on its way, also when the gateway stops.
+        // The last streams' data may still be on its way, also when the gateway stops.
         End::Left => {
             let _ = timeout(PATIENCE, async {
                 while let Some(Ok((request, respond))) = connection.accept().await {
@@ -241,7 +242,7 @@ async fn run<L: Listener>(
         }
         let is_left = shared.is_left();
         if is_left && !is_announced {
-            // Written with the next flush, for which the connection is polled again.
+            // The GOAWAY is written by the next flush, which needs another poll of the connection.
             is_announced = true;
             cx.waker().wake_by_ref();
         }

@@ -44,7 +44,7 @@ fn v1() -> Value {
         .iter()
         .map(|(path, method)| ((*path).to_owned(), json!({*method: operation(path)})))
         .collect();
-    // Of these schemas, what tells a client which documents are taken, and how.
+    // The part of the schemas that tells a client which documents are taken, and how.
     let fields = ["id", "granularity", "chunks", "matches", "text", "tags"];
     let fields: Map<String, Value> =
         fields.into_iter().map(|name| (name.to_owned(), json!({}))).collect();

@@ -52,10 +52,10 @@ impl Reply {
         Self { is_json: false, ..Self::json(500, b"Internal Server Error".to_vec()) }
     }
 
-    /// As a proxy compresses it.
+    /// Compresses the body, as a proxy does.
     pub(crate) fn gzipped(self) -> Self {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        // Writing to memory does not fail; if it did, the answer would not be compressed.
+        // Writing to memory does not fail. If it did, the answer would stay uncompressed.
         match encoder.write_all(&self.body).and_then(|()| encoder.finish()) {
             Ok(body) => Self { body, is_gzipped: true, ..self },
             Err(_) => self,

@@ -43,7 +43,7 @@ impl Schedule {
         })
     }
 
-    /// Whether answers may have to be given once more.
+    /// Whether a fault may repeat answers.
     pub(crate) fn shifts(&self) -> bool {
         self.faults.iter().any(|Counted { fault, .. }| *fault.kind() == FaultKind::Shifted)
     }

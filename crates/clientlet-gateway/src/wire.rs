@@ -34,7 +34,7 @@ struct State {
     close_when_flushed: bool,
     /// Nothing is sent any more but the connection's end, and what comes is not looked at.
     mute: bool,
-    /// To be written as soon as everything written so far is out.
+    /// Bytes to be written as soon as everything before them was written.
     inserted: Bytes,
     /// Whoever is to be told when the answer has ended.
     reader: Option<Waker>,
@@ -61,7 +61,7 @@ impl Line {
         state.drawn.take()
     }
 
-    /// The status to answer before the request's body is read, if that was drawn.
+    /// The status to answer before the request's body is read, if such a fault was drawn.
     pub(crate) fn early(&self) -> Option<u16> {
         let mut state = self.lock();
         let Some(Drawn { fault: Some(FaultKind::Early(code)), .. }) = state.drawn else {
@@ -98,13 +98,13 @@ impl Line {
         self.lock().reset_when_flushed = true;
     }
 
-    /// Closes the connection once everything written so far is out.
+    /// Closes the connection once everything before was written.
     pub(crate) fn close_when_flushed(&self) {
         self.lock().close_when_flushed = true;
     }
 
-    /// Puts this frame between two of HTTP/2's own, which flushes only behind a whole one. One for each
-    /// connection.
+    /// Puts a frame between HTTP/2's own frames, which are flushed only after a complete one. There
+    /// is one such frame for each connection.
     pub(crate) fn insert(&self, frame: Bytes) {
         self.lock().inserted = frame;
     }
@@ -130,7 +130,7 @@ pub(crate) struct Wire<L: Listener> {
     start: Vec<u8>,
     /// What came before the last answer ended (clients that pipeline).
     ahead: Vec<u8>,
-    /// What is left of a frame that is put between others.
+    /// The rest of a frame that is put between others.
     inserted: Bytes,
     /// Ends a connection on which no request begins.
     idle: Option<Pin<Box<Sleep>>>,
@@ -172,7 +172,7 @@ impl<L: Listener> Wire<L> {
         idle.as_mut().poll(cx)
     }
 
-    /// Writes the rest of a frame that is put between others; nothing may be written before.
+    /// Writes the rest of a frame that is put between others. Nothing else may be written before.
     fn poll_insert(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.inserted.is_empty() {
             let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.inserted))?;

@@ -154,7 +154,7 @@ async fn slow_sends_the_head_at_once_and_the_body_in_pieces() {
     let body = request("r", "/upper").to_string();
     client.send(&message("POST", "/post", "", body.as_bytes())).await.unwrap();
     let (status, headers) = client.head().await.unwrap();
-    // The head is there at once: nothing of the body came with it.
+    // The head comes immediately, without any of the body.
     assert_eq!((status, client.ahead.len()), (200, 0));
     let length: usize = headers["content-length"].parse().unwrap();
     let mut pieces = 0;
@@ -240,7 +240,7 @@ async fn the_same_numbers_fail_however_requests_interleave() {
 async fn an_early_answer_comes_before_the_body_and_its_connection_is_reset() {
     let gateway = start(Documents::V1, &["early:413@1,path=/status", "early:413@1"]).await;
     let mut client = Client::connect(&gateway).await;
-    // A megabyte is announced, and nothing of it sent.
+    // A megabyte is announced, but not sent.
     client
         .send(b"POST /post HTTP/1.1\r\nhost: g\r\ncontent-length: 1000000\r\n\r\n")
         .await

@@ -70,7 +70,7 @@ async fn streams_are_reset_with_a_code_and_others_go_on() {
     for (fault, reason) in [
         ("reset-stream@2", Reason::INTERNAL_ERROR),
         ("reset-stream:8@2", Reason::CANCEL),
-        // The first message of the stream was looked at.
+        // The first message of the stream was processed.
         ("reset-stream:7@2", Reason::INTERNAL_ERROR),
     ] {
         let (_gateway, mut channel, mut call) = two(&[fault]).await;
@@ -127,7 +127,7 @@ async fn goaway_lets_streams_go_on_or_ends_the_connection() {
     assert_eq!(error.reason(), Some(Reason::ENHANCE_YOUR_CALM));
 }
 
-/// Whether a request was not looked at, by a GOAWAY that names a stream before.
+/// Whether a request was not processed because a GOAWAY named an earlier stream as the last one.
 async fn is_above_the_last(call: &mut Call, reason: Reason) -> bool {
     let error = call.error().await;
     error.is_go_away() && error.is_remote() && error.reason() == Some(reason)
@@ -155,7 +155,7 @@ async fn goaway_after_leaves_what_is_above_unheard_and_answers_what_is_below() {
             assert!(call.message().await.unwrap().is_some(), "{name}");
             assert_eq!(call.status().await.unwrap().0, 0, "{name}");
         }
-        // The client's library sees nothing wrong in it, and ends the connection behind the last.
+        // The client's library sees a regular end, and closes the connection after the last stream.
         let end = timeout(Duration::from_secs(5), channel.connection).await.unwrap().unwrap();
         assert_eq!(end.err().and_then(|error| error.reason()).unwrap_or(reason), reason);
         let arrived: Vec<_> = gateway.journal().arrivals().into_iter().collect();
@@ -187,7 +187,7 @@ async fn goaway_after_lets_a_stream_go_on_that_was_looked_at() {
 
 #[tokio::test]
 async fn a_connection_is_left_once_however_many_faults_say_so() {
-    // Another last stream, above the one that was named, would be a fault of the protocol.
+    // A second GOAWAY with a higher last stream would violate the protocol.
     for (faults, refused) in [
         (["goaway-after@1", "goaway-after@2"], 1),
         (["goaway-after@1", "goaway@2"], 1),
@@ -261,7 +261,7 @@ async fn recorded(gateway: &Gateway) -> (TcpStream, Vec<u8>) {
     let _open = sending.await.unwrap();
     let mut bytes = vec![0; 1 << 16];
     let mut length = 0;
-    // A paused clock goes on when no task has anything left to write.
+    // A paused clock advances when no task has anything left to write.
     tokio::time::pause();
     while let Ok(read) = timeout(Duration::from_millis(20), far.read(&mut bytes[length..])).await {
         length += read.unwrap();

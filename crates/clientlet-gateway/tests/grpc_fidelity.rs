@@ -78,7 +78,7 @@ async fn v2_answers_as_3_33_1_does() {
     compare("current", read_v2).await;
 }
 
-/// What a node is sent in, and what came back of it at a real gateway: `interop/fixtures/nodes.py`.
+/// The nodes that were sent to a real gateway, and what came back: `interop/fixtures/nodes.py`.
 #[derive(serde::Deserialize)]
 struct Recorded {
     field: String,

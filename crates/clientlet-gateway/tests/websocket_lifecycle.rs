@@ -170,7 +170,7 @@ async fn reorder_does_not_hold_for_ever() {
     socket.send(&request("a", "/upper")).await;
     assert_eq!(socket.frame().await.unwrap().id(), "a");
     assert_eq!(began.elapsed().as_secs(), 1);
-    // The end marker lets it go at once.
+    // The end marker ends the session immediately.
     socket.send(&request("b", "/upper")).await;
     socket.send_frame(BINARY, END_MARKER).await.unwrap();
     assert_eq!(socket.frame().await.unwrap().id(), "b");

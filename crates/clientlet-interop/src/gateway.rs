@@ -21,7 +21,8 @@ use crate::log::LogTail;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// `gateway.py` needs up to 10 s when an executor was killed or connections are open.
 const STOPPED_WITHIN: Duration = Duration::from_secs(12);
-/// How long a gateway may take to end after SIGTERM. Without load all do in half a second.
+/// The longest time that a gateway may take to end after SIGTERM. Without load all of them end
+/// within half a second.
 const GRACE: Duration = Duration::from_secs(3);
 /// A killed process ends at once; its parent has to notice.
 const DEAD_WITHIN: Duration = Duration::from_secs(5);
@@ -42,12 +43,12 @@ pub struct Options {
     pub with_default: bool,
     /// How often the gateway itself tries an executor again; without it, Jina's own default.
     pub retries: Option<u32>,
-    /// How long a gRPC connection may live, and how long it may go on once it was told to leave; without
-    /// it, for ever.
+    /// How long a gRPC connection may live, and how long it may go on after its GOAWAY; `None` for
+    /// no limit.
     pub connection_age: Option<(Duration, Duration)>,
     /// Also binds endpoints without a slash, with a space and with letters beyond ASCII.
     pub odd_names: bool,
-    /// The executor itself is served, without a gateway: 3.33.1, over HTTP or gRPC.
+    /// Serves the executor itself, without a gateway: 3.33.1, over HTTP or gRPC.
     pub deployment: bool,
 }
 
@@ -77,7 +78,7 @@ pub struct RealGateway {
     log: LogTail,
     ports: BTreeMap<String, u16>,
     executors: BTreeMap<String, i32>,
-    /// The process that serves the ports.
+    /// The process id of the gateway, which serves the ports.
     served_by: Option<i32>,
 }
 
@@ -171,14 +172,14 @@ impl RealGateway {
         self.revive()
     }
 
-    /// Ends the process that serves the ports as an orchestrator does, with SIGTERM and, where it has not
-    /// gone after 3 s, with SIGKILL: under load some releases go on serving what is open. Its executors run
-    /// on.
+    /// Ends the gateway's process as an orchestrator does: with SIGTERM, and with SIGKILL if it is
+    /// still there after 3 s, because under load some releases go on serving open connections. Its
+    /// executors keep running.
     ///
     /// # Errors
-    /// If it cannot be signalled, or does not end.
+    /// If the process cannot be signalled, or does not end.
     pub fn stop_gateway(&mut self) -> io::Result<()> {
-        // Taken out: a pid may be another process's once its own has gone.
+        // The id is taken out, since another process may get it after this one has ended.
         let Some(pid) = self.served_by.take().map(Pid::from_raw) else { return Ok(()) };
         kill(pid, Signal::SIGTERM)?;
         if wait_until_gone(pid, GRACE).is_ok() {
@@ -191,7 +192,7 @@ impl RealGateway {
         }
     }
 
-    /// Starts it again at its old ports; when this returns, it is ready.
+    /// Starts the gateway again at its old ports. It is ready when this returns.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -199,7 +200,7 @@ impl RealGateway {
         self.revive()
     }
 
-    /// Has all that is dead started again.
+    /// Restarts all processes that are dead.
     fn revive(&mut self) -> Result<(), StartError> {
         self.signal(Signal::SIGUSR1)?;
         let ReadyLine { pids, .. } = self.next_ready()?;

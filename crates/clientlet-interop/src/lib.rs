@@ -1,4 +1,5 @@
-//! Real Jina gateways for tests: started, broken, brought back and stopped; and [`Nginx`] before them.
+//! Real Jina gateways for tests: started, broken, brought back and stopped; and [`Nginx`] as a
+//! proxy before them.
 //!
 //! Each [`Environment`] is a Python virtual environment with one pinned Jina release, made by
 //! `interop/install DIR`; `cargo xtask test` does that under the target directory. Tests take a
@@ -11,8 +12,8 @@
 //! | unset | set | skipped, also when it is there |
 //! | unset | unset | skipped if nothing was ever installed under `target/interop`, else fails |
 //!
-//! nginx is skipped where it is not installed, unless `CLIENTLET_NGINX` names it, and with
-//! `CLIENTLET_NO_INTEROP` as above.
+//! nginx is skipped if it is not installed, unless `CLIENTLET_NGINX` names it.
+//! `CLIENTLET_NO_INTEROP` applies to nginx as above.
 //!
 //! A skip is written to standard error past the test harness, which would hide it.
 //!

@@ -31,10 +31,10 @@ impl LogTail {
         tail
     }
 
-    /// Waits until all that its process wrote is here, for no longer than `limit`.
+    /// Waits until all output of the process has been collected, for at most `limit`.
     pub(crate) fn wait_for_end(&self, limit: Duration) {
         let began = Instant::now();
-        // The thread that follows the pipe has the other one.
+        // The thread that reads the pipe holds the other reference.
         while Arc::strong_count(&self.bytes) > 1 && began.elapsed() < limit {
             thread::sleep(POLL);
         }

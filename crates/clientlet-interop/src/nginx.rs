@@ -1,4 +1,4 @@
-//! nginx as the proxy before a gateway.
+//! nginx as a proxy before a gateway.
 
 use std::env;
 use std::io::{self, Write};
@@ -13,18 +13,18 @@ use std::{fs, process};
 use crate::error::StartError;
 use crate::log::LogTail;
 
-/// Names the program; where it is set and the program is not there, tests fail.
+/// The variable that names the program. If it is set and the program is missing, tests fail.
 const PROGRAM: &str = "CLIENTLET_NGINX";
-/// When set without the directory of real gateways, tests with programs of others are left out.
+/// If this is set and `CLIENTLET_INTEROP` is not, tests with foreign programs are skipped.
 const LEFT_OUT: &str = "CLIENTLET_NO_INTEROP";
 const DIRECTORY: &str = "CLIENTLET_INTEROP";
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
-/// So often another port is tried: the one that was free may have been taken meanwhile.
+/// The number of ports that are tried, since a free port may be taken before nginx opens it.
 const TRIES: usize = 5;
 
-/// An nginx on 127.0.0.1 with one server; dropping it ends it.
+/// An nginx on 127.0.0.1 with one server. Dropping this ends nginx.
 #[derive(Debug)]
 pub struct Nginx {
     child: Child,
@@ -34,19 +34,20 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts nginx and waits, at most 30 s, until it listens. `listen` stands behind the address in the
-    /// server's `listen` (`http2`, or nothing), `server` is the rest of the server. `None` where nginx is
-    /// not there or real programs are left out, which is said on standard error, past the test harness.
+    /// Starts nginx and waits for at most 30 s until it listens. `listen` follows the address in
+    /// the server's `listen` directive (`http2`, or nothing); `server` contains the server's other
+    /// directives. Returns `None` if nginx is missing or foreign programs are skipped, and says so
+    /// on standard error, past the test harness.
     ///
     /// # Errors
-    /// If it does not listen in time, or `CLIENTLET_NGINX` names no program.
+    /// If nginx does not listen in time, or `CLIENTLET_NGINX` names no program.
     pub fn start_or_skip(listen: &str, server: &str) -> Result<Option<Nginx>, StartError> {
         let Some(program) = program() else {
             let reason = match is_left_out() {
                 true => "CLIENTLET_NO_INTEROP is set",
                 false => "it is not installed; `apt-get install nginx-light`",
             };
-            // Not `eprintln`, which the harness keeps back when a test passes.
+            // The harness would hide the output of `eprintln` when the test passes.
             let _ = writeln!(io::stderr(), "skipped: nginx: {reason}");
             return Ok(None);
         };
@@ -59,13 +60,13 @@ impl Nginx {
         }
     }
 
-    /// Its port on 127.0.0.1.
+    /// The port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The end of what it wrote to its error log, from warnings on.
+    /// The end of nginx's error log, from level `warn` on.
     #[must_use]
     pub fn log(&self) -> String {
         self.log.text()
@@ -95,7 +96,7 @@ impl Nginx {
             }
         };
         let log = LogTail::follow(child.stderr.take().expect("piped above"));
-        // From here on dropping it ends the process.
+        // From here on the drop ends the process.
         let mut nginx = Nginx { child, port, directory, log };
         nginx.wait()?;
         Ok(nginx)
@@ -120,14 +121,14 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // It is one process, and ends with what it serves. An error means that it has ended already.
+        // nginx runs as one process. An error means that the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
-/// Where nginx is, unless it is to be left out.
+/// Finds nginx, unless foreign programs are skipped.
 fn program() -> Option<PathBuf> {
     if let Some(named) = env::var_os(PROGRAM) {
         return Some(named.into());
@@ -136,7 +137,7 @@ fn program() -> Option<PathBuf> {
         return None;
     }
     let paths = env::var_os("PATH").unwrap_or_default();
-    // Debian has it where only root looks.
+    // On Debian nginx is only in root's search path.
     let sbin = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
     let mut candidates = env::split_paths(&paths).chain(sbin).map(|path| path.join("nginx"));
     candidates.find(|candidate| candidate.is_file())

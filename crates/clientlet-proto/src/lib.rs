@@ -4,9 +4,9 @@
 //! generations' documents the same package: so there are two sets of types, [`v1`] and [`v2`].
 //! Fields of bytes are [`bytes::Bytes`]: decoding from `Bytes` shares their memory.
 //!
-//! The facts, field numbers among them, were observed on running gateways. The types in `src/generated`
-//! are made from the files in `proto`; a test holds them to these files, so that users compile no
-//! compiler of messages.
+//! The facts, such as field numbers, were observed on running gateways. The types in
+//! `src/generated` are made from the files in `proto`, and a test keeps the two in agreement, so
+//! that users need not build a protobuf compiler.
 #![forbid(unsafe_code)]
 
 pub use prost;

@@ -1,5 +1,5 @@
-//! Connections: their number, the order of those that wait for one, answers that come before the request
-//! was read, and hosts.
+//! Connections: their number, the order in which requests wait for one, answers that come before
+//! the request was read, and hosts.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -23,7 +23,7 @@ async fn post(client: &Client, text: &str) -> Result<Response, Error> {
     call.send().await.into_iter().next().unwrap()
 }
 
-/// What a server does with a request before it closes.
+/// How much of a request a server reads before it closes.
 #[derive(Clone, Copy, Debug)]
 enum Reads {
     Nothing,
@@ -33,8 +33,8 @@ enum Reads {
 
 const REQUESTS: [Reads; 3] = [Reads::Nothing, Reads::TheHead, Reads::Some(1 << 20)];
 
-/// Answers questions as a server that shows nothing of itself, until something else has come. With
-/// `closes` a question ends its connection, and what comes next has a new one.
+/// Answers questions as a server that shows nothing about itself, until another request comes. If
+/// `closes`, a question ends its connection, and the next request uses a new one.
 async fn decline_questions(stream: &mut TcpStream, closes: bool) -> std::io::Result<()> {
     let kept = &b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"[..];
     let closed = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
@@ -42,7 +42,7 @@ async fn decline_questions(stream: &mut TcpStream, closes: bool) -> std::io::Res
     loop {
         match stream.peek(&mut first).await? {
             0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            // An upgrade has the path `/`.
+            // An upgrade requests the path `/`.
             6 if first.starts_with(b"GET /") && first[5] != b' ' => {}
             6 => return Ok(()),
             // The rest of it is on its way.
@@ -59,17 +59,18 @@ async fn decline_questions(stream: &mut TcpStream, closes: bool) -> std::io::Res
     }
 }
 
-/// The questions to a gateway before the first request: its status, and what it lists.
+/// The number of questions to a gateway before the first request: its status and its list.
 const QUESTIONS: u64 = 2;
 
-/// Answers the first `well` requests of each connection as a gateway does, then another one with
-/// `answer` before it has read all of it, and closes. What it did not read makes that a reset.
+/// Answers the first `well` requests of each connection as a gateway does, then sends `answer` to
+/// the next one before reading all of it, and closes. Since data is left unread, the close is a
+/// reset.
 async fn early(well: usize, reads: Reads, answer: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            // One that was not used for what it is for ends in an error.
+            // An error here is a connection that was closed before its purpose was served.
             tokio::spawn(answer_early(stream, well, reads, answer));
         }
     });
@@ -91,7 +92,7 @@ async fn answer_early(
         stream.write_all(&[head.as_bytes(), body].concat()).await?;
     }
     match reads {
-        // Until something has come.
+        // Waits until something has come.
         Reads::Nothing => drop(stream.peek(&mut buffer[..1]).await?),
         Reads::TheHead => drop(read_head(&mut stream).await?),
         Reads::Some(bytes) => {
@@ -108,7 +109,7 @@ async fn answer_early(
     stream.write_all(answer).await
 }
 
-/// Reads to the end of a head, and the body as far as it came along.
+/// Reads to the end of a head, and as much of the body as came with it.
 async fn read_head(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.windows(4).any(|four| four == b"\r\n\r\n") {
@@ -121,7 +122,7 @@ async fn read_head(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Reads one request to its end.
+/// Reads one whole request.
 async fn read_whole(stream: &mut TcpStream) -> std::io::Result<()> {
     let read = read_head(stream).await?;
     let end = read.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
@@ -132,7 +133,7 @@ async fn read_whole(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.read_exact(&mut rest).await.map(drop)
 }
 
-// In threads of their own, or the gateway never closes while the client writes.
+// Server and client need threads of their own, or the gateway never closes while the client writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_answer_counts_though_the_gateway_closed_before_it_had_read_the_request() {
     let table: &[(&[u8], u16, ErrorKind)] = &[
@@ -147,7 +148,7 @@ async fn an_answer_counts_though_the_gateway_closed_before_it_had_read_the_reque
             ErrorKind::Gateway,
         ),
         (b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n", 401, ErrorKind::Gateway),
-        // Its body is cut off; that the request was refused is known.
+        // The body is cut off, but the status says that the request was refused.
         (
             b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 99\r\n\r\nlo",
             413,
@@ -156,15 +157,16 @@ async fn an_answer_counts_though_the_gateway_closed_before_it_had_read_the_reque
         (b"HTTP/1.1 429 Slow Down\r\ncontent-length: 0\r\n\r\n", 429, ErrorKind::RateLimited),
         (b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", 503, ErrorKind::Gateway),
     ];
-    // Far more than the sockets hold.
+    // Far more than the sockets' buffers hold.
     let large = "x".repeat(12 << 20);
-    // Each answer on a connection that was used before, and one of them in all other ways.
+    // Each answer comes on a connection that was used before; one of them in all other ways, too.
     let ways = REQUESTS.into_iter().flat_map(|reads| [(reads, 0), (reads, 1)]);
     let ways = ways.map(|way| (&table[0], way));
     let answers = table.iter().map(|row| (row, (Reads::TheHead, 1)));
     for ((answer, status, kind), (reads, well)) in answers.chain(ways) {
         let url = format!("http://{}", early(well, reads, answer).await);
-        // With one connection a request waits until the one before has left it, and opens no other.
+        // With one connection a request waits until the previous one has left it, and opens no
+        // other.
         let client = builder(&url).docarray(DocArray::V1).max_connections(1).build().unwrap();
         for _ in 0..well {
             client.post("/").send().await.into_result().unwrap();
@@ -207,7 +209,7 @@ async fn an_upgrade_that_is_answered_with_too_many_headers_is_told() {
 
 #[tokio::test]
 async fn an_answer_that_comes_before_anything_was_sent_is_the_requests() {
-    // As a proxy does that has too many connections.
+    // A proxy with too many connections does this.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -221,7 +223,7 @@ async fn an_answer_that_comes_before_anything_was_sent_is_the_requests() {
                 let busy = b"HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n";
                 let _ = stream.write_all(busy).await;
                 let _ = stream.shutdown().await;
-                // Until the client closes.
+                // Waits until the client closes.
                 let _ = stream.read_to_end(&mut Vec::new()).await;
             });
         }
@@ -245,7 +247,7 @@ async fn a_compressed_answer_that_was_not_asked_for_is_named() {
 
 #[tokio::test]
 async fn a_connection_whose_request_is_not_taken_to_its_end_is_closed() {
-    // Answers and reads no more, but keeps the connection.
+    // Answers and stops reading, but keeps the connection open.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let closed = tokio::spawn(async move {
@@ -253,7 +255,7 @@ async fn a_connection_whose_request_is_not_taken_to_its_end_is_closed() {
         decline_questions(&mut stream, false).await.unwrap();
         read_head(&mut stream).await.unwrap();
         stream.write_all(b"HTTP/1.1 413 Large\r\ncontent-length: 0\r\n\r\n").await.unwrap();
-        // An error of writing shows it; reading would take what is on its way.
+        // A write error shows the close; reading would consume the data on its way.
         while stream.write_all(b"x").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -307,10 +309,10 @@ async fn those_that_wait_for_a_connection_are_served_in_order_and_may_be_given_u
             let document = Document::text("x").with_id(n.to_string());
             client.post("/upper").documents([document]).send().await.into_result()
         }));
-        // Each one waits before the next.
+        // Lets each request begin to wait before the next one does.
         tokio::task::yield_now().await;
     }
-    // Its time runs out while it waits.
+    // This request times out while it waits.
     let late = client.post("/upper").documents([Document::text("late")]);
     let late = late.timeout(Duration::from_millis(100)).send().await.into_result().unwrap_err();
     assert_eq!((late.kind(), late.delivery()), (ErrorKind::Timeout, Delivery::NotSent));
@@ -333,13 +335,13 @@ async fn those_that_wait_for_a_connection_are_served_in_order_and_may_be_given_u
 
 #[tokio::test]
 async fn a_connection_that_was_closed_behind_an_answer_costs_a_slow_producer_nothing() {
-    // Every answer is the last on its connection, which is not told.
+    // Each answer is the last one on its connection, without saying so.
     let builder = Gateway::builder().documents(Documents::V2).fault("hang-up@/1".parse().unwrap());
     let gateway = builder.start().await.unwrap();
     let client = Client::builder(&gateway.http_url()).retry(RetryPolicy::new().at_most_once());
     let client = client.build().unwrap();
     for _ in 0..100 {
-        // Slow enough for the end of the connection to come.
+        // Slow enough for the end of the connection to arrive.
         tokio::time::sleep(Duration::from_millis(2)).await;
         assert_eq!(post(&client, "x").await.unwrap().attempts(), 1);
     }
@@ -379,7 +381,7 @@ async fn a_host_is_sent_as_it_was_set_by_client_and_by_call() {
             assert_eq!(posted[..4], expected, "{url}");
             assert_eq!(posted[4], address, "{url}");
         } else {
-            // They belong to the connection.
+            // Headers belong to the connection.
             assert!(asked.contains(&"other.example".to_owned()), "{asked:?}");
             assert_eq!(client.connections().opened, 2, "one for each host");
         }

@@ -1,5 +1,5 @@
-//! What a client learns of a server before its first document: which documents it takes, under which
-//! names its endpoints are reached, and what is said where a server does not tell.
+//! What a client learns about a server before its first document: which documents it takes, by
+//! which names its endpoints are reached, and what errors say if the server does not tell.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -20,7 +20,7 @@ async fn post(client: &Client, endpoint: &str) -> Result<Value, Error> {
     Ok(answers.documents::<Value>()?.remove(0))
 }
 
-/// What a stream of one document gave.
+/// Streams one document and returns what came back.
 async fn stream(client: &Client, endpoint: &str) -> Result<Vec<Value>, Error> {
     let mut documents = client.stream_document(endpoint, &json!({"id": "a", "text": "a"})).stream();
     let mut all = Vec::new();
@@ -30,7 +30,7 @@ async fn stream(client: &Client, endpoint: &str) -> Result<Vec<Value>, Error> {
     Ok(all)
 }
 
-/// A server of an executor itself, without a gateway, shows no status and no dry run.
+/// A server of a bare executor, without a gateway, shows neither a status nor a dry run.
 async fn a_bare_deployment(environment: Environment, docarray: DocArray) {
     let options = Options { deployment: true, odd_names: true, ..Options::default() };
     let Some(server) = start(environment, options).await else { return };
@@ -50,7 +50,7 @@ async fn a_bare_deployment(environment: Environment, docarray: DocArray) {
     assert_eq!(error.kind(), ErrorKind::Executor, "{error}");
     assert_eq!(error.exception().unwrap().name, "ValueError");
 
-    // More than a v2 gateway takes in one request, and two fields a document.
+    // More documents than a v2 gateway takes in one request, with two fields each.
     let documents = (0..250).map(|n| json!({"id": n.to_string(), "text": "b"}));
     let answers = client.post("/upper").documents(documents).request_size(0).send().await;
     let documents = answers.documents::<Value>().unwrap();
@@ -91,14 +91,16 @@ async fn a_bare_deployment_of_3_33_1_takes_documents_v1_without_a_setting() {
 
 const PROTOCOLS: [&str; 3] = ["http", "websocket", "grpc"];
 
-/// Both spellings reach what is listed; elsewhere the executor's own spelling is sent as it is.
+/// If endpoints are listed, both spellings reach them; otherwise the name is sent as it was
+/// written.
 async fn odd_names(environment: Environment) {
     let options = Options { protocols: &PROTOCOLS, odd_names: true, ..Options::default() };
     let Some(gateway) = start(environment, options).await else { return };
     let is_v2 = environment == Environment::Current;
     for protocol in PROTOCOLS {
         let client = Client::connect(&gateway.url(protocol)).unwrap();
-        // Names beyond ASCII reach no executor behind a gateway, which puts them into gRPC's metadata.
+        // A gateway puts names into gRPC's metadata, so names beyond ASCII reach no executor behind
+        // it.
         for endpoint in ["index2", "/with space"] {
             let document = post(&client, endpoint).await.unwrap();
             assert_eq!(document["tags"]["odd"], true, "{protocol} {endpoint}");

@@ -1,6 +1,7 @@
-//! Gateways and proxies that leave their gRPC connections cost no request: nginx, after so many requests, by
-//! a GOAWAY that names the last of them, where what came behind it was never looked at; and a real gateway
-//! whose connections have a maximal age, by a GOAWAY that lets streams go on for a while.
+//! Gateways and proxies that leave their gRPC connections cost no request. nginx leaves a
+//! connection after a number of requests by a GOAWAY that names the last of them, and does not
+//! process the streams behind it. A real gateway whose connections have a maximal age sends a
+//! GOAWAY that lets open streams go on for a while.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -10,7 +11,8 @@ use clientlet::{Client, ClientBuilder, Document, Error, RetryPolicy};
 use clientlet_gateway::Gateway;
 use clientlet_interop::{Environment, Nginx, Options, RealGateway};
 
-/// An nginx whose connections take so many requests each; the gateway behind it.
+/// Starts an nginx whose connections take `keepalive_requests` requests each, and the gateway
+/// behind it.
 async fn proxied(keepalive_requests: &str) -> Option<(Gateway, Nginx, String)> {
     let gateway = Gateway::builder().http(false).grpc(true).start().await.unwrap();
     let upstream = gateway.grpc_url();
@@ -35,7 +37,7 @@ async fn a_proxy_that_leaves_its_connections_costs_no_request() {
         let Some((gateway, nginx, url)) = proxied(keepalive_requests).await else { return };
         let client = Client::builder(&url).unary().build().unwrap();
         let call = client.post("/upper").documents(documents(count)).request_size(1);
-        // Nothing is tried again that may have arrived.
+        // Requests that may have arrived are not sent again.
         let call = call.prefetch(in_flight).retry(RetryPolicy::new().at_most_once()).in_order();
         let answers = call.send().await;
         let failed: Vec<&Error> = answers.errors().collect();
@@ -80,7 +82,7 @@ async fn a_real_gateway_whose_connections_grow_old_costs_no_request() {
         let Some(gateway) = start.await.unwrap() else { return };
         for way in ways {
             let client = way(Client::builder(&gateway.url("grpc"))).build().unwrap();
-            // As many as it takes for some connections to be left, however fast the machine is.
+            // Enough documents for some connections to be left, however fast the machine is.
             let is_enough = || client.connections().reconnects >= 3;
             let documents = (0..).take_while(|_| !is_enough());
             let documents = documents.map(|n: u64| Document::text("x").with_id(n.to_string()));

@@ -22,8 +22,8 @@ async fn gateway_with(faults: &[&str]) -> (Gateway, Client) {
     (gateway, client)
 }
 
-/// What a request waits for an answer that never comes: long for one that does come, on a machine that
-/// is busy with something else as well.
+/// How long a request waits for an answer that never comes. It is long enough for an answer that
+/// does come, even on a busy machine.
 const SILENCE: Duration = Duration::from_secs(2);
 
 async fn post(client: &Client) -> Result<Response, Error> {

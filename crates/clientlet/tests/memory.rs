@@ -18,7 +18,8 @@ const ENVELOPE: usize = 64;
 /// Reading documents into `Document` or `Value`: the shortest of either, `{}` and `0`, take far more
 /// memory than text, and a list that grows is copied.
 const DOCUMENTS: usize = 512;
-/// Reading the routes: the shortest, `{}`, takes far more memory than text, but there is a most of them.
+/// The cost of reading routes. The shortest, `{}`, takes far more memory than text, but their
+/// number is limited.
 const ROUTES: usize = 512;
 /// What is needed however short the answer is.
 const LEAST: usize = 64 << 10;
@@ -41,7 +42,7 @@ fn peak_of<T>(read: impl FnOnce() -> T) -> usize {
     peak
 }
 
-/// How near the answer comes to what is allowed, in thousandths; it must not be beyond.
+/// How near the answer comes to the limit, in thousandths. It must not exceed the limit.
 fn check(body: &Bytes) -> usize {
     let shown = || String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
     let mut nearest = 0;
@@ -125,7 +126,7 @@ fn no_answer_takes_more_memory_than_a_multiple_of_itself() {
         let bytes: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
         check(&Bytes::from(bytes));
     }
-    // What nobody thought of is looked for: uphill from several beginnings.
+    // Searches for cases that no list contains, by hill climbing from several starting points.
     for _ in 0..CLIMBS {
         let mut best = Sentence::any(&mut random);
         let mut most = check(&best.bytes());
@@ -142,12 +143,12 @@ fn no_answer_takes_more_memory_than_a_multiple_of_itself() {
 const CLIMBS: usize = 16;
 const STEPS: usize = 40;
 
-/// An answer in which one part is repeated: what is greedy is greedy by many small parts.
+/// An answer in which one part is repeated: many small parts take the most memory for their size.
 #[derive(Clone)]
 struct Sentence {
     around: usize,
     part: Json,
-    /// Just beyond a power of two a list that grows takes most.
+    /// A growing list takes the most memory just beyond a power of two.
     power: u32,
 }
 
@@ -158,7 +159,7 @@ enum Json {
     Map(Vec<(&'static str, Json)>),
 }
 
-/// Where the parts go; keys that no two parts share are numbered.
+/// The places for the parts. Keys are numbered if no two parts may share one.
 const AROUND: [&str; 10] = [
     r#"{"header":{},"data":[@]}"#,
     r#"{"data":[{"tags":{"a":[@]}}]}"#,
@@ -243,7 +244,7 @@ impl Json {
         }
     }
 
-    /// Changes something, here or below.
+    /// Changes something in this part or below it.
     fn change(&mut self, random: &mut fastrand::Rng, depth: usize) {
         let below = depth.saturating_sub(1);
         match self {

@@ -25,7 +25,7 @@ const EXCHANGE: usize = 16;
 /// Reading documents into `Document` or `Value`: the shortest takes two bytes on the wire, far more
 /// than that in memory, and a list that grows is copied.
 const DOCUMENTS: usize = 512;
-/// Opening an answer that is there.
+/// The memory for opening an answer that is already there.
 const OPENING: usize = 64;
 /// What is needed however short the answer is.
 const LEAST: usize = 1 << 20;
@@ -175,7 +175,7 @@ async fn no_answer_in_protobuf_takes_more_memory_than_a_multiple_of_itself() {
 const CLIMBS: usize = 16;
 const STEPS: usize = 40;
 
-/// What nobody thought of is looked for: uphill from several beginnings.
+/// Searches for cases that no list contains, by hill climbing from several starting points.
 fn search() {
     let mut random = fastrand::Rng::with_seed(11);
     for climb in 0..CLIMBS {
@@ -192,7 +192,7 @@ fn search() {
     }
 }
 
-/// What a message is, as far as the generator goes.
+/// The kinds of messages, as far as the generator needs them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     DocumentV1,
@@ -272,7 +272,7 @@ fn grammar(kind: Kind) -> &'static [(u32, Kind)] {
 struct Tree {
     kind: Kind,
     fields: Vec<(u32, Tree)>,
-    /// Of what has no fields: as it stands on the wire.
+    /// The content on the wire, for kinds without fields.
     content: Vec<u8>,
 }
 
@@ -297,7 +297,7 @@ impl Tree {
         Tree { kind, fields, content }
     }
 
-    /// Changes something, here or below.
+    /// Changes something in this part or below it.
     fn change(&mut self, random: &mut fastrand::Rng, depth: usize) {
         let below = depth.saturating_sub(1);
         if !self.fields.is_empty() && random.u8(..4) > 0 {
@@ -332,7 +332,7 @@ impl Tree {
     }
 }
 
-/// An array whose shape fits its elements, of which there are few, or none.
+/// An array whose shape fits its elements, of which there are few or none.
 fn dense(random: &mut fastrand::Rng) -> Vec<u8> {
     let mut elements = 1_u64;
     let mut shape = Vec::new();
@@ -343,13 +343,13 @@ fn dense(random: &mut fastrand::Rng) -> Vec<u8> {
             encode_varint(dimension, &mut shape);
         }
     }
-    // Many dimensions of one are many lists.
+    // Many dimensions of size 1 become many lists.
     shape.extend(std::iter::repeat_n(1, if random.bool() { 0 } else { random.usize(..50) }));
     let buffer = vec![1; usize::try_from(elements).unwrap()];
     [field(1, &buffer), field(2, &shape), field(3, b"|u1")].concat()
 }
 
-/// An answer in which one part is repeated: what is greedy is greedy by many small parts.
+/// An answer in which one part is repeated: many small parts take the most memory for their size.
 #[derive(Clone, Debug)]
 struct Answer {
     around: usize,
@@ -357,7 +357,7 @@ struct Answer {
     power: u32,
 }
 
-/// Where a part can go: its kind, and the numbers of the fields around it, the innermost last.
+/// The places for a part: its kind, and the numbers of the fields around it, the innermost last.
 const AROUND_V1: &[(Kind, &[u32])] = &[
     (Kind::DocumentV1, &[4, 1, 1]),
     (Kind::DocumentV1, &[4, 1, 1, 14]),
@@ -402,13 +402,13 @@ impl Answer {
         let (_, numbers) = around(docarray)[self.around];
         let [outer @ .., last] = numbers else { panic!("a part is somewhere") };
         let part = field(*last, &self.part.bytes());
-        // Just beyond a power of two a list that grows takes most.
+        // A growing list takes the most memory just beyond a power of two.
         let count = ((1_usize << self.power) + 1).min(1 + (32 << 10) / part.len());
         let parts = part.repeat(count);
         outer.iter().rev().fold(parts, |inside, number| field(*number, &inside)).into()
     }
 
-    /// How near it comes to what is allowed, in thousandths; it must not be beyond.
+    /// How near the answer comes to the limit, in thousandths. It must not exceed the limit.
     fn nearness(&self, docarray: DocArray) -> usize {
         let bytes = self.bytes(docarray);
         let most = bytes.len() * OPENING + LEAST;

@@ -18,8 +18,8 @@ const PAIRS: &[(&str, &str, &str)] = &[
     ("http", "websocket", "is it the gateway's port for WebSocket?"),
 ];
 
-/// How often each port is come to: a port that closes at once, and with it the connection, is told by
-/// what it says in a race that must never be lost.
+/// How often each port is tried. A port that closes immediately is recognized by what it sends just
+/// before, so the test must not lose the race even once.
 const TIMES: usize = 50;
 
 /// `url` gives that of a protocol's port.

@@ -1,4 +1,5 @@
-//! Answers that are none, or another's, or a gateway's failure to pass a document on.
+//! Answers that are no answers or belong to another request, and documents that a gateway fails to
+//! pass on.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// A server that answers whatever it is asked with these bytes, and closes.
+/// A server that answers every request with these bytes, and closes.
 async fn answering(answer: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -74,7 +75,7 @@ async fn a_redirect_tells_where_it_points_to_without_secrets() {
     }
 }
 
-/// What a server of TLS says to plain text: an alert, version 3.3.
+/// A TLS server's reply to plain text: an alert, version 3.3.
 const ALERT: &[u8] = &[0x15, 3, 3, 0, 2, 2, 70];
 
 #[tokio::test]
@@ -103,11 +104,11 @@ async fn the_answer_to_another_request_is_not_taken_for_ones_own() {
         .collect();
     let mixed_up = || Err((ErrorKind::Decode, Delivery::Unknown, true));
     assert_eq!(ends, [Ok(json!("0")), mixed_up(), mixed_up(), mixed_up(), Ok(json!("4"))]);
-    // Its connection is left each time.
+    // The client abandons the connection each time.
     assert_eq!(client.connections().opened, 4);
 }
 
-/// 51 documents, one of which the gateway takes and cannot pass on.
+/// Sends 51 documents, one of which the gateway takes but cannot pass on.
 async fn one_of_many(client: &Client, policy: RetryPolicy, bad: Value) {
     let document = |n: u64| match n {
         25 => json!({"id": "25", "text": "a", "tags": bad}),
@@ -159,7 +160,7 @@ async fn jina_3_33_1_loses_no_documents_beside_one_that_it_cannot_pass_on() {
         one_of_many(&client, RetryPolicy::standard(), bad.clone()).await;
         one_of_many(&client, RetryPolicy::new().at_most_once(), bad).await;
     }
-    // What goes well in a field for numbers is not blamed when the executor is down.
+    // A value that suits a numeric field is not blamed when the executor is down.
     gateway.kill_executor().unwrap();
     let large = json!({"id": "a", "text": "a", "ratio": 1_u64 << 40});
     let answers = client.post("/upper").documents([large]).send().await;

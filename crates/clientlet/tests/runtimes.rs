@@ -56,7 +56,7 @@ fn current_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// One attempt, as all of this happens within it.
+/// Posts with one attempt, within which all of this happens.
 async fn post(client: &Client) -> Result<Response, Error> {
     let call = client.post("/upper").documents([Document::text("x")]).retry(RetryPolicy::new());
     call.send().await.into_iter().next().unwrap()
@@ -70,7 +70,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Runs a future as other runtimes than tokio's do.
+/// Runs a future as runtimes other than tokio do.
 fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let (mut future, mut cx) = (pin!(future), Context::from_waker(&waker));
@@ -82,7 +82,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// That it is an error, and says what to do.
+/// Checks that the result is an error that says what to do.
 fn is_told<T: std::fmt::Debug>(result: Result<T, Error>) {
     let error = result.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Config, Delivery::NotSent), "{error}");
@@ -121,7 +121,7 @@ fn outside_of_a_runtime_every_call_is_an_error() {
                 assert!(block_on(call.next()).is_none());
             }
             if !is_known {
-                // Once the gateway is known, and connections are there, it is the same.
+                // The same holds once the gateway is known and connections exist.
                 let runtime = current_thread();
                 runtime.block_on(post(&client)).unwrap();
             }
@@ -174,7 +174,7 @@ fn an_idle_runtime_makes_no_call_of_another_wait() {
     for client in served.clients() {
         let (first, second) = (current_thread(), current_thread());
         for _ in 0..3 {
-            // While one runs, the other does not: its connections are neither read nor written.
+            // While one runtime runs, the other's connections are neither read nor written.
             for runtime in [&first, &second] {
                 let answer = runtime.block_on(post(&client)).unwrap();
                 assert_eq!(answer.attempts(), 1);
@@ -220,7 +220,7 @@ fn a_runtime_that_is_dropped_in_mid_call_takes_nothing_of_another_along() {
         let (doomed, other) = (client.clone(), client.clone());
         let under_way = dies.spawn(async move { slow(&doomed, 600.0).await });
         let answered = lives.spawn(async move { slow(&other, 0.5).await });
-        // Both are sent before one of the runtimes goes.
+        // Both requests are sent before one of the runtimes is dropped.
         dies.block_on(served.gateway().journal().wait_for(arrived + 1));
         lives.block_on(both);
         drop(dies);

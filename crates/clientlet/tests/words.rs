@@ -1,5 +1,5 @@
-//! What fails is told in plain words, on every way that something can be asked for: neither an error nor
-//! anything below it shows the insides of the crates that noticed it.
+//! Errors are in plain words, whichever way something is asked for: neither an error nor any cause
+//! below it shows the internals of the crates that detected it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -14,14 +14,14 @@ use clientlet::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What a peer does with each connection, once it has read something.
+/// What a peer does with each connection after it has read something.
 #[derive(Clone, Copy, Debug)]
 enum Peer {
     /// Nothing listens there.
     Gone,
     /// Closes before it has read anything.
     ClosesAtOnce,
-    /// Resets the connection, after these bytes.
+    /// Resets the connection after these bytes.
     Resets(&'static [u8]),
     /// Sends bytes and closes.
     Says(&'static [u8]),
@@ -39,7 +39,7 @@ fn h2(rest: &[u8]) -> Peer {
     Says([SETTINGS, rest].concat().leak())
 }
 
-/// Everything that goes wrong.
+/// All peers that fail in some way.
 fn peers() -> Vec<Peer> {
     vec![
         Gone,
@@ -50,7 +50,7 @@ fn peers() -> Vec<Peer> {
         Says(b"SSH-2.0-OpenSSH_9.2\r\n"),
         Says(b"\x15\x03\x03\0\x02\x02\x46"),
         Says(b"\xff\xfe\0\x01\x02"),
-        // HTTP/1.1 of all kinds.
+        // All kinds of HTTP/1.1.
         Says(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 21\r\n\r\nInternal Server Error"),
         Says(b"HTTP/1.1 500 Error\r\ncontent-type: application/json\r\ncontent-length: 26\r\n\r\n{\"detail\":\"it went wrong\"}"),
         Says(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n"),
@@ -76,8 +76,9 @@ fn peers() -> Vec<Peer> {
         Says(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nevent: upd"),
         Resets(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n5\r\nevent"),
         Says(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\nzz"),
-        // HTTP/2: an end without a word; one with words, ENHANCE_YOUR_CALM (by NO_ERROR a request would begin
-        // anew many times); a stream that is reset; frames that break the rules; a reset connection.
+        // HTTP/2: an end without a word; one with words, ENHANCE_YOUR_CALM (after NO_ERROR a
+        // request would begin anew many times); a stream that is reset; frames that break the
+        // rules; a reset connection.
         Says(SETTINGS),
         h2(b"\0\0\x16\x07\0\0\0\0\0\0\0\0\x01\0\0\0\x0btoo_many_pings"),
         h2(b"\0\0\x0b\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0b\"\\\x01"),
@@ -128,7 +129,7 @@ async fn serve(mut socket: TcpStream, peer: Peer) {
                  sec-websocket-accept: {accept}\r\n\r\n"
             );
             let _ = socket.write_all(head.as_bytes()).await;
-            // A message, or the question whether it is ready.
+            // Waits for a message, or for the question whether the peer is ready.
             let read = socket.read(&mut request);
             let _ = tokio::time::timeout(Duration::from_millis(50), read).await;
             said
@@ -138,7 +139,7 @@ async fn serve(mut socket: TcpStream, peer: Peer) {
     if matches!(peer, Resets(_)) {
         let _ = socket.set_zero_linger();
     } else {
-        // What was sent is read by the other side before the end comes, and not swept away by a reset.
+        // This lets the other side read everything before the end; a reset would discard it.
         let _ = socket.shutdown().await;
         while socket.read(&mut request).await.is_ok_and(|read| read > 0) {}
     }
@@ -157,11 +158,11 @@ async fn start(peer: Peer) -> String {
     address
 }
 
-/// The ways in which something is asked for.
+/// The ways of asking for something.
 const WAYS: &[&str] =
     &["post", "undeclared", "unary", "stream", "status", "ready", "endpoints", "clientlet"];
 
-/// What comes of a way; nothing where the protocol does not have it or nothing failed.
+/// The error of one way; `None` if the protocol does not have this way, or nothing failed.
 async fn ask(url: &str, way: &str) -> Option<Error> {
     let patience = Duration::from_millis(200);
     let builder = Client::builder(url).attempt_timeout(patience).connect_timeout(patience);
@@ -228,7 +229,7 @@ async fn by_clientlet(url: &str, patience: Duration) -> Result<(), Error> {
     clientlet.send_message(&request).await.map(drop)
 }
 
-/// Signs of Rust's way to show a value.
+/// Signs of Rust's debug notation.
 const SIGNS: &[&str] =
     &["::", "Error(", "Some(", "Ok(", "Err(", " { ", "b\"", "Os {", "kind:", "None"];
 
@@ -250,7 +251,7 @@ fn check(context: &str, error: &Error) {
         plain(context, &cause.to_string());
         next = cause.source();
     }
-    // What `unwrap` shows is an error of ours, but nothing of another crate's.
+    // What `unwrap` shows may name an error of this crate, but none of another one.
     let debug = format!("{error:?}");
     for sign in ["hyper", "h2::", "Error(", "Os {", "Custom {", "Io(", "Lost(", "b\""] {
         assert!(!debug.contains(sign), "{sign:?} is in {debug}, {context}");
@@ -259,7 +260,7 @@ fn check(context: &str, error: &Error) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_fails_is_told_in_plain_words_on_every_way() {
-    // All at once: some of them wait for something that never comes.
+    // All of them run concurrently, since some wait for something that never comes.
     let mut ways = tokio::task::JoinSet::new();
     for peer in peers() {
         let address = start(peer).await;

@@ -10,14 +10,14 @@ use super::stream::Stream;
 use super::{End, Unheard};
 use crate::fault::FaultKind;
 
-/// HTTP/2's code for a fault of the server.
+/// The HTTP/2 code for a fault of the server.
 const INTERNAL_ERROR: u32 = 2;
 
 /// How a stream ends.
 pub(super) enum Finish {
     /// The client reset it.
     Gone,
-    /// Not at all: it is above the last one that a GOAWAY named.
+    /// The stream stays open: its number is above the last one that a GOAWAY named.
     Unheard,
     Status(Status),
     Reset(u32),
@@ -44,7 +44,7 @@ impl Finish {
             FaultKind::ResetAfter => Self::With(End::Reset),
             FaultKind::HalfOpen => Self::With(End::HalfOpen),
             FaultKind::GoAway(code) => Self::With(End::GoAway(*code)),
-            // Something of the stream was looked at.
+            // A part of the stream was already processed.
             FaultKind::ResetStream(REFUSED) => Self::Reset(INTERNAL_ERROR),
             FaultKind::ResetStream(code) => Self::Reset(*code),
             FaultKind::HalfClose => Self::Status(Status::OK),
@@ -62,7 +62,7 @@ impl Finish {
 }
 
 impl Stream {
-    /// Ends the stream, behind what was pushed, unless it is one that is not looked at.
+    /// Ends the stream after everything that was pushed, unless the stream is not processed.
     pub(super) async fn finish(mut self, finish: Finish) -> Option<Unheard> {
         match finish {
             Finish::Gone => {}

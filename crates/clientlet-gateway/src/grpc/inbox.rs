@@ -52,7 +52,7 @@ impl Inbox {
         Ok(Self { body, compression, parts: Parts::default() })
     }
 
-    /// What would come.
+    /// Returns the body with the messages that were not read.
     pub(super) fn into_body(self) -> RecvStream {
         self.body
     }

@@ -30,7 +30,7 @@ impl Outbox {
         Self { respond, body: None, pieces: VecDeque::new(), joined: BytesMut::new() }
     }
 
-    /// The way to answer, which was not gone.
+    /// Returns the handle for answering, which was not used.
     pub(super) fn into_respond(self) -> SendResponse<Bytes> {
         self.respond
     }

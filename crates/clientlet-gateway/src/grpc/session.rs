@@ -39,7 +39,7 @@ const TOGETHER: usize = 16 << 10;
 /// How long an answer is held to come behind the next one.
 const HOLD: Duration = Duration::from_secs(1);
 
-/// HTTP/2's code for a stream that was not looked at.
+/// The HTTP/2 code for a stream that was not processed.
 pub(super) const REFUSED: u32 = 7;
 
 pub(super) const SHUTDOWN: Status = Status::unavailable("Server shutting down");

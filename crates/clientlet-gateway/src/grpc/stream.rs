@@ -27,7 +27,7 @@ pub(super) struct Stream {
     pub(super) shared: Arc<Shared>,
     /// The number of the stream on its connection.
     number: u64,
-    /// The stream's number as HTTP/2 counts.
+    /// The number of the stream in HTTP/2.
     id: u32,
     head: Parts,
     pub(super) inbox: Inbox,
@@ -80,7 +80,7 @@ impl Stream {
         &self.head.headers
     }
 
-    /// The headers, and the host that HTTP/2 has in `:authority` where HTTP/1.1 has it.
+    /// The headers, with the host that HTTP/2 puts into `:authority` and HTTP/1.1 into `Host`.
     fn noted_headers(&self) -> HeaderMap {
         let mut headers = self.head.headers.clone();
         let host = self.head.uri.authority().map(|host| HeaderValue::from_str(host.as_str()));
@@ -90,11 +90,12 @@ impl Stream {
         headers
     }
 
-    /// Draws for a message that has arrived, the first of its stream or not.
+    /// Draws the faults for a message that has arrived; `is_first` if it is the first one of its
+    /// stream.
     ///
     /// # Errors
     ///
-    /// How the stream ends if the message is not looked at, so that there is nothing to note.
+    /// How the stream ends if the message is not processed, so that there is nothing to note.
     pub(super) fn draw(&self, service: Service, is_first: bool) -> Result<Drawn, Finish> {
         let shared = &self.shared;
         if is_first && !shared.hears(self.id) {

@@ -22,7 +22,7 @@ const RICH: &[u8] = include_bytes!("rich_v2.bin");
 /// The encoded node true.
 const TRUE: &[u8] = &[0x20, 1];
 
-/// A class of documents: its name and its fields.
+/// A class of documents: its name, and its fields with their kinds.
 type Class = (&'static str, &'static [(&'static str, Kind)]);
 
 const ITEM: Class = (
@@ -72,7 +72,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// As Python names the class of the field, and that of what is in it.
+    /// Python's names of the field's class and of its element's class.
     fn classes(self) -> Classes {
         const PARTS: &str = "<class 'docarray.array.any_array.DocList[Part]'>";
         match self {
@@ -202,8 +202,7 @@ impl Executor<'_> {
         errors.end(class.0)
     }
 
-    /// Writes every field of the class from the entries of a document or a dictionary, whose place
-    /// is `path`.
+    /// Writes every field of the class from the entries of a document or a dictionary at `path`.
     fn write_fields(
         &mut self,
         out: &mut Vec<u8>,
@@ -225,8 +224,9 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// A field as it comes back: as it was sent where it is of its own kind, else what the executor makes
-    /// of it. What it makes nothing of is a complaint, which ends the request when all was read.
+    /// Writes a field as it comes back: unchanged if its value has the field's own kind, else as
+    /// the executor converts it. A value that cannot be converted is a complaint, which ends the
+    /// request after everything was read.
     fn node<'d>(
         &mut self,
         sent: &'d [u8],
@@ -246,7 +246,8 @@ impl Executor<'_> {
                 | (Kind::Real, FLOAT)
                 | (Kind::Flag, BOOLEAN) => return Ok(Cow::Borrowed(sent)),
                 (Kind::Part, DOCUMENT) => {
-                    // Whatever is wrong in it, the class is said not to be supported.
+                    // Whatever is wrong inside of it, the executor says that the class is not
+                    // supported.
                     let document = self.inner_document(content.content);
                     let document = document.map_err(|_| refused_document(kind))?;
                     return Ok(field(DOCUMENT, &document).into());
@@ -273,7 +274,8 @@ impl Executor<'_> {
             (Kind::Array, Some(b"ndarray"), Some(Field { number: ARRAY, .. })) => {
                 return Ok(Cow::Borrowed(sent));
             }
-            // Classes of text and bytes keep their type in a field of the plain class.
+            // Classes of text and bytes keep their type when they are read in a field of the plain
+            // class.
             (Kind::Text, Some(kind), Some(Field { number: TEXT, .. }))
                 if TYPES.contains(&kind) && !self.is_upper() =>
             {
@@ -295,7 +297,7 @@ impl Executor<'_> {
         })
     }
 
-    /// What a field makes of a value of any kind: its node, empty for None.
+    /// Converts a value of any kind for a field; returns its node, which is empty for `None`.
     fn coerced(
         &mut self,
         value: &Python<'_>,
@@ -406,7 +408,8 @@ impl Executor<'_> {
         })
     }
 
-    /// The document that a dictionary becomes; one of defaults for what has no elements.
+    /// Converts a dictionary to a document; anything without elements becomes a document of
+    /// defaults.
     fn part(
         &mut self,
         value: &Python<'_>,
@@ -521,14 +524,14 @@ fn integer(varint_bytes: &[u8]) -> i32 {
     varint(varint_bytes).map_or(0, |(value, _)| value as i32)
 }
 
-/// What pydantic complains about in one document.
+/// Pydantic's complaints about one document.
 #[derive(Default)]
 struct Errors(Vec<String>);
 
 impl Errors {
-    /// Complains about the value at `path`, the steps of a tuple.
+    /// Adds a complaint about the value at `path`, the steps of a Python tuple.
     fn add(&mut self, path: &str, (message, kind): Complaint) {
-        // A tuple of one has a comma.
+        // Python writes a tuple of one element with a comma.
         let comma = if path.contains(", ") { "" } else { "," };
         self.0.push(format!(
             "{{'loc': ({path}{comma}), 'msg': {}, 'type': '{kind}'}}",
@@ -538,7 +541,7 @@ impl Errors {
 
     /// # Errors
     ///
-    /// All that was complained about.
+    /// All complaints, as one exception.
     fn end(self, model: &str) -> Result<(), Exception> {
         if self.0.is_empty() {
             return Ok(());
@@ -552,7 +555,7 @@ fn no_dictionary() -> Complaint {
     ("value is not a valid dict".into(), "type_error.dict")
 }
 
-/// A document where its field's class takes none.
+/// The exception for a document in a field whose class takes none.
 fn refused_document(kind: Kind) -> Exception {
     let class = kind.classes().0;
     Exception::value_error(format!("{class} is not supported for proto deserialization"))

@@ -253,7 +253,7 @@ async fn a_lost_stream_ends_the_answers_and_sending_goes_on_over_a_fresh_one() {
 
 #[tokio::test]
 async fn a_stream_goes_on_where_its_connection_is_left_and_what_begins_then_has_another() {
-    // By a GOAWAY that names the stream, and by one that names none.
+    // One GOAWAY names the stream, the other does not.
     for (goaway, is_cut) in [
         ("goaway@2", false),
         ("goaway-after@2", false),
@@ -269,7 +269,7 @@ async fn a_stream_goes_on_where_its_connection_is_left_and_what_begins_then_has_
             let response = soon(stream.recv_message().next()).await.unwrap().unwrap();
             assert_eq!(response.request_id(), id);
         }
-        // The GOAWAY comes behind the answer, at the latest; until then the old connection is as good.
+        // The GOAWAY may come as late as behind the answer; until then the old connection is used.
         soon(async {
             while gateway.journal().grpc_connections() == 1 {
                 clientlet.status().await.unwrap();

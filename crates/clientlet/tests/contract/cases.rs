@@ -389,7 +389,7 @@ pub(crate) async fn the_gateway_is_ready_and_tells_its_releases(row: &'static Ro
 pub(crate) async fn an_attempt_ends_with_its_time(row: &'static Row) {
     let stage = stage!(row);
     let client = stage.client();
-    // Asks for the status and connects, and shows how long a request takes on this machine now.
+    // Asks for the status and connects, and measures how long a request takes on this machine now.
     let began = Instant::now();
     only(client.post("/upper").documents(items(1)).send().await).unwrap();
     let time = Duration::from_millis(300) + 5 * began.elapsed();

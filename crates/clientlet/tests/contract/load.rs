@@ -1,4 +1,5 @@
-//! An executor that dies and returns, or a gateway that restarts, twice, while requests keep coming.
+//! An executor that dies and returns, or a gateway that restarts, twice each, while requests keep
+//! coming.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

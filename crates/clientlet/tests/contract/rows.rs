@@ -292,7 +292,7 @@ impl Row {
         }
     }
 
-    /// Stops the gateway in good order and starts another at its addresses.
+    /// Stops the gateway regularly and starts another one at its addresses.
     async fn embedded_again(&self, gateway: Gateway) -> Gateway {
         let (http, websocket) = (gateway.http_address(), gateway.websocket_address());
         let grpc = gateway.grpc_address();
@@ -302,7 +302,7 @@ impl Row {
             let builder = builder.websocket_address(websocket).grpc_address(grpc);
             match builder.start().await {
                 Ok(gateway) => return gateway,
-                // Some connection of another test may have been given the port meanwhile.
+                // Meanwhile a connection of another test may have been given the port.
                 Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -419,7 +419,7 @@ impl Breakable {
         }
     }
 
-    /// Stops the gateway in good order and starts it again at its address; its executors run on.
+    /// Stops the gateway regularly and starts it again at its address. Its executors keep running.
     pub(crate) async fn restart_gateway(mut self) -> Breakable {
         self.world = match self.world {
             Broken::Embedded(gateway) => Broken::Embedded(self.row.embedded_again(gateway).await),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use clientlet::{Answers, Client, Document, Error, Response, RetryPolicy};
 use clientlet_gateway::GatewayBuilder;
 
-/// What a request waits for an answer that never comes: long for one that does come, on a machine that
-/// is busy with something else as well.
+/// How long a request waits for an answer that never comes. It is long enough for an answer that
+/// does come, even on a busy machine.
 pub(crate) const SILENCE: Duration = Duration::from_secs(2);
 
 pub(crate) fn with_faults(builder: GatewayBuilder, faults: &[&str]) -> GatewayBuilder {

@@ -1,5 +1,6 @@
-//! gRPC from peers that break its rules or are none: on each way that a call can take, such an answer is an
-//! error that tells what came, never a panic, and never told as a status that the gateway gave.
+//! gRPC from peers that break its rules or do not speak it. On every way of calling, such an answer
+//! is an error that says what came. It is never a panic, and never reported as a status that the
+//! gateway sent.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use h2::Reason;
 use crate::call::{one, retrying};
 use crate::peer::{Answer, End, GRPC, Peer};
 
-/// The ways in which something is asked for.
+/// The ways of asking a gateway for something.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {
     Unary,
@@ -27,16 +28,16 @@ enum Way {
 
 use Way::{Documents, DryRun, Endpoints, Exchange, Health, Status, Stream, Unary};
 
-/// All of them.
+/// All ways.
 const WAYS: &[Way] = &[Unary, Stream, Documents, Exchange, Status, Endpoints, Health, DryRun];
 
-/// Those on which the peer is sent documents.
+/// The ways on which documents are sent.
 const WITH_DOCUMENTS: &[Way] = &[Unary, Stream, Documents, Exchange];
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A peer that gives these answers to what is asked in this way. What a client asks before it sends
-/// documents is not among them.
+/// A peer that gives these answers to requests on this way. They do not include answers to what a
+/// client asks before it sends documents.
 async fn peer(way: Way, answers: Vec<Answer>) -> Peer {
     match WITH_DOCUMENTS.contains(&way) {
         true => Peer::without_questions(answers).await,
@@ -44,7 +45,7 @@ async fn peer(way: Way, answers: Vec<Answer>) -> Peer {
     }
 }
 
-/// What comes of an answer.
+/// The error that follows from an answer.
 async fn error(answer: Answer, way: Way) -> Error {
     let peer = peer(way, vec![answer]).await;
     let answered = tokio::time::timeout(LIMIT, ask(&peer.url, way)).await;
@@ -94,13 +95,13 @@ async fn what_is_no_grpc_is_told_as_what_it_is() {
     let no_number: &[(&str, &[u8])] = &[("grpc-status", b"fine")];
     let ok = End::Trailers(&[("grpc-status", b"0")]);
     let table = [
-        // Details that are no base64: at the end, in place of an answer, and with a status that is OK.
+        // Details that are not base64: at the end, in place of an answer, and with status OK.
         (grpc(b"", End::Trailers(refused)), Decode, "not base64"),
         (grpc(b"", End::Trailers(fine)), Decode, "not base64"),
         (head(200, &[GRPC, ("grpc-status", b"3"), GARBLED]), Decode, "not base64"),
         (grpc(b"", End::Trailers(no_number)), Decode, "not a number"),
         (head(200, &[GRPC, ("grpc-status", b"\xff")]), Decode, "not a number"),
-        // Compressed although that was not asked for, with and without saying how.
+        // Compressed without being asked for, with and without naming the compression.
         (
             Answer {
                 head: &[GRPC, ("grpc-encoding", b"gzip")],
@@ -111,11 +112,11 @@ async fn what_is_no_grpc_is_told_as_what_it_is() {
         ),
         (grpc(b"\x01\0\0\0\x02\x1f\x8b", ok), Decode, "compressed-flag"),
         (grpc(b"\x07\0\0\0\x01a", ok), Decode, "invalid compression flag"),
-        // Cut, with and without a message before, in good order and not.
+        // Cut, with and without a message before, regularly and not.
         (grpc(b"", End::Plain), Transport, "without a status"),
         (grpc(b"\0\0\0\0\x05ab", End::Plain), Transport, "within a message"),
         (grpc(b"\0\0\0", End::Trailers(&[("grpc-status", b"0")])), Transport, "within a message"),
-        // Whether the head comes before the reset is chance.
+        // It is chance whether the head comes before the reset.
         (grpc(b"", End::Reset(Reason::NO_ERROR)), Transport, ""),
         (grpc(b"", End::Reset(Reason::CANCEL)), Transport, "lost"),
         (
@@ -141,10 +142,10 @@ async fn what_is_no_grpc_is_told_as_what_it_is() {
             assert!(error.message().contains(said), "{context}");
             assert!(!error.message().contains("the gateway answered"), "{context}");
             assert!(error.message().len() < 400, "{context}");
-            // Of a question nothing can have run.
+            // A question runs nothing.
             assert_eq!(error.may_have_run(), WITH_DOCUMENTS.contains(way), "{context}");
         }
-        // A stream of a clientlet's ends with what stands for a status, or with an error.
+        // A clientlet's stream ends with a status, a code that stands for one, or an error.
         let (error, code, message) = duplex(answer).await;
         assert!(error.is_none_or(|error| error.kind() == kind), "{answer:?}");
         assert!(
@@ -154,7 +155,7 @@ async fn what_is_no_grpc_is_told_as_what_it_is() {
     }
 }
 
-/// What a stream of a clientlet's ends with: an error if there was one, a code and a message.
+/// The end of a clientlet's stream: the error, if there was one, a code and a message.
 async fn duplex(answer: Answer) -> (Option<Error>, Option<u16>, String) {
     let peer = Peer::without_questions(vec![answer]).await;
     let mut clientlet = GrpcClientlet::new(&peer.url, &ClientletOptions::new()).unwrap();
@@ -186,7 +187,7 @@ async fn an_end_without_an_answer_is_no_status_of_the_gateways() {
 
 #[tokio::test]
 async fn a_status_counts_whatever_comes_with_it() {
-    // A message that is no text, metadata that are none, a code that there is not.
+    // A message that is not text, invalid metadata, an undefined code.
     let odd: &[(&str, &[u8])] =
         &[("grpc-status", b"16"), ("grpc-message", b"%FF\xfe%"), ("x-bin", b"!!!")];
     for (end, said) in [
@@ -213,7 +214,7 @@ async fn a_proxys_status_is_told_and_its_wait_is_kept() {
     }
     let unary: fn(ClientBuilder) -> ClientBuilder = ClientBuilder::unary;
     for way in [unary, |stream| stream] {
-        // Also where the proxy speaks gRPC, by the header of either.
+        // The same for a proxy that speaks gRPC, by either header.
         let limited: [&'static [(&'static str, &'static [u8])]; 3] = [
             BUSY,
             &[GRPC, ("grpc-status", b"8"), ("retry-after", b"1")],
@@ -256,7 +257,7 @@ async fn what_a_server_wants_never_to_be_tried_again_is_not() {
 
 #[tokio::test]
 async fn a_stream_of_documents_that_ends_without_a_status_is_an_error() {
-    // One document, whole, and then nothing more.
+    // One whole document, and nothing after it.
     let document = grpc(b"\0\0\0\0\x02\x22\0", End::Plain);
     let peer = Peer::without_questions(vec![document]).await;
     let client = Client::builder(&peer.url).docarray(DocArray::V2).build().unwrap();
@@ -282,7 +283,7 @@ async fn a_call_that_the_peer_refuses_to_look_at_begins_anew_at_once_and_uncount
         let attempts = error.attempts().len();
         assert!(attempts <= 1, "{way:?}: {error:?}");
     }
-    // Reset otherwise it may have been looked at.
+    // After any other reset the request may have been processed.
     for reason in [Reason::CANCEL, Reason::INTERNAL_ERROR, Reason::ENHANCE_YOUR_CALM] {
         let peer =
             Peer::without_questions(vec![grpc(b"", End::ResetAtOnce(reason)), head(404, &[])])

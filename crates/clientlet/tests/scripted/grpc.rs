@@ -196,7 +196,7 @@ async fn a_goaway_moves_a_call_to_another_connection_and_costs_no_request() {
             assert!(answers.responses().all(|response| response.attempts() == 1));
             assert_eq!(ids(answers), in_order(200), "{fault}");
             let connections = if fault == "goaway@30" { 2 } else { 5 };
-            // The last one may have been left with the last request.
+            // The last connection may have been left with the last request.
             let opened = gateway.journal().grpc_connections();
             assert!(opened == connections || opened + 1 == connections, "{opened}");
             assert!(gateway.journal().arrivals().values().all(|count| *count == 1));
@@ -204,7 +204,7 @@ async fn a_goaway_moves_a_call_to_another_connection_and_costs_no_request() {
     }
 }
 
-/// What the gateway says it has not looked at, by GOAWAY or REFUSED_STREAM, begins anew.
+/// A request that the gateway says it did not process, by GOAWAY or REFUSED_STREAM, begins anew.
 #[tokio::test]
 async fn what_was_not_looked_at_arrives_once_with_one_attempt() {
     let faults = [
@@ -226,7 +226,7 @@ async fn what_was_not_looked_at_arrives_once_with_one_attempt() {
                 assert_eq!(ids(answers), in_order(200), "{name} {fault}");
                 let arrivals = gateway.journal().arrivals();
                 assert!(arrivals.len() == 200 && arrivals.values().all(|count| *count == 1));
-                // Of a stream only the first message can be refused.
+                // Only the first message of a stream can be refused.
                 let is_first = name == "unary" || fault.ends_with("@1");
                 assert!(gateway.journal().refused() > 0 || !is_first, "{name} {fault}");
                 let others = gateway.journal().grpc_connections() - 1;

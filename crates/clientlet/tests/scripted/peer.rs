@@ -1,4 +1,4 @@
-//! A peer that speaks HTTP/2 and otherwise whatever a test has it say: no gateway answers so.
+//! A peer that speaks HTTP/2 and sends whatever a test tells it to, as no gateway would.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 type Headers = &'static [(&'static str, &'static [u8])];
 
-/// The answer to every call.
+/// The answer to a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -23,11 +23,11 @@ pub(crate) struct Answer {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum End {
-    /// The head or the data end the stream.
+    /// The stream ends with the head or the data.
     Plain,
     Trailers(Headers),
     Reset(Reason),
-    /// Reset before the head.
+    /// The stream is reset before the head.
     ResetAtOnce(Reason),
 }
 
@@ -39,19 +39,19 @@ pub(crate) struct Peer {
 
 pub(crate) const GRPC: (&str, &[u8]) = ("content-type", b"application/grpc");
 
-/// What is asked before documents are sent.
+/// The questions that a client asks before it sends documents.
 const QUESTIONS: [&str; 2] =
     ["/jina.JinaDiscoverEndpointsRPC/endpoint_discovery", "/jina.JinaInfoRPC/_status"];
 const UNIMPLEMENTED: Answer =
     Answer { status: 200, head: &[GRPC], data: b"", end: End::Trailers(&[("grpc-status", b"12")]) };
 
 impl Peer {
-    /// Gives these answers, one after the other, and the last one for ever.
+    /// Starts a peer that gives these answers in turn, and then repeats the last one forever.
     pub(crate) async fn start(answers: Vec<Answer>) -> Peer {
         Peer::over(answers, false).await
     }
 
-    /// The same but for its status and the list of endpoints, which it does not have.
+    /// Starts such a peer that has neither a status nor a list of endpoints.
     pub(crate) async fn without_questions(answers: Vec<Answer>) -> Peer {
         Peer::over(answers, true).await
     }
@@ -75,7 +75,7 @@ impl Peer {
         Peer { url, calls, task }
     }
 
-    /// How many calls have come.
+    /// The number of calls that have come.
     pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
@@ -102,7 +102,7 @@ async fn serve(
                 answers[number.min(answers.len() - 1)]
             }
         };
-        // A client that is gone has seen enough.
+        // An error means that the client has gone, which is fine.
         tokio::spawn(async move { reply(request, respond, answer).await.ok() });
     }
 }
@@ -112,7 +112,7 @@ async fn reply(
     mut respond: SendResponse<Bytes>,
     answer: Answer,
 ) -> Result<(), h2::Error> {
-    // A message has come.
+    // Waits for a message.
     let mut body = request.into_body();
     let _message = body.data().await.transpose()?;
     if let End::ResetAtOnce(reason) = answer.end {
@@ -132,7 +132,7 @@ async fn reply(
         End::Trailers(trailers) => stream.send_trailers(headers(trailers))?,
         End::Reset(reason) => stream.send_reset(reason),
     }
-    // Dropped sooner, the rest of the request would be refused by a reset.
+    // If the body were dropped sooner, a reset would refuse the rest of the request.
     while body.data().await.transpose()?.is_some() {}
     Ok(())
 }

@@ -42,8 +42,8 @@ async fn a_request_that_runs_out_of_time_is_tried_again_meanwhile() {
         let stalled = entries.iter().find(|entry| entry.fault.is_some()).unwrap();
         let stalled: u64 = stalled.document_ids[0].parse().unwrap();
         let place = order.iter().position(|index| *index == stalled).unwrap();
-        // The others take two seconds and more. An end of time that is noticed late, as on a machine that
-        // is busy with something else, is made good four times.
+        // The others take two seconds or more. A time that is noticed to be over too late, as on a
+        // busy machine, is extended up to four times.
         assert!(place < 900, "{stalled} was given out as number {place} of 1000");
     }
 }

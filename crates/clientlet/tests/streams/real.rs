@@ -105,8 +105,7 @@ async fn gateways_with_documents_v1_stream_none_and_websocket_has_no_streams() {
     assert!(error.message().contains("http://") && error.message().contains("grpc://"), "{error}");
 }
 
-/// What nginx does before a gateway where it is told to send no bodies, as other proxies do with those of
-/// GETs.
+/// nginx is told to send no bodies to the gateway, as other proxies do with the body of a GET.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proxy_that_drops_the_body_of_a_get_costs_a_stream_no_field_without_a_word() {
     let Some(gateway) = start(Environment::Current).await else { return };
@@ -129,8 +128,8 @@ async fn a_proxy_that_drops_the_body_of_a_get_costs_a_stream_no_field_without_a_
         assert_eq!(given.first().map(String::as_str), Some(first), "{error:?}\n{}", nginx.log());
         assert!(error.is_none(), "{error:?}");
     }
-    // What cannot stand in a query is not left out: its field refuses the text that stands there instead
-    // (of an array this gateway makes an exception of its own).
+    // Fields that a query cannot hold are not left out: each refuses the text that stands in its
+    // place (for an array this gateway raises an exception of its own).
     let document = json!({"text": "hey", "tensor": [1.0, 2.0]});
     let (given, error) = texts(&mut client.stream_document("/stream", &document).stream()).await;
     let status = error.as_ref().and_then(Error::http_status);

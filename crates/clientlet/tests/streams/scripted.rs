@@ -253,7 +253,7 @@ async fn an_answer_that_is_no_stream_shows_how_it_begins() {
     for (answer, begins) in [
         (shop, "begins with `<html> \\u{1b}Sign in</h`".to_owned()),
         (format!("{HEAD}content-length: 0\r\n\r\n"), "is empty".to_owned()),
-        // No more is waited for than is shown.
+        // The client waits for no more than it shows.
         (long, format!("begins with `{}`", "x".repeat(120))),
     ] {
         let server = Server::start(vec![vec![Raw(answer.leak()), AwaitClose]]).await;

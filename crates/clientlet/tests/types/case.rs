@@ -1,4 +1,4 @@
-//! A value on its way out and back, and what should become of it.
+//! A value that is sent and comes back, and what should become of it.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -10,12 +10,12 @@ use serde::de::DeserializeOwned;
 
 use crate::worlds::{Protocol, World};
 
-/// What becomes of a value.
+/// The expected result for a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Fate {
-    /// It comes back as it was.
+    /// It comes back unchanged.
     Same,
-    /// It comes back as something else: its debug text.
+    /// It comes back as something else, given by its debug text.
     Becomes(&'static str),
     /// The client refuses it before anything is sent, with this in the error.
     Refused(&'static str),
@@ -23,7 +23,7 @@ pub(crate) enum Fate {
     Failed(&'static str),
 }
 
-/// What became of it, and the text that shows it.
+/// The actual result for a value, with the text that shows it.
 #[derive(Debug, PartialEq)]
 enum Found {
     Back(String),
@@ -35,7 +35,7 @@ enum Found {
 
 type Run = Box<dyn for<'a> Fn(&'a Client) -> Pin<Box<dyn Future<Output = Found> + Send + 'a>>>;
 
-/// One way out and back.
+/// One way to send a value and get it back.
 struct Way {
     name: &'static str,
     run: Run,
@@ -43,7 +43,7 @@ struct Way {
     expected: Box<dyn Fn(DocArray, Protocol) -> Fate>,
 }
 
-/// A value, by all its ways.
+/// A value, with all its ways.
 pub(crate) struct Case {
     name: &'static str,
     generations: Vec<DocArray>,
@@ -52,7 +52,7 @@ pub(crate) struct Case {
 
 const BOTH: [DocArray; 2] = [DocArray::V1, DocArray::V2];
 
-/// What a type must be able to do.
+/// What a type in these tests must be able to do.
 pub(crate) trait Carried:
     Serialize + DeserializeOwned + Debug + Clone + Send + Sync + Unpin + 'static
 {
@@ -63,8 +63,7 @@ impl<T: Serialize + DeserializeOwned + Debug + Clone + Send + Sync + Unpin + 'st
 {
 }
 
-/// A value deep in tags, and in parameters. Not at their top, where a v1 gateway makes truth values of 1
-/// and 0.
+/// A value deep inside tags and parameters. At their top a v1 gateway turns 1 and 0 into booleans.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 struct Deep<T> {
     within: Within<T>,
@@ -82,7 +81,7 @@ struct Tagged<T> {
     tags: Deep<T>,
 }
 
-/// A value in tags and in parameters that should come back as it was.
+/// A value in tags and parameters that should come back unchanged.
 pub(crate) fn value<T: Carried>(name: &'static str, value: T) -> Case {
     let deep = Deep { within: Within { value } };
     let tagged = Tagged { id: "a".into(), text: "t".into(), tags: deep.clone() };
@@ -122,7 +121,7 @@ pub(crate) fn value<T: Carried>(name: &'static str, value: T) -> Case {
     }
 }
 
-/// A whole document that should come back as it was.
+/// A whole document that should come back unchanged.
 pub(crate) fn document<T: Carried>(
     name: &'static str,
     generations: &[DocArray],
@@ -164,12 +163,12 @@ fn outcome<T>(
 }
 
 impl Case {
-    /// The same fate on every way, protocol and generation.
+    /// Expects the same result on every way, protocol and generation.
     pub(crate) fn always(self, fate: Fate) -> Case {
         self.by(move |_, _| fate.clone())
     }
 
-    /// The fate by generation and protocol, on every way.
+    /// Expects results by generation and protocol, on every way.
     pub(crate) fn by(
         mut self,
         expected: impl Fn(DocArray, Protocol) -> Fate + Clone + 'static,
@@ -180,7 +179,7 @@ impl Case {
         self
     }
 
-    /// The fate in tags alone.
+    /// Expects another result in tags alone.
     pub(crate) fn in_tags(
         mut self,
         expected: impl Fn(DocArray, Protocol) -> Fate + 'static,
@@ -189,7 +188,7 @@ impl Case {
         self
     }
 
-    /// What did not become of the value what should, by protocol and way.
+    /// Lists the results that differ from the expected ones, by protocol and way.
     pub(crate) async fn faults(&self, world: &World) -> Vec<String> {
         let mut faults = Vec::new();
         if !self.generations.contains(&world.docarray) {
@@ -217,7 +216,7 @@ impl Case {
                     refusals.push((message, expected));
                 }
             }
-            // What is refused for one reason is refused with one text.
+            // What is refused for one reason must be refused with the same text everywhere.
             for (message, expected) in &refusals {
                 let other = refusals.iter().find(|(m, e)| e == expected && m != message);
                 if let Some((other, _)) = other {

@@ -1,4 +1,4 @@
-//! Values of other crates as fields of documents.
+//! Values of other crates' types as fields of documents.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use crate::case::Case;
 use crate::case::Fate::{Becomes, Failed, Refused, Same};
 use crate::case::document;
 
-/// A document with an id and one field more.
+/// A document with an id and one more field.
 macro_rules! documents {
     ($($name:ident: $field:ident;)*) => {
         $(#[derive(Clone, Debug, Serialize, Deserialize)]
@@ -65,7 +65,7 @@ struct Score {
     op_name: String,
 }
 
-/// Fields by way of `flatten`, which serde buffers.
+/// Fields through `flatten`, which serde buffers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Flat {
     #[serde(flatten)]
@@ -153,7 +153,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 (_, true) => Refused("NaN cannot be sent as JSON"),
                 _ => Same,
             }),
-        // Fields that v1 alone has.
+        // Fields that exist only in v1.
         document("a weight", v1, Weights { id: id(), weight: 0.1_f32 }),
         document("a whole weight", v1, Weights { id: id(), weight: 7_u8 }),
         document("a weight that is a decimal", v1, Weights { id: id(), weight: Lax::Text("2.5".into()) })
@@ -184,7 +184,7 @@ pub(crate) fn cases() -> Vec<Case> {
             .always(Refused("text: here must be text, not a list")),
         document("tags that are no object", v1, Tags { id: id(), tags: vec![7] })
             .always(Refused("tags: tags must be an object, not a list")),
-        // Fields that the executor's class has in v2.
+        // Fields of the executor's class in v2.
         document("an integer", v2, Numbers { id: id(), number: -7_i64 }),
         document("an integer of 128 bits", v2, Numbers { id: id(), number: 7_i128 }),
         document("a float", v2, Ratios { id: id(), ratio: 0.1_f32 }),
@@ -206,7 +206,7 @@ pub(crate) fn cases() -> Vec<Case> {
         document("an empty list of documents", v2, Lists { id: id(), parts: Vec::<Part>::new() }),
         document("an optional list of documents", v2, Optionals { id: id(), chunks: Some(vec![part("p")]) })
             .by(|_, protocol| if protocol.is_json {
-                // The gateway loses all but the ids.
+                // The gateway loses everything but the ids.
                 Becomes("Optionals { id: \"a\", chunks: Some([Part { id: \"p\", text: None, tensor: None }]) }")
             } else {
                 Same

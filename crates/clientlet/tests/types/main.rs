@@ -1,8 +1,9 @@
-//! The same value goes out and comes back the same on HTTP, WebSocket and gRPC, or is refused on all of
-//! them with the same error: types of serde's users and of other crates, in tags, in parameters and as
-//! fields of documents, on embedded gateways and on real ones.
+//! Checks that a value comes back the same over HTTP, WebSocket and gRPC, or is refused by all of
+//! them with the same error. The values are of users' types and other crates' types, in tags, in
+//! parameters and as fields of documents; the gateways are embedded ones and real ones.
 //!
-//! What has to differ is said with the case and stands in the capability table of `docs/guarantees.md`.
+//! Necessary differences are stated with the case, and stand in the capability table of
+//! `docs/guarantees.md`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -16,7 +17,7 @@ use clientlet_interop::Environment;
 
 use crate::worlds::World;
 
-/// Runs all cases in a world of its own and reports every one that fails.
+/// Runs all cases against one gateway and reports every case that fails.
 macro_rules! worlds {
     ($($name:ident: $world:expr;)*) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -80,7 +80,7 @@ struct Flat {
     rest: BTreeMap<String, serde_json::Value>,
 }
 
-/// A flattened enum goes through buffers of serde's own, on the way out and back.
+/// A flattened enum, which passes through serde's own buffers on the way out and back.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct FlatChoice {
     name: String,
@@ -101,7 +101,7 @@ enum Name {
     Second,
 }
 
-/// JSON that is not read: two texts are the same if they mean the same.
+/// JSON that is not parsed. Two texts are equal if they mean the same.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 struct Raw(Box<RawValue>);
@@ -122,8 +122,8 @@ fn map<K: Ord, V>(entries: impl IntoIterator<Item = (K, V)>) -> BTreeMap<K, V> {
 
 const INEXACT: Fate = Refused("numbers here are doubles, exact up to 2^53");
 
-/// A whole number beyond 32 bits, which a double holds: protobuf's v2 has no room for it, and a
-/// gateway of v2 breaks over it.
+/// A whole number beyond 32 bits that a double can hold. v2's protobuf has no room for it, and a v2
+/// gateway fails on it.
 fn beyond_32_bits(docarray: DocArray, protocol: Protocol) -> Fate {
     match (docarray, protocol.is_json) {
         (V1, _) => Same,
@@ -171,7 +171,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 _ => Same,
             },
         ),
-        // Those of std.
+        // Types of std.
         value("IpAddr", IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7))),
         value("Ipv6Addr", Ipv6Addr::LOCALHOST),
         value("SocketAddr", "[::1]:8080".parse::<SocketAddr>().unwrap()),
@@ -187,7 +187,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "sets and queues",
             (BTreeSet::from(["a", "b"].map(String::from)), VecDeque::from([1, 2])),
         ),
-        // This crate's.
+        // Types of this crate.
         value("Blob", Blob::from(b"plain".to_vec())),
         value("Tensor", Tensor::from([0.5_f64, -1.5])),
         value("Value", Value::from(map([("a".into(), Value::from(7)), ("b".into(), 2.5.into())]))),
@@ -275,7 +275,7 @@ pub(crate) fn cases() -> Vec<Case> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Wrapped(u16);
 
-/// A map that JSON cannot have; it is never read.
+/// A map that JSON cannot express; it is never read.
 #[derive(Clone, Debug, Deserialize)]
 struct KeyedByPairs;
 

@@ -4,7 +4,7 @@ use clientlet::{Client, DocArray};
 use clientlet_gateway::{Documents, Gateway};
 use clientlet_interop::{Environment, Options, RealGateway};
 
-/// How a gateway is spoken with, and whether documents are JSON then.
+/// A protocol of a gateway, and whether documents are JSON on it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Protocol {
     pub(crate) name: &'static str,

@@ -1,5 +1,5 @@
-//! A node of documents v2 as an executor's Python has it, and what its classes take for their fields:
-//! pydantic's coercions, and its complaints.
+//! A node of documents v2 as a Python value of the executor, and what pydantic does with it for a
+//! field: its coercions and its complaints.
 
 use serde_json::Value as Json;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::endpoint::{Exception, python_repr};
 
-/// A value.
+/// A Python value.
 pub(super) enum Python<'a> {
     None,
     Text(String),
@@ -20,16 +20,16 @@ pub(super) enum Python<'a> {
     Float(f64),
     Boolean(bool),
     Bytes(&'a [u8]),
-    /// An array, as its node.
+    /// An array, as its protobuf node.
     Array(&'a [u8]),
     List(Vec<Python<'a>>),
     Set(Vec<Python<'a>>),
     Tuple(Vec<Python<'a>>),
-    /// A dictionary, as the entries of its message.
+    /// A dictionary, as the entries of its protobuf message.
     Dictionary(&'a [u8]),
 }
 
-/// The types of text and bytes that docarray registers.
+/// The names that docarray registers for types of text and bytes.
 pub(super) const TYPES: &[&[u8]] = &[
     b"id",
     b"any_url",
@@ -45,16 +45,17 @@ pub(super) const TYPES: &[&[u8]] = &[
     b"video_bytes",
 ];
 
-/// In the place of a class: a document is taken, whatever becomes of it.
+/// Stands for a class that accepts documents, whatever becomes of them.
 pub(super) const TAKEN: &str = "";
 
-/// The names of a field's class and of the class of what is in it, for a document in the wrong place.
+/// The names of a field's class and of its element's class, for the complaint about a misplaced
+/// document.
 pub(super) type Classes = (&'static str, &'static str);
 
 impl<'a> Python<'a> {
     /// # Errors
     ///
-    /// docarray cannot make a value of the node.
+    /// When docarray cannot make a value from the node.
     pub(super) fn read(bytes: &'a [u8], classes: Classes) -> Result<Python<'a>, Exception> {
         let node = Node::read(bytes);
         let Some(Field { number, content, .. }) = node.content else { return Ok(Python::None) };
@@ -104,7 +105,8 @@ impl<'a> Python<'a> {
         })
     }
 
-    /// Whether it is something with elements that has none; Python makes an empty dictionary of it.
+    /// Whether the value is a container without elements, from which Python makes an empty
+    /// dictionary.
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Python::Text(text) => text.is_empty(),
@@ -115,11 +117,11 @@ impl<'a> Python<'a> {
         }
     }
 
-    /// Text as a field declared `str` takes it.
+    /// Converts the value for a field declared as `str`.
     ///
     /// # Errors
     ///
-    /// The complaint: its message and type.
+    /// The complaint: its message and its type.
     pub(super) fn to_text(&self) -> Result<String, Complaint> {
         match self {
             Python::Text(text) => Ok(text.clone()),
@@ -143,7 +145,7 @@ impl<'a> Python<'a> {
         let number = match self {
             Python::Integer(n) => Some(*n),
             Python::Boolean(b) => Some(i64::from(*b)),
-            // The cast cuts off the fraction, which is what is wanted.
+            // The cast drops the fraction, as Python does.
             Python::Float(n) if n.is_finite() => Some(*n as i64),
             Python::Text(text) => text.trim().parse().ok(),
             Python::Bytes(bytes) => {
@@ -184,8 +186,8 @@ impl<'a> Python<'a> {
         }
     }
 
-    /// The node of the array that numpy makes of it. Of an integer or of bytes it makes one of this shape
-    /// whose memory was never written, zeros here.
+    /// The node of the array that numpy makes from the value. From an integer or bytes, taken as a
+    /// shape, numpy makes an array with uninitialized memory; here it contains zeros.
     pub(super) fn to_array(&self) -> Result<Vec<u8>, Complaint> {
         let expected = |class: &str| {
             let message =
@@ -226,7 +228,7 @@ impl<'a> Python<'a> {
         }
     }
 
-    /// The value as `str` shows it.
+    /// The value as Python's `str` shows it.
     pub(super) fn shown(&self) -> String {
         match self {
             Python::Text(text) => text.clone(),
@@ -264,7 +266,7 @@ impl<'a> Python<'a> {
     }
 }
 
-/// A complaint of pydantic's: its message and its type.
+/// A complaint of pydantic: its message and its type.
 pub(super) type Complaint = (String, &'static str);
 
 fn decoded(bytes: &[u8]) -> Result<String, Complaint> {
@@ -310,7 +312,7 @@ fn from_json(json: &Json) -> Python<'static> {
     }
 }
 
-/// The node of an array of this content.
+/// The node of an array with this content.
 fn ndarray(content: &[u8]) -> Vec<u8> {
     let mut node = super::field(ARRAY, content);
     write_bytes(&mut node, TYPE, b"ndarray");
@@ -329,7 +331,7 @@ fn array_node(dtype: &str, shape: &[usize], buffer: &[u8]) -> Vec<u8> {
     ndarray(&super::field(1, &dense))
 }
 
-/// No test asks for more of what was never written.
+/// The maximum number of zeros in place of uninitialized memory; no test needs more.
 const MOST_ZEROS: usize = 1 << 16;
 
 fn zeros(shape: &[i64]) -> Option<Vec<u8>> {
@@ -339,11 +341,11 @@ fn zeros(shape: &[i64]) -> Option<Vec<u8>> {
     (count <= MOST_ZEROS).then(|| array_node("<f8", &shape, &vec![0; count * 8]))
 }
 
-/// The numbers of nested lists, all of one length at each depth.
+/// The numbers of nested lists that have the same length at each depth.
 #[derive(Default)]
 struct Numbers {
     shape: Vec<usize>,
-    /// At which depth the numbers stand.
+    /// The depth at which the numbers stand.
     leaves: Option<usize>,
     numbers: Vec<f64>,
     has_integer: bool,

@@ -78,7 +78,7 @@ pub(super) const ROWS: &[Row] = &[
     Row { time: Time::Short, ..spares(&["slow:600@0.05%,seed=82", "stall@0.05%,seed=83"], LATE) },
     Row { time: Time::Short, ..ends(&["half-open@0.1%,seed=84"], LATE) },
     ends(&["refuse@50%,seed=85", "drop@0.5%,seed=86"], RESISTED),
-    // What was refused was never looked at: it begins anew, uncounted, and each is answered.
+    // A refused request was never processed: it begins anew, uncounted, and each one is answered.
     Row { documents: &[V2], ..unary(&["reset-stream:7@5%,seed=103"], &[]) },
     unary(&["goaway-after@2%,seed=105", "goaway-after:11@1%,seed=106"], &[]),
     unary(&["grpc-status:14@5%,seed=87", "reset-stream@1%,seed=88"], DROPPED),

@@ -50,13 +50,13 @@ pub(super) const ROWS: &[Row] = &[
     Row { time: Time::Asked, ..row(&["status:400@10%,seed=9", "status:503:9@/20"], FINAL) },
     row(&["status:500@10%,seed=9"], &[DOWN]),
     row(&["malformed@10%,seed=10"], BROKEN),
-    // An answer counts though the request was not read and its connection is reset.
+    // An answer counts even if the request was not read and its connection is reset.
     Row { arrival: Arrival::Unread, ..row(&["early:413@5%,seed=13"], FINAL) },
     Row { arrival: Arrival::Unread, documents: &[V2], ..row(&["early:503@10%,seed=14"], &[DOWN]) },
-    // A request may be on its way to a connection that is just being closed. What was not sent begins
-    // anew; of what was written it is not known.
+    // A request may be on its way to a connection that is just being closed. If it was not sent, it
+    // begins anew; if it was written, its fate is unknown.
     Row { arrival: Arrival::Perhaps, ..row(&["hang-up@/20"], LOST) },
     Row { documents: &[V2], ..row(&["gzip@10%,seed=15"], BROKEN) },
-    // Only a v2 gateway repeats the request's id, by which it shows.
+    // Only a v2 gateway repeats the request's id, by which the client notices this.
     Row { documents: &[V2], ..row(&["shifted@/50"], MIXED_UP) },
 ];

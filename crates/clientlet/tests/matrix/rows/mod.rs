@@ -62,7 +62,7 @@ pub(crate) enum Arrival {
     Perhaps,
     /// A struck attempt never arrives, and is counted by the journal as refused.
     Refused,
-    /// A struck attempt is answered before it has arrived, and is counted by the journal as refused.
+    /// A struck attempt is answered before it has arrived; the journal counts it as refused.
     Unread,
     /// As `Refused`, but connections are struck, of which not each had an attempt on it.
     RefusedConnections,
