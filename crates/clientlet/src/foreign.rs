@@ -20,7 +20,7 @@ pub(crate) fn told(what: &impl Display) -> String {
     shorten(&what.to_string())
 }
 
-/// Shortens text to `most` characters, not counting those of escapes.
+/// Shortens text to `most` characters, not counting the characters of escapes.
 pub(crate) fn shorten_to(text: &str, most: usize) -> String {
     let text = text.trim();
     let mut characters = text.chars();

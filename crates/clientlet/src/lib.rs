@@ -165,9 +165,9 @@
 //! | --- | --- |
 //! | no runtime | each call is an error of [`ErrorKind::Config`], not sent; nothing panics |
 //! | several runtimes, at the same time or one after the other | each opens its connections with its first call; none waits for another |
-//! | a runtime that lives but is not running (a `current_thread` one outside of `block_on`) | its own calls rest; those of other runtimes go on |
-//! | a runtime that is dropped | its connections go, and its calls with it; those of other runtimes go on |
-//! | more than 16 runtimes | those that came first are forgotten: their next call opens new connections |
+//! | a runtime that lives but is not running (a `current_thread` one outside of `block_on`) | its own calls wait; calls in other runtimes go on |
+//! | a runtime that is dropped | its connections and calls end; calls in other runtimes go on |
+//! | more than 16 runtimes | the oldest are forgotten: their next call opens new connections |
 //! | a stream of answers ([`Responses`], [`DocumentStream`]), a started [`WebsocketClientlet`], a [`GrpcStream`] | belongs to the runtime in which it was first polled or started: use it there |
 //!
 //! # Bounds

@@ -8,7 +8,7 @@ use crate::error::Error;
 ///
 /// The wait before attempt `n + 1` is random, uniform over `[0, min(initial_backoff *
 /// backoff_multiplier^(n - 1), max_backoff)]`, as in Python's `jina.clients.base.helper`. By
-/// default there is one attempt; if more are allowed, the waits are those of
+/// default there is one attempt; if more are allowed, the waits are as in
 /// [`RetryPolicy::standard`]: 0.1 s, doubling up to 5 s.
 ///
 /// The formula tells how long an outage a number of attempts bridges. With the default waits, 99 of
