@@ -37,7 +37,7 @@ const LULL: Duration = Duration::from_millis(50);
 pub(crate) enum Pace {
     /// As soon as the output accepts them.
     AtOnce,
-    /// In blocks, the first one immediately. A terminal, which somebody watches, gets all lines
+    /// In blocks, the first one immediately. On a terminal, which is watched, all lines are written
     /// immediately.
     InBlocks,
 }

@@ -232,7 +232,7 @@ impl Discovery {
     }
 }
 
-/// Whether the time left is at least as long as the time already waited.
+/// Whether more time is left than was already waited.
 fn has_more(began: Instant, deadline: Option<Instant>) -> bool {
     let now = Instant::now();
     deadline.is_none_or(|deadline| deadline.saturating_duration_since(now) > now - began)
