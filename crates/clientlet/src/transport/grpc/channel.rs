@@ -25,8 +25,10 @@ use super::super::http::redirect;
 use super::super::http_session::{begins, glance};
 use super::super::progress::{Passage, Progress};
 use super::super::retry_after::retry_after;
+use super::CALL;
 use super::framing::Answers;
 use super::goaway::{GoAway, Leaving, Watched};
+use super::outgoing::Outgoing;
 use super::status::{self, Told};
 use crate::connect::{Connector, Spoken};
 use crate::error::{Again, AttemptError, Chain, Event};
@@ -45,7 +47,7 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// A cheap clone of a handle on a connection, which ends with the last of them.
 #[derive(Clone)]
 pub(super) struct Channel {
-    sender: http2::SendRequest<Body>,
+    sender: http2::SendRequest<Outgoing>,
     peer: Arc<Peer>,
 }
 
@@ -324,6 +326,8 @@ impl Service<Request<Body>> for Channel {
         if let Some(host) = request.headers_mut().remove(HOST) {
             set_authority(&mut request, &host);
         }
+        let has_one_message = request.uri().path() != CALL;
+        let request = request.map(|body| Outgoing::new(body, has_one_message));
         let answering = self.sender.send_request(request);
         Box::pin(async move {
             let response = answering.await.map_err(ChannelError::unanswered)?;

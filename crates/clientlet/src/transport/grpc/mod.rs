@@ -9,6 +9,7 @@ mod failure;
 mod framing;
 mod goaway;
 mod messages;
+mod outgoing;
 mod status;
 mod stream;
 
