@@ -15,9 +15,9 @@ use crate::discovery::Discovery;
 use crate::error::{AttemptError, Context, Error, ErrorKind};
 use crate::foreign::shorten;
 use crate::message::{Connections, Endpoints, GatewayStatus, Health};
-use crate::pipeline::{Ids, later};
+use crate::pipeline::Ids;
 use crate::post::{NoDocuments, Post};
-use crate::retry::{self, Ledger};
+use crate::retry::{self, Ledger, Times, later};
 use crate::runtime;
 use crate::stream_document::StreamDocument;
 use crate::transport::Transport;
@@ -213,14 +213,14 @@ impl Client {
         F: Future<Output = Result<T, AttemptError>>,
     {
         let config = &self.shared.config;
-        let started = Instant::now();
+        let times = Times::from_now(None, config.attempt_timeout);
         let mut ledger = Ledger::default();
         let mut random = fastrand::Rng::new();
-        let result = retry::run(&config.retry, started, None, &mut random, &mut ledger, |_| {
-            question(later(Instant::now(), config.attempt_timeout))
+        let result = retry::run(&config.retry, times, &mut random, &mut ledger, |turn| {
+            question(turn.deadline)
         });
         result.await.map_err(|last| {
-            let elapsed = started.elapsed();
+            let elapsed = times.started.elapsed();
             Error::of_request(last, ledger.attempts, false, self.context(), elapsed)
         })
     }

@@ -36,7 +36,7 @@ use crate::error::{self, AttemptError, Error, ErrorKind, Event};
 use crate::message::{DocArray, RawAnswer, Request, RequestId, Route};
 use crate::order::Order;
 use crate::response::Response;
-use crate::retry::{self, Ledger, RetryPolicy, Turn};
+use crate::retry::{self, Ledger, RetryPolicy, Times, Turn, later};
 use crate::stop::{Stop, stopped};
 use crate::transport::http::cannot_pass_on;
 use crate::transport::{BoxFuture, Handle, Patience, Terms, Transport};
@@ -420,8 +420,7 @@ where
                 let (route, headers) = (format.route.clone(), self.call.headers.clone());
                 let request = Request { id, id_text, index, documents, route, headers };
                 let started = Instant::now();
-                let deadline = later(started, self.call.timeout);
-                let deadline = attempt_deadline(&self.call, started, deadline);
+                let deadline = self.call.times(started).attempt_deadline(started);
                 let patience = Patience::new(started, deadline);
                 self.depart(Flight { request, body, bytes, started, patience });
                 return;
@@ -497,32 +496,35 @@ impl Batch {
 /// `again` an endpoint that the gateway is not known to have is asked for once more: it may have
 /// been deployed since.
 async fn prepare(call: Arc<Call>, again: bool) -> Result<Prepared, Failure> {
-    let started = Instant::now();
-    let deadline = later(started, call.timeout);
+    let times = call.times(Instant::now());
     let mut ledger = Ledger::default();
     let mut random = fastrand::Rng::with_seed(call.seed);
     let was_known = if again { call.discovery.known() } else { None };
-    let result =
-        retry::run(&call.retry, started, deadline, &mut random, &mut ledger, async |turn| {
-            let deadline = attempt_deadline(&call, turn.began, deadline);
-            let ask = || call.discovery.ask(&call.transport, &call.headers, deadline);
-            let gateway = ask().await?;
-            match call.format(&gateway) {
-                Err(error) if was_known.as_ref().is_some_and(|was| Arc::ptr_eq(was, &gateway)) => {
-                    call.discovery.forget(&gateway);
-                    let gateway = ask().await.map_err(|_| error)?;
-                    Ok(Prepared { format: call.format(&gateway)?, gateway })
-                }
-                format => Ok(Prepared { format: format?, gateway }),
+    let result = retry::run(&call.retry, times, &mut random, &mut ledger, async |turn| {
+        let ask = || call.discovery.ask(&call.transport, &call.headers, turn.deadline);
+        let gateway = ask().await?;
+        match call.format(&gateway) {
+            Err(error) if was_known.as_ref().is_some_and(|was| Arc::ptr_eq(was, &gateway)) => {
+                call.discovery.forget(&gateway);
+                let gateway = ask().await.map_err(|_| error)?;
+                Ok(Prepared { format: call.format(&gateway)?, gateway })
             }
-        });
+            format => Ok(Prepared { format: format?, gateway }),
+        }
+    });
     match result.await {
         Ok(prepared) => Ok(prepared),
-        Err(last) => Err(Failure { last, ledger, elapsed: started.elapsed() }),
+        Err(last) => Err(Failure { last, ledger, elapsed: times.started.elapsed() }),
     }
 }
 
 impl Call {
+    /// The time of what starts then.
+    fn times(&self, started: Instant) -> Times {
+        let deadline = later(started, self.timeout);
+        Times { started, deadline, attempt: self.attempt_timeout }
+    }
+
     fn context(&self, request_id: Option<String>, documents: Range<u64>) -> error::Context {
         error::Context {
             protocol: Some(self.transport.protocol()),
@@ -622,7 +624,6 @@ async fn run(
     started: Instant,
     mut failed: Option<AttemptError>,
 ) -> Result<(RawAnswer, u32), Failure> {
-    let deadline = later(started, call.timeout);
     let mut ledger = Ledger::default();
     let mut random = fastrand::Rng::with_seed(call.seed ^ request.id.sequence);
     let attempt = |turn: Turn| {
@@ -633,9 +634,8 @@ async fn run(
             return Either::Left(done(Err(stopped(false))));
         }
         let is_suspect = turn.after.is_some_and(Event::is_anyones);
-        let deadline = attempt_deadline(call, turn.began, deadline);
-        let is_alone = turn.is_last && is_suspect;
-        let terms = Terms { began: turn.began, deadline, is_alone, stop: &call.stop };
+        let Turn { began, deadline, is_last, .. } = turn;
+        let terms = Terms { began, deadline, is_alone: is_last && is_suspect, stop: &call.stop };
         if let Some(unsent) = turn.unsent {
             *body = unsent;
         }
@@ -645,9 +645,8 @@ async fn run(
         let body = if is_lent { mem::take(body) } else { body.clone() };
         Either::Right(call.transport.attempt(request, body, terms))
     };
-    let (stop, policy) = (&call.stop, &call.retry);
-    let result =
-        retry::run_until(stop, policy, started, deadline, &mut random, &mut ledger, attempt).await;
+    let (stop, policy, times) = (&call.stop, &call.retry, call.times(started));
+    let result = retry::run_until(stop, policy, times, &mut random, &mut ledger, attempt).await;
     match result {
         Ok(answer) => {
             let attempts = u32::try_from(ledger.attempts.len()).unwrap_or(u32::MAX);
@@ -740,19 +739,6 @@ async fn send_part(
         }
         Err(failure) => Err(failure.of(call, id, documents)),
     }
-}
-
-fn attempt_deadline(call: &Call, began: Instant, deadline: Option<Instant>) -> Option<Instant> {
-    let own = later(began, call.attempt_timeout);
-    match (own, deadline) {
-        (Some(own), Some(deadline)) => Some(own.min(deadline)),
-        (own, deadline) => own.or(deadline),
-    }
-}
-
-/// `after` from `start`; nothing for no time-out and for one beyond the end of time.
-pub(crate) fn later(start: Instant, after: Option<Duration>) -> Option<Instant> {
-    start.checked_add(after?)
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use tokio::time::Instant;
 
 use super::{Clientlet, DataRequest, HttpAnswer};
 use crate::config::{Config, Secret};
@@ -15,9 +14,8 @@ use crate::endpoint::Protocol;
 use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
 use crate::message::{DocArray, Encoding, StatusMessage};
 use crate::options::ClientletOptions;
-use crate::pipeline::later;
 use crate::post::with_headers;
-use crate::retry::{self, Ledger};
+use crate::retry::{self, Ledger, Times};
 use crate::transport::{HttpSession, Time, http::MOST_V2_DOCUMENTS};
 
 /// Python's `HTTPClientlet`: sends one message at a time to one URL and hands over what came back,
@@ -167,22 +165,22 @@ impl<'a> Exchange<'a> {
             Some(request) => (Method::POST, request.to_bytes(), config.retry.clone()),
             None => (Method::GET, Bytes::new(), config.retry.clone().max_attempts(1)),
         };
-        let started = Instant::now();
+        let times = Times::from_now(None, self.timeout);
         let mut ledger = Ledger::default();
         let mut random = fastrand::Rng::new();
-        let result = retry::run(&policy, started, None, &mut random, &mut ledger, async |_| {
+        let result = retry::run(&policy, times, &mut random, &mut ledger, async |turn| {
             let Some(session) = &self.clientlet.session else {
                 let what = "the clientlet is not open; start it first";
                 return Err(AttemptError::new(Event::SessionClosed, what));
             };
-            let time = Time::until(later(Instant::now(), self.timeout));
+            let time = Time::until(turn.deadline);
             let (method, uri) = (method.clone(), uri.clone());
             session.exchange(method, uri, &headers, body.clone(), time, true).await
         });
         match result.await {
             Ok(answer) => Ok(HttpAnswer(answer)),
             Err(last) => {
-                let elapsed = started.elapsed();
+                let elapsed = times.started.elapsed();
                 Err(Error::of_request(last, ledger.attempts, ledger.may_have_run, context, elapsed))
             }
         }

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::*;
 use crate::error::Error;
 use crate::message::{Connections, Encoding, GatewayStatus, RawAnswer, Request, Status};
-use crate::pipeline::later;
+use crate::retry::later;
 use crate::transport::Terms;
 
 fn names(names: &[&str]) -> Option<Vec<String>> {

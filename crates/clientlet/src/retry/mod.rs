@@ -20,6 +20,10 @@ use crate::stop::{Stop, stopped};
 
 /// A gateway that asks to wait longer than this is not waited for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// A random wait of up to this share of the gateway's wait, at most [`LONGEST_LAG`], is added to it.
+/// Otherwise all clients that were told the same wait would return at the same instant.
+const LAG: f64 = 0.5;
+const LONGEST_LAG: Duration = Duration::from_secs(5);
 
 /// How often in a row an attempt begins anew; after that the failure counts like any other. A proxy
 /// may take only a few of a call's requests on each connection, while all of them go to the next
@@ -32,6 +36,10 @@ const MOST_ANEW: u32 = if cfg!(fuzzing) { MOST_AT_ONCE + 2 } else { 256 };
 /// [`LONGEST_PAUSE`], since requests that are refused again and again would storm the gateway.
 const MOST_AT_ONCE: u32 = 16;
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// How often in a row it begins anew although the attempt's time is over. A caller that did not
+/// poll when the time ended may find that its connection was closed meanwhile, and a slow caller is
+/// not a slow gateway.
+const MOST_LATE: u32 = 4;
 
 /// What follows from a failed attempt.
 #[derive(Debug, PartialEq)]
@@ -61,7 +69,18 @@ fn judge(
     if too_long || left.is_some_and(|left| wait >= left) {
         return Verdict::Final;
     }
-    Verdict::Again(wait)
+    Verdict::Again(match error.retry_after {
+        Some(asked) => asked + lag(asked, left, unit),
+        None => wait,
+    })
+}
+
+/// The random wait that is added to the gateway's. It takes at most half of the time that is left after
+/// the gateway's wait.
+fn lag(asked: Duration, left: Option<Duration>, unit: f64) -> Duration {
+    let longest = asked.mul_f64(LAG).min(LONGEST_LAG);
+    let room = left.map_or(Duration::MAX, |left| left.saturating_sub(asked) / 2);
+    longest.min(room).mul_f64(unit)
 }
 
 /// What failed before a request ended, one way or the other.
@@ -71,11 +90,41 @@ pub(crate) struct Ledger {
     pub(crate) may_have_run: bool,
 }
 
+/// The time limits of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub(crate) started: Instant,
+    /// When all its attempts must have ended.
+    pub(crate) deadline: Option<Instant>,
+    /// For each attempt.
+    pub(crate) attempt: Option<Duration>,
+}
+
+impl Times {
+    /// The limits of a request that starts now: `all` for all attempts together, `attempt` for each.
+    pub(crate) fn from_now(all: Option<Duration>, attempt: Option<Duration>) -> Times {
+        let started = Instant::now();
+        Times { started, deadline: later(started, all), attempt }
+    }
+
+    /// When an attempt that began at `began` must have ended.
+    pub(crate) fn attempt_deadline(&self, began: Instant) -> Option<Instant> {
+        [later(began, self.attempt), self.deadline].into_iter().flatten().min()
+    }
+}
+
+/// `start` plus `after`. Returns `None` without a time-out and if the sum cannot be represented.
+pub(crate) fn later(start: Instant, after: Option<Duration>) -> Option<Instant> {
+    start.checked_add(after?)
+}
+
 /// One attempt in the row of a request's attempts.
 #[derive(Debug)]
 pub(crate) struct Turn {
     /// When it began.
     pub(crate) began: Instant,
+    /// When it must have ended.
+    pub(crate) deadline: Option<Instant>,
     /// Whether the policy allows none after it.
     pub(crate) is_last: bool,
     /// What ended the attempt before it.
@@ -88,11 +137,10 @@ pub(crate) struct Turn {
 ///
 /// An attempt that the gateway's application did not see because of its connection begins
 /// [anew](AttemptError::is_anew): immediately, with the same number and the same time, and without
-/// an entry. Outside of a tokio runtime nothing is attempted.
+/// an entry. When its time is over, such a failure counts like any other. Outside of a tokio runtime nothing is attempted.
 pub(crate) async fn run<T, F>(
     policy: &RetryPolicy,
-    started: Instant,
-    deadline: Option<Instant>,
+    times: Times,
     random: &mut fastrand::Rng,
     ledger: &mut Ledger,
     attempt: impl FnMut(Turn) -> F,
@@ -100,15 +148,14 @@ pub(crate) async fn run<T, F>(
 where
     F: Future<Output = Result<T, AttemptError>>,
 {
-    run_until(Stop::never(), policy, started, deadline, random, ledger, attempt).await
+    run_until(Stop::never(), policy, times, random, ledger, attempt).await
 }
 
 /// Does the same as [`run`] until the call is stopped. Polled once after the stop, it ends.
 pub(crate) async fn run_until<T, F>(
     stop: &Stop,
     policy: &RetryPolicy,
-    started: Instant,
-    deadline: Option<Instant>,
+    times: Times,
     random: &mut fastrand::Rng,
     ledger: &mut Ledger,
     mut attempt: impl FnMut(Turn) -> F,
@@ -120,14 +167,15 @@ where
     if !stop.is_set() {
         runtime::here()?;
     }
+    let Times { started, deadline, .. } = times;
     let mut after = None;
     let mut unsent = None;
     // The first attempt begins with the request, which saves nearly all requests one look at the
     // clock.
     let (mut number, mut began, mut anew) = (1, started, 0);
     loop {
-        let turn =
-            Turn { began, is_last: number >= policy.attempts(), after, unsent: unsent.take() };
+        let (is_last, until) = (number >= policy.attempts(), times.attempt_deadline(began));
+        let turn = Turn { began, deadline: until, is_last, after, unsent: unsent.take() };
         // Transports report a stop themselves, and more precisely.
         let attempt = unless_stopped(stop, pin!(attempt(turn))).await;
         let mut error = match attempt.unwrap_or_else(|| Err(stopped(true))) {
@@ -140,11 +188,19 @@ where
             if stop.is_set() {
                 return Err(stopped(false));
             }
-            if anew < MOST_ANEW && deadline.is_none_or(|deadline| now < deadline) {
+            let pause = match anew < MOST_AT_ONCE {
+                true => Duration::ZERO,
+                false => LONGEST_PAUSE.mul_f64(random.f64()),
+            };
+            let is_in_time = |until: Option<Instant>| until.is_none_or(|until| now + pause < until);
+            let may_begin = match anew < MOST_LATE {
+                true => is_in_time(deadline),
+                false => anew < MOST_ANEW && is_in_time(until),
+            };
+            if may_begin {
                 anew += 1;
                 tracing::debug!(attempt = number, "beginning anew: {}", error.message);
-                if anew > MOST_AT_ONCE {
-                    let pause = LONGEST_PAUSE.mul_f64(random.f64());
+                if pause > Duration::ZERO {
                     rest(stop, pause).await.ok_or_else(|| stopped(false))?;
                 }
                 continue;
@@ -242,11 +298,33 @@ mod tests {
             error.retry_after = Some(Duration::from_secs(seconds));
             error
         };
-        let verdict = judge(&policy(3), 1, &asked(7), None, 0.5);
+        let verdict = judge(&policy(3), 1, &asked(7), None, 0.0);
         assert_eq!(verdict, Verdict::Again(Duration::from_secs(7)));
         assert_eq!(judge(&policy(3), 1, &asked(61), None, 0.5), Verdict::Final);
         let left = Some(Duration::from_secs(6));
         assert_eq!(judge(&policy(3), 1, &asked(7), left, 0.5), Verdict::Final);
+    }
+
+    #[test]
+    fn clients_that_are_told_the_same_wait_do_not_come_back_in_one_instant() {
+        let wait = |asked, left: Option<u64>, unit| {
+            let mut error = AttemptError::new(Event::RateLimited429, "");
+            error.retry_after = Some(Duration::from_millis(asked));
+            let left = left.map(Duration::from_millis);
+            match judge(&policy(3), 1, &error, left, unit) {
+                Verdict::Again(wait) => wait.as_millis(),
+                Verdict::Final => panic!("the wait fits"),
+            }
+        };
+        // Up to half as much again, and no more than 5 s; never sooner than asked.
+        for (asked, latest) in [(0, 0), (2_000, 3_000), (10_000, 15_000), (60_000, 65_000)] {
+            assert_eq!([0.0, 1.0].map(|unit| wait(asked, None, unit)), [asked.into(), latest]);
+            let middle = (u128::from(asked) + latest) / 2;
+            assert_eq!(wait(asked, None, 0.5), middle, "spread evenly");
+        }
+        // Of what is left behind the wait, an attempt keeps at least half.
+        assert_eq!(wait(2_000, Some(2_400), 1.0), 2_200);
+        assert_eq!(wait(2_000, Some(60_000), 1.0), 3_000);
     }
 
     /// Runs attempts that fail with these events, one after the other, and then succeed; returns
@@ -256,12 +334,11 @@ mod tests {
         deadline: Option<Duration>,
         events: &[Event],
     ) -> (usize, Result<(), AttemptError>, Ledger) {
-        let started = Instant::now();
-        let deadline = deadline.map(|after| started + after);
+        let times = Times::from_now(deadline, None);
         let mut random = fastrand::Rng::with_seed(1);
         let mut ledger = Ledger::default();
         let mut calls = 0;
-        let result = run(&policy, started, deadline, &mut random, &mut ledger, |_| {
+        let result = run(&policy, times, &mut random, &mut ledger, |_| {
             let event = events.get(calls);
             calls += 1;
             async move { event.map_or(Ok(()), |event| Err(AttemptError::new(*event, "gone"))) }
@@ -309,14 +386,55 @@ mod tests {
         assert!(!error.is_anew());
     }
 
+    /// Runs attempts of at most 1 s, each of which a gateway ends unprocessed after `each` ms. Returns the
+    /// time until the request fails and the number of beginnings.
+    async fn never_seen(policy: RetryPolicy, all: u64, each: u64) -> (Duration, usize) {
+        let [all, each] = [all, each].map(Duration::from_millis);
+        let times = Times::from_now(Some(all), Some(Duration::from_secs(1)));
+        let mut random = fastrand::Rng::with_seed(1);
+        let (mut ledger, mut calls) = (Ledger::default(), 0);
+        let result: Result<(), _> = run(&policy, times, &mut random, &mut ledger, |_| {
+            calls += 1;
+            async move {
+                tokio::time::sleep(each).await;
+                Err(AttemptError::new(Event::Unprocessed, "GOAWAY"))
+            }
+        })
+        .await;
+        assert_eq!(ledger.attempts.len(), policy.attempts() as usize);
+        let error = result.unwrap_err();
+        assert!(error.message.starts_with("GOAWAY (") && !ledger.may_have_run, "{error:?}");
+        (times.started.elapsed(), calls)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_never_seen_begins_anew_no_longer_than_an_attempt_may_take() {
+        let policy = |attempts| policy(attempts).initial_backoff(Duration::ZERO);
+        let millis = |range: std::ops::Range<u64>, time: Duration| {
+            assert!(range.contains(&(time.as_millis() as u64)), "{time:?} is not in {range:?}");
+        };
+        // 16 times at once, then a pause of 25 ms on average.
+        let (took, calls) = never_seen(policy(1), 60_000, 1).await;
+        millis(900..1_001, took);
+        assert!((40..70).contains(&calls), "{calls}");
+        // Each attempt has its time, and all of them have theirs.
+        millis(2_800..3_001, never_seen(policy(3), 60_000, 1).await.0);
+        millis(400..501, never_seen(policy(1), 500, 1).await.0);
+        // A caller that looked away is no slow gateway; nor is that a reason to go on without end.
+        assert_eq!(never_seen(policy(1), 60_000, 2_000).await.1, 1 + MOST_LATE as usize);
+        assert_eq!(never_seen(policy(1), 3_000, 2_000).await.1, 2);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_begins_anew_keeps_its_number_its_time_and_its_body() {
         let started = Instant::now();
         let mut random = fastrand::Rng::with_seed(1);
         let (policy, mut ledger, mut calls) = (policy(1), Ledger::default(), 0);
-        let result = run(&policy, started, None, &mut random, &mut ledger, |turn| {
+        let times = Times::from_now(None, Some(Duration::from_secs(9)));
+        let result = run(&policy, times, &mut random, &mut ledger, |turn| {
             calls += 1;
             assert!(turn.is_last && turn.began == started);
+            assert_eq!(turn.deadline, Some(started + Duration::from_secs(9)));
             assert_eq!(turn.after, None);
             let body = turn.unsent;
             assert_eq!(body.is_some(), calls > 1);
@@ -336,14 +454,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_failure_is_entered_with_its_time() {
         let mut ledger = Ledger::default();
-        let started = Instant::now();
         let policy = RetryPolicy::new()
             .max_attempts(3)
             .initial_backoff(Duration::from_secs(2))
             .max_backoff(Duration::from_secs(2));
         let mut random = fastrand::Rng::with_seed(1);
         let mut number = 0;
-        let result = run(&policy, started, None, &mut random, &mut ledger, |_| {
+        let times = Times::from_now(None, None);
+        let result = run(&policy, times, &mut random, &mut ledger, |_| {
             number += 1;
             let result = match number {
                 3 => Ok(number),

@@ -11,6 +11,10 @@ use crate::error::Error;
 /// default there is one attempt; if more are allowed, the waits are as in
 /// [`RetryPolicy::standard`]: 0.1 s, doubling up to 5 s.
 ///
+/// A gateway that says when to come back (`Retry-After`, `grpc-retry-pushback-ms`) replaces that
+/// wait with its own, up to 60 s. A random share of up to half of it, 5 s at most, is added, so that
+/// clients which were told the same wait do not return at the same instant.
+///
 /// The formula tells how long an outage a number of attempts bridges. With the default waits, 99 of
 /// 100 requests outlast an outage of 0.1 s with 4 attempts, 0.9 s with 7, 3 s with 9, 4.5 s with
 /// 10, 8 s with 12 and 23 s with 20; `docs/guarantees.md` has the table.

@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::{Ledger, RetryPolicy, run};
+use super::{Ledger, RetryPolicy, Times, run};
 use crate::error::{AttemptError, EVENTS};
 
 prop_compose! {
@@ -69,12 +69,12 @@ proptest! {
     ) {
         let deadline_after = deadline.map(Duration::from_millis);
         let (result, ledger, elapsed, calls) = simulated(async {
-            let started = Instant::now();
-            let deadline = deadline_after.map(|after| started + after);
+            let times = Times::from_now(deadline_after, None);
+            let Times { started, deadline, .. } = times;
             let mut ledger = Ledger::default();
             let mut random = fastrand::Rng::with_seed(seed);
             let mut calls = 0;
-            let result = run(&policy, started, deadline, &mut random, &mut ledger, |_| {
+            let result = run(&policy, times, &mut random, &mut ledger, |_| {
                 calls += 1;
                 let number = calls;
                 let event = events.get(number - 1).map(|index| EVENTS[*index].event);

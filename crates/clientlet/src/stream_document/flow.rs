@@ -12,8 +12,7 @@ use super::content::Content;
 use crate::discovery::{Discovery, Found};
 use crate::error::{AttemptError, Context, Error, Event};
 use crate::message::RequestId;
-use crate::pipeline::later;
-use crate::retry::{self, Ledger, RetryPolicy};
+use crate::retry::{self, Ledger, RetryPolicy, Times, later};
 use crate::transport::{RawDocument, RawDocuments, StreamRequest, Transport};
 
 /// Everything that a call has decided before it is made. Its transport has streams.
@@ -69,12 +68,13 @@ type Step = Option<(Result<RawDocument, Error>, Option<Run>)>;
 
 /// Sends the request, again if need be, until the first document has come.
 async fn begin(call: Call) -> Step {
-    let started = Instant::now();
-    let until = later(started, call.timeout);
+    let times = Times::from_now(call.timeout, call.first_timeout);
+    let Times { started, deadline: until, .. } = times;
     let mut ledger = Ledger::default();
     let mut random = fastrand::Rng::new();
-    let attempts =
-        retry::run(&call.retry, started, until, &mut random, &mut ledger, |_| call.attempt(until));
+    let attempts = retry::run(&call.retry, times, &mut random, &mut ledger, |turn| {
+        call.attempt(turn.began, turn.deadline, until)
+    });
     match attempts.await {
         Ok((began, documents, first)) => {
             let run = Run { call, started, until, ledger, began, documents };
@@ -103,9 +103,10 @@ impl Run {
 impl Call {
     async fn attempt(
         &self,
+        began: Instant,
+        deadline: Option<Instant>,
         until: Option<Instant>,
     ) -> Result<(Instant, RawDocuments, Option<RawDocument>), AttemptError> {
-        let (began, deadline) = (Instant::now(), deadline(self.first_timeout, until));
         let streams = self.transport.streams().expect("the call was checked for it");
         let unsent = |error: Error| AttemptError::new(Event::EncodeFailed, error.message());
         let Found { name, path } = self.find(deadline).await?;

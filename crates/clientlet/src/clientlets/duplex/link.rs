@@ -15,8 +15,7 @@ use crate::clientlets::DataRequest;
 use crate::config::Config;
 use crate::error::{Attempt, AttemptError, Context, Error, ErrorKind, Event};
 use crate::message::{DocArray, Encoding};
-use crate::pipeline::later;
-use crate::retry::{self, Ledger, RetryPolicy};
+use crate::retry::{self, Ledger, RetryPolicy, Times, later};
 use crate::runtime;
 use crate::transport::BoxFuture;
 use crate::transport::Passage;
@@ -73,7 +72,14 @@ impl Link {
             let mut session = self.session.lock().await;
             self.live(&mut session).await
         };
-        match self.in_time(&Passage::default(), opening).await {
+        match self
+            .in_time(
+                later(Instant::now(), self.config.attempt_timeout),
+                &Passage::default(),
+                opening,
+            )
+            .await
+        {
             Ok(_) => {
                 self.phase.store(OPEN, Ordering::Release);
                 Ok(())
@@ -165,23 +171,29 @@ impl Link {
         policy: &RetryPolicy,
         id: Option<&str>,
     ) -> Result<(), Error> {
-        let started = Instant::now();
+        let times = Times::from_now(None, self.config.attempt_timeout);
+        let started = times.started;
         let mut ledger = Ledger::default();
         let mut random = fastrand::Rng::new();
-        let result = retry::run(policy, started, None, &mut random, &mut ledger, |turn| {
-            self.attempt(what.clone(), turn.after.is_some())
+        let result = retry::run(policy, times, &mut random, &mut ledger, |turn| {
+            self.attempt(what.clone(), turn.deadline, turn.after.is_some())
         });
         let result = result.await;
         result.map_err(|last| self.error(last, ledger.attempts, ledger.may_have_run, id, started))
     }
 
-    async fn attempt(&self, what: Outgoing, is_again: bool) -> Result<(), AttemptError> {
+    async fn attempt(
+        &self,
+        what: Outgoing,
+        deadline: Option<Instant>,
+        is_again: bool,
+    ) -> Result<(), AttemptError> {
         let passage = Passage::default();
         let sending = async {
             let session = self.session(is_again).await?;
             session.send(what, &passage).await
         };
-        self.in_time(&passage, sending).await
+        self.in_time(deadline, &passage, sending).await
     }
 
     /// The connection; with `is_again` never one that is dead.
@@ -216,11 +228,12 @@ impl Link {
     /// Holds an attempt to its time.
     async fn in_time<T>(
         &self,
+        deadline: Option<Instant>,
         passage: &Passage,
         attempt: impl Future<Output = Result<T, AttemptError>>,
     ) -> Result<T, AttemptError> {
         runtime::here()?;
-        let Some(deadline) = later(Instant::now(), self.config.attempt_timeout) else {
+        let Some(deadline) = deadline else {
             return attempt.await;
         };
         timeout_at(deadline, attempt).await.unwrap_or_else(|_| {

@@ -4,18 +4,15 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::{GrpcClientlet, not_open};
 use crate::clientlets::DataRequest;
 use crate::config::Secret;
 use crate::endpoint::Protocol;
 use crate::error::Error;
 use crate::message::Encoding;
-use crate::pipeline::later;
 use crate::post::with_headers;
 use crate::response::Response;
-use crate::retry::{self, Ledger};
+use crate::retry::{self, Ledger, Times};
 
 /// A request about to be sent: await it, after adding what belongs to this request alone.
 #[must_use = "nothing is sent before it is awaited"]
@@ -53,20 +50,19 @@ impl<'a> GrpcExchange<'a> {
         request.require(Encoding::Proto).map_err(|error| error.with_context(context.clone()))?;
         let headers = with_headers(&clientlet.headers, Protocol::Grpc, &headers)?;
         let body = request.to_bytes();
-        let started = Instant::now();
+        let times = Times::from_now(None, timeout);
         let mut ledger = Ledger::default();
         let mut random = fastrand::Rng::new();
         let policy = &clientlet.config.retry;
-        let result = retry::run(policy, started, None, &mut random, &mut ledger, async |_| {
+        let result = retry::run(policy, times, &mut random, &mut ledger, async |turn| {
             let session = clientlet.session.as_ref().ok_or_else(not_open)?;
-            let deadline = later(Instant::now(), timeout);
             let (docarray, body) = (request.docarray(), body.clone());
-            session.transport.send_one(id, docarray, &headers, body, deadline).await
+            session.transport.send_one(id, docarray, &headers, body, turn.deadline).await
         });
         match result.await {
             Ok(answer) => Ok(Response::alone(answer)),
             Err(last) => {
-                let elapsed = started.elapsed();
+                let elapsed = times.started.elapsed();
                 Err(Error::of_request(last, ledger.attempts, ledger.may_have_run, context, elapsed))
             }
         }

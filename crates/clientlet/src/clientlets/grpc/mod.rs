@@ -21,7 +21,7 @@ use crate::endpoint::Protocol;
 use crate::error::{AttemptError, Context, Error, Event};
 use crate::message::{Endpoints, GatewayStatus, Health, StatusMessage};
 use crate::options::ClientletOptions;
-use crate::pipeline::later;
+use crate::retry::later;
 use crate::stream_document::StreamDocument;
 use crate::transport::Transport;
 use crate::transport::grpc::GrpcTransport;
