@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use ::http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use ::http::uri::Authority;
-use ::http::{HeaderMap, Request, Response, StatusCode, Uri};
+use ::http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri};
 use h2::Reason;
 use hyper::client::conn::http2;
 use hyper::rt::Executor;
@@ -372,7 +372,7 @@ fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<bool, ChannelErr
             let what = format!("the answer is {kind:?}{and}, not application/grpc");
             Err(ChannelError::NotGrpc(what))
         }
-        told => match headers.get(ENCODING).map(HeaderValue::as_bytes) {
+        told => match headers.get(&ENCODING).map(HeaderValue::as_bytes) {
             None | Some(b"identity") => Ok(told.is_some()),
             Some(encoding) => {
                 let encoding = shorten(&String::from_utf8_lossy(encoding));
@@ -388,12 +388,12 @@ fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<bool, ChannelErr
 fn is_grpc(headers: &HeaderMap) -> bool {
     match headers.get(CONTENT_TYPE) {
         Some(kind) => kind.as_bytes().starts_with(b"application/grpc"),
-        None => headers.contains_key(status::STATUS),
+        None => headers.contains_key(&status::STATUS),
     }
 }
 
 /// The header that names the compression of messages.
-const ENCODING: &str = "grpc-encoding";
+static ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 #[cfg(test)]
 mod tests {

@@ -63,8 +63,10 @@ impl Answers {
         }
         self.end = End::Over;
         let mut trailers = trailers.unwrap_or_default();
-        trailers.clear();
-        trailers.insert(status::STATUS, HeaderValue::from_static("0"));
+        if trailers.len() != 1 || told.is_none() {
+            trailers.clear();
+            trailers.insert(&status::STATUS, HeaderValue::from_static("0"));
+        }
         Some(Ok(Frame::trailers(trailers)))
     }
 }

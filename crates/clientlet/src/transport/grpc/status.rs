@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use ::http::{HeaderMap, HeaderValue};
+use ::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -24,12 +24,12 @@ pub(super) struct Told {
     pub(super) http: Option<u16>,
 }
 
-pub(super) const STATUS: &str = "grpc-status";
-const MESSAGE: &str = "grpc-message";
-const DETAILS: &str = "grpc-status-details-bin";
+pub(super) static STATUS: HeaderName = HeaderName::from_static("grpc-status");
+static MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+static DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
 /// The header in which a server asks for a wait, in milliseconds (gRFC A6).
-const PUSHBACK: &str = "grpc-retry-pushback-ms";
+static PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 /// Decodes binary metadata, which come with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -45,28 +45,28 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// # Errors
 /// A description of the part that cannot be read.
 pub(super) fn read(headers: &HeaderMap) -> Result<Option<Told>, String> {
-    let Some(status) = headers.get(STATUS) else { return Ok(None) };
+    let Some(status) = headers.get(&STATUS) else { return Ok(None) };
     let code = match status.as_bytes() {
         b"0" => Code::Ok,
         status => {
             let text = std::str::from_utf8(status).ok();
             let number = text.and_then(|text| text.parse::<u32>().ok()).ok_or_else(|| {
-                format!("its {STATUS} is {:?}, not a number", shorten(&lossy(status)))
+                format!("its {} is {:?}, not a number", STATUS, shorten(&lossy(status)))
             })?;
             // A code that gRPC does not define is UNKNOWN.
             i32::try_from(number).map_or(Code::Unknown, Code::from)
         }
     };
-    if let Some(details) = headers.get(DETAILS)
+    if let Some(details) = headers.get(&DETAILS)
         && !is_binary(details.as_bytes())
     {
         let shown = shorten(&lossy(details.as_bytes()));
-        return Err(format!("its {DETAILS} is {shown:?}, not base64"));
+        return Err(format!("its {} is {shown:?}, not base64", DETAILS));
     }
     if code == Code::Ok {
         return Ok(Some(Told { code, message: String::new(), again: Again::Unsaid, http: None }));
     }
-    let message = headers.get(MESSAGE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let message = headers.get(&MESSAGE).map(HeaderValue::as_bytes).unwrap_or_default();
     Ok(Some(Told { code, message: percent_decoded(message), again: again(headers), http: None }))
 }
 
@@ -78,7 +78,7 @@ fn is_binary(value: &[u8]) -> bool {
 /// Reads when the peer wants the call to be tried again. A pushback that is negative or no number
 /// means never.
 fn again(headers: &HeaderMap) -> Again {
-    let Some(pushback) = headers.get(PUSHBACK) else {
+    let Some(pushback) = headers.get(&PUSHBACK) else {
         return retry_after(headers, SystemTime::now()).into();
     };
     let milliseconds = pushback.to_str().ok().and_then(|text| text.trim().parse().ok());
@@ -111,25 +111,24 @@ fn lossy(bytes: &[u8]) -> String {
 mod tests {
     use std::time::Duration;
 
-    use ::http::HeaderName;
     use proptest::prelude::*;
 
     use super::*;
 
-    fn headers(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
-        let pair = |(name, value): &(&'static str, &[u8])| {
-            (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap())
+    fn headers(pairs: &[(&HeaderName, &[u8])]) -> HeaderMap {
+        let pair = |(name, value): &(&HeaderName, &[u8])| {
+            ((*name).clone(), HeaderValue::from_bytes(value).unwrap())
         };
         pairs.iter().map(pair).collect()
     }
 
-    fn told(pairs: &[(&'static str, &[u8])]) -> Told {
+    fn told(pairs: &[(&HeaderName, &[u8])]) -> Told {
         read(&headers(pairs)).unwrap().unwrap()
     }
 
     #[test]
     fn codes_are_numbers_and_unknown_ones_are_unknown() {
-        assert_eq!(read(&headers(&[(MESSAGE, b"x")])), Ok(None));
+        assert_eq!(read(&headers(&[(&MESSAGE, b"x")])), Ok(None));
         for (status, code) in [
             (&b"0"[..], Code::Ok),
             (b"14", Code::Unavailable),
@@ -137,10 +136,10 @@ mod tests {
             (b"17", Code::Unknown),
             (b"4294967295", Code::Unknown),
         ] {
-            assert_eq!(told(&[(STATUS, status)]).code, code);
+            assert_eq!(told(&[(&STATUS, status)]).code, code);
         }
         for status in [&b""[..], b"ok", b"-1", b"1.0", b"\xff"] {
-            let error = read(&headers(&[(STATUS, status)])).unwrap_err();
+            let error = read(&headers(&[(&STATUS, status)])).unwrap_err();
             assert!(error.contains("not a number"), "{error}");
         }
     }
@@ -156,19 +155,19 @@ mod tests {
             (b"", ""),
         ];
         for (given, decoded) in table {
-            assert_eq!(told(&[(STATUS, b"2"), (MESSAGE, given)]).message, decoded);
+            assert_eq!(told(&[(&STATUS, b"2"), (&MESSAGE, given)]).message, decoded);
         }
     }
 
     #[test]
     fn details_are_base64_or_the_status_cannot_be_read() {
         for details in [&b""[..], b"CAM", b"CAM=", b"CAM, CAM=", b"AAECAw"] {
-            assert_eq!(told(&[(STATUS, b"3"), (DETAILS, details)]).code, Code::InvalidArgument);
+            assert_eq!(told(&[(&STATUS, b"3"), (&DETAILS, details)]).code, Code::InvalidArgument);
         }
         for (status, details) in
             [(b"3", &b"!!!"[..]), (b"0", b"!!!"), (b"3", b"\xff"), (b"3", b"A")]
         {
-            let error = read(&headers(&[(STATUS, status), (DETAILS, details)])).unwrap_err();
+            let error = read(&headers(&[(&STATUS, status), (&DETAILS, details)])).unwrap_err();
             assert!(error.contains("not base64"), "{error}");
         }
     }
@@ -176,16 +175,16 @@ mod tests {
     #[test]
     fn a_pushback_is_milliseconds_and_anything_else_means_never() {
         let again =
-            |pairs: &[(&'static str, &[u8])]| told(&[&[(STATUS, &b"8"[..])], pairs].concat()).again;
+            |pairs: &[(&HeaderName, &[u8])]| told(&[&[(&STATUS, &b"8"[..])], pairs].concat()).again;
         assert_eq!(again(&[]), Again::Unsaid);
-        assert_eq!(again(&[(PUSHBACK, b"250")]), Again::After(Duration::from_millis(250)));
-        assert_eq!(again(&[(PUSHBACK, b"0")]), Again::After(Duration::ZERO));
+        assert_eq!(again(&[(&PUSHBACK, b"250")]), Again::After(Duration::from_millis(250)));
+        assert_eq!(again(&[(&PUSHBACK, b"0")]), Again::After(Duration::ZERO));
         for never in [&b"-1"[..], b"-250", b"soon", b"", b"1.5", b"99999999999999999999"] {
-            assert_eq!(again(&[(PUSHBACK, never)]), Again::Never);
+            assert_eq!(again(&[(&PUSHBACK, never)]), Again::Never);
         }
-        let seconds = ("retry-after", &b"7"[..]);
+        let seconds = (&::http::header::RETRY_AFTER, &b"7"[..]);
         assert_eq!(again(&[seconds]), Again::After(Duration::from_secs(7)));
-        assert_eq!(again(&[seconds, (PUSHBACK, b"-1")]), Again::Never);
+        assert_eq!(again(&[seconds, (&PUSHBACK, b"-1")]), Again::Never);
     }
 
     proptest! {
@@ -196,9 +195,9 @@ mod tests {
             details in any::<Vec<u8>>(),
             pushback in any::<Vec<u8>>(),
         ) {
-            let given = [(STATUS, status), (MESSAGE, message), (DETAILS, details), (PUSHBACK, pushback)];
+            let given = [(&STATUS, status), (&MESSAGE, message), (&DETAILS, details), (&PUSHBACK, pushback)];
             let values = given.into_iter().filter_map(|(name, value)| {
-                Some((HeaderName::from_static(name), HeaderValue::from_bytes(&value).ok()?))
+                Some((name.clone(), HeaderValue::from_bytes(&value).ok()?))
             });
             let _ = read(&values.collect());
         }
