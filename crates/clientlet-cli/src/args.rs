@@ -130,6 +130,10 @@ pub(crate) struct PostArgs {
     #[arg(long, value_name = "N", value_parser = at_least_one::<usize>, help_heading = "Request")]
     pub(crate) prefetch: Option<usize>,
 
+    /// Connections at a time; over HTTP each request under way has one for itself [default: 256]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<usize>, help_heading = "Request")]
+    pub(crate) max_connections: Option<usize>,
+
     /// Print answers in the order of the documents, not as they come
     #[arg(long, help_heading = "Request")]
     pub(crate) in_order: bool,

@@ -16,6 +16,7 @@ use crate::fields::Fields;
 use crate::lines::{BadLine, Line};
 use crate::place::Places;
 use crate::report::Failure;
+use crate::secrets;
 use crate::source::Source;
 use crate::standard;
 use crate::typed::Document;
@@ -36,7 +37,7 @@ impl Input {
         let (name, file) = if path == Path::new("-") {
             ("stdin".to_owned(), standard::check(standard::Stream::Stdin).and_then(|()| stdin()))
         } else {
-            (path.display().to_string(), File::open(path))
+            (secrets::file_name(path), File::open(path))
         };
         let unreadable = |error| Failure::bad_input(format!("{name}: {error}"));
         let file = file.map_err(unreadable)?;

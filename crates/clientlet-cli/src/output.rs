@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::pipe;
 use crate::report::Failure;
+use crate::secrets;
 use crate::standard;
 use crate::worker::{self, Worker};
 
@@ -106,7 +107,7 @@ impl Output {
         let (name, file) = if path == Path::new("-") {
             ("stdout".to_owned(), standard::check(standard::Stream::Stdout).and_then(|()| stdout()))
         } else {
-            (path.display().to_string(), open(path))
+            (secrets::file_name(path), open(path))
         };
         let file = file.map_err(|error| match name.as_str() {
             // The same error as when stdout turns out to be closed or full later.

@@ -133,6 +133,9 @@ fn client(args: &mut PostArgs, embedded: Option<&Gateway>) -> Result<Client, Fai
     if let Some(docarray) = args.docarray.chosen() {
         builder = builder.docarray(docarray);
     }
+    if let Some(connections) = args.max_connections {
+        builder = builder.max_connections(connections);
+    }
     if let Some(limit) = args.answer_limit {
         builder = builder.answer_limit(limit);
     }

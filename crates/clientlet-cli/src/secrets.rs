@@ -1,30 +1,128 @@
 //! Removes secrets from clap's errors about the command line.
 
-use clap::Error;
-use clap::error::ContextValue;
+use std::error::Error as _;
+use std::path::Path;
 
-/// Hides possible passwords in clap's error: in each word that the error repeats, the part of a URL
-/// before its host.
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, Error};
+use clientlet_gateway::Fault;
+
+use crate::args::Args;
+
+/// Hides possible secrets in clap's error: in each word that the error repeats, the part of a URL
+/// before its host, and the whole of a JSON value. The reason is left out if it repeats a secret.
 pub(crate) fn hide(mut error: Error) -> Error {
-    let hidden: Vec<_> =
-        error.context().filter_map(|(kind, value)| Some((kind, hidden(value)?))).collect();
-    for (kind, value) in hidden {
+    let form = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(option)) => Form::of(option),
+        _ => Form::Word,
+    };
+    let reason = error.source().map(ToString::to_string).unwrap_or_default();
+    let mut is_told = false;
+    let mut shown = Vec::new();
+    for (kind, value) in error.context() {
+        // Only the value is in the form of the option.
+        let form = if kind == ContextKind::InvalidValue { form } else { Form::Word };
+        if let Some((hidden, secrets)) = hidden(value, form) {
+            is_told |= secrets.iter().any(|secret| reason.contains(secret.as_str()));
+            shown.push((kind, hidden));
+        }
+    }
+    if is_told {
+        let mut without_reason = Error::new(error.kind()).with_cmd(&Args::command());
+        for (kind, value) in error.context() {
+            without_reason.insert(kind, value.clone());
+        }
+        error = without_reason;
+    }
+    for (kind, value) in shown {
         error.insert(kind, value);
     }
     error
 }
 
-/// The value without its secrets; `None` if it contains none.
-fn hidden(value: &ContextValue) -> Option<ContextValue> {
+/// The name of a file as messages show it: a URL may have been given in its place.
+pub(crate) fn file_name(path: &Path) -> String {
+    let name = path.display().to_string();
+    let is_url = name.contains("://");
+    if is_url { without_secret(&name).unwrap_or(name) } else { name }
+}
+
+/// The form of an option's values, which tells where a secret may be in them.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// Any word, perhaps a URL.
+    Word,
+    /// `KIND[:ARG]@WHEN`.
+    Fault,
+    /// `FIELD[:DTYPE]`.
+    Field,
+    /// JSON, which is the user's data.
+    Json,
+}
+
+impl Form {
+    /// The form of the option that clap shows so, such as `--fault <SPEC>`.
+    fn of(option: &str) -> Form {
+        match option.split([' ', '=']).next() {
+            Some("--fault") => Form::Fault,
+            Some("--tensor" | "--blob") => Form::Field,
+            Some("--parameters" | "--document") => Form::Json,
+            _ => Form::Word,
+        }
+    }
+
+    /// The text without its secrets; `None` if it contains none.
+    fn without_secret(self, text: &str) -> Option<String> {
+        let is_plain = match self {
+            Form::Word => false,
+            Form::Fault => !text.contains("://") && (!text.contains(':') || is_fault(text)),
+            Form::Field => !text.contains("://") && !text.contains('@'),
+            Form::Json => return Some(HIDDEN.to_owned()),
+        };
+        if is_plain { None } else { without_secret(text) }
+    }
+}
+
+const HIDDEN: &str = "[hidden]";
+/// Shorter pieces of a secret are found in any text.
+const SHORTEST_PIECE: usize = 3;
+
+/// Whether a text begins with a kind of fault, so that its `@` is not that of a URL.
+fn is_fault(text: &str) -> bool {
+    let kind = text.split([':', '@']).next().unwrap_or_default();
+    match format!("{kind}@1").parse::<Fault>() {
+        Ok(_) => true,
+        // Such as one that needs an argument.
+        Err(error) => !error.to_string().contains("unknown kind"),
+    }
+}
+
+/// The value without its secrets, and their pieces; `None` if it contains none.
+fn hidden(value: &ContextValue, form: Form) -> Option<(ContextValue, Vec<String>)> {
     match value {
-        ContextValue::String(text) => without_secret(text).map(ContextValue::String),
+        ContextValue::String(text) => {
+            let shown = form.without_secret(text)?;
+            let secrets = pieces(text, &shown);
+            Some((ContextValue::String(shown), secrets))
+        }
         ContextValue::Strings(texts) => {
-            let is_any = texts.iter().any(|text| without_secret(text).is_some());
-            let hide = |text: &String| without_secret(text).unwrap_or_else(|| text.clone());
-            is_any.then(|| ContextValue::Strings(texts.iter().map(hide).collect()))
+            let is_any = texts.iter().any(|text| form.without_secret(text).is_some());
+            let hide = |text: &String| form.without_secret(text).unwrap_or_else(|| text.clone());
+            let shown = texts.iter().map(hide).collect();
+            is_any.then(|| (ContextValue::Strings(shown), Vec::new()))
         }
         _ => None,
     }
+}
+
+/// The words of a text that are not in what is shown of it.
+fn pieces(text: &str, shown: &str) -> Vec<String> {
+    let words = |text: &str| -> Vec<String> {
+        let words = text.split(|c: char| !c.is_alphanumeric());
+        words.filter(|word| word.len() >= SHORTEST_PIECE).map(str::to_owned).collect()
+    };
+    let shown = words(shown);
+    words(text).into_iter().filter(|word| !shown.contains(word)).collect()
 }
 
 /// Hides a possible secret in a word with an `@`, or in a URL with something other than a port
@@ -49,6 +147,28 @@ fn without_secret(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_option_with_a_form_of_its_own_shows_what_is_no_url() {
+        let fault = "--fault <SPEC>";
+        let tensor = "--tensor <FIELD[:DTYPE]>";
+        let json = "--parameters <JSON>";
+        for (option, text, shown) in [
+            (fault, "nonsense@x", None),
+            (fault, "stall@x", None),
+            (fault, "close:70000@1", None),
+            (fault, "status:99@1,path=/x", None),
+            (fault, "user:secret@h", Some("[hidden]@h")),
+            (fault, "http://secret@h", Some("http://[hidden]@h")),
+            (tensor, "vector:float99", None),
+            (tensor, "user:secret@h", Some("[hidden]@h")),
+            (tensor, "http://user:secret", Some("http://[hidden]")),
+            (json, "[secret", Some("[hidden]")),
+            ("--timeout <S>", "secret@h", Some("[hidden]@h")),
+        ] {
+            assert_eq!(Form::of(option).without_secret(text).as_deref(), shown, "{option} {text}");
+        }
+    }
 
     #[test]
     fn what_stands_before_a_host_is_hidden() {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::output;
 use crate::report::{Failure, count};
+use crate::secrets;
 
 /// How a run went. Requests count, not their attempts.
 #[derive(Default, Serialize)]
@@ -72,7 +73,7 @@ impl SummaryFile {
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn open(path: &Path) -> Result<SummaryFile, Failure> {
-        let name = path.display().to_string();
+        let name = secrets::file_name(path);
         match output::open(path) {
             Ok(file) => Ok(SummaryFile { name, file }),
             Err(error) => Err(Failure::bad_input(format!("{name}: {error}"))),

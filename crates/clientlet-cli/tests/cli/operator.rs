@@ -297,8 +297,35 @@ fn no_message_shows_a_password_whatever_is_wrong_with_its_url() {
         }
         hidden(&clientlet(command).args(["--timeout", "http://user:s3cr3t@h"]).run().exits(2));
     }
-    let run = clientlet(["post", "http://h", "/index", "--text", "a"]).run().exits(2);
-    assert!(run.stderr.contains("'/index'"), "other words are shown: {}", run.stderr);
+    // An option's parser or the system may repeat what it refuses.
+    for option in ["--tensor", "--blob", "--parameters", "--docarray", "--prefetch", "--input"] {
+        let post = clientlet(["post", "http://h"]).args([option, "http://user:s3cr3t@h/x"]);
+        hidden(&post.run().exits(2));
+    }
+    for option in ["--fault", "--docarray", "--http", "--seed"] {
+        for url in urls {
+            hidden(&clientlet(["gateway", option, url]).run().exits(2));
+        }
+    }
+    hidden(&clientlet(["post", "http://h", "--parameters", "{\"key\": s3cr3t}"]).run().exits(2));
+}
+
+#[test]
+fn a_refused_value_that_is_no_secret_is_shown_with_the_reason() {
+    let told: &[(&[&str], &[&str])] = &[
+        (&["post", "http://h", "/index", "--text", "a"], &["'/index'"]),
+        (&["post", "--tensor", "vector:float99"], &["'vector:float99'", "is no type of elements"]),
+        (&["post", "--blob", "a..b"], &["'a..b'", "names no field"]),
+        (&["post", "--timeout", "1:30"], &["'1:30'", "a number of seconds"]),
+        (&["post", "--parameters", "x"], &["'[hidden]'", "expected value at line 1 column 1"]),
+        (&["gateway", "--fault", "nonsense@x"], &["'nonsense@x'", "unknown kind `nonsense`"]),
+        (&["gateway", "--fault", "stall@x"], &["'stall@x'", "`x` is no whole number"]),
+        (&["gateway", "--fault", "close:7e4@1"], &["'close:7e4@1'", "not `7e4`"]),
+    ];
+    for (arguments, words) in told {
+        let run = clientlet(*arguments).run().exits(2);
+        assert!(words.iter().all(|word| run.stderr.contains(word)), "{words:?}: {}", run.stderr);
+    }
 }
 
 /// Runs as another user, since limits on processes do not apply to root.

@@ -161,3 +161,19 @@ fn every_option_reaches_the_gateway() {
     let gets = gateway.journal().gets();
     assert_eq!(gets.iter().map(|get| &*get.path).collect::<Vec<_>>(), ["/status"]);
 }
+
+#[test]
+fn no_more_connections_are_open_than_were_asked_for() {
+    // Long enough for the 8 requests that may be under way to open a connection each.
+    let gateway = Served::start(Gateway::builder().fault("slow:0.3@1-8".parse().unwrap()));
+    clientlet(["post", &gateway.url(), "--input", "-", "--prefetch", "8", "--request-size", "1"])
+        .args(["--max-connections", "2"])
+        .stdin(lines(8))
+        .run()
+        .exits(0);
+    let opened = gateway.journal().connections();
+    assert!(opened <= 2, "{opened} connections");
+    assert_eq!(gateway.journal().len(), 8);
+    let run = clientlet(["post", "http://h", "--max-connections", "0"]).run().exits(2);
+    assert!(run.stderr.contains("a whole number, at least 1"), "{}", run.stderr);
+}
