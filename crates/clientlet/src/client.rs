@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::builder::ClientBuilder;
 use crate::config::Config;
-use crate::discovery::Discovery;
+use crate::discovery::Discoveries;
 use crate::error::{AttemptError, Context, Error, ErrorKind};
 use crate::foreign::shorten;
 use crate::message::{Connections, Endpoints, GatewayStatus, Health};
@@ -51,7 +51,7 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) discovery: Arc<Discovery>,
+    pub(crate) discoveries: Discoveries,
     pub(crate) ids: Arc<Ids>,
     pub(crate) headers: Arc<HeaderMap>,
 }
@@ -75,11 +75,12 @@ impl Client {
     pub(crate) fn new(config: Config, transport: Arc<dyn Transport>) -> Client {
         // The fuzzer's gateways have to know the ids of the requests in advance.
         let nonce = if cfg!(fuzzing) { 0x0123_4567_89ab_cdef } else { fastrand::u64(..) };
+        let discoveries = Discoveries::new(&config.headers);
         let shared = Shared {
             headers: Arc::new(config.headers.clone()),
             config,
             transport,
-            discovery: Arc::new(Discovery::default()),
+            discoveries,
             ids: Arc::new(Ids::new(nonce)),
         };
         Client { shared: Arc::new(shared) }

@@ -1,11 +1,12 @@
 //! What is known of a gateway: asked once, shared by all calls of a client, asked again after a
 //! sign that it has changed.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::{Shared, WeakShared};
-use http::HeaderMap;
+use http::header::{HOST, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use crate::endpoint::{decode_percent, encode_percent};
@@ -141,7 +142,47 @@ fn default_of(listed: &[String]) -> Option<&'static str> {
     listed.iter().any(|name| name == V2_DEFAULT).then_some(V2_DEFAULT)
 }
 
-/// What a client knows of its gateway.
+/// The number of hosts of which a client remembers what their gateways speak.
+const MOST_HOSTS: usize = 16;
+
+/// What a client knows of the gateways at its address. A proxy chooses among them by the `Host`
+/// header, which a call may set for itself, so each host is a gateway of its own.
+#[derive(Debug)]
+pub(crate) struct Discoveries {
+    /// The client's own host, if its headers set one.
+    host: Option<HeaderValue>,
+    own: Arc<Discovery>,
+    /// The other hosts, the one that was used last at the end.
+    others: Mutex<VecDeque<(Option<HeaderValue>, Arc<Discovery>)>>,
+}
+
+impl Discoveries {
+    /// For a client with these headers.
+    pub(crate) fn new(headers: &HeaderMap) -> Discoveries {
+        let host = headers.get(HOST).cloned();
+        Discoveries { host, own: Arc::default(), others: Mutex::default() }
+    }
+
+    /// What is known of the gateway that a call with these headers reaches.
+    pub(crate) fn of(&self, headers: &HeaderMap) -> Arc<Discovery> {
+        let host = headers.get(HOST);
+        if host == self.host.as_ref() {
+            return self.own.clone();
+        }
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = others.iter().position(|(other, _)| other.as_ref() == host);
+        let known = place.and_then(|place| others.remove(place));
+        let known = known.unwrap_or_else(|| (host.cloned(), Arc::default()));
+        let discovery = known.1.clone();
+        others.push_back(known);
+        if others.len() > MOST_HOSTS {
+            others.pop_front();
+        }
+        discovery
+    }
+}
+
+/// What a client knows of a gateway.
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
     known: Mutex<Option<Arc<Gateway>>>,

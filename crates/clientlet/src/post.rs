@@ -233,6 +233,10 @@ impl<S> Post<S> {
     /// request into its [`parameters`](Post::parameters), which executors receive, or use HTTP or
     /// unary gRPC, which send headers with each request. A `traceparent` for each request is not
     /// possible over WebSocket; over a gRPC stream there can be one for each call.
+    ///
+    /// `Host`, by which a proxy chooses the gateway, may be set as well (over gRPC it becomes
+    /// `:authority`). Each host counts as a gateway of its own, which is asked what it speaks; of
+    /// hosts other than the client's the 16 that were used last are remembered.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Post<S> {
         self.headers.push((name.into(), Secret::new(value)));
         self
@@ -283,18 +287,16 @@ where
         self.target_executor.as_deref().map_or(Ok(()), target::check)?;
         let retry = self.retry.unwrap_or_else(|| shared.config.retry.clone());
         retry.check()?;
+        let protocol = shared.config.endpoint.protocol();
+        let headers = with_headers(&shared.headers, protocol, &self.headers)?;
         let call = Call {
             transport: shared
                 .transport
                 .for_call(self.prefetch)
                 .unwrap_or_else(|| shared.transport.clone()),
-            discovery: shared.discovery.clone(),
+            discovery: shared.discoveries.of(&headers),
             ids: shared.ids.clone(),
-            headers: with_headers(
-                &shared.headers,
-                shared.config.endpoint.protocol(),
-                &self.headers,
-            )?,
+            headers,
             endpoint: self.endpoint,
             target_executor: self.target_executor,
             parameters: self.parameters.transpose()?,

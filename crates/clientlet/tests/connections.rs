@@ -9,6 +9,7 @@ use clientlet::{
     Client, ClientBuilder, Delivery, DocArray, Document, Error, ErrorKind, Response, RetryPolicy,
 };
 use clientlet_gateway::{Documents, Gateway};
+use clientlet_interop::Nginx;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -388,5 +389,58 @@ async fn a_host_is_sent_as_it_was_set_by_client_and_by_call() {
         if url.starts_with("http") {
             assert_eq!(client.connections().opened, 1, "any host goes on any connection");
         }
+    }
+}
+
+/// An nginx that passes on what is for `two.example` to the second of these addresses, all else to the
+/// first.
+async fn by_host(listen: &'static str, pass: &str, upstreams: [String; 2]) -> Option<Nginx> {
+    let [first, second] = upstreams;
+    let server = format!(
+        "location / {{
+            proxy_http_version 1.1;
+            proxy_set_header Host $http_host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection Upgrade;
+            if ($http_host = two.example) {{ {pass} {second}; }}
+            {pass} {first};
+        }}"
+    );
+    let start = tokio::task::spawn_blocking(move || Nginx::start_or_skip(listen, &server));
+    start.await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn hosts_behind_one_address_may_speak_different_documents() {
+    let start =
+        |documents| Gateway::builder().documents(documents).websocket(true).grpc(true).start();
+    let (one, two) = (start(Documents::V1).await.unwrap(), start(Documents::V2).await.unwrap());
+    let to_http = |url: String| url.replace("ws://", "http://");
+    let upstreams = |url: fn(&Gateway) -> String| [&one, &two].map(|it| to_http(url(it)));
+    let Some(http) = by_host("", "proxy_pass", upstreams(Gateway::http_url)).await else { return };
+    let websocket = by_host("", "proxy_pass", upstreams(Gateway::websocket_url)).await.unwrap();
+    let grpc = by_host("http2", "grpc_pass", [&one, &two].map(Gateway::grpc_url)).await.unwrap();
+    for (scheme, nginx, is_unary) in [
+        ("http", &http, false),
+        ("ws", &websocket, false),
+        ("grpc", &grpc, false),
+        ("grpc", &grpc, true),
+    ] {
+        let mut builder = Client::builder(&format!("{scheme}://127.0.0.1:{}", nginx.port()));
+        if is_unary {
+            builder = builder.unary();
+        }
+        let client = builder.header("Host", "one.example").build().unwrap();
+        let posted = || [one.journal().len(), two.journal().len()];
+        let before = posted();
+        for host in [None, Some("two.example"), Some("one.example"), Some("two.example")] {
+            let call = client.post("/upper").documents([Document::text("hey")]);
+            let call = host.into_iter().fold(call, |call, host| call.header("Host", host));
+            let answers = call.send().await.into_result().unwrap();
+            let back: Vec<Document> = answers[0].documents().unwrap();
+            assert_eq!(back[0].text.as_deref(), Some("HEY"), "{scheme}, {host:?}");
+        }
+        let arrived = [0, 1].map(|n| posted()[n] - before[n]);
+        assert_eq!(arrived, [2, 2], "{scheme}");
     }
 }

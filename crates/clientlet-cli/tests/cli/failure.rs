@@ -252,3 +252,28 @@ fn that_it_can_be_tried_again_is_hinted_at_once_a_run() {
     assert_eq!(failed_lines(&run).len(), 3, "{}", run.stderr);
     assert_eq!(run.stderr.matches("--max-attempts").count(), 1, "{}", run.stderr);
 }
+
+#[test]
+fn a_host_is_what_a_proxy_chooses_by_on_every_protocol() {
+    let builder = Gateway::builder().documents(Documents::V2).websocket(true).grpc(true);
+    let gateway = Served::start(builder);
+    let location = "if ($http_host != flow.example) { return 404; }
+        proxy_http_version 1.1; proxy_set_header Host $http_host;
+        proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection Upgrade;";
+    let server = format!("location / {{ {location} PASS }}");
+    let Some([http, grpc]) = behind_nginx(&gateway, &server) else { return };
+    let upstream = gateway.websocket_url().replace("ws://", "http://");
+    let server = server.replace("PASS", &format!("proxy_pass {upstream};"));
+    let nginx = Nginx::start_or_skip("", &server).unwrap().unwrap();
+    let websocket = format!("ws://127.0.0.1:{}", nginx.port());
+    for url in [&http.1, &websocket, &grpc.1] {
+        let commands = [&["post", "--text=hey"][..], &["ready"], &["status"], &["endpoints"]];
+        let stream = &["stream", "--text=hey", "--on=/stream"][..];
+        let is_streaming = !url.starts_with("ws");
+        for command in commands.into_iter().chain(is_streaming.then_some(stream)) {
+            let invocation = || clientlet([command[0], url]).args(&command[1..]);
+            invocation().args(["--header", "Host: flow.example"]).run().exits(0);
+            invocation().run().exits(1);
+        }
+    }
+}

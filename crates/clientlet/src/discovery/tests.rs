@@ -28,6 +28,28 @@ fn path(gateway: &Gateway, endpoint: &str) -> String {
 }
 
 #[test]
+fn each_host_is_a_gateway_of_its_own() {
+    let headers = |host: Option<&str>| {
+        let host = host.map(|host| (HOST, HeaderValue::from_str(host).unwrap()));
+        HeaderMap::from_iter(host)
+    };
+    for own in [None, Some("own.example")] {
+        let discoveries = Discoveries::new(&headers(own));
+        let of = |host: Option<&str>| discoveries.of(&headers(host));
+        let (usual, other) = (of(own), of(Some("other.example")));
+        assert!(Arc::ptr_eq(&usual, &of(own)) && !Arc::ptr_eq(&usual, &other));
+        for n in 0..100 {
+            let new = of(Some(&format!("{n}.example")));
+            assert!(!Arc::ptr_eq(&new, &usual));
+            // What is used goes on being known, while others come and go.
+            assert!(Arc::ptr_eq(&other, &of(Some("other.example"))));
+        }
+        assert!(Arc::ptr_eq(&usual, &of(own)));
+        assert_eq!(discoveries.others.lock().unwrap().len(), MOST_HOSTS);
+    }
+}
+
+#[test]
 fn v2_posts_to_the_endpoint_or_else_to_the_default() {
     assert_eq!(path(&v2(&["/", "/upper"]), "/upper"), "/upper");
     assert_eq!(path(&v2(&["/", "/upper"]), "/"), "/");

@@ -141,18 +141,16 @@ impl StreamDocument {
         }
         let retry = self.retry.unwrap_or_else(|| shared.config.retry.clone());
         retry.check()?;
+        let protocol = shared.config.endpoint.protocol();
+        let headers = with_headers(&shared.headers, protocol, &self.headers)?;
         let id = shared.ids.next();
         let (document, parameters) = (self.document?, self.parameters.transpose()?);
         let (target, encoding) = (self.target_executor, transport.encoding());
         let content = Content::new(encoding, document, target, parameters)?;
         Ok(Call {
             transport,
-            discovery: shared.discovery.clone(),
-            headers: with_headers(
-                &shared.headers,
-                shared.config.endpoint.protocol(),
-                &self.headers,
-            )?,
+            discovery: shared.discoveries.of(&headers),
+            headers,
             endpoint: self.endpoint,
             content,
             id,
