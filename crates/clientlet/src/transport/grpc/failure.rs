@@ -289,7 +289,7 @@ mod tests {
     fn what_tonic_says_by_itself_is_no_gateways_word() {
         for status in [
             Status::unimplemented("Content is compressed with `gzip` which isn't supported"),
-            Status::internal("Missing response message."),
+            Status::internal("the call ended without an answer"),
             Status::internal("protocol error: received message with invalid compression flag: 7"),
             Status::unknown("protocol error: missing grpc-status trailer"),
         ] {

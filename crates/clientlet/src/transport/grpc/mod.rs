@@ -326,11 +326,9 @@ impl Shared {
         let left = time.left(Instant::now());
         let call = call(&channel, headers, question, &passage, left);
         let exchange = pin!(async {
-            let answer = grpc.client_streaming(call, path(method), Raw).await;
+            let answer = answer_of_one(&mut grpc, call, path(method)).await;
             channel.progress().answered(&passage);
-            answer
-                .map(tonic::Response::into_inner)
-                .map_err(|status| failure::failed(&status, &channel, passage.give_up()))
+            answer.map_err(|status| failure::failed(&status, &channel, passage.give_up()))
         });
         channel.in_time(&mut time, &passage, exchange).await
     }
@@ -349,10 +347,10 @@ impl Channel {
     ) -> Result<RawAnswer, AttemptError> {
         let mut grpc = shared.grpc(self);
         let call = call(self, headers, body, passage, timeout);
-        let answer = grpc.client_streaming(call, path(SINGLE), Raw).await;
+        let answer = answer_of_one(&mut grpc, call, path(SINGLE)).await;
         self.progress().answered(passage);
         let message = answer.map_err(|status| failure::failed(&status, self, passage.give_up()))?;
-        read_proto_answer(docarray, &message.into_inner()).map_err(|what| {
+        read_proto_answer(docarray, &message).map_err(|what| {
             AttemptError::new(Event::Unreadable, format!("the answer cannot be read: {what}"))
         })
     }
@@ -382,6 +380,23 @@ fn call(
         call.set_timeout(timeout);
     }
     call
+}
+
+/// Makes a call of one message and returns the one that answers it. tonic's own way also collects the
+/// metadata of the answer, which is of no use here and costs allocations.
+///
+/// # Errors
+/// The status that ended the call, if that is not OK, or that there was no answer.
+async fn answer_of_one(
+    grpc: &mut Grpc<Channel>,
+    call: Call<impl futures_core::Stream<Item = Bytes> + Send + 'static>,
+    path: PathAndQuery,
+) -> Result<Bytes, tonic::Status> {
+    let mut messages = grpc.streaming(call, path, Raw).await?.into_inner();
+    let answer = messages.message().await?;
+    // The status comes behind the answer.
+    while messages.message().await?.is_some() {}
+    answer.ok_or_else(|| tonic::Status::internal("the call ended without an answer"))
 }
 
 fn metadata(headers: &HeaderMap) -> MetadataMap {
