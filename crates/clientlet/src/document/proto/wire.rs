@@ -81,6 +81,31 @@ impl<'a> Message<'a> {
         Ok(Some((number, wire)))
     }
 
+    /// The number of messages, text or bytes in the field `number`, as far as they can be read.
+    pub(crate) fn count(mut self, number: u32) -> usize {
+        let mut count = 0;
+        // The tag of a low number is one byte, and most fields of a list are elements.
+        let tag = u8::try_from(number << 3 | 2).ok().filter(|tag| *tag < 0x80);
+        loop {
+            if let Some((first, rest)) = self.rest.split_first()
+                && Some(*first) == tag
+            {
+                self.rest = rest;
+                let length = self.varint().ok().and_then(|length| usize::try_from(length).ok());
+                let Some(rest) = length.and_then(|length| self.rest.get(length..)) else { break };
+                self.rest = rest;
+                count += 1;
+                continue;
+            }
+            match self.next() {
+                Ok(Some((found, Wire::Bytes(_)))) if found == number => count += 1,
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        count
+    }
+
     fn key(&mut self) -> Result<(u32, u32), Fault> {
         let key = u32::try_from(self.varint()?).map_err(|_| KEY)?;
         match (key >> 3, key & 7) {
@@ -245,6 +270,15 @@ mod tests {
             (5, Wire::Group),
         ];
         assert_eq!(fields(bytes).unwrap(), expected);
+    }
+
+    #[test]
+    fn elements_are_counted_up_to_the_first_that_cannot_be_read() {
+        let bytes = b"\x0a\x01a\x10\x05\x0a\x00\x82\x01\x01b\x8a\x00\x00\x0a\x02x";
+        for (number, cut, count) in [(1, 0, 3), (1, 3, 3), (1, 7, 2), (2, 0, 0), (16, 0, 1)] {
+            let message = Message::new(&bytes[..bytes.len() - cut]);
+            assert_eq!(message.count(number), count, "field {number} without {cut} bytes");
+        }
     }
 
     #[test]

@@ -50,12 +50,7 @@ impl<'de> SeqAccess<'de> for Elements<'_> {
         if !matches!(self.repeated.of, Kind::DocumentV1 | Kind::DocumentV2) {
             return None;
         }
-        let mut rest = Elements { message: self.message, repeated: self.repeated };
-        let mut count = 0;
-        while let Ok(Some(_)) = rest.next_bytes() {
-            count += 1;
-        }
-        Some(count)
+        Some(self.message.count(self.repeated.number))
     }
 }
 
