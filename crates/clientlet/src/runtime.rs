@@ -9,8 +9,10 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::runtime::{Handle, Id};
+use tokio::task::JoinSet;
 
 use crate::error::{AttemptError, Error, Event};
+use crate::transport::unless_it_panics;
 
 /// The message if there is no runtime.
 const NONE: &str = "there is no tokio runtime here; call it inside of one, for example below \
@@ -58,6 +60,29 @@ pub(crate) fn here() -> Result<Id, AttemptError> {
     match Handle::try_current() {
         Ok(handle) => Ok(handle.id()),
         Err(_) => Err(AttemptError::new(Event::NoRuntime, NONE)),
+    }
+}
+
+/// Does work that other callers may wait for on a task of its own, so that it goes on while the caller
+/// of this does not poll. Dropping the future ends the work.
+///
+/// # Errors
+/// The error of the work; also if there is no runtime, or if the runtime ends.
+pub(crate) async fn driven<T>(
+    work: impl Future<Output = Result<T, AttemptError>> + Send + 'static,
+) -> Result<T, AttemptError>
+where
+    T: Send + 'static,
+{
+    here()?;
+    // Its drop aborts the task.
+    let mut task = JoinSet::new();
+    task.spawn(unless_it_panics(work));
+    let lost = |what: String| Err(AttemptError::new(Event::ClosedFresh, what));
+    match task.join_next().await {
+        Some(Ok(Ok(result))) => result,
+        Some(Ok(Err(panic))) => lost(panic),
+        Some(Err(_)) | None => lost("the runtime ended while a connection was opened".to_owned()),
     }
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
+use std::pin::pin;
 use std::time::Duration;
 
 use clientlet::{
@@ -14,6 +15,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 fn builder(url: &str) -> ClientBuilder {
     Client::builder(url).retry(RetryPolicy::new())
@@ -442,5 +444,27 @@ async fn hosts_behind_one_address_may_speak_different_documents() {
         }
         let arrived = [0, 1].map(|n| posted()[n] - before[n]);
         assert_eq!(arrived, [2, 2], "{scheme}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_polled_while_it_opens_the_connection_holds_up_no_other() {
+    let ways: [fn(&Gateway) -> ClientBuilder; 4] = [
+        |gateway| Client::builder(&gateway.http_url()),
+        |gateway| Client::builder(&gateway.websocket_url()),
+        |gateway| Client::builder(&gateway.grpc_url()),
+        |gateway| Client::builder(&gateway.grpc_url()).unary(),
+    ];
+    for (number, way) in ways.into_iter().enumerate() {
+        let builder = Gateway::builder().documents(Documents::V2).websocket(true).grpc(true);
+        let gateway = builder.fault("reset-after@1".parse().unwrap()).start().await.unwrap();
+        let client = way(&gateway).build().unwrap();
+        // Now the client knows what the gateway speaks, and has no connection.
+        assert!(post(&client, "x").await.is_err());
+        let mut unpolled = pin!(post(&client, "x"));
+        assert!(futures_util::poll!(unpolled.as_mut()).is_pending());
+        let other = timeout(Duration::from_secs(20), post(&client, "x")).await;
+        other.unwrap_or_else(|_| panic!("it waited, way {number}")).unwrap();
+        unpolled.await.unwrap();
     }
 }

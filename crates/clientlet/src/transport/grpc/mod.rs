@@ -53,7 +53,7 @@ use crate::message::{
     Connections, DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer, Request,
     RequestId, Status,
 };
-use crate::runtime::PerRuntime;
+use crate::runtime::{self, PerRuntime};
 
 // The methods of a gateway's services.
 const CALL: &str = "/jina.JinaRPC/Call";
@@ -250,8 +250,17 @@ impl GrpcTransport {
 
 impl Shared {
     /// The connection of all calls, opened if it is not there or was lost.
-    async fn channel(&self) -> Result<Channel, AttemptError> {
-        let slot = self.channel.here(Slot::default)?;
+    async fn channel(self: &Arc<Self>) -> Result<Channel, AttemptError> {
+        self.register.check()?;
+        if let Some(channel) = self.channel_now(false) {
+            return Ok(channel);
+        }
+        // A task holds the slot and waits for it: other calls must not wait until this one polls.
+        let (shared, slot) = (self.clone(), self.channel.here(Slot::default)?);
+        runtime::driven(async move { shared.open_in(&slot).await }).await
+    }
+
+    async fn open_in(&self, slot: &Slot) -> Result<Channel, AttemptError> {
         let mut slot = slot.lock().await;
         self.register.check()?;
         if let Some(channel) = slot.as_ref().filter(|channel| channel.is_open()) {
@@ -302,7 +311,7 @@ impl Shared {
 
     /// Asks one question, of which nothing can have run.
     async fn ask(
-        &self,
+        self: &Arc<Self>,
         method: &'static str,
         question: Bytes,
         headers: &HeaderMap,
@@ -313,7 +322,7 @@ impl Shared {
     }
 
     async fn ask_once(
-        &self,
+        self: &Arc<Self>,
         method: &'static str,
         question: Bytes,
         headers: &HeaderMap,

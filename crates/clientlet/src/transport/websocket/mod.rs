@@ -30,8 +30,10 @@ use crate::discovery::Gateway;
 use crate::endpoint::Endpoint;
 use crate::envelope::{read_answer, read_proto_answer};
 use crate::error::{AttemptError, Error, Event};
-use crate::message::{Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
-use crate::runtime::PerRuntime;
+use crate::message::{
+    Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Route, Status,
+};
+use crate::runtime::{self, PerRuntime};
 
 /// What messages are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,10 +76,9 @@ pub(crate) async fn open(
 }
 
 pub(crate) struct WebsocketTransport {
-    connector: Connector,
+    opener: Opener,
     endpoint: Endpoint,
     docarray: Option<DocArray>,
-    answer_limit: usize,
     subprotocol: Subprotocol,
     /// For what a gateway's WebSocket port answers to plain GETs.
     http: HttpTransport,
@@ -85,13 +86,35 @@ pub(crate) struct WebsocketTransport {
     shared: PerRuntime<Arc<Mutex<Vec<Arc<Shared>>>>>,
     /// Permits for connections that carry a single request.
     alone: Semaphore,
+}
+
+/// Everything that is needed to open a connection.
+#[derive(Clone)]
+struct Opener {
+    connector: Connector,
+    answer_limit: usize,
+    subprotocol: Subprotocol,
     tally: Arc<Tally>,
+}
+
+/// What of a request determines the connection that it needs.
+struct Wanted {
+    nonce: u64,
+    route: Arc<Route>,
+    headers: Arc<HeaderMap>,
+}
+
+impl Wanted {
+    fn by(request: &Request) -> Wanted {
+        let Request { id, route, headers, .. } = request;
+        Wanted { nonce: id.nonce, route: route.clone(), headers: headers.clone() }
+    }
 }
 
 /// The connection of all calls with the same headers.
 struct Shared {
     headers: Arc<HeaderMap>,
-    /// Held while it is opened: one at a time, however many wait. Of JSON, held by one request from
+    /// Held while it is opened, by a task: one at a time, however many wait. Of JSON, held by one request from
     /// its beginning to its end.
     slot: tokio::sync::Mutex<Slot>,
 }
@@ -133,31 +156,16 @@ impl WebsocketTransport {
         subprotocol: Subprotocol,
     ) -> WebsocketTransport {
         let session = HttpSession::over(connector.clone(), config);
+        let (answer_limit, tally) = (config.answer_limit, Arc::default());
         WebsocketTransport {
-            connector,
+            opener: Opener { connector, answer_limit, subprotocol, tally },
             endpoint: config.endpoint.clone(),
             docarray: config.docarray,
-            answer_limit: config.answer_limit,
             subprotocol,
             http: HttpTransport::over(session, config),
             shared: PerRuntime::default(),
             alone: Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)),
-            tally: Arc::default(),
         }
-    }
-
-    /// The slot's connection, opened if it is not there or was lost.
-    async fn connection(
-        &self,
-        slot: &mut Slot,
-        request: &Request,
-    ) -> Result<Arc<Handle>, AttemptError> {
-        if let Some(connection) = slot.open_connection() {
-            return Ok(connection.clone());
-        }
-        let connection = Arc::new(self.open(request, slot.is_used).await?);
-        *slot = Slot { connection: Some(connection.clone()), is_used: true };
-        Ok(connection)
     }
 
     fn shared(&self, headers: &Arc<HeaderMap>) -> Result<Arc<Shared>, AttemptError> {
@@ -181,25 +189,6 @@ impl WebsocketTransport {
         Ok(shared)
     }
 
-    async fn open(&self, request: &Request, again: bool) -> Result<Handle, AttemptError> {
-        let (uri, headers) = (&request.route.uri, &request.headers);
-        let opening = open(&self.connector, uri, headers, self.subprotocol, self.answer_limit);
-        // Boxed, or the future of every attempt would have the size of this one, which is rare.
-        let line = Box::pin(opening).await?;
-        self.tally.opened(again);
-        let (docarray, tally) = (request.route.docarray, self.tally.clone());
-        let (in_flight, read): (_, Read) = match self.subprotocol {
-            Subprotocol::Bytes => (
-                InFlight::new(request.id.nonce, Progress::default(), tally),
-                Arc::new(move |message| read_proto_answer(docarray, message)),
-            ),
-            Subprotocol::Json => {
-                (InFlight::in_turn(tally), Arc::new(move |message| read_answer(docarray, message)))
-            }
-        };
-        Ok(start(line, in_flight, read))
-    }
-
     /// The connection that nearly every request finds there, open and free to be shared.
     fn take_now(&self, shared: &Shared, is_alone: bool) -> Option<Arc<Handle>> {
         if is_alone || self.subprotocol != Subprotocol::Bytes {
@@ -212,23 +201,67 @@ impl WebsocketTransport {
     /// the request holds while it uses the connection.
     async fn take<'s>(
         &'s self,
-        shared: &'s Shared,
+        shared: &'s Arc<Shared>,
         request: &Request,
         is_alone: bool,
     ) -> Result<(Arc<Handle>, Held<'s>), AttemptError> {
         if is_alone {
             let place = self.alone.acquire().await.expect("the semaphore is never closed");
-            return Ok((Arc::new(self.open(request, true).await?), Held::Place(place)));
+            let connection = self.opener.open(&Wanted::by(request), true).await?;
+            return Ok((Arc::new(connection), Held::Place(place)));
+        }
+        let wanted = Wanted::by(request);
+        if self.subprotocol == Subprotocol::Bytes {
+            // A task holds the slot and waits for it: other calls must not wait until this one polls.
+            let (opener, shared) = (self.opener.clone(), shared.clone());
+            let opening = async move {
+                let mut slot = shared.slot.lock().await;
+                opener.connection(&mut slot, &wanted).await
+            };
+            return Ok((runtime::driven(opening).await?, Held::Nothing));
         }
         let mut slot = shared.slot.lock().await;
-        let connection = self.connection(&mut slot, request).await?;
-        if self.subprotocol == Subprotocol::Bytes {
-            return Ok((connection, Held::Nothing));
-        }
+        let connection = self.opener.connection(&mut slot, &wanted).await?;
         // An answer could not be told from another's: a request that is given up takes the connection
         // along, and with it an answer that comes late.
         slot.connection = None;
         Ok((connection, Held::Slot(slot)))
+    }
+}
+
+impl Opener {
+    /// The slot's connection, opened if it is not there or was lost.
+    async fn connection(
+        &self,
+        slot: &mut Slot,
+        wanted: &Wanted,
+    ) -> Result<Arc<Handle>, AttemptError> {
+        if let Some(connection) = slot.open_connection() {
+            return Ok(connection.clone());
+        }
+        let connection = Arc::new(self.open(wanted, slot.is_used).await?);
+        *slot = Slot { connection: Some(connection.clone()), is_used: true };
+        Ok(connection)
+    }
+
+    async fn open(&self, wanted: &Wanted, again: bool) -> Result<Handle, AttemptError> {
+        let Wanted { nonce, route, headers } = wanted;
+        let opening =
+            open(&self.connector, &route.uri, headers, self.subprotocol, self.answer_limit);
+        // Boxed, or the future of every attempt would have the size of this one, which is rare.
+        let line = Box::pin(opening).await?;
+        self.tally.opened(again);
+        let (docarray, tally) = (route.docarray, self.tally.clone());
+        let (in_flight, read): (_, Read) = match self.subprotocol {
+            Subprotocol::Bytes => (
+                InFlight::new(*nonce, Progress::default(), tally),
+                Arc::new(move |message| read_proto_answer(docarray, message)),
+            ),
+            Subprotocol::Json => {
+                (InFlight::in_turn(tally), Arc::new(move |message| read_answer(docarray, message)))
+            }
+        };
+        Ok(start(line, in_flight, read))
     }
 }
 
@@ -338,7 +371,7 @@ impl Transport for WebsocketTransport {
     }
 
     fn connections(&self) -> Connections {
-        self.tally.connections()
+        self.opener.tally.connections()
     }
 }
 
