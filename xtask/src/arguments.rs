@@ -18,7 +18,8 @@ Tasks:
                         rust-version, licences and sources of dependencies, each crate alone
                         with its features, unit, doc, contract, CLI and interop tests,
                         documentation. Installs the pinned Jina releases, for which it needs
-                        Python 3.11, and cargo-deny and cargo-hack.
+                        Python 3.11, and cargo-deny and cargo-hack. Programs of tests run several
+                        at a time; each one's output is shown when it ends.
       --no-interop      Leave out what runs against real Jina gateways; needs no Python.
       --quick           Leave out all that has to be installed first: --no-interop, and no
                         cargo-deny, no cargo-hack.

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// The cargo that runs this, in the workspace's top directory.
 pub(crate) fn cargo() -> Command {
@@ -33,26 +34,45 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
 #[derive(Debug)]
 pub(crate) struct Beside {
     shown: String,
-    output: JoinHandle<io::Result<Output>>,
+    output: JoinHandle<io::Result<(Output, Duration)>>,
 }
 
 impl Beside {
     /// Prints the command and starts it.
-    pub(crate) fn start(mut command: Command) -> Beside {
-        let shown = show(&command);
+    pub(crate) fn start(command: Command) -> Beside {
+        Self::start_as(show(&command), command)
+    }
+
+    /// As [`start`](Self::start), but prints a line that does the same.
+    pub(crate) fn start_as(shown: String, mut command: Command) -> Beside {
         eprintln!("$ {shown} &");
-        Beside { shown, output: thread::spawn(move || command.output()) }
+        let began = Instant::now();
+        let output = thread::spawn(move || Ok((command.output()?, began.elapsed())));
+        Beside { shown, output }
     }
 
     /// Waits for the program's end and shows its output; an error if it failed.
     pub(crate) fn finish(self) -> Result<(), String> {
         let Beside { shown, output } = self;
         let output = output.join().expect("it only starts a process and reads what it prints");
-        let output = output.map_err(|error| format!("`{shown}` cannot be run: {error}"))?;
+        let (output, took) = output.map_err(|error| format!("`{shown}` cannot be run: {error}"))?;
         let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-        eprintln!("\n$ {shown}\n{err}{out}");
+        eprintln!("\n$ {shown}\n{err}{out}--- {:.1} s", took.as_secs_f64());
         if output.status.success() { Ok(()) } else { Err(format!("`{shown}`: {}", output.status)) }
     }
+}
+
+/// Shows the command, and gives what it prints on standard output. What it prints on standard error goes to
+/// our own.
+pub(crate) fn printed_by(command: &mut Command) -> Result<String, String> {
+    let shown = show(command);
+    eprintln!("$ {shown}");
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.map_err(|error| format!("`{shown}` cannot be run: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("`{shown}`: {}", output.status));
+    }
+    String::from_utf8(output.stdout).map_err(|error| format!("`{shown}`: {error}"))
 }
 
 /// What the command prints on standard output, or `None` if it fails.

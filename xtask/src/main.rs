@@ -17,6 +17,7 @@ mod nginx;
 mod python;
 mod reach;
 mod steps;
+mod suite;
 mod test;
 mod tools;
 

@@ -33,7 +33,8 @@ pub(crate) fn hint() -> String {
     )
 }
 
-fn find() -> Result<OsString, String> {
+/// An interpreter of the right version that can make virtual environments, or why there is none.
+pub(crate) fn find() -> Result<OsString, String> {
     let candidates: Vec<OsString> = match env::var_os("INTEROP_PYTHON") {
         Some(given) => vec![given],
         None => vec!["python3.11".into(), "python3".into()],

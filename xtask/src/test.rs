@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::arguments::TestOptions;
-use crate::command::{self, Beside, cargo, workspace};
+use crate::command::{self, cargo, workspace};
 use crate::metadata::Metadata;
 use crate::steps::{Steps, Stopped};
 use crate::tools::{self, Installed};
-use crate::{gateways, links, msrv};
+use crate::{gateways, links, msrv, suite};
 
 const NO_TOOLS: &str = "--quick was given";
 
@@ -42,7 +42,7 @@ fn missed(options: TestOptions) -> Vec<&'static str> {
     if !options.tools {
         missed.push(
             "licences and sources were not looked at, nor crates built alone.\n\
-             `cargo xtask test --no-interop` does it; it builds cargo-deny and cargo-hack first.",
+             `cargo xtask test --no-interop` does it; it installs cargo-deny and cargo-hack first.",
         );
     }
     missed
@@ -88,22 +88,10 @@ fn run_steps(steps: &mut Steps, options: TestOptions) -> Result<(), Stopped> {
         )?,
         None => steps.leave_out("each crate and feature alone", NO_TOOLS),
     }
-    steps.run("build", "the compiler's message is above", || {
-        // The command's tests start the built binary.
-        command::run(cargo().args(["build", "--workspace", "--bins"]))
-    })?;
+    let jobs = steps.run("build", "the compiler's message is above", || suite::build(&metadata))?;
     gateways.wait(steps)?;
-    steps.run("tests", "the line to run a failed one alone is above", || {
-        let mut idle = cargo();
-        idle.args(["test", "--package", "clientlet", "--test", "idle", "--", "--ignored"]);
-        gateways.tell(&mut idle);
-        let mut test = cargo();
-        test.args(["test", "--workspace"]);
-        gateways.tell(&mut test);
-        // It waits for two minutes and does nothing else: beside the others that costs no time.
-        let idle = Beside::start(idle);
-        let tests = command::run(&mut test);
-        idle.finish().and(tests)
+    steps.run("tests", "each of these lines runs one alone; what it said is above", || {
+        suite::run(jobs, &gateways)
     })?;
     steps.run("what ran on which gateway", "a test writes the page anew", || {
         show_contract(options.interop)

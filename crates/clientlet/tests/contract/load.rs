@@ -109,8 +109,9 @@ async fn under_load(
         is_over.store(true, Ordering::Relaxed);
         gateway
     };
-    // The gateway ends after the requests.
-    let ((), _gateway) = tokio::join!(requests, deaths);
+    // The gateway is left to other cases after the requests.
+    let ((), gateway) = tokio::join!(requests, deaths);
+    gateway.mend().await;
 
     let mut places: Vec<u64> = Vec::new();
     for end in &ends {

@@ -6,6 +6,7 @@
 
 mod cases;
 mod load;
+mod mended;
 mod outages;
 mod rows;
 mod summary;

@@ -1,21 +1,18 @@
 //! WebSocket as gateways speak it: handshake, messages, order, ending.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod common;
-
 use std::io::ErrorKind::UnexpectedEof;
 use std::time::{Duration, Instant};
 
 use clientlet_gateway::{Documents, Gateway};
-use common::proto::{Struct, Value, v1, v2, value};
-use common::websocket::{
-    BINARY, CLOSE, END_MARKER, PING, PONG, Socket, TEXT, empty_request, frame, request, start,
-};
-use common::{Client, message};
 use prost::Message;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::common::proto::{Struct, Value, v1, v2, value};
+use crate::common::websocket::{
+    BINARY, CLOSE, END_MARKER, PING, PONG, Socket, TEXT, empty_request, frame, request, start,
+};
+use crate::common::{Client, message};
 
 /// A request to `/slow` that takes so many seconds.
 fn slow(id: &str, seconds: f64) -> v1::DataRequest {

@@ -1,7 +1,5 @@
 //! A small HTTP client of the tests' own: what it sends and sees are bytes on a socket.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
-
 pub(crate) mod grpc;
 pub(crate) mod proto;
 pub(crate) mod websocket;

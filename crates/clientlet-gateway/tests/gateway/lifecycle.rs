@@ -1,20 +1,17 @@
 //! Starting, stopping, and what the journal says in between.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod common;
-
 use std::io::ErrorKind::UnexpectedEof;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clientlet_gateway::{Documents, Gateway};
-use common::Pipes;
-use common::{Client, message, request, start};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+
+use crate::common::Pipes;
+use crate::common::{Client, message, request, start};
 
 /// Waits until the port refuses: the runtime drops an aborted task soon, not at once.
 async fn refuses(address: SocketAddr) {

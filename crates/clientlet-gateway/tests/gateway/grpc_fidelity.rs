@@ -1,21 +1,19 @@
 //! The gRPC of the embedded gateway against captures of real ones: the same request gets the same
 //! answer, but for ids, times and stack traces.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "how much was compared is to be seen")]
-
-mod common;
 
 use std::fs;
 use std::path::PathBuf;
 
 use clientlet_gateway::Documents;
-use common::grpc::{
-    CALL, Channel, DRY_RUN, ENDPOINTS, HEALTH, REFLECTION, SINGLE, STATUS, STREAM, start,
-};
-use common::proto::{Header, LEFT_OUT, read_v1, read_v2, v2};
 use prost::Message;
 use serde_json::Value;
+
+use crate::common::grpc::{
+    CALL, Channel, DRY_RUN, ENDPOINTS, HEALTH, REFLECTION, SINGLE, STATUS, STREAM, start,
+};
+use crate::common::proto::{Header, LEFT_OUT, read_v1, read_v2, v2};
 
 fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../interop/fixtures").join(name)
@@ -175,15 +173,15 @@ async fn errors_are_those_of_real_gateways() {
         let dry_run = channel.unary(DRY_RUN, b"").await.unwrap();
         let (found, expected) = (status(&dry_run), status(&fixture(name, "status_error.bin")));
         assert_eq!((found.code, expected.code), (1, 1));
-        let name = |status: common::proto::Status| status.exception.unwrap().name;
+        let name = |status: crate::common::proto::Status| status.exception.unwrap().name;
         assert_eq!(name(found), name(expected));
         gateway.control().executor_down(false);
         assert!(channel.unary(DRY_RUN, b"").await.unwrap().is_empty());
     }
 }
 
-fn status(bytes: &[u8]) -> common::proto::Status {
-    common::proto::Status::decode(bytes).unwrap()
+fn status(bytes: &[u8]) -> crate::common::proto::Status {
+    crate::common::proto::Status::decode(bytes).unwrap()
 }
 
 #[tokio::test]

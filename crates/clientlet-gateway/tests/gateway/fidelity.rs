@@ -1,18 +1,16 @@
 //! The embedded gateway against captures of real ones: the same request gets the same answer, but
 //! for ids, times and stack traces.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "what is left out is to be seen")]
-
-mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
 use clientlet_gateway::{Documents, Gateway};
-use common::{Client, message, start};
 use serde_json::{Value, json};
+
+use crate::common::{Client, message, start};
 
 /// Captures that are not compared, and why. The rest of `http_*.json` is.
 const LEFT_OUT: &[(&str, &str)] = &[

@@ -1,23 +1,20 @@
 //! Streams of documents, by `stream_doc` and by server-sent events.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod common;
-
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clientlet_gateway::{DocumentStream, Documents, Fault, Gateway};
-use common::Client;
-use common::grpc::{Call, Channel, STREAM, Status};
-use common::proto::{Header, Route, v2};
 use h2::Reason;
 use prost::Message;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::common::Client;
+use crate::common::grpc::{Call, Channel, STREAM, Status};
+use crate::common::proto::{Header, Route, v2};
 
 /// A `jina.SingleDocumentRequestProto`.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -1,17 +1,14 @@
 //! Every scripted fault of WebSockets, as a client sees it on the wire.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod common;
-
 use std::io::ErrorKind::{ConnectionReset, UnexpectedEof};
 use std::time::{Duration, Instant};
 
 use clientlet_gateway::{Documents, FaultKind, Gateway};
-use common::Client;
-use common::websocket::{BINARY, END_MARKER, PING, Socket, TEXT, request, start};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
+
+use crate::common::Client;
+use crate::common::websocket::{BINARY, END_MARKER, PING, Socket, TEXT, request, start};
 
 /// Sends requests to `/upper` with these ids.
 async fn send(socket: &mut Socket, ids: &[&str]) {

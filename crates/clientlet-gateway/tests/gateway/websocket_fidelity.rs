@@ -1,18 +1,16 @@
 //! The WebSocket of the embedded gateway against captures of real ones: the same request gets the
 //! same answer, but for ids, times and stack traces.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "how much was compared is to be seen")]
-
-mod common;
 
 use std::fs;
 use std::path::PathBuf;
 
 use clientlet_gateway::Documents;
-use common::proto::{LEFT_OUT, read_v1, read_v2};
-use common::websocket::{Socket, TEXT, start};
 use serde_json::Value;
+
+use crate::common::proto::{LEFT_OUT, read_v1, read_v2};
+use crate::common::websocket::{Socket, TEXT, start};
 
 fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../interop/fixtures").join(name)

@@ -1,17 +1,14 @@
 //! Every scripted fault, as a client sees it on the wire.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod common;
-
 use std::collections::BTreeSet;
 use std::io::ErrorKind::{ConnectionReset, UnexpectedEof};
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use clientlet_gateway::{Documents, Fault, FaultKind, Gateway};
-use common::{Client, message, request, start};
 use serde_json::Value;
+
+use crate::common::{Client, message, request, start};
 
 #[tokio::test]
 async fn refused_connections_are_reset_when_accepted() {

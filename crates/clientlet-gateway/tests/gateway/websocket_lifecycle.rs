@@ -1,20 +1,10 @@
 //! WebSockets while a gateway starts, idles and stops, and in simulated time.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod common;
-
 use std::io;
 use std::io::ErrorKind::UnexpectedEof;
 use std::time::Duration;
 
 use clientlet_gateway::{Documents, Gateway, GatewayBuilder};
-use common::Client;
-use common::Pipes;
-use common::proto::{Struct, Value, value};
-use common::websocket::{
-    BINARY, CLOSE, END_MARKER, PING, PONG, Socket, empty_request, frame, request, start,
-};
 use futures_util::{SinkExt, StreamExt};
 use prost::Message as _;
 use tokio::io::{AsyncWriteExt, DuplexStream};
@@ -22,12 +12,19 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::common::Client;
+use crate::common::Pipes;
+use crate::common::proto::{Struct, Value, value};
+use crate::common::websocket::{
+    BINARY, CLOSE, END_MARKER, PING, PONG, Socket, empty_request, frame, request, start,
+};
+
 #[tokio::test]
 async fn a_gateway_serves_http_websocket_or_both() {
     let both = Gateway::builder().websocket(true).start().await.unwrap();
     assert_ne!(both.http_address().port(), both.websocket_address().port());
     assert_eq!(both.websocket_url(), format!("ws://{}", both.websocket_address()));
-    Client::connect(&both).await.post("/post", &common::request("h", "/")).await.unwrap();
+    Client::connect(&both).await.post("/post", &crate::common::request("h", "/")).await.unwrap();
     let mut socket = Socket::connect(&both).await;
     socket.send(&request("w", "/")).await;
     assert_eq!(socket.frame().await.unwrap().id(), "w");
@@ -82,7 +79,7 @@ async fn stop_lets_running_requests_end_and_closes_with_1012() {
     assert!(TcpStream::connect(address).await.is_err());
 }
 
-fn slow(id: &str, seconds: f64) -> common::proto::v1::DataRequest {
+fn slow(id: &str, seconds: f64) -> crate::common::proto::v1::DataRequest {
     let value = Value { kind: Some(value::Kind::Number(seconds)) };
     let mut request = request(id, "/slow");
     request.parameters = Some(Struct { fields: [("seconds".to_owned(), value)].into() });

@@ -1,18 +1,9 @@
 //! What calls of the embedded gateway's gRPC do, and how it starts and stops.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod common;
-
 use std::io::{self, Write};
 use std::time::Duration;
 
 use clientlet_gateway::{Documents, Gateway};
-use common::Client;
-use common::Pipes;
-use common::grpc::{CALL, Call, Channel, DRY_RUN, SINGLE, start};
-use common::proto::{Struct, Value, v1, value};
-use common::websocket::{Socket, request};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use h2::Reason;
@@ -21,6 +12,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
+
+use crate::common::Client;
+use crate::common::Pipes;
+use crate::common::grpc::{CALL, Call, Channel, DRY_RUN, SINGLE, start};
+use crate::common::proto::{Struct, Value, v1, value};
+use crate::common::websocket::{Socket, request};
 
 async fn id(call: &mut Call) -> String {
     let message = call.message().await.unwrap().unwrap();
@@ -228,7 +225,7 @@ async fn one_port_serves_all_protocols() {
     assert_eq!((gateway.http_address(), gateway.websocket_address()), (address, address));
     assert_eq!(gateway.grpc_url(), format!("grpc://{address}"));
     let mut client = Client::connect(&gateway).await;
-    client.post("/post", &common::request("h", "/")).await.unwrap();
+    client.post("/post", &crate::common::request("h", "/")).await.unwrap();
     assert_eq!(client.get("/dry_run").await.unwrap().json()["code"], 0);
     let mut socket = Socket::connect(&gateway).await;
     socket.send(&request("w", "/")).await;

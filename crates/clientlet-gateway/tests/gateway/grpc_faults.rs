@@ -1,21 +1,18 @@
 //! What faults do over gRPC.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod common;
-
 use std::io::ErrorKind::ConnectionReset;
 use std::time::Duration;
 
 use clientlet_gateway::{Documents, FaultKind, Gateway};
-use common::grpc::{CALL, Call, Channel, DRY_RUN, SINGLE, STATUS, start};
-use common::proto::v1;
-use common::websocket::request;
 use h2::Reason;
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+
+use crate::common::grpc::{CALL, Call, Channel, DRY_RUN, SINGLE, STATUS, start};
+use crate::common::proto::v1;
+use crate::common::websocket::request;
 
 async fn id(call: &mut Call) -> String {
     let message = call.message().await.unwrap().unwrap();

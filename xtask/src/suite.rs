@@ -1,0 +1,221 @@
+//! The programs of all tests, several at a time, because many of them mostly wait.
+
+use std::collections::VecDeque;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Mutex;
+use std::thread;
+
+use serde::Deserialize;
+
+use crate::command::{self, Beside, cargo};
+use crate::gateways::Gateways;
+use crate::metadata::Metadata;
+
+/// What takes longest begins first; the others fill the gaps beside it.
+const LONGEST: [&str; 4] = ["idle", "contract", "matrix", "proxy"];
+
+/// Its cases wait for real gateways to end and to start; so many at a time leave no core without work.
+const WAITING: (&str, &str) = ("contract", "6");
+
+/// It sends millions of requests, and takes half the time with an optimised client. All other tests are
+/// compiled sooner without, each with the client's generic code.
+const OPTIMISED: &str = "matrix";
+
+/// Builds all programs, those of the tests among them, and gives what there is to run.
+pub(crate) fn build(metadata: &Metadata) -> Result<Vec<Job>, String> {
+    // In one go: built without their tests, the programs' dependencies would have other features and be
+    // compiled once more.
+    let mut jobs = build_some(&["--bins", "--tests"], metadata)?;
+    let optimised = ["--test", OPTIMISED, "--config", "profile.dev.package.clientlet.opt-level=1"];
+    jobs.retain(|job| job.name != OPTIMISED);
+    jobs.extend(build_some(&optimised, metadata)?);
+    jobs.push(Job::documentation());
+    Ok(jobs)
+}
+
+fn build_some(which: &[&str], metadata: &Metadata) -> Result<Vec<Job>, String> {
+    let mut build = cargo();
+    build.args(["build", "--workspace", "--message-format", "json-render-diagnostics"]).args(which);
+    let messages = command::printed_by(&mut build)?;
+    messages.lines().filter_map(|line| job(line, metadata).transpose()).collect()
+}
+
+/// Runs the jobs. What each prints is shown in one piece when it ends.
+pub(crate) fn run(mut jobs: Vec<Job>, gateways: &Gateways) -> Result<(), String> {
+    let place = |job: &Job| LONGEST.iter().position(|name| job.name == *name);
+    jobs.sort_by_key(|job| place(job).unwrap_or(LONGEST.len()));
+    let count = jobs.len();
+
+    let queue = Mutex::new(VecDeque::from(jobs));
+    let next = || queue.lock().expect("no thread panics while it takes a job").pop_front();
+    let worker = || {
+        let jobs = std::iter::from_fn(next);
+        jobs.filter_map(|job| job.run(gateways).err()).collect::<Vec<String>>()
+    };
+    let at_a_time = 2 + thread::available_parallelism().map_or(2, NonZero::get);
+    let failed: Vec<String> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_a_time).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no job panics")).collect()
+    });
+    match failed.len() {
+        0 => Ok(()),
+        some => Err(format!("{some} of {count} test programs failed:\n{}", failed.join("\n"))),
+    }
+}
+
+/// One program of tests, or the examples in the documentation.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Job {
+    name: String,
+    /// The line that runs it alone.
+    alone: String,
+    /// What is run; `None` if that is the line above itself.
+    program: Option<Program>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Program {
+    file: PathBuf,
+    /// Where cargo runs it.
+    package: PathBuf,
+}
+
+impl Job {
+    fn documentation() -> Job {
+        let alone = format!("cargo {}", DOCUMENTATION.join(" "));
+        Job { name: "documentation".to_owned(), alone, program: None }
+    }
+
+    fn run(&self, gateways: &Gateways) -> Result<(), String> {
+        let mut command = match &self.program {
+            Some(Program { file, package }) => {
+                let mut command = Command::new(file);
+                // What takes minutes is ignored by default; beside the others it costs no time.
+                command.arg("--include-ignored").current_dir(package);
+                command.env("CARGO_MANIFEST_DIR", package);
+                if self.name == WAITING.0 {
+                    command.env("RUST_TEST_THREADS", WAITING.1);
+                }
+                command
+            }
+            None => {
+                let mut command = cargo();
+                command.args(DOCUMENTATION);
+                command
+            }
+        };
+        gateways.tell(&mut command);
+        Beside::start_as(self.alone.clone(), command).finish()
+    }
+}
+
+const DOCUMENTATION: [&str; 3] = ["test", "--workspace", "--doc"];
+
+/// What cargo says, a line each, while it builds.
+#[derive(Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+enum Message {
+    CompilerArtifact(Artifact),
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Artifact {
+    package_id: String,
+    manifest_path: PathBuf,
+    target: Target,
+    profile: Profile,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    /// One word, except for libraries of several formats.
+    kind: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    test: bool,
+}
+
+/// The job that a message is about, if it is about a program of tests.
+fn job(message: &str, metadata: &Metadata) -> Result<Option<Job>, String> {
+    let message: Message =
+        serde_json::from_str(message).map_err(|error| format!("cargo said {message}: {error}"))?;
+    let Message::CompilerArtifact(artifact) = message else { return Ok(None) };
+    let Artifact { package_id, manifest_path, target, profile, executable } = artifact;
+    let (true, Some(file)) = (profile.test, executable) else { return Ok(None) };
+    let package = metadata.packages.iter().find(|package| package.id == package_id);
+    let package = &package.ok_or_else(|| format!("{package_id} is not in `cargo metadata`"))?.name;
+    let which = match &*target.kind.concat() {
+        "lib" => "--lib".to_owned(),
+        kind => format!("--{kind} {}", target.name),
+    };
+    let directory = manifest_path.parent().unwrap_or(&manifest_path).to_owned();
+    Ok(Some(Job {
+        name: target.name,
+        alone: format!("cargo test --package {package} {which}"),
+        program: Some(Program { file, package: directory }),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::Package;
+
+    fn metadata() -> Metadata {
+        let package = Package {
+            id: "path+file:///r/bench#clientlet-bench@0.1.0".to_owned(),
+            name: "clientlet-bench".to_owned(),
+            version: "0.1.0".to_owned(),
+            rust_version: None,
+        };
+        Metadata {
+            packages: vec![package],
+            workspace_members: Vec::new(),
+            target_directory: PathBuf::new(),
+        }
+    }
+
+    fn artifact(kind: &str, is_test: bool) -> String {
+        format!(
+            r#"{{"reason":"compiler-artifact","package_id":"path+file:///r/bench#clientlet-bench@0.1.0",
+            "manifest_path":"/r/bench/Cargo.toml","target":{{"kind":["{kind}"],"name":"pace"}},
+            "profile":{{"test":{is_test}}},"executable":"/t/pace-0123"}}"#
+        )
+    }
+
+    #[test]
+    fn program_of_tests_is_a_job_that_says_how_it_is_run_alone() {
+        for (kind, alone) in [
+            ("test", "cargo test --package clientlet-bench --test pace"),
+            ("bin", "cargo test --package clientlet-bench --bin pace"),
+            ("lib", "cargo test --package clientlet-bench --lib"),
+        ] {
+            let job = job(&artifact(kind, true), &metadata()).unwrap().unwrap();
+            assert_eq!(job.alone, alone);
+            let expected = Program { file: "/t/pace-0123".into(), package: "/r/bench".into() };
+            assert_eq!((job.name, job.program), ("pace".to_owned(), Some(expected)));
+        }
+    }
+
+    #[test]
+    fn other_messages_are_no_jobs() {
+        let finished = r#"{"reason":"build-finished","success":true}"#;
+        for message in [&artifact("bin", false), finished] {
+            assert_eq!(job(message, &metadata()), Ok(None));
+        }
+    }
+
+    #[test]
+    fn message_of_another_form_is_an_error_that_shows_it() {
+        let error = job("no JSON", &metadata()).unwrap_err();
+        assert!(error.contains("no JSON"), "{error}");
+    }
+}
