@@ -267,7 +267,7 @@ async fn a_connection_whose_request_is_not_taken_to_its_end_is_closed() {
     let client = client.docarray(DocArray::V1).max_connections(1).build().unwrap();
     let error = post(&client, &"x".repeat(12 << 20)).await.unwrap_err();
     assert_eq!(error.http_status(), Some(413));
-    tokio::time::timeout(Duration::from_secs(30), closed).await.unwrap().unwrap();
+    timeout(Duration::from_secs(30), closed).await.unwrap().unwrap();
 }
 
 #[tokio::test]
