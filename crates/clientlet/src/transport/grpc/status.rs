@@ -61,7 +61,7 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Option<Told>, String> {
         && !is_binary(details.as_bytes())
     {
         let shown = shorten(&lossy(details.as_bytes()));
-        return Err(format!("its {} is {shown:?}, not base64", DETAILS));
+        return Err(format!("its {DETAILS} is {shown:?}, not base64"));
     }
     if code == Code::Ok {
         return Ok(Some(Told { code, message: String::new(), again: Again::Unsaid, http: None }));
