@@ -3,12 +3,20 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
+#[path = "search/json.rs"]
+mod json;
+#[path = "search/typed.rs"]
+mod typed;
+
 use std::path::Path;
 
 use bytes::Bytes;
 use clientlet::{DocArray, Document, GatewayStatus, HttpAnswer, Value};
 use peak_alloc::PeakAlloc;
 use serde_json::value::RawValue;
+
+use crate::json::Climb;
+use crate::typed::Typed;
 
 #[global_allocator]
 static PEAK: PeakAlloc = PeakAlloc;
@@ -60,6 +68,7 @@ fn check(body: &Bytes) -> usize {
             let Ok(response) = answer.response(docarray) else { continue };
             hold("documents", DOCUMENTS, peak_of(|| response.documents::<Document>()));
             hold("values", DOCUMENTS, peak_of(|| response.documents::<Value>()));
+            hold("own types", DOCUMENTS, peak_of(|| response.documents::<Typed>()));
             hold("texts", DOCUMENTS, peak_of(|| response.documents::<Box<RawValue>>()));
             hold("parameters", DOCUMENTS, peak_of(|| response.parameters::<Value>()));
             hold("routes", ROUTES, peak_of(|| response.routes()));
@@ -126,16 +135,11 @@ fn no_answer_takes_more_memory_than_a_multiple_of_itself() {
         let bytes: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
         check(&Bytes::from(bytes));
     }
-    // Searches for cases that no list contains, by hill climbing from several starting points.
     for _ in 0..CLIMBS {
-        let mut best = Sentence::any(&mut random);
-        let mut most = check(&best.bytes());
+        let mut climb = Climb::new(AROUND, KEYS, &mut random);
         for _ in 0..STEPS {
-            let next = best.changed(&mut random);
-            let much = check(&next.bytes());
-            if much >= most {
-                (best, most) = (next, much);
-            }
+            let nearness = check(&climb.bytes());
+            climb.measured(nearness, &mut random);
         }
     }
 }
@@ -143,24 +147,8 @@ fn no_answer_takes_more_memory_than_a_multiple_of_itself() {
 const CLIMBS: usize = 16;
 const STEPS: usize = 40;
 
-/// An answer in which one part is repeated: many small parts take the most memory for their size.
-#[derive(Clone)]
-struct Sentence {
-    around: usize,
-    part: Json,
-    /// A growing list takes the most memory just beyond a power of two.
-    power: u32,
-}
-
-#[derive(Clone)]
-enum Json {
-    Leaf(&'static str),
-    List(Vec<Json>),
-    Map(Vec<(&'static str, Json)>),
-}
-
 /// The places for the parts. Keys are numbered if no two parts may share one.
-const AROUND: [&str; 10] = [
+const AROUND: &[&str] = &[
     r#"{"header":{},"data":[@]}"#,
     r#"{"data":[{"tags":{"a":[@]}}]}"#,
     r#"{"data":[{"tags":{#}}]}"#,
@@ -172,8 +160,7 @@ const AROUND: [&str; 10] = [
     r#"{"detail":{#}}"#,
     r#"{"header":{"status":{"code":1,"exception":{"args":[@],"stacks":[@]}}},"data":[]}"#,
 ];
-const LEAVES: [&str; 8] = ["0", "\"\"", "null", "true", "1.5", "\"a\"", "{}", "[]"];
-const KEYS: [&str; 20] = [
+const KEYS: &[&str] = &[
     "",
     "a",
     "id",
@@ -195,88 +182,6 @@ const KEYS: [&str; 20] = [
     "stacks",
     "startTime",
 ];
-
-impl Sentence {
-    fn any(random: &mut fastrand::Rng) -> Sentence {
-        Sentence {
-            around: random.usize(..AROUND.len()),
-            part: Json::any(random, 3),
-            power: random.u32(6..13),
-        }
-    }
-
-    fn changed(&self, random: &mut fastrand::Rng) -> Sentence {
-        let mut next = self.clone();
-        match random.u8(..8) {
-            0 => next.around = random.usize(..AROUND.len()),
-            1 => next.power = random.u32(6..13),
-            _ => next.part.change(random, 3),
-        }
-        next
-    }
-
-    fn bytes(&self) -> Bytes {
-        let part = self.part.text();
-        let count = ((1_usize << self.power) + 1).min(1 + (48 << 10) / (part.len() + 1));
-        let list = || vec![&*part; count].join(",");
-        let map = || (0..count).map(|n| format!("\"{n:x}\":{part}")).collect::<Vec<_>>().join(",");
-        let around = AROUND[self.around];
-        match around.contains('#') {
-            true => around.replace('#', &map()).into(),
-            false => around.replace('@', &list()).into(),
-        }
-    }
-}
-
-impl Json {
-    fn any(random: &mut fastrand::Rng, depth: usize) -> Json {
-        let few = if depth == 0 { 0 } else { random.usize(..3) };
-        match random.u8(..3) {
-            0 if few > 0 => Json::List((0..few).map(|_| Json::any(random, depth - 1)).collect()),
-            1 if few > 0 => {
-                let entry = |random: &mut fastrand::Rng| {
-                    let key: &'static str = random.choice(KEYS).unwrap();
-                    (key, Json::any(random, depth - 1))
-                };
-                Json::Map((0..few).map(|_| entry(random)).collect())
-            }
-            _ => Json::Leaf(random.choice(LEAVES).unwrap()),
-        }
-    }
-
-    /// Changes something in this part or below it.
-    fn change(&mut self, random: &mut fastrand::Rng, depth: usize) {
-        let below = depth.saturating_sub(1);
-        match self {
-            Json::List(list) if !list.is_empty() && random.bool() => {
-                let at = random.usize(..list.len());
-                list[at].change(random, below);
-            }
-            Json::Map(map) if !map.is_empty() && random.bool() => {
-                let at = random.usize(..map.len());
-                match random.bool() {
-                    true => map[at].1.change(random, below),
-                    false => map[at].0 = random.choice(KEYS).unwrap(),
-                }
-            }
-            Json::List(list) if random.bool() => list.push(Json::any(random, below)),
-            whole => *whole = Json::any(random, depth),
-        }
-    }
-
-    fn text(&self) -> String {
-        match self {
-            Json::Leaf(text) => (*text).to_owned(),
-            Json::List(list) => {
-                format!("[{}]", list.iter().map(Json::text).collect::<Vec<_>>().join(","))
-            }
-            Json::Map(map) => {
-                let entry = |(key, value): &(&str, Json)| format!("\"{key}\":{}", value.text());
-                format!("{{{}}}", map.iter().map(entry).collect::<Vec<_>>().join(","))
-            }
-        }
-    }
-}
 
 /// The bodies of the recorded answers.
 fn recorded() -> Vec<String> {

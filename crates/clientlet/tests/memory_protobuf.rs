@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
+#[path = "search/typed.rs"]
+mod typed;
+
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
@@ -16,6 +19,8 @@ use serde_json::value::RawValue;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_websockets::{Message, ServerBuilder};
+
+use crate::typed::Typed;
 
 #[global_allocator]
 static PEAK: PeakAlloc = PeakAlloc;
@@ -97,10 +102,11 @@ async fn check(client: &Client, tell: &watch::Sender<Bytes>, documents: &Bytes) 
     }
 }
 
-fn readings(response: &Response) -> [(&'static str, usize); 5] {
+fn readings(response: &Response) -> [(&'static str, usize); 6] {
     [
         ("documents", peak_of(|| response.documents::<Document>())),
         ("values", peak_of(|| response.documents::<Value>())),
+        ("own types", peak_of(|| response.documents::<Typed>())),
         ("texts", peak_of(|| response.documents::<Box<RawValue>>())),
         ("parameters", peak_of(|| response.parameters::<Value>())),
         ("routes", peak_of(|| response.routes())),

@@ -1,8 +1,11 @@
 //! What `/openapi.json` tells about a server: its endpoints, and which documents they take.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -36,12 +39,8 @@ struct Components<'a> {
     schemas: BTreeMap<String, &'a RawValue>,
 }
 
-/// What an operation takes; all of it may be missing.
-#[derive(Deserialize)]
-struct Operation {
-    #[serde(rename = "requestBody")]
-    body: Option<Value>,
-}
+/// Where an operation names the schema of what it takes.
+const SCHEMA: [&str; 5] = ["requestBody", "content", "application/json", "schema", "$ref"];
 
 impl<'a> OpenApi<'a> {
     /// # Errors
@@ -71,15 +70,13 @@ impl<'a> OpenApi<'a> {
             return Some(DocArray::V1);
         }
         let takes_documents = |(path, methods): (&String, &BTreeMap<String, &RawValue>)| {
-            let body = |method| {
-                let operation: Operation = serde_json::from_str(methods.get(method)?.get()).ok()?;
-                operation.body
+            let schema = methods.get("post").and_then(|operation| text_at(operation, &SCHEMA));
+            let has_body = || {
+                let body = methods.get("get").and_then(|operation| at(operation, &SCHEMA[..1]));
+                body.is_some_and(|body| body.get() != "null")
             };
-            let posted = body("post").is_some_and(|body| {
-                let schema = &body["content"]["application/json"]["schema"]["$ref"];
-                schema.as_str().is_some_and(|schema| schema.ends_with("_input_model"))
-            });
-            posted || (!QUESTIONS.contains(&path.as_str()) && body("get").is_some())
+            schema.is_some_and(|schema| schema.ends_with("_input_model"))
+                || (!QUESTIONS.contains(&path.as_str()) && has_body())
         };
         self.paths.iter().any(takes_documents).then_some(DocArray::V2)
     }
@@ -92,10 +89,9 @@ impl<'a> OpenApi<'a> {
     /// The schema of the documents that are posted to a path.
     pub(crate) fn fields(&self, path: &str) -> Option<Fields> {
         let operation = self.paths.get(path)?.get("post")?;
-        let Operation { body } = serde_json::from_str(operation.get()).ok()?;
-        let named = |schema: &Value| Some(schema["$ref"].as_str()?.rsplit('/').next()?.to_owned());
-        let model = named(&body?["content"]["application/json"]["schema"])?;
-        let model: Value = serde_json::from_str(self.components.schemas.get(&model)?.get()).ok()?;
+        let schema = text_at(operation, &SCHEMA)?;
+        let model = schema.rsplit('/').next()?;
+        let model: Value = serde_json::from_str(self.components.schemas.get(model)?.get()).ok()?;
         let read = |(name, schema): (&String, &&RawValue)| {
             Some((name.clone(), serde_json::from_str(schema.get()).ok()?))
         };
@@ -114,8 +110,41 @@ impl<'a> OpenApi<'a> {
 /// Whether the schema has the fields of v1 documents. An executor's own class may have the same
 /// name, but hardly the same fields.
 fn is_v1(schema: &RawValue) -> bool {
-    let schema: Value = serde_json::from_str(schema.get()).unwrap_or_default();
-    ["granularity", "chunks"].iter().all(|field| schema["properties"].get(field).is_some())
+    ["granularity", "chunks"].iter().all(|field| at(schema, &["properties", field]).is_some())
+}
+
+/// The text at the end of a path of members.
+fn text_at(json: &RawValue, path: &[&str]) -> Option<String> {
+    serde_json::from_str(at(json, path)?.get()).ok()
+}
+
+/// What is at the end of a path of members; `None` if a part of it is missing. Nothing else is built, since
+/// a tree takes many times the memory of its text.
+fn at<'a>(json: &'a RawValue, path: &[&str]) -> Option<&'a RawValue> {
+    path.iter().try_fold(json, |json, name| {
+        serde_json::Deserializer::from_str(json.get()).deserialize_map(Member(name)).ok()?
+    })
+}
+
+/// Finds a member of an object, the last one of several.
+struct Member<'n>(&'n str);
+
+impl<'de> Visitor<'de> for Member<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some((name, value)) = entries.next_entry::<Cow<'_, str>, &RawValue>()? {
+            if name == self.0 {
+                found = Some(value);
+            }
+        }
+        Ok(found)
+    }
 }
 
 #[cfg(test)]

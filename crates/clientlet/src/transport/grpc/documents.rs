@@ -1,11 +1,10 @@
 //! A stream of documents for one: `stream_doc`.
 
+use std::collections::HashSet;
 use std::future::ready;
 use std::pin::pin;
 
 use bytes::Bytes;
-use clientlet_proto::prost_types::{Struct, value::Kind};
-use clientlet_proto::v1::jina::EndpointsProto;
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
@@ -16,19 +15,99 @@ use super::super::progress::Passage;
 use super::super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 use super::channel::Channel;
 use super::codec::Raw;
-use super::{ENDPOINTS, GrpcTransport, call, decode, failure, path};
+use super::{GrpcTransport, call, failure, path};
+use crate::document::proto::{Fault, Message};
 use crate::envelope::read_proto_document;
 use crate::error::{AttemptError, Event};
 use crate::message::{AnswerParts, DocArray, Encoding, RawAnswer};
 
-/// Reads the names of all endpoints that a gateway lists, and of those that may give streams.
-pub(super) fn read_endpoints(answer: Bytes) -> Result<(Vec<String>, Vec<String>), AttemptError> {
-    let EndpointsProto { mut endpoints, schemas, .. } = decode(answer, ENDPOINTS)?;
-    let schemas = schemas.unwrap_or_default();
-    endpoints.retain(|name| name != DRY_RUN);
-    let streams = endpoints.iter().filter(|name| may_stream(&schemas, name)).cloned().collect();
-    Ok((endpoints, streams))
+/// Reads the names of all endpoints that a gateway lists, and of those that may give streams. The
+/// schemas beside them may be long and are not parsed otherwise.
+pub(super) fn read_endpoints(answer: &[u8]) -> Result<(Vec<String>, Vec<String>), AttemptError> {
+    listed(answer).map_err(|Fault(what)| {
+        AttemptError::new(Event::Unreadable, what).before_sending("endpoint_discovery")
+    })
 }
+
+/// Reads an `EndpointsProto`. Whether an endpoint is a generator stands in the schemas; an endpoint of
+/// which they do not say may be one.
+fn listed(answer: &[u8]) -> Result<(Vec<String>, Vec<String>), Fault> {
+    let (mut endpoints, mut others) = (Vec::new(), HashSet::new());
+    let mut message = Message::new(answer);
+    while let Some((number, wire)) = message.next()? {
+        match number {
+            1 => endpoints.push(wire.text()?),
+            3 => each_entry(wire.bytes()?, |name, schema| {
+                let is_other = is_no_generator(schema)?;
+                if is_other {
+                    others.insert(name)
+                } else {
+                    others.remove(name)
+                };
+                Ok(())
+            })?,
+            _ => {}
+        }
+    }
+    endpoints.retain(|name| *name != DRY_RUN);
+    let streams = endpoints.iter().filter(|name| !others.contains(*name));
+    let owned = |name: &&str| (*name).to_owned();
+    Ok((endpoints.iter().map(owned).collect(), streams.map(owned).collect()))
+}
+
+/// Hands over the names and values of a `google.protobuf.Struct`.
+fn each_entry<'a>(
+    entries: &'a [u8],
+    mut take: impl FnMut(&'a str, &'a [u8]) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut entries = Message::new(entries);
+    while let Some((number, wire)) = entries.next()? {
+        if number != 1 {
+            continue;
+        }
+        let (mut name, mut value) = ("", &[][..]);
+        let mut entry = Message::new(wire.bytes()?);
+        while let Some((number, wire)) = entry.next()? {
+            match number {
+                1 => name = wire.text()?,
+                2 => value = wire.bytes()?,
+                _ => {}
+            }
+        }
+        take(name, value)?;
+    }
+    Ok(())
+}
+
+/// Whether the schema, a `google.protobuf.Value`, says that its endpoint is no generator.
+fn is_no_generator(schema: &[u8]) -> Result<bool, Fault> {
+    let mut is_other = false;
+    let mut schema = Message::new(schema);
+    while let Some((number, wire)) = schema.next()? {
+        if number == STRUCT {
+            each_entry(wire.bytes()?, |name, flag| {
+                if name == "is_generator" {
+                    is_other = is_false(flag)?;
+                }
+                Ok(())
+            })?;
+        }
+    }
+    Ok(is_other)
+}
+
+fn is_false(value: &[u8]) -> Result<bool, Fault> {
+    let mut value = Message::new(value);
+    let mut is_false = false;
+    while let Some((number, wire)) = value.next()? {
+        is_false = number == BOOL && wire.varint()? == 0;
+    }
+    Ok(is_false)
+}
+
+// The fields of a `google.protobuf.Value`.
+const BOOL: u32 = 4;
+const STRUCT: u32 = 5;
 
 const STREAM_DOC: &str = "/jina.JinaSingleDocumentRequestRPC/stream_doc";
 
@@ -104,10 +183,49 @@ fn read(message: &Bytes) -> Result<Option<RawDocument>, AttemptError> {
     Ok(bytes.map(|bytes| RawDocument { encoding: Encoding::Proto, bytes }))
 }
 
-/// Whether an endpoint is a generator, or the gateway does not say.
-fn may_stream(schemas: &Struct, endpoint: &str) -> bool {
-    let schema = schemas.fields.get(endpoint).and_then(|schema| schema.kind.as_ref());
-    let Some(Kind::StructValue(schema)) = schema else { return true };
-    let is_generator = schema.fields.get("is_generator").and_then(|flag| flag.kind.as_ref());
-    !matches!(is_generator, Some(Kind::BoolValue(false)))
+#[cfg(test)]
+mod tests {
+    use clientlet_proto::prost::Message as _;
+    use clientlet_proto::prost_types::value::Kind;
+    use clientlet_proto::prost_types::{Struct, Value};
+    use clientlet_proto::v1::jina::EndpointsProto;
+
+    use super::*;
+    use crate::error::Delivery;
+
+    fn value(kind: Kind) -> Value {
+        Value { kind: Some(kind) }
+    }
+
+    fn object(entries: &[(&str, Value)]) -> Struct {
+        let entry = |(name, value): &(&str, Value)| ((*name).to_owned(), value.clone());
+        Struct { fields: entries.iter().map(entry).collect() }
+    }
+
+    #[test]
+    fn what_the_schemas_call_no_generator_gives_no_stream() {
+        let schema = |flag: Kind| {
+            let entries = [("input", value(Kind::NullValue(0))), ("is_generator", value(flag))];
+            value(Kind::StructValue(object(&entries)))
+        };
+        let schemas = object(&[
+            ("/plain", schema(Kind::BoolValue(false))),
+            ("/stream", schema(Kind::BoolValue(true))),
+            ("/text", schema(Kind::StringValue("no".into()))),
+            ("/other", value(Kind::NumberValue(0.0))),
+            ("/silent", value(Kind::StructValue(Struct::default()))),
+        ]);
+        let all = ["/plain", "/stream", "/text", "/other", "/silent", "/unlisted"];
+        let endpoints = EndpointsProto {
+            endpoints: all.iter().chain(&[DRY_RUN]).map(ToString::to_string).collect(),
+            write_endpoints: vec!["/written".into()],
+            schemas: Some(schemas),
+        };
+        let (listed, streams) = read_endpoints(&endpoints.encode_to_vec()).unwrap();
+        assert_eq!(listed, all);
+        assert_eq!(streams, all[1..]);
+        assert_eq!(read_endpoints(&[]).unwrap(), (vec![], vec![]));
+        let error = read_endpoints(&[0x0a, 5]).unwrap_err();
+        assert_eq!((error.event, error.delivery), (Event::Unreadable, Delivery::NotSent));
+    }
 }

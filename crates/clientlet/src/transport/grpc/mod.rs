@@ -110,7 +110,7 @@ impl GrpcTransport {
         deadline: Option<Instant>,
     ) -> Result<(Vec<String>, Vec<String>), AttemptError> {
         let answer = self.shared.ask(ENDPOINTS, Bytes::new(), headers, deadline).await?;
-        documents::read_endpoints(answer)
+        documents::read_endpoints(&answer)
     }
 
     pub(crate) fn new(config: &Config) -> GrpcTransport {
