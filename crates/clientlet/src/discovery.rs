@@ -117,7 +117,7 @@ impl Found {
     /// Takes an endpoint as it was written, if the gateway lists nothing. A name that is
     /// percent-encoded stays so.
     fn written(endpoint: &str) -> Found {
-        Found { name: endpoint.to_owned(), path: to_path(&decode_percent(endpoint)) }
+        Found { name: endpoint.to_owned(), path: to_path(&decode_percent(endpoint.as_bytes())) }
     }
 }
 
@@ -135,7 +135,7 @@ fn listed_as<'a>(written: &str, listed: &'a [String]) -> Option<&'a str> {
     let find = |wanted: &str| listed.iter().find(|name| bare(name) == wanted);
     let same = listed.iter().find(|name| *name == written);
     let found = same.or_else(|| find(&bare(written)));
-    found.or_else(|| find(&bare(&decode_percent(written)))).map(String::as_str)
+    found.or_else(|| find(&bare(&decode_percent(written.as_bytes())))).map(String::as_str)
 }
 
 fn default_of(listed: &[String]) -> Option<&'static str> {

@@ -94,7 +94,7 @@ impl Endpoint {
             .map_err(|error| wrong(&format!("has no valid path: {error}")))?;
         let credentials = userinfo.map(|userinfo| {
             let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-            (decode_percent(user), decode_percent(password))
+            (decode_percent(user.as_bytes()), decode_percent(password.as_bytes()))
         });
         Ok(Endpoint {
             protocol,
@@ -285,19 +285,20 @@ pub(crate) fn encode_percent(text: &str) -> String {
     out
 }
 
-pub(crate) fn decode_percent(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
+/// Decodes percent-encoding. Invalid escapes stay as they are; what is no UTF-8 then is replaced.
+pub(crate) fn decode_percent(text: &[u8]) -> String {
+    let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+    let mut bytes = Vec::with_capacity(text.len());
     let mut at = 0;
-    while at < bytes.len() {
-        let escaped = (bytes[at] == b'%')
-            .then(|| text.get(at + 1..at + 3))
-            .flatten()
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        out.push(escaped.unwrap_or(bytes[at]));
-        at += if escaped.is_some() { 3 } else { 1 };
+    while let Some(byte) = text.get(at) {
+        let encoded = match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => u8::try_from(high << 4 | low).ok(),
+            _ => None,
+        };
+        bytes.push(encoded.unwrap_or(*byte));
+        at += if encoded.is_some() { 3 } else { 1 };
     }
-    String::from_utf8_lossy(&out).into_owned()
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -306,6 +307,15 @@ mod tests {
 
     fn parse(url: &str) -> Result<Endpoint, String> {
         Endpoint::parse(url, None).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn percent_encoding_is_decoded_and_what_is_none_stays() {
+        let table =
+            [("%41%c3%A4", "A\u{e4}"), ("100%", "100%"), ("%4", "%4"), ("%+1%-1", "%+1%-1")];
+        for (text, decoded) in table {
+            assert_eq!(decode_percent(text.as_bytes()), decoded);
+        }
     }
 
     #[test]

@@ -51,7 +51,8 @@ pub(crate) fn listed(names: &[String]) -> String {
 /// The size in bytes at which a list takes no further names.
 const MOST_OF_A_LIST: usize = 1000;
 
-/// Puts a message on one line of at most [`MOST_OF_A_MESSAGE`] characters.
+/// Puts a message on one line. At most [`MOST_OF_A_MESSAGE`] of its characters are kept; the line is
+/// longer where some of them are escaped.
 pub(crate) fn one_line(text: String) -> String {
     if text.len() <= MOST_OF_A_MESSAGE && !text.contains(is_unruly) {
         return text;

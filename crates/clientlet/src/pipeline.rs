@@ -594,7 +594,7 @@ async fn send(
     let result = run(&call, &request, &mut body, started, failed).await;
     let mut results = match result {
         Err(failure) if may_be_split(&call, &failure) => {
-            Box::pin(send_parts(&call, &request, &body, failure)).await
+            Box::pin(send_parts(&call, &request, &body, started, failure)).await
         }
         Err(failure) => {
             if let (Event::NotFound404, Some(gateway)) = (failure.last.event, &gateway) {
@@ -677,6 +677,7 @@ async fn send_parts(
     call: &Call,
     request: &Request,
     body: &Bytes,
+    started: Instant,
     failure: Failure,
 ) -> Vec<Result<Response, Error>> {
     let Failure { last, ledger, elapsed } = &failure;
@@ -686,7 +687,7 @@ async fn send_parts(
     let mut next = 0;
     for Culprit { index, what } in &last.culprits {
         if *index > next {
-            results.push(send_part(call, request, body, next..*index).await);
+            results.push(send_part(call, request, body, started, next..*index).await);
         }
         let number = first + *index as u64;
         let mut alone = last.share();
@@ -700,16 +701,17 @@ async fn send_parts(
         next = index + 1;
     }
     if next < count {
-        results.push(send_part(call, request, body, next..count).await);
+        results.push(send_part(call, request, body, started, next..count).await);
     }
     results
 }
 
-/// Sends some of a request's documents as a separate request.
+/// Sends some of a request's documents as a separate request, in what is left of the request's time.
 async fn send_part(
     call: &Call,
     whole: &Request,
     body: &Bytes,
+    started: Instant,
     range: Range<usize>,
 ) -> Result<Response, Error> {
     let id = call.ids.next();
@@ -730,7 +732,6 @@ async fn send_part(
         route: whole.route.clone(),
         headers: whole.headers.clone(),
     };
-    let started = Instant::now();
     let result = run(call, &request, &mut body, started, None).await;
     let Request { id_text: id, documents, .. } = request;
     match result {

@@ -5,7 +5,6 @@
 //! does not take requests of other runtimes with it, and a runtime that is idle does not make them
 //! wait.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::runtime::{Handle, Id};
@@ -18,13 +17,13 @@ use crate::transport::unless_it_panics;
 const NONE: &str = "there is no tokio runtime here; call it inside of one, for example below \
                     #[tokio::main] or in Runtime::block_on";
 
-/// The maximum number of runtimes. Beyond it the oldest is forgotten, but what it has in flight
-/// goes on.
+/// The maximum number of runtimes. Beyond it the one that was not used for longest is forgotten, but
+/// what it has in flight goes on.
 const MOST: usize = 16;
 
 /// A separate `T` for each runtime.
 #[derive(Debug)]
-pub(crate) struct PerRuntime<T>(Mutex<VecDeque<(Id, T)>>);
+pub(crate) struct PerRuntime<T>(Mutex<Vec<(Id, T)>>);
 
 impl<T> Default for PerRuntime<T> {
     fn default() -> PerRuntime<T> {
@@ -40,14 +39,19 @@ impl<T: Clone> PerRuntime<T> {
     pub(crate) fn here(&self, make: impl FnOnce() -> T) -> Result<T, AttemptError> {
         let here = here()?;
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, found)) = all.iter().find(|(id, _)| *id == here) {
-            return Ok(found.clone());
+        if let Some(at) = all.iter().rposition(|(id, _)| *id == here) {
+            let found = all[at].1.clone();
+            if at + 1 < all.len() {
+                // The last is the one that was used last.
+                all[at..].rotate_left(1);
+            }
+            return Ok(found);
         }
         if all.len() >= MOST {
-            all.pop_front();
+            all.remove(0);
         }
         let made = make();
-        all.push_back((here, made.clone()));
+        all.push((here, made.clone()));
         Ok(made)
     }
 }
@@ -94,5 +98,30 @@ pub(crate) fn require() -> Result<(), Error> {
     match Handle::try_current() {
         Ok(_) => Ok(()),
         Err(_) => Err(Error::config(NONE)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::{Builder, Runtime};
+
+    use super::*;
+
+    #[test]
+    fn a_runtime_in_use_keeps_its_value_however_many_others_come() {
+        let start = || Builder::new_current_thread().build().unwrap();
+        let values = PerRuntime::default();
+        let of = |runtime: &Runtime, made: usize| {
+            let _here = runtime.enter();
+            values.here(|| made).unwrap()
+        };
+        let (used, forgotten) = (start(), start());
+        assert_eq!((of(&used, 1), of(&forgotten, 2)), (1, 2));
+        let others: Vec<Runtime> = (0..MOST).map(|_| start()).collect();
+        for (n, other) in others.iter().enumerate() {
+            assert_eq!((of(other, 100 + n), of(&used, 3)), (100 + n, 1));
+        }
+        assert_eq!(of(&forgotten, 4), 4);
+        assert!(values.here(|| 0).is_err(), "there is none here");
     }
 }

@@ -23,7 +23,8 @@ const MOST: usize = 32;
 /// its turn again, which costs one connection a head start.
 const PENANCE: Duration = Duration::from_secs(600);
 
-/// The addresses that failed, or were overtaken by a later one, when a connection was last made.
+/// The addresses that failed, or were overtaken by a later one, before the one that worked when a
+/// connection was last made.
 /// The address that worked comes first next time, and a name with several good addresses is still
 /// spread over all of them.
 #[derive(Debug, Default)]
@@ -42,12 +43,13 @@ impl SetAside {
         sorted.into()
     }
 
-    /// Notes the outcome: `worked` was connected, the other `tried` addresses were not.
+    /// Notes the outcome: of the `tried` addresses, in their order, `worked` was the first that was
+    /// connected. The addresses behind it may only have had less time.
     fn note(&self, tried: &[SocketAddr], worked: SocketAddr) {
         let mut aside = self.entries();
         aside.retain(|(ip, _)| tried.iter().all(|address| address.ip() != *ip));
         let now = Instant::now();
-        let lost = tried.iter().filter(|address| address.ip() != worked.ip());
+        let lost = tried.iter().take_while(|address| address.ip() != worked.ip());
         aside.extend(lost.map(|address| (address.ip(), now)));
         // The oldest entries are dropped, so that a name whose addresses keep changing cannot fill
         // the memory.

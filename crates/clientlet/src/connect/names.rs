@@ -4,7 +4,13 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::thread;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
+
+/// The maximum number of look-ups at a time, in the whole process. A resolver that hangs holds its
+/// threads for longer than anything waits for it, and every attempt would add one.
+const MOST: usize = 32;
+
+static LOOK_UPS: Semaphore = Semaphore::const_new(MOST);
 
 /// Looks up the addresses of a host in the system's resolver. The look-up blocks, so it has a
 /// thread of its own: tokio's blocking pool panics where the system allows no more threads.
@@ -15,9 +21,11 @@ pub(super) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
+    let place = LOOK_UPS.acquire().await.map_err(io::Error::other)?;
     let (sender, receiver) = oneshot::channel();
     let host = host.to_owned();
     let look_up = move || {
+        let _place = place;
         let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
         // The caller may no longer want the connection.
         let _ = sender.send(found);

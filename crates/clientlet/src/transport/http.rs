@@ -77,7 +77,7 @@ impl HttpTransport {
     /// Blames the failure of a request on those of its documents that the gateway cannot pass on.
     fn blamed(&self, mut error: AttemptError, request: &Request, body: &Bytes) -> AttemptError {
         let page = self.page.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let path = decode_percent(request.route.uri.path());
+        let path = decode_percent(request.route.uri.path().as_bytes());
         let below = self.endpoint.path_below(&path);
         let fields = OpenApi::read(&page).ok().and_then(|openapi| openapi.fields(below));
         let culprits = inner::culprits(body, fields.as_ref());
@@ -176,9 +176,8 @@ impl Transport for HttpTransport {
                 Err(error) => return Err(error),
             };
             let openapi = OpenApi::read(&page).ok();
-            if page.len() <= LONGEST_PAGE {
-                *self.page.lock().unwrap_or_else(PoisonError::into_inner) = page.clone();
-            }
+            let kept = if page.len() <= LONGEST_PAGE { page.clone() } else { Bytes::new() };
+            *self.page.lock().unwrap_or_else(PoisonError::into_inner) = kept;
             let shown = openapi.as_ref().and_then(OpenApi::docarray);
             let docarray = match (told, shown) {
                 (Ok(Told { docarray, is_by_status: false }), Some(shown)) if docarray != shown => {

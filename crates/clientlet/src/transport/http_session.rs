@@ -147,17 +147,7 @@ impl HttpSession {
         let pieces = AtomicU32::new(0);
         let exchange = async {
             let (response, lease) = self.send(sent, &probe, &stage).await?;
-            let (head, body) = response.into_parts();
-            let body = match self.read(&head.headers, body, &pieces).await {
-                // The status says that the request was refused; the lost rest of the body does not
-                // change that.
-                Err(error) if error.event == Event::ConnectionLost && !head.status.is_success() => {
-                    Bytes::new()
-                }
-                body => body?,
-            };
-            refuse_encoding(&head)?;
-            Ok((RawHttpAnswer { status: head.status, headers: head.headers, body }, lease))
+            Ok((self.read_whole(response, &pieces).await?, lease))
         };
         // More pieces of the answer may be waiting to be read.
         let so_far = || pieces.load(Ordering::Relaxed);
@@ -183,18 +173,35 @@ impl HttpSession {
         let pieces = AtomicU32::new(0);
         let opening = async {
             let (response, lease) = self.send(sent, &probe, &stage).await?;
-            let (head, body) = response.into_parts();
-            if head.status == StatusCode::OK {
+            if response.status() == StatusCode::OK {
+                let (head, body) = response.into_parts();
                 refuse_encoding(&head)?;
                 return Ok(Ok((Response::from_parts(head, body), lease)));
             }
-            let body = self.read(&head.headers, body, &pieces).await?;
-            Ok(Err(RawHttpAnswer { status: head.status, headers: head.headers, body }))
+            Ok(Err(self.read_whole(response, &pieces).await?))
         };
         let mut time = Time::until(deadline);
         let is_sent = || !probe.give_up(stage.is(ANSWER));
         let opened = time.exchange(pin!(opening), is_sent).await;
         opened.unwrap_or_else(|over| Err(self.given_up(over, &time, &stage, "no answer")))
+    }
+
+    /// Reads an answer to its end. A refusal counts even if the rest of its body is lost, because its
+    /// status has come.
+    async fn read_whole(
+        &self,
+        response: Response<Incoming>,
+        pieces: &AtomicU32,
+    ) -> Result<RawHttpAnswer, AttemptError> {
+        let (head, body) = response.into_parts();
+        let body = match self.read(&head.headers, body, pieces).await {
+            Err(error) if error.event == Event::ConnectionLost && !head.status.is_success() => {
+                Bytes::new()
+            }
+            body => body?,
+        };
+        refuse_encoding(&head)?;
+        Ok(RawHttpAnswer { status: head.status, headers: head.headers, body })
     }
 
     /// The largest answer that is accepted, in bytes.

@@ -10,6 +10,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use tonic::Code;
 
 use super::super::retry_after::retry_after;
+use crate::endpoint::decode_percent;
 use crate::error::Again;
 use crate::foreign::shorten;
 
@@ -67,7 +68,7 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Option<Told>, String> {
         return Ok(Some(Told { code, message: String::new(), again: Again::Unsaid, http: None }));
     }
     let message = headers.get(&MESSAGE).map(HeaderValue::as_bytes).unwrap_or_default();
-    Ok(Some(Told { code, message: percent_decoded(message), again: again(headers), http: None }))
+    Ok(Some(Told { code, message: decode_percent(message), again: again(headers), http: None }))
 }
 
 /// Whether the value is valid binary metadata: base64, or several values separated by commas.
@@ -85,22 +86,6 @@ fn again(headers: &HeaderMap) -> Again {
     milliseconds.map_or(Again::Never, |milliseconds| {
         Again::After(std::time::Duration::from_millis(milliseconds))
     })
-}
-
-/// Decodes gRPC's percent-encoding. Invalid escapes stay as they are.
-fn percent_decoded(text: &[u8]) -> String {
-    let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(byte) = text.get(at) {
-        let encoded = match (byte, digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => u8::try_from(high << 4 | low).ok(),
-            _ => None,
-        };
-        bytes.push(encoded.unwrap_or(*byte));
-        at += if encoded.is_some() { 3 } else { 1 };
-    }
-    lossy(&bytes)
 }
 
 fn lossy(bytes: &[u8]) -> String {
