@@ -333,9 +333,10 @@ impl Shared {
         let mut grpc = self.grpc(&channel);
         let passage = Passage::default();
         let left = time.left(Instant::now());
+        let codec = Raw::of_one(question.len());
         let call = call(&channel, headers, question, &passage, left);
         let exchange = pin!(async {
-            let answer = answer_of_one(&mut grpc, call, path(method)).await;
+            let answer = answer_of_one(&mut grpc, call, path(method), codec).await;
             channel.progress().answered(&passage);
             answer.map_err(|status| failure::failed(&status, &channel, passage.give_up()))
         });
@@ -355,8 +356,9 @@ impl Channel {
         timeout: Option<Duration>,
     ) -> Result<RawAnswer, AttemptError> {
         let mut grpc = shared.grpc(self);
+        let codec = Raw::of_one(body.len());
         let call = call(self, headers, body, passage, timeout);
-        let answer = answer_of_one(&mut grpc, call, path(SINGLE)).await;
+        let answer = answer_of_one(&mut grpc, call, path(SINGLE), codec).await;
         self.progress().answered(passage);
         let message = answer.map_err(|status| failure::failed(&status, self, passage.give_up()))?;
         read_proto_answer(docarray, &message).map_err(|what| {
@@ -400,8 +402,9 @@ async fn answer_of_one(
     grpc: &mut Grpc<Channel>,
     call: Call<impl futures_core::Stream<Item = Bytes> + Send + 'static>,
     path: PathAndQuery,
+    codec: Raw,
 ) -> Result<Bytes, tonic::Status> {
-    let mut messages = grpc.streaming(call, path, Raw).await?.into_inner();
+    let mut messages = grpc.streaming(call, path, codec).await?.into_inner();
     let answer = messages.message().await?;
     // The status comes behind the answer.
     while messages.message().await?.is_some() {}

@@ -22,8 +22,8 @@ enum Ahead {
     /// Nothing: the body goes on when its messages are there. They count as sent when they are asked for,
     /// so none is asked for early.
     Unknown,
-    /// Nothing yet, or that there is another frame.
-    Wanted(Option<Frame<Bytes>>),
+    /// Nothing yet, or that there are these bytes. A request has no trailers.
+    Wanted(Option<Bytes>),
     /// There are none.
     End,
 }
@@ -52,14 +52,14 @@ impl http_body::Body for Outgoing {
             Ahead::Wanted(next) => next.take(),
         };
         let frame = match next {
-            Some(frame) => frame,
+            Some(bytes) => Frame::data(bytes),
             None => match ready!(body.as_mut().poll_frame(cx)?) {
                 Some(frame) => frame,
                 None => return Poll::Ready(None),
             },
         };
         match body.poll_frame(cx)? {
-            Poll::Ready(Some(behind)) => *ahead = Ahead::Wanted(Some(behind)),
+            Poll::Ready(Some(behind)) => *ahead = Ahead::Wanted(behind.into_data().ok()),
             Poll::Ready(None) => *ahead = Ahead::End,
             Poll::Pending => {}
         }
