@@ -182,3 +182,91 @@ async fn wait(
         })?
         .transpose()
 }
+
+#[cfg(test)]
+mod tests {
+    use clientlet_gateway::{DocumentStream, Documents, Gateway};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::Client;
+    use crate::connect::memory::network::network;
+    use crate::options::ClientletOptions;
+    use crate::transport::HttpSession;
+    use crate::transport::grpc::GrpcTransport;
+    use crate::transport::http::HttpTransport;
+
+    /// Makes a call of 5 s whose first `stalled` attempts are never answered; returns the number of
+    /// attempts, the time that it took and the number of documents.
+    async fn stalled(
+        scheme: &str,
+        stalled: u32,
+        retry: RetryPolicy,
+        idle_timeout: Option<Duration>,
+    ) -> (usize, Duration, u64) {
+        let (connector, accepted, _) = network();
+        let fault = match scheme {
+            "http" => format!("stall@1-{stalled},path=/stream"),
+            _ => format!("stall@1-{stalled}"),
+        };
+        let gateway = Gateway::builder()
+            .documents(Documents::V2)
+            .http(scheme == "http")
+            .grpc(scheme == "grpc")
+            .stream_endpoint("/stream", DocumentStream::new(3))
+            .fault(fault.parse().unwrap())
+            .serve(accepted)
+            .unwrap();
+        let config = ClientletOptions::new().check(&format!("{scheme}://h:80")).unwrap();
+        let transport: Arc<dyn Transport> = match scheme {
+            "http" => Arc::new(HttpTransport::over(HttpSession::over(connector, &config), &config)),
+            _ => Arc::new(GrpcTransport::over(connector, &config)),
+        };
+        let client = Client::new(config, transport);
+        let began = Instant::now();
+        let call = client.stream_document("/stream", &json!({"text": "x"})).retry(retry);
+        let call = call.timeout(Duration::from_secs(5));
+        let call = match idle_timeout {
+            Some(timeout) => call.idle_timeout(timeout),
+            None => call,
+        };
+        let mut documents = call.stream::<Value>();
+        while let Some(Ok(_)) = documents.next().await {}
+        let arrived = match scheme {
+            "http" => {
+                let gets = gateway.journal().gets();
+                gets.iter().filter(|get| get.path == "/stream").count()
+            }
+            _ => gateway.journal().len(),
+        };
+        (arrived, began.elapsed(), documents.documents_given())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_is_never_answered_leaves_half_of_the_time_for_another() {
+        let at_most_once = RetryPolicy::standard().at_most_once();
+        let hand = |seconds| Some(Duration::from_secs(seconds));
+        let second = Duration::from_secs(1);
+        for scheme in ["http", "grpc"] {
+            let waits = RetryPolicy::standard;
+            // The second attempt is answered, after 2.5 s and a wait of up to 0.1 s.
+            let (arrived, took, given) = stalled(scheme, 1, waits(), None).await;
+            assert_eq!((arrived, given), (2, 3), "{scheme}");
+            assert!((second * 5 / 2..second * 27 / 10).contains(&took), "{scheme}: {took:?}");
+            // Without an answer the time is used to its end.
+            let (arrived, took, given) = stalled(scheme, 9, waits(), None).await;
+            assert_eq!((arrived, given), (2, 0), "{scheme}");
+            assert!((second * 5..second * 52 / 10).contains(&took), "{scheme}: {took:?}");
+            // Where no other attempt may follow, the first has all of it.
+            for policy in [RetryPolicy::new(), at_most_once.clone()] {
+                let (arrived, took, _) = stalled(scheme, 1, policy, None).await;
+                assert_eq!(arrived, 1, "{scheme}");
+                assert!((second * 5..second * 52 / 10).contains(&took), "{scheme}: {took:?}");
+            }
+            // What is set by hand counts.
+            let (arrived, took, given) = stalled(scheme, 1, waits(), hand(1)).await;
+            assert_eq!((arrived, given), (2, 3), "{scheme}");
+            assert!((second..second * 12 / 10).contains(&took), "{scheme}: {took:?}");
+        }
+    }
+}
