@@ -55,6 +55,11 @@ pub(crate) struct Ran {
     pub(crate) turned_away: usize,
     /// What was reset before anything of it was read.
     pub(crate) refused: u64,
+    /// The documents that the call took from its input, by the input's own count.
+    pub(crate) taken: u64,
+    /// The documents that the call says it has read, and that are in requests that were begun.
+    pub(crate) read: u64,
+    pub(crate) sent: u64,
 }
 
 /// One item of the call's answers.
@@ -107,9 +112,13 @@ impl Cell {
         let (gateway, url) = row.protocol.start(documents, row.faults.iter().copied()).await;
         let client = row.protocol.client(&url).answer_limit(ANSWER_LIMIT).build().unwrap();
 
+        let taken = std::cell::Cell::new(0);
         let mut call = client
             .post("/")
-            .documents((0..REQUESTS).map(|n| Numbered { id: n.to_string() }))
+            .documents((0..REQUESTS).map(|n| {
+                taken.set(n as u64 + 1);
+                Numbered { id: n.to_string() }
+            }))
             .request_size(1)
             .prefetch(IN_FLIGHT)
             .retry(mode.policy())
@@ -123,21 +132,33 @@ impl Cell {
         let mut responses = call.stream();
         let mut ends = Vec::new();
         while let Some(result) = responses.next().await {
-            ends.push(
-                result.map_or_else(|error| End::failed(&error), |answer| End::answered(&answer)),
-            );
+            ends.push(End::of(result));
+            if mode.stops_after == Some(ends.len()) {
+                ends.extend(responses.stop().into_iter().map(End::of));
+            }
         }
+        let (read, sent) = (responses.documents_read(), responses.documents_sent());
         drop((responses, client));
 
         // Only then is nothing on its way any more.
         let journal = gateway.journal().clone();
         gateway.stop().await;
         let turned_away = journal.gets().iter().filter(|get| get.fault.is_some()).count();
-        Ran { ends, entries: journal.entries(), turned_away, refused: journal.refused() }
+        let (entries, refused) = (journal.entries(), journal.refused());
+        Ran { ends, entries, turned_away, refused, taken: taken.get(), read, sent }
     }
 }
 
 impl End {
+    fn of(result: Result<Response, Error>) -> End {
+        result.map_or_else(|error| End::failed(&error), |answer| End::answered(&answer))
+    }
+
+    /// Whether the call was stopped before the request ended.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.result.as_ref().is_err_and(|failure| failure.kind == ErrorKind::Cancelled)
+    }
+
     fn answered(response: &Response) -> End {
         let documents: Vec<Numbered> = response.documents().unwrap();
         End {

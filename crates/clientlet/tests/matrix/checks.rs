@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clientlet::{Attempt, Delivery};
+use clientlet::{Attempt, Delivery, ErrorKind};
 use clientlet_gateway::{Entry, FaultKind};
 
 use crate::cell::{Cell, End, Failure, REQUESTS, Ran};
@@ -18,6 +18,7 @@ const SLACK: Duration = Duration::from_secs(2);
 pub(crate) fn complaints(cell: Cell, ran: &Ran) -> Vec<String> {
     let mut complaints = Vec::new();
     each_ends_once(cell, ran, &mut complaints);
+    counts_agree(cell, ran, &mut complaints);
     let arrivals = by_document(&ran.entries, &mut complaints);
     for end in &ran.ends {
         let Some(arrived) = usize::try_from(end.input.start).ok().and_then(|n| arrivals.get(n))
@@ -41,10 +42,12 @@ fn name(entry: &Entry) -> String {
 }
 
 fn each_ends_once(cell: Cell, ran: &Ran, complaints: &mut Vec<String>) {
-    let mut ends = vec![0; REQUESTS];
+    // A call that is stopped leaves the rest of its input alone.
+    let read = usize::try_from(ran.taken).unwrap_or(usize::MAX).min(REQUESTS);
+    let mut ends = vec![0; read];
     for (place, end) in ran.ends.iter().enumerate() {
         let first = usize::try_from(end.input.start).unwrap_or(usize::MAX);
-        if end.input.end != end.input.start + 1 || first >= REQUESTS {
+        if end.input.end != end.input.start + 1 || first >= read {
             complaints.push(format!("a request of documents {:?} was never made", end.input));
             continue;
         }
@@ -55,6 +58,23 @@ fn each_ends_once(cell: Cell, ran: &Ran, complaints: &mut Vec<String>) {
     }
     for (document, ends) in ends.iter().enumerate().filter(|(_, ends)| **ends != 1) {
         complaints.push(format!("document {document} ended {ends} times"));
+    }
+}
+
+/// What the call says of its documents is so.
+fn counts_agree(cell: Cell, ran: &Ran, complaints: &mut Vec<String>) {
+    let Ran { taken, read, sent, .. } = *ran;
+    // A request that was stopped before it was begun has no id.
+    let is_begun = |end: &&End| !end.is_cancelled() || end.request_id.is_some();
+    let begun = ran.ends.iter().filter(is_begun).count() as u64;
+    if read != taken || sent != begun {
+        complaints.push(format!(
+            "it says that it read {read} documents and began requests of {sent}; \
+             {taken} were taken and {begun} begun"
+        ));
+    }
+    if cell.mode.stops_after.is_none() != (taken == REQUESTS as u64) {
+        complaints.push(format!("{taken} documents were taken"));
     }
 }
 
@@ -85,6 +105,7 @@ impl Witnessed<'_> {
     fn check(&self) -> Vec<&'static str> {
         let Witnessed { cell, end, arrived } = self;
         let (row, mode) = (cell.row, cell.mode);
+        let is_cancelled = end.is_cancelled();
         let attempts = end.attempts as usize;
         let mut wrong = Vec::new();
         let mut must = |holds: bool, otherwise| {
@@ -96,7 +117,9 @@ impl Witnessed<'_> {
             arrived.iter().all(|entry| entry.request_id == end.request_id),
             "it arrived by another id than it ended",
         );
-        must(end.attempts >= 1 && end.attempts <= mode.max_attempts(), "too many or no attempts");
+        // A request that was stopped may have been waiting for its first one.
+        let fewest = u32::from(!is_cancelled);
+        must((fewest..=mode.max_attempts()).contains(&end.attempts), "too many or no attempts");
         must(arrived.len() <= attempts, "it arrived more often than it was sent");
         must(end.elapsed <= row.deadline(mode.retries) + SLACK, "it ended after its deadline");
         if mode.at_most_once {
@@ -115,13 +138,14 @@ impl Witnessed<'_> {
             );
             must(
                 last.is_none_or(|last| match (&end.result, row.reach) {
+                    _ if is_cancelled => true,
                     (Ok(_), _) => !self.is_harmed(last),
                     (Err(_), Reach::Answered) => true,
                     (Err(_), _) => self.is_harmed(last),
                 }),
                 "its end is not that of its last arrival",
             );
-            if row.arrival == Arrival::Always {
+            if row.arrival == Arrival::Always && !is_cancelled {
                 must(attempts == arrived.len(), "an attempt did not arrive");
             }
         }
@@ -138,18 +162,26 @@ impl Witnessed<'_> {
     fn check_failure(&self, failure: &Failure, must: &mut impl FnMut(bool, &'static str)) {
         let Witnessed { cell, arrived, .. } = self;
         let mode = cell.mode;
+        let is_cancelled = self.end.is_cancelled();
         let with = |delivery| failure.attempts.iter().filter(|a| a.delivery == delivery).count();
         must(
             failure.attempts.iter().zip(1..).all(|(attempt, number)| attempt.number == number),
             "its attempts are not numbered through",
         );
         must(
-            failure.attempts.iter().all(|attempt| self.again(attempt).is_some()),
+            failure.attempts.iter().all(|attempt| {
+                self.again(attempt).is_some()
+                    || (is_cancelled && attempt.kind == ErrorKind::Cancelled)
+            }),
             "an attempt is reported as what cannot have happened",
         );
         must(
             failure.delivery != Delivery::NotSent || arrived.is_empty(),
             "reported as not sent, it arrived",
+        );
+        must(
+            !is_cancelled || mode.stops_after.is_some(),
+            "it was cancelled though the call was not stopped",
         );
         must(
             arrived.len() <= failure.attempts.len() - with(Delivery::NotSent),
@@ -163,7 +195,9 @@ impl Witnessed<'_> {
         must(failure.may_have_run || !ran, "reported as certainly not run, it ran");
         let Some((last, before)) = failure.attempts.split_last() else { return };
         must(
-            (last.kind, last.delivery.join(failure.delivery)) == (failure.kind, failure.delivery),
+            is_cancelled
+                || (last.kind, last.delivery.join(failure.delivery))
+                    == (failure.kind, failure.delivery),
             "the error is not that of its last attempt",
         );
         must(
@@ -171,7 +205,7 @@ impl Witnessed<'_> {
             "it was sent again though that was in vain, or it may have run",
         );
         must(
-            !(mode.retries && self.may_repeat(last)),
+            is_cancelled || !(mode.retries && self.may_repeat(last)),
             "it was given up although it could be sent again",
         );
     }
@@ -202,17 +236,25 @@ impl Witnessed<'_> {
 /// What the call counted is what the gateway counted.
 fn sums_agree(cell: Cell, ran: &Ran, complaints: &mut Vec<String>) {
     let struck = ran.entries.iter().filter(|entry| entry.fault.is_some()).count() as u64;
-    if struck + ran.refused + ran.turned_away as u64 == 0 {
+    if struck + ran.refused + ran.turned_away as u64 == 0 && cell.mode.stops_after.is_none() {
         complaints.push("the fault struck nobody".to_owned());
     }
     let (arrived, refused) = (ran.entries.len() as u64, ran.refused);
     let attempts: u64 = ran.ends.iter().map(|end| u64::from(end.attempts)).sum();
+    // An attempt that was stopped arrived or not, and not if nothing of it was sent.
+    let stopped = |is_it: fn(&Attempt) -> bool| {
+        let failures = ran.ends.iter().filter_map(|end| end.result.as_ref().err());
+        let attempts = failures.flat_map(|failure| &failure.attempts);
+        attempts.filter(|it| it.kind == ErrorKind::Cancelled && is_it(it)).count() as u64
+    };
+    let fewest = attempts - stopped(|_| true);
+    let most = attempts - stopped(|attempt| attempt.delivery == Delivery::NotSent);
     let agree = match (cell.row.arrival, cell.row.is_patient()) {
-        (Arrival::Always, true) => attempts == arrived,
+        (Arrival::Always, true) => (fewest..=most).contains(&arrived),
         // One that was given up before it was sent did not arrive.
-        (Arrival::Always, false) | (Arrival::Perhaps, _) => attempts >= arrived,
-        (Arrival::Refused | Arrival::Unread, _) => attempts == arrived + refused,
-        (Arrival::RefusedConnections, _) => (arrived..=arrived + refused).contains(&attempts),
+        (Arrival::Always, false) | (Arrival::Perhaps, _) => most >= arrived,
+        (Arrival::Refused | Arrival::Unread, _) => (fewest..=most).contains(&(arrived + refused)),
+        (Arrival::RefusedConnections, _) => most >= arrived && fewest <= arrived + refused,
     };
     if !agree {
         complaints.push(format!(

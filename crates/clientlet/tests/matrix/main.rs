@@ -1,6 +1,6 @@
 //! The fault matrix: every fault that the embedded gateway can be scripted with, over every protocol
-//! and in every mode of a call, 10,000 requests each and 16 in flight. The gateway's journal is the
-//! witness.
+//! and in every mode of a call, 10,000 requests each and 16 in flight; in some modes the call is stopped
+//! after 1,000 answers. The gateway's journal is the witness.
 //!
 //! The table of all cells goes to standard error when the run ends. `CLIENTLET_CELL=TEXT` runs only
 //! the cells whose name holds the text.

@@ -15,14 +15,23 @@ pub(crate) struct Mode {
     pub(crate) in_order: bool,
     pub(crate) retries: bool,
     pub(crate) at_most_once: bool,
+    /// Stops the call after so many answers.
+    pub(crate) stops_after: Option<usize>,
 }
 
 const fn mode(in_order: bool, retries: bool, at_most_once: bool) -> Mode {
-    Mode { in_order, retries, at_most_once }
+    Mode { in_order, retries, at_most_once, stops_after: None }
+}
+
+/// The number of answers after which a call is stopped: enough for most faults to strike before.
+const STOP: usize = 1_000;
+
+const fn stopped(mode: Mode) -> Mode {
+    Mode { stops_after: Some(STOP), ..mode }
 }
 
 /// All of them.
-pub(crate) const MODES: [Mode; 8] = [
+pub(crate) const MODES: [Mode; 11] = [
     mode(false, false, false),
     mode(true, false, false),
     mode(false, false, true),
@@ -31,6 +40,9 @@ pub(crate) const MODES: [Mode; 8] = [
     mode(true, true, false),
     mode(false, true, true),
     mode(true, true, true),
+    stopped(mode(false, false, false)),
+    stopped(mode(false, true, true)),
+    stopped(mode(true, true, false)),
 ];
 
 impl Mode {
@@ -55,6 +67,10 @@ impl Mode {
         if self.retries { "retries" } else { "one attempt" }
     }
 
+    pub(crate) fn end(self) -> &'static str {
+        if self.stops_after.is_some() { ", stopped" } else { "" }
+    }
+
     pub(crate) fn promise(self) -> &'static str {
         if self.at_most_once { "at most once" } else { "at least once" }
     }
@@ -62,6 +78,6 @@ impl Mode {
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}, {}", self.attempts(), self.promise(), self.order())
+        write!(f, "{}, {}, {}{}", self.attempts(), self.promise(), self.order(), self.end())
     }
 }

@@ -20,7 +20,8 @@ pub(crate) fn of(reports: &[Report], took: Duration) -> String {
             let _ = writeln!(table, "\n{now}");
             fault = now;
         }
-        let name = format!("  {:11}  {:13}  {:12}", mode.attempts(), mode.promise(), mode.order());
+        let order = format!("{}{}", mode.order(), mode.end());
+        let name = format!("  {:11}  {:13}  {order:21}", mode.attempts(), mode.promise());
         let time = format!("{:.1} s", report.took.as_secs_f64());
         let Some(ran) = &report.ran else {
             line(&mut table, [&name, "", "", "", "", &time], "did not end");
@@ -34,7 +35,8 @@ pub(crate) fn of(reports: &[Report], took: Duration) -> String {
         let columns = [&name[..], &answered, &retried, &attempts, &arrived, &time];
         line(&mut table, columns, &failed(ran));
     }
-    let requests = reports.len() * REQUESTS;
+    let ends = |report: &Report| report.ran.as_ref().map_or(0, |ran| ran.ends.len());
+    let requests: usize = reports.iter().map(ends).sum();
     let _ = writeln!(
         table,
         "\n{} cells, {requests} requests in {:.1} s\n",
@@ -47,7 +49,7 @@ pub(crate) fn of(reports: &[Report], took: Duration) -> String {
 fn line(table: &mut String, columns: [&str; 6], failed: &str) {
     let [name, answered, retried, attempts, arrived, time] = columns;
     let text = format!(
-        "{name:42}  {answered:>8}  {retried:>7}  {attempts:>8}  {arrived:>7}  {time:>6}  {failed}"
+        "{name:51}  {answered:>8}  {retried:>7}  {attempts:>8}  {arrived:>7}  {time:>6}  {failed}"
     );
     let _ = writeln!(table, "{}", text.trim_end());
 }
