@@ -52,7 +52,7 @@ Environment:
                         The programs for `coverage`; looked for otherwise.
   CARGO_TARGET_DIR      Where everything is built and installed, as for cargo.
   CI=true               A missing Python (`test`) or strace (`bench pace`) may be installed by apt-get,
-                        on Debian as root.
+                        on Debian as root. Nothing is kept for a second, incremental build.
 
 Exit codes: 0 all well, 1 a step failed, 2 wrong usage.
 

@@ -1,6 +1,5 @@
 //! Debian packages that tests need.
 
-use std::env;
 use std::path::Path;
 use std::process::Command;
 
@@ -9,7 +8,7 @@ use crate::command;
 /// Whether packages may be installed: only in CI, on Debian, as root, so that no machine is changed
 /// behind its owner's back.
 pub(crate) fn may_install() -> bool {
-    env::var_os("CI").is_some_and(|value| value == "true")
+    command::is_ci()
         && Path::new("/etc/debian_version").exists()
         && command::output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")
 }
