@@ -25,7 +25,6 @@ use super::super::http::redirect;
 use super::super::http_session::{begins, glance};
 use super::super::progress::{Passage, Progress};
 use super::super::retry_after::retry_after;
-use super::CALL;
 use super::framing::Answers;
 use super::goaway::{GoAway, Leaving, Watched};
 use super::outgoing::Outgoing;
@@ -212,6 +211,31 @@ impl Channel {
     }
 }
 
+impl Channel {
+    /// Sends a request; returns its answers once their head has come.
+    pub(super) fn send(
+        &self,
+        mut request: Request<Outgoing>,
+    ) -> impl Future<Output = Result<Answers, ChannelError>> + Send + use<> {
+        if let Some(host) = request.headers_mut().remove(HOST) {
+            set_authority(&mut request, &host);
+        }
+        let answering = self.sender.clone().send_request(request);
+        async move {
+            let response = answering.await.map_err(ChannelError::unanswered)?;
+            let (head, body) = response.into_parts();
+            match read_head(head.status, &head.headers) {
+                Ok(is_told) => Ok(Answers::new(body, is_told)),
+                Err(ChannelError::NotGrpc(what)) if !is_grpc(&head.headers) => {
+                    let begins = begins(&glance(body).await);
+                    Err(ChannelError::NotGrpc(format!("{what}, and {begins}")))
+                }
+                Err(error) => Err(error),
+            }
+        }
+    }
+}
+
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel").field("peer", &self.peer).finish_non_exhaustive()
@@ -236,6 +260,11 @@ pub(super) enum ChannelError {
     NotGrpc(String),
     /// An answer that is gRPC but cannot be read.
     Unreadable(String),
+    /// A message that is longer than the limit, both in bytes.
+    TooLarge {
+        length: usize,
+        limit: usize,
+    },
 }
 
 impl ChannelError {
@@ -285,6 +314,9 @@ impl fmt::Display for ChannelError {
             }
             ChannelError::NotGrpc(what) => f.write_str(what),
             ChannelError::Unreadable(what) => write!(f, "the answer cannot be read: {what}"),
+            ChannelError::TooLarge { length, limit } => {
+                write!(f, "an answer of {length} bytes is larger than the limit of {limit}")
+            }
         }
     }
 }
@@ -304,7 +336,7 @@ fn write_name(code: Code, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// Sets `:authority`, by which HTTP/2 names the host. A `Host` header must not differ from it.
-fn set_authority(request: &mut Request<Body>, host: &HeaderValue) {
+fn set_authority<B>(request: &mut Request<B>, host: &HeaderValue) {
     let mut uri = request.uri().clone().into_parts();
     uri.authority = Authority::try_from(host.as_bytes()).ok();
     // The header was checked when it was set, so this succeeds.
@@ -322,27 +354,10 @@ impl Service<Request<Body>> for Channel {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        if let Some(host) = request.headers_mut().remove(HOST) {
-            set_authority(&mut request, &host);
-        }
-        let has_one_message = request.uri().path() != CALL;
-        let request = request.map(|body| Outgoing::new(body, has_one_message));
-        let answering = self.sender.send_request(request);
-        Box::pin(async move {
-            let response = answering.await.map_err(ChannelError::unanswered)?;
-            let (head, body) = response.into_parts();
-            match read_head(head.status, &head.headers) {
-                // The rest of the head is not needed, and tonic must not read it: it panics on some
-                // headers.
-                Ok(is_told) => Ok(Response::new(Answers::new(body, is_told))),
-                Err(ChannelError::NotGrpc(what)) if !is_grpc(&head.headers) => {
-                    let begins = begins(&glance(body).await);
-                    Err(ChannelError::NotGrpc(format!("{what}, and {begins}")))
-                }
-                Err(error) => Err(error),
-            }
-        })
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let answers = self.send(request.map(Outgoing::Stream));
+        // The rest of the head is not needed, and tonic must not read it: it panics on some headers.
+        Box::pin(async move { answers.await.map(Response::new) })
     }
 }
 

@@ -5,29 +5,11 @@ use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 /// Bytes in, bytes out.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Raw {
-    /// The sizes of the buffers that are made before the first message, in bytes.
-    to_send: usize,
-    to_receive: usize,
-}
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Raw;
 
 /// Room for a small message and its frame; a larger one makes its own.
 const BUFFER: usize = 1 << 10;
-/// The bytes that stand before a message.
-const PREFIX: usize = 5;
-
-impl Raw {
-    /// For any number of messages.
-    pub(super) const STREAM: Raw = Raw { to_send: BUFFER, to_receive: BUFFER };
-
-    /// For a request of one message with this length. Its buffers are no larger than the messages:
-    /// calls come and go by the thousand, and what they allocate counts.
-    pub(super) fn of_one(length: usize) -> Raw {
-        Raw { to_send: PREFIX.saturating_add(length), to_receive: 0 }
-    }
-}
-
 /// Messages that are ready together are written together, up to so many bytes.
 const TOGETHER: usize = 32 << 10;
 
@@ -38,11 +20,11 @@ impl Codec for Raw {
     type Decoder = Raw;
 
     fn encoder(&mut self) -> Raw {
-        *self
+        Raw
     }
 
     fn decoder(&mut self) -> Raw {
-        *self
+        Raw
     }
 }
 
@@ -57,7 +39,7 @@ impl Encoder for Raw {
     }
 
     fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(self.to_send, TOGETHER)
+        BufferSettings::new(BUFFER, TOGETHER)
     }
 }
 
@@ -71,6 +53,6 @@ impl Decoder for Raw {
     }
 
     fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(self.to_receive, TOGETHER)
+        BufferSettings::new(BUFFER, TOGETHER)
     }
 }

@@ -147,7 +147,7 @@ impl GrpcTransport {
         let call = call(channel, &request.headers, request.body.clone(), passage, left);
         // A gateway sends no headers before the first document.
         let answers = grpc
-            .streaming(call, path(STREAM_DOC), Raw::STREAM)
+            .streaming(call, path(STREAM_DOC), Raw)
             .await
             .map_err(|status| failure::failed(&status, channel, passage.give_up()))?;
         let channel = channel.clone();

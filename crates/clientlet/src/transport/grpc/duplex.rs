@@ -67,7 +67,7 @@ impl GrpcTransport {
         let call = Call::from_parts(metadata(headers), Extensions::default(), requests);
         // A gateway may send no headers before the first answer, and that not before a request.
         let opening = async move {
-            grpc.streaming(call, path(CALL), Raw::STREAM).await.map(tonic::Response::into_inner)
+            grpc.streaming(call, path(CALL), Raw).await.map(tonic::Response::into_inner)
         };
         let messages = stream::try_unfold(State::Opening(Box::pin(opening)), async |state| {
             let mut messages = match state {

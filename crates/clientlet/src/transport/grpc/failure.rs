@@ -39,7 +39,15 @@ pub(super) struct Failure {
 
 /// The failure of a unary call for its request.
 pub(super) fn failed(status: &Status, channel: &Channel, is_sent: bool) -> AttemptError {
-    let mut failure = read(status, channel, Scope::Request);
+    of_request(read(status, channel, Scope::Request), channel, is_sent)
+}
+
+/// The same, where tonic had no part in it.
+pub(super) fn caused(cause: &ChannelError, channel: &Channel, is_sent: bool) -> AttemptError {
+    of_request(read_cause(cause, channel, Scope::Request), channel, is_sent)
+}
+
+fn of_request(mut failure: Failure, channel: &Channel, is_sent: bool) -> AttemptError {
     // What ended on this side ended before it was sent if no byte of it was asked for.
     if failure.said.is_none() && !is_sent && failure.event == Event::StreamDropped {
         failure.event = match channel.spoken().is_known() {
@@ -73,7 +81,13 @@ pub(super) fn ending(status: &Status, channel: &Channel) -> Ending {
 /// Classifies the end of a call.
 pub(super) fn read(status: &Status, channel: &Channel, scope: Scope) -> Failure {
     let cause = status.source().and_then(|source| source.downcast_ref());
-    let Some(cause) = cause else { return of_tonic(status, scope) };
+    match cause {
+        Some(cause) => read_cause(cause, channel, scope),
+        None => of_tonic(status, scope),
+    }
+}
+
+fn read_cause(cause: &ChannelError, channel: &Channel, scope: Scope) -> Failure {
     match cause {
         ChannelError::Lost(_) if channel.spoken().is_http1() => {
             channel.suspect();
@@ -101,7 +115,8 @@ pub(super) fn read(status: &Status, channel: &Channel, scope: Scope) -> Failure 
         ChannelError::Unprocessed(_)
         | ChannelError::Told(_)
         | ChannelError::Http(..)
-        | ChannelError::Unreadable(_) => of_cause(cause, scope),
+        | ChannelError::Unreadable(_)
+        | ChannelError::TooLarge { .. } => of_cause(cause, scope),
     }
 }
 
@@ -113,6 +128,7 @@ fn of_cause(cause: &ChannelError, scope: Scope) -> Failure {
         ChannelError::Http(status, ..) => Event::of_status(status.as_u16()),
         ChannelError::NotGrpc(_) => Event::NotGrpc,
         ChannelError::Unreadable(_) => unreadable(scope),
+        ChannelError::TooLarge { .. } => too_large(scope),
     };
     let failure = Failure {
         event,
@@ -134,7 +150,10 @@ fn of_cause(cause: &ChannelError, scope: Scope) -> Failure {
         ChannelError::Http(status, again, _) => {
             Failure { again: *again, http: Some(status.as_u16()), ..failure }
         }
-        ChannelError::Cut(_) | ChannelError::NotGrpc(_) | ChannelError::Unreadable(_) => failure,
+        ChannelError::Cut(_)
+        | ChannelError::NotGrpc(_)
+        | ChannelError::Unreadable(_)
+        | ChannelError::TooLarge { .. } => failure,
     }
 }
 
@@ -153,6 +172,7 @@ fn code(cause: &ChannelError) -> Code {
             _ => Code::Unknown,
         },
         ChannelError::Unreadable(_) => Code::Internal,
+        ChannelError::TooLarge { .. } => Code::OutOfRange,
         ChannelError::Cut(_) | ChannelError::NotGrpc(_) => Code::Unknown,
     }
 }
@@ -178,10 +198,9 @@ const TOO_LARGE: &str = "Error, decoded message length too large";
 /// did not send them.
 fn of_tonic(status: &Status, scope: Scope) -> Failure {
     let message = shorten(status.message());
-    let (event, what) = match (message.starts_with(TOO_LARGE), scope) {
-        (true, Scope::Request) => (Event::TooLarge, "an answer is larger than the limit"),
-        (true, Scope::Stream) => (Event::StreamOversize, "an answer is larger than the limit"),
-        (false, scope) => (unreadable(scope), "the answer cannot be read"),
+    let (event, what) = match message.starts_with(TOO_LARGE) {
+        true => (too_large(scope), "an answer is larger than the limit"),
+        false => (unreadable(scope), "the answer cannot be read"),
     };
     Failure {
         event,
@@ -191,6 +210,13 @@ fn of_tonic(status: &Status, scope: Scope) -> Failure {
         again: Again::Unsaid,
         http: None,
         source: None,
+    }
+}
+
+fn too_large(scope: Scope) -> Event {
+    match scope {
+        Scope::Request => Event::TooLarge,
+        Scope::Stream => Event::StreamOversize,
     }
 }
 

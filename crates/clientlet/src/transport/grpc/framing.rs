@@ -2,6 +2,7 @@
 //! within a message, so the last document of a stream would be lost silently. tonic also reads
 //! trailers with an `expect`, so it gets none of the trailers that the peer sent.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -41,36 +42,53 @@ impl Answers {
         Answers { body, frames: Frames::default(), end }
     }
 
-    /// Decides what the end of the body means, with or without trailers.
-    fn end(&mut self, trailers: Option<HeaderMap>) -> Option<Result<Frame<Bytes>, ChannelError>> {
+    /// The next bytes of messages; `None` once the call has ended well.
+    pub(super) async fn data(&mut self) -> Result<Option<Bytes>, ChannelError> {
+        poll_fn(|cx| self.poll_data(cx)).await
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ChannelError>> {
         if self.end == End::Over {
-            return None;
+            return Poll::Ready(Ok(None));
         }
-        let told = match trailers.as_ref().map(status::read) {
-            Some(Ok(told)) => told,
-            Some(Err(what)) => return Some(Err(ChannelError::Unreadable(what))),
-            None => None,
-        };
-        match told {
-            Some(told) if told.code != Code::Ok => return Some(Err(ChannelError::Told(told))),
+        loop {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(frame) => frame.map_err(ChannelError::lost)?,
+                None => return Poll::Ready(self.finish(None).map(|()| None)),
+            };
+            let frame = match frame.into_data() {
+                Ok(data) => {
+                    self.frames.advance(&data);
+                    return Poll::Ready(Ok(Some(data)));
+                }
+                Err(frame) => frame,
+            };
+            // HTTP/2 has no other frames in a body.
+            if let Ok(trailers) = frame.into_trailers() {
+                return Poll::Ready(self.finish(Some(&trailers)).map(|()| None));
+            }
+        }
+    }
+
+    /// Decides what the end of the body means, with or without trailers.
+    fn finish(&mut self, trailers: Option<&HeaderMap>) -> Result<(), ChannelError> {
+        let told = trailers.map(status::read).transpose().map_err(ChannelError::Unreadable)?;
+        match told.flatten() {
+            Some(told) if told.code != Code::Ok => return Err(ChannelError::Told(told)),
             _ if !self.frames.is_whole() => {
-                return Some(Err(ChannelError::Cut("the stream ended within a message")));
+                return Err(ChannelError::Cut("the stream ended within a message"));
             }
             None if self.end == End::Open => {
-                return Some(Err(ChannelError::Cut("the stream ended without a status")));
+                return Err(ChannelError::Cut("the stream ended without a status"));
             }
             _ => {}
         }
         self.end = End::Over;
-        let mut trailers = trailers.unwrap_or_default();
-        if trailers.len() != 1 || told.is_none() {
-            trailers.clear();
-            trailers.insert(&status::STATUS, HeaderValue::from_static("0"));
-        }
-        Some(Ok(Frame::trailers(trailers)))
+        Ok(())
     }
 }
 
+/// For tonic, which takes the status from trailers.
 impl Body for Answers {
     type Data = Bytes;
     type Error = ChannelError;
@@ -79,23 +97,16 @@ impl Body for Answers {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ChannelError>>> {
-        loop {
-            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                Some(frame) => frame.map_err(ChannelError::lost)?,
-                None => return Poll::Ready(self.end(None)),
-            };
-            let frame = match frame.into_data() {
-                Ok(data) => {
-                    self.frames.advance(&data);
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
-                }
-                Err(frame) => frame,
-            };
-            // A body of HTTP/2 has no frames other than data and trailers.
-            if let Ok(trailers) = frame.into_trailers() {
-                return Poll::Ready(self.end(Some(trailers)));
-            }
+        if self.end == End::Over {
+            return Poll::Ready(None);
         }
+        Poll::Ready(Some(Ok(match ready!(self.poll_data(cx))? {
+            Some(data) => Frame::data(data),
+            None => {
+                let ok = HeaderValue::from_static("0");
+                Frame::trailers(HeaderMap::from_iter([(status::STATUS.clone(), ok)]))
+            }
+        })))
     }
 }
 

@@ -10,6 +10,7 @@ mod framing;
 mod goaway;
 mod messages;
 mod outgoing;
+mod single;
 mod status;
 mod stream;
 
@@ -34,10 +35,10 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Extensions, Request as Call};
 
 use self::channel::{Channel, Register};
-use self::codec::Raw;
 pub(crate) use self::duplex::Ended;
 #[cfg(test)]
 pub(super) use self::failure::{Scope, recorded};
+use self::single::Single;
 use super::http::{outcome, settled};
 use super::multiplex::{Handle, InFlight, Tally};
 use super::progress::Passage;
@@ -217,9 +218,12 @@ impl GrpcTransport {
         };
         let passage = Passage::default();
         let timeout = time.left(from);
-        let exchange = channel.unary(&self.shared, docarray, headers, body, &passage, timeout);
-        let exchange = pin!(exchange);
-        channel.in_time(&mut time, &passage, exchange).await
+        let single = self.shared.one(SINGLE, headers, body, timeout);
+        let exchange = pin!(channel.single(single, &passage));
+        let message = channel.in_time(&mut time, &passage, exchange).await?;
+        read_proto_answer(docarray, &message).map_err(|what| {
+            AttemptError::new(Event::Unreadable, format!("the answer cannot be read: {what}"))
+        })
     }
 
     /// The call's stream, opened if it is not there or was lost.
@@ -309,6 +313,17 @@ impl Shared {
         }
     }
 
+    fn one<'a>(
+        &self,
+        method: &'static str,
+        headers: &'a HeaderMap,
+        message: Bytes,
+        timeout: Option<Duration>,
+    ) -> Single<'a> {
+        let is_gzipped = self.compression.is_some();
+        Single { method, headers, message, timeout, is_gzipped, answer_limit: self.answer_limit }
+    }
+
     /// Asks one question, of which nothing can have run.
     async fn ask(
         self: &Arc<Self>,
@@ -330,40 +345,11 @@ impl Shared {
     ) -> Result<Bytes, AttemptError> {
         let mut time = Time::until(deadline);
         let channel = time.opening(pin!(self.channel())).await?;
-        let mut grpc = self.grpc(&channel);
         let passage = Passage::default();
-        let left = time.left(Instant::now());
-        let codec = Raw::of_one(question.len());
-        let call = call(&channel, headers, question, &passage, left);
-        let exchange = pin!(async {
-            let answer = answer_of_one(&mut grpc, call, path(method), codec).await;
-            channel.progress().answered(&passage);
-            answer.map_err(|status| failure::failed(&status, &channel, passage.give_up()))
-        });
+        let timeout = time.left(Instant::now());
+        let exchange = channel.single(self.one(method, headers, question, timeout), &passage);
+        let exchange = pin!(exchange);
         channel.in_time(&mut time, &passage, exchange).await
-    }
-}
-
-impl Channel {
-    /// Sends one request by itself and gives the answer, whosever it is.
-    async fn unary(
-        &self,
-        shared: &Shared,
-        docarray: DocArray,
-        headers: &HeaderMap,
-        body: Bytes,
-        passage: &Passage,
-        timeout: Option<Duration>,
-    ) -> Result<RawAnswer, AttemptError> {
-        let mut grpc = shared.grpc(self);
-        let codec = Raw::of_one(body.len());
-        let call = call(self, headers, body, passage, timeout);
-        let answer = answer_of_one(&mut grpc, call, path(SINGLE), codec).await;
-        self.progress().answered(passage);
-        let message = answer.map_err(|status| failure::failed(&status, self, passage.give_up()))?;
-        read_proto_answer(docarray, &message).map_err(|what| {
-            AttemptError::new(Event::Unreadable, format!("the answer cannot be read: {what}"))
-        })
     }
 }
 
@@ -391,24 +377,6 @@ fn call(
         call.set_timeout(timeout);
     }
     call
-}
-
-/// Makes a call of one message and returns the one that answers it. tonic's own way also collects the
-/// metadata of the answer, which is of no use here and costs allocations.
-///
-/// # Errors
-/// The status that ended the call, if that is not OK, or that there was no answer.
-async fn answer_of_one(
-    grpc: &mut Grpc<Channel>,
-    call: Call<impl futures_core::Stream<Item = Bytes> + Send + 'static>,
-    path: PathAndQuery,
-    codec: Raw,
-) -> Result<Bytes, tonic::Status> {
-    let mut messages = grpc.streaming(call, path, codec).await?.into_inner();
-    let answer = messages.message().await?;
-    // The status comes behind the answer.
-    while messages.message().await?.is_some() {}
-    answer.ok_or_else(|| tonic::Status::internal("the call ended without an answer"))
 }
 
 fn metadata(headers: &HeaderMap) -> MetadataMap {

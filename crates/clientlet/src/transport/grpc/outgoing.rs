@@ -1,38 +1,47 @@
-//! The body of a request. tonic ends a body with a frame of its own, even behind the only message there is:
-//! one more frame for both sides, between which a gateway may answer already.
+//! The bodies of requests.
 
+use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::Frame;
 use tonic::Status;
 use tonic::body::Body;
 
-/// What is sent in a call. A body of one message ends with the frame that holds the message's end.
-#[derive(Debug)]
-pub(super) struct Outgoing {
-    body: Body,
-    ahead: Ahead,
-}
+use super::super::progress::{Passage, Progress};
+use super::single::framed;
 
-/// What is known of the frames behind the last one that was handed out.
+/// What is sent in a call.
 #[derive(Debug)]
-enum Ahead {
-    /// Nothing: the body goes on when its messages are there. They count as sent when they are asked for,
-    /// so none is asked for early.
-    Unknown,
-    /// Nothing yet, or that there are these bytes. A request has no trailers.
-    Wanted(Option<Bytes>),
-    /// There are none.
+pub(super) enum Outgoing {
+    /// Any number of messages, as tonic frames them.
+    Stream(Body),
+    /// One message, which is the end of the request as well: with a frame of its own for the end, as
+    /// tonic has it, a gateway may answer before that.
+    One(Box<One>),
+    /// Nothing more.
     End,
 }
 
+/// A message that is to be sent, unless it is given up before.
+#[derive(Debug)]
+pub(super) struct One {
+    message: Bytes,
+    is_gzipped: bool,
+    progress: Progress,
+    passage: Passage,
+}
+
 impl Outgoing {
-    /// `is_single` if the body has one message, which is there.
-    pub(super) fn new(body: Body, is_single: bool) -> Outgoing {
-        let ahead = if is_single { Ahead::Wanted(None) } else { Ahead::Unknown };
-        Outgoing { body, ahead }
+    /// The body of a request with one message.
+    pub(super) fn of_one(
+        message: Bytes,
+        is_gzipped: bool,
+        progress: Progress,
+        passage: Passage,
+    ) -> Outgoing {
+        Outgoing::One(Box::new(One { message, is_gzipped, progress, passage }))
     }
 }
 
@@ -44,37 +53,24 @@ impl http_body::Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Outgoing { body, ahead } = &mut *self;
-        let mut body = Pin::new(body);
-        let next = match ahead {
-            Ahead::Unknown => return body.poll_frame(cx),
-            Ahead::End => return Poll::Ready(None),
-            Ahead::Wanted(next) => next.take(),
-        };
-        let frame = match next {
-            Some(bytes) => Frame::data(bytes),
-            None => match ready!(body.as_mut().poll_frame(cx)?) {
-                Some(frame) => frame,
-                None => return Poll::Ready(None),
-            },
-        };
-        match body.poll_frame(cx)? {
-            Poll::Ready(Some(behind)) => *ahead = Ahead::Wanted(behind.into_data().ok()),
-            Poll::Ready(None) => *ahead = Ahead::End,
-            Poll::Pending => {}
+        if let Outgoing::Stream(body) = &mut *self {
+            return Pin::new(body).poll_frame(cx);
         }
-        Poll::Ready(Some(Ok(frame)))
+        // HTTP/2 asks for the body once it can be written.
+        Poll::Ready(match mem::replace(&mut *self, Outgoing::End) {
+            Outgoing::One(one) if one.progress.enter(&one.passage).is_some() => {
+                let framed = framed(&one.message, one.is_gzipped);
+                Some(framed.map(Frame::data).map_err(|error| Status::internal(error.to_string())))
+            }
+            _ => None,
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.ahead {
-            Ahead::Unknown | Ahead::Wanted(None) => self.body.is_end_stream(),
-            Ahead::Wanted(Some(_)) => false,
-            Ahead::End => true,
+        match self {
+            Outgoing::Stream(body) => body.is_end_stream(),
+            Outgoing::One(_) => false,
+            Outgoing::End => true,
         }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
     }
 }

@@ -79,8 +79,7 @@ async fn answers(
     read: &Read,
 ) -> Result<Ending, Status> {
     // A gateway may send no headers before the first answer.
-    let mut messages =
-        Messages::new(grpc.streaming(call, path(CALL), Raw::STREAM).await?.into_inner());
+    let mut messages = Messages::new(grpc.streaming(call, path(CALL), Raw).await?.into_inner());
     while let Some(message) = messages.next().await? {
         let outcome = match read(&message) {
             Ok(answer) => lock(traffic).in_flight.answer(answer),
