@@ -1,13 +1,16 @@
-//! A gateway that sends pings without end and reads no pong takes no memory of the client. A binary of
+//! A gateway that sends pings without end and reads no pong, over WebSocket or HTTP/2, takes no memory of
+//! the client. A binary of
 //! its own, since the allocator that counts is the whole process's, the embedded gateway's part included.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
 use std::time::Duration;
 
-use clientlet::{Client, Document, ErrorKind, RetryPolicy};
+use clientlet::{Client, DocArray, Document, ErrorKind, RetryPolicy};
 use clientlet_gateway::Gateway;
 use peak_alloc::PeakAlloc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 #[global_allocator]
 static PEAK: PeakAlloc = PeakAlloc;
@@ -21,16 +24,31 @@ const ATTEMPT: Duration = Duration::from_millis(400);
 /// pongs without bound.
 const MOST: usize = 8 << 20;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pings_without_end_whose_pongs_are_never_read_take_no_memory() {
-    let gateway = Gateway::builder()
-        .http(false)
-        .websocket(true)
-        .fault("ping-flood@/1".parse().unwrap())
-        .start()
-        .await
-        .unwrap();
-    let client = Client::connect(&gateway.websocket_url()).unwrap();
+/// Answers nothing on any connection and sends HTTP/2's pings without end, reading no more than the
+/// preface.
+async fn flood_grpc() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("grpc://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                stream.read_exact(&mut [0; 24]).await?;
+                stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await?;
+                let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], &[7; 8]].concat();
+                let pings = ping.repeat(1 << 10);
+                loop {
+                    stream.write_all(&pings).await?;
+                }
+                #[expect(unreachable_code, reason = "it gives the task its type")]
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    url
+}
+
+/// The most memory that a call takes whose attempts are not answered.
+async fn peak_of(client: &Client) -> usize {
     let waits = RetryPolicy::new().initial_backoff(Duration::ZERO).max_backoff(Duration::ZERO);
     let before = PEAK.current_usage();
     PEAK.reset_peak_usage();
@@ -45,7 +63,27 @@ async fn pings_without_end_whose_pongs_are_never_read_take_no_memory() {
     while let Some(answer) = answers.next().await {
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::Timeout);
     }
-    let peak = PEAK.peak_usage().saturating_sub(before);
+    PEAK.peak_usage().saturating_sub(before)
+}
+
+// One test: another at the same time would take memory, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pings_without_end_whose_pongs_are_never_read_take_no_memory() {
+    let client = Client::builder(&flood_grpc().await).docarray(DocArray::V1).build().unwrap();
+    let peak = peak_of(&client).await;
+    let connections = client.connections().opened;
+    println!("gRPC: {peak} bytes on {connections} connections");
+    assert!(peak <= MOST && connections > 0, "gRPC: {peak} bytes on {connections} connections");
+
+    let gateway = Gateway::builder()
+        .http(false)
+        .websocket(true)
+        .fault("ping-flood@/1".parse().unwrap())
+        .start()
+        .await
+        .unwrap();
+    let client = Client::connect(&gateway.websocket_url()).unwrap();
+    let peak = peak_of(&client).await;
     let connections = gateway.journal().websocket_connections();
     println!("{peak} bytes on {connections} connections");
     // More than one, or the time-out was not what ended the attempts.
