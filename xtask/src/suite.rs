@@ -18,7 +18,7 @@ const LONGEST: [&str; 3] = ["idle", "contract", "proxy"];
 
 /// Its cases wait for real gateways to end and to start, so that it runs more of them at a time than there
 /// are cores. Not many more: their requests have deadlines.
-const WAITING: (&str, &str) = ("contract", "4");
+const WAITING: (&str, &str) = ("contract", "3");
 
 /// It sends millions of requests, which keeps all cores busy: beside it, tests that wait for real gateways
 /// would miss their deadlines, so that it runs alone. It takes half the time with an optimised client. All

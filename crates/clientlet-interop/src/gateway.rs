@@ -200,12 +200,8 @@ impl RealGateway {
         self.revive()
     }
 
-    /// Restarts all processes that are dead, executors and gateway, at their old ports. When this returns, the
-    /// gateway is ready and reaches its executors. Processes that live are left alone.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    pub fn revive(&mut self) -> Result<(), StartError> {
+    /// Restarts all processes that are dead.
+    fn revive(&mut self) -> Result<(), StartError> {
         self.signal(Signal::SIGUSR1)?;
         let ReadyLine { pids, .. } = self.next_ready()?;
         (self.executors, self.served_by) = (pids.executors, pids.gateway);

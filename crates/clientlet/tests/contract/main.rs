@@ -6,7 +6,6 @@
 
 mod cases;
 mod load;
-mod mended;
 mod outages;
 mod rows;
 mod summary;

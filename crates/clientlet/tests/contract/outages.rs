@@ -1,4 +1,4 @@
-//! What holds while an executor is down or slow; a gateway that a case breaks is its own until it is mended.
+//! What holds while an executor is down or slow; each case breaks a gateway of its own.
 
 use std::time::Duration;
 
@@ -58,7 +58,6 @@ pub(crate) async fn a_dead_executor_is_a_gateway_error_until_it_is_back(row: &'s
     let call = client.post("/").documents([Document::text("x")]);
     let error = call.retry(policy.at_most_once()).send().await.into_result().unwrap_err();
     assert_eq!(error.attempts().len(), 1, "it may have run: {error}");
-    gateway.mend().await;
 }
 
 pub(crate) async fn a_dead_executor_is_named_by_error_and_dry_run(row: &'static Row) {
@@ -75,7 +74,6 @@ pub(crate) async fn a_dead_executor_is_named_by_error_and_dry_run(row: &'static 
     assert!(reason.message().contains("executor0"), "{reason}");
     gateway.revive_executor();
     client.ready().await.unwrap();
-    gateway.mend().await;
 }
 
 pub(crate) async fn an_executor_slower_than_the_gateway_waits_may_have_run(row: &'static Row) {
@@ -93,5 +91,4 @@ pub(crate) async fn an_executor_slower_than_the_gateway_waits_may_have_run(row: 
     };
     assert_eq!((error.kind(), error.http_status()), (kind, status), "{error}");
     assert!(error.may_have_run());
-    gateway.mend().await;
 }

@@ -8,8 +8,6 @@ use clientlet::{Client, ClientBuilder, DocArray};
 use clientlet_gateway::{Documents, Gateway};
 use clientlet_interop::{Environment, Options, RealGateway};
 
-use crate::mended;
-
 /// One gateway that the contract is checked against.
 #[derive(Debug)]
 pub(crate) struct Row {
@@ -341,24 +339,29 @@ impl Row {
         Some(gateway.as_ref()?.lock().unwrap().url(self.protocol_name()))
     }
 
-    /// A gateway that no other case uses meanwhile, to be broken; its executor is given `timeout_send`.
+    /// A gateway of the case's own, to be broken; its executor is given `timeout_send`.
     pub(crate) async fn breakable(&'static self, timeout_send: Duration) -> Option<Breakable> {
-        let world = match self.world {
-            World::Embedded => Broken::Embedded(self.embedded().await),
-            World::Real(environment) => {
-                let make =
-                    tokio::task::spawn_blocking(move || mended::take(environment, timeout_send));
-                Broken::Real(make.await.unwrap()?)
+        let timeout_send = Some(timeout_send);
+        let options = Options { protocols: ALL, timeout_send, ..Options::default() };
+        match self.world {
+            World::Embedded => {
+                Some(Breakable { row: self, world: Broken::Embedded(self.embedded().await) })
             }
-        };
-        Some(Breakable { row: self, timeout_send, world })
+            World::Real(environment) => {
+                let start = tokio::task::spawn_blocking(move || start(environment, options));
+                start
+                    .await
+                    .unwrap()
+                    .map(|gateway| Breakable { row: self, world: Broken::Real(gateway) })
+            }
+        }
     }
 }
 
 /// The protocols that a row's gateway speaks, on a port each.
-pub(crate) const ALL: &[&str] = &["http", "websocket", "grpc"];
+const ALL: &[&str] = &["http", "websocket", "grpc"];
 
-pub(crate) fn start(environment: Environment, options: Options) -> Option<RealGateway> {
+fn start(environment: Environment, options: Options) -> Option<RealGateway> {
     RealGateway::start_or_skip(environment, options).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -383,7 +386,6 @@ impl Stage {
 /// A running gateway that a case may break.
 pub(crate) struct Breakable {
     row: &'static Row,
-    timeout_send: Duration,
     world: Broken,
 }
 
@@ -432,15 +434,6 @@ impl Breakable {
             }
         };
         self
-    }
-
-    /// Starts again what the case has left dead, and leaves the gateway to the next case.
-    pub(crate) async fn mend(self) {
-        if let Broken::Real(gateway) = self.world {
-            // Starting processes blocks.
-            let mend = move || mended::give_back(gateway, self.timeout_send);
-            tokio::task::spawn_blocking(mend).await.unwrap();
-        }
     }
 
     /// Makes `/slow` slower than the gateway waits, where it is not already.
