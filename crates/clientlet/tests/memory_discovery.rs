@@ -35,7 +35,7 @@ const DOCUMENTS: usize = 512;
 /// The memory that is needed for any answer, the sending side in this process included.
 const LEAST: usize = 1 << 20;
 
-const CLIMBS: usize = 5;
+const CLIMBS: usize = 4;
 const STEPS: usize = 30;
 
 /// The documents that were read, since a search among errors finds nothing.
@@ -260,7 +260,6 @@ async fn search_streams(servers: &Servers) {
         }
     }
     let given = GIVEN.swap(0, Ordering::Relaxed);
-    println!("{given} documents over gRPC");
     assert!(given > 0, "no document was read over gRPC");
     for line in LINES {
         for count in [1 << 10, (1 << 13) + 1] {
