@@ -31,7 +31,7 @@ const FULL: usize = 256 << 10;
 const PAUSE: Duration = Duration::from_millis(20);
 /// The longest time that lines wait if no later answer triggers their writing. A timer for this
 /// costs a system call, too.
-const LULL: Duration = Duration::from_millis(50);
+const LULL: Duration = Duration::from_millis(200);
 
 /// When lines are written.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -68,12 +68,13 @@ fn put(character: char, out: &mut String) {
     }
 }
 
-/// Whether a terminal would act on the character instead of showing it: control characters, and
-/// characters that change the direction of the text behind them.
+/// Whether a terminal would act on the character instead of showing it: control characters, Unicode's
+/// line ends, and characters that are invisible or change the direction of the text behind them.
 fn is_unruly(character: char) -> bool {
     character.is_control()
         || matches!(character,
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -87,6 +88,7 @@ mod tests {
             ("two\r\nlines\tand a tab", "two  lines and a tab"),
             ("\u{1b}[31mred\u{7}\u{9b}0m", "\\u{1b}[31mred\\u{7}\\u{9b}0m"),
             ("turned \u{202e}round\u{2069}", "turned \\u{202e}round\\u{2069}"),
+            ("in\u{200b}visible\u{feff}", "in\\u{200b}visible\\u{feff}"),
             ("문서 → é", "문서 → é"),
         ];
         for (text, expected) in table {

@@ -64,7 +64,8 @@ KIND, over gRPC (what else is in flight is lost where the stream or the connecti
   goaway-after[:CODE] send a GOAWAY that names the stream before the message's as the last one, with
                       this code, unless given 0: no stream above it is looked at, so the message is
                       not noted, and those up to it go on; where the message is not its stream's
-                      first, the GOAWAY names that stream, and the message is answered
+                      first, the GOAWAY names the last stream that was looked at, and the message is
+                      answered
   half-close          end the call as if all were well, without an answer
   drop                end the connection without a GOAWAY (FIN)
   truncated           send half of the answer, then end the call as if all were well
