@@ -315,7 +315,7 @@ impl fmt::Display for ChannelError {
             ChannelError::NotGrpc(what) => f.write_str(what),
             ChannelError::Unreadable(what) => write!(f, "the answer cannot be read: {what}"),
             ChannelError::TooLarge { length, limit } => {
-                write!(f, "an answer of {length} bytes is larger than the limit of {limit}")
+                write!(f, "an answer of {length} bytes is larger than the limit of {limit} bytes")
             }
         }
     }
