@@ -139,6 +139,16 @@ fn fixed_hint(error: &Error, task: Task) -> Option<&'static str> {
         _ if speaks_tls(error.message()) => Some(
             "this release does not speak TLS: give the gateway's own port, or a proxy that takes plain connections",
         ),
+        ErrorKind::Timeout => match task {
+            Task::Post => Some(
+                "--attempt-timeout gives an attempt more time, and --timeout all attempts of a request; without \
+                 the first, with --max-attempts, an attempt has half of the second",
+            ),
+            Task::Stream => {
+                Some("--timeout, --attempt-timeout and --idle-timeout give it more time")
+            }
+            Task::Ask => None,
+        },
         ErrorKind::Gateway if error.message().contains("did not upgrade to WebSocket") => Some(
             "a port for HTTP and a path other than / are refused so; credentials are given with --auth, \
              --bearer, --cookie or --header",

@@ -212,9 +212,9 @@ fn redact_word(word: &str) -> String {
     if core.split_once('-').is_some_and(|(nonce, _)| is_nonce(nonce)) {
         return format!("ID{end}");
     }
-    if let Some((before, address)) = core.split_once("http://127.0.0.") {
+    if let Some((before, address)) = core.split_once("127.0.0.") {
         let after = address.trim_start_matches(|c: char| c.is_ascii_digit() || c == ':');
-        return format!("{before}http://127.0.0.1:PORT{after}{end}");
+        return format!("{before}127.0.0.1:PORT{after}{end}");
     }
     if core.contains('.') && core.parse::<f64>().is_ok() {
         return format!("N.NN{end}");

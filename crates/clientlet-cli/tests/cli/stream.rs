@@ -81,7 +81,11 @@ fn a_failure_is_told_with_what_came_before_it() {
             .exits(1);
         let told = ", behind 0 documents, kind timeout, delivery unknown, 1 attempt: no ";
         assert!(run.stderr.contains(told), "{}", run.stderr);
-        assert!(run.stderr.contains("  hint: --max-attempts 4 tries again"), "{}", run.stderr);
+        assert!(
+            run.stderr.contains("  hint: --timeout, --attempt-timeout and --idle-timeout give"),
+            "{}",
+            run.stderr
+        );
 
         let run = clientlet(["stream", &url, "--on", "/upper", "--text", "hey"]).run().exits(1);
         let told = "kind not_found, delivery not_sent, 1 attempt: \

@@ -87,8 +87,12 @@ fn what_stands_in_the_way_of_a_connection_is_told_with_a_hint() {
     }
     for command in ["ready", "status", "endpoints"] {
         let run = clientlet([command, &no_gateway]).run().exits(1);
-        assert!(run.stderr.contains("nothing listens there"), "{command}: {}", run.stderr);
+        assert!(run.stderr.contains("nothing listens at "), "{command}: {}", run.stderr);
     }
+    // A port for HTTP answers the gateway's dry run, too.
+    let run = clientlet(["ready", &gateway.url().replace("http://", "ws://")]).run().exits(1);
+    assert!(run.stderr.contains("did not upgrade to WebSocket"), "{}", run.stderr);
+    assert!(run.stderr.contains("hint: a port for HTTP and a path other than"), "{}", run.stderr);
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Connector {
         runtime::here()?;
         let opening = timeout(self.timeout, self.connect(uri)).await;
         let stream = opening.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let stream = stream.map_err(failed)?;
+        let stream = stream.map_err(|error| failed(error, uri))?;
         self.opened.add();
         Ok(Counted::new(stream))
     }
@@ -101,7 +101,7 @@ impl Connector {
     async fn connect(&self, uri: &Uri) -> io::Result<Stream> {
         // In a URL an IPv6 address has brackets around it, which are no part of the address.
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let port = uri.port_u16().unwrap_or(80);
+        let port = uri.port_u16().unwrap_or(HTTP);
         match &self.network {
             Network::Tcp(names, aside) => {
                 let addresses = names.addresses(host, port).await?;
@@ -130,16 +130,23 @@ impl Names {
     }
 }
 
+/// The port of URLs that name none.
+const HTTP: u16 = 80;
+
 /// Classifies the failure to open a connection.
-fn failed(error: io::Error) -> AttemptError {
+fn failed(error: io::Error, uri: &Uri) -> AttemptError {
+    let host = uri.host().unwrap_or_default();
+    let port = uri.port_u16().unwrap_or(HTTP);
     let (event, message) = match error.kind() {
         io::ErrorKind::TimedOut => {
-            (Event::ConnectTimedOut, "no connection within the connect time-out".to_owned())
+            let what = format!("no connection to {host}:{port} within the connect time-out");
+            (Event::ConnectTimedOut, what)
         }
         io::ErrorKind::ConnectionRefused => {
-            (Event::ConnectFailed, "connection refused; nothing listens there".to_owned())
+            let what = format!("connection refused; nothing listens at {host}:{port}");
+            (Event::ConnectFailed, what)
         }
-        _ => (Event::ConnectFailed, format!("no connection: {error}")),
+        _ => (Event::ConnectFailed, format!("no connection to {host}:{port}: {error}")),
     };
     AttemptError::new(event, message).with_source(error)
 }
@@ -428,9 +435,10 @@ mod tests {
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let uri: Uri = format!("http://{closed}/").parse().unwrap();
         let error = connector.open(&uri).await.unwrap_err();
-        assert_eq!(error.message, "connection refused; nothing listens there");
+        assert_eq!(error.message, format!("connection refused; nothing listens at {closed}"));
         let error = connector.open(&Uri::from_static("http://name.invalid/")).await.unwrap_err();
-        assert!(error.message.starts_with("no connection: "), "{}", error.message);
+        let told = "no connection to name.invalid:80: ";
+        assert!(error.message.starts_with(told), "{}", error.message);
         assert_eq!(connector.opened().count(), 0);
     }
 }

@@ -23,7 +23,7 @@ pub(crate) use self::line::Line;
 use super::http::{HttpTransport, settled};
 use super::multiplex::{Handle, InFlight, Tally};
 use super::progress::{Passage, Progress};
-use super::{BoxFuture, HttpSession, Terms, Transport};
+use super::{BoxFuture, HttpSession, Terms, Time, Transport};
 use crate::config::Config;
 use crate::connect::Connector;
 use crate::discovery::Gateway;
@@ -333,13 +333,25 @@ impl Transport for WebsocketTransport {
         self.http.status(headers, deadline)
     }
 
-    /// By a plain GET, which this port answers as truthfully as a message to `/dry_run`.
+    /// By a plain GET, which this port answers as truthfully as a message to `/dry_run`. A port for
+    /// HTTP answers it as well, so a connection is opened, too.
     fn dry_run<'a>(
         &'a self,
         headers: &'a HeaderMap,
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Status, AttemptError>> {
-        self.http.dry_run(headers, deadline)
+        Box::pin(async move {
+            let status = self.http.dry_run(headers, deadline).await?;
+            if status.is_success() {
+                let uri = self.endpoint.at("/");
+                let uri = uri.map_err(|e| AttemptError::new(Event::EncodeFailed, e.message()))?;
+                let Opener { connector, answer_limit, subprotocol, .. } = &self.opener;
+                let opening = open(connector, &uri, headers, *subprotocol, *answer_limit);
+                let opened = Time::until(deadline).opening(Box::pin(opening)).await;
+                opened.map_err(|error| error.before_sending("opening a connection"))?;
+            }
+            Ok(status)
+        })
     }
 
     fn encoding(&self) -> Encoding {
