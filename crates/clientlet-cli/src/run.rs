@@ -206,6 +206,7 @@ impl Run {
             self.exit = self.exit.max(Exit::BadInput);
         }
         let unanswered = self.outstanding.ranges(read);
+        self.summary.not_answered = documents_of(&unanswered);
         let unread = match input.places.line_after(read) {
             _ if input.is_complete || !self.has_input => None,
             Some(line) => Some(format!("the input from line {line} on was not read")),
@@ -230,8 +231,7 @@ impl Run {
             }
             End::Interrupted => {
                 self.exit = Exit::Interrupted;
-                let documents =
-                    count(unanswered.iter().map(|it| it.end - it.start).sum(), "document");
+                let documents = count(self.summary.not_answered, "document");
                 let requests = count(u64::try_from(in_flight).unwrap_or(u64::MAX), "request");
                 let mut clause =
                     format!("interrupted: {documents} not answered, {requests} under way");
@@ -243,6 +243,7 @@ impl Run {
             }
             End::Unwritten(Unwritten { reason, documents }) => {
                 self.exit = self.exit.max(Exit::Failed);
+                self.summary.not_written = documents_of(&documents);
                 clauses.push(format!("error: {}: {reason}", self.output.name()));
                 let lists = [("answered, not written", documents), ("not answered", unanswered)];
                 for (what, ranges) in lists {
@@ -278,4 +279,8 @@ impl Run {
         }
         Ok(self.exit)
     }
+}
+
+fn documents_of(ranges: &[Range<u64>]) -> u64 {
+    ranges.iter().map(|range| range.end - range.start).sum()
 }

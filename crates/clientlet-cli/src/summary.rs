@@ -23,6 +23,10 @@ pub(crate) struct Summary {
     pub(crate) requests: u64,
     pub(crate) answered: u64,
     pub(crate) failed: u64,
+    /// Documents that were read and whose requests did not end, and documents whose answers could not
+    /// be written: of a run that ended early.
+    pub(crate) not_answered: u64,
+    pub(crate) not_written: u64,
     /// Requests that took more than one attempt, answered or not.
     pub(crate) retried: u64,
     /// Connections that took the place of lost ones.
@@ -48,6 +52,12 @@ impl fmt::Display for Summary {
         let requests = count(self.requests, "request");
         write!(f, "{documents} in {requests}: {answered} answered, {failed} failed, ")?;
         write!(f, "{retried} retried, ")?;
+        if self.not_answered > 0 {
+            write!(f, "{} not answered, ", count(self.not_answered, "document"))?;
+        }
+        if self.not_written > 0 {
+            write!(f, "{} not written, ", count(self.not_written, "document"))?;
+        }
         if self.reconnects > 0 {
             write!(f, "{}, ", count(self.reconnects, "reconnect"))?;
         }
