@@ -468,7 +468,10 @@ pub(crate) type Object = serde_json::Map<String, serde_json::Value>;
 
 fn object(text: &str) -> Result<Object, String> {
     match serde_json::from_str(text) {
-        Ok(serde_json::Value::Object(map)) => Ok(map),
+        Ok(serde_json::Value::Object(map)) => match crate::wide::find(text) {
+            None => Ok(map),
+            Some((_, number)) => Err(crate::wide::refusal(number)),
+        },
         Ok(_) => Err("it is no object; write {\"name\": value}".to_owned()),
         Err(error) => Err(error.to_string()),
     }

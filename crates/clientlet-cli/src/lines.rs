@@ -5,7 +5,7 @@ use std::io;
 use memchr::memchr;
 use serde_json::Value;
 
-use crate::foreign;
+use crate::{foreign, wide};
 
 /// How much memory is kept for lines that continue in the next block.
 const KEPT: usize = 64 << 10;
@@ -177,7 +177,10 @@ fn parse(bytes: &[u8]) -> Result<Option<Value>, BadLine> {
         return Ok(None);
     }
     match serde_json::from_str(trimmed) {
-        Ok(document @ Value::Object(_)) => Ok(Some(document)),
+        Ok(document @ Value::Object(_)) => match wide::find(trimmed) {
+            None => Ok(Some(document)),
+            Some((at, number)) => Err(BadLine::at(indent(text) + at + 1, wide::refusal(number))),
+        },
         Ok(other) => {
             let what = format!("a document must be an object, not {}", kind(&other));
             Err(BadLine::at(indent(text) + 1, what))
@@ -318,5 +321,14 @@ mod tests {
         let deep = "{\"a\":".repeat(100_000);
         let read = lines(deep.as_bytes(), 1 << 20);
         assert!(read[0].content.as_ref().unwrap_err().what.contains("recursion limit"));
+    }
+
+    #[test]
+    fn a_whole_number_that_would_be_rounded_is_refused_with_its_place() {
+        let read =
+            lines(b"  {\"id\": 18446744073709551616}\n{\"id\": 18446744073709551615}\n", 100);
+        let bad = read[0].content.as_ref().unwrap_err();
+        assert_eq!((bad.column, bad.what.contains("beyond 64 bits")), (Some(10), true), "{bad:?}");
+        assert!(read[1].content.is_ok());
     }
 }

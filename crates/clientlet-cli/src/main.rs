@@ -31,6 +31,7 @@ mod stream;
 mod summary;
 mod typed;
 mod warnings;
+mod wide;
 mod worker;
 
 use std::process::ExitCode;

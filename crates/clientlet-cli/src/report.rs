@@ -187,7 +187,7 @@ fn fixed_hint(error: &Error, task: Task) -> Option<&'static str> {
         ErrorKind::NotFound => Some(
             "`clientlet endpoints URL` lists what can be posted to; a WebSocket port is posted to with ws://",
         ),
-        ErrorKind::TooLarge => match task {
+        ErrorKind::TooLarge if !error.message().contains("headers") => match task {
             Task::Post => Some(
                 "--answer-limit takes larger answers, such as 256M; smaller requests have smaller ones: --request-size",
             ),

@@ -163,6 +163,8 @@ http {{
     fastcgi_temp_path {at}/fastcgi;
     uwsgi_temp_path {at}/uwsgi;
     scgi_temp_path {at}/scgi;
+    # For servers that say `limit_req zone=twenty;`: a request in 50 ms.
+    limit_req_zone $server_port zone=twenty:1m rate=20r/s;
     server {{
         listen 127.0.0.1:{port} {listen};
         {server}

@@ -92,7 +92,9 @@ impl Response {
     /// The documents that came back, read straight into `T`; read anew on every call.
     ///
     /// A whole double is read as an integer if the type asks for one. In tags of v1, whose numbers
-    /// are all doubles, it is also read as an integer if the type takes anything.
+    /// are all doubles, it is also read as an integer if the type takes anything. (Not from JSON in a
+    /// build where some crate enables serde_json's `arbitrary_precision`: there a type that takes
+    /// anything, and all that `flatten` and untagged enums hold, gets `5.0`.)
     ///
     /// `Box<serde_json::value::RawValue>` takes the documents as JSON text: from a JSON gateway as
     /// the gateway wrote them, except for those doubles; from protobuf with tensors as nested

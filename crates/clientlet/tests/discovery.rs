@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
-use clientlet::{Client, Delivery, DocArray, Document, Error, ErrorKind};
+use clientlet::{Client, Delivery, DocArray, Document, Error, ErrorKind, RetryPolicy};
 use clientlet_gateway::{Documents, Gateway};
-use clientlet_interop::{Environment, Options, RealGateway};
+use clientlet_interop::{Environment, Nginx, Options, RealGateway};
 use serde_json::{Value, json};
 
 async fn start(environment: Environment, options: Options) -> Option<RealGateway> {
@@ -185,5 +185,29 @@ async fn a_setting_is_believed_where_the_status_is_not_shown() {
             let client = Client::builder(&url).docarray(DocArray::V1).build().unwrap();
             assert_eq!(post(&client, "/upper").await.unwrap()["text"], "A", "{protocol}");
         }
+    }
+}
+
+/// A proxy that lets one question pass in 50 ms refuses every second one of two that follow each other.
+#[tokio::test]
+async fn a_rate_limit_that_lets_one_question_pass_at_a_time_lets_both_pass() {
+    let builder = Gateway::builder().documents(Documents::V2).grpc(true);
+    let gateway = builder.start().await.unwrap();
+    let (http, grpc) = (gateway.http_url(), gateway.grpc_url());
+    for (listen, scheme, pass) in [
+        ("", "http", format!("proxy_pass {http};")),
+        ("http2", "grpc", format!("grpc_pass {grpc};")),
+    ] {
+        let server =
+            format!("limit_req zone=twenty; limit_req_status 429; location / {{ {pass} }}");
+        let start = tokio::task::spawn_blocking(move || Nginx::start_or_skip(listen, &server));
+        let Some(nginx) = start.await.unwrap().unwrap() else { return };
+        let url = format!("{scheme}://127.0.0.1:{}", nginx.port());
+        let client = Client::builder(&url).unary();
+        // Waits are random: some of them are shorter than 50 ms.
+        let client = client.retry(RetryPolicy::standard().max_attempts(20)).build().unwrap();
+        let answer = post(&client, "/upper").await;
+        let answer = answer.unwrap_or_else(|error| panic!("{scheme}: {error}\n{}", nginx.log()));
+        assert_eq!(answer["text"], "A");
     }
 }

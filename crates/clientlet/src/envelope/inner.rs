@@ -71,6 +71,7 @@ fn passed(value: Value, schema: &Value, all: &Map<String, Value>, depth: usize) 
     }
     match (schema["type"].as_str(), value) {
         (Some("string" | "number" | "boolean"), _) => None,
+        (Some("integer"), value) => Some(as_integer(value)),
         (Some("array"), Value::Array(items)) => {
             let passed = |item| passed(item, &schema["items"], all, depth);
             Some(Value::Array(items.into_iter().filter_map(passed).collect()))
@@ -89,6 +90,19 @@ fn passed(value: Value, schema: &Value, all: &Map<String, Value>, depth: usize) 
         }
         (_, value) => Some(value),
     }
+}
+
+/// A value as a field of integers reads it: from a whole number with a point, and from text, too.
+fn as_integer(value: Value) -> Value {
+    let whole = match &value {
+        Value::Number(number) => number.as_f64().filter(|n| n.fract() == 0.0).and_then(|n| {
+            // Within these bounds the conversion is exact; integers themselves are left alone.
+            (number.is_f64() && n.abs() < 1e18).then_some(n as i64)
+        }),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    whole.map_or(value, Value::from)
 }
 
 /// Builds a request from the documents in `range`, with everything else as in `body` except the id;
@@ -123,6 +137,20 @@ mod tests {
 
     fn nested(depth: usize) -> Value {
         (0..depth).fold(json!(1), |inner, _| json!({"k": inner}))
+    }
+
+    #[test]
+    fn what_becomes_an_integer_that_protobuf_cannot_hold_is_found_however_it_is_written() {
+        let schema = json!({"type": "object", "properties": {"number": {"type": "integer"}}});
+        let fields = Fields { schema, all: Map::new() };
+        let documents = json!([
+            {"number": 1.0}, {"number": "7"}, {"number": 1_700_000_000_000.0}, {"number": 0.5},
+            {"number": "99999999999"}, {"number": "x"}, {"number": null}, {"number": 4_294_967_296.5},
+        ]);
+        let found = culprits(&body(&documents), Some(&fields));
+        let places: Vec<_> = found.iter().map(|it| (it.index, it.what.as_str())).collect();
+        assert_eq!(found.iter().map(|it| it.index).collect::<Vec<_>>(), [2, 4], "{places:?}");
+        assert!(places[0].1.contains("1700000000000 is beyond"), "{places:?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, Method, Uri};
 use tokio::time::Instant;
 
+use super::kept::Kept;
 use super::openapi::OpenApi;
 use super::retry_after::retry_after;
 use super::{BoxFuture, HttpSession, RawHttpAnswer, Streams, Terms, Time, Transport};
@@ -34,6 +35,8 @@ pub(crate) struct HttpTransport {
     /// The gateway's /openapi.json, unless it is too long. It tells what documents look like, and
     /// is read only after failures.
     page: Mutex<Bytes>,
+    /// What the status told, if the page could not be had then.
+    told: Kept<Told>,
 }
 
 impl HttpTransport {
@@ -47,6 +50,7 @@ impl HttpTransport {
             endpoint: config.endpoint.clone(),
             docarray: config.docarray,
             page: Mutex::default(),
+            told: Kept::default(),
         }
     }
 
@@ -156,8 +160,11 @@ impl Transport for HttpTransport {
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
         Box::pin(async move {
-            let status = self.status(headers, deadline).await;
-            let told = match settled(self.docarray, status) {
+            let told = match self.told.get(headers) {
+                Some(told) => Ok(told),
+                None => settled(self.docarray, self.status(headers, deadline).await),
+            };
+            let told = match told {
                 Err(error) if error.retryable || error.event == Event::SettingDenied => {
                     return Err(error);
                 }
@@ -173,8 +180,14 @@ impl Transport for HttpTransport {
                 // Some gateways hide the list. Whether an endpoint exists then shows when it is
                 // posted to.
                 Err(error) if !error.retryable => Bytes::new(),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if let Ok(told) = told {
+                        self.told.keep(headers, told);
+                    }
+                    return Err(error);
+                }
             };
+            self.told.forget();
             let openapi = OpenApi::read(&page).ok();
             let kept = if page.len() <= LONGEST_PAGE { page.clone() } else { Bytes::new() };
             *self.page.lock().unwrap_or_else(PoisonError::into_inner) = kept;

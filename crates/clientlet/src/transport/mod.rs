@@ -7,6 +7,7 @@ pub(crate) mod grpc;
 pub(crate) mod http;
 mod http_session;
 mod inbox;
+mod kept;
 mod multiplex;
 pub(crate) mod openapi;
 mod panics;

@@ -402,7 +402,11 @@ fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<bool, ChannelErr
 /// Whether the head belongs to a gRPC answer.
 fn is_grpc(headers: &HeaderMap) -> bool {
     match headers.get(CONTENT_TYPE) {
-        Some(kind) => kind.as_bytes().starts_with(b"application/grpc"),
+        // gRPC-Web begins alike, and is framed otherwise.
+        Some(kind) => kind
+            .as_bytes()
+            .strip_prefix(b"application/grpc")
+            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' '))),
         None => headers.contains_key(&status::STATUS),
     }
 }

@@ -40,6 +40,7 @@ pub(crate) use self::duplex::Ended;
 pub(super) use self::failure::{Scope, recorded};
 use self::single::Single;
 use super::http::{outcome, settled};
+use super::kept::Kept;
 use super::multiplex::{Handle, InFlight, Tally};
 use super::progress::Passage;
 use super::{BoxFuture, Streams, Terms, Time, Transport};
@@ -79,6 +80,8 @@ struct Shared {
     connector: Connector,
     endpoint: Endpoint,
     docarray: Option<DocArray>,
+    /// What the status told, if the list of endpoints could not be had then.
+    told: Kept<DocArray>,
     answer_limit: usize,
     is_unary: bool,
     compression: Option<CompressionEncoding>,
@@ -123,6 +126,7 @@ impl GrpcTransport {
             connector,
             endpoint: config.endpoint.clone(),
             docarray: config.docarray,
+            told: Kept::default(),
             answer_limit: config.answer_limit,
             is_unary: config.grpc.is_unary,
             compression: config.grpc.is_gzipped.then_some(CompressionEncoding::Gzip),
@@ -416,7 +420,11 @@ impl Transport for GrpcTransport {
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
         Box::pin(async move {
-            let docarray = self.docarray(headers, deadline).await?;
+            let kept = &self.shared.told;
+            let docarray = match kept.get(headers) {
+                Some(docarray) => docarray,
+                None => self.docarray(headers, deadline).await?,
+            };
             let mut gateway = Gateway::by_name(docarray);
             if docarray == DocArray::V2 {
                 // If the gateway does not list its endpoints, the name is sent as it was written.
@@ -426,9 +434,13 @@ impl Transport for GrpcTransport {
                         gateway.streams = Some(streams);
                     }
                     Err(error) if !error.retryable => {}
-                    Err(error) => return Err(error),
+                    Err(error) => {
+                        kept.keep(headers, docarray);
+                        return Err(error);
+                    }
                 }
             }
+            kept.forget();
             Ok(gateway)
         })
     }

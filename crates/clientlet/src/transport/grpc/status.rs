@@ -51,9 +51,11 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Option<Told>, String> {
         b"0" => Code::Ok,
         status => {
             let text = std::str::from_utf8(status).ok();
-            let number = text.and_then(|text| text.parse::<u32>().ok()).ok_or_else(|| {
-                format!("its {} is {:?}, not a number", STATUS, shorten(&lossy(status)))
-            })?;
+            // Digits alone: a sign would parse, too.
+            let digits = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+            let number = digits
+                .and_then(|text| text.parse::<u32>().ok())
+                .ok_or_else(|| format!("its {} is {:?}, not a number", STATUS, shown(status)))?;
             // A code that gRPC does not define is UNKNOWN.
             i32::try_from(number).map_or(Code::Unknown, Code::from)
         }
@@ -86,6 +88,12 @@ fn again(headers: &HeaderMap) -> Again {
     milliseconds.map_or(Again::Never, |milliseconds| {
         Again::After(std::time::Duration::from_millis(milliseconds))
     })
+}
+
+/// As it came, blanks at its ends included.
+fn shown(bytes: &[u8]) -> String {
+    let text = lossy(bytes);
+    if text.len() > 40 { shorten(&text) } else { text }
 }
 
 fn lossy(bytes: &[u8]) -> String {

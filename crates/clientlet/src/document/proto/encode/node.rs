@@ -106,8 +106,20 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         self.varint(seat, 4, b.into())
     }
 
-    pub(super) fn node_bytes(self, seat: Seat<'_>, bytes: &[u8]) -> Result<(), Refusal> {
-        self.bytes(seat, 5, bytes)
+    /// Writes bytes. A document's `id` is text, as it is over HTTP.
+    pub(super) fn node_bytes(
+        self,
+        seat: Seat<'_>,
+        is_field: bool,
+        bytes: &[u8],
+    ) -> Result<(), Refusal> {
+        if !(is_field && matches!(seat, Seat::Entry("id"))) {
+            return self.bytes(seat, 5, bytes);
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.node_text(seat, is_field, text),
+            Err(_) => refuse("an id is text, and these bytes are no UTF-8"),
+        }
     }
 
     /// Text; a document's `id` has a type, as docarray's own have.

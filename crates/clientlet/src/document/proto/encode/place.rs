@@ -227,7 +227,7 @@ impl<'w, 'o, 'k> Serializer for Place<'w, 'o, 'k> {
         match self.slot {
             Slot::Field(field) => self.field_bytes(field, bytes),
             Slot::Value(seat) => self.value_bytes(seat, bytes),
-            Slot::Node { seat, .. } => self.node_bytes(seat, bytes),
+            Slot::Node { seat, is_field } => self.node_bytes(seat, is_field, bytes),
             _ => self.misfit("bytes"),
         }
     }

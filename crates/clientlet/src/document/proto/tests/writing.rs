@@ -26,6 +26,18 @@ fn v1_document<T: Serialize>(document: &T) -> clientlet_proto::v1::docarray::Doc
 }
 
 #[test]
+fn bytes_that_are_a_documents_id_are_text_or_refused() {
+    #[derive(Serialize)]
+    struct Named {
+        id: Blob,
+    }
+    let named = |id: &'static [u8]| Named { id: Blob::from(id) };
+    assert_eq!(nodes(&named(b"hi")), nodes(&json!({"id": "hi"})));
+    let refused = Encoder::new(DocArray::V2).document(&named(b"\xff"), &mut Vec::new());
+    assert!(refused.unwrap_err().to_string().contains("no UTF-8"));
+}
+
+#[test]
 fn every_kind_of_serde_value_has_its_kind_of_node() {
     #[derive(Serialize)]
     struct Part {
