@@ -284,7 +284,7 @@ const CAPABILITIES: &[Capability] = &[
         check: Codec(not_numbers),
     },
     Capability {
-        what: "single and double precision",
+        what: "single and double precision, each read as what it was",
         carried: ["exact", "exact", "exact", "exact", "exact", "exact"],
         check: Test("numbers_survive_exactly"),
     },
