@@ -213,7 +213,8 @@ impl Run {
             None => Some("the input was not read".to_owned()),
         };
         let mut clauses = Vec::new();
-        if unread.is_none() {
+        // A document that was rejected may be the one that has the field.
+        if unread.is_none() && self.summary.bad_input == 0 {
             for option in self.fields.iter().flat_map(|fields| fields.unmet()) {
                 self.line.print(&format!("warning: no document has the field of {option}"));
             }

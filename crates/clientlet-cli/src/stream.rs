@@ -234,9 +234,6 @@ fn call(args: &StreamArgs, client: &Client) -> Result<DocumentStream<Box<RawValu
     };
     let document = typed::Document { value, fields: fields.clone() };
     let mut call = client.stream_document(&args.on, &document);
-    for option in fields.iter().flat_map(|fields| fields.unmet()) {
-        report::print(&format!("warning: the document has no field of {option}"));
-    }
     if let Some(parameters) = &args.parameters {
         call = call.parameters(parameters);
     }
@@ -249,5 +246,10 @@ fn call(args: &StreamArgs, client: &Client) -> Result<DocumentStream<Box<RawValu
     if let Some(timeout) = args.idle_timeout {
         call = call.idle_timeout(timeout);
     }
-    call.try_stream().map_err(|error| Failure::of(&error, Task::Stream))
+    let documents = call.try_stream().map_err(|error| Failure::of(&error, Task::Stream))?;
+    // A document that was rejected may not have been read as far as the field.
+    for option in fields.iter().flat_map(|fields| fields.unmet()) {
+        report::print(&format!("warning: the document has no field of {option}"));
+    }
+    Ok(documents)
 }

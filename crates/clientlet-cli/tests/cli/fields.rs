@@ -1,10 +1,10 @@
 //! `--tensor` and `--blob`: what lists of numbers and text stand for.
 
-use clientlet_gateway::Documents;
+use clientlet_gateway::{Documents, Gateway};
 use serde_json::{Value, json};
 
 use crate::process::{Finished, clientlet, ids};
-use crate::served::{serve, v1};
+use crate::served::{Served, serve, v1};
 
 /// Posts these documents in order.
 fn post(url: &str, options: &[&str], documents: &[Value]) -> Finished {
@@ -133,4 +133,25 @@ fn a_field_that_no_document_has_is_warned_of_once() {
             "warning: no document has the field of --tensor vektor"
         ]
     );
+}
+
+#[test]
+fn no_field_is_called_missing_if_a_document_was_rejected() {
+    let gateway = Served::start(Gateway::builder().documents(Documents::V2).grpc(true));
+    let options = ["--blob", "image", "--tensor", "vector"];
+    let rejected = json!({"id": "a", "image": "%%%", "vector": [1]});
+    let plain = json!({"id": "b"});
+    for documents in [vec![rejected.clone()], vec![rejected.clone(), plain]] {
+        for url in [gateway.websocket_url(), gateway.grpc_url(), gateway.url()] {
+            let run = post(&url, &options, &documents).exits(2);
+            assert!(run.stderr.starts_with("stdin:1: image: "), "{}", run.stderr);
+            assert!(!run.stderr.contains("warning: "), "{}", run.stderr);
+        }
+    }
+    let document = rejected.to_string();
+    let run = clientlet(["stream", &gateway.url(), "--on", "/stream", "--document", &document])
+        .args(options)
+        .run()
+        .exits(2);
+    assert!(!run.stderr.contains("warning: "), "{}", run.stderr);
 }
