@@ -53,17 +53,18 @@ pub(crate) enum Command {
     Gateway(GatewayArgs),
 }
 
+// Each paragraph is one line here, so that it fills the lines of any terminal.
 const POST_EXAMPLES: &str = "\
-Documents are read as a stream and sent in requests of --request-size documents, --prefetch of
+Documents are read as a stream and sent in requests of --request-size documents, --prefetch of \
 them at a time. Those that come back are printed as they come.
 
-JSON has lists and text where documents have tensors and bytes. The embedding, tensor and blob
-of a v1 document are known as such; all else, and a tensor's type of elements, is said by --tensor
-and --blob, for over WebSocket and gRPC nothing else tells. Dots lead to a field in another, and in each
-element of a list: chunks.embedding. A name that has a dot in it cannot be given. Objects in a v2
-document go as dictionaries, which executors take for nested documents as well. Over HTTP tensors
-go as lists, and bytes as the gateway's JSON has them: base64 in v1, text in v2, which must be
-UTF-8. Documents that come back over WebSocket or gRPC are printed with bytes as base64 and with
+JSON has lists and text where documents have tensors and bytes. The embedding, tensor and blob \
+of a v1 document are known as such; all else, and a tensor's type of elements, is said by --tensor \
+and --blob, for over WebSocket and gRPC nothing else tells. Dots lead to a field in another, and in \
+each element of a list: chunks.embedding. A name that has a dot in it cannot be given. Objects in a \
+v2 document go as dictionaries, which executors take for nested documents as well. Over HTTP tensors \
+go as lists, and bytes as the gateway's JSON has them: base64 in v1, text in v2, which must be \
+UTF-8. Documents that come back over WebSocket or gRPC are printed with bytes as base64 and with \
 null for NaN and infinity.
 
 Examples:
@@ -122,8 +123,9 @@ pub(crate) struct PostArgs {
     #[arg(long, value_name = "RE", help_heading = "Request")]
     pub(crate) target_executor: Option<String>,
 
-    /// Documents in a request; 0 puts all into one [default: 100]
-    #[arg(long, value_name = "N", help_heading = "Request")]
+    /// Documents in a request; 0 puts all into one (at most 100 over HTTP to a v2 gateway)
+    /// [default: 100]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>, help_heading = "Request")]
     pub(crate) request_size: Option<usize>,
 
     /// Requests under way at a time [default: 16]
@@ -214,11 +216,11 @@ pub(crate) struct RetryArgs {
 }
 
 const STREAM_EXAMPLES: &str = "\
-One document goes in, and what the executor's generator yields is printed as it comes, over HTTP or
-gRPC. Gateways with v1 documents have no such endpoints, and WebSocket none at all. Documents that
+One document goes in, and what the executor's generator yields is printed as it comes, over HTTP or \
+gRPC. Gateways with v1 documents have no such endpoints, and WebSocket none at all. Documents that \
 a gateway gives again since the generator raised are left out where their ids tell them.
 
-Nothing is sent again once a document has come. Over HTTP a gateway takes neither parameters nor a
+Nothing is sent again once a document has come. Over HTTP a gateway takes neither parameters nor a \
 target.
 
 Examples:
@@ -313,27 +315,42 @@ pub(crate) struct StreamArgs {
 }
 
 const READY_EXAMPLES: &str = "\
-Over HTTP a v2 gateway says that it is ready even when an executor is dead; over WebSocket and gRPC
+Over HTTP a v2 gateway says that it is ready even when an executor is dead; over WebSocket and gRPC \
 it does not.
 
 Examples:
   clientlet ready http://localhost:8080 --timeout 2 && echo up
   clientlet ready grpc://localhost:8082 --wait-ready 60
-  clientlet ready http://localhost:8080 --json";
+  clientlet ready http://localhost:8080 --json
+
+Exit codes:
+  0    ready
+  1    not ready, or no answer
+  2    wrong usage";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
   clientlet status http://localhost:8080
-  clientlet status http://localhost:8080 --json";
+  clientlet status http://localhost:8080 --json
+
+Exit codes:
+  0    the status is on stdout
+  1    no answer, or none that can be read
+  2    wrong usage";
 
 const ENDPOINTS_EXAMPLES: &str = "\
 Examples:
   clientlet endpoints http://localhost:8080
-  clientlet endpoints http://localhost:8080 --json";
+  clientlet endpoints http://localhost:8080 --json
+
+Exit codes:
+  0    the list is on stdout
+  1    no answer, or none that can be read
+  2    wrong usage";
 
 /// What is said over gRPC alone.
 #[derive(clap::Args, Clone, Copy, Default)]
-#[command(next_help_heading = "gRPC")]
+#[command(next_help_heading = "gRPC (for grpc:// alone)")]
 pub(crate) struct GrpcArgs {
     /// Send each request by itself, with its deadline, instead of all on one stream
     #[arg(long)]
@@ -404,19 +421,19 @@ pub(crate) struct IdentityArgs {
 pub(crate) struct GatewayArgs {
     /// The port of 127.0.0.1 to listen on for HTTP; 0 takes one that is free. Without any port all
     /// protocols are served, each on a free port
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = port)]
     pub(crate) http: Option<u16>,
 
     /// The port to listen on for WebSocket
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = port)]
     pub(crate) websocket: Option<u16>,
 
     /// The port to listen on for gRPC
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = port)]
     pub(crate) grpc: Option<u16>,
 
     /// One port for all three
-    #[arg(long, value_name = "PORT", conflicts_with_all = ["http", "websocket", "grpc"])]
+    #[arg(long, value_name = "PORT", value_parser = port, conflicts_with_all = ["http", "websocket", "grpc"])]
     pub(crate) port: Option<u16>,
 
     /// The documents to speak: v1, as Jina 3.14.1 does, or v2, as Jina 3.33.1 does
@@ -428,7 +445,7 @@ pub(crate) struct GatewayArgs {
     pub(crate) fault: Vec<Fault>,
 
     /// The seed of faults by probability that name none
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>, default_value_t = 0)]
     pub(crate) seed: u64,
 }
 
@@ -439,7 +456,11 @@ fn gateway_help() -> String {
          Examples:\n  \
          clientlet gateway --http 8080 --docarray v2\n  \
          clientlet gateway --port 8080\n  \
-         clientlet gateway --fault reset-after@20%,seed=7 --fault status:503:1@1-3",
+         clientlet gateway --fault reset-after@20%,seed=7 --fault status:503:1@1-3\n\n\
+         Exit codes:\n  \
+         0    stopped by SIGTERM or Ctrl-C\n  \
+         1    it cannot listen\n  \
+         2    wrong usage",
         FAULT_HELP.trim_end()
     )
 }
@@ -475,6 +496,14 @@ fn object(text: &str) -> Result<Object, String> {
         Ok(_) => Err("it is no object; write {\"name\": value}".to_owned()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+fn whole<N: std::str::FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| "it must be a whole number, at least 0".to_owned())
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "it must be a whole number from 0 to 65535".to_owned())
 }
 
 fn at_least_one<N: std::str::FromStr + PartialOrd + From<u8>>(text: &str) -> Result<N, String> {

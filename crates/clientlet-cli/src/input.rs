@@ -92,6 +92,8 @@ pub(crate) struct Documents<R> {
     /// Whether the first bad line ends the documents.
     stop_on_error: bool,
     report: R,
+    /// Whether a hint at the form of the input was given; a second one would not help.
+    has_hinted: bool,
     progress: Rc<RefCell<Progress>>,
     /// The first document, if it was asked for before the call.
     first: Option<Value>,
@@ -123,6 +125,7 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
             fields,
             stop_on_error,
             report,
+            has_hinted: false,
             progress: Rc::new(RefCell::new(progress)),
             first: None,
         })
@@ -191,7 +194,7 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
     }
 
     fn refuse(&mut self, line: u64, bad: &BadLine) {
-        let BadLine { column, what, is_last } = bad;
+        let BadLine { column, what, hint, is_last } = bad;
         let place = match column {
             Some(column) => format!(":{line}:{column}"),
             // The whole input is at fault, not one line.
@@ -199,6 +202,10 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
             None => format!(":{line}"),
         };
         (self.report)(&format!("{}{place}: {what}", self.name));
+        if let (Some(hint), false) = (hint, self.has_hinted) {
+            self.has_hinted = true;
+            (self.report)(&format!("  hint: {hint}"));
+        }
         self.progress.borrow_mut().bad_lines += 1;
         if self.stop_on_error || *is_last {
             self.source = None;

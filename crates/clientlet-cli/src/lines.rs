@@ -4,6 +4,7 @@ use std::io;
 
 use memchr::memchr;
 use serde_json::Value;
+use serde_json::error::Category;
 
 use crate::{foreign, wide};
 
@@ -30,13 +31,20 @@ pub(crate) struct BadLine {
     /// The byte in the line, from 1; nothing if it is no byte's fault.
     pub(crate) column: Option<usize>,
     pub(crate) what: String,
+    /// What may help if the whole input has another form than JSON Lines.
+    pub(crate) hint: Option<&'static str>,
     /// Nothing more can be read after it.
     pub(crate) is_last: bool,
 }
 
 impl BadLine {
     fn at(column: usize, what: impl Into<String>) -> BadLine {
-        BadLine { column: Some(column), what: what.into(), is_last: false }
+        BadLine { column: Some(column), ..BadLine::whole(what) }
+    }
+
+    /// No single byte is at fault.
+    fn whole(what: impl Into<String>) -> BadLine {
+        BadLine { column: None, what: what.into(), hint: None, is_last: false }
     }
 }
 
@@ -76,7 +84,7 @@ impl Lines {
     fn begin(&mut self, head: &[u8]) -> Vec<Line> {
         match foreign::recognize(head) {
             Some(what) => {
-                let content = Err(BadLine { column: None, what, is_last: true });
+                let content = Err(BadLine { is_last: true, ..BadLine::whole(what) });
                 vec![Line { number: self.number, content }]
             }
             None => self.split(head),
@@ -112,7 +120,8 @@ impl Lines {
     /// The line that stands for the rest of an input that cannot be read.
     pub(crate) fn broken(&self, error: &io::Error) -> Line {
         let what = format!("it cannot be read: {error}");
-        Line { number: self.number, content: Err(BadLine { column: None, what, is_last: true }) }
+        let content = Err(BadLine { is_last: true, ..BadLine::whole(what) });
+        Line { number: self.number, content }
     }
 
     /// Keeps a part of a line. One byte beyond the limit is enough to know that the line is too
@@ -153,7 +162,7 @@ impl Lines {
 
     fn too_long(&mut self) -> Line {
         let what = format!("the line is longer than {} bytes", self.longest);
-        let content = Err(BadLine { column: None, what, is_last: false });
+        let content = Err(BadLine::whole(what));
         let line = Line { number: self.number, content };
         self.number += 1;
         line
@@ -183,13 +192,31 @@ fn parse(bytes: &[u8]) -> Result<Option<Value>, BadLine> {
         },
         Ok(other) => {
             let what = format!("a document must be an object, not {}", kind(&other));
-            Err(BadLine::at(indent(text) + 1, what))
+            let hint = hint(trimmed, None);
+            Err(BadLine { hint, ..BadLine::at(indent(text) + 1, what) })
         }
         Err(error) => {
             let column = error.column();
             let what = describe(trimmed, column, &error);
-            Err(BadLine::at(indent(text) + column.max(1), what))
+            let hint = hint(trimmed, Some(error.classify()));
+            Err(BadLine { hint, ..BadLine::at(indent(text) + column.max(1), what) })
         }
+    }
+}
+
+/// The hint for a line that is no JSON object, if the line looks like a part of another form: JSON
+/// over several lines, a list of documents, or no JSON at all. `error` is that of the parser.
+fn hint(line: &str, error: Option<Category>) -> Option<&'static str> {
+    match (line.as_bytes().first(), error) {
+        // A mistake within an object concerns this line alone.
+        (Some(b'{'), Some(Category::Eof)) => {
+            Some("each line must be one JSON object; jq -c . FILE makes it so")
+        }
+        (Some(b'['), None | Some(Category::Eof)) => {
+            Some("each line must be one JSON object; jq -c '.[]' FILE makes it so")
+        }
+        (Some(b'{' | b'['), _) => None,
+        _ => Some("each line must be one JSON object, such as {\"text\": \"hello\"}"),
     }
 }
 
@@ -284,8 +311,33 @@ mod tests {
         ];
         for (bad, column, what) in table {
             let read = lines(&[b"{}\n", bad, b"\n{}\n"].concat(), 100);
-            assert_eq!(read[1].content, Err(BadLine::at(column, what)), "{}", bad.escape_ascii());
+            let told = read[1].content.as_ref().unwrap_err();
+            let shown = bad.escape_ascii();
+            assert_eq!((told.column, &*told.what), (Some(column), what), "{shown}");
             assert_eq!(read[2], Line { number: 3, content: Ok(json!({})) });
+        }
+    }
+
+    #[test]
+    fn a_line_of_another_form_has_a_hint_and_a_mistake_in_an_object_has_none() {
+        for (bad, hint) in [
+            ("{", "jq -c . FILE"),
+            ("{\"a\": [", "jq -c . FILE"),
+            ("[", "jq -c '.[]' FILE"),
+            ("[{\"a\": 1}, {}]", "jq -c '.[]' FILE"),
+            ("id,text", "one JSON object, such as {"),
+            ("1,2", "one JSON object, such as {"),
+            ("\"a\": 1,", "one JSON object, such as {"),
+            ("{\"a\": }", ""),
+            ("{\"a\": NaN}", ""),
+            ("{\"a\": 1e999}", ""),
+            ("{}{}", ""),
+            ("[1, x]", ""),
+        ] {
+            let read = lines(bad.as_bytes(), 100);
+            let told = read[0].content.as_ref().unwrap_err().hint;
+            assert_eq!(told.is_none(), hint.is_empty(), "{bad}: {told:?}");
+            assert!(told.unwrap_or_default().contains(hint), "{bad}: {told:?}");
         }
     }
 

@@ -28,6 +28,7 @@ pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
              such as `clientlet post --on /upper --text hello`",
         ));
     }
+    require_grpc(&args)?;
     let fields = Fields::new(&args.tensor, &args.blob)?.map(Rc::new);
     let embedded =
         if args.url.is_none() { Some(connection::embed(args.docarray).await?) } else { None };
@@ -115,6 +116,29 @@ where
     let read = responses.documents_read();
     let end = run.flush(end, interrupt).await;
     run.end(end, read, in_flight);
+}
+
+/// Refuses options that only gRPC has, where another protocol would ignore them.
+fn require_grpc(args: &PostArgs) -> Result<(), Failure> {
+    let option = match &args.grpc {
+        grpc if grpc.unary => "--unary",
+        grpc if grpc.compression.is_some() => "--compression",
+        _ => return Ok(()),
+    };
+    let spoken = match args.url.as_deref().map(|url| url.split_once("://")) {
+        None => "the embedded gateway is asked over HTTP".to_owned(),
+        Some(Some((scheme, _))) if is_other(scheme) => {
+            format!("the address begins with {}://", scheme.to_ascii_lowercase())
+        }
+        // The client tells what is wrong with any other address.
+        Some(_) => return Ok(()),
+    };
+    Err(Failure::bad_input(format!("{option} is for gRPC alone, and {spoken}; use grpc://")))
+}
+
+/// Whether an address with this scheme asks for a protocol other than gRPC.
+fn is_other(scheme: &str) -> bool {
+    ["http", "ws", "websocket"].iter().any(|other| scheme.eq_ignore_ascii_case(other))
 }
 
 fn client(args: &mut PostArgs, embedded: Option<&Gateway>) -> Result<Client, Failure> {

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use clientlet_gateway::Documents;
+use clientlet_gateway::{Documents, Gateway};
 
 use crate::process::{clientlet, ids, lines};
-use crate::served::{serve, v1};
+use crate::served::{Served, serve, v1};
 
 #[test]
 fn a_bad_line_is_named_and_the_other_lines_are_posted() {
@@ -60,6 +60,7 @@ fn wrong_usage_is_named_before_anything_is_sent() {
         (&["--max-attempts", "0"], "--max-attempts"),
         (&["--prefetch", "0"], "--prefetch"),
         (&["--request-size", "-1"], "-1"),
+        (&["--request-size", "abc"], "'--request-size <N>': it must be a whole number, at least 0"),
         (&["--parameters", "[1]"], "--parameters"),
         (&["--parameters", "{\"a\": NaN}"], "line 1 column 7"),
         (&["--header", "no colon"], "error: --header has no ':'"),
@@ -96,6 +97,60 @@ fn wrong_usage_is_named_before_anything_is_sent() {
         assert!(told[0].contains(expected), "{args:?}: {}", told[0]);
     }
     assert!(gateway.is_untouched());
+}
+
+#[test]
+fn what_only_grpc_has_is_refused_over_other_protocols() {
+    let gateway = Served::start(Gateway::builder().grpc(true));
+    let text = ["--text", "hello"];
+    for (option, name) in
+        [(&["--unary"][..], "--unary"), (&["--compression", "gzip"], "--compression")]
+    {
+        let websocket = gateway.websocket_url();
+        for (url, spoken) in [
+            (gateway.url(), "the address begins with http://"),
+            (websocket.clone(), "the address begins with ws://"),
+            (websocket.replace("ws://", "WebSocket://"), "the address begins with websocket://"),
+        ] {
+            let run = clientlet(["post", &url]).args(text).args(option).run().exits(2);
+            let told = format!("error: {name} is for gRPC alone, and {spoken}; use grpc://\n");
+            assert_eq!((run.stderr, run.stdout), (told, String::new()));
+        }
+        let run = clientlet(["post"]).args(text).args(option).run().exits(2);
+        assert!(run.stderr.contains("the embedded gateway is asked over HTTP"), "{}", run.stderr);
+        let run = clientlet(["post", "ftp://h"]).args(text).args(option).run().exits(2);
+        assert!(run.stderr.contains("unknown scheme"), "{}", run.stderr);
+    }
+    assert!(gateway.is_untouched());
+    let both = ["--unary", "--compression", "gzip"];
+    clientlet(["post", &gateway.grpc_url()]).args(text).args(both).run().exits(0);
+}
+
+#[test]
+fn an_input_of_another_form_has_a_hint_once_a_run() {
+    let gateway = v1();
+    let pretty = "{\n  \"text\": \"a\"\n}\n";
+    for (input, hint) in [
+        (pretty.repeat(3), "each line must be one JSON object; jq -c . FILE makes it so"),
+        (
+            format!("[\n{pretty},\n{pretty}]\n"),
+            "each line must be one JSON object; jq -c '.[]' FILE makes it so",
+        ),
+        (
+            "id,text\n1,a\n2,b\n".to_owned(),
+            "each line must be one JSON object, such as {\"text\": \"hello\"}",
+        ),
+    ] {
+        let run = clientlet(["post", &gateway.url(), "--input", "-", "--quiet"]).stdin(&input);
+        let run = run.run().exits(2);
+        let told: Vec<_> = run.stderr.lines().collect();
+        assert!(told[0].starts_with("stdin:1:"), "{told:?}");
+        assert_eq!(told[1], format!("  hint: {hint}"));
+        assert_eq!(run.stderr.matches("hint: ").count(), 1, "{told:?}");
+    }
+    assert!(gateway.is_untouched());
+    let typo = clientlet(["post", "--input", "-", "--quiet"]).stdin("{\"id\": }\n").run().exits(2);
+    assert_eq!(typo.stderr, "stdin:1:8: expected value\n");
 }
 
 #[test]
@@ -138,7 +193,7 @@ fn an_input_without_documents_is_an_error_and_leaves_the_old_output() {
     for (input, told) in [
         ("", "error: no documents in stdin\n"),
         ("\n  \n", "error: no documents in stdin\n"),
-        ("x\n", "stdin:1:1: expected value\n"),
+        ("{\"id\": }\n", "stdin:1:8: expected value\n"),
     ] {
         let run = clientlet(["post", &gateway.url(), "--input", "-", "--quiet"])
             .args(["--output", output.to_str().unwrap()])
