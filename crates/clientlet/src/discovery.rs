@@ -95,7 +95,7 @@ impl Gateway {
                 let mut listed = listed.to_vec();
                 listed.sort();
                 let listed = foreign::listed(&listed);
-                format!("{endpoint} gives no stream of documents; what does is {listed}")
+                format!("{endpoint} gives no stream of documents; those that do are {listed}")
             }
         };
         Err(AttemptError::new(Event::EndpointUnknown, what))

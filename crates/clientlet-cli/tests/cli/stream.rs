@@ -89,7 +89,7 @@ fn a_failure_is_told_with_what_came_before_it() {
 
         let run = clientlet(["stream", &url, "--on", "/upper", "--text", "hey"]).run().exits(1);
         let told = "kind not_found, delivery not_sent, 1 attempt: \
-                    /upper gives no stream of documents; what does is /endless, ";
+                    /upper gives no stream of documents; those that do are /endless, ";
         assert!(run.stderr.contains(told), "{}", run.stderr);
     }
     let run = clientlet(["stream", &v1().url(), "--on", "/stream", "--text", "hey"]).run().exits(1);
