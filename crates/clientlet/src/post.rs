@@ -101,7 +101,8 @@ impl Post<NoDocuments> {
     }
 
     /// The documents to send: anything that serde can write as an object. They are taken from the
-    /// iterator as there is room for them, and may be borrowed.
+    /// iterator as there is room for them, and may be borrowed. An iterator without documents sends
+    /// one request without documents, as a call without `documents` does.
     ///
     /// Types that choose between forms (UUIDs, addresses, times) take the human-readable one, as in
     /// JSON. In v2 a struct or map inside a document becomes what the executor's class declares: a
