@@ -82,7 +82,11 @@ impl Tensor {
         shape: &[usize],
         buffer: impl Into<Bytes>,
     ) -> Result<Tensor, TensorError> {
-        let buffer = buffer.into();
+        Tensor::of_parts(dtype, shape.to_vec(), buffer.into())
+    }
+
+    #[inline]
+    fn of_parts(dtype: Dtype, shape: Vec<usize>, buffer: Bytes) -> Result<Tensor, TensorError> {
         let wanted = shape.iter().try_fold(dtype.size(), |size, n| size.checked_mul(*n));
         if wanted != Some(buffer.len()) {
             return Err(TensorError(format!(
@@ -90,7 +94,7 @@ impl Tensor {
                 buffer.len()
             )));
         }
-        Ok(Tensor { dtype, shape: shape.to_vec(), buffer })
+        Ok(Tensor { dtype, shape, buffer })
     }
 
     /// The type of the elements.
@@ -279,7 +283,7 @@ impl<'de> Visitor<'de> for TensorVisitor {
         let wire: WireDtype = seq.next_element()?.ok_or_else(|| missing(0))?;
         let shape: Vec<usize> = seq.next_element()?.ok_or_else(|| missing(1))?;
         let elements: Blob = seq.next_element()?.ok_or_else(|| missing(2))?;
-        wire.tensor(&shape, elements.into_bytes()).map_err(de::Error::custom)
+        wire.tensor(shape, elements.into_bytes()).map_err(de::Error::custom)
     }
 }
 
@@ -303,13 +307,14 @@ impl<'de> Deserialize<'de> for WireDtype {
 
 impl WireDtype {
     /// A tensor of these elements, in the order that tensors have here.
-    fn tensor(self, shape: &[usize], elements: Bytes) -> Result<Tensor, TensorError> {
+    #[inline]
+    fn tensor(self, shape: Vec<usize>, elements: Bytes) -> Result<Tensor, TensorError> {
         if !self.is_swapped {
-            return Tensor::from_buffer(self.dtype, shape, elements);
+            return Tensor::of_parts(self.dtype, shape, elements);
         }
         let mut swapped = elements.to_vec();
         swapped.chunks_exact_mut(self.dtype.size()).for_each(<[u8]>::reverse);
-        Tensor::from_buffer(self.dtype, shape, swapped)
+        Tensor::of_parts(self.dtype, shape, swapped.into())
     }
 }
 
@@ -486,7 +491,7 @@ mod tests {
     #[test]
     fn big_endian_elements_are_turned_round() {
         let wire: WireDtype = ">u2".parse().unwrap();
-        let tensor = wire.tensor(&[2], Bytes::from_static(&[1, 2, 3, 4])).unwrap();
+        let tensor = wire.tensor(vec![2], Bytes::from_static(&[1, 2, 3, 4])).unwrap();
         assert_eq!(tensor.to_vec::<u16>(), [0x0102, 0x0304]);
         assert!("<u3".parse::<WireDtype>().is_err() && "".parse::<WireDtype>().is_err());
         assert_eq!("|b1".parse::<WireDtype>().unwrap().dtype, Dtype::Bool);
