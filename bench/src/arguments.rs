@@ -53,7 +53,7 @@ once the input does, a pipe. What the first request takes does not count. On eac
   --against PROGRAM  Another build of the command, measured in turns with this one
   --real         Also the CPU time of Jina's own 3.33.1 client and of the command before a real
                  gateway of that release; needs what `interop/install` makes, as for peers
-  --check        Fail above 2.05 waits, 1 read, 1 write or 0.05 futex calls a request; above a third of
+  --check        Fail above 2 waits, 1 read, 1 write or 0.05 futex calls a request; above a third of
                  the other build's CPU time; if 3.33.1 takes less than 50 times the command's CPU time
                  on HTTP or WebSocket, or less than 20 times on gRPC
 

@@ -323,8 +323,7 @@ impl Row {
         };
         // A block of input for a thread to parse takes some, for hundreds of documents.
         let mut gates = vec![
-            // The clock that ends a lull in the answers wakes the command some times a second.
-            gate("waits a request", 2.05, calls.waits),
+            gate("waits a request", 2.0, calls.waits),
             gate("reads a request", 1.0, calls.reads),
             gate("writes a request", 1.0, calls.writes),
             gate("futex calls a request", 0.05, calls.futexes),
@@ -450,7 +449,7 @@ mod tests {
     fn every_number_has_a_limit() {
         let one = Spread { min: 1.0, median: 1.0, max: 1.0 };
         let calls =
-            Calls { waits: 2.05, reads: 1.0, writes: 1.0, futexes: 0.05, ..Calls::default() };
+            Calls { waits: 2.0, reads: 1.0, writes: 1.0, futexes: 0.05, ..Calls::default() };
         let row = |calls, theirs: f64| Row {
             protocol: "HTTP",
             pace: Pace::Answers,

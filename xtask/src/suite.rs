@@ -28,7 +28,7 @@ const PUNCTUAL: &str = "proxy";
 /// other tests are compiled sooner without, each with the client's generic code.
 const BUSY: &str = "matrix";
 
-/// Builds all programs, those of the tests among them, and gives what there is to run.
+/// Builds all programs and tests, and returns what there is to run.
 pub(crate) fn build(metadata: &Metadata) -> Result<Vec<Job>, String> {
     // In one go: built without their tests, the programs' dependencies would have other features and be
     // compiled once more.
@@ -63,7 +63,7 @@ pub(crate) fn run(mut jobs: Vec<Job>, gateways: &Gateways) -> Result<(), String>
     }
 }
 
-/// Runs the jobs, so many at a time, and gives what is to be said of those that failed.
+/// Runs the jobs, at most `at_a_time` at once, and returns a line for each that failed.
 fn run_some(jobs: VecDeque<Job>, at_a_time: usize, gateways: &Gateways) -> Vec<String> {
     let queue = Mutex::new(jobs);
     let next = || queue.lock().expect("no thread panics while it takes a job").pop_front();

@@ -104,7 +104,7 @@ impl Tool {
 impl Wheel {
     const SUITS: bool = cfg!(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"));
 
-    /// Makes a virtual environment, whose programs are in its `bin` as those of `cargo install` are.
+    /// Makes a virtual environment, whose programs are in its `bin`, as with `cargo install`.
     fn install(self, version: &str, root: &Path) -> Result<(), String> {
         let Wheel { package, sha256 } = self;
         command::run(Command::new(python::find()?).args(["-m", "venv"]).arg(root))?;

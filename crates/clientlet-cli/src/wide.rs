@@ -11,7 +11,7 @@ pub(crate) fn find(json: &str) -> Option<(usize, &str)> {
     let mut text = Text::default();
     let mut at = FEWEST - 1;
     while at < bytes.len() {
-        // One of so many bytes in a row is looked at, and that one is a digit if all of them are.
+        // A run of digits that is long enough has one at every FEWEST-th byte.
         if !bytes[at].is_ascii_digit() {
             at += FEWEST;
             continue;

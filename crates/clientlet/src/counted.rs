@@ -16,7 +16,7 @@ use crate::message::{
     AnswerParts, Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status,
 };
 use crate::options::ClientletOptions;
-use crate::transport::{BoxFuture, Terms, Transport};
+use crate::transport::{BoxFuture, Kept, Terms, Transport};
 
 /// Answers each request at once, without documents.
 struct AtOnce;
@@ -42,6 +42,7 @@ impl Transport for AtOnce {
     fn describe<'a>(
         &'a self,
         _: &'a HeaderMap,
+        _: &'a Kept,
         _: Option<Instant>,
     ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
         Box::pin(ready(Ok(Gateway::by_name(DocArray::V1))))

@@ -14,7 +14,7 @@ use crate::error::{AttemptError, ErrorKind, Event};
 use crate::foreign;
 use crate::message::DocArray;
 use crate::transport::http::MAYBE_WEBSOCKET;
-use crate::transport::{BoxFuture, Time, Transport};
+use crate::transport::{BoxFuture, Kept, Time, Transport};
 
 /// What a gateway told of itself.
 #[derive(Debug)]
@@ -186,6 +186,8 @@ impl Discoveries {
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
     known: Mutex<Option<Arc<Gateway>>>,
+    /// What a question learned before it failed.
+    kept: Arc<Kept>,
     /// The question in flight, which goes on as long as any task waits for its answer.
     asked: Mutex<Option<Asked>>,
 }
@@ -263,9 +265,9 @@ impl Discovery {
         {
             return (question, false);
         }
-        let (transport, with) = (transport.clone(), headers.clone());
+        let (transport, with, kept) = (transport.clone(), headers.clone(), self.kept.clone());
         let question: Question = Box::pin(async move {
-            transport.describe(&with, deadline).await.map(Arc::new).map_err(Arc::new)
+            transport.describe(&with, &kept, deadline).await.map(Arc::new).map_err(Arc::new)
         });
         let question = question.shared();
         *asked = question.downgrade().map(|question| Asked { headers: headers.clone(), question });

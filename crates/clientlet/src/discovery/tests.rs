@@ -152,6 +152,7 @@ impl Transport for Slow {
     fn describe<'a>(
         &'a self,
         _: &'a HeaderMap,
+        _: &'a Kept,
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
         Box::pin(async move {

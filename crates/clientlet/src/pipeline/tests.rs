@@ -21,7 +21,7 @@ use crate::message::{
     AnswerParts, Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status,
 };
 use crate::options::ClientletOptions;
-use crate::transport::{BoxFuture, Terms, Transport};
+use crate::transport::{BoxFuture, Kept, Terms, Transport};
 use crate::{Client, Delivery, ErrorKind, RetryPolicy};
 
 /// What the gateway at the other end does, and what it saw.
@@ -170,6 +170,7 @@ impl Transport for Multiplexed {
     fn describe<'a>(
         &'a self,
         _: &'a HeaderMap,
+        _: &'a Kept,
         _: Option<Instant>,
     ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
         Box::pin(async move {

@@ -8,10 +8,9 @@ use http::header::LOCATION;
 use http::{HeaderMap, Method, Uri};
 use tokio::time::Instant;
 
-use super::kept::Kept;
 use super::openapi::OpenApi;
 use super::retry_after::retry_after;
-use super::{BoxFuture, HttpSession, RawHttpAnswer, Streams, Terms, Time, Transport};
+use super::{BoxFuture, HttpSession, Kept, RawHttpAnswer, Streams, Terms, Time, Transport};
 use crate::config::Config;
 use crate::discovery::Gateway;
 use crate::endpoint::{Endpoint, decode_percent, redact};
@@ -35,8 +34,6 @@ pub(crate) struct HttpTransport {
     /// The gateway's /openapi.json, unless it is too long. It tells what documents look like, and
     /// is read only after failures.
     page: Mutex<Bytes>,
-    /// What the status told, if the page could not be had then.
-    told: Kept<Told>,
 }
 
 impl HttpTransport {
@@ -50,7 +47,6 @@ impl HttpTransport {
             endpoint: config.endpoint.clone(),
             docarray: config.docarray,
             page: Mutex::default(),
-            told: Kept::default(),
         }
     }
 
@@ -157,10 +153,11 @@ impl Transport for HttpTransport {
     fn describe<'a>(
         &'a self,
         headers: &'a HeaderMap,
+        kept: &'a Kept,
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
         Box::pin(async move {
-            let told = match self.told.get(headers) {
+            let told = match kept.get() {
                 Some(told) => Ok(told),
                 None => settled(self.docarray, self.status(headers, deadline).await),
             };
@@ -182,12 +179,12 @@ impl Transport for HttpTransport {
                 Err(error) if !error.retryable => Bytes::new(),
                 Err(error) => {
                     if let Ok(told) = told {
-                        self.told.keep(headers, told);
+                        kept.keep(told);
                     }
                     return Err(error);
                 }
             };
-            self.told.forget();
+            kept.forget();
             let openapi = OpenApi::read(&page).ok();
             let kept = if page.len() <= LONGEST_PAGE { page.clone() } else { Bytes::new() };
             *self.page.lock().unwrap_or_else(PoisonError::into_inner) = kept;
@@ -372,7 +369,7 @@ fn lacking(mut error: AttemptError) -> AttemptError {
 
 /// The decision about a gateway's documents.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
+pub(crate) struct Told {
     pub(super) docarray: DocArray,
     /// Whether the gateway's status says so, rather than only the client's setting.
     pub(super) is_by_status: bool,

@@ -4,52 +4,36 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::{HOST, HeaderValue};
 use tokio::time::Instant;
+
+use super::http::Told;
 
 /// How long an answer is kept: about as long as the attempts of a request go on.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The answer of the host that was asked last.
-#[derive(Debug)]
-pub(super) struct Kept<T>(Mutex<Option<Answer<T>>>);
+/// What a gateway's status told, and since when that is known.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(Mutex<Option<(Told, Instant)>>);
 
-#[derive(Debug)]
-struct Answer<T> {
-    host: Option<HeaderValue>,
-    told: T,
-    since: Instant,
-}
-
-impl<T> Default for Kept<T> {
-    fn default() -> Kept<T> {
-        Kept(Mutex::default())
-    }
-}
-
-impl<T: Copy> Kept<T> {
-    /// The answer of the host that these headers name, if it is kept.
-    pub(super) fn get(&self, headers: &HeaderMap) -> Option<T> {
-        let answer = self.answer();
-        let answer = answer.as_ref().filter(|answer| answer.since.elapsed() < LONGEST)?;
-        (answer.host.as_ref() == headers.get(HOST)).then_some(answer.told)
+impl Kept {
+    /// What is kept.
+    pub(super) fn get(&self) -> Option<Told> {
+        self.told().filter(|(_, since)| since.elapsed() < LONGEST).map(|(told, _)| told)
     }
 
-    /// Keeps an answer, unless one of the same host is kept already.
-    pub(super) fn keep(&self, headers: &HeaderMap, told: T) {
-        if self.get(headers).is_none() {
-            let host = headers.get(HOST).cloned();
-            *self.answer() = Some(Answer { host, told, since: Instant::now() });
+    /// Keeps what was told, unless it is kept already.
+    pub(super) fn keep(&self, told: Told) {
+        if self.get().is_none() {
+            *self.told() = Some((told, Instant::now()));
         }
     }
 
     /// Forgets what is kept: everything is known.
     pub(super) fn forget(&self) {
-        *self.answer() = None;
+        *self.told() = None;
     }
 
-    fn answer(&self) -> MutexGuard<'_, Option<Answer<T>>> {
+    fn told(&self) -> MutexGuard<'_, Option<(Told, Instant)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -57,23 +41,23 @@ impl<T: Copy> Kept<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::DocArray;
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_is_kept_for_its_host_and_for_a_minute() {
+    async fn what_was_told_is_kept_for_a_minute_and_grows_no_younger() {
         let kept = Kept::default();
-        let none = HeaderMap::new();
-        let other = HeaderMap::from_iter([(HOST, HeaderValue::from_static("other"))]);
-        assert_eq!(kept.get(&none), None);
-        kept.keep(&none, 1);
-        assert_eq!((kept.get(&none), kept.get(&other)), (Some(1), None));
+        let docarray = || kept.get().map(|told| told.docarray);
+        let told = |docarray| Told { docarray, is_by_status: true };
+        assert_eq!(docarray(), None);
+        kept.keep(told(DocArray::V1));
         tokio::time::advance(LONGEST / 2).await;
-        kept.keep(&none, 2);
-        assert_eq!(kept.get(&none), Some(1), "it grows no younger");
+        kept.keep(told(DocArray::V2));
+        assert_eq!(docarray(), Some(DocArray::V1));
         tokio::time::advance(LONGEST / 2).await;
-        assert_eq!(kept.get(&none), None);
-        kept.keep(&other, 3);
-        assert_eq!((kept.get(&none), kept.get(&other)), (None, Some(3)));
+        assert_eq!(docarray(), None);
+        kept.keep(told(DocArray::V2));
+        assert_eq!(docarray(), Some(DocArray::V2));
         kept.forget();
-        assert_eq!(kept.get(&other), None);
+        assert_eq!(docarray(), None);
     }
 }

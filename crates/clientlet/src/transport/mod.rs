@@ -30,6 +30,7 @@ use tokio::time::Instant;
 pub(crate) use http_session::{HttpSession, NOT_HTTP, RawHttpAnswer};
 use http_session::{is_too_large_a_head, too_large_a_head};
 pub(crate) use inbox::{Inbox, Mail, Place};
+pub(crate) use kept::Kept;
 #[cfg(test)]
 pub(crate) use multiplex::FarEnd;
 pub(crate) use multiplex::{Dispatched, Handle, poll_let_go};
@@ -102,10 +103,12 @@ pub(crate) trait Transport: Send + Sync {
         None
     }
 
-    /// Asks which documents the gateway speaks and where it takes them.
+    /// Asks which documents the gateway speaks and where it takes them. `kept` has what an earlier
+    /// try learned before it failed, and takes it from this one.
     fn describe<'a>(
         &'a self,
         headers: &'a HeaderMap,
+        kept: &'a Kept,
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Gateway, AttemptError>>;
 
@@ -116,7 +119,7 @@ pub(crate) trait Transport: Send + Sync {
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Endpoints, AttemptError>> {
         Box::pin(async move {
-            let gateway = self.describe(headers, deadline).await?;
+            let gateway = self.describe(headers, &Kept::default(), deadline).await?;
             Ok(Endpoints {
                 docarray: gateway.docarray,
                 takes_any: gateway.takes_any(),

@@ -15,7 +15,7 @@ pub(crate) struct Mode {
     pub(crate) in_order: bool,
     pub(crate) retries: bool,
     pub(crate) at_most_once: bool,
-    /// Stops the call after so many answers.
+    /// Stops the call after this number of answers.
     pub(crate) stops_after: Option<usize>,
 }
 

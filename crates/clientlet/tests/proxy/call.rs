@@ -76,6 +76,8 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) results: Vec<Result<Response, Error>>,
+    /// How many connections it took.
+    pub(crate) connections: u64,
 }
 
 /// A count of how requests ended, for the log.
@@ -86,6 +88,7 @@ pub(crate) struct Tally {
     pub(crate) retried: usize,
     /// The most that any request took.
     pub(crate) attempts: usize,
+    pub(crate) connections: u64,
     pub(crate) failed: BTreeMap<(ErrorKind, Delivery), usize>,
 }
 
@@ -94,13 +97,13 @@ impl Plan {
     /// on its way any more.
     pub(crate) async fn run(self, gateway: SocketAddr) -> Ended {
         let proxy = Proxy::start(gateway, self.seed).await.unwrap();
-        let results = tokio::time::timeout(LIMIT, self.call(&proxy)).await;
-        let results = results.unwrap_or_else(|_| panic!("{self:?} has not ended after {LIMIT:?}"));
+        let ended = tokio::time::timeout(LIMIT, self.call(&proxy)).await;
+        let ended = ended.unwrap_or_else(|_| panic!("{self:?} has not ended after {LIMIT:?}"));
         proxy.end().await;
-        Ended { results }
+        ended
     }
 
-    async fn call(self, proxy: &Proxy) -> Vec<Result<Response, Error>> {
+    async fn call(self, proxy: &Proxy) -> Ended {
         let policy = RetryPolicy::new()
             .max_attempts(ATTEMPTS)
             .initial_backoff(Duration::from_millis(2))
@@ -122,7 +125,7 @@ impl Plan {
         while let Some(result) = responses.next().await {
             results.push(result);
         }
-        results
+        Ended { results, connections: client.connections().opened }
     }
 
     /// What is wrong with the ends alone: each document ends once, is itself, and in its place.
@@ -196,15 +199,17 @@ impl Tally {
             self.retried += usize::from(attempts > 1);
             self.attempts = self.attempts.max(attempts);
         }
+        self.connections += ended.connections;
     }
 }
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Tally { requests, answered, retried, attempts, failed } = self;
+        let Tally { requests, answered, retried, attempts, connections, failed } = self;
         write!(
             f,
-            "{requests} requests, {answered} answered, {retried} retried, at most {attempts} attempts"
+            "{requests} requests, {answered} answered, {retried} retried, at most {attempts} attempts, \
+             {connections} connections"
         )?;
         for ((kind, delivery), count) in failed {
             write!(f, ", {count} {kind} ({delivery})")?;

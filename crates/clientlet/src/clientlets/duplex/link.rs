@@ -72,14 +72,8 @@ impl Link {
             let mut session = self.session.lock().await;
             self.live(&mut session).await
         };
-        match self
-            .in_time(
-                later(Instant::now(), self.config.attempt_timeout),
-                &Passage::default(),
-                opening,
-            )
-            .await
-        {
+        let deadline = later(Instant::now(), self.config.attempt_timeout);
+        match self.in_time(deadline, &Passage::default(), opening).await {
             Ok(_) => {
                 self.phase.store(OPEN, Ordering::Release);
                 Ok(())

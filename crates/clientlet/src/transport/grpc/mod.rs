@@ -39,11 +39,10 @@ pub(crate) use self::duplex::Ended;
 #[cfg(test)]
 pub(super) use self::failure::{Scope, recorded};
 use self::single::Single;
-use super::http::{outcome, settled};
-use super::kept::Kept;
+use super::http::{Told, outcome, settled};
 use super::multiplex::{Handle, InFlight, Tally};
 use super::progress::Passage;
-use super::{BoxFuture, Streams, Terms, Time, Transport};
+use super::{BoxFuture, Kept, Streams, Terms, Time, Transport};
 use crate::config::Config;
 use crate::connect::Connector;
 use crate::discovery::Gateway;
@@ -80,8 +79,6 @@ struct Shared {
     connector: Connector,
     endpoint: Endpoint,
     docarray: Option<DocArray>,
-    /// What the status told, if the list of endpoints could not be had then.
-    told: Kept<DocArray>,
     answer_limit: usize,
     is_unary: bool,
     compression: Option<CompressionEncoding>,
@@ -98,16 +95,15 @@ struct Shared {
 type Slot = Arc<tokio::sync::Mutex<Option<Channel>>>;
 
 impl GrpcTransport {
-    async fn docarray(
+    async fn told(
         &self,
         headers: &HeaderMap,
         deadline: Option<Instant>,
-    ) -> Result<DocArray, AttemptError> {
-        let status = self.status(headers, deadline).await;
-        Ok(settled(self.shared.docarray, status)?.docarray)
+    ) -> Result<Told, AttemptError> {
+        settled(self.shared.docarray, self.status(headers, deadline).await)
     }
 
-    /// Asks for the endpoints that the gateway lists, and for those of them that may give streams.
+    /// Asks for the endpoints that the gateway lists, and which of these may give streams.
     async fn listed(
         &self,
         headers: &HeaderMap,
@@ -126,7 +122,6 @@ impl GrpcTransport {
             connector,
             endpoint: config.endpoint.clone(),
             docarray: config.docarray,
-            told: Kept::default(),
             answer_limit: config.answer_limit,
             is_unary: config.grpc.is_unary,
             compression: config.grpc.is_gzipped.then_some(CompressionEncoding::Gzip),
@@ -417,14 +412,15 @@ impl Transport for GrpcTransport {
     fn describe<'a>(
         &'a self,
         headers: &'a HeaderMap,
+        kept: &'a Kept,
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
         Box::pin(async move {
-            let kept = &self.shared.told;
-            let docarray = match kept.get(headers) {
-                Some(docarray) => docarray,
-                None => self.docarray(headers, deadline).await?,
+            let told = match kept.get() {
+                Some(told) => told,
+                None => self.told(headers, deadline).await?,
             };
+            let docarray = told.docarray;
             let mut gateway = Gateway::by_name(docarray);
             if docarray == DocArray::V2 {
                 // If the gateway does not list its endpoints, the name is sent as it was written.
@@ -435,7 +431,7 @@ impl Transport for GrpcTransport {
                     }
                     Err(error) if !error.retryable => {}
                     Err(error) => {
-                        kept.keep(headers, docarray);
+                        kept.keep(told);
                         return Err(error);
                     }
                 }
@@ -452,7 +448,7 @@ impl Transport for GrpcTransport {
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Endpoints, AttemptError>> {
         Box::pin(async move {
-            let docarray = self.docarray(headers, deadline).await?;
+            let docarray = self.told(headers, deadline).await?.docarray;
             let paths = match docarray {
                 DocArray::V1 => Vec::new(),
                 DocArray::V2 => self.listed(headers, deadline).await?.0,

@@ -23,7 +23,7 @@ pub(crate) use self::line::Line;
 use super::http::{HttpTransport, settled};
 use super::multiplex::{Handle, InFlight, Tally};
 use super::progress::{Passage, Progress};
-use super::{BoxFuture, HttpSession, Terms, Time, Transport};
+use super::{BoxFuture, HttpSession, Kept, Terms, Time, Transport};
 use crate::config::Config;
 use crate::connect::Connector;
 use crate::discovery::Gateway;
@@ -310,6 +310,7 @@ impl Transport for WebsocketTransport {
     fn describe<'a>(
         &'a self,
         headers: &'a HeaderMap,
+        _: &'a Kept,
         deadline: Option<Instant>,
     ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
         Box::pin(async move {
