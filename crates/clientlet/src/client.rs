@@ -17,7 +17,7 @@ use crate::foreign::shorten;
 use crate::message::{Connections, Endpoints, GatewayStatus, Health};
 use crate::pipeline::Ids;
 use crate::post::{NoDocuments, Post};
-use crate::retry::{self, Ledger, Times, later};
+use crate::retry::{Retry, Times, later};
 use crate::runtime;
 use crate::stream_document::StreamDocument;
 use crate::transport::Transport;
@@ -215,15 +215,8 @@ impl Client {
     {
         let config = &self.shared.config;
         let times = Times::from_now(None, config.attempt_timeout);
-        let mut ledger = Ledger::default();
-        let mut random = fastrand::Rng::new();
-        let result = retry::run(&config.retry, times, &mut random, &mut ledger, |turn| {
-            question(turn.deadline)
-        });
-        result.await.map_err(|last| {
-            let elapsed = times.started.elapsed();
-            Error::of_request(last, ledger.attempts, false, self.context(), elapsed)
-        })
+        let asked = Retry::new(&config.retry, times).run(|turn| question(turn.deadline)).await;
+        asked.map(|(answer, _)| answer).map_err(|failure| failure.into_error(self.context()))
     }
 
     fn context(&self) -> Context {

@@ -36,7 +36,7 @@ use crate::error::{self, AttemptError, Error, ErrorKind, Event};
 use crate::message::{DocArray, RawAnswer, Request, RequestId, Route};
 use crate::order::Order;
 use crate::response::Response;
-use crate::retry::{self, Ledger, RetryPolicy, Times, Turn, later};
+use crate::retry::{Failure, Ledger, Retry, RetryPolicy, Times, Turn, later};
 use crate::stop::{Stop, stopped};
 use crate::transport::http::cannot_pass_on;
 use crate::transport::{BoxFuture, Handle, Patience, Terms, Transport};
@@ -92,13 +92,6 @@ struct Ended {
     /// The results of the request's other documents, if only some documents were at fault: in
     /// order, as if they had been requests of their own.
     rest: Vec<Result<Response, Error>>,
-}
-
-/// Why the gateway could not be asked for what a batch needs to know.
-struct Failure {
-    last: AttemptError,
-    ledger: Ledger,
-    elapsed: Duration,
 }
 
 /// A failed question to the gateway, and the number of requests that share its failure.
@@ -224,8 +217,8 @@ where
         let error = match content {
             Content::Refused(refusal) => self.call.refused(&refusal, documents),
             Content::Body { .. } | Content::Unencoded => {
-                let context = self.call.context(None, documents);
-                Error::of_request(stopped(false), Vec::new(), false, context, Duration::ZERO)
+                let failure = Failure::unattempted(stopped(false));
+                failure.into_error(self.call.context(None, documents))
             }
         };
         self.end(Ended { index, bytes: 0, result: Err(error), rest: Vec::new() });
@@ -428,10 +421,7 @@ where
             Content::Refused(refusal) => self.call.refused(&refusal, documents),
             Content::Unencoded => {
                 let doom = self.doom.as_ref().expect("a batch is left unencoded for a reason");
-                let Failure { last, ledger, elapsed } = &doom.failure;
-                let context = self.call.context(None, documents);
-                let attempts = ledger.attempts.clone();
-                Error::of_request(last.share(), attempts, false, context, *elapsed)
+                doom.failure.share().into_error(self.call.context(None, documents))
             }
         };
         self.end(Ended { index, bytes, result: Err(error), rest: Vec::new() });
@@ -457,9 +447,9 @@ where
         match result {
             Ok(answer) => {
                 let Flight { request, bytes, started, .. } = flight;
-                let Request { id_text, documents, index, .. } = request;
-                let response = Response::new(answer, id_text, documents, 1, started.elapsed());
-                self.end(Ended { index, bytes, result: Ok(response), rest: Vec::new() });
+                let index = request.index;
+                let result = Ok(response(request, answer, 1, started));
+                self.end(Ended { index, bytes, result, rest: Vec::new() });
             }
             Err(error) => self.drive(flight, Some(error)),
         }
@@ -497,10 +487,8 @@ impl Batch {
 /// been deployed since.
 async fn prepare(call: Arc<Call>, again: bool) -> Result<Prepared, Failure> {
     let times = call.times(Instant::now());
-    let mut ledger = Ledger::default();
-    let mut random = fastrand::Rng::with_seed(call.seed);
     let was_known = if again { call.discovery.known() } else { None };
-    let result = retry::run(&call.retry, times, &mut random, &mut ledger, async |turn| {
+    let attempts = Retry::seeded(&call.retry, times, call.seed).run(async |turn| {
         let ask = || call.discovery.ask(&call.transport, &call.headers, turn.deadline);
         let gateway = ask().await?;
         match call.format(&gateway) {
@@ -512,10 +500,7 @@ async fn prepare(call: Arc<Call>, again: bool) -> Result<Prepared, Failure> {
             format => Ok(Prepared { format: format?, gateway }),
         }
     });
-    match result.await {
-        Ok(prepared) => Ok(prepared),
-        Err(last) => Err(Failure { last, ledger, elapsed: times.started.elapsed() }),
-    }
+    attempts.await.map(|(prepared, _)| prepared)
 }
 
 impl Call {
@@ -551,8 +536,7 @@ impl Call {
     fn refused(&self, refusal: &EncodeError, documents: Range<u64>) -> Error {
         let what = format!("document {} cannot be sent: {refusal}", documents.start);
         let last = AttemptError::new(Event::EncodeFailed, what);
-        let context = self.context(None, documents);
-        Error::of_request(last, Vec::new(), false, context, Duration::ZERO)
+        Failure::unattempted(last).into_error(self.context(None, documents))
     }
 
     fn format(&self, gateway: &Gateway) -> Result<Arc<Format>, AttemptError> {
@@ -602,13 +586,13 @@ async fn send(
                 // asked again.
                 call.discovery.forget(gateway);
             }
-            let result = Err(failure.of(&call, request.id_text, request.documents));
+            let context = call.context(Some(request.id_text), request.documents);
+            let result = Err(failure.into_error(context));
             return Ended { index, bytes, result, rest: Vec::new() };
         }
-        Ok((answer, attempts)) => {
-            let (id, documents) = (request.id_text, request.documents);
-            let response = Response::new(answer, id, documents, attempts, started.elapsed());
-            return Ended { index, bytes, result: Ok(response), rest: Vec::new() };
+        Ok((answer, ledger)) => {
+            let result = Ok(response(request, answer, ledger.next(), started));
+            return Ended { index, bytes, result, rest: Vec::new() };
         }
     };
     let rest = results.split_off(1);
@@ -616,16 +600,14 @@ async fn send(
     Ended { index, bytes, result, rest }
 }
 
-/// Runs one request's attempts; returns its answer and the number of attempts.
+/// Runs one request's attempts; returns its answer and the failures before it.
 async fn run(
     call: &Call,
     request: &Request,
     body: &mut Bytes,
     started: Instant,
     mut failed: Option<AttemptError>,
-) -> Result<(RawAnswer, u32), Failure> {
-    let mut ledger = Ledger::default();
-    let mut random = fastrand::Rng::with_seed(call.seed ^ request.id.sequence);
+) -> Result<(RawAnswer, Ledger), Failure> {
     let attempt = |turn: Turn| {
         if let Some(error) = failed.take() {
             return Either::Left(done(Err(error)));
@@ -645,29 +627,18 @@ async fn run(
         let body = if is_lent { mem::take(body) } else { body.clone() };
         Either::Right(call.transport.attempt(request, body, terms))
     };
-    let (stop, policy, times) = (&call.stop, &call.retry, call.times(started));
-    let result = retry::run_until(stop, policy, times, &mut random, &mut ledger, attempt).await;
-    match result {
-        Ok(answer) => {
-            let attempts = u32::try_from(ledger.attempts.len()).unwrap_or(u32::MAX);
-            Ok((answer, attempts.saturating_add(1)))
-        }
-        Err(last) => Err(Failure { last, ledger, elapsed: started.elapsed() }),
-    }
+    let seed = call.seed ^ request.id.sequence;
+    Retry::seeded(&call.retry, call.times(started), seed).until(&call.stop).run(attempt).await
 }
 
-impl Failure {
-    /// Builds the error of the request that failed like this.
-    fn of(self, call: &Call, id: String, documents: Range<u64>) -> Error {
-        let Failure { last, ledger, elapsed } = self;
-        let context = call.context(Some(id), documents);
-        Error::of_request(last, ledger.attempts, ledger.may_have_run, context, elapsed)
-    }
+fn response(request: Request, answer: RawAnswer, attempts: u32, started: Instant) -> Response {
+    let Request { id_text, documents, .. } = request;
+    Response::new(answer, id_text, documents, attempts, started.elapsed())
 }
 
 /// Whether the other documents may be sent without the documents at fault.
 fn may_be_split(call: &Call, failure: &Failure) -> bool {
-    let ran = call.retry.is_at_most_once() && failure.ledger.may_have_run;
+    let ran = call.retry.is_at_most_once() && failure.may_have_run();
     !failure.last.culprits.is_empty() && !ran
 }
 
@@ -680,24 +651,19 @@ async fn send_parts(
     started: Instant,
     failure: Failure,
 ) -> Vec<Result<Response, Error>> {
-    let Failure { last, ledger, elapsed } = &failure;
     let first = request.documents.start;
     let mut results = Vec::new();
     let count = usize::try_from(request.documents.end - first).unwrap_or(usize::MAX);
     let mut next = 0;
-    for Culprit { index, what } in &last.culprits {
+    for Culprit { index, what } in &failure.last.culprits {
         if *index > next {
             results.push(send_part(call, request, body, started, next..*index).await);
         }
         let number = first + *index as u64;
-        let mut alone = last.share();
-        alone.message = cannot_pass_on(number, what);
-        let failure = Failure {
-            last: alone,
-            ledger: Ledger { attempts: ledger.attempts.clone(), may_have_run: ledger.may_have_run },
-            elapsed: *elapsed,
-        };
-        results.push(Err(failure.of(call, request.id_text.clone(), number..number + 1)));
+        let mut alone = failure.share();
+        alone.last.message = cannot_pass_on(number, what);
+        let context = call.context(Some(request.id_text.clone()), number..number + 1);
+        results.push(Err(alone.into_error(context)));
         next = index + 1;
     }
     if next < count {
@@ -721,8 +687,8 @@ async fn send_part(
     let Some(mut body) = inner::part(body, range, &whole.id_text, &id_text) else {
         let what = "the documents could not be sent without those at fault";
         let last = AttemptError::new(Event::EncodeFailed, what);
-        let failure = Failure { last, ledger: Ledger::default(), elapsed: Duration::ZERO };
-        return Err(failure.of(call, id_text, documents));
+        let context = call.context(Some(id_text), documents);
+        return Err(Failure::unattempted(last).into_error(context));
     };
     let request = Request {
         id,
@@ -732,13 +698,11 @@ async fn send_part(
         route: whole.route.clone(),
         headers: whole.headers.clone(),
     };
-    let result = run(call, &request, &mut body, started, None).await;
-    let Request { id_text: id, documents, .. } = request;
-    match result {
-        Ok((answer, attempts)) => {
-            Ok(Response::new(answer, id, documents, attempts, started.elapsed()))
+    match run(call, &request, &mut body, started, None).await {
+        Ok((answer, ledger)) => Ok(response(request, answer, ledger.next(), started)),
+        Err(failure) => {
+            Err(failure.into_error(call.context(Some(request.id_text), request.documents)))
         }
-        Err(failure) => Err(failure.of(call, id, documents)),
     }
 }
 

@@ -1,7 +1,5 @@
 //! An HTTP answer, to be read by whoever asked.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
@@ -9,6 +7,7 @@ use crate::envelope::{read_proto_answer, read_status};
 use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
 use crate::message::{DocArray, RawAnswer, StatusMessage};
 use crate::response::Response;
+use crate::retry::Failure;
 use crate::transport::RawHttpAnswer;
 use crate::transport::http::{outcome, read};
 
@@ -77,10 +76,6 @@ impl Response {
 }
 
 fn alone(read: Result<RawAnswer, AttemptError>) -> Result<Response, Error> {
-    match read {
-        Ok(answer) => Ok(Response::alone(answer)),
-        Err(error) => {
-            Err(Error::of_request(error, Vec::new(), false, Context::default(), Duration::ZERO))
-        }
-    }
+    let failed = |error| Failure::unattempted(error).into_error(Context::default());
+    read.map(Response::alone).map_err(failed)
 }

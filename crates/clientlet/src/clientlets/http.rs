@@ -15,7 +15,7 @@ use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
 use crate::message::{DocArray, Encoding, StatusMessage};
 use crate::options::ClientletOptions;
 use crate::post::with_headers;
-use crate::retry::{self, Ledger, Times};
+use crate::retry::{Retry, Times};
 use crate::transport::{HttpSession, Time, http::MOST_V2_DOCUMENTS};
 
 /// Python's `HTTPClientlet`: sends one message at a time to one URL and hands over what came back,
@@ -165,10 +165,8 @@ impl<'a> Exchange<'a> {
             Some(request) => (Method::POST, request.to_bytes(), config.retry.clone()),
             None => (Method::GET, Bytes::new(), config.retry.clone().max_attempts(1)),
         };
-        let times = Times::from_now(None, self.timeout);
-        let mut ledger = Ledger::default();
-        let mut random = fastrand::Rng::new();
-        let result = retry::run(&policy, times, &mut random, &mut ledger, async |turn| {
+        let retry = Retry::new(&policy, Times::from_now(None, self.timeout));
+        let result = retry.run(async |turn| {
             let Some(session) = &self.clientlet.session else {
                 let what = "the clientlet is not open; start it first";
                 return Err(AttemptError::new(Event::SessionClosed, what));
@@ -178,11 +176,8 @@ impl<'a> Exchange<'a> {
             session.exchange(method, uri, &headers, body.clone(), time, true).await
         });
         match result.await {
-            Ok(answer) => Ok(HttpAnswer(answer)),
-            Err(last) => {
-                let elapsed = times.started.elapsed();
-                Err(Error::of_request(last, ledger.attempts, ledger.may_have_run, context, elapsed))
-            }
+            Ok((answer, _)) => Ok(HttpAnswer(answer)),
+            Err(failure) => Err(failure.into_error(context)),
         }
     }
 }

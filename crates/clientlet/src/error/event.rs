@@ -36,6 +36,7 @@ pub(crate) enum Event {
     SettingDenied,
     SessionClosed,
     SessionLost,
+    TimedOutSending,
     NoRuntime,
     Stopped,
     StoppedSent,
@@ -150,6 +151,7 @@ pub(crate) const EVENTS: &[Row] = &[
     row(Event::SettingDenied, "the gateway's own status contradicts the generation of documents that was set", ErrorKind::Config, NotSent, Final, Never),
     row(Event::SessionClosed, "the client was closed", ErrorKind::Closed, NotSent, Final, Never),
     row(Event::SessionLost, "a clientlet's connection was gone before a byte of the message was written", ErrorKind::Transport, NotSent, Yes, Never),
+    row(Event::TimedOutSending, "a clientlet's connection did not take all of a message in time; the message may still go out, so another attempt could send it twice", ErrorKind::Timeout, Unknown, Final, Maybe),
     row(Event::NoRuntime, "the call was made outside of a tokio runtime", ErrorKind::Config, NotSent, Final, Never),
     row(Event::Stopped, "the call was stopped before a byte of the request was written", ErrorKind::Cancelled, NotSent, Final, Never),
     row(Event::StoppedSent, "the call was stopped after bytes of the request were written", ErrorKind::Cancelled, Unknown, Final, Maybe),
@@ -274,7 +276,7 @@ mod tests {
             | Event::GrpcUnimplemented
             | Event::NotGrpc => &["gRPC"],
             Event::NotHttp => &["HTTP", "WebSocket"],
-            Event::SessionLost => &["WebSocket", "gRPC"],
+            Event::SessionLost | Event::TimedOutSending => &["WebSocket", "gRPC"],
             _ => ALL,
         }
     }

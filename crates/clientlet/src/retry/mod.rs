@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 pub use policy::RetryPolicy;
 
-use crate::error::{Attempt, AttemptError, Event};
+use crate::error::{Attempt, AttemptError, Context, Error, Event};
 use crate::runtime;
 use crate::stop::{Stop, stopped};
 
@@ -83,11 +83,65 @@ fn lag(asked: Duration, left: Option<Duration>, unit: f64) -> Duration {
     longest.min(room).mul_f64(unit)
 }
 
-/// What failed before a request ended, one way or the other.
-#[derive(Debug, Default)]
+/// The attempts of a request that failed.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
-    pub(crate) attempts: Vec<Attempt>,
-    pub(crate) may_have_run: bool,
+    attempts: Vec<Attempt>,
+    may_have_run: bool,
+}
+
+impl Ledger {
+    /// The number of the attempt that follows the entries, from 1.
+    pub(crate) fn next(&self) -> u32 {
+        u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
+    /// Enters an attempt that began this long after its request and took this long.
+    fn enter(&mut self, error: &AttemptError, began: Duration, took: Duration) {
+        self.attempts.push(error.record(self.next(), began, took));
+        self.may_have_run |= error.may_have_run;
+    }
+}
+
+/// Why a request failed: its last failure, with all that came before.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) last: AttemptError,
+    ledger: Ledger,
+    elapsed: Duration,
+}
+
+impl Failure {
+    /// The failure of a request that was never attempted.
+    pub(crate) fn unattempted(last: AttemptError) -> Failure {
+        Failure { last, ledger: Ledger::default(), elapsed: Duration::ZERO }
+    }
+
+    /// The failure of an attempt that began to succeed at `began`, after those of the ledger.
+    pub(crate) fn late(
+        last: AttemptError,
+        mut ledger: Ledger,
+        started: Instant,
+        began: Instant,
+    ) -> Failure {
+        ledger.enter(&last, began - started, began.elapsed());
+        Failure { last, ledger, elapsed: started.elapsed() }
+    }
+
+    /// Whether an executor may have worked on the request.
+    pub(crate) fn may_have_run(&self) -> bool {
+        self.ledger.may_have_run
+    }
+
+    /// Copies the failure for another request that failed with it.
+    pub(crate) fn share(&self) -> Failure {
+        Failure { last: self.last.share(), ledger: self.ledger.clone(), elapsed: self.elapsed }
+    }
+
+    pub(crate) fn into_error(self, context: Context) -> Error {
+        let Failure { last, ledger, elapsed } = self;
+        Error::of_request(last, ledger.attempts, ledger.may_have_run, context, elapsed)
+    }
 }
 
 /// The time limits of a request.
@@ -133,95 +187,120 @@ pub(crate) struct Turn {
     pub(crate) unsent: Option<Bytes>,
 }
 
-/// Runs `attempt` until it succeeds or its failure is final; enters every failure into `ledger`.
-///
-/// An attempt that the gateway's application did not see because of its connection begins
-/// [anew](AttemptError::is_anew): immediately, with the same number and the same time, and without
-/// an entry. When its time is over, such a failure counts like any other. Outside of a tokio runtime nothing is attempted.
-pub(crate) async fn run<T, F>(
-    policy: &RetryPolicy,
+/// The attempts of one request: how many there may be, in which time, and what stops them.
+#[derive(Debug)]
+pub(crate) struct Retry<'a> {
+    policy: &'a RetryPolicy,
     times: Times,
-    random: &mut fastrand::Rng,
-    ledger: &mut Ledger,
-    attempt: impl FnMut(Turn) -> F,
-) -> Result<T, AttemptError>
-where
-    F: Future<Output = Result<T, AttemptError>>,
-{
-    run_until(Stop::never(), policy, times, random, ledger, attempt).await
+    random: fastrand::Rng,
+    stop: &'a Stop,
 }
 
-/// Does the same as [`run`] until the call is stopped. Polled once after the stop, it ends.
-pub(crate) async fn run_until<T, F>(
-    stop: &Stop,
-    policy: &RetryPolicy,
-    times: Times,
-    random: &mut fastrand::Rng,
-    ledger: &mut Ledger,
-    mut attempt: impl FnMut(Turn) -> F,
-) -> Result<T, AttemptError>
-where
-    F: Future<Output = Result<T, AttemptError>>,
-{
-    // Without a runtime nothing could be done, and waiting would panic.
-    if !stop.is_set() {
-        runtime::here()?;
+impl<'a> Retry<'a> {
+    pub(crate) fn new(policy: &'a RetryPolicy, times: Times) -> Retry<'a> {
+        Retry::seeded(policy, times, fastrand::u64(..))
     }
-    let Times { started, deadline, .. } = times;
-    let mut after = None;
-    let mut unsent = None;
-    // The first attempt begins with the request, which saves nearly all requests one look at the
-    // clock.
-    let (mut number, mut began, mut anew) = (1, started, 0);
-    loop {
-        let (is_last, until) = (number >= policy.attempts(), times.attempt_deadline(began));
-        let turn = Turn { began, deadline: until, is_last, after, unsent: unsent.take() };
-        // Transports report a stop themselves, and more precisely.
-        let attempt = unless_stopped(stop, pin!(attempt(turn))).await;
-        let mut error = match attempt.unwrap_or_else(|| Err(stopped(true))) {
-            Ok(value) => return Ok(value),
-            Err(error) => error,
-        };
-        let now = Instant::now();
-        unsent = error.unsent.take();
-        if error.is_anew() {
-            if stop.is_set() {
-                return Err(stopped(false));
-            }
-            let pause = match anew < MOST_AT_ONCE {
-                true => Duration::ZERO,
-                false => LONGEST_PAUSE.mul_f64(random.f64()),
-            };
-            let is_in_time = |until: Option<Instant>| until.is_none_or(|until| now + pause < until);
-            let may_begin = match anew < MOST_LATE {
-                true => is_in_time(deadline),
-                false => anew < MOST_ANEW && is_in_time(until),
-            };
-            if may_begin {
-                anew += 1;
-                tracing::debug!(attempt = number, "beginning anew: {}", error.message);
-                if pause > Duration::ZERO {
-                    rest(stop, pause).await.ok_or_else(|| stopped(false))?;
-                }
-                continue;
-            }
-            if anew > 0 {
-                error.message += &format!(" ({} times in a row)", anew + 1);
-            }
+
+    /// The waits take their jitter from this seed.
+    pub(crate) fn seeded(policy: &'a RetryPolicy, times: Times, seed: u64) -> Retry<'a> {
+        Retry { policy, times, random: fastrand::Rng::with_seed(seed), stop: Stop::never() }
+    }
+
+    /// Ends once the call is stopped and [`run`](Retry::run) is polled again.
+    pub(crate) fn until(self, stop: &'a Stop) -> Retry<'a> {
+        Retry { stop, ..self }
+    }
+
+    /// Runs `attempt` until it succeeds or its failure is final. Returns its value and the failures
+    /// that came before it.
+    ///
+    /// An attempt that the gateway's application did not see because of its connection begins
+    /// [anew](AttemptError::is_anew): immediately, with the same number and the same time, and without
+    /// an entry in the ledger. When its time is over, such a failure counts like any other. Outside of
+    /// a tokio runtime nothing is attempted.
+    pub(crate) async fn run<T, F>(
+        mut self,
+        attempt: impl FnMut(Turn) -> F,
+    ) -> Result<(T, Ledger), Failure>
+    where
+        F: Future<Output = Result<T, AttemptError>>,
+    {
+        let mut ledger = Ledger::default();
+        match self.attempts(&mut ledger, attempt).await {
+            Ok(value) => Ok((value, ledger)),
+            Err(last) => Err(Failure { last, ledger, elapsed: self.times.started.elapsed() }),
         }
-        ledger.attempts.push(error.record(number, began - started, now - began));
-        ledger.may_have_run |= error.may_have_run;
-        after = Some(error.event);
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
-        match judge(policy, number, &error, left, random.f64()) {
-            Verdict::Final => return Err(error),
-            Verdict::Again(wait) => {
-                tracing::debug!(
-                    attempt = number, kind = %error.kind, delivery = %error.delivery, ?wait,
-                    "trying again: {}", error.message
-                );
-                rest(stop, wait).await.ok_or_else(|| stopped(false))?;
-                (number, began, anew) = (number + 1, Instant::now(), 0);
+    }
+
+    async fn attempts<T, F>(
+        &mut self,
+        ledger: &mut Ledger,
+        mut attempt: impl FnMut(Turn) -> F,
+    ) -> Result<T, AttemptError>
+    where
+        F: Future<Output = Result<T, AttemptError>>,
+    {
+        let Retry { policy, times, ref mut random, stop } = *self;
+        // Without a runtime nothing could be done, and waiting would panic.
+        if !stop.is_set() {
+            runtime::here()?;
+        }
+        let Times { started, deadline, .. } = times;
+        let mut after = None;
+        let mut unsent = None;
+        // The first attempt begins with the request, which saves nearly all requests one look at the
+        // clock.
+        let (mut number, mut began, mut anew) = (1, started, 0);
+        loop {
+            let (is_last, until) = (number >= policy.attempts(), times.attempt_deadline(began));
+            let turn = Turn { began, deadline: until, is_last, after, unsent: unsent.take() };
+            // Transports report a stop themselves, and more precisely.
+            let attempt = unless_stopped(stop, pin!(attempt(turn))).await;
+            let mut error = match attempt.unwrap_or_else(|| Err(stopped(true))) {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let now = Instant::now();
+            unsent = error.unsent.take();
+            if error.is_anew() {
+                if stop.is_set() {
+                    return Err(stopped(false));
+                }
+                let pause = match anew < MOST_AT_ONCE {
+                    true => Duration::ZERO,
+                    false => LONGEST_PAUSE.mul_f64(random.f64()),
+                };
+                let is_in_time =
+                    |until: Option<Instant>| until.is_none_or(|until| now + pause < until);
+                let may_begin = match anew < MOST_LATE {
+                    true => is_in_time(deadline),
+                    false => anew < MOST_ANEW && is_in_time(until),
+                };
+                if may_begin {
+                    anew += 1;
+                    tracing::debug!(attempt = number, "beginning anew: {}", error.message);
+                    if pause > Duration::ZERO {
+                        rest(stop, pause).await.ok_or_else(|| stopped(false))?;
+                    }
+                    continue;
+                }
+                if anew > 0 {
+                    error.message += &format!(" ({} times in a row)", anew + 1);
+                }
+            }
+            ledger.enter(&error, began - started, now - began);
+            after = Some(error.event);
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
+            match judge(policy, number, &error, left, random.f64()) {
+                Verdict::Final => return Err(error),
+                Verdict::Again(wait) => {
+                    tracing::debug!(
+                        attempt = number, kind = %error.kind, delivery = %error.delivery, ?wait,
+                        "trying again: {}", error.message
+                    );
+                    rest(stop, wait).await.ok_or_else(|| stopped(false))?;
+                    (number, began, anew) = (number + 1, Instant::now(), 0);
+                }
             }
         }
     }
@@ -335,15 +414,16 @@ mod tests {
         events: &[Event],
     ) -> (usize, Result<(), AttemptError>, Ledger) {
         let times = Times::from_now(deadline, None);
-        let mut random = fastrand::Rng::with_seed(1);
-        let mut ledger = Ledger::default();
         let mut calls = 0;
-        let result = run(&policy, times, &mut random, &mut ledger, |_| {
+        let result = Retry::seeded(&policy, times, 1).run(|_| {
             let event = events.get(calls);
             calls += 1;
             async move { event.map_or(Ok(()), |event| Err(AttemptError::new(*event, "gone"))) }
         });
-        let result = result.await;
+        let (result, ledger) = match result.await {
+            Ok(((), ledger)) => (Ok(()), ledger),
+            Err(Failure { last, ledger, .. }) => (Err(last), ledger),
+        };
         (calls, result, ledger)
     }
 
@@ -391,19 +471,19 @@ mod tests {
     async fn never_seen(policy: RetryPolicy, all: u64, each: u64) -> (Duration, usize) {
         let [all, each] = [all, each].map(Duration::from_millis);
         let times = Times::from_now(Some(all), Some(Duration::from_secs(1)));
-        let mut random = fastrand::Rng::with_seed(1);
-        let (mut ledger, mut calls) = (Ledger::default(), 0);
-        let result: Result<(), _> = run(&policy, times, &mut random, &mut ledger, |_| {
-            calls += 1;
-            async move {
-                tokio::time::sleep(each).await;
-                Err(AttemptError::new(Event::Unprocessed, "GOAWAY"))
-            }
-        })
-        .await;
+        let mut calls = 0;
+        let result: Result<((), _), _> = Retry::seeded(&policy, times, 1)
+            .run(|_| {
+                calls += 1;
+                async move {
+                    tokio::time::sleep(each).await;
+                    Err(AttemptError::new(Event::Unprocessed, "GOAWAY"))
+                }
+            })
+            .await;
+        let Failure { last, ledger, .. } = result.unwrap_err();
         assert_eq!(ledger.attempts.len(), policy.attempts() as usize);
-        let error = result.unwrap_err();
-        assert!(error.message.starts_with("GOAWAY (") && !ledger.may_have_run, "{error:?}");
+        assert!(last.message.starts_with("GOAWAY (") && !ledger.may_have_run, "{last:?}");
         (times.started.elapsed(), calls)
     }
 
@@ -428,10 +508,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_begins_anew_keeps_its_number_its_time_and_its_body() {
         let started = Instant::now();
-        let mut random = fastrand::Rng::with_seed(1);
-        let (policy, mut ledger, mut calls) = (policy(1), Ledger::default(), 0);
+        let (policy, mut calls) = (policy(1), 0);
         let times = Times::from_now(None, Some(Duration::from_secs(9)));
-        let result = run(&policy, times, &mut random, &mut ledger, |turn| {
+        let result = Retry::seeded(&policy, times, 1).run(|turn| {
             calls += 1;
             assert!(turn.is_last && turn.began == started);
             assert_eq!(turn.deadline, Some(started + Duration::from_secs(9)));
@@ -448,20 +527,18 @@ mod tests {
                 }
             }
         });
-        assert_eq!(result.await.unwrap(), "body");
+        assert_eq!(result.await.unwrap().0, "body");
     }
 
     #[tokio::test(start_paused = true)]
     async fn each_failure_is_entered_with_its_time() {
-        let mut ledger = Ledger::default();
         let policy = RetryPolicy::new()
             .max_attempts(3)
             .initial_backoff(Duration::from_secs(2))
             .max_backoff(Duration::from_secs(2));
-        let mut random = fastrand::Rng::with_seed(1);
         let mut number = 0;
         let times = Times::from_now(None, None);
-        let result = run(&policy, times, &mut random, &mut ledger, |_| {
+        let result = Retry::seeded(&policy, times, 1).run(|_| {
             number += 1;
             let result = match number {
                 3 => Ok(number),
@@ -472,7 +549,8 @@ mod tests {
                 result
             }
         });
-        assert_eq!(result.await.unwrap(), 3);
+        let (value, ledger) = result.await.unwrap();
+        assert_eq!((value, ledger.next()), (3, 3));
         assert_eq!(ledger.attempts.len(), 2);
         assert_eq!(ledger.attempts[0].took, Duration::from_secs(1));
         assert!(ledger.attempts[1].started >= Duration::from_secs(1));

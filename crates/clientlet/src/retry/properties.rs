@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::{Ledger, RetryPolicy, Times, run};
+use super::{Failure, Retry, RetryPolicy, Times};
 use crate::error::{AttemptError, EVENTS};
 
 prop_compose! {
@@ -71,10 +71,8 @@ proptest! {
         let (result, ledger, elapsed, calls) = simulated(async {
             let times = Times::from_now(deadline_after, None);
             let Times { started, deadline, .. } = times;
-            let mut ledger = Ledger::default();
-            let mut random = fastrand::Rng::with_seed(seed);
             let mut calls = 0;
-            let result = run(&policy, times, &mut random, &mut ledger, |_| {
+            let result = Retry::seeded(&policy, times, seed).run(|_| {
                 calls += 1;
                 let number = calls;
                 let event = events.get(number - 1).map(|index| EVENTS[*index].event);
@@ -90,6 +88,10 @@ proptest! {
                 }
             })
             .await;
+            let (result, ledger) = match result {
+                Ok((number, ledger)) => (Ok(number), ledger),
+                Err(Failure { last, ledger, .. }) => (Err(last), ledger),
+            };
             (result, ledger, started.elapsed(), calls)
         });
         // The number of events is below the limit for beginning anew.

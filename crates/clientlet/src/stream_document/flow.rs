@@ -12,7 +12,7 @@ use super::content::Content;
 use crate::discovery::{Discovery, Found};
 use crate::error::{AttemptError, Context, Error, Event};
 use crate::message::RequestId;
-use crate::retry::{self, Ledger, RetryPolicy, Times, later};
+use crate::retry::{Failure, Ledger, Retry, RetryPolicy, Times, later};
 use crate::transport::{RawDocument, RawDocuments, StreamRequest, Transport};
 
 /// Everything that a call has decided before it is made. Its transport has streams.
@@ -70,17 +70,15 @@ type Step = Option<(Result<RawDocument, Error>, Option<Run>)>;
 async fn begin(call: Call) -> Step {
     let times = Times::from_now(call.timeout, call.first_timeout);
     let Times { started, deadline: until, .. } = times;
-    let mut ledger = Ledger::default();
-    let mut random = fastrand::Rng::new();
-    let attempts = retry::run(&call.retry, times, &mut random, &mut ledger, |turn| {
-        call.attempt(turn.began, turn.deadline, until)
-    });
-    match attempts.await {
-        Ok((began, documents, first)) => {
+    let attempts = Retry::new(&call.retry, times)
+        .run(|turn| call.attempt(turn.began, turn.deadline, until))
+        .await;
+    match attempts {
+        Ok(((began, documents, first), ledger)) => {
             let run = Run { call, started, until, ledger, began, documents };
             first.map(|first| (Ok(first), Some(run)))
         }
-        Err(last) => Some((Err(call.error(last, ledger, started)), None)),
+        Err(failure) => Some((Err(failure.into_error(call.context())), None)),
     }
 }
 
@@ -89,12 +87,9 @@ impl Run {
         match self.call.next(&mut self.documents, self.until).await {
             Ok(document) => document.map(|document| (Ok(document), Some(self))),
             Err(last) => {
-                let Run { call, started, mut ledger, began, .. } = self;
-                let number = u32::try_from(ledger.attempts.len()).unwrap_or(u32::MAX);
-                let record =
-                    last.record(number.saturating_add(1), began - started, began.elapsed());
-                ledger.attempts.push(record);
-                Some((Err(call.error(last, ledger, started)), None))
+                let Run { call, started, ledger, began, .. } = self;
+                let failure = Failure::late(last, ledger, started, began);
+                Some((Err(failure.into_error(call.context())), None))
             }
         }
     }
@@ -141,11 +136,6 @@ impl Call {
         until: Option<Instant>,
     ) -> Result<Option<RawDocument>, AttemptError> {
         wait(documents, deadline(self.idle_timeout, until), until).await
-    }
-
-    fn error(&self, last: AttemptError, ledger: Ledger, started: Instant) -> Error {
-        let (attempts, elapsed) = (ledger.attempts, started.elapsed());
-        Error::of_request(last, attempts, ledger.may_have_run, self.context(), elapsed)
     }
 
     /// The context of the stream's errors.

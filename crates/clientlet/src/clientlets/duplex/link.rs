@@ -13,9 +13,9 @@ use super::inbox::Inbox;
 use super::session::{Outgoing, Session};
 use crate::clientlets::DataRequest;
 use crate::config::Config;
-use crate::error::{Attempt, AttemptError, Context, Error, ErrorKind, Event};
+use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
 use crate::message::{DocArray, Encoding};
-use crate::retry::{self, Ledger, RetryPolicy, Times, later};
+use crate::retry::{Failure, Retry, RetryPolicy, Times, Turn};
 use crate::runtime;
 use crate::transport::BoxFuture;
 use crate::transport::Passage;
@@ -67,22 +67,13 @@ impl Link {
 
     /// Opens a connection unless there is one.
     pub(in crate::clientlets) async fn start(&self) -> Result<(), Error> {
-        let started = Instant::now();
-        let opening = async {
-            let mut session = self.session.lock().await;
-            self.live(&mut session).await
+        let opening = async |turn: Turn| {
+            let live = async { self.live(&mut *self.session.lock().await).await.map(drop) };
+            in_time(turn.deadline, &Passage::default(), live).await
         };
-        let deadline = later(Instant::now(), self.config.attempt_timeout);
-        match self.in_time(deadline, &Passage::default(), opening).await {
-            Ok(_) => {
-                self.phase.store(OPEN, Ordering::Release);
-                Ok(())
-            }
-            Err(last) => {
-                let attempt = last.record(1, Duration::ZERO, started.elapsed());
-                Err(self.error(last, vec![attempt], false, None, started))
-            }
-        }
+        self.run(&self.once(), None, opening).await?;
+        self.phase.store(OPEN, Ordering::Release);
+        Ok(())
     }
 
     /// Whether nothing can be sent on it any more, so that another one is needed.
@@ -165,29 +156,29 @@ impl Link {
         policy: &RetryPolicy,
         id: Option<&str>,
     ) -> Result<(), Error> {
-        let times = Times::from_now(None, self.config.attempt_timeout);
-        let started = times.started;
-        let mut ledger = Ledger::default();
-        let mut random = fastrand::Rng::new();
-        let result = retry::run(policy, times, &mut random, &mut ledger, |turn| {
-            self.attempt(what.clone(), turn.deadline, turn.after.is_some())
-        });
-        let result = result.await;
-        result.map_err(|last| self.error(last, ledger.attempts, ledger.may_have_run, id, started))
+        let attempt = async |turn: Turn| {
+            let passage = Passage::default();
+            let sending = async {
+                let session = self.session(turn.after.is_some()).await?;
+                session.send(what.clone(), &passage).await
+            };
+            in_time(turn.deadline, &passage, sending).await
+        };
+        self.run(policy, id, attempt).await
     }
 
-    async fn attempt(
+    async fn run<F>(
         &self,
-        what: Outgoing,
-        deadline: Option<Instant>,
-        is_again: bool,
-    ) -> Result<(), AttemptError> {
-        let passage = Passage::default();
-        let sending = async {
-            let session = self.session(is_again).await?;
-            session.send(what, &passage).await
-        };
-        self.in_time(deadline, &passage, sending).await
+        policy: &RetryPolicy,
+        id: Option<&str>,
+        attempt: impl FnMut(Turn) -> F,
+    ) -> Result<(), Error>
+    where
+        F: Future<Output = Result<(), AttemptError>>,
+    {
+        let times = Times::from_now(None, self.config.attempt_timeout);
+        let failed = |failure: Failure| failure.into_error(self.context(id.map(str::to_owned)));
+        Retry::new(policy, times).run(attempt).await.map(|_| ()).map_err(failed)
     }
 
     /// The connection; with `is_again` never one that is dead.
@@ -219,30 +210,6 @@ impl Link {
         Ok(session)
     }
 
-    /// Holds an attempt to its time.
-    async fn in_time<T>(
-        &self,
-        deadline: Option<Instant>,
-        passage: &Passage,
-        attempt: impl Future<Output = Result<T, AttemptError>>,
-    ) -> Result<T, AttemptError> {
-        runtime::here()?;
-        let Some(deadline) = deadline else {
-            return attempt.await;
-        };
-        timeout_at(deadline, attempt).await.unwrap_or_else(|_| {
-            if !passage.give_up() {
-                let what = "no connection that takes it in time";
-                return Err(AttemptError::new(Event::TimedOutUnsent, what));
-            }
-            let what = "the connection did not take all of it in time";
-            let mut error = AttemptError::new(Event::TimedOut, what);
-            // It may still go out, on a connection that lives: sent again, it would be there twice.
-            error.retryable = false;
-            Err(error)
-        })
-    }
-
     pub(in crate::clientlets) fn docarray(&self) -> Option<DocArray> {
         self.docarray.get().copied()
     }
@@ -255,16 +222,26 @@ impl Link {
             documents: None,
         }
     }
+}
 
-    fn error(
-        &self,
-        last: AttemptError,
-        attempts: Vec<Attempt>,
-        may_have_run: bool,
-        id: Option<&str>,
-        started: Instant,
-    ) -> Error {
-        let context = self.context(id.map(str::to_owned));
-        Error::of_request(last, attempts, may_have_run, context, started.elapsed())
-    }
+/// Holds an attempt to its time.
+async fn in_time<T>(
+    deadline: Option<Instant>,
+    passage: &Passage,
+    attempt: impl Future<Output = Result<T, AttemptError>>,
+) -> Result<T, AttemptError> {
+    let Some(deadline) = deadline else {
+        return attempt.await;
+    };
+    timeout_at(deadline, attempt).await.unwrap_or_else(|_| {
+        Err(match passage.give_up() {
+            false => {
+                AttemptError::new(Event::TimedOutUnsent, "no connection that takes it in time")
+            }
+            true => {
+                let what = "the connection did not take all of it in time";
+                AttemptError::new(Event::TimedOutSending, what)
+            }
+        })
+    })
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -14,6 +13,7 @@ use crate::envelope::read_proto_answer;
 use crate::error::{AttemptError, Error, Event};
 use crate::message::{DocArray, RawAnswer};
 use crate::response::Response;
+use crate::retry::Failure;
 use crate::transport::http::outcome;
 
 /// The messages of one session, read as `T`.
@@ -85,7 +85,7 @@ pub(in crate::clientlets) fn unreadable(link: &Link, what: &str) -> Error {
 }
 
 fn failed(link: &Link, error: AttemptError, id: Option<String>) -> Error {
-    Error::of_request(error, Vec::new(), false, link.context(id), Duration::ZERO)
+    Failure::unattempted(error).into_error(link.context(id))
 }
 
 impl<T> fmt::Debug for Messages<'_, T> {

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::message::Encoding;
 use crate::post::with_headers;
 use crate::response::Response;
-use crate::retry::{self, Ledger, Times};
+use crate::retry::{Retry, Times};
 
 /// A request about to be sent: await it, after adding what belongs to this request alone.
 #[must_use = "nothing is sent before it is awaited"]
@@ -50,21 +50,15 @@ impl<'a> GrpcExchange<'a> {
         request.require(Encoding::Proto).map_err(|error| error.with_context(context.clone()))?;
         let headers = with_headers(&clientlet.headers, Protocol::Grpc, &headers)?;
         let body = request.to_bytes();
-        let times = Times::from_now(None, timeout);
-        let mut ledger = Ledger::default();
-        let mut random = fastrand::Rng::new();
-        let policy = &clientlet.config.retry;
-        let result = retry::run(policy, times, &mut random, &mut ledger, async |turn| {
+        let retry = Retry::new(&clientlet.config.retry, Times::from_now(None, timeout));
+        let result = retry.run(async |turn| {
             let session = clientlet.session.as_ref().ok_or_else(not_open)?;
             let (docarray, body) = (request.docarray(), body.clone());
             session.transport.send_one(id, docarray, &headers, body, turn.deadline).await
         });
         match result.await {
-            Ok(answer) => Ok(Response::alone(answer)),
-            Err(last) => {
-                let elapsed = times.started.elapsed();
-                Err(Error::of_request(last, ledger.attempts, ledger.may_have_run, context, elapsed))
-            }
+            Ok((answer, _)) => Ok(Response::alone(answer)),
+            Err(failure) => Err(failure.into_error(context)),
         }
     }
 }

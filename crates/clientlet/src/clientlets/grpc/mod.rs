@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use serde::Serialize;
-use tokio::time::Instant;
 
 pub use self::exchange::GrpcExchange;
 pub use self::stream::{GrpcResponses, GrpcSender, GrpcStream};
@@ -21,7 +20,7 @@ use crate::endpoint::Protocol;
 use crate::error::{AttemptError, Context, Error, Event};
 use crate::message::{Endpoints, GatewayStatus, Health, StatusMessage};
 use crate::options::ClientletOptions;
-use crate::retry::later;
+use crate::retry::{Failure, Retry, Times, Turn};
 use crate::stream_document::StreamDocument;
 use crate::transport::Transport;
 use crate::transport::grpc::GrpcTransport;
@@ -141,10 +140,7 @@ impl GrpcClientlet {
     /// Why there is no answer.
     pub async fn send_dry_run(&self) -> Result<StatusMessage, Error> {
         let session = self.session()?;
-        let started = Instant::now();
-        let deadline = later(started, self.config.attempt_timeout);
-        let asked = session.transport.dry_run(&self.headers, deadline).await;
-        asked.map_err(|last| self.error(last, started))
+        self.once(|turn| session.transport.dry_run(&self.headers, turn.deadline)).await
     }
 
     /// What the gateway says of itself.
@@ -173,13 +169,19 @@ impl GrpcClientlet {
     }
 
     fn session(&self) -> Result<&Session, Error> {
-        self.session.as_ref().ok_or_else(|| self.error(not_open(), Instant::now()))
+        let failed = || Failure::unattempted(not_open()).into_error(self.context(None));
+        self.session.as_ref().ok_or_else(failed)
     }
 
-    /// Of one attempt.
-    fn error(&self, last: AttemptError, started: Instant) -> Error {
-        let attempt = last.record(1, std::time::Duration::ZERO, started.elapsed());
-        Error::of_request(last, vec![attempt], false, self.context(None), started.elapsed())
+    /// Does what is not tried again.
+    async fn once<T, F>(&self, attempt: impl FnMut(Turn) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, AttemptError>>,
+    {
+        let policy = self.config.retry.clone().max_attempts(1);
+        let times = Times::from_now(None, self.config.attempt_timeout);
+        let result = Retry::new(&policy, times).run(attempt).await;
+        result.map(|(value, _)| value).map_err(|failure| failure.into_error(self.context(None)))
     }
 
     fn context(&self, request_id: Option<String>) -> Context {
@@ -215,10 +217,8 @@ impl Clientlet for GrpcClientlet {
         if self.session.is_some() {
             return Ok(());
         }
-        let started = Instant::now();
         let transport = Arc::new(GrpcTransport::new(&self.config));
-        let connecting = transport.connect(later(started, self.config.attempt_timeout));
-        connecting.await.map_err(|last| self.error(last, started))?;
+        self.once(|turn| transport.connect(turn.deadline)).await?;
         let client = Client::new(Config::clone(&self.config), transport.clone());
         self.session = Some(Session { transport, client });
         Ok(())
