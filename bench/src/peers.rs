@@ -203,8 +203,8 @@ mod tests {
     fn documents_that_our_client_posts_are_answered_on_every_protocol() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            for documents in [clientlet_gateway::Documents::V1, clientlet_gateway::Documents::V2] {
-                let builder = clientlet_gateway::Gateway::builder().documents(documents);
+            for docarray in [clientlet_gateway::DocArray::V1, clientlet_gateway::DocArray::V2] {
+                let builder = clientlet_gateway::Gateway::builder().docarray(docarray);
                 let gateway = builder.websocket(true).grpc(true).start().await.unwrap();
                 let addresses = Addresses::of(&gateway);
                 for (_, _, address) in PROTOCOLS {

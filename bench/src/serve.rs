@@ -5,7 +5,7 @@ use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::{DocArray, Gateway};
 use serde::{Deserialize, Serialize};
 
 /// How the gateway serves.
@@ -91,8 +91,8 @@ pub(crate) fn run(options: Options) -> Result<(), Box<dyn Error>> {
     // One thread, so that the client has the other core even on small machines.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let documents = if options.is_v2 { Documents::V2 } else { Documents::V1 };
-        let builder = Gateway::builder().documents(documents).journal(false);
+        let docarray = if options.is_v2 { DocArray::V2 } else { DocArray::V1 };
+        let builder = Gateway::builder().docarray(docarray).journal(false);
         let gateway = builder.websocket(true).grpc(true).start().await?;
         if options.awake {
             tokio::spawn(stay_awake());

@@ -1,8 +1,8 @@
 //! A WebSocket message to an embedded v1 gateway.
 #![no_main]
 
-use clientlet_gateway::Documents;
+use clientlet_gateway::DocArray;
 use clientlet_gateway::fuzzing::answer_message;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|frame: &[u8]| answer_message(Documents::V1, frame));
+fuzz_target!(|frame: &[u8]| answer_message(DocArray::V1, frame));

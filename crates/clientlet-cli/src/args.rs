@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clientlet::DocArray;
-use clientlet_gateway::{Documents, FAULT_HELP, Fault};
+use clientlet_gateway::{FAULT_HELP, Fault};
 
 use crate::connection::Secret;
 use crate::fields::{Path, TensorField};
@@ -438,7 +438,7 @@ pub(crate) struct GatewayArgs {
 
     /// The documents to speak: v1, as Jina 3.14.1 does, or v2, as Jina 3.33.1 does
     #[arg(long, value_name = "v1|v2", default_value = "v1")]
-    pub(crate) docarray: Documents,
+    pub(crate) docarray: clientlet_gateway::DocArray,
 
     /// What is to go wrong, and when; may be given again
     #[arg(long, value_name = "SPEC")]

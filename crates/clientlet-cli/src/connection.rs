@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clientlet::{Client, ClientBuilder, RetryPolicy};
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::{DocArray, Gateway};
 
 use crate::args::{AskArgs, DocArrayChoice, IdentityArgs, RetryArgs};
 use crate::report::{Failure, Task};
@@ -62,11 +62,11 @@ pub(crate) async fn client(args: AskArgs) -> Result<Client, Failure> {
 /// # Errors
 /// When it does not start.
 pub(crate) async fn embed(choice: DocArrayChoice) -> Result<Gateway, Failure> {
-    let generation = match choice {
-        DocArrayChoice::V2 => Documents::V2,
-        DocArrayChoice::Auto | DocArrayChoice::V1 => Documents::V1,
+    let docarray = match choice {
+        DocArrayChoice::V2 => DocArray::V2,
+        DocArrayChoice::Auto | DocArrayChoice::V1 => DocArray::V1,
     };
-    let started = Gateway::builder().documents(generation).journal(false).start().await;
+    let started = Gateway::builder().docarray(docarray).journal(false).start().await;
     started
         .map_err(|error| Failure::failed(format!("the embedded gateway does not start: {error}")))
 }

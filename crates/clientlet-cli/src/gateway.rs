@@ -13,7 +13,7 @@ use crate::report::{Exit, Failure};
 pub(crate) async fn run(args: GatewayArgs) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen()?;
     // No journal: it would grow for as long as the gateway runs.
-    let mut builder = Gateway::builder().documents(args.docarray).seed(args.seed).journal(false);
+    let mut builder = Gateway::builder().docarray(args.docarray).seed(args.seed).journal(false);
     for fault in args.fault {
         builder = builder.fault(fault);
     }

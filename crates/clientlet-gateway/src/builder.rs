@@ -8,15 +8,17 @@ use std::time::Duration;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::watch;
 
-use crate::control::{Control, Documents};
+use crate::control::Control;
+use crate::docarray::DocArray;
 use crate::endpoint::Bindings;
 use crate::fault::Fault;
-use crate::gateway::{self, Gateway, Protocol, World};
+use crate::gateway::{self, Gateway};
 use crate::identity::Ids;
 use crate::journal::Journal;
 use crate::listener::Listener;
 use crate::schedule::Schedule;
-use crate::streaming::DocumentStream;
+use crate::streaming::StreamScript;
+use crate::world::{Protocol, World};
 
 /// A free port of 127.0.0.1.
 const FREE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -25,7 +27,7 @@ const FREE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct GatewayBuilder {
-    documents: Documents,
+    docarray: DocArray,
     faults: Vec<Fault>,
     seed: u64,
     journal: bool,
@@ -41,10 +43,12 @@ pub struct GatewayBuilder {
     all: Option<SocketAddr>,
 }
 
-impl GatewayBuilder {
-    pub(crate) fn new() -> Self {
-        Self {
-            documents: Documents::V1,
+impl Gateway {
+    /// Settings of a gateway that serves HTTP and documents v1 and has no faults, unless they are
+    /// changed.
+    pub fn builder() -> GatewayBuilder {
+        GatewayBuilder {
+            docarray: DocArray::V1,
             faults: Vec::new(),
             seed: 0,
             journal: true,
@@ -59,7 +63,9 @@ impl GatewayBuilder {
             all: None,
         }
     }
+}
 
+impl GatewayBuilder {
     /// Whether it serves HTTP, as it does unless told otherwise; on a free port of 127.0.0.1, unless
     /// [`http_address`](Self::http_address) names another.
     pub fn http(mut self, serve: bool) -> Self {
@@ -115,8 +121,8 @@ impl GatewayBuilder {
     }
 
     /// The generation of documents that it speaks; v1 unless set.
-    pub fn documents(mut self, documents: Documents) -> Self {
-        self.documents = documents;
+    pub fn docarray(mut self, docarray: DocArray) -> Self {
+        self.docarray = docarray;
         self
     }
 
@@ -156,7 +162,7 @@ impl GatewayBuilder {
     /// Binds a streaming endpoint, which executors of documents v2 alone can have: `stream_doc` over
     /// gRPC, server-sent events for a GET over HTTP. `/stream` gives three documents and `/stream_fail`
     /// raises behind the first, unless they are bound anew.
-    pub fn stream_endpoint(mut self, path: &str, stream: DocumentStream) -> Self {
+    pub fn stream_endpoint(mut self, path: &str, stream: StreamScript) -> Self {
         self.bindings.streams.push((path.to_owned(), stream));
         self
     }
@@ -275,7 +281,7 @@ impl GatewayBuilder {
             addresses.iter().find(|(protocol, _)| serves(*protocol)).map(|(_, address)| *address)
         };
         let journal = Journal::new(self.journal);
-        let control = Control::new(self.documents);
+        let control = Control::new(self.docarray);
         control.executor_down(self.executor_down);
         control.executor_slow(self.executor_slow);
         let (stop, stopping) = watch::channel(false);

@@ -17,7 +17,6 @@ use tokio::io::AsyncWriteExt;
 
 use crate::body::AnswerBody;
 use crate::fault::FaultKind;
-use crate::gateway::{Protocol, World};
 use crate::journal::{self, Entry};
 use crate::listener::Listener;
 use crate::reply::Reply;
@@ -25,6 +24,7 @@ use crate::routes::{self, Asked};
 use crate::schedule::{Drawn, carries_data};
 use crate::websocket::{self, Upgrade};
 use crate::wire::{Line, Wire};
+use crate::world::{Protocol, World};
 use crate::{events, grpc, preface};
 
 /// A WebSocket that this connection is to become, and the upgrade on which that waits.

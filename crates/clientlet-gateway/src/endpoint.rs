@@ -6,7 +6,7 @@ use std::time::Duration;
 use regex_lite::Regex;
 use serde_json::{Map, Value};
 
-use crate::streaming::DocumentStream;
+use crate::streaming::StreamScript;
 
 /// The deployment's name, which `target_executor` is matched against.
 pub(crate) const DEPLOYMENT: &str = "executor0";
@@ -55,14 +55,14 @@ pub(crate) struct Bindings {
     pub(crate) root: bool,
     pub(crate) default: bool,
     /// The streaming ones, which executors of documents v2 alone can have.
-    pub(crate) streams: Vec<(String, DocumentStream)>,
+    pub(crate) streams: Vec<(String, StreamScript)>,
 }
 
 impl Default for Bindings {
     fn default() -> Self {
         let streams = [
-            ("/stream", DocumentStream::new(3)),
-            ("/stream_fail", DocumentStream::new(1).raises(true)),
+            ("/stream", StreamScript::new(3)),
+            ("/stream_fail", StreamScript::new(1).raises(true)),
         ];
         let streams = streams.map(|(path, stream)| (path.to_owned(), stream)).into();
         Self { root: true, default: false, streams }
@@ -80,7 +80,7 @@ impl Bindings {
     }
 
     /// The streaming endpoint bound to exactly this path; of several the last.
-    pub(crate) fn stream(&self, path: &str) -> Option<&DocumentStream> {
+    pub(crate) fn stream(&self, path: &str) -> Option<&StreamScript> {
         self.streams.iter().rev().find(|(bound, _)| bound == path).map(|(_, stream)| stream)
     }
 

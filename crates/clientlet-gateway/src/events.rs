@@ -8,15 +8,16 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use http::request::Parts;
 
+use crate::delivery::Delivery;
 use crate::fault::FaultKind;
-use crate::gateway::World;
 use crate::journal::Place;
 use crate::json::{Raw, coerced_text, record};
 use crate::outage::Outage;
 use crate::reply::Reply;
-use crate::streaming::{Delivery, DocumentStream, END, Run};
+use crate::streaming::{END, Run, StreamScript};
 use crate::v2;
 use crate::validation::{NO_TEXT, complain};
+use crate::world::World;
 
 record! {
     /// What of the sent document matters.
@@ -30,7 +31,7 @@ record! {
 /// # Errors
 ///
 /// The 422 of a document with faults.
-pub(crate) fn start(script: &DocumentStream, head: &Parts, body: &[u8]) -> Result<Box<Run>, Reply> {
+pub(crate) fn start(script: &StreamScript, head: &Parts, body: &[u8]) -> Result<Box<Run>, Reply> {
     let body = std::str::from_utf8(body)
         .map_err(|_| Reply::detail(400, "There was an error parsing the body"))?;
     if body.is_empty() || body == "null" {

@@ -2,86 +2,22 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::builder::GatewayBuilder;
 use crate::connection;
 use crate::control::Control;
-use crate::endpoint::Bindings;
-use crate::identity::Ids;
 use crate::journal::Journal;
 use crate::listener::Listener;
-use crate::schedule::Schedule;
+use crate::world::{Protocol, World};
 
 /// How long [`Gateway::stop`] waits for requests that are running.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long accepting rests after an error such as too many open files, which stays for a while.
 const REST: Duration = Duration::from_millis(10);
-
-/// What a port speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    Http,
-    /// WebSocket, and the few GETs that a gateway answers on the same port.
-    WebSocket,
-    /// gRPC alone.
-    Grpc,
-    /// HTTP and WebSocket, and gRPC if HTTP/2's preface comes first. HTTP is answered as on a port of
-    /// its own.
-    All,
-}
-
-/// What all connections of a gateway share.
-#[derive(Debug)]
-pub(crate) struct World {
-    pub(crate) bindings: Bindings,
-    pub(crate) hides_status: bool,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) control: Control,
-    pub(crate) journal: Journal,
-    pub(crate) schedule: Schedule,
-    pub(crate) ids: Ids,
-    /// The last answer that was given, if a fault may repeat it.
-    pub(crate) last: Mutex<Option<Vec<u8>>>,
-    pub(crate) stopping: watch::Receiver<bool>,
-}
-
-impl World {
-    /// Waits until the gateway is to stop.
-    pub(crate) async fn stops(&self) {
-        // An error would mean that the gateway is gone, which is the same.
-        let _ = self.stopping.clone().wait_for(|stop| *stop).await;
-    }
-
-    /// Waits for as long as a connection may be idle.
-    pub(crate) async fn idles(&self) {
-        match self.idle_timeout {
-            Some(limit) => tokio::time::sleep(limit).await,
-            None => std::future::pending().await,
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn for_tests() -> (Self, watch::Sender<bool>) {
-        let (stop, stopping) = watch::channel(false);
-        let world = Self {
-            bindings: Bindings::default(),
-            hides_status: false,
-            idle_timeout: None,
-            control: Control::new(crate::control::Documents::V2),
-            journal: Journal::new(true),
-            schedule: Schedule::new(Vec::new(), 0),
-            ids: Ids::new(0),
-            last: Mutex::default(),
-            stopping,
-        };
-        (world, stop)
-    }
-}
 
 /// A running gateway. Dropping it stops it, connections included, as soon as its runtime runs again;
 /// until then its port may still take a connection. [`stop`](Gateway::stop) waits for the end.
@@ -98,11 +34,6 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway for HTTP with documents v1, without faults, unless told otherwise.
-    pub fn builder() -> GatewayBuilder {
-        GatewayBuilder::new()
-    }
-
     /// Where it listens for HTTP.
     ///
     /// # Panics

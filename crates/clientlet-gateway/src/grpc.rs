@@ -25,9 +25,9 @@ use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
 use tokio::time::timeout;
 
-use crate::gateway::World;
 use crate::listener::Listener;
 use crate::wire::{Line, Wire};
+use crate::world::World;
 
 /// How much a client may send ahead on a stream and on a connection: so much that nobody waits for it.
 const STREAM_WINDOW: u32 = 16 << 20;

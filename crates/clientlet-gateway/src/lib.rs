@@ -3,14 +3,14 @@
 //! you script it, and keeps a journal of what arrived.
 //!
 //! ```
-//! use clientlet_gateway::{Documents, Gateway};
+//! use clientlet_gateway::{DocArray, Gateway};
 //! use tokio::io::{AsyncReadExt, AsyncWriteExt};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // A gateway on a free port of 127.0.0.1; it stops when dropped.
 //! let gateway = Gateway::builder()
-//!     .documents(Documents::V2)
+//!     .docarray(DocArray::V2)
 //!     .fault("status:503:1@1".parse()?) // the first request is turned away
 //!     .start()
 //!     .await?;
@@ -163,6 +163,8 @@ mod body;
 mod builder;
 mod connection;
 mod control;
+mod delivery;
+mod docarray;
 mod endpoint;
 mod events;
 mod fault;
@@ -187,14 +189,16 @@ mod v2;
 mod validation;
 mod websocket;
 mod wire;
+mod world;
 
 pub use builder::GatewayBuilder;
-pub use control::{Control, Documents, DocumentsError};
+pub use control::Control;
+pub use docarray::{DocArray, DocArrayError};
 pub use fault::{FAULT_HELP, Fault, FaultError, FaultKind};
 pub use gateway::Gateway;
 pub use journal::{Entry, Journal};
 pub use listener::Listener;
-pub use streaming::DocumentStream;
+pub use streaming::StreamScript;
 
 /// For the fuzzer alone.
 #[cfg(fuzzing)]

@@ -2,25 +2,25 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::control::Documents;
-use crate::gateway::{Protocol, World};
+use crate::docarray::DocArray;
 use crate::reply::Reply;
+use crate::world::{Protocol, World};
 
 /// The description of the gateway's routes.
 pub(crate) fn reply(world: &World, protocol: Protocol) -> Reply {
-    let description = match (protocol, world.control.generation()) {
-        (Protocol::WebSocket, generation) => websocket(generation),
-        (_, Documents::V1) => v1(),
-        (_, Documents::V2) => v2(world),
+    let description = match (protocol, world.control.spoken()) {
+        (Protocol::WebSocket, docarray) => websocket(docarray),
+        (_, DocArray::V1) => v1(),
+        (_, DocArray::V2) => v2(world),
     };
     Reply::json(200, description.to_string().into_bytes())
 }
 
 /// The port of WebSockets publishes no schema of its data.
-fn websocket(generation: Documents) -> Value {
-    let (openapi, version) = match generation {
-        Documents::V1 => ("3.0.2", "3.14.1"),
-        Documents::V2 => ("3.1.0", "3.33.1"),
+fn websocket(docarray: DocArray) -> Value {
+    let (openapi, version) = match docarray {
+        DocArray::V1 => ("3.0.2", "3.14.1"),
+        DocArray::V2 => ("3.1.0", "3.33.1"),
     };
     let paths: Map<String, Value> = ["/", "/dry_run", "/status"]
         .iter()

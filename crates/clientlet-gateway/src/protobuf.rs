@@ -16,7 +16,7 @@ use prost::Message as _;
 
 pub(crate) use self::answer::Verdict;
 use self::shape::{Field, Fields, REQUEST_V1, REQUEST_V2, Wire};
-use crate::control::Documents;
+use crate::docarray::DocArray;
 
 /// A `jina.DataRequestProto`, the message in both directions.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -113,23 +113,23 @@ struct Data {
 /// A request that was read.
 #[derive(Debug)]
 pub(crate) struct Request {
-    generation: Documents,
+    docarray: DocArray,
     message: Message,
     began: Timestamp,
 }
 
 impl Request {
     /// Reads a request; `None` if it is no such message, down to its documents.
-    pub(crate) fn read(generation: Documents, bytes: Bytes) -> Option<Self> {
-        let shape = match generation {
-            Documents::V1 => &REQUEST_V1,
-            Documents::V2 => &REQUEST_V2,
+    pub(crate) fn read(docarray: DocArray, bytes: Bytes) -> Option<Self> {
+        let shape = match docarray {
+            DocArray::V1 => &REQUEST_V1,
+            DocArray::V2 => &REQUEST_V2,
         };
         if bytes.is_empty() || !shape.fits(&bytes) {
             return None;
         }
         let message = Message::decode(bytes).ok()?;
-        Some(Self { generation, message, began: Timestamp::now() })
+        Some(Self { docarray, message, began: Timestamp::now() })
     }
 
     /// Nothing but the request's id. A real gateway sends it before it ends a gRPC stream with the
@@ -166,9 +166,9 @@ impl Request {
 
     /// The ids of those documents that have one.
     pub(crate) fn document_ids(&self) -> Vec<String> {
-        let id = match self.generation {
-            Documents::V1 => v1::id,
-            Documents::V2 => v2::id,
+        let id = match self.docarray {
+            DocArray::V1 => v1::id,
+            DocArray::V2 => v2::id,
         };
         let ids = self.each_document().filter_map(id);
         ids.map(|id| String::from_utf8_lossy(id).into_owned()).collect()
@@ -201,25 +201,25 @@ fn write_head(out: &mut Vec<u8>, number: u32, length: usize) {
 /// Reads a message as a request and runs every kind of endpoint on its documents: what comes out can
 /// be read again.
 #[cfg(fuzzing)]
-pub fn answer_message(generation: Documents, frame: &[u8]) {
+pub fn answer_message(docarray: DocArray, frame: &[u8]) {
     use crate::endpoint::Change;
 
-    let Some(request) = Request::read(generation, Bytes::copy_from_slice(frame)) else { return };
+    let Some(request) = Request::read(docarray, Bytes::copy_from_slice(frame)) else { return };
     assert!(request.document_ids().len() <= request.documents());
     structs::to_json(request.message.parameters.as_deref().unwrap_or_default());
     let Ok(docs) = request.docs() else { return };
     let ids = crate::identity::Ids::new(1);
     for change in [Change::None, Change::Upper, Change::Tag("crud")] {
-        let changed = match generation {
-            Documents::V1 => v1::change(&docs, change, &ids),
-            Documents::V2 => match v2::change(&docs, change, &ids) {
+        let changed = match docarray {
+            DocArray::V1 => v1::change(&docs, change, &ids),
+            DocArray::V2 => match v2::change(&docs, change, &ids) {
                 Ok(changed) => changed,
                 Err(_) => continue,
             },
         };
         let data = Some(Data { docs: Some(changed), docs_bytes: None });
         let answer = Message { data, ..Message::default() }.encode_to_vec();
-        assert!(Request::read(generation, answer.into()).is_some(), "{change:?}");
+        assert!(Request::read(docarray, answer.into()).is_some(), "{change:?}");
     }
 }
 
@@ -247,9 +247,9 @@ mod tests {
     fn broken_requests_are_refused_or_read_but_break_nothing() {
         let ids = Ids::new(1);
         let (mut read, mut refused) = (0, 0);
-        for (generation, docs) in [
-            (Documents::V1, &include_bytes!("protobuf/rich_v1.bin")[..]),
-            (Documents::V2, &include_bytes!("protobuf/rich_v2.bin")[..]),
+        for (docarray, docs) in [
+            (DocArray::V1, &include_bytes!("protobuf/rich_v1.bin")[..]),
+            (DocArray::V2, &include_bytes!("protobuf/rich_v2.bin")[..]),
         ] {
             let whole = rich(docs);
             for seed in 0..20_000 {
@@ -262,7 +262,7 @@ mod tests {
                 if seed % 10 == 0 {
                     bytes.truncate(scramble(seed) as usize % bytes.len());
                 }
-                let Some(request) = Request::read(generation, bytes.into()) else {
+                let Some(request) = Request::read(docarray, bytes.into()) else {
                     refused += 1;
                     continue;
                 };
@@ -271,9 +271,9 @@ mod tests {
                 structs::to_json(request.message.parameters.as_deref().unwrap_or_default());
                 let Ok(docs) = request.docs() else { continue };
                 for change in [Change::None, Change::Upper, Change::Tag("crud")] {
-                    let changed = match generation {
-                        Documents::V1 => v1::change(&docs, change, &ids),
-                        Documents::V2 => match v2::change(&docs, change, &ids) {
+                    let changed = match docarray {
+                        DocArray::V1 => v1::change(&docs, change, &ids),
+                        DocArray::V2 => match v2::change(&docs, change, &ids) {
                             Ok(changed) => changed,
                             Err(_) => continue,
                         },
@@ -281,7 +281,7 @@ mod tests {
                     // What comes out could be read again.
                     let data = Some(Data { docs: Some(changed), docs_bytes: None });
                     let answer = Message { data, ..Message::default() }.encode_to_vec();
-                    assert!(Request::read(generation, answer.into()).is_some(), "{seed}");
+                    assert!(Request::read(docarray, answer.into()).is_some(), "{seed}");
                 }
             }
         }

@@ -4,14 +4,14 @@ use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use serde_json::json;
 
-use crate::control::Documents;
+use crate::docarray::DocArray;
 use crate::endpoint::Endpoint;
-use crate::gateway::{Protocol, World};
 use crate::outage::Outage;
 use crate::reply::Reply;
 use crate::schedule::carries_data;
 use crate::streaming::Run;
 use crate::validation::{MISSING, NO_DICT, complain};
+use crate::world::{Protocol, World};
 use crate::{events, openapi, status, v1, v2};
 
 /// What a request asks for, as far as it could be read.
@@ -45,8 +45,8 @@ enum Message<'a> {
 
 impl<'a> Asked<'a> {
     pub(crate) fn read(world: &World, protocol: Protocol, head: &Parts, body: &'a [u8]) -> Self {
-        let generation = world.control.generation();
-        let find = |path: &str| find(world, protocol, generation, head.method.as_str(), path);
+        let docarray = world.control.spoken();
+        let find = |path: &str| find(world, protocol, docarray, head.method.as_str(), path);
         let route = find(head.uri.path());
         let route = match route {
             Route::NotFound => find_shorter(head, find),
@@ -59,7 +59,7 @@ impl<'a> Asked<'a> {
         };
         // Data sent to a path that is not there are read for the journal.
         let message = if carries_data(head.method.as_str().as_bytes()) {
-            read(generation, head, body)
+            read(docarray, head, body)
         } else {
             Message::None
         };
@@ -117,7 +117,7 @@ pub(crate) async fn answer(world: &World, asked: Asked<'_>) -> Reply {
         (Route::Stream(_, run), _) => run.map_or_else(|reply| reply, Reply::stream),
         (Route::Health, _) => Reply::json(200, b"{}".to_vec()),
         (Route::DryRun(protocol), _) => dry_run(world, protocol),
-        (Route::Status, _) => status::reply(world.control.generation()),
+        (Route::Status, _) => status::reply(world.control.spoken()),
         (Route::OpenApi(protocol), _) => openapi::reply(world, protocol),
         (Route::V1(_) | Route::V2(..), Message::Unreadable(reply)) => reply,
         (Route::V1(path), Message::V1(envelope)) => v1::answer(world, path, &envelope).await,
@@ -129,13 +129,7 @@ pub(crate) async fn answer(world: &World, asked: Asked<'_>) -> Reply {
     }
 }
 
-fn find(
-    world: &World,
-    protocol: Protocol,
-    generation: Documents,
-    method: &str,
-    path: &str,
-) -> Route {
+fn find(world: &World, protocol: Protocol, docarray: DocArray, method: &str, path: &str) -> Route {
     let route = match path {
         "/status" | "/openapi.json" if world.hides_status => return Route::NotFound,
         "/dry_run" => Some((Route::DryRun(protocol), "GET")),
@@ -144,9 +138,9 @@ fn find(
         "/" if method == "GET" || protocol == Protocol::WebSocket => Some((Route::Health, "GET")),
         // Data go as messages there.
         _ if protocol == Protocol::WebSocket => None,
-        _ => match generation {
-            Documents::V1 => find_v1(path),
-            Documents::V2 => find_v2(world, path),
+        _ => match docarray {
+            DocArray::V1 => find_v1(path),
+            DocArray::V2 => find_v2(world, path),
         },
     };
     match route {
@@ -195,7 +189,7 @@ fn find_v2(world: &World, path: &str) -> Option<(Route, &'static str)> {
     }
 }
 
-fn read<'a>(generation: Documents, head: &Parts, body: &'a [u8]) -> Message<'a> {
+fn read<'a>(docarray: DocArray, head: &Parts, body: &'a [u8]) -> Message<'a> {
     let Ok(body) = std::str::from_utf8(body) else {
         // So ends a compressed body, too.
         return Message::Unreadable(Reply::detail(400, "There was an error parsing the body"));
@@ -206,9 +200,9 @@ fn read<'a>(generation: Documents, head: &Parts, body: &'a [u8]) -> Message<'a> 
     if !is_json(head) {
         return Message::Unreadable(complain(&["body"], &NO_DICT));
     }
-    match generation {
-        Documents::V1 => v1::read(body).map_or_else(Message::Unreadable, Message::V1),
-        Documents::V2 => {
+    match docarray {
+        DocArray::V1 => v1::read(body).map_or_else(Message::Unreadable, Message::V1),
+        DocArray::V2 => {
             v2::read(body).map_or_else(Message::Unreadable, |envelope| Message::V2(envelope, body))
         }
     }
@@ -227,8 +221,8 @@ fn is_json(head: &Parts) -> bool {
 
 fn dry_run(world: &World, protocol: Protocol) -> Reply {
     // A gateway for documents v2 says over HTTP that all is well even of a dead executor.
-    let outage = match (world.control.generation(), protocol) {
-        (Documents::V2, Protocol::Http | Protocol::All) => None,
+    let outage = match (world.control.spoken(), protocol) {
+        (DocArray::V2, Protocol::Http | Protocol::All) => None,
         _ => Outage::now(&world.control),
     };
     let status = match outage {

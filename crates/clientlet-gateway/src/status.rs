@@ -2,18 +2,18 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::control::Documents;
+use crate::docarray::DocArray;
 use crate::reply::Reply;
 
 /// The environment variables that a gateway tells of.
 pub(crate) const ENVS: [(&str, &str); 1] = [("JINA_LOG_LEVEL", "(unset)")];
 
 /// What a gateway of this generation says that it is made of.
-pub(crate) fn versions(generation: Documents) -> [(&'static str, &'static str); 5] {
+pub(crate) fn versions(docarray: DocArray) -> [(&'static str, &'static str); 5] {
     // docarray 0.41 calls itself 0.40.1 there.
-    let (jina, docarray, proto) = match generation {
-        Documents::V1 => ("3.14.1", "0.21.0", "0.1.13"),
-        Documents::V2 => ("3.33.1", "0.40.1", "0.1.27"),
+    let (jina, docarray, proto) = match docarray {
+        DocArray::V1 => ("3.14.1", "0.21.0", "0.1.13"),
+        DocArray::V2 => ("3.33.1", "0.40.1", "0.1.27"),
     };
     [
         ("jina", jina),
@@ -25,10 +25,10 @@ pub(crate) fn versions(generation: Documents) -> [(&'static str, &'static str); 
 }
 
 /// The status of a gateway of this generation.
-pub(crate) fn reply(generation: Documents) -> Reply {
+pub(crate) fn reply(docarray: DocArray) -> Reply {
     let map = |pairs: &[(&str, &str)]| -> Map<String, Value> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
     };
-    let status = json!({"jina": map(&versions(generation)), "envs": map(&ENVS)});
+    let status = json!({"jina": map(&versions(docarray)), "envs": map(&ENVS)});
     Reply::json(200, status.to_string().into_bytes())
 }

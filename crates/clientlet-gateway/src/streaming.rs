@@ -1,13 +1,9 @@
 //! Streaming endpoints: one document in, any number out, one after another.
 
 use std::fmt::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
-
-use crate::gateway::World;
-use crate::journal::Place;
 
 /// So often a gateway calls an executor that raises while it streams. What it gave before comes again
 /// each time, and after the last call the stream ends as if all were well.
@@ -17,13 +13,13 @@ const CALLS: u32 = 4;
 /// the number.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct DocumentStream {
+pub struct StreamScript {
     documents: u64,
     pause: Duration,
     raises: bool,
 }
 
-impl DocumentStream {
+impl StreamScript {
     /// So many documents, at once.
     pub fn new(documents: u64) -> Self {
         Self { documents, pause: Duration::ZERO, raises: false }
@@ -52,7 +48,7 @@ impl DocumentStream {
 /// A streaming endpoint that runs.
 #[derive(Debug)]
 pub(crate) struct Run {
-    script: DocumentStream,
+    script: StreamScript,
     text: String,
     call: u32,
     next: u64,
@@ -113,60 +109,19 @@ fn write_ascii(out: &mut String, text: &str) {
     }
 }
 
-/// A stream on its way to a client. Dropped before its end it was cancelled.
-pub(crate) struct Delivery {
-    world: Arc<World>,
-    place: Place,
-    has_ended: bool,
-}
-
-impl Delivery {
-    pub(crate) fn new(world: Arc<World>, place: Place) -> Self {
-        Self { world, place, has_ended: false }
-    }
-
-    pub(crate) fn world(&self) -> &World {
-        &self.world
-    }
-
-    /// A document was sent.
-    pub(crate) fn streamed(&self) {
-        self.world.journal.streamed(&self.place);
-    }
-
-    /// The stream came to its end.
-    pub(crate) fn end(mut self) {
-        self.has_ended = true;
-        self.world.journal.answered(&self.place, 200);
-    }
-
-    /// The stream broke off, though not by its client.
-    pub(crate) fn break_off(mut self) {
-        self.has_ended = true;
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        if !self.has_ended {
-            self.world.journal.cancel(&self.place);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
     async fn an_endpoint_that_raises_is_called_four_times() {
-        let mut run = DocumentStream::new(2).raises(true).start("x".into());
+        let mut run = StreamScript::new(2).raises(true).start("x".into());
         let mut ids = Vec::new();
         while let Some(given) = run.next().await {
             ids.push(given.id);
         }
         assert_eq!(ids, ["s0", "s1"].repeat(4));
-        assert!(DocumentStream::new(0).raises(true).start("x".into()).next().await.is_none());
+        assert!(StreamScript::new(0).raises(true).start("x".into()).next().await.is_none());
     }
 
     #[test]

@@ -13,7 +13,6 @@ use serde_json::json;
 pub(crate) use self::document::Document;
 use self::document::Writer;
 use crate::endpoint::{self, Bulk, CLASS, Change, DEPLOYMENT, Endpoint, Exception, Outcome};
-use crate::gateway::World;
 use crate::identity::write_now;
 use crate::json::{Key, Raw, coerced_text, record, string, visit_others, write};
 use crate::outage::Outage;
@@ -23,6 +22,7 @@ use crate::reply::Reply;
 use crate::validation::{
     Break, Complaints, NO_DICT, NO_LIST, NO_TEXT, NULL, complain, unprocessable,
 };
+use crate::world::World;
 
 record! {
     /// A request.

@@ -12,7 +12,6 @@ use serde_json::{Map, Value, json};
 pub(crate) use self::document::Item;
 use self::document::{MOST_DOCUMENTS, Writer};
 use crate::endpoint::{self, Bulk, Change, Endpoint, Outcome};
-use crate::gateway::World;
 use crate::json::{Raw, coerced_text, record, string, visit_others, write};
 use crate::outage::Outage;
 use crate::parameters;
@@ -20,6 +19,7 @@ use crate::reply::Reply;
 use crate::validation::{
     Break, Complaints, MISSING, NO_DICT, NO_LIST, NO_TEXT, NULL, complain, unprocessable,
 };
+use crate::world::World;
 
 record! {
     /// A request.

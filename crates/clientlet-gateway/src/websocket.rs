@@ -16,10 +16,10 @@ use self::ending::{End, finish};
 use self::handshake::Path;
 pub(crate) use self::handshake::{Upgrade, agree, is_upgrade, response};
 use self::session::Session;
-use crate::gateway::World;
 use crate::listener::Listener;
 use crate::outage::Outage;
 use crate::wire::{Line, Wire};
+use crate::world::World;
 
 /// The most that a message may hold, as with real gateways.
 const LARGEST: usize = 1 << 30;

@@ -14,9 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use crate::fault::FaultKind;
-use crate::gateway::{Protocol, World};
 use crate::listener::Listener;
 use crate::schedule::{Drawn, carries_data};
+use crate::world::{Protocol, World};
 
 /// Longer request lines go uncounted; hyper would take them, but nothing sends them.
 const LONGEST_LINE: usize = 8192;

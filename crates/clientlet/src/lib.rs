@@ -90,8 +90,8 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # use clientlet_gateway::{Documents, Gateway};
-//! # let gateway = Gateway::builder().documents(Documents::V2).grpc(true).start().await?;
+//! # use clientlet_gateway::{DocArray, Gateway};
+//! # let gateway = Gateway::builder().docarray(DocArray::V2).grpc(true).start().await?;
 //! # let url = gateway.grpc_url();
 //! // let url = "grpc://localhost:8082";
 //! let client = Client::connect(&url)?;

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clientlet_gateway::{Documents, Gateway, Journal, Listener};
+use clientlet_gateway::{DocArray, Gateway, Journal, Listener};
 use serde_json::{Value, json};
 use turmoil::net::{TcpListener, TcpStream};
 
@@ -113,11 +113,11 @@ fn network_with(
     sim.host("gateway", move || {
         let kept = kept.clone();
         async move {
-            let generation = if seed.is_multiple_of(2) { Documents::V1 } else { Documents::V2 };
+            let docarray = if seed.is_multiple_of(2) { DocArray::V1 } else { DocArray::V2 };
             let start = async || -> io::Result<Gateway> {
                 let listener = TcpListener::bind(("0.0.0.0", 80)).await?;
                 let gateway = Gateway::builder()
-                    .documents(generation)
+                    .docarray(docarray)
                     .http(protocol == Protocol::Http)
                     .websocket(protocol == Protocol::Websocket)
                     .grpc(protocol == Protocol::Grpc)

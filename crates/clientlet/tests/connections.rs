@@ -9,7 +9,7 @@ use std::time::Duration;
 use clientlet::{
     Client, ClientBuilder, Delivery, DocArray, Document, Error, ErrorKind, Response, RetryPolicy,
 };
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::Gateway;
 use clientlet_interop::Nginx;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -240,7 +240,9 @@ async fn an_answer_that_comes_before_anything_was_sent_is_the_requests() {
 
 #[tokio::test]
 async fn a_compressed_answer_that_was_not_asked_for_is_named() {
-    let builder = Gateway::builder().documents(Documents::V2).fault("gzip@1-2".parse().unwrap());
+    let builder = Gateway::builder()
+        .docarray(clientlet_gateway::DocArray::V2)
+        .fault("gzip@1-2".parse().unwrap());
     let gateway = builder.start().await.unwrap();
     let client = Client::connect(&gateway.http_url()).unwrap();
     let error = post(&client, "x").await.unwrap_err();
@@ -273,7 +275,8 @@ async fn a_connection_whose_request_is_not_taken_to_its_end_is_closed() {
 #[tokio::test]
 async fn there_are_never_more_connections_than_are_allowed() {
     const MOST: usize = 8;
-    let gateway = Gateway::builder().documents(Documents::V2).start().await.unwrap();
+    let gateway =
+        Gateway::builder().docarray(clientlet_gateway::DocArray::V2).start().await.unwrap();
     let client = builder(&gateway.http_url()).max_connections(MOST).build().unwrap();
     let mut calls = JoinSet::new();
     for _ in 0..1000 {
@@ -292,7 +295,8 @@ async fn there_are_never_more_connections_than_are_allowed() {
 
 #[tokio::test]
 async fn those_that_wait_for_a_connection_are_served_in_order_and_may_be_given_up() {
-    let gateway = Gateway::builder().documents(Documents::V2).start().await.unwrap();
+    let gateway =
+        Gateway::builder().docarray(clientlet_gateway::DocArray::V2).start().await.unwrap();
     let client = builder(&gateway.http_url()).max_connections(1).build().unwrap();
     client.ready().await.unwrap();
     post(&client, "known").await.unwrap();
@@ -339,7 +343,9 @@ async fn those_that_wait_for_a_connection_are_served_in_order_and_may_be_given_u
 #[tokio::test]
 async fn a_connection_that_was_closed_behind_an_answer_costs_a_slow_producer_nothing() {
     // Each answer is the last one on its connection, without saying so.
-    let builder = Gateway::builder().documents(Documents::V2).fault("hang-up@/1".parse().unwrap());
+    let builder = Gateway::builder()
+        .docarray(clientlet_gateway::DocArray::V2)
+        .fault("hang-up@/1".parse().unwrap());
     let gateway = builder.start().await.unwrap();
     let client = Client::builder(&gateway.http_url()).retry(RetryPolicy::new().at_most_once());
     let client = client.build().unwrap();
@@ -353,7 +359,8 @@ async fn a_connection_that_was_closed_behind_an_answer_costs_a_slow_producer_not
 
 #[tokio::test]
 async fn a_host_is_sent_as_it_was_set_by_client_and_by_call() {
-    let builder = Gateway::builder().documents(Documents::V2).websocket(true).grpc(true);
+    let builder =
+        Gateway::builder().docarray(clientlet_gateway::DocArray::V2).websocket(true).grpc(true);
     let gateway = builder.start().await.unwrap();
     let urls = [gateway.http_url(), gateway.websocket_url(), gateway.grpc_url()];
     for (url, is_unary) in urls.iter().zip([false; 3]).chain([(&urls[2], true)]) {
@@ -414,9 +421,11 @@ async fn by_host(listen: &'static str, pass: &str, upstreams: [String; 2]) -> Op
 
 #[tokio::test]
 async fn hosts_behind_one_address_may_speak_different_documents() {
-    let start =
-        |documents| Gateway::builder().documents(documents).websocket(true).grpc(true).start();
-    let (one, two) = (start(Documents::V1).await.unwrap(), start(Documents::V2).await.unwrap());
+    let start = |docarray| Gateway::builder().docarray(docarray).websocket(true).grpc(true).start();
+    let (one, two) = (
+        start(clientlet_gateway::DocArray::V1).await.unwrap(),
+        start(clientlet_gateway::DocArray::V2).await.unwrap(),
+    );
     let to_http = |url: String| url.replace("ws://", "http://");
     let upstreams = |url: fn(&Gateway) -> String| [&one, &two].map(|it| to_http(url(it)));
     let Some(http) = by_host("", "proxy_pass", upstreams(Gateway::http_url)).await else { return };
@@ -456,7 +465,8 @@ async fn a_call_that_is_not_polled_while_it_opens_the_connection_holds_up_no_oth
         |gateway| Client::builder(&gateway.grpc_url()).unary(),
     ];
     for (number, way) in ways.into_iter().enumerate() {
-        let builder = Gateway::builder().documents(Documents::V2).websocket(true).grpc(true);
+        let builder =
+            Gateway::builder().docarray(clientlet_gateway::DocArray::V2).websocket(true).grpc(true);
         let gateway = builder.fault("reset-after@1".parse().unwrap()).start().await.unwrap();
         let client = way(&gateway).build().unwrap();
         // Now the client knows what the gateway speaks, and has no connection.

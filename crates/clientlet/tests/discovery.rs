@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
 use clientlet::{Client, Delivery, DocArray, Document, Error, ErrorKind, RetryPolicy};
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::Gateway;
 use clientlet_interop::{Environment, Nginx, Options, RealGateway};
 use serde_json::{Value, json};
 
@@ -138,10 +138,11 @@ async fn names_without_a_slash_or_with_odd_letters_reach_jina_3_33_1_v2() {
 
 #[tokio::test]
 async fn a_setting_that_the_status_contradicts_is_an_error_before_anything_is_sent() {
-    for (documents, set, is) in
-        [(Documents::V1, DocArray::V2, "v1"), (Documents::V2, DocArray::V1, "v2")]
-    {
-        let builder = Gateway::builder().documents(documents).websocket(true).grpc(true);
+    for (spoken, set, is) in [
+        (clientlet_gateway::DocArray::V1, DocArray::V2, "v1"),
+        (clientlet_gateway::DocArray::V2, DocArray::V1, "v2"),
+    ] {
+        let builder = Gateway::builder().docarray(spoken).websocket(true).grpc(true);
         let gateway = builder.http(true).start().await.unwrap();
         for url in [gateway.http_url(), gateway.websocket_url(), gateway.grpc_url()] {
             let client = Client::builder(&url).docarray(set).build().unwrap();
@@ -160,7 +161,8 @@ async fn a_setting_that_the_status_contradicts_is_an_error_before_anything_is_se
 
 #[tokio::test]
 async fn the_status_is_asked_for_once_however_many_requests_follow() {
-    let gateway = Gateway::builder().documents(Documents::V1).start().await.unwrap();
+    let gateway =
+        Gateway::builder().docarray(clientlet_gateway::DocArray::V1).start().await.unwrap();
     let client = Client::builder(&gateway.http_url()).docarray(DocArray::V1).build().unwrap();
     for _ in 0..3 {
         post(&client, "/").await.unwrap();
@@ -191,7 +193,7 @@ async fn a_setting_is_believed_where_the_status_is_not_shown() {
 /// A proxy that lets one question pass in 50 ms refuses every second one of two that follow each other.
 #[tokio::test]
 async fn a_rate_limit_that_lets_one_question_pass_at_a_time_lets_both_pass() {
-    let builder = Gateway::builder().documents(Documents::V2).grpc(true);
+    let builder = Gateway::builder().docarray(clientlet_gateway::DocArray::V2).grpc(true);
     let gateway = builder.start().await.unwrap();
     let (http, grpc) = (gateway.http_url(), gateway.grpc_url());
     for (listen, scheme, pass) in [

@@ -7,17 +7,17 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use clientlet::{Client, Delivery, DocArray, Document, Error, ErrorKind, Response, RetryPolicy};
-use clientlet_gateway::{Documents, Gateway, GatewayBuilder};
+use clientlet_gateway::{Gateway, GatewayBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-fn builder(documents: Documents, faults: &[&str]) -> GatewayBuilder {
-    let builder = Gateway::builder().documents(documents);
+fn builder(docarray: clientlet_gateway::DocArray, faults: &[&str]) -> GatewayBuilder {
+    let builder = Gateway::builder().docarray(docarray);
     faults.iter().fold(builder, |builder, fault| builder.fault(fault.parse().unwrap()))
 }
 
 async fn gateway_with(faults: &[&str]) -> (Gateway, Client) {
-    let gateway = builder(Documents::V1, faults).start().await.unwrap();
+    let gateway = builder(clientlet_gateway::DocArray::V1, faults).start().await.unwrap();
     let client = Client::connect(&gateway.http_url()).unwrap();
     (gateway, client)
 }
@@ -88,7 +88,8 @@ async fn each_fault_has_its_kind_its_delivery_and_its_arrivals() {
 
 #[tokio::test]
 async fn a_v2_gateways_plain_500_is_tried_again_and_its_connection_is_not_used_again() {
-    let gateway = builder(Documents::V2, &["status:500@1"]).start().await.unwrap();
+    let gateway =
+        builder(clientlet_gateway::DocArray::V2, &["status:500@1"]).start().await.unwrap();
     let client = Client::connect(&gateway.http_url()).unwrap();
     let response = post_with(&client, RetryPolicy::standard()).await.unwrap();
     assert_eq!(response.attempts(), 2);
@@ -120,7 +121,7 @@ async fn with_ten_attempts_a_gateway_that_is_still_starting_is_waited_for() {
         .backoff_multiplier(2.0);
     let late = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        builder(Documents::V1, &[]).bind(address).await.unwrap()
+        builder(clientlet_gateway::DocArray::V1, &[]).bind(address).await.unwrap()
     };
     let (response, _gateway) = tokio::join!(post_with(&client, policy), late);
     response.unwrap();
@@ -194,7 +195,8 @@ async fn resets_with_retries_lose_nothing_and_resend_only_what_failed() {
 
 #[tokio::test]
 async fn credentials_go_with_discovery_and_every_request_and_are_never_shown() {
-    let gateway = builder(Documents::V2, &["status:500@1"]).start().await.unwrap();
+    let gateway =
+        builder(clientlet_gateway::DocArray::V2, &["status:500@1"]).start().await.unwrap();
     let url = gateway.http_url().replace("http://", "http://user:s3cr3t@");
     let client = Client::builder(&url)
         .header("x-tenant", "t3n4nt")
@@ -241,8 +243,11 @@ async fn options_of_one_call_are_not_seen_by_another() {
 
 #[tokio::test]
 async fn a_gateway_that_hides_its_status_must_be_told_about() {
-    for (documents, docarray) in [(Documents::V1, DocArray::V1), (Documents::V2, DocArray::V2)] {
-        let gateway = builder(documents, &[]).hide_status(true).start().await.unwrap();
+    for (spoken, docarray) in [
+        (clientlet_gateway::DocArray::V1, DocArray::V1),
+        (clientlet_gateway::DocArray::V2, DocArray::V2),
+    ] {
+        let gateway = builder(spoken, &[]).hide_status(true).start().await.unwrap();
         let client = Client::connect(&gateway.http_url()).unwrap();
         let error = post(&client).await.unwrap_err();
         assert_eq!((error.kind(), error.delivery()), (ErrorKind::NotFound, Delivery::NotSent));
@@ -255,7 +260,7 @@ async fn a_gateway_that_hides_its_status_must_be_told_about() {
 #[tokio::test]
 async fn a_failed_discovery_is_reported_with_its_own_status_as_not_sent() {
     let faults = ["status:401@1-9,path=/status", "status:401@1-9,path=/openapi.json"];
-    let gateway = builder(Documents::V1, &faults).start().await.unwrap();
+    let gateway = builder(clientlet_gateway::DocArray::V1, &faults).start().await.unwrap();
     let client = Client::connect(&gateway.http_url()).unwrap();
     let error = post(&client).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Gateway, Delivery::NotSent));
@@ -268,7 +273,7 @@ async fn a_failed_discovery_is_reported_with_its_own_status_as_not_sent() {
 async fn a_gateway_that_was_deployed_anew_is_asked_again_after_one_404() {
     let (gateway, client) = gateway_with(&[]).await;
     post(&client).await.unwrap();
-    gateway.control().documents(Documents::V2);
+    gateway.control().docarray(clientlet_gateway::DocArray::V2);
     let error = post(&client).await.unwrap_err();
     assert_eq!((error.kind(), error.may_have_run()), (ErrorKind::NotFound, false));
     post(&client).await.unwrap();
@@ -278,7 +283,7 @@ async fn a_gateway_that_was_deployed_anew_is_asked_again_after_one_404() {
 
 #[tokio::test]
 async fn an_endpoint_that_is_not_there_is_asked_for_once_more_a_call() {
-    let gateway = builder(Documents::V2, &[]).start().await.unwrap();
+    let gateway = builder(clientlet_gateway::DocArray::V2, &[]).start().await.unwrap();
     let client = Client::connect(&gateway.http_url()).unwrap();
     post(&client).await.unwrap();
     let documents = (0..50).map(|_| Document::text("x"));
@@ -291,13 +296,18 @@ async fn an_endpoint_that_is_not_there_is_asked_for_once_more_a_call() {
 
 #[tokio::test]
 async fn v2_uses_root_or_else_the_default_endpoint() {
-    let with_root = builder(Documents::V2, &[]).with_default(true).start().await.unwrap();
+    let with_root =
+        builder(clientlet_gateway::DocArray::V2, &[]).with_default(true).start().await.unwrap();
     let client = Client::connect(&with_root.http_url()).unwrap();
     post(&client).await.unwrap();
     let call = client.post("/nobody").documents([Document::text("x")]);
     call.send().await.into_result().unwrap();
-    let default_alone =
-        builder(Documents::V2, &[]).with_default(true).without_root(true).start().await.unwrap();
+    let default_alone = builder(clientlet_gateway::DocArray::V2, &[])
+        .with_default(true)
+        .without_root(true)
+        .start()
+        .await
+        .unwrap();
     let client = Client::connect(&default_alone.http_url()).unwrap();
     post(&client).await.unwrap();
     let paths = |gateway: &Gateway| -> Vec<String> {

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
 use clientlet::{Client, Document};
-use clientlet_gateway::{DocumentStream, Documents, Gateway};
+use clientlet_gateway::{DocArray, Gateway, StreamScript};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -31,11 +31,11 @@ async fn peak_of(url: &str, endpoint: &str, documents: u64) -> usize {
 #[tokio::test]
 async fn five_times_the_documents_take_no_more_memory() {
     let gateway = Gateway::builder()
-        .documents(Documents::V2)
+        .docarray(DocArray::V2)
         .grpc(true)
         .journal(false)
-        .stream_endpoint("/short", DocumentStream::new(SHORT))
-        .stream_endpoint("/long", DocumentStream::new(LONG));
+        .stream_endpoint("/short", StreamScript::new(SHORT))
+        .stream_endpoint("/long", StreamScript::new(LONG));
     let gateway = gateway.start().await.unwrap();
     for url in [gateway.http_url(), gateway.grpc_url()] {
         let short = peak_of(&url, "/short", SHORT).await;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use clientlet::{Client, Delivery, Document};
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::{DocArray, Gateway};
 use clientlet_interop::{Environment, Options, RealGateway};
 
 /// What is asked for, at whose port, and what is said.
@@ -41,8 +41,8 @@ async fn check(url: impl Fn(&str) -> String) {
 
 #[tokio::test]
 async fn of_the_embedded_gateway() {
-    for documents in [Documents::V1, Documents::V2] {
-        let builder = Gateway::builder().documents(documents).websocket(true).grpc(true);
+    for docarray in [DocArray::V1, DocArray::V2] {
+        let builder = Gateway::builder().docarray(docarray).websocket(true).grpc(true);
         let gateway = builder.http(true).start().await.unwrap();
         check(|protocol| match protocol {
             "http" => gateway.http_url(),

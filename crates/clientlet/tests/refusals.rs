@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
 use clientlet::{Client, Delivery, DocArray, Document, Error, ErrorKind, RetryPolicy};
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::Gateway;
 use clientlet_interop::{Environment, Options, RealGateway};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -91,7 +91,12 @@ async fn a_port_for_tls_is_named() {
 #[tokio::test]
 async fn the_answer_to_another_request_is_not_taken_for_ones_own() {
     let fault = "shifted@2-4".parse().unwrap();
-    let gateway = Gateway::builder().documents(Documents::V2).fault(fault).start().await.unwrap();
+    let gateway = Gateway::builder()
+        .docarray(clientlet_gateway::DocArray::V2)
+        .fault(fault)
+        .start()
+        .await
+        .unwrap();
     let client = Client::connect(&gateway.http_url()).unwrap();
     let documents = |number: u32| (0..number).map(|n| json!({"id": n.to_string(), "text": "a"}));
     let answers = client.post("/").documents(documents(5)).request_size(1).prefetch(1).send().await;

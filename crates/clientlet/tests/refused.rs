@@ -6,7 +6,7 @@ use clientlet::{
     Client, Clientlet, ClientletOptions, DataRequest, Delivery, DocArray, Document, Error,
     ErrorKind, GrpcClientlet, HttpClientlet, WebsocketClientlet,
 };
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::Gateway;
 
 const HEADERS: &[(&str, &str, &str)] = &[
     ("no good", "x", "\"no good\" is no name of a header"),
@@ -21,7 +21,7 @@ const HEADERS: &[(&str, &str, &str)] = &[
 const TARGET: &str = "\"exec(\" is no regular expression: unclosed group";
 
 async fn gateway() -> Gateway {
-    let builder = Gateway::builder().documents(Documents::V2);
+    let builder = Gateway::builder().docarray(clientlet_gateway::DocArray::V2);
     builder.http(true).websocket(true).grpc(true).start().await.unwrap()
 }
 

@@ -13,7 +13,7 @@ use clientlet::{
     Client, Clientlet, ClientletOptions, DataRequest, Delivery, DocArray, Document, Error,
     ErrorKind, GrpcClientlet, HttpClientlet, Response, RetryPolicy, WebsocketClientlet,
 };
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::Gateway;
 use tokio::runtime::{Builder, Runtime};
 
 /// A gateway in a runtime of its own, which always runs.
@@ -25,7 +25,8 @@ struct Served {
 impl Served {
     fn start() -> Served {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let builder = Gateway::builder().documents(Documents::V2).websocket(true).grpc(true);
+        let builder =
+            Gateway::builder().docarray(clientlet_gateway::DocArray::V2).websocket(true).grpc(true);
         let gateway = Some(runtime.block_on(builder.start()).unwrap());
         Served { gateway, runtime }
     }

@@ -1,6 +1,6 @@
 //! `ready`, `status` and `endpoints`.
 
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::{DocArray, Gateway};
 use serde_json::{Value, json};
 
 use crate::process::{clientlet, redact};
@@ -8,7 +8,7 @@ use crate::served::{Served, gone, serve, v1};
 
 #[test]
 fn a_gateway_that_can_work_is_ready() {
-    for generation in [Documents::V1, Documents::V2] {
+    for generation in [DocArray::V1, DocArray::V2] {
         let gateway = serve(generation, &[]);
         for command in ["ready", "dry-run"] {
             let run = clientlet([command, &gateway.url()]).run().exits(0);
@@ -44,14 +44,14 @@ fn no_gateway_is_not_ready() {
 
 #[test]
 fn a_stalled_gateway_is_not_waited_for_beyond_the_timeout() {
-    let gateway = serve(Documents::V1, &["stall@1-9,path=/dry_run"]);
+    let gateway = serve(DocArray::V1, &["stall@1-9,path=/dry_run"]);
     let run = clientlet(["ready", &gateway.url(), "--timeout", "0.2", "--json"]).run().exits(1);
     assert_eq!(run.documents()[0]["kind"], "timeout");
 }
 
 #[test]
 fn the_status_is_a_table_or_json() {
-    let gateway = serve(Documents::V2, &[]);
+    let gateway = serve(DocArray::V2, &[]);
     let run = clientlet(["status", &gateway.url()]).run().exits(0);
     assert!(run.stdout.starts_with("jina  "), "{}", run.stdout);
     assert!(run.stdout.contains("\ndocarray  "), "{}", run.stdout);
@@ -62,7 +62,7 @@ fn the_status_is_a_table_or_json() {
 
 #[test]
 fn endpoints_are_a_path_a_line_or_json() {
-    let gateway = serve(Documents::V2, &[]);
+    let gateway = serve(DocArray::V2, &[]);
     let run = clientlet(["endpoints", &gateway.url()]).run().exits(0);
     assert!(run.stdout.lines().any(|line| line == "/upper"), "{}", run.stdout);
     assert!(run.stdout.lines().all(|line| line.starts_with('/')), "{}", run.stdout);

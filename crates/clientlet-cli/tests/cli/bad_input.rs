@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::{DocArray, Gateway};
 
 use crate::process::{clientlet, ids, lines};
 use crate::served::{Served, serve, v1};
@@ -255,7 +255,7 @@ fn stop_on_error_reads_no_further_than_the_first_bad_line() {
 
 #[test]
 fn an_endpoint_that_is_not_there_lists_those_that_are() {
-    let gateway = serve(Documents::V2, &[]);
+    let gateway = serve(DocArray::V2, &[]);
     let run =
         clientlet(["post", &gateway.url(), "--on", "/uper", "--text", "hello"]).run().exits(1);
     assert!(run.stderr.contains("kind not_found, delivery not_sent"), "{}", run.stderr);

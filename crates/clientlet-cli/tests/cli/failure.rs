@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::{DocArray, Gateway};
 use clientlet_interop::Nginx;
 use serde_json::json;
 
@@ -33,7 +33,7 @@ fn without_cause(line: &str) -> String {
 
 #[test]
 fn lost_requests_are_sent_again_and_each_document_comes_back_once() {
-    let gateway = serve(Documents::V1, &["reset-after@20%,seed=7"]);
+    let gateway = serve(DocArray::V1, &["reset-after@20%,seed=7"]);
     let run = clientlet(["post", &gateway.url(), "--input", "-", "--request-size", "10"])
         .args(["--max-attempts", "8", "--initial-backoff", "0.01"])
         .stdin(lines(1000))
@@ -53,7 +53,7 @@ fn lost_requests_are_sent_again_and_each_document_comes_back_once() {
 fn a_failure_names_request_lines_kind_delivery_and_attempts() {
     let faults =
         ["reset-after@1", "status:503@2", "malformed@3", "reset-mid@4", "status:429:60@5-9"];
-    let gateway = serve(Documents::V1, &faults);
+    let gateway = serve(DocArray::V1, &faults);
     let run = clientlet(["post", &gateway.url(), "--input", "-", "--request-size", "2"])
         .args(["--prefetch", "1", "--timeout", "5"])
         .stdin(format!("{}\n{}", lines(3), lines(6)))
@@ -66,7 +66,7 @@ fn a_failure_names_request_lines_kind_delivery_and_attempts() {
 
 #[test]
 fn the_lines_of_a_failure_are_those_of_the_file() {
-    let gateway = serve(Documents::V1, &["status:500@2"]);
+    let gateway = serve(DocArray::V1, &["status:500@2"]);
     let run = clientlet(["post", &gateway.url(), "--input", "-", "--request-size", "2"])
         .args(["--prefetch", "1", "--text", "t"])
         .stdin("\n{}\nbad\n\n{}\n{}\n{}\n")
@@ -79,7 +79,7 @@ fn the_lines_of_a_failure_are_those_of_the_file() {
 
 #[test]
 fn an_executors_exception_is_told_and_the_run_goes_on() {
-    for generation in [Documents::V1, Documents::V2] {
+    for generation in [DocArray::V1, DocArray::V2] {
         let gateway = serve(generation, &[]);
         let run = clientlet(["post", &gateway.url(), "--on", "/fail", "--input", "-"])
             .args(["--request-size", "1", "--parameters", r#"{"message": "no\nluck"}"#])
@@ -115,7 +115,7 @@ fn a_gateway_that_hides_its_status_must_be_named_by_generation() {
 
 #[test]
 fn what_a_gateway_leaves_unanswered_when_it_is_killed_is_listed_by_its_lines() {
-    let gateway = serve_apart(Documents::V1, &["stall@3-1000"]);
+    let gateway = serve_apart(DocArray::V1, &["stall@3-1000"]);
     let url = gateway.url();
     let mut running = clientlet(["post", &url, "--input", "-", "--request-size", "10"])
         .args(["--prefetch", "4"])
@@ -141,7 +141,7 @@ fn what_a_gateway_leaves_unanswered_when_it_is_killed_is_listed_by_its_lines() {
 
 #[test]
 fn stop_on_error_sends_nothing_after_the_first_failure() {
-    let gateway = serve(Documents::V1, &["status:500@2"]);
+    let gateway = serve(DocArray::V1, &["status:500@2"]);
     let run = clientlet(["post", &gateway.url(), "--input", "-", "--request-size", "10"])
         .args(["--prefetch", "1", "--stop-on-error"])
         .stdin(lines(100))
@@ -160,7 +160,7 @@ fn stop_on_error_sends_nothing_after_the_first_failure() {
 #[test]
 fn a_timeout_ends_a_stalled_request() {
     for option in ["--timeout", "--attempt-timeout"] {
-        let gateway = serve(Documents::V1, &["stall@1"]);
+        let gateway = serve(DocArray::V1, &["stall@1"]);
         let run = clientlet(["post", &gateway.url(), "--text", "a", option, "0.1"]).run().exits(1);
         let told = "--text 1, kind timeout, delivery unknown, 1 attempt: ";
         assert!(run.stderr.contains(told), "{}", run.stderr);
@@ -184,7 +184,7 @@ fn behind_nginx(gateway: &Served, server: &str) -> Option<[(Nginx, String); 2]> 
 
 #[test]
 fn a_proxys_limit_on_requests_is_hinted_at() {
-    let gateway = Served::start(Gateway::builder().documents(Documents::V2).grpc(true));
+    let gateway = Served::start(Gateway::builder().docarray(DocArray::V2).grpc(true));
     let server = "client_max_body_size 10k; location / { PASS }";
     let Some(proxies) = behind_nginx(&gateway, server) else { return };
     let large = json!({"text": "x".repeat(20 << 10)}).to_string();
@@ -210,7 +210,7 @@ fn a_proxys_limit_on_requests_is_hinted_at() {
 
 #[test]
 fn what_wants_credentials_is_hinted_at_on_every_protocol() {
-    let gateway = Served::start(Gateway::builder().documents(Documents::V2).grpc(true));
+    let gateway = Served::start(Gateway::builder().docarray(DocArray::V2).grpc(true));
     let status = "default_type application/grpc; add_header grpc-status";
     for (refusal, code) in [
         ("return 401;".to_owned(), "401"),
@@ -243,7 +243,7 @@ fn what_wants_credentials_is_hinted_at_on_every_protocol() {
 
 #[test]
 fn that_it_can_be_tried_again_is_hinted_at_once_a_run() {
-    let gateway = serve(Documents::V1, &["reset-after@1", "reset-after@3", "status:503@5"]);
+    let gateway = serve(DocArray::V1, &["reset-after@1", "reset-after@3", "status:503@5"]);
     let run = clientlet(["post", &gateway.url(), "--input", "-", "--request-size", "1"])
         .args(["--prefetch", "1"])
         .stdin(lines(6))
@@ -255,7 +255,7 @@ fn that_it_can_be_tried_again_is_hinted_at_once_a_run() {
 
 #[test]
 fn a_host_is_what_a_proxy_chooses_by_on_every_protocol() {
-    let builder = Gateway::builder().documents(Documents::V2).websocket(true).grpc(true);
+    let builder = Gateway::builder().docarray(DocArray::V2).websocket(true).grpc(true);
     let gateway = Served::start(builder);
     let location = "if ($http_host != flow.example) { return 404; }
         proxy_http_version 1.1; proxy_set_header Host $http_host;

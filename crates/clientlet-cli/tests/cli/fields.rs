@@ -1,6 +1,6 @@
 //! `--tensor` and `--blob`: what lists of numbers and text stand for.
 
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::{DocArray, Gateway};
 use serde_json::{Value, json};
 
 use crate::process::{Finished, clientlet, ids};
@@ -14,7 +14,7 @@ fn post(url: &str, options: &[&str], documents: &[Value]) -> Finished {
 
 #[test]
 fn elements_have_the_type_that_was_said_over_either_protocol() {
-    let gateway = serve(Documents::V2, &[]);
+    let gateway = serve(DocArray::V2, &[]);
     let document = json!({
         "id": "a",
         "tensor": [[0.1], [1]],
@@ -40,7 +40,7 @@ fn elements_have_the_type_that_was_said_over_either_protocol() {
 #[test]
 fn bytes_go_as_each_gateway_has_them() {
     let document = json!({"id": "a", "text": "t", "tags": {}, "blob": "aGk="});
-    let gateway = serve(Documents::V2, &[]);
+    let gateway = serve(DocArray::V2, &[]);
     for (url, comes_back) in [(gateway.websocket_url(), "aGk="), (gateway.url(), "hi")] {
         let run = post(&url, &["--blob", "blob"], std::slice::from_ref(&document)).exits(0);
         assert_eq!(run.documents()[0]["blob"], comes_back);
@@ -74,7 +74,7 @@ fn v1_knows_its_own_tensors_and_bytes_and_takes_the_options_too() {
 
 #[test]
 fn what_does_not_fit_is_named_by_line_and_field_and_the_other_lines_are_posted() {
-    let gateway = serve(Documents::V2, &[]);
+    let gateway = serve(DocArray::V2, &[]);
     let options = ["--tensor", "t:int8", "--tensor", "c.t", "--blob", "b"];
     for (wrong, told) in [
         (json!({"t": [[1, 2], [3]]}), "t: the lists of a tensor differ in length: 2 and 1, at [1]"),
@@ -120,7 +120,7 @@ fn wrong_options_are_named_before_anything_is_sent() {
 
 #[test]
 fn a_field_that_no_document_has_is_warned_of_once() {
-    let gateway = serve(Documents::V2, &[]);
+    let gateway = serve(DocArray::V2, &[]);
     let documents: Vec<_> = (0..300).map(|n| json!({"id": n.to_string(), "vector": [n]})).collect();
     let options = ["--tensor", "vektor", "--tensor", "vector", "--blob", "part.image"];
     let run = post(&gateway.websocket_url(), &options, &documents).exits(0);
@@ -137,7 +137,7 @@ fn a_field_that_no_document_has_is_warned_of_once() {
 
 #[test]
 fn no_field_is_called_missing_if_a_document_was_rejected() {
-    let gateway = Served::start(Gateway::builder().documents(Documents::V2).grpc(true));
+    let gateway = Served::start(Gateway::builder().docarray(DocArray::V2).grpc(true));
     let options = ["--blob", "image", "--tensor", "vector"];
     let rejected = json!({"id": "a", "image": "%%%", "vector": [1]});
     let plain = json!({"id": "b"});

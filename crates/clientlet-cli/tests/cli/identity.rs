@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use clientlet_gateway::Documents;
+use clientlet_gateway::DocArray;
 
 use crate::process::{Finished, clientlet};
 use crate::served::{Served, serve, v1};
@@ -81,7 +81,7 @@ fn the_command_line_wins_over_the_environment() {
 
 #[test]
 fn no_error_shows_a_credential() {
-    let gateway = serve(Documents::V1, &["status:401@1-9", "status:403@1-9,path=/status"]);
+    let gateway = serve(DocArray::V1, &["status:401@1-9", "status:403@1-9,path=/status"]);
     let url = gateway.url();
     let with_user = url.replace("http://", "http://u:s3cr3t@");
     let bad_port = "http://u:s3cr3t@h:70000";

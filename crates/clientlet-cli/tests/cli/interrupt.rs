@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::Command;
 
-use clientlet_gateway::Documents;
+use clientlet_gateway::DocArray;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ fn what_was_answered_is_written_and_the_rest_counted() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
         fs::write(path("in.jsonl"), lines(1000)).unwrap();
-        let gateway = serve(Documents::V1, &["stall@3-1000"]);
+        let gateway = serve(DocArray::V1, &["stall@3-1000"]);
         let running = clientlet(["post", &gateway.url(), "--request-size", "10"])
             .args(["--prefetch", "4", "--input", &path("in.jsonl")])
             .args(["--output", &path("out.jsonl"), "--summary", &path("summary.json")])

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 use std::thread;
 
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::{DocArray, Gateway};
 use serde_json::json;
 
 use crate::process::{Invocation, clientlet, documents, lines};
@@ -105,8 +105,8 @@ fn in_directory(line: &str, directory: &std::path::Path) -> Invocation {
 }
 
 /// A gateway that serves all protocols.
-fn on_all(documents: Documents) -> Served {
-    Served::start(Gateway::builder().documents(documents).grpc(true))
+fn on_all(docarray: DocArray) -> Served {
+    Served::start(Gateway::builder().docarray(docarray).grpc(true))
 }
 
 /// Every command that prints to stdout, with the arguments that make it do so.
@@ -133,7 +133,7 @@ fn printing(gateway: &Served) -> Vec<String> {
 
 #[test]
 fn an_output_that_is_closed_or_full_is_a_failure_of_every_command() {
-    let gateway = on_all(Documents::V2);
+    let gateway = on_all(DocArray::V2);
     for line in printing(&gateway) {
         let run = shell(&format!("{line} > /dev/full")).run().exits(1);
         assert!(run.stderr.contains("No space left on device"), "{line}: {}", run.stderr);
@@ -219,8 +219,8 @@ fn the_output_is_emptied_with_the_first_answer_and_not_before() {
     let directory = tempfile::tempdir().unwrap();
     let output = directory.path().join("keep.jsonl");
     let path = output.to_str().unwrap();
-    let failing = serve(Documents::V1, &["status:400@1-9"]);
-    let v2 = on_all(Documents::V2);
+    let failing = serve(DocArray::V1, &["status:400@1-9"]);
+    let v2 = on_all(DocArray::V2);
     let (gone, failing_url) = (gone(), failing.url());
     let input = directory.path().join("bad.jsonl");
     fs::write(&input, "bad\n").unwrap();
@@ -377,7 +377,7 @@ fn permissions() -> fs::Permissions {
 
 #[test]
 fn parameters_that_cannot_be_sent_are_told_once_and_nothing_is_sent() {
-    let gateway = on_all(Documents::V1);
+    let gateway = on_all(DocArray::V1);
     for url in [gateway.websocket_url(), gateway.grpc_url()] {
         for unary in [&[][..], &["--unary"]] {
             if !unary.is_empty() && !url.starts_with("grpc") {
@@ -403,7 +403,7 @@ fn parameters_that_cannot_be_sent_are_told_once_and_nothing_is_sent() {
 
 #[test]
 fn a_larger_answer_is_taken_where_the_limit_is_raised_and_the_hint_says_how() {
-    let gateway = on_all(Documents::V1);
+    let gateway = on_all(DocArray::V1);
     let big = ["--on", "/big", "--parameters", r#"{"bytes": 50000}"#];
     for url in [gateway.url(), gateway.websocket_url(), gateway.grpc_url()] {
         let post = |limit| {
@@ -466,9 +466,9 @@ fn a_mark_where_files_were_joined_is_named_on_its_line() {
 
 #[test]
 fn no_hint_names_an_option_that_the_command_does_not_have() {
-    let silent = serve(Documents::V1, &["stall@1-9,path=/dry_run", "stall@1-9,path=/status"]);
+    let silent = serve(DocArray::V1, &["stall@1-9,path=/dry_run", "stall@1-9,path=/status"]);
     let failing =
-        serve(Documents::V1, &["status:503@1-9,path=/dry_run", "status:503@1-9,path=/status"]);
+        serve(DocArray::V1, &["status:503@1-9,path=/dry_run", "status:503@1-9,path=/status"]);
     let html = odd_gateway(&[("/status", "<html>".to_owned()), ("/dry_run", "<html>".to_owned())]);
     let empty = odd_gateway(&[]);
     let down = Served::start(Gateway::builder().executor_down(true));

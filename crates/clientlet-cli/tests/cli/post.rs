@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::{DocArray, Gateway};
 use serde_json::{Value, json};
 
 use crate::process::{clientlet, documents, ids, lines, redact};
@@ -37,7 +37,7 @@ fn all_airports_come_back_in_order() {
 
 #[test]
 fn the_gateways_generation_is_found_out() {
-    for generation in [Documents::V1, Documents::V2] {
+    for generation in [DocArray::V1, DocArray::V2] {
         let gateway = serve(generation, &[]);
         let run = clientlet(["post", &gateway.url(), "--on", "/upper", "--text", "hello"])
             .args(["--text", "world", "--in-order", "--quiet"])

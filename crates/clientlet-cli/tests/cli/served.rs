@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use clientlet_gateway::{Documents, Gateway, GatewayBuilder, Journal};
+use clientlet_gateway::{DocArray, Gateway, GatewayBuilder, Journal};
 use tokio::runtime::Runtime;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
@@ -18,35 +18,35 @@ pub(crate) struct Served {
 }
 
 /// A gateway with these faults.
-pub(crate) fn serve(documents: Documents, faults: &[&str]) -> Served {
-    Served::start(builder(documents, faults))
+pub(crate) fn serve(docarray: DocArray, faults: &[&str]) -> Served {
+    Served::start(builder(docarray, faults))
 }
 
 /// A gateway whose port no other test gets when it is gone: it has an address of its own, where the
 /// loopback network has more than one.
-pub(crate) fn serve_apart(documents: Documents, faults: &[&str]) -> Served {
+pub(crate) fn serve_apart(docarray: DocArray, faults: &[&str]) -> Served {
     static NEXT: AtomicU8 = AtomicU8::new(2);
     let last = if cfg!(target_os = "linux") { NEXT.fetch_add(1, Ordering::Relaxed) } else { 1 };
     let address = (Ipv4Addr::new(127, 0, 0, last), 0);
-    Served { gateway: RUNTIME.block_on(builder(documents, faults).bind(address)).unwrap() }
+    Served { gateway: RUNTIME.block_on(builder(docarray, faults).bind(address)).unwrap() }
 }
 
 /// The URL of a gateway that is gone.
 pub(crate) fn gone() -> String {
-    let served = serve_apart(Documents::V1, &[]);
+    let served = serve_apart(DocArray::V1, &[]);
     let url = served.url();
     // Dropped, it would go on listening for a moment.
     RUNTIME.block_on(served.gateway.stop());
     url
 }
 
-fn builder(documents: Documents, faults: &[&str]) -> GatewayBuilder {
-    let builder = Gateway::builder().documents(documents);
+fn builder(docarray: DocArray, faults: &[&str]) -> GatewayBuilder {
+    let builder = Gateway::builder().docarray(docarray);
     faults.iter().fold(builder, |builder, fault| builder.fault(fault.parse().unwrap()))
 }
 
 pub(crate) fn v1() -> Served {
-    serve(Documents::V1, &[])
+    serve(DocArray::V1, &[])
 }
 
 impl Served {

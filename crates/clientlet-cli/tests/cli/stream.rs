@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clientlet_gateway::{DocumentStream, Documents, Gateway};
+use clientlet_gateway::{DocArray, Gateway, StreamScript};
 use clientlet_interop::{Environment, Options, RealGateway};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -11,10 +11,10 @@ use crate::process::{clientlet, ids};
 use crate::served::{Served, v1};
 
 fn served() -> Served {
-    let endless = DocumentStream::new(u64::MAX).pause(Duration::from_millis(5));
-    let stuck = DocumentStream::new(1).pause(Duration::from_secs(600));
+    let endless = StreamScript::new(u64::MAX).pause(Duration::from_millis(5));
+    let stuck = StreamScript::new(1).pause(Duration::from_secs(600));
     let gateway = Gateway::builder()
-        .documents(Documents::V2)
+        .docarray(DocArray::V2)
         .grpc(true)
         .stream_endpoint("/endless", endless)
         .stream_endpoint("/stuck", stuck);

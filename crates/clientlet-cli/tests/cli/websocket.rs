@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::{DocArray, Gateway};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use crate::served::{Served, gone, serve, v1};
 
 #[test]
 fn every_command_speaks_to_a_websocket_port() {
-    for generation in [Documents::V1, Documents::V2] {
+    for generation in [DocArray::V1, DocArray::V2] {
         let gateway = serve(generation, &[]);
         let url = gateway.websocket_url();
         let run = clientlet(["ready", &url]).run().exits(0);
@@ -37,7 +37,7 @@ fn every_command_speaks_to_a_websocket_port() {
 
 #[test]
 fn responses_have_the_same_keys_as_over_http() {
-    for generation in [Documents::V1, Documents::V2] {
+    for generation in [DocArray::V1, DocArray::V2] {
         let gateway = serve(generation, &[]);
         let keys = |url: &str| {
             let run = clientlet(["post", url, "--text", "hello", "--responses"]).run().exits(0);
@@ -51,7 +51,7 @@ fn responses_have_the_same_keys_as_over_http() {
 
 #[test]
 fn a_connection_dropped_every_50_messages_loses_and_repeats_no_document() {
-    let gateway = serve(Documents::V1, &["drop@/50"]);
+    let gateway = serve(DocArray::V1, &["drop@/50"]);
     let run = clientlet(["post", &gateway.websocket_url(), "--input", "-", "--in-order"])
         .args(["--request-size", "5", "--max-attempts", "8", "--initial-backoff", "0.01"])
         .stdin(lines(2000))
@@ -108,7 +108,7 @@ fn an_executor_that_is_down_is_told_and_makes_the_gateway_not_ready() {
 
 #[test]
 fn ctrl_c_leaves_what_was_answered_and_tells_the_rest() {
-    let gateway = serve(Documents::V1, &["stall@3-1000"]);
+    let gateway = serve(DocArray::V1, &["stall@3-1000"]);
     let mut running =
         clientlet(["post", &gateway.websocket_url(), "--input", "-", "--prefetch", "4"])
             .args(["--request-size", "10"])

@@ -9,14 +9,14 @@ use tokio::time::sleep;
 use super::finish::Finish;
 use super::inbox::Broken;
 use super::services::Service;
-use super::session::{DEADLINE, SHUTDOWN};
-use super::status::{Status, time_out};
+use super::status::{DEADLINE, SHUTDOWN, Status, time_out};
 use super::stream::Stream;
 use super::{End, Unheard};
+use crate::delivery::Delivery;
 use crate::fault::FaultKind;
 use crate::outage::Outage;
 use crate::protobuf::single::{SingleRequest, answer_of};
-use crate::streaming::{Delivery, Run};
+use crate::streaming::Run;
 
 /// So often the document of an endpoint that nobody binds comes back.
 const ECHOES: usize = 4;

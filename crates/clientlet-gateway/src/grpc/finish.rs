@@ -4,8 +4,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderValue, StatusCode};
 
-use super::session::REFUSED;
-use super::status::Status;
+use super::status::{REFUSED, Status};
 use super::stream::Stream;
 use super::{End, Unheard};
 use crate::fault::FaultKind;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::status::Status;
-use crate::control::Documents;
-use crate::gateway::World;
+use crate::docarray::DocArray;
 use crate::outage::Outage;
 use crate::protobuf::{self, Verdict, service};
+use crate::world::World;
 
 /// A method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,17 +59,17 @@ pub(super) fn find(world: &World, path: &str) -> Option<Service> {
     let (service, method) = path.strip_prefix('/')?.split_once('/')?;
     let is_it = |(of, name, _): &&(&str, &str, _)| *of == service && *name == method;
     let (_, _, found) = METHODS.iter().find(is_it)?;
-    let generation = world.control.generation();
+    let docarray = world.control.spoken();
     let is_there = match found {
-        Service::StreamDocument | Service::Endpoints => generation == Documents::V2,
+        Service::StreamDocument | Service::Endpoints => docarray == DocArray::V2,
         Service::Status => !world.hides_status,
         _ => true,
     };
     is_there.then_some(*found)
 }
 
-fn named(generation: Documents) -> impl Iterator<Item = &'static str> {
-    NAMED.into_iter().filter(move |name| generation == Documents::V2 || !NEWER.contains(name))
+fn named(docarray: DocArray) -> impl Iterator<Item = &'static str> {
+    NAMED.into_iter().filter(move |name| docarray == DocArray::V2 || !NEWER.contains(name))
 }
 
 impl Service {
@@ -101,7 +101,7 @@ impl Asked {
             let details = "Unexpected <class 'ValueError'>: the buffer is already decompressed";
             return Err(Status::unknown(details));
         }
-        match protobuf::Request::read(world.control.generation(), message) {
+        match protobuf::Request::read(world.control.spoken(), message) {
             Some(request) => Ok(Self::Data(Box::new(request))),
             None => Err(Status::unknown(
                 "Unexpected <class 'google.protobuf.message.DecodeError'>: Error parsing message \
@@ -153,18 +153,18 @@ fn outage_status(outage: Outage) -> Status {
 }
 
 fn answer_other(service: Service, world: &World, message: &Bytes) -> Result<Bytes, Status> {
-    let generation = world.control.generation();
+    let docarray = world.control.spoken();
     match service {
         Service::DryRun => Ok(service::dry_run(Outage::now(&world.control))),
-        Service::Status => Ok(service::info(generation)),
+        Service::Status => Ok(service::info(docarray)),
         Service::Endpoints => Ok(service::endpoints(world)),
         Service::Health => match service::health_of(message).as_deref() {
             Some("") => Ok(service::serving()),
-            Some(name) if named(generation).any(|known| known == name) => Ok(service::serving()),
+            Some(name) if named(docarray).any(|known| known == name) => Ok(service::serving()),
             Some(_) => Err(Status::not_found()),
             None => Err(Status::internal("the message cannot be read")),
         },
-        Service::Reflection => service::reflect(message, named(generation))
+        Service::Reflection => service::reflect(message, named(docarray))
             .ok_or(Status::internal("the message cannot be read")),
         Service::Call | Service::Single | Service::StreamDocument => {
             Err(Status::internal("it carries data"))

@@ -20,7 +20,7 @@ use tokio::time::{Sleep, sleep};
 use super::finish::Finish;
 use super::inbox::Broken;
 use super::services::{Asked, Service};
-use super::status::{Status, time_out};
+use super::status::{DEADLINE, SHUTDOWN, Status, time_out};
 use super::stream::Stream;
 use super::{End, Unheard};
 use crate::fault::FaultKind;
@@ -38,12 +38,6 @@ const BATCH: usize = 64;
 const TOGETHER: usize = 16 << 10;
 /// How long an answer is held to come behind the next one.
 const HOLD: Duration = Duration::from_secs(1);
-
-/// The HTTP/2 code for a stream that was not processed.
-pub(super) const REFUSED: u32 = 7;
-
-pub(super) const SHUTDOWN: Status = Status::unavailable("Server shutting down");
-pub(super) const DEADLINE: Status = Status::deadline_exceeded("Deadline Exceeded");
 
 /// A stream of messages.
 pub(super) struct Session {

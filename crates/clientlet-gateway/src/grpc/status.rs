@@ -10,6 +10,13 @@ const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
+/// The status with which a gateway that stops ends its streams.
+pub(super) const SHUTDOWN: Status = Status::unavailable("Server shutting down");
+/// The status of a call whose client's deadline has passed.
+pub(super) const DEADLINE: Status = Status::deadline_exceeded("Deadline Exceeded");
+/// HTTP/2's error code for a stream that was not processed.
+pub(super) const REFUSED: u32 = 7;
+
 /// A status as trailers carry it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Status {

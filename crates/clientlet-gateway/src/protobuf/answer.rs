@@ -5,10 +5,10 @@ use prost::Message as _;
 
 use super::structs::{to_json, with_results};
 use super::{Data, Header, Message, Raised, Request, Route, Status, Timestamp, v1, v2};
-use crate::control::Documents;
+use crate::docarray::DocArray;
 use crate::endpoint::{self, CLASS, DEPLOYMENT, Endpoint, Exception, Outcome};
-use crate::gateway::World;
 use crate::outage::Outage;
+use crate::world::World;
 
 /// What comes of a request.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Request {
         }
         let bound = world.bindings.find(self.endpoint()).filter(|bound| {
             // Executors of documents v1 have no need of /json_rich.
-            self.generation == Documents::V2 || *bound != Endpoint::JsonRich
+            self.docarray == DocArray::V2 || *bound != Endpoint::JsonRich
         });
         Ok(bound.or_else(|| world.bindings.find("/default")))
     }
@@ -61,9 +61,9 @@ impl Request {
     /// What the executor raises; the documents are untouched then.
     async fn run(&mut self, endpoint: Endpoint, world: &World) -> Result<(), Exception> {
         let docs = self.docs()?;
-        let docs = match self.generation {
-            Documents::V1 => v1::change(&docs, endpoint.change(), &world.ids),
-            Documents::V2 => v2::change(&docs, endpoint.change(), &world.ids)?,
+        let docs = match self.docarray {
+            DocArray::V1 => v1::change(&docs, endpoint.change(), &world.ids),
+            DocArray::V2 => v2::change(&docs, endpoint.change(), &world.ids)?,
         };
         let sent = self.message.parameters.clone().unwrap_or_default();
         // The others do not look at them.
@@ -76,9 +76,9 @@ impl Request {
                 self.message.parameters = Some(results.into());
                 docs
             }
-            Outcome::Documents(bulk) => match self.generation {
-                Documents::V1 => v1::bulk(bulk),
-                Documents::V2 => v2::bulk(bulk, &world.ids),
+            Outcome::Documents(bulk) => match self.docarray {
+                DocArray::V1 => v1::bulk(bulk),
+                DocArray::V2 => v2::bulk(bulk, &world.ids),
             },
             Outcome::Failed(exception) => return Err(exception),
         };
@@ -96,13 +96,13 @@ impl Request {
         let Some(data) = &self.message.data else {
             return Ok(Bytes::new());
         };
-        match (&data.docs_bytes, self.generation) {
+        match (&data.docs_bytes, self.docarray) {
             (None, _) => Ok(data.docs.clone().unwrap_or_default()),
-            (Some(_), Documents::V1) => Err(Exception::unpickling()),
-            (Some(bytes), Documents::V2) if super::shape::DOCUMENTS_V2.fits(bytes) => {
+            (Some(_), DocArray::V1) => Err(Exception::unpickling()),
+            (Some(bytes), DocArray::V2) if super::shape::DOCUMENTS_V2.fits(bytes) => {
                 Ok(bytes.clone())
             }
-            (Some(_), Documents::V2) => Err(Exception::decoding()),
+            (Some(_), DocArray::V2) => Err(Exception::decoding()),
         }
     }
 

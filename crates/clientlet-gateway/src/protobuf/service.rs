@@ -7,10 +7,10 @@ use prost::Message;
 
 use super::structs;
 use super::{Raised, Status};
-use crate::control::Documents;
-use crate::gateway::World;
+use crate::docarray::DocArray;
 use crate::outage::Outage;
 use crate::status::{ENVS, versions};
+use crate::world::World;
 
 /// A `jina.JinaInfoProto`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -97,11 +97,11 @@ pub(crate) fn dry_run(outage: Option<Outage>) -> Bytes {
 }
 
 /// The versions by which a client tells the generation of documents.
-pub(crate) fn info(generation: Documents) -> Bytes {
+pub(crate) fn info(docarray: DocArray) -> Bytes {
     let map = |pairs: &[(&str, &str)]| {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     };
-    encode(&Info { jina: map(&versions(generation)), envs: map(&ENVS) })
+    encode(&Info { jina: map(&versions(docarray)), envs: map(&ENVS) })
 }
 
 /// The executor's endpoints, and which of them are generators. Real gateways describe the documents as

@@ -5,7 +5,7 @@ use prost::Message as _;
 
 use super::shape::SINGLE_V2;
 use super::{Data, Header, Message, Request, Route, Timestamp, answer, v2, write_bytes};
-use crate::control::Documents;
+use crate::docarray::DocArray;
 use crate::endpoint::Exception;
 use crate::identity::Ids;
 use crate::streaming::Given;
@@ -49,8 +49,8 @@ impl SingleRequest {
             data: Some(Data { docs: Some(docs.into()), docs_bytes: None }),
             ..Message::default()
         };
-        let generation = Documents::V2;
-        let request = Request { generation, message: as_any_other, began: Timestamp::now() };
+        let docarray = DocArray::V2;
+        let request = Request { docarray, message: as_any_other, began: Timestamp::now() };
         Some(Self { message, request })
     }
 

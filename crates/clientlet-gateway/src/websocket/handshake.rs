@@ -11,8 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::Subprotocol;
 use crate::fault::FaultKind;
-use crate::gateway::Protocol;
 use crate::reply::Reply;
+use crate::world::Protocol;
 
 /// What RFC 6455 has hashed with the key.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

@@ -9,11 +9,11 @@ use serde::de::IgnoredAny;
 use tokio_websockets::Message;
 
 use super::Subprotocol;
-use crate::control::Documents;
-use crate::gateway::World;
+use crate::docarray::DocArray;
 use crate::json::Entries;
 use crate::protobuf::{self, Verdict};
 use crate::v1;
+use crate::world::World;
 
 /// What a message is.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    pub(super) fn read(subprotocol: Subprotocol, generation: Documents, message: Message) -> Self {
+    pub(super) fn read(subprotocol: Subprotocol, docarray: DocArray, message: Message) -> Self {
         let fits = match subprotocol {
             Subprotocol::Bytes => message.is_binary(),
             Subprotocol::Json => message.is_text(),
@@ -39,14 +39,14 @@ impl Asked {
         let content = Bytes::from(message.into_payload());
         match subprotocol {
             Subprotocol::Bytes if *content == [0] => Self::EndOfInput,
-            Subprotocol::Bytes => protobuf::Request::read(generation, content)
+            Subprotocol::Bytes => protobuf::Request::read(docarray, content)
                 .map(|request| Self::Request(Request::Protobuf(Box::new(request))))
                 .unwrap_or(Self::Unreadable),
-            Subprotocol::Json => Self::read_json(generation, &content),
+            Subprotocol::Json => Self::read_json(docarray, &content),
         }
     }
 
-    fn read_json(generation: Documents, content: &Bytes) -> Self {
+    fn read_json(docarray: DocArray, content: &Bytes) -> Self {
         let Ok(entries) = serde_json::from_slice::<Entries<'_>>(content) else {
             return match serde_json::from_slice::<IgnoredAny>(content) {
                 Ok(_) => Self::Nothing,
@@ -59,7 +59,7 @@ impl Asked {
         // Data may be null, but not be left out. Documents v2 are not spoken in JSON.
         let has_data = entries.0.iter().any(|(key, _)| key == "data");
         let request = Json(content.clone());
-        if generation == Documents::V2 || !has_data || request.envelope().is_none() {
+        if docarray == DocArray::V2 || !has_data || request.envelope().is_none() {
             return Self::Unreadable;
         }
         Self::Request(Request::Json(request))

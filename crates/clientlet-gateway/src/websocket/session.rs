@@ -238,8 +238,8 @@ impl<L: Listener> Session<L> {
         if !is_data(&message) || self.is_draining || self.is_stopping {
             return None;
         }
-        let generation = self.link.world.control.generation();
-        match Asked::read(self.link.subprotocol, generation, message) {
+        let docarray = self.link.world.control.spoken();
+        match Asked::read(self.link.subprotocol, docarray, message) {
             Asked::Request(request) => self.accept(request),
             Asked::EndOfInput => {
                 self.is_draining = true;

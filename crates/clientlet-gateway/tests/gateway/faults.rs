@@ -5,14 +5,14 @@ use std::io::ErrorKind::{ConnectionReset, UnexpectedEof};
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-use clientlet_gateway::{Documents, Fault, FaultKind, Gateway};
+use clientlet_gateway::{DocArray, Fault, FaultKind, Gateway};
 use serde_json::Value;
 
 use crate::common::{Client, message, request, start};
 
 #[tokio::test]
 async fn refused_connections_are_reset_when_accepted() {
-    let gateway = start(Documents::V1, &["refuse@2-3"]).await;
+    let gateway = start(DocArray::V1, &["refuse@2-3"]).await;
     let mut ends = Vec::new();
     for _ in 0..4 {
         let mut client = Client::connect(&gateway).await;
@@ -29,7 +29,7 @@ async fn refused_connections_are_reset_when_accepted() {
 
 #[tokio::test]
 async fn reset_before_strikes_a_kept_connection_and_reads_nothing() {
-    let gateway = start(Documents::V1, &["reset-before@2"]).await;
+    let gateway = start(DocArray::V1, &["reset-before@2"]).await;
     let mut client = Client::connect(&gateway).await;
     assert_eq!(client.post("/post", &request("first", "/")).await.unwrap().status, 200);
     // GETs are not counted.
@@ -48,7 +48,7 @@ async fn reset_before_strikes_a_kept_connection_and_reads_nothing() {
 
 #[tokio::test]
 async fn reset_before_strikes_as_soon_as_the_request_line_is_there() {
-    let gateway = start(Documents::V1, &["reset-before@1"]).await;
+    let gateway = start(DocArray::V1, &["reset-before@1"]).await;
     let mut client = Client::connect(&gateway).await;
     client.send(b"POST /po").await.unwrap();
     client.send(b"st HTTP/1.1\r\n").await.unwrap();
@@ -57,7 +57,7 @@ async fn reset_before_strikes_as_soon_as_the_request_line_is_there() {
 
 #[tokio::test]
 async fn reset_before_strikes_a_pipelined_request_too() {
-    let gateway = start(Documents::V1, &["reset-before@2"]).await;
+    let gateway = start(DocArray::V1, &["reset-before@2"]).await;
     let mut client = Client::connect(&gateway).await;
     let body = request("r", "/").to_string();
     let message = message("POST", "/post", "", body.as_bytes());
@@ -69,7 +69,7 @@ async fn reset_before_strikes_a_pipelined_request_too() {
 
 #[tokio::test]
 async fn reset_after_reads_the_request_and_answers_nothing() {
-    let gateway = start(Documents::V1, &["reset-after@1"]).await;
+    let gateway = start(DocArray::V1, &["reset-after@1"]).await;
     let mut client = Client::connect(&gateway).await;
     let error = client.post("/post", &request("r", "/upper")).await.unwrap_err();
     assert_eq!(error.kind(), ConnectionReset);
@@ -82,7 +82,7 @@ async fn reset_after_reads_the_request_and_answers_nothing() {
 
 #[tokio::test]
 async fn reset_mid_sends_half_of_the_answer() {
-    let gateway = start(Documents::V1, &["reset-mid@1"]).await;
+    let gateway = start(DocArray::V1, &["reset-mid@1"]).await;
     let mut client = Client::connect(&gateway).await;
     let body = request("r", "/upper").to_string();
     client.send(&message("POST", "/post", "", body.as_bytes())).await.unwrap();
@@ -96,7 +96,7 @@ async fn reset_mid_sends_half_of_the_answer() {
 
 #[tokio::test]
 async fn reset_mid_of_a_large_answer_waits_until_half_is_out() {
-    let gateway = start(Documents::V2, &["reset-mid@1"]).await;
+    let gateway = start(DocArray::V2, &["reset-mid@1"]).await;
     let mut client = Client::connect(&gateway).await;
     let body = br#"{"data": [], "parameters": {"bytes": 8000000}}"#;
     client.send(&message("POST", "/big", "", body)).await.unwrap();
@@ -109,7 +109,7 @@ async fn reset_mid_of_a_large_answer_waits_until_half_is_out() {
 
 #[tokio::test]
 async fn stall_keeps_the_connection_open_until_the_gateway_stops() {
-    let gateway = start(Documents::V1, &["stall@1"]).await;
+    let gateway = start(DocArray::V1, &["stall@1"]).await;
     let mut client = Client::connect(&gateway).await;
     let body = request("r", "/").to_string();
     client.send(&message("POST", "/post", "", body.as_bytes())).await.unwrap();
@@ -126,7 +126,7 @@ async fn stall_keeps_the_connection_open_until_the_gateway_stops() {
 #[tokio::test]
 async fn statuses_come_with_retry_after_and_run_nothing() {
     let faults = ["status:503:1@1", "status:500@2", "status:429:Wed, 21 Oct 2015 07:28:00 GMT@3"];
-    let gateway = start(Documents::V1, &faults).await;
+    let gateway = start(DocArray::V1, &faults).await;
     let mut client = Client::connect(&gateway).await;
     let scripted = br#"{"detail":"scripted"}"#.to_vec();
     for (status, retry_after, kind, body) in [
@@ -145,7 +145,7 @@ async fn statuses_come_with_retry_after_and_run_nothing() {
 
 #[tokio::test]
 async fn slow_sends_the_head_at_once_and_the_body_in_pieces() {
-    let gateway = start(Documents::V1, &["slow:0.2@1"]).await;
+    let gateway = start(DocArray::V1, &["slow:0.2@1"]).await;
     let mut client = Client::connect(&gateway).await;
     let began = Instant::now();
     let body = request("r", "/upper").to_string();
@@ -166,7 +166,7 @@ async fn slow_sends_the_head_at_once_and_the_body_in_pieces() {
 
 #[tokio::test]
 async fn malformed_answers_are_complete_but_no_json() {
-    for documents in [Documents::V1, Documents::V2] {
+    for documents in [DocArray::V1, DocArray::V2] {
         let gateway = start(documents, &["malformed@1-2"]).await;
         let mut client = Client::connect(&gateway).await;
         // Also where the answer would be an error.
@@ -183,7 +183,7 @@ async fn malformed_answers_are_complete_but_no_json() {
 #[tokio::test]
 async fn faults_with_a_path_strike_its_gets_only() {
     let faults = ["status:500@1,path=/status", "reset-after@2,path=/status"];
-    let gateway = start(Documents::V1, &faults).await;
+    let gateway = start(DocArray::V1, &faults).await;
     let mut client = Client::connect(&gateway).await;
     assert_eq!(client.post("/post", &request("r", "/")).await.unwrap().status, 200);
     assert_eq!(client.get("/dry_run").await.unwrap().status, 200);
@@ -235,7 +235,7 @@ async fn the_same_numbers_fail_however_requests_interleave() {
 
 #[tokio::test]
 async fn an_early_answer_comes_before_the_body_and_its_connection_is_reset() {
-    let gateway = start(Documents::V1, &["early:413@1,path=/status", "early:413@1"]).await;
+    let gateway = start(DocArray::V1, &["early:413@1,path=/status", "early:413@1"]).await;
     let mut client = Client::connect(&gateway).await;
     // A megabyte is announced, but not sent.
     client
@@ -254,7 +254,7 @@ async fn an_early_answer_comes_before_the_body_and_its_connection_is_reset() {
 
 #[tokio::test]
 async fn a_gateway_that_hangs_up_answers_and_closes_without_saying_so() {
-    let gateway = start(Documents::V2, &["hang-up@2"]).await;
+    let gateway = start(DocArray::V2, &["hang-up@2"]).await;
     let mut client = Client::connect(&gateway).await;
     for _ in 0..2 {
         let answer = client.post("/upper", &request("r", "/upper")).await.unwrap();
@@ -267,7 +267,7 @@ async fn a_gateway_that_hangs_up_answers_and_closes_without_saying_so() {
 
 #[tokio::test]
 async fn a_compressed_answer_says_so_and_is() {
-    let gateway = start(Documents::V2, &["gzip@1"]).await;
+    let gateway = start(DocArray::V2, &["gzip@1"]).await;
     let mut client = Client::connect(&gateway).await;
     let answer = client.post("/upper", &request("r", "/upper")).await.unwrap();
     assert_eq!((answer.status, &*answer.headers["content-encoding"]), (200, "gzip"));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::{DocArray, Gateway};
 use serde_json::{Value, json};
 
 use crate::common::{Client, message, start};
@@ -38,8 +38,8 @@ fn fixtures(folder: &str) -> BTreeMap<String, Value> {
     fixtures
 }
 
-async fn compare(folder: &str, documents: Documents) {
-    let gateway = start(documents, &[]).await;
+async fn compare(folder: &str, docarray: DocArray) {
+    let gateway = start(docarray, &[]).await;
     let mut client = Client::connect(&gateway).await;
     let mut compared = 0;
     for (name, fixture) in fixtures(folder) {
@@ -112,23 +112,23 @@ fn is_time(time: &str) -> bool {
 
 #[tokio::test]
 async fn v1_answers_as_3_14_1_does() {
-    compare("seed-era", Documents::V1).await;
+    compare("seed-era", DocArray::V1).await;
 }
 
 #[tokio::test]
 async fn v1_answers_as_3_33_1_does_but_for_known_differences() {
-    compare("current-v1", Documents::V1).await;
+    compare("current-v1", DocArray::V1).await;
 }
 
 #[tokio::test]
 async fn v2_answers_as_3_33_1_does() {
-    compare("current", Documents::V2).await;
+    compare("current", DocArray::V2).await;
 }
 
 #[tokio::test]
 async fn status_names_the_versions_by_which_generations_are_told() {
-    for (folder, documents) in [("seed-era", Documents::V1), ("current", Documents::V2)] {
-        let gateway = start(documents, &[]).await;
+    for (folder, docarray) in [("seed-era", DocArray::V1), ("current", DocArray::V2)] {
+        let gateway = start(docarray, &[]).await;
         let status = Client::connect(&gateway).await.get("/status").await.unwrap().json();
         let expected = &fixtures(folder)["http_status"]["response"];
         for key in ["jina", "docarray", "jina-proto"] {
@@ -141,7 +141,7 @@ async fn status_names_the_versions_by_which_generations_are_told() {
 #[tokio::test]
 async fn openapi_lists_the_bound_endpoints_as_post_paths() {
     let expected = fixtures("current")["http_openapi"].clone();
-    let gateway = start(Documents::V2, &[]).await;
+    let gateway = start(DocArray::V2, &[]).await;
     let openapi = Client::connect(&gateway).await.get("/openapi.json").await.unwrap().json();
     assert_eq!(openapi["openapi"], expected["openapi"]);
     let paths = openapi["paths"].as_object().unwrap();
@@ -166,7 +166,7 @@ async fn post(gateway: &Gateway, path: &str, body: Value) -> (u16, Value) {
 
 #[tokio::test]
 async fn v1_keeps_what_protobuf_keeps_of_a_document() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let document = json!({
         "id": "a",
         "text": "hidden",
@@ -223,7 +223,7 @@ async fn v1_keeps_what_protobuf_keeps_of_a_document() {
 
 #[tokio::test]
 async fn v1_complains_of_data_as_pydantic_does() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let list = json!({"loc": ["body", "data"], "msg": "value is not a valid list", "type": "type_error.list"});
     let dict = json!({"loc": ["body", "data"], "msg": "value is not a valid dict", "type": "type_error.dict"});
     let at = |path: Value, msg: &str, kind: &str| json!({"loc": path, "msg": msg, "type": kind});
@@ -274,7 +274,7 @@ async fn v1_complains_of_data_as_pydantic_does() {
 
 #[tokio::test]
 async fn v2_coerces_and_completes_a_document() {
-    let gateway = start(Documents::V2, &[]).await;
+    let gateway = start(DocArray::V2, &[]).await;
     let item = json!({
         "id": 5, "text": 5, "number": "7", "ratio": 2, "flag": "true", "words": [1, "a"],
         "tags": {"n": 1}, "part": {"text": "p"}, "parts": [{"id": "q"}],
@@ -299,7 +299,7 @@ async fn v2_coerces_and_completes_a_document() {
 
 #[tokio::test]
 async fn target_executor_matches_at_the_start_of_the_name() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     for (target, text) in [("", "HI"), ("exec", "HI"), (".*0", "HI"), ("0", "hi"), ("other", "hi")]
     {
         for key in ["targetExecutor", "target_executor"] {
@@ -311,7 +311,7 @@ async fn target_executor_matches_at_the_start_of_the_name() {
     }
     let invalid = json!({"data": [], "targetExecutor": "("});
     assert_eq!(post(&gateway, "/post", invalid).await.0, 500);
-    gateway.control().documents(Documents::V2);
+    gateway.control().docarray(DocArray::V2);
     for (target, status) in [("exec", 500), ("other", 200), ("(", 500)] {
         let request = json!({"data": [], "header": {"target_executor": target}});
         assert_eq!(post(&gateway, "/fail", request).await.0, status, "{target}");
@@ -320,9 +320,9 @@ async fn target_executor_matches_at_the_start_of_the_name() {
 
 #[tokio::test]
 async fn bodies_that_are_no_json_are_told_apart() {
-    for documents in [Documents::V1, Documents::V2] {
-        let gateway = start(documents, &[]).await;
-        let path = if documents == Documents::V1 { "/post" } else { "/upper" };
+    for docarray in [DocArray::V1, DocArray::V2] {
+        let gateway = start(docarray, &[]).await;
+        let path = if docarray == DocArray::V1 { "/post" } else { "/upper" };
         let mut client = Client::connect(&gateway).await;
         let json = br#"{"data": []}"#;
         for (headers, body, status) in [
@@ -344,31 +344,31 @@ async fn bodies_that_are_no_json_are_told_apart() {
 
 #[tokio::test]
 async fn paths_and_methods_are_those_of_the_generation() {
-    let gateway = start(Documents::V1, &[]).await;
-    for (documents, method, path, status, allow) in [
-        (Documents::V1, "GET", "/", 200, None),
-        (Documents::V1, "POST", "/", 405, Some("GET")),
-        (Documents::V1, "GET", "/post", 405, Some("POST")),
-        (Documents::V1, "HEAD", "/status", 405, Some("GET")),
-        (Documents::V1, "POST", "/update", 405, Some("PUT")),
-        (Documents::V1, "PUT", "/update", 200, None),
-        (Documents::V1, "DELETE", "/delete", 200, None),
-        (Documents::V1, "POST", "/upper", 404, None),
-        (Documents::V1, "POST", "/post/", 307, None),
-        (Documents::V2, "GET", "/", 200, None),
-        (Documents::V2, "POST", "/", 200, None),
-        (Documents::V2, "POST", "/update", 200, None),
-        (Documents::V2, "PUT", "/update", 405, Some("POST")),
-        (Documents::V2, "GET", "/upper", 405, Some("POST")),
-        (Documents::V2, "POST", "/post", 404, None),
-        (Documents::V2, "POST", "/default", 404, None),
+    let gateway = start(DocArray::V1, &[]).await;
+    for (docarray, method, path, status, allow) in [
+        (DocArray::V1, "GET", "/", 200, None),
+        (DocArray::V1, "POST", "/", 405, Some("GET")),
+        (DocArray::V1, "GET", "/post", 405, Some("POST")),
+        (DocArray::V1, "HEAD", "/status", 405, Some("GET")),
+        (DocArray::V1, "POST", "/update", 405, Some("PUT")),
+        (DocArray::V1, "PUT", "/update", 200, None),
+        (DocArray::V1, "DELETE", "/delete", 200, None),
+        (DocArray::V1, "POST", "/upper", 404, None),
+        (DocArray::V1, "POST", "/post/", 307, None),
+        (DocArray::V2, "GET", "/", 200, None),
+        (DocArray::V2, "POST", "/", 200, None),
+        (DocArray::V2, "POST", "/update", 200, None),
+        (DocArray::V2, "PUT", "/update", 405, Some("POST")),
+        (DocArray::V2, "GET", "/upper", 405, Some("POST")),
+        (DocArray::V2, "POST", "/post", 404, None),
+        (DocArray::V2, "POST", "/default", 404, None),
     ] {
-        gateway.control().documents(documents);
+        gateway.control().docarray(docarray);
         let body = json!({"data": []});
         let body = (!matches!(method, "GET" | "HEAD")).then_some(&body);
         let mut client = Client::connect(&gateway).await;
         let answer = client.exchange(method, path, body).await.unwrap();
-        assert_eq!(answer.status, status, "{documents} {method} {path}");
+        assert_eq!(answer.status, status, "{docarray} {method} {path}");
         assert_eq!(answer.headers.get("allow").map(String::as_str), allow);
         assert_eq!(answer.headers["server"], "uvicorn");
         assert!(answer.headers.contains_key("date"));
@@ -388,7 +388,7 @@ async fn options_bind_endpoints_and_hide_the_status() {
     let unknown = json!({"data": [{"id": "a"}], "execEndpoint": "/unknown"});
     let (_, answer) = post(&gateway, "/post", unknown.clone()).await;
     assert_eq!(answer["data"][0]["tags"], json!({"default": true}));
-    gateway.control().documents(Documents::V2);
+    gateway.control().docarray(DocArray::V2);
     let (_, answer) = post(&gateway, "/default", unknown.clone()).await;
     assert_eq!(answer["data"][0]["tags"], json!({"default": true}));
     assert_eq!(post(&gateway, "/", unknown).await.0, 405);
@@ -396,7 +396,7 @@ async fn options_bind_endpoints_and_hide_the_status() {
 
 #[tokio::test]
 async fn big_answers_so_many_bytes() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let request =
         |size: usize| json!({"data": [], "execEndpoint": "/big", "parameters": {"bytes": size}});
     let (_, answer) = post(&gateway, "/post", request(5)).await;
@@ -404,15 +404,15 @@ async fn big_answers_so_many_bytes() {
         (&answer["data"][0]["id"], &answer["data"][0]["blob"]),
         (&json!("big"), &json!("eHh4eHg="))
     );
-    gateway.control().documents(Documents::V2);
+    gateway.control().docarray(DocArray::V2);
     let (_, answer) = post(&gateway, "/big", request(20 << 20)).await;
     assert_eq!(answer["data"][0]["text"].as_str().unwrap().len(), 20 << 20);
 }
 
 #[tokio::test]
 async fn bodies_of_20_mb_go_through() {
-    for (documents, path) in [(Documents::V1, "/post"), (Documents::V2, "/upper")] {
-        let gateway = start(documents, &[]).await;
+    for (docarray, path) in [(DocArray::V1, "/post"), (DocArray::V2, "/upper")] {
+        let gateway = start(docarray, &[]).await;
         let text = "x".repeat(20_000_000);
         let request = json!({"data": [{"id": "a", "text": text}], "execEndpoint": "/upper"});
         let (status, answer) = post(&gateway, path, request).await;
@@ -423,7 +423,7 @@ async fn bodies_of_20_mb_go_through() {
 
 #[tokio::test]
 async fn slow_takes_its_seconds() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let began = std::time::Instant::now();
     let request = json!({"data": [], "execEndpoint": "/slow", "parameters": {"seconds": 0.05}});
     assert_eq!(post(&gateway, "/post", request).await.0, 200);
@@ -432,7 +432,7 @@ async fn slow_takes_its_seconds() {
 
 #[tokio::test]
 async fn any_bytes_get_an_answer() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut bodies = Vec::new();
     for folder in ["seed-era", "current"] {
         for fixture in fixtures(folder).values() {
@@ -449,8 +449,8 @@ async fn any_bytes_get_an_answer() {
     };
     let mut client = Client::connect(&gateway).await;
     for round in 0..2000 {
-        let documents = if round % 2 == 0 { Documents::V1 } else { Documents::V2 };
-        gateway.control().documents(documents);
+        let docarray = if round % 2 == 0 { DocArray::V1 } else { DocArray::V2 };
+        gateway.control().docarray(docarray);
         let mut body = bodies[below(bodies.len())].clone();
         for _ in 0..=below(4) {
             let (at, other) = (below(body.len()), below(body.len()));
@@ -461,7 +461,7 @@ async fn any_bytes_get_an_answer() {
                 _ => body.insert(at, body[other]),
             }
         }
-        let path = if documents == Documents::V1 { "/post" } else { "/upper" };
+        let path = if docarray == DocArray::V1 { "/post" } else { "/upper" };
         client.send(&message("POST", path, "", &body)).await.unwrap();
         let answer = client.answer(true).await.unwrap();
         assert!([200, 400, 422, 500].contains(&answer.status), "{}", answer.status);
@@ -473,7 +473,7 @@ async fn any_bytes_get_an_answer() {
 
 #[tokio::test]
 async fn chunks_too_deep_break_the_gateway_but_not_its_process() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut client = Client::connect(&gateway).await;
     let body = format!(
         "{{\"data\":{}{}}}",
@@ -487,7 +487,7 @@ async fn chunks_too_deep_break_the_gateway_but_not_its_process() {
 
 #[tokio::test]
 async fn v2_answers_with_the_first_hundred_documents_of_a_request() {
-    let gateway = start(Documents::V2, &[]).await;
+    let gateway = start(DocArray::V2, &[]).await;
     let documents: Vec<Value> = (0..250).map(|n| json!({"id": n.to_string()})).collect();
     let (status, answer) = post(&gateway, "/upper", json!({"data": documents})).await;
     let back = answer["data"].as_array().unwrap();
@@ -498,7 +498,7 @@ async fn v2_answers_with_the_first_hundred_documents_of_a_request() {
 
 #[tokio::test]
 async fn v2_makes_one_document_of_a_faulty_list_of_pairs() {
-    let gateway = start(Documents::V2, &[]).await;
+    let gateway = start(DocArray::V2, &[]).await;
     let pairs = json!({"data": [{"id": "a", "text": "x"}, {"id": "b", "text": {"no": "text"}}]});
     let (status, answer) = post(&gateway, "/", pairs).await;
     let back = answer["data"].as_array().unwrap();

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::{DocArray, Gateway};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use h2::Reason;
@@ -33,7 +33,7 @@ fn slow(id: &str, seconds: f64) -> v1::DataRequest {
 
 #[tokio::test]
 async fn answers_come_as_they_are_ready_or_in_order() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut channel = Channel::connect(&gateway).await;
     for (metadata, ids) in [
         (&[][..], ["b", "c", "a"]),
@@ -69,7 +69,7 @@ async fn answers_come_as_they_are_ready_or_in_order() {
 
 #[tokio::test]
 async fn an_executor_that_is_down_or_slow_ends_the_stream() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut channel = Channel::connect(&gateway).await;
     for (code, switch) in [
         (14, &(|on| gateway.control().executor_down(on)) as &dyn Fn(bool)),
@@ -97,7 +97,7 @@ async fn an_executor_that_is_down_or_slow_ends_the_stream() {
 
 #[tokio::test]
 async fn deadlines_are_kept() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut channel = Channel::connect(&gateway).await;
     let began = Instant::now();
     let mut call = channel.open_with(SINGLE, &[("grpc-timeout", "50m")]).await.unwrap();
@@ -113,7 +113,7 @@ async fn deadlines_are_kept() {
 
 #[tokio::test]
 async fn compressed_requests_are_taken() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut channel = Channel::connect(&gateway).await;
     let plain = request("r", "/").encode_to_vec();
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
@@ -136,7 +136,7 @@ async fn compressed_requests_are_taken() {
 
 #[tokio::test]
 async fn messages_of_64_mb_pass_both_ways() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut channel = Channel::connect(&gateway).await;
     let mut large = request("r", "/");
     large.data.as_mut().unwrap().docs.as_mut().unwrap().docs[0].text = Some("x".repeat(64 << 20));
@@ -146,7 +146,7 @@ async fn messages_of_64_mb_pass_both_ways() {
 
 #[tokio::test]
 async fn ten_thousand_requests_on_one_stream_and_a_thousand_streams() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut channel = Channel::connect(&gateway).await;
     let mut call = channel.open(CALL).await;
     for n in 0..10_000 {
@@ -173,7 +173,7 @@ async fn ten_thousand_requests_on_one_stream_and_a_thousand_streams() {
 
 #[tokio::test]
 async fn a_unary_call_is_answered_when_its_request_has_ended() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut channel = Channel::connect(&gateway).await;
     // Streams that h2 has to forget before the rest of their requests comes: more than it forgives.
     for n in 0..1_100 {
@@ -193,7 +193,7 @@ async fn a_unary_call_is_answered_when_its_request_has_ended() {
 
 #[tokio::test]
 async fn a_client_that_resets_its_stream_harms_nobody() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut channel = Channel::connect(&gateway).await;
     for _ in 0..100 {
         let mut call = channel.open(CALL).await;
@@ -208,7 +208,7 @@ async fn a_client_that_resets_its_stream_harms_nobody() {
 
 #[tokio::test]
 async fn what_is_no_grpc_is_refused() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut stream = TcpStream::connect(gateway.grpc_address()).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: gateway\r\n\r\n").await.unwrap();
     let mut read = Vec::new();
@@ -219,7 +219,7 @@ async fn what_is_no_grpc_is_refused() {
 
 #[tokio::test]
 async fn one_port_serves_all_protocols() {
-    let builder = Gateway::builder().documents(Documents::V1).one_port(true);
+    let builder = Gateway::builder().docarray(DocArray::V1).one_port(true);
     let gateway = builder.clone().start().await.unwrap();
     let address = gateway.grpc_address();
     assert_eq!((gateway.http_address(), gateway.websocket_address()), (address, address));
@@ -247,7 +247,7 @@ async fn one_port_serves_all_protocols() {
 
 #[tokio::test]
 async fn stop_lets_running_requests_end() {
-    let gateway = start(Documents::V1, &["stall@1"]).await;
+    let gateway = start(DocArray::V1, &["stall@1"]).await;
     let address = gateway.grpc_address();
     let mut channel = Channel::connect(&gateway).await;
     let mut stalled = channel.open(CALL).await;
@@ -268,7 +268,7 @@ async fn stop_lets_running_requests_end() {
 
 #[tokio::test]
 async fn drop_ends_every_stream_and_connection() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut channel = Channel::connect(&gateway).await;
     let mut call = channel.open(CALL).await;
     call.send(&slow("s", 60.0));

@@ -3,7 +3,7 @@
 use std::io::ErrorKind::ConnectionReset;
 use std::time::Duration;
 
-use clientlet_gateway::{Documents, FaultKind, Gateway};
+use clientlet_gateway::{DocArray, FaultKind, Gateway};
 use h2::Reason;
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,7 +21,7 @@ async fn id(call: &mut Call) -> String {
 
 /// A stream on which two requests are sent, and left open.
 async fn two(faults: &[&str]) -> (Gateway, Channel, Call) {
-    let gateway = start(Documents::V1, faults).await;
+    let gateway = start(DocArray::V1, faults).await;
     let mut channel = Channel::connect(&gateway).await;
     let mut call = channel.open(CALL).await;
     call.send(&request("a", "/"));
@@ -32,7 +32,7 @@ async fn two(faults: &[&str]) -> (Gateway, Channel, Call) {
 #[tokio::test]
 async fn a_status_ends_the_call_with_its_pushback() {
     let faults = ["grpc-status:14:at {'h:1'}: caf\u{e9}@1,pushback=250", "grpc-status:99@2"];
-    let gateway = start(Documents::V1, &faults).await;
+    let gateway = start(DocArray::V1, &faults).await;
     let mut channel = Channel::connect(&gateway).await;
     let mut call = channel.open(CALL).await;
     call.send(&request("a", "/"));
@@ -80,7 +80,7 @@ async fn streams_are_reset_with_a_code_and_others_go_on() {
 
 #[tokio::test]
 async fn a_refused_stream_was_not_looked_at() {
-    let gateway = start(Documents::V1, &["reset-stream:7@1"]).await;
+    let gateway = start(DocArray::V1, &["reset-stream:7@1"]).await;
     let mut channel = Channel::connect(&gateway).await;
     let mut call = channel.open(CALL).await;
     call.send(&request("a", "/"));
@@ -135,7 +135,7 @@ async fn goaway_after_leaves_what_is_above_unheard_and_answers_what_is_below() {
     for (fault, reason) in
         [("goaway-after@3", Reason::NO_ERROR), ("goaway-after:11@3", Reason::ENHANCE_YOUR_CALM)]
     {
-        let gateway = start(Documents::V1, &["slow:0.2@1", fault]).await;
+        let gateway = start(DocArray::V1, &["slow:0.2@1", fault]).await;
         let mut channel = Channel::connect(&gateway).await;
         let mut calls = Vec::new();
         for name in ["a", "b", "c", "d", "e"] {
@@ -190,7 +190,7 @@ async fn a_connection_is_left_once_however_many_faults_say_so() {
         (["goaway-after@1", "goaway@2"], 1),
         (["goaway@1", "goaway-after@2"], 0),
     ] {
-        let gateway = start(Documents::V1, &faults).await;
+        let gateway = start(DocArray::V1, &faults).await;
         let mut channel = Channel::connect(&gateway).await;
         let mut below = channel.open(CALL).await;
         let mut above = channel.open(CALL).await;
@@ -229,7 +229,7 @@ async fn connections_end_by_fin_or_reset() {
         ("refuse@1", 0, 1),
     ];
     for (fault, arrived, refused) in table {
-        let gateway = start(Documents::V1, &[fault]).await;
+        let gateway = start(DocArray::V1, &[fault]).await;
         // What HTTP/2 looks like to a socket: preface, settings, headers and data, copied from a client.
         let (mut socket, bytes) = recorded(&gateway).await;
         let _ = socket.write_all(&bytes).await;
@@ -270,7 +270,7 @@ async fn recorded(gateway: &Gateway) -> (TcpStream, Vec<u8>) {
 
 #[tokio::test]
 async fn half_open_answers_no_ping() {
-    let gateway = start(Documents::V1, &["half-open@2"]).await;
+    let gateway = start(DocArray::V1, &["half-open@2"]).await;
     let stream = TcpStream::connect(gateway.grpc_address()).await.unwrap();
     let (requests, mut connection) =
         h2::client::Builder::new().handshake::<_, bytes::Bytes>(stream).await.unwrap();
@@ -295,7 +295,7 @@ async fn stall_leaves_one_message_and_answers_the_others() {
     channel.unary(SINGLE, &request("c", "/").encode_to_vec()).await.unwrap();
     assert_eq!(gateway.journal().entries()[0].fault, Some(FaultKind::Stall));
     // In order nothing passes it.
-    let gateway = start(Documents::V1, &["stall@1"]).await;
+    let gateway = start(DocArray::V1, &["stall@1"]).await;
     let mut channel = Channel::connect(&gateway).await;
     let mut call = channel.open_with(CALL, &[("__results_in_order__", "true")]).await.unwrap();
     call.send(&request("a", "/"));
@@ -368,7 +368,7 @@ async fn answers_that_are_no_answers() {
 #[tokio::test]
 async fn calls_without_data_are_struck_by_their_path() {
     let gateway = start(
-        Documents::V1,
+        DocArray::V1,
         &["grpc-status:14@1-2,path=/jina.JinaInfoRPC/_status", "grpc-status:13@1", "close:1000@/1"],
     )
     .await;

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use clientlet_gateway::Documents;
+use clientlet_gateway::DocArray;
 use prost::Message;
 use serde_json::Value;
 
@@ -23,8 +23,8 @@ fn fixture(name: &str, file: &str) -> Vec<u8> {
     fs::read(folder(name).join(file)).unwrap()
 }
 
-fn generation(name: &str) -> Documents {
-    if name == "current" { Documents::V2 } else { Documents::V1 }
+fn generation(name: &str) -> DocArray {
+    if name == "current" { DocArray::V2 } else { DocArray::V1 }
 }
 
 /// Sends every request of a folder on a stream and by itself, and compares the answers as `read` leaves
@@ -93,7 +93,7 @@ fn node(hex: &str) -> v2::Node {
 
 #[tokio::test]
 async fn every_kind_of_node_in_every_field_is_taken_or_refused_as_3_33_1_does() {
-    let gateway = start(Documents::V2, &[]).await;
+    let gateway = start(DocArray::V2, &[]).await;
     let mut channel = Channel::connect(&gateway).await;
     let recorded: Vec<Recorded> =
         serde_json::from_slice(&fixture("current", "nodes.json")).unwrap();
@@ -108,7 +108,7 @@ async fn every_kind_of_node_in_every_field_is_taken_or_refused_as_3_33_1_does() 
             },
         );
         document.data.insert(field.clone(), node(sent));
-        let docs = Some(v2::Documents { docs: vec![document] });
+        let docs = Some(v2::DocArray { docs: vec![document] });
         let header =
             Header { request_id: "r".into(), exec_endpoint: Some("/".into()), ..Header::default() };
         let request = v2::DataRequest {
@@ -186,7 +186,7 @@ fn status(bytes: &[u8]) -> crate::common::proto::Status {
 
 #[tokio::test]
 async fn requests_without_bytes_or_header_are_taken_as_real_gateways_take_them() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut channel = Channel::connect(&gateway).await;
     assert_eq!(channel.unary(SINGLE, b"").await.unwrap_err().0, 2);
     let answer = channel.unary(SINGLE, &[0x12, 0]).await.unwrap();
@@ -204,7 +204,7 @@ async fn requests_without_bytes_or_header_are_taken_as_real_gateways_take_them()
 #[tokio::test]
 async fn services_are_those_of_each_release() {
     for (documents, info, has_newer) in
-        [(Documents::V1, "3.14.1", false), (Documents::V2, "3.33.1", true)]
+        [(DocArray::V1, "3.14.1", false), (DocArray::V2, "3.33.1", true)]
     {
         let gateway = start(documents, &[]).await;
         let mut channel = Channel::connect(&gateway).await;

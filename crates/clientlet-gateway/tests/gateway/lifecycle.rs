@@ -4,7 +4,7 @@ use std::io::ErrorKind::UnexpectedEof;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::{DocArray, Gateway};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -25,7 +25,7 @@ async fn refuses(address: SocketAddr) {
 
 #[tokio::test]
 async fn drop_closes_the_port_and_every_connection() {
-    let gateway = start(Documents::V1, &["stall@2"]).await;
+    let gateway = start(DocArray::V1, &["stall@2"]).await;
     let address = gateway.http_address();
     let mut idle = Client::connect(&gateway).await;
     idle.post("/post", &request("r", "/")).await.unwrap();
@@ -44,7 +44,7 @@ async fn drop_closes_the_port_and_every_connection() {
 
 #[tokio::test]
 async fn stop_lets_running_requests_end() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let address = gateway.http_address();
     let mut idle = Client::connect(&gateway).await;
     idle.get("/").await.unwrap();
@@ -71,7 +71,7 @@ async fn idle_connections_are_closed_when_their_time_is_up() {
 
 #[tokio::test]
 async fn two_gateways_live_side_by_side() {
-    let (one, other) = tokio::join!(start(Documents::V1, &[]), start(Documents::V2, &[]));
+    let (one, other) = tokio::join!(start(DocArray::V1, &[]), start(DocArray::V2, &[]));
     assert_ne!(one.http_address(), other.http_address());
     assert_eq!(one.http_url(), format!("http://{}", one.http_address()));
     Client::connect(&one).await.post("/post", &request("r", "/upper")).await.unwrap();
@@ -84,7 +84,7 @@ async fn two_gateways_live_side_by_side() {
 
 #[tokio::test]
 async fn the_journal_tells_who_asked_for_what() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut client = Client::connect(&gateway).await;
     client.send(&message("GET", "/status", "authorization: Bearer t\r\n", b"")).await.unwrap();
     client.answer(true).await.unwrap();
@@ -116,7 +116,7 @@ async fn the_journal_tells_who_asked_for_what() {
 
 #[tokio::test]
 async fn repeated_requests_are_counted_as_often_as_they_arrive() {
-    let gateway = start(Documents::V2, &["status:503@1"]).await;
+    let gateway = start(DocArray::V2, &["status:503@1"]).await;
     let mut client = Client::connect(&gateway).await;
     for id in ["a", "a", "b"] {
         client.post("/upper", &request(id, "")).await.unwrap();
@@ -138,7 +138,7 @@ async fn without_a_journal_arrivals_are_only_counted() {
 
 #[tokio::test]
 async fn pipelined_requests_are_answered_and_numbered_in_order() {
-    let gateway = start(Documents::V1, &["status:503@2"]).await;
+    let gateway = start(DocArray::V1, &["status:503@2"]).await;
     let mut client = Client::connect(&gateway).await;
     let mut bytes = Vec::new();
     for id in ["a", "b", "c"] {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clientlet_gateway::{DocumentStream, Documents, Fault, Gateway};
+use clientlet_gateway::{DocArray, Fault, Gateway, StreamScript};
 use h2::Reason;
 use prost::Message;
 use serde_json::Value;
@@ -40,10 +40,10 @@ fn request(endpoint: &str) -> Vec<u8> {
 
 async fn start(faults: &[&str]) -> Gateway {
     let mut builder = Gateway::builder()
-        .documents(Documents::V2)
+        .docarray(DocArray::V2)
         .grpc(true)
-        .stream_endpoint("/endless", DocumentStream::new(u64::MAX))
-        .stream_endpoint("/long", DocumentStream::new(1000).pause(Duration::from_millis(1)));
+        .stream_endpoint("/endless", StreamScript::new(u64::MAX))
+        .stream_endpoint("/long", StreamScript::new(1000).pause(Duration::from_millis(1)));
     for fault in faults {
         builder = builder.fault(fault.parse::<Fault>().unwrap());
     }
@@ -268,7 +268,7 @@ async fn events_are_those_of_a_real_gateway() {
     let (status, _, events) = get(&gateway, "/stream?text=x", "").await;
     assert_eq!((status, events), (200, None));
     // Documents v1 have none.
-    gateway.control().documents(Documents::V1);
+    gateway.control().docarray(DocArray::V1);
     assert_eq!(get(&gateway, "/stream?text=x", "").await.0, 404);
 }
 

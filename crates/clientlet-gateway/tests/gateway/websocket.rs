@@ -3,7 +3,7 @@
 use std::io::ErrorKind::UnexpectedEof;
 use std::time::{Duration, Instant};
 
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::{DocArray, Gateway};
 use prost::Message;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,7 +23,7 @@ fn slow(id: &str, seconds: f64) -> v1::DataRequest {
 
 #[tokio::test]
 async fn an_upgrade_is_answered_without_a_subprotocol() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     for subprotocol in [Some("bytes"), Some("json"), None, Some("bytes, json")] {
         let stream = tokio::net::TcpStream::connect(gateway.websocket_address()).await.unwrap();
         let mut socket = Socket { stream, ahead: Vec::new() };
@@ -72,7 +72,7 @@ async fn what_is_no_handshake_is_refused() {
 
 #[tokio::test]
 async fn the_port_answers_a_few_gets_and_nothing_else() {
-    let gateway = start(Documents::V2, &[]).await;
+    let gateway = start(DocArray::V2, &[]).await;
     let mut client = Client::connect_to(gateway.websocket_address()).await;
     assert_eq!(client.get("/").await.unwrap().body, b"{}");
     assert_eq!(client.get("/status").await.unwrap().json()["jina"]["jina"], "3.33.1");
@@ -90,7 +90,7 @@ async fn the_port_answers_a_few_gets_and_nothing_else() {
 
 #[tokio::test]
 async fn messages_sent_together_with_the_handshake_are_not_lost() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut client = Client::connect_to(gateway.websocket_address()).await;
     let headers = "upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-version: 13\r\n\
                    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-protocol: bytes\r\n";
@@ -111,7 +111,7 @@ async fn messages_sent_together_with_the_handshake_are_not_lost() {
 
 #[tokio::test]
 async fn requests_are_answered_as_they_are_ready_and_ids_come_back() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut socket = Socket::connect(&gateway).await;
     socket.send(&slow("slow", 0.1)).await;
     for id in ["a", "b", "b"] {
@@ -136,7 +136,7 @@ async fn requests_are_answered_as_they_are_ready_and_ids_come_back() {
 
 #[tokio::test]
 async fn no_more_than_a_thousand_run_at_once() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut socket = Socket::connect(&gateway).await;
     let began = Instant::now();
     let mut bytes = Vec::new();
@@ -154,7 +154,7 @@ async fn no_more_than_a_thousand_run_at_once() {
 
 #[tokio::test]
 async fn a_client_that_closes_loses_what_is_in_flight() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut socket = Socket::connect(&gateway).await;
     socket.send(&slow("s", 60.0)).await;
     gateway.journal().wait_for(1).await;
@@ -166,7 +166,7 @@ async fn a_client_that_closes_loses_what_is_in_flight() {
 
 #[tokio::test]
 async fn dry_runs_tell_at_once_and_close() {
-    let gateway = start(Documents::V2, &[]).await;
+    let gateway = start(DocArray::V2, &[]).await;
     let mut socket = Socket::open(&gateway, "/dry_run", Some("bytes")).await.unwrap();
     let frame = socket.frame().await.unwrap();
     assert_eq!((frame.opcode, &*frame.content), (BINARY, &b""[..]));
@@ -187,8 +187,8 @@ const DOWN: &str =
 
 #[tokio::test]
 async fn an_executor_that_is_down_or_slow_closes_the_connection() {
-    for documents in [Documents::V1, Documents::V2] {
-        let gateway = start(documents, &[]).await;
+    for docarray in [DocArray::V1, DocArray::V2] {
+        let gateway = start(docarray, &[]).await;
         gateway.control().executor_down(true);
         let mut socket = Socket::connect(&gateway).await;
         // Nothing is sent to an executor that does not bind the endpoint.
@@ -210,7 +210,7 @@ async fn an_executor_that_is_down_or_slow_closes_the_connection() {
 
 #[tokio::test]
 async fn what_cannot_be_decoded_ends_the_connection_without_a_word() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let bad_target = {
         let mut request = request("r", "/");
         request.header.as_mut().unwrap().target_executor = Some("(".into());
@@ -243,7 +243,7 @@ async fn what_cannot_be_decoded_ends_the_connection_without_a_word() {
 
 #[tokio::test]
 async fn fragments_and_pings_are_taken() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut socket = Socket::connect(&gateway).await;
     let content = request("r", "/upper").encode_to_vec();
     let (one, two) = content.split_at(5);
@@ -257,7 +257,7 @@ async fn fragments_and_pings_are_taken() {
 
 #[tokio::test]
 async fn executors_fail_in_an_answer_and_the_connection_goes_on() {
-    let gateway = start(Documents::V2, &[]).await;
+    let gateway = start(DocArray::V2, &[]).await;
     let mut socket = Socket::connect(&gateway).await;
     let array = |kind: Option<&str>| {
         let array = v2::node::Content::Array(v2::Array::default());
@@ -265,7 +265,7 @@ async fn executors_fail_in_an_answer_and_the_connection_goes_on() {
         v2::DataRequest {
             header: request("r", "/").header,
             data: Some(v2::Data {
-                docs: Some(v2::Documents {
+                docs: Some(v2::DocArray {
                     docs: vec![v2::Document { data: [("tensor".to_owned(), node)].into() }],
                 }),
                 ..v2::Data::default()
@@ -298,8 +298,8 @@ async fn executors_fail_in_an_answer_and_the_connection_goes_on() {
 
 #[tokio::test]
 async fn crud_default_and_documents_as_bytes() {
-    for documents in [Documents::V1, Documents::V2] {
-        let builder = Gateway::builder().documents(documents).http(false).websocket(true);
+    for docarray in [DocArray::V1, DocArray::V2] {
+        let builder = Gateway::builder().docarray(docarray).http(false).websocket(true);
         let gateway = builder.with_default(true).start().await.unwrap();
         let mut socket = Socket::connect(&gateway).await;
         for (endpoint, tag) in [("/index", "crud"), ("/delete", "crud"), ("/zzz", "default")] {
@@ -308,41 +308,41 @@ async fn crud_default_and_documents_as_bytes() {
             sent.data.as_mut().unwrap().docs.as_mut().unwrap().docs[0].id.clear();
             socket.send(&sent).await;
             let content = socket.frame().await.unwrap().content;
-            let tagged = match documents {
-                Documents::V1 => {
+            let tagged = match docarray {
+                DocArray::V1 => {
                     let answer = v1::DataRequest::decode(&*content).unwrap();
                     let tags = answer.data.unwrap().docs.unwrap().docs[0].tags.clone().unwrap();
                     tags.fields[tag].kind == Some(value::Kind::Bool(true))
                 }
-                Documents::V2 => {
+                DocArray::V2 => {
                     let answer = v2::DataRequest::decode(&*content).unwrap();
                     let data = answer.data.unwrap().docs.unwrap().docs[0].data["tags"].clone();
                     let Some(v2::node::Content::Dictionary(tags)) = data.content else { panic!() };
                     tags.data[tag].content == Some(v2::node::Content::Boolean(true))
                 }
             };
-            assert!(tagged, "{documents} {endpoint}");
+            assert!(tagged, "{docarray} {endpoint}");
         }
         let mut as_bytes = request("r", "/");
         as_bytes.data = Some(v1::Data {
             docs: None,
-            docs_bytes: Some(v1::Documents::default().encode_to_vec()),
+            docs_bytes: Some(v1::DocArray::default().encode_to_vec()),
         });
         socket.send(&as_bytes).await;
         // Nobody should read a pickle.
         let code = socket.frame().await.unwrap().answer().header.unwrap().status.map(|s| s.code);
-        assert_eq!(code, if documents == Documents::V1 { Some(1) } else { None });
+        assert_eq!(code, if docarray == DocArray::V1 { Some(1) } else { None });
     }
 }
 
 #[tokio::test]
 async fn messages_of_64_mb_pass_both_ways() {
-    for (documents, endpoint) in [(Documents::V1, "/upper"), (Documents::V2, "/unbound")] {
+    for (documents, endpoint) in [(DocArray::V1, "/upper"), (DocArray::V2, "/unbound")] {
         let gateway = start(documents, &[]).await;
         let mut socket = Socket::connect(&gateway).await;
         let mut request = request("r", endpoint);
         let document = &mut request.data.as_mut().unwrap().docs.as_mut().unwrap().docs[0];
-        if documents == Documents::V2 {
+        if documents == DocArray::V2 {
             // Such a document is a map, and other fields are unknown but pass untouched.
             document.id.clear();
         }

@@ -3,7 +3,7 @@
 use std::io::ErrorKind::{ConnectionReset, UnexpectedEof};
 use std::time::{Duration, Instant};
 
-use clientlet_gateway::{Documents, FaultKind, Gateway};
+use clientlet_gateway::{DocArray, FaultKind, Gateway};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
@@ -31,7 +31,7 @@ fn answered(gateway: &Gateway) -> Vec<bool> {
 
 #[tokio::test]
 async fn drop_ends_the_connection_when_the_message_has_arrived() {
-    let gateway = start(Documents::V1, &["drop@3"]).await;
+    let gateway = start(DocArray::V1, &["drop@3"]).await;
     let mut socket = Socket::connect(&gateway).await;
     // What follows was sent, but never arrived.
     send(&mut socket, &["a", "b", "c", "d", "e"]).await;
@@ -56,7 +56,7 @@ async fn drop_ends_the_connection_when_the_message_has_arrived() {
 
 #[tokio::test]
 async fn reset_after_resets() {
-    let gateway = start(Documents::V1, &["reset-after@2"]).await;
+    let gateway = start(DocArray::V1, &["reset-after@2"]).await;
     let mut socket = Socket::connect(&gateway).await;
     send(&mut socket, &["a"]).await;
     assert_eq!(ids(&mut socket, 1).await, ["a"]);
@@ -68,7 +68,7 @@ async fn reset_after_resets() {
 #[tokio::test]
 async fn close_sends_code_and_reason_even_forbidden_ones() {
     let faults = ["close:1012:restart@1", "close:1006@2", "close:7@3"];
-    let gateway = start(Documents::V1, &faults).await;
+    let gateway = start(DocArray::V1, &faults).await;
     for (code, reason) in [(1012, "restart"), (1006, ""), (7, "")] {
         let mut socket = Socket::connect(&gateway).await;
         send(&mut socket, &["a"]).await;
@@ -82,7 +82,7 @@ async fn close_sends_code_and_reason_even_forbidden_ones() {
 
 #[tokio::test]
 async fn stall_leaves_one_message_and_answers_the_others() {
-    let gateway = start(Documents::V1, &["stall@2"]).await;
+    let gateway = start(DocArray::V1, &["stall@2"]).await;
     let mut socket = Socket::connect(&gateway).await;
     send(&mut socket, &["a", "b", "c"]).await;
     assert_eq!(ids(&mut socket, 2).await, ["a", "c"]);
@@ -96,7 +96,7 @@ async fn stall_leaves_one_message_and_answers_the_others() {
 
 #[tokio::test]
 async fn half_open_reads_nothing_and_writes_nothing() {
-    let gateway = start(Documents::V1, &["half-open@2"]).await;
+    let gateway = start(DocArray::V1, &["half-open@2"]).await;
     let mut socket = Socket::connect(&gateway).await;
     send(&mut socket, &["a", "b", "c"]).await;
     assert_eq!(ids(&mut socket, 1).await, ["a"]);
@@ -114,7 +114,7 @@ async fn half_open_reads_nothing_and_writes_nothing() {
 
 #[tokio::test]
 async fn ping_flood_sends_pings_without_end_and_reads_no_pong() {
-    let gateway = start(Documents::V1, &["ping-flood@2"]).await;
+    let gateway = start(DocArray::V1, &["ping-flood@2"]).await;
     let mut socket = Socket::connect(&gateway).await;
     send(&mut socket, &["a", "b", "c"]).await;
     assert_eq!(ids(&mut socket, 1).await, ["a"]);
@@ -138,7 +138,7 @@ async fn ping_flood_sends_pings_without_end_and_reads_no_pong() {
 
 #[tokio::test]
 async fn twice_answers_twice() {
-    let gateway = start(Documents::V1, &["twice@2"]).await;
+    let gateway = start(DocArray::V1, &["twice@2"]).await;
     let mut socket = Socket::connect(&gateway).await;
     send(&mut socket, &["a", "b", "c"]).await;
     assert_eq!(ids(&mut socket, 4).await, ["a", "b", "b", "c"]);
@@ -146,7 +146,7 @@ async fn twice_answers_twice() {
 
 #[tokio::test]
 async fn reorder_sends_an_answer_behind_the_next() {
-    let gateway = start(Documents::V1, &["reorder@1", "reorder@4-5"]).await;
+    let gateway = start(DocArray::V1, &["reorder@1", "reorder@4-5"]).await;
     let mut socket = Socket::connect(&gateway).await;
     send(&mut socket, &["a", "b", "c"]).await;
     assert_eq!(ids(&mut socket, 3).await, ["b", "a", "c"]);
@@ -156,7 +156,7 @@ async fn reorder_sends_an_answer_behind_the_next() {
 
 #[tokio::test]
 async fn unknown_id_answers_with_another_one() {
-    let gateway = start(Documents::V1, &["unknown-id@1"]).await;
+    let gateway = start(DocArray::V1, &["unknown-id@1"]).await;
     let mut socket = Socket::connect(&gateway).await;
     send(&mut socket, &["a", "b"]).await;
     let ids = ids(&mut socket, 2).await;
@@ -167,7 +167,7 @@ async fn unknown_id_answers_with_another_one() {
 
 #[tokio::test]
 async fn half_a_frame_ends_by_fin_or_reset() {
-    let gateway = start(Documents::V1, &["truncated@1", "reset-mid@2"]).await;
+    let gateway = start(DocArray::V1, &["truncated@1", "reset-mid@2"]).await;
     for end in [UnexpectedEof, ConnectionReset] {
         let mut socket = Socket::connect(&gateway).await;
         send(&mut socket, &["a"]).await;
@@ -185,7 +185,7 @@ async fn half_a_frame_ends_by_fin_or_reset() {
 
 #[tokio::test]
 async fn answers_that_are_no_answers() {
-    let gateway = start(Documents::V1, &["malformed@1", "oversize:100000@2", "wrong-type@3"]).await;
+    let gateway = start(DocArray::V1, &["malformed@1", "oversize:100000@2", "wrong-type@3"]).await;
     let mut socket = Socket::connect(&gateway).await;
     send(&mut socket, &["a", "b", "c", "d"]).await;
     let malformed = socket.frame().await.unwrap();
@@ -199,7 +199,7 @@ async fn answers_that_are_no_answers() {
 
 #[tokio::test]
 async fn slow_answers_come_late_and_hold_up_nobody() {
-    let gateway = start(Documents::V1, &["slow:0.5@1"]).await;
+    let gateway = start(DocArray::V1, &["slow:0.5@1"]).await;
     let mut socket = Socket::connect(&gateway).await;
     let began = Instant::now();
     send(&mut socket, &["a", "b"]).await;
@@ -219,7 +219,7 @@ async fn upgrades_are_struck_and_counted_by_themselves() {
         "status:429@1,path=/dry_run,on=upgrade",
         "refuse@1",
     ];
-    let gateway = start(Documents::V1, &faults).await;
+    let gateway = start(DocArray::V1, &faults).await;
     assert!(Client::connect_to(gateway.websocket_address()).await.get("/").await.is_err());
     let mut answers = Vec::new();
     for _ in 0..6 {

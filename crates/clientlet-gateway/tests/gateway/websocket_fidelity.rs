@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use clientlet_gateway::Documents;
+use clientlet_gateway::DocArray;
 use serde_json::Value;
 
 use crate::common::proto::{LEFT_OUT, read_v1, read_v2};
@@ -19,10 +19,10 @@ fn folder(name: &str) -> PathBuf {
 /// Sends every request of a folder, and compares the answers as `read` leaves them.
 async fn compare<T: std::fmt::Debug + PartialEq>(
     name: &str,
-    documents: Documents,
+    docarray: DocArray,
     read: impl Fn(&[u8]) -> T,
 ) {
-    let gateway = start(documents, &[]).await;
+    let gateway = start(docarray, &[]).await;
     let mut socket = Socket::connect(&gateway).await;
     let mut compared = 0;
     for file in fs::read_dir(folder(name)).unwrap() {
@@ -51,23 +51,23 @@ async fn compare<T: std::fmt::Debug + PartialEq>(
 
 #[tokio::test]
 async fn v1_answers_as_3_14_1_does() {
-    compare("seed-era", Documents::V1, read_v1).await;
+    compare("seed-era", DocArray::V1, read_v1).await;
 }
 
 #[tokio::test]
 async fn v1_answers_as_3_33_1_does() {
-    compare("current-v1", Documents::V1, read_v1).await;
+    compare("current-v1", DocArray::V1, read_v1).await;
 }
 
 #[tokio::test]
 async fn v2_answers_as_3_33_1_does() {
-    compare("current", Documents::V2, read_v2).await;
+    compare("current", DocArray::V2, read_v2).await;
 }
 
 #[tokio::test]
 async fn json_answers_as_real_gateways_do() {
     for name in ["seed-era", "current-v1"] {
-        let gateway = start(Documents::V1, &[]).await;
+        let gateway = start(DocArray::V1, &[]).await;
         let mut socket = Socket::open(&gateway, "/", Some("json")).await.unwrap();
         for case in ["text", "fail", "rich"] {
             let fixture = fs::read(folder(name).join(format!("ws_json_{case}.json"))).unwrap();
@@ -98,7 +98,7 @@ async fn json_answers_as_real_gateways_do() {
 
 #[tokio::test]
 async fn json_of_documents_v2_is_not_spoken() {
-    let gateway = start(Documents::V2, &[]).await;
+    let gateway = start(DocArray::V2, &[]).await;
     let mut socket = Socket::open(&gateway, "/", Some("json")).await.unwrap();
     socket.send_frame(TEXT, b"{}").await.unwrap();
     socket.is_closed(1000, "").await;

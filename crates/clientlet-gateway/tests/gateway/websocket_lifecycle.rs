@@ -4,7 +4,7 @@ use std::io;
 use std::io::ErrorKind::UnexpectedEof;
 use std::time::Duration;
 
-use clientlet_gateway::{Documents, Gateway, GatewayBuilder};
+use clientlet_gateway::{DocArray, Gateway, GatewayBuilder};
 use futures_util::{SinkExt, StreamExt};
 use prost::Message as _;
 use tokio::io::{AsyncWriteExt, DuplexStream};
@@ -50,7 +50,7 @@ async fn a_gateway_serves_http_websocket_or_both() {
 
 #[tokio::test]
 async fn drop_ends_every_websocket_without_a_close_frame() {
-    let gateway = start(Documents::V1, &["stall@1"]).await;
+    let gateway = start(DocArray::V1, &["stall@1"]).await;
     let mut idle = Socket::connect(&gateway).await;
     let mut stalled = Socket::connect(&gateway).await;
     stalled.send(&request("r", "/")).await;
@@ -64,7 +64,7 @@ async fn drop_ends_every_websocket_without_a_close_frame() {
 
 #[tokio::test]
 async fn stop_lets_running_requests_end_and_closes_with_1012() {
-    let gateway = start(Documents::V1, &["stall@1"]).await;
+    let gateway = start(DocArray::V1, &["stall@1"]).await;
     let address = gateway.websocket_address();
     let mut idle = Socket::connect(&gateway).await;
     let mut running = Socket::connect(&gateway).await;
@@ -178,7 +178,7 @@ async fn reorder_does_not_hold_for_ever() {
 
 #[tokio::test]
 async fn a_client_that_writes_all_before_it_reads_is_answered() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     let mut socket = Socket::connect(&gateway).await;
     let mut large = request("r", "/");
     large.data.as_mut().unwrap().docs.as_mut().unwrap().docs[0].text = Some("x".repeat(1 << 20));
@@ -192,7 +192,7 @@ async fn a_client_that_writes_all_before_it_reads_is_answered() {
 
 #[tokio::test]
 async fn clients_that_vanish_harm_nobody() {
-    let gateway = start(Documents::V1, &[]).await;
+    let gateway = start(DocArray::V1, &[]).await;
     for _ in 0..20 {
         let mut socket = Socket::connect(&gateway).await;
         socket.send(&slow("s", 60.0)).await;
@@ -212,7 +212,7 @@ async fn clients_that_vanish_harm_nobody() {
 
 #[tokio::test]
 async fn another_implementation_gets_along_with_it() {
-    for documents in [Documents::V1, Documents::V2] {
+    for documents in [DocArray::V1, DocArray::V2] {
         let gateway = start(documents, &[]).await;
         let socket = Socket::connect(&gateway).await;
         // A handshake of the test's own, because theirs would want the subprotocol back.

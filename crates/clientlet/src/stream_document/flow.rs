@@ -175,7 +175,7 @@ async fn wait(
 
 #[cfg(test)]
 mod tests {
-    use clientlet_gateway::{DocumentStream, Documents, Gateway};
+    use clientlet_gateway::{DocArray, Gateway, StreamScript};
     use serde_json::{Value, json};
 
     use super::*;
@@ -200,10 +200,10 @@ mod tests {
             _ => format!("stall@1-{stalled}"),
         };
         let gateway = Gateway::builder()
-            .documents(Documents::V2)
+            .docarray(DocArray::V2)
             .http(scheme == "http")
             .grpc(scheme == "grpc")
-            .stream_endpoint("/stream", DocumentStream::new(3))
+            .stream_endpoint("/stream", StreamScript::new(3))
             .fault(fault.parse().unwrap())
             .serve(accepted)
             .unwrap();

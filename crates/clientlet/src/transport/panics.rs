@@ -28,7 +28,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use clientlet_gateway::{Documents, Gateway};
+    use clientlet_gateway::Gateway;
     use serde_json::json;
     use tokio::time::{Instant, timeout};
 
@@ -49,7 +49,7 @@ mod tests {
         for protocol in ["http", "ws", "ws json", "grpc", "grpc unary"] {
             let (connector, accepted, bomb) = network();
             let gateway = Gateway::builder()
-                .documents(Documents::V1)
+                .docarray(clientlet_gateway::DocArray::V1)
                 .http(protocol == "http")
                 .websocket(protocol.starts_with("ws"))
                 .grpc(protocol.starts_with("grpc"))

@@ -7,7 +7,7 @@ use clientlet::{
     Clientlet, ClientletOptions, DataRequest, Delivery, DocArray, Document, ErrorKind,
     GrpcClientlet, GrpcStream, Health,
 };
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::Gateway;
 use serde_json::json;
 
 use crate::both::{builder, gateway_with, hasty, request, rest, soon};
@@ -49,7 +49,7 @@ async fn a_dry_run_is_not_tried_again() {
 
 #[tokio::test]
 async fn status_endpoints_and_health_are_told() {
-    let gateway = builder(&[]).documents(Documents::V2).start().await.unwrap();
+    let gateway = builder(&[]).docarray(clientlet_gateway::DocArray::V2).start().await.unwrap();
     let clientlet = plain(&gateway).await;
     assert_eq!(clientlet.status().await.unwrap().docarray(), Some(DocArray::V2));
     assert!(clientlet.endpoints().await.unwrap().paths.iter().any(|path| path == "/upper"));
@@ -60,7 +60,7 @@ async fn status_endpoints_and_health_are_told() {
 
 #[tokio::test]
 async fn a_stream_of_documents_comes_over_the_same_connection() {
-    let gateway = builder(&[]).documents(Documents::V2).start().await.unwrap();
+    let gateway = builder(&[]).docarray(clientlet_gateway::DocArray::V2).start().await.unwrap();
     let clientlet = plain(&gateway).await;
     let document = json!({"text": "a b c"});
     let mut documents =

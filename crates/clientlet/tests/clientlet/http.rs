@@ -6,7 +6,7 @@ use clientlet::{
     Clientlet, ClientletOptions, DataRequest, Delivery, DocArray, Document, ErrorKind,
     HttpClientlet, StatusMessage,
 };
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::Gateway;
 use serde_json::{Value, json};
 
 async fn gateway_with(faults: &[&str]) -> Gateway {
@@ -217,7 +217,7 @@ async fn redirects_are_never_followed() {
 
 #[tokio::test]
 async fn a_v2_request_that_the_gateway_would_cut_is_refused() {
-    let builder = Gateway::builder().documents(Documents::V2);
+    let builder = Gateway::builder().docarray(clientlet_gateway::DocArray::V2);
     let gateway = builder.start().await.unwrap();
     let clientlet = started(&gateway, "/upper", &ClientletOptions::new()).await;
     let of = |count: usize| {

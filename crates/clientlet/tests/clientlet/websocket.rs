@@ -7,7 +7,7 @@ use clientlet::{
     Clientlet, ClientletOptions, DataRequest, Delivery, DocArray, Document, ErrorKind,
     WebsocketClientlet,
 };
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::Gateway;
 use serde_json::json;
 
 use crate::both::{builder, gateway_with, hasty, request, rest, soon};
@@ -45,7 +45,7 @@ async fn what_is_sent_before_the_end_of_input_is_answered_before_the_close() {
 
 #[tokio::test]
 async fn requests_answers_and_parameters_are_those_of_documents_v2_as_well() {
-    let gateway = builder(&[]).documents(Documents::V2).start().await.unwrap();
+    let gateway = builder(&[]).docarray(clientlet_gateway::DocArray::V2).start().await.unwrap();
     let mut clientlet = plain(&gateway).await;
     let request = DataRequest::proto(DocArray::V2, "/params")
         .parameters(&json!({"a": 1}))

@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use clientlet::{Client, ClientBuilder, DocArray};
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::Gateway;
 use clientlet_interop::{Environment, Options, RealGateway};
 
 /// One gateway that the contract is checked against.
@@ -281,14 +281,14 @@ impl Row {
     }
 
     async fn embedded(&self) -> Gateway {
-        let builder = Gateway::builder().documents(self.documents());
+        let builder = Gateway::builder().docarray(self.spoken());
         builder.websocket(true).grpc(true).start().await.unwrap()
     }
 
-    fn documents(&self) -> Documents {
+    fn spoken(&self) -> clientlet_gateway::DocArray {
         match self.docarray {
-            DocArray::V1 => Documents::V1,
-            DocArray::V2 => Documents::V2,
+            DocArray::V1 => clientlet_gateway::DocArray::V1,
+            DocArray::V2 => clientlet_gateway::DocArray::V2,
         }
     }
 
@@ -298,7 +298,7 @@ impl Row {
         let grpc = gateway.grpc_address();
         gateway.stop().await;
         loop {
-            let builder = Gateway::builder().documents(self.documents()).http_address(http);
+            let builder = Gateway::builder().docarray(self.spoken()).http_address(http);
             let builder = builder.websocket_address(websocket).grpc_address(grpc);
             match builder.start().await {
                 Ok(gateway) => return gateway,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use clientlet::{Attempt, Delivery, Error, ErrorKind, Response};
-use clientlet_gateway::{Documents, Entry};
+use clientlet_gateway::{DocArray, Entry};
 use serde::{Deserialize, Serialize};
 
 use crate::checks;
@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Cell {
     pub(crate) row: &'static Row,
-    pub(crate) documents: Documents,
+    pub(crate) docarray: DocArray,
     pub(crate) mode: Mode,
 }
 
@@ -90,8 +90,8 @@ struct Numbered {
 impl Cell {
     /// What it has in common with the cells of other modes.
     pub(crate) fn fault(self) -> String {
-        let Cell { row, documents, .. } = self;
-        format!("{} over {}, documents {documents}", row.faults.join(" and "), row.protocol.name())
+        let Cell { row, docarray, .. } = self;
+        format!("{} over {}, documents {docarray}", row.faults.join(" and "), row.protocol.name())
     }
 
     /// Makes the call with a gateway of its own and checks what came of it.
@@ -108,8 +108,8 @@ impl Cell {
     }
 
     async fn call(self) -> Ran {
-        let Cell { row, documents, mode } = self;
-        let (gateway, url) = row.protocol.start(documents, row.faults.iter().copied()).await;
+        let Cell { row, docarray, mode } = self;
+        let (gateway, url) = row.protocol.start(docarray, row.faults.iter().copied()).await;
         let client = row.protocol.client(&url).answer_limit(ANSWER_LIMIT).build().unwrap();
 
         let taken = std::cell::Cell::new(0);

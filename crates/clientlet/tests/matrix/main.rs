@@ -32,8 +32,8 @@ const SHOWN: usize = 5;
 fn each_request_ends_exactly_once_and_as_the_journal_has_it_under_every_fault_in_every_mode() {
     let only = std::env::var("CLIENTLET_CELL").unwrap_or_default();
     let cells: Vec<Cell> = rows::all()
-        .flat_map(|row| row.documents.iter().map(move |documents| (row, *documents)))
-        .flat_map(|(row, documents)| MODES.map(|mode| Cell { row, documents, mode }))
+        .flat_map(|row| row.documents.iter().map(move |docarray| (row, *docarray)))
+        .flat_map(|(row, docarray)| MODES.map(|mode| Cell { row, docarray, mode }))
         .filter(|cell| cell.to_string().contains(&only))
         .collect();
     assert!(!cells.is_empty(), "no cell's name holds CLIENTLET_CELL={only}");

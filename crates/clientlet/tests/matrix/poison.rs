@@ -1,7 +1,7 @@
 //! Requests that make the gateway drop the connection, among ten thousand that do not.
 
 use clientlet::{Client, Document, ErrorKind, RetryPolicy};
-use clientlet_gateway::Documents;
+use clientlet_gateway::DocArray;
 
 use crate::cell::REQUESTS;
 use crate::mode::{MODES, Mode};
@@ -14,14 +14,14 @@ const ATTEMPTS: u32 = 3;
 #[tokio::test]
 async fn a_poisoned_request_fails_alone_and_named_and_its_neighbours_are_answered() {
     for protocol in [Protocol::Websocket, Protocol::Grpc] {
-        for (documents, in_order) in [(Documents::V1, false), (Documents::V2, true)] {
-            check(protocol, documents, Mode { in_order, retries: true, ..MODES[0] }).await;
+        for (docarray, in_order) in [(DocArray::V1, false), (DocArray::V2, true)] {
+            check(protocol, docarray, Mode { in_order, retries: true, ..MODES[0] }).await;
         }
     }
 }
 
-async fn check(protocol: Protocol, documents: Documents, mode: Mode) {
-    let (gateway, url) = protocol.start(documents, []).await;
+async fn check(protocol: Protocol, docarray: DocArray, mode: Mode) {
+    let (gateway, url) = protocol.start(docarray, []).await;
     let client = Client::connect(&url).unwrap();
     let numbered = (0..REQUESTS).map(|n| Document::default().with_id(n.to_string()));
     let call = client.post("/").documents(numbered).request_size(1).retry(mode.policy());
@@ -35,7 +35,7 @@ async fn check(protocol: Protocol, documents: Documents, mode: Mode) {
         answered
     };
     let (answered, ()) = tokio::join!(neighbours, poison(protocol, &client));
-    assert!(answered.iter().all(|times| *times == 1), "{documents} {mode}");
+    assert!(answered.iter().all(|times| *times == 1), "{docarray} {mode}");
 
     drop(client);
     let journal = gateway.journal().clone();

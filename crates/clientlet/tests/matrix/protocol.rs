@@ -1,7 +1,7 @@
 //! How a gateway is spoken with.
 
 use clientlet::{Client, ClientBuilder};
-use clientlet_gateway::{Documents, Gateway, GatewayBuilder};
+use clientlet_gateway::{DocArray, Gateway, GatewayBuilder};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Protocol {
@@ -17,11 +17,11 @@ impl Protocol {
     /// A gateway that speaks nothing else, and its URL.
     pub(crate) async fn start(
         self,
-        documents: Documents,
+        docarray: DocArray,
         faults: impl IntoIterator<Item = &'static str>,
     ) -> (Gateway, String) {
         let builder = Gateway::builder()
-            .documents(documents)
+            .docarray(docarray)
             .http(self == Protocol::Http)
             .websocket(self == Protocol::Websocket)
             .grpc(matches!(self, Protocol::Grpc | Protocol::GrpcUnary));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clientlet::{Delivery, Error, Response};
-use clientlet_gateway::{Documents, Entry, Gateway};
+use clientlet_gateway::{DocArray, Entry, Gateway};
 use futures_util::{StreamExt, stream};
 
 use crate::call::{Ended, Plan, Protocol, Tally};
@@ -19,28 +19,28 @@ const AT_A_TIME: usize = 4;
 macro_rules! over {
     ($name:ident, $protocol:expr) => {
         mod $name {
-            use clientlet_gateway::Documents;
+            use clientlet_gateway::DocArray;
 
             use crate::call::Protocol;
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn v1_documents_come_back_once_and_as_themselves() {
-                super::run($protocol, Documents::V1, false).await;
+                super::run($protocol, DocArray::V1, false).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn v2_documents_come_back_once_and_as_themselves() {
-                super::run($protocol, Documents::V2, false).await;
+                super::run($protocol, DocArray::V2, false).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn v1_requests_arrive_at_most_once_where_that_is_asked_for() {
-                super::run($protocol, Documents::V1, true).await;
+                super::run($protocol, DocArray::V1, true).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn v2_requests_arrive_at_most_once_where_that_is_asked_for() {
-                super::run($protocol, Documents::V2, true).await;
+                super::run($protocol, DocArray::V2, true).await;
             }
         }
     };
@@ -51,7 +51,7 @@ over!(websocket, Protocol::Websocket);
 over!(grpc, Protocol::Grpc);
 over!(grpc_unary, Protocol::GrpcUnary);
 
-async fn run(protocol: Protocol, documents: Documents, at_most_once: bool) {
+async fn run(protocol: Protocol, docarray: DocArray, at_most_once: bool) {
     let seeds = crate::seeds(SEEDS);
     let count = seeds.end - seeds.start;
     let is_stream = protocol == Protocol::Grpc;
@@ -64,7 +64,7 @@ async fn run(protocol: Protocol, documents: Documents, at_most_once: bool) {
         attempt_timeout: Duration::from_millis(250),
         seed,
     });
-    let runs = stream::iter(plans.map(|plan| run_one(documents, plan)));
+    let runs = stream::iter(plans.map(|plan| run_one(docarray, plan)));
     let runs: Vec<_> = runs.buffer_unordered(AT_A_TIME).collect().await;
 
     let mut tally = Tally::default();
@@ -76,7 +76,7 @@ async fn run(protocol: Protocol, documents: Documents, at_most_once: bool) {
     let promise = if at_most_once { "at most once" } else { "at least once" };
     let protocol = protocol.name();
     crate::say(&format!(
-        "proxy, {protocol}, documents {documents}, {promise}, {count} seeds: {tally}"
+        "proxy, {protocol}, documents {docarray}, {promise}, {count} seeds: {tally}"
     ));
     crate::report(&complaints);
     if count > 1 {
@@ -90,8 +90,8 @@ async fn run(protocol: Protocol, documents: Documents, at_most_once: bool) {
     }
 }
 
-async fn run_one(documents: Documents, plan: Plan) -> (u64, Ended, Vec<String>) {
-    let builder = Gateway::builder().documents(documents).websocket(true).grpc(true);
+async fn run_one(docarray: DocArray, plan: Plan) -> (u64, Ended, Vec<String>) {
+    let builder = Gateway::builder().docarray(docarray).websocket(true).grpc(true);
     let gateway = builder.start().await.unwrap();
     let address = match plan.protocol {
         Protocol::Http => gateway.http_address(),

@@ -7,15 +7,15 @@ use std::time::Duration;
 use clientlet::{
     Client, ClientBuilder, Connections, Delivery, Document, Error, ErrorKind, Response, RetryPolicy,
 };
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::{DocArray, Gateway};
 
 use crate::call::{SILENCE, documents, ids, in_order, one, post, retrying, with_faults};
 
 /// How requests are sent.
 const BOTH: [fn(ClientBuilder) -> ClientBuilder; 2] = [|stream| stream, ClientBuilder::unary];
 
-async fn gateway(documents: Documents, faults: &[&str]) -> Gateway {
-    let builder = Gateway::builder().documents(documents).http(false).grpc(true);
+async fn gateway(docarray: DocArray, faults: &[&str]) -> Gateway {
+    let builder = Gateway::builder().docarray(docarray).http(false).grpc(true);
     let builder = with_faults(builder, faults);
     builder.start().await.unwrap()
 }
@@ -24,8 +24,8 @@ fn client(gateway: &Gateway, way: fn(ClientBuilder) -> ClientBuilder) -> Client 
     way(Client::builder(&gateway.grpc_url())).build().unwrap()
 }
 
-async fn streaming(documents: Documents, faults: &[&str]) -> (Gateway, Client) {
-    let gateway = gateway(documents, faults).await;
+async fn streaming(docarray: DocArray, faults: &[&str]) -> (Gateway, Client) {
+    let gateway = gateway(docarray, faults).await;
     let client = Client::connect(&gateway.grpc_url()).unwrap();
     (gateway, client)
 }
@@ -37,7 +37,7 @@ fn streams(gateway: &Gateway) -> BTreeSet<(u64, Option<u64>)> {
 
 #[tokio::test]
 async fn calls_have_streams_of_their_own_on_one_connection_and_headers_of_their_own_on_them() {
-    let (gateway, client) = streaming(Documents::V2, &[]).await;
+    let (gateway, client) = streaming(DocArray::V2, &[]).await;
     for n in 0..3 {
         let call = client.post("/upper").documents(documents(200)).request_size(1).prefetch(7 + n);
         assert_eq!(ids(call.header("x-call", n.to_string()).send().await), in_order(200));
@@ -54,7 +54,7 @@ async fn calls_have_streams_of_their_own_on_one_connection_and_headers_of_their_
 
 #[tokio::test]
 async fn unary_requests_have_a_stream_each_with_the_time_that_they_may_take() {
-    let gateway = gateway(Documents::V1, &[]).await;
+    let gateway = gateway(DocArray::V1, &[]).await;
     let client = client(&gateway, ClientBuilder::unary);
     assert_eq!(ids(post(&client, 100, RetryPolicy::new()).await), in_order(100));
     assert_eq!((streams(&gateway).len(), gateway.journal().grpc_connections()), (100, 1));
@@ -66,7 +66,7 @@ async fn unary_requests_have_a_stream_each_with_the_time_that_they_may_take() {
 #[tokio::test]
 async fn requests_arrive_compressed_where_that_is_asked_for() {
     for way in BOTH {
-        let gateway = gateway(Documents::V2, &[]).await;
+        let gateway = gateway(DocArray::V2, &[]).await;
         let client = way(Client::builder(&gateway.grpc_url())).gzip().build().unwrap();
         assert_eq!(ids(post(&client, 20, RetryPolicy::new()).await), in_order(20));
         let entries = gateway.journal().entries();
@@ -89,7 +89,7 @@ async fn a_lost_stream_resends_only_what_is_unanswered() {
         "unknown-id@/50",
     ];
     for fault in faults {
-        let (gateway, client) = streaming(Documents::V1, &[fault]).await;
+        let (gateway, client) = streaming(DocArray::V1, &[fault]).await;
         let answers = post(&client, 500, retrying(20)).await;
         let sent: u32 = answers.responses().map(Response::attempts).sum();
         assert_eq!(ids(answers), in_order(500), "{fault}");
@@ -102,7 +102,7 @@ async fn a_lost_stream_resends_only_what_is_unanswered() {
 #[tokio::test]
 async fn at_most_once_sends_nothing_twice_that_may_have_run() {
     for way in BOTH {
-        let gateway = gateway(Documents::V1, &["reset-stream@30"]).await;
+        let gateway = gateway(DocArray::V1, &["reset-stream@30"]).await;
         let answers = post(&client(&gateway, way), 200, retrying(20).at_most_once()).await;
         let errors: Vec<&Error> = answers.errors().collect();
         assert!(!errors.is_empty());
@@ -147,7 +147,7 @@ async fn each_fault_has_its_kind_and_its_delivery() {
     ];
     for (fault, kind, deliveries) in table {
         for (way, delivery) in BOTH.into_iter().zip(deliveries) {
-            let gateway = gateway(Documents::V1, &[fault]).await;
+            let gateway = gateway(DocArray::V1, &[fault]).await;
             let client = client(&gateway, way);
             let error = one(&client, RetryPolicy::new()).await.unwrap_err();
             assert_eq!((error.kind(), error.delivery()), (kind, delivery), "{fault}: {error}");
@@ -160,7 +160,7 @@ async fn each_fault_has_its_kind_and_its_delivery() {
 #[tokio::test]
 async fn what_the_gateway_says_is_told_with_the_name_of_its_status() {
     let faults = ["grpc-status:12:Method not found!@1", "grpc-status:4@2", "wrong-type@3"];
-    let (_gateway, client) = streaming(Documents::V2, &faults).await;
+    let (_gateway, client) = streaming(DocArray::V2, &faults).await;
     for what in ["UNIMPLEMENTED: Method not found!", "DEADLINE_EXCEEDED", "not application/grpc"] {
         let error = one(&client, RetryPolicy::new()).await.unwrap_err();
         assert!(error.message().contains(what), "{error}");
@@ -170,7 +170,7 @@ async fn what_the_gateway_says_is_told_with_the_name_of_its_status() {
 #[tokio::test]
 async fn a_pushback_is_waited_for() {
     for way in BOTH {
-        let gateway = gateway(Documents::V1, &["grpc-status:8@1,pushback=300"]).await;
+        let gateway = gateway(DocArray::V1, &["grpc-status:8@1,pushback=300"]).await;
         let client = client(&gateway, way);
         let response = one(&client, retrying(2)).await.unwrap();
         assert_eq!(response.attempts(), 2);
@@ -181,7 +181,7 @@ async fn a_pushback_is_waited_for() {
 #[tokio::test]
 async fn answers_in_any_order_and_twice_reach_their_own_requests_once() {
     let (_gateway, client) =
-        streaming(Documents::V2, &["twice@10%,seed=1", "reorder@30%,seed=2"]).await;
+        streaming(DocArray::V2, &["twice@10%,seed=1", "reorder@30%,seed=2"]).await;
     assert_eq!(ids(post(&client, 300, RetryPolicy::new()).await), in_order(300));
     assert!(client.connections().duplicates_dropped > 0);
 }
@@ -190,7 +190,7 @@ async fn answers_in_any_order_and_twice_reach_their_own_requests_once() {
 async fn a_goaway_moves_a_call_to_another_connection_and_costs_no_request() {
     for way in BOTH {
         for fault in ["goaway@30", "goaway@/50"] {
-            let gateway = gateway(Documents::V1, &[fault]).await;
+            let gateway = gateway(DocArray::V1, &[fault]).await;
             let answers =
                 post(&client(&gateway, way), 200, RetryPolicy::new().at_most_once()).await;
             assert!(answers.responses().all(|response| response.attempts() == 1));
@@ -220,7 +220,7 @@ async fn what_was_not_looked_at_arrives_once_with_one_attempt() {
     for (way, name) in BOTH.into_iter().zip(["stream", "unary"]) {
         for fault in faults {
             for policy in &policies {
-                let gateway = gateway(Documents::V1, &[fault]).await;
+                let gateway = gateway(DocArray::V1, &[fault]).await;
                 let answers = post(&client(&gateway, way), 200, policy.clone()).await;
                 assert!(answers.responses().all(|response| response.attempts() == 1));
                 assert_eq!(ids(answers), in_order(200), "{name} {fault}");
@@ -239,7 +239,7 @@ async fn what_was_not_looked_at_arrives_once_with_one_attempt() {
 #[tokio::test]
 async fn a_stream_of_documents_that_was_not_looked_at_begins_anew_with_one_attempt() {
     for fault in ["goaway-after@1", "goaway-after:11@1-3", "reset-stream:7@1-2"] {
-        let (gateway, client) = streaming(Documents::V2, &[fault]).await;
+        let (gateway, client) = streaming(DocArray::V2, &[fault]).await;
         let call = client.stream_document("/stream", &Document::text("x"));
         let call = call.retry(RetryPolicy::new().at_most_once());
         let mut documents = call.stream::<Document>();
@@ -255,7 +255,7 @@ async fn a_stream_of_documents_that_was_not_looked_at_begins_anew_with_one_attem
 #[tokio::test]
 async fn a_goaway_lets_a_slow_request_end_where_it_is() {
     for way in BOTH {
-        let gateway = gateway(Documents::V1, &["slow:0.5@1", "goaway@2"]).await;
+        let gateway = gateway(DocArray::V1, &["slow:0.5@1", "goaway@2"]).await;
         let answers = post(&client(&gateway, way), 50, RetryPolicy::new()).await;
         assert!(answers.responses().all(|response| response.attempts() == 1));
         assert_eq!(ids(answers), in_order(50));
@@ -265,7 +265,7 @@ async fn a_goaway_lets_a_slow_request_end_where_it_is() {
 
 #[tokio::test]
 async fn a_request_that_fails_its_stream_fails_alone_and_its_neighbours_are_answered() {
-    let (_gateway, client) = streaming(Documents::V1, &[]).await;
+    let (_gateway, client) = streaming(DocArray::V1, &[]).await;
     // One that the gateway does not know: it ends the stream that it comes on.
     let poison = client.post("/upper").documents(documents(1)).target_executor("(?=x)");
     let poison = poison.retry(retrying(3)).send();
@@ -278,7 +278,7 @@ async fn a_request_that_fails_its_stream_fails_alone_and_its_neighbours_are_answ
 #[tokio::test]
 async fn an_outage_is_a_gateway_error_and_over_when_the_executor_is_back() {
     for way in BOTH {
-        let gateway = gateway(Documents::V2, &[]).await;
+        let gateway = gateway(DocArray::V2, &[]).await;
         let client = client(&gateway, way);
         one(&client, RetryPolicy::new()).await.unwrap();
         gateway.control().executor_down(true);
@@ -293,7 +293,7 @@ async fn an_outage_is_a_gateway_error_and_over_when_the_executor_is_back() {
 #[tokio::test]
 async fn a_connection_that_fell_silent_is_left_when_a_request_ran_out_of_time() {
     for way in BOTH {
-        let gateway = gateway(Documents::V1, &["half-open@3"]).await;
+        let gateway = gateway(DocArray::V1, &["half-open@3"]).await;
         let client = client(&gateway, way);
         let call = client.post("/upper").documents(documents(20)).request_size(1);
         let call = call.retry(retrying(3)).attempt_timeout(SILENCE);
@@ -308,7 +308,7 @@ async fn a_connection_that_fell_silent_is_left_when_a_request_ran_out_of_time() 
 #[tokio::test]
 async fn a_connection_that_answers_others_is_kept_when_a_request_runs_out_of_time() {
     for way in BOTH {
-        let gateway = gateway(Documents::V1, &["stall@1"]).await;
+        let gateway = gateway(DocArray::V1, &["stall@1"]).await;
         let client = client(&gateway, way);
         let stalled = client.post("/upper").documents(documents(1));
         let stalled = stalled.attempt_timeout(SILENCE).send();
@@ -322,7 +322,7 @@ async fn a_connection_that_answers_others_is_kept_when_a_request_runs_out_of_tim
 
 #[tokio::test]
 async fn every_failing_request_is_told_and_the_stream_goes_on() {
-    let (gateway, client) = streaming(Documents::V1, &[]).await;
+    let (gateway, client) = streaming(DocArray::V1, &[]).await;
     let call = client.post("/fail").documents(documents(200)).request_size(1);
     let answers = call.send().await;
     assert_eq!(answers.errors().filter(|error| error.is_executor()).count(), 200);
@@ -331,7 +331,7 @@ async fn every_failing_request_is_told_and_the_stream_goes_on() {
 
 #[tokio::test]
 async fn dropping_a_call_ends_its_stream_and_not_the_connection() {
-    let (gateway, client) = streaming(Documents::V1, &["stall@3"]).await;
+    let (gateway, client) = streaming(DocArray::V1, &["stall@3"]).await;
     let mut call = client.post("/upper").documents(documents(3)).request_size(1).stream();
     for _ in 0..2 {
         call.next().await.unwrap().unwrap();
@@ -345,7 +345,7 @@ async fn dropping_a_call_ends_its_stream_and_not_the_connection() {
 
 #[tokio::test]
 async fn connections_are_counted() {
-    let (gateway, client) = streaming(Documents::V1, &["drop@/50"]).await;
+    let (gateway, client) = streaming(DocArray::V1, &["drop@/50"]).await;
     assert_eq!(client.connections(), Connections::default());
     assert_eq!(ids(post(&client, 200, retrying(20)).await), in_order(200));
     let counts = client.connections();
@@ -356,7 +356,7 @@ async fn connections_are_counted() {
 
 #[tokio::test]
 async fn a_stream_of_documents_that_is_cut_within_one_is_an_error() {
-    let (_gateway, client) = streaming(Documents::V2, &["truncated@1"]).await;
+    let (_gateway, client) = streaming(DocArray::V2, &["truncated@1"]).await;
     let mut documents =
         client.stream_document("/stream", &Document::text("x")).stream::<Document>();
     let mut end = None;

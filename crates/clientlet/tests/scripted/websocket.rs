@@ -6,12 +6,12 @@ use std::time::Duration;
 use clientlet::{
     Client, Connections, Delivery, DocArray, Document, Error, ErrorKind, Response, RetryPolicy,
 };
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::Gateway;
 
 use crate::call::{SILENCE, documents, ids, in_order, one, post, retrying, with_faults};
 
-async fn gateway(documents: Documents, faults: &[&str]) -> (Gateway, Client) {
-    let builder = Gateway::builder().documents(documents).http(false).websocket(true);
+async fn gateway(docarray: clientlet_gateway::DocArray, faults: &[&str]) -> (Gateway, Client) {
+    let builder = Gateway::builder().docarray(docarray).http(false).websocket(true);
     let builder = with_faults(builder, faults);
     let gateway = builder.start().await.unwrap();
     let client = Client::connect(&gateway.websocket_url()).unwrap();
@@ -20,7 +20,7 @@ async fn gateway(documents: Documents, faults: &[&str]) -> (Gateway, Client) {
 
 #[tokio::test]
 async fn calls_share_one_connection_that_stays_open_between_them() {
-    let (gateway, client) = gateway(Documents::V2, &[]).await;
+    let (gateway, client) = gateway(clientlet_gateway::DocArray::V2, &[]).await;
     for _ in 0..3 {
         assert_eq!(ids(post(&client, 200, RetryPolicy::new()).await), in_order(200));
     }
@@ -33,7 +33,7 @@ async fn calls_share_one_connection_that_stays_open_between_them() {
 #[tokio::test]
 async fn a_lost_connection_resends_only_what_is_unanswered() {
     for fault in ["drop@/50", "reset-after@/50", "close:1012@/50", "truncated@/50"] {
-        let (gateway, client) = gateway(Documents::V1, &[fault]).await;
+        let (gateway, client) = gateway(clientlet_gateway::DocArray::V1, &[fault]).await;
         let answers = post(&client, 500, retrying(20)).await;
         let sent: u32 = answers.responses().map(Response::attempts).sum();
         assert_eq!(ids(answers), in_order(500), "{fault}");
@@ -45,7 +45,8 @@ async fn a_lost_connection_resends_only_what_is_unanswered() {
 
 #[tokio::test]
 async fn at_most_once_sends_nothing_twice_that_may_have_run() {
-    let (gateway, client) = gateway(Documents::V1, &["close:1012:restarting@30"]).await;
+    let (gateway, client) =
+        gateway(clientlet_gateway::DocArray::V1, &["close:1012:restarting@30"]).await;
     let answers = post(&client, 200, retrying(20).at_most_once()).await;
     let errors: Vec<&Error> = answers.errors().collect();
     assert!(!errors.is_empty());
@@ -75,7 +76,7 @@ async fn each_fault_has_its_kind_and_its_delivery() {
         ("oversize:100000000@1", TooLarge, Unknown),
     ];
     for (fault, kind, delivery) in table {
-        let (_gateway, client) = gateway(Documents::V1, &[fault]).await;
+        let (_gateway, client) = gateway(clientlet_gateway::DocArray::V1, &[fault]).await;
         let error = one(&client, RetryPolicy::new()).await.unwrap_err();
         assert_eq!((error.kind(), error.delivery()), (kind, delivery), "{fault}: {error}");
         // The next one is served, on a new connection where the old one is gone.
@@ -88,13 +89,13 @@ async fn each_fault_has_its_kind_and_its_delivery() {
 #[tokio::test]
 async fn answers_in_any_order_and_twice_reach_their_own_requests_once() {
     let (_gateway, client) =
-        gateway(Documents::V2, &["twice@10%,seed=1", "reorder@30%,seed=2"]).await;
+        gateway(clientlet_gateway::DocArray::V2, &["twice@10%,seed=1", "reorder@30%,seed=2"]).await;
     assert_eq!(ids(post(&client, 300, RetryPolicy::new()).await), in_order(300));
 }
 
 #[tokio::test]
 async fn a_request_that_drops_the_connection_fails_alone_and_its_neighbours_are_answered() {
-    let (_gateway, client) = gateway(Documents::V1, &[]).await;
+    let (_gateway, client) = gateway(clientlet_gateway::DocArray::V1, &[]).await;
     // No regular expression: gateways drop the connection that it comes on.
     let poison = client.post("/upper").documents(documents(1)).target_executor("(?=x)");
     let poison = poison.retry(retrying(3)).send();
@@ -106,7 +107,7 @@ async fn a_request_that_drops_the_connection_fails_alone_and_its_neighbours_are_
 
 #[tokio::test]
 async fn an_outage_is_a_gateway_error_and_over_when_the_executor_is_back() {
-    let (gateway, client) = gateway(Documents::V2, &[]).await;
+    let (gateway, client) = gateway(clientlet_gateway::DocArray::V2, &[]).await;
     one(&client, RetryPolicy::new()).await.unwrap();
     gateway.control().executor_down(true);
     let error = one(&client, RetryPolicy::new()).await.unwrap_err();
@@ -119,14 +120,14 @@ async fn an_outage_is_a_gateway_error_and_over_when_the_executor_is_back() {
 #[tokio::test]
 async fn an_unreadable_answer_is_tried_again_since_it_may_be_anyones() {
     for fault in ["malformed@/50", "unknown-id@/50", "wrong-type@/50"] {
-        let (_gateway, client) = gateway(Documents::V2, &[fault]).await;
+        let (_gateway, client) = gateway(clientlet_gateway::DocArray::V2, &[fault]).await;
         assert_eq!(ids(post(&client, 300, retrying(20)).await), in_order(300), "{fault}");
     }
 }
 
 #[tokio::test]
 async fn a_connection_that_fell_silent_is_left_when_a_request_ran_out_of_time() {
-    let (gateway, client) = gateway(Documents::V1, &["half-open@3"]).await;
+    let (gateway, client) = gateway(clientlet_gateway::DocArray::V1, &["half-open@3"]).await;
     let call = client.post("/upper").documents(documents(20)).request_size(1).retry(retrying(3));
     let answers = call.attempt_timeout(SILENCE).send().await;
     let attempts = answers.responses().map(Response::attempts).max();
@@ -137,7 +138,7 @@ async fn a_connection_that_fell_silent_is_left_when_a_request_ran_out_of_time() 
 
 #[tokio::test]
 async fn a_connection_that_answers_others_is_kept_when_a_request_runs_out_of_time() {
-    let (gateway, client) = gateway(Documents::V1, &["stall@1"]).await;
+    let (gateway, client) = gateway(clientlet_gateway::DocArray::V1, &["stall@1"]).await;
     let stalled = client.post("/upper").documents(documents(1));
     let stalled = stalled.attempt_timeout(SILENCE).send();
     let (stalled, others) = tokio::join!(stalled, post(&client, 20, RetryPolicy::new()));
@@ -154,7 +155,7 @@ async fn a_failed_upgrade_tells_status_and_body_and_nothing_was_sent() {
         ("malformed@1-9,on=upgrade", ErrorKind::Decode),
         ("subprotocol:json@1-9,on=upgrade", ErrorKind::Decode),
     ] {
-        let (gateway, client) = gateway(Documents::V1, &[fault]).await;
+        let (gateway, client) = gateway(clientlet_gateway::DocArray::V1, &[fault]).await;
         let error = one(&client, RetryPolicy::new()).await.unwrap_err();
         assert_eq!((error.kind(), error.delivery()), (kind, Delivery::NotSent), "{fault}: {error}");
         assert_eq!(gateway.journal().len(), 0, "{fault}");
@@ -164,19 +165,20 @@ async fn a_failed_upgrade_tells_status_and_body_and_nothing_was_sent() {
 #[tokio::test]
 async fn an_upgrade_is_asked_for_again_when_the_gateway_wants_it_to_be() {
     for fault in ["status:429:1@1,on=upgrade", "status:503:1@1,on=upgrade"] {
-        let (_gateway, client) = gateway(Documents::V2, &[fault]).await;
+        let (_gateway, client) = gateway(clientlet_gateway::DocArray::V2, &[fault]).await;
         let response = one(&client, retrying(2)).await.unwrap();
         assert_eq!(response.attempts(), 2, "{fault}");
         assert!(response.elapsed() >= Duration::from_secs(1), "{:?}", response.elapsed());
     }
-    let (_gateway, client) = gateway(Documents::V2, &["status:429:61@1-9,on=upgrade"]).await;
+    let (_gateway, client) =
+        gateway(clientlet_gateway::DocArray::V2, &["status:429:61@1-9,on=upgrade"]).await;
     let error = one(&client, retrying(5)).await.unwrap_err();
     assert_eq!((error.http_status(), error.attempts().len()), (Some(429), 1), "{error:?}");
 }
 
 #[tokio::test]
 async fn every_failing_request_is_told_and_the_connection_goes_on() {
-    let (gateway, client) = gateway(Documents::V1, &[]).await;
+    let (gateway, client) = gateway(clientlet_gateway::DocArray::V1, &[]).await;
     let call = client.post("/fail").documents(documents(200)).request_size(1);
     let answers = call.parameters(BTreeMap::from([("message", "boom")])).send().await;
     assert_eq!(answers.errors().filter(|error| error.is_executor()).count(), 200);
@@ -185,7 +187,7 @@ async fn every_failing_request_is_told_and_the_connection_goes_on() {
 
 #[tokio::test]
 async fn dropping_the_client_ends_the_connection_in_good_order() {
-    let (gateway, client) = gateway(Documents::V1, &[]).await;
+    let (gateway, client) = gateway(clientlet_gateway::DocArray::V1, &[]).await;
     one(&client, RetryPolicy::new()).await.unwrap();
     drop(client);
     // A gateway that waits for its connections stops at once if they have closed.
@@ -194,7 +196,7 @@ async fn dropping_the_client_ends_the_connection_in_good_order() {
 
 #[tokio::test]
 async fn headers_by_call_cost_a_connection_each_and_those_that_are_used_stay_open() {
-    let (gateway, client) = gateway(Documents::V2, &[]).await;
+    let (gateway, client) = gateway(clientlet_gateway::DocArray::V2, &[]).await;
     let with = async |value: u64| {
         let call = client.post("/").documents(documents(1)).header("x-call", value.to_string());
         call.send().await.into_result().unwrap();
@@ -215,7 +217,8 @@ async fn headers_by_call_cost_a_connection_each_and_those_that_are_used_stay_ope
 
 #[tokio::test]
 async fn connections_are_counted_with_what_they_dropped() {
-    let (gateway, client) = gateway(Documents::V1, &["drop@/50", "twice@/7"]).await;
+    let (gateway, client) =
+        gateway(clientlet_gateway::DocArray::V1, &["drop@/50", "twice@/7"]).await;
     assert_eq!(client.connections(), Connections::default());
     assert_eq!(ids(post(&client, 200, retrying(20)).await), in_order(200));
     let counts = client.connections();
@@ -225,7 +228,7 @@ async fn connections_are_counted_with_what_they_dropped() {
 }
 
 async fn json(faults: &[&str]) -> (Gateway, Client) {
-    let (gateway, _) = gateway(Documents::V1, faults).await;
+    let (gateway, _) = gateway(clientlet_gateway::DocArray::V1, faults).await;
     let builder = Client::builder(&gateway.websocket_url()).websocket_json(true);
     (gateway, builder.build().unwrap())
 }
@@ -269,7 +272,7 @@ async fn a_late_or_second_json_answer_is_not_taken_for_the_next_ones() {
 
 #[tokio::test]
 async fn json_is_refused_where_it_cannot_be() {
-    let (gateway, _) = gateway(Documents::V2, &[]).await;
+    let (gateway, _) = gateway(clientlet_gateway::DocArray::V2, &[]).await;
     let builder = || Client::builder(&gateway.websocket_url()).websocket_json(true);
     let error = one(&builder().build().unwrap(), RetryPolicy::new()).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Encode, Delivery::NotSent));

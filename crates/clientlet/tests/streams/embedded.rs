@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use clientlet::{Client, Delivery, ErrorKind, RetryPolicy};
-use clientlet_gateway::{DocumentStream, Documents, Gateway, GatewayBuilder};
+use clientlet_gateway::{DocArray, Gateway, GatewayBuilder, StreamScript};
 use serde_json::{Value, json};
 
 use super::{LIMIT, texts};
 
 fn v2() -> GatewayBuilder {
-    Gateway::builder().documents(Documents::V2).grpc(true)
+    Gateway::builder().docarray(DocArray::V2).grpc(true)
 }
 
 /// A client for each protocol that has streams.
@@ -24,7 +24,7 @@ async fn wait_for_cancelled(gateway: &Gateway, streams: u64) {
 
 #[tokio::test]
 async fn documents_come_in_order_and_repeats_are_dropped() {
-    let long = DocumentStream::new(1000).raises(true);
+    let long = StreamScript::new(1000).raises(true);
     let gateway = v2().stream_endpoint("/long", long).start().await.unwrap();
     for client in clients(&gateway) {
         let document = json!({"id": "in", "text": "hey"});
@@ -59,7 +59,7 @@ async fn what_is_no_stream_is_not_found() {
 
 #[tokio::test]
 async fn dropping_a_stream_stops_the_executor_and_leaves_other_calls_alone() {
-    let endless = DocumentStream::new(u64::MAX).pause(Duration::from_millis(1));
+    let endless = StreamScript::new(u64::MAX).pause(Duration::from_millis(1));
     let gateway = v2().stream_endpoint("/endless", endless).start().await.unwrap();
     let mut cancelled = 0;
     for client in clients(&gateway) {
@@ -86,7 +86,7 @@ async fn dropping_a_stream_stops_the_executor_and_leaves_other_calls_alone() {
 
 #[tokio::test]
 async fn a_stream_that_stands_still_is_given_up_and_the_executor_stopped() {
-    let slow = DocumentStream::new(2).pause(Duration::from_secs(600));
+    let slow = StreamScript::new(2).pause(Duration::from_secs(600));
     let gateway = v2().stream_endpoint("/slowly", slow).start().await.unwrap();
     let soon = Duration::from_millis(200);
     for client in clients(&gateway) {
@@ -103,7 +103,7 @@ async fn a_stream_that_stands_still_is_given_up_and_the_executor_stopped() {
 
 #[tokio::test]
 async fn streams_that_nobody_reads_hold_back_no_other() {
-    let gateway = v2().stream_endpoint("/many", DocumentStream::new(40)).start().await.unwrap();
+    let gateway = v2().stream_endpoint("/many", StreamScript::new(40)).start().await.unwrap();
     let text = "x".repeat(100_000);
     for client in clients(&gateway) {
         let mut unread = Vec::new();

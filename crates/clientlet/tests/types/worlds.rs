@@ -1,7 +1,7 @@
 //! Gateways that speak every protocol.
 
 use clientlet::{Client, DocArray};
-use clientlet_gateway::{Documents, Gateway};
+use clientlet_gateway::Gateway;
 use clientlet_interop::{Environment, Options, RealGateway};
 
 /// A protocol of a gateway, and whether documents are JSON on it.
@@ -20,11 +20,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn embedded(docarray: DocArray) -> Option<World> {
-        let documents = match docarray {
-            DocArray::V1 => Documents::V1,
-            DocArray::V2 => Documents::V2,
+        let spoken = match docarray {
+            DocArray::V1 => clientlet_gateway::DocArray::V1,
+            DocArray::V2 => clientlet_gateway::DocArray::V2,
         };
-        let builder = Gateway::builder().documents(documents).websocket(true).grpc(true);
+        let builder = Gateway::builder().docarray(spoken).websocket(true).grpc(true);
         let gateway = builder.start().await.unwrap();
         let urls = [gateway.http_url(), gateway.websocket_url(), gateway.grpc_url()];
         Some(World::new(docarray, urls, Box::new(gateway)))

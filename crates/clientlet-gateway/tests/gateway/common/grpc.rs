@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use clientlet_gateway::{Documents, Fault, Gateway};
+use clientlet_gateway::{DocArray, Fault, Gateway};
 use h2::client::{Connection, ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request};
@@ -21,8 +21,8 @@ pub(crate) const HEALTH: &str = "/grpc.health.v1.Health/Check";
 pub(crate) const REFLECTION: &str =
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
 
-pub(crate) async fn start(documents: Documents, faults: &[&str]) -> Gateway {
-    let mut builder = Gateway::builder().documents(documents).http(false).grpc(true);
+pub(crate) async fn start(docarray: DocArray, faults: &[&str]) -> Gateway {
+    let mut builder = Gateway::builder().docarray(docarray).http(false).grpc(true);
     for fault in faults {
         builder = builder.fault(fault.parse::<Fault>().unwrap());
     }

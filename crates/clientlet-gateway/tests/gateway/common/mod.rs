@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 
-use clientlet_gateway::{Documents, Fault, Gateway, Listener};
+use clientlet_gateway::{DocArray, Fault, Gateway, Listener};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-pub(crate) async fn start(documents: Documents, faults: &[&str]) -> Gateway {
-    let mut builder = Gateway::builder().documents(documents);
+pub(crate) async fn start(docarray: DocArray, faults: &[&str]) -> Gateway {
+    let mut builder = Gateway::builder().docarray(docarray);
     for fault in faults {
         builder = builder.fault(fault.parse::<Fault>().unwrap());
     }

@@ -90,10 +90,10 @@ pub(crate) mod v1 {
             #[prost(message, optional, tag = "4")] data: Option<Data>,
         }
         Data {
-            #[prost(message, optional, tag = "1")] docs: Option<Documents>,
+            #[prost(message, optional, tag = "1")] docs: Option<DocArray>,
             #[prost(bytes = "vec", optional, tag = "2")] docs_bytes: Option<Vec<u8>>,
         }
-        Documents {
+        DocArray {
             #[prost(message, repeated, tag = "1")] docs: Vec<Document>,
         }
         Document {
@@ -142,10 +142,10 @@ pub(crate) mod v2 {
             #[prost(message, optional, tag = "4")] data: Option<Data>,
         }
         Data {
-            #[prost(message, optional, tag = "1")] docs: Option<Documents>,
+            #[prost(message, optional, tag = "1")] docs: Option<DocArray>,
             #[prost(bytes = "vec", optional, tag = "2")] docs_bytes: Option<Vec<u8>>,
         }
-        Documents {
+        DocArray {
             #[prost(message, repeated, tag = "1")] docs: Vec<Document>,
         }
         Document {
@@ -183,7 +183,7 @@ pub(crate) mod v2 {
             #[prost(message, tag = "7")]
             Document(super::Document),
             #[prost(message, tag = "8")]
-            Documents(super::Documents),
+            Documents(super::DocArray),
             #[prost(message, tag = "9")]
             List(super::List),
             #[prost(message, tag = "10")]

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use clientlet_gateway::{Documents, Fault, Gateway};
+use clientlet_gateway::{DocArray, Fault, Gateway};
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -18,8 +18,8 @@ pub(crate) const PONG: u8 = 10;
 /// What ends a client's input on `bytes`.
 pub(crate) const END_MARKER: &[u8] = &[0];
 
-pub(crate) async fn start(documents: Documents, faults: &[&str]) -> Gateway {
-    let mut builder = Gateway::builder().documents(documents).http(false).websocket(true);
+pub(crate) async fn start(docarray: DocArray, faults: &[&str]) -> Gateway {
+    let mut builder = Gateway::builder().docarray(docarray).http(false).websocket(true);
     for fault in faults {
         builder = builder.fault(fault.parse::<Fault>().unwrap());
     }
@@ -35,7 +35,7 @@ pub(crate) fn request(id: &str, endpoint: &str) -> v1::DataRequest {
             ..Header::default()
         }),
         data: Some(v1::Data {
-            docs: Some(v1::Documents {
+            docs: Some(v1::DocArray {
                 docs: vec![v1::Document {
                     id: "d0".into(),
                     text: Some("hi".into()),
@@ -51,7 +51,7 @@ pub(crate) fn request(id: &str, endpoint: &str) -> v1::DataRequest {
 /// The same without a document, in which the generations differ.
 pub(crate) fn empty_request(id: &str, endpoint: &str) -> v1::DataRequest {
     let mut request = request(id, endpoint);
-    request.data = Some(v1::Data { docs: Some(v1::Documents::default()), ..v1::Data::default() });
+    request.data = Some(v1::Data { docs: Some(v1::DocArray::default()), ..v1::Data::default() });
     request
 }
 

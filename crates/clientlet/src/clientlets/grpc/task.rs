@@ -158,7 +158,7 @@ fn lock(queue: &Mutex<mpsc::Receiver<Order>>) -> MutexGuard<'_, mpsc::Receiver<O
 mod tests {
     use std::time::Duration;
 
-    use clientlet_gateway::{Documents, Gateway};
+    use clientlet_gateway::Gateway;
     use tokio::time::timeout;
 
     use super::*;
@@ -171,7 +171,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_receiver_hears_at_once_of_a_panic_below() {
         let (connector, accepted, bomb) = network();
-        let builder = Gateway::builder().http(false).documents(Documents::V1);
+        let builder = Gateway::builder().http(false).docarray(clientlet_gateway::DocArray::V1);
         let builder = builder.grpc(true).fault("stall@1".parse().unwrap());
         let gateway = builder.serve(accepted).unwrap();
         let config = Arc::new(ClientletOptions::new().check("grpc://h:80").unwrap());

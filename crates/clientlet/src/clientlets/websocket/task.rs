@@ -191,7 +191,7 @@ impl Task {
 mod tests {
     use std::time::Duration;
 
-    use clientlet_gateway::{Documents, Gateway, Listener};
+    use clientlet_gateway::{Gateway, Listener};
     use tokio::io::AsyncWriteExt;
     use tokio::time::{Instant, timeout};
     use tokio_websockets::ServerBuilder;
@@ -206,7 +206,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_receiver_hears_at_once_of_a_panic_below() {
         let (connector, accepted, bomb) = network();
-        let builder = Gateway::builder().http(false).documents(Documents::V1);
+        let builder = Gateway::builder().http(false).docarray(clientlet_gateway::DocArray::V1);
         let builder = builder.websocket(true).fault("stall@1".parse().unwrap());
         let gateway = builder.serve(accepted).unwrap();
         let config = Arc::new(ClientletOptions::new().check("ws://h:80").unwrap());

@@ -183,7 +183,7 @@ mod tests {
     use std::task::Wake;
 
     use ::http::Uri;
-    use clientlet_gateway::{Documents, Gateway};
+    use clientlet_gateway::{DocArray, Gateway};
 
     use super::super::channel::Register;
     use super::*;
@@ -204,7 +204,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn requests_fail_at_once_when_the_streams_task_panics() {
         let (connector, accepted, _) = network();
-        let builder = Gateway::builder().http(false).grpc(true).documents(Documents::V1);
+        let builder = Gateway::builder().http(false).grpc(true).docarray(DocArray::V1);
         // The second request is still in flight when the first one is answered.
         let builder = builder.fault("stall@2".parse().unwrap());
         let gateway = builder.serve(accepted).unwrap();

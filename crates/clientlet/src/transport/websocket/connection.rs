@@ -125,7 +125,7 @@ impl Task {
 mod tests {
     use std::time::Duration;
 
-    use clientlet_gateway::{Documents, Gateway, Listener};
+    use clientlet_gateway::{Gateway, Listener};
     use http::{HeaderMap, Uri};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, WriteHalf};
     use tokio::time::{Instant, sleep, timeout};
@@ -143,7 +143,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_request_fails_at_once_when_the_connections_task_panics() {
         let (connector, accepted, _) = network();
-        let builder = Gateway::builder().http(false).websocket(true).documents(Documents::V1);
+        let builder = Gateway::builder()
+            .http(false)
+            .websocket(true)
+            .docarray(clientlet_gateway::DocArray::V1);
         let _gateway = builder.serve(accepted).unwrap();
         let uri = Uri::from_static("http://h/");
         let headers = HeaderMap::new();

@@ -2,7 +2,7 @@
 
 use clientlet::Delivery::Answered;
 use clientlet::ErrorKind::{Connect, Decode, Gateway, RateLimited, Timeout, Transport};
-use clientlet_gateway::Documents::{V1, V2};
+use clientlet_gateway::DocArray::{V1, V2};
 
 use super::{Again, Arrival, Outcome, Reach, Row, Time, outcome, unknown, unsent};
 use crate::protocol::Protocol;

@@ -7,7 +7,7 @@ mod websocket;
 use std::time::Duration;
 
 use clientlet::{Delivery, ErrorKind};
-use clientlet_gateway::{Documents, FaultKind};
+use clientlet_gateway::{DocArray, FaultKind};
 
 use crate::protocol::Protocol;
 
@@ -17,7 +17,7 @@ pub(crate) struct Row {
     pub(crate) protocol: Protocol,
     pub(crate) faults: &'static [&'static str],
     /// The generations of documents that it is run with.
-    pub(crate) documents: &'static [Documents],
+    pub(crate) documents: &'static [DocArray],
     /// How an attempt may fail.
     pub(crate) failures: &'static [Outcome],
     pub(crate) reach: Reach,
