@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
+use tempfile::TempDir;
 
 use crate::environment::{Availability, Environment, workspace};
 use crate::error::StartError;
@@ -80,6 +81,9 @@ pub struct RealGateway {
     executors: BTreeMap<String, i32>,
     /// The process id of the gateway, which serves the ports.
     served_by: Option<i32>,
+    /// The gateway's temporary folder. `gateway.py` removes the folder at its end; dropping this
+    /// removes it also if that process had to be killed.
+    scratch: TempDir,
 }
 
 impl RealGateway {
@@ -144,6 +148,13 @@ impl RealGateway {
     #[must_use]
     pub fn log(&self) -> String {
         self.log.text()
+    }
+
+    /// The temporary folder that the gateway and its executors use. It is removed when the gateway
+    /// ends.
+    #[must_use]
+    pub fn temporary_folder(&self) -> &Path {
+        self.scratch.path()
     }
 
     /// Kills every replica of every executor with SIGKILL and waits until they are gone. The
@@ -225,7 +236,9 @@ impl RealGateway {
         environment: Environment,
         options: Options,
     ) -> Result<Self, StartError> {
+        let scratch = tempfile::Builder::new().prefix("clientlet-gateway-").tempdir()?;
         let mut child = Command::new(python)
+            .env("CLIENTLET_SCRATCH", scratch.path())
             .arg(workspace().join("interop/gateway.py"))
             .args(arguments(options))
             // They would mix somebody else's packages into the pinned ones.
@@ -241,7 +254,7 @@ impl RealGateway {
         let (lines, log) = (follow_lines(stdout), LogTail::follow(stderr));
         // From here on dropping it stops the process, also when it does not get ready.
         let mut gateway =
-            Self { environment, child, lines, log, ports, executors, served_by: None };
+            Self { environment, child, lines, log, ports, executors, served_by: None, scratch };
         let ReadyLine { ports, pids } = gateway.next_ready()?;
         gateway.ports = ports;
         (gateway.executors, gateway.served_by) = (pids.executors, pids.gateway);

@@ -1,5 +1,6 @@
 //! The life of a real gateway, in each environment that is installed.
 
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
@@ -70,7 +71,12 @@ fn whole_life(environment: Environment) -> io::Result<()> {
     gateway.revive_gateway().map_err(io::Error::other)?;
     assert_eq!(post(&gateway)?, 200, "{}", gateway.log());
 
+    // The workspaces, which 3.14.1 does not make, are there and not in the system's folder.
+    let folder = gateway.temporary_folder().to_owned();
+    let has_workspaces = fs::read_dir(&folder)?.next().is_some();
+    assert_eq!(has_workspaces, environment != Environment::SeedEra, "{folder:?}");
     drop(gateway);
+    assert!(!folder.exists(), "{folder:?} is still there");
     assert_eq!(refused().map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionRefused));
     Ok(())
 }
