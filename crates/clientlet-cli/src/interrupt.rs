@@ -1,19 +1,56 @@
 //! Ctrl-C, SIGTERM, and SIGHUP, which a terminal sends when it closes.
 
+use tokio::sync::mpsc;
+use tokio::task::spawn_local;
+
 use crate::report::Failure;
 
 /// Listens for signals from its creation on; before that a signal ends the process as usual. SIGHUP
 /// stays ignored if it was ignored when the process started, as with `nohup`. SIGINT does not,
 /// although shell scripts ignore it for background jobs: a SIGINT that is sent to such a job is
 /// meant for it.
+///
+/// A task of its own waits for the system's signals. The command asks after each answer whether a
+/// signal came, and asking tokio for three signals costs a tenth of a small answer.
 pub(crate) struct Interrupt {
+    signals: mpsc::Receiver<()>,
+}
+
+impl Interrupt {
+    /// # Errors
+    /// When the system does not let this process listen.
+    pub(crate) fn listen() -> Result<Interrupt, Failure> {
+        let mut signals = Signals::listen()?;
+        // Signals that come at once are one signal.
+        let (sender, receiver) = mpsc::channel(1);
+        spawn_local(async move {
+            loop {
+                signals.next().await;
+                if let Err(mpsc::error::TrySendError::Closed(())) = sender.try_send(()) {
+                    return;
+                }
+            }
+        });
+        Ok(Interrupt { signals: receiver })
+    }
+
+    /// Waits for the next signal.
+    pub(crate) async fn wait(&mut self) {
+        if self.signals.recv().await.is_none() {
+            // The task ends with the runtime alone.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+struct Signals {
     #[cfg(unix)]
     signals: [Option<tokio::signal::unix::Signal>; 3],
 }
 
 #[cfg(unix)]
-impl Interrupt {
-    pub(crate) fn listen() -> Result<Interrupt, Failure> {
+impl Signals {
+    fn listen() -> Result<Signals, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| {
             signal(kind)
@@ -21,7 +58,7 @@ impl Interrupt {
                 .map_err(|error| Failure::failed(format!("signals cannot be heard: {error}")))
         };
         let is_deaf = is_ignored(SignalKind::hangup());
-        Ok(Interrupt {
+        Ok(Signals {
             signals: [
                 listen(SignalKind::interrupt())?,
                 listen(SignalKind::terminate())?,
@@ -30,8 +67,7 @@ impl Interrupt {
         })
     }
 
-    /// Waits for the next signal.
-    pub(crate) async fn wait(&mut self) {
+    async fn next(&mut self) {
         let signals = &mut self.signals;
         std::future::poll_fn(|cx| {
             let came = signals.iter_mut().flatten().any(|signal| signal.poll_recv(cx).is_ready());
@@ -52,15 +88,14 @@ fn is_ignored(kind: tokio::signal::unix::SignalKind) -> bool {
 }
 
 #[cfg(not(unix))]
-impl Interrupt {
-    pub(crate) fn listen() -> Result<Interrupt, Failure> {
-        Ok(Interrupt {})
+impl Signals {
+    fn listen() -> Result<Signals, Failure> {
+        Ok(Signals {})
     }
 
-    /// Waits for the next signal.
-    pub(crate) async fn wait(&mut self) {
+    async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
-            // Nobody can be told; the default action stays.
+            // The system's own action stays.
             std::future::pending::<()>().await;
         }
     }

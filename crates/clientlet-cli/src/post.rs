@@ -13,7 +13,7 @@ use crate::fields::Fields;
 use crate::input::{Documents, Input};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, Pace};
-use crate::progress::{ProgressLine, TICK};
+use crate::progress::ProgressLine;
 use crate::report::{Exit, Failure, Task};
 use crate::run::{End, Run};
 use crate::summary::SummaryFile;
@@ -82,7 +82,7 @@ where
     S: Stream,
     S::Item: Serialize,
 {
-    let mut tick = interval(TICK);
+    let mut tick = interval(run.period());
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let end = loop {
         tokio::select! {

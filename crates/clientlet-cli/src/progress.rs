@@ -8,8 +8,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::report;
 use crate::summary::Summary;
 
-/// How often it is shown anew.
-pub(crate) const TICK: Duration = Duration::from_millis(200);
+/// How often the line is shown anew.
+const TICK: Duration = Duration::from_millis(200);
+/// How often the run looks after itself where no line is shown.
+const HIDDEN_TICK: Duration = Duration::from_secs(1);
 
 /// A line at the foot of a terminal; without a terminal, or if it is to be quiet, nothing.
 #[derive(Clone)]
@@ -25,6 +27,11 @@ impl ProgressLine {
         let style = ProgressStyle::with_template("{spinner} {msg}")
             .expect("the template is constant and has been seen to work");
         ProgressLine { bar: ProgressBar::with_draw_target(None, target).with_style(style) }
+    }
+
+    /// How often to call [`show`](ProgressLine::show).
+    pub(crate) fn period(&self) -> Duration {
+        if self.bar.is_hidden() { HIDDEN_TICK } else { TICK }
     }
 
     /// Shows the counts; `ended` documents are through.

@@ -155,6 +155,11 @@ impl Run {
         self.line.print(&format!("{place}: {what}"));
     }
 
+    /// How often to call [`show`](Run::show).
+    pub(crate) fn period(&self) -> Duration {
+        self.line.period()
+    }
+
     /// Shows how far the run is, and forgets what can no longer be asked for.
     pub(crate) fn show(&mut self, read: u64, in_flight: usize) {
         let unwritten = self.output.first_unwritten().unwrap_or(read);

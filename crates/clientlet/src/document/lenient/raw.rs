@@ -33,8 +33,10 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>, V: Visitor<'de>>(
 
 /// Whether the text may contain a whole double as Python writes it: `7.0`.
 fn has_whole_double(json: &str) -> bool {
-    json.match_indices(".0").any(|(at, point)| {
-        let behind = json.as_bytes().get(at + point.len());
-        behind.is_none_or(|b| matches!(b, b',' | b']' | b'}') || b.is_ascii_whitespace())
+    // Points are rare, and a search for one byte is several times faster than one for two.
+    json.match_indices('.').any(|(at, _)| match &json.as_bytes()[at + 1..] {
+        [b'0'] => true,
+        [b'0', b, ..] => matches!(b, b',' | b']' | b'}') || b.is_ascii_whitespace(),
+        _ => false,
     })
 }
