@@ -10,7 +10,8 @@ use clientlet::{Client, ClientBuilder, RetryPolicy};
 use clientlet_gateway::{DocArray, Gateway};
 
 use crate::args::{AskArgs, DocArrayChoice, IdentityArgs, RetryArgs};
-use crate::report::{Failure, Task};
+use crate::hint::Task;
+use crate::report::Failure;
 
 /// A value as it was given; it has no `Debug`, and no message shows it.
 #[derive(Clone)]

@@ -6,7 +6,8 @@ use serde_json::json;
 use crate::args::AskArgs;
 use crate::command::{answer, answer_lines};
 use crate::connection;
-use crate::report::{self, Exit, Failure, Task};
+use crate::hint::Task;
+use crate::report::{self, Exit, Failure};
 
 pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
     let is_json = args.json;

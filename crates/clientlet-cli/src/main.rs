@@ -10,6 +10,7 @@ mod endpoints;
 mod fields;
 mod foreign;
 mod gateway;
+mod hint;
 mod input;
 mod interrupt;
 mod lines;

@@ -10,11 +10,12 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::{Compression, PostArgs};
 use crate::fields::Fields;
+use crate::hint::Task;
 use crate::input::{Documents, Input};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, Pace};
 use crate::progress::ProgressLine;
-use crate::report::{Exit, Failure, Task};
+use crate::report::{Exit, Failure};
 use crate::run::{End, Run};
 use crate::summary::SummaryFile;
 use crate::{apart, connection};

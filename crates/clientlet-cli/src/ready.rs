@@ -5,7 +5,8 @@ use serde_json::json;
 use crate::args::AskArgs;
 use crate::command::answer;
 use crate::connection;
-use crate::report::{self, Causes, Exit, Failure, Task};
+use crate::hint::Task;
+use crate::report::{self, Causes, Exit, Failure};
 
 pub(crate) async fn run(mut args: AskArgs) -> Result<Exit, Failure> {
     let is_json = args.json;

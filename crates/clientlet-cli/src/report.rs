@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use clientlet::{Error, ErrorKind};
 
+use crate::hint::{self, Advice, Task};
+
 /// How the command ends; of several, the later one wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
@@ -30,59 +32,29 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The kind of command that runs. A hint names only options that the command has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Task {
-    Post,
-    Stream,
-    /// `ready`, `status`, `endpoints`.
-    Ask,
-}
-
 /// Why the command ends before its work is done.
 #[derive(Debug)]
 pub(crate) struct Failure {
     exit: Exit,
     message: String,
-    hint: Option<Hint>,
-}
-
-/// A hint at what may help.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Hint {
-    /// The part that identifies the hint: each hint is given once in a run.
-    pub(crate) what: &'static str,
-    /// An addition for this error.
-    also: &'static str,
-}
-
-impl From<&'static str> for Hint {
-    fn from(what: &'static str) -> Hint {
-        Hint { what, also: "" }
-    }
-}
-
-impl fmt::Display for Hint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.what, self.also)
-    }
+    advice: Option<Advice>,
 }
 
 impl Failure {
     /// Something that should have worked did not.
     pub(crate) fn failed(message: impl Into<String>) -> Failure {
-        Failure { exit: Exit::Failed, message: message.into(), hint: None }
+        Failure { exit: Exit::Failed, message: message.into(), advice: None }
     }
 
     /// An option, a file or its content is wrong.
     pub(crate) fn bad_input(message: impl Into<String>) -> Failure {
-        Failure { exit: Exit::BadInput, message: message.into(), hint: None }
+        Failure { exit: Exit::BadInput, message: message.into(), advice: None }
     }
 
     /// Reports an error of the library, with a hint if there is one.
     pub(crate) fn of(error: &Error, task: Task) -> Failure {
         let message = format!("{error}{}", Causes(error));
-        Failure { exit: exit_of(error), message, hint: hint(error, task, true) }
+        Failure { exit: exit_of(error), message, advice: hint::advice(error, task, true) }
     }
 
     pub(crate) fn exit(&self) -> Exit {
@@ -91,7 +63,7 @@ impl Failure {
 
     /// The line of the failure, and another one for the hint.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
-        let hint = self.hint.map(|hint| format!("  hint: {hint}"));
+        let hint = self.advice.map(|advice| format!("  hint: {advice}"));
         [Some(format!("error: {}", self.message)), hint].into_iter().flatten()
     }
 }
@@ -117,157 +89,6 @@ pub(crate) fn failed(error: &Error, place: &str, attempts: u64) -> String {
         line += &format!(", {}", count(attempts, "attempt"));
     }
     line + &format!(": {}{}", one_line(error.message()), Causes(error))
-}
-
-/// The hint for an error, if there is one; `is_first` as long as nothing was answered.
-pub(crate) fn hint(error: &Error, task: Task, is_first: bool) -> Option<Hint> {
-    let may_be_tls = is_first && error.kind() == ErrorKind::Transport;
-    match fixed_hint(error, task) {
-        Some(hint) => Some(hint.into()),
-        None if !is_passing(error) => None,
-        None if error.attempts().len() == 1 => Some(again(task, may_be_tls)),
-        None => may_be_tls.then(|| TLS.into()),
-    }
-}
-
-/// The hint that depends only on the kind of the error.
-fn fixed_hint(error: &Error, task: Task) -> Option<&'static str> {
-    match error.kind() {
-        ErrorKind::Connect => {
-            Some("is the gateway running there? `clientlet gateway` starts one to try")
-        }
-        _ if speaks_tls(error.message()) => Some(
-            "this release does not speak TLS: give the gateway's own port, or a proxy that takes plain connections",
-        ),
-        ErrorKind::Timeout => match task {
-            Task::Post => Some(
-                "--attempt-timeout gives an attempt more time, and --timeout all attempts of a request; without \
-                 the first, with --max-attempts, an attempt has half of the second",
-            ),
-            Task::Stream => {
-                Some("--timeout, --attempt-timeout and --idle-timeout give it more time")
-            }
-            Task::Ask => None,
-        },
-        ErrorKind::Gateway if error.message().contains("did not upgrade to WebSocket") => Some(
-            "a port for HTTP and a path other than / are refused so; credentials are given with --auth, \
-             --bearer, --cookie or --header",
-        ),
-        _ if port_hint(error.message()).is_some() => port_hint(error.message()),
-        _ if wants_credentials(error) => {
-            Some("credentials are given with --auth, --bearer, --cookie or --header")
-        }
-        _ if is_too_much(error) => match task {
-            Task::Post => Some(
-                "the gateway, or a proxy before it, limits the size of requests (nginx: client_max_body_size); \
-                 --request-size 10 makes smaller ones of several documents, for one document the limit must be \
-                 raised there",
-            ),
-            Task::Stream => Some(
-                "the gateway, or a proxy before it, limits the size of requests (nginx: client_max_body_size); \
-                 it must be raised there",
-            ),
-            Task::Ask => None,
-        },
-        _ if error.message().ends_with("must be set by hand") => match task {
-            Task::Post | Task::Stream => Some(
-                "--docarray v1 or --docarray v2 does; is this a Jina gateway at all, and is the URL's path right?",
-            ),
-            Task::Ask => Some("is this a Jina gateway at all, and is the URL's path right?"),
-        },
-        ErrorKind::Decode if error.message().starts_with("GET /status") => match task {
-            Task::Post | Task::Stream => {
-                Some("is this a Jina gateway? --docarray v1 or v2 goes on without asking")
-            }
-            Task::Ask => Some("is this a Jina gateway, and is the URL's path right?"),
-        },
-        ErrorKind::NotFound if task == Task::Ask => Some(
-            "is the URL's path right? a WebSocket port is asked with ws://, one for gRPC with grpc://",
-        ),
-        ErrorKind::NotFound => Some(
-            "`clientlet endpoints URL` lists what can be posted to; a WebSocket port is posted to with ws://",
-        ),
-        ErrorKind::TooLarge if !error.message().contains("headers") => match task {
-            Task::Post => Some(
-                "--answer-limit takes larger answers, such as 256M; smaller requests have smaller ones: --request-size",
-            ),
-            Task::Stream | Task::Ask => Some("--answer-limit takes larger answers, such as 256M"),
-        },
-        _ => None,
-    }
-}
-
-/// The hint to try again. A TLS port closes connections without an answer, as a gateway does
-/// that restarts; as long as nothing was answered `may_be_tls`.
-fn again(task: Task, may_be_tls: bool) -> Hint {
-    let what = match task {
-        Task::Post | Task::Stream => {
-            "--max-attempts 4 tries again, 10 for some seconds; a request may then run more than once"
-        }
-        Task::Ask => "--wait-ready 60 asks again until the gateway is ready, for 60 seconds",
-    };
-    let also = match may_be_tls {
-        true => ". A port for TLS, which this release does not speak, ends every connection so",
-        false => "",
-    };
-    Hint { what, also }
-}
-
-/// The hint for errors after which the request was already tried again.
-const TLS: &str = "a port for TLS, which this release does not speak, ends every connection so";
-
-/// Whether the server asked for credentials, or for different ones.
-fn wants_credentials(error: &Error) -> bool {
-    let is_refused = ["answered UNAUTHENTICATED", "answered PERMISSION_DENIED"]
-        .iter()
-        .any(|sign| error.message().contains(sign));
-    error.kind() == ErrorKind::Gateway
-        && (matches!(error.http_status(), Some(401 | 403)) || is_refused)
-}
-
-/// Whether a request was too large for the gateway or for a proxy before it.
-fn is_too_much(error: &Error) -> bool {
-    let message = error.message();
-    error.http_status() == Some(413)
-        || message.contains("answered RESOURCE_EXHAUSTED") && message.contains("larger than max")
-        || message.contains("answered OUT_OF_RANGE") && message.contains("too large")
-        || message.contains("closed with 1009")
-}
-
-/// Whether the port seems to be a TLS port: nginx says so, other servers send an alert.
-fn speaks_tls(message: &str) -> bool {
-    [
-        "plain HTTP request was sent to HTTPS port",
-        "HTTP request to an HTTPS server",
-        "TLS seems to be spoken",
-        "port for TLS",
-    ]
-    .iter()
-    .any(|sign| message.contains(sign))
-}
-
-/// How the protocol is asked for that seems to answer instead of the one that was.
-fn port_hint(message: &str) -> Option<&'static str> {
-    let (_, seems) = message.rsplit_once("is it the gateway's port for ")?;
-    match seems {
-        "gRPC?" => Some("a URL that begins with grpc:// asks for gRPC"),
-        "HTTP?" => Some("a URL that begins with http:// asks for HTTP"),
-        "WebSocket?" => Some("a URL that begins with ws:// asks for WebSocket"),
-        "HTTP or WebSocket?" => Some("a URL that begins with http:// or ws:// asks for those"),
-        _ => None,
-    }
-}
-
-/// Whether another attempt might have succeeded.
-fn is_passing(error: &Error) -> bool {
-    match error.kind() {
-        ErrorKind::Transport | ErrorKind::Timeout | ErrorKind::RateLimited => true,
-        ErrorKind::Gateway => {
-            matches!(error.http_status(), Some(425 | 502 | 503))
-                || error.message().starts_with("the gateway closed with")
-        }
-        _ => false,
-    }
 }
 
 /// What lies below an error, each cause behind a colon; what the line says already is left out.

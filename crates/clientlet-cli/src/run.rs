@@ -11,13 +11,14 @@ use tokio::time::{Instant, timeout};
 
 use crate::args::PostArgs;
 use crate::fields::Fields;
+use crate::hint::{self, Task};
 use crate::input::Progress;
 use crate::interrupt::Interrupt;
 use crate::output::{Output, Unwritten};
 use crate::outstanding::Outstanding;
 use crate::progress::ProgressLine;
 use crate::record;
-use crate::report::{self, Exit, Failure, Task, count};
+use crate::report::{self, Exit, Failure, count};
 use crate::summary::{Summary, SummaryFile};
 
 /// How long an output may take for what is left after Ctrl-C.
@@ -134,10 +135,10 @@ impl Run {
         let documents = error.documents().unwrap_or(0..0);
         let place = self.input.borrow().places.describe(&documents);
         self.line.print(&report::failed(error, &place, attempts.into()));
-        if let Some(hint) = report::hint(error, Task::Post, self.summary.answered == 0)
-            && self.hints.insert(hint.what)
+        if let Some(advice) = hint::advice(error, Task::Post, self.summary.answered == 0)
+            && self.hints.insert(advice.what)
         {
-            self.line.print(&format!("  hint: {hint}"));
+            self.line.print(&format!("  hint: {advice}"));
         }
     }
 
@@ -149,10 +150,7 @@ impl Run {
             Some(line) => format!("{}:{line}", self.input_name),
             None => format!("--text {}", documents.start + 1),
         };
-        // The line is known better than the library's number of the document.
-        let what = error.message();
-        let what = what.split_once(" cannot be sent: ").map_or(what, |(_, what)| what);
-        self.line.print(&format!("{place}: {what}"));
+        self.line.print(&format!("{place}: {}", error.message()));
     }
 
     /// How often to call [`show`](Run::show).

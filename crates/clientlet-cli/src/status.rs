@@ -7,7 +7,8 @@ use clientlet::GatewayStatus;
 use crate::args::AskArgs;
 use crate::command::{answer, answer_lines};
 use crate::connection;
-use crate::report::{Exit, Failure, Task, escape, one_line};
+use crate::hint::Task;
+use crate::report::{Exit, Failure, escape, one_line};
 
 pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
     let is_json = args.json;

@@ -13,10 +13,11 @@ use tokio::time::{Instant, timeout};
 
 use crate::args::{DocArrayChoice, StreamArgs};
 use crate::fields::Fields;
+use crate::hint::{self, Task};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, Pace, Unwritten};
 use crate::record::write_document;
-use crate::report::{self, Exit, Failure, Task, count};
+use crate::report::{self, Exit, Failure, count};
 use crate::summary::{SummaryFile, as_seconds};
 use crate::typed;
 use crate::{apart, connection};
@@ -185,9 +186,9 @@ fn print_failure(error: &Error, documents: u64) {
     report::print(&report::failed(error, &place, attempts));
     // Nothing is tried again behind a document.
     if documents == 0
-        && let Some(hint) = report::hint(error, Task::Stream, true)
+        && let Some(advice) = hint::advice(error, Task::Stream, true)
     {
-        report::print(&format!("  hint: {hint}"));
+        report::print(&format!("  hint: {advice}"));
     }
 }
 

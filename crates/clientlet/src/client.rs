@@ -117,6 +117,7 @@ impl Client {
         }
         let what = format!("the gateway is not ready: {}", shorten(&status.description));
         Err(Error::new(ErrorKind::Gateway, what)
+            .retryable()
             .with_exception(status.exception)
             .with_context(self.context()))
     }

@@ -10,10 +10,9 @@ use http::header::{HOST, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use crate::endpoint::{decode_percent, encode_percent};
-use crate::error::{AttemptError, ErrorKind, Event};
+use crate::error::{AttemptError, ErrorKind, Event, Hint};
 use crate::foreign;
 use crate::message::DocArray;
-use crate::transport::http::MAYBE_WEBSOCKET;
 use crate::transport::{BoxFuture, Kept, Time, Transport};
 
 /// What a gateway told of itself.
@@ -65,12 +64,16 @@ impl Gateway {
             Some(name) => Ok(Found::listed(endpoint, name)),
             None if self.endpoints.is_none() => Ok(Found::written(endpoint)),
             None => {
-                let listed = match listed {
-                    [] => format!("none{MAYBE_WEBSOCKET}"),
-                    listed => foreign::listed(listed),
+                let unknown = |listed: &str| {
+                    let what = format!("the gateway has no endpoint {endpoint}; it has {listed}");
+                    AttemptError::new(Event::EndpointUnknown, what)
                 };
-                let what = format!("the gateway has no endpoint {endpoint}; it has {listed}");
-                Err(AttemptError::new(Event::EndpointUnknown, what))
+                Err(match listed {
+                    // A gateway's port for WebSocket answers all questions and takes no documents
+                    // over HTTP.
+                    [] => unknown("none").asking_whether(Hint::PortForWebsocket),
+                    listed => unknown(&foreign::listed(listed)),
+                })
             }
         }
     }

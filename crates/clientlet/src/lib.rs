@@ -221,7 +221,7 @@ pub use clientlets::{
     WsResponses, WsStatuses,
 };
 pub use document::{Blob, Document, Dtype, Element, NamedScore, Tensor, TensorError, Value};
-pub use error::{Attempt, Delivery, Error, ErrorKind};
+pub use error::{Attempt, Delivery, Error, ErrorKind, GrpcCode, Hint};
 pub use message::{
     Connections, DocArray, Endpoints, Exception, GatewayStatus, Health, RouteTimes, Status,
     StatusMessage,

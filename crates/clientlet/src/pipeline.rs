@@ -534,8 +534,7 @@ impl Call {
     }
 
     fn refused(&self, refusal: &EncodeError, documents: Range<u64>) -> Error {
-        let what = format!("document {} cannot be sent: {refusal}", documents.start);
-        let last = AttemptError::new(Event::EncodeFailed, what);
+        let last = AttemptError::new(Event::EncodeFailed, refusal.to_string());
         Failure::unattempted(last).into_error(self.context(None, documents))
     }
 

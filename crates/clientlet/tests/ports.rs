@@ -1,21 +1,21 @@
-//! Whoever comes to a gateway's port for another protocol is told which one seems to answer there.
+//! An error at the gateway's port for another protocol says which one seems to answer there.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
 use std::time::Duration;
 
-use clientlet::{Client, Delivery, Document};
+use clientlet::{Client, Delivery, Document, Hint};
 use clientlet_gateway::{DocArray, Gateway};
 use clientlet_interop::{Environment, Options, RealGateway};
 
-/// What is asked for, at whose port, and what is said.
-const PAIRS: &[(&str, &str, &str)] = &[
-    ("http", "grpc", "is it the gateway's port for gRPC?"),
-    ("ws", "grpc", "is it the gateway's port for gRPC?"),
-    ("grpc", "http", "is it the gateway's port for HTTP or WebSocket?"),
-    ("grpc", "websocket", "is it the gateway's port for HTTP or WebSocket?"),
-    ("ws", "http", "is it the gateway's port for HTTP?"),
-    ("http", "websocket", "is it the gateway's port for WebSocket?"),
+/// The protocol that is asked for, the protocol whose port is asked, and the hint.
+const PAIRS: &[(&str, &str, Hint)] = &[
+    ("http", "grpc", Hint::PortForGrpc),
+    ("ws", "grpc", Hint::PortForGrpc),
+    ("grpc", "http", Hint::PortForHttpOrWebsocket),
+    ("grpc", "websocket", Hint::PortForHttpOrWebsocket),
+    ("ws", "http", Hint::PortForHttp),
+    ("http", "websocket", Hint::PortForWebsocket),
 ];
 
 /// How often each port is tried. A port that closes immediately is recognized by what it sends just
@@ -24,7 +24,7 @@ const TIMES: usize = 50;
 
 /// `url` gives that of a protocol's port.
 async fn check(url: impl Fn(&str) -> String) {
-    for (asked, there, said) in PAIRS {
+    for (asked, there, hint) in PAIRS {
         let url = url(there);
         let (_, address) = url.split_once("://").unwrap();
         for _ in 0..TIMES {
@@ -34,7 +34,13 @@ async fn check(url: impl Fn(&str) -> String) {
             let error = answers.into_result().unwrap_err();
             assert!(!error.may_have_run(), "{asked} at {there}: {error}");
             assert_ne!(error.delivery(), Delivery::Unknown, "{asked} at {there}: {error}");
-            assert!(error.message().ends_with(said), "{asked} at {there}: {error}");
+            let hinted = match error.hint() {
+                // Some releases answer an upgrade with 403, which has other reasons, too.
+                Some(Hint::UpgradeForbidden) => Some(Hint::PortForHttp),
+                hinted => hinted,
+            };
+            assert_eq!(hinted, Some(*hint), "{asked} at {there}: {error}");
+            assert!(error.message().ends_with(&hint.to_string()), "{asked} at {there}: {error}");
         }
     }
 }

@@ -298,6 +298,6 @@ async fn a_document_of_a_stream_that_does_not_fit_says_where_it_came_from() {
     assert_eq!(error.gateway(), Some(&*format!("http://{address}")));
     let told = error.to_string();
     assert!(told.starts_with("document 1 of the stream does not fit: text: "), "{told}");
-    let place = format!(" (gateway http://{address}, request {request}, documents 0..1)");
+    let place = format!(" (gateway http://{address}, request {request}, document 0)");
     assert!(told.ends_with(&place), "{told}");
 }

@@ -109,7 +109,7 @@ fn no_gateway_at_all_is_told_with_a_hint() {
 fn a_gateway_that_hides_its_status_must_be_named_by_generation() {
     let gateway = Served::start(Gateway::builder().hide_status(true));
     let run = clientlet(["post", &gateway.url(), "--text", "hello"]).run().exits(1);
-    assert!(run.stderr.contains("hint: --docarray v1 or --docarray v2"), "{}", run.stderr);
+    assert!(run.stderr.contains("--docarray v1 or v2 goes on without asking"), "{}", run.stderr);
     clientlet(["post", &gateway.url(), "--text", "hello", "--docarray", "v1"]).run().exits(0);
 }
 

@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use self::dial::SetAside;
-pub(crate) use self::spoken::{Spoken, TLS_THERE};
+pub(crate) use self::spoken::Spoken;
 use crate::error::{AttemptError, Event};
 use crate::runtime;
 

@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Connector;
+use crate::error::Hint;
 
 /// The protocol that was recognized, shared by all parts that use the connection.
 #[derive(Clone, Debug, Default)]
@@ -34,10 +35,6 @@ const HELLO: &[u8] = b"\x16\x03\x01\0\x2f\x01\0\0\x2b\x03\x03\
 /// The first byte of a TLS record: its type.
 const ALERT: u8 = 0x15;
 const HANDSHAKE: u8 = 0x16;
-
-/// The message about a port for TLS.
-pub(crate) const TLS_THERE: &str =
-    "TLS seems to be spoken there, which this release does not speak yet";
 
 /// The longest wait for the answer to a greeting.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -77,15 +74,13 @@ impl Connector {
         uri: &Uri,
         spoken: &Spoken,
         is_proven: bool,
-    ) -> Option<&'static str> {
+    ) -> Option<Hint> {
         let is_silent = !spoken.is_known() && !is_proven;
         if spoken.is_http2() || (is_silent && self.greets_in_http2(uri).await) {
-            return Some(
-                "HTTP/2 is spoken there, not HTTP/1.1; is it the gateway's port for gRPC?",
-            );
+            return Some(Hint::PortForGrpc);
         }
         let is_tls = spoken.is_tls() || (is_silent && self.greets_in_tls(uri).await);
-        is_tls.then_some(TLS_THERE)
+        is_tls.then_some(Hint::PortForTls)
     }
 
     /// Whether the server speaks HTTP/2. Asks on a new connection, for servers that closed without

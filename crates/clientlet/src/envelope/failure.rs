@@ -8,7 +8,7 @@ use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::read_answer;
-use crate::error::{AttemptError, Event};
+use crate::error::{AttemptError, Event, Hint};
 use crate::foreign::{MOST_CHARACTERS, shorten};
 use crate::message::{DocArray, Exception};
 
@@ -42,7 +42,7 @@ pub(crate) fn read_failure(
     body: &Bytes,
 ) -> AttemptError {
     let failure = if is_json { read_json(docarray, is_by_name, status, body) } else { None };
-    failure.unwrap_or_else(|| read_text(is_by_name, status, is_json, body)).with_status(status)
+    failure.unwrap_or_else(|| read_text(is_by_name, status, is_json, body))
 }
 
 fn read_json(
@@ -82,7 +82,9 @@ fn read_text(is_by_name: bool, status: u16, is_json: bool, body: &Bytes) -> Atte
         let message = format!("the gateway answered 500: {text}{why}");
         return AttemptError::new(Event::PlainError500, message);
     }
-    of_status(status, &text)
+    let mut error = of_status(status, &text);
+    error.detail.hint = Hint::of_refusal(&text);
+    error
 }
 
 fn of_status(status: u16, what: &str) -> AttemptError {

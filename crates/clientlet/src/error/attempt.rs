@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::cause;
-use super::{Attempt, Delivery, ErrorKind, Event, SharedSource, Source};
+use super::{Attempt, Delivery, Detail, ErrorKind, Event, Hint, SharedSource, Source};
 use crate::envelope::inner::Culprit;
 use crate::foreign::one_line;
 use crate::message::{Exception, RawAnswer};
@@ -28,7 +28,7 @@ pub(crate) struct Failed {
     pub(crate) unsent: Option<Bytes>,
     /// How long the gateway asked to wait.
     pub(crate) retry_after: Option<Duration>,
-    pub(crate) status: Option<u16>,
+    pub(crate) detail: Detail,
     pub(crate) exception: Option<Exception>,
     pub(crate) answer: Option<RawAnswer>,
     /// The documents that caused the failure, if only some did; the others may be sent without
@@ -80,7 +80,7 @@ impl AttemptError {
             source: None,
             unsent: None,
             retry_after: None,
-            status: None,
+            detail: Detail::default(),
             exception: None,
             answer: None,
             culprits: Vec::new(),
@@ -114,15 +114,27 @@ impl AttemptError {
         self
     }
 
-    pub(crate) fn with_status(mut self, status: u16) -> AttemptError {
-        self.status = Some(status);
+    /// Adds what the gateway said; a hint that is there already stays.
+    pub(crate) fn with_detail(mut self, detail: Detail) -> AttemptError {
+        let hint = self.detail.hint.or(detail.hint);
+        self.detail = Detail { hint, ..detail };
         self
+    }
+
+    pub(crate) fn with_hint(mut self, hint: Hint) -> AttemptError {
+        self.detail.hint = Some(hint);
+        self
+    }
+
+    /// Adds a hint, and its words to the message.
+    pub(crate) fn asking_whether(mut self, hint: Hint) -> AttemptError {
+        self.message += &format!("; {hint}");
+        self.with_hint(hint)
     }
 
     /// Copies the failure for another request that failed with it.
     pub(crate) fn share(&self) -> AttemptError {
-        let Failed { event, kind, delivery, retryable, may_have_run, retry_after, status, .. } =
-            *self.0;
+        let Failed { event, kind, delivery, retryable, may_have_run, retry_after, .. } = *self.0;
         AttemptError(Box::new(Failed {
             event,
             kind,
@@ -133,7 +145,7 @@ impl AttemptError {
             source: self.source.clone(),
             unsent: None,
             retry_after,
-            status,
+            detail: self.detail.clone(),
             exception: self.exception.clone(),
             answer: self.answer.clone(),
             culprits: self.culprits.clone(),

@@ -2,18 +2,26 @@
 
 mod attempt;
 mod cause;
+mod detail;
 mod event;
+mod grpc_code;
+mod hint;
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, StatusCode};
+
 pub(crate) use attempt::{Again, AttemptError};
 pub(crate) use cause::Chain;
+pub(crate) use detail::Detail;
 #[cfg(test)]
 pub(crate) use event::EVENTS;
 pub(crate) use event::Event;
+pub use grpc_code::GrpcCode;
+pub use hint::Hint;
 
 use crate::foreign::{one_line, shorten};
 use crate::message::Exception;
@@ -140,15 +148,19 @@ pub struct Attempt {
 /// reached the gateway, and [`may_have_run`](Error::may_have_run) whether it is safe to send it
 /// again where running twice would harm. `Display` is one line; the cause below it, if there is
 /// one, is the error's source.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     delivery: Delivery,
+    is_retryable: bool,
     may_have_run: bool,
     message: String,
     context: Context,
-    status: Option<u16>,
+    detail: Detail,
+    retry_after: Option<Duration>,
     attempts: Vec<Attempt>,
     elapsed: Duration,
     exception: Option<Exception>,
@@ -186,10 +198,12 @@ impl Error {
         Error(Box::new(Inner {
             kind,
             delivery: Delivery::NotSent,
+            is_retryable: false,
             may_have_run: false,
             message: one_line(message.into()),
             context: Context::default(),
-            status: None,
+            detail: Detail::default(),
+            retry_after: None,
             attempts: Vec::new(),
             elapsed: Duration::ZERO,
             exception: None,
@@ -220,6 +234,7 @@ impl Error {
         elapsed: Duration,
     ) -> Error {
         let last = *last.0;
+        let hint = last.detail.hint.or_else(|| Hint::of(last.event, &last.detail));
         let delivery =
             attempts.iter().fold(last.delivery, |joined, attempt| joined.join(attempt.delivery));
         let count = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
@@ -232,9 +247,11 @@ impl Error {
         Error(Box::new(Inner {
             kind: last.kind,
             delivery,
+            is_retryable: last.retryable,
             may_have_run: last.may_have_run || ran_before,
             message: one_line(last.message),
-            status: last.status,
+            detail: Detail { hint, ..last.detail },
+            retry_after: last.retry_after,
             attempts,
             elapsed,
             exception: last.exception,
@@ -242,6 +259,12 @@ impl Error {
             context: context.shown(),
             source: last.source,
         }))
+    }
+
+    /// Marks an error after which the same question may have another answer.
+    pub(crate) fn retryable(mut self) -> Error {
+        self.0.is_retryable = true;
+        self
     }
 
     pub(crate) fn with_exception(mut self, exception: Option<Exception>) -> Error {
@@ -296,9 +319,45 @@ impl Error {
         self.0.context.documents.clone()
     }
 
-    /// The HTTP status of the last attempt, if it was answered.
-    pub fn http_status(&self) -> Option<u16> {
-        self.0.status
+    /// Whether another attempt may succeed, as the table in `docs/guarantees.md` says for each
+    /// failure; `false` if the gateway asked for no other attempt. Whether another attempt does harm
+    /// is a different question: see [`may_have_run`](Error::may_have_run).
+    pub fn is_retryable(&self) -> bool {
+        self.0.is_retryable
+    }
+
+    /// How long the gateway, or a proxy before it, asked to wait before another attempt, on any
+    /// protocol.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// The HTTP status with which the last attempt was answered. Over WebSocket it is the status of
+    /// the answer to the upgrade; over gRPC there is one if it was not 200, mostly a proxy's.
+    pub fn http_status(&self) -> Option<StatusCode> {
+        self.0.detail.http
+    }
+
+    /// The gRPC status code with which the last attempt was answered. `None` if the gateway sent no
+    /// status, because the connection was lost, for example.
+    pub fn grpc_code(&self) -> Option<GrpcCode> {
+        self.0.detail.grpc
+    }
+
+    /// The code of the close frame by which the gateway ended the WebSocket.
+    pub fn close_code(&self) -> Option<u16> {
+        self.0.detail.close
+    }
+
+    /// The headers of the answer that the last attempt failed with. Over gRPC it is the metadata
+    /// that came with the status.
+    pub fn headers(&self) -> Option<&HeaderMap> {
+        self.0.detail.headers.as_deref()
+    }
+
+    /// What may help, if the client can tell.
+    pub fn hint(&self) -> Option<Hint> {
+        self.0.detail.hint
     }
 
     /// All attempts in order; the last one is what this error reports. An attempt that the gateway
@@ -356,7 +415,10 @@ impl fmt::Display for Error {
             clauses.add(format_args!("request {id}"))?;
         }
         if let Some(documents) = &inner.context.documents {
-            clauses.add(format_args!("documents {}..{}", documents.start, documents.end))?;
+            match documents.end - documents.start {
+                1 => clauses.add(format_args!("document {}", documents.start))?,
+                _ => clauses.add(format_args!("documents {documents:?}"))?,
+            }
         }
         if inner.attempts.len() > 1 {
             let (count, elapsed) = (inner.attempts.len(), inner.elapsed.as_secs_f64());

@@ -114,7 +114,7 @@ impl Recording {
             }
             Recording::Status(name, scope) => {
                 let entry = entry(environment, name);
-                let code = entry["number"].as_i64().unwrap() as i32;
+                let code = entry["number"].as_u64().unwrap() as u32;
                 grpc::recorded(code, entry["details"].as_str().unwrap(), scope)
             }
         }

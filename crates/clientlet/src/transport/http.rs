@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::discovery::Gateway;
 use crate::endpoint::{Endpoint, decode_percent, redact};
 use crate::envelope::{inner, read_answer, read_failure, read_status};
-use crate::error::{AttemptError, Error, ErrorKind, Event};
+use crate::error::{AttemptError, Detail, Error, ErrorKind, Event, Hint};
 use crate::foreign::{shorten, told};
 use crate::message::{Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
 
@@ -83,10 +83,9 @@ impl HttpTransport {
         let culprits = inner::culprits(body, fields.as_ref());
         let Some(first) = culprits.first() else { return error };
         let number = request.documents.start + first.index as u64;
-        let status = error.status;
+        let detail = std::mem::take(&mut error.detail);
         let message = cannot_pass_on(number, &first.what);
-        error = AttemptError::new(Event::CannotPassOn, message);
-        error.status = status;
+        error = AttemptError::new(Event::CannotPassOn, message).with_detail(detail);
         // Without a description this is a guess, so an executor may have run.
         error.may_have_run = fields.is_none();
         error.culprits = culprits;
@@ -133,7 +132,7 @@ impl Transport for HttpTransport {
                     // A v1 gateway's HTTP port has one path for all endpoints, so this may be
                     // another port.
                     if route.is_by_name && error.event == Event::NotFound404 {
-                        error.message += MAYBE_WEBSOCKET;
+                        error = error.asking_whether(Hint::PortForWebsocket);
                     }
                     if route.docarray == DocArray::V2 && may_be_inner(&error) {
                         error = self.blamed(error, request, &body);
@@ -229,7 +228,9 @@ impl Transport for HttpTransport {
                     told(&error),
                     answer.shown()
                 );
-                AttemptError::new(Event::Unreadable, what).before_sending("asking for v1 or v2")
+                AttemptError::new(Event::Unreadable, what)
+                    .before_sending("asking for v1 or v2")
+                    .with_hint(Hint::NoStatus)
             })
         })
     }
@@ -295,12 +296,12 @@ pub(crate) fn read(
     if !answer.status.is_success() {
         return Err(failure(docarray, is_by_name, answer));
     }
-    let status = answer.status.as_u16();
+    let detail = || Detail::of_http(answer.status, &answer.headers);
     let raw = read_answer(docarray, &answer.body).map_err(|what| {
         let what = format!("the answer cannot be read: {what}; {}", answer.shown());
-        AttemptError::new(Event::Unreadable, what).with_status(status)
+        AttemptError::new(Event::Unreadable, what).with_detail(detail())
     })?;
-    outcome(raw).map_err(|error| error.with_status(status))
+    outcome(raw).map_err(|error| error.with_detail(detail()))
 }
 
 /// Checks that the answer belongs to this request. A v2 gateway repeats the request's id; over HTTP
@@ -341,7 +342,8 @@ pub(super) fn failure(
     answer: &RawHttpAnswer,
 ) -> AttemptError {
     let status = answer.status.as_u16();
-    let mut error = read_failure(docarray, is_by_name, status, answer.is_json(), &answer.body);
+    let error = read_failure(docarray, is_by_name, status, answer.is_json(), &answer.body);
+    let mut error = error.with_detail(Detail::of_http(answer.status, &answer.headers));
     error.retry_after = retry_after(&answer.headers, SystemTime::now());
     if let (Event::Redirect, Some(to)) = (error.event, redirect(&answer.headers)) {
         error.message = format!("the gateway answered {status}{to}");
@@ -355,9 +357,6 @@ pub(super) fn redirect(headers: &HeaderMap) -> Option<String> {
     let to = shorten(&redact(&to));
     Some(format!(" and points to {to}; redirects are not followed, so that address must be given"))
 }
-
-/// A gateway's port for WebSocket answers all questions and takes no documents by HTTP.
-pub(crate) const MAYBE_WEBSOCKET: &str = "; is it the gateway's port for WebSocket?";
 
 /// Explains a 404 to a question that only gateways answer.
 fn lacking(mut error: AttemptError) -> AttemptError {
@@ -402,7 +401,8 @@ pub(super) fn settled(
         (None, None) => {
             let what = "the gateway's status does not name its docarray release, so whether it \
                         speaks documents v1 or v2 must be set by hand";
-            Err(AttemptError::new(Event::Unreadable, what).before_sending("GET /status"))
+            let error = AttemptError::new(Event::Unreadable, what).with_hint(Hint::NoStatus);
+            Err(error.before_sending("GET /status"))
         }
     }
 }
@@ -418,6 +418,7 @@ fn hidden(mut error: AttemptError) -> AttemptError {
         error.message = "the gateway does not show its status, so whether it speaks documents v1 \
                          or v2 must be set by hand"
             .to_owned();
+        error.detail.hint = Some(Hint::NoStatus);
     }
     error
 }

@@ -19,7 +19,7 @@ use super::pool::{HEAD_LIMIT, Lease, MOST_HEADERS, Pool};
 use super::time::Over;
 use crate::config::Config;
 use crate::connect::Connector;
-use crate::error::{AttemptError, Event};
+use crate::error::{AttemptError, Detail, Event, Hint};
 use crate::foreign::shorten;
 use crate::runtime::PerRuntime;
 
@@ -278,7 +278,7 @@ impl HttpSession {
         let limit = self.answer_limit;
         let too_large = || {
             let what = format!("the answer is larger than the limit of {limit} bytes");
-            AttemptError::new(Event::TooLarge, what)
+            AttemptError::new(Event::TooLarge, what).with_hint(Hint::AnswerTooLarge)
         };
         let expected = body.size_hint().lower();
         if expected > limit as u64 {
@@ -363,7 +363,8 @@ fn refuse_encoding(head: &http::response::Parts) -> Result<(), AttemptError> {
     let what = format!(
         "the answer is compressed ({given}), which was not asked for; does a proxy do that?"
     );
-    Err(AttemptError::new(Event::Unreadable, what).with_status(head.status.as_u16()))
+    let detail = Detail::of_http(head.status, &head.headers);
+    Err(AttemptError::new(Event::Unreadable, what).with_detail(detail))
 }
 
 fn cut_off(headers: &HeaderMap, error: hyper::Error) -> AttemptError {
@@ -376,16 +377,17 @@ fn cut_off(headers: &HeaderMap, error: hyper::Error) -> AttemptError {
 /// Classifies an error of a connection for the request on it.
 fn classify(
     error: hyper::Error,
-    instead: Option<&str>,
+    instead: Option<Hint>,
     is_unsent: bool,
     is_used: bool,
 ) -> AttemptError {
-    let (event, what) = if let Some(instead) = instead {
-        (Event::NotHttp, instead.to_owned())
-    } else if is_too_large_a_head(&error) {
+    let is_head = is_too_large_a_head(&error);
+    let seems = instead.or((error.is_parse() && !is_head).then_some(Hint::PortForAnother));
+    if let Some(seems) = seems {
+        return not_http(seems).with_source(error);
+    }
+    let (event, what) = if is_head {
         (Event::TooLarge, too_large_a_head())
-    } else if error.is_parse() {
-        (Event::NotHttp, NOT_HTTP.to_owned())
     } else if is_unsent {
         let event = if is_used { Event::ClosedUnsent } else { Event::ClosedFresh };
         (event, "the connection was closed before the request was sent".to_owned())
@@ -405,8 +407,10 @@ pub(super) fn too_large_a_head() -> String {
     format!("the answer has more than {MOST_HEADERS} headers, or its head than {HEAD_LIMIT} bytes")
 }
 
-/// The message about a port with an unknown protocol.
-pub(crate) const NOT_HTTP: &str = "the answer is not HTTP/1.1; is this another protocol's port?";
+/// The error at a port for another protocol.
+pub(super) fn not_http(seems: Hint) -> AttemptError {
+    AttemptError::new(Event::NotHttp, seems.found()).with_hint(seems)
+}
 
 impl fmt::Debug for HttpSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -27,8 +27,8 @@ use ::http::{HeaderMap, Uri};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-pub(crate) use http_session::{HttpSession, NOT_HTTP, RawHttpAnswer};
-use http_session::{is_too_large_a_head, too_large_a_head};
+pub(crate) use http_session::{HttpSession, RawHttpAnswer};
+use http_session::{is_too_large_a_head, not_http, too_large_a_head};
 pub(crate) use inbox::{Inbox, Mail, Place};
 pub(crate) use kept::Kept;
 #[cfg(test)]

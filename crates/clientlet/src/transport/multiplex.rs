@@ -16,7 +16,7 @@ use super::http::outcome;
 use super::inbox::{Reply, Ticket};
 use super::progress::{Passage, Progress};
 use super::time::{Over, Patience, Time};
-use crate::error::{Again, AttemptError, Event};
+use crate::error::{Again, AttemptError, Detail, Event};
 use crate::foreign::shorten;
 use crate::message::{Connections, RawAnswer, RequestId};
 use crate::stop::stopped;
@@ -54,13 +54,13 @@ pub(super) struct Ending {
     event: Event,
     what: String,
     again: Again,
-    /// The HTTP status that it ended with, if any.
-    status: Option<u16>,
+    /// What the gateway said.
+    detail: Detail,
 }
 
 impl Ending {
     pub(super) fn new(event: Event, what: impl Into<String>) -> Ending {
-        Ending { event, what: what.into(), again: Again::Unsaid, status: None }
+        Ending { event, what: what.into(), again: Again::Unsaid, detail: Detail::default() }
     }
 
     /// Adds what the gateway says about trying again.
@@ -68,16 +68,15 @@ impl Ending {
         Ending { again, ..self }
     }
 
-    pub(super) fn with_status(self, status: Option<u16>) -> Ending {
-        Ending { status, ..self }
+    pub(super) fn with_detail(self, detail: Detail) -> Ending {
+        Ending { detail, ..self }
     }
 
     /// What it means for a request that was on it.
     pub(super) fn error(&self, sent: bool) -> AttemptError {
         if sent {
-            let mut error = AttemptError::new(self.event, &*self.what).asking(self.again);
-            error.status = self.status;
-            return error;
+            let error = AttemptError::new(self.event, &*self.what).asking(self.again);
+            return error.with_detail(self.detail.clone());
         }
         let what = format!("{} before the request was sent", self.what);
         let error = AttemptError::new(Event::ClosedUnsent, what);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use ::http::header::{ACCEPT, CONTENT_TYPE};
-use ::http::{HeaderMap, HeaderValue, StatusCode};
+use ::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt};
@@ -19,7 +19,7 @@ use super::BoxFuture;
 use super::http::{HttpTransport, failure};
 use super::http_session::{begins, glance};
 use super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
-use crate::error::{AttemptError, Event, Source};
+use crate::error::{AttemptError, Detail, Event, Hint, Source};
 use crate::foreign::shorten;
 use crate::message::{DocArray, Encoding};
 
@@ -45,11 +45,12 @@ impl Streams for HttpTransport {
             let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
             let kind = String::from_utf8_lossy(kind.unwrap_or_default()).into_owned();
             if !is_events(&kind) {
+                let detail = Detail::of_http(response.status(), response.headers());
                 let kind = shorten(&kind);
                 let begins = begins(&glance(response.into_body()).await);
                 let what = format!("the answer is {kind:?}, not text/event-stream, and {begins}");
                 let error = AttemptError::new(Event::Unreadable, what);
-                return Err(error.with_status(StatusCode::OK.as_u16()));
+                return Err(error.with_detail(detail));
             }
             let chunks = response.into_body().into_data_stream().map_err(move |error| {
                 // The closure keeps the lease, and so the connection, as long as the body is read.
@@ -99,7 +100,7 @@ impl Documents {
 
     fn too_large(&self) -> AttemptError {
         let what = format!("an event is larger than the limit of {} bytes", self.limit);
-        AttemptError::new(Event::TooLarge, what)
+        AttemptError::new(Event::TooLarge, what).with_hint(Hint::AnswerTooLarge)
     }
 
     fn broken(&self, error: SseError) -> AttemptError {

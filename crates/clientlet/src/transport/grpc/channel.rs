@@ -1,7 +1,7 @@
 //! An HTTP/2 connection of our own below tonic: no hidden buffer, no hidden reconnects.
 
 use std::error::Error as _;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -16,7 +16,6 @@ use hyper::client::conn::http2;
 use hyper::rt::Executor;
 use hyper_util::rt::TokioTimer;
 use tokio::task::AbortHandle;
-use tonic::Code;
 use tonic::body::Body;
 use tower_service::Service;
 
@@ -30,7 +29,7 @@ use super::goaway::{GoAway, Leaving, Watched};
 use super::outgoing::Outgoing;
 use super::status::{self, Told};
 use crate::connect::{Connector, Spoken};
-use crate::error::{Again, AttemptError, Chain, Event};
+use crate::error::{Again, AttemptError, Chain, Event, GrpcCode};
 use crate::foreign::shorten;
 
 /// A connection on which nothing came for so long is asked whether it lives.
@@ -253,9 +252,8 @@ pub(super) enum ChannelError {
     Cut(&'static str),
     /// The gRPC status that the peer sent.
     Told(Told),
-    /// An HTTP status, probably from a proxy; what it says about trying again, and where it
-    /// redirects to.
-    Http(StatusCode, Again, Option<String>),
+    /// An HTTP status, probably from a proxy.
+    Http(Box<Refusal>),
     /// An answer over HTTP/2 that is something else.
     NotGrpc(String),
     /// An answer that is gRPC but cannot be read.
@@ -265,6 +263,14 @@ pub(super) enum ChannelError {
         length: usize,
         limit: usize,
     },
+}
+
+/// An answer over HTTP/2 whose status is no success.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) again: Again,
 }
 
 impl ChannelError {
@@ -302,15 +308,16 @@ impl fmt::Display for ChannelError {
             }
             ChannelError::Cut(what) => f.write_str(what),
             ChannelError::Told(Told { code, message, .. }) => {
-                f.write_str("the gateway answered ")?;
-                write_name(*code, f)?;
+                write!(f, "the gateway answered {code}")?;
                 match shorten(message).as_str() {
                     "" => Ok(()),
                     message => write!(f, ": {message}"),
                 }
             }
-            ChannelError::Http(status, _, to) => {
-                write!(f, "the gateway answered {status}{}", to.as_deref().unwrap_or_default())
+            ChannelError::Http(refusal) => {
+                let Refusal { status, headers, .. } = &**refusal;
+                let to = redirect(headers).filter(|_| status.is_redirection());
+                write!(f, "the gateway answered {status}{}", to.unwrap_or_default())
             }
             ChannelError::NotGrpc(what) => f.write_str(what),
             ChannelError::Unreadable(what) => write!(f, "the answer cannot be read: {what}"),
@@ -322,18 +329,6 @@ impl fmt::Display for ChannelError {
 }
 
 impl std::error::Error for ChannelError {}
-
-/// Writes a code as the specification spells it, which is the form that operators know.
-fn write_name(code: Code, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    // `Debug` gives the name in Rust's spelling.
-    for (at, letter) in format!("{code:?}").char_indices() {
-        if letter.is_ascii_uppercase() && at > 0 {
-            f.write_char('_')?;
-        }
-        f.write_char(letter.to_ascii_uppercase())?;
-    }
-    Ok(())
-}
 
 /// Sets `:authority`, by which HTTP/2 names the host. A `Host` header must not differ from it.
 fn set_authority<B>(request: &mut Request<B>, host: &HeaderValue) {
@@ -371,14 +366,13 @@ fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<bool, ChannelErr
     };
     let is_ok = status == StatusCode::OK;
     match told {
-        Some(told) if told.code != Code::Ok => {
-            let http = (!is_ok).then_some(status.as_u16());
+        Some(told) if told.code != GrpcCode::Ok => {
+            let http = (!is_ok).then_some(status);
             Err(ChannelError::Told(Told { http, ..told }))
         }
         _ if !status.is_success() => {
             let again = retry_after(headers, SystemTime::now()).into();
-            let to = redirect(headers).filter(|_| status.is_redirection());
-            Err(ChannelError::Http(status, again, to))
+            Err(ChannelError::Http(Box::new(Refusal { status, headers: headers.clone(), again })))
         }
         _ if !is_grpc || !is_ok => {
             let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
@@ -420,12 +414,9 @@ mod tests {
 
     #[test]
     fn a_code_is_named_as_in_the_specification() {
-        let told = |code, message: &str| {
-            let message = message.to_owned();
-            ChannelError::Told(Told { code, message, again: Again::Unsaid, http: None }).to_string()
-        };
-        assert_eq!(told(Code::DeadlineExceeded, ""), "the gateway answered DEADLINE_EXCEEDED");
-        assert_eq!(told(Code::Unknown, "a\nb"), "the gateway answered UNKNOWN: a b");
+        let told = |code, message: &str| ChannelError::Told(Told::of(code, message)).to_string();
+        assert_eq!(told(GrpcCode::DeadlineExceeded, ""), "the gateway answered DEADLINE_EXCEEDED");
+        assert_eq!(told(GrpcCode::Unknown, "a\nb"), "the gateway answered UNKNOWN: a b");
     }
 
     #[test]
@@ -445,7 +436,7 @@ mod tests {
         assert!(!read(200, &[proto, ("grpc-encoding", "identity")]).unwrap());
         assert!(read(200, &[grpc, ("grpc-status", "0")]).unwrap());
         let two = Again::After(Duration::from_secs(2));
-        let busy = |error| matches!(error, ChannelError::Http(status, again, _) if status == 429 && again == two);
+        let busy = |error| matches!(error, ChannelError::Http(refusal) if refusal.status == 429 && refusal.again == two);
         assert!(busy(read(429, &[html, after]).unwrap_err()));
         assert!(busy(read(429, &[grpc, after, ("grpc-status", "0")]).unwrap_err()));
         // If there is a gRPC status, it counts, even without a content type.
@@ -454,7 +445,7 @@ mod tests {
             let ChannelError::Told(told) = error else { panic!("{error}") };
             assert_eq!(
                 (told.code, told.again, told.http),
-                (Code::ResourceExhausted, two, Some(status))
+                (GrpcCode::ResourceExhausted, two, StatusCode::from_u16(status).ok())
             );
         }
         let not_grpc = |error| matches!(error, ChannelError::NotGrpc(_));

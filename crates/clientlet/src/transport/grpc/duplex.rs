@@ -97,6 +97,6 @@ enum State<O> {
 fn ended(status: &Status, channel: &Channel) -> Ended {
     let Failure { event, what, code, said, .. } = failure::read(status, channel, Scope::Stream);
     let message = said.unwrap_or_else(|| what.clone());
-    let code = u16::try_from(i32::from(code)).unwrap_or_default();
+    let code = code.number();
     Ended { event, what, code, message }
 }

@@ -4,13 +4,12 @@ use std::error::Error as _;
 use std::sync::Arc;
 
 use h2::Reason;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use super::super::multiplex::Ending;
 use super::channel::{Channel, ChannelError};
 use super::status::Told;
-use crate::connect::TLS_THERE;
-use crate::error::{Again, AttemptError, Event};
+use crate::error::{Again, AttemptError, Detail, Event, GrpcCode, Hint};
 use crate::foreign::shorten;
 
 /// How a status came about.
@@ -29,11 +28,11 @@ pub(super) struct Failure {
     /// What happened, in words.
     pub(super) what: String,
     /// The gRPC status, or the code that stands for the failure.
-    pub(super) code: Code,
+    pub(super) code: GrpcCode,
     /// The message of the gateway's status, if it sent one.
     pub(super) said: Option<String>,
     again: Again,
-    http: Option<u16>,
+    detail: Detail,
     source: Option<Arc<hyper::Error>>,
 }
 
@@ -55,8 +54,8 @@ fn of_request(mut failure: Failure, channel: &Channel, is_sent: bool) -> Attempt
             false => Event::ClosedFresh,
         };
     }
-    let mut error = AttemptError::new(failure.event, failure.what).asking(failure.again);
-    error.status = failure.http;
+    let error = AttemptError::new(failure.event, failure.what).asking(failure.again);
+    let error = error.with_detail(failure.detail);
     match failure.source {
         Some(source) => error.with_source(source),
         None => error,
@@ -65,17 +64,17 @@ fn of_request(mut failure: Failure, channel: &Channel, is_sent: bool) -> Attempt
 
 /// What a recorded status means for a request.
 #[cfg(test)]
-pub(in crate::transport) fn recorded(code: i32, details: &str, scope: Scope) -> AttemptError {
-    let (code, message, again) = (Code::from(code), details.to_owned(), Again::Unsaid);
-    let cause = ChannelError::Told(Told { code, message, again, http: None });
+pub(in crate::transport) fn recorded(code: u32, details: &str, scope: Scope) -> AttemptError {
+    let code = GrpcCode::of_number(code);
+    let cause = ChannelError::Told(Told::of(code, details));
     let failure = of_cause(&cause, scope);
     AttemptError::new(failure.event, failure.what)
 }
 
 /// The failure of a stream for its requests.
 pub(super) fn ending(status: &Status, channel: &Channel) -> Ending {
-    let Failure { event, what, again, http, .. } = read(status, channel, Scope::Stream);
-    Ending::new(event, what).asking(again).with_status(http)
+    let Failure { event, what, again, detail, .. } = read(status, channel, Scope::Stream);
+    Ending::new(event, what).asking(again).with_detail(detail)
 }
 
 /// Classifies the end of a call.
@@ -91,13 +90,11 @@ fn read_cause(cause: &ChannelError, channel: &Channel, scope: Scope) -> Failure 
     match cause {
         ChannelError::Lost(_) if channel.spoken().is_http1() => {
             channel.suspect();
-            let what = "HTTP/1.1 is spoken there; is it the gateway's port for HTTP or WebSocket?";
-            Failure { event: Event::NotGrpc, what: what.to_owned(), ..of_cause(cause, scope) }
+            not_grpc(Hint::PortForHttpOrWebsocket, of_cause(cause, scope))
         }
         ChannelError::Lost(_) if channel.spoken().is_tls() => {
             channel.suspect();
-            let what = TLS_THERE.to_owned();
-            Failure { event: Event::NotGrpc, what, ..of_cause(cause, scope) }
+            not_grpc(Hint::PortForTls, of_cause(cause, scope))
         }
         ChannelError::Lost(_) => {
             channel.suspect();
@@ -120,12 +117,18 @@ fn read_cause(cause: &ChannelError, channel: &Channel, scope: Scope) -> Failure 
     }
 }
 
+/// The failure at a port for another protocol.
+fn not_grpc(seems: Hint, failure: Failure) -> Failure {
+    let (what, detail) = (seems.found(), Detail::of_hint(seems));
+    Failure { event: Event::NotGrpc, what, detail, ..failure }
+}
+
 fn of_cause(cause: &ChannelError, scope: Scope) -> Failure {
     let event = match cause {
         ChannelError::Lost(_) | ChannelError::Cut(_) => Event::StreamDropped,
         ChannelError::Unprocessed(_) => Event::Unprocessed,
         ChannelError::Told(Told { code, message, .. }) => event(*code, message, scope),
-        ChannelError::Http(status, ..) => Event::of_status(status.as_u16()),
+        ChannelError::Http(refusal) => Event::of_status(refusal.status.as_u16()),
         ChannelError::NotGrpc(_) => Event::NotGrpc,
         ChannelError::Unreadable(_) => unreadable(scope),
         ChannelError::TooLarge { .. } => too_large(scope),
@@ -136,57 +139,60 @@ fn of_cause(cause: &ChannelError, scope: Scope) -> Failure {
         code: code(cause),
         said: None,
         again: Again::Unsaid,
-        http: None,
+        detail: Detail::default(),
         source: None,
     };
     match cause {
         ChannelError::Lost(source) | ChannelError::Unprocessed(source) => {
             Failure { source: Some(source.clone()), ..failure }
         }
-        ChannelError::Told(Told { message, again, http, .. }) => {
-            let said = Some(message.clone());
-            Failure { said, again: *again, http: *http, ..failure }
+        ChannelError::Told(Told { code, message, again, http, metadata }) => {
+            let hint = Hint::of_grpc(*code, message);
+            let (grpc, headers) = (Some(*code), Some(metadata.clone()));
+            let detail = Detail { http: *http, grpc, headers, hint, ..Detail::default() };
+            Failure { said: Some(message.clone()), again: *again, detail, ..failure }
         }
-        ChannelError::Http(status, again, _) => {
-            Failure { again: *again, http: Some(status.as_u16()), ..failure }
+        ChannelError::Http(refusal) => {
+            let again = refusal.again;
+            Failure { again, detail: Detail::of_http(refusal.status, &refusal.headers), ..failure }
         }
-        ChannelError::Cut(_)
-        | ChannelError::NotGrpc(_)
-        | ChannelError::Unreadable(_)
-        | ChannelError::TooLarge { .. } => failure,
+        ChannelError::TooLarge { .. } => {
+            Failure { detail: Detail::of_hint(Hint::AnswerTooLarge), ..failure }
+        }
+        ChannelError::Cut(_) | ChannelError::NotGrpc(_) | ChannelError::Unreadable(_) => failure,
     }
 }
 
 /// The status code, or the code that gRPC defines for what happened instead.
-fn code(cause: &ChannelError) -> Code {
+fn code(cause: &ChannelError) -> GrpcCode {
     match cause {
         ChannelError::Told(Told { code, .. }) => *code,
-        ChannelError::Unprocessed(_) => Code::Unavailable,
+        ChannelError::Unprocessed(_) => GrpcCode::Unavailable,
         ChannelError::Lost(error) => code_of_loss(error),
-        ChannelError::Http(status, ..) => match status.as_u16() {
-            400 => Code::Internal,
-            401 => Code::Unauthenticated,
-            403 => Code::PermissionDenied,
-            404 => Code::Unimplemented,
-            429 | 502..=504 => Code::Unavailable,
-            _ => Code::Unknown,
+        ChannelError::Http(refusal) => match refusal.status.as_u16() {
+            400 => GrpcCode::Internal,
+            401 => GrpcCode::Unauthenticated,
+            403 => GrpcCode::PermissionDenied,
+            404 => GrpcCode::Unimplemented,
+            429 | 502..=504 => GrpcCode::Unavailable,
+            _ => GrpcCode::Unknown,
         },
-        ChannelError::Unreadable(_) => Code::Internal,
-        ChannelError::TooLarge { .. } => Code::OutOfRange,
-        ChannelError::Cut(_) | ChannelError::NotGrpc(_) => Code::Unknown,
+        ChannelError::Unreadable(_) => GrpcCode::Internal,
+        ChannelError::TooLarge { .. } => GrpcCode::OutOfRange,
+        ChannelError::Cut(_) | ChannelError::NotGrpc(_) => GrpcCode::Unknown,
     }
 }
 
 /// The gRPC code for the HTTP/2 code with which a stream was reset. A lost connection is
 /// UNAVAILABLE.
-fn code_of_loss(error: &hyper::Error) -> Code {
+fn code_of_loss(error: &hyper::Error) -> GrpcCode {
     let reset = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     match reset.filter(|error| error.is_reset()).and_then(h2::Error::reason) {
-        None | Some(Reason::REFUSED_STREAM) => Code::Unavailable,
-        Some(Reason::CANCEL) => Code::Cancelled,
-        Some(Reason::ENHANCE_YOUR_CALM) => Code::ResourceExhausted,
-        Some(Reason::INADEQUATE_SECURITY) => Code::PermissionDenied,
-        Some(_) => Code::Internal,
+        None | Some(Reason::REFUSED_STREAM) => GrpcCode::Unavailable,
+        Some(Reason::CANCEL) => GrpcCode::Cancelled,
+        Some(Reason::ENHANCE_YOUR_CALM) => GrpcCode::ResourceExhausted,
+        Some(Reason::INADEQUATE_SECURITY) => GrpcCode::PermissionDenied,
+        Some(_) => GrpcCode::Internal,
     }
 }
 
@@ -202,13 +208,16 @@ fn of_tonic(status: &Status, scope: Scope) -> Failure {
         true => (too_large(scope), "an answer is larger than the limit"),
         false => (unreadable(scope), "the answer cannot be read"),
     };
+    let is_large = matches!(event, Event::TooLarge | Event::StreamOversize);
+    let hint = is_large.then_some(Hint::AnswerTooLarge);
+    let detail = Detail { hint, ..Detail::default() };
     Failure {
         event,
         what: format!("{what}: {message}"),
-        code: status.code(),
+        code: GrpcCode::of_number(u32::try_from(i32::from(status.code())).unwrap_or(u32::MAX)),
         said: None,
         again: Again::Unsaid,
-        http: None,
+        detail,
         source: None,
     }
 }
@@ -228,26 +237,26 @@ fn unreadable(scope: Scope) -> Event {
 }
 
 /// Classifies a status that a gateway sent.
-fn event(code: Code, message: &str, scope: Scope) -> Event {
+fn event(code: GrpcCode, message: &str, scope: Scope) -> Event {
     let names_deployment = message.contains("deployment");
     match code {
-        Code::Unavailable if names_deployment => Event::GrpcOutage,
+        GrpcCode::Unavailable if names_deployment => Event::GrpcOutage,
         // How it shows on a stream of documents.
-        Code::Unknown if message.contains("InternalNetworkError") => Event::GrpcOutage,
-        Code::DeadlineExceeded if names_deployment => Event::GrpcTimeout,
-        Code::DeadlineExceeded => Event::TimedOut,
-        Code::Unavailable | Code::Cancelled => Event::StreamDropped,
-        Code::ResourceExhausted => Event::GrpcExhausted,
-        Code::Aborted => Event::GrpcAborted,
-        Code::Unimplemented | Code::NotFound => Event::GrpcUnimplemented,
-        Code::InvalidArgument
-        | Code::AlreadyExists
-        | Code::PermissionDenied
-        | Code::FailedPrecondition
-        | Code::OutOfRange
-        | Code::Unauthenticated => Event::GrpcRefused,
-        Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => match scope {
-            Scope::Request if code == Code::Unknown && is_gateways_fault(message) => {
+        GrpcCode::Unknown if message.contains("InternalNetworkError") => Event::GrpcOutage,
+        GrpcCode::DeadlineExceeded if names_deployment => Event::GrpcTimeout,
+        GrpcCode::DeadlineExceeded => Event::TimedOut,
+        GrpcCode::Unavailable | GrpcCode::Cancelled => Event::StreamDropped,
+        GrpcCode::ResourceExhausted => Event::GrpcExhausted,
+        GrpcCode::Aborted => Event::GrpcAborted,
+        GrpcCode::Unimplemented | GrpcCode::NotFound => Event::GrpcUnimplemented,
+        GrpcCode::InvalidArgument
+        | GrpcCode::AlreadyExists
+        | GrpcCode::PermissionDenied
+        | GrpcCode::FailedPrecondition
+        | GrpcCode::OutOfRange
+        | GrpcCode::Unauthenticated => Event::GrpcRefused,
+        GrpcCode::Ok | GrpcCode::Unknown | GrpcCode::Internal | GrpcCode::DataLoss => match scope {
+            Scope::Request if code == GrpcCode::Unknown && is_gateways_fault(message) => {
                 Event::GrpcBroken
             }
             Scope::Request => Event::GrpcFailed,
@@ -277,18 +286,18 @@ mod tests {
     fn an_outage_is_told_from_a_lost_stream_by_the_deployment_that_is_named() {
         let down = "failed to connect to all addresses |Gateway: Communication error with \
                     deployment at address(es) {'0.0.0.0:5'}. Head or worker(s) may be down.";
-        assert_eq!(event(Code::Unavailable, down, Scope::Stream), Event::GrpcOutage);
+        assert_eq!(event(GrpcCode::Unavailable, down, Scope::Stream), Event::GrpcOutage);
         let slow = down;
         let down = "Unexpected <class 'jina.excepts.InternalNetworkError'>: failed to connect";
-        assert_eq!(event(Code::Unknown, down, Scope::Request), Event::GrpcOutage);
-        assert_eq!(event(Code::Unavailable, "gone", Scope::Stream), Event::StreamDropped);
-        assert_eq!(event(Code::DeadlineExceeded, slow, Scope::Stream), Event::GrpcTimeout);
-        assert_eq!(event(Code::DeadlineExceeded, "late", Scope::Request), Event::TimedOut);
+        assert_eq!(event(GrpcCode::Unknown, down, Scope::Request), Event::GrpcOutage);
+        assert_eq!(event(GrpcCode::Unavailable, "gone", Scope::Stream), Event::StreamDropped);
+        assert_eq!(event(GrpcCode::DeadlineExceeded, slow, Scope::Stream), Event::GrpcTimeout);
+        assert_eq!(event(GrpcCode::DeadlineExceeded, "late", Scope::Request), Event::TimedOut);
     }
 
     #[test]
     fn what_fails_one_request_is_tried_again_only_where_it_may_be_anothers_fault() {
-        for code in [Code::Unknown, Code::Internal, Code::DataLoss] {
+        for code in [GrpcCode::Unknown, GrpcCode::Internal, GrpcCode::DataLoss] {
             assert!(!event(code, "", Scope::Request).row().retryable, "{code:?}");
             assert!(event(code, "", Scope::Stream).row().retryable, "{code:?}");
         }
@@ -304,10 +313,10 @@ mod tests {
             ("something else", false),
         ] {
             let expected = if is_broken { Event::GrpcBroken } else { Event::GrpcFailed };
-            assert_eq!(event(Code::Unknown, details, Scope::Request), expected, "{details}");
+            assert_eq!(event(GrpcCode::Unknown, details, Scope::Request), expected, "{details}");
             // The request that caused it is found when each request goes alone.
-            assert_eq!(event(Code::Unknown, details, Scope::Stream), Event::StreamFailed);
-            assert_eq!(event(Code::Internal, details, Scope::Request), Event::GrpcFailed);
+            assert_eq!(event(GrpcCode::Unknown, details, Scope::Stream), Event::StreamFailed);
+            assert_eq!(event(GrpcCode::Internal, details, Scope::Request), Event::GrpcFailed);
         }
     }
 
@@ -331,6 +340,6 @@ mod tests {
         assert_eq!(of_tonic(&status, Scope::Request).event, Event::TooLarge);
         assert_eq!(of_tonic(&status, Scope::Stream).event, Event::StreamOversize);
         // The same code from a gateway means something else.
-        assert_eq!(event(Code::OutOfRange, TOO_LARGE, Scope::Stream), Event::GrpcRefused);
+        assert_eq!(event(GrpcCode::OutOfRange, TOO_LARGE, Scope::Stream), Event::GrpcRefused);
     }
 }

@@ -10,10 +10,10 @@ use ::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
-use tonic::Code;
 
 use super::channel::ChannelError;
 use super::status;
+use crate::error::GrpcCode;
 
 /// The answers of a call: messages, then trailers of our own if it ended well. Any other end is an
 /// error.
@@ -74,7 +74,7 @@ impl Answers {
     fn finish(&mut self, trailers: Option<&HeaderMap>) -> Result<(), ChannelError> {
         let told = trailers.map(status::read).transpose().map_err(ChannelError::Unreadable)?;
         match told.flatten() {
-            Some(told) if told.code != Code::Ok => return Err(ChannelError::Told(told)),
+            Some(told) if told.code != GrpcCode::Ok => return Err(ChannelError::Told(told)),
             _ if !self.frames.is_whole() => {
                 return Err(ChannelError::Cut("the stream ended within a message"));
             }

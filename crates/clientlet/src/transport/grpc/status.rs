@@ -1,28 +1,38 @@
 //! The status that ends a gRPC call, read from headers or trailers. The peer may put anything into
 //! them, and tonic's own parser panics on some of it, so tonic gets none of them.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use ::http::{HeaderMap, HeaderName, HeaderValue};
+use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use tonic::Code;
 
 use super::super::retry_after::retry_after;
 use crate::endpoint::decode_percent;
-use crate::error::Again;
+use crate::error::{Again, GrpcCode};
 use crate::foreign::shorten;
 
 /// The status of a call as the peer sent it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Told {
-    pub(super) code: Code,
+    pub(super) code: GrpcCode,
     /// The message, percent-decoded; empty if there was none.
     pub(super) message: String,
     pub(super) again: Again,
     /// The HTTP status that came with it, if that was not 200.
-    pub(super) http: Option<u16>,
+    pub(super) http: Option<StatusCode>,
+    /// The head or the trailers that it stood in; empty for OK.
+    pub(super) metadata: Arc<HeaderMap>,
+}
+
+impl Told {
+    /// A status with a message and nothing else.
+    pub(super) fn of(code: GrpcCode, message: impl Into<String>) -> Told {
+        let (message, metadata) = (message.into(), Arc::default());
+        Told { code, message, again: Again::Unsaid, http: None, metadata }
+    }
 }
 
 pub(super) static STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -48,7 +58,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub(super) fn read(headers: &HeaderMap) -> Result<Option<Told>, String> {
     let Some(status) = headers.get(&STATUS) else { return Ok(None) };
     let code = match status.as_bytes() {
-        b"0" => Code::Ok,
+        b"0" => GrpcCode::Ok,
         status => {
             let text = std::str::from_utf8(status).ok();
             // Digits alone: a sign would parse, too.
@@ -56,8 +66,7 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Option<Told>, String> {
             let number = digits
                 .and_then(|text| text.parse::<u32>().ok())
                 .ok_or_else(|| format!("its {} is {:?}, not a number", STATUS, shown(status)))?;
-            // A code that gRPC does not define is UNKNOWN.
-            i32::try_from(number).map_or(Code::Unknown, Code::from)
+            GrpcCode::of_number(number)
         }
     };
     if let Some(details) = headers.get(&DETAILS)
@@ -66,11 +75,12 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Option<Told>, String> {
         let shown = shorten(&lossy(details.as_bytes()));
         return Err(format!("its {DETAILS} is {shown:?}, not base64"));
     }
-    if code == Code::Ok {
-        return Ok(Some(Told { code, message: String::new(), again: Again::Unsaid, http: None }));
+    if code == GrpcCode::Ok {
+        return Ok(Some(Told::of(code, "")));
     }
     let message = headers.get(&MESSAGE).map(HeaderValue::as_bytes).unwrap_or_default();
-    Ok(Some(Told { code, message: decode_percent(message), again: again(headers), http: None }))
+    let told = Told::of(code, decode_percent(message));
+    Ok(Some(Told { again: again(headers), metadata: Arc::new(headers.clone()), ..told }))
 }
 
 /// Whether the value is valid binary metadata: base64, or several values separated by commas.
@@ -123,11 +133,11 @@ mod tests {
     fn codes_are_numbers_and_unknown_ones_are_unknown() {
         assert_eq!(read(&headers(&[(&MESSAGE, b"x")])), Ok(None));
         for (status, code) in [
-            (&b"0"[..], Code::Ok),
-            (b"14", Code::Unavailable),
-            (b"16", Code::Unauthenticated),
-            (b"17", Code::Unknown),
-            (b"4294967295", Code::Unknown),
+            (&b"0"[..], GrpcCode::Ok),
+            (b"14", GrpcCode::Unavailable),
+            (b"16", GrpcCode::Unauthenticated),
+            (b"17", GrpcCode::Unknown),
+            (b"4294967295", GrpcCode::Unknown),
         ] {
             assert_eq!(told(&[(&STATUS, status)]).code, code);
         }
@@ -155,7 +165,10 @@ mod tests {
     #[test]
     fn details_are_base64_or_the_status_cannot_be_read() {
         for details in [&b""[..], b"CAM", b"CAM=", b"CAM, CAM=", b"AAECAw"] {
-            assert_eq!(told(&[(&STATUS, b"3"), (&DETAILS, details)]).code, Code::InvalidArgument);
+            assert_eq!(
+                told(&[(&STATUS, b"3"), (&DETAILS, details)]).code,
+                GrpcCode::InvalidArgument
+            );
         }
         for (status, details) in
             [(b"3", &b"!!!"[..]), (b"0", b"!!!"), (b"3", b"\xff"), (b"3", b"A")]

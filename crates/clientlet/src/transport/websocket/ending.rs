@@ -5,7 +5,7 @@ use tokio_websockets::{Error as SocketError, Message};
 use super::super::multiplex;
 #[cfg(test)]
 use crate::error::AttemptError;
-use crate::error::Event;
+use crate::error::{Detail, Event};
 use crate::foreign::shorten;
 
 /// How a WebSocket was closed: by a close frame, or by what stands for one (RFC 6455, 7.4.1).
@@ -114,6 +114,8 @@ impl Ending {
 
 impl From<Ending> for multiplex::Ending {
     fn from(ending: Ending) -> multiplex::Ending {
-        multiplex::Ending::new(ending.event, ending.what)
+        let close = ending.is_by_frame.then_some(ending.closing.code);
+        let detail = Detail { close, ..Detail::default() };
+        multiplex::Ending::new(ending.event, ending.what).with_detail(detail)
     }
 }

@@ -25,11 +25,11 @@ use tokio_websockets::{ClientBuilder, Limits, WebSocketStream};
 use futures_util::StreamExt as _;
 
 use crate::connect::{Connector, Spoken};
-use crate::error::{AttemptError, Event};
+use crate::error::{AttemptError, Detail, Event, Hint};
 use crate::foreign::shorten;
 use crate::transport::http::redirect;
 use crate::transport::retry_after::retry_after;
-use crate::transport::{HEAD_LIMIT, NOT_HTTP, is_too_large_a_head, too_large_a_head};
+use crate::transport::{HEAD_LIMIT, is_too_large_a_head, not_http, too_large_a_head};
 
 /// A WebSocket over whatever the connection is.
 pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -58,7 +58,7 @@ pub(super) async fn connect(
     match upgraded {
         Err(error) if matches!(error.event, Event::ClosedFresh | Event::NotHttp) => {
             let instead = connector.instead(uri, &spoken, false).await;
-            Err(instead.map_or(error, not_websocket))
+            Err(instead.map_or(error, |seems| not_http(seems).before_sending("upgrade")))
         }
         upgraded => upgraded,
     }
@@ -136,20 +136,17 @@ fn lost(error: hyper::Error, spoken: &Spoken) -> AttemptError {
         return error.before_sending("upgrade");
     }
     if error.is_parse() || spoken.is_http2() {
-        return not_websocket(NOT_HTTP).with_source(error);
+        let error = not_http(Hint::PortForAnother).with_source(error);
+        return error.before_sending("upgrade");
     }
     let what = "the connection was lost before it was upgraded";
     AttemptError::new(Event::ClosedFresh, what).with_source(error).before_sending("upgrade")
 }
 
-/// The error at a port that does not speak HTTP/1.1, and so no WebSocket.
-fn not_websocket(what: &str) -> AttemptError {
-    AttemptError::new(Event::NotHttp, what).before_sending("upgrade")
-}
-
 /// Any other answer than an upgrade, its body told as far as it is short.
 async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptError {
     let status = response.status();
+    let detail = Detail::of_http(status, response.headers());
     let again = retry_after(response.headers(), SystemTime::now());
     let redirect = redirect(response.headers()).filter(|_| status.is_redirection());
     let body = Limited::new(response.into_body(), REFUSAL_LIMIT).collect();
@@ -171,11 +168,15 @@ async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptErro
     } else if !text.is_empty() {
         what += &format!(": {text}");
     }
-    // Some releases refuse there what others do not understand.
-    if event == Event::NotWebSocket || status == StatusCode::FORBIDDEN {
-        what += "; is it the gateway's port for HTTP?";
+    let mut error = AttemptError::new(event, what).with_detail(detail).asking(again.into());
+    if event == Event::NotWebSocket {
+        error = error.asking_whether(Hint::PortForHttp);
+    } else if status == StatusCode::FORBIDDEN {
+        // Some releases refuse there what others do not understand.
+        error = error.asking_whether(Hint::UpgradeForbidden);
+    } else if let Some(hint) = Hint::of_refusal(&text) {
+        error = error.with_hint(hint);
     }
-    let error = AttemptError::new(event, what).with_status(status.as_u16()).asking(again.into());
     error.before_sending("upgrade")
 }
 

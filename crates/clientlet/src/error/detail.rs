@@ -1,0 +1,31 @@
+//! What is known of a failure beside its event, in the protocol's own terms.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, StatusCode};
+
+use super::{GrpcCode, Hint};
+
+/// What the gateway, or a proxy before it, said with a failure, and what that hints at.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Detail {
+    pub(crate) http: Option<StatusCode>,
+    pub(crate) grpc: Option<GrpcCode>,
+    /// The code of the close frame that ended a WebSocket.
+    pub(crate) close: Option<u16>,
+    /// The headers, or gRPC's metadata.
+    pub(crate) headers: Option<Arc<HeaderMap>>,
+    pub(crate) hint: Option<Hint>,
+}
+
+impl Detail {
+    /// An answer over HTTP with this status and these headers.
+    pub(crate) fn of_http(status: StatusCode, headers: &HeaderMap) -> Detail {
+        let headers = Some(Arc::new(headers.clone()));
+        Detail { http: Some(status), headers, ..Detail::default() }
+    }
+
+    pub(crate) fn of_hint(hint: Hint) -> Detail {
+        Detail { hint: Some(hint), ..Detail::default() }
+    }
+}

@@ -1,0 +1,166 @@
+//! What may help against an error: the one place that decides it, and that has its texts.
+
+use std::fmt;
+
+use http::StatusCode;
+
+use super::{Detail, Event, GrpcCode};
+
+/// What may help against an error, where the client can tell. `Display` says it in words.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hint {
+    /// The address seems to be the gateway's port for HTTP.
+    PortForHttp,
+    /// The address seems to be the gateway's port for WebSocket.
+    PortForWebsocket,
+    /// The address seems to be the gateway's port for HTTP or for WebSocket.
+    PortForHttpOrWebsocket,
+    /// The address seems to be the gateway's port for gRPC.
+    PortForGrpc,
+    /// The address is a port of some other protocol.
+    PortForAnother,
+    /// The address seems to be a port for TLS, which this release does not speak.
+    PortForTls,
+    /// An upgrade to WebSocket is forbidden (403): the address is the gateway's port for HTTP, its
+    /// path is wrong, or credentials are needed.
+    UpgradeForbidden,
+    /// Credentials are needed, or other ones.
+    Credentials,
+    /// The request is larger than the gateway, or a proxy before it, allows.
+    RequestTooLarge,
+    /// The answer is larger than [`answer_limit`](crate::ClientBuilder::answer_limit).
+    AnswerTooLarge,
+    /// The gateway does not show a status that names the documents it speaks. It may be no Jina
+    /// gateway; if it is one, [`docarray`](crate::ClientBuilder::docarray) sets them.
+    NoStatus,
+}
+
+impl Hint {
+    /// The hint at what the status, code or event of a failure says by itself.
+    pub(super) fn of(event: Event, detail: &Detail) -> Option<Hint> {
+        if event == Event::SocketOversize || event == Event::StreamOversize {
+            return Some(Hint::AnswerTooLarge);
+        }
+        match (detail.http, detail.grpc, detail.close) {
+            (Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), ..)
+            | (_, Some(GrpcCode::Unauthenticated | GrpcCode::PermissionDenied), _) => {
+                Some(Hint::Credentials)
+            }
+            (Some(StatusCode::PAYLOAD_TOO_LARGE), ..) | (_, _, Some(MESSAGE_TOO_BIG)) => {
+                Some(Hint::RequestTooLarge)
+            }
+            _ => None,
+        }
+    }
+
+    /// The hint at what a refusal says in words: a server says so in the body of a 400.
+    pub(crate) fn of_refusal(text: &str) -> Option<Hint> {
+        TLS_SERVERS.iter().any(|sign| text.contains(sign)).then_some(Hint::PortForTls)
+    }
+
+    /// The hint at what a gateway says with a status of gRPC: grpcio refuses requests that are too
+    /// large by one of two codes, which also have other meanings.
+    pub(crate) fn of_grpc(code: GrpcCode, message: &str) -> Option<Hint> {
+        let is_too_large = match code {
+            GrpcCode::ResourceExhausted => message.contains("larger than max"),
+            GrpcCode::OutOfRange => message.contains("too large"),
+            _ => false,
+        };
+        is_too_large.then_some(Hint::RequestTooLarge)
+    }
+
+    /// Says what was found at an address, for the message of an error.
+    pub(crate) fn found(self) -> String {
+        let found = match self {
+            Hint::PortForHttpOrWebsocket => "HTTP/1.1 is spoken there",
+            Hint::PortForGrpc => "HTTP/2 is spoken there, not HTTP/1.1",
+            Hint::PortForTls => {
+                return "TLS seems to be spoken there, which this release does not speak yet"
+                    .into();
+            }
+            _ => "the answer is not HTTP/1.1",
+        };
+        format!("{found}; {self}")
+    }
+}
+
+/// The code with which a WebSocket is closed for a message that is too large (RFC 6455, 7.4.1).
+const MESSAGE_TOO_BIG: u16 = 1009;
+
+/// How servers refuse a request without TLS at a port for TLS: nginx and Go.
+const TLS_SERVERS: [&str; 2] =
+    ["plain HTTP request was sent to HTTPS port", "HTTP request to an HTTPS server"];
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Hint::PortForHttp | Hint::UpgradeForbidden => "is it the gateway's port for HTTP?",
+            Hint::PortForWebsocket => "is it the gateway's port for WebSocket?",
+            Hint::PortForHttpOrWebsocket => "is it the gateway's port for HTTP or WebSocket?",
+            Hint::PortForGrpc => "is it the gateway's port for gRPC?",
+            Hint::PortForAnother => "is this another protocol's port?",
+            Hint::PortForTls => "is it a port for TLS? this release does not speak it",
+            Hint::Credentials => "the gateway, or a proxy before it, wants credentials, or other ones",
+            Hint::RequestTooLarge => {
+                "the gateway, or a proxy before it, limits the size of requests: send fewer documents in \
+                 each, or raise the limit there"
+            }
+            Hint::AnswerTooLarge => "a larger answer_limit takes it",
+            Hint::NoStatus => "is it a Jina gateway? if so, set whether it speaks documents v1 or v2",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_a_code_or_an_event_hints_at_what_it_says_by_itself() {
+        let none = Detail::default;
+        for (event, detail, hint) in [
+            (
+                Event::Refused,
+                Detail { http: Some(StatusCode::UNAUTHORIZED), ..none() },
+                Hint::Credentials,
+            ),
+            (
+                Event::Refused,
+                Detail { http: Some(StatusCode::FORBIDDEN), ..none() },
+                Hint::Credentials,
+            ),
+            (
+                Event::GrpcRefused,
+                Detail { grpc: Some(GrpcCode::PermissionDenied), ..none() },
+                Hint::Credentials,
+            ),
+            (
+                Event::Refused,
+                Detail { http: Some(StatusCode::PAYLOAD_TOO_LARGE), ..none() },
+                Hint::RequestTooLarge,
+            ),
+            (Event::SocketDropped, Detail { close: Some(1009), ..none() }, Hint::RequestTooLarge),
+            (Event::SocketOversize, none(), Hint::AnswerTooLarge),
+            (Event::StreamOversize, none(), Hint::AnswerTooLarge),
+        ] {
+            assert_eq!(Hint::of(event, &detail), Some(hint), "{event:?} {detail:?}");
+        }
+        for (event, detail) in [
+            (Event::Refused, Detail { http: Some(StatusCode::BAD_REQUEST), ..none() }),
+            (Event::SocketDropped, Detail { close: Some(1011), ..none() }),
+            (Event::GrpcExhausted, Detail { grpc: Some(GrpcCode::ResourceExhausted), ..none() }),
+            (Event::ConnectFailed, none()),
+        ] {
+            assert_eq!(Hint::of(event, &detail), None, "{event:?} {detail:?}");
+        }
+    }
+
+    #[test]
+    fn a_code_with_several_meanings_is_told_by_its_message() {
+        let large = "Received message larger than max (9 vs. 4)";
+        assert_eq!(Hint::of_grpc(GrpcCode::ResourceExhausted, large), Some(Hint::RequestTooLarge));
+        assert_eq!(Hint::of_grpc(GrpcCode::ResourceExhausted, "slow down"), None);
+        assert_eq!(Hint::of_grpc(GrpcCode::Internal, large), None);
+    }
+}
