@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 
 use bytes::Bytes;
-use clientlet::{DataRequest, DocArray, Response, Tensor};
+use clientlet::clientlets::DataRequest;
+use clientlet::{DocArray, Response, Tensor};
 use clientlet_proto::prost::Message;
 use clientlet_proto::{v1, v2};
 use serde::Deserialize;

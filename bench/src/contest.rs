@@ -4,7 +4,8 @@ use std::error::Error;
 use std::hint::black_box;
 
 use bytes::Bytes;
-use clientlet::{Client, DataRequest, DocArray, HttpAnswer, NoDocuments, Post, Response};
+use clientlet::clientlets::{DataRequest, HttpAnswer};
+use clientlet::{Client, DocArray, NoDocuments, Post, Response};
 
 use crate::bare::Bare;
 use crate::comparison::{Comparison, Round};
@@ -243,10 +244,10 @@ impl Benchmark {
 impl Protocol {
     fn client(self, addresses: &Addresses) -> Result<Client, clientlet::Error> {
         match self {
-            Http => Client::connect(&addresses.http),
-            WebSocket => Client::connect(&addresses.websocket),
-            GrpcStream => Client::connect(&addresses.grpc),
-            GrpcUnary => Client::builder(&addresses.grpc).unary().build(),
+            Http => Client::new(&addresses.http),
+            WebSocket => Client::new(&addresses.websocket),
+            GrpcStream => Client::new(&addresses.grpc),
+            GrpcUnary => Client::builder(&addresses.grpc).unary(true).build(),
         }
     }
 

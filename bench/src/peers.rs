@@ -154,7 +154,7 @@ fn finish(mut command: Command) -> Result<Run, Box<dyn Error>> {
 pub(crate) fn call(call: &Call) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let cost = runtime.block_on(async {
-        let client = Client::connect(&call.url)?;
+        let client = Client::new(&call.url)?;
         post(&client, WARM_UP).await?;
         let stopwatch = Stopwatch::start()?;
         post(&client, call.requests).await?;
@@ -208,7 +208,7 @@ mod tests {
                 let gateway = builder.websocket(true).grpc(true).start().await.unwrap();
                 let addresses = Addresses::of(&gateway);
                 for (_, _, address) in PROTOCOLS {
-                    let client = Client::connect(address(&addresses)).unwrap();
+                    let client = Client::new(address(&addresses)).unwrap();
                     post(&client, 20).await.unwrap();
                 }
             }

@@ -1,7 +1,8 @@
 //! Any JSON as a document: refused, or sent as it is.
 #![no_main]
 
-use clientlet::{DataRequest, DocArray};
+use clientlet::clientlets::DataRequest;
+use clientlet::DocArray;
 use clientlet_fuzz::check_error;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};

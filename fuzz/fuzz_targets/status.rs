@@ -2,7 +2,8 @@
 #![no_main]
 
 use bytes::Bytes;
-use clientlet::{GatewayStatus, HttpAnswer};
+use clientlet::clientlets::HttpAnswer;
+use clientlet::GatewayStatus;
 use clientlet_fuzz::check_error;
 use libfuzzer_sys::fuzz_target;
 

@@ -1,7 +1,8 @@
 //! A URL, alone and with a password between its two halves, which a zero byte divides.
 #![no_main]
 
-use clientlet::{Client, Clientlet, ClientletOptions, Error, HttpClientlet};
+use clientlet::clientlets::{ClientletOptions, HttpClientlet};
+use clientlet::{Client, Error};
 use clientlet_fuzz::check_error;
 use libfuzzer_sys::fuzz_target;
 

@@ -4,7 +4,8 @@ pub mod protobuf;
 pub mod server;
 
 use bytes::Bytes;
-use clientlet::{Blob, DataRequest, DocArray, Document, Error, HttpAnswer, Response, Tensor};
+use clientlet::clientlets::{DataRequest, HttpAnswer};
+use clientlet::{Blob, DocArray, Document, Error, Response, Tensor};
 use serde::Deserialize;
 
 /// Fields of every type that has a reader of its own.

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use clientlet::{Client, ClientletOptions, DocArray, Document, RetryPolicy};
+use clientlet::clientlets::ClientletOptions;
+use clientlet::{Client, DocArray, Document, RetryPolicy};
 use sha1_smol::Sha1;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Builder;
@@ -58,7 +59,7 @@ pub fn check_server(url: &str, input: &[u8]) {
         .answer_limit(1 << 16)
         .docarray(manner.docarray);
     if url.ends_with("unary") {
-        options = options.unary();
+        options = options.unary(true);
     }
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime").block_on(async {

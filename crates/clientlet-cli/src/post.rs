@@ -149,12 +149,7 @@ fn client(args: &mut PostArgs, embedded: Option<&Gateway>) -> Result<Client, Fai
     };
     let mut builder = std::mem::take(&mut args.identity).add_to(Client::builder(&url))?;
     builder = builder.retry(connection::retry_policy(&args.retry));
-    if args.grpc.unary {
-        builder = builder.unary();
-    }
-    if args.grpc.compression == Some(Compression::Gzip) {
-        builder = builder.gzip();
-    }
+    builder = builder.unary(args.grpc.unary).gzip(args.grpc.compression == Some(Compression::Gzip));
     if let Some(docarray) = args.docarray.chosen() {
         builder = builder.docarray(docarray);
     }
@@ -188,14 +183,6 @@ where
     if let Some(requests) = args.prefetch {
         post = post.prefetch(requests);
     }
-    if let Some(timeout) = args.timeout {
-        post = post.timeout(timeout);
-    }
-    if args.in_order {
-        post = post.in_order();
-    }
-    if args.stop_on_error {
-        post = post.stop_on_error();
-    }
+    post = post.timeout(args.timeout).in_order(args.in_order).stop_on_error(args.stop_on_error);
     post.try_stream().map_err(|error| Failure::of(&error, Task::Post))
 }

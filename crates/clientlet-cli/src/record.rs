@@ -95,7 +95,7 @@ struct ExceptionRecord<'r> {
 
 impl ExceptionRecord<'_> {
     fn new(exception: &Exception) -> ExceptionRecord<'_> {
-        let Exception { name, args, stacks, executor } = exception;
+        let Exception { name, args, stacks, executor, .. } = exception;
         ExceptionRecord { name, args, stacks, executor }
     }
 }

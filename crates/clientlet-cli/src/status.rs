@@ -51,10 +51,10 @@ mod tests {
         let pairs = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
         };
-        let status = GatewayStatus {
-            jina: pairs(&[("architecture", "x86_64"), ("docarray", "0.40.1"), ("jina", "3.33.1")]),
-            envs: pairs(&[("JINA_LOG_LEVEL", "DEBUG"), ("JINA_MP", "(unset)")]),
-        };
+        let mut status = GatewayStatus::default();
+        status.jina =
+            pairs(&[("architecture", "x86_64"), ("docarray", "0.40.1"), ("jina", "3.33.1")]);
+        status.envs = pairs(&[("JINA_LOG_LEVEL", "DEBUG"), ("JINA_MP", "(unset)")]);
         let expected = "\
 jina            3.33.1
 docarray        0.40.1

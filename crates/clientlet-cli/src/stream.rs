@@ -241,9 +241,7 @@ fn call(args: &StreamArgs, client: &Client) -> Result<DocumentStream<Box<RawValu
     if let Some(pattern) = &args.target_executor {
         call = call.target_executor(pattern);
     }
-    if let Some(timeout) = args.timeout {
-        call = call.timeout(timeout);
-    }
+    call = call.timeout(args.timeout);
     if let Some(timeout) = args.idle_timeout {
         call = call.idle_timeout(timeout);
     }

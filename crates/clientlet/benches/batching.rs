@@ -6,7 +6,8 @@
 
 use std::hint::black_box;
 
-use clientlet::{Client, DataRequest, DocArray, Document};
+use clientlet::clientlets::DataRequest;
+use clientlet::{Client, DocArray, Document};
 use clientlet_gateway::Gateway;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
@@ -43,7 +44,7 @@ fn by_hand(criterion: &mut Criterion) {
 fn through_a_gateway(criterion: &mut Criterion) {
     let served = Runtime::new().unwrap();
     let gateway = served.block_on(Gateway::builder().journal(false).start()).unwrap();
-    let client = Client::connect(&gateway.http_url()).unwrap();
+    let client = Client::new(&gateway.http_url()).unwrap();
     let caller = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let documents = documents(DOCUMENTS);
     let mut group = criterion.benchmark_group("call");
@@ -51,7 +52,7 @@ fn through_a_gateway(criterion: &mut Criterion) {
     for size in SIZES {
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
             bencher.iter(|| {
-                let call = client.post("/").documents(&documents).request_size(size).in_order();
+                let call = client.post("/").documents(&documents).request_size(size).in_order(true);
                 let answers = caller.block_on(async { call.send().await });
                 assert!(answers.errors().next().is_none());
                 answers

@@ -7,7 +7,8 @@
 use std::hint::black_box;
 
 use bytes::Bytes;
-use clientlet::{DataRequest, DocArray, Document, HttpAnswer, Response, Tensor};
+use clientlet::clientlets::{DataRequest, HttpAnswer};
+use clientlet::{DocArray, Document, Response, Tensor};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

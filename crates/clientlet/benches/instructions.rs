@@ -10,7 +10,8 @@
 use std::hint::black_box;
 
 use bytes::Bytes;
-use clientlet::{DataRequest, DocArray, Document, HttpAnswer, Response};
+use clientlet::clientlets::{DataRequest, HttpAnswer};
+use clientlet::{DocArray, Document, Response};
 use gungraun::{library_benchmark, library_benchmark_group, main};
 
 mod data;

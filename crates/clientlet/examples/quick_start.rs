@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .enumerate()
         .map(|(n, word)| Sentence { id: n.to_string(), text: format!("{word}, in upper case") });
     let mut answers =
-        client.post("/upper").documents(sentences).request_size(2).in_order().stream();
+        client.post("/upper").documents(sentences).request_size(2).in_order(true).stream();
     while let Some(answer) = answers.next().await {
         // A failed request is an `Err` of its own; the others go on.
         let answer = answer?;

@@ -21,7 +21,7 @@ async fn index(client: &Client, texts: &[&str]) -> Result<usize, clientlet::Erro
 async fn main() -> Result<(), Box<dyn Error>> {
     // The second request is read and then its connection reset, before it was answered.
     let gateway = Gateway::builder().fault("reset-after@2".parse()?).start().await?;
-    let client = Client::connect(&gateway.http_url())?;
+    let client = Client::new(&gateway.http_url())?;
 
     assert_eq!(index(&client, &["a", "b", "c"]).await?, 3);
 

@@ -86,12 +86,12 @@ impl ClientBuilder {
         answer_limit(bytes: usize);
         /// Which documents the gateway speaks, for those that do not show their status.
         docarray(docarray: DocArray);
-        /// Over gRPC, sends each request by itself, with its deadline, instead of all of a call on
+        /// Over gRPC, whether each request is sent by itself, with its deadline, instead of all of a call on
         /// one stream. Other protocols do so anyway.
-        unary();
-        /// Over gRPC, compresses requests. Gateways compress no answers, and take no compressed
+        unary(unary: bool);
+        /// Over gRPC, whether requests are compressed. Gateways compress no answers, and take no compressed
         /// requests over the other protocols, where this changes nothing.
-        gzip();
+        gzip(gzip: bool);
     }
 
     /// Whether messages over WebSocket are JSON and not protobuf, as some proxies want it; for
@@ -132,6 +132,6 @@ impl ClientBuilder {
             Protocol::Websocket => Arc::new(WebsocketTransport::new(&config, subprotocol)),
             Protocol::Grpc => Arc::new(GrpcTransport::new(&config)),
         };
-        Ok(Client::new(config, transport))
+        Ok(Client::over(config, transport))
     }
 }

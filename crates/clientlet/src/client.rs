@@ -31,7 +31,7 @@ use crate::transport::Transport;
 /// # async fn example() -> Result<(), clientlet::Error> {
 /// use clientlet::{Client, Document};
 ///
-/// let client = Client::connect("http://localhost:8080")?;
+/// let client = Client::new("http://localhost:8080")?;
 /// let answers = client.post("/search").documents([Document::text("hello")]).send().await;
 /// for document in answers.documents::<Document>()? {
 ///     println!("{:?}", document.text);
@@ -63,7 +63,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) when the URL cannot be used.
-    pub fn connect(url: &str) -> Result<Client, Error> {
+    pub fn new(url: &str) -> Result<Client, Error> {
         Client::builder(url).build()
     }
 
@@ -72,7 +72,7 @@ impl Client {
         ClientBuilder::new(url)
     }
 
-    pub(crate) fn new(config: Config, transport: Arc<dyn Transport>) -> Client {
+    pub(crate) fn over(config: Config, transport: Arc<dyn Transport>) -> Client {
         // The fuzzer's gateways have to know the ids of the requests in advance.
         let nonce = if cfg!(fuzzing) { 0x0123_4567_89ab_cdef } else { fastrand::u64(..) };
         let discoveries = Discoveries::new(&config.headers);

@@ -94,10 +94,10 @@ impl Transport for AtOnce {
 pub fn call<D: Serialize>(documents: &[D], request_size: usize, is_in_order: bool) -> usize {
     let options = ClientletOptions::new().attempt_timeout(None);
     let config = options.check("http://127.0.0.1").expect("the address is a good one");
-    let client = Client::new(config, Arc::new(AtOnce));
+    let client = Client::over(config, Arc::new(AtOnce));
     let mut call = client.post("/").documents(documents).request_size(request_size);
     if is_in_order {
-        call = call.in_order();
+        call = call.in_order(true);
     }
     let mut answers = call.stream();
     let mut count = 0;

@@ -25,7 +25,7 @@
 //! # let gateway = clientlet_gateway::Gateway::builder().start().await?;
 //! # let url = gateway.http_url();
 //! // let url = "http://localhost:8080";
-//! let client = Client::connect(&url)?;
+//! let client = Client::new(&url)?;
 //! let articles = (0..250).map(|n| Article { id: n.to_string(), text: "hello".into() });
 //!
 //! let upper: Vec<Article> = client.post("/upper").documents(articles).send().await.documents()?;
@@ -51,7 +51,7 @@
 //! #     .fault("reset-after@2".parse()?)
 //! #     .start()
 //! #     .await?;
-//! # let client = Client::connect(&gateway.http_url())?;
+//! # let client = Client::new(&gateway.http_url())?;
 //! let documents = (0..1000).map(|n| Document::text("hello").with_id(n.to_string()));
 //! let mut answers = client
 //!     .post("/upper")
@@ -94,7 +94,7 @@
 //! # let gateway = Gateway::builder().docarray(DocArray::V2).grpc(true).start().await?;
 //! # let url = gateway.grpc_url();
 //! // let url = "grpc://localhost:8082";
-//! let client = Client::connect(&url)?;
+//! let client = Client::new(&url)?;
 //! let mut words = client.stream_document("/stream", &Document::text("hello")).stream::<Document>();
 //! while let Some(word) = words.next().await {
 //!     println!("{}", word?.text.unwrap_or_default());
@@ -141,19 +141,10 @@
 //! [`Client::endpoints`] what can be posted to; [`Client::wait_ready`] waits for a gateway that starts, and
 //! [`Client::health`] asks gRPC's own health service.
 //!
-//! # The Python module's face
+//! # Messages made by hand
 //!
-//! For messages that are made by hand: what `jina.clients.base.helper` has, by other names.
-//! [`Client`] does more of the work and shares connections between calls.
-//!
-//! | Python | Rust | what it does |
-//! | --- | --- | --- |
-//! | `AioHttpClientlet` | [`Clientlet`], [`ClientletOptions`] | a session: URL, retry, headers, auth, cookies; `start`, `close`, and dropping closes too |
-//! | `HTTPClientlet` | [`HttpClientlet`] | posts a [`DataRequest`] and hands over the [`HttpAnswer`], a bad status included; `send_dry_run` gets; `recv_message` and `recv_dry_run` pend for ever |
-//! | `WebsocketClientlet` | [`WebsocketClientlet`], [`WebsocketSender`] | sends requests, an empty message for a dry run, one zero byte for the end of input; receives answers meanwhile; `close_code`, `close_message` |
-//! | `WsResponseIter` | [`WsResponses`], [`WsStatuses`] | ends when the connection does and keeps how it was closed |
-//! | the stubs of gRPC | [`GrpcClientlet`], [`GrpcExchange`] | sends requests by themselves, with metadata and deadline; dry run, status, endpoints, health, streams of documents |
-//! | `JinaRPCStub.Call` | [`GrpcStream`], [`GrpcSender`], [`GrpcResponses`] | sends requests on one stream and receives answers meanwhile; half-closes at the end of input; keeps the status that it ended with |
+//! The module [`clientlets`] has the classes of Python's `jina.clients.base.helper`, for programs that
+//! make each message themselves.
 //!
 //! # Runtimes
 //!
@@ -168,7 +159,7 @@
 //! | a runtime that lives but is not running (a `current_thread` one outside of `block_on`) | its own calls wait; calls in other runtimes go on |
 //! | a runtime that is dropped | its connections and calls end; calls in other runtimes go on |
 //! | more than 16 runtimes | the oldest are forgotten: their next call opens new connections |
-//! | a stream of answers ([`Responses`], [`DocumentStream`]), a started [`WebsocketClientlet`], a [`GrpcStream`] | belongs to the runtime in which it was first polled or started: use it there |
+//! | a stream of answers ([`Responses`], [`DocumentStream`]), a started [`WebsocketClientlet`](clientlets::WebsocketClientlet), a [`GrpcStream`](clientlets::GrpcStream) | belongs to the runtime in which it was first polled or started: use it there |
 //!
 //! # Bounds
 //!
@@ -183,7 +174,7 @@ mod builder;
 #[cfg(test)]
 mod capabilities;
 mod client;
-mod clientlets;
+pub mod clientlets;
 mod config;
 mod connect;
 #[cfg(clientlet_bench)]
@@ -215,18 +206,12 @@ mod window;
 
 pub use builder::ClientBuilder;
 pub use client::Client;
-pub use clientlets::{
-    Clientlet, DataRequest, Exchange, GrpcClientlet, GrpcExchange, GrpcResponses, GrpcSender,
-    GrpcStream, HttpAnswer, HttpClientlet, WebsocketClientlet, WebsocketSender, WsMessages,
-    WsResponses, WsStatuses,
-};
 pub use document::{Blob, Document, Dtype, Element, NamedScore, Tensor, TensorError, Value};
 pub use error::{Attempt, Delivery, Error, ErrorKind, GrpcCode, Hint};
 pub use message::{
     Connections, DocArray, Endpoints, Exception, GatewayStatus, Health, RouteTimes, Status,
     StatusMessage,
 };
-pub use options::ClientletOptions;
 pub use post::{Answers, Documents, NoDocuments, Post, Responses};
 pub use response::Response;
 pub use retry::RetryPolicy;
@@ -244,6 +229,7 @@ pub mod fuzzing {
     use serde::de::DeserializeOwned;
     use tokio::io::{AsyncRead, AsyncWrite};
 
+    use crate::clientlets::ClientletOptions;
     use crate::connect::Connector;
     use crate::document::proto;
     use crate::endpoint::Protocol;
@@ -251,7 +237,7 @@ pub mod fuzzing {
     use crate::transport::http::HttpTransport;
     use crate::transport::websocket::{Subprotocol, WebsocketTransport};
     use crate::transport::{HttpSession, Transport};
-    use crate::{Client, ClientletOptions, DocArray, Response};
+    use crate::{Client, DocArray, Response};
 
     /// Connects a client to the gateway at the other end of the connections that `dial` makes.
     pub fn client<T: AsyncRead + AsyncWrite + Send + Unpin + Debug + 'static>(
@@ -271,7 +257,7 @@ pub mod fuzzing {
             }
             Protocol::Grpc => Arc::new(GrpcTransport::over(connector, &config)),
         };
-        Client::new(config, transport)
+        Client::over(config, transport)
     }
 
     /// The paths in an openapi.json that documents can be posted to.

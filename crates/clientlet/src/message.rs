@@ -173,6 +173,7 @@ impl RawAnswer {
 }
 
 /// How a request or a deployment fared.
+#[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// 0 is success, 1 an error.
@@ -194,6 +195,7 @@ impl Status {
 }
 
 /// An exception that was raised in an executor or a gateway.
+#[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exception {
     /// The exception's class, such as `ValueError`.
@@ -207,6 +209,7 @@ pub struct Exception {
 }
 
 /// A station of a request: the gateway itself, then each deployment.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteTimes {
     /// `gateway`, or the deployment's name.
@@ -246,6 +249,7 @@ pub(crate) fn time_of(seconds: i64, nanos: u32) -> Option<SystemTime> {
 }
 
 /// What a gateway says of itself: the releases it runs on and its environment.
+#[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct GatewayStatus {
     /// Releases and facts of the machine, by name: `jina`, `docarray`, `python`, ...
@@ -303,6 +307,7 @@ pub enum Health {
 }
 
 /// What can be posted to.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// The generation of documents that the gateway speaks.

@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::message::DocArray;
 use crate::retry::RetryPolicy;
 
-/// The settings of a [`HttpClientlet`](crate::HttpClientlet),
-/// [`WebsocketClientlet`](crate::WebsocketClientlet) or [`GrpcClientlet`](crate::GrpcClientlet), the
+/// The settings of a [`HttpClientlet`](crate::clientlets::HttpClientlet),
+/// [`WebsocketClientlet`](crate::clientlets::WebsocketClientlet) or [`GrpcClientlet`](crate::clientlets::GrpcClientlet), the
 /// same as those of Python's `AioHttpClientlet`: retry, headers, credentials, cookies, and the limits
 /// that it lacks.
 ///
@@ -172,19 +172,19 @@ impl ClientletOptions {
         self
     }
 
-    /// Over gRPC, sends each request by itself, with its deadline, instead of all of a call on one
+    /// Over gRPC, whether each request is sent by itself, with its deadline, instead of all of a call on one
     /// stream. Other protocols do so anyway.
     #[must_use]
-    pub fn unary(mut self) -> ClientletOptions {
-        self.grpc.is_unary = true;
+    pub fn unary(mut self, unary: bool) -> ClientletOptions {
+        self.grpc.is_unary = unary;
         self
     }
 
-    /// Over gRPC, compresses requests. Gateways compress no answers, and take no compressed requests
+    /// Over gRPC, whether requests are compressed. Gateways compress no answers, and take no compressed requests
     /// over the other protocols, where this changes nothing.
     #[must_use]
-    pub fn gzip(mut self) -> ClientletOptions {
-        self.grpc.is_gzipped = true;
+    pub fn gzip(mut self, gzip: bool) -> ClientletOptions {
+        self.grpc.is_gzipped = gzip;
         self
     }
 

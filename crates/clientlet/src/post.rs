@@ -188,10 +188,11 @@ impl<S> Post<S> {
         self
     }
 
-    /// Gives the answers in the order of the documents, and not as they come. An answer that is late
-    /// holds back those behind it, and the input after `prefetch` requests.
-    pub fn in_order(mut self) -> Post<S> {
-        self.in_order = true;
+    /// Whether the answers come in the order of the documents, and not as they arrive; `false` by
+    /// default. In order, a late answer holds back those behind it, and the input after `prefetch`
+    /// requests.
+    pub fn in_order(mut self, in_order: bool) -> Post<S> {
+        self.in_order = in_order;
         self
     }
 
@@ -202,14 +203,14 @@ impl<S> Post<S> {
         self
     }
 
-    /// How long one request may take over all its attempts; for ever by default.
+    /// The longest time of one request over all its attempts; `None`, the default, for no limit.
     ///
     /// Consider it together with [`attempt_timeout`](Post::attempt_timeout), since an attempt that
     /// is never answered uses up its own time before the next one begins. Unless `attempt_timeout`
     /// was set by hand, an attempt has at most half of this time if the policy allows another one.
     /// Set `attempt_timeout` for requests that need more than half.
-    pub fn timeout(mut self, timeout: Duration) -> Post<S> {
-        self.timeout = Some(timeout);
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Post<S> {
+        self.timeout = timeout.into();
         self
     }
 
@@ -243,10 +244,10 @@ impl<S> Post<S> {
         self
     }
 
-    /// Reads no more documents after the first request that failed. Those that were sent by then
-    /// are still answered.
-    pub fn stop_on_error(mut self) -> Post<S> {
-        self.stop_on_error = true;
+    /// Whether no more documents are read after the first request that failed; `false` by default.
+    /// Requests that were sent by then are still answered.
+    pub fn stop_on_error(mut self, stop: bool) -> Post<S> {
+        self.stop_on_error = stop;
         self
     }
 }
@@ -273,8 +274,12 @@ where
     }
 
     /// Makes the call and waits for all answers, which come in the order of the documents.
+    ///
+    /// The result is no `Result`, because each request may fail by itself, so `.send().await?` does
+    /// not compile. `.send().await.documents()?` gives the documents or the first error, and
+    /// [`into_result`](Answers::into_result) gives the responses.
     pub async fn send(self) -> Answers {
-        let mut responses = self.in_order().stream();
+        let mut responses = self.in_order(true).stream();
         let mut results = Vec::new();
         while let Some(result) = responses.next().await {
             results.push(result);

@@ -67,7 +67,7 @@ fn client(protocol: Protocol) -> Client {
 
 fn client_with(protocol: Protocol, is_unary: bool) -> Client {
     let options = ClientletOptions::new().connect_timeout(Duration::from_secs(1)).max_attempts(1);
-    let options = if is_unary { options.unary() } else { options };
+    let options = if is_unary { options.unary(true) } else { options };
     let scheme = match protocol {
         Protocol::Http => "http",
         Protocol::Websocket => "ws",
@@ -84,7 +84,7 @@ fn client_with(protocol: Protocol, is_unary: bool) -> Client {
             Arc::new(WebsocketTransport::over(connector, &config, Subprotocol::Bytes))
         }
     };
-    Client::new(config, transport)
+    Client::over(config, transport)
 }
 
 /// A network with a gateway on it.
@@ -154,7 +154,7 @@ fn run(protocol: Protocol, seed: u64, policy: &RetryPolicy, in_order: bool) -> (
             .retry(policy)
             .attempt_timeout(Duration::from_secs(2));
         if in_order {
-            call = call.in_order();
+            call = call.in_order(true);
         }
         let mut responses = call.stream();
         while let Some(result) = responses.next().await {
@@ -288,7 +288,7 @@ fn partitions_and_crashes_lose_nothing_with_retries(protocol: Protocol) {
 }
 
 fn partitions_and_crashes_never_send_twice_what_may_have_run_at_most_once(protocol: Protocol) {
-    let policy = RetryPolicy::standard().max_attempts(50).at_most_once();
+    let policy = RetryPolicy::standard().max_attempts(50).at_most_once(true);
     for seed in seeds(SEEDS / 4) {
         let (outcome, journals) = run(protocol, seed, &policy, false);
         check(&outcome, &journals, seed);
@@ -358,7 +358,7 @@ fn a_slow_caller_is_no_slow_gateway(protocol: Protocol, is_unary: bool) {
                     client.post("/upper").documents(documents).request_size(1).prefetch(4);
                 call = call.attempt_timeout(Duration::from_millis(attempt));
                 if in_order {
-                    call = call.in_order();
+                    call = call.in_order(true);
                 }
                 let mut responses = call.stream();
                 let mut ended = 0;
@@ -440,7 +440,7 @@ fn each_document_ends_once_whenever_the_call_is_stopped(protocol: Protocol, is_u
             let mut call = client.post("/upper").documents(documents).request_size(3).prefetch(4);
             call = call.retry(RetryPolicy::standard()).attempt_timeout(Duration::from_secs(2));
             if random.bool() {
-                call = call.in_order();
+                call = call.in_order(true);
             }
             let mut responses = call.stream();
             let mut results = Vec::new();

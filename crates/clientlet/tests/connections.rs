@@ -248,7 +248,7 @@ async fn a_compressed_answer_that_was_not_asked_for_is_named() {
         .docarray(clientlet_gateway::DocArray::V2)
         .fault("gzip@1-2".parse().unwrap());
     let gateway = builder.start().await.unwrap();
-    let client = Client::connect(&gateway.http_url()).unwrap();
+    let client = Client::new(&gateway.http_url()).unwrap();
     let error = post(&client, "x").await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Decode, Delivery::Answered));
     assert!(error.message().contains("compressed (gzip), which was not asked for"), "{error}");
@@ -351,7 +351,7 @@ async fn a_connection_that_was_closed_behind_an_answer_costs_a_slow_producer_not
         .docarray(clientlet_gateway::DocArray::V2)
         .fault("hang-up@/1".parse().unwrap());
     let gateway = builder.start().await.unwrap();
-    let client = Client::builder(&gateway.http_url()).retry(RetryPolicy::new().at_most_once());
+    let client = Client::builder(&gateway.http_url()).retry(RetryPolicy::new().at_most_once(true));
     let client = client.build().unwrap();
     for _ in 0..100 {
         // Slow enough for the end of the connection to arrive.
@@ -371,7 +371,7 @@ async fn a_host_is_sent_as_it_was_set_by_client_and_by_call() {
         let (_, address) = url.split_once("://").unwrap();
         let mut builder = Client::builder(url).header("Host", "flow.example:8080");
         if is_unary {
-            builder = builder.unary();
+            builder = builder.unary(true);
         }
         let client = builder.build().unwrap();
         let (before, gets) = (gateway.journal().len(), gateway.journal().gets().len());
@@ -380,7 +380,7 @@ async fn a_host_is_sent_as_it_was_set_by_client_and_by_call() {
             let call = host.into_iter().fold(call, |call, host| call.header("host", host));
             call.send().await.into_result().unwrap();
         }
-        let plain = Client::connect(url).unwrap();
+        let plain = Client::new(url).unwrap();
         post(&plain, "x").await.unwrap();
         let journal = gateway.journal();
         let hosts = |entries: &[clientlet_gateway::Entry]| -> Vec<String> {
@@ -443,7 +443,7 @@ async fn hosts_behind_one_address_may_speak_different_documents() {
     ] {
         let mut builder = Client::builder(&format!("{scheme}://127.0.0.1:{}", nginx.port()));
         if is_unary {
-            builder = builder.unary();
+            builder = builder.unary(true);
         }
         let client = builder.header("Host", "one.example").build().unwrap();
         let posted = || [one.journal().len(), two.journal().len()];
@@ -466,7 +466,7 @@ async fn a_call_that_is_not_polled_while_it_opens_the_connection_holds_up_no_oth
         |gateway| Client::builder(&gateway.http_url()),
         |gateway| Client::builder(&gateway.websocket_url()),
         |gateway| Client::builder(&gateway.grpc_url()),
-        |gateway| Client::builder(&gateway.grpc_url()).unary(),
+        |gateway| Client::builder(&gateway.grpc_url()).unary(true),
     ];
     for (number, way) in ways.into_iter().enumerate() {
         let builder =

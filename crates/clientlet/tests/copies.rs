@@ -5,7 +5,8 @@
 
 use allocation_counter::measure;
 use bytes::Bytes;
-use clientlet::{Blob, DataRequest, DocArray, Response, Tensor};
+use clientlet::clientlets::DataRequest;
+use clientlet::{Blob, DocArray, Response, Tensor};
 use serde::{Deserialize, Serialize};
 
 const DOCUMENTS: usize = 100;

@@ -35,7 +35,7 @@ async fn a_bare_deployment(environment: Environment, docarray: DocArray) {
     let options = Options { deployment: true, odd_names: true, ..Options::default() };
     let Some(server) = start(environment, options).await else { return };
     let url = server.url("http");
-    let client = Client::connect(&url).unwrap();
+    let client = Client::new(&url).unwrap();
     assert_eq!(post(&client, "/upper").await.unwrap()["text"], "A");
     for endpoint in ["index2", "/index2", "/with space", "/with%20space", "/文本"] {
         assert_eq!(post(&client, endpoint).await.unwrap()["tags"]["odd"], true, "{endpoint}");
@@ -98,7 +98,7 @@ async fn odd_names(environment: Environment) {
     let Some(gateway) = start(environment, options).await else { return };
     let is_v2 = environment == Environment::Current;
     for protocol in PROTOCOLS {
-        let client = Client::connect(&gateway.url(protocol)).unwrap();
+        let client = Client::new(&gateway.url(protocol)).unwrap();
         // A gateway puts names into gRPC's metadata, so names beyond ASCII reach no executor behind
         // it.
         for endpoint in ["index2", "/with space"] {
@@ -205,7 +205,7 @@ async fn a_rate_limit_that_lets_one_question_pass_at_a_time_lets_both_pass() {
         let start = tokio::task::spawn_blocking(move || Nginx::start_or_skip(listen, &server));
         let Some(nginx) = start.await.unwrap().unwrap() else { return };
         let url = format!("{scheme}://127.0.0.1:{}", nginx.port());
-        let client = Client::builder(&url).unary();
+        let client = Client::builder(&url).unary(true);
         // Waits are random: some of them are shorter than 50 ms.
         let client = client.retry(RetryPolicy::standard().max_attempts(20)).build().unwrap();
         let answer = post(&client, "/upper").await;

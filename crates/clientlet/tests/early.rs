@@ -134,7 +134,8 @@ async fn post(client: &Client, length: usize) -> Result<Response, Error> {
 async fn a_grpc_status_counts_though_the_gateway_closed_before_it_had_read_the_request() {
     use Delivery::{Answered, Unknown};
     use Says::{Http, Status, Trailers};
-    let ways: [fn(ClientBuilder) -> ClientBuilder; 2] = [|stream| stream, ClientBuilder::unary];
+    let ways: [fn(ClientBuilder) -> ClientBuilder; 2] =
+        [|stream| stream, |client| client.unary(true)];
     type Told = (ErrorKind, Delivery, Option<u16>, &'static str);
     // As where the request was read: executors may answer RESOURCE_EXHAUSTED as well.
     let table: [(Says, Told); 6] = [

@@ -57,7 +57,7 @@ async fn error(protocol: &str, fault: &str, limit: usize) -> Error {
         _ => gateway.grpc_url(),
     };
     let builder = Client::builder(&url).answer_limit(limit);
-    let client = if protocol == "unary" { builder.unary() } else { builder }.build().unwrap();
+    let client = if protocol == "unary" { builder.unary(true) } else { builder }.build().unwrap();
     let long = Document::text("x".repeat(2000));
     client.post("/upper").documents([long]).send().await.into_result().unwrap_err()
 }
@@ -145,7 +145,7 @@ async fn metadata_and_headers_come_with_the_failure() {
 #[tokio::test]
 async fn a_gateway_without_a_status_is_hinted_at() {
     let gateway = Gateway::builder().hide_status(true).start().await.unwrap();
-    let client = Client::connect(&gateway.http_url()).unwrap();
+    let client = Client::new(&gateway.http_url()).unwrap();
     let answers = client.post("/upper").documents([Document::text("x")]).send().await;
     let error = answers.into_result().unwrap_err();
     assert_eq!((error.hint(), error.is_retryable()), (Some(Hint::NoStatus), false), "{error}");

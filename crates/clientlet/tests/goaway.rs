@@ -35,10 +35,11 @@ async fn a_proxy_that_leaves_its_connections_costs_no_request() {
         ("keepalive_requests 1;", 60, 16, 60),
     ] {
         let Some((gateway, nginx, url)) = proxied(keepalive_requests).await else { return };
-        let client = Client::builder(&url).unary().build().unwrap();
+        let client = Client::builder(&url).unary(true).build().unwrap();
         let call = client.post("/upper").documents(documents(count)).request_size(1);
         // Requests that may have arrived are not sent again.
-        let call = call.prefetch(in_flight).retry(RetryPolicy::new().at_most_once()).in_order();
+        let call =
+            call.prefetch(in_flight).retry(RetryPolicy::new().at_most_once(true)).in_order(true);
         let answers = call.send().await;
         let failed: Vec<&Error> = answers.errors().collect();
         assert!(failed.is_empty(), "{} of {count}: {}\n{}", failed.len(), failed[0], nginx.log());
@@ -53,11 +54,11 @@ async fn a_proxy_that_leaves_its_connections_costs_no_request() {
 #[tokio::test]
 async fn calls_with_streams_of_their_own_go_on_over_other_connections() {
     let Some((gateway, nginx, url)) = proxied("keepalive_requests 3;").await else { return };
-    let client = Client::connect(&url).unwrap();
+    let client = Client::new(&url).unwrap();
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..40 {
         let call = client.post("/upper").documents(documents(50)).request_size(1);
-        calls.spawn(call.retry(RetryPolicy::new().at_most_once()).send());
+        calls.spawn(call.retry(RetryPolicy::new().at_most_once(true)).send());
     }
     for answers in calls.join_all().await {
         let failed: Vec<&Error> = answers.errors().collect();
@@ -70,7 +71,8 @@ async fn calls_with_streams_of_their_own_go_on_over_other_connections() {
 #[tokio::test]
 async fn a_real_gateway_whose_connections_grow_old_costs_no_request() {
     let environments = [Environment::SeedEra, Environment::CurrentV1, Environment::Current];
-    let ways: [fn(ClientBuilder) -> ClientBuilder; 2] = [|stream| stream, ClientBuilder::unary];
+    let ways: [fn(ClientBuilder) -> ClientBuilder; 2] =
+        [|stream| stream, |client| client.unary(true)];
     for environment in environments {
         let age = (Duration::from_secs(1), Duration::from_secs(3));
         let options =
@@ -87,7 +89,7 @@ async fn a_real_gateway_whose_connections_grow_old_costs_no_request() {
             let documents = (0..).take_while(|_| !is_enough());
             let documents = documents.map(|n: u64| Document::text("x").with_id(n.to_string()));
             let call = client.post("/upper").documents(documents).request_size(1).prefetch(16);
-            let mut responses = call.retry(RetryPolicy::new().at_most_once()).stream();
+            let mut responses = call.retry(RetryPolicy::new().at_most_once(true)).stream();
             let mut answered = 0;
             while let Some(response) = responses.next().await {
                 let response = response.unwrap_or_else(|error| panic!("{environment}: {error:?}"));
@@ -101,13 +103,14 @@ async fn a_real_gateway_whose_connections_grow_old_costs_no_request() {
 
 #[tokio::test]
 async fn why_a_gateway_ended_the_connection_is_told() {
-    let ways: [fn(ClientBuilder) -> ClientBuilder; 2] = [|stream| stream, ClientBuilder::unary];
+    let ways: [fn(ClientBuilder) -> ClientBuilder; 2] =
+        [|stream| stream, |client| client.unary(true)];
     for way in ways {
         let gateway = Gateway::builder().http(false).grpc(true);
         let gateway = gateway.fault("goaway:11@1".parse().unwrap()).start().await.unwrap();
         let client = way(Client::builder(&gateway.grpc_url())).build().unwrap();
         let call = client.post("/upper").documents([Document::text("x")]);
-        let error = call.retry(RetryPolicy::new().at_most_once()).send().await;
+        let error = call.retry(RetryPolicy::new().at_most_once(true)).send().await;
         let error = error.into_result().unwrap_err().to_string();
         let told = "the connection was lost: a GOAWAY with ENHANCE_YOUR_CALM";
         assert!(error.contains(told), "{error}");

@@ -18,7 +18,7 @@ fn builder(docarray: clientlet_gateway::DocArray, faults: &[&str]) -> GatewayBui
 
 async fn gateway_with(faults: &[&str]) -> (Gateway, Client) {
     let gateway = builder(clientlet_gateway::DocArray::V1, faults).start().await.unwrap();
-    let client = Client::connect(&gateway.http_url()).unwrap();
+    let client = Client::new(&gateway.http_url()).unwrap();
     (gateway, client)
 }
 
@@ -77,7 +77,7 @@ async fn each_fault_has_its_kind_its_delivery_and_its_arrivals() {
         assert_eq!(arrived, arrivals, "{fault}");
 
         let (gateway, client) = gateway_with(&[fault]).await;
-        let result = post_with(&client, RetryPolicy::standard().at_most_once()).await;
+        let result = post_with(&client, RetryPolicy::standard().at_most_once(true)).await;
         let ran = error.may_have_run();
         assert_eq!(result.is_ok(), again && !ran, "{fault}: {result:?}");
         if ran {
@@ -90,7 +90,7 @@ async fn each_fault_has_its_kind_its_delivery_and_its_arrivals() {
 async fn a_v2_gateways_plain_500_is_tried_again_and_its_connection_is_not_used_again() {
     let gateway =
         builder(clientlet_gateway::DocArray::V2, &["status:500@1"]).start().await.unwrap();
-    let client = Client::connect(&gateway.http_url()).unwrap();
+    let client = Client::new(&gateway.http_url()).unwrap();
     let response = post_with(&client, RetryPolicy::standard()).await.unwrap();
     assert_eq!(response.attempts(), 2);
     assert_eq!(gateway.journal().connections(), 2, "one for discovery and the 500, one after it");
@@ -100,7 +100,7 @@ async fn a_v2_gateways_plain_500_is_tried_again_and_its_connection_is_not_used_a
 async fn a_refused_connection_is_not_sent_at_once_or_after_all_attempts() {
     // Bound and let go: nothing listens there.
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let client = Client::connect(&format!("http://{address}")).unwrap();
+    let client = Client::new(&format!("http://{address}")).unwrap();
     let error = post(&client).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Connect, Delivery::NotSent));
     assert!(!error.may_have_run());
@@ -113,7 +113,7 @@ async fn a_refused_connection_is_not_sent_at_once_or_after_all_attempts() {
 #[tokio::test]
 async fn with_ten_attempts_a_gateway_that_is_still_starting_is_waited_for() {
     let address: SocketAddr = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let client = Client::connect(&format!("http://{address}")).unwrap();
+    let client = Client::new(&format!("http://{address}")).unwrap();
     let policy = RetryPolicy::new()
         .max_attempts(10)
         .initial_backoff(Duration::from_millis(200))
@@ -131,7 +131,7 @@ async fn with_ten_attempts_a_gateway_that_is_still_starting_is_waited_for() {
 async fn a_connection_that_is_refused_after_it_was_made_may_be_tried_even_at_most_once() {
     // Discovery takes the first connection; the gateway closes it, so the request needs another.
     let (gateway, client) = gateway_with(&["refuse@1-3"]).await;
-    let policy = RetryPolicy::standard().max_attempts(8).at_most_once();
+    let policy = RetryPolicy::standard().max_attempts(8).at_most_once(true);
     let response = post_with(&client, policy).await.unwrap();
     assert_eq!(response.attempts(), 1, "the refusals met the question before it");
     assert!(gateway.journal().connections() >= 4);
@@ -248,7 +248,7 @@ async fn a_gateway_that_hides_its_status_must_be_told_about() {
         (clientlet_gateway::DocArray::V2, DocArray::V2),
     ] {
         let gateway = builder(spoken, &[]).hide_status(true).start().await.unwrap();
-        let client = Client::connect(&gateway.http_url()).unwrap();
+        let client = Client::new(&gateway.http_url()).unwrap();
         let error = post(&client).await.unwrap_err();
         assert_eq!((error.kind(), error.delivery()), (ErrorKind::NotFound, Delivery::NotSent));
         assert!(error.message().contains("must be set by hand"), "{error}");
@@ -261,7 +261,7 @@ async fn a_gateway_that_hides_its_status_must_be_told_about() {
 async fn a_failed_discovery_is_reported_with_its_own_status_as_not_sent() {
     let faults = ["status:401@1-9,path=/status", "status:401@1-9,path=/openapi.json"];
     let gateway = builder(clientlet_gateway::DocArray::V1, &faults).start().await.unwrap();
-    let client = Client::connect(&gateway.http_url()).unwrap();
+    let client = Client::new(&gateway.http_url()).unwrap();
     let error = post(&client).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Gateway, Delivery::NotSent));
     assert_eq!(error.http_status().map(|status| status.as_u16()), Some(401));
@@ -284,7 +284,7 @@ async fn a_gateway_that_was_deployed_anew_is_asked_again_after_one_404() {
 #[tokio::test]
 async fn an_endpoint_that_is_not_there_is_asked_for_once_more_a_call() {
     let gateway = builder(clientlet_gateway::DocArray::V2, &[]).start().await.unwrap();
-    let client = Client::connect(&gateway.http_url()).unwrap();
+    let client = Client::new(&gateway.http_url()).unwrap();
     post(&client).await.unwrap();
     let documents = (0..50).map(|_| Document::text("x"));
     let answers = client.post("/nobody").documents(documents).request_size(1).send().await;
@@ -298,7 +298,7 @@ async fn an_endpoint_that_is_not_there_is_asked_for_once_more_a_call() {
 async fn v2_uses_root_or_else_the_default_endpoint() {
     let with_root =
         builder(clientlet_gateway::DocArray::V2, &[]).with_default(true).start().await.unwrap();
-    let client = Client::connect(&with_root.http_url()).unwrap();
+    let client = Client::new(&with_root.http_url()).unwrap();
     post(&client).await.unwrap();
     let call = client.post("/nobody").documents([Document::text("x")]);
     call.send().await.into_result().unwrap();
@@ -308,7 +308,7 @@ async fn v2_uses_root_or_else_the_default_endpoint() {
         .start()
         .await
         .unwrap();
-    let client = Client::connect(&default_alone.http_url()).unwrap();
+    let client = Client::new(&default_alone.http_url()).unwrap();
     post(&client).await.unwrap();
     let paths = |gateway: &Gateway| -> Vec<String> {
         gateway.journal().entries().iter().map(|entry| entry.path.clone()).collect()
@@ -387,7 +387,7 @@ async fn answers_that_are_no_answers_are_named() {
 #[tokio::test]
 async fn a_status_that_is_no_jina_gateways_is_named() {
     let page = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>".to_vec();
-    let client = Client::connect(&answering(page).await).unwrap();
+    let client = Client::new(&answering(page).await).unwrap();
     let error = post(&client).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Decode, Delivery::NotSent));
     assert!(error.message().contains("no Jina gateway's status"), "{error}");

@@ -26,7 +26,7 @@ fn an_idle_connection_is_the_same_after_two_minutes() {
     runtime.block_on(async {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, gateway.port("websocket")));
         let (url, accepted) = count_connections(address).await;
-        let client = Client::connect(&url).unwrap();
+        let client = Client::new(&url).unwrap();
         post(&client).await;
         let before = accepted.load(Ordering::SeqCst);
         assert!(before > 0);

@@ -11,7 +11,8 @@ mod typed;
 use std::path::Path;
 
 use bytes::Bytes;
-use clientlet::{DocArray, Document, GatewayStatus, HttpAnswer, Value};
+use clientlet::clientlets::HttpAnswer;
+use clientlet::{DocArray, Document, GatewayStatus, Value};
 use peak_alloc::PeakAlloc;
 use serde_json::value::RawValue;
 

@@ -82,7 +82,7 @@ async fn pings_without_end_whose_pongs_are_never_read_take_no_memory() {
         .start()
         .await
         .unwrap();
-    let client = Client::connect(&gateway.websocket_url()).unwrap();
+    let client = Client::new(&gateway.websocket_url()).unwrap();
     let peak = peak_of(&client).await;
     let connections = gateway.journal().websocket_connections();
     println!("{peak} bytes on {connections} connections");

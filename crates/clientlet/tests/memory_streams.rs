@@ -18,7 +18,7 @@ const SPREAD: usize = 6 << 20;
 
 /// The most memory while `documents` come over this URL.
 async fn peak_of(url: &str, endpoint: &str, documents: u64) -> usize {
-    let client = Client::connect(url).unwrap();
+    let client = Client::new(url).unwrap();
     PEAK.reset_peak_usage();
     let mut given = client.stream_document(endpoint, &Document::text("hey")).stream::<Document>();
     while let Some(document) = given.next().await {

@@ -28,7 +28,7 @@ async fn check(url: impl Fn(&str) -> String) {
         let url = url(there);
         let (_, address) = url.split_once("://").unwrap();
         for _ in 0..TIMES {
-            let client = Client::connect(&format!("{asked}://{address}")).unwrap();
+            let client = Client::new(&format!("{asked}://{address}")).unwrap();
             let answers = client.post("/upper").documents([Document::text("x")]).send();
             let answers = tokio::time::timeout(Duration::from_secs(30), answers).await.unwrap();
             let error = answers.into_result().unwrap_err();

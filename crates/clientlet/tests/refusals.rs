@@ -43,13 +43,13 @@ async fn what_is_no_json_is_shown_with_its_kind() {
         let address = answering(answer).await;
         let url = format!("http://{address}");
         let client = Client::builder(&url).docarray(DocArray::V1).build().unwrap();
-        let asked = Client::connect(&url).unwrap();
+        let asked = Client::new(&url).unwrap();
         for error in [
             post(&client).await,
             post(&asked).await,
             asked.status().await.unwrap_err(),
             asked.ready().await.unwrap_err(),
-            Client::connect(&format!("ws://{address}")).unwrap().ready().await.unwrap_err(),
+            Client::new(&format!("ws://{address}")).unwrap().ready().await.unwrap_err(),
         ] {
             assert_eq!(error.kind(), ErrorKind::Decode, "{error}");
             assert!(error.message().contains(shown), "{error}");
@@ -85,7 +85,7 @@ const ALERT: &[u8] = &[0x15, 3, 3, 0, 2, 2, 70];
 async fn a_port_for_tls_is_named() {
     let address = answering(ALERT).await;
     for scheme in ["http", "ws", "grpc"] {
-        let error = post(&Client::connect(&format!("{scheme}://{address}")).unwrap()).await;
+        let error = post(&Client::new(&format!("{scheme}://{address}")).unwrap()).await;
         assert!(error.message().contains("TLS seems to be spoken there"), "{scheme}: {error}");
         assert!(!error.may_have_run(), "{scheme}: {error}");
     }
@@ -100,7 +100,7 @@ async fn the_answer_to_another_request_is_not_taken_for_ones_own() {
         .start()
         .await
         .unwrap();
-    let client = Client::connect(&gateway.http_url()).unwrap();
+    let client = Client::new(&gateway.http_url()).unwrap();
     let documents = |number: u32| (0..number).map(|n| json!({"id": n.to_string(), "text": "a"}));
     let answers = client.post("/").documents(documents(5)).request_size(1).prefetch(1).send().await;
     let ends: Vec<_> = answers
@@ -164,13 +164,13 @@ async fn jina_3_33_1_loses_no_documents_beside_one_that_it_cannot_pass_on() {
     let start = || RealGateway::start_or_skip(Environment::Current, Options::default());
     let start = tokio::task::spawn_blocking(start).await.unwrap();
     let Some(mut gateway) = start.unwrap_or_else(|error| panic!("{error}")) else { return };
-    let client = Client::connect(&gateway.url("http")).unwrap();
+    let client = Client::new(&gateway.url("http")).unwrap();
     let nested = |depth| (0..depth).fold(json!(1), |inner, _| json!({"k": inner}));
     let bad =
         [json!({"ts": 1_700_000_000_000_u64}), json!({"k": nested(31)}), json!({"k": nested(40)})];
     for bad in bad {
         one_of_many(&client, RetryPolicy::standard(), bad.clone()).await;
-        one_of_many(&client, RetryPolicy::new().at_most_once(), bad).await;
+        one_of_many(&client, RetryPolicy::new().at_most_once(true), bad).await;
     }
     // A value that suits a numeric field is not blamed when the executor is down.
     gateway.kill_executor().unwrap();

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
-use clientlet::{
-    Client, Clientlet, ClientletOptions, DataRequest, Delivery, DocArray, Document, Error,
-    ErrorKind, GrpcClientlet, HttpClientlet, WebsocketClientlet,
+use clientlet::clientlets::{
+    ClientletOptions, DataRequest, GrpcClientlet, HttpClientlet, WebsocketClientlet,
 };
+use clientlet::{Client, Delivery, DocArray, Document, Error, ErrorKind};
 use clientlet_gateway::Gateway;
 
 const HEADERS: &[(&str, &str, &str)] = &[
@@ -34,7 +34,7 @@ fn named(error: &Error, what: &str) {
 async fn by_a_call_of_a_client() {
     let gateway = gateway().await;
     for url in [gateway.http_url(), gateway.websocket_url(), gateway.grpc_url()] {
-        let client = Client::connect(&url).unwrap();
+        let client = Client::new(&url).unwrap();
         for (name, value, what) in HEADERS {
             let call = client.post("/").header(*name, *value);
             named(&call.try_stream().unwrap_err(), what);
@@ -50,7 +50,7 @@ async fn by_a_call_of_a_client() {
 #[tokio::test]
 async fn by_a_stream_of_documents() {
     let gateway = gateway().await;
-    let client = Client::connect(&gateway.grpc_url()).unwrap();
+    let client = Client::new(&gateway.grpc_url()).unwrap();
     let call = || client.stream_document("/stream", &Document::text("x"));
     let error = call().target_executor("exec(").try_stream::<Document>().unwrap_err();
     named(&error, TARGET);
@@ -84,8 +84,8 @@ async fn by_the_clientlets() {
     let (json, proto) =
         (DataRequest::new(DocArray::V2, "/"), DataRequest::proto(DocArray::V2, "/"));
     for (name, value, what) in HEADERS {
-        named(&http.send_message(&json).header(*name, *value).await.unwrap_err(), what);
-        named(&grpc.send_message(&proto).header(*name, *value).await.unwrap_err(), what);
+        named(&http.message(&json).header(*name, *value).send().await.unwrap_err(), what);
+        named(&grpc.message(&proto).header(*name, *value).send().await.unwrap_err(), what);
     }
     assert!(gateway.journal().is_empty());
 }

@@ -9,10 +9,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use clientlet::{
-    Client, Clientlet, ClientletOptions, DataRequest, Delivery, DocArray, Document, Error,
-    ErrorKind, GrpcClientlet, HttpClientlet, Response, RetryPolicy, WebsocketClientlet,
+use clientlet::clientlets::{
+    ClientletOptions, DataRequest, GrpcClientlet, HttpClientlet, WebsocketClientlet,
 };
+use clientlet::{Client, Delivery, DocArray, Document, Error, ErrorKind, Response, RetryPolicy};
 use clientlet_gateway::Gateway;
 use tokio::runtime::{Builder, Runtime};
 
@@ -39,9 +39,8 @@ impl Served {
     fn clients(&self) -> Vec<Client> {
         let gateway = self.gateway();
         let urls = [gateway.http_url(), gateway.websocket_url(), gateway.grpc_url()];
-        let mut clients: Vec<Client> =
-            urls.iter().map(|url| Client::connect(url).unwrap()).collect();
-        clients.push(Client::builder(&gateway.grpc_url()).unary().build().unwrap());
+        let mut clients: Vec<Client> = urls.iter().map(|url| Client::new(url).unwrap()).collect();
+        clients.push(Client::builder(&gateway.grpc_url()).unary(true).build().unwrap());
         clients
     }
 }

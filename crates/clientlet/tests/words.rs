@@ -7,10 +7,10 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use base64::Engine;
-use clientlet::{
-    Client, Clientlet, ClientletOptions, DataRequest, DocArray, Document, Error, GrpcClientlet,
-    HttpClientlet, RetryPolicy, WebsocketClientlet,
+use clientlet::clientlets::{
+    ClientletOptions, DataRequest, GrpcClientlet, HttpClientlet, WebsocketClientlet,
 };
+use clientlet::{Client, DocArray, Document, Error, RetryPolicy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -170,7 +170,7 @@ async fn ask(url: &str, way: &str) -> Option<Error> {
     let builder = builder.retry(retry);
     let builder = match way {
         "undeclared" => builder,
-        "unary" if url.starts_with("grpc") => builder.docarray(DocArray::V2).unary(),
+        "unary" if url.starts_with("grpc") => builder.docarray(DocArray::V2).unary(true),
         "unary" => return None,
         _ => builder.docarray(DocArray::V2),
     };

@@ -1,14 +1,13 @@
 //! HTTP: a message is posted, and what comes back is its answer.
 
-use std::future::{Future, IntoFuture, pending};
-use std::pin::Pin;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
-use super::{Clientlet, DataRequest, HttpAnswer};
+use super::{DataRequest, HttpAnswer};
 use crate::config::{Config, Secret};
 use crate::endpoint::Protocol;
 use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
@@ -28,7 +27,8 @@ use crate::transport::{HttpSession, Time, http::MOST_V2_DOCUMENTS};
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), clientlet::Error> {
-/// use clientlet::{Clientlet, ClientletOptions, DataRequest, DocArray, Document, HttpClientlet};
+/// use clientlet::clientlets::{ClientletOptions, DataRequest, HttpClientlet};
+/// use clientlet::{DocArray, Document};
 ///
 /// let options = ClientletOptions::new().max_attempts(3);
 /// let mut clientlet = HttpClientlet::new("http://localhost:8080/post", &options)?;
@@ -70,12 +70,29 @@ impl HttpClientlet {
     /// [`request_id`](crate::Response::request_id) of [`HttpAnswer::response`] should equal
     /// [`DataRequest::request_id`]; [`Client`](crate::Client) checks this by itself. A v1 gateway
     /// makes an id of its own, and a bare v2 `Deployment` sends none.
-    pub fn send_message<'a>(&'a self, request: &'a DataRequest) -> Exchange<'a> {
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn send_message(&self, request: &DataRequest) -> Result<HttpAnswer, Error> {
+        self.message(request).send().await
+    }
+
+    /// A request about to be sent with headers or a time-out of its own.
+    pub fn message<'a>(&'a self, request: &'a DataRequest) -> Exchange<'a> {
         Exchange { body: Some(request), ..self.exchange(self.config.attempt_timeout) }
     }
 
-    /// Gets the URL, which should be that of the gateway's dry run. It is not tried again.
-    pub fn send_dry_run(&self) -> Exchange<'_> {
+    /// Gets the URL, which should be that of the gateway's dry run. It is not tried again, and has no
+    /// time limit.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn send_dry_run(&self) -> Result<HttpAnswer, Error> {
+        self.dry_run().send().await
+    }
+
+    /// A dry run about to be sent with headers or a time-out of its own.
+    pub fn dry_run(&self) -> Exchange<'_> {
         self.exchange(None)
     }
 
@@ -94,29 +111,36 @@ impl HttpClientlet {
     }
 }
 
-impl Clientlet for HttpClientlet {
-    fn url(&self) -> String {
+impl HttpClientlet {
+    /// The address, without user information and query.
+    pub fn url(&self) -> String {
         self.config.endpoint.to_string()
     }
 
-    async fn start(&mut self) -> Result<(), Error> {
+    /// Opens the session. It connects only when something is sent.
+    ///
+    /// # Errors
+    /// None at present.
+    pub async fn start(&mut self) -> Result<(), Error> {
         if self.session.is_none() {
             self.session = Some(Arc::new(HttpSession::new(&self.config)));
         }
         Ok(())
     }
 
-    async fn close(&mut self) {
+    /// Closes the session and its connections; dropping the clientlet does so, too.
+    pub async fn close(&mut self) {
         self.session = None;
     }
 
-    fn is_open(&self) -> bool {
+    /// Whether the session is open.
+    pub fn is_open(&self) -> bool {
         self.session.is_some()
     }
 }
 
-/// A message about to be sent: await it, after adding what belongs to this message alone.
-#[must_use = "nothing is sent before it is awaited"]
+/// A message about to be sent, with what belongs to this message alone.
+#[must_use = "nothing is sent before `send`"]
 #[derive(Debug)]
 pub struct Exchange<'a> {
     clientlet: &'a HttpClientlet,
@@ -139,7 +163,11 @@ impl<'a> Exchange<'a> {
         self
     }
 
-    async fn run(self) -> Result<HttpAnswer, Error> {
+    /// Sends the message.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn send(self) -> Result<HttpAnswer, Error> {
         let config = &self.clientlet.config;
         let context = Context {
             protocol: Some("http"),
@@ -179,14 +207,5 @@ impl<'a> Exchange<'a> {
             Ok((answer, _)) => Ok(HttpAnswer(answer)),
             Err(failure) => Err(failure.into_error(context)),
         }
-    }
-}
-
-impl<'a> IntoFuture for Exchange<'a> {
-    type Output = Result<HttpAnswer, Error>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
     }
 }

@@ -1,4 +1,16 @@
-//! The face of Python's `jina.clients.base.helper`: one session, messages by hand.
+//! Messages that are made by hand, over one session: what Python's `jina.clients.base.helper` has,
+//! by other names.
+//!
+//! [`Client`](crate::Client) does more of the work and shares connections between calls.
+//!
+//! | Python | Rust | what it does |
+//! | --- | --- | --- |
+//! | `AioHttpClientlet` | [`ClientletOptions`] | settings of a session: retry, headers, auth, cookies. Each clientlet has `start` and `close`; dropping it closes it, too |
+//! | `HTTPClientlet` | [`HttpClientlet`] | posts a [`DataRequest`] and returns the [`HttpAnswer`], even with a bad status; `send_dry_run` sends a GET; `recv_message` and `recv_dry_run` are pending for ever |
+//! | `WebsocketClientlet` | [`WebsocketClientlet`], [`WebsocketSender`] | sends requests, an empty message for a dry run, one zero byte for the end of input; receives answers meanwhile; `close_code`, `close_message` |
+//! | `WsResponseIter` | [`WsResponses`], [`WsStatuses`] | ends when the connection does and keeps how it was closed |
+//! | the stubs of gRPC | [`GrpcClientlet`], [`GrpcExchange`] | sends requests by themselves, with metadata and deadline; dry run, status, endpoints, health, streams of documents |
+//! | `JinaRPCStub.Call` | [`GrpcStream`], [`GrpcSender`], [`GrpcResponses`] | sends requests on one stream and receives answers meanwhile; half-closes at the end of input; keeps the status that it ended with |
 
 mod answer;
 mod duplex;
@@ -7,30 +19,9 @@ mod http;
 mod request;
 mod websocket;
 
-use std::future::Future;
-
+pub use crate::options::ClientletOptions;
 pub use answer::HttpAnswer;
 pub use grpc::{GrpcClientlet, GrpcExchange, GrpcResponses, GrpcSender, GrpcStream};
 pub use http::{Exchange, HttpClientlet};
 pub use request::DataRequest;
 pub use websocket::{WebsocketClientlet, WebsocketSender, WsMessages, WsResponses, WsStatuses};
-
-use crate::error::Error;
-
-/// What all clientlets have in common: a session that is started, used and closed.
-pub trait Clientlet {
-    /// The address, without user information and query.
-    fn url(&self) -> String;
-
-    /// Opens the session. Python's `async with` does the same.
-    ///
-    /// # Errors
-    /// Why the session cannot be opened. An HTTP session connects only when something is sent.
-    fn start(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
-
-    /// Closes the session and its connections; dropping the clientlet does so, too.
-    fn close(&mut self) -> impl Future<Output = ()> + Send;
-
-    /// Whether the session is open.
-    fn is_open(&self) -> bool;
-}

@@ -16,7 +16,8 @@ use crate::target;
 /// clientlet refuses a request of the other one.
 ///
 /// ```
-/// use clientlet::{DataRequest, DocArray, Document};
+/// use clientlet::clientlets::DataRequest;
+/// use clientlet::{DocArray, Document};
 ///
 /// let hello = Document::text("hello");
 /// let json = DataRequest::new(DocArray::V1, "/upper").document(&hello)?;

@@ -33,9 +33,27 @@ impl Blob {
     }
 }
 
-impl<T: Into<Bytes>> From<T> for Blob {
-    fn from(bytes: T) -> Blob {
-        Blob(bytes.into())
+macro_rules! from {
+    ($($bytes:ty),*) => {
+        $(impl From<$bytes> for Blob {
+            fn from(bytes: $bytes) -> Blob {
+                Blob(bytes.into())
+            }
+        })*
+    };
+}
+
+from!(Bytes, Vec<u8>, Box<[u8]>, String, &'static [u8], &'static str);
+
+impl<const N: usize> From<&'static [u8; N]> for Blob {
+    fn from(bytes: &'static [u8; N]) -> Blob {
+        Blob(Bytes::from_static(bytes))
+    }
+}
+
+impl From<Blob> for Bytes {
+    fn from(blob: Blob) -> Bytes {
+        blob.0
     }
 }
 
@@ -189,6 +207,21 @@ pub(super) fn check_base64<E: serde::ser::Error>(text: &str) -> Result<(), E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_blob_is_made_of_bytes_and_bytes_of_a_blob() {
+        let made: [Blob; 6] = [
+            Bytes::from_static(b"abc").into(),
+            vec![b'a', b'b', b'c'].into(),
+            String::from("abc").into(),
+            "abc".into(),
+            (&b"abc"[..]).into(),
+            b"abc".into(),
+        ];
+        for blob in made {
+            assert_eq!(Bytes::from(blob), "abc");
+        }
+    }
 
     #[test]
     fn text_is_read_as_the_generation_says_and_as_base64_elsewhere() {

@@ -37,8 +37,6 @@ pub enum ErrorKind {
     Encode,
     /// No connection could be made.
     Connect,
-    /// A connection was made, but no trust.
-    Tls,
     /// The connection broke before the answer was complete.
     Transport,
     /// The client or its connection was closed already.
@@ -69,7 +67,6 @@ impl ErrorKind {
             ErrorKind::Config => "config",
             ErrorKind::Encode => "encode",
             ErrorKind::Connect => "connect",
-            ErrorKind::Tls => "tls",
             ErrorKind::Transport => "transport",
             ErrorKind::Closed => "closed",
             ErrorKind::Timeout => "timeout",

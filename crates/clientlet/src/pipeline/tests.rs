@@ -232,7 +232,7 @@ impl Transport for Multiplexed {
 
 fn client(transport: &Arc<Multiplexed>) -> Client {
     let config = ClientletOptions::new().check("http://127.0.0.1:1").unwrap();
-    Client::new(config, transport.clone())
+    Client::over(config, transport.clone())
 }
 
 fn documents(count: usize) -> impl Iterator<Item = Value> {
@@ -285,7 +285,7 @@ async fn every_request_ends_exactly_once_whatever_the_mode() {
                 .request_size(2)
                 .retry(retrying(attempts));
             if in_order {
-                call = call.in_order();
+                call = call.in_order(true);
             }
             let mut responses = call.stream();
             let mut ended: Vec<std::ops::Range<u64>> = Vec::new();
@@ -322,7 +322,7 @@ async fn at_most_once_never_sends_twice_what_may_have_run() {
         .post("/")
         .documents(documents(100))
         .request_size(1)
-        .retry(retrying(10).at_most_once())
+        .retry(retrying(10).at_most_once(true))
         .send()
         .await;
     assert!(answers.errors().count() > 0);
@@ -339,7 +339,7 @@ async fn a_time_out_leaves_time_for_a_second_attempt_unless_the_attempts_time_is
     for (retry, attempt_timeout, is_answered, attempts) in [
         (standard.clone(), None, true, 2),
         (standard.clone(), Some(by_hand), false, 1),
-        (standard.clone().at_most_once(), None, false, 1),
+        (standard.clone().at_most_once(true), None, false, 1),
         (standard.max_attempts(1), None, false, 1),
     ] {
         let gateway = Multiplexed::new(once.clone());
@@ -425,7 +425,7 @@ async fn a_stalled_head_stops_the_input_and_ends_with_its_time() {
         .documents(input)
         .request_size(1)
         .prefetch(16)
-        .in_order()
+        .in_order(true)
         .attempt_timeout(Duration::from_secs(60))
         .stream();
     let early = timeout(Duration::from_secs(59), responses.next()).await;
@@ -448,7 +448,7 @@ async fn stopping_gives_out_what_waited_for_a_late_answer() {
         .documents(documents(100))
         .request_size(1)
         .prefetch(8)
-        .in_order()
+        .in_order(true)
         .stream();
     assert!(timeout(Duration::from_secs(1), responses.next()).await.is_err());
     assert_eq!((responses.documents_read(), responses.documents_sent()), (8, 8));
@@ -474,7 +474,7 @@ async fn each_document_that_was_read_ends_once_whenever_the_call_is_stopped() {
         let script = Script { seed, slowest: 30, dies_after: Some(13), ..Script::default() };
         let gateway = Multiplexed::new(script);
         let policy = retrying(random.u32(1..4));
-        let policy = if random.bool() { policy.at_most_once() } else { policy };
+        let policy = if random.bool() { policy.at_most_once(true) } else { policy };
         // Documents come one by one, so that some have been read but not sent.
         let input = stream::iter(0..60).then(async |n: u64| {
             sleep(Duration::from_millis(n % 3)).await;
@@ -483,7 +483,7 @@ async fn each_document_that_was_read_ends_once_whenever_the_call_is_stopped() {
         let mut call = client(&gateway).post("/").document_stream(Box::pin(input));
         call = call.request_size(random.usize(1..4)).prefetch(random.usize(1..9)).retry(policy);
         if random.bool() {
-            call = call.in_order();
+            call = call.in_order(true);
         }
         let mut responses = call.stream();
         let taken = random.usize(0..30);
@@ -638,7 +638,7 @@ async fn after_an_error_stop_on_error_reads_no_more_and_finishes_what_was_sent()
         .documents(documents(1000))
         .request_size(1)
         .prefetch(4)
-        .stop_on_error()
+        .stop_on_error(true)
         .stream();
     let mut ended = 0;
     let mut failed = 0;

@@ -347,7 +347,7 @@ mod tests {
     fn at_most_once_tries_again_only_what_cannot_have_run() {
         for row in EVENTS {
             let error = AttemptError::new(row.event, "");
-            let verdict = judge(&policy(9).at_most_once(), 1, &error, None, 0.5);
+            let verdict = judge(&policy(9).at_most_once(true), 1, &error, None, 0.5);
             let again = row.retryable && !row.may_have_run;
             assert_eq!(verdict == Verdict::Final, !again, "{:?}", row.event);
         }
@@ -430,7 +430,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_was_never_seen_begins_anew_at_once_without_being_counted() {
         for event in EVENTS.iter().filter(|row| row.is_anew).map(|row| row.event) {
-            for policy in [policy(1), policy(1).at_most_once()] {
+            for policy in [policy(1), policy(1).at_most_once(true)] {
                 let started = Instant::now();
                 let (calls, result, ledger) =
                     ran(policy, None, &[event; MOST_AT_ONCE as usize]).await;

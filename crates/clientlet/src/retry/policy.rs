@@ -97,10 +97,10 @@ impl RetryPolicy {
         self
     }
 
-    /// Sends again only while nothing of the request may have run.
+    /// Whether a request is sent again only while nothing of it may have run; `false` by default.
     #[must_use]
-    pub fn at_most_once(mut self) -> RetryPolicy {
-        self.at_most_once = true;
+    pub fn at_most_once(mut self, at_most_once: bool) -> RetryPolicy {
+        self.at_most_once = at_most_once;
         self
     }
 

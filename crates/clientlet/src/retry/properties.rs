@@ -22,7 +22,7 @@ prop_compose! {
             .initial_backoff(Duration::from_millis(initial))
             .max_backoff(Duration::from_millis(max))
             .backoff_multiplier(multiplier);
-        if at_most_once { policy.at_most_once() } else { policy }
+        if at_most_once { policy.at_most_once(true) } else { policy }
     }
 }
 

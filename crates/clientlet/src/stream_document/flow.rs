@@ -212,7 +212,7 @@ mod tests {
             "http" => Arc::new(HttpTransport::over(HttpSession::over(connector, &config), &config)),
             _ => Arc::new(GrpcTransport::over(connector, &config)),
         };
-        let client = Client::new(config, transport);
+        let client = Client::over(config, transport);
         let began = Instant::now();
         let call = client.stream_document("/stream", &json!({"text": "x"})).retry(retry);
         let call = call.timeout(Duration::from_secs(5));
@@ -234,7 +234,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_attempt_that_is_never_answered_leaves_half_of_the_time_for_another() {
-        let at_most_once = RetryPolicy::standard().at_most_once();
+        let at_most_once = RetryPolicy::standard().at_most_once(true);
         let hand = |seconds| Some(Duration::from_secs(seconds));
         let second = Duration::from_secs(1);
         for scheme in ["http", "grpc"] {

@@ -90,10 +90,10 @@ impl StreamDocument {
         self
     }
 
-    /// How long the stream may take from the first poll to its end, all attempts included; for ever by
-    /// default. A gateway is told over gRPC.
-    pub fn timeout(mut self, timeout: Duration) -> StreamDocument {
-        self.timeout = Some(timeout);
+    /// The longest time of the stream from the first poll to its end, all attempts included; `None`,
+    /// the default, for no limit. A gateway is told over gRPC.
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> StreamDocument {
+        self.timeout = timeout.into();
         self
     }
 

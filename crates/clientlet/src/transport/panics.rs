@@ -72,7 +72,7 @@ mod tests {
                 }
                 _ => Arc::new(GrpcTransport::over(connector, &config)),
             };
-            let client = Client::new(config, transport);
+            let client = Client::over(config, transport);
             // As JSON, a WebSocket carries one request at a time.
             let requests: usize = if protocol == "ws json" { 1 } else { 3 };
             let call = tokio::spawn({

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use clientlet::{ClientletOptions, DataRequest, DocArray, Document, Error, Response};
+use clientlet::clientlets::{ClientletOptions, DataRequest};
+use clientlet::{DocArray, Document, Error, Response};
 use clientlet_gateway::{Gateway, GatewayBuilder};
 use futures_util::{Stream, StreamExt};
 

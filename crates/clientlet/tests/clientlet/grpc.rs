@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use clientlet::{
-    Clientlet, ClientletOptions, DataRequest, Delivery, DocArray, Document, ErrorKind,
-    GrpcClientlet, GrpcStream, Health,
-};
+use clientlet::clientlets::{ClientletOptions, DataRequest, GrpcClientlet, GrpcStream};
+use clientlet::{Delivery, DocArray, Document, ErrorKind, GrpcCode, Health};
 use clientlet_gateway::Gateway;
 use serde_json::json;
 
@@ -92,7 +90,7 @@ async fn metadata_of_the_session_and_of_the_call_are_sent_and_the_calls_come_fir
     let gateway = gateway_with(&[]).await;
     let options = ClientletOptions::new().header("x-who", "session").bearer_token("t");
     let clientlet = started(&gateway, &options).await;
-    clientlet.send_message(&request("a")).header("X-Who", "call").await.unwrap();
+    clientlet.message(&request("a")).header("X-Who", "call").send().await.unwrap();
     let stream = clientlet.open_stream().await.unwrap();
     stream.send_message(&request("b")).await.unwrap();
     gateway.journal().wait_for(2).await;
@@ -104,7 +102,7 @@ async fn metadata_of_the_session_and_of_the_call_are_sent_and_the_calls_come_fir
         .collect();
     assert_eq!(who[0], ("call".parse().unwrap(), "Bearer t".parse().unwrap()));
     assert_eq!(who[1], ("session".parse().unwrap(), "Bearer t".parse().unwrap()));
-    let error = clientlet.send_message(&request("c")).header("grpc-timeout", "1S").await;
+    let error = clientlet.message(&request("c")).header("grpc-timeout", "1S").send().await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Config);
 }
 
@@ -113,7 +111,7 @@ async fn a_deadline_ends_a_request_that_may_have_arrived() {
     let gateway = gateway_with(&["stall@1"]).await;
     let clientlet = plain(&gateway).await;
     let request = request("a");
-    let late = clientlet.send_message(&request).timeout(Duration::from_secs(1));
+    let late = clientlet.message(&request).timeout(Duration::from_secs(1)).send();
     let error = soon(late.into_future()).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::Unknown));
 }
@@ -156,9 +154,12 @@ async fn what_is_sent_before_the_end_of_input_is_answered_before_the_status() {
     let mut responses = stream.recv_message();
     assert_eq!(responses.status_code(), None);
     assert_eq!(rest(&mut responses).await, ["a", "c", "b"], "as they are ready");
-    assert_eq!((responses.status_code(), responses.status_message()), (Some(0), Some("")));
+    assert_eq!(
+        (responses.status_code(), responses.status_message()),
+        (Some(GrpcCode::Ok), Some(""))
+    );
     assert!(responses.next().await.is_none());
-    assert_eq!(stream.status_code(), Some(0));
+    assert_eq!(stream.status_code(), Some(GrpcCode::Ok));
     let error = stream.send_message(&request("d")).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Closed, Delivery::NotSent));
     assert_eq!(gateway.journal().len(), 3);
@@ -195,7 +196,7 @@ async fn an_exception_on_a_stream_is_an_item_and_the_others_come() {
     let error = soon(responses.next()).await.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.request_id()), (ErrorKind::Executor, Some("bad")));
     assert_eq!(rest(&mut responses).await, ["good"]);
-    assert_eq!(responses.status_code(), Some(0));
+    assert_eq!(responses.status_code(), Some(GrpcCode::Ok));
 }
 
 #[tokio::test]
@@ -210,22 +211,22 @@ async fn an_executor_that_is_down_ends_the_answers_with_unavailable() {
     stream.send_message(&request("lost")).await.unwrap();
     let mut responses = stream.recv_message();
     assert!(soon(responses.next()).await.is_none(), "the bare answer before it is none");
-    assert_eq!(responses.status_code(), Some(14));
+    assert_eq!(responses.status_code(), Some(GrpcCode::Unavailable));
     assert!(responses.status_message().unwrap().contains("deployment"));
 }
 
 #[tokio::test]
 async fn a_lost_stream_ends_the_answers_and_sending_goes_on_over_a_fresh_one() {
     for (fault, code, connections) in [
-        ("drop@3", Some(14), 2),
-        ("reset-after@3", Some(14), 2),
-        ("goaway:2@3", Some(14), 2),
-        ("reset-stream@3", Some(13), 2),
-        ("reset-stream:8@3", Some(1), 2),
-        ("reset-stream:11@3", Some(8), 2),
-        ("truncated@3", Some(2), 2),
-        ("grpc-status:14:restarting@3", Some(14), 1),
-        ("half-close@3", Some(0), 1),
+        ("drop@3", GrpcCode::Unavailable, 2),
+        ("reset-after@3", GrpcCode::Unavailable, 2),
+        ("goaway:2@3", GrpcCode::Unavailable, 2),
+        ("reset-stream@3", GrpcCode::Internal, 2),
+        ("reset-stream:8@3", GrpcCode::Cancelled, 2),
+        ("reset-stream:11@3", GrpcCode::ResourceExhausted, 2),
+        ("truncated@3", GrpcCode::Unknown, 2),
+        ("grpc-status:14:restarting@3", GrpcCode::Unavailable, 1),
+        ("half-close@3", GrpcCode::Ok, 1),
     ] {
         let gateway = gateway_with(&[fault]).await;
         let clientlet = started(&gateway, &hasty(3)).await;
@@ -238,14 +239,19 @@ async fn a_lost_stream_ends_the_answers_and_sending_goes_on_over_a_fresh_one() {
         stream.send_message(&request("lost")).await.unwrap();
         let mut responses = stream.recv_message();
         assert!(soon(responses.next()).await.is_none(), "{fault}");
-        assert_eq!(responses.status_code(), code, "{fault}: {:?}", responses.status_message());
+        assert_eq!(
+            responses.status_code(),
+            Some(code),
+            "{fault}: {:?}",
+            responses.status_message()
+        );
 
         // Known to be dead by now: the first attempt fails, the second one opens another.
         stream.send_message(&request("c")).await.unwrap();
         stream.send_eoi().await.unwrap();
         let mut responses = stream.recv_message();
         assert_eq!(rest(&mut responses).await, ["c"], "the lost answer never comes: {fault}");
-        assert_eq!(responses.status_code(), Some(0));
+        assert_eq!(responses.status_code(), Some(GrpcCode::Ok));
         assert_eq!(gateway.journal().grpc_connections(), connections, "{fault}");
         assert_eq!(gateway.journal().arrivals()["c"], 1);
     }
@@ -286,14 +292,19 @@ async fn a_stream_goes_on_where_its_connection_is_left_and_what_begins_then_has_
             stream.send_eoi().await.unwrap();
             let mut responses = stream.recv_message();
             assert!(soon(responses.next()).await.is_none());
-            assert_eq!(responses.status_code(), Some(0), "{goaway}");
+            assert_eq!(responses.status_code(), Some(GrpcCode::Ok), "{goaway}");
             assert_eq!(gateway.journal().grpc_connections(), 2);
             continue;
         }
         stream.send_message(&request("lost")).await.unwrap();
         let mut responses = stream.recv_message();
         assert!(soon(responses.next()).await.is_none());
-        assert_eq!(responses.status_code(), Some(14), "{:?}", responses.status_message());
+        assert_eq!(
+            responses.status_code(),
+            Some(GrpcCode::Unavailable),
+            "{:?}",
+            responses.status_message()
+        );
         let error = stream.send_message(&request("d")).await.unwrap_err();
         assert_eq!((error.kind(), error.delivery()), (ErrorKind::Transport, Delivery::NotSent));
         let entries = gateway.journal().entries();
@@ -312,7 +323,7 @@ async fn a_stream_that_was_not_looked_at_says_so_and_a_request_by_itself_begins_
         stream.send_message(&request("a")).await.unwrap();
         let mut responses = stream.recv_message();
         assert!(soon(responses.next()).await.is_none());
-        assert_eq!(responses.status_code(), Some(14), "{fault}");
+        assert_eq!(responses.status_code(), Some(GrpcCode::Unavailable), "{fault}");
         let words = responses.status_message().unwrap();
         assert!(words.contains("the gateway did not take the request"), "{fault}: {words}");
         assert_eq!(gateway.journal().len(), 0);
@@ -354,7 +365,7 @@ async fn a_message_over_the_limit_is_an_error_that_names_it_and_the_end() {
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert!(error.message().contains("50000"), "{error}");
     assert!(soon(responses.next()).await.is_none());
-    assert_eq!(responses.status_code(), Some(11));
+    assert_eq!(responses.status_code(), Some(GrpcCode::OutOfRange));
     clientlet.send_message(&request("b")).await.unwrap();
 }
 
@@ -401,7 +412,7 @@ async fn sending_and_receiving_go_on_at_the_same_time_and_a_cancelled_receiver_l
         }
     })
     .await;
-    assert_eq!((ids.len(), responses.status_code()), (COUNT, Some(0)));
+    assert_eq!((ids.len(), responses.status_code()), (COUNT, Some(GrpcCode::Ok)));
     sending.await.unwrap();
 }
 
@@ -426,7 +437,7 @@ async fn a_sending_that_is_cancelled_sends_whole_messages_or_none() {
     while let Some(response) = soon(responses.next()).await {
         assert!(answered.insert(response.unwrap().request_id().to_owned()));
     }
-    assert_eq!(responses.status_code(), Some(0), "no message was cut");
+    assert_eq!(responses.status_code(), Some(GrpcCode::Ok), "no message was cut");
     let arrived: BTreeSet<String> = gateway.journal().arrivals().into_keys().collect();
     assert_eq!(arrived, answered);
 }
@@ -481,7 +492,7 @@ async fn a_clientlet_works_between_start_and_close_and_can_be_started_again() {
         clientlet.close().await;
         assert!(!clientlet.is_open());
         assert!(soon(stream.recv_message().next()).await.is_none());
-        assert_eq!(stream.status_code(), Some(1), "CANCELLED");
+        assert_eq!(stream.status_code(), Some(GrpcCode::Cancelled));
         assert_eq!(
             stream.send_message(&request("c")).await.unwrap_err().delivery(),
             Delivery::NotSent

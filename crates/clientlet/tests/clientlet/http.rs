@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use clientlet::{
-    Clientlet, ClientletOptions, DataRequest, Delivery, DocArray, Document, ErrorKind,
-    HttpClientlet, StatusMessage,
-};
+use clientlet::clientlets::{ClientletOptions, DataRequest, HttpClientlet};
+use clientlet::{Delivery, DocArray, Document, ErrorKind, StatusMessage};
 use clientlet_gateway::Gateway;
 use serde_json::{Value, json};
 
@@ -137,7 +135,7 @@ async fn headers_by_call_take_the_place_of_the_sessions_for_that_call_alone() {
     let gateway = gateway_with(&[]).await;
     let options = ClientletOptions::new().header("x-who", "session");
     let clientlet = started(&gateway, "/post", &options).await;
-    clientlet.send_message(&request()).header("x-who", "call").await.unwrap();
+    clientlet.message(&request()).header("x-who", "call").send().await.unwrap();
     clientlet.send_message(&request()).await.unwrap();
     let who: Vec<_> =
         gateway.journal().entries().iter().map(|entry| entry.headers["x-who"].clone()).collect();
@@ -148,7 +146,7 @@ async fn headers_by_call_take_the_place_of_the_sessions_for_that_call_alone() {
 async fn send_dry_run_gets_the_url_and_answers_a_status_message() {
     let gateway = gateway_with(&[]).await;
     let clientlet = started(&gateway, "/dry_run", &ClientletOptions::new()).await;
-    let answer = clientlet.send_dry_run().header("x-call", "1").await.unwrap();
+    let answer = clientlet.dry_run().header("x-call", "1").send().await.unwrap();
     assert_eq!(answer.status_message().unwrap(), StatusMessage::default());
     let get = &gateway.journal().gets()[0];
     assert_eq!((get.method.as_str(), get.path.as_str()), ("GET", "/dry_run"));
@@ -165,7 +163,7 @@ async fn send_dry_run_has_a_time_out_of_its_own_and_is_not_tried_again() {
     let gateway = gateway_with(&["stall@1,path=/dry_run"]).await;
     let clientlet = started(&gateway, "/dry_run", &hasty(5)).await;
     let began = Instant::now();
-    let error = clientlet.send_dry_run().timeout(Duration::from_millis(100)).await.unwrap_err();
+    let error = clientlet.dry_run().timeout(Duration::from_millis(100)).send().await.unwrap_err();
     assert_eq!((error.kind(), error.attempts().len()), (ErrorKind::Timeout, 1));
     assert!(began.elapsed() < Duration::from_secs(10));
 }

@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use clientlet::{
-    Clientlet, ClientletOptions, DataRequest, DocArray, ErrorKind, GrpcClientlet, Health,
-    WebsocketClientlet,
-};
+use clientlet::clientlets::{ClientletOptions, DataRequest, GrpcClientlet, WebsocketClientlet};
+use clientlet::{DocArray, ErrorKind, GrpcCode, Health};
 use clientlet_interop::{Environment, Options, RealGateway};
 use serde_json::{Value, json};
 
@@ -114,7 +112,7 @@ async fn grpc_is_good(clientlet: &GrpcClientlet, docarray: DocArray) {
             Err(error) => failed.push((error.kind(), error.request_id().map(str::to_owned))),
         }
     }
-    assert_eq!((ids.len(), responses.status_code()), (200, Some(0)));
+    assert_eq!((ids.len(), responses.status_code()), (200, Some(GrpcCode::Ok)));
     assert_eq!(failed, [(ErrorKind::Executor, Some("bad".to_owned()))]);
 }
 
@@ -126,7 +124,7 @@ async fn grpc_is_unavailable(clientlet: &GrpcClientlet, docarray: DocArray) {
     stream.send_message(&request(docarray, "/", "a")).await.unwrap();
     let mut responses = stream.recv_message();
     assert!(responses.next().await.is_none(), "the bare answer before the status is none");
-    assert_eq!(responses.status_code(), Some(14));
+    assert_eq!(responses.status_code(), Some(GrpcCode::Unavailable));
     assert!(responses.status_message().unwrap().contains("deployment"));
 }
 

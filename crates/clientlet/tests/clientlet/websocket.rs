@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use clientlet::{
-    Clientlet, ClientletOptions, DataRequest, Delivery, DocArray, Document, ErrorKind,
-    WebsocketClientlet,
-};
+use clientlet::clientlets::{ClientletOptions, DataRequest, WebsocketClientlet};
+use clientlet::{Delivery, DocArray, Document, ErrorKind};
 use clientlet_gateway::Gateway;
 use serde_json::json;
 

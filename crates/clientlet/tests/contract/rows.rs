@@ -33,7 +33,7 @@ pub(crate) enum Protocol {
 impl Protocol {
     fn builder(self, url: &str) -> ClientBuilder {
         match self {
-            Protocol::GrpcUnary => Client::builder(url).unary(),
+            Protocol::GrpcUnary => Client::builder(url).unary(true),
             Protocol::WebsocketJson => Client::builder(url).websocket_json(true),
             Protocol::Http | Protocol::Websocket | Protocol::Grpc => Client::builder(url),
         }

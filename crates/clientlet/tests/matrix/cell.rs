@@ -127,7 +127,7 @@ impl Cell {
             call = call.attempt_timeout(timeout);
         }
         if mode.in_order {
-            call = call.in_order();
+            call = call.in_order(true);
         }
         let mut responses = call.stream();
         let mut ends = Vec::new();

@@ -52,7 +52,7 @@ impl Mode {
             .max_attempts(self.max_attempts())
             .initial_backoff(Duration::ZERO)
             .max_backoff(Duration::ZERO);
-        if self.at_most_once { policy.at_most_once() } else { policy }
+        if self.at_most_once { policy.at_most_once(true) } else { policy }
     }
 
     pub(crate) fn max_attempts(self) -> u32 {

@@ -22,10 +22,10 @@ async fn a_poisoned_request_fails_alone_and_named_and_its_neighbours_are_answere
 
 async fn check(protocol: Protocol, docarray: DocArray, mode: Mode) {
     let (gateway, url) = protocol.start(docarray, []).await;
-    let client = Client::connect(&url).unwrap();
+    let client = Client::new(&url).unwrap();
     let numbered = (0..REQUESTS).map(|n| Document::default().with_id(n.to_string()));
     let call = client.post("/").documents(numbered).request_size(1).retry(mode.policy());
-    let call = if mode.in_order { call.in_order() } else { call };
+    let call = if mode.in_order { call.in_order(true) } else { call };
     let mut neighbours = call.stream();
     let neighbours = async {
         let mut answered = vec![0; REQUESTS];

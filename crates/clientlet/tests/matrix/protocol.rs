@@ -37,7 +37,7 @@ impl Protocol {
 
     pub(crate) fn client(self, url: &str) -> ClientBuilder {
         match self {
-            Protocol::GrpcUnary => Client::builder(url).unary(),
+            Protocol::GrpcUnary => Client::builder(url).unary(true),
             Protocol::Http | Protocol::Websocket | Protocol::Grpc => Client::builder(url),
         }
     }

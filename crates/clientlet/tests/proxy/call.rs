@@ -54,7 +54,7 @@ impl Protocol {
 
     fn client(self, url: &str) -> Client {
         let builder = Client::builder(url);
-        let builder = if self == Protocol::GrpcUnary { builder.unary() } else { builder };
+        let builder = if self == Protocol::GrpcUnary { builder.unary(true) } else { builder };
         builder.build().unwrap()
     }
 }
@@ -114,11 +114,11 @@ impl Plan {
             .post("/upper")
             .documents(documents)
             .request_size(self.request_size)
-            .retry(if self.at_most_once { policy.at_most_once() } else { policy })
+            .retry(if self.at_most_once { policy.at_most_once(true) } else { policy })
             .timeout(DEADLINE)
             .attempt_timeout(self.attempt_timeout);
         if self.in_order {
-            call = call.in_order();
+            call = call.in_order(true);
         }
         let mut responses = call.stream();
         let mut results = Vec::new();

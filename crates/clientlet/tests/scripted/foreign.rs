@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
+use clientlet::clientlets::{ClientletOptions, DataRequest, GrpcClientlet};
 use clientlet::{
-    Client, ClientBuilder, Clientlet, ClientletOptions, DataRequest, Delivery, DocArray, Document,
-    Error, ErrorKind, GrpcClientlet, RetryPolicy,
+    Client, ClientBuilder, Delivery, DocArray, Document, Error, ErrorKind, GrpcCode, RetryPolicy,
 };
 use h2::Reason;
 
@@ -56,7 +56,7 @@ async fn error(answer: Answer, way: Way) -> Error {
 async fn ask(url: &str, way: Way) -> Result<(), Error> {
     let is_unary = way == Unary;
     let builder = Client::builder(url).docarray(DocArray::V2);
-    let client = if is_unary { builder.unary() } else { builder }.build()?;
+    let client = if is_unary { builder.unary(true) } else { builder }.build()?;
     let mut clientlet = GrpcClientlet::new(url, &ClientletOptions::new())?;
     let request = DataRequest::proto(DocArray::V2, "/upper").document(&Document::text("x"))?;
     match way {
@@ -149,14 +149,14 @@ async fn what_is_no_grpc_is_told_as_what_it_is() {
         let (error, code, message) = duplex(answer).await;
         assert!(error.is_none_or(|error| error.kind() == kind), "{answer:?}");
         assert!(
-            code.is_some_and(|code| code != 0) && message.contains(said),
+            code.is_some_and(|code| code != GrpcCode::Ok) && message.contains(said),
             "{answer:?}: {message}"
         );
     }
 }
 
 /// The end of a clientlet's stream: the error, if there was one, a code and a message.
-async fn duplex(answer: Answer) -> (Option<Error>, Option<u16>, String) {
+async fn duplex(answer: Answer) -> (Option<Error>, Option<GrpcCode>, String) {
     let peer = Peer::without_questions(vec![answer]).await;
     let mut clientlet = GrpcClientlet::new(&peer.url, &ClientletOptions::new()).unwrap();
     clientlet.start().await.unwrap();
@@ -216,7 +216,7 @@ async fn a_proxys_status_is_told_and_its_wait_is_kept() {
             );
         }
     }
-    let unary: fn(ClientBuilder) -> ClientBuilder = ClientBuilder::unary;
+    let unary: fn(ClientBuilder) -> ClientBuilder = |client| client.unary(true);
     for way in [unary, |stream| stream] {
         // The same for a proxy that speaks gRPC, by either header.
         let limited: [&'static [(&'static str, &'static [u8])]; 3] = [
@@ -242,7 +242,7 @@ async fn a_proxys_status_is_told_and_its_wait_is_kept() {
 
 #[tokio::test]
 async fn what_a_server_wants_never_to_be_tried_again_is_not() {
-    let unary: fn(ClientBuilder) -> ClientBuilder = ClientBuilder::unary;
+    let unary: fn(ClientBuilder) -> ClientBuilder = |client| client.unary(true);
     for pushback in [&b"-1"[..], b"never", b""] {
         let pushback: &'static [(&'static str, &'static [u8])] = Box::leak(Box::new([
             ("grpc-status", &b"14"[..]),

@@ -12,7 +12,8 @@ use clientlet_gateway::{DocArray, Gateway};
 use crate::call::{SILENCE, documents, ids, in_order, one, post, retrying, with_faults};
 
 /// How requests are sent.
-const BOTH: [fn(ClientBuilder) -> ClientBuilder; 2] = [|stream| stream, ClientBuilder::unary];
+const BOTH: [fn(ClientBuilder) -> ClientBuilder; 2] =
+    [|stream| stream, |client| client.unary(true)];
 
 async fn gateway(docarray: DocArray, faults: &[&str]) -> Gateway {
     let builder = Gateway::builder().docarray(docarray).http(false).grpc(true);
@@ -26,7 +27,7 @@ fn client(gateway: &Gateway, way: fn(ClientBuilder) -> ClientBuilder) -> Client 
 
 async fn streaming(docarray: DocArray, faults: &[&str]) -> (Gateway, Client) {
     let gateway = gateway(docarray, faults).await;
-    let client = Client::connect(&gateway.grpc_url()).unwrap();
+    let client = Client::new(&gateway.grpc_url()).unwrap();
     (gateway, client)
 }
 
@@ -55,7 +56,7 @@ async fn calls_have_streams_of_their_own_on_one_connection_and_headers_of_their_
 #[tokio::test]
 async fn unary_requests_have_a_stream_each_with_the_time_that_they_may_take() {
     let gateway = gateway(DocArray::V1, &[]).await;
-    let client = client(&gateway, ClientBuilder::unary);
+    let client = client(&gateway, |client| client.unary(true));
     assert_eq!(ids(post(&client, 100, RetryPolicy::new()).await), in_order(100));
     assert_eq!((streams(&gateway).len(), gateway.journal().grpc_connections()), (100, 1));
     for entry in gateway.journal().entries() {
@@ -67,7 +68,7 @@ async fn unary_requests_have_a_stream_each_with_the_time_that_they_may_take() {
 async fn requests_arrive_compressed_where_that_is_asked_for() {
     for way in BOTH {
         let gateway = gateway(DocArray::V2, &[]).await;
-        let client = way(Client::builder(&gateway.grpc_url())).gzip().build().unwrap();
+        let client = way(Client::builder(&gateway.grpc_url())).gzip(true).build().unwrap();
         assert_eq!(ids(post(&client, 20, RetryPolicy::new()).await), in_order(20));
         let entries = gateway.journal().entries();
         assert!(entries.iter().all(|entry| entry.headers["grpc-encoding"] == "gzip"));
@@ -103,7 +104,7 @@ async fn a_lost_stream_resends_only_what_is_unanswered() {
 async fn at_most_once_sends_nothing_twice_that_may_have_run() {
     for way in BOTH {
         let gateway = gateway(DocArray::V1, &["reset-stream@30"]).await;
-        let answers = post(&client(&gateway, way), 200, retrying(20).at_most_once()).await;
+        let answers = post(&client(&gateway, way), 200, retrying(20).at_most_once(true)).await;
         let errors: Vec<&Error> = answers.errors().collect();
         assert!(!errors.is_empty());
         for error in &errors {
@@ -192,7 +193,7 @@ async fn a_goaway_moves_a_call_to_another_connection_and_costs_no_request() {
         for fault in ["goaway@30", "goaway@/50"] {
             let gateway = gateway(DocArray::V1, &[fault]).await;
             let answers =
-                post(&client(&gateway, way), 200, RetryPolicy::new().at_most_once()).await;
+                post(&client(&gateway, way), 200, RetryPolicy::new().at_most_once(true)).await;
             assert!(answers.responses().all(|response| response.attempts() == 1));
             assert_eq!(ids(answers), in_order(200), "{fault}");
             let connections = if fault == "goaway@30" { 2 } else { 5 };
@@ -216,7 +217,7 @@ async fn what_was_not_looked_at_arrives_once_with_one_attempt() {
         "goaway-after@10%,seed=1",
         "reset-stream:7@1",
     ];
-    let policies = [RetryPolicy::new(), RetryPolicy::new().at_most_once()];
+    let policies = [RetryPolicy::new(), RetryPolicy::new().at_most_once(true)];
     for (way, name) in BOTH.into_iter().zip(["stream", "unary"]) {
         for fault in faults {
             for policy in &policies {
@@ -241,7 +242,7 @@ async fn a_stream_of_documents_that_was_not_looked_at_begins_anew_with_one_attem
     for fault in ["goaway-after@1", "goaway-after:11@1-3", "reset-stream:7@1-2"] {
         let (gateway, client) = streaming(DocArray::V2, &[fault]).await;
         let call = client.stream_document("/stream", &Document::text("x"));
-        let call = call.retry(RetryPolicy::new().at_most_once());
+        let call = call.retry(RetryPolicy::new().at_most_once(true));
         let mut documents = call.stream::<Document>();
         let mut given = 0;
         while let Some(document) = documents.next().await {

@@ -10,7 +10,7 @@ use crate::call::{documents, retrying, with_faults};
 
 /// The requests in the order in which they are given out, `count` of them.
 async fn given_out(url: &str, count: usize, attempt_timeout: Duration) -> Vec<u64> {
-    let client = Client::connect(url).unwrap();
+    let client = Client::new(url).unwrap();
     let call = client.post("/upper").documents(documents(count)).request_size(1);
     let mut answers = call.retry(retrying(3)).attempt_timeout(attempt_timeout).stream();
     let mut order = Vec::new();

@@ -14,7 +14,7 @@ async fn gateway(docarray: clientlet_gateway::DocArray, faults: &[&str]) -> (Gat
     let builder = Gateway::builder().docarray(docarray).http(false).websocket(true);
     let builder = with_faults(builder, faults);
     let gateway = builder.start().await.unwrap();
-    let client = Client::connect(&gateway.websocket_url()).unwrap();
+    let client = Client::new(&gateway.websocket_url()).unwrap();
     (gateway, client)
 }
 
@@ -47,7 +47,7 @@ async fn a_lost_connection_resends_only_what_is_unanswered() {
 async fn at_most_once_sends_nothing_twice_that_may_have_run() {
     let (gateway, client) =
         gateway(clientlet_gateway::DocArray::V1, &["close:1012:restarting@30"]).await;
-    let answers = post(&client, 200, retrying(20).at_most_once()).await;
+    let answers = post(&client, 200, retrying(20).at_most_once(true)).await;
     let errors: Vec<&Error> = answers.errors().collect();
     assert!(!errors.is_empty());
     for error in &errors {

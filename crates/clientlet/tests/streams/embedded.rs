@@ -14,7 +14,7 @@ fn v2() -> GatewayBuilder {
 
 /// A client for each protocol that has streams.
 fn clients(gateway: &Gateway) -> [Client; 2] {
-    [gateway.http_url(), gateway.grpc_url()].map(|url| Client::connect(&url).unwrap())
+    [gateway.http_url(), gateway.grpc_url()].map(|url| Client::new(&url).unwrap())
 }
 
 async fn wait_for_cancelled(gateway: &Gateway, streams: u64) {

@@ -22,7 +22,7 @@ async fn start(environment: Environment) -> Option<RealGateway> {
 async fn jina_3_33_1_v2_streams_what_its_generators_yield() {
     let Some(mut gateway) = start(Environment::Current).await else { return };
     for protocol in PROTOCOLS {
-        let client = Client::connect(&gateway.url(protocol)).unwrap();
+        let client = Client::new(&gateway.url(protocol)).unwrap();
         let document = json!({"id": "in", "text": "hey"});
         let call = |endpoint: &str| client.stream_document(endpoint, &document);
 
@@ -58,7 +58,7 @@ async fn jina_3_33_1_v2_streams_what_its_generators_yield() {
         assert_eq!(status, (protocol == "http").then_some(422));
     }
 
-    let client = Client::connect(&gateway.url("grpc")).unwrap();
+    let client = Client::new(&gateway.url("grpc")).unwrap();
     let document = json!({"text": "hey"});
     let call = client.stream_document("/stream", &document);
     // The gateway does not look at the target.
@@ -89,7 +89,7 @@ async fn gateways_with_documents_v1_stream_none_and_websocket_has_no_streams() {
     for environment in [Environment::SeedEra, Environment::CurrentV1] {
         let Some(gateway) = start(environment).await else { continue };
         for protocol in PROTOCOLS {
-            let client = Client::connect(&gateway.url(protocol)).unwrap();
+            let client = Client::new(&gateway.url(protocol)).unwrap();
             let document = json!({"text": "hey"});
             let (_, error) =
                 texts(&mut client.stream_document("/stream", &document).stream()).await;
@@ -99,7 +99,7 @@ async fn gateways_with_documents_v1_stream_none_and_websocket_has_no_streams() {
             assert!(error.message().contains("documents v1"), "{error}");
         }
     }
-    let client = Client::connect("ws://127.0.0.1:1").unwrap();
+    let client = Client::new("ws://127.0.0.1:1").unwrap();
     let error = client.stream_document("/stream", &json!({})).try_stream::<Value>().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("http://") && error.message().contains("grpc://"), "{error}");
@@ -115,7 +115,7 @@ async fn a_proxy_that_drops_the_body_of_a_get_costs_a_stream_no_field_without_a_
     );
     let start = tokio::task::spawn_blocking(move || Nginx::start_or_skip("", &server));
     let Some(nginx) = start.await.unwrap().unwrap() else { return };
-    let client = Client::connect(&format!("http://127.0.0.1:{}", nginx.port())).unwrap();
+    let client = Client::new(&format!("http://127.0.0.1:{}", nginx.port())).unwrap();
     for (text, first) in [
         ("hey", "hey 0"),
         ("a b&c=d+e%41;\u{e4}\u{6587}/?#", "a b&c=d+e%41;\u{e4}\u{6587}/?# 0"),

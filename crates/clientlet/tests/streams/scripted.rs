@@ -19,7 +19,7 @@ const PLAIN_500: Act = Raw(
 );
 
 fn call(server: &Server) -> StreamDocument {
-    let client = Client::connect(&server.url).unwrap();
+    let client = Client::new(&server.url).unwrap();
     client.stream_document("/stream", &json!({"text": "hey"}))
 }
 
@@ -139,7 +139,8 @@ async fn each_way_to_fail_is_an_error_behind_the_documents_until_then() {
 #[tokio::test]
 async fn at_most_once_sends_nothing_again_that_may_have_run() {
     let server = Server::start(vec![vec![Head], vec![Head, ONE, END]]).await;
-    let (given, error) = texts(&mut call(&server).retry(hasty(4).at_most_once()).stream()).await;
+    let (given, error) =
+        texts(&mut call(&server).retry(hasty(4).at_most_once(true)).stream()).await;
     assert!(given.is_empty() && error.unwrap().may_have_run());
     assert_eq!(server.requests().len(), 1);
 }
@@ -239,7 +240,7 @@ async fn what_http_cannot_carry_is_refused_before_sending() {
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.message().contains("over HTTP"), "{error}");
     }
-    let client = Client::connect(&server.url).unwrap();
+    let client = Client::new(&server.url).unwrap();
     let error = client.stream_document("/stream", &[1]).try_stream::<Value>().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Encode);
     assert!(server.requests().is_empty());

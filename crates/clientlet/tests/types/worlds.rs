@@ -55,7 +55,7 @@ impl World {
             client("HTTP", true, Client::builder(&http)),
             client("WebSocket", false, Client::builder(&websocket)),
             client("gRPC", false, Client::builder(&grpc)),
-            client("unary gRPC", false, Client::builder(&grpc).unary()),
+            client("unary gRPC", false, Client::builder(&grpc).unary(true)),
         ];
         if docarray == DocArray::V1 {
             let builder = Client::builder(&websocket).websocket_json(true);

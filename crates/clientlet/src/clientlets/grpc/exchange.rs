@@ -1,7 +1,5 @@
 //! One request by itself.
 
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
 use std::time::Duration;
 
 use super::{GrpcClientlet, not_open};
@@ -14,8 +12,8 @@ use crate::post::with_headers;
 use crate::response::Response;
 use crate::retry::{Retry, Times};
 
-/// A request about to be sent: await it, after adding what belongs to this request alone.
-#[must_use = "nothing is sent before it is awaited"]
+/// A request about to be sent, with what belongs to this request alone.
+#[must_use = "nothing is sent before `send`"]
 #[derive(Debug)]
 pub struct GrpcExchange<'a> {
     clientlet: &'a GrpcClientlet,
@@ -43,7 +41,11 @@ impl<'a> GrpcExchange<'a> {
         self
     }
 
-    async fn run(self) -> Result<Response, Error> {
+    /// Sends the request and waits for its answer.
+    ///
+    /// # Errors
+    /// Why there is no answer; an executor's exception is an error with the answer in it.
+    pub async fn send(self) -> Result<Response, Error> {
         let GrpcExchange { clientlet, request, headers, timeout } = self;
         let id = request.request_id();
         let context = clientlet.context(Some(id.to_owned()));
@@ -60,14 +62,5 @@ impl<'a> GrpcExchange<'a> {
             Ok((answer, _)) => Ok(Response::alone(answer)),
             Err(failure) => Err(failure.into_error(context)),
         }
-    }
-}
-
-impl<'a> IntoFuture for GrpcExchange<'a> {
-    type Output = Result<Response, Error>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
     }
 }

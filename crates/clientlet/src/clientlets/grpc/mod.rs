@@ -12,14 +12,15 @@ use serde::Serialize;
 pub use self::exchange::GrpcExchange;
 pub use self::stream::{GrpcResponses, GrpcSender, GrpcStream};
 use self::task::Streams;
+use super::DataRequest;
 use super::duplex::Link;
-use super::{Clientlet, DataRequest};
 use crate::client::Client;
 use crate::config::Config;
 use crate::endpoint::Protocol;
 use crate::error::{AttemptError, Context, Error, Event};
 use crate::message::{Endpoints, GatewayStatus, Health, StatusMessage};
 use crate::options::ClientletOptions;
+use crate::response::Response;
 use crate::retry::{Failure, Retry, Times, Turn};
 use crate::stream_document::StreamDocument;
 use crate::transport::Transport;
@@ -31,7 +32,8 @@ use crate::transport::grpc::GrpcTransport;
 /// requests of documents, knows which of a stream's requests are unanswered and sends them again.
 ///
 /// ```
-/// use clientlet::{Clientlet, ClientletOptions, DataRequest, DocArray, Document, GrpcClientlet};
+/// use clientlet::clientlets::{ClientletOptions, DataRequest, GrpcClientlet};
+/// use clientlet::{DocArray, Document, GrpcCode};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), clientlet::Error> {
@@ -44,7 +46,7 @@ use crate::transport::grpc::GrpcTransport;
 ///
 /// // One by itself,
 /// let request = DataRequest::proto(DocArray::V1, "/upper").document(&Document::text("hello"))?;
-/// let response = clientlet.send_message(&request).header("x-tenant", "a").await?;
+/// let response = clientlet.message(&request).header("x-tenant", "a").send().await?;
 /// assert_eq!(response.documents::<Document>()?[0].text.as_deref(), Some("HELLO"));
 ///
 /// // or many on a stream.
@@ -61,7 +63,7 @@ use crate::transport::grpc::GrpcTransport;
 ///         texts.extend(document.text);
 ///     }
 /// }
-/// assert_eq!(responses.status_code(), Some(0), "OK: everything was answered");
+/// assert_eq!(responses.status_code(), Some(GrpcCode::Ok), "everything was answered");
 /// texts.sort();
 /// assert_eq!(texts, ["HELLO", "WORLD"]);
 /// clientlet.close().await;
@@ -100,9 +102,17 @@ impl GrpcClientlet {
         Ok(GrpcClientlet { config: Arc::new(config), headers, session: None })
     }
 
-    /// Sends a request by itself; awaited, it gives the answer. An executor's exception is an error
-    /// of kind [`Executor`](crate::ErrorKind::Executor) with the answer in it.
-    pub fn send_message<'a>(&'a self, request: &'a DataRequest) -> GrpcExchange<'a> {
+    /// Sends a request by itself and waits for its answer.
+    ///
+    /// # Errors
+    /// Why there is no answer. An executor's exception is an error of kind
+    /// [`Executor`](crate::ErrorKind::Executor) with the answer in it.
+    pub async fn send_message(&self, request: &DataRequest) -> Result<Response, Error> {
+        self.message(request).send().await
+    }
+
+    /// A request about to be sent with metadata or a time-out of its own.
+    pub fn message<'a>(&'a self, request: &'a DataRequest) -> GrpcExchange<'a> {
         GrpcExchange::new(self, request)
     }
 
@@ -204,8 +214,9 @@ fn not_open() -> AttemptError {
     AttemptError::new(Event::SessionClosed, "the clientlet is not open; start it first")
 }
 
-impl Clientlet for GrpcClientlet {
-    fn url(&self) -> String {
+impl GrpcClientlet {
+    /// The address, without user information and query.
+    pub fn url(&self) -> String {
         self.config.endpoint.to_string()
     }
 
@@ -213,24 +224,25 @@ impl Clientlet for GrpcClientlet {
     ///
     /// # Errors
     /// Why there is no connection.
-    async fn start(&mut self) -> Result<(), Error> {
+    pub async fn start(&mut self) -> Result<(), Error> {
         if self.session.is_some() {
             return Ok(());
         }
         let transport = Arc::new(GrpcTransport::new(&self.config));
         self.once(|turn| transport.connect(turn.deadline)).await?;
-        let client = Client::new(Config::clone(&self.config), transport.clone());
+        let client = Client::over(Config::clone(&self.config), transport.clone());
         self.session = Some(Session { transport, client });
         Ok(())
     }
 
     /// Closes the connection at once, and with it what goes on over it: streams end with code 1,
     /// CANCELLED.
-    async fn close(&mut self) {
+    pub async fn close(&mut self) {
         self.hang_up();
     }
 
-    fn is_open(&self) -> bool {
+    /// Whether the session is open.
+    pub fn is_open(&self) -> bool {
         self.session.is_some()
     }
 }

@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 
 use crate::clientlets::DataRequest;
-use crate::clientlets::duplex::{Link, Messages};
-use crate::error::Error;
+use crate::clientlets::duplex::{Closing, Link, Messages};
+use crate::error::{Error, GrpcCode};
 use crate::response::Response;
 
-/// A stream of a [`GrpcClientlet`](crate::GrpcClientlet): requests go out and answers come in, each by
+/// A stream of a [`GrpcClientlet`](crate::clientlets::GrpcClientlet): requests go out and answers come in, each by
 /// itself and both at the same time, as they are ready, told apart by their request's id.
 ///
 /// Dropping it gives it up, and what has not been answered by then.
@@ -42,10 +42,10 @@ use crate::response::Response;
 /// # Bounds
 ///
 /// Answers that nobody takes are kept, 1024 of them and not more bytes than one answer may have
-/// ([`answer_limit`](crate::ClientletOptions::answer_limit)) and one more answer; and 1 MiB on their way.
+/// ([`answer_limit`](crate::clientlets::ClientletOptions::answer_limit)) and one more answer; and 1 MiB on their way.
 /// Beyond that the stream is not read, which stops the gateway. Sending waits until the connection
 /// takes the request, for a gateway that does not read up to
-/// [`attempt_timeout`](crate::ClientletOptions::attempt_timeout).
+/// [`attempt_timeout`](crate::clientlets::ClientletOptions::attempt_timeout).
 #[derive(Debug)]
 #[must_use = "dropping it gives it up"]
 pub struct GrpcStream {
@@ -84,8 +84,8 @@ impl GrpcStream {
     }
 
     /// The status that the stream which ended last ended with; see [`GrpcResponses::status_code`].
-    pub fn status_code(&self) -> Option<u16> {
-        self.link.inbox.closing().map(|closing| closing.code)
+    pub fn status_code(&self) -> Option<GrpcCode> {
+        self.link.inbox.closing().map(|closing| code(&closing))
     }
 
     /// What came with it; see [`GrpcResponses::status_message`].
@@ -134,7 +134,7 @@ impl GrpcSender {
 ///   request's id and the answer in it. An answer that cannot be read is an error of kind
 ///   [`Decode`](crate::ErrorKind::Decode). Neither ends the stream.
 /// * They end with their stream, whatever the reason: **look at
-///   [`status_code`](GrpcResponses::status_code)**. 0, OK, is the good end, after
+///   [`status_code`](GrpcResponses::status_code)**. `Ok` is the good end, after
 ///   [`send_eoi`](GrpcStream::send_eoi) and with everything answered. After any other what was not
 ///   answered by then never will be. An answer beyond the limit, or that is not gRPC, is an item itself before
 ///   the end.
@@ -149,13 +149,13 @@ impl GrpcResponses<'_> {
         poll_fn(|cx| self.0.poll_message(cx)).await
     }
 
-    /// The status that the stream ended with, known once all answers were received: 0, OK, if it
-    /// ended well; 14, UNAVAILABLE, if an executor is down; otherwise any of gRPC's codes. A stream
-    /// that was lost without a status has the code that gRPC defines for the loss: 14 if the
-    /// connection was lost or the stream was not processed; mostly 1, CANCELLED, or 13, INTERNAL,
-    /// if it was reset; 2, UNKNOWN, if it ended without a status.
-    pub fn status_code(&self) -> Option<u16> {
-        self.0.closing().map(|closing| closing.code)
+    /// The status that the stream ended with, known once all answers were received: `Ok` if it
+    /// ended well; `Unavailable` if an executor is down; otherwise any of gRPC's codes. A stream
+    /// that was lost without a status has the code that gRPC defines for the loss: `Unavailable` if
+    /// the connection was lost or the stream was not processed; mostly `Cancelled` or `Internal` if
+    /// it was reset; `Unknown` if it ended without a status.
+    pub fn status_code(&self) -> Option<GrpcCode> {
+        self.0.closing().map(code)
     }
 
     /// What came with it, once the answers have ended: the gateway's words, often none; or ours where
@@ -171,4 +171,8 @@ impl Stream for GrpcResponses<'_> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.poll_message(cx)
     }
+}
+
+fn code(closing: &Closing) -> GrpcCode {
+    GrpcCode::of_number(closing.code.into())
 }

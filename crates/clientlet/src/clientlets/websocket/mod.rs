@@ -9,8 +9,8 @@ use bytes::Bytes;
 
 pub use self::receiver::{WsMessages, WsResponses, WsStatuses};
 use self::task::Upgrade;
+use super::DataRequest;
 use super::duplex::Link;
-use super::{Clientlet, DataRequest};
 use crate::config::Config;
 use crate::endpoint::Protocol;
 use crate::error::Error;
@@ -28,7 +28,8 @@ const AGAIN: &str = "start the clientlet again";
 /// unanswered and sends them again.
 ///
 /// ```
-/// use clientlet::{Clientlet, ClientletOptions, DataRequest, DocArray, Document, WebsocketClientlet};
+/// use clientlet::clientlets::{ClientletOptions, DataRequest, WebsocketClientlet};
+/// use clientlet::{DocArray, Document};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), clientlet::Error> {
@@ -146,8 +147,9 @@ impl WebsocketClientlet {
     }
 }
 
-impl Clientlet for WebsocketClientlet {
-    fn url(&self) -> String {
+impl WebsocketClientlet {
+    /// The address, without user information and query.
+    pub fn url(&self) -> String {
         self.config.endpoint.to_string()
     }
 
@@ -156,7 +158,7 @@ impl Clientlet for WebsocketClientlet {
     ///
     /// # Errors
     /// Why there is no connection; of an answer other than 101 its status and its body.
-    async fn start(&mut self) -> Result<(), Error> {
+    pub async fn start(&mut self) -> Result<(), Error> {
         if self.link.is_spent() {
             self.link.hang_up();
             self.link = Arc::new(Link::new(&self.config, Upgrade::new(&self.config)?));
@@ -166,12 +168,12 @@ impl Clientlet for WebsocketClientlet {
 
     /// Closes the connection, waiting some seconds for the gateway to agree. What it has not answered
     /// is lost: send the end of input before, and receive until the end, to have it all.
-    async fn close(&mut self) {
+    pub async fn close(&mut self) {
         self.link.close().await;
     }
 
     /// Whether there is a connection, or an answer that was not taken.
-    fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.link.is_open()
     }
 }

@@ -21,7 +21,7 @@ use crate::response::Response;
 ///   [`Decode`](crate::ErrorKind::Decode). Neither ends the stream.
 /// * The stream ends with its connection, whatever the reason: **look at
 ///   [`close_code`](WsMessages::close_code)**. 1000 is the good end, after
-///   [`send_eoi`](crate::WebsocketClientlet::send_eoi) and with everything answered. After any other
+///   [`send_eoi`](crate::clientlets::WebsocketClientlet::send_eoi) and with everything answered. After any other
 ///   what was not answered by then never will be. Before an end for which the gateway is at fault, a
 ///   message of the wrong type or beyond the limit for one, the fault itself is an item.
 /// * Dropping it, or a future of [`next`](WsMessages::next), loses nothing: the next stream goes on.
