@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::address::Protocol;
 use crate::client::Client;
 use crate::config::Secret;
-use crate::endpoint::Protocol;
 use crate::error::Error;
 use crate::message::DocArray;
 use crate::options::ClientletOptions;
@@ -112,10 +112,10 @@ impl ClientBuilder {
     /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the first setting that is wrong.
     pub fn build(self) -> Result<Client, Error> {
         let config = self.options.check(self.url.reveal())?;
-        if config.endpoint.has_query() {
+        if config.address.has_query() {
             return Err(Error::config("a gateway's URL has no query; use a header instead"));
         }
-        let is_websocket = config.endpoint.protocol() == Protocol::Websocket;
+        let is_websocket = config.address.protocol() == Protocol::Websocket;
         if self.websocket_json && !is_websocket {
             return Err(Error::config("websocket_json is for URLs that begin with ws://"));
         }
@@ -127,7 +127,7 @@ impl ClientBuilder {
             true => Subprotocol::Json,
             false => Subprotocol::Bytes,
         };
-        let transport: Arc<dyn Transport> = match config.endpoint.protocol() {
+        let transport: Arc<dyn Transport> = match config.address.protocol() {
             Protocol::Http => Arc::new(HttpTransport::new(&config)),
             Protocol::Websocket => Arc::new(WebsocketTransport::new(&config, subprotocol)),
             Protocol::Grpc => Arc::new(GrpcTransport::new(&config)),

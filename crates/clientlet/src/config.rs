@@ -9,7 +9,7 @@ use base64::{Engine, alphabet};
 use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
 
-use crate::endpoint::{Endpoint, Protocol, check_port};
+use crate::address::{Address, Protocol, check_port};
 use crate::error::Error;
 use crate::message::DocArray;
 use crate::retry::RetryPolicy;
@@ -37,7 +37,7 @@ impl fmt::Debug for Secret {
 /// What a connection needs to know.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    pub(crate) endpoint: Endpoint,
+    pub(crate) address: Address,
     /// Sent with every request, discovery included.
     pub(crate) headers: HeaderMap,
     pub(crate) retry: RetryPolicy,
@@ -166,7 +166,7 @@ impl Identity {
     ///
     /// # Errors
     /// When a header cannot be sent, or credentials are given in more than one way.
-    pub(crate) fn to_headers(&self, url: &Endpoint) -> Result<HeaderMap, Error> {
+    pub(crate) fn to_headers(&self, url: &Address) -> Result<HeaderMap, Error> {
         let protocol = url.protocol();
         let mut map = HeaderMap::new();
         for (name, value) in &self.headers {
@@ -211,8 +211,8 @@ impl Identity {
 mod tests {
     use super::*;
 
-    fn url(text: &str) -> Endpoint {
-        Endpoint::parse(text, None).unwrap()
+    fn url(text: &str) -> Address {
+        Address::parse(text, None).unwrap()
     }
 
     #[test]

@@ -9,7 +9,7 @@ use futures_util::future::{Shared, WeakShared};
 use http::header::{HOST, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
-use crate::endpoint::{decode_percent, encode_percent};
+use crate::address::{decode_percent, encode_percent};
 use crate::error::{AttemptError, ErrorKind, Event, Hint};
 use crate::foreign;
 use crate::message::DocArray;

@@ -169,6 +169,7 @@
 //! read to a depth of 128.
 #![forbid(unsafe_code)]
 
+mod address;
 mod batch;
 mod builder;
 #[cfg(test)]
@@ -182,7 +183,6 @@ mod connect;
 pub mod counted;
 mod discovery;
 mod document;
-mod endpoint;
 mod envelope;
 mod error;
 mod foreign;
@@ -229,10 +229,10 @@ pub mod fuzzing {
     use serde::de::DeserializeOwned;
     use tokio::io::{AsyncRead, AsyncWrite};
 
+    use crate::address::Protocol;
     use crate::clientlets::ClientletOptions;
     use crate::connect::Connector;
     use crate::document::proto;
-    use crate::endpoint::Protocol;
     use crate::transport::grpc::GrpcTransport;
     use crate::transport::http::HttpTransport;
     use crate::transport::websocket::{Subprotocol, WebsocketTransport};
@@ -247,7 +247,7 @@ pub mod fuzzing {
     ) -> Client {
         let config = options.check(url).expect("the fuzzer's own settings");
         let connector = Connector::memory(dial);
-        let transport: Arc<dyn Transport> = match config.endpoint.protocol() {
+        let transport: Arc<dyn Transport> = match config.address.protocol() {
             Protocol::Http => {
                 let session = HttpSession::over(connector, &config);
                 Arc::new(HttpTransport::over(session, &config))

@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::header::USER_AGENT;
 
+use crate::address::Address;
 use crate::config::{Config, GrpcOptions, Identity, Secret};
-use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::message::DocArray;
 use crate::retry::RetryPolicy;
@@ -190,7 +190,7 @@ impl ClientletOptions {
 
     /// Checks everything.
     pub(crate) fn check(&self, url: &str) -> Result<Config, Error> {
-        let endpoint = Endpoint::parse(url, self.port)?;
+        let address = Address::parse(url, self.port)?;
         self.retry.check()?;
         if self.retry.is_capped_from_the_start() {
             tracing::info!("max_backoff lies below initial_backoff: no wait ever grows");
@@ -199,11 +199,11 @@ impl ClientletOptions {
             let what = "max_connections is 0; nothing could be sent without a connection";
             return Err(Error::config(what));
         }
-        let mut headers = self.identity.to_headers(&endpoint)?;
+        let mut headers = self.identity.to_headers(&address)?;
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(NAME));
         Ok(Config {
             headers,
-            endpoint,
+            address,
             retry: self.retry.clone(),
             connect_timeout: self.connect_timeout,
             attempt_timeout: self.attempt_timeout.unwrap_or(Some(ATTEMPT_TIMEOUT)),

@@ -13,11 +13,11 @@ use http::HeaderMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::address::Protocol;
 use crate::client::Client;
 use crate::config::{Secret, add_header};
 use crate::discovery::to_path;
 use crate::document::Encoder;
-use crate::endpoint::Protocol;
 use crate::error::{Error, ErrorKind};
 use crate::message::DocArray;
 use crate::pipeline::{Call, Pipeline};
@@ -293,7 +293,7 @@ where
         self.target_executor.as_deref().map_or(Ok(()), target::check)?;
         let retry = self.retry.unwrap_or_else(|| shared.config.retry.clone());
         retry.check()?;
-        let protocol = shared.config.endpoint.protocol();
+        let protocol = shared.config.address.protocol();
         let headers = with_headers(&shared.headers, protocol, &self.headers)?;
         let call = Call {
             transport: shared

@@ -12,8 +12,8 @@ use clientlet_gateway::{DocArray, Gateway, Journal, Listener};
 use serde_json::{Value, json};
 use turmoil::net::{TcpListener, TcpStream};
 
+use crate::address::Protocol;
 use crate::connect::Connector;
-use crate::endpoint::Protocol;
 use crate::options::ClientletOptions;
 use crate::transport::grpc::GrpcTransport;
 use crate::transport::http::HttpTransport;
@@ -489,7 +489,7 @@ fn each_document_ends_once_whenever_the_call_is_stopped(protocol: Protocol, is_u
 macro_rules! over {
     ($name:ident, $protocol:expr) => {
         mod $name {
-            use crate::endpoint::Protocol;
+            use crate::address::Protocol;
 
             #[test]
             fn a_seed_is_the_same_run_each_time() {
@@ -538,7 +538,7 @@ over!(websocket, Protocol::Websocket);
 over!(grpc, Protocol::Grpc);
 
 mod unary_grpc {
-    use crate::endpoint::Protocol;
+    use crate::address::Protocol;
 
     #[test]
     fn a_restart_of_three_seconds_is_outlasted_by_a_thousand_requests() {

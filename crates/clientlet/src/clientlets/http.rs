@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use super::{DataRequest, HttpAnswer};
+use crate::address::Protocol;
 use crate::config::{Config, Secret};
-use crate::endpoint::Protocol;
 use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
 use crate::message::{DocArray, Encoding, StatusMessage};
 use crate::options::ClientletOptions;
@@ -54,8 +54,8 @@ impl HttpClientlet {
     /// [`ErrorKind::Config`], naming the first setting that is wrong.
     pub fn new(url: &str, options: &ClientletOptions) -> Result<HttpClientlet, Error> {
         let config = options.check(url)?;
-        if config.endpoint.protocol() != Protocol::Http {
-            return Err(Error::config(format!("{} is no address of HTTP", config.endpoint)));
+        if config.address.protocol() != Protocol::Http {
+            return Err(Error::config(format!("{} is no address of HTTP", config.address)));
         }
         let headers = Arc::new(config.headers.clone());
         Ok(HttpClientlet { config: Arc::new(config), headers, session: None })
@@ -114,7 +114,7 @@ impl HttpClientlet {
 impl HttpClientlet {
     /// The address, without user information and query.
     pub fn url(&self) -> String {
-        self.config.endpoint.to_string()
+        self.config.address.to_string()
     }
 
     /// Opens the session. It connects only when something is sent.
@@ -171,7 +171,7 @@ impl<'a> Exchange<'a> {
         let config = &self.clientlet.config;
         let context = Context {
             protocol: Some("http"),
-            gateway: Some(config.endpoint.to_string()),
+            gateway: Some(config.address.to_string()),
             request_id: self.body.map(|request| request.request_id().to_owned()),
             documents: None,
         };
@@ -188,7 +188,7 @@ impl<'a> Exchange<'a> {
             return Err(Error::new(ErrorKind::Encode, what).with_context(context));
         }
         let headers = with_headers(&self.clientlet.headers, Protocol::Http, &self.headers)?;
-        let uri = config.endpoint.as_given()?;
+        let uri = config.address.as_given()?;
         let (method, body, policy) = match self.body {
             Some(request) => (Method::POST, request.to_bytes(), config.retry.clone()),
             None => (Method::GET, Bytes::new(), config.retry.clone().max_attempts(1)),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::refused;
-use crate::endpoint::encode_percent;
+use crate::address::encode_percent;
 use crate::envelope::ProtoTemplate;
 use crate::error::Error;
 use crate::message::{DocArray, Encoding, RequestId};

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use super::openapi::OpenApi;
 use super::retry_after::retry_after;
 use super::{BoxFuture, HttpSession, Kept, RawHttpAnswer, Streams, Terms, Time, Transport};
+use crate::address::{Address, decode_percent, redact};
 use crate::config::Config;
 use crate::discovery::Gateway;
-use crate::endpoint::{Endpoint, decode_percent, redact};
 use crate::envelope::{inner, read_answer, read_failure, read_status};
 use crate::error::{AttemptError, Detail, Error, ErrorKind, Event, Hint};
 use crate::foreign::{shorten, told};
@@ -29,7 +29,7 @@ const LONGEST_PAGE: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct HttpTransport {
     pub(super) session: HttpSession,
-    endpoint: Endpoint,
+    address: Address,
     docarray: Option<DocArray>,
     /// The gateway's /openapi.json, unless it is too long. It tells what documents look like, and
     /// is read only after failures.
@@ -44,7 +44,7 @@ impl HttpTransport {
     pub(crate) fn over(session: HttpSession, config: &Config) -> HttpTransport {
         HttpTransport {
             session,
-            endpoint: config.endpoint.clone(),
+            address: config.address.clone(),
             docarray: config.docarray,
             page: Mutex::default(),
         }
@@ -58,7 +58,7 @@ impl HttpTransport {
         deadline: Option<Instant>,
     ) -> Result<RawHttpAnswer, AttemptError> {
         let uri = self
-            .endpoint
+            .address
             .at(path)
             .map_err(|error| AttemptError::new(Event::EncodeFailed, error.to_string()))?;
         let doing = format!("GET {path}");
@@ -78,7 +78,7 @@ impl HttpTransport {
     fn blamed(&self, mut error: AttemptError, request: &Request, body: &Bytes) -> AttemptError {
         let page = self.page.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let path = decode_percent(request.route.uri.path().as_bytes());
-        let below = self.endpoint.path_below(&path);
+        let below = self.address.path_below(&path);
         let fields = OpenApi::read(&page).ok().and_then(|openapi| openapi.fields(below));
         let culprits = inner::culprits(body, fields.as_ref());
         let Some(first) = culprits.first() else { return error };
@@ -270,7 +270,7 @@ impl Transport for HttpTransport {
     }
 
     fn uri(&self, path: &str) -> Result<Uri, Error> {
-        self.endpoint.at(path)
+        self.address.at(path)
     }
 
     fn protocol(&self) -> &'static str {
@@ -278,7 +278,7 @@ impl Transport for HttpTransport {
     }
 
     fn address(&self) -> String {
-        self.endpoint.to_string()
+        self.address.to_string()
     }
 
     /// Any connection takes any request, so none takes the place of another.

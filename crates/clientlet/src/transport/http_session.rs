@@ -95,7 +95,7 @@ impl HttpSession {
             connector,
             pools: PerRuntime::default(),
             most_connections: config.max_connections,
-            host: config.endpoint.host(),
+            host: config.address.host(),
             is_proven: AtomicBool::new(false),
             answer_limit: config.answer_limit,
         }

@@ -217,7 +217,7 @@ impl Link {
     pub(in crate::clientlets) fn context(&self, request_id: Option<String>) -> Context {
         Context {
             protocol: Some(self.opener.protocol()),
-            gateway: Some(self.config.endpoint.to_string()),
+            gateway: Some(self.config.address.to_string()),
             request_id,
             documents: None,
         }

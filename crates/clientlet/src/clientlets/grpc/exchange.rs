@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{GrpcClientlet, not_open};
+use crate::address::Protocol;
 use crate::clientlets::DataRequest;
 use crate::config::Secret;
-use crate::endpoint::Protocol;
 use crate::error::Error;
 use crate::message::Encoding;
 use crate::post::with_headers;

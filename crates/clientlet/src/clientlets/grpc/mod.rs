@@ -14,9 +14,9 @@ pub use self::stream::{GrpcResponses, GrpcSender, GrpcStream};
 use self::task::Streams;
 use super::DataRequest;
 use super::duplex::Link;
+use crate::address::Protocol;
 use crate::client::Client;
 use crate::config::Config;
-use crate::endpoint::Protocol;
 use crate::error::{AttemptError, Context, Error, Event};
 use crate::message::{Endpoints, GatewayStatus, Health, StatusMessage};
 use crate::options::ClientletOptions;
@@ -95,8 +95,8 @@ impl GrpcClientlet {
     /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the first setting that is wrong.
     pub fn new(url: &str, options: &ClientletOptions) -> Result<GrpcClientlet, Error> {
         let config = options.check(url)?;
-        if config.endpoint.protocol() != Protocol::Grpc {
-            return Err(Error::config(format!("{} is no address of gRPC", config.endpoint)));
+        if config.address.protocol() != Protocol::Grpc {
+            return Err(Error::config(format!("{} is no address of gRPC", config.address)));
         }
         let headers = Arc::new(config.headers.clone());
         Ok(GrpcClientlet { config: Arc::new(config), headers, session: None })
@@ -197,7 +197,7 @@ impl GrpcClientlet {
     fn context(&self, request_id: Option<String>) -> Context {
         Context {
             protocol: Some("grpc"),
-            gateway: Some(self.config.endpoint.to_string()),
+            gateway: Some(self.config.address.to_string()),
             request_id,
             documents: None,
         }
@@ -217,7 +217,7 @@ fn not_open() -> AttemptError {
 impl GrpcClientlet {
     /// The address, without user information and query.
     pub fn url(&self) -> String {
-        self.config.endpoint.to_string()
+        self.config.address.to_string()
     }
 
     /// Connects, once. Whether gRPC is spoken there shows when something is sent.

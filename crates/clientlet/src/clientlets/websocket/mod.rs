@@ -11,8 +11,8 @@ pub use self::receiver::{WsMessages, WsResponses, WsStatuses};
 use self::task::Upgrade;
 use super::DataRequest;
 use super::duplex::Link;
+use crate::address::Protocol;
 use crate::config::Config;
-use crate::endpoint::Protocol;
 use crate::error::Error;
 use crate::options::ClientletOptions;
 
@@ -88,8 +88,8 @@ impl WebsocketClientlet {
     /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the first setting that is wrong.
     pub fn new(url: &str, options: &ClientletOptions) -> Result<WebsocketClientlet, Error> {
         let config = Arc::new(options.check(url)?);
-        if config.endpoint.protocol() != Protocol::Websocket {
-            return Err(Error::config(format!("{} is no address of WebSocket", config.endpoint)));
+        if config.address.protocol() != Protocol::Websocket {
+            return Err(Error::config(format!("{} is no address of WebSocket", config.address)));
         }
         let link = Arc::new(Link::new(&config, Upgrade::new(&config)?));
         Ok(WebsocketClientlet { config, link })
@@ -150,7 +150,7 @@ impl WebsocketClientlet {
 impl WebsocketClientlet {
     /// The address, without user information and query.
     pub fn url(&self) -> String {
-        self.config.endpoint.to_string()
+        self.config.address.to_string()
     }
 
     /// Connects and upgrades, once. A connection that lives is kept; after an end of input or a close a

@@ -27,7 +27,7 @@ pub(super) struct Upgrade {
 impl Upgrade {
     pub(super) fn new(config: &Arc<Config>) -> Result<Upgrade, Error> {
         let connector = Connector::new(config.connect_timeout);
-        Ok(Upgrade { connector, uri: config.endpoint.as_given()?, config: config.clone() })
+        Ok(Upgrade { connector, uri: config.address.as_given()?, config: config.clone() })
     }
 }
 
@@ -210,7 +210,7 @@ mod tests {
         let builder = builder.websocket(true).fault("stall@1".parse().unwrap());
         let gateway = builder.serve(accepted).unwrap();
         let config = Arc::new(ClientletOptions::new().check("ws://h:80").unwrap());
-        let (uri, config_too) = (config.endpoint.as_given().unwrap(), config.clone());
+        let (uri, config_too) = (config.address.as_given().unwrap(), config.clone());
         let opener = Upgrade { config: config_too, connector, uri };
         let link = Arc::new(Link::new(&config, opener));
         link.start().await.unwrap();
@@ -237,7 +237,7 @@ mod tests {
             }
         });
         let config = Arc::new(ClientletOptions::new().check("ws://h:80").unwrap());
-        let (uri, config_too) = (config.endpoint.as_given().unwrap(), config.clone());
+        let (uri, config_too) = (config.address.as_given().unwrap(), config.clone());
         let link = Link::new(&config, Upgrade { config: config_too, connector, uri });
         link.start().await.unwrap();
         let began = Instant::now();

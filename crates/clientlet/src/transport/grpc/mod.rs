@@ -43,10 +43,10 @@ use super::http::{Told, outcome, settled};
 use super::multiplex::{Handle, InFlight, Tally};
 use super::progress::Passage;
 use super::{BoxFuture, Kept, Streams, Terms, Time, Transport};
+use crate::address::Address;
 use crate::config::Config;
 use crate::connect::Connector;
 use crate::discovery::Gateway;
-use crate::endpoint::Endpoint;
 use crate::envelope::{read_proto_answer, read_proto_status};
 use crate::error::{AttemptError, Error, Event};
 use crate::foreign::{shorten, told};
@@ -77,7 +77,7 @@ pub(crate) struct GrpcTransport {
 /// What all calls of a client have in common.
 struct Shared {
     connector: Connector,
-    endpoint: Endpoint,
+    address: Address,
     docarray: Option<DocArray>,
     answer_limit: usize,
     is_unary: bool,
@@ -120,7 +120,7 @@ impl GrpcTransport {
     pub(crate) fn over(connector: Connector, config: &Config) -> GrpcTransport {
         let shared = Shared {
             connector,
-            endpoint: config.endpoint.clone(),
+            address: config.address.clone(),
             docarray: config.docarray,
             answer_limit: config.answer_limit,
             is_unary: config.grpc.is_unary,
@@ -298,7 +298,7 @@ impl Shared {
     }
 
     fn uri(&self) -> Result<Uri, AttemptError> {
-        self.endpoint
+        self.address
             .at("/")
             .map_err(|error| AttemptError::new(Event::EncodeFailed, error.message()))
     }
@@ -521,7 +521,7 @@ impl Transport for GrpcTransport {
 
     /// The same for every endpoint, whose name stands in the request.
     fn uri(&self, _: &str) -> Result<Uri, Error> {
-        self.shared.endpoint.at("/")
+        self.shared.address.at("/")
     }
 
     fn protocol(&self) -> &'static str {
@@ -529,7 +529,7 @@ impl Transport for GrpcTransport {
     }
 
     fn address(&self) -> String {
-        self.shared.endpoint.to_string()
+        self.shared.address.to_string()
     }
 
     fn connections(&self) -> Connections {
@@ -547,7 +547,7 @@ fn decode<M: Message + Default>(bytes: Bytes, method: &str) -> Result<M, Attempt
 impl fmt::Debug for GrpcTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GrpcTransport")
-            .field("endpoint", &self.shared.endpoint)
+            .field("address", &self.shared.address)
             .finish_non_exhaustive()
     }
 }

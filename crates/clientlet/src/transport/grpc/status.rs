@@ -10,7 +10,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::super::retry_after::retry_after;
-use crate::endpoint::decode_percent;
+use crate::address::decode_percent;
 use crate::error::{Again, GrpcCode};
 use crate::foreign::shorten;
 

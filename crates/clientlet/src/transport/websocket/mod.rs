@@ -24,10 +24,10 @@ use super::http::{HttpTransport, settled};
 use super::multiplex::{Handle, InFlight, Tally};
 use super::progress::{Passage, Progress};
 use super::{BoxFuture, HttpSession, Kept, Terms, Time, Transport};
+use crate::address::Address;
 use crate::config::Config;
 use crate::connect::Connector;
 use crate::discovery::Gateway;
-use crate::endpoint::Endpoint;
 use crate::envelope::{read_answer, read_proto_answer};
 use crate::error::{AttemptError, Error, Event};
 use crate::message::{
@@ -77,7 +77,7 @@ pub(crate) async fn open(
 
 pub(crate) struct WebsocketTransport {
     opener: Opener,
-    endpoint: Endpoint,
+    address: Address,
     docarray: Option<DocArray>,
     subprotocol: Subprotocol,
     /// For what a gateway's WebSocket port answers to plain GETs.
@@ -159,7 +159,7 @@ impl WebsocketTransport {
         let (answer_limit, tally) = (config.answer_limit, Arc::default());
         WebsocketTransport {
             opener: Opener { connector, answer_limit, subprotocol, tally },
-            endpoint: config.endpoint.clone(),
+            address: config.address.clone(),
             docarray: config.docarray,
             subprotocol,
             http: HttpTransport::over(session, config),
@@ -344,7 +344,7 @@ impl Transport for WebsocketTransport {
         Box::pin(async move {
             let status = self.http.dry_run(headers, deadline).await?;
             if status.is_success() {
-                let uri = self.endpoint.at("/");
+                let uri = self.address.at("/");
                 let uri = uri.map_err(|e| AttemptError::new(Event::EncodeFailed, e.message()))?;
                 let Opener { connector, answer_limit, subprotocol, .. } = &self.opener;
                 let opening = open(connector, &uri, headers, *subprotocol, *answer_limit);
@@ -372,7 +372,7 @@ impl Transport for WebsocketTransport {
 
     /// The same for every endpoint, whose name stands in the request.
     fn uri(&self, _: &str) -> Result<Uri, Error> {
-        self.endpoint.at("/")
+        self.address.at("/")
     }
 
     fn protocol(&self) -> &'static str {
@@ -380,7 +380,7 @@ impl Transport for WebsocketTransport {
     }
 
     fn address(&self) -> String {
-        self.endpoint.to_string()
+        self.address.to_string()
     }
 
     fn connections(&self) -> Connections {
@@ -399,8 +399,6 @@ pub(super) fn ended(code: Option<u16>, reason: &str) -> AttemptError {
 
 impl fmt::Debug for WebsocketTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebsocketTransport")
-            .field("endpoint", &self.endpoint)
-            .finish_non_exhaustive()
+        f.debug_struct("WebsocketTransport").field("address", &self.address).finish_non_exhaustive()
     }
 }

@@ -18,7 +18,7 @@ pub(crate) enum Protocol {
 
 /// A parsed URL. User information is taken out of it; neither that nor the query is ever shown.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Endpoint {
+pub(crate) struct Address {
     protocol: Protocol,
     authority: Authority,
     /// What every path begins with; without a slash at its end.
@@ -27,14 +27,14 @@ pub(crate) struct Endpoint {
     credentials: Option<(String, String)>,
 }
 
-impl Endpoint {
+impl Address {
     /// Reads a URL such as `http://localhost:8080/below/here`; `port` is one that was given beside
     /// it.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config), saying what is wrong with the URL, which it
     /// shows without its user information.
-    pub(crate) fn parse(url: &str, port: Option<u16>) -> Result<Endpoint, Error> {
+    pub(crate) fn parse(url: &str, port: Option<u16>) -> Result<Address, Error> {
         let shown = redact(url);
         let wrong = |what: &str| Error::config(format!("the URL {shown:?} {what}"));
         let Some((scheme, rest)) = url.split_once("://") else {
@@ -96,7 +96,7 @@ impl Endpoint {
             let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
             (decode_percent(user.as_bytes()), decode_percent(password.as_bytes()))
         });
-        Ok(Endpoint {
+        Ok(Address {
             protocol,
             authority,
             path: path.trim_end_matches('/').to_owned(),
@@ -161,7 +161,7 @@ impl Endpoint {
 }
 
 /// The address without user information and query.
-impl fmt::Display for Endpoint {
+impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.protocol {
             Protocol::Http => "http",
@@ -172,7 +172,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-impl fmt::Debug for Endpoint {
+impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
@@ -305,8 +305,8 @@ pub(crate) fn decode_percent(text: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn parse(url: &str) -> Result<Endpoint, String> {
-        Endpoint::parse(url, None).map_err(|error| error.to_string())
+    fn parse(url: &str) -> Result<Address, String> {
+        Address::parse(url, None).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -357,16 +357,16 @@ mod tests {
 
     #[test]
     fn a_port_beside_the_url_counts_unless_the_url_has_one() {
-        assert_eq!(Endpoint::parse("http://h", Some(7)).unwrap().to_string(), "http://h:7");
-        let message = Endpoint::parse("http://h:8", Some(7)).unwrap_err().to_string();
+        assert_eq!(Address::parse("http://h", Some(7)).unwrap().to_string(), "http://h:7");
+        let message = Address::parse("http://h:8", Some(7)).unwrap_err().to_string();
         assert!(message.contains("has a port already"), "{message}");
     }
 
     #[test]
     fn an_at_in_a_password_or_a_path_is_understood_where_it_has_one_meaning() {
-        let endpoint = parse("http://us:p@ss:w@h:1/x").unwrap();
-        assert_eq!(endpoint.credentials(), Some(&("us".to_owned(), "p@ss:w".to_owned())));
-        assert_eq!(endpoint.to_string(), "http://h:1/x");
+        let address = parse("http://us:p@ss:w@h:1/x").unwrap();
+        assert_eq!(address.credentials(), Some(&("us".to_owned(), "p@ss:w".to_owned())));
+        assert_eq!(address.to_string(), "http://h:1/x");
         assert_eq!(parse("http://h/a@b").unwrap().at("/post").unwrap(), "http://h/a@b/post");
         for url in
             ["http://user:pa/ss@h", "http://h:80/a@b", "http://h:80/?user=a@b", "ws://u:p#@h"]
@@ -378,9 +378,9 @@ mod tests {
 
     #[test]
     fn user_information_is_taken_out_and_never_shown() {
-        let endpoint = parse("http://us%40er:p%2Fw@h:1/x?token=t").unwrap();
-        assert_eq!(endpoint.credentials(), Some(&("us@er".to_owned(), "p/w".to_owned())));
-        assert_eq!(format!("{endpoint} {endpoint:?}"), "http://h:1/x http://h:1/x");
+        let address = parse("http://us%40er:p%2Fw@h:1/x?token=t").unwrap();
+        assert_eq!(address.credentials(), Some(&("us@er".to_owned(), "p/w".to_owned())));
+        assert_eq!(format!("{address} {address:?}"), "http://h:1/x http://h:1/x");
         for url in [
             "http://user:secret@h:70000/?k=secret",
             "user:secret@h",
@@ -406,8 +406,8 @@ mod tests {
             "ftp://user:sec/ret@h?secret",
             "http://[::1]:secret",
         ] {
-            let message = match Endpoint::parse(url, None) {
-                Ok(endpoint) => format!("{endpoint} {endpoint:?}"),
+            let message = match Address::parse(url, None) {
+                Ok(address) => format!("{address} {address:?}"),
                 Err(error) => format!("{error} {error:?}"),
             };
             assert!(!message.contains("secret") && !message.contains("cret"), "{url}: {message}");
