@@ -232,6 +232,7 @@ pub mod fuzzing {
     use crate::address::Protocol;
     use crate::clientlets::ClientletOptions;
     use crate::connect::Connector;
+    use crate::connect::memory::Memory;
     use crate::document::proto;
     use crate::transport::grpc::GrpcTransport;
     use crate::transport::http::HttpTransport;
@@ -246,7 +247,7 @@ pub mod fuzzing {
         dial: impl Fn() -> T + Send + Sync + 'static,
     ) -> Client {
         let config = options.check(url).expect("the fuzzer's own settings");
-        let connector = Connector::memory(dial);
+        let connector = Connector::over(Memory(dial), config.connect_timeout);
         let transport: Arc<dyn Transport> = match config.address.protocol() {
             Protocol::Http => {
                 let session = HttpSession::over(connector, &config);

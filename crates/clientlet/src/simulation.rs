@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clientlet_gateway::{DocArray, Gateway, Journal, Listener};
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use turmoil::net::{TcpListener, TcpStream};
 
 use crate::address::Protocol;
 use crate::connect::Connector;
+use crate::connect::dial::{Dial, Io};
 use crate::options::ClientletOptions;
 use crate::transport::grpc::GrpcTransport;
 use crate::transport::http::HttpTransport;
@@ -61,6 +63,19 @@ enum Broken {
 /// The journals of the gateway's lives, one a start.
 type Journals = Arc<Mutex<Vec<Journal>>>;
 
+/// The simulated network.
+#[derive(Debug)]
+struct Network;
+
+impl Dial for Network {
+    fn dial<'d>(&'d self, host: &'d str, port: u16) -> BoxFuture<'d, io::Result<Box<dyn Io>>> {
+        Box::pin(async move {
+            let stream = TcpStream::connect((host, port)).await?;
+            Ok(Box::new(stream) as Box<dyn Io>)
+        })
+    }
+}
+
 fn client(protocol: Protocol) -> Client {
     client_with(protocol, false)
 }
@@ -74,7 +89,7 @@ fn client_with(protocol: Protocol, is_unary: bool) -> Client {
         Protocol::Grpc => "grpc",
     };
     let config = options.check(&format!("{scheme}://gateway:80")).unwrap();
-    let connector = Connector::simulated(config.connect_timeout);
+    let connector = Connector::over(Network, config.connect_timeout);
     let transport: Arc<dyn Transport> = match protocol {
         Protocol::Http => {
             Arc::new(HttpTransport::over(HttpSession::over(connector, &config), &config))

@@ -1,32 +1,24 @@
 //! Connections in memory, for tests and the fuzzer.
 
 use std::fmt;
-use std::sync::Arc;
+use std::io;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use futures_util::future::{BoxFuture, ready};
 
-/// The client's side of a connection in memory.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug + 'static {}
+use super::dial::{Dial, Io};
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug + 'static> Io for T {}
+/// A network whose connections a function makes.
+pub(crate) struct Memory<F>(pub(crate) F);
 
-/// Makes connections.
-#[derive(Clone)]
-pub(super) struct Dial(Arc<dyn Fn() -> Box<dyn Io> + Send + Sync>);
-
-impl Dial {
-    pub(super) fn new<T: Io>(dial: impl Fn() -> T + Send + Sync + 'static) -> Dial {
-        Dial(Arc::new(move || Box::new(dial())))
-    }
-
-    pub(super) fn dial(&self) -> Box<dyn Io> {
-        (self.0)()
+impl<F: Fn() -> T + Send + Sync + 'static, T: Io> Dial for Memory<F> {
+    fn dial<'d>(&'d self, _: &'d str, _: u16) -> BoxFuture<'d, io::Result<Box<dyn Io>>> {
+        Box::pin(ready(Ok(Box::new((self.0)()) as Box<dyn Io>)))
     }
 }
 
-impl fmt::Debug for Dial {
+impl<F> fmt::Debug for Memory<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Dial")
+        f.write_str("Memory")
     }
 }
 
@@ -39,11 +31,13 @@ pub(crate) mod network {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, Mutex};
     use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
 
     use clientlet_gateway::Listener;
     use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+    use super::Memory;
     use crate::connect::Connector;
 
     /// Receives the gateway's sides of new connections.
@@ -117,7 +111,7 @@ pub(crate) mod network {
         let (tell, accepted) = unbounded_channel();
         let bomb = Bomb::default();
         let of_connections = bomb.clone();
-        let connector = Connector::memory(move || {
+        let dial = Memory(move || {
             let (client, gateway) = duplex(64 << 10);
             // If the gateway has gone, the client's side reads the end.
             let _ = tell.send(gateway);
@@ -125,6 +119,6 @@ pub(crate) mod network {
             let is_over = of_connections.0.0.load(Ordering::Acquire);
             Bombed(client, if is_over { Bomb::default() } else { of_connections.clone() })
         });
-        (connector, Accepted(accepted), bomb)
+        (Connector::over(dial, Duration::from_secs(1)), Accepted(accepted), bomb)
     }
 }

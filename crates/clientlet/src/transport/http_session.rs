@@ -86,7 +86,7 @@ impl Stage {
 
 impl HttpSession {
     pub(crate) fn new(config: &Config) -> HttpSession {
-        HttpSession::over(Connector::new(config.connect_timeout), config)
+        HttpSession::over(Connector::new(config), config)
     }
 
     /// A session over connections of this connector.
@@ -103,7 +103,7 @@ impl HttpSession {
 
     /// How many connections were made.
     pub(crate) fn connections_opened(&self) -> u64 {
-        self.connector.opened().count()
+        self.connector.opened()
     }
 
     /// The maximum number of connections at a time.

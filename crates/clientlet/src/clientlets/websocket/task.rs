@@ -26,7 +26,7 @@ pub(super) struct Upgrade {
 
 impl Upgrade {
     pub(super) fn new(config: &Arc<Config>) -> Result<Upgrade, Error> {
-        let connector = Connector::new(config.connect_timeout);
+        let connector = Connector::new(config);
         Ok(Upgrade { connector, uri: config.address.as_given()?, config: config.clone() })
     }
 }

@@ -114,7 +114,7 @@ impl GrpcTransport {
     }
 
     pub(crate) fn new(config: &Config) -> GrpcTransport {
-        GrpcTransport::over(Connector::new(config.connect_timeout), config)
+        GrpcTransport::over(Connector::new(config), config)
     }
 
     pub(crate) fn over(connector: Connector, config: &Config) -> GrpcTransport {

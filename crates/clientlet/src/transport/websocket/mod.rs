@@ -147,7 +147,7 @@ const MOST_SHARED: usize = 16;
 
 impl WebsocketTransport {
     pub(crate) fn new(config: &Config, subprotocol: Subprotocol) -> WebsocketTransport {
-        WebsocketTransport::over(Connector::new(config.connect_timeout), config, subprotocol)
+        WebsocketTransport::over(Connector::new(config), config, subprotocol)
     }
 
     pub(crate) fn over(
