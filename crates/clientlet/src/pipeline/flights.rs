@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::error::AttemptError;
 use crate::message::{RawAnswer, Request};
-use crate::transport::{Dispatched, Handle, Inbox, Mail, Patience, Place};
+use crate::transport::{Dispatched, Handle, Inbox, Mail, Patience};
 
 /// A request that may be handed over, and all that is needed to try again.
 #[derive(Debug)]
@@ -32,9 +32,9 @@ pub(super) struct Flight {
 #[derive(Debug, Default)]
 pub(super) struct Flights {
     under_way: Slab<(Flight, Dispatched)>,
-    inbox: Inbox,
+    inbox: Inbox<RawAnswer>,
     /// Taken from the inbox.
-    mail: VecDeque<Mail>,
+    mail: VecDeque<Mail<RawAnswer>>,
     late: VecDeque<(Flight, AttemptError)>,
     /// Set for the deadline of one that is under way or was; rings no later than the first of them.
     alarm: Option<Pin<Box<Sleep>>>,
@@ -54,8 +54,8 @@ impl Flights {
         lane: &Arc<Handle>,
     ) -> Option<Flight> {
         let slot = self.under_way.vacant_entry();
-        let place = Place { slot: slot.key(), index: flight.request.index };
-        let ticket = || self.inbox.ticket(place);
+        let mark = mark(slot.key(), &flight);
+        let ticket = || self.inbox.ticket(mark);
         match lane.dispatch(flight.request.id, &mut flight.body, keep, ticket) {
             Some(dispatched) => {
                 if self.alarm.is_none() {
@@ -104,10 +104,10 @@ impl Flights {
         if let Some((flight, error)) = self.late.pop_front() {
             return Some((flight, Err(error)));
         }
-        while let Some(Mail { place, reply }) = self.mail.pop_front() {
-            // One that ran out of time before may be answered yet.
-            if self.is_under_way(place) {
-                let (flight, dispatched) = self.under_way.remove(place.slot);
+        while let Some(Mail { mark, reply }) = self.mail.pop_front() {
+            // A request that has timed out may still be answered.
+            if let Some(slot) = self.slot(mark) {
+                let (flight, dispatched) = self.under_way.remove(slot);
                 let result = reply.unwrap_or_else(|| Err(dispatched.lost()));
                 return Some((flight, result));
             }
@@ -115,9 +115,11 @@ impl Flights {
         None
     }
 
-    fn is_under_way(&self, place: Place) -> bool {
-        let found = self.under_way.get(place.slot);
-        found.is_some_and(|(flight, _)| flight.request.index == place.index)
+    /// The slot of a flight that is under way.
+    fn slot(&self, of: u64) -> Option<usize> {
+        let slot = of as u32 as usize;
+        let (flight, _) = self.under_way.get(slot)?;
+        (mark(slot, flight) == of).then_some(slot)
     }
 
     /// Whether time has run out for any.
@@ -136,9 +138,8 @@ impl Flights {
 
     /// Gives up those whose time has run out, and sets the alarm for the first of the others.
     fn give_up_late(&mut self) {
-        let places = self.mail.iter().map(|mail| mail.place);
-        let answered: HashSet<usize> =
-            places.filter(|place| self.is_under_way(*place)).map(|place| place.slot).collect();
+        let answered = self.mail.iter().filter_map(|mail| self.slot(mail.mark));
+        let answered: HashSet<usize> = answered.collect();
         let under_way = self.under_way.iter_mut().filter(|(slot, _)| !answered.contains(slot));
         let now = Instant::now();
         let mut first: Option<Instant> = None;
@@ -160,6 +161,12 @@ impl Flights {
         }
         self.alarm = first.map(|deadline| Box::pin(sleep_until(deadline)));
     }
+}
+
+/// What tells a flight's mail from that of another one: its slot, and its index in the call because the
+/// slots are used again.
+fn mark(slot: usize, flight: &Flight) -> u64 {
+    flight.request.index << 32 | slot as u64
 }
 
 impl Drop for Flights {

@@ -6,13 +6,11 @@ mod fixtures;
 pub(crate) mod grpc;
 pub(crate) mod http;
 mod http_session;
-mod inbox;
 mod kept;
 mod multiplex;
 pub(crate) mod openapi;
 mod panics;
 mod pool;
-mod progress;
 mod retry_after;
 pub(crate) mod sse;
 mod streams;
@@ -29,14 +27,12 @@ use tokio::time::Instant;
 
 pub(crate) use http_session::{HttpSession, RawHttpAnswer};
 use http_session::{is_too_large_a_head, not_http, too_large_a_head};
-pub(crate) use inbox::{Inbox, Mail, Place};
 pub(crate) use kept::Kept;
 #[cfg(test)]
 pub(crate) use multiplex::FarEnd;
-pub(crate) use multiplex::{Dispatched, Handle, poll_let_go};
+pub(crate) use multiplex::{Dispatched, Handle, Inbox, Mail, Passage, poll_let_go};
 pub(crate) use panics::unless_it_panics;
 use pool::HEAD_LIMIT;
-pub(crate) use progress::Passage;
 pub(crate) use streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 pub(crate) use time::{Patience, Time};
 

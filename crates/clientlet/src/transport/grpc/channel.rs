@@ -19,10 +19,9 @@ use tokio::task::AbortHandle;
 use tonic::body::Body;
 use tower_service::Service;
 
-use super::super::Time;
 use super::super::http::redirect;
 use super::super::http_session::{begins, glance};
-use super::super::progress::{Passage, Progress};
+use super::super::multiplex::Progress;
 use super::super::retry_after::retry_after;
 use super::framing::Answers;
 use super::goaway::{GoAway, Leaving, Watched};
@@ -154,21 +153,6 @@ impl Channel {
         let peer = Peer { origin: uri.clone(), progress, spoken, leaving };
         let peer = Arc::new(peer);
         Ok(Channel { sender, peer })
-    }
-
-    /// What comes of a request in its time.
-    pub(super) async fn in_time<T>(
-        &self,
-        time: &mut Time<'_>,
-        passage: &Passage,
-        exchange: impl Future<Output = Result<T, AttemptError>> + Unpin,
-    ) -> Result<T, AttemptError> {
-        time.exchange(exchange, || passage.give_up()).await.unwrap_or_else(|over| {
-            if !over.is_stopped {
-                self.progress().doubt(passage);
-            }
-            Err(time.error(over, "no answer"))
-        })
     }
 
     pub(super) fn progress(&self) -> &Progress {

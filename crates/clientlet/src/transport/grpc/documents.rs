@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::super::BoxFuture;
 use super::super::Time;
 use super::super::http::outcome;
-use super::super::progress::Passage;
+use super::super::multiplex::Claim;
 use super::super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 use super::channel::Channel;
 use super::codec::Raw;
@@ -123,13 +123,12 @@ impl Streams for GrpcTransport {
         Box::pin(async move {
             let mut time = Time::until(deadline);
             let channel = time.opening(pin!(self.shared.channel())).await?;
-            let passage = Passage::default();
-            let opening = pin!(self.open_on(&channel, request, &passage));
-            let opened = time.exchange(opening, || passage.give_up()).await;
-            opened.unwrap_or_else(|over| {
+            let claim = Claim::default();
+            let opening = pin!(self.open_on(&channel, request, &claim));
+            channel.progress().in_time(&mut time, &claim, opening).await.unwrap_or_else(|late| {
                 // It may be the executor that is slow, or the connection dead: another one is cheap.
                 channel.suspect();
-                Err(time.error(over, "no answer"))
+                Err(late)
             })
         })
     }
@@ -140,16 +139,16 @@ impl GrpcTransport {
         &self,
         channel: &Channel,
         request: &StreamRequest,
-        passage: &Passage,
+        claim: &Claim,
     ) -> Result<RawDocuments, AttemptError> {
         let mut grpc = self.shared.grpc(channel);
         let left = request.until.map(|until| until.saturating_duration_since(Instant::now()));
-        let call = call(channel, &request.headers, request.body.clone(), passage, left);
+        let call = call(channel, &request.headers, request.body.clone(), claim, left);
         // A gateway sends no headers before the first document.
         let answers = grpc
             .streaming(call, path(STREAM_DOC), Raw)
             .await
-            .map_err(|status| failure::failed(&status, channel, passage.give_up()))?;
+            .map_err(|status| failure::failed(&status, channel, claim.give_up()))?;
         let channel = channel.clone();
         let documents = answers.into_inner().filter_map(move |message| {
             ready(match message {

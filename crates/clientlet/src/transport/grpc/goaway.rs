@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 
-use super::super::progress::Progress;
+use super::super::multiplex::Progress;
 use crate::foreign::shorten;
 
 /// The last GOAWAY that came. `None` until one comes.

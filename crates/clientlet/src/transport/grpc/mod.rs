@@ -40,8 +40,7 @@ pub(crate) use self::duplex::Ended;
 pub(super) use self::failure::{Scope, recorded};
 use self::single::Single;
 use super::http::{Told, outcome, settled};
-use super::multiplex::{Handle, InFlight, Tally};
-use super::progress::Passage;
+use super::multiplex::{Claim, Handle, InFlight, Tally};
 use super::{BoxFuture, Kept, Streams, Terms, Time, Transport};
 use crate::address::Address;
 use crate::config::Config;
@@ -161,10 +160,7 @@ impl GrpcTransport {
                 time.opening(opening).await?
             }
         };
-        let passage = Passage::carrying(body);
-        let exchange = pin!(stream.exchange(request.id, &passage));
-        let result = time.exchange(exchange, || passage.give_up()).await;
-        result.unwrap_or_else(|over| Err(stream.given_up(over, &time, &passage)))
+        stream.exchange(request.id, body, &mut time).await
     }
 
     /// The stream that nearly every request finds there, open.
@@ -215,11 +211,8 @@ impl GrpcTransport {
                 (channel, Instant::now(), place)
             }
         };
-        let passage = Passage::default();
-        let timeout = time.left(from);
-        let single = self.shared.one(SINGLE, headers, body, timeout);
-        let exchange = pin!(channel.single(single, &passage));
-        let message = channel.in_time(&mut time, &passage, exchange).await?;
+        let single = self.shared.one(SINGLE, headers, body, time.left(from));
+        let message = channel.single(single, &mut time).await?;
         read_proto_answer(docarray, &message).map_err(|what| {
             AttemptError::new(Event::Unreadable, format!("the answer cannot be read: {what}"))
         })
@@ -344,11 +337,8 @@ impl Shared {
     ) -> Result<Bytes, AttemptError> {
         let mut time = Time::until(deadline);
         let channel = time.opening(pin!(self.channel())).await?;
-        let passage = Passage::default();
         let timeout = time.left(Instant::now());
-        let exchange = channel.single(self.one(method, headers, question, timeout), &passage);
-        let exchange = pin!(exchange);
-        channel.in_time(&mut time, &passage, exchange).await
+        channel.single(self.one(method, headers, question, timeout), &mut time).await
     }
 }
 
@@ -364,10 +354,10 @@ fn call(
     channel: &Channel,
     headers: &HeaderMap,
     message: Bytes,
-    passage: &Passage,
+    claim: &Claim,
     timeout: Option<Duration>,
 ) -> Call<impl futures_core::Stream<Item = Bytes> + Send + 'static> {
-    let (progress, passage) = (channel.progress().clone(), passage.clone());
+    let (progress, passage) = (channel.progress().clone(), claim.passage());
     // HTTP/2 asks for the body once it can be written.
     let body = std::iter::once_with(move || progress.enter(&passage).map(|_| message)).flatten();
     let body = futures_util::stream::iter(body);

@@ -9,7 +9,7 @@ use http_body::Frame;
 use tonic::Status;
 use tonic::body::Body;
 
-use super::super::progress::{Passage, Progress};
+use super::super::multiplex::{Passage, Progress};
 use super::single::framed;
 
 /// What is sent in a call.

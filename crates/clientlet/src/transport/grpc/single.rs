@@ -2,6 +2,7 @@
 //! would cost as much as all the rest of a small request.
 
 use std::io::Write as _;
+use std::pin::pin;
 use std::time::Duration;
 
 use ::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TE};
@@ -11,7 +12,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::super::progress::Passage;
+use super::super::Time;
+use super::super::multiplex::Claim;
 use super::channel::{Channel, ChannelError};
 use super::failure;
 use super::framing::Answers;
@@ -44,26 +46,26 @@ pub(super) struct Single<'a> {
 }
 
 impl Channel {
-    /// Makes a call of one message; returns the message that answers it.
+    /// Makes a call of one message, as long as `time` allows; returns the message that answers it.
     ///
     /// # Errors
     /// How the call ended, if not with an answer and OK.
     pub(super) async fn single(
         &self,
         single: Single<'_>,
-        passage: &Passage,
+        time: &mut Time<'_>,
     ) -> Result<Bytes, AttemptError> {
-        let answer_limit = single.answer_limit;
-        let request = self.request(single, passage);
-        let answer = async { read(self.send(request).await?, answer_limit).await };
-        let answer = answer.await;
-        self.progress().answered(passage);
-        answer.map_err(|cause| failure::caused(&cause, self, passage.give_up()))
+        let (claim, answer_limit) = (Claim::default(), single.answer_limit);
+        let request = self.request(single, &claim);
+        let answer = pin!(async { read(self.send(request).await?, answer_limit).await });
+        let answer = self.progress().in_time(time, &claim, answer).await?;
+        self.progress().answered(&claim);
+        answer.map_err(|cause| failure::caused(&cause, self, claim.give_up()))
     }
 
-    fn request(&self, single: Single<'_>, passage: &Passage) -> Request<Outgoing> {
+    fn request(&self, single: Single<'_>, claim: &Claim) -> Request<Outgoing> {
         let Single { method, headers, message, timeout, is_gzipped, .. } = single;
-        let body = Outgoing::of_one(message, is_gzipped, self.progress().clone(), passage.clone());
+        let body = Outgoing::of_one(message, is_gzipped, self.progress().clone(), claim.passage());
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;

@@ -16,14 +16,14 @@ use tonic::client::Grpc;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request as Call, Status};
 
-use super::super::multiplex::{self, Desk, Ending, Handle, InFlight, Notice, Orders};
+use super::super::multiplex::{Desk, Ending, Handle, InFlight, Notice, Orders};
 use super::super::panics::unless_it_panics;
 use super::channel::Channel;
 use super::codec::Raw;
 use super::messages::Messages;
 use super::{CALL, failure, path};
 use crate::error::Event;
-use crate::message::RawAnswer;
+use crate::message::{RawAnswer, RequestId};
 
 /// How long a gateway may take to end the stream once all has been answered.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -39,7 +39,7 @@ pub(super) fn open(
     in_flight: InFlight,
     read: Read,
 ) -> Handle {
-    let (handle, Desk { orders, notice }) = multiplex::channel(in_flight.progress(), true);
+    let (handle, Desk { orders, notice }) = Handle::new(in_flight.progress(), true);
     let traffic = Arc::new(Mutex::new(Traffic { orders, in_flight, writer: None }));
     let requests = Requests(traffic.clone());
     let call = Call::from_parts(metadata, Extensions::default(), requests);
@@ -55,7 +55,9 @@ pub(super) fn open(
         // it.
         let ending = unless_it_panics(until_deserted(answering, &notice, &traffic)).await;
         let ending = ending.unwrap_or_else(|what| Ending::new(Event::StreamDropped, what));
-        notice.ended(ending, |ending| lock(&traffic).in_flight.fail(ending));
+        let ending = Arc::new(ending);
+        notice.tell(ending.clone());
+        lock(&traffic).in_flight.fail(&ending);
         let_go(&traffic).await;
     });
     handle
@@ -71,7 +73,7 @@ async fn let_go(traffic: &Mutex<Traffic>) {
     }
 }
 
-/// Gives answers to whoever waits for them until the stream ends.
+/// Gives answers to their requests until the stream ends.
 async fn answers(
     mut grpc: Grpc<Channel>,
     call: Call<Requests>,
@@ -133,14 +135,14 @@ async fn until_deserted(
 
 /// What is to be written and what is to be answered.
 struct Traffic {
-    orders: Orders,
+    orders: Orders<RequestId, RawAnswer>,
     in_flight: InFlight,
     /// HTTP/2, where it waits for a request. The queue forgets it when it is read for another reason.
     writer: Option<Waker>,
 }
 
 impl Traffic {
-    /// The next request that somebody waits for; nothing once there will be no more.
+    /// The next request that was not given up; `None` once there will be no more.
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
             let Poll::Ready(order) = self.orders.poll_next(cx) else {
@@ -188,9 +190,8 @@ mod tests {
     use super::super::channel::Register;
     use super::*;
     use crate::connect::memory::network::network;
-    use crate::message::RequestId;
-    use crate::transport::Passage;
-    use crate::transport::progress::Progress;
+    use crate::transport::Time;
+    use crate::transport::multiplex::Progress;
 
     #[derive(Default)]
     struct Woken(AtomicBool);
@@ -214,11 +215,11 @@ mod tests {
         let in_flight = InFlight::new(7, Progress::default(), Arc::default());
         let read = Box::new(|_: &Bytes| panic!("it cannot be read"));
         let handle = open(grpc, channel, MetadataMap::new(), in_flight, read);
-        let passage = || Passage::carrying(Bytes::from_static(b"\x0a\x03\x1a\x01/"));
-        let passages = [passage(), passage()];
-        let exchange = |sequence: usize| {
-            let id = RequestId { nonce: 7, sequence: sequence as u64 };
-            handle.exchange(id, &passages[sequence])
+        let handle = Arc::new(handle);
+        let exchange = async |sequence| {
+            let body = Bytes::from_static(b"\x0a\x03\x1a\x01/");
+            let id = RequestId { nonce: 7, sequence };
+            handle.exchange(id, body, &mut Time::until(None)).await
         };
         let both =
             timeout(Duration::from_secs(1), futures_util::future::join(exchange(0), exchange(1)));
@@ -234,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn our_half_of_the_stream_ends_with_the_answers() {
         let in_flight = InFlight::new(7, Progress::default(), Arc::default());
-        let (_handle, Desk { orders, .. }) = multiplex::channel(in_flight.progress(), true);
+        let (_handle, Desk { orders, .. }) = Handle::new(in_flight.progress(), true);
         let traffic = Arc::new(Mutex::new(Traffic { orders, in_flight, writer: None }));
         let mut requests = Requests(traffic.clone());
         let woken = Arc::new(Woken::default());

@@ -10,22 +10,24 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::super::multiplex::{Desk, Handle, InFlight, Order, Orders, channel};
+use super::super::multiplex::{Desk, Handle, InFlight, Order, Orders};
 use super::super::panics::unless_it_panics;
 use super::ending::Ending;
 use super::line::Line;
-use crate::message::RawAnswer;
+use crate::message::{RawAnswer, RequestId};
 
 /// Opens the envelope of an answer.
 pub(super) type Read = Arc<dyn Fn(&Bytes) -> Result<RawAnswer, String> + Send + Sync>;
 
 /// Starts the task of a connection.
 pub(super) fn start(line: Line, in_flight: InFlight, read: Read) -> Handle {
-    let (handle, Desk { orders, notice }) = channel(in_flight.progress(), false);
+    let (handle, Desk { orders, notice }) = Handle::new(in_flight.progress(), false);
     let task = Task { line, in_flight, read, queue: Some(orders), next: None, has_ended: false };
     tokio::spawn(async move {
         let (ending, mut task) = task.run().await;
-        notice.ended(ending.into(), |ending| task.in_flight.fail(ending));
+        let ending = Arc::new(ending.into());
+        notice.tell(Arc::clone(&ending));
+        task.in_flight.fail(&ending);
         let Task { line, queue, next, .. } = task;
         drop(next);
         if let Some(mut queue) = queue {
@@ -40,10 +42,10 @@ struct Task {
     line: Line,
     in_flight: InFlight,
     read: Read,
-    /// Nothing once the last handle has gone.
-    queue: Option<Orders>,
+    /// `None` once the last handle has gone.
+    queue: Option<Orders<RequestId, RawAnswer>>,
     /// Taken from the queue, not yet taken by the socket.
-    next: Option<Order>,
+    next: Option<Order<RequestId, RawAnswer>>,
     /// Whether the end of input was sent.
     has_ended: bool,
 }
@@ -77,7 +79,7 @@ impl Task {
         }
     }
 
-    /// Gives an answer to whoever waits for it.
+    /// Gives an answer to its request.
     fn take(&mut self, message: &Bytes) -> Result<(), Ending> {
         let answer = (self.read)(message)
             .map_err(|what| Ending::garbled(format!("an answer cannot be read: {what}")))?;
@@ -136,9 +138,9 @@ mod tests {
     use crate::connect::memory::network::network;
     use crate::envelope::read_proto_answer;
     use crate::error::Event;
-    use crate::message::{DocArray, RequestId};
-    use crate::transport::Passage;
-    use crate::transport::progress::Progress;
+    use crate::message::DocArray;
+    use crate::transport::Time;
+    use crate::transport::multiplex::Progress;
 
     #[tokio::test(start_paused = true)]
     async fn a_request_fails_at_once_when_the_connections_task_panics() {
@@ -154,11 +156,11 @@ mod tests {
         let in_flight = InFlight::new(7, Progress::default(), Arc::default());
         let handle =
             start(line.await.unwrap(), in_flight, Arc::new(|_| panic!("it cannot be read")));
-        let passage = || Passage::carrying(Bytes::from_static(b"\x0a\x03\x1a\x01/"));
-        let passages = [passage(), passage()];
-        let exchange = |sequence: usize| {
-            let id = RequestId { nonce: 7, sequence: sequence as u64 };
-            handle.exchange(id, &passages[sequence])
+        let handle = Arc::new(handle);
+        let exchange = async |sequence| {
+            let body = Bytes::from_static(b"\x0a\x03\x1a\x01/");
+            let id = RequestId { nonce: 7, sequence };
+            handle.exchange(id, body, &mut Time::until(None)).await
         };
         let both =
             timeout(Duration::from_secs(1), futures_util::future::join(exchange(0), exchange(1)));
@@ -206,9 +208,10 @@ mod tests {
     async fn a_gateway_that_pings_and_takes_no_pong_is_read_no_further_and_given_up() {
         let (handle, mut gateway) = connected().await;
         let flooding = tokio::spawn(async move { flood(&mut gateway).await });
-        let (began, passage) = (Instant::now(), Passage::carrying(Bytes::from_static(b"x")));
+        let (began, body) = (Instant::now(), Bytes::from_static(b"x"));
         let id = RequestId { nonce: 7, sequence: 0 };
-        let error = handle.exchange(id, &passage).await.unwrap_err();
+        let mut time = Time::until(None);
+        let error = Arc::new(handle).exchange(id, body, &mut time).await.unwrap_err();
         assert!(error.message.contains("took no pong for 40 s"), "{}", error.message);
         assert!(began.elapsed() < Duration::from_secs(45), "{:?}", began.elapsed());
         let written = flooding.await.unwrap();

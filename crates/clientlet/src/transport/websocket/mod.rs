@@ -7,7 +7,6 @@ mod handshake;
 mod line;
 
 use std::fmt;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::{HeaderMap, Uri};
@@ -21,15 +20,14 @@ pub(crate) use self::ending::Ending;
 pub use self::handshake::answered_with;
 pub(crate) use self::line::Line;
 use super::http::{HttpTransport, settled};
-use super::multiplex::{Handle, InFlight, Tally};
-use super::progress::{Passage, Progress};
+use super::multiplex::{Handle, InFlight, Progress, Tally};
 use super::{BoxFuture, HttpSession, Kept, Terms, Time, Transport};
 use crate::address::Address;
 use crate::config::Config;
 use crate::connect::Connector;
 use crate::discovery::Gateway;
 use crate::envelope::{read_answer, read_proto_answer};
-use crate::error::{AttemptError, Error, Event};
+use crate::error::{AttemptError, Delivery, Error, Event};
 use crate::message::{
     Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Route, Status,
 };
@@ -286,13 +284,10 @@ impl Transport for WebsocketTransport {
                     }
                 }
             };
-            let passage = Passage::carrying(body);
-            let exchange = pin!(connection.exchange(request.id, &passage));
-            let result = match time.exchange(exchange, || passage.give_up()).await {
-                Ok(result) => result,
-                Err(over) => return Err(connection.given_up(over, &time, &passage)),
-            };
-            if let Held::Slot(mut slot) = held {
+            let result = connection.exchange(request.id, body, &mut time).await;
+            let is_answered =
+                result.as_ref().map_or_else(|e| e.delivery == Delivery::Answered, |_| true);
+            if let (Held::Slot(mut slot), true) = (held, is_answered) {
                 slot.connection = Some(connection.clone());
             }
             result

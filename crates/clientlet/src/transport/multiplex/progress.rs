@@ -1,14 +1,18 @@
 //! What became of requests on their way out: sent or given up, and how far the answers have come.
 
 use std::mem;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use crate::error::AttemptError;
+use crate::transport::Time;
+
 /// Decides whether a request was written before it was given up: whichever comes first, so that a
 /// request that is reported as not sent is never sent afterwards. The winner may take the body, if
-/// the passage carries one.
+/// the passage carries one. The writer of the request holds the passage, its sender a [`Claim`] on it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Passage(Arc<State>);
 
@@ -23,14 +27,9 @@ const QUEUED: u64 = 0;
 const GIVEN_UP: u64 = 1 << 63;
 
 impl Passage {
-    /// Makes the passage of a request together with its body.
-    pub(super) fn carrying(body: Bytes) -> Passage {
-        Passage(Arc::new(State { mark: AtomicU64::default(), body: Mutex::new(body) }))
-    }
-
     /// Takes the body: for the task that wrote the request, or that gave it up before it was
     /// written.
-    pub(super) fn take_body(&self) -> Bytes {
+    pub(crate) fn take_body(&self) -> Bytes {
         mem::take(&mut *self.0.body.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -49,7 +48,7 @@ impl Passage {
         self.0.mark.fetch_or(GIVEN_UP, Ordering::AcqRel) & !GIVEN_UP != QUEUED
     }
 
-    pub(super) fn is_given_up(&self) -> bool {
+    pub(crate) fn is_given_up(&self) -> bool {
         self.0.mark.load(Ordering::Acquire) & GIVEN_UP != 0
     }
 
@@ -59,9 +58,39 @@ impl Passage {
     }
 }
 
+/// The sender's side of a passage. Dropping it gives the request up.
+#[derive(Debug, Default)]
+pub(crate) struct Claim(Passage);
+
+impl Claim {
+    /// Makes a passage that carries the request's body, and the claim on it.
+    pub(crate) fn carrying(body: Bytes) -> Claim {
+        Claim(Passage(Arc::new(State { mark: AtomicU64::default(), body: Mutex::new(body) })))
+    }
+
+    /// The writer's side.
+    pub(crate) fn passage(&self) -> Passage {
+        self.0.clone()
+    }
+}
+
+impl Deref for Claim {
+    type Target = Passage;
+
+    fn deref(&self) -> &Passage {
+        &self.0
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
+
 /// How far the answers have come on a connection or stream, by the order in which requests were sent.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     connection: Arc<Way>,
     /// The one of the connection's streams that this is of, if it has any.
     stream: Option<Arc<Way>>,
@@ -79,32 +108,53 @@ struct Way {
 
 impl Progress {
     /// That of a new stream on the connection.
-    pub(super) fn of_stream(&self) -> Progress {
+    pub(crate) fn of_stream(&self) -> Progress {
         Progress { connection: self.connection.clone(), stream: Some(Arc::default()) }
     }
 
     /// Lets a request pass that is about to be written, and numbers it.
-    pub(super) fn enter(&self, passage: &Passage) -> Option<u64> {
+    pub(crate) fn enter(&self, passage: &Passage) -> Option<u64> {
         let number = self.connection.sent.fetch_add(1, Ordering::Relaxed) + 1;
         passage.enter_as(number).then_some(number)
     }
 
-    pub(super) fn answered(&self, passage: &Passage) {
+    pub(crate) fn answered(&self, passage: &Passage) {
         if let Some(number) = passage.number() {
             self.answer(number);
         }
     }
 
     /// The request with this number was answered.
-    pub(super) fn answer(&self, number: u64) {
+    pub(crate) fn answer(&self, number: u64) {
         for way in self.ways() {
             way.answered.fetch_max(number, Ordering::Relaxed);
         }
     }
 
+    /// Waits for `answer` as long as `time` allows, then gives the request up.
+    ///
+    /// # Errors
+    /// That the time is over, or that the call was stopped.
+    pub(crate) async fn in_time<F>(
+        &self,
+        time: &mut Time<'_>,
+        claim: &Claim,
+        answer: F,
+    ) -> Result<F::Output, AttemptError>
+    where
+        F: Future + Unpin,
+    {
+        time.exchange(answer, || claim.give_up()).await.map_err(|over| {
+            if !over.is_stopped {
+                self.doubt(claim);
+            }
+            time.error(over, "no answer")
+        })
+    }
+
     /// A request's time ran out. If no later one was answered, either, the connection or stream may be
     /// dead, long before a ping can tell: new requests go on another one, those in flight stay.
-    pub(super) fn doubt(&self, passage: &Passage) {
+    pub(crate) fn doubt(&self, passage: &Passage) {
         for way in self.ways() {
             let answered = way.answered.load(Ordering::Relaxed);
             // So it is with one that was never written, too.
@@ -115,12 +165,12 @@ impl Progress {
     }
 
     /// Something failed on the connection: the next request shall have another.
-    pub(super) fn doubt_connection(&self) {
+    pub(crate) fn doubt_connection(&self) {
         self.connection.is_doubted.store(true, Ordering::Relaxed);
     }
 
     /// Whether new requests are better sent elsewhere.
-    pub(super) fn is_doubted(&self) -> bool {
+    pub(crate) fn is_doubted(&self) -> bool {
         self.stream.as_ref().unwrap_or(&self.connection).is_doubted.load(Ordering::Relaxed)
     }
 

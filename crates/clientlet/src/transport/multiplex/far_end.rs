@@ -1,0 +1,51 @@
+//! The other end of a handle, in the hands of a test.
+
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use super::{Desk, Ending, Handle, InFlight, Progress};
+use crate::error::Event;
+use crate::message::{RawAnswer, RequestId};
+
+#[derive(Debug)]
+pub(crate) struct FarEnd {
+    desk: Desk<RequestId, RawAnswer>,
+    in_flight: InFlight,
+}
+
+impl FarEnd {
+    /// Opens a connection for requests whose ids have this nonce.
+    pub(crate) fn open(nonce: u64) -> (Arc<Handle>, FarEnd) {
+        let in_flight = InFlight::new(nonce, Progress::default(), Arc::default());
+        let (handle, desk) = Handle::new(in_flight.progress(), false);
+        (Arc::new(handle), FarEnd { desk, in_flight })
+    }
+
+    /// Writes what is queued; returns the bytes.
+    pub(crate) fn write(&mut self) -> Vec<Bytes> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let orders = std::iter::from_fn(|| match self.desk.orders.poll_next(&mut cx) {
+            Poll::Ready(order) => order,
+            Poll::Pending => None,
+        });
+        orders.filter_map(|order| self.in_flight.enter(order)).collect()
+    }
+
+    pub(crate) fn answer(&mut self, answer: RawAnswer) {
+        self.in_flight.answer(answer).expect("it was sent");
+    }
+
+    /// Ends the connection: what was written fails, what is queued is let go.
+    pub(crate) async fn end(mut self) {
+        let ending = Arc::new(Ending::new(Event::SocketDropped, "the connection was dropped"));
+        let Desk { mut orders, notice } = self.desk;
+        notice.tell(ending.clone());
+        self.in_flight.fail(&ending);
+        std::future::poll_fn(|cx| orders.poll_let_go(cx)).await;
+        // The queue of a gRPC stream may live on for a while; no sender may wait for it.
+        mem::forget(orders);
+    }
+}

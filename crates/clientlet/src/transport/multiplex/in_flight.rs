@@ -1,0 +1,164 @@
+//! The requests that were sent on a connection or stream and not answered yet.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+
+use super::handle::QUEUE;
+use super::inbox::{Reply, Ticket};
+use super::{Ending, Order, Passage, Progress};
+use crate::foreign::shorten;
+use crate::message::{Connections, RawAnswer, RequestId};
+use crate::transport::http::outcome;
+
+/// What the connections and streams of a transport count together.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    opened: AtomicU64,
+    reconnects: AtomicU64,
+    duplicates_dropped: AtomicU64,
+}
+
+impl Tally {
+    /// Counts a connection that was made; `again` if it takes the place of another.
+    pub(crate) fn opened(&self, again: bool) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        self.reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
+    }
+
+    pub(crate) fn connections(&self) -> Connections {
+        Connections {
+            opened: self.opened.load(Ordering::Relaxed),
+            reconnects: self.reconnects.load(Ordering::Relaxed),
+            duplicates_dropped: self.duplicates_dropped.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// How an answer finds its request.
+#[derive(Debug)]
+enum Matching {
+    /// By its id, which has this nonce.
+    ById(u64),
+    /// There is one request at a time, whose answer it must be, since the gateway makes the ids. This
+    /// is that of the last answer, which may come twice.
+    InTurn(String),
+}
+
+/// The requests that were sent and not answered, by their sequence.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    matching: Matching,
+    /// Whether the last handle was dropped, so that no answer is wanted any more.
+    is_deserted: bool,
+    waiting: FxHashMap<u64, Waiting>,
+    progress: Progress,
+    tally: Arc<Tally>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// Its place in the order of what was sent.
+    number: u64,
+    passage: Passage,
+    ticket: Ticket<RawAnswer>,
+}
+
+impl Waiting {
+    /// Nothing is kept for a sender that gave up.
+    fn end(self, reply: Reply<RawAnswer>) {
+        if !self.passage.is_given_up() {
+            self.ticket.send(reply);
+        }
+    }
+}
+
+impl InFlight {
+    /// For requests whose ids have this nonce.
+    pub(crate) fn new(nonce: u64, progress: Progress, tally: Arc<Tally>) -> InFlight {
+        InFlight::matching(Matching::ById(nonce), progress, tally)
+    }
+
+    /// For one request at a time, whatever the ids of their answers.
+    pub(crate) fn in_turn(tally: Arc<Tally>) -> InFlight {
+        InFlight::matching(Matching::InTurn(String::new()), Progress::default(), tally)
+    }
+
+    fn matching(matching: Matching, progress: Progress, tally: Arc<Tally>) -> InFlight {
+        InFlight { matching, is_deserted: false, waiting: FxHashMap::default(), progress, tally }
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
+    /// Forgets all requests: no sender is there for the answers.
+    pub(crate) fn desert(&mut self) {
+        self.is_deserted = true;
+        self.waiting.clear();
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Notes a request that is about to be written, and returns its bytes; `None` if it was given up.
+    pub(crate) fn enter(&mut self, order: Order<RequestId, RawAnswer>) -> Option<Bytes> {
+        let Order { what: id, passage, ticket } = order;
+        let number = self.progress.enter(&passage)?;
+        // The requests that were given up are forgotten now and then; they are few.
+        if self.waiting.len() >= 2 * QUEUE && self.waiting.len().is_power_of_two() {
+            self.waiting.retain(|_, waiting| !waiting.passage.is_given_up());
+        }
+        let body = passage.take_body();
+        self.waiting.insert(id.sequence, Waiting { number, passage, ticket });
+        Some(body)
+    }
+
+    /// Gives an answer to its request. An answer to a request of ours that does not wait for one is a
+    /// late duplicate, and dropped.
+    ///
+    /// # Errors
+    /// What to say of an answer to a request that was never sent.
+    pub(crate) fn answer(&mut self, answer: RawAnswer) -> Result<(), String> {
+        let id = &answer.request_id;
+        let found = match &mut self.matching {
+            Matching::ById(nonce) => RequestId::parse(id)
+                .filter(|id| id.nonce == *nonce)
+                .map(|id| self.waiting.remove(&id.sequence)),
+            Matching::InTurn(last) if last == id => Some(None),
+            Matching::InTurn(last) => {
+                last.clone_from(id);
+                let only = self.waiting.drain().next();
+                only.map(|(_, waiting)| Some(waiting))
+            }
+        };
+        match found {
+            Some(Some(waiting)) => {
+                self.progress.answer(waiting.number);
+                waiting.end(outcome(answer));
+            }
+            _ if self.is_deserted => {}
+            Some(None) => {
+                self.tally.duplicates_dropped.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(request = id, "an answer came that no request waits for");
+            }
+            None => {
+                let id = shorten(id);
+                return Err(format!("the gateway answered a request that was not sent: id {id:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails all that wait, the oldest first: they are the first to be sent again.
+    pub(crate) fn fail(&mut self, ending: &Ending) {
+        let mut waiting: Vec<_> = self.waiting.drain().collect();
+        waiting.sort_unstable_by_key(|(sequence, _)| *sequence);
+        for (_, waiting) in waiting {
+            waiting.end(Err(ending.error(true)));
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Many requests on one connection or stream: which request waits for which answer, and what becomes of
+//! all of them when the connection or stream ends.
+
+mod ending;
+#[cfg(test)]
+mod far_end;
+mod handle;
+mod in_flight;
+mod inbox;
+mod progress;
+mod queue;
+
+pub(crate) use self::ending::Ending;
+#[cfg(test)]
+pub(crate) use self::far_end::FarEnd;
+pub(crate) use self::handle::{Dispatched, Handle};
+pub(super) use self::in_flight::{InFlight, Tally};
+pub(crate) use self::inbox::{Inbox, Mail};
+pub(crate) use self::progress::Passage;
+pub(super) use self::progress::{Claim, Progress};
+pub(crate) use self::queue::{Desk, Notice, Order, Orders, Queue, poll_let_go};

@@ -1,0 +1,152 @@
+//! The queue between the senders of a connection or stream and the task that writes, and the notice of
+//! the end.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::inbox::{Reply, Ticket};
+use super::{Claim, Ending, Inbox, Passage};
+
+/// Something on its way to be written: `W` says what, `R` is the result that the sender waits for.
+#[derive(Debug)]
+pub(crate) struct Order<W, R> {
+    pub(crate) what: W,
+    /// Carries the body as well.
+    pub(crate) passage: Passage,
+    pub(crate) ticket: Ticket<R>,
+}
+
+/// The senders' side.
+#[derive(Debug)]
+pub(crate) struct Queue<W, R> {
+    orders: mpsc::Sender<Order<W, R>>,
+    room: Arc<Notify>,
+    ended: watch::Receiver<Option<Arc<Ending>>>,
+}
+
+/// The task's side: the orders, and the means to make the end known.
+#[derive(Debug)]
+pub(crate) struct Desk<W, R> {
+    pub(crate) orders: Orders<W, R>,
+    pub(crate) notice: Notice,
+}
+
+impl<W, R> Queue<W, R> {
+    /// Makes a queue of at most `size` orders. A sender with one more waits.
+    pub(crate) fn new(size: usize) -> (Queue<W, R>, Desk<W, R>) {
+        let (sender, receiver) = mpsc::channel(size);
+        let (notice, ended) = watch::channel(None);
+        let room = Arc::new(Notify::new());
+        let orders = Orders { orders: receiver, room: room.clone() };
+        (Queue { orders: sender, room, ended }, Desk { orders, notice: Notice(notice) })
+    }
+
+    /// Whether new orders are taken.
+    pub(crate) fn is_open(&self) -> bool {
+        self.ended.borrow().is_none() && !self.orders.is_closed()
+    }
+
+    /// Why the connection or stream ended, if it has.
+    pub(crate) fn ending(&self) -> Option<Arc<Ending>> {
+        self.ended.borrow().clone()
+    }
+
+    /// A place in the queue, if there is one now.
+    pub(super) fn place_now(&self) -> Option<mpsc::Permit<'_, Order<W, R>>> {
+        self.orders.try_reserve().ok()
+    }
+
+    /// Sends an order and waits for its result. Returns `None` if the connection or stream ended
+    /// without one.
+    pub(crate) async fn exchange(&self, what: W, claim: &Claim) -> Option<Reply<R>> {
+        let place = self.place().await?;
+        let inbox = Inbox::default();
+        let (passage, ticket) = (claim.passage(), inbox.ticket(0));
+        place.send(Order { what, passage, ticket });
+        inbox.only().await
+    }
+
+    /// Waits for a place; returns `None` once the queue is closed. A task that waits reserves no
+    /// place, because it may never be polled again, while others wait behind it.
+    async fn place(&self) -> Option<mpsc::Permit<'_, Order<W, R>>> {
+        loop {
+            let mut room = pin!(self.room.notified());
+            // From here on nothing is missed.
+            room.as_mut().enable();
+            match self.orders.try_reserve() {
+                Ok(place) => return Some(place),
+                Err(TrySendError::Full(())) => room.await,
+                Err(TrySendError::Closed(())) => return None,
+            }
+        }
+    }
+}
+
+/// The orders that wait to be written.
+#[derive(Debug)]
+pub(crate) struct Orders<W, R> {
+    orders: mpsc::Receiver<Order<W, R>>,
+    /// Tells senders that there is room in the queue.
+    room: Arc<Notify>,
+}
+
+impl<W, R> Orders<W, R> {
+    /// The next order; `None` once there will be no more.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Order<W, R>>> {
+        let order = ready!(self.orders.poll_recv(cx));
+        if self.orders.capacity() == 1 {
+            // It was full.
+            self.room.notify_waiters();
+        }
+        Poll::Ready(order)
+    }
+
+    /// Takes no more orders.
+    pub(crate) fn close(&mut self) {
+        self.orders.close();
+        self.room.notify_waiters();
+    }
+
+    /// Takes no more orders, and drops those in the queue, so that their senders look for the notice.
+    /// Dropping the queue would not do: an order that comes in at that very moment lies in it unseen,
+    /// and its sender waits.
+    pub(crate) fn poll_let_go(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.close();
+        while ready!(self.orders.poll_recv(cx)).is_some() {}
+        Poll::Ready(())
+    }
+}
+
+/// Lets go of what is queued in a clientlet's queue.
+pub(crate) fn poll_let_go<T>(orders: &mut mpsc::Receiver<T>, cx: &mut Context<'_>) -> Poll<()> {
+    orders.close();
+    while ready!(orders.poll_recv(cx)).is_some() {}
+    Poll::Ready(())
+}
+
+impl<W, R> Drop for Orders<W, R> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Makes the end known to all senders, and learns when there are none left.
+#[derive(Debug)]
+pub(crate) struct Notice(watch::Sender<Option<Arc<Ending>>>);
+
+impl Notice {
+    /// Makes the end known. Only then may the senders learn by other means that their orders failed,
+    /// because they send again and must not find what is dead.
+    pub(crate) fn tell(&self, ending: Arc<Ending>) {
+        self.0.send_replace(Some(ending));
+    }
+
+    /// Waits until the last sender is dropped.
+    pub(crate) async fn deserted(&self) {
+        self.0.closed().await;
+    }
+}
