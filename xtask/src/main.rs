@@ -14,6 +14,7 @@ mod markdown;
 mod metadata;
 mod msrv;
 mod nginx;
+mod packages;
 mod python;
 mod reach;
 mod steps;

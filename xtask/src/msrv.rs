@@ -78,6 +78,7 @@ mod tests {
             name: name.to_owned(),
             version: "0.1.0".to_owned(),
             rust_version: rust_version.map(str::to_owned),
+            publish: None,
         };
         let mut packages = vec![package("ours", Some(ours))];
         packages.extend(theirs.iter().map(|(name, version)| package(name, *version)));

@@ -187,6 +187,7 @@ mod tests {
             name: "clientlet-bench".to_owned(),
             version: "0.1.0".to_owned(),
             rust_version: None,
+            publish: None,
         };
         Metadata {
             packages: vec![package],

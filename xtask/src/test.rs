@@ -9,7 +9,7 @@ use crate::command::{self, cargo, workspace};
 use crate::metadata::Metadata;
 use crate::steps::{Steps, Stopped};
 use crate::tools::{self, Installed};
-use crate::{gateways, links, msrv, suite};
+use crate::{gateways, links, msrv, packages, suite};
 
 const NO_TOOLS: &str = "--quick was given";
 
@@ -88,6 +88,9 @@ fn run_steps(steps: &mut Steps, options: TestOptions) -> Result<(), Stopped> {
         )?,
         None => steps.leave_out("each crate and feature alone", NO_TOOLS),
     }
+    steps.run("packages", "a package holds the files below its crate's folder alone", || {
+        packages::check(&metadata)
+    })?;
     let jobs = steps.run("build", "the compiler's message is above", || suite::build(&metadata))?;
     gateways.wait(steps)?;
     steps.run("tests", "each of these lines runs one alone; what it said is above", || {
