@@ -42,7 +42,15 @@ pub(crate) fn build(metadata: &Metadata) -> Result<Vec<Job>, String> {
 
 fn build_some(which: &[&str], metadata: &Metadata) -> Result<Vec<Job>, String> {
     let mut build = cargo();
-    build.args(["build", "--workspace", "--message-format", "json-render-diagnostics"]).args(which);
+    build
+        .args([
+            "build",
+            "--workspace",
+            "--all-features",
+            "--message-format",
+            "json-render-diagnostics",
+        ])
+        .args(which);
     let messages = command::printed_by(&mut build)?;
     messages.lines().filter_map(|line| job(line, metadata).transpose()).collect()
 }

@@ -77,7 +77,8 @@ fn run_steps(steps: &mut Steps, options: TestOptions) -> Result<(), Stopped> {
         None => steps.leave_out("licences, bans, sources", NO_TOOLS),
     }
     steps.run("clippy", "an exception needs `#[expect(.., reason = \"..\")]`", || {
-        let line = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        let line =
+            ["clippy", "--workspace", "--all-features", "--all-targets", "--", "-D", "warnings"];
         command::run(cargo().args(line))
     })?;
     match &tools {
@@ -100,7 +101,7 @@ fn run_steps(steps: &mut Steps, options: TestOptions) -> Result<(), Stopped> {
         show_contract(options.interop)
     })?;
     steps.run("documentation", "rustdoc's message is above", || {
-        let line = ["doc", "--workspace", "--no-deps"];
+        let line = ["doc", "--workspace", "--all-features", "--no-deps"];
         command::run(cargo().args(line).env("RUSTDOCFLAGS", "-D warnings"))
     })
 }

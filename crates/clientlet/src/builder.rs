@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
+
 use crate::address::Protocol;
 use crate::client::Client;
 use crate::config::Secret;
@@ -57,6 +59,8 @@ impl ClientBuilder {
         retry(policy: RetryPolicy);
         /// A header for every request; may be given again for another.
         header(name: impl Into<String>, value: impl Into<String>);
+        /// Headers for every request, beside those that were given already.
+        headers(headers: HeaderMap);
         /// A user and a password for every request.
         basic_auth(user: impl Into<String>, password: impl Into<String>);
         /// A token for every request.

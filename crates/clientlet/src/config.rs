@@ -106,6 +106,19 @@ const BINARY: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// Headers as they would be given one by one, to be checked with all others.
+pub(crate) fn one_by_one(headers: HeaderMap) -> impl Iterator<Item = (String, Secret)> {
+    let mut last = String::new();
+    headers.into_iter().map(move |(name, value)| {
+        // A further value of a name comes without the name.
+        if let Some(name) = name {
+            last = name.to_string();
+        }
+        // A value that is no text is refused as any other value that is not ASCII.
+        (last.clone(), Secret::new(String::from_utf8_lossy(value.as_bytes())))
+    })
+}
+
 /// Checks one header, or entry of gRPC's metadata, and adds it.
 ///
 /// # Errors
@@ -227,6 +240,17 @@ mod tests {
         assert_eq!(map["authorization"], "Basic dXNlcjpww6Rzc3dvcmQ=");
         assert_eq!(map["cookie"], "a=1; b=2");
         assert_eq!(map["x-tenant"], "t");
+    }
+
+    #[test]
+    fn each_value_of_a_map_of_headers_keeps_its_name() {
+        let mut map = HeaderMap::new();
+        for (name, value) in [("x-a", "1"), ("x-b", "2"), ("x-a", "3")] {
+            map.append(name, HeaderValue::from_static(value));
+        }
+        let given = one_by_one(map.clone());
+        let headers = Identity { headers: given.collect(), ..Identity::default() };
+        assert_eq!(headers.to_headers(&url("http://h")).unwrap(), map);
     }
 
     #[test]

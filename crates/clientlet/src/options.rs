@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
 use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderValue};
 
 use crate::address::Address;
-use crate::config::{Config, GrpcOptions, Identity, Secret};
+use crate::config::{Config, GrpcOptions, Identity, Secret, one_by_one};
 use crate::error::Error;
 use crate::message::DocArray;
 use crate::retry::RetryPolicy;
@@ -100,6 +100,13 @@ impl ClientletOptions {
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> ClientletOptions {
         self.identity.headers.push((name.into(), Secret::new(value)));
+        self
+    }
+
+    /// Headers for every request, beside those that were given already.
+    #[must_use]
+    pub fn headers(mut self, headers: HeaderMap) -> ClientletOptions {
+        self.identity.headers.extend(one_by_one(headers));
         self
     }
 

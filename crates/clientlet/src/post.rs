@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::iter::{Once, once};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use crate::address::Protocol;
 use crate::client::Client;
-use crate::config::{Secret, add_header};
+use crate::config::{Secret, add_header, one_by_one};
 use crate::discovery::to_path;
 use crate::document::Encoder;
 use crate::error::{Error, ErrorKind};
@@ -115,6 +116,11 @@ impl Post<NoDocuments> {
         I::Item: Serialize,
     {
         self.document_stream(Documents(documents.into_iter()))
+    }
+
+    /// The one document to send.
+    pub fn document<D: Serialize + ?Sized>(self, document: &D) -> Post<Documents<Once<&D>>> {
+        self.documents(once(document))
     }
 
     /// The documents to send, as they come. A request waits until its `request_size` documents are
@@ -241,6 +247,12 @@ impl<S> Post<S> {
     /// hosts other than the client's the 16 that were used last are remembered.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Post<S> {
         self.headers.push((name.into(), Secret::new(value)));
+        self
+    }
+
+    /// Headers for the requests of this call, as if each was given to [`header`](Post::header).
+    pub fn headers(mut self, headers: HeaderMap) -> Post<S> {
+        self.headers.extend(one_by_one(headers));
         self
     }
 

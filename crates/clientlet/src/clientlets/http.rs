@@ -9,7 +9,7 @@ use http::{HeaderMap, Method};
 
 use super::{DataRequest, HttpAnswer};
 use crate::address::Protocol;
-use crate::config::{Config, Secret};
+use crate::config::{Config, Secret, one_by_one};
 use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
 use crate::message::{DocArray, Encoding, StatusMessage};
 use crate::options::ClientletOptions;
@@ -153,6 +153,12 @@ impl<'a> Exchange<'a> {
     /// A header for this message; it takes the place of the session's header of the same name.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Exchange<'a> {
         self.headers.push((name.into(), Secret::new(value)));
+        self
+    }
+
+    /// Headers for this message, as if each was given to [`header`](Exchange::header).
+    pub fn headers(mut self, headers: HeaderMap) -> Exchange<'a> {
+        self.headers.extend(one_by_one(headers));
         self
     }
 

@@ -1,6 +1,8 @@
 //! Documents: any serde type, the ready-made ones, and how they are written to and read from the
 //! wire.
 
+#[cfg(feature = "ndarray")]
+mod array;
 mod blob;
 mod decode;
 mod encode;

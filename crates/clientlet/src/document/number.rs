@@ -162,6 +162,30 @@ elements! {
     f32 => F32, f64 => F64
 }
 
+#[cfg(feature = "half")]
+impl Element for half::f16 {
+    const DTYPE: Dtype = Dtype::F16;
+}
+
+#[cfg(feature = "half")]
+impl sealed::Sealed for half::f16 {
+    fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_le_bytes());
+    }
+    fn from_i64(n: i64) -> Self {
+        half::f16::from_f64(n as f64)
+    }
+    fn from_u64(n: u64) -> Self {
+        half::f16::from_f64(n as f64)
+    }
+    fn from_f64(n: f64) -> Self {
+        half::f16::from_f64(n)
+    }
+    fn from_f32(n: f32) -> Self {
+        half::f16::from_f32(n)
+    }
+}
+
 impl Element for bool {
     const DTYPE: Dtype = Dtype::Bool;
 }

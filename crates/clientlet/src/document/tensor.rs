@@ -21,7 +21,9 @@ use super::number::{Scalar, WireDtype};
 /// | WebSocket, gRPC (protobuf) | kept | kept | kept |
 /// | HTTP (JSON, nested lists) | lost: `i64` if all numbers are whole, else `f64` | kept, but for dimensions behind an empty one; without any it is refused | refused |
 ///
-/// [`to_vec`](Tensor::to_vec) converts, so code that reads through it is the same for both.
+/// [`to_vec`](Tensor::to_vec) converts, so code that reads through it is the same for both. With the
+/// feature `half` the crate of that name provides half-precision elements; with the feature `ndarray`
+/// a tensor is made of an array of that crate, and `to_array` makes one of a tensor.
 ///
 /// ```
 /// use clientlet::Tensor;
@@ -495,6 +497,18 @@ mod tests {
         assert_eq!(tensor.to_vec::<u16>(), [0x0102, 0x0304]);
         assert!("<u3".parse::<WireDtype>().is_err() && "".parse::<WireDtype>().is_err());
         assert_eq!("|b1".parse::<WireDtype>().unwrap().dtype, Dtype::Bool);
+    }
+
+    #[cfg(feature = "half")]
+    #[test]
+    fn half_precision_numbers_are_elements() {
+        use half::f16;
+        let numbers = [0.5, -1.25, 65504.0].map(f16::from_f32);
+        let tensor = Tensor::from(numbers);
+        assert_eq!((tensor.dtype(), tensor.buffer().len()), (Dtype::F16, 6));
+        assert_eq!(tensor.to_vec::<f32>(), [0.5, -1.25, 65504.0]);
+        assert_eq!(Tensor::from([0.5_f64, 3.0]).to_vec::<f16>(), [0.5, 3.0].map(f16::from_f64));
+        assert_eq!(Tensor::from([3_i64]).to_vec::<f16>(), [f16::from_f32(3.0)]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -17,7 +18,7 @@ use self::content::Content;
 use self::flow::Call;
 pub use self::stream::DocumentStream;
 use crate::client::Client;
-use crate::config::Secret;
+use crate::config::{Secret, one_by_one};
 use crate::document::{self, EncodeError};
 use crate::envelope::SINGLE_DOCUMENT;
 use crate::error::{Error, ErrorKind};
@@ -110,6 +111,12 @@ impl StreamDocument {
     /// header of the same name.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> StreamDocument {
         self.headers.push((name.into(), Secret::new(value)));
+        self
+    }
+
+    /// Headers for this call, as if each was given to [`header`](StreamDocument::header).
+    pub fn headers(mut self, headers: HeaderMap) -> StreamDocument {
+        self.headers.extend(one_by_one(headers));
         self
     }
 

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
+
 use super::{GrpcClientlet, not_open};
 use crate::address::Protocol;
 use crate::clientlets::DataRequest;
-use crate::config::Secret;
+use crate::config::{Secret, one_by_one};
 use crate::error::Error;
 use crate::message::Encoding;
 use crate::post::with_headers;
@@ -31,6 +33,12 @@ impl<'a> GrpcExchange<'a> {
     /// Metadata for this request; it takes the place of the session's of the same name.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> GrpcExchange<'a> {
         self.headers.push((name.into(), Secret::new(value)));
+        self
+    }
+
+    /// Metadata for this request, as if each was given to [`header`](GrpcExchange::header).
+    pub fn headers(mut self, headers: HeaderMap) -> GrpcExchange<'a> {
+        self.headers.extend(one_by_one(headers));
         self
     }
 
