@@ -10,12 +10,15 @@ use tokio::sync::watch;
 
 use crate::control::Control;
 use crate::docarray::DocArray;
-use crate::endpoint::Bindings;
+use crate::endpoint::IntoEndpoint;
+use crate::executor::{Executor, Executors};
 use crate::fault::Fault;
 use crate::gateway::{self, Gateway};
 use crate::identity::Ids;
 use crate::journal::Journal;
 use crate::listener::Listener;
+use crate::mistakes::Mistakes;
+use crate::sample::Bindings;
 use crate::schedule::Schedule;
 use crate::streaming::StreamScript;
 use crate::world::{Protocol, World};
@@ -31,6 +34,8 @@ pub struct GatewayBuilder {
     faults: Vec<Fault>,
     seed: u64,
     journal: bool,
+    /// The test's own executors, in place of the sample.
+    executors: Option<Executors>,
     bindings: Bindings,
     hides_status: bool,
     idle_timeout: Option<Duration>,
@@ -52,6 +57,7 @@ impl Gateway {
             faults: Vec::new(),
             seed: 0,
             journal: true,
+            executors: None,
             bindings: Bindings::default(),
             hides_status: false,
             idle_timeout: None,
@@ -143,6 +149,39 @@ impl GatewayBuilder {
     /// only; for long runs.
     pub fn journal(mut self, keep: bool) -> Self {
         self.journal = keep;
+        self
+    }
+
+    /// Binds an endpoint of the test's own, or binds it anew: a handler, or an [`Endpoint`] with the
+    /// classes of its documents. `/default` also answers requests to endpoints that are not bound.
+    ///
+    /// The endpoints belong to the executor `executor0`. They take the place of the endpoints that a
+    /// gateway has otherwise, all of which are gone.
+    ///
+    /// ```
+    /// use clientlet_gateway::{Gateway, Reply, Request};
+    /// use serde_json::json;
+    ///
+    /// async fn index(request: Request) -> Reply {
+    ///     assert!(!request.is_empty(), "an index of nothing");
+    ///     Reply::unchanged()
+    /// }
+    ///
+    /// let builder = Gateway::builder()
+    ///     .on("/index", index)
+    ///     .on("/search", |_| [json!({"text": "found"})]);
+    /// ```
+    ///
+    /// [`Endpoint`]: crate::Endpoint
+    pub fn on<M>(mut self, path: impl Into<String>, endpoint: impl IntoEndpoint<M>) -> Self {
+        self.executors.get_or_insert_default().bind(path.into(), endpoint.into_endpoint());
+        self
+    }
+
+    /// Adds an executor of the test's own behind those that are there. A request goes through all
+    /// executors with its endpoint that its `target_executor` means, one after the other.
+    pub fn executor(mut self, executor: Executor) -> Self {
+        self.executors.get_or_insert_default().0.push(executor);
         self
     }
 
@@ -272,6 +311,9 @@ impl GatewayBuilder {
         if listeners.is_empty() {
             return Err(nothing());
         }
+        if let Some(disagreement) = self.executors.as_ref().and_then(Executors::disagreement) {
+            return Err(invalid(&disagreement));
+        }
         let mut addresses = Vec::new();
         for (protocol, listener) in &listeners {
             addresses.push((*protocol, listener.local_addr()?));
@@ -285,7 +327,10 @@ impl GatewayBuilder {
         control.executor_down(self.executor_down);
         control.executor_slow(self.executor_slow);
         let (stop, stopping) = watch::channel(false);
+        let mistakes = Mistakes::default();
         let world = Arc::new(World {
+            executors: self.executors.clone(),
+            mistakes: mistakes.clone(),
             bindings: self.bindings,
             hides_status: self.hides_status,
             idle_timeout: self.idle_timeout,
@@ -308,6 +353,7 @@ impl GatewayBuilder {
             grpc: address(Protocol::Grpc),
             journal,
             control,
+            mistakes,
             stop,
             tasks,
         })

@@ -17,9 +17,9 @@ use tokio::io::AsyncWriteExt;
 
 use crate::body::AnswerBody;
 use crate::fault::FaultKind;
+use crate::http_reply::HttpReply;
 use crate::journal::{self, Entry};
 use crate::listener::Listener;
-use crate::reply::Reply;
 use crate::routes::{self, Asked};
 use crate::schedule::{Drawn, carries_data};
 use crate::websocket::{self, Upgrade};
@@ -153,11 +153,13 @@ async fn exchange(
             world.stops().await;
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
-        Some(FaultKind::Status { code, retry_after }) => scripted(*code, retry_after.clone()),
-        Some(FaultKind::Malformed) if !asked.is_stream() => {
-            broken_off(routes::answer(world, asked).await)
+        Some(FaultKind::Status { code, retry_after }) => {
+            HttpReply::scripted(*code, retry_after.clone())
         }
-        _ => routes::answer(world, asked).await,
+        Some(FaultKind::Malformed) if !asked.is_stream() => {
+            broken_off(routes::answer(world, asked, &head, &body).await)
+        }
+        _ => routes::answer(world, asked, &head, &body).await,
     };
     if drawn.carries_data && world.schedule.shifts() {
         shift(world, &mut reply, drawn.fault == Some(FaultKind::Shifted));
@@ -205,7 +207,7 @@ async fn become_websocket(
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Some(FaultKind::Status { code, retry_after }) => {
-            let reply = scripted(*code, retry_after.clone());
+            let reply = HttpReply::scripted(*code, retry_after.clone());
             world.journal.answered(&place, reply.status);
             return Ok(reply.into_response(whole));
         }
@@ -285,28 +287,24 @@ fn note(
 /// The answer to a request that is not read. Such a request is not noted, but counted as refused.
 fn early(world: &World, line: &Arc<Line>, code: u16) -> Response<AnswerBody> {
     world.journal.refuse();
-    scripted(code, None).into_response(|bytes| AnswerBody::last(bytes, true, Arc::clone(line)))
-}
-
-fn scripted(code: u16, retry_after: Option<String>) -> Reply {
-    let reply = if code == 500 { Reply::internal_error() } else { Reply::detail(code, "scripted") };
-    Reply { retry_after, ..reply }
+    HttpReply::scripted(code, None)
+        .into_response(|bytes| AnswerBody::last(bytes, true, Arc::clone(line)))
 }
 
 /// Keeps the answer for the next request, and replaces it by the previous one if this request
 /// `is_struck`.
-fn shift(world: &World, reply: &mut Reply, is_struck: bool) {
+fn shift(world: &World, reply: &mut HttpReply, is_struck: bool) {
     let own = reply.body.clone();
     let mut last = world.last.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(last) = last.replace(own).filter(|_| is_struck) {
-        *reply = Reply::json(200, last);
+        *reply = HttpReply::json(200, last);
     }
 }
 
 /// A 200 whose JSON ends in the middle.
-fn broken_off(reply: Reply) -> Reply {
+fn broken_off(reply: HttpReply) -> HttpReply {
     let mut body = if reply.is_json { reply.body } else { b"{\"data\":[{}]}".to_vec() };
     // Half of an object is never JSON, if there is anything of it at all.
     body.truncate((body.len() / 2).max(1));
-    Reply::json(200, body)
+    HttpReply::json(200, body)
 }

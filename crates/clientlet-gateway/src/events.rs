@@ -9,49 +9,68 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use http::request::Parts;
 
 use crate::delivery::Delivery;
+use crate::docarray::DocArray;
 use crate::fault::FaultKind;
+use crate::http_reply::HttpReply;
 use crate::journal::Place;
-use crate::json::{Raw, coerced_text, record};
 use crate::outage::Outage;
-use crate::reply::Reply;
-use crate::streaming::{END, Run, StreamScript};
+use crate::parameters;
+use crate::request::About;
+use crate::schema::PART;
+use crate::streaming::{END, Run, event};
 use crate::v2;
-use crate::validation::{NO_TEXT, complain};
 use crate::world::World;
 
-record! {
-    /// What of the sent document matters.
-    Sent {
-        text: Raw<'a> = "text",
-    }
-}
-
-/// Begins the stream that a GET asks for, with the document as its JSON body or in its query.
+/// Begins the stream that a GET to this path asks for, with the document as its JSON body or in its
+/// query.
 ///
 /// # Errors
 ///
-/// The 422 of a document with faults.
-pub(crate) fn start(script: &StreamScript, head: &Parts, body: &[u8]) -> Result<Box<Run>, Reply> {
+/// The 422 of a document with faults, or the status that a handler answers instead.
+pub(crate) async fn start(
+    world: &World,
+    path: String,
+    head: &Parts,
+    body: &[u8],
+) -> Result<Run, HttpReply> {
     let body = std::str::from_utf8(body)
-        .map_err(|_| Reply::detail(400, "There was an error parsing the body"))?;
-    if body.is_empty() || body == "null" {
-        let text = query_text(head.uri.query().unwrap_or_default());
-        return Ok(Box::new(script.start(text.unwrap_or_else(|| "None".into()))));
-    }
-    // Broken JSON, or none of an object, is complained of as in any request.
-    v2::read(body)?;
-    let sent: Sent<'_> = serde_json::from_str(body).unwrap_or_default();
-    match sent.text.given().map(coerced_text) {
-        None => Ok(Box::new(script.start("None".into()))),
-        Some(Some(text)) => Ok(Box::new(script.start(text.into_owned()))),
-        Some(None) => Err(complain(&["body", "text"], &NO_TEXT)),
+        .map_err(|_| HttpReply::detail(400, "There was an error parsing the body"))?;
+    let queried;
+    let body = if body.is_empty() || body == "null" {
+        queried = query_document(head.uri.query().unwrap_or_default());
+        &queried
+    } else {
+        // Broken JSON, or none of an object, is complained of as in any request.
+        v2::read(body)?;
+        body
+    };
+    let takes = world.executors.as_ref().and_then(|executors| executors.stream(&path));
+    let takes = takes.map_or(&*PART, |(_, endpoint)| &endpoint.takes);
+    let Some(document) = v2::read_one(world, takes, body)? else {
+        return Ok(Run::empty());
+    };
+    let about = About {
+        docarray: DocArray::V2,
+        endpoint: path,
+        parameters: parameters::read(None),
+        headers: head.headers.clone(),
+        request_id: None,
+        target_executor: None,
+    };
+    match Run::begin(world, about, document).await {
+        Some(Ok(run)) => Ok(run),
+        Some(Err((code, retry_after))) => Err(HttpReply::scripted(code, retry_after)),
+        None => Err(HttpReply::not_found()),
     }
 }
 
-/// The last `text` of a query.
-fn query_text(query: &str) -> Option<String> {
-    let mut pairs = query.rsplit('&').filter_map(|pair| pair.split_once('='));
-    pairs.find(|(name, _)| *name == "text").map(|(_, value)| decoded(value).into_owned())
+/// The document in a query, all values as texts. Of several values of a field the last counts.
+fn query_document(query: &str) -> String {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let fields = pairs.map(|(name, value)| {
+        (decoded(name).into_owned(), serde_json::Value::String(decoded(value).into_owned()))
+    });
+    serde_json::Value::Object(fields.collect()).to_string()
 }
 
 /// A value of a query as it was before it was encoded.
@@ -95,11 +114,11 @@ pub(crate) fn events(
             delivery.break_off();
             return Some((cut().await, None));
         }
-        let Some(given) = run.next().await else {
+        let Some(given) = run.next(delivery.world()).await else {
             delivery.end();
             return Some((Ok(Bytes::from_static(END.as_bytes())), None));
         };
-        let mut event = given.to_event();
+        let mut event = event(&given);
         if is_cut {
             delivery.break_off();
             event.truncate(event.len() / 2);
@@ -126,9 +145,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_text_of_a_query_counts() {
-        assert_eq!(query_text("id=in&text=a+b%20%c3%a9%&text=c%2"), Some("c%2".into()));
-        assert_eq!(query_text("text=a+b%20%c3%a9%"), Some("a b \u{e9}%".into()));
-        assert_eq!(query_text("id=text"), None);
+    fn the_last_value_of_a_field_counts() {
+        for (query, document) in [
+            ("id=in&text=a+b%20%c3%a9%&text=c%2", r#"{"id":"in","text":"c%2"}"#),
+            ("text=a+b%20%c3%a9%", "{\"text\":\"a b \u{e9}%\"}"),
+            ("id", "{}"),
+            ("", "{}"),
+        ] {
+            assert_eq!(query_document(query), document);
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::connection;
 use crate::control::Control;
 use crate::journal::Journal;
 use crate::listener::Listener;
+use crate::mistakes::{Mistake, Mistakes, report};
 use crate::world::{Protocol, World};
 
 /// How long [`Gateway::stop`] waits for requests that are running.
@@ -28,6 +29,7 @@ pub struct Gateway {
     pub(crate) grpc: Option<SocketAddr>,
     pub(crate) journal: Journal,
     pub(crate) control: Control,
+    pub(crate) mistakes: Mistakes,
     pub(crate) stop: watch::Sender<bool>,
     /// One for each listener.
     pub(crate) tasks: Vec<JoinHandle<()>>,
@@ -98,6 +100,19 @@ impl Gateway {
         &self.control
     }
 
+    /// The mistakes that handlers made since this was called last. A test that takes them deals with
+    /// them itself; those that are left when the gateway is dropped or stopped fail the test.
+    pub fn take_mistakes(&self) -> Vec<Mistake> {
+        self.mistakes.take()
+    }
+
+    /// Fails the test if handlers made mistakes, unless it has failed already.
+    #[track_caller]
+    fn verify(&self) {
+        let mistakes = self.mistakes.take();
+        assert!(mistakes.is_empty() || std::thread::panicking(), "{}", report(&mistakes));
+    }
+
     /// Stops in good order: accepts nothing more, closes idle and stalled connections, a WebSocket
     /// with 1012 as real gateways do, a gRPC stream with UNAVAILABLE behind a GOAWAY; lets running
     /// requests end, though not for longer than 5 s.
@@ -107,6 +122,7 @@ impl Gateway {
             // An error would mean that the task was aborted, but that is for drop alone to do.
             let _ = task.await;
         }
+        self.verify();
     }
 }
 
@@ -116,6 +132,7 @@ impl Drop for Gateway {
         for task in &self.tasks {
             task.abort();
         }
+        self.verify();
     }
 }
 

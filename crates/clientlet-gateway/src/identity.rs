@@ -25,12 +25,14 @@ impl Ids {
     }
 }
 
-/// Writes the present time as `2026-11-24T05:46:39.607039` and the zone, `+00:00` or `Z`.
-pub(crate) fn write_now(out: &mut Vec<u8>, zone: &str) {
+/// A time as `2026-11-24T05:46:39.607039` and the zone, `+00:00` or `Z`.
+pub(crate) fn written_time(time: SystemTime, zone: &str) -> String {
+    let mut out = Vec::with_capacity(32);
     // A clock before 1970 is taken for 1970.
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    write_time(out, since.as_secs(), since.subsec_micros());
-    out.extend_from_slice(zone.as_bytes());
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    write_time(&mut out, since.as_secs(), since.subsec_micros());
+    // Times are digits and signs.
+    String::from_utf8_lossy(&out).into_owned() + zone
 }
 
 fn write_time(out: &mut Vec<u8>, seconds: u64, micros: u32) {

@@ -3,17 +3,18 @@
 use serde_json::{Map, Value, json};
 
 use crate::docarray::DocArray;
-use crate::reply::Reply;
+use crate::http_reply::HttpReply;
+use crate::schema::{self, Place, Schema, definitions};
 use crate::world::{Protocol, World};
 
 /// The description of the gateway's routes.
-pub(crate) fn reply(world: &World, protocol: Protocol) -> Reply {
+pub(crate) fn reply(world: &World, protocol: Protocol) -> HttpReply {
     let description = match (protocol, world.control.spoken()) {
         (Protocol::WebSocket, docarray) => websocket(docarray),
         (_, DocArray::V1) => v1(),
         (_, DocArray::V2) => v2(world),
     };
-    Reply::json(200, description.to_string().into_bytes())
+    HttpReply::json(200, description.to_string().into_bytes())
 }
 
 /// The port of WebSockets publishes no schema of its data.
@@ -65,14 +66,28 @@ fn v2(world: &World) -> Value {
     for path in ["/", "/dry_run", "/status"] {
         paths.insert(path.into(), json!({"get": operation(path)}));
     }
+    let mut classes: Vec<(String, Schema)> = Vec::new();
     let mut schemas = Map::new();
-    schemas.insert("Item".into(), item());
     schemas.insert("Header".into(), header());
-    for path in world.bindings.paths() {
+    for shown in world.shown() {
+        let path = shown.path;
+        for class in [shown.takes, shown.gives] {
+            if !classes.iter().any(|(name, _)| name == class.name()) {
+                classes.push((class.name().to_owned(), class.clone()));
+                definitions(class, &mut classes);
+            }
+        }
+        if shown.is_stream {
+            let mut operation = operation(path);
+            operation["summary"] = format!("Streaming Endpoint {path}").into();
+            operation["requestBody"] = json!({"content": content(shown.takes.name())});
+            paths.insert(path.to_owned(), json!({"get": operation}));
+            continue;
+        }
         let name = path.trim_start_matches('/');
-        for kind in ["input", "output"] {
+        for (kind, class) in [("input", shown.takes), ("output", shown.gives)] {
             let title = format!("{name}_{kind}_model");
-            schemas.insert(title.clone(), model(&title));
+            schemas.insert(title.clone(), model(&title, class.name()));
         }
         let mut operation = operation(path);
         operation["requestBody"] = json!({
@@ -83,11 +98,8 @@ fn v2(world: &World) -> Value {
         let methods = paths.entry(path).or_insert_with(|| json!({}));
         methods["post"] = operation;
     }
-    for (path, _) in &world.bindings.streams {
-        let mut operation = operation(path);
-        operation["summary"] = format!("Streaming Endpoint {path}").into();
-        operation["requestBody"] = json!({"content": content("Item")});
-        paths.insert(path.clone(), json!({"get": operation}));
+    for (name, class) in &classes {
+        schemas.insert(name.clone(), schema::class(class, Place::Components));
     }
     json!({
         "openapi": "3.1.0",
@@ -112,8 +124,8 @@ fn content(model: &str) -> Value {
     json!({"application/json": {"schema": {"$ref": format!("#/components/schemas/{model}")}}})
 }
 
-fn model(title: &str) -> Value {
-    let item = json!({"$ref": "#/components/schemas/Item"});
+fn model(title: &str, class: &str) -> Value {
+    let item = json!({"$ref": format!("#/components/schemas/{class}")});
     json!({
         "title": title,
         "type": "object",
@@ -123,30 +135,6 @@ fn model(title: &str) -> Value {
             "header": {"$ref": "#/components/schemas/Header"},
         },
         "required": ["data"],
-    })
-}
-
-fn item() -> Value {
-    let array = json!({"items": {"type": "number"}, "type": "array"});
-    json!({
-        "title": "Item",
-        "type": "object",
-        "properties": {
-            "id": {"type": "string"},
-            "tags": {"type": "object", "default": {}},
-            "ratio": {"type": "number"},
-            "words": {"items": {"type": "string"}, "type": "array", "default": []},
-            "url": {"type": "string", "format": "uri"},
-            "embedding": array,
-            "tensor": array,
-            "flag": {"type": "boolean"},
-            "number": {"type": "integer"},
-            "blob": {"type": "string", "format": "binary"},
-            "text": {"type": "string"},
-            "part": {"type": "object"},
-            "parts": {"items": {"type": "object"}, "type": "array"},
-            "chunks": {"items": {"type": "object"}, "type": "array"},
-        },
     })
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::control::Control;
-use crate::reply::Reply;
+use crate::http_reply::HttpReply;
 
 /// Why the executor did not answer the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Outage {
         mut body: Vec<u8>,
         parameters: Option<&str>,
         documents: &[u8],
-    ) -> Reply {
+    ) -> HttpReply {
         let status = json!({
             "code": 1,
             "description": self.description(),
@@ -49,7 +49,7 @@ impl Outage {
         body.extend_from_slice(b",\"routes\":null,\"data\":");
         body.extend_from_slice(documents);
         body.push(b'}');
-        Reply::json(if self == Self::Down { 503 } else { 504 }, body)
+        HttpReply::json(if self == Self::Down { 503 } else { 504 }, body)
     }
 
     /// The status that a dry run reports.

@@ -1,20 +1,27 @@
 //! The parameters of an answer: those of the request, as a protobuf Struct keeps them.
 
-use crate::endpoint::REPLICA;
 use crate::json::{Entries, write as write_json, write_floats};
+use crate::value::{BytesAs, Value};
 
 /// The key under which executors' results stand.
-const RESULTS: &str = "__results__";
+pub(crate) const RESULTS: &str = "__results__";
 
-/// Writes parameters as sent, numbers made floats; with `results`, what `/params` reports: the
-/// parameters that it got and so many documents.
-pub(crate) fn write(body: &mut Vec<u8>, sent: Option<&str>, results: Option<usize>) {
+/// The parameters of a request as a value; an empty map if there are none.
+pub(crate) fn read(sent: Option<&str>) -> Value {
+    // They were read as JSON before.
+    let read = sent.and_then(|sent| serde_json::from_str(sent).ok());
+    read.unwrap_or_else(|| Value::Map(Vec::new()))
+}
+
+/// Writes parameters as sent, numbers made floats, and beside them what executors reported, by the key
+/// of each.
+pub(crate) fn write(body: &mut Vec<u8>, sent: Option<&str>, results: Vec<(String, Value)>) {
     let sent = sent.unwrap_or("{}");
-    let Some(count) = results else {
+    if results.is_empty() {
         write_floats(body, sent);
         return;
-    };
-    // Whoever calls has checked that parameters are an object, and they were read as JSON.
+    }
+    // The caller has checked that parameters are an object, and they were read as JSON.
     let entries: Entries<'_> = serde_json::from_str(sent).unwrap_or_default();
     body.push(b'{');
     for (name, value) in entries.0.iter().filter(|(name, _)| name != RESULTS) {
@@ -24,10 +31,10 @@ pub(crate) fn write(body: &mut Vec<u8>, sent: Option<&str>, results: Option<usiz
         body.push(b',');
     }
     write_json(body, RESULTS);
-    body.extend_from_slice(b":{");
-    write_json(body, REPLICA);
-    body.extend_from_slice(b":{\"got\":");
-    write_floats(body, sent);
-    // A count fits a float exactly up to 2^53.
-    body.extend_from_slice(format!(",\"count\":{:?}}}}}}}", count as f64).as_bytes());
+    body.push(b':');
+    let mut written = Vec::new();
+    Value::Map(results).write_json(&mut written, BytesAs::Text);
+    // JSON is text.
+    write_floats(body, &String::from_utf8_lossy(&written));
+    body.push(b'}');
 }

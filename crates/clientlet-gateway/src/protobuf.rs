@@ -15,8 +15,10 @@ use bytes::Bytes;
 use prost::Message as _;
 
 pub(crate) use self::answer::Verdict;
-use self::shape::{Field, Fields, REQUEST_V1, REQUEST_V2, Wire};
+use self::shape::{Field, Fields, REQUEST_V1, REQUEST_V2, Wire, varint};
 use crate::docarray::DocArray;
+use crate::value::Array;
+use crate::world::World;
 
 /// A `jina.DataRequestProto`, the message in both directions.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -90,10 +92,16 @@ struct Timestamp {
 }
 
 impl Timestamp {
-    /// Now, in microseconds as Python knows it.
     fn now() -> Self {
+        SystemTime::now().into()
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// In microseconds, as Python knows it.
+    fn from(time: SystemTime) -> Self {
         // A clock before 1970 is taken for 1970.
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             seconds: since.as_secs().cast_signed(),
             nanos: (since.subsec_micros() * 1_000).cast_signed(),
@@ -156,8 +164,8 @@ impl Request {
     }
 
     /// Whether it does not run at once.
-    pub(crate) fn takes_time(&self) -> bool {
-        self.endpoint() == "/slow"
+    pub(crate) fn takes_time(&self, world: &World) -> bool {
+        world.takes_time(self.endpoint())
     }
 
     pub(crate) fn documents(&self) -> usize {
@@ -186,6 +194,39 @@ fn documents(docs: &[u8]) -> impl Iterator<Item = &[u8]> {
     Fields::new(docs).filter(is_document).map(|field| field.content)
 }
 
+/// A `DenseNdArrayProto`.
+fn read_dense(dense: &[u8]) -> Array {
+    let (mut dtype, mut shape, mut buffer) = (String::new(), Vec::new(), Bytes::new());
+    for field in Fields::new(dense) {
+        match field.number {
+            1 => buffer = Bytes::copy_from_slice(field.content),
+            // Packed, or one by one.
+            2 => {
+                let mut rest = field.content;
+                while let Some((dimension, after)) = varint(rest) {
+                    shape.push(usize::try_from(dimension).unwrap_or_default());
+                    rest = after;
+                }
+            }
+            3 => dtype = String::from_utf8_lossy(field.content).into_owned(),
+            _ => {}
+        }
+    }
+    Array { dtype, shape, buffer }
+}
+
+fn write_dense(array: &Array) -> Vec<u8> {
+    let mut dense = Vec::with_capacity(array.buffer.len() + 32);
+    write_bytes(&mut dense, 1, &array.buffer);
+    let mut shape = Vec::new();
+    for &dimension in &array.shape {
+        prost::encoding::encode_varint(dimension as u64, &mut shape);
+    }
+    write_bytes(&mut dense, 2, &shape);
+    write_bytes(&mut dense, 3, array.dtype.as_bytes());
+    dense
+}
+
 /// Appends a field that holds bytes.
 fn write_bytes(out: &mut Vec<u8>, number: u32, content: &[u8]) {
     write_head(out, number, content.len());
@@ -202,17 +243,17 @@ fn write_head(out: &mut Vec<u8>, number: u32, length: usize) {
 /// be read again.
 #[cfg(fuzzing)]
 pub fn answer_message(docarray: DocArray, frame: &[u8]) {
-    use crate::endpoint::Change;
+    use crate::sample::Change;
 
     let Some(request) = Request::read(docarray, Bytes::copy_from_slice(frame)) else { return };
     assert!(request.document_ids().len() <= request.documents());
-    structs::to_json(request.message.parameters.as_deref().unwrap_or_default());
+    structs::read(request.message.parameters.as_deref().unwrap_or_default());
     let Ok(docs) = request.docs() else { return };
     let ids = crate::identity::Ids::new(1);
     for change in [Change::None, Change::Upper, Change::Tag("crud")] {
         let changed = match docarray {
             DocArray::V1 => v1::change(&docs, change, &ids),
-            DocArray::V2 => match v2::change(&docs, change, &ids) {
+            DocArray::V2 => match v2::change(&docs, &crate::schema::ITEM, change, &ids) {
                 Ok(changed) => changed,
                 Err(_) => continue,
             },
@@ -226,9 +267,9 @@ pub fn answer_message(docarray: DocArray, frame: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::Change;
     use crate::fault::scramble;
     use crate::identity::Ids;
+    use crate::sample::Change;
 
     /// A request with documents of every kind.
     fn rich(docs: &'static [u8]) -> Vec<u8> {
@@ -268,12 +309,13 @@ mod tests {
                 };
                 read += 1;
                 assert!(request.document_ids().len() <= request.documents());
-                structs::to_json(request.message.parameters.as_deref().unwrap_or_default());
+                structs::read(request.message.parameters.as_deref().unwrap_or_default());
                 let Ok(docs) = request.docs() else { continue };
                 for change in [Change::None, Change::Upper, Change::Tag("crud")] {
                     let changed = match docarray {
                         DocArray::V1 => v1::change(&docs, change, &ids),
-                        DocArray::V2 => match v2::change(&docs, change, &ids) {
+                        DocArray::V2 => match v2::change(&docs, &crate::schema::ITEM, change, &ids)
+                        {
                             Ok(changed) => changed,
                             Err(_) => continue,
                         },

@@ -1,134 +1,179 @@
-//! An answer before it is HTTP.
+//! What a handler answers.
 
-use std::io::Write;
+use std::fmt;
+use std::time::Duration;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use http::{HeaderName, HeaderValue, Response, header};
-use serde_json::json;
+use futures_util::stream::{BoxStream, StreamExt};
+use serde::Serialize;
 
-use crate::streaming::Run;
+use crate::exception::Exception;
+use crate::value::{ReadError, Value, to_value};
 
-/// Status, body and the few headers that differ between answers.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
-    pub(crate) is_json: bool,
-    /// The methods that a path does take, for a 405.
-    pub(crate) allow: Option<&'static str>,
-    pub(crate) retry_after: Option<String>,
-    /// Where a redirect leads.
-    pub(crate) location: Option<String>,
-    /// Documents that follow one by one, instead of the body.
-    pub(crate) stream: Option<Box<Run>>,
-    /// The connection ends behind the answer.
-    pub(crate) closes: bool,
-    /// Whether the body is compressed with gzip.
-    pub(crate) is_gzipped: bool,
+/// What a handler answers: documents, an exception, a status or a stream of documents, after a delay
+/// if wanted.
+///
+/// A handler can also return what becomes a reply by itself: a `Vec` or an array of documents, an
+/// [`Exception`], or a `Result` of any of these and an [`Exception`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use clientlet_gateway::{Exception, Gateway, Reply};
+/// use serde_json::json;
+///
+/// let builder = Gateway::builder()
+///     .on("/search", |_| vec![json!({"text": "found"})])
+///     .on("/slow", |_| Reply::documents([json!({"text": "late"})]).after(Duration::from_millis(50)))
+///     .on("/update", |_| Exception::new("ValueError", ["this shelf is read-only"]))
+///     .on("/busy", |_| Reply::status(503).retry_after("1"));
+/// ```
+#[must_use]
+pub struct Reply {
+    pub(crate) content: Content,
+    pub(crate) delay: Duration,
+    /// The time before each document of a stream.
+    pub(crate) pause: Duration,
+    /// What the executor raises behind the documents of a stream.
+    pub(crate) raises: Option<Exception>,
+    pub(crate) results: Option<Result<Value, ReadError>>,
+}
+
+pub(crate) enum Content {
+    Documents(Result<Vec<Value>, ReadError>),
+    /// The request's documents go back.
+    Unchanged,
+    Exception(Exception),
+    Status(u16, Option<String>),
+    Stream(BoxStream<'static, Result<Value, ReadError>>),
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.content {
+            Content::Documents(Ok(documents)) => write!(f, "Reply({} documents)", documents.len()),
+            Content::Documents(Err(error)) => write!(f, "Reply({error})"),
+            Content::Unchanged => f.write_str("Reply(unchanged)"),
+            Content::Exception(exception) => write!(f, "Reply({exception})"),
+            Content::Status(code, _) => write!(f, "Reply(status {code})"),
+            Content::Stream(_) => f.write_str("Reply(a stream)"),
+        }
+    }
 }
 
 impl Reply {
-    pub(crate) fn json(status: u16, body: Vec<u8>) -> Self {
-        Self {
-            status,
-            body,
-            is_json: true,
-            allow: None,
-            retry_after: None,
-            location: None,
-            stream: None,
-            closes: false,
-            is_gzipped: false,
+    fn of(content: Content) -> Self {
+        let (delay, pause) = (Duration::ZERO, Duration::ZERO);
+        Self { content, delay, pause, raises: None, results: None }
+    }
+
+    /// These documents, of any type that serde can write. A streaming endpoint gives one after the
+    /// other.
+    pub fn documents<T: Serialize>(documents: impl IntoIterator<Item = T>) -> Self {
+        let write = |(index, document)| {
+            to_value(&document)
+                .map_err(|error| ReadError::new(format!("document {index}, {error}")))
+        };
+        let documents = documents.into_iter().enumerate().map(write);
+        Self::of(Content::Documents(documents.collect()))
+    }
+
+    /// The request's documents, as they came.
+    pub fn unchanged() -> Self {
+        Self::of(Content::Unchanged)
+    }
+
+    /// An exception of the executor. Clients find it in the status of the answer, or over HTTP with
+    /// documents v2 in the text of a 500.
+    pub fn exception(exception: Exception) -> Self {
+        Self::of(Content::Exception(exception))
+    }
+
+    /// A status of HTTP, from 200 to 599, instead of an answer, as a proxy gives it. Over gRPC it ends
+    /// the call, as a status of HTTP if nothing was answered before. A WebSocket, which has no
+    /// statuses, is closed with 1011.
+    pub fn status(code: u16) -> Self {
+        Self::of(Content::Status(code, None))
+    }
+
+    /// The value of the `Retry-After` header beside a [status](Self::status): seconds or a date.
+    pub fn retry_after(mut self, after: impl Into<String>) -> Self {
+        if let Content::Status(_, retry_after) = &mut self.content {
+            *retry_after = Some(after.into());
         }
+        self
     }
 
-    pub(crate) fn detail(status: u16, detail: &str) -> Self {
-        Self::json(status, json!({"detail": detail}).to_string().into_bytes())
+    /// Documents as they come, for a [streaming endpoint](crate::Endpoint::stream). The stream is
+    /// dropped when its client goes.
+    pub fn stream<T: Serialize>(
+        documents: impl futures_util::Stream<Item = T> + Send + 'static,
+    ) -> Self {
+        Self::of(Content::Stream(documents.map(|document| to_value(&document)).boxed()))
     }
 
-    /// How a gateway answers what it did not foresee.
-    pub(crate) fn internal_error() -> Self {
-        Self { is_json: false, ..Self::json(500, b"Internal Server Error".to_vec()) }
+    /// Waits for this long before the reply is given, by tokio's clock.
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
     }
 
-    /// Compresses the body, as a proxy does.
-    pub(crate) fn gzipped(self) -> Self {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        // Writing to memory does not fail. If it did, the answer would stay uncompressed.
-        match encoder.write_all(&self.body).and_then(|()| encoder.finish()) {
-            Ok(body) => Self { body, is_gzipped: true, ..self },
-            Err(_) => self,
+    /// Waits for this long before each document of a streaming endpoint, by tokio's clock.
+    pub fn pause(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
+    }
+
+    /// The exception that a streaming endpoint raises behind its documents. As real gateways do, this
+    /// one then calls the handler again, four times in all, so that the documents repeat, and ends
+    /// the stream as if all were well.
+    pub fn raising(mut self, exception: Exception) -> Self {
+        self.raises = Some(exception);
+        self
+    }
+
+    /// What the executor reports beside the documents. The client finds it among the parameters of
+    /// the answer, under `__results__` and the name of the executor.
+    pub fn results(mut self, results: impl Serialize) -> Self {
+        self.results = Some(to_value(&results));
+        self
+    }
+}
+
+/// What a handler may return.
+pub trait IntoReply {
+    /// The reply.
+    fn into_reply(self) -> Reply;
+}
+
+impl IntoReply for Reply {
+    fn into_reply(self) -> Reply {
+        self
+    }
+}
+
+impl IntoReply for Exception {
+    fn into_reply(self) -> Reply {
+        Reply::exception(self)
+    }
+}
+
+impl<T: Serialize> IntoReply for Vec<T> {
+    fn into_reply(self) -> Reply {
+        Reply::documents(self)
+    }
+}
+
+impl<T: Serialize, const N: usize> IntoReply for [T; N] {
+    fn into_reply(self) -> Reply {
+        Reply::documents(self)
+    }
+}
+
+impl<R: IntoReply> IntoReply for Result<R, Exception> {
+    fn into_reply(self) -> Reply {
+        match self {
+            Ok(reply) => reply.into_reply(),
+            Err(exception) => exception.into_reply(),
         }
-    }
-
-    /// How a request to become a WebSocket is refused: in plain text, behind which the connection
-    /// ends.
-    pub(crate) fn refusal(status: u16, text: String) -> Self {
-        Self { is_json: false, closes: true, ..Self::json(status, text.into_bytes()) }
-    }
-
-    pub(crate) fn redirect(location: String) -> Self {
-        Self { location: Some(location), is_json: false, ..Self::json(307, Vec::new()) }
-    }
-
-    /// The documents that a streaming endpoint gives.
-    pub(crate) fn stream(run: Box<Run>) -> Self {
-        Self { stream: Some(run), is_json: false, ..Self::json(200, Vec::new()) }
-    }
-
-    pub(crate) fn not_found() -> Self {
-        Self::detail(404, "Not Found")
-    }
-
-    pub(crate) fn not_allowed(allow: &'static str) -> Self {
-        Self { allow: Some(allow), ..Self::detail(405, "Method Not Allowed") }
-    }
-
-    /// Status and headers of server-sent events.
-    pub(crate) fn into_event_stream<B>(self, body: B) -> Response<B> {
-        let mut response = self.into_response(|_| body);
-        let headers = response.headers_mut();
-        for (name, value) in [
-            (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
-            (header::CACHE_CONTROL, "no-cache"),
-            (HeaderName::from_static("x-accel-buffering"), "no"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-        response
-    }
-
-    /// Status and headers, around a body made from the bytes.
-    pub(crate) fn into_response<B>(self, body: impl FnOnce(Vec<u8>) -> B) -> Response<B> {
-        let mut response = Response::new(body(self.body));
-        // Codes come from this crate or were checked when a fault was parsed.
-        *response.status_mut() = http::StatusCode::from_u16(self.status).unwrap_or_default();
-        let headers = response.headers_mut();
-        headers.insert(header::SERVER, HeaderValue::from_static("uvicorn"));
-        if self.is_gzipped {
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
-        if self.closes {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        let location = self.location.as_deref().map(HeaderValue::from_str);
-        if let Some(Ok(location)) = location {
-            headers.insert(header::LOCATION, location);
-        } else {
-            let kind = match self {
-                Self { is_json: true, .. } => "application/json",
-                Self { closes: true, .. } => "text/plain",
-                _ => "text/plain; charset=utf-8",
-            };
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        }
-        if let Some(allow) = self.allow {
-            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
-        }
-        if let Some(after) = self.retry_after.and_then(|after| HeaderValue::from_str(&after).ok()) {
-            headers.insert(header::RETRY_AFTER, after);
-        }
-        response
     }
 }

@@ -5,11 +5,9 @@ use http::request::Parts;
 use serde_json::json;
 
 use crate::docarray::DocArray;
-use crate::endpoint::Endpoint;
+use crate::http_reply::HttpReply;
 use crate::outage::Outage;
-use crate::reply::Reply;
 use crate::schedule::carries_data;
-use crate::streaming::Run;
 use crate::validation::{MISSING, NO_DICT, complain};
 use crate::world::{Protocol, World};
 use crate::{events, openapi, status, v1, v2};
@@ -23,9 +21,9 @@ pub(crate) struct Asked<'a> {
 enum Route {
     /// Data for documents v1, with the endpoint in the body or named by the path.
     V1(Option<&'static str>),
-    V2(&'static str, Endpoint),
-    /// The documents that a streaming endpoint gives, or what is wrong with the one that was sent.
-    Stream(String, Box<Result<Box<Run>, Reply>>),
+    V2(String),
+    /// The documents that a streaming endpoint gives.
+    Stream(String),
     Health,
     DryRun(Protocol),
     Status,
@@ -40,7 +38,7 @@ enum Message<'a> {
     None,
     V1(v1::Envelope<'a>),
     V2(v2::Envelope<'a>, &'a str),
-    Unreadable(Reply),
+    Unreadable(HttpReply),
 }
 
 impl<'a> Asked<'a> {
@@ -50,11 +48,6 @@ impl<'a> Asked<'a> {
         let route = find(head.uri.path());
         let route = match route {
             Route::NotFound => find_shorter(head, find),
-            Route::Stream(path, _) => {
-                let script = world.bindings.stream(&path);
-                let run = script.map(|script| events::start(script, head, body));
-                Route::Stream(path, Box::new(run.unwrap_or_else(|| Err(Reply::not_found()))))
-            }
             route => route,
         };
         // Data sent to a path that is not there are read for the journal.
@@ -68,15 +61,15 @@ impl<'a> Asked<'a> {
 
     pub(crate) fn endpoint(&self) -> Option<String> {
         match (&self.route, &self.message) {
-            (Route::V1(Some(path)) | Route::V2(path, _), _) => Some((*path).to_owned()),
-            (Route::Stream(path, _), _) => Some(path.clone()),
+            (Route::V1(Some(path)), _) => Some((*path).to_owned()),
+            (Route::V2(path) | Route::Stream(path), _) => Some(path.clone()),
             (_, Message::V1(envelope)) => envelope.endpoint().map(String::from),
             _ => None,
         }
     }
 
     pub(crate) fn is_stream(&self) -> bool {
-        matches!(self.route, Route::Stream(..))
+        matches!(self.route, Route::Stream(_))
     }
 
     pub(crate) fn request_id(&self) -> Option<String> {
@@ -109,23 +102,34 @@ impl<'a> Asked<'a> {
 }
 
 /// Answers what was asked.
-pub(crate) async fn answer(world: &World, asked: Asked<'_>) -> Reply {
+pub(crate) async fn answer(
+    world: &World,
+    asked: Asked<'_>,
+    head: &Parts,
+    body: &[u8],
+) -> HttpReply {
+    let headers = &head.headers;
     match (asked.route, asked.message) {
-        (Route::NotFound, _) => Reply::not_found(),
-        (Route::Redirect(location), _) => Reply::redirect(location),
-        (Route::NotAllowed(allow), _) => Reply::not_allowed(allow),
-        (Route::Stream(_, run), _) => run.map_or_else(|reply| reply, Reply::stream),
-        (Route::Health, _) => Reply::json(200, b"{}".to_vec()),
+        (Route::NotFound, _) => HttpReply::not_found(),
+        (Route::Redirect(location), _) => HttpReply::redirect(location),
+        (Route::NotAllowed(allow), _) => HttpReply::not_allowed(allow),
+        (Route::Stream(path), _) => match events::start(world, path, head, body).await {
+            Ok(run) => HttpReply::stream(Box::new(run)),
+            Err(reply) => reply,
+        },
+        (Route::Health, _) => HttpReply::json(200, b"{}".to_vec()),
         (Route::DryRun(protocol), _) => dry_run(world, protocol),
         (Route::Status, _) => status::reply(world.control.spoken()),
         (Route::OpenApi(protocol), _) => openapi::reply(world, protocol),
-        (Route::V1(_) | Route::V2(..), Message::Unreadable(reply)) => reply,
-        (Route::V1(path), Message::V1(envelope)) => v1::answer(world, path, &envelope).await,
-        (Route::V2(_, endpoint), Message::V2(envelope, body)) => {
-            v2::answer(world, endpoint, &envelope, body).await
+        (Route::V1(_) | Route::V2(_), Message::Unreadable(reply)) => reply,
+        (Route::V1(path), Message::V1(envelope)) => {
+            v1::answer(world, path, &envelope, headers).await
+        }
+        (Route::V2(path), Message::V2(envelope, body)) => {
+            v2::answer(world, &path, &envelope, body, headers).await
         }
         // Route and message are read for the same generation and method.
-        (Route::V1(_) | Route::V2(..), _) => Reply::internal_error(),
+        (Route::V1(_) | Route::V2(_), _) => HttpReply::internal_error(),
     }
 }
 
@@ -177,22 +181,19 @@ fn find_v1(path: &str) -> Option<(Route, &'static str)> {
 }
 
 fn find_v2(world: &World, path: &str) -> Option<(Route, &'static str)> {
-    let bound = world.bindings.paths().find(|bound| *bound == path);
-    match bound.and_then(|bound| Some(Route::V2(bound, world.bindings.find(bound)?))) {
-        Some(route) => Some((route, "POST")),
-        None if world.bindings.stream(path).is_some() => {
-            // What it runs is known once the body is.
-            Some((Route::Stream(path.to_owned(), Box::new(Err(Reply::not_found()))), "GET"))
-        }
-        None if path == "/" => Some((Route::Health, "GET")),
-        None => None,
+    if world.binds(path) {
+        return Some((Route::V2(path.to_owned()), "POST"));
     }
+    if world.streams(path) {
+        return Some((Route::Stream(path.to_owned()), "GET"));
+    }
+    (path == "/").then_some((Route::Health, "GET"))
 }
 
 fn read<'a>(docarray: DocArray, head: &Parts, body: &'a [u8]) -> Message<'a> {
     let Ok(body) = std::str::from_utf8(body) else {
         // So ends a compressed body, too.
-        return Message::Unreadable(Reply::detail(400, "There was an error parsing the body"));
+        return Message::Unreadable(HttpReply::detail(400, "There was an error parsing the body"));
     };
     if body.is_empty() || body == "null" {
         return Message::Unreadable(complain(&["body"], &MISSING));
@@ -219,7 +220,7 @@ fn is_json(head: &Parts) -> bool {
         || (media_type.starts_with("application/") && media_type.ends_with("+json"))
 }
 
-fn dry_run(world: &World, protocol: Protocol) -> Reply {
+fn dry_run(world: &World, protocol: Protocol) -> HttpReply {
     // A gateway for documents v2 says over HTTP that all is well even of a dead executor.
     let outage = match (world.control.spoken(), protocol) {
         (DocArray::V2, Protocol::Http | Protocol::All) => None,
@@ -229,5 +230,5 @@ fn dry_run(world: &World, protocol: Protocol) -> Reply {
         Some(outage) => outage.dry_run(),
         None => json!({"code": 0, "description": "", "exception": null}),
     };
-    Reply::json(200, status.to_string().into_bytes())
+    HttpReply::json(200, status.to_string().into_bytes())
 }

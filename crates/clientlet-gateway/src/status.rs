@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::docarray::DocArray;
-use crate::reply::Reply;
+use crate::http_reply::HttpReply;
 
 /// The environment variables that a gateway tells of.
 pub(crate) const ENVS: [(&str, &str); 1] = [("JINA_LOG_LEVEL", "(unset)")];
@@ -25,10 +25,10 @@ pub(crate) fn versions(docarray: DocArray) -> [(&'static str, &'static str); 5] 
 }
 
 /// The status of a gateway of this generation.
-pub(crate) fn reply(docarray: DocArray) -> Reply {
+pub(crate) fn reply(docarray: DocArray) -> HttpReply {
     let map = |pairs: &[(&str, &str)]| -> Map<String, Value> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
     };
     let status = json!({"jina": map(&versions(docarray)), "envs": map(&ENVS)});
-    Reply::json(200, status.to_string().into_bytes())
+    HttpReply::json(200, status.to_string().into_bytes())
 }

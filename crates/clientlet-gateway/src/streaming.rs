@@ -1,16 +1,26 @@
 //! Streaming endpoints: one document in, any number out, one after another.
 
-use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use tokio::time::sleep;
 
-/// So often a gateway calls an executor that raises while it streams. What it gave before comes again
-/// each time, and after the last call the stream ends as if all were well.
+use crate::endpoint::Endpoint;
+use crate::executor::blame;
+use crate::reply::Content;
+use crate::request::{About, Request};
+use crate::schema::{PART, Schema};
+use crate::value::{ReadError, Value};
+use crate::world::World;
+
+/// How often a gateway calls an executor that raises while it streams. What the executor gave before
+/// comes again each time, and after the last call the stream ends as if all were well.
 const CALLS: u32 = 4;
 
-/// What a streaming endpoint gives: the documents `s0`, `s1` and so on, whose texts are the sent one and
-/// the number.
+/// What a streaming endpoint of the sample executor gives: the documents `s0`, `s1` and so on, whose
+/// texts are the text of the sent document and the number.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct StreamScript {
@@ -20,7 +30,7 @@ pub struct StreamScript {
 }
 
 impl StreamScript {
-    /// So many documents, at once.
+    /// This many documents, at once.
     pub fn new(documents: u64) -> Self {
         Self { documents, pause: Duration::ZERO, raises: false }
     }
@@ -40,74 +50,193 @@ impl StreamScript {
     }
 
     /// Begins a stream for a document with this text.
-    pub(crate) fn start(&self, text: String) -> Run {
-        Run { script: self.clone(), text, call: 1, next: 0 }
+    fn start(&self, text: String) -> Run {
+        Run { source: Source::Script { script: self.clone(), text, next: 0 }, call: 1 }
     }
 }
 
 /// A streaming endpoint that runs.
-#[derive(Debug)]
 pub(crate) struct Run {
-    script: StreamScript,
-    text: String,
+    source: Source,
     call: u32,
-    next: u64,
 }
 
-/// A document that an endpoint gave.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Given {
-    pub(crate) id: String,
-    pub(crate) text: String,
+enum Source {
+    Script {
+        script: StreamScript,
+        text: String,
+        next: u64,
+    },
+    Handler {
+        endpoint: Endpoint,
+        request: Request,
+        given: Given,
+        /// How many documents there were.
+        count: usize,
+    },
+    /// The executor did not begin.
+    Empty,
+}
+
+/// What a handler gives for one call.
+struct Given {
+    documents: BoxStream<'static, Result<Value, ReadError>>,
+    pause: Duration,
+    raises: bool,
+}
+
+/// How a handler begins.
+enum Begun {
+    Given(Given),
+    Status(u16, Option<String>),
 }
 
 impl Run {
-    /// The next document.
-    pub(crate) async fn next(&mut self) -> Option<Given> {
-        while self.next >= self.script.documents {
-            if !self.script.raises || self.call == CALLS || self.script.documents == 0 {
-                return None;
+    /// A stream that has no documents, because the executor cannot read the one that was sent. The
+    /// gateway does not tell.
+    pub(crate) fn empty() -> Self {
+        Self { source: Source::Empty, call: 1 }
+    }
+
+    /// Begins the stream of the endpoint for which a document was sent, in the class that the endpoint
+    /// takes. `None` if there is no such endpoint.
+    ///
+    /// # Errors
+    ///
+    /// The status that a handler answers instead, and when to come again.
+    pub(crate) async fn begin(
+        world: &World,
+        about: About,
+        document: Value,
+    ) -> Option<Result<Self, (u16, Option<String>)>> {
+        let Some(executors) = &world.executors else {
+            let text = match document.get("text") {
+                Some(Value::Text(text)) => text.clone(),
+                _ => "None".into(),
+            };
+            return Some(Ok(world.bindings.stream(&about.endpoint)?.start(text)));
+        };
+        let (executor, endpoint) = executors.stream(&about.endpoint)?;
+        let request = Request {
+            documents: Arc::new(vec![document]),
+            about: Arc::new(about),
+            executor: Arc::clone(&executor.name),
+        };
+        Some(match call(world, endpoint, &request).await {
+            Begun::Given(given) => {
+                let endpoint = endpoint.clone();
+                let source = Source::Handler { endpoint, request, given, count: 0 };
+                Ok(Self { source, call: 1 })
             }
-            self.call += 1;
-            self.next = 0;
+            Begun::Status(code, retry_after) => Err((code, retry_after)),
+        })
+    }
+
+    /// The next document, in the class that the endpoint gives.
+    pub(crate) async fn next(&mut self, world: &World) -> Option<Value> {
+        match &mut self.source {
+            Source::Empty => None,
+            Source::Script { script, text, next } => {
+                while *next >= script.documents {
+                    if !script.raises || self.call == CALLS || script.documents == 0 {
+                        return None;
+                    }
+                    self.call += 1;
+                    *next = 0;
+                }
+                if !script.pause.is_zero() {
+                    sleep(script.pause).await;
+                }
+                let n = *next;
+                *next += 1;
+                Some(Value::Map(vec![
+                    ("id".into(), Value::Text(format!("s{n}"))),
+                    ("text".into(), Value::Text(format!("{text} {n}"))),
+                    ("tensor".into(), Value::Null),
+                ]))
+            }
+            Source::Handler { endpoint, request, given, count } => loop {
+                if !given.pause.is_zero() {
+                    sleep(given.pause).await;
+                }
+                if let Some(document) = given.documents.next().await {
+                    let index = *count;
+                    *count += 1;
+                    match document.and_then(|document| endpoint.gives.fit(document, &world.ids)) {
+                        Ok(document) => return Some(document),
+                        Err(error) => {
+                            let message = format!("gave document {index}, {error}");
+                            blame(world, request.endpoint(), request.executor(), message);
+                            self.source = Source::Empty;
+                            return None;
+                        }
+                    }
+                }
+                if !given.raises || self.call == CALLS {
+                    return None;
+                }
+                self.call += 1;
+                match call(world, endpoint, request).await {
+                    Begun::Given(again) => *given = again,
+                    // Documents were given before, so there is no place for a status.
+                    Begun::Status(..) => return None,
+                }
+            },
         }
-        if !self.script.pause.is_zero() {
-            sleep(self.script.pause).await;
+    }
+
+    /// The class of the documents that the endpoint gives.
+    pub(crate) fn class(&self) -> &Schema {
+        match &self.source {
+            Source::Handler { endpoint, .. } => &endpoint.gives,
+            Source::Script { .. } | Source::Empty => &PART,
         }
-        let n = self.next;
-        self.next += 1;
-        Some(Given { id: format!("s{n}"), text: format!("{} {n}", self.text) })
     }
 }
 
-impl Given {
-    /// The document as an event of `text/event-stream`. Python writes its JSON, in ASCII.
-    pub(crate) fn to_event(&self) -> String {
-        let mut event = String::with_capacity(64 + self.text.len());
-        event.push_str("event: update\r\ndata: {\"id\": ");
-        write_ascii(&mut event, &self.id);
-        event.push_str(", \"text\": ");
-        write_ascii(&mut event, &self.text);
-        event.push_str(", \"tensor\": null}\r\n\r\n");
-        event
+/// Calls a handler.
+async fn call(world: &World, endpoint: &Endpoint, request: &Request) -> Begun {
+    let nothing = |raises| {
+        let documents = stream::empty().boxed();
+        Begun::Given(Given { documents, pause: Duration::ZERO, raises })
+    };
+    let mistake = |message: &str| {
+        blame(world, request.endpoint(), request.executor(), message.to_owned());
+        nothing(false)
+    };
+    let reply = match endpoint.call(request.clone()).await {
+        Ok(reply) => reply,
+        Err(panic) => return mistake(&format!("panicked: {panic}")),
+    };
+    if !reply.delay.is_zero() {
+        sleep(reply.delay).await;
     }
+    let (pause, raises) = (reply.pause, reply.raises.is_some());
+    let documents = match reply.content {
+        Content::Documents(Ok(documents)) => stream::iter(documents).map(Ok).boxed(),
+        Content::Documents(Err(error)) => stream::iter([Err(error)]).boxed(),
+        Content::Unchanged => stream::iter(request.documents.to_vec()).map(Ok).boxed(),
+        Content::Stream(documents) => documents,
+        Content::Exception(_) => return nothing(true),
+        Content::Status(code @ 200..=599, retry_after) => return Begun::Status(code, retry_after),
+        Content::Status(code, _) => {
+            return mistake(&format!("returned the status {code}, which HTTP does not have"));
+        }
+    };
+    Begun::Given(Given { documents, pause, raises })
+}
+
+/// A document as an event of `text/event-stream`. Python writes its JSON, in ASCII.
+pub(crate) fn event(document: &Value) -> String {
+    let mut event = String::with_capacity(256);
+    event.push_str("event: update\r\ndata: ");
+    document.write_python(&mut event);
+    event.push_str("\r\n\r\n");
+    event
 }
 
 /// The event behind the last document.
 pub(crate) const END: &str = "event: end\r\n\r\n";
-
-fn write_ascii(out: &mut String, text: &str) {
-    for character in serde_json::Value::from(text).to_string().chars() {
-        if character.is_ascii() {
-            out.push(character);
-            continue;
-        }
-        for unit in character.encode_utf16(&mut [0; 2]) {
-            // Writing to a string cannot fail.
-            let _ = write!(out, "\\u{unit:04x}");
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -115,20 +244,27 @@ mod tests {
 
     #[tokio::test]
     async fn an_endpoint_that_raises_is_called_four_times() {
+        let (world, _stop) = World::for_tests();
         let mut run = StreamScript::new(2).raises(true).start("x".into());
         let mut ids = Vec::new();
-        while let Some(given) = run.next().await {
-            ids.push(given.id);
+        while let Some(given) = run.next(&world).await {
+            ids.extend(given.get("id").cloned());
         }
-        assert_eq!(ids, ["s0", "s1"].repeat(4));
-        assert!(StreamScript::new(0).raises(true).start("x".into()).next().await.is_none());
+        let expected = ["s0", "s1"].repeat(4).into_iter().map(|id| Value::Text(id.into()));
+        assert_eq!(ids, expected.collect::<Vec<_>>());
+        let mut run = StreamScript::new(0).raises(true).start("x".into());
+        assert!(run.next(&world).await.is_none());
     }
 
     #[test]
     fn events_are_ascii() {
-        let given = Given { id: "s0".into(), text: "h\u{e9} \"\u{1f600}\"".into() };
+        let given = Value::Map(vec![
+            ("id".into(), Value::Text("s0".into())),
+            ("text".into(), Value::Text("h\u{e9} \"\u{1f600}\"".into())),
+            ("tensor".into(), Value::Null),
+        ]);
         assert_eq!(
-            given.to_event(),
+            event(&given),
             "event: update\r\ndata: {\"id\": \"s0\", \"text\": \"h\\u00e9 \\\"\\ud83d\\ude00\\\"\", \
              \"tensor\": null}\r\n\r\n"
         );

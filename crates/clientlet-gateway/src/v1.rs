@@ -6,22 +6,31 @@ mod document;
 
 use std::borrow::Cow;
 use std::mem;
+use std::time::SystemTime;
 
+use http::HeaderMap;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::json;
 
 pub(crate) use self::document::Document;
 use self::document::Writer;
-use crate::endpoint::{self, Bulk, CLASS, Change, DEPLOYMENT, Endpoint, Exception, Outcome};
-use crate::identity::write_now;
+use crate::docarray::DocArray;
+use crate::exception::Exception;
+use crate::executor::{Journey, travel};
+use crate::http_reply::HttpReply;
+use crate::identity::written_time;
 use crate::json::{Key, Raw, coerced_text, record, string, visit_others, write};
 use crate::outage::Outage;
 use crate::parameters;
 use crate::protobuf::Verdict;
-use crate::reply::Reply;
+use crate::request::About;
+use crate::sample::{Bulk, Change, Outcome};
+use crate::schema::V1;
+use crate::target::Target;
 use crate::validation::{
     Break, Complaints, NO_DICT, NO_LIST, NO_TEXT, NULL, complain, unprocessable,
 };
+use crate::value::{BytesAs, Value};
 use crate::world::World;
 
 record! {
@@ -94,7 +103,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Data<'a> {
 /// # Errors
 ///
 /// The 422 of a body that is no JSON, or no object.
-pub(crate) fn read(body: &str) -> Result<Envelope<'_>, Reply> {
+pub(crate) fn read(body: &str) -> Result<Envelope<'_>, HttpReply> {
     let envelope: Envelope<'_> =
         serde_json::from_str(body).map_err(|error| bad_json(body, &error))?;
     if envelope.stray {
@@ -103,7 +112,7 @@ pub(crate) fn read(body: &str) -> Result<Envelope<'_>, Reply> {
     Ok(envelope)
 }
 
-fn bad_json(body: &str, error: &serde_json::Error) -> Reply {
+fn bad_json(body: &str, error: &serde_json::Error) -> HttpReply {
     let Break { message, position, line, column } = Break::new(body, error);
     unprocessable(&[json!({
         "loc": ["body", position],
@@ -197,92 +206,143 @@ enum Ended {
     Answered(Vec<u8>),
     /// The executor did not answer; these are the answer's beginning and the documents.
     Outage(Outage, Vec<u8>, Vec<u8>),
-    Refused(Reply),
+    Refused(HttpReply),
+    /// A handler answered this status, and when to come again.
+    Status(u16, Option<String>),
 }
 
 /// Runs a request that came over HTTP and answers it. `path` is the endpoint if the URL names it
 /// (`/index` and so on) instead of the body.
-pub(crate) async fn answer(world: &World, path: Option<&str>, envelope: &Envelope<'_>) -> Reply {
-    match run(world, path, envelope, &HTTP).await {
-        Ended::Answered(body) => Reply::json(200, body),
+pub(crate) async fn answer(
+    world: &World,
+    path: Option<&str>,
+    envelope: &Envelope<'_>,
+    headers: &HeaderMap,
+) -> HttpReply {
+    match run(world, path, envelope, headers, &HTTP).await {
+        Ended::Answered(body) => HttpReply::json(200, body),
         // Only /post shows what went wrong.
-        Ended::Outage(..) if path.is_some() => Reply::internal_error(),
+        Ended::Outage(..) if path.is_some() => HttpReply::internal_error(),
         Ended::Outage(outage, body, documents) => {
             outage.reply(body, envelope.parameters.given(), &documents)
         }
         Ended::Refused(reply) => reply,
+        Ended::Status(code, retry_after) => HttpReply::scripted(code, retry_after),
     }
 }
 
 /// Runs a request that came as JSON over WebSocket.
-pub(crate) async fn answer_message(world: &World, envelope: &Envelope<'_>) -> Verdict {
-    match run(world, None, envelope, &WEBSOCKET).await {
+pub(crate) async fn answer_message(
+    world: &World,
+    envelope: &Envelope<'_>,
+    headers: &HeaderMap,
+) -> Verdict {
+    match run(world, None, envelope, headers, &WEBSOCKET).await {
         Ended::Answered(body) => Verdict::Answer(body.into()),
         Ended::Outage(outage, ..) => Verdict::Outage(outage),
         Ended::Refused(_) => Verdict::Broken,
+        Ended::Status(code, retry_after) => Verdict::Status(code, retry_after),
     }
 }
 
-async fn run(world: &World, path: Option<&str>, envelope: &Envelope<'_>, style: &Style) -> Ended {
+async fn run(
+    world: &World,
+    path: Option<&str>,
+    envelope: &Envelope<'_>,
+    headers: &HeaderMap,
+    style: &Style,
+) -> Ended {
     let mut body = Vec::with_capacity(1024);
     put(&mut body, &["{\"header\":{\"", style.request_id, "\":"]);
     write(&mut body, &world.ids.make());
-    // Times are taken where a real gateway takes them: before and after the executor runs.
-    let mut start = Vec::with_capacity(32);
-    write_now(&mut start, style.zone);
+    let began = SystemTime::now();
 
     let mut complaints = Complaints::new();
     let endpoint = match path {
         Some(path) => Cow::Borrowed(path),
         None => read_endpoint(envelope, &mut complaints),
     };
-    let Ok(is_target) = read_target(envelope, &mut complaints) else {
-        return Ended::Refused(Reply::internal_error());
+    let target_executor = read_target(envelope, &mut complaints);
+    let Ok(target) = Target::parse(&target_executor) else {
+        return Ended::Refused(HttpReply::internal_error());
     };
     let sent = envelope.parameters.given();
     if sent.is_some_and(|sent| !sent.starts_with('{')) {
         complaints.at("parameters", &NO_DICT);
     }
 
-    // Executors of documents v1 have no need of /json_rich.
-    let bound = world.bindings.find(&endpoint).filter(|bound| *bound != Endpoint::JsonRich);
-    let runs = bound.or_else(|| world.bindings.find("/default")).filter(|_| is_target);
-    let outage = runs.and_then(|_| Outage::now(&world.control));
-    let change = match (runs, &outage) {
-        (Some(endpoint), None) => endpoint.change(),
+    let sample = world.sample(&endpoint, DocArray::V1, &target);
+    let runs = sample.is_some() || world.own(&endpoint, &target).is_some();
+    let outage = if runs { Outage::now(&world.control) } else { None };
+    let change = match (sample, &outage) {
+        (Some(sample), None) => sample.change(),
         _ => Change::None,
     };
     let mut documents = write_documents(world, &envelope.data, change, &mut complaints);
     if let Some(reply) = complaints.reply() {
         return Ended::Refused(reply);
     }
-
     if let Some(outage) = outage {
         return Ended::Outage(outage, body, documents);
     }
-    let outcome = match runs {
-        Some(endpoint) => Some(endpoint.run(sent).await),
-        None => None,
+
+    let mut journey = match (sample, &world.executors) {
+        (_, Some(executors)) => {
+            let about = About {
+                docarray: DocArray::V1,
+                endpoint: endpoint.clone().into_owned(),
+                parameters: parameters::read(sent),
+                headers: headers.clone(),
+                request_id: envelope.request_id().map(Cow::into_owned),
+                target_executor: Some(target_executor.into_owned()),
+            };
+            travel(world, executors, about, &target, read_documents(&documents)).await
+        }
+        (Some(sample), None) => {
+            let executor_began = SystemTime::now();
+            let outcome = sample.run(|| parameters::read(sent)).await;
+            if let Outcome::Documents(bulk) = outcome {
+                documents = write_bulk(world, bulk);
+            }
+            let count = envelope.documents().len();
+            Journey::of_sample(outcome, executor_began, || parameters::read(sent), count)
+        }
+        (None, None) => Journey::skipped(),
     };
-    if let Some(Outcome::Documents(bulk)) = &outcome {
-        documents = write_bulk(world, *bulk);
+    if let Some((code, retry_after)) = journey.status {
+        return Ended::Status(code, retry_after);
     }
-    let failure = match &outcome {
-        Some(Outcome::Failed(exception)) => Some(raised(exception)),
-        _ => None,
-    };
-    let results = match &outcome {
-        Some(Outcome::Results) => Some(envelope.documents().len()),
-        _ => None,
-    };
+    if let Some(given) = journey.documents.take() {
+        documents = write_values(world, given);
+    }
+    let failure = journey.failure().map(|(exception, class)| raised(exception, class));
     write_head(&mut body, failure.as_deref(), &endpoint, style);
     body.extend_from_slice(b",\"parameters\":");
-    parameters::write(&mut body, sent, results);
-    write_routes(&mut body, &start, failure.as_deref(), runs.is_some(), style);
+    parameters::write(&mut body, sent, mem::take(&mut journey.results));
+    write_routes(&mut body, began, &journey, style);
     body.extend_from_slice(b",\"data\":");
     body.extend_from_slice(&documents);
     body.push(b'}');
     Ended::Answered(body)
+}
+
+/// The documents that a list of them is in JSON, without what is null.
+fn read_documents(list: &[u8]) -> Vec<Value> {
+    // The gateway has written the list itself.
+    let documents: Vec<Value> = serde_json::from_slice(list).unwrap_or_default();
+    documents.into_iter().map(|document| V1.of_json(document.without_nulls())).collect()
+}
+
+/// Writes documents that handlers gave. They fit the class.
+fn write_values(world: &World, documents: Vec<Value>) -> Vec<u8> {
+    let documents = documents.into_iter().map(Value::without_nulls).collect();
+    let mut json = Vec::new();
+    Value::List(documents).write_json(&mut json, BytesAs::Base64);
+    let documents: Vec<Document<'_>> = serde_json::from_slice(&json).unwrap_or_default();
+    let mut complaints = Complaints::new();
+    let mut writer = Writer::new(&world.ids, Change::None, &mut complaints);
+    writer.documents(&documents);
+    mem::take(&mut writer.out)
 }
 
 fn read_endpoint<'a>(envelope: &Envelope<'a>, complaints: &mut Complaints) -> Cow<'a, str> {
@@ -295,16 +355,13 @@ fn read_endpoint<'a>(envelope: &Envelope<'a>, complaints: &mut Complaints) -> Co
     })
 }
 
-fn read_target(
-    envelope: &Envelope<'_>,
-    complaints: &mut Complaints,
-) -> Result<bool, regex_lite::Error> {
+fn read_target<'a>(envelope: &Envelope<'a>, complaints: &mut Complaints) -> Cow<'a, str> {
     match first(envelope.target, envelope.snake_target).given().map(coerced_text) {
-        None => Ok(true),
-        Some(Some(target)) => endpoint::is_target(&target),
+        None => Cow::Borrowed(""),
+        Some(Some(target)) => target,
         Some(None) => {
             complaints.at("targetExecutor", &NO_TEXT);
-            Ok(true)
+            Cow::Borrowed("")
         }
     }
 }
@@ -389,15 +446,15 @@ fn write_bulk(world: &World, bulk: Bulk) -> Vec<u8> {
 }
 
 /// The status of an executor's exception.
-fn raised(exception: &Exception) -> String {
+fn raised(exception: &Exception, class: &str) -> String {
     json!({
         "code": 1,
-        "description": exception.description(),
+        "description": exception.to_string(),
         "exception": {
-            "name": exception.name,
-            "args": [exception.argument],
+            "name": exception.name(),
+            "args": exception.arguments().collect::<Vec<_>>(),
             "stacks": ["Traceback (most recent call last):\n", exception.last_line()],
-            "executor": CLASS,
+            "executor": class,
         },
     })
     .to_string()
@@ -410,18 +467,22 @@ fn write_head(body: &mut Vec<u8>, status: Option<&str>, endpoint: &str, style: &
     put(body, &[",\"", style.target, "\":\"\"}"]);
 }
 
-fn write_routes(body: &mut Vec<u8>, start: &[u8], status: Option<&str>, runs: bool, style: &Style) {
-    let mut end = Vec::with_capacity(34);
-    end.push(b'"');
-    write_now(&mut end, style.zone);
-    end.push(b'"');
-    // Times are digits and signs.
-    let (start, end) = (String::from_utf8_lossy(start), String::from_utf8_lossy(&end));
+fn write_routes(body: &mut Vec<u8>, began: SystemTime, journey: &Journey, style: &Style) {
+    let written = |time| format!("\"{}\"", written_time(time, style.zone));
+    let now = written(SystemTime::now());
     body.extend_from_slice(b",\"routes\":[");
-    write_route(body, "gateway", &start, Some(&end), None, style);
-    body.push(b',');
-    // A deployment that was skipped has no end.
-    write_route(body, DEPLOYMENT, &start, runs.then_some(&*end), status, style);
+    write_route(body, "gateway", &written(began), Some(&now), None, style);
+    for stop in &journey.stops {
+        body.push(b',');
+        // A deployment that was skipped has no end.
+        let (start, end) = match stop.ran {
+            Some((began, ended)) => (began, Some(written(ended))),
+            None => (began, None),
+        };
+        let status = stop.failure.as_ref().map(|exception| raised(exception, &stop.class));
+        let (start, end) = (written(start), end.as_deref());
+        write_route(body, &stop.executor, &start, end, status.as_deref(), style);
+    }
     body.push(b']');
 }
 
@@ -433,7 +494,9 @@ fn write_route(
     status: Option<&str>,
     style: &Style,
 ) {
-    put(body, &["{\"executor\":\"", name, "\",\"", style.start, "\":\"", start, "\""]);
+    put(body, &["{\"executor\":"]);
+    write(body, name);
+    put(body, &[",\"", style.start, "\":", start]);
     write_field(body, style.end, end, style);
     write_field(body, "status", status, style);
     body.push(b'}');

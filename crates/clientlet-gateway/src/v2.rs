@@ -5,20 +5,28 @@ mod document;
 
 use std::borrow::Cow;
 use std::mem;
+use std::time::SystemTime;
 
+use http::HeaderMap;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, json};
 
 pub(crate) use self::document::Item;
 use self::document::{MOST_DOCUMENTS, Writer};
-use crate::endpoint::{self, Bulk, Change, Endpoint, Outcome};
+use crate::docarray::DocArray;
+use crate::executor::{Journey, travel};
+use crate::http_reply::HttpReply;
 use crate::json::{Raw, coerced_text, record, string, visit_others, write};
 use crate::outage::Outage;
 use crate::parameters;
-use crate::reply::Reply;
+use crate::request::About;
+use crate::sample::{Bulk, Change, Outcome, Sample};
+use crate::schema::{ITEM, Schema};
+use crate::target::Target;
 use crate::validation::{
     Break, Complaints, MISSING, NO_DICT, NO_LIST, NO_TEXT, NULL, complain, unprocessable,
 };
+use crate::value::{BytesAs, Value as Json};
 use crate::world::World;
 
 record! {
@@ -86,7 +94,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Data<'a> {
 /// # Errors
 ///
 /// The 422 of a body that is no JSON, or no object.
-pub(crate) fn read(body: &str) -> Result<Envelope<'_>, Reply> {
+pub(crate) fn read(body: &str) -> Result<Envelope<'_>, HttpReply> {
     let envelope: Envelope<'_> = serde_json::from_str(body).map_err(|error| {
         let Break { message, position, .. } = Break::new(body, &error);
         unprocessable(&[json!({
@@ -108,7 +116,7 @@ impl<'a> Envelope<'a> {
     pub(crate) fn request_id(&self) -> Option<Cow<'a, str>> {
         let id = match (&self.header, &self.data) {
             (Some(header), _) => header.request_id.given().or(header.snake_request_id.given()),
-            (None, Data::One(item)) => item.id.given(),
+            (None, Data::One(item)) => item.get("id").given(),
             (None, _) => None,
         };
         coerced_text(id?)
@@ -123,24 +131,50 @@ impl<'a> Envelope<'a> {
     }
 }
 
-impl Item<'_> {
-    /// The id that the document was sent with.
-    pub(crate) fn sent_id(&self) -> Option<String> {
-        string(self.id.given()?).map(Cow::into_owned)
+/// Reads the one document in `body`, as a streaming endpoint takes it; `None` if the executor cannot
+/// read it.
+///
+/// # Errors
+///
+/// The 422 or 500 of a document with faults.
+pub(crate) fn read_one(
+    world: &World,
+    class: &Schema,
+    body: &str,
+) -> Result<Option<Json>, HttpReply> {
+    // It was read as an object before.
+    let item: Item<'_> = serde_json::from_str(body).unwrap_or_default();
+    let mut complaints = Complaints::new();
+    let mut writer = Writer::new(&world.ids, class, Change::None, &mut complaints);
+    writer.item(&item);
+    let written = mem::take(&mut writer.out);
+    let is_refused = complaints.refused.take().is_some();
+    match complaints.reply() {
+        Some(reply) => Err(reply),
+        None if is_refused => Ok(None),
+        None => Ok(Some(class.of_json(serde_json::from_slice(&written).unwrap_or_default()))),
     }
 }
 
-/// Runs the request in `body` and answers it.
+impl Item<'_> {
+    /// The id that the document was sent with.
+    pub(crate) fn sent_id(&self) -> Option<String> {
+        string(self.get("id").given()?).map(Cow::into_owned)
+    }
+}
+
+/// Runs the request in `body` for the endpoint of a path and answers it.
 pub(crate) async fn answer(
     world: &World,
-    endpoint: Endpoint,
+    path: &str,
     envelope: &Envelope<'_>,
     body: &str,
-) -> Reply {
-    match run(world, endpoint, envelope).await {
+    headers: &HeaderMap,
+) -> HttpReply {
+    match run(world, path, envelope, headers).await {
         Ok(reply) => reply,
         Err(complaint) => match pairs_as_one(envelope, body).as_deref().map(read) {
-            Some(Ok(one)) => run(world, endpoint, &one).await.unwrap_or(complaint),
+            Some(Ok(one)) => run(world, path, &one, headers).await.unwrap_or(complaint),
             Some(Err(_)) | None => complaint,
         },
     }
@@ -165,77 +199,124 @@ fn pairs_as_one(envelope: &Envelope<'_>, body: &str) -> Option<String> {
 /// # Errors
 ///
 /// The 422 of a request with faults.
-async fn run(world: &World, endpoint: Endpoint, envelope: &Envelope<'_>) -> Result<Reply, Reply> {
+async fn run(
+    world: &World,
+    path: &str,
+    envelope: &Envelope<'_>,
+    headers: &HeaderMap,
+) -> Result<HttpReply, HttpReply> {
     let mut complaints = Complaints::new();
-    let Ok(runs) = read_target(envelope, &mut complaints) else {
-        return Ok(Reply::internal_error());
+    let target_executor = read_target(envelope, &mut complaints);
+    let Ok(target) = Target::parse(&target_executor) else {
+        return Ok(HttpReply::internal_error());
     };
     let sent = envelope.parameters.given();
     if sent.is_some_and(|sent| !sent.starts_with('{')) {
         complaints.at("parameters", &NO_DICT);
     }
+    let sample = world.sample(path, DocArray::V2, &target);
+    let runs = sample.is_some() || world.own(path, &target).is_some();
     let outage = if runs { Outage::now(&world.control) } else { None };
-    let change = if runs && outage.is_none() { endpoint.change() } else { Change::None };
-    let mut body = write_documents(world, &envelope.data, change, &mut complaints);
+    let change = match (sample, &outage) {
+        (Some(sample), None) => sample.change(),
+        _ => Change::None,
+    };
+    let shown = world.executors.as_ref().and_then(|executors| executors.find(path, false));
+    let (takes, gives) = match &shown {
+        Some(shown) => (shown.takes, shown.gives),
+        None => (&*ITEM, &*ITEM),
+    };
+    let mut documents = write_documents(world, &envelope.data, takes, change, &mut complaints);
+    // What the executor refuses it refuses only if it runs.
+    complaints.refused = complaints.refused.filter(|_| runs);
     if let Some(reply) = complaints.reply() {
         return Err(reply);
     }
     // The bytes of /rich are no text, and the gateway fails in writing them as JSON.
-    if outage.is_some() || (runs && endpoint == Endpoint::Rich) {
-        return Ok(Reply::internal_error());
+    if outage.is_some() || sample == Some(Sample::Rich) {
+        return Ok(HttpReply::internal_error());
     }
 
-    let outcome = if runs { endpoint.run(sent).await } else { Outcome::Changed };
-    let mut results = None;
-    match outcome {
-        Outcome::Changed => {}
-        Outcome::Results => {
-            results = Some(envelope.documents().len().min(MOST_DOCUMENTS));
+    let mut journey = match (sample, &world.executors) {
+        (_, Some(executors)) => {
+            let about = About {
+                docarray: DocArray::V2,
+                endpoint: path.to_owned(),
+                parameters: parameters::read(sent),
+                headers: headers.clone(),
+                request_id: envelope.request_id().map(Cow::into_owned),
+                target_executor: Some(target_executor.into_owned()),
+            };
+            // The gateway has written the list itself.
+            let read: Vec<Json> = serde_json::from_slice(&documents).unwrap_or_default();
+            let read = read.into_iter().map(|document| takes.of_json(document)).collect();
+            travel(world, executors, about, &target, read).await
         }
-        Outcome::Documents(bulk) => body = write_bulk(world, bulk),
-        Outcome::Failed(exception) => {
-            return Ok(Reply::detail(500, &exception.description()));
+        (Some(sample), None) => {
+            let began = SystemTime::now();
+            let outcome = sample.run(|| parameters::read(sent)).await;
+            if let Outcome::Documents(bulk) = outcome {
+                documents = write_bulk(world, bulk);
+            }
+            let count = envelope.documents().len().min(MOST_DOCUMENTS);
+            Journey::of_sample(outcome, began, || parameters::read(sent), count)
         }
+        (None, None) => Journey::skipped(),
+    };
+    if let Some((code, retry_after)) = journey.status {
+        return Ok(HttpReply::scripted(code, retry_after));
     }
+    if let Some((exception, _)) = journey.failure() {
+        return Ok(HttpReply::detail(500, &exception.to_string()));
+    }
+    if let Some(given) = journey.documents.take() {
+        let given = Json::List(given.into_iter().map(|document| gives.shown(document)).collect());
+        if !given.is_text() {
+            return Ok(HttpReply::internal_error());
+        }
+        documents.clear();
+        given.write_json(&mut documents, BytesAs::Text);
+    }
+    let mut body = Vec::with_capacity(documents.len() + 256);
+    body.extend_from_slice(b"{\"data\":");
+    body.extend_from_slice(&documents);
     body.extend_from_slice(b",\"parameters\":");
-    parameters::write(&mut body, sent, results);
+    parameters::write(&mut body, sent, journey.results);
     body.extend_from_slice(b",\"header\":{\"requestId\":");
     let id = envelope.request_id().unwrap_or_else(|| world.ids.make().into());
     write(&mut body, &*id);
     body.extend_from_slice(b",\"targetExecutor\":\"\"}}");
-    Ok(Reply::json(200, body))
+    Ok(HttpReply::json(200, body))
 }
 
-fn read_target(
-    envelope: &Envelope<'_>,
-    complaints: &mut Complaints,
-) -> Result<bool, regex_lite::Error> {
+fn read_target<'a>(envelope: &Envelope<'a>, complaints: &mut Complaints) -> Cow<'a, str> {
     let Some(header) = &envelope.header else {
-        return Ok(true);
+        return Cow::Borrowed("");
     };
     if header.stray {
         complaints.at("header", &NO_DICT);
     }
     match header.target.given().or(header.snake_target.given()).map(coerced_text) {
-        None => Ok(true),
-        Some(Some(target)) => endpoint::is_target(&target),
+        None => Cow::Borrowed(""),
+        Some(Some(target)) => target,
         Some(None) => {
             complaints.enter("header");
             complaints.at("targetExecutor", &NO_TEXT);
             complaints.leave();
-            Ok(true)
+            Cow::Borrowed("")
         }
     }
 }
 
-/// Begins an answer with the request's documents, changed.
+/// Writes the request's documents as a list of their class, changed.
 fn write_documents(
     world: &World,
     data: &Data<'_>,
+    class: &Schema,
     change: Change,
     complaints: &mut Complaints,
 ) -> Vec<u8> {
-    let mut writer = Writer::new(&world.ids, change, complaints);
+    let mut writer = Writer::new(&world.ids, class, change, complaints);
     writer.complaints.enter("data");
     match data {
         Data::Absent => writer.complaints.here(&MISSING),
@@ -270,14 +351,13 @@ fn write_bulk(world: &World, bulk: Bulk) -> Vec<u8> {
         Bulk::Nothing => Vec::new(),
         Bulk::Big(size) => {
             text = format!("\"{}\"", "x".repeat(size));
-            let id = Raw::new("\"big\"");
-            vec![Item { id, text: Raw::new(&text), ..Item::default() }]
+            vec![Item::new(&[("id", "\"big\""), ("text", &text)])]
         }
         // A test reads them.
         Bulk::Rich => serde_json::from_str(include_str!("v2/rich.json")).unwrap_or_default(),
     };
     let mut complaints = Complaints::new();
-    let mut writer = Writer::new(&world.ids, Change::None, &mut complaints);
+    let mut writer = Writer::new(&world.ids, &ITEM, Change::None, &mut complaints);
     writer.items(&items);
     mem::take(&mut writer.out)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::reply::Reply;
+use crate::http_reply::HttpReply;
 
 /// The complaints about one request's data, collected while its documents are read.
 #[derive(Debug)]
@@ -11,7 +11,7 @@ pub(crate) struct Complaints {
     found: Vec<Value>,
     /// Something broke the gateway itself: 500 instead of a list of complaints.
     pub(crate) broken: bool,
-    /// The gateway failed in checking: 500 with this detail.
+    /// The executor raised this exception in reading: 500 with it as the detail.
     pub(crate) refused: Option<String>,
 }
 
@@ -45,16 +45,20 @@ impl Complaints {
         self.found.len()
     }
 
+    /// The message and the type of the first complaint.
+    pub(crate) fn first(&self) -> Option<(String, String)> {
+        let text = |name: &str| self.found.first()?[name].as_str().map(str::to_owned);
+        Some((text("msg")?, text("type")?))
+    }
+
     /// The answer, if there is anything to complain about.
-    pub(crate) fn reply(self) -> Option<Reply> {
+    pub(crate) fn reply(self) -> Option<HttpReply> {
         if !self.found.is_empty() {
             Some(unprocessable(&self.found))
-        } else if let Some(refused) = self.refused {
-            Some(Reply::detail(500, &refused))
         } else if self.broken {
-            Some(Reply::internal_error())
+            Some(HttpReply::internal_error())
         } else {
-            None
+            self.refused.map(|refused| HttpReply::detail(500, &refused))
         }
     }
 }
@@ -77,12 +81,12 @@ pub(crate) const NO_BOOLEAN: Complaint<'_> =
     Complaint("value could not be parsed to a boolean", "type_error.bool");
 
 /// A 422 that complains of one thing.
-pub(crate) fn complain(path: &[&str], complaint: &Complaint<'_>) -> Reply {
+pub(crate) fn complain(path: &[&str], complaint: &Complaint<'_>) -> HttpReply {
     unprocessable(&[json!({"loc": path, "msg": complaint.0, "type": complaint.1})])
 }
 
-pub(crate) fn unprocessable(details: &[Value]) -> Reply {
-    Reply::json(422, json!({"detail": details}).to_string().into_bytes())
+pub(crate) fn unprocessable(details: &[Value]) -> HttpReply {
+    HttpReply::json(422, json!({"detail": details}).to_string().into_bytes())
 }
 
 /// Where JSON breaks, and how: the position in bytes from 0, line and column from 1.

@@ -6,10 +6,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::control::Control;
-use crate::endpoint::Bindings;
+use crate::docarray::DocArray;
+use crate::executor::{DEFAULT, Executors, Shown};
 use crate::identity::Ids;
 use crate::journal::Journal;
+use crate::mistakes::Mistakes;
+use crate::sample::{Bindings, DEPLOYMENT, Sample};
 use crate::schedule::Schedule;
+use crate::schema::{ITEM, PART};
+use crate::target::Target;
 
 /// What a port speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +32,11 @@ pub(crate) enum Protocol {
 /// What all connections of a gateway share.
 #[derive(Debug)]
 pub(crate) struct World {
+    /// The test's own executors, in place of the sample.
+    pub(crate) executors: Option<Executors>,
+    /// What the sample executor binds.
     pub(crate) bindings: Bindings,
+    pub(crate) mistakes: Mistakes,
     pub(crate) hides_status: bool,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) control: Control,
@@ -40,6 +49,58 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// The sample executor's endpoint that runs for a request.
+    pub(crate) fn sample(&self, path: &str, docarray: DocArray, target: &Target) -> Option<Sample> {
+        if self.executors.is_some() || !target.is(DEPLOYMENT) {
+            return None;
+        }
+        // Executors of documents v1 have no need of /json_rich.
+        let is_there = |bound: &Sample| docarray == DocArray::V2 || *bound != Sample::JsonRich;
+        let bound = self.bindings.find(path).filter(is_there);
+        bound.or_else(|| self.bindings.find(DEFAULT))
+    }
+
+    /// Whether a request for this endpoint does not run at once.
+    pub(crate) fn takes_time(&self, path: &str) -> bool {
+        self.executors.is_some() || path == "/slow"
+    }
+
+    /// The endpoints, as the gateway shows them.
+    pub(crate) fn shown(&self) -> Vec<Shown<'_>> {
+        if let Some(executors) = &self.executors {
+            return executors.endpoints();
+        }
+        let of = |path, class, is_stream| Shown { path, takes: class, gives: class, is_stream };
+        let mut shown: Vec<_> = self.bindings.paths().map(|path| of(path, &*ITEM, false)).collect();
+        for (path, _) in &self.bindings.streams {
+            if !shown.iter().any(|known| known.path == path) {
+                shown.push(of(path, &*PART, true));
+            }
+        }
+        shown
+    }
+
+    /// Whether an endpoint that answers requests is bound to exactly this path.
+    pub(crate) fn binds(&self, path: &str) -> bool {
+        match &self.executors {
+            Some(executors) => executors.find(path, false).is_some(),
+            None => self.bindings.find(path).is_some(),
+        }
+    }
+
+    /// Whether a streaming endpoint is bound to exactly this path.
+    pub(crate) fn streams(&self, path: &str) -> bool {
+        match &self.executors {
+            Some(executors) => executors.find(path, true).is_some(),
+            None => self.bindings.stream(path).is_some(),
+        }
+    }
+
+    /// The test's own executors, if any of them runs for a request.
+    pub(crate) fn own(&self, path: &str, target: &Target) -> Option<&Executors> {
+        self.executors.as_ref().filter(|executors| executors.run_for(path, target))
+    }
+
     /// Waits until the gateway is to stop.
     pub(crate) async fn stops(&self) {
         // An error would mean that the gateway is gone, which is the same.
@@ -58,10 +119,12 @@ impl World {
     pub(crate) fn for_tests() -> (Self, watch::Sender<bool>) {
         let (stop, stopping) = watch::channel(false);
         let world = Self {
+            executors: None,
             bindings: Bindings::default(),
+            mistakes: Mistakes::default(),
             hides_status: false,
             idle_timeout: None,
-            control: Control::new(crate::docarray::DocArray::V2),
+            control: Control::new(DocArray::V2),
             journal: Journal::new(true),
             schedule: Schedule::new(Vec::new(), 0),
             ids: Ids::new(0),

@@ -16,6 +16,7 @@ use crate::delivery::Delivery;
 use crate::fault::FaultKind;
 use crate::outage::Outage;
 use crate::protobuf::single::{SingleRequest, answer_of};
+use crate::schema::PART;
 use crate::streaming::Run;
 
 /// So often the document of an endpoint that nobody binds comes back.
@@ -80,13 +81,24 @@ async fn answer(stream: &mut Stream) -> Finish {
     }
     let delivery = Delivery::new(Arc::clone(&world), place);
     let endpoint = asked.request().endpoint();
-    if let Some(script) = world.bindings.stream(endpoint) {
-        let run = script.start(asked.text());
-        return give(stream, delivery, run, drawn.fault).await;
+    if world.streams(endpoint) {
+        let takes = world.executors.as_ref().and_then(|executors| executors.stream(endpoint));
+        let takes = takes.map_or(&*PART, |(_, endpoint)| &endpoint.takes);
+        let run = match asked.document(takes, &world.ids) {
+            Ok(document) => Run::begin(&world, asked.about(stream.headers()), document).await,
+            Err(_) => None,
+        };
+        return match run.unwrap_or_else(|| Ok(Run::empty())) {
+            Ok(run) => give(stream, delivery, run, drawn.fault).await,
+            Err((code, retry_after)) => {
+                delivery.break_off();
+                Finish::Http { code, retry_after }
+            }
+        };
     }
-    let answers = match world.bindings.find(endpoint) {
-        Some(_) => vec![asked.no_generator()],
-        None => vec![asked.untouched(); ECHOES],
+    let answers = match world.binds(endpoint) {
+        true => vec![asked.no_generator()],
+        false => vec![asked.untouched(); ECHOES],
     };
     for answer in answers {
         stream.outbox.push(0, &answer, answer.len());
@@ -115,13 +127,13 @@ async fn give(
         let given = tokio::select! {
             biased;
             () = poll_fn(|cx| stream.outbox.poll_reset(cx)) => return Finish::Gone,
-            given = run.next() => given,
+            given = run.next(delivery.world()) => given,
         };
         let Some(given) = given else {
             delivery.end();
             return Finish::Status(Status::OK);
         };
-        let mut message = answer_of(&given, &delivery.world().ids);
+        let mut message = answer_of(run.class(), &given, &delivery.world().ids);
         match fault.take() {
             Some(kind @ (FaultKind::Truncated | FaultKind::ResetMid)) => {
                 delivery.break_off();

@@ -1,9 +1,9 @@
 //! The methods that a gateway serves, and what those answer that run no executor.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
+use http::HeaderMap;
 
+use super::finish::Finish;
 use super::status::Status;
 use crate::docarray::DocArray;
 use crate::outage::Outage;
@@ -124,23 +124,26 @@ impl Asked {
         }
     }
 
-    pub(super) fn takes_time(&self) -> bool {
-        self.request().is_some_and(protobuf::Request::takes_time)
+    pub(super) fn takes_time(&self, world: &World) -> bool {
+        self.request().is_some_and(|request| request.takes_time(world))
     }
 
     /// # Errors
     ///
-    /// How the call ends that asked for it.
-    pub(super) async fn answer(self, world: Arc<World>) -> Result<Bytes, Status> {
+    /// How the stream ends that asked for it.
+    pub(super) async fn answer(self, world: &World, headers: &HeaderMap) -> Result<Bytes, Finish> {
         match self {
-            Self::Data(request) => match request.answer(&world).await {
+            Self::Data(request) => match request.answer(world, headers).await {
                 Verdict::Answer(answer) => Ok(answer),
-                Verdict::Outage(outage) => Err(outage_status(outage)),
-                Verdict::Broken => Err(Status::unknown(
+                Verdict::Outage(outage) => Err(Finish::Status(outage_status(outage))),
+                Verdict::Status(code, retry_after) => Err(Finish::Http { code, retry_after }),
+                Verdict::Broken => Err(Finish::Status(Status::unknown(
                     "Unexpected <class 're.error'>: the target is no regular expression",
-                )),
+                ))),
             },
-            Self::Other(service, message) => answer_other(service, &world, &message),
+            Self::Other(service, message) => {
+                answer_other(service, world, &message).map_err(Finish::Status)
+            }
         }
     }
 }

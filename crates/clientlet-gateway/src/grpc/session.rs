@@ -73,7 +73,7 @@ struct Flight {
     omen: Option<Bytes>,
 }
 
-type Ended = (Result<Bytes, Status>, Flight);
+type Ended = (Result<Bytes, Finish>, Flight);
 
 #[derive(Default)]
 struct Turns {
@@ -283,17 +283,19 @@ impl Session {
         let fails = self.service == Service::Call && Outage::now(&world.control).is_some();
         let omen = if fails { asked.request().map(protobuf::Request::bare_answer) } else { None };
         let flight = Flight { turn, place, fault: drawn.fault, omen };
-        if asked.takes_time() || late.is_some() {
+        if asked.takes_time(&world) || late.is_some() {
+            let headers = self.stream.headers().clone();
             self.running.push(Box::pin(async move {
-                let answer = asked.answer(world).await;
+                let answer = asked.answer(&world, &headers).await;
                 sleep(late.unwrap_or_default()).await;
                 (answer, flight)
             }));
             return None;
         }
         // Nothing else ever waits.
-        let broken = || Err(Status::internal("the request did not run at once"));
-        let answer = asked.answer(world).now_or_never().unwrap_or_else(broken);
+        let broken = || Finish::Status(Status::internal("the request did not run at once"));
+        let answer = asked.answer(&world, self.stream.headers()).now_or_never();
+        let answer = answer.unwrap_or_else(|| Err(broken()));
         self.deliver_in_turn((answer, flight))
     }
 
@@ -323,11 +325,11 @@ impl Session {
     fn deliver(&mut self, (answer, flight): Ended) -> Option<Finish> {
         let message = match answer {
             Ok(message) => message,
-            Err(status) => {
+            Err(finish) => {
                 if let Some(message) = flight.omen {
                     self.push(Answer { flag: 0, message, place: None });
                 }
-                return Some(Finish::Status(status));
+                return Some(finish);
             }
         };
         let Flight { place, fault, .. } = flight;

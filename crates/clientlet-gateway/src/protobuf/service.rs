@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prost::Message;
+use serde_json::json;
 
 use super::structs;
 use super::{Raised, Status};
 use crate::docarray::DocArray;
 use crate::outage::Outage;
+use crate::schema::{self, Place, Schema, definitions};
 use crate::status::{ENVS, versions};
+use crate::value::Value;
 use crate::world::World;
 
 /// A `jina.JinaInfoProto`.
@@ -104,27 +107,48 @@ pub(crate) fn info(docarray: DocArray) -> Bytes {
     encode(&Info { jina: map(&versions(docarray)), envs: map(&ENVS) })
 }
 
-/// The executor's endpoints, and which of them are generators. Real gateways describe the documents as
-/// well.
+/// The executors' endpoints: the classes of their documents, and which of them are generators.
 pub(crate) fn endpoints(world: &World) -> Bytes {
     const DRY_RUN: &str = "_jina_dry_run_";
-    let mut endpoints: Vec<String> = world.bindings.paths().map(str::to_owned).collect();
-    endpoints.extend(world.bindings.streams.iter().map(|(path, _)| path.clone()));
+    let mut shown = world.shown();
+    shown.sort_by(|one, other| one.path.cmp(other.path));
+    let mut endpoints: Vec<String> = shown.iter().map(|shown| shown.path.to_owned()).collect();
     endpoints.push(DRY_RUN.to_owned());
     endpoints.sort();
-    endpoints.dedup();
-    let mut schemas = Vec::new();
-    for path in &endpoints {
-        let is_generator = world.bindings.stream(path).is_some();
-        let mut schema = Vec::new();
-        for name in ["is_generator", "is_singleton_doc"] {
-            structs::write_entry(&mut schema, name, &[0x20, u8::from(is_generator)]);
-        }
-        let mut value = Vec::new();
-        super::write_bytes(&mut value, 5, &schema);
-        structs::write_entry(&mut schemas, path, &value);
+    let schemas: Vec<(String, Value)> = shown
+        .iter()
+        .map(|shown| {
+            let schema = json!({
+                "input": published(shown.takes),
+                "output": published(shown.gives),
+                "is_generator": shown.is_stream,
+                "is_singleton_doc": shown.is_stream,
+            });
+            // Any JSON can be read as a value.
+            (shown.path.to_owned(), serde_json::from_value(schema).unwrap_or_default())
+        })
+        .collect();
+    let schemas = Some(structs::write(&schemas).into());
+    encode(&Endpoints { endpoints, write_endpoints: Vec::new(), schemas })
+}
+
+/// A class with the classes of documents within it.
+fn published(class: &Schema) -> serde_json::Value {
+    let mut published = schema::class(class, Place::Definitions);
+    let mut inner = Vec::new();
+    definitions(class, &mut inner);
+    if !inner.is_empty() {
+        let inner = inner.iter();
+        let inner = inner.map(|(name, class)| (name, schema::class(class, Place::Definitions)));
+        published["definitions"] = inner.collect::<BTreeMap<_, _>>().into_iter().fold(
+            json!({}),
+            |mut all, (name, class)| {
+                all[name] = class;
+                all
+            },
+        );
     }
-    encode(&Endpoints { endpoints, write_endpoints: Vec::new(), schemas: Some(schemas.into()) })
+    published
 }
 
 /// The service whose health is asked for.

@@ -1,14 +1,18 @@
 //! Requests of one document, which streaming endpoints answer with one document after another.
 
 use bytes::Bytes;
+use http::HeaderMap;
 use prost::Message as _;
 
 use super::shape::SINGLE_V2;
-use super::{Data, Header, Message, Request, Route, Timestamp, answer, v2, write_bytes};
+use super::{Data, Header, Message, Request, Route, Timestamp, answer, structs, v2, write_bytes};
 use crate::docarray::DocArray;
-use crate::endpoint::Exception;
+use crate::exception::Exception;
 use crate::identity::Ids;
-use crate::streaming::Given;
+use crate::request::About;
+use crate::sample::Change;
+use crate::schema::Schema;
+use crate::value::Value;
 
 /// A `jina.SingleDocumentRequestProto` of documents v2, the message in both directions.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -58,9 +62,27 @@ impl SingleRequest {
         &self.request
     }
 
-    /// The document's text as Python shows it.
-    pub(crate) fn text(&self) -> String {
-        v2::text_of(self.message.document.as_deref().unwrap_or_default())
+    /// The document, in the class that an endpoint takes.
+    ///
+    /// # Errors
+    ///
+    /// What the executor raises that cannot read it.
+    pub(crate) fn document(&self, class: &Schema, ids: &Ids) -> Result<Value, Exception> {
+        let docs = v2::change(&self.request.docs()?, class, Change::None, ids)?;
+        Ok(super::documents(&docs).next().map(v2::read).unwrap_or_default())
+    }
+
+    /// The request, as a handler finds it.
+    pub(crate) fn about(&self, headers: &HeaderMap) -> About {
+        let header = self.message.header.as_ref();
+        About {
+            docarray: DocArray::V2,
+            endpoint: self.request.endpoint().to_owned(),
+            parameters: structs::read(self.message.parameters.as_deref().unwrap_or_default()),
+            headers: headers.clone(),
+            request_id: self.request.id().map(str::to_owned),
+            target_executor: header.and_then(|header| header.target_executor.clone()),
+        }
     }
 
     /// The answer of an endpoint that nobody binds.
@@ -75,11 +97,8 @@ impl SingleRequest {
 
     fn back(&self, failure: Option<&Exception>) -> Bytes {
         let mut message = self.message.clone();
-        let status = failure.map(answer::status).map(|mut status| {
-            // It is the gateway that raises this one.
-            status.exception.iter_mut().for_each(|raised| raised.executor.clear());
-            status
-        });
+        // It is the gateway that raises this one.
+        let status = failure.map(|exception| answer::status(exception, ""));
         if status.is_some() {
             message.header.get_or_insert_default().status = status;
         }
@@ -93,10 +112,10 @@ impl SingleRequest {
 }
 
 /// A document that an endpoint gave, in a message with an id of its own.
-pub(crate) fn answer_of(given: &Given, ids: &Ids) -> Bytes {
+pub(crate) fn answer_of(class: &Schema, given: &Value, ids: &Ids) -> Bytes {
     Single {
         header: Some(Header { request_id: ids.make(), ..Header::default() }),
-        document: Some(v2::part(&given.id, &given.text)),
+        document: Some(v2::write(class, given).into()),
         ..Single::default()
     }
     .encode_to_vec()

@@ -1,43 +1,70 @@
 //! `google.protobuf.Struct`: parameters and tags.
 
-use serde_json::{Map, Number, Value};
-
 use super::shape::{Field, Fields};
 use super::{write_bytes, write_head};
-use crate::endpoint::REPLICA;
+use crate::parameters::RESULTS;
+use crate::value::{BytesAs, Value};
 
-/// The key under which executors' results stand.
-const RESULTS: &str = "__results__";
-
-/// A Struct as JSON. It was found to be one, no deeper than is safe.
-pub(super) fn to_json(bytes: &[u8]) -> Map<String, Value> {
+/// A Struct as a map. It was found to be one, no deeper than is safe.
+pub(super) fn read(bytes: &[u8]) -> Value {
     let entries = Fields::new(bytes).filter(|field| field.number == 1);
-    entries
-        .map(|entry| {
-            let (key, value) = entry_parts(entry.content);
-            (String::from_utf8_lossy(key).into_owned(), value_to_json(value))
-        })
-        .collect()
+    let entries = entries.map(|entry| {
+        let (key, value) = entry_parts(entry.content);
+        (String::from_utf8_lossy(key).into_owned(), read_value(value))
+    });
+    Value::Map(entries.collect())
 }
 
-fn value_to_json(bytes: &[u8]) -> Value {
+fn read_value(bytes: &[u8]) -> Value {
     // Of the members of a oneof the last one counts.
     let Some(Field { number, content, .. }) = Fields::new(bytes).last() else {
         return Value::Null;
     };
     match number {
-        2 => {
-            let number = content.try_into().map(f64::from_le_bytes).unwrap_or_default();
-            Number::from_f64(number).map_or(Value::Null, Value::Number)
-        }
-        3 => Value::String(String::from_utf8_lossy(content).into_owned()),
-        4 => Value::Bool(content.iter().any(|byte| byte & 0x7f != 0)),
-        5 => Value::Object(to_json(content)),
+        2 => Value::Float(content.try_into().map(f64::from_le_bytes).unwrap_or_default()),
+        3 => Value::Text(String::from_utf8_lossy(content).into_owned()),
+        4 => Value::Boolean(content.iter().any(|byte| byte & 0x7f != 0)),
+        5 => read(content),
         6 => {
             let elements = Fields::new(content).filter(|field| field.number == 1);
-            Value::Array(elements.map(|element| value_to_json(element.content)).collect())
+            elements.map(|element| read_value(element.content)).collect()
         }
         _ => Value::Null,
+    }
+}
+
+/// The Struct of these entries.
+pub(super) fn write(entries: &[(String, Value)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (key, value) in entries {
+        write_entry(&mut out, key, &write_value(value));
+    }
+    out
+}
+
+fn write_value(value: &Value) -> Vec<u8> {
+    let message = |number, content: &[u8]| {
+        let mut value = Vec::with_capacity(content.len() + 8);
+        write_bytes(&mut value, number, content);
+        value
+    };
+    let number = |n: f64| [&[0x11][..], &n.to_le_bytes()].concat();
+    match value {
+        Value::Null => vec![0x08, 0],
+        Value::Integer(n) => number(*n as f64),
+        Value::Float(n) => number(*n),
+        Value::Text(text) => message(3, text.as_bytes()),
+        Value::Bytes(bytes) => message(3, BytesAs::Base64.write(bytes).as_bytes()),
+        Value::Boolean(b) => vec![0x20, u8::from(*b)],
+        Value::Map(entries) => message(5, &write(entries)),
+        Value::Array(array) => write_value(&array.to_list()),
+        Value::List(list) => {
+            let mut elements = Vec::new();
+            for element in list {
+                write_bytes(&mut elements, 1, &write_value(element));
+            }
+            message(6, &elements)
+        }
     }
 }
 
@@ -71,22 +98,10 @@ pub(super) fn write_entry(out: &mut Vec<u8>, key: &str, value: &[u8]) {
     write_bytes(out, 2, value);
 }
 
-/// What `/params` reports among the parameters: those that it got, and how many documents.
-pub(super) fn with_results(sent: &[u8], documents: usize) -> Vec<u8> {
-    let message = |number, content: &[u8]| {
-        let mut value = Vec::with_capacity(content.len() + 8);
-        write_bytes(&mut value, number, content);
-        value
-    };
-    let mut result = Vec::new();
-    write_entry(&mut result, "got", &message(5, sent));
-    // A count fits a float exactly up to 2^53.
-    let count = [&[0x11][..], &(documents as f64).to_le_bytes()].concat();
-    write_entry(&mut result, "count", &count);
-    let mut results = Vec::new();
-    write_entry(&mut results, REPLICA, &message(5, &result));
+/// Parameters as they were sent, and beside them what executors reported, by the key of each.
+pub(super) fn with_results(sent: &[u8], results: Vec<(String, Value)>) -> Vec<u8> {
     let mut parameters = Vec::new();
     copy_without(&mut parameters, sent, RESULTS);
-    write_entry(&mut parameters, RESULTS, &message(5, &results));
+    write_entry(&mut parameters, RESULTS, &write_value(&Value::Map(results)));
     parameters
 }

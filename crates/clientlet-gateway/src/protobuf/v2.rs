@@ -9,92 +9,66 @@ use bytes::Bytes;
 
 use self::python::{
     Classes, Complaint, Python, TAKEN, TYPES, boolean_node, float_node, integer_node, list_node,
+    ndarray,
 };
 
 use super::shape::{Field, Fields, Wire, varint};
 use super::structs::{copy_without, entry_parts, write_entry};
 use super::{documents, write_bytes, write_head};
-use crate::endpoint::{Bulk, Change, Exception, python_repr};
+use crate::exception::{Exception, python_repr};
 use crate::identity::Ids;
+use crate::sample::{Bulk, Change};
+use crate::schema::{Field as Declared, ITEM, Kind, Presence, Schema};
+use crate::value::Value;
 
 /// Documents for `/rich`, as a real executor makes them.
 const RICH: &[u8] = include_bytes!("rich_v2.bin");
 /// The encoded node true.
 const TRUE: &[u8] = &[0x20, 1];
 
-/// A class of documents: its name, and its fields with their kinds.
-type Class = (&'static str, &'static [(&'static str, Kind)]);
-
-const ITEM: Class = (
-    "Item",
-    &[
-        ("id", Kind::Typed("id")),
-        ("text", Kind::Text),
-        ("blob", Kind::Bytes),
-        ("tensor", Kind::Array),
-        ("embedding", Kind::Array),
-        ("url", Kind::Typed("any_url")),
-        ("number", Kind::Number),
-        ("ratio", Kind::Real),
-        ("flag", Kind::Flag),
-        ("tags", Kind::Tags),
-        ("words", Kind::List),
-        ("part", Kind::Part),
-        ("parts", Kind::Parts),
-        ("chunks", Kind::Chunks),
-    ],
-);
-const PART: Class =
-    ("Part", &[("id", Kind::Typed("id")), ("text", Kind::Text), ("tensor", Kind::Array)]);
-
 /// The types of arrays that an executor without torch and the like knows.
 const ARRAYS: &[&[u8]] =
     &[b"ndarray", b"ndarray_embedding", b"image_ndarray", b"audio_ndarray", b"video_ndarray"];
 
-/// What a field of a document is.
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Text,
-    /// Text with this type.
-    Typed(&'static str),
-    Bytes,
-    Number,
-    Real,
-    Flag,
-    Array,
-    Tags,
-    List,
-    Part,
-    /// A list of documents; none is an empty one.
-    Parts,
-    /// A list of documents, or none.
-    Chunks,
+/// Python's names of a field's class and of its element's class.
+fn classes(class: &Schema, kind: &Kind) -> Classes {
+    let both = |name: String| (Cow::from(name.clone()), Cow::from(name));
+    let plain = |name: &'static str| (Cow::from(name), Cow::from(name));
+    match kind {
+        Kind::Text => plain("<class 'str'>"),
+        Kind::Id => ("<class 'docarray.typing.id.ID'>".into(), "<class 'str'>".into()),
+        Kind::Url => plain("<class 'docarray.typing.url.any_url.AnyUrl'>"),
+        Kind::Bytes | Kind::Base64 => plain("<class 'bytes'>"),
+        Kind::Integer => plain("<class 'int'>"),
+        Kind::Float => plain("<class 'float'>"),
+        Kind::Boolean => plain("<class 'bool'>"),
+        Kind::Array => plain("<class 'docarray.typing.tensor.ndarray.NdArray'>"),
+        Kind::Any => plain("typing.Any"),
+        Kind::List(element) | Kind::Dictionary(element) => {
+            (annotation(kind).into(), classes(class, element).0)
+        }
+        Kind::Document(inner) => (python_class(inner).into(), TAKEN.into()),
+        Kind::Own => (python_class(class).into(), TAKEN.into()),
+        Kind::Documents(inner) => both(python_list(inner)),
+        Kind::OwnList => both(python_list(class)),
+    }
 }
 
-impl Kind {
-    /// Python's names of the field's class and of its element's class.
-    fn classes(self) -> Classes {
-        const PARTS: &str = "<class 'docarray.array.any_array.DocList[Part]'>";
-        match self {
-            Kind::Text => ("<class 'str'>", "<class 'str'>"),
-            Kind::Typed("id") => ("<class 'docarray.typing.id.ID'>", "<class 'str'>"),
-            Kind::Typed(_) => {
-                const URL: &str = "<class 'docarray.typing.url.any_url.AnyUrl'>";
-                (URL, URL)
-            }
-            Kind::Bytes => ("<class 'bytes'>", "<class 'bytes'>"),
-            Kind::Number => ("<class 'int'>", "<class 'int'>"),
-            Kind::Real => ("<class 'float'>", "<class 'float'>"),
-            Kind::Flag => ("<class 'bool'>", "<class 'bool'>"),
-            Kind::Array => (
-                "<class 'docarray.typing.tensor.ndarray.NdArray'>",
-                "<class 'docarray.typing.tensor.ndarray.NdArray'>",
-            ),
-            Kind::Tags => ("typing.Dict[str, typing.Any]", "typing.Any"),
-            Kind::List => ("typing.List[str]", "<class 'str'>"),
-            Kind::Part => ("<class '__main__.Part'>", TAKEN),
-            Kind::Parts | Kind::Chunks => (PARTS, PARTS),
-        }
+fn python_class(class: &Schema) -> String {
+    format!("<class '__main__.{}'>", class.name())
+}
+
+fn python_list(class: &Schema) -> String {
+    format!("<class 'docarray.array.any_array.DocList[{}]'>", class.name())
+}
+
+/// A type as Python annotates it.
+fn annotation(kind: &Kind) -> String {
+    match kind {
+        Kind::Any => "typing.Any".into(),
+        Kind::List(element) => format!("typing.List[{}]", annotation(element)),
+        Kind::Dictionary(value) => format!("typing.Dict[str, {}]", annotation(value)),
+        plain => plain.shown(),
     }
 }
 
@@ -119,36 +93,101 @@ pub(super) fn id(document: &[u8]) -> Option<&[u8]> {
     Node::read(node).content_of(TEXT)
 }
 
-/// The text of a document, as Python shows it.
-pub(super) fn text_of(document: &[u8]) -> String {
-    let entries = entries(document);
-    let node = Node::read(find(&entries, "text").unwrap_or_default());
-    match node.content {
-        Some(Field { number: TEXT, content, .. }) => String::from_utf8_lossy(content).into_owned(),
-        Some(Field { number: INTEGER, content, .. }) => integer(content).to_string(),
-        _ => "None".into(),
-    }
-}
-
-/// A document as streaming endpoints give them, with an empty tensor.
-pub(super) fn part(id: &str, sent: &str) -> Bytes {
-    let mut document = Vec::with_capacity(id.len() + sent.len() + 64);
-    write_entry(&mut document, "id", &typed(id.as_bytes(), "id"));
-    write_entry(&mut document, "text", &text(sent.as_bytes()));
-    write_entry(&mut document, "tensor", &[]);
-    document.into()
-}
-
 /// Runs an endpoint on documents.
 ///
 /// # Errors
 ///
 /// The executor cannot read them.
-pub(super) fn change(docs: &Bytes, change: Change, ids: &Ids) -> Result<Bytes, Exception> {
+pub(super) fn change(
+    docs: &Bytes,
+    class: &Schema,
+    change: Change,
+    ids: &Ids,
+) -> Result<Bytes, Exception> {
     let mut out = Vec::with_capacity(docs.len() + 256);
     let mut executor = Executor { change, ids };
-    executor.write_documents(&mut out, docs, ITEM)?;
+    executor.write_documents(&mut out, docs, class)?;
     Ok(out.into())
+}
+
+/// A document as a value. It was found to be one, no deeper than is safe.
+pub(super) fn read(document: &[u8]) -> Value {
+    let entries = Fields::new(document).filter(|field| field.number == 1);
+    let entries = entries.map(|entry| {
+        let (key, node) = entry_parts(entry.content);
+        (String::from_utf8_lossy(key).into_owned(), read_node(node))
+    });
+    Value::Map(entries.collect())
+}
+
+fn read_node(node: &[u8]) -> Value {
+    let Some(Field { number, content, .. }) = Node::read(node).content else { return Value::Null };
+    let elements = || Fields::new(content).filter(|field| field.number == 1);
+    match number {
+        TEXT => Value::Text(String::from_utf8_lossy(content).into_owned()),
+        INTEGER => Value::Integer(integer(content).into()),
+        FLOAT => Value::Float(content.try_into().map(f64::from_le_bytes).unwrap_or_default()),
+        BOOLEAN => Value::Boolean(content.iter().any(|byte| byte & 0x7f != 0)),
+        BLOB => Value::Bytes(Bytes::copy_from_slice(content)),
+        ARRAY => {
+            let dense = elements().last();
+            dense.map_or(Value::Null, |dense| Value::Array(super::read_dense(dense.content)))
+        }
+        DOCUMENTS => elements().map(|document| read(document.content)).collect(),
+        LIST | SET | TUPLE => elements().map(|element| read_node(element.content)).collect(),
+        // A dictionary has its entries where a document has them.
+        _ => read(content),
+    }
+}
+
+/// A document of a class that it fits.
+pub(super) fn write(class: &Schema, document: &Value) -> Vec<u8> {
+    let mut out = Vec::new();
+    let Value::Map(entries) = document else { return out };
+    for (name, value) in entries {
+        let kind = class.fields().find(|(known, _)| known == name).map(|(_, field)| &field.kind);
+        write_entry(&mut out, name, &write_node(class, kind.unwrap_or(&Kind::Any), value));
+    }
+    out
+}
+
+fn write_node(class: &Schema, kind: &Kind, value: &Value) -> Vec<u8> {
+    let list = |class: &Schema, list: &[Value]| {
+        let mut docs = Vec::new();
+        for document in list {
+            write_bytes(&mut docs, 1, &write(class, document));
+        }
+        field(DOCUMENTS, &docs)
+    };
+    match (kind, value) {
+        (_, Value::Null) => Vec::new(),
+        (Kind::Id, Value::Text(id)) => typed(id.as_bytes(), "id"),
+        (Kind::Url, Value::Text(url)) => typed(url.as_bytes(), "any_url"),
+        (Kind::Document(inner), document) => field(DOCUMENT, &write(inner, document)),
+        (Kind::Own, document) => field(DOCUMENT, &write(class, document)),
+        (Kind::Documents(inner), Value::List(documents)) => list(inner, documents),
+        (Kind::OwnList, Value::List(documents)) => list(class, documents),
+        (_, Value::Boolean(b)) => boolean_node(*b),
+        // One that does not fit was refused before.
+        (_, Value::Integer(n)) => integer_node(i32::try_from(*n).unwrap_or_default()),
+        (_, Value::Float(n)) => float_node(*n),
+        (_, Value::Text(sent)) => text(sent.as_bytes()),
+        (_, Value::Bytes(bytes)) => field(BLOB, bytes),
+        (_, Value::Array(array)) => ndarray(&field(1, &super::write_dense(array))),
+        (kind, Value::List(elements)) => {
+            let kind = if let Kind::List(kind) = kind { kind } else { &Kind::Any };
+            let nodes = elements.iter().map(|element| write_node(class, kind, element));
+            list_node(&nodes.collect::<Vec<_>>())
+        }
+        (kind, Value::Map(entries)) => {
+            let kind = if let Kind::Dictionary(kind) = kind { kind } else { &Kind::Any };
+            let mut dictionary = Vec::new();
+            for (key, value) in entries {
+                write_entry(&mut dictionary, key, &write_node(class, kind, value));
+            }
+            field(DICTIONARY, &dictionary)
+        }
+    }
 }
 
 pub(super) fn bulk(bulk: Bulk, ids: &Ids) -> Bytes {
@@ -165,7 +204,7 @@ pub(super) fn bulk(bulk: Bulk, ids: &Ids) -> Bytes {
             let mut docs = Vec::with_capacity(size + 64);
             write_bytes(&mut docs, 1, &document);
             // Such a document has nothing to complain of.
-            change(&docs.into(), Change::None, ids).unwrap_or_default()
+            change(&docs.into(), &ITEM, Change::None, ids).unwrap_or_default()
         }
     }
 }
@@ -180,7 +219,7 @@ impl Executor<'_> {
         &mut self,
         out: &mut Vec<u8>,
         docs: &[u8],
-        class: Class,
+        class: &Schema,
     ) -> Result<(), Exception> {
         let mut written = Vec::new();
         for document in documents(docs) {
@@ -195,11 +234,11 @@ impl Executor<'_> {
         &mut self,
         out: &mut Vec<u8>,
         document: &[u8],
-        class: Class,
+        class: &Schema,
     ) -> Result<(), Exception> {
         let mut errors = Errors::default();
         self.write_fields(out, document, class, "", &mut errors)?;
-        errors.end(class.0)
+        errors.end(class.name())
     }
 
     /// Writes every field of the class from the entries of a document or a dictionary at `path`.
@@ -207,19 +246,23 @@ impl Executor<'_> {
         &mut self,
         out: &mut Vec<u8>,
         document: &[u8],
-        (_, fields): Class,
+        class: &Schema,
         path: &str,
         errors: &mut Errors,
     ) -> Result<(), Exception> {
         let entries = entries(document);
-        for &(name, kind) in fields {
-            let Some(sent) = find(&entries, name) else {
-                write_entry(out, name, &self.missing(kind));
-                continue;
-            };
+        for (name, field) in class.fields() {
             let path = format!("{path}'{name}'");
-            let node = self.node(sent, kind, &path, errors)?;
+            let node = match find(&entries, name) {
+                Some(sent) => self.node(sent, class, field, &path, errors)?,
+                None => self.missing(class, field, &path, errors),
+            };
             write_entry(out, name, &node);
+        }
+        if class.is_open() {
+            for (key, node) in entries.iter().filter(|(key, _)| *key != b"id") {
+                write_entry(out, &String::from_utf8_lossy(key), node);
+            }
         }
         Ok(())
     }
@@ -230,10 +273,12 @@ impl Executor<'_> {
     fn node<'d>(
         &mut self,
         sent: &'d [u8],
-        kind: Kind,
+        class: &Schema,
+        declared: &Declared,
         path: &str,
         errors: &mut Errors,
     ) -> Result<Cow<'d, [u8]>, Exception> {
+        let kind = &declared.kind;
         let node = Node::read(sent);
         if let Some(content) = node.content.filter(|_| node.kind.is_none()) {
             match (kind, content.number) {
@@ -242,36 +287,35 @@ impl Executor<'_> {
                 }
                 (Kind::Text, TEXT)
                 | (Kind::Bytes, BLOB)
-                | (Kind::Number, INTEGER)
-                | (Kind::Real, FLOAT)
-                | (Kind::Flag, BOOLEAN) => return Ok(Cow::Borrowed(sent)),
-                (Kind::Part, DOCUMENT) => {
+                | (Kind::Integer, INTEGER)
+                | (Kind::Float, FLOAT)
+                | (Kind::Boolean, BOOLEAN) => return Ok(Cow::Borrowed(sent)),
+                (Kind::Document(_) | Kind::Own, DOCUMENT) => {
                     // Whatever is wrong inside of it, the executor says that the class is not
                     // supported.
-                    let document = self.inner_document(content.content);
-                    let document = document.map_err(|_| refused_document(kind))?;
+                    let inner = inner_class(class, kind);
+                    let document = self.inner_document(content.content, inner);
+                    let document = document.map_err(|_| refused_document(inner))?;
                     return Ok(field(DOCUMENT, &document).into());
                 }
-                (Kind::Typed("any_url"), DOCUMENTS) => {
+                (Kind::Url, DOCUMENTS) => {
                     let mut errors = Errors::default();
                     errors.add("'__root__'", ("str type expected".into(), "type_error.str"));
                     errors.end("ParsingModel[AnyUrl]")?;
                 }
-                (Kind::Parts | Kind::Chunks, DOCUMENTS) => {
+                (Kind::Documents(_) | Kind::OwnList, DOCUMENTS) => {
                     let mut docs = Vec::new();
-                    self.inner().write_documents(&mut docs, content.content, PART)?;
+                    let inner = inner_class(class, kind);
+                    self.inner().write_documents(&mut docs, content.content, inner)?;
                     return Ok(field(DOCUMENTS, &docs).into());
                 }
                 _ => {}
             }
         }
         match (kind, node.kind, node.content) {
-            (Kind::Typed(wanted), Some(kind), Some(Field { number: TEXT, .. }))
-                if kind == wanted.as_bytes() =>
-            {
-                return Ok(Cow::Borrowed(sent));
-            }
-            (Kind::Array, Some(b"ndarray"), Some(Field { number: ARRAY, .. })) => {
+            (Kind::Id, Some(b"id"), Some(Field { number: TEXT, .. }))
+            | (Kind::Url, Some(b"any_url"), Some(Field { number: TEXT, .. }))
+            | (Kind::Array, Some(b"ndarray"), Some(Field { number: ARRAY, .. })) => {
                 return Ok(Cow::Borrowed(sent));
             }
             // Classes of text and bytes keep their type when they are read in a field of the plain
@@ -283,8 +327,14 @@ impl Executor<'_> {
             }
             _ => {}
         }
-        let value = Python::read(sent, kind.classes())?;
-        let written = match self.coerced(&value, kind, path, errors)? {
+        let value = Python::read(sent, &classes(class, kind))?;
+        if let Python::None = value {
+            return Ok(self.none(declared, path, errors).into());
+        }
+        if matches!((kind, &value), (Kind::Any, _)) {
+            return Ok(Cow::Borrowed(sent));
+        }
+        let written = match self.coerced(&value, class, kind, path, errors)? {
             Ok(written) => written,
             Err(complaint) => {
                 errors.add(path, complaint);
@@ -292,84 +342,96 @@ impl Executor<'_> {
             }
         };
         Ok(match kind {
-            Kind::Tags if written.is_empty() => Cow::Borrowed(sent),
+            Kind::Dictionary(_) if written.is_empty() => Cow::Borrowed(sent),
             _ => written.into(),
         })
     }
 
-    /// Converts a value of any kind for a field; returns its node, which is empty for `None`.
+    /// The node of a field that is None: empty if the field may be None.
+    fn none(&self, declared: &Declared, path: &str, errors: &mut Errors) -> Vec<u8> {
+        if declared.kind == Kind::Text && self.is_upper() {
+            return text(b"");
+        }
+        if declared.presence != Presence::Optional {
+            errors.add(path, no_none());
+        }
+        Vec::new()
+    }
+
+    /// Converts a value of any kind but None for a field; returns its node.
     fn coerced(
         &mut self,
         value: &Python<'_>,
-        kind: Kind,
+        class: &Schema,
+        kind: &Kind,
         path: &str,
         errors: &mut Errors,
     ) -> Result<Result<Vec<u8>, Complaint>, Exception> {
-        if let Python::None = value {
-            return Ok(match kind {
-                Kind::Tags | Kind::List | Kind::Parts => {
-                    Err(("none is not an allowed value".into(), "type_error.none.not_allowed"))
-                }
-                Kind::Text if self.is_upper() => Ok(text(b"")),
-                _ => Ok(Vec::new()),
-            });
-        }
         Ok(match kind {
-            Kind::Typed("id") => Ok(typed(value.shown().as_bytes(), "id")),
-            Kind::Typed(wanted) => value.to_text().map(|text| typed(text.as_bytes(), wanted)),
+            Kind::Id => Ok(typed(value.shown().as_bytes(), "id")),
+            Kind::Url => value.to_text().map(|text| typed(text.as_bytes(), "any_url")),
             Kind::Text if self.is_upper() => value.to_text().map(|text| upper(&text)),
             Kind::Text => value.to_text().map(|sent| text(sent.as_bytes())),
-            Kind::Bytes => value.to_bytes().map(|bytes| field(BLOB, &bytes)),
-            Kind::Number => match value.to_integer().map(|n| (n, i32::try_from(n))) {
+            Kind::Bytes | Kind::Base64 => value.to_bytes().map(|bytes| field(BLOB, &bytes)),
+            Kind::Integer => match value.to_integer().map(|n| (n, i32::try_from(n))) {
                 Ok((_, Ok(n))) => Ok(integer_node(n)),
                 Ok((n, Err(_))) => {
                     return Err(Exception::value_error(format!("Value out of range: {n}")));
                 }
                 Err(complaint) => Err(complaint),
             },
-            Kind::Real => value.to_float().map(float_node),
-            Kind::Flag => value.to_boolean().map(boolean_node),
+            Kind::Float => value.to_float().map(float_node),
+            Kind::Boolean => value.to_boolean().map(boolean_node),
             Kind::Array => value.to_array(),
-            Kind::List => match value {
+            Kind::Any => Ok(value.to_node()),
+            Kind::List(kind) => match value {
                 Python::List(list) | Python::Set(list) | Python::Tuple(list) => {
-                    let mut words = Vec::with_capacity(list.len());
-                    for (index, word) in list.iter().enumerate() {
-                        let word = match word {
-                            Python::None => Err((
-                                "none is not an allowed value".into(),
-                                "type_error.none.not_allowed",
-                            )),
-                            word => word.to_text(),
-                        };
-                        match word {
-                            Ok(word) => words.push(text(word.as_bytes())),
-                            Err(complaint) => errors.add(&format!("{path}, {index}"), complaint),
-                        }
+                    let mut nodes = Vec::with_capacity(list.len());
+                    for (index, element) in list.iter().enumerate() {
+                        let path = format!("{path}, {index}");
+                        nodes.extend(self.element(element, class, kind, &path, errors)?);
                     }
-                    Ok(list_node(&words))
+                    Ok(list_node(&nodes))
                 }
                 _ => Err(("value is not a valid list".into(), "type_error.list")),
             },
-            Kind::Tags => match value {
-                Python::Dictionary(entries) => match self.change {
+            Kind::Dictionary(kind) => match value {
+                Python::Dictionary(entries) if **kind == Kind::Any => match self.change {
                     Change::Tag(_) => Ok(self.tags(entries, &[]).into_owned()),
                     _ => Ok(Vec::new()),
                 },
-                value if value.is_empty() => Ok(self.missing(Kind::Tags).into_owned()),
+                Python::Dictionary(entries) => {
+                    let mut dictionary = Vec::new();
+                    for entry in Fields::new(entries).filter(|field| field.number == 1) {
+                        let (key, node) = entry_parts(entry.content);
+                        let key = String::from_utf8_lossy(key);
+                        let path = format!("{path}, {}", python_repr(&key));
+                        let element = Python::read(node, &classes(class, kind))?;
+                        let node = self.element(&element, class, kind, &path, errors)?;
+                        write_entry(&mut dictionary, &key, &node.unwrap_or_default());
+                    }
+                    Ok(field(DICTIONARY, &dictionary))
+                }
+                value if value.is_empty() => match self.change {
+                    Change::Tag(_) => Ok(self.tags(&[], &[]).into_owned()),
+                    _ => Ok(field(DICTIONARY, &[])),
+                },
                 _ => Err(no_dictionary()),
             },
-            Kind::Part => match value {
-                Python::Dictionary(_) => self.part(value, path, errors)?,
-                value if value.is_empty() => self.part(value, path, errors)?,
+            Kind::Document(_) | Kind::Own => match value {
+                value if value.is_empty() || matches!(value, Python::Dictionary(_)) => {
+                    self.part(value, inner_class(class, kind), path, errors)?
+                }
                 _ => Err(no_dictionary()),
             },
-            Kind::Parts | Kind::Chunks => {
+            Kind::Documents(_) | Kind::OwnList => {
+                let inner = inner_class(class, kind);
                 let path = format!("{path}, '__root__'");
                 let parts = match value {
                     Python::List(list) | Python::Set(list) | Python::Tuple(list) => list,
                     Python::Integer(_) | Python::Float(_) | Python::Boolean(_) => {
-                        let what = "Expecting an Iterable of <class '__main__.Part'>";
-                        return Ok(Err((what.into(), "type_error")));
+                        let what = format!("Expecting an Iterable of {}", python_class(inner));
+                        return Ok(Err((what, "type_error")));
                     }
                     value if value.is_empty() => &Vec::new(),
                     _ => {
@@ -387,15 +449,12 @@ impl Executor<'_> {
                             self.inner().write_fields(
                                 &mut document,
                                 entries,
-                                PART,
+                                inner,
                                 &path,
                                 errors,
                             )?;
                         }
-                        Python::None => errors.add(
-                            &path,
-                            ("none is not an allowed value".into(), "type_error.none.not_allowed"),
-                        ),
+                        Python::None => errors.add(&path, no_none()),
                         _ => errors.add(&path, no_dictionary()),
                     }
                     if errors.0.len() > before {
@@ -408,24 +467,43 @@ impl Executor<'_> {
         })
     }
 
+    /// The node of an element of a list or a dictionary; `None` if there is a complaint about it.
+    fn element(
+        &mut self,
+        element: &Python<'_>,
+        class: &Schema,
+        kind: &Kind,
+        path: &str,
+        errors: &mut Errors,
+    ) -> Result<Option<Vec<u8>>, Exception> {
+        let node = match element {
+            Python::None if *kind == Kind::Any => Ok(Vec::new()),
+            Python::None => Err(no_none()),
+            // Endpoints change no texts within lists.
+            element => self.inner().coerced(element, class, kind, path, errors)?,
+        };
+        Ok(node.map_err(|complaint| errors.add(path, complaint)).ok())
+    }
+
     /// Converts a dictionary to a document; anything without elements becomes a document of
     /// defaults.
     fn part(
         &mut self,
         value: &Python<'_>,
+        class: &Schema,
         path: &str,
         errors: &mut Errors,
     ) -> Result<Result<Vec<u8>, Complaint>, Exception> {
         let entries = if let Python::Dictionary(entries) = value { entries } else { &[][..] };
         let mut document = Vec::new();
         let path = format!("{path}, ");
-        self.inner().write_fields(&mut document, entries, PART, &path, errors)?;
+        self.inner().write_fields(&mut document, entries, class, &path, errors)?;
         Ok(Ok(field(DOCUMENT, &document)))
     }
 
-    fn inner_document(&mut self, document: &[u8]) -> Result<Vec<u8>, Exception> {
+    fn inner_document(&mut self, document: &[u8], class: &Schema) -> Result<Vec<u8>, Exception> {
         let mut written = Vec::new();
-        self.inner().write_document(&mut written, document, PART)?;
+        self.inner().write_document(&mut written, document, class)?;
         Ok(written)
     }
 
@@ -438,18 +516,26 @@ impl Executor<'_> {
         self.change == Change::Upper
     }
 
-    /// What becomes of a field that was left out, or is None.
-    fn missing(&mut self, kind: Kind) -> Cow<'static, [u8]> {
-        match kind {
-            Kind::Typed("id") => typed(self.ids.make().as_bytes(), "id").into(),
-            Kind::Text if self.is_upper() => text(b"").into(),
-            Kind::Tags => match self.tags(&[], &[]) {
-                Cow::Borrowed(_) => field(DICTIONARY, &[]).into(),
-                Cow::Owned(tags) => tags.into(),
-            },
-            Kind::List => field(LIST, &[]).into(),
-            Kind::Parts => field(DOCUMENTS, &[]).into(),
-            _ => Cow::Borrowed(&[]),
+    /// What becomes of a field that was left out.
+    fn missing(
+        &mut self,
+        class: &Schema,
+        declared: &Declared,
+        path: &str,
+        errors: &mut Errors,
+    ) -> Cow<'static, [u8]> {
+        match (&declared.kind, &declared.presence) {
+            (Kind::Id, _) => typed(self.ids.make().as_bytes(), "id").into(),
+            (Kind::Text, _) if self.is_upper() => text(b"").into(),
+            (Kind::Dictionary(_), _) if matches!(self.change, Change::Tag(_)) => {
+                self.tags(&[], &[]).into_owned().into()
+            }
+            (_, Presence::Optional) => Cow::Borrowed(&[]),
+            (kind, Presence::Default(value)) => write_node(class, kind, value).into(),
+            (_, Presence::Required) => {
+                errors.add(path, ("field required".into(), "value_error.missing"));
+                Cow::Borrowed(&[])
+            }
         }
     }
 
@@ -462,6 +548,18 @@ impl Executor<'_> {
         write_entry(&mut tags, tag, TRUE);
         field(DICTIONARY, &tags).into()
     }
+}
+
+/// The class of the documents in a field of a class.
+fn inner_class<'c>(class: &'c Schema, kind: &'c Kind) -> &'c Schema {
+    match kind {
+        Kind::Document(inner) | Kind::Documents(inner) => inner,
+        _ => class,
+    }
+}
+
+fn no_none() -> Complaint {
+    ("none is not an allowed value".into(), "type_error.none.not_allowed")
 }
 
 /// A value: its content, the last that is given, and its type.
@@ -555,8 +653,8 @@ fn no_dictionary() -> Complaint {
     ("value is not a valid dict".into(), "type_error.dict")
 }
 
-/// The exception for a document in a field whose class takes none.
-fn refused_document(kind: Kind) -> Exception {
-    let class = kind.classes().0;
+/// The exception for a document that is not of its class.
+fn refused_document(class: &Schema) -> Exception {
+    let class = python_class(class);
     Exception::value_error(format!("{class} is not supported for proto deserialization"))
 }

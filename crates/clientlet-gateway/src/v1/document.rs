@@ -4,12 +4,12 @@
 use std::borrow::Cow;
 
 use super::Data;
-use crate::endpoint::Change;
 use crate::identity::Ids;
 use crate::json::{
     Array, Entries, Raw, array, coerced_float, coerced_integer, coerced_text, record, write,
     write_floats,
 };
+use crate::sample::Change;
 use crate::validation::{Complaint, Complaints, NO_DICT, NO_FLOAT, NO_INTEGER, NO_LIST, NO_TEXT};
 
 record! {

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::Subprotocol;
 use crate::fault::FaultKind;
-use crate::reply::Reply;
+use crate::http_reply::HttpReply;
 use crate::world::Protocol;
 
 /// What RFC 6455 has hashed with the key.
@@ -51,9 +51,9 @@ pub(crate) fn is_upgrade(head: &Parts) -> bool {
 /// # Errors
 ///
 /// It is refused: a bad handshake, or a path that is no WebSocket, such as any of an HTTP port.
-pub(crate) fn agree(head: &Parts, protocol: Protocol) -> Result<Upgrade, Reply> {
+pub(crate) fn agree(head: &Parts, protocol: Protocol) -> Result<Upgrade, HttpReply> {
     let bad = |what: String| {
-        Reply::refusal(400, format!("Failed to open a WebSocket connection: {what}.\n"))
+        HttpReply::refusal(400, format!("Failed to open a WebSocket connection: {what}.\n"))
     };
     let Some(key) = text(&head.headers, &SEC_WEBSOCKET_KEY) else {
         return Err(bad("missing Sec-WebSocket-Key header".into()));
@@ -71,7 +71,7 @@ pub(crate) fn agree(head: &Parts, protocol: Protocol) -> Result<Upgrade, Reply> 
     let path = match (protocol, head.uri.path()) {
         (Protocol::WebSocket | Protocol::All, "/") => Path::Data,
         (Protocol::WebSocket | Protocol::All, "/dry_run") => Path::DryRun,
-        _ => return Err(Reply::refusal(403, String::new())),
+        _ => return Err(HttpReply::refusal(403, String::new())),
     };
     // The whole value counts: a list with `bytes` in it is not `bytes`.
     let subprotocol = match text(&head.headers, &SEC_WEBSOCKET_PROTOCOL) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use http::HeaderMap;
 use serde::de::IgnoredAny;
 use tokio_websockets::Message;
 
@@ -132,24 +133,24 @@ impl Request {
     }
 
     /// Runs the request: at once if it takes no time, otherwise when the future is polled.
-    pub(super) fn start(self, world: &Arc<World>) -> Started {
+    pub(super) fn start(self, world: &Arc<World>, headers: &HeaderMap) -> Started {
         let takes_time = match &self {
-            Self::Protobuf(request) => request.takes_time(),
-            Self::Json(_) => self.endpoint().as_deref() == Some("/slow"),
+            Self::Protobuf(request) => request.takes_time(world),
+            Self::Json(_) => self.endpoint().is_some_and(|path| world.takes_time(&path)),
         };
         if takes_time {
-            let world = Arc::clone(world);
-            return Started::Running(async move { self.answer(&world).await }.boxed());
+            let (world, headers) = (Arc::clone(world), headers.clone());
+            return Started::Running(async move { self.answer(&world, &headers).await }.boxed());
         }
-        // Only /slow ever waits.
-        Started::Done(self.answer(world).now_or_never().unwrap_or(Verdict::Broken))
+        // Nothing else ever waits.
+        Started::Done(self.answer(world, headers).now_or_never().unwrap_or(Verdict::Broken))
     }
 
-    async fn answer(self, world: &World) -> Verdict {
+    async fn answer(self, world: &World, headers: &HeaderMap) -> Verdict {
         match self {
-            Self::Protobuf(request) => request.answer(world).await,
+            Self::Protobuf(request) => request.answer(world, headers).await,
             Self::Json(json) => match json.envelope() {
-                Some(envelope) => v1::answer_message(world, &envelope).await,
+                Some(envelope) => v1::answer_message(world, &envelope, headers).await,
                 None => Verdict::Broken,
             },
         }

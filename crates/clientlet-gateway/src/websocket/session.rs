@@ -278,7 +278,7 @@ impl<L: Listener> Session<L> {
             _ => None,
         };
         let flight = Flight { place, fault: drawn.fault };
-        match (request.start(&self.link.world), late) {
+        match (request.start(&self.link.world, &self.link.headers), late) {
             (Started::Done(verdict), None) => return self.deliver(verdict, flight),
             (Started::Done(verdict), Some(late)) => {
                 self.running.push(sleep(late).map(move |()| (verdict, flight)).boxed());
@@ -320,6 +320,10 @@ impl<L: Listener> Session<L> {
             Verdict::Answer(content) => content,
             Verdict::Outage(outage) => {
                 return Some(End::Close { code: 1011, reason: outage.close_reason().into() });
+            }
+            // WebSocket has no statuses.
+            Verdict::Status(code, _) => {
+                return Some(End::Close { code: 1011, reason: format!("status {code}") });
             }
             Verdict::Broken => return Some(End::Drop),
         };

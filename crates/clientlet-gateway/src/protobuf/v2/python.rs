@@ -1,16 +1,18 @@
 //! A node of documents v2 as a Python value of the executor, and what pydantic does with it for a
 //! field: its coercions and its complaints.
 
+use std::borrow::Cow;
+
 use serde_json::Value as Json;
 
 use super::super::shape::{Field, Fields};
 use super::super::structs::entry_parts;
 use super::super::write_bytes;
 use super::{
-    ARRAY, ARRAYS, BLOB, BOOLEAN, DOCUMENT, DOCUMENTS, FLOAT, INTEGER, LIST, Node, SET, TEXT,
-    TUPLE, TYPE, integer,
+    ARRAY, ARRAYS, BLOB, BOOLEAN, DICTIONARY, DOCUMENT, DOCUMENTS, FLOAT, INTEGER, LIST, Node, SET,
+    TEXT, TUPLE, TYPE, integer,
 };
-use crate::endpoint::{Exception, python_repr};
+use crate::exception::{Exception, python_repr};
 
 /// A Python value.
 pub(super) enum Python<'a> {
@@ -50,13 +52,13 @@ pub(super) const TAKEN: &str = "";
 
 /// The names of a field's class and of its element's class, for the complaint about a misplaced
 /// document.
-pub(super) type Classes = (&'static str, &'static str);
+pub(super) type Classes = (Cow<'static, str>, Cow<'static, str>);
 
 impl<'a> Python<'a> {
     /// # Errors
     ///
     /// When docarray cannot make a value from the node.
-    pub(super) fn read(bytes: &'a [u8], classes: Classes) -> Result<Python<'a>, Exception> {
+    pub(super) fn read(bytes: &'a [u8], classes: &Classes) -> Result<Python<'a>, Exception> {
         let node = Node::read(bytes);
         let Some(Field { number, content, .. }) = node.content else { return Ok(Python::None) };
         if let Some(kind) = node.kind
@@ -69,9 +71,11 @@ impl<'a> Python<'a> {
                 key_name(number)
             )));
         }
+        let element_classes = || (classes.1.clone(), classes.1.clone());
         let elements = || -> Result<Vec<Python<'a>>, Exception> {
+            let classes = element_classes();
             let elements = Fields::new(content).filter(|field| field.number == 1);
-            elements.map(|element| Python::read(element.content, (classes.1, classes.1))).collect()
+            elements.map(|element| Python::read(element.content, &classes)).collect()
         };
         Ok(match number {
             TEXT => Python::Text(String::from_utf8_lossy(content).into_owned()),
@@ -97,8 +101,9 @@ impl<'a> Python<'a> {
             TUPLE => Python::Tuple(elements()?),
             LIST => Python::List(elements()?),
             _ => {
+                let classes = element_classes();
                 for entry in Fields::new(content).filter(|field| field.number == 1) {
-                    Python::read(entry_parts(entry.content).1, (classes.1, classes.1))?;
+                    Python::read(entry_parts(entry.content).1, &classes)?;
                 }
                 Python::Dictionary(content)
             }
@@ -228,6 +233,31 @@ impl<'a> Python<'a> {
         }
     }
 
+    /// The node of the value.
+    pub(super) fn to_node(&self) -> Vec<u8> {
+        let list = |number, list: &[Self]| {
+            let mut elements = Vec::new();
+            for element in list {
+                write_bytes(&mut elements, 1, &element.to_node());
+            }
+            super::field(number, &elements)
+        };
+        match self {
+            Python::None => Vec::new(),
+            Python::Text(text) => super::field(TEXT, text.as_bytes()),
+            // It came from 32 bits.
+            Python::Integer(n) => integer_node(i32::try_from(*n).unwrap_or_default()),
+            Python::Float(n) => float_node(*n),
+            Python::Boolean(b) => boolean_node(*b),
+            Python::Bytes(bytes) => super::field(BLOB, bytes),
+            Python::Array(node) => node.to_vec(),
+            Python::List(elements) => list(LIST, elements),
+            Python::Set(elements) => list(SET, elements),
+            Python::Tuple(elements) => list(TUPLE, elements),
+            Python::Dictionary(entries) => super::field(DICTIONARY, entries),
+        }
+    }
+
     /// The value as Python's `str` shows it.
     pub(super) fn shown(&self) -> String {
         match self {
@@ -257,7 +287,8 @@ impl<'a> Python<'a> {
                 let entries = Fields::new(entries).filter(|field| field.number == 1);
                 let shown = entries.map(|entry| {
                     let (key, value) = entry_parts(entry.content);
-                    let value = Python::read(value, ("", "")).map_or(String::new(), |v| v.repr());
+                    let value = Python::read(value, &("".into(), "".into()))
+                        .map_or(String::new(), |v| v.repr());
                     format!("{}: {value}", python_repr(&String::from_utf8_lossy(key)))
                 });
                 format!("{{{}}}", shown.collect::<Vec<_>>().join(", "))
@@ -313,7 +344,7 @@ fn from_json(json: &Json) -> Python<'static> {
 }
 
 /// The node of an array with this content.
-fn ndarray(content: &[u8]) -> Vec<u8> {
+pub(super) fn ndarray(content: &[u8]) -> Vec<u8> {
     let mut node = super::field(ARRAY, content);
     write_bytes(&mut node, TYPE, b"ndarray");
     node

@@ -1,0 +1,394 @@
+//! A test's own executors, and the way of a request through them.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::time::sleep;
+
+use crate::docarray::DocArray;
+use crate::endpoint::{Endpoint, IntoEndpoint};
+use crate::exception::Exception;
+use crate::mistakes::Mistake;
+use crate::reply::{Content, Reply};
+use crate::request::{About, Request};
+use crate::sample::{CLASS, DEPLOYMENT, Outcome, results};
+use crate::schema::{Schema, V1};
+use crate::target::Target;
+use crate::value::{ReadError, Value};
+use crate::world::World;
+
+/// The endpoint that answers requests to endpoints which nobody binds.
+pub(crate) const DEFAULT: &str = "/default";
+
+/// An executor with endpoints of the test's own.
+///
+/// ```
+/// use clientlet_gateway::{Executor, Gateway, Reply};
+///
+/// let encoder = Executor::new("encoder").on("/search", |_| Reply::unchanged());
+/// let ranker = Executor::new("ranker").on("/search", |_| Reply::unchanged());
+/// let builder = Gateway::builder().executor(encoder).executor(ranker);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Executor {
+    pub(crate) name: Arc<str>,
+    endpoints: Vec<(String, Endpoint)>,
+}
+
+impl Executor {
+    /// An executor without endpoints. Its name is what `target_executor` is matched against.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: Arc::from(name.into()), endpoints: Vec::new() }
+    }
+
+    /// Binds an endpoint, or binds it anew. The endpoint `/default` also answers requests to endpoints
+    /// that the executor does not bind.
+    pub fn on<M>(mut self, path: impl Into<String>, endpoint: impl IntoEndpoint<M>) -> Self {
+        let path = path.into();
+        self.endpoints.retain(|(bound, _)| *bound != path);
+        self.endpoints.push((path, endpoint.into_endpoint()));
+        self
+    }
+
+    /// The endpoint that answers requests for this path.
+    fn find(&self, path: &str, is_stream: bool) -> Option<&Endpoint> {
+        let bound = |path: &str| {
+            let is_it = |(bound, endpoint): &&(String, Endpoint)| {
+                bound == path && endpoint.is_stream == is_stream
+            };
+            self.endpoints.iter().find(is_it).map(|(_, endpoint)| endpoint)
+        };
+        bound(path).or_else(|| bound(DEFAULT))
+    }
+}
+
+/// Executors in the order in which requests come to them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Executors(pub(crate) Vec<Executor>);
+
+/// An endpoint as the gateway shows it.
+pub(crate) struct Shown<'e> {
+    pub(crate) path: &'e str,
+    /// The class that the first executor with the endpoint takes.
+    pub(crate) takes: &'e Schema,
+    /// The class that the last executor with the endpoint gives.
+    pub(crate) gives: &'e Schema,
+    pub(crate) is_stream: bool,
+}
+
+impl Executors {
+    /// Binds an endpoint to the executor of those that name none.
+    pub(crate) fn bind(&mut self, path: String, endpoint: Endpoint) {
+        let index = self.0.iter().position(|executor| *executor.name == *DEPLOYMENT);
+        let index = index.unwrap_or_else(|| {
+            self.0.insert(0, Executor::new(DEPLOYMENT));
+            0
+        });
+        let executor = &mut self.0[index];
+        executor.endpoints.retain(|(bound, _)| *bound != path);
+        executor.endpoints.push((path, endpoint));
+    }
+
+    /// Every endpoint that is bound, once, in the order of binding.
+    pub(crate) fn endpoints(&self) -> Vec<Shown<'_>> {
+        let mut shown: Vec<Shown<'_>> = Vec::new();
+        for (path, endpoint) in self.0.iter().flat_map(|executor| &executor.endpoints) {
+            let is_it = |known: &&mut Shown<'_>| {
+                known.path == path && known.is_stream == endpoint.is_stream
+            };
+            match shown.iter_mut().find(is_it) {
+                Some(known) => known.gives = &endpoint.gives,
+                None => shown.push(Shown {
+                    path,
+                    takes: &endpoint.takes,
+                    gives: &endpoint.gives,
+                    is_stream: endpoint.is_stream,
+                }),
+            }
+        }
+        shown
+    }
+
+    /// The endpoint bound to exactly this path.
+    pub(crate) fn find(&self, path: &str, is_stream: bool) -> Option<Shown<'_>> {
+        let mut endpoints = self.endpoints().into_iter();
+        endpoints.find(|shown| shown.path == path && shown.is_stream == is_stream)
+    }
+
+    /// The streaming endpoint bound to exactly this path, and its executor.
+    pub(crate) fn stream(&self, path: &str) -> Option<(&Executor, &Endpoint)> {
+        self.0.iter().find_map(|executor| {
+            let is_it =
+                |(bound, endpoint): &&(String, Endpoint)| bound == path && endpoint.is_stream;
+            Some((executor, &executor.endpoints.iter().find(is_it)?.1))
+        })
+    }
+
+    /// Whether any executor will run for a request.
+    pub(crate) fn run_for(&self, path: &str, target: &Target) -> bool {
+        self.each_for(path, target).next().is_some()
+    }
+
+    /// The first executor that runs for a request, and the class that it takes.
+    pub(crate) fn first_for<'e>(
+        &'e self,
+        path: &'e str,
+        target: &'e Target,
+    ) -> Option<(&'e Executor, &'e Schema)> {
+        let first = self.each_for(path, target).next();
+        first.map(|(executor, endpoint)| (executor, &endpoint.takes))
+    }
+
+    /// The class that the last executor gives which runs for a request.
+    pub(crate) fn last_for<'e>(&'e self, path: &'e str, target: &'e Target) -> Option<&'e Schema> {
+        self.each_for(path, target).last().map(|(_, endpoint)| &endpoint.gives)
+    }
+
+    fn each_for<'e>(
+        &'e self,
+        path: &'e str,
+        target: &'e Target,
+    ) -> impl Iterator<Item = (&'e Executor, &'e Endpoint)> {
+        let meant = self.0.iter().filter(|executor| target.is(&executor.name));
+        meant.filter_map(|executor| Some((executor, executor.find(path, false)?)))
+    }
+
+    /// The way of a request that no executor runs for.
+    pub(crate) fn skip(&self) -> Journey {
+        let stops = self.0.iter().map(|executor| Stop::skipped(&executor.name)).collect();
+        Journey { stops, ..Journey::default() }
+    }
+
+    /// The way of a request whose documents the first executor cannot read.
+    pub(crate) fn fail(&self, path: &str, target: &Target, exception: Exception) -> Journey {
+        let first = self.first_for(path, target).map(|(executor, _)| &executor.name);
+        let mut stops = Vec::new();
+        for executor in &self.0 {
+            stops.push(Stop::skipped(&executor.name));
+            if Some(&executor.name) == first {
+                break;
+            }
+        }
+        if let Some(stop) = stops.last_mut() {
+            let now = SystemTime::now();
+            stop.ran = Some((now, now));
+            stop.failure = Some(exception);
+        }
+        Journey { stops, ..Journey::default() }
+    }
+
+    /// Why the classes of neighbours do not agree, as a Flow of such executors would not start.
+    pub(crate) fn disagreement(&self) -> Option<String> {
+        for (index, executor) in self.0.iter().enumerate() {
+            for (path, endpoint) in &executor.endpoints {
+                let next = self.0[index + 1..]
+                    .iter()
+                    .find_map(|next| Some((&next.name, next.find(path, endpoint.is_stream)?)));
+                let Some((next, after)) = next else { continue };
+                let (gives, takes) = (&endpoint.gives, &after.takes);
+                if gives != takes && !gives.is_open() && !takes.is_open() {
+                    return Some(format!(
+                        "`{path}` of `{}` gives `{}`, but that of `{next}` takes `{}`",
+                        executor.name,
+                        gives.name(),
+                        takes.name(),
+                    ));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// How a request went through the executors.
+#[derive(Default)]
+pub(crate) struct Journey {
+    /// The documents that go back, if an executor ran.
+    pub(crate) documents: Option<Vec<Value>>,
+    /// What executors reported, by the key of each.
+    pub(crate) results: Vec<(String, Value)>,
+    /// The executors that the request came to, in order: a failed one is the last.
+    pub(crate) stops: Vec<Stop>,
+    /// A status instead of an answer, and when to come again.
+    pub(crate) status: Option<(u16, Option<String>)>,
+}
+
+/// An executor that a request came to.
+pub(crate) struct Stop {
+    pub(crate) executor: String,
+    /// The name of the executor's class, which an exception is said to come from.
+    pub(crate) class: String,
+    /// When the executor began and ended; `None` if it was skipped.
+    pub(crate) ran: Option<(SystemTime, SystemTime)>,
+    pub(crate) failure: Option<Exception>,
+}
+
+impl Stop {
+    fn skipped(executor: &str) -> Self {
+        Self { executor: executor.into(), class: executor.into(), ran: None, failure: None }
+    }
+}
+
+impl Journey {
+    /// The way of a request that the sample executor does not run for.
+    pub(crate) fn skipped() -> Self {
+        let stop =
+            Stop { executor: DEPLOYMENT.into(), class: CLASS.into(), ran: None, failure: None };
+        Self { documents: None, results: Vec::new(), stops: vec![stop], status: None }
+    }
+
+    /// The way through the sample executor, which has changed the documents itself.
+    pub(crate) fn of_sample(
+        outcome: Outcome,
+        began: SystemTime,
+        parameters: impl Fn() -> Value,
+        documents: usize,
+    ) -> Self {
+        let mut journey = Self::skipped();
+        let failure = match outcome {
+            Outcome::Failed(exception) => Some(exception),
+            Outcome::Results => {
+                journey.results.push(results(parameters(), documents));
+                None
+            }
+            Outcome::Changed | Outcome::Documents(_) => None,
+        };
+        for stop in &mut journey.stops {
+            stop.ran = Some((began, SystemTime::now()));
+            stop.failure.clone_from(&failure);
+        }
+        journey
+    }
+
+    /// The exception that ended it, and the class of the executor that raised it.
+    pub(crate) fn failure(&self) -> Option<(&Exception, &str)> {
+        let stop = self.stops.last()?;
+        Some((stop.failure.as_ref()?, &stop.class))
+    }
+}
+
+/// Sends a request through the executors that it is meant for.
+pub(crate) async fn travel(
+    world: &World,
+    executors: &Executors,
+    about: About,
+    target: &Target,
+    documents: Vec<Value>,
+) -> Journey {
+    let about = Arc::new(about);
+    let mut journey = Journey::default();
+    let mut documents = Arc::new(documents);
+    for executor in &executors.0 {
+        let name = executor.name.to_string();
+        let endpoint = executor.find(&about.endpoint, false).filter(|_| target.is(&name));
+        let Some(endpoint) = endpoint else {
+            journey.stops.push(Stop::skipped(&name));
+            continue;
+        };
+        let began = SystemTime::now();
+        let request = Request {
+            documents: Arc::clone(&documents),
+            about: Arc::clone(&about),
+            executor: Arc::clone(&executor.name),
+        };
+        let done = run(world, endpoint, request).await;
+        let ran = Some((began, SystemTime::now()));
+        let failure = match done {
+            Done::Given(given, results) => {
+                if let Some(given) = given {
+                    documents = Arc::new(given);
+                }
+                if let Some(results) = results {
+                    journey.results.push((format!("{name}/rep-0"), results));
+                }
+                journey.documents = Some(Vec::new());
+                None
+            }
+            Done::Raised(exception) => Some(exception),
+            Done::Status(code, retry_after) => {
+                journey.status = Some((code, retry_after));
+                return journey;
+            }
+        };
+        let has_failed = failure.is_some();
+        journey.stops.push(Stop { ran, failure, ..Stop::skipped(&name) });
+        if has_failed {
+            break;
+        }
+    }
+    journey.documents = journey.documents.map(|_| Arc::unwrap_or_clone(documents));
+    journey
+}
+
+/// What came of a handler.
+enum Done {
+    /// Documents, unless the request's own go back, and results.
+    Given(Option<Vec<Value>>, Option<Value>),
+    Raised(Exception),
+    Status(u16, Option<String>),
+}
+
+async fn run(world: &World, endpoint: &Endpoint, request: Request) -> Done {
+    let (about, executor) = (Arc::clone(&request.about), Arc::clone(&request.executor));
+    let mistake = |message: String| blame(world, &about.endpoint, &executor, message);
+    let Reply { content, delay, results, .. } = match endpoint.call(request).await {
+        Ok(reply) => reply,
+        Err(panic) => return Done::Raised(mistake(format!("panicked: {panic}"))),
+    };
+    if !delay.is_zero() {
+        sleep(delay).await;
+    }
+    let results = match results.transpose() {
+        Ok(results) => results,
+        Err(error) => {
+            return Done::Raised(mistake(format!("returned results as no JSON: {error}")));
+        }
+    };
+    match content {
+        Content::Unchanged => Done::Given(None, results),
+        Content::Documents(documents) => {
+            match documents.and_then(|documents| fit(world, endpoint, about.docarray, documents)) {
+                Ok(documents) => Done::Given(Some(documents), results),
+                Err(error) => Done::Raised(mistake(format!("returned {error}"))),
+            }
+        }
+        Content::Exception(exception) => Done::Raised(exception),
+        Content::Status(code @ 200..=599, retry_after) => Done::Status(code, retry_after),
+        Content::Status(code, _) => {
+            Done::Raised(mistake(format!("returned the status {code}, which HTTP does not have")))
+        }
+        Content::Stream(_) => {
+            let message = "returned a stream, which only `Endpoint::stream` can give";
+            Done::Raised(mistake(message.to_owned()))
+        }
+    }
+}
+
+/// Documents that a handler returned, as the class of its endpoint has them.
+fn fit(
+    world: &World,
+    endpoint: &Endpoint,
+    docarray: DocArray,
+    documents: Vec<Value>,
+) -> Result<Vec<Value>, ReadError> {
+    let class = match docarray {
+        DocArray::V1 => &*V1,
+        DocArray::V2 => &endpoint.gives,
+    };
+    let fit = |(index, document)| {
+        class
+            .fit(document, &world.ids)
+            .map_err(|error| ReadError::new(format!("document {index}, {error}")))
+    };
+    documents.into_iter().enumerate().map(fit).collect()
+}
+
+/// Notes a handler's mistake, and makes the exception that its client finds.
+pub(crate) fn blame(world: &World, endpoint: &str, executor: &str, message: String) -> Exception {
+    let (endpoint, executor) = (endpoint.to_owned(), executor.to_owned());
+    let mistake = Mistake { endpoint, executor, message };
+    let exception = Exception::new("RuntimeError", [mistake.to_string()]);
+    world.mistakes.add(mistake);
+    exception
+}

@@ -1,0 +1,140 @@
+//! An answer before it is HTTP.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::{HeaderName, HeaderValue, Response, header};
+use serde_json::json;
+
+use crate::streaming::Run;
+
+/// Status, body and the few headers that differ between answers.
+pub(crate) struct HttpReply {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+    pub(crate) is_json: bool,
+    /// The methods that a path does take, for a 405.
+    pub(crate) allow: Option<&'static str>,
+    pub(crate) retry_after: Option<String>,
+    /// Where a redirect leads.
+    pub(crate) location: Option<String>,
+    /// Documents that follow one by one, instead of the body.
+    pub(crate) stream: Option<Box<Run>>,
+    /// The connection ends behind the answer.
+    pub(crate) closes: bool,
+    /// Whether the body is compressed with gzip.
+    pub(crate) is_gzipped: bool,
+}
+
+impl HttpReply {
+    pub(crate) fn json(status: u16, body: Vec<u8>) -> Self {
+        Self {
+            status,
+            body,
+            is_json: true,
+            allow: None,
+            retry_after: None,
+            location: None,
+            stream: None,
+            closes: false,
+            is_gzipped: false,
+        }
+    }
+
+    pub(crate) fn detail(status: u16, detail: &str) -> Self {
+        Self::json(status, json!({"detail": detail}).to_string().into_bytes())
+    }
+
+    /// A status that a fault or a handler wants, and the value of `Retry-After`.
+    pub(crate) fn scripted(code: u16, retry_after: Option<String>) -> Self {
+        let reply =
+            if code == 500 { Self::internal_error() } else { Self::detail(code, "scripted") };
+        Self { retry_after, ..reply }
+    }
+
+    /// How a gateway answers what it did not foresee.
+    pub(crate) fn internal_error() -> Self {
+        Self { is_json: false, ..Self::json(500, b"Internal Server Error".to_vec()) }
+    }
+
+    /// Compresses the body, as a proxy does.
+    pub(crate) fn gzipped(self) -> Self {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        // Writing to memory does not fail. If it did, the answer would stay uncompressed.
+        match encoder.write_all(&self.body).and_then(|()| encoder.finish()) {
+            Ok(body) => Self { body, is_gzipped: true, ..self },
+            Err(_) => self,
+        }
+    }
+
+    /// How a request to become a WebSocket is refused: in plain text, behind which the connection
+    /// ends.
+    pub(crate) fn refusal(status: u16, text: String) -> Self {
+        Self { is_json: false, closes: true, ..Self::json(status, text.into_bytes()) }
+    }
+
+    pub(crate) fn redirect(location: String) -> Self {
+        Self { location: Some(location), is_json: false, ..Self::json(307, Vec::new()) }
+    }
+
+    /// The documents that a streaming endpoint gives.
+    pub(crate) fn stream(run: Box<Run>) -> Self {
+        Self { stream: Some(run), is_json: false, ..Self::json(200, Vec::new()) }
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Self::detail(404, "Not Found")
+    }
+
+    pub(crate) fn not_allowed(allow: &'static str) -> Self {
+        Self { allow: Some(allow), ..Self::detail(405, "Method Not Allowed") }
+    }
+
+    /// Status and headers of server-sent events.
+    pub(crate) fn into_event_stream<B>(self, body: B) -> Response<B> {
+        let mut response = self.into_response(|_| body);
+        let headers = response.headers_mut();
+        for (name, value) in [
+            (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+            (header::CACHE_CONTROL, "no-cache"),
+            (HeaderName::from_static("x-accel-buffering"), "no"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+
+    /// Status and headers, around a body made from the bytes.
+    pub(crate) fn into_response<B>(self, body: impl FnOnce(Vec<u8>) -> B) -> Response<B> {
+        let mut response = Response::new(body(self.body));
+        // Codes come from this crate or were checked when a fault was parsed.
+        *response.status_mut() = http::StatusCode::from_u16(self.status).unwrap_or_default();
+        let headers = response.headers_mut();
+        headers.insert(header::SERVER, HeaderValue::from_static("uvicorn"));
+        if self.is_gzipped {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        if self.closes {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let location = self.location.as_deref().map(HeaderValue::from_str);
+        if let Some(Ok(location)) = location {
+            headers.insert(header::LOCATION, location);
+        } else {
+            let kind = match self {
+                Self { is_json: true, .. } => "application/json",
+                Self { closes: true, .. } => "text/plain",
+                _ => "text/plain; charset=utf-8",
+            };
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(after) = self.retry_after.and_then(|after| HeaderValue::from_str(&after).ok()) {
+            headers.insert(header::RETRY_AFTER, after);
+        }
+        response
+    }
+}
