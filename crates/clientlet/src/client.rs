@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::builder::ClientBuilder;
 use crate::config::Config;
-use crate::discovery::Discoveries;
+use crate::discovery::{Discoveries, Discovery};
 use crate::error::{AttemptError, Context, Error, ErrorKind};
 use crate::foreign::shorten;
 use crate::message::{Connections, Endpoints, GatewayStatus, Health};
@@ -56,6 +56,13 @@ pub(crate) struct Shared {
     pub(crate) headers: Arc<HeaderMap>,
 }
 
+impl Shared {
+    /// What is known of the gateway that a call with these headers reaches.
+    pub(crate) fn discovery(&self, headers: &HeaderMap) -> Arc<Discovery> {
+        self.discoveries.of(&self.config.address, headers)
+    }
+}
+
 impl Client {
     /// A client of the gateway at `url`, such as `http://localhost:8080`, `ws://localhost:8081` or
     /// `grpc://localhost:8082`; user information in it is sent as basic authentication. Nothing is
@@ -75,7 +82,7 @@ impl Client {
     pub(crate) fn over(config: Config, transport: Arc<dyn Transport>) -> Client {
         // The fuzzer's gateways have to know the ids of the requests in advance.
         let nonce = if cfg!(fuzzing) { 0x0123_4567_89ab_cdef } else { fastrand::u64(..) };
-        let discoveries = Discoveries::new(&config.headers);
+        let discoveries = Discoveries::new(&config);
         let shared = Shared {
             headers: Arc::new(config.headers.clone()),
             config,
@@ -110,8 +117,9 @@ impl Client {
     /// not be asked.
     pub async fn ready(&self) -> Result<(), Error> {
         let shared = &self.shared;
-        let ask = async |deadline| shared.transport.dry_run(&shared.headers, deadline).await;
-        let status = self.ask(ask).await?;
+        let questions = shared.transport.questions();
+        let asking = |deadline| questions.dry_run(&shared.headers, deadline);
+        let status = self.ask(asking).await?;
         if status.is_success() {
             return Ok(());
         }
@@ -166,15 +174,8 @@ impl Client {
     /// [`ErrorKind::Config`] unless the gateway is spoken to over gRPC; why it could not be asked.
     pub async fn health(&self, service: &str) -> Result<Health, Error> {
         let shared = &self.shared;
-        if shared.transport.health(service, &shared.headers, None).is_none() {
-            let what = "only gRPC has a health service; ask whether the gateway is ready instead";
-            return Err(Error::config(what).with_context(self.context()));
-        }
-        self.ask(async |deadline| {
-            let asking = shared.transport.health(service, &shared.headers, deadline);
-            asking.expect("it was there a moment ago").await
-        })
-        .await
+        let questions = shared.transport.questions();
+        self.ask(|deadline| questions.health(service, &shared.headers, deadline)).await
     }
 
     /// What the gateway says of itself.
@@ -183,7 +184,8 @@ impl Client {
     /// Why it could not be asked, or that its answer is no status.
     pub async fn status(&self) -> Result<GatewayStatus, Error> {
         let shared = &self.shared;
-        self.ask(async |deadline| shared.transport.status(&shared.headers, deadline).await).await
+        let questions = shared.transport.questions();
+        self.ask(|deadline| questions.status(&shared.headers, deadline)).await
     }
 
     /// What can be posted to, asked anew. See [`Endpoints`] for what a v1 gateway does not say.
@@ -192,12 +194,13 @@ impl Client {
     /// Why it could not be asked.
     pub async fn endpoints(&self) -> Result<Endpoints, Error> {
         let shared = &self.shared;
-        self.ask(async |deadline| shared.transport.endpoints(&shared.headers, deadline).await).await
+        let (discovery, transport) = (shared.discovery(&shared.headers), &*shared.transport);
+        self.ask(|deadline| discovery.endpoints(transport, &shared.headers, deadline)).await
     }
 
     /// The gateway's address, without user information.
     pub fn gateway(&self) -> String {
-        self.shared.transport.address()
+        self.shared.transport.facts().address.to_string()
     }
 
     /// What has become of the connections of this client and its clones, counted from its beginning.
@@ -216,16 +219,14 @@ impl Client {
     {
         let config = &self.shared.config;
         let times = Times::from_now(None, config.attempt_timeout);
-        let asked = Retry::new(&config.retry, times).run(|turn| question(turn.deadline)).await;
+        let asked = Retry::new(&config.retry, times, &config.address)
+            .run(|turn| question(turn.deadline))
+            .await;
         asked.map(|(answer, _)| answer).map_err(|failure| failure.into_error(self.context()))
     }
 
     fn context(&self) -> Context {
-        Context {
-            protocol: Some(self.shared.transport.protocol()),
-            gateway: Some(self.shared.transport.address()),
-            ..Context::default()
-        }
+        self.shared.transport.facts().context(None, None)
     }
 }
 

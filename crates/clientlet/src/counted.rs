@@ -5,21 +5,20 @@ use std::future::ready;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Uri};
+use http::HeaderMap;
 use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::discovery::Gateway;
-use crate::error::{AttemptError, Error};
+use crate::error::AttemptError;
 use crate::message::{
     AnswerParts, Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status,
 };
 use crate::options::ClientletOptions;
-use crate::transport::{BoxFuture, Kept, Terms, Transport};
+use crate::transport::{BoxFuture, Facts, Questions, Terms, Transport};
 
 /// Answers each request at once, without documents.
-struct AtOnce;
+struct AtOnce(Facts);
 
 impl Transport for AtOnce {
     fn attempt<'a>(
@@ -39,21 +38,27 @@ impl Transport for AtOnce {
         }))))
     }
 
-    fn describe<'a>(
-        &'a self,
-        _: &'a HeaderMap,
-        _: &'a Kept,
-        _: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
-        Box::pin(ready(Ok(Gateway::by_name(DocArray::V1))))
+    fn facts(&self) -> &Facts {
+        &self.0
     }
 
+    fn questions(&self) -> &dyn Questions {
+        self
+    }
+
+    fn connections(&self) -> Connections {
+        Connections::default()
+    }
+}
+
+impl Questions for AtOnce {
     fn status<'a>(
         &'a self,
         _: &'a HeaderMap,
         _: Option<Instant>,
     ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>> {
-        Box::pin(ready(Ok(GatewayStatus::default())))
+        let release = ("docarray".to_owned(), "0.21.0".to_owned());
+        Box::pin(ready(Ok(GatewayStatus { jina: [release].into(), ..GatewayStatus::default() })))
     }
 
     fn dry_run<'a>(
@@ -63,30 +68,6 @@ impl Transport for AtOnce {
     ) -> BoxFuture<'a, Result<Status, AttemptError>> {
         Box::pin(ready(Ok(Status::default())))
     }
-
-    fn encoding(&self) -> Encoding {
-        Encoding::Json
-    }
-
-    fn most_documents(&self, _: DocArray) -> Option<usize> {
-        None
-    }
-
-    fn uri(&self, _: &str) -> Result<Uri, Error> {
-        Ok(Uri::from_static("http://127.0.0.1/post"))
-    }
-
-    fn protocol(&self) -> &'static str {
-        "http"
-    }
-
-    fn address(&self) -> String {
-        "http://127.0.0.1".to_owned()
-    }
-
-    fn connections(&self) -> Connections {
-        Connections::default()
-    }
 }
 
 /// Sends `documents` through batches, the retry loop and the order; tells how many requests there
@@ -94,7 +75,8 @@ impl Transport for AtOnce {
 pub fn call<D: Serialize>(documents: &[D], request_size: usize, is_in_order: bool) -> usize {
     let options = ClientletOptions::new().attempt_timeout(None);
     let config = options.check("http://127.0.0.1").expect("the address is a good one");
-    let client = Client::over(config, Arc::new(AtOnce));
+    let facts = Facts::new("http", &config.address, Encoding::Json);
+    let client = Client::over(config, Arc::new(AtOnce(facts)));
     let mut call = client.post("/").documents(documents).request_size(request_size);
     if is_in_order {
         call = call.in_order(true);

@@ -191,6 +191,7 @@ mod options;
 mod order;
 #[cfg(test)]
 mod page;
+mod panics;
 mod pipeline;
 mod post;
 mod response;

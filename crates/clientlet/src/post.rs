@@ -26,7 +26,7 @@ use crate::response::Response;
 use crate::retry::RetryPolicy;
 use crate::stop::Stop;
 use crate::target;
-use crate::transport::Transport;
+use crate::transport::Facts;
 
 const REQUEST_SIZE: usize = 100;
 const PREFETCH: usize = 16;
@@ -301,7 +301,7 @@ where
 
     fn check(self) -> Result<(Call, S), Error> {
         let shared = self.client.shared();
-        check_endpoint(&self.endpoint, &*shared.transport)?;
+        check_endpoint(&self.endpoint, shared.transport.facts())?;
         self.target_executor.as_deref().map_or(Ok(()), target::check)?;
         let retry = self.retry.unwrap_or_else(|| shared.config.retry.clone());
         retry.check()?;
@@ -310,9 +310,9 @@ where
         let call = Call {
             transport: shared
                 .transport
-                .for_call(self.prefetch)
+                .open_call(self.prefetch)
                 .unwrap_or_else(|| shared.transport.clone()),
-            discovery: shared.discoveries.of(&headers),
+            discovery: shared.discovery(&headers),
             ids: shared.ids.clone(),
             headers,
             endpoint: self.endpoint,
@@ -326,7 +326,8 @@ where
             request_size: self.request_size,
             prefetch: shared
                 .transport
-                .most_in_flight()
+                .facts()
+                .most_in_flight
                 .map_or(self.prefetch, |most| self.prefetch.min(most)),
             prefetch_bytes: self.prefetch_bytes,
             in_order: self.in_order,
@@ -340,11 +341,11 @@ where
 }
 
 /// Checks an endpoint before anything is sent, as the path of a v2 gateway will be checked.
-pub(crate) fn check_endpoint(endpoint: &str, transport: &dyn Transport) -> Result<(), Error> {
+pub(crate) fn check_endpoint(endpoint: &str, facts: &Facts) -> Result<(), Error> {
     if endpoint.is_empty() {
         return Err(Error::config("the endpoint has no name; that of all executors is /"));
     }
-    transport.uri(&to_path(endpoint)).map(drop)
+    facts.uri(&to_path(endpoint)).map(drop)
 }
 
 /// The client's headers, those of the call in place of theirs.

@@ -11,7 +11,7 @@ use tokio::runtime::{Handle, Id};
 use tokio::task::JoinSet;
 
 use crate::error::{AttemptError, Error, Event};
-use crate::transport::unless_it_panics;
+use crate::panics::unless_it_panics;
 
 /// The message if there is no runtime.
 const NONE: &str = "there is no tokio runtime here; call it inside of one, for example below \

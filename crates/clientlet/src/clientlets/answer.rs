@@ -3,13 +3,12 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use crate::envelope::{read_proto_answer, read_status};
+use crate::envelope::{outcome, read_proto_answer, read_status};
 use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
 use crate::message::{DocArray, RawAnswer, StatusMessage};
 use crate::response::Response;
 use crate::retry::Failure;
 use crate::transport::RawHttpAnswer;
-use crate::transport::http::{outcome, read};
 
 /// An HTTP answer as it came, whatever its status.
 #[derive(Debug)]
@@ -44,7 +43,7 @@ impl HttpAnswer {
     /// # Errors
     /// What the status or the answer's own status says went wrong, or that it cannot be read.
     pub fn response(&self, docarray: DocArray) -> Result<Response, Error> {
-        alone(read(docarray, docarray == DocArray::V1, &self.0))
+        alone(self.0.read(docarray, docarray == DocArray::V1))
     }
 
     /// The answer to a dry run, read. It may say that something is wrong.

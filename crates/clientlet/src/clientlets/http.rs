@@ -15,7 +15,7 @@ use crate::message::{DocArray, Encoding, StatusMessage};
 use crate::options::ClientletOptions;
 use crate::post::with_headers;
 use crate::retry::{Retry, Times};
-use crate::transport::{HttpSession, Time, http::MOST_V2_DOCUMENTS};
+use crate::transport::{HttpSession, MOST_V2_DOCUMENTS, Time};
 
 /// Python's `HTTPClientlet`: sends one message at a time to one URL and hands over what came back,
 /// a bad status included.
@@ -199,7 +199,7 @@ impl<'a> Exchange<'a> {
             Some(request) => (Method::POST, request.to_bytes(), config.retry.clone()),
             None => (Method::GET, Bytes::new(), config.retry.clone().max_attempts(1)),
         };
-        let retry = Retry::new(&policy, Times::from_now(None, self.timeout));
+        let retry = Retry::new(&policy, Times::from_now(None, self.timeout), &config.address);
         let result = retry.run(async |turn| {
             let Some(session) = &self.clientlet.session else {
                 let what = "the clientlet is not open; start it first";

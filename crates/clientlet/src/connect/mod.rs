@@ -10,7 +10,6 @@ mod spoken;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Uri;
@@ -29,7 +28,6 @@ pub(crate) struct Connector {
     dial: Arc<dyn Dial>,
     /// The time from looking up the name to the finished connection.
     timeout: Duration,
-    opened: Arc<AtomicU64>,
 }
 
 impl Connector {
@@ -39,12 +37,7 @@ impl Connector {
 
     /// Makes a connector over any kind of network.
     pub(crate) fn over(dial: impl Dial, timeout: Duration) -> Connector {
-        Connector { dial: Arc::new(dial), timeout, opened: Arc::default() }
-    }
-
-    /// The count of the connections that were made.
-    pub(crate) fn opened(&self) -> u64 {
-        self.opened.load(Ordering::Relaxed)
+        Connector { dial: Arc::new(dial), timeout }
     }
 
     /// Opens a connection to the host and port of `uri`, or to port 80 if `uri` names none.
@@ -60,7 +53,6 @@ impl Connector {
         let dialled = timeout(self.timeout, self.dial.dial(host, port)).await;
         let io = dialled.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let io = io.map_err(|error| failed(error, uri))?;
-        self.opened.fetch_add(1, Ordering::Relaxed);
         Ok(Counted::new(io))
     }
 }
@@ -146,6 +138,5 @@ mod tests {
         let error = connector.open(&Uri::from_static("http://name.invalid/")).await.unwrap_err();
         let told = "no connection to name.invalid:80: ";
         assert!(error.message.starts_with(told), "{}", error.message);
-        assert_eq!(connector.opened(), 0);
     }
 }

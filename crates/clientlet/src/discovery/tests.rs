@@ -1,14 +1,16 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::{HeaderValue, Uri};
+use http::HeaderValue;
 use tokio::time::sleep;
 
 use super::*;
-use crate::error::Error;
+use crate::address::Address;
+use crate::error::Event;
 use crate::message::{Connections, Encoding, GatewayStatus, RawAnswer, Request, Status};
+use crate::options::ClientletOptions;
 use crate::retry::later;
-use crate::transport::Terms;
+use crate::transport::{Facts, Questions, Terms};
 
 fn names(names: &[&str]) -> Option<Vec<String>> {
     Some(names.iter().map(ToString::to_string).collect())
@@ -23,19 +25,30 @@ fn v2(endpoints: &[&str]) -> Gateway {
     }
 }
 
+fn by_name(docarray: DocArray) -> Gateway {
+    Gateway { docarray, endpoints: None, streams: None, is_by_name: true }
+}
+
 fn path(gateway: &Gateway, endpoint: &str) -> String {
     gateway.find(endpoint).unwrap().path
 }
 
 #[test]
-fn each_host_is_a_gateway_of_its_own() {
+fn each_host_and_each_address_is_a_gateway_of_its_own() {
     let headers = |host: Option<&str>| {
         let host = host.map(|host| (HOST, HeaderValue::from_str(host).unwrap()));
         HeaderMap::from_iter(host)
     };
+    let config = |host: Option<&str>| {
+        let mut config = ClientletOptions::new().check("http://h").unwrap();
+        config.headers = headers(host);
+        config
+    };
     for own in [None, Some("own.example")] {
-        let discoveries = Discoveries::new(&headers(own));
-        let of = |host: Option<&str>| discoveries.of(&headers(host));
+        let discoveries = Discoveries::new(&config(own));
+        let address = |url| Address::parse(url, None).unwrap();
+        let (here, there) = (address("http://h"), address("http://there"));
+        let of = |host: Option<&str>| discoveries.of(&here, &headers(host));
         let (usual, other) = (of(own), of(Some("other.example")));
         assert!(Arc::ptr_eq(&usual, &of(own)) && !Arc::ptr_eq(&usual, &other));
         for n in 0..100 {
@@ -45,7 +58,10 @@ fn each_host_is_a_gateway_of_its_own() {
             assert!(Arc::ptr_eq(&other, &of(Some("other.example"))));
         }
         assert!(Arc::ptr_eq(&usual, &of(own)));
-        assert_eq!(discoveries.others.lock().unwrap().len(), MOST_HOSTS);
+        assert_eq!(discoveries.others.lock().unwrap().len(), MOST_GATEWAYS);
+        let elsewhere = discoveries.of(&there, &headers(own));
+        assert!(!Arc::ptr_eq(&elsewhere, &usual));
+        assert!(Arc::ptr_eq(&elsewhere, &discoveries.of(&there, &headers(own))));
     }
 }
 
@@ -68,14 +84,14 @@ fn an_endpoint_that_is_not_there_is_an_error_that_lists_those_that_are() {
 
 #[test]
 fn a_gateway_that_is_told_the_name_takes_everything_at_one_path() {
-    let v1 = Gateway::by_name(DocArray::V1);
+    let v1 = by_name(DocArray::V1);
     assert_eq!(path(&v1, "/whatever"), "/post");
-    assert!(v1.takes_any());
+    assert!(v1.to_endpoints().takes_any);
 }
 
 #[test]
 fn with_and_without_a_slash_and_percent_encoded_what_is_listed_is_meant() {
-    let mut by_name = Gateway::by_name(DocArray::V2);
+    let mut by_name = by_name(DocArray::V2);
     by_name.endpoints = names(&["index", "/upper", "/both", "both", "/a b", "文本", "/50%25"]);
     by_name.streams = by_name.endpoints.clone();
     let by_path = v2(&["/index", "/upper", "/a b", "/文本", "/50%25"]);
@@ -102,7 +118,7 @@ fn with_and_without_a_slash_and_percent_encoded_what_is_listed_is_meant() {
 
 #[test]
 fn where_nothing_is_listed_an_endpoint_is_sent_as_it_was_written() {
-    let by_name = Gateway::by_name(DocArray::V1);
+    let by_name = by_name(DocArray::V1);
     for written in ["index", "/index", "/a%20b", "/a b"] {
         assert_eq!(by_name.find(written).unwrap().name, written);
     }
@@ -132,8 +148,8 @@ fn only_what_is_out_of_date_is_forgotten() {
 }
 
 /// A gateway that leaves its first questions unanswered, fails the next ones, then answers.
-#[derive(Default)]
 struct Slow {
+    facts: Facts,
     asked: AtomicUsize,
     silent: usize,
     failing: usize,
@@ -149,12 +165,25 @@ impl Transport for Slow {
         panic!("nothing is sent")
     }
 
-    fn describe<'a>(
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn questions(&self) -> &dyn Questions {
+        self
+    }
+
+    fn connections(&self) -> Connections {
+        Connections::default()
+    }
+}
+
+impl Questions for Slow {
+    fn status<'a>(
         &'a self,
         _: &'a HeaderMap,
-        _: &'a Kept,
         deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
+    ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>> {
         Box::pin(async move {
             let number = self.asked.fetch_add(1, Ordering::Relaxed);
             if number < self.silent {
@@ -167,16 +196,9 @@ impl Transport for Slow {
             if number < self.silent + self.failing {
                 return Err(AttemptError::new(Event::Unavailable503, "down"));
             }
-            Ok(v2(&["/"]))
+            let release = ("docarray".to_owned(), "0.40.0".to_owned());
+            Ok(GatewayStatus { jina: [release].into(), ..GatewayStatus::default() })
         })
-    }
-
-    fn status<'a>(
-        &'a self,
-        _: &'a HeaderMap,
-        _: Option<Instant>,
-    ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>> {
-        panic!("nothing is asked here")
     }
 
     fn dry_run<'a>(
@@ -186,29 +208,13 @@ impl Transport for Slow {
     ) -> BoxFuture<'a, Result<Status, AttemptError>> {
         panic!("nothing is asked here")
     }
+}
 
-    fn encoding(&self) -> Encoding {
-        Encoding::Json
-    }
-
-    fn most_documents(&self, _: DocArray) -> Option<usize> {
-        None
-    }
-
-    fn uri(&self, _: &str) -> Result<Uri, Error> {
-        Ok(Uri::from_static("/"))
-    }
-
-    fn protocol(&self) -> &'static str {
-        "test"
-    }
-
-    fn address(&self) -> String {
-        String::new()
-    }
-
-    fn connections(&self) -> Connections {
-        Connections::default()
+impl Default for Slow {
+    fn default() -> Slow {
+        let address = Address::parse("http://h", None).unwrap();
+        let facts = Facts::new("test", &address, Encoding::Json);
+        Slow { facts, asked: AtomicUsize::new(0), silent: 0, failing: 0 }
     }
 }
 

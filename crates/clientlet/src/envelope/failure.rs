@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::read_answer;
 use crate::error::{AttemptError, Event, Hint};
 use crate::foreign::{MOST_CHARACTERS, shorten};
-use crate::message::{DocArray, Exception};
+use crate::message::{DocArray, Exception, RawAnswer};
 
 /// The failure's JSON, read without building a tree: nothing is kept that is not shown.
 #[derive(Deserialize)]
@@ -182,6 +182,24 @@ fn unquote(repr: &str) -> &str {
         (!inner.contains(quote) && !inner.contains('\\')).then_some(inner)
     };
     inner('\'').or_else(|| inner('"')).unwrap_or(repr)
+}
+
+/// An answer that tells of an executor's exception is an error, though it came as a success.
+pub(crate) fn outcome(raw: RawAnswer) -> Result<RawAnswer, AttemptError> {
+    if raw.status.is_success() {
+        return Ok(raw);
+    }
+    let raised = shorten(&raw.status.description);
+    let what = match &raw.status.exception {
+        Some(exception) if !exception.executor.is_empty() => {
+            format!("{} raised {raised}", shorten(&exception.executor))
+        }
+        _ => format!("an executor raised {raised}"),
+    };
+    let mut error = AttemptError::new(Event::ExecutorFailed, what);
+    error.exception = raw.status.exception.clone();
+    error.answer = Some(raw);
+    Err(error)
 }
 
 #[cfg(test)]

@@ -122,6 +122,14 @@ pub(crate) fn part(body: &Bytes, range: Range<usize>, old_id: &str, id: &str) ->
     Some(parts.concat().into())
 }
 
+/// The message about a document that a gateway cannot pass on.
+pub(crate) fn cannot_pass_on(document: u64, what: &str) -> String {
+    format!(
+        "the gateway answered 500: it takes document {document} over HTTP, but cannot pass it on to \
+         its executors in protobuf: {what}"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

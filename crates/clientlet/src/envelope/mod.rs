@@ -8,7 +8,7 @@ mod request;
 mod template;
 
 pub(crate) use answer::{read_answer, read_routes, read_status};
-pub(crate) use failure::read_failure;
+pub(crate) use failure::{outcome, read_failure};
 pub(crate) use proto::{
     ProtoTemplate, SINGLE_DOCUMENT, read_proto_answer, read_proto_document, read_proto_routes,
     read_proto_status,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::cause;
 use super::{Attempt, Delivery, Detail, ErrorKind, Event, Hint, SharedSource, Source};
+use crate::address::Address;
 use crate::envelope::inner::Culprit;
 use crate::foreign::one_line;
 use crate::message::{Exception, RawAnswer};
@@ -163,9 +164,16 @@ impl AttemptError {
     }
 
     /// What is kept of this attempt in the error of its request.
-    pub(crate) fn record(&self, number: u32, started: Duration, took: Duration) -> Attempt {
+    pub(crate) fn record(
+        &self,
+        number: u32,
+        address: &Address,
+        started: Duration,
+        took: Duration,
+    ) -> Attempt {
         Attempt {
             number,
+            gateway: address.to_string(),
             started,
             took,
             kind: self.kind,

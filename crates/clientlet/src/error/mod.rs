@@ -127,6 +127,8 @@ impl fmt::Display for Delivery {
 pub struct Attempt {
     /// 1 for the first sending.
     pub number: u32,
+    /// The address that it was sent to, without user information and query.
+    pub gateway: String,
     /// When it began, counted from the beginning of the request.
     pub started: Duration,
     /// How long it took.
@@ -498,6 +500,7 @@ mod tests {
     #[test]
     fn an_unknown_attempt_makes_the_request_unknown_even_if_the_last_was_not_sent() {
         let earlier = Attempt {
+            gateway: "http://gateway".to_owned(),
             number: 1,
             started: Duration::ZERO,
             took: Duration::ZERO,

@@ -9,23 +9,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use http::{HeaderMap, Uri};
+use http::HeaderMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::discovery::Gateway;
-use crate::error::{AttemptError, Error, Event};
+use crate::address::Address;
+use crate::error::{AttemptError, Event};
 use crate::message::{
     AnswerParts, Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status,
 };
 use crate::options::ClientletOptions;
-use crate::transport::{BoxFuture, Kept, Terms, Transport};
+use crate::transport::{BoxFuture, Facts, Questions, Terms, Transport};
 use crate::{Client, Delivery, ErrorKind, RetryPolicy};
 
 /// What the gateway at the other end does, and what it saw.
 struct Multiplexed {
+    facts: Facts,
     script: Script,
     state: Mutex<State>,
     /// The number of the connection; a change ends everything that is in flight on it.
@@ -78,7 +79,10 @@ impl Drop for InFlight<'_> {
 impl Multiplexed {
     fn new(script: Script) -> Arc<Multiplexed> {
         let random = Some(fastrand::Rng::with_seed(script.seed));
+        let address = Address::parse("http://gateway", None).unwrap();
+        let facts = Facts { has_paths: true, ..Facts::new("test", &address, Encoding::Json) };
         Arc::new(Multiplexed {
+            facts,
             script,
             state: Mutex::new(State { random, connections: 1, ..State::default() }),
             connection: watch::Sender::new(0),
@@ -167,12 +171,25 @@ impl Transport for Multiplexed {
         })
     }
 
-    fn describe<'a>(
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn questions(&self) -> &dyn Questions {
+        self
+    }
+
+    fn connections(&self) -> Connections {
+        Connections::default()
+    }
+}
+
+impl Questions for Multiplexed {
+    fn status<'a>(
         &'a self,
         _: &'a HeaderMap,
-        _: &'a Kept,
         _: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
+    ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>> {
         Box::pin(async move {
             let mut state = self.state.lock().unwrap();
             state.asked += 1;
@@ -180,21 +197,9 @@ impl Transport for Multiplexed {
                 let error = AttemptError::new(Event::TimedOut, "no status");
                 return Err(error.before_sending("GET /status"));
             }
-            Ok(Gateway {
-                docarray: DocArray::V2,
-                endpoints: None,
-                streams: None,
-                is_by_name: false,
-            })
+            let release = ("docarray".to_owned(), "0.40.0".to_owned());
+            Ok(GatewayStatus { jina: [release].into(), ..GatewayStatus::default() })
         })
-    }
-
-    fn status<'a>(
-        &'a self,
-        _: &'a HeaderMap,
-        _: Option<Instant>,
-    ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>> {
-        Box::pin(async { Ok(GatewayStatus::default()) })
     }
 
     fn dry_run<'a>(
@@ -203,30 +208,6 @@ impl Transport for Multiplexed {
         _: Option<Instant>,
     ) -> BoxFuture<'a, Result<Status, AttemptError>> {
         Box::pin(async { Ok(Status::default()) })
-    }
-
-    fn encoding(&self) -> Encoding {
-        Encoding::Json
-    }
-
-    fn most_documents(&self, _: DocArray) -> Option<usize> {
-        None
-    }
-
-    fn uri(&self, path: &str) -> Result<Uri, Error> {
-        path.parse().map_err(|_| Error::config("no path"))
-    }
-
-    fn protocol(&self) -> &'static str {
-        "test"
-    }
-
-    fn address(&self) -> String {
-        "test://gateway".to_owned()
-    }
-
-    fn connections(&self) -> Connections {
-        Connections::default()
     }
 }
 

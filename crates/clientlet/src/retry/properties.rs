@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::{Failure, Retry, RetryPolicy, Times};
+use crate::address::Address;
 use crate::error::{AttemptError, EVENTS};
 
 prop_compose! {
@@ -71,8 +72,9 @@ proptest! {
         let (result, ledger, elapsed, calls) = simulated(async {
             let times = Times::from_now(deadline_after, None);
             let Times { started, deadline, .. } = times;
+            let address = Address::parse("http://gateway", None).unwrap();
             let mut calls = 0;
-            let result = Retry::seeded(&policy, times, seed).run(|_| {
+            let result = Retry::seeded(&policy, times, &address, seed).run(|_| {
                 calls += 1;
                 let number = calls;
                 let event = events.get(number - 1).map(|index| EVENTS[*index].event);

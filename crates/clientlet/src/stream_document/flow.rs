@@ -70,7 +70,7 @@ type Step = Option<(Result<RawDocument, Error>, Option<Run>)>;
 async fn begin(call: Call) -> Step {
     let times = Times::from_now(call.timeout, call.first_timeout);
     let Times { started, deadline: until, .. } = times;
-    let attempts = Retry::new(&call.retry, times)
+    let attempts = Retry::new(&call.retry, times, &call.transport.facts().address)
         .run(|turn| call.attempt(turn.began, turn.deadline, until))
         .await;
     match attempts {
@@ -88,7 +88,8 @@ impl Run {
             Ok(document) => document.map(|document| (Ok(document), Some(self))),
             Err(last) => {
                 let Run { call, started, ledger, began, .. } = self;
-                let failure = Failure::late(last, ledger, started, began);
+                let failure =
+                    Failure::late(last, ledger, &call.transport.facts().address, started, began);
                 Some((Err(failure.into_error(call.context())), None))
             }
         }
@@ -106,7 +107,7 @@ impl Call {
         let unsent = |error: Error| AttemptError::new(Event::EncodeFailed, error.message());
         let Found { name, path } = self.find(deadline).await?;
         let path = format!("{path}{}", self.content.query());
-        let uri = self.transport.uri(&path).map_err(unsent)?;
+        let uri = self.transport.facts().uri(&path).map_err(unsent)?;
         let body = self.content.body(&name, self.id).map_err(unsent)?;
         let headers = self.headers.clone();
         let request = StreamRequest { body, uri, headers, until };
@@ -140,12 +141,7 @@ impl Call {
 
     /// The context of the stream's errors.
     pub(super) fn context(&self) -> Context {
-        Context {
-            protocol: Some(self.transport.protocol()),
-            gateway: Some(self.transport.address()),
-            request_id: Some(self.id.to_string()),
-            documents: Some(0..1),
-        }
+        self.transport.facts().context(Some(self.id.to_string()), Some(0..1))
     }
 }
 

@@ -53,7 +53,7 @@ impl StreamDocument {
     where
         D: Serialize + ?Sized,
     {
-        let document = write(client.shared().transport.encoding(), document)
+        let document = write(client.shared().transport.facts().encoding, document)
             .map_err(|error| refused("document", &error));
         StreamDocument {
             client,
@@ -140,7 +140,7 @@ impl StreamDocument {
     fn check(self) -> Result<Call, Error> {
         let shared = self.client.shared();
         let transport = shared.transport.clone();
-        check_endpoint(&self.endpoint, &*transport)?;
+        check_endpoint(&self.endpoint, transport.facts())?;
         self.target_executor.as_deref().map_or(Ok(()), target::check)?;
         if transport.streams().is_none() {
             let what = "this protocol has no streams of documents; http:// and grpc:// have";
@@ -152,11 +152,11 @@ impl StreamDocument {
         let headers = with_headers(&shared.headers, protocol, &self.headers)?;
         let id = shared.ids.next();
         let (document, parameters) = (self.document?, self.parameters.transpose()?);
-        let (target, encoding) = (self.target_executor, transport.encoding());
+        let (target, encoding) = (self.target_executor, transport.facts().encoding);
         let content = Content::new(encoding, document, target, parameters)?;
         Ok(Call {
             transport,
-            discovery: shared.discoveries.of(&headers),
+            discovery: shared.discovery(&headers),
             headers,
             endpoint: self.endpoint,
             content,

@@ -11,10 +11,9 @@ use serde_json::{Value as Json, json};
 
 use super::RawHttpAnswer;
 use super::grpc::{self, Scope};
-use super::http::{outcome, read};
 use super::websocket;
 use crate::document::{Blob, Document, NamedScore, Tensor, Value};
-use crate::envelope::read_proto_answer;
+use crate::envelope::{outcome, read_proto_answer};
 use crate::envelope::{read_routes, read_status};
 use crate::error::{AttemptError, Delivery, ErrorKind};
 use crate::message::{DocArray, GatewayStatus, RawAnswer};
@@ -54,7 +53,7 @@ fn raw(fixture: &Fixture) -> RawHttpAnswer {
 }
 
 fn answer(environment: &str, docarray: DocArray, name: &str) -> Result<RawAnswer, AttemptError> {
-    read(docarray, docarray == DocArray::V1, &raw(&fixture(environment, name)))
+    raw(&fixture(environment, name)).read(docarray, docarray == DocArray::V1)
 }
 
 fn response(environment: &str, docarray: DocArray, name: &str) -> Response {

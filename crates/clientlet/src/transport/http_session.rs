@@ -13,39 +13,21 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant, timeout};
 
-use super::Time;
 use super::body::{Outgoing, Probe};
 use super::pool::{HEAD_LIMIT, Lease, MOST_HEADERS, Pool};
 use super::time::Over;
+use super::{RawHttpAnswer, Tally, Time};
 use crate::config::Config;
 use crate::connect::Connector;
 use crate::error::{AttemptError, Detail, Event, Hint};
 use crate::foreign::shorten;
+use crate::message::Connections;
 use crate::runtime::PerRuntime;
-
-/// A status, headers and a body within the limit.
-#[derive(Debug)]
-pub(crate) struct RawHttpAnswer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
-impl RawHttpAnswer {
-    pub(crate) fn is_json(&self) -> bool {
-        let kind = self.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-        kind.starts_with(b"application/json")
-    }
-
-    /// Describes the answer for a message saying that it cannot be read.
-    pub(crate) fn shown(&self) -> String {
-        shown(&self.headers, &self.body)
-    }
-}
 
 /// The pools of connections, and what every request over them carries.
 pub(crate) struct HttpSession {
     connector: Connector,
+    tally: Arc<Tally>,
     pools: PerRuntime<Arc<Pool>>,
     most_connections: usize,
     /// The gateway's host, for requests that set no `Host`.
@@ -93,6 +75,7 @@ impl HttpSession {
     pub(crate) fn over(connector: Connector, config: &Config) -> HttpSession {
         HttpSession {
             connector,
+            tally: Arc::default(),
             pools: PerRuntime::default(),
             most_connections: config.max_connections,
             host: config.address.host(),
@@ -101,9 +84,9 @@ impl HttpSession {
         }
     }
 
-    /// How many connections were made.
-    pub(crate) fn connections_opened(&self) -> u64 {
-        self.connector.opened()
+    /// What has become of the connections.
+    pub(crate) fn connections(&self) -> Connections {
+        self.tally.connections()
     }
 
     /// The maximum number of connections at a time.
@@ -216,7 +199,9 @@ impl HttpSession {
         probe: &Arc<Probe>,
         stage: &Stage,
     ) -> Result<(Response<Incoming>, Lease), AttemptError> {
-        let pool = self.pools.here(|| Pool::new(self.connector.clone(), self.most_connections))?;
+        let pool = self.pools.here(|| {
+            Pool::new(self.connector.clone(), self.tally.clone(), self.most_connections)
+        })?;
         let slot = pool.slot().await;
         stage.set(CONNECTION);
         let mut lease = pool.lease(slot, sent.uri).await?;

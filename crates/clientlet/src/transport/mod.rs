@@ -5,42 +5,43 @@ mod body;
 mod fixtures;
 pub(crate) mod grpc;
 pub(crate) mod http;
+mod http_answer;
 mod http_session;
-mod kept;
 mod multiplex;
 pub(crate) mod openapi;
-mod panics;
 mod pool;
+mod questions;
 mod retry_after;
 pub(crate) mod sse;
 mod streams;
+mod tally;
 mod time;
 pub(crate) mod websocket;
 
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use ::http::{HeaderMap, Uri};
+use ::http::Uri;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-pub(crate) use http_session::{HttpSession, RawHttpAnswer};
+pub(crate) use http_answer::{MOST_V2_DOCUMENTS, RawHttpAnswer};
+pub(crate) use http_session::HttpSession;
 use http_session::{is_too_large_a_head, not_http, too_large_a_head};
-pub(crate) use kept::Kept;
 #[cfg(test)]
 pub(crate) use multiplex::FarEnd;
 pub(crate) use multiplex::{Dispatched, Handle, Inbox, Mail, Passage, poll_let_go};
-pub(crate) use panics::unless_it_panics;
 use pool::HEAD_LIMIT;
+pub(crate) use questions::{Listing, Questions};
 pub(crate) use streams::{RawDocument, RawDocuments, StreamRequest, Streams};
+use tally::Tally;
 pub(crate) use time::{Patience, Time};
 
-use crate::discovery::Gateway;
-use crate::error::{AttemptError, Error};
-use crate::message::{
-    Connections, DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer, Request, Status,
-};
+use crate::address::Address;
+use crate::error::{AttemptError, Context, Error};
+use crate::message::{Connections, DocArray, Encoding, RawAnswer, Request};
 use crate::stop::Stop;
 
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -66,12 +67,14 @@ impl<'a> Terms<'a> {
 
 /// A protocol, able to try one request once.
 ///
-/// Nothing in here retries: the pipeline does, for all protocols alike. A future that is dropped
-/// leaves nothing behind. The deadline of an attempt is the transport's to keep, since only it knows
-/// whether a byte was written by then; that of a request on a [`lane`](Transport::lane) is its caller's.
+/// Transports never retry: [`Retry`](crate::retry::Retry) does, for all protocols alike. A future that
+/// is dropped leaves nothing behind. The transport keeps the deadline of an attempt, since only it knows
+/// whether a byte was written by then; the caller keeps that of a request on a
+/// [`lane`](Transport::lane).
 pub(crate) trait Transport: Send + Sync {
     /// Sends a request once and reads the envelope of its answer. An executor's exception is an
-    /// error. If the transport [masks](Transport::is_masking), the last attempt owns the body.
+    /// error. If the transport [masks](Facts::is_masking), the last attempt owns the body, and a body
+    /// that was not sent returns with the error.
     fn attempt<'a>(
         &'a self,
         request: &'a Request,
@@ -79,103 +82,81 @@ pub(crate) trait Transport: Send + Sync {
         terms: Terms<'a>,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>>;
 
-    /// Whether the transport overwrites a body that it owns, and copies any other. It returns a
-    /// body that it did not send with its error.
-    fn is_masking(&self) -> bool {
-        false
-    }
-
-    /// The connection or stream that a request's first attempt may be handed to without waiting; nothing
-    /// where none is open, or where it takes an [`attempt`](Transport::attempt).
+    /// The connection or stream that a request's first attempt may be handed to without waiting; `None`
+    /// if none is open, or if the request takes an [`attempt`](Transport::attempt).
     fn lane(&self, request: &Request) -> Option<Arc<Handle>> {
         let _ = request;
         None
     }
 
-    /// The transport of one call that has so many requests under way, where a call keeps something
-    /// to itself; it goes with the call.
-    fn for_call(&self, prefetch: usize) -> Option<Arc<dyn Transport>> {
+    /// The transport of one call with this many requests in flight, if calls have something of their
+    /// own; it goes with the call.
+    fn open_call(&self, prefetch: usize) -> Option<Arc<dyn Transport>> {
         let _ = prefetch;
         None
     }
 
-    /// Asks which documents the gateway speaks and where it takes them. `kept` has what an earlier
-    /// try learned before it failed, and takes it from this one.
-    fn describe<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        kept: &'a Kept,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Gateway, AttemptError>>;
+    fn facts(&self) -> &Facts;
 
-    /// Asks what can be posted to.
-    fn endpoints<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Endpoints, AttemptError>> {
-        Box::pin(async move {
-            let gateway = self.describe(headers, &Kept::default(), deadline).await?;
-            Ok(Endpoints {
-                docarray: gateway.docarray,
-                takes_any: gateway.takes_any(),
-                paths: gateway.endpoints.unwrap_or_default(),
-            })
-        })
-    }
-
-    /// Asks what the gateway says of itself.
-    fn status<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>>;
-
-    /// Sends a request without documents through all executors.
-    fn dry_run<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Status, AttemptError>>;
-
-    /// Asks the health service of gRPC about a service, the empty name for the gateway as a whole;
-    /// nothing where there is no such service.
-    fn health<'a>(
-        &'a self,
-        service: &'a str,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> Option<BoxFuture<'a, Result<Health, AttemptError>>> {
-        let _ = (service, headers, deadline);
-        None
-    }
+    fn questions(&self) -> &dyn Questions;
 
     /// The protocol's streams of documents, if it has any.
     fn streams(&self) -> Option<&dyn Streams> {
         None
     }
 
-    /// How requests are to be written.
-    fn encoding(&self) -> Encoding;
-
-    /// The most documents that a gateway of this generation takes in one request.
-    fn most_documents(&self, docarray: DocArray) -> Option<usize>;
-
-    /// The most requests that it is worth to begin at a time: those beyond it would only wait, and
-    /// their time run out meanwhile.
-    fn most_in_flight(&self) -> Option<usize> {
-        None
-    }
-
-    /// The URI of a path of the gateway.
-    fn uri(&self, path: &str) -> Result<Uri, Error>;
-
-    /// `http`, `ws`, `grpc`.
-    fn protocol(&self) -> &'static str;
-
-    /// The gateway's address, without user information and query.
-    fn address(&self) -> String;
-
     /// What has become of its connections.
     fn connections(&self) -> Connections;
+}
+
+/// What never changes about a transport.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    /// `http`, `ws`, `grpc`.
+    pub(crate) protocol: &'static str,
+    pub(crate) address: Address,
+    /// How requests are written.
+    pub(crate) encoding: Encoding,
+    /// Whether endpoints may have paths of their own. Otherwise each request names its endpoint.
+    pub(crate) has_paths: bool,
+    /// Whether the transport overwrites a body that it owns, and copies any other.
+    pub(crate) is_masking: bool,
+    /// The most documents that a v2 gateway takes in one request.
+    pub(crate) most_v2_documents: Option<usize>,
+    /// The most requests that it is worth to begin at a time: more of them would only wait, and their
+    /// time run out meanwhile.
+    pub(crate) most_in_flight: Option<usize>,
+    /// Documents that no gateway takes in this encoding, and what to do about it.
+    pub(crate) denied: Option<(DocArray, &'static str)>,
+}
+
+impl Facts {
+    /// The facts of a protocol without peculiarities.
+    pub(crate) fn new(protocol: &'static str, address: &Address, encoding: Encoding) -> Facts {
+        Facts {
+            protocol,
+            address: address.clone(),
+            encoding,
+            has_paths: false,
+            is_masking: false,
+            most_v2_documents: None,
+            most_in_flight: None,
+            denied: None,
+        }
+    }
+
+    /// The URI that documents for a path are sent to.
+    pub(crate) fn uri(&self, path: &str) -> Result<Uri, Error> {
+        self.address.at(if self.has_paths { path } else { "/" })
+    }
+
+    /// The context of an error.
+    pub(crate) fn context(
+        &self,
+        request_id: Option<String>,
+        documents: Option<Range<u64>>,
+    ) -> Context {
+        let gateway = Some(self.address.to_string());
+        Context { protocol: Some(self.protocol), gateway, request_id, documents }
+    }
 }

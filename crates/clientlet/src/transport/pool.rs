@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::Tally;
 use super::body::Outgoing;
 use crate::connect::{Connector, Spoken, Written};
 use crate::error::{AttemptError, Event};
@@ -39,6 +40,7 @@ pub(super) const MOST_HEADERS: usize = 100;
 #[derive(Debug)]
 pub(super) struct Pool {
     connector: Connector,
+    tally: Arc<Tally>,
     /// One permit for each request in flight. An idle connection is reused before a new one is
     /// opened, so there are never more connections than permits.
     slots: Arc<Semaphore>,
@@ -73,9 +75,9 @@ pub(crate) struct Lease {
 
 impl Pool {
     /// Makes a pool of at most `most` connections.
-    pub(super) fn new(connector: Connector, most: usize) -> Arc<Pool> {
+    pub(super) fn new(connector: Connector, tally: Arc<Tally>, most: usize) -> Arc<Pool> {
         let slots = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Pool { connector, slots, idle: Mutex::default() })
+        Arc::new(Pool { connector, tally, slots, idle: Mutex::default() })
     }
 
     /// Waits for a request's turn. Requests are served in order of arrival.
@@ -102,6 +104,8 @@ impl Pool {
         uri: &Uri,
     ) -> Result<Lease, AttemptError> {
         let io = self.connector.open(uri).await?;
+        // Any connection takes any request, so none takes the place of another.
+        self.tally.opened(false);
         let (written, spoken) = (io.written(), io.spoken());
         let (sender, driving) =
             Builder::new().max_buf_size(HEAD_LIMIT).handshake(io).await.map_err(|error| {

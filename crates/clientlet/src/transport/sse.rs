@@ -16,7 +16,7 @@ use sse_stream::{Error as SseError, Sse, SseByteStream};
 use tokio::time::Instant;
 
 use super::BoxFuture;
-use super::http::{HttpTransport, failure};
+use super::http::HttpTransport;
 use super::http_session::{begins, glance};
 use super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 use crate::error::{AttemptError, Detail, Event, Hint, Source};
@@ -40,7 +40,7 @@ impl Streams for HttpTransport {
             headers.insert(ACCEPT, EVENTS);
             let (uri, body) = (request.uri.clone(), request.body.clone());
             let opening = self.session.open(uri, &headers, body, deadline);
-            let opened = opening.await?.map_err(|answer| failure(DocArray::V2, false, &answer))?;
+            let opened = opening.await?.map_err(|answer| answer.failure(DocArray::V2, false))?;
             let (response, lease) = opened;
             let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
             let kind = String::from_utf8_lossy(kind.unwrap_or_default()).into_owned();

@@ -178,7 +178,11 @@ impl Link {
     {
         let times = Times::from_now(None, self.config.attempt_timeout);
         let failed = |failure: Failure| failure.into_error(self.context(id.map(str::to_owned)));
-        Retry::new(policy, times).run(attempt).await.map(|_| ()).map_err(failed)
+        Retry::new(policy, times, &self.config.address)
+            .run(attempt)
+            .await
+            .map(|_| ())
+            .map_err(failed)
     }
 
     /// The connection; with `is_again` never one that is dead.

@@ -9,12 +9,11 @@ use bytes::Bytes;
 use super::Closing;
 use super::inbox::Item;
 use super::link::Link;
-use crate::envelope::read_proto_answer;
+use crate::envelope::{outcome, read_proto_answer};
 use crate::error::{AttemptError, Error, Event};
 use crate::message::{DocArray, RawAnswer};
 use crate::response::Response;
 use crate::retry::Failure;
-use crate::transport::http::outcome;
 
 /// The messages of one session, read as `T`.
 pub(in crate::clientlets) struct Messages<'a, T> {

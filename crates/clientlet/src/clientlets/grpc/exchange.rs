@@ -60,7 +60,8 @@ impl<'a> GrpcExchange<'a> {
         request.require(Encoding::Proto).map_err(|error| error.with_context(context.clone()))?;
         let headers = with_headers(&clientlet.headers, Protocol::Grpc, &headers)?;
         let body = request.to_bytes();
-        let retry = Retry::new(&clientlet.config.retry, Times::from_now(None, timeout));
+        let (config, times) = (&clientlet.config, Times::from_now(None, timeout));
+        let retry = Retry::new(&config.retry, times, &config.address);
         let result = retry.run(async |turn| {
             let session = clientlet.session.as_ref().ok_or_else(not_open)?;
             let (docarray, body) = (request.docarray(), body.clone());

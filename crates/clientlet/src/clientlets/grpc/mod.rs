@@ -150,7 +150,7 @@ impl GrpcClientlet {
     /// Why there is no answer.
     pub async fn send_dry_run(&self) -> Result<StatusMessage, Error> {
         let session = self.session()?;
-        self.once(|turn| session.transport.dry_run(&self.headers, turn.deadline)).await
+        self.once(|turn| session.transport.questions().dry_run(&self.headers, turn.deadline)).await
     }
 
     /// What the gateway says of itself.
@@ -190,7 +190,7 @@ impl GrpcClientlet {
     {
         let policy = self.config.retry.clone().max_attempts(1);
         let times = Times::from_now(None, self.config.attempt_timeout);
-        let result = Retry::new(&policy, times).run(attempt).await;
+        let result = Retry::new(&policy, times, &self.config.address).run(attempt).await;
         result.map(|(value, _)| value).map_err(|failure| failure.into_error(self.context(None)))
     }
 

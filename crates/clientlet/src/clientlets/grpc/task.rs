@@ -14,9 +14,10 @@ use tokio::sync::mpsc;
 
 use crate::clientlets::duplex::{Closing, Desk, Ending, Inbox, Opener, Order, Outgoing, Session};
 use crate::error::{AttemptError, Event};
+use crate::panics::unless_it_panics;
 use crate::transport::BoxFuture;
 use crate::transport::grpc::{Ended, GrpcTransport};
-use crate::transport::{poll_let_go, unless_it_panics};
+use crate::transport::poll_let_go;
 
 /// What helps where nothing can be sent any more.
 const AGAIN: &str = "open another stream";

@@ -12,9 +12,10 @@ use crate::clientlets::duplex::{self, Closing, Desk, Inbox, Opener, Order, Outgo
 use crate::config::Config;
 use crate::connect::Connector;
 use crate::error::{AttemptError, Error};
+use crate::panics::unless_it_panics;
 use crate::transport::BoxFuture;
+use crate::transport::poll_let_go;
 use crate::transport::websocket::{Ending, Line, Subprotocol, open};
-use crate::transport::{poll_let_go, unless_it_panics};
 
 /// Connects and upgrades.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 use tonic::body::Body;
 use tower_service::Service;
 
-use super::super::http::redirect;
+use super::super::http_answer::redirect;
 use super::super::http_session::{begins, glance};
 use super::super::multiplex::Progress;
 use super::super::retry_after::retry_after;

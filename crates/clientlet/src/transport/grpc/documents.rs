@@ -10,14 +10,13 @@ use tokio::time::Instant;
 
 use super::super::BoxFuture;
 use super::super::Time;
-use super::super::http::outcome;
 use super::super::multiplex::Claim;
 use super::super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 use super::channel::Channel;
 use super::codec::Raw;
 use super::{GrpcTransport, call, failure, path};
 use crate::document::proto::{Fault, Message};
-use crate::envelope::read_proto_document;
+use crate::envelope::{outcome, read_proto_document};
 use crate::error::{AttemptError, Event};
 use crate::message::{AnswerParts, DocArray, Encoding, RawAnswer};
 

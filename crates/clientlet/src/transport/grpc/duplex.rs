@@ -9,13 +9,13 @@ use futures_util::{TryStreamExt, stream};
 use tokio::time::Instant;
 use tonic::{Extensions, Request as Call, Status};
 
-use super::super::http::outcome;
 use super::super::{Terms, Time};
 use super::channel::Channel;
 use super::codec::Raw;
 use super::failure::{Failure, Scope};
 use super::messages::Messages;
 use super::{CALL, GrpcTransport, failure, metadata, of_another, path};
+use crate::envelope::outcome;
 use crate::error::{AttemptError, Event};
 use crate::message::{DocArray, RawAnswer};
 use crate::stop::Stop;

@@ -39,19 +39,15 @@ pub(crate) use self::duplex::Ended;
 #[cfg(test)]
 pub(super) use self::failure::{Scope, recorded};
 use self::single::Single;
-use super::http::{Told, outcome, settled};
-use super::multiplex::{Claim, Handle, InFlight, Tally};
-use super::{BoxFuture, Kept, Streams, Terms, Time, Transport};
-use crate::address::Address;
+use super::multiplex::{Claim, Handle, InFlight};
+use super::{BoxFuture, Facts, Listing, Questions, Streams, Tally, Terms, Time, Transport};
 use crate::config::Config;
 use crate::connect::Connector;
-use crate::discovery::Gateway;
-use crate::envelope::{read_proto_answer, read_proto_status};
-use crate::error::{AttemptError, Error, Event};
+use crate::envelope::{outcome, read_proto_answer, read_proto_status};
+use crate::error::{AttemptError, Event};
 use crate::foreign::{shorten, told};
 use crate::message::{
-    Connections, DocArray, Encoding, Endpoints, GatewayStatus, Health, RawAnswer, Request,
-    RequestId, Status,
+    Connections, DocArray, Encoding, GatewayStatus, Health, RawAnswer, Request, RequestId, Status,
 };
 use crate::runtime::{self, PerRuntime};
 
@@ -63,7 +59,7 @@ const STATUS: &str = "/jina.JinaInfoRPC/_status";
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 const ENDPOINTS: &str = "/jina.JinaDiscoverEndpointsRPC/endpoint_discovery";
 
-/// A client's transport; by [`for_call`](Transport::for_call) that of one call, which has a stream of
+/// A client's transport; by [`open_call`](Transport::open_call) that of one call, which has a stream of
 /// its own.
 pub(crate) struct GrpcTransport {
     shared: Arc<Shared>,
@@ -76,8 +72,7 @@ pub(crate) struct GrpcTransport {
 /// What all calls of a client have in common.
 struct Shared {
     connector: Connector,
-    address: Address,
-    docarray: Option<DocArray>,
+    facts: Facts,
     answer_limit: usize,
     is_unary: bool,
     compression: Option<CompressionEncoding>,
@@ -94,24 +89,6 @@ struct Shared {
 type Slot = Arc<tokio::sync::Mutex<Option<Channel>>>;
 
 impl GrpcTransport {
-    async fn told(
-        &self,
-        headers: &HeaderMap,
-        deadline: Option<Instant>,
-    ) -> Result<Told, AttemptError> {
-        settled(self.shared.docarray, self.status(headers, deadline).await)
-    }
-
-    /// Asks for the endpoints that the gateway lists, and which of these may give streams.
-    async fn listed(
-        &self,
-        headers: &HeaderMap,
-        deadline: Option<Instant>,
-    ) -> Result<(Vec<String>, Vec<String>), AttemptError> {
-        let answer = self.shared.ask(ENDPOINTS, Bytes::new(), headers, deadline).await?;
-        documents::read_endpoints(&answer)
-    }
-
     pub(crate) fn new(config: &Config) -> GrpcTransport {
         GrpcTransport::over(Connector::new(config), config)
     }
@@ -119,8 +96,7 @@ impl GrpcTransport {
     pub(crate) fn over(connector: Connector, config: &Config) -> GrpcTransport {
         let shared = Shared {
             connector,
-            address: config.address.clone(),
-            docarray: config.docarray,
+            facts: Facts::new("grpc", &config.address, Encoding::Proto),
             answer_limit: config.answer_limit,
             is_unary: config.grpc.is_unary,
             compression: config.grpc.is_gzipped.then_some(CompressionEncoding::Gzip),
@@ -291,7 +267,8 @@ impl Shared {
     }
 
     fn uri(&self) -> Result<Uri, AttemptError> {
-        self.address
+        self.facts
+            .address
             .at("/")
             .map_err(|error| AttemptError::new(Event::EncodeFailed, error.message()))
     }
@@ -395,58 +372,28 @@ impl Transport for GrpcTransport {
         if self.shared.is_unary { None } else { self.stream_now(false) }
     }
 
-    fn for_call(&self, prefetch: usize) -> Option<Arc<dyn Transport>> {
+    fn open_call(&self, prefetch: usize) -> Option<Arc<dyn Transport>> {
         Some(Arc::new(GrpcTransport::of(self.shared.clone(), prefetch)))
     }
 
-    fn describe<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        kept: &'a Kept,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
-        Box::pin(async move {
-            let told = match kept.get() {
-                Some(told) => told,
-                None => self.told(headers, deadline).await?,
-            };
-            let docarray = told.docarray;
-            let mut gateway = Gateway::by_name(docarray);
-            if docarray == DocArray::V2 {
-                // If the gateway does not list its endpoints, the name is sent as it was written.
-                match self.listed(headers, deadline).await {
-                    Ok((endpoints, streams)) => {
-                        gateway.endpoints = Some(endpoints);
-                        gateway.streams = Some(streams);
-                    }
-                    Err(error) if !error.retryable => {}
-                    Err(error) => {
-                        kept.keep(told);
-                        return Err(error);
-                    }
-                }
-            }
-            kept.forget();
-            Ok(gateway)
-        })
+    fn facts(&self) -> &Facts {
+        &self.shared.facts
     }
 
-    /// A v1 gateway cannot say: 3.14.1 does not have the method, and 3.33.1 fails at it.
-    fn endpoints<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Endpoints, AttemptError>> {
-        Box::pin(async move {
-            let docarray = self.told(headers, deadline).await?.docarray;
-            let paths = match docarray {
-                DocArray::V1 => Vec::new(),
-                DocArray::V2 => self.listed(headers, deadline).await?.0,
-            };
-            Ok(Endpoints { docarray, paths, takes_any: true })
-        })
+    fn questions(&self) -> &dyn Questions {
+        self
     }
 
+    fn streams(&self) -> Option<&dyn Streams> {
+        Some(self)
+    }
+
+    fn connections(&self) -> Connections {
+        self.shared.tally.connections()
+    }
+}
+
+impl Questions for GrpcTransport {
     fn status<'a>(
         &'a self,
         headers: &'a HeaderMap,
@@ -456,6 +403,19 @@ impl Transport for GrpcTransport {
             let answer = self.shared.ask(STATUS, Bytes::new(), headers, deadline).await?;
             let JinaInfoProto { jina, envs } = decode(answer, STATUS)?;
             Ok(GatewayStatus { jina: jina.into_iter().collect(), envs: envs.into_iter().collect() })
+        })
+    }
+
+    fn paths<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        deadline: Option<Instant>,
+    ) -> BoxFuture<'a, Result<Listing, AttemptError>> {
+        Box::pin(async move {
+            let answer = self.shared.ask(ENDPOINTS, Bytes::new(), headers, deadline).await?;
+            let (endpoints, streams) = documents::read_endpoints(&answer)?;
+            let (endpoints, streams) = (Some(endpoints), Some(streams));
+            Ok(Listing { endpoints, streams, ..Listing::default() })
         })
     }
 
@@ -476,8 +436,8 @@ impl Transport for GrpcTransport {
         service: &'a str,
         headers: &'a HeaderMap,
         deadline: Option<Instant>,
-    ) -> Option<BoxFuture<'a, Result<Health, AttemptError>>> {
-        Some(Box::pin(async move {
+    ) -> BoxFuture<'a, Result<Health, AttemptError>> {
+        Box::pin(async move {
             let question = HealthCheckRequest { service: service.to_owned() }.encode_to_vec();
             match self.shared.ask(HEALTH, question.into(), headers, deadline).await {
                 Ok(answer) => {
@@ -494,36 +454,7 @@ impl Transport for GrpcTransport {
                 Err(error) if error.event == Event::GrpcUnimplemented => Ok(Health::ServiceUnknown),
                 Err(error) => Err(error),
             }
-        }))
-    }
-
-    fn streams(&self) -> Option<&dyn Streams> {
-        Some(self)
-    }
-
-    fn encoding(&self) -> Encoding {
-        Encoding::Proto
-    }
-
-    fn most_documents(&self, _: DocArray) -> Option<usize> {
-        None
-    }
-
-    /// The same for every endpoint, whose name stands in the request.
-    fn uri(&self, _: &str) -> Result<Uri, Error> {
-        self.shared.address.at("/")
-    }
-
-    fn protocol(&self) -> &'static str {
-        "grpc"
-    }
-
-    fn address(&self) -> String {
-        self.shared.address.to_string()
-    }
-
-    fn connections(&self) -> Connections {
-        self.shared.tally.connections()
+        })
     }
 }
 
@@ -537,7 +468,7 @@ fn decode<M: Message + Default>(bytes: Bytes, method: &str) -> Result<M, Attempt
 impl fmt::Debug for GrpcTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GrpcTransport")
-            .field("address", &self.shared.address)
+            .field("address", &self.shared.facts.address)
             .finish_non_exhaustive()
     }
 }

@@ -17,13 +17,13 @@ use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request as Call, Status};
 
 use super::super::multiplex::{Desk, Ending, Handle, InFlight, Notice, Orders};
-use super::super::panics::unless_it_panics;
 use super::channel::Channel;
 use super::codec::Raw;
 use super::messages::Messages;
 use super::{CALL, failure, path};
 use crate::error::Event;
 use crate::message::{RawAnswer, RequestId};
+use crate::panics::unless_it_panics;
 
 /// How long a gateway may take to end the stream once all has been answered.
 const CLOSING: Duration = Duration::from_secs(5);

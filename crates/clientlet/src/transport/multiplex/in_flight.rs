@@ -1,7 +1,6 @@
 //! The requests that were sent on a connection or stream and not answered yet.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -9,33 +8,10 @@ use rustc_hash::FxHashMap;
 use super::handle::QUEUE;
 use super::inbox::{Reply, Ticket};
 use super::{Ending, Order, Passage, Progress};
+use crate::envelope::outcome;
 use crate::foreign::shorten;
-use crate::message::{Connections, RawAnswer, RequestId};
-use crate::transport::http::outcome;
-
-/// What the connections and streams of a transport count together.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    opened: AtomicU64,
-    reconnects: AtomicU64,
-    duplicates_dropped: AtomicU64,
-}
-
-impl Tally {
-    /// Counts a connection that was made; `again` if it takes the place of another.
-    pub(crate) fn opened(&self, again: bool) {
-        self.opened.fetch_add(1, Ordering::Relaxed);
-        self.reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
-    }
-
-    pub(crate) fn connections(&self) -> Connections {
-        Connections {
-            opened: self.opened.load(Ordering::Relaxed),
-            reconnects: self.reconnects.load(Ordering::Relaxed),
-            duplicates_dropped: self.duplicates_dropped.load(Ordering::Relaxed),
-        }
-    }
-}
+use crate::message::{RawAnswer, RequestId};
+use crate::transport::Tally;
 
 /// How an answer finds its request.
 #[derive(Debug)]
@@ -142,7 +118,7 @@ impl InFlight {
             }
             _ if self.is_deserted => {}
             Some(None) => {
-                self.tally.duplicates_dropped.fetch_add(1, Ordering::Relaxed);
+                self.tally.duplicate_dropped();
                 tracing::debug!(request = id, "an answer came that no request waits for");
             }
             None => {

@@ -14,7 +14,7 @@ pub(crate) use self::ending::Ending;
 #[cfg(test)]
 pub(crate) use self::far_end::FarEnd;
 pub(crate) use self::handle::{Dispatched, Handle};
-pub(super) use self::in_flight::{InFlight, Tally};
+pub(super) use self::in_flight::InFlight;
 pub(crate) use self::inbox::{Inbox, Mail};
 pub(crate) use self::progress::Passage;
 pub(super) use self::progress::{Claim, Progress};

@@ -11,10 +11,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 
 use super::super::multiplex::{Desk, Handle, InFlight, Order, Orders};
-use super::super::panics::unless_it_panics;
 use super::ending::Ending;
 use super::line::Line;
 use crate::message::{RawAnswer, RequestId};
+use crate::panics::unless_it_panics;
 
 /// Opens the envelope of an answer.
 pub(super) type Read = Arc<dyn Fn(&Bytes) -> Result<RawAnswer, String> + Send + Sync>;

@@ -27,7 +27,7 @@ use futures_util::StreamExt as _;
 use crate::connect::{Connector, Spoken};
 use crate::error::{AttemptError, Detail, Event, Hint};
 use crate::foreign::shorten;
-use crate::transport::http::redirect;
+use crate::transport::http_answer::redirect;
 use crate::transport::retry_after::retry_after;
 use crate::transport::{HEAD_LIMIT, is_too_large_a_head, not_http, too_large_a_head};
 

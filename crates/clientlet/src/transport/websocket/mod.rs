@@ -19,15 +19,13 @@ pub(crate) use self::ending::Ending;
 #[cfg(fuzzing)]
 pub use self::handshake::answered_with;
 pub(crate) use self::line::Line;
-use super::http::{HttpTransport, settled};
-use super::multiplex::{Handle, InFlight, Progress, Tally};
-use super::{BoxFuture, HttpSession, Kept, Terms, Time, Transport};
-use crate::address::Address;
+use super::http::HttpTransport;
+use super::multiplex::{Handle, InFlight, Progress};
+use super::{BoxFuture, Facts, HttpSession, Questions, Tally, Terms, Time, Transport};
 use crate::config::Config;
 use crate::connect::Connector;
-use crate::discovery::Gateway;
 use crate::envelope::{read_answer, read_proto_answer};
-use crate::error::{AttemptError, Delivery, Error, Event};
+use crate::error::{AttemptError, Delivery, Event};
 use crate::message::{
     Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Route, Status,
 };
@@ -75,8 +73,7 @@ pub(crate) async fn open(
 
 pub(crate) struct WebsocketTransport {
     opener: Opener,
-    address: Address,
-    docarray: Option<DocArray>,
+    facts: Facts,
     subprotocol: Subprotocol,
     /// For what a gateway's WebSocket port answers to plain GETs.
     http: HttpTransport,
@@ -157,8 +154,7 @@ impl WebsocketTransport {
         let (answer_limit, tally) = (config.answer_limit, Arc::default());
         WebsocketTransport {
             opener: Opener { connector, answer_limit, subprotocol, tally },
-            address: config.address.clone(),
-            docarray: config.docarray,
+            facts: facts(config, subprotocol),
             subprotocol,
             http: HttpTransport::over(session, config),
             shared: PerRuntime::default(),
@@ -294,33 +290,25 @@ impl Transport for WebsocketTransport {
         })
     }
 
-    fn is_masking(&self) -> bool {
-        true
-    }
-
     fn lane(&self, request: &Request) -> Option<Arc<Handle>> {
         self.take_now(&*self.shared(&request.headers).ok()?, false)
     }
 
-    fn describe<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        _: &'a Kept,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Gateway, AttemptError>> {
-        Box::pin(async move {
-            let status = self.status(headers, deadline).await;
-            let docarray = settled(self.docarray, status)?.docarray;
-            if (self.subprotocol, docarray) == (Subprotocol::Json, DocArray::V2) {
-                let what = "the gateway speaks documents v2, which it takes no JSON of over \
-                            WebSocket; leave the subprotocol as it is by default";
-                return Err(AttemptError::new(Event::EncodeFailed, what));
-            }
-            // The port lists no endpoints, and takes any name.
-            Ok(Gateway::by_name(docarray))
-        })
+    fn facts(&self) -> &Facts {
+        &self.facts
     }
 
+    fn questions(&self) -> &dyn Questions {
+        self
+    }
+
+    fn connections(&self) -> Connections {
+        self.opener.tally.connections()
+    }
+}
+
+/// A gateway's port for WebSocket lists no endpoints.
+impl Questions for WebsocketTransport {
     fn status<'a>(
         &'a self,
         headers: &'a HeaderMap,
@@ -339,7 +327,7 @@ impl Transport for WebsocketTransport {
         Box::pin(async move {
             let status = self.http.dry_run(headers, deadline).await?;
             if status.is_success() {
-                let uri = self.address.at("/");
+                let uri = self.facts.address.at("/");
                 let uri = uri.map_err(|e| AttemptError::new(Event::EncodeFailed, e.message()))?;
                 let Opener { connector, answer_limit, subprotocol, .. } = &self.opener;
                 let opening = open(connector, &uri, headers, *subprotocol, *answer_limit);
@@ -349,37 +337,22 @@ impl Transport for WebsocketTransport {
             Ok(status)
         })
     }
+}
 
-    fn encoding(&self) -> Encoding {
-        match self.subprotocol {
-            Subprotocol::Bytes => Encoding::Proto,
-            Subprotocol::Json => Encoding::Json,
+fn facts(config: &Config, subprotocol: Subprotocol) -> Facts {
+    let facts =
+        |encoding| Facts { is_masking: true, ..Facts::new("ws", &config.address, encoding) };
+    match subprotocol {
+        Subprotocol::Bytes => facts(Encoding::Proto),
+        Subprotocol::Json => {
+            let what = "the gateway speaks documents v2, which it takes no JSON of over WebSocket; \
+                        leave the subprotocol as it is by default";
+            Facts {
+                most_in_flight: Some(1),
+                denied: Some((DocArray::V2, what)),
+                ..facts(Encoding::Json)
+            }
         }
-    }
-
-    fn most_documents(&self, _: DocArray) -> Option<usize> {
-        None
-    }
-
-    fn most_in_flight(&self) -> Option<usize> {
-        (self.subprotocol == Subprotocol::Json).then_some(1)
-    }
-
-    /// The same for every endpoint, whose name stands in the request.
-    fn uri(&self, _: &str) -> Result<Uri, Error> {
-        self.address.at("/")
-    }
-
-    fn protocol(&self) -> &'static str {
-        "ws"
-    }
-
-    fn address(&self) -> String {
-        self.address.to_string()
-    }
-
-    fn connections(&self) -> Connections {
-        self.opener.tally.connections()
     }
 }
 
@@ -394,6 +367,8 @@ pub(super) fn ended(code: Option<u16>, reason: &str) -> AttemptError {
 
 impl fmt::Debug for WebsocketTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebsocketTransport").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("WebsocketTransport")
+            .field("address", &self.facts.address)
+            .finish_non_exhaustive()
     }
 }

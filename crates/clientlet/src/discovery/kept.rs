@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::http::Told;
+use super::generation::Told;
 
 /// How long an answer is kept: about as long as the attempts of a request go on.
 const LONGEST: Duration = Duration::from_secs(60);

@@ -3,96 +3,39 @@
 //! The caller drives it by polling; it spawns nothing, so documents may be borrowed and dropping it
 //! stops everything.
 
+mod call;
 mod flights;
+mod observer;
+mod prepare;
+mod send;
 
 use std::collections::VecDeque;
-use std::future::ready as done;
 use std::iter::once;
 use std::mem;
-use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
-use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt;
-use futures_util::future::Either;
 use futures_util::stream::FuturesUnordered;
-use http::HeaderMap;
 use serde::Serialize;
 use tokio::task::unconstrained;
 use tokio::time::Instant;
 
+pub(crate) use self::call::{Call, Ids};
 use self::flights::{Flight, Flights};
+use self::prepare::{Prepared, prepare};
+use self::send::{Ended, response, send};
 use crate::batch::{Batch, Batcher, Content, Format};
-use crate::discovery::{Discovery, Found, Gateway};
-use crate::document::EncodeError;
-use crate::envelope::Template;
-use crate::envelope::inner::{self, Culprit};
-use crate::error::{self, AttemptError, Error, ErrorKind, Event};
-use crate::message::{DocArray, RawAnswer, Request, RequestId, Route};
+use crate::error::{AttemptError, Error, ErrorKind};
+use crate::message::{RawAnswer, Request};
 use crate::order::Order;
 use crate::response::Response;
-use crate::retry::{Failure, Ledger, Retry, RetryPolicy, Times, Turn, later};
-use crate::stop::{Stop, stopped};
-use crate::transport::http::cannot_pass_on;
-use crate::transport::{BoxFuture, Handle, Patience, Terms, Transport};
+use crate::retry::Failure;
+use crate::stop::stopped;
+use crate::transport::{BoxFuture, Handle, Patience};
 use crate::window::Window;
-
-/// Everything that a call has decided before its first document is read.
-pub(crate) struct Call {
-    pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) discovery: Arc<Discovery>,
-    pub(crate) ids: Arc<Ids>,
-    pub(crate) endpoint: String,
-    pub(crate) target_executor: Option<String>,
-    /// A JSON object.
-    pub(crate) parameters: Option<Bytes>,
-    pub(crate) headers: Arc<HeaderMap>,
-    pub(crate) retry: RetryPolicy,
-    /// For one request over all its attempts.
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) attempt_timeout: Option<Duration>,
-    pub(crate) request_size: usize,
-    pub(crate) prefetch: usize,
-    pub(crate) prefetch_bytes: usize,
-    pub(crate) in_order: bool,
-    pub(crate) stop_on_error: bool,
-    /// Where each request's jitter comes from.
-    pub(crate) seed: u64,
-    /// The flag that stops the call.
-    pub(crate) stop: Stop,
-}
-
-/// The ids of a client's requests.
-#[derive(Debug)]
-pub(crate) struct Ids {
-    nonce: u64,
-    next: AtomicU64,
-}
-
-impl Ids {
-    pub(crate) fn new(nonce: u64) -> Ids {
-        Ids { nonce, next: AtomicU64::new(0) }
-    }
-
-    pub(crate) fn next(&self) -> RequestId {
-        RequestId { nonce: self.nonce, sequence: self.next.fetch_add(1, Ordering::Relaxed) }
-    }
-}
-
-/// A request that ended, one way or the other.
-struct Ended {
-    index: u64,
-    bytes: usize,
-    result: Result<Response, Error>,
-    /// The results of the request's other documents, if only some documents were at fault: in
-    /// order, as if they had been requests of their own.
-    rest: Vec<Result<Response, Error>>,
-}
 
 /// A failed question to the gateway, and the number of requests that share its failure.
 struct Doom {
@@ -132,13 +75,6 @@ pub(crate) struct Pipeline<S: Stream> {
     order: Order<Ended>,
     /// The remaining results of a request that was split.
     parts: VecDeque<Result<Response, Error>>,
-}
-
-/// A call's format, and the gateway that it is meant for.
-#[derive(Clone)]
-struct Prepared {
-    gateway: Arc<Gateway>,
-    format: Arc<Format>,
 }
 
 impl<S> Pipeline<S>
@@ -221,7 +157,7 @@ where
                 failure.into_error(self.call.context(None, documents))
             }
         };
-        self.end(Ended { index, bytes: 0, result: Err(error), rest: Vec::new() });
+        self.order.push(index, Ended { index, bytes: 0, result: Err(error), rest: Vec::new() });
     }
 
     /// How many requests have begun and were not given to the caller yet.
@@ -408,6 +344,7 @@ where
         self.window.enter(bytes);
         let Batch { index, documents, content } = batch;
         self.sent = documents.end;
+        observer::begun(index, &documents);
         let error = match content {
             Content::Body { body, format, id, id_text } => {
                 let (route, headers) = (format.route.clone(), self.call.headers.clone());
@@ -462,6 +399,7 @@ where
     }
 
     fn end(&mut self, ended: Ended) {
+        once(&ended.result).chain(&ended.rest).for_each(|end| observer::ended(ended.index, end));
         let is_error = ended.result.is_err() || ended.rest.iter().any(Result::is_err);
         if is_error && self.call.stop_on_error {
             // What was begun is brought to its end; nothing more is read.
@@ -478,229 +416,6 @@ impl Batch {
         match &self.content {
             Content::Body { body, .. } => body.len(),
             Content::Refused(_) | Content::Unencoded => 0,
-        }
-    }
-}
-
-/// Learns what the gateway speaks and makes the call's format of it, under the call's policy. With
-/// `again` an endpoint that the gateway is not known to have is asked for once more: it may have
-/// been deployed since.
-async fn prepare(call: Arc<Call>, again: bool) -> Result<Prepared, Failure> {
-    let times = call.times(Instant::now());
-    let was_known = if again { call.discovery.known() } else { None };
-    let attempts = Retry::seeded(&call.retry, times, call.seed).run(async |turn| {
-        let ask = || call.discovery.ask(&call.transport, &call.headers, turn.deadline);
-        let gateway = ask().await?;
-        match call.format(&gateway) {
-            Err(error) if was_known.as_ref().is_some_and(|was| Arc::ptr_eq(was, &gateway)) => {
-                call.discovery.forget(&gateway);
-                let gateway = ask().await.map_err(|_| error)?;
-                Ok(Prepared { format: call.format(&gateway)?, gateway })
-            }
-            format => Ok(Prepared { format: format?, gateway }),
-        }
-    });
-    attempts.await.map(|(prepared, _)| prepared)
-}
-
-impl Call {
-    /// The time of what starts then.
-    fn times(&self, started: Instant) -> Times {
-        let deadline = later(started, self.timeout);
-        Times { started, deadline, attempt: self.attempt_timeout }
-    }
-
-    fn context(&self, request_id: Option<String>, documents: Range<u64>) -> error::Context {
-        error::Context {
-            protocol: Some(self.transport.protocol()),
-            gateway: Some(self.transport.address()),
-            request_id,
-            documents: Some(documents),
-        }
-    }
-
-    /// Checks that the parameters can be sent: once, before anything is sent, and not for each
-    /// batch.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Encode`], naming the parameter.
-    pub(crate) fn check_parameters(&self) -> Result<(), Error> {
-        // Both generations write parameters alike.
-        let (encoding, parameters) = (self.transport.encoding(), self.parameters.as_deref());
-        match Template::new(encoding, DocArray::V1, &self.endpoint, None, parameters) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Error::new(ErrorKind::Encode, unsendable(&error))),
-        }
-    }
-
-    fn refused(&self, refusal: &EncodeError, documents: Range<u64>) -> Error {
-        let last = AttemptError::new(Event::EncodeFailed, refusal.to_string());
-        Failure::unattempted(last).into_error(self.context(None, documents))
-    }
-
-    fn format(&self, gateway: &Gateway) -> Result<Arc<Format>, AttemptError> {
-        let Found { name, path } = gateway.find(&self.endpoint)?;
-        let uri = self
-            .transport
-            .uri(&path)
-            .map_err(|error| AttemptError::new(Event::EncodeFailed, error.message()))?;
-        let (docarray, is_by_name) = (gateway.docarray, gateway.is_by_name);
-        let route = Arc::new(Route { docarray, uri, is_by_name });
-        let template = Template::new(
-            self.transport.encoding(),
-            docarray,
-            &name,
-            self.target_executor.as_deref(),
-            self.parameters.as_deref(),
-        )
-        .map_err(|error| AttemptError::new(Event::EncodeFailed, unsendable(&error)))?;
-        let most_documents = self.transport.most_documents(docarray);
-        Ok(Arc::new(Format { route, template, most_documents }))
-    }
-}
-
-fn unsendable(error: &EncodeError) -> String {
-    format!("the parameters cannot be sent: {error}")
-}
-
-/// Sends a request until it is answered or its failure is final. `failed` is the failure of its
-/// first attempt, if that was made already. If only some of its documents are at fault, those fail
-/// by themselves, and the others are sent without them.
-async fn send(
-    call: Arc<Call>,
-    gateway: Option<Arc<Gateway>>,
-    flight: Flight,
-    failed: Option<AttemptError>,
-) -> Ended {
-    let Flight { request, mut body, bytes, started, .. } = flight;
-    let index = request.index;
-    let result = run(&call, &request, &mut body, started, failed).await;
-    let mut results = match result {
-        Err(failure) if may_be_split(&call, &failure) => {
-            Box::pin(send_parts(&call, &request, &body, started, failure)).await
-        }
-        Err(failure) => {
-            if let (Event::NotFound404, Some(gateway)) = (failure.last.event, &gateway) {
-                // The path was right when the gateway was asked. The gateway has changed and is
-                // asked again.
-                call.discovery.forget(gateway);
-            }
-            let context = call.context(Some(request.id_text), request.documents);
-            let result = Err(failure.into_error(context));
-            return Ended { index, bytes, result, rest: Vec::new() };
-        }
-        Ok((answer, ledger)) => {
-            let result = Ok(response(request, answer, ledger.next(), started));
-            return Ended { index, bytes, result, rest: Vec::new() };
-        }
-    };
-    let rest = results.split_off(1);
-    let result = results.pop().expect("a request that is split has parts");
-    Ended { index, bytes, result, rest }
-}
-
-/// Runs one request's attempts; returns its answer and the failures before it.
-async fn run(
-    call: &Call,
-    request: &Request,
-    body: &mut Bytes,
-    started: Instant,
-    mut failed: Option<AttemptError>,
-) -> Result<(RawAnswer, Ledger), Failure> {
-    let attempt = |turn: Turn| {
-        if let Some(error) = failed.take() {
-            return Either::Left(done(Err(error)));
-        }
-        if call.stop.is_set() {
-            return Either::Left(done(Err(stopped(false))));
-        }
-        let is_suspect = turn.after.is_some_and(Event::is_anyones);
-        let Turn { began, deadline, is_last, .. } = turn;
-        let terms = Terms { began, deadline, is_alone: is_last && is_suspect, stop: &call.stop };
-        if let Some(unsent) = turn.unsent {
-            *body = unsent;
-        }
-        debug_assert!(!body.is_empty(), "a body that was not sent comes back");
-        // The last attempt needs no second copy of the body, so the transport may mask this one.
-        let is_lent = turn.is_last && call.transport.is_masking();
-        let body = if is_lent { mem::take(body) } else { body.clone() };
-        Either::Right(call.transport.attempt(request, body, terms))
-    };
-    let seed = call.seed ^ request.id.sequence;
-    Retry::seeded(&call.retry, call.times(started), seed).until(&call.stop).run(attempt).await
-}
-
-fn response(request: Request, answer: RawAnswer, attempts: u32, started: Instant) -> Response {
-    let Request { id_text, documents, .. } = request;
-    Response::new(answer, id_text, documents, attempts, started.elapsed())
-}
-
-/// Whether the other documents may be sent without the documents at fault.
-fn may_be_split(call: &Call, failure: &Failure) -> bool {
-    let ran = call.retry.is_at_most_once() && failure.may_have_run();
-    !failure.last.culprits.is_empty() && !ran
-}
-
-/// Fails the documents at fault one by one, sends those between them, and returns all results in
-/// order.
-async fn send_parts(
-    call: &Call,
-    request: &Request,
-    body: &Bytes,
-    started: Instant,
-    failure: Failure,
-) -> Vec<Result<Response, Error>> {
-    let first = request.documents.start;
-    let mut results = Vec::new();
-    let count = usize::try_from(request.documents.end - first).unwrap_or(usize::MAX);
-    let mut next = 0;
-    for Culprit { index, what } in &failure.last.culprits {
-        if *index > next {
-            results.push(send_part(call, request, body, started, next..*index).await);
-        }
-        let number = first + *index as u64;
-        let mut alone = failure.share();
-        alone.last.message = cannot_pass_on(number, what);
-        let context = call.context(Some(request.id_text.clone()), number..number + 1);
-        results.push(Err(alone.into_error(context)));
-        next = index + 1;
-    }
-    if next < count {
-        results.push(send_part(call, request, body, started, next..count).await);
-    }
-    results
-}
-
-/// Sends some of a request's documents as a separate request, in what is left of the request's time.
-async fn send_part(
-    call: &Call,
-    whole: &Request,
-    body: &Bytes,
-    started: Instant,
-    range: Range<usize>,
-) -> Result<Response, Error> {
-    let id = call.ids.next();
-    let id_text = id.to_string();
-    let first = whole.documents.start;
-    let documents = first + range.start as u64..first + range.end as u64;
-    let Some(mut body) = inner::part(body, range, &whole.id_text, &id_text) else {
-        let what = "the documents could not be sent without those at fault";
-        let last = AttemptError::new(Event::EncodeFailed, what);
-        let context = call.context(Some(id_text), documents);
-        return Err(Failure::unattempted(last).into_error(context));
-    };
-    let request = Request {
-        id,
-        id_text,
-        index: whole.index,
-        documents,
-        route: whole.route.clone(),
-        headers: whole.headers.clone(),
-    };
-    match run(call, &request, &mut body, started, None).await {
-        Ok((answer, ledger)) => Ok(response(request, answer, ledger.next(), started)),
-        Err(failure) => {
-            Err(failure.into_error(call.context(Some(request.id_text), request.documents)))
         }
     }
 }

@@ -1,0 +1,133 @@
+//! What is known of a gateway, and how an executor's endpoint is found there.
+
+use crate::address::{decode_percent, encode_percent};
+use crate::error::{AttemptError, Event, Hint};
+use crate::foreign;
+use crate::message::{DocArray, Endpoints};
+
+/// What a gateway told of itself.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) docarray: DocArray,
+    /// The endpoints that documents can be posted to, as the gateway lists them; `None` if it does
+    /// not list them.
+    pub(crate) endpoints: Option<Vec<String>>,
+    /// The endpoints that give streams of documents; `None` if the gateway does not list them.
+    pub(crate) streams: Option<Vec<String>>,
+    /// Whether the endpoint stands in the request, and not in the address that it is sent to.
+    pub(crate) is_by_name: bool,
+}
+
+/// Where a v1 gateway takes all documents.
+const V1_PATH: &str = "/post";
+/// Where a v2 gateway takes those for endpoints that no executor binds, if one has a default.
+const V2_DEFAULT: &str = "/default";
+
+/// An endpoint as the gateway knows it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The endpoint's name in a request.
+    pub(crate) name: String,
+    /// The path that documents are posted to, percent-encoded, if the path names the endpoint.
+    pub(crate) path: String,
+}
+
+impl Gateway {
+    /// Finds where documents for `endpoint` are posted to.
+    ///
+    /// # Errors
+    /// When each endpoint has a path of its own, and the gateway lists neither a path for this
+    /// endpoint nor a default.
+    pub(crate) fn find(&self, endpoint: &str) -> Result<Found, AttemptError> {
+        let listed = self.endpoints.as_deref().unwrap_or_default();
+        let name = listed_as(endpoint, listed);
+        if self.is_by_name {
+            let name = name.unwrap_or(endpoint).to_owned();
+            return Ok(Found { name, path: V1_PATH.to_owned() });
+        }
+        match name.or(default_of(listed)) {
+            Some(name) => Ok(Found::listed(endpoint, name)),
+            None if self.endpoints.is_none() => Ok(Found::written(endpoint)),
+            None => {
+                let unknown = |listed: &str| {
+                    let what = format!("the gateway has no endpoint {endpoint}; it has {listed}");
+                    AttemptError::new(Event::EndpointUnknown, what)
+                };
+                Err(match listed {
+                    // A gateway's port for WebSocket answers all questions and takes no documents
+                    // over HTTP.
+                    [] => unknown("none").asking_whether(Hint::PortForWebsocket),
+                    listed => unknown(&foreign::listed(listed)),
+                })
+            }
+        }
+    }
+
+    /// Finds where a stream of documents is requested.
+    ///
+    /// # Errors
+    /// When the gateway lists its endpoints and none of them gives a stream for this name, or when
+    /// the gateway speaks documents v1.
+    pub(crate) fn find_stream(&self, endpoint: &str) -> Result<Found, AttemptError> {
+        if self.docarray == DocArray::V1 {
+            let what = "a gateway with documents v1 has no streams of documents";
+            return Err(AttemptError::new(Event::EndpointUnknown, what));
+        }
+        let Some(listed) = &self.streams else { return Ok(Found::written(endpoint)) };
+        if let Some(name) = listed_as(endpoint, listed).or(default_of(listed)) {
+            return Ok(Found::listed(endpoint, name));
+        }
+        let what = match &listed[..] {
+            [] => format!("the gateway gives no stream of documents, from {endpoint} or elsewhere"),
+            listed => {
+                let mut listed = listed.to_vec();
+                listed.sort();
+                let listed = foreign::listed(&listed);
+                format!("{endpoint} gives no stream of documents; those that do are {listed}")
+            }
+        };
+        Err(AttemptError::new(Event::EndpointUnknown, what))
+    }
+
+    /// What can be posted to.
+    pub(crate) fn to_endpoints(&self) -> Endpoints {
+        let paths = self.endpoints.clone().unwrap_or_default();
+        let takes_any = self.is_by_name || default_of(&paths).is_some();
+        Endpoints { docarray: self.docarray, paths, takes_any }
+    }
+}
+
+impl Found {
+    fn listed(written: &str, listed: &str) -> Found {
+        // Executors run their default endpoint by themselves for a name that none of them binds.
+        let name = if listed == V2_DEFAULT { written } else { listed };
+        Found { name: name.to_owned(), path: to_path(listed) }
+    }
+
+    /// Takes an endpoint as it was written, if the gateway lists nothing. A name that is
+    /// percent-encoded stays so.
+    fn written(endpoint: &str) -> Found {
+        Found { name: endpoint.to_owned(), path: to_path(&decode_percent(endpoint.as_bytes())) }
+    }
+}
+
+/// The path of an endpoint. Some endpoints are bound without a leading slash, but a path of HTTP
+/// always has one.
+pub(crate) fn to_path(endpoint: &str) -> String {
+    let slash = if endpoint.starts_with('/') { "" } else { "/" };
+    format!("{slash}{}", encode_percent(endpoint))
+}
+
+/// Finds the listed endpoint that the caller meant: the same name, the name with or without its
+/// leading slash, or its percent-encoded form.
+fn listed_as<'a>(written: &str, listed: &'a [String]) -> Option<&'a str> {
+    let bare = |name: &str| name.strip_prefix('/').unwrap_or(name).to_owned();
+    let find = |wanted: &str| listed.iter().find(|name| bare(name) == wanted);
+    let same = listed.iter().find(|name| *name == written);
+    let found = same.or_else(|| find(&bare(written)));
+    found.or_else(|| find(&bare(&decode_percent(written.as_bytes())))).map(String::as_str)
+}
+
+fn default_of(listed: &[String]) -> Option<&'static str> {
+    listed.iter().any(|name| name == V2_DEFAULT).then_some(V2_DEFAULT)
+}

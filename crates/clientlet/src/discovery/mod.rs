@@ -1,0 +1,190 @@
+//! What is known of a gateway: asked once, shared by all calls of a client, asked again after a
+//! sign that it has changed.
+
+mod gateway;
+mod generation;
+mod kept;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt;
+use futures_util::future::{Shared, WeakShared};
+use http::header::{HOST, HeaderMap, HeaderValue};
+use tokio::time::Instant;
+
+pub(crate) use self::gateway::{Found, Gateway, to_path};
+use self::generation::learn;
+use self::kept::Kept;
+use crate::address::Address;
+use crate::config::Config;
+use crate::error::{AttemptError, ErrorKind};
+use crate::message::{DocArray, Endpoints};
+use crate::transport::{BoxFuture, Time, Transport};
+
+/// The number of gateways beside its own of which a client remembers what they speak.
+const MOST_GATEWAYS: usize = 16;
+
+/// What tells one gateway from another: its address, and the `Host` header, by which a proxy chooses
+/// among several and which a call may set for itself.
+type Key = (Address, Option<HeaderValue>);
+
+/// What a client knows of its gateways.
+#[derive(Debug)]
+pub(crate) struct Discoveries {
+    /// The documents that the client is set to.
+    set: Option<DocArray>,
+    /// The client's own gateway.
+    own: (Key, Arc<Discovery>),
+    /// The other gateways, the one that was used last at the end.
+    others: Mutex<VecDeque<(Key, Arc<Discovery>)>>,
+}
+
+impl Discoveries {
+    pub(crate) fn new(config: &Config) -> Discoveries {
+        let (set, host) = (config.docarray, config.headers.get(HOST).cloned());
+        let own = ((config.address.clone(), host), Arc::new(Discovery::new(set)));
+        Discoveries { set, own, others: Mutex::default() }
+    }
+
+    /// What is known of the gateway that a call with these headers reaches at this address.
+    pub(crate) fn of(&self, address: &Address, headers: &HeaderMap) -> Arc<Discovery> {
+        let host = headers.get(HOST);
+        let is_it = |(known, with): &Key| known == address && with.as_ref() == host;
+        let (own, discovery) = &self.own;
+        if is_it(own) {
+            return discovery.clone();
+        }
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = others.iter().position(|(other, _)| is_it(other));
+        let known = place.and_then(|place| others.remove(place)).unwrap_or_else(|| {
+            ((address.clone(), host.cloned()), Arc::new(Discovery::new(self.set)))
+        });
+        let discovery = known.1.clone();
+        others.push_back(known);
+        if others.len() > MOST_GATEWAYS {
+            others.pop_front();
+        }
+        discovery
+    }
+}
+
+/// What a client knows of a gateway.
+#[derive(Debug, Default)]
+pub(crate) struct Discovery {
+    /// The documents that the client is set to.
+    set: Option<DocArray>,
+    known: Mutex<Option<Arc<Gateway>>>,
+    /// What a question learned before it failed.
+    kept: Arc<Kept>,
+    /// The question in flight, which goes on as long as any task waits for its answer.
+    asked: Mutex<Option<Asked>>,
+}
+
+/// A question that several calls share.
+#[derive(Debug)]
+struct Asked {
+    /// The headers of the question. A gateway may answer other credentials differently.
+    headers: Arc<HeaderMap>,
+    question: WeakShared<Question>,
+}
+
+type Question = BoxFuture<'static, Result<Arc<Gateway>, Arc<AttemptError>>>;
+
+impl Discovery {
+    fn new(set: Option<DocArray>) -> Discovery {
+        Discovery { set, ..Discovery::default() }
+    }
+
+    /// What can be posted to, asked anew.
+    pub(crate) async fn endpoints(
+        &self,
+        transport: &dyn Transport,
+        headers: &HeaderMap,
+        deadline: Option<Instant>,
+    ) -> Result<Endpoints, AttemptError> {
+        let gateway = learn(transport, self.set, &self.kept, headers, deadline).await?;
+        Ok(gateway.to_endpoints())
+    }
+
+    /// What is known already.
+    pub(crate) fn known(&self) -> Option<Arc<Gateway>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets what a request has shown to be out of date, unless something newer is known.
+    pub(crate) fn forget(&self, stale: &Arc<Gateway>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_some_and(|known| Arc::ptr_eq(known, stale)) {
+            *known = None;
+        }
+    }
+
+    /// What is known of the gateway, asking it first if necessary. All tasks that wait share one
+    /// question, and its answer or failure.
+    pub(crate) async fn ask(
+        &self,
+        transport: &Arc<dyn Transport>,
+        headers: &Arc<HeaderMap>,
+        deadline: Option<Instant>,
+    ) -> Result<Arc<Gateway>, AttemptError> {
+        let began = Instant::now();
+        let mut time = Time::until(deadline);
+        loop {
+            if let Some(known) = self.known() {
+                return Ok(known);
+            }
+            let (question, is_own) = self.question(transport, headers, deadline);
+            let Some(answer) = time.shared(question).await else {
+                return Err(time.missed("the gateway did not say what it speaks"));
+            };
+            match answer {
+                Ok(gateway) => {
+                    let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                    return Ok(known.get_or_insert(gateway).clone());
+                }
+                Err(error) => {
+                    // The question had the time of the call that asked it; this call may have more.
+                    let is_late = error.kind == ErrorKind::Timeout;
+                    if is_own || !is_late || !has_more(began, deadline) {
+                        return Err(error.share());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The question in flight, or a new one that has until `deadline`; also whether it is new.
+    fn question(
+        &self,
+        transport: &Arc<dyn Transport>,
+        headers: &Arc<HeaderMap>,
+        deadline: Option<Instant>,
+    ) -> (Shared<Question>, bool) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Asked { headers: with, question }) = &*asked
+            && (Arc::ptr_eq(with, headers) || with == headers)
+            && let Some(question) = question.upgrade()
+            && question.peek().is_none()
+        {
+            return (question, false);
+        }
+        let (transport, with) = (transport.clone(), headers.clone());
+        let (set, kept) = (self.set, self.kept.clone());
+        let question: Question = Box::pin(async move {
+            learn(&*transport, set, &kept, &with, deadline).await.map(Arc::new).map_err(Arc::new)
+        });
+        let question = question.shared();
+        *asked = question.downgrade().map(|question| Asked { headers: headers.clone(), question });
+        (question, true)
+    }
+}
+
+/// Whether more time is left than was already waited.
+fn has_more(began: Instant, deadline: Option<Instant>) -> bool {
+    let now = Instant::now();
+    deadline.is_none_or(|deadline| deadline.saturating_duration_since(now) > now - began)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! What a call has decided before its first document is read.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use super::prepare::unsendable;
+use crate::discovery::Discovery;
+use crate::document::EncodeError;
+use crate::envelope::Template;
+use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
+use crate::message::{DocArray, RequestId};
+use crate::retry::{Failure, RetryPolicy, Times, later};
+use crate::stop::Stop;
+use crate::transport::Transport;
+
+/// Everything that a call has decided before its first document is read.
+pub(crate) struct Call {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) discovery: Arc<Discovery>,
+    pub(crate) ids: Arc<Ids>,
+    pub(crate) endpoint: String,
+    pub(crate) target_executor: Option<String>,
+    /// A JSON object.
+    pub(crate) parameters: Option<Bytes>,
+    pub(crate) headers: Arc<HeaderMap>,
+    pub(crate) retry: RetryPolicy,
+    /// For one request over all its attempts.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) attempt_timeout: Option<Duration>,
+    pub(crate) request_size: usize,
+    pub(crate) prefetch: usize,
+    pub(crate) prefetch_bytes: usize,
+    pub(crate) in_order: bool,
+    pub(crate) stop_on_error: bool,
+    /// Where each request's jitter comes from.
+    pub(crate) seed: u64,
+    /// The flag that stops the call.
+    pub(crate) stop: Stop,
+}
+
+/// The ids of a client's requests.
+#[derive(Debug)]
+pub(crate) struct Ids {
+    nonce: u64,
+    next: AtomicU64,
+}
+
+impl Ids {
+    pub(crate) fn new(nonce: u64) -> Ids {
+        Ids { nonce, next: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn next(&self) -> RequestId {
+        RequestId { nonce: self.nonce, sequence: self.next.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Call {
+    /// The time of what starts then.
+    pub(super) fn times(&self, started: Instant) -> Times {
+        let deadline = later(started, self.timeout);
+        Times { started, deadline, attempt: self.attempt_timeout }
+    }
+
+    pub(super) fn context(&self, request_id: Option<String>, documents: Range<u64>) -> Context {
+        self.transport.facts().context(request_id, Some(documents))
+    }
+
+    /// Checks that the parameters can be sent: once, before anything is sent, and not for each
+    /// batch.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Encode`], naming the parameter.
+    pub(crate) fn check_parameters(&self) -> Result<(), Error> {
+        // Both generations write parameters alike.
+        let (encoding, parameters) = (self.transport.facts().encoding, self.parameters.as_deref());
+        match Template::new(encoding, DocArray::V1, &self.endpoint, None, parameters) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::new(ErrorKind::Encode, unsendable(&error))),
+        }
+    }
+
+    pub(super) fn refused(&self, refusal: &EncodeError, documents: Range<u64>) -> Error {
+        let last = AttemptError::new(Event::EncodeFailed, refusal.to_string());
+        Failure::unattempted(last).into_error(self.context(None, documents))
+    }
+}

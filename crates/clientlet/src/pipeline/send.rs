@@ -1,0 +1,179 @@
+//! A request's attempts, and what follows if only some of its documents are at fault.
+
+use std::future::ready as done;
+use std::mem;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::Either;
+use tokio::time::Instant;
+
+use super::Call;
+use super::flights::Flight;
+use crate::discovery::Gateway;
+use crate::envelope::inner::{self, Culprit, cannot_pass_on};
+use crate::error::{AttemptError, Error, Event};
+use crate::message::{RawAnswer, Request};
+use crate::response::Response;
+use crate::retry::{Failure, Ledger, Retry, Turn};
+use crate::stop::stopped;
+use crate::transport::Terms;
+
+/// A request that ended, one way or the other.
+pub(super) struct Ended {
+    pub(super) index: u64,
+    pub(super) bytes: usize,
+    pub(super) result: Result<Response, Error>,
+    /// The results of the request's other documents, if only some documents were at fault: in
+    /// order, as if they had been requests of their own.
+    pub(super) rest: Vec<Result<Response, Error>>,
+}
+
+/// Sends a request until it is answered or its failure is final. `failed` is the failure of its
+/// first attempt, if that was made already. If only some of its documents are at fault, those fail
+/// by themselves, and the others are sent without them.
+pub(super) async fn send(
+    call: Arc<Call>,
+    gateway: Option<Arc<Gateway>>,
+    flight: Flight,
+    failed: Option<AttemptError>,
+) -> Ended {
+    let Flight { request, mut body, bytes, started, .. } = flight;
+    let index = request.index;
+    let result = run(&call, &request, &mut body, started, failed).await;
+    let mut results = match result {
+        Err(failure) if may_be_split(&call, &failure) => {
+            Box::pin(send_parts(&call, &request, &body, started, failure)).await
+        }
+        Err(failure) => {
+            if let (Event::NotFound404, Some(gateway)) = (failure.last.event, &gateway) {
+                // The path was right when the gateway was asked. The gateway has changed and is
+                // asked again.
+                call.discovery.forget(gateway);
+            }
+            let context = call.context(Some(request.id_text), request.documents);
+            let result = Err(failure.into_error(context));
+            return Ended { index, bytes, result, rest: Vec::new() };
+        }
+        Ok((answer, ledger)) => {
+            let result = Ok(response(request, answer, ledger.next(), started));
+            return Ended { index, bytes, result, rest: Vec::new() };
+        }
+    };
+    let rest = results.split_off(1);
+    let result = results.pop().expect("a request that is split has parts");
+    Ended { index, bytes, result, rest }
+}
+
+/// Runs one request's attempts; returns its answer and the failures before it.
+async fn run(
+    call: &Call,
+    request: &Request,
+    body: &mut Bytes,
+    started: Instant,
+    mut failed: Option<AttemptError>,
+) -> Result<(RawAnswer, Ledger), Failure> {
+    let attempt = |turn: Turn| {
+        if let Some(error) = failed.take() {
+            return Either::Left(done(Err(error)));
+        }
+        if call.stop.is_set() {
+            return Either::Left(done(Err(stopped(false))));
+        }
+        let is_suspect = turn.after.is_some_and(Event::is_anyones);
+        let Turn { began, deadline, is_last, .. } = turn;
+        let terms = Terms { began, deadline, is_alone: is_last && is_suspect, stop: &call.stop };
+        if let Some(unsent) = turn.unsent {
+            *body = unsent;
+        }
+        debug_assert!(!body.is_empty(), "a body that was not sent comes back");
+        // The last attempt needs no second copy of the body, so the transport may mask this one.
+        let is_lent = turn.is_last && call.transport.facts().is_masking;
+        let body = if is_lent { mem::take(body) } else { body.clone() };
+        Either::Right(call.transport.attempt(request, body, terms))
+    };
+    let seed = call.seed ^ request.id.sequence;
+    let (times, address) = (call.times(started), &call.transport.facts().address);
+    Retry::seeded(&call.retry, times, address, seed).until(&call.stop).run(attempt).await
+}
+
+pub(super) fn response(
+    request: Request,
+    answer: RawAnswer,
+    attempts: u32,
+    started: Instant,
+) -> Response {
+    let Request { id_text, documents, .. } = request;
+    Response::new(answer, id_text, documents, attempts, started.elapsed())
+}
+
+/// Whether the other documents may be sent without the documents at fault.
+fn may_be_split(call: &Call, failure: &Failure) -> bool {
+    let ran = call.retry.is_at_most_once() && failure.may_have_run();
+    !failure.last.culprits.is_empty() && !ran
+}
+
+/// Fails the documents at fault one by one, sends those between them, and returns all results in
+/// order.
+async fn send_parts(
+    call: &Call,
+    request: &Request,
+    body: &Bytes,
+    started: Instant,
+    failure: Failure,
+) -> Vec<Result<Response, Error>> {
+    let first = request.documents.start;
+    let mut results = Vec::new();
+    let count = usize::try_from(request.documents.end - first).unwrap_or(usize::MAX);
+    let mut next = 0;
+    for Culprit { index, what } in &failure.last.culprits {
+        if *index > next {
+            results.push(send_part(call, request, body, started, next..*index).await);
+        }
+        let number = first + *index as u64;
+        let mut alone = failure.share();
+        alone.last.message = cannot_pass_on(number, what);
+        let context = call.context(Some(request.id_text.clone()), number..number + 1);
+        results.push(Err(alone.into_error(context)));
+        next = index + 1;
+    }
+    if next < count {
+        results.push(send_part(call, request, body, started, next..count).await);
+    }
+    results
+}
+
+/// Sends some of a request's documents as a separate request, in what is left of the request's time.
+async fn send_part(
+    call: &Call,
+    whole: &Request,
+    body: &Bytes,
+    started: Instant,
+    range: Range<usize>,
+) -> Result<Response, Error> {
+    let id = call.ids.next();
+    let id_text = id.to_string();
+    let first = whole.documents.start;
+    let documents = first + range.start as u64..first + range.end as u64;
+    let Some(mut body) = inner::part(body, range, &whole.id_text, &id_text) else {
+        let what = "the documents could not be sent without those at fault";
+        let last = AttemptError::new(Event::EncodeFailed, what);
+        let context = call.context(Some(id_text), documents);
+        return Err(Failure::unattempted(last).into_error(context));
+    };
+    let request = Request {
+        id,
+        id_text,
+        index: whole.index,
+        documents,
+        route: whole.route.clone(),
+        headers: whole.headers.clone(),
+    };
+    match run(call, &request, &mut body, started, None).await {
+        Ok((answer, ledger)) => Ok(response(request, answer, ledger.next(), started)),
+        Err(failure) => {
+            Err(failure.into_error(call.context(Some(request.id_text), request.documents)))
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! An HTTP answer, and what it means for the request.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::http_session::shown;
+use super::retry_after::retry_after;
+use crate::address::redact;
+use crate::envelope::{outcome, read_answer, read_failure};
+use crate::error::{AttemptError, Detail, Event};
+use crate::foreign::shorten;
+use crate::message::{DocArray, RawAnswer};
+
+/// A v2 gateway splits what comes over HTTP into requests of 100 and answers with the first of
+/// them: whatever is behind the 100th document is lost.
+pub(crate) const MOST_V2_DOCUMENTS: usize = 100;
+
+/// A status, headers and a body within the limit.
+#[derive(Debug)]
+pub(crate) struct RawHttpAnswer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl RawHttpAnswer {
+    pub(crate) fn is_json(&self) -> bool {
+        let kind = self.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        kind.starts_with(b"application/json")
+    }
+
+    /// Describes the answer for a message saying that it cannot be read.
+    pub(crate) fn shown(&self) -> String {
+        shown(&self.headers, &self.body)
+    }
+
+    /// What an answer to a posted request holds; everything but a result is an error.
+    pub(crate) fn read(
+        &self,
+        docarray: DocArray,
+        is_by_name: bool,
+    ) -> Result<RawAnswer, AttemptError> {
+        if !self.status.is_success() {
+            return Err(self.failure(docarray, is_by_name));
+        }
+        let detail = || Detail::of_http(self.status, &self.headers);
+        let raw = read_answer(docarray, &self.body).map_err(|what| {
+            let what = format!("the answer cannot be read: {what}; {}", self.shown());
+            AttemptError::new(Event::Unreadable, what).with_detail(detail())
+        })?;
+        outcome(raw).map_err(|error| error.with_detail(detail()))
+    }
+
+    pub(super) fn failure(&self, docarray: DocArray, is_by_name: bool) -> AttemptError {
+        let status = self.status.as_u16();
+        let error = read_failure(docarray, is_by_name, status, self.is_json(), &self.body);
+        let mut error = error.with_detail(Detail::of_http(self.status, &self.headers));
+        error.retry_after = retry_after(&self.headers, SystemTime::now());
+        if let (Event::Redirect, Some(to)) = (error.event, redirect(&self.headers)) {
+            error.message = format!("the gateway answered {status}{to}");
+        }
+        error
+    }
+}
+
+/// Describes where a redirect points to, without anything secret.
+pub(super) fn redirect(headers: &HeaderMap) -> Option<String> {
+    let to = String::from_utf8_lossy(headers.get(LOCATION)?.as_bytes());
+    let to = shorten(&redact(&to));
+    Some(format!(" and points to {to}; redirects are not followed, so that address must be given"))
+}

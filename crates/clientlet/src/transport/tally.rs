@@ -1,0 +1,34 @@
+//! What becomes of a transport's connections, counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::message::Connections;
+
+/// What the connections and streams of a transport count together.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    opened: AtomicU64,
+    reconnects: AtomicU64,
+    duplicates_dropped: AtomicU64,
+}
+
+impl Tally {
+    /// Counts a connection that was made; `again` if it takes the place of another.
+    pub(super) fn opened(&self, again: bool) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        self.reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
+    }
+
+    pub(super) fn connections(&self) -> Connections {
+        Connections {
+            opened: self.opened.load(Ordering::Relaxed),
+            reconnects: self.reconnects.load(Ordering::Relaxed),
+            duplicates_dropped: self.duplicates_dropped.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Counts an answer that no request waited for.
+    pub(super) fn duplicate_dropped(&self) {
+        self.duplicates_dropped.fetch_add(1, Ordering::Relaxed);
+    }
+}
