@@ -21,6 +21,7 @@ mod steps;
 mod suite;
 mod test;
 mod tools;
+mod weight;
 
 use std::env;
 use std::ffi::OsString;

@@ -9,7 +9,7 @@ use crate::command::{self, cargo, workspace};
 use crate::metadata::Metadata;
 use crate::steps::{Steps, Stopped};
 use crate::tools::{self, Installed};
-use crate::{gateways, links, msrv, packages, suite};
+use crate::{gateways, links, msrv, packages, suite, weight};
 
 const NO_TOOLS: &str = "--quick was given";
 
@@ -67,6 +67,9 @@ fn run_steps(steps: &mut Steps, options: TestOptions) -> Result<(), Stopped> {
         "pin an older release, or raise rust-version in Cargo.toml",
         || msrv::check(&metadata).map(|said| eprintln!("{said}")),
     )?;
+    steps.run("weight", "a feature of the library may take the dependency along", || {
+        weight::check().map(|said| eprintln!("{said}"))
+    })?;
     match &tools {
         Some(Tools { deny, .. }) => steps.run(
             "licences, bans, sources",
@@ -152,6 +155,11 @@ fn check_tools() -> Result<(), String> {
 fn check_features(hack: &Installed) -> Result<(), String> {
     // Not `--no-dev-deps`, which rewrites every Cargo.toml while it runs: libraries and programs
     // alone do not get the features of what their tests depend on.
+    // All other steps build with the default features.
     let line = ["check", "--workspace", "--feature-powerset", "--depth", "2"];
-    command::run(hack.command().args(line))
+    let fewer = ["--exclude-features", "default", "--group-features", "half,ndarray"];
+    let other_crates = ["--ignore-unknown-features"];
+    command::run(hack.command().args(line).args(fewer).args(other_crates))?;
+    let line = ["test", "-p", "clientlet", "--no-default-features", "--test", "http_alone"];
+    command::run(cargo().args(line))
 }

@@ -7,14 +7,16 @@ use http::HeaderMap;
 
 use crate::address::Protocol;
 use crate::client::Client;
-use crate::config::Secret;
+use crate::config::{Config, Secret};
 use crate::error::Error;
 use crate::message::DocArray;
 use crate::options::ClientletOptions;
 use crate::retry::RetryPolicy;
 use crate::transport::Transport;
+#[cfg(feature = "grpc")]
 use crate::transport::grpc::GrpcTransport;
 use crate::transport::http::HttpTransport;
+#[cfg(feature = "websocket")]
 use crate::transport::websocket::{Subprotocol, WebsocketTransport};
 
 /// The settings of a [`Client`].
@@ -127,15 +129,30 @@ impl ClientBuilder {
             let what = "websocket_json is for documents v1: a gateway takes none of v2 in JSON";
             return Err(Error::config(what));
         }
-        let subprotocol = match self.websocket_json {
-            true => Subprotocol::Json,
-            false => Subprotocol::Bytes,
-        };
-        let transport: Arc<dyn Transport> = match config.address.protocol() {
-            Protocol::Http => Arc::new(HttpTransport::new(&config)),
-            Protocol::Websocket => Arc::new(WebsocketTransport::new(&config, subprotocol)),
-            Protocol::Grpc => Arc::new(GrpcTransport::new(&config)),
-        };
+        let transport = self.transport(&config)?;
         Ok(Client::over(config, transport))
+    }
+
+    fn transport(&self, config: &Config) -> Result<Arc<dyn Transport>, Error> {
+        match config.address.protocol() {
+            Protocol::Http => Ok(Arc::new(HttpTransport::new(config))),
+            #[cfg(feature = "websocket")]
+            Protocol::Websocket => {
+                let json = self.websocket_json;
+                let subprotocol = if json { Subprotocol::Json } else { Subprotocol::Bytes };
+                Ok(Arc::new(WebsocketTransport::new(config, subprotocol)))
+            }
+            #[cfg(feature = "grpc")]
+            Protocol::Grpc => Ok(Arc::new(GrpcTransport::new(config))),
+            #[cfg(not(all(feature = "grpc", feature = "websocket")))]
+            protocol => {
+                let feature = if protocol == Protocol::Grpc { "grpc" } else { "websocket" };
+                let address = &config.address;
+                Err(Error::config(format!(
+                    "{address} needs the feature {feature:?} of the crate clientlet, which this program \
+                     was built without"
+                )))
+            }
+        }
     }
 }

@@ -161,6 +161,18 @@
 //! | more than 16 runtimes | the oldest are forgotten: their next call opens new connections |
 //! | a stream of answers ([`Responses`], [`DocumentStream`]), a started [`WebsocketClientlet`](clientlets::WebsocketClientlet), a [`GrpcStream`](clientlets::GrpcStream) | belongs to the runtime in which it was first polled or started: use it there |
 //!
+//! # Features
+//!
+//! | feature | by default | what it adds |
+//! | --- | --- | --- |
+//! | `websocket` | yes | `ws://` URLs |
+//! | `grpc` | yes | `grpc://` URLs |
+//! | `clientlets` | yes | the module [`clientlets`] |
+//! | `half` | no | `half::f16` as an element of tensors |
+//! | `ndarray` | no | arrays of the crate `ndarray` as tensors, and tensors as arrays |
+//!
+//! Without `websocket` and `grpc` the library speaks HTTP, and needs a third fewer crates.
+//!
 //! # Bounds
 //!
 //! Everything has one: requests in flight ([`Post::prefetch`]) and their bytes
@@ -168,6 +180,12 @@
 //! an attempt and, if asked for, for a request over all its attempts ([`Post::timeout`]). JSON is
 //! read to a depth of 128.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+// A build without a protocol does not use what only that protocol uses.
+#![cfg_attr(
+    not(all(feature = "clientlets", feature = "grpc", feature = "websocket")),
+    allow(dead_code, unreachable_pub, unused_imports)
+)]
 
 mod address;
 mod batch;
@@ -175,6 +193,7 @@ mod builder;
 #[cfg(test)]
 mod capabilities;
 mod client;
+#[cfg(feature = "clientlets")]
 pub mod clientlets;
 mod config;
 mod connect;

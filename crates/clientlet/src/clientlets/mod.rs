@@ -13,15 +13,20 @@
 //! | `JinaRPCStub.Call` | [`GrpcStream`], [`GrpcSender`], [`GrpcResponses`] | sends requests on one stream and receives answers meanwhile; half-closes at the end of input; keeps the status that it ended with |
 
 mod answer;
+#[cfg(any(feature = "grpc", feature = "websocket"))]
 mod duplex;
+#[cfg(feature = "grpc")]
 mod grpc;
 mod http;
 mod request;
+#[cfg(feature = "websocket")]
 mod websocket;
 
 pub use crate::options::ClientletOptions;
 pub use answer::HttpAnswer;
+#[cfg(feature = "grpc")]
 pub use grpc::{GrpcClientlet, GrpcExchange, GrpcResponses, GrpcSender, GrpcStream};
 pub use http::{Exchange, HttpClientlet};
 pub use request::DataRequest;
+#[cfg(feature = "websocket")]
 pub use websocket::{WebsocketClientlet, WebsocketSender, WsMessages, WsResponses, WsStatuses};

@@ -77,10 +77,11 @@ impl fmt::Debug for Chain<'_> {
 /// Rust's notation.
 fn in_words(error: &(dyn Error + 'static)) -> String {
     let text = told(&error);
-    match error.is::<h2::Error>() {
-        true => text.replacen("(b\"", "(\"", 1),
-        false => text,
+    #[cfg(feature = "grpc")]
+    if error.is::<h2::Error>() {
+        return text.replacen("(b\"", "(\"", 1);
     }
+    text
 }
 
 #[cfg(test)]

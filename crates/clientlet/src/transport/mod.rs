@@ -3,6 +3,7 @@
 mod body;
 #[cfg(test)]
 mod fixtures;
+#[cfg(feature = "grpc")]
 pub(crate) mod grpc;
 pub(crate) mod http;
 mod http_answer;
@@ -16,6 +17,7 @@ pub(crate) mod sse;
 mod streams;
 mod tally;
 mod time;
+#[cfg(feature = "websocket")]
 pub(crate) mod websocket;
 
 use std::future::Future;
