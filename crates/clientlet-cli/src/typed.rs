@@ -122,7 +122,7 @@ impl Grid<'_> {
                 list.len()
             )),
             (Value::Number(_) | Value::Bool(_), Some(_)) | (Value::Array(_), None) => {
-                self.refuse("the lists of a tensor are not all equally deep".to_owned())
+                self.refuse("the lists of a tensor are not all nested to the same depth".to_owned())
             }
             (Value::Number(_) | Value::Bool(_), None) => {
                 match (self.element.write)(value, &mut self.buffer) {
@@ -184,8 +184,8 @@ mod tests {
         for (value, told) in [
             (json!([[1, 2], [3]]), "the lists of a tensor differ in length: 2 and 1, at [1]"),
             (json!([[], [1]]), "the lists of a tensor differ in length: 0 and 1, at [1]"),
-            (json!([1, [2]]), "the lists of a tensor are not all equally deep, at [1]"),
-            (json!([[1], 2]), "the lists of a tensor are not all equally deep, at [1]"),
+            (json!([1, [2]]), "the lists of a tensor are not all nested to the same depth, at [1]"),
+            (json!([[1], 2]), "the lists of a tensor are not all nested to the same depth, at [1]"),
             (json!([1, "x"]), "a tensor is made of numbers, not text, at [1]"),
             (json!([[1, null]]), "a tensor is made of numbers, not null, at [0][1]"),
             (json!({}), "a tensor is made of numbers, not an object"),

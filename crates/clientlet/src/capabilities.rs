@@ -457,7 +457,7 @@ fn not_numbers_in_tags() {
         let tags = std::collections::BTreeMap::from([("n".to_owned(), number.into())]);
         let document = Document { tags: Some(tags.clone()), ..Document::default() };
         let expected =
-            format!("tags.n: {number} cannot be sent here: a gateway would make text of it");
+            format!("tags.n: {number} cannot be sent here: a gateway would turn it into text");
         assert_eq!(encode(DocArray::V1, &document).unwrap_err(), expected);
         assert_eq!(encode_proto(DocArray::V1, &document).unwrap_err(), expected);
         let refused = Encoder::new(DocArray::V1).map(&tags, &mut Vec::new()).unwrap_err();

@@ -1,4 +1,4 @@
-//! Arrays of the crate `ndarray` as tensors, and the reverse.
+//! Converts between tensors and the arrays of the crate `ndarray`.
 
 use ndarray::{ArrayBase, ArrayD, ArrayRef, Data, Dimension, IxDyn};
 
@@ -6,12 +6,13 @@ use super::tensor::TensorError;
 use super::{Element, Tensor};
 
 impl Tensor {
-    /// The elements as an array of numbers of type `T`, converted as [`to_vec`](Tensor::to_vec)
-    /// does. `into_dimensionality` gives it a fixed number of dimensions.
+    /// Returns the elements as an array of numbers of type `T`, converted as
+    /// [`to_vec`](Tensor::to_vec) does. `into_dimensionality` turns the array into one with a fixed
+    /// number of dimensions.
     ///
     /// # Errors
-    /// When the shape is beyond what `ndarray` can represent, which only a tensor without elements
-    /// can have.
+    /// If `ndarray` cannot represent the shape. Only a tensor without elements can have such a
+    /// shape.
     pub fn to_array<T: Element>(&self) -> Result<ArrayD<T>, TensorError> {
         ArrayD::from_shape_vec(IxDyn(self.shape()), self.to_vec()).map_err(|error| {
             TensorError::new(format!("no array has the shape {:?}: {error}", self.shape()))
@@ -20,7 +21,7 @@ impl Tensor {
 }
 
 impl<T: Element, D: Dimension> From<&ArrayRef<T, D>> for Tensor {
-    /// Copies the elements in C order, whatever the order of the array in memory is.
+    /// Copies the elements in C order, whatever their order in memory.
     fn from(array: &ArrayRef<T, D>) -> Tensor {
         let tensor = match array.as_slice() {
             Some(elements) => Tensor::new(array.shape(), elements),

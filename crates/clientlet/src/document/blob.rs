@@ -11,23 +11,23 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::message::DocArray;
 
-/// Bytes in a document, shared and never copied.
+/// Bytes in a document. Clones share the memory and never copy the bytes.
 ///
-/// In JSON for v1 gateways they are standard base64. JSON for v2 gateways has no bytes: there a
+/// JSON for v1 gateways carries a blob as standard base64. JSON for v2 gateways has no bytes, so a
 /// blob travels as text and must be UTF-8.
 ///
-/// In serde formats outside this crate a blob is base64 text where the format is for humans, bytes
-/// elsewhere.
+/// In serde formats outside this crate, a blob is base64 text in human-readable formats and bytes
+/// in all others.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Blob(Bytes);
 
 impl Blob {
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_bytes(&self) -> &Bytes {
         &self.0
     }
 
-    /// The bytes, without the wrapper.
+    /// Returns the bytes without the wrapper.
     pub fn into_bytes(self) -> Bytes {
         self.0
     }
@@ -69,7 +69,7 @@ impl fmt::Debug for Blob {
     }
 }
 
-/// The name by which this crate's encoders recognise a blob.
+/// The marker by which this crate's encoders recognize a blob.
 pub(super) const BLOB: &str = "clientlet::Blob";
 
 impl Serialize for Blob {
@@ -91,18 +91,18 @@ impl Serialize for Content<'_> {
 }
 
 thread_local! {
-    /// How text is read as a blob. serde hands a type nothing but the text, and decoding an answer
-    /// never leaves its thread, so the generation of the answer is left here for it. A
-    /// deserializer of our own around serde_json's could carry it as well, at the price of a
-    /// wrapper for every kind of access.
+    /// How text is read as a blob. serde passes a type only the text, and an answer is decoded on
+    /// one thread, so the thread-local holds the generation of the answer. A deserializer of our
+    /// own around serde_json's could carry the generation as well, but it would have to wrap every
+    /// kind of access.
     static READ_AS: Cell<DocArray> = const { Cell::new(DocArray::V1) };
 
-    /// The memory that bytes are read from, for the same reason: serde hands over a slice of it, and
-    /// a blob or tensor takes its share.
+    /// The memory that bytes are read from. serde hands over a slice of it, and a blob or tensor
+    /// shares the memory behind that slice.
     static READ_FROM: RefCell<Bytes> = const { RefCell::new(Bytes::new()) };
 }
 
-/// Runs `decode` with blobs read as those of `docarray`.
+/// Runs `decode` with blobs read as `docarray` writes them.
 pub(super) fn reading_as<R>(docarray: DocArray, decode: impl FnOnce() -> R) -> R {
     struct Restore(DocArray);
     impl Drop for Restore {
@@ -114,7 +114,8 @@ pub(super) fn reading_as<R>(docarray: DocArray, decode: impl FnOnce() -> R) -> R
     decode()
 }
 
-/// Runs `decode` with the bytes of blobs and tensors shared with `frame`, and text read as base64.
+/// Runs `decode` with blobs and tensors sharing the memory of `frame`, and with text read as
+/// base64.
 pub(super) fn reading_from<R>(frame: &Bytes, decode: impl FnOnce() -> R) -> R {
     struct Restore(Bytes);
     impl Drop for Restore {
@@ -126,12 +127,13 @@ pub(super) fn reading_from<R>(frame: &Bytes, decode: impl FnOnce() -> R) -> R {
     reading_as(DocArray::V1, decode)
 }
 
-/// The length in bytes of the frame that is being read; 0 if the source is not one of our frames.
+/// Returns the length in bytes of the frame that is being read; 0 if the source is not one of our
+/// frames.
 pub(super) fn length_of_frame() -> usize {
     READ_FROM.with_borrow(Bytes::len)
 }
 
-/// `bytes` as a share of the memory that is being read, or a copy if they are from elsewhere.
+/// Returns `bytes` as a share of the memory that is being read, or as a copy if they lie elsewhere.
 fn share(bytes: &[u8]) -> Bytes {
     READ_FROM.with_borrow(|frame| {
         let (frame_is, wanted) = (frame.as_ptr_range(), bytes.as_ptr_range());
@@ -185,19 +187,20 @@ impl<'de> Visitor<'de> for BlobVisitor {
     }
 }
 
-/// Bytes as base64, appended to `out`.
+/// Appends bytes as base64 to `out`.
 pub(super) fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
-    // Four characters for every three bytes begun; no buffer is that near to usize::MAX.
+    // Each three bytes, or part of three, take four characters. The result cannot overflow usize.
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
     STANDARD
         .encode_slice(bytes, &mut out[start..])
         .expect("the room was made for exactly this many characters");
 }
 
-/// Why `text` is not standard, padded base64.
+/// Checks that `text` is standard, padded base64; the error tells why it is not.
 pub(super) fn check_base64<E: serde::ser::Error>(text: &str) -> Result<(), E> {
-    // Decoding into nothing would do; the crate has no such call, and blobs as text are rare.
+    // The decoded bytes are not needed, but the crate has no call that only checks, and blobs as
+    // text are rare.
     match STANDARD.decode(text) {
         Ok(_) => Ok(()),
         Err(error) => Err(E::custom(format_args!("invalid base64: {error}"))),

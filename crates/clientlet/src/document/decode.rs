@@ -1,4 +1,4 @@
-//! From JSON straight into the caller's type.
+//! Decodes JSON directly into the caller's type.
 
 use serde::de::DeserializeOwned;
 
@@ -7,7 +7,7 @@ use super::lenient::{Lenient, Place};
 use crate::foreign::told;
 use crate::message::DocArray;
 
-/// The documents in `json`, a list.
+/// Decodes the documents in `json`, which is a list.
 ///
 /// # Errors
 /// A sentence that names the document and the field that does not fit `T`.
@@ -40,8 +40,8 @@ fn decode<T: DeserializeOwned>(docarray: DocArray, place: Place, json: &[u8]) ->
         let mut reader = serde_json::Deserializer::from_slice(json);
         let read = T::deserialize(Lenient::new(&mut reader, place));
         read.and_then(|value| reader.end().map(|()| value)).map_err(|plain| {
-            // Only a failure is worth the price of following the path; the second reading fails
-            // as the first did, unless the type itself changes its mind.
+            // Only a failure pays for tracking the path. The second reading fails like the first,
+            // unless `T` itself decides differently.
             let mut reader = serde_json::Deserializer::from_slice(json);
             let lenient = Lenient::new(&mut reader, place);
             match serde_path_to_error::deserialize::<_, T>(lenient) {

@@ -7,7 +7,7 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::ser::{CompactFormatter, Formatter};
 
-/// A visitor that appends the value to the text, whichever deserializer calls it.
+/// A visitor that appends any value to the text.
 pub(super) struct JsonText<'o>(pub(super) &'o mut Vec<u8>);
 
 impl<'de> DeserializeSeed<'de> for JsonText<'_> {
@@ -29,7 +29,7 @@ macro_rules! numbers {
 macro_rules! reals {
     ($($visit:ident($type:ty) => $write:ident;)*) => {
         $(fn $visit<E: serde::de::Error>(self, n: $type) -> Result<(), E> {
-            // JSON cannot hold NaN and infinity. Like serde_json, this writes null.
+            // JSON has no NaN or infinity. Like serde_json, this writes null.
             if !n.is_finite() {
                 return self.visit_unit();
             }
@@ -42,7 +42,7 @@ impl<'de> Visitor<'de> for JsonText<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("what JSON can hold")
+        f.write_str("a value that JSON can hold")
     }
 
     numbers! {

@@ -1,4 +1,4 @@
-//! Lists of documents, read into no more memory than is documented.
+//! Reads lists of documents within the documented amount of memory.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,9 +7,9 @@ use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 
 use super::blob::length_of_frame;
 
-/// A list that reserves room for all elements if their number is known, and otherwise grows by a
-/// quarter. serde's own list doubles, so at worst it would take three times the memory of its
-/// elements; an empty document, two bytes on the wire, takes half a KiB.
+/// A list that reserves room for all its elements if their number is known. Otherwise it grows by a
+/// quarter at a time. serde's own list doubles, so at worst it takes three times the memory of its
+/// elements; an empty document, two bytes on the wire, takes half a KiB in memory.
 pub(super) struct List<T>(pub(super) Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
@@ -43,7 +43,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
     }
 }
 
-/// Reads such a list, or null.
+/// Reads a [`List`], or `None` from null.
 pub(super) fn maybe<'de, T, D>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
 where
     T: Deserialize<'de>,

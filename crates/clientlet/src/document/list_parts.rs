@@ -1,6 +1,7 @@
-//! The four kinds of list that serde knows are one kind in a document.
+//! serde knows four kinds of list, which a document writes alike.
 
-/// Makes `$parts` take each of them: elements by its method `$element`, the end by `$end`.
+/// Implements all four kinds for `$parts`: method `$element` writes an element, `$end` ends the
+/// list.
 macro_rules! list_parts {
     ($parts:ty, $element:ident, $end:ident) => {
         $crate::document::list_parts::list_parts! {

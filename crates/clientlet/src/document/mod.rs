@@ -1,5 +1,5 @@
-//! Documents: any serde type, the ready-made ones, and how they are written to and read from the
-//! wire.
+//! Documents: any serde type and the ready-made types, and how they are written to and read from
+//! the wire.
 
 #[cfg(feature = "ndarray")]
 mod array;
@@ -30,5 +30,5 @@ pub(crate) use refusal::EncodeError;
 pub use tensor::{Dtype, Element, Tensor, TensorError};
 pub use value::Value;
 
-/// A tensor has no more dimensions: numpy's own limit.
+/// The maximum number of dimensions of a tensor, which is numpy's limit.
 const MOST_DIMENSIONS: usize = 64;

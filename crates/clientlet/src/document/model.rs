@@ -1,4 +1,4 @@
-//! The document that DocArray v1 knows.
+//! The document of DocArray v1.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Blob, Tensor, Value, list};
 
-/// A document with every field that DocArray v1 has; what is not set is not sent.
+/// A document with every field of DocArray v1. Fields that are not set are not sent.
 ///
-/// For a v2 gateway, whose executors define their own fields, a struct of your own is the better
-/// choice; this one serves where the names agree.
+/// The executors of a v2 gateway define their own fields, so a struct of your own is the better
+/// choice for them. `Document` works there if the field names agree.
 ///
 /// ```
 /// let document = clientlet::Document { weight: Some(0.5), ..clientlet::Document::text("hello") };
@@ -18,16 +18,17 @@ use super::{Blob, Tensor, Value, list};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Document {
-    /// Made by the gateway if it is not set (a v2 HTTP gateway leaves it null).
+    /// The document's id. If it is not set, the gateway makes one (a v2 gateway over HTTP leaves it
+    /// null).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The document that this one is a chunk of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_id: Option<String>,
-    /// How many times chunks of chunks led here.
+    /// How many levels of chunks lie above this document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub granularity: Option<u32>,
-    /// How many times matches of matches led here.
+    /// How many levels of matches lie above this document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adjacency: Option<u32>,
     /// Content as bytes; excludes `tensor` and `text`.
@@ -36,31 +37,31 @@ pub struct Document {
     /// Content as numbers; excludes `blob` and `text`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tensor: Option<Tensor>,
-    /// What the content is, such as `text/plain`.
+    /// The type of the content, such as `text/plain`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mime_type: Option<String>,
     /// Content as text; excludes `blob` and `tensor`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// How much the document counts.
+    /// The document's weight.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<f32>,
-    /// Where the content is.
+    /// The address of the content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
-    /// Anything else, by name.
+    /// Any other values, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, Value>>,
-    /// Where in its parent the document begins.
+    /// The offset in the parent at which the document begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<f32>,
-    /// Where in its parent the document stands.
+    /// The location of the document in its parent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<Vec<f32>>,
     /// The document's vector.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embedding: Option<Tensor>,
-    /// Which kind of data this is, for searches over several.
+    /// The kind of data, such as text or image, for searches over several kinds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modality: Option<String>,
     /// Evaluations by name.
@@ -72,18 +73,18 @@ pub struct Document {
     /// The parts of the document.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list::maybe")]
     pub chunks: Option<Vec<Document>>,
-    /// What was found for it.
+    /// The documents that a search found for this document.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list::maybe")]
     pub matches: Option<Vec<Document>>,
 }
 
 impl Document {
-    /// A document with this text.
+    /// Makes a document with this text.
     pub fn text(text: impl Into<String>) -> Document {
         Document { text: Some(text.into()), ..Document::default() }
     }
 
-    /// The same with this id.
+    /// Sets the id.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<String>) -> Document {
         self.id = Some(id.into());
@@ -91,20 +92,20 @@ impl Document {
     }
 }
 
-/// A score and what it stands for.
+/// A score and its meaning.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NamedScore {
     /// The score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<f32>,
-    /// The operation that gave it.
+    /// The name of the operation that computed the score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub op_name: Option<String>,
-    /// What it means.
+    /// A description of the score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The document that it relates to.
+    /// The id of the document that the score relates to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ref_id: Option<String>,
 }

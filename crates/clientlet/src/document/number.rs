@@ -9,7 +9,7 @@ use crate::foreign::shorten;
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dtype {
-    /// One byte each, 0 or 1.
+    /// A boolean, one byte, 0 or 1.
     Bool,
     /// 8-bit signed.
     I8,
@@ -35,7 +35,7 @@ pub enum Dtype {
     F64,
 }
 
-/// Each type with numpy's letters for it (little-endian) and its size in bytes.
+/// Each type with numpy's name for it (little-endian) and its size in bytes.
 const DTYPES: [(Dtype, &str, usize); 12] = [
     (Dtype::Bool, "|b1", 1),
     (Dtype::I8, "|i1", 1),
@@ -52,12 +52,12 @@ const DTYPES: [(Dtype, &str, usize); 12] = [
 ];
 
 impl Dtype {
-    /// Bytes per element.
+    /// Returns the size of an element in bytes.
     pub fn size(self) -> usize {
         DTYPES[self as usize].2
     }
 
-    /// numpy's short name, little-endian: `<f4`, `|u1`.
+    /// Returns numpy's short name of the little-endian type: `<f4`, `|u1`.
     pub fn name(self) -> &'static str {
         DTYPES[self as usize].1
     }
@@ -83,7 +83,7 @@ impl FromStr for Dtype {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WireDtype {
     pub(super) dtype: Dtype,
-    /// Whether the elements are the other way round than tensors have them here.
+    /// Whether the elements are big-endian, unlike those of [`Tensor`](super::Tensor).
     pub(super) is_swapped: bool,
 }
 
@@ -104,26 +104,26 @@ impl FromStr for WireDtype {
 
 fn unknown(name: &str) -> super::TensorError {
     super::TensorError::new(format!(
-        "the element type {:?} is not one of numpy's that can be sent",
+        "the element type {:?} is not a numpy type that can be sent",
         shorten(name)
     ))
 }
 
-/// A number type that tensors are made of.
+/// A type of number that a tensor can hold.
 pub trait Element: Copy + sealed::Sealed {
-    /// Its name on the wire.
+    /// The element type on the wire.
     const DTYPE: Dtype;
 }
 
 pub(super) mod sealed {
-    /// How an element is written and read; outside of this crate nobody needs to know.
+    /// How an element is written and read. Code outside this crate does not need to know.
     pub trait Sealed: Sized {
         fn write(self, out: &mut Vec<u8>);
-        /// From a whole number, as `as` converts.
+        /// Converts a whole number, as `as` does.
         fn from_i64(n: i64) -> Self;
-        /// From a whole number beyond `i64`, as `as` converts.
+        /// Converts a whole number beyond `i64`, as `as` does.
         fn from_u64(n: u64) -> Self;
-        /// From a float, as `as` converts.
+        /// Converts a float, as `as` does.
         fn from_f64(n: f64) -> Self;
         fn from_f32(n: f32) -> Self;
     }
@@ -208,7 +208,7 @@ impl sealed::Sealed for bool {
     }
 }
 
-/// One element of a tensor, read from its bytes.
+/// An element of a tensor, read from its bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Scalar {
     Bool(bool),
@@ -219,7 +219,7 @@ pub(super) enum Scalar {
 }
 
 impl Scalar {
-    /// The element in `bytes`, little-endian, `dtype.size()` long.
+    /// Reads an element from `bytes`, which are little-endian and `dtype.size()` long.
     pub(super) fn read(dtype: Dtype, bytes: &[u8]) -> Scalar {
         fn raw<const N: usize>(bytes: &[u8]) -> [u8; N] {
             let mut raw = [0; N];

@@ -1,4 +1,5 @@
-//! Serializers that take one kind of value and refuse all others: the names of entries, text.
+//! Serializers that take one kind of value and refuse all others: the keys of maps, text, the
+//! content of blobs.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,7 +7,8 @@ use serde::ser::{Error as _, Serializer};
 
 use super::refusal::{Refusal, refuse};
 
-/// The methods of a serializer that takes one or two kinds of value, `$method`s those it does not.
+/// Implements the methods of a serializer that takes one or two kinds of value; `$method`s are the
+/// kinds that it refuses.
 macro_rules! refuse_others {
     ($ok:ty, $message:expr; $($method:ident($($type:ty),*);)*) => {
         type Ok = $ok;
@@ -85,7 +87,7 @@ macro_rules! refuse_others {
     };
 }
 
-/// The same for those that take no lists either.
+/// The same for serializers that refuse lists as well.
 macro_rules! refuse_lists {
     ($ok:ty, $message:expr) => {
         type SerializeSeq = serde::ser::Impossible<$ok, $crate::document::refusal::Refusal>;
@@ -109,7 +111,7 @@ macro_rules! refuse_lists {
 
 pub(super) use refuse_others;
 
-/// Takes the name of an entry; numbers and booleans become text, as in JSON everywhere.
+/// Takes the key of a map. Numbers and booleans become text, as is usual in JSON.
 pub(super) struct Key<F>(pub(super) F);
 
 macro_rules! printed_keys {
@@ -120,7 +122,7 @@ macro_rules! printed_keys {
     };
 }
 
-/// Prints numbers with a fraction as serde_json does: `1.0` keeps its point.
+/// Writes numbers with a fraction as serde_json does: `1.0` keeps its point.
 macro_rules! real_keys {
     ($($method:ident($type:ty);)*) => {
         $(fn $method(self, key: $type) -> Result<(), Refusal> {
@@ -165,10 +167,10 @@ impl<F: FnOnce(&str) -> Result<(), Refusal>> Serializer for Key<F> {
     }
 }
 
-/// Takes text alone.
+/// Takes only text.
 pub(super) struct Text;
 
-const RAW: &str = "JSON that is written already must be text";
+const RAW: &str = "raw JSON must be text";
 
 impl Serializer for Text {
     refuse_others! { String, RAW;
@@ -186,11 +188,10 @@ impl Serializer for Text {
     }
 }
 
-/// Takes the content of a `Blob` and passes its bytes to the serializer that the blob is written
-/// to.
+/// Takes the content of a `Blob` and passes its bytes to the serializer that writes the blob.
 pub(super) struct BlobContent<S>(pub(super) S);
 
-const BYTES: &str = "a blob is made of bytes";
+const BYTES: &str = "a blob must be made of bytes";
 
 impl<S: Serializer<Ok = (), Error = Refusal>> Serializer for BlobContent<S> {
     refuse_lists! { (), BYTES }
@@ -207,8 +208,8 @@ impl<S: Serializer<Ok = (), Error = Refusal>> Serializer for BlobContent<S> {
         self.0.serialize_bytes(bytes)
     }
 
-    /// Takes base64. Serde's own buffers (`flatten` around an enum) are human-readable, so a blob
-    /// has written its base64 to them.
+    /// Takes base64. serde's own buffers (`flatten` around an enum) are human-readable, so a blob
+    /// in such a buffer is base64 text.
     fn serialize_str(self, base64: &str) -> Result<(), Refusal> {
         match STANDARD.decode(base64) {
             Ok(bytes) => self.0.serialize_bytes(&bytes),

@@ -1,5 +1,5 @@
-//! What holds for every document: decoding what was encoded gives it back, within what JSON can
-//! carry.
+//! Properties of every document: decoding an encoded document gives it back, within the limits of
+//! JSON.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::{Blob, Document, Dtype, Encoder, NamedScore, Tensor, Value, decode_do
 use crate::message::DocArray;
 
 fn text() -> impl Strategy<Value = String> {
-    // Any text at all, control characters and quotes among it.
+    // Any text, with control characters and quotes.
     vec(any::<char>(), 0..12).prop_map(String::from_iter)
 }
 
@@ -39,8 +39,8 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A tensor of any element type. It has dimensions, and none is empty, since the dimensions behind
-/// an empty one would be lost.
+/// A tensor of any element type. It has at least one dimension, and no dimension is empty, because
+/// the dimensions after an empty one would be lost.
 fn tensor() -> impl Strategy<Value = Tensor> {
     vec(1..4_usize, 1..4).prop_flat_map(|shape| {
         let count: usize = shape.iter().product();
@@ -80,7 +80,7 @@ fn blob() -> impl Strategy<Value = Blob> {
     vec(any::<u8>(), 0..20).prop_map(Blob::from)
 }
 
-/// A document of v1 without children; of text, blob and tensor it has one at most.
+/// A document of v1 without children, with at most one of text, blob and tensor.
 fn flat() -> impl Strategy<Value = Document> {
     let content = prop_oneof![
         Just(Document::default()),
@@ -126,7 +126,7 @@ fn each_tag(document: &mut Document, change: &impl Fn(&mut Value)) {
     children.flatten().for_each(|child| each_tag(child, change));
 }
 
-/// What JSON leaves of a document: tensors lose the type of their elements.
+/// What remains of a document after JSON: tensors lose their element type.
 fn carried(mut document: Document) -> Document {
     document.tensor = document.tensor.map(|tensor| untyped(&tensor));
     document.embedding = document.embedding.map(|tensor| untyped(&tensor));
@@ -139,8 +139,8 @@ fn carried(mut document: Document) -> Document {
 fn untyped(tensor: &Tensor) -> Tensor {
     match tensor.dtype() {
         Dtype::F32 => {
-            // The shortest text of a single, read as a double. Where two are equally short and near,
-            // serde_json writes another than std does.
+            // The shortest text of a single, read as a double. If two texts are equally short and
+            // near, serde_json and std write different ones.
             let text = |n: &f32| serde_json::to_string(n).unwrap();
             let numbers = tensor.to_vec::<f32>();
             let doubles: Vec<f64> = numbers.iter().map(|n| text(n).parse().unwrap()).collect();
@@ -211,7 +211,7 @@ proptest! {
         let document = Value::Map(map);
         let back = round_trip(DocArray::V2, std::slice::from_ref(&document)).unwrap();
         let Value::Map(mut fields) = back[0].clone() else { panic!("a map") };
-        // The field that keeps a gateway from misreading two.
+        // The field that keeps a gateway from misreading a document of two fields.
         let added = fields.remove("_");
         let Value::Map(sent) = &document else { panic!("a map") };
         prop_assert_eq!(added, (sent.len() == 2).then_some(Value::Null));
@@ -220,7 +220,7 @@ proptest! {
 
     #[test]
     fn what_is_written_is_what_serde_json_writes(value in value()) {
-        // In a field of its own, so that the document's own rules do not speak.
+        // In a field of its own, so that the rules for a document's own fields do not apply.
         #[derive(serde::Serialize)]
         struct Free<'a> {
             any: &'a Value,

@@ -1,13 +1,14 @@
-//! Why a document cannot be sent, and where in it.
+//! The reason why a document cannot be sent, and the place of the fault.
 
 use std::fmt;
 
 use serde::ser;
 
-/// Why a document cannot be sent, and where in it.
+/// The reason why a document cannot be sent, and the place of the fault.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct EncodeError {
-    /// The field, `embedding[3]` or `tags.price`; empty for the document as a whole.
+    /// The field at fault, such as `embedding[3]` or `tags.price`. Empty if the fault is in the
+    /// document as a whole.
     pub(crate) path: String,
     pub(crate) message: String,
 }
@@ -21,15 +22,15 @@ impl fmt::Display for EncodeError {
     }
 }
 
-/// The first thing that was wrong, and the way to it, which is noted from the inside out while the
-/// error is on its way back. Boxed, so that success pays nothing for it.
+/// The first fault and the path to it. The path is noted from the inside out while the error
+/// returns. The fault is boxed, so that success costs nothing.
 #[derive(Debug)]
 pub(super) struct Refusal(Box<Wrong>);
 
 #[derive(Debug)]
 struct Wrong {
     message: String,
-    way: Vec<Step>,
+    path: Vec<Step>,
 }
 
 #[derive(Debug)]
@@ -40,11 +41,11 @@ pub(super) enum Step {
 
 impl Refusal {
     pub(super) fn new(message: String) -> Refusal {
-        Refusal(Box::new(Wrong { message, way: Vec::new() }))
+        Refusal(Box::new(Wrong { message, path: Vec::new() }))
     }
 
     pub(super) fn at(mut self, step: Step) -> Refusal {
-        self.0.way.push(step);
+        self.0.path.push(step);
         self
     }
 }
@@ -56,7 +57,7 @@ pub(super) fn refuse<T>(message: impl Into<String>) -> Result<T, Refusal> {
 impl From<Refusal> for EncodeError {
     fn from(refusal: Refusal) -> EncodeError {
         let mut path = String::new();
-        for step in refusal.0.way.iter().rev() {
+        for step in refusal.0.path.iter().rev() {
             match step {
                 Step::Index(index) => path.push_str(&format!("[{index}]")),
                 Step::Field(name) if path.is_empty() => path.push_str(name),

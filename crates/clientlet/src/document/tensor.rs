@@ -1,4 +1,4 @@
-//! Numbers in a document: element type, shape, buffer.
+//! Numbers in a document: element type, shape and buffer.
 
 use std::fmt;
 
@@ -11,19 +11,19 @@ use super::Blob;
 pub use super::number::{Dtype, Element};
 use super::number::{Scalar, WireDtype};
 
-/// An array of numbers of any number of dimensions, in C order; its buffer is shared, never
-/// copied.
+/// An array of numbers with any number of dimensions, in C order. Clones share the buffer and never
+/// copy it.
 ///
-/// What is kept on the way depends on the protocol:
+/// The protocol decides what arrives unchanged:
 ///
 /// | | element type | shape | NaN, infinity |
 /// | --- | --- | --- | --- |
 /// | WebSocket, gRPC (protobuf) | kept | kept | kept |
-/// | HTTP (JSON, nested lists) | lost: `i64` if all numbers are whole, else `f64` | kept, but for dimensions behind an empty one; without any it is refused | refused |
+/// | HTTP (JSON, nested lists) | lost: `i64` if all numbers are whole, else `f64` | kept, except dimensions after an empty one; a tensor without dimensions is refused | refused |
 ///
-/// [`to_vec`](Tensor::to_vec) converts, so code that reads through it is the same for both. With the
-/// feature `half` the crate of that name provides half-precision elements; with the feature `ndarray`
-/// a tensor is made of an array of that crate, and `to_array` makes one of a tensor.
+/// [`to_vec`](Tensor::to_vec) converts the elements, so code that uses it works with every
+/// protocol. The feature `half` adds half-precision elements of the crate of that name. The feature
+/// `ndarray` converts between tensors and the arrays of that crate.
 ///
 /// ```
 /// use clientlet::Tensor;
@@ -35,8 +35,8 @@ use super::number::{Scalar, WireDtype};
 /// # Ok::<(), clientlet::TensorError>(())
 /// ```
 ///
-/// Inside a `#[serde(flatten)]` or an untagged enum, serde buffers what it reads. There a tensor is
-/// read from nested lists on every protocol, and its element type is lost.
+/// Inside `#[serde(flatten)]` or an untagged enum, serde buffers the values that it reads. A tensor
+/// there is read from nested lists on every protocol, and its element type is lost.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Tensor {
     dtype: Dtype,
@@ -44,7 +44,7 @@ pub struct Tensor {
     buffer: Bytes,
 }
 
-/// Why numbers do not make a tensor.
+/// The reason why numbers do not make a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorError(String);
 
@@ -63,10 +63,10 @@ impl fmt::Display for TensorError {
 impl std::error::Error for TensorError {}
 
 impl Tensor {
-    /// A tensor of `shape` (empty for a scalar) with these elements in C order.
+    /// Makes a tensor of `shape` (empty for a scalar) from elements in C order.
     ///
     /// # Errors
-    /// When the shape does not hold exactly that many elements.
+    /// If the shape needs another number of elements.
     pub fn new<T: Element>(shape: &[usize], elements: &[T]) -> Result<Tensor, TensorError> {
         let mut buffer = Vec::with_capacity(elements.len() * T::DTYPE.size());
         for element in elements {
@@ -75,10 +75,10 @@ impl Tensor {
         Tensor::from_buffer(T::DTYPE, shape, buffer)
     }
 
-    /// A tensor over bytes that are there already: C order, little-endian.
+    /// Makes a tensor from existing bytes: C order, little-endian.
     ///
     /// # Errors
-    /// When the shape does not need exactly that many bytes.
+    /// If the shape needs another number of bytes.
     pub fn from_buffer(
         dtype: Dtype,
         shape: &[usize],
@@ -99,33 +99,33 @@ impl Tensor {
         Ok(Tensor { dtype, shape, buffer })
     }
 
-    /// The type of the elements.
+    /// Returns the type of the elements.
     pub fn dtype(&self) -> Dtype {
         self.dtype
     }
 
-    /// The length of each dimension; empty for a scalar.
+    /// Returns the length of each dimension; empty for a scalar.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// The elements in C order, little-endian.
+    /// Returns the bytes of the elements, in C order and little-endian.
     pub fn buffer(&self) -> &Bytes {
         &self.buffer
     }
 
-    /// How many elements there are.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.buffer.len() / self.dtype.size()
     }
 
-    /// Whether there are none.
+    /// Whether the tensor has no elements.
     pub fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }
 
-    /// The elements in C order as numbers of type `T`, converted as `as` does where the tensor's own
-    /// type is another.
+    /// Returns the elements in C order as numbers of type `T`. Elements of another type are
+    /// converted as `as` does.
     pub fn to_vec<T: Element>(&self) -> Vec<T> {
         self.scalars(&self.buffer).map(Scalar::to).collect()
     }
@@ -138,7 +138,8 @@ impl Tensor {
 
 impl<T: Element> From<&[T]> for Tensor {
     fn from(elements: &[T]) -> Tensor {
-        Tensor::new(&[elements.len()], elements).expect("one dimension of just that length")
+        Tensor::new(&[elements.len()], elements)
+            .expect("the one dimension has the length of the elements")
     }
 }
 
@@ -160,7 +161,7 @@ impl fmt::Debug for Tensor {
     }
 }
 
-/// The name by which this crate's encoders recognise a tensor.
+/// The marker by which this crate's encoders recognize a tensor.
 pub(super) const TENSOR: &str = "clientlet::Tensor";
 
 impl Serialize for Tensor {
@@ -169,9 +170,9 @@ impl Serialize for Tensor {
     }
 }
 
-/// The content of the marker: nested lists for human-readable formats, parts for others. An encoder
-/// that knows the marker asks for the parts, whatever `is_human_readable` says elsewhere in the
-/// document.
+/// The content behind the marker: nested lists for human-readable formats, parts for all others. An
+/// encoder that knows the marker asks for the parts, whatever `is_human_readable` says elsewhere in
+/// the document.
 struct Content<'a>(&'a Tensor);
 
 impl Serialize for Content<'_> {
@@ -185,7 +186,7 @@ impl Serialize for Content<'_> {
     }
 }
 
-/// `bytes` as bytes, where serde would write a slice as a list.
+/// Wraps `bytes` so that serde writes bytes; serde would write a slice as a list.
 fn serde_bytes(bytes: &[u8]) -> impl Serialize {
     struct AsBytes<'a>(&'a [u8]);
     impl Serialize for AsBytes<'_> {
@@ -212,7 +213,7 @@ impl Serialize for Rows<'_> {
         let mut seq = serializer.serialize_seq(Some(rows))?;
         if inner.is_empty() {
             match self.tensor.dtype {
-                // Embeddings: the type is looked at once, not for each number.
+                // The usual types of embeddings: the type is checked once, not for each number.
                 Dtype::F32 => row(&mut seq, self.bytes, f32::from_le_bytes)?,
                 Dtype::F64 => row(&mut seq, self.bytes, f64::from_le_bytes)?,
                 _ => {
@@ -232,7 +233,7 @@ impl Serialize for Rows<'_> {
     }
 }
 
-/// The numbers in `bytes`, each `N` of them one.
+/// Writes the numbers in `bytes`, of `N` bytes each.
 fn row<S: SerializeSeq, T: Serialize, const N: usize>(
     seq: &mut S,
     bytes: &[u8],
@@ -255,8 +256,8 @@ impl Serialize for Scalar {
 }
 
 impl<'de> Deserialize<'de> for Tensor {
-    /// From nested lists of numbers, all of one length at each depth; in formats that are not for
-    /// humans from element type, shape and elements.
+    /// Reads nested lists of numbers, all of one length at each depth. In formats that are not
+    /// human-readable, reads element type, shape and elements.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Tensor, D::Error> {
         deserializer.deserialize_newtype_struct(TENSOR, TensorVisitor)
     }
@@ -308,7 +309,7 @@ impl<'de> Deserialize<'de> for WireDtype {
 }
 
 impl WireDtype {
-    /// A tensor of these elements, in the order that tensors have here.
+    /// Makes a tensor of these elements, with their bytes in little-endian order.
     #[inline]
     fn tensor(self, shape: Vec<usize>, elements: Bytes) -> Result<Tensor, TensorError> {
         if !self.is_swapped {
@@ -320,13 +321,13 @@ impl WireDtype {
     }
 }
 
-/// The numbers of nested lists while they are read, and the shape that they showed so far.
+/// The numbers of nested lists while they are read, and the shape as far as it is known.
 #[derive(Default)]
 struct Grid {
     numbers: Numbers,
     /// The length of each dimension, known once the first list of that depth has ended.
     shape: Vec<Option<usize>>,
-    /// At which depth the numbers stand.
+    /// The depth at which the numbers are.
     leaves: Option<usize>,
 }
 
@@ -344,7 +345,7 @@ impl Default for Numbers {
 impl Grid {
     fn push<E: de::Error>(&mut self, depth: usize, number: Result<i64, f64>) -> Result<(), E> {
         if *self.leaves.get_or_insert(depth) != depth || self.shape.len() > depth {
-            return Err(E::custom("the lists of a tensor are not all equally deep"));
+            return Err(E::custom("the lists of a tensor are not all nested to the same depth"));
         }
         match (&mut self.numbers, number) {
             (Numbers::Whole(whole), Ok(n)) => whole.push(n),
@@ -359,10 +360,10 @@ impl Grid {
         Ok(())
     }
 
-    /// A list at `depth` begins.
+    /// Begins a list at `depth`.
     fn open<E: de::Error>(&mut self, depth: usize) -> Result<(), E> {
         if self.leaves.is_some_and(|leaves| leaves <= depth) {
-            return Err(E::custom("the lists of a tensor are not all equally deep"));
+            return Err(E::custom("the lists of a tensor are not all nested to the same depth"));
         }
         if self.shape.len() <= depth {
             self.shape.resize(depth + 1, None);
@@ -370,7 +371,7 @@ impl Grid {
         Ok(())
     }
 
-    /// A list at `depth` ended after `length` elements.
+    /// Ends a list at `depth` that has `length` elements.
     fn close<E: de::Error>(&mut self, depth: usize, length: usize) -> Result<(), E> {
         let known = *self.shape[depth].get_or_insert(length);
         if known != length {

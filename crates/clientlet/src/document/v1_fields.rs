@@ -3,7 +3,7 @@
 
 use super::refusal::{Refusal, refuse};
 
-/// A field: its number, and the kind of value that it takes.
+/// A field: its number and the kind of value that it takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::document) struct Field {
     pub(in crate::document) number: u32,
@@ -48,7 +48,7 @@ impl Field {
             "evaluations" => (19, Kind::Scores),
             _ => {
                 return refuse(format!(
-                    "a v1 document has no field {name:?}; what is not in its schema belongs into \"tags\""
+                    "a v1 document has no field {name:?}; other values belong in \"tags\""
                 ));
             }
         };
@@ -89,13 +89,13 @@ impl Kind {
     /// Explains why a value, described by `what`, does not fit this kind of field.
     pub(in crate::document) fn misfit(self, what: &str) -> String {
         match self {
-            Kind::Text => format!("here must be text, not {what}"),
-            Kind::Count => format!("here must be a whole number, not {what}"),
-            Kind::Single => format!("here must be a number, not {what}"),
+            Kind::Text => format!("the field must be text, not {what}"),
+            Kind::Count => format!("the field must be a whole number, not {what}"),
+            Kind::Single => format!("the field must be a number, not {what}"),
             Kind::Blob => format!("a blob must be bytes or base64 text, not {what}"),
             Kind::Tensor => format!("a tensor is made of numbers, not {what}"),
             Kind::Location => format!("a location is a list of numbers, not {what}"),
-            Kind::Documents => format!("here must be a list of documents, not {what}"),
+            Kind::Documents => format!("the field must be a list of documents, not {what}"),
             Kind::Tags => format!("tags must be an object, not {what}"),
             Kind::Scores => format!("scores must be an object, not {what}"),
         }
@@ -139,7 +139,7 @@ impl Number {
     pub(in crate::document) fn count(self) -> Result<u32, Refusal> {
         let whole = match self {
             Number::Whole(n) => n,
-            // Out of range, `as` saturates; the result is no valid count either.
+            // `as` saturates out of range; the result is not a valid count either.
             _ if self.to_f64().fract() == 0.0 => self.to_f64() as i128,
             _ => return refuse(Kind::Count.misfit("a number with a fraction")),
         };
@@ -149,21 +149,22 @@ impl Number {
         }
     }
 
-    /// Converts the number to a double, as every protocol writes numbers in tags and parameters.
+    /// Converts the number to a double, the type of all numbers in tags and parameters on every
+    /// protocol.
     pub(in crate::document) fn double(self) -> Result<f64, Refusal> {
         match self {
             Number::Whole(n) if n.abs() > MOST_EXACT => refuse(format!(
                 "{n} would change on the way: numbers here are doubles, exact up to 2^53"
             )),
             _ if !self.to_f64().is_finite() => refuse(format!(
-                "{} cannot be sent here: a gateway would make text of it",
+                "{} cannot be sent here: a gateway would turn it into text",
                 self.to_f64()
             )),
             _ => Ok(self.to_f64()),
         }
     }
 
-    /// Converts the number to text as Python prints it, which is what a gateway does over HTTP.
+    /// Converts the number to text as Python prints it, because a gateway does so over HTTP.
     pub(in crate::document) fn text(self) -> String {
         let digits = match self {
             Number::Whole(n) => return n.to_string(),
@@ -186,7 +187,7 @@ impl Number {
     }
 }
 
-/// Reads a number from text in the place of a number, as a gateway does over HTTP.
+/// Reads a number from text where a number belongs, as a gateway does over HTTP.
 pub(in crate::document) fn numeral(kind: Kind, text: &str) -> Result<Number, Refusal> {
     let number = match kind {
         Kind::Count => text.trim().parse().ok().map(Number::Whole),

@@ -1,4 +1,4 @@
-//! A value without a type of its own: tags, parameters.
+//! A value of any type, for tags and parameters.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,32 +6,32 @@ use std::fmt;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What a tag or a parameter can hold.
+/// A value of a tag or a parameter.
 ///
-/// On the way through a gateway every number becomes a double. A whole number up to 2^53 is read as
-/// [`Integer`](Value::Integer), whichever variant was sent; larger integers, NaN and infinity are
-/// not sent.
+/// A gateway turns every number into a double. A whole number up to 2^53 is read as
+/// [`Integer`](Value::Integer), whichever variant was sent. Larger integers, NaN and infinity are
+/// refused before sending.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
-    /// Nothing.
+    /// Null.
     #[default]
     Null,
     /// True or false.
     Bool(bool),
     /// A whole number.
     Integer(i64),
-    /// Any other number; neither NaN nor infinite.
+    /// Any other number, neither NaN nor infinite.
     Number(f64),
     /// Text.
     String(String),
     /// A list.
     List(Vec<Value>),
-    /// A map by name.
+    /// A map with text as keys.
     Map(BTreeMap<String, Value>),
 }
 
 impl Value {
-    /// The number, whole or not.
+    /// Returns the number, whole or not; `None` if the value is not a number.
     pub fn as_f64(&self) -> Option<f64> {
         match *self {
             Value::Integer(n) => Some(n as f64),
@@ -40,7 +40,7 @@ impl Value {
         }
     }
 
-    /// The text.
+    /// Returns the text; `None` if the value is not text.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Value::String(text) => Some(text),
@@ -48,7 +48,7 @@ impl Value {
         }
     }
 
-    /// The truth value.
+    /// Returns the boolean; `None` if the value is not a boolean.
     pub fn as_bool(&self) -> Option<bool> {
         match *self {
             Value::Bool(b) => Some(b),
@@ -56,7 +56,7 @@ impl Value {
         }
     }
 
-    /// The entry of a map, or nothing if this is no map or has no such entry.
+    /// Returns the entry of a map; `None` if the value is not a map or has no such entry.
     pub fn get(&self, key: &str) -> Option<&Value> {
         match self {
             Value::Map(map) => map.get(key),
@@ -110,7 +110,7 @@ impl<'de> Deserialize<'de> for Value {
 
 struct ValueVisitor;
 
-/// The length up to which a list reserves room for all its elements.
+/// The maximum length of a list that reserves room for all its elements.
 const SHORT: usize = 4;
 
 impl<'de> Visitor<'de> for ValueVisitor {
@@ -157,8 +157,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        // Reserves exactly for short lists: otherwise a list of one element would take four times
-        // its memory.
+        // Short lists reserve exactly what they need: otherwise a list of one element would take
+        // four times its memory.
         let mut list = Vec::with_capacity(seq.size_hint().unwrap_or_default().min(SHORT));
         while let Some(value) = seq.next_element()? {
             list.push(value);

@@ -1,4 +1,4 @@
-//! An answer's JSON around its documents, which are left as they came.
+//! The JSON of an answer around its documents. The documents themselves are left as they came.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -16,7 +16,8 @@ use crate::message::{
     time_of, too_many_routes,
 };
 
-/// camelCase on HTTP, snake_case in WebSocket JSON; v2 has no more than `requestId` in the header.
+/// The names are camelCase on HTTP and snake_case in WebSocket JSON. In v2 the header has only
+/// `requestId`.
 #[derive(Deserialize)]
 struct AnswerJson<'a> {
     header: Option<HeaderJson>,
@@ -68,13 +69,14 @@ struct ExceptionJson {
 /// What is wrong with the JSON, in words.
 pub(crate) fn read_answer(docarray: DocArray, body: &Bytes) -> Result<RawAnswer, String> {
     let json: AnswerJson<'_> = serde_json::from_slice(body).map_err(|error| told(&error))?;
-    // An object of other keys, an error body for one, reads as an answer without anything.
+    // Without this check an object with other keys, such as an error body, would read as an empty
+    // answer.
     if json.header.is_none() && json.data.is_none() {
         return Err("it has neither header nor data".to_owned());
     }
     let documents = part_of(body, json.data);
     if documents.as_ref().is_some_and(|data| data.first() != Some(&b'[')) {
-        return Err("its data is no list".to_owned());
+        return Err("its data is not a list".to_owned());
     }
     let header = json.header.unwrap_or(HeaderJson { request_id: None, status: None });
     Ok(RawAnswer::from(AnswerParts {
@@ -88,7 +90,7 @@ pub(crate) fn read_answer(docarray: DocArray, body: &Bytes) -> Result<RawAnswer,
     }))
 }
 
-/// The stations of a request, from a JSON list.
+/// Reads the stations of a request from a JSON list.
 ///
 /// # Errors
 /// What is wrong with the JSON, in words.
@@ -126,7 +128,7 @@ impl<'de> Visitor<'de> for RoutesVisitor {
     }
 }
 
-/// What a dry run answers: a status by itself.
+/// Reads the answer to a dry run, which is only a status.
 ///
 /// # Errors
 /// What is wrong with the JSON, in words.
@@ -134,7 +136,7 @@ pub(crate) fn read_status(body: &[u8]) -> Result<Status, String> {
     serde_json::from_slice::<StatusJson>(body).map(Status::from).map_err(|error| told(&error))
 }
 
-/// `part` as a share of the body's memory; nothing for null.
+/// Returns `part` as a share of the body's memory; `None` for null.
 fn part_of(body: &Bytes, part: Option<&RawValue>) -> Option<Bytes> {
     let text = part?.get();
     (text != "null").then(|| body.slice_ref(text.as_bytes()))
@@ -172,10 +174,10 @@ impl From<RouteJson> for RouteTimes {
     }
 }
 
-/// A time of RFC 3339; 3.33.1 leaves the offset out for deployments that were skipped, and means
-/// UTC. One that cannot be read is no reason to lose the answer.
+/// Reads a time of RFC 3339. Version 3.33.1 leaves out the offset for deployments that were
+/// skipped, and means UTC. An unreadable time is `None`: it is no reason to lose the answer.
 fn read_time(text: &str) -> Option<SystemTime> {
-    // A longer text is no time, and is not worth copying.
+    // A longer text is not a time, and is not worth copying.
     let text = text.get(..text.len().min(64))?;
     let time = OffsetDateTime::parse(text, &Rfc3339)
         .or_else(|_| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339))
@@ -207,7 +209,7 @@ mod tests {
         for (text, expected) in before {
             assert_eq!(read_time(text), Some(expected), "{text}");
         }
-        // The second one is in the year 10000 as UTC, the third in the year 0.
+        // In UTC, the second one is in the year 10000 and the third in the year 0.
         for none in ["yesterday", "9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00", ""] {
             assert_eq!(read_time(none), None, "{none}");
         }

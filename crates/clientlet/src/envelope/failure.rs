@@ -1,4 +1,4 @@
-//! What an HTTP status other than success means, with whatever its body tells.
+//! Turns an HTTP status other than success, with its body, into an error.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::error::{AttemptError, Event, Hint};
 use crate::foreign::{MOST_CHARACTERS, shorten};
 use crate::message::{DocArray, Exception, RawAnswer};
 
-/// The failure's JSON, read without building a tree: nothing is kept that is not shown.
+/// The JSON of a failure, read without building a tree: only the parts that are shown are kept.
 #[derive(Deserialize)]
 struct DetailJson<'a> {
     #[serde(borrow)]
@@ -29,7 +29,7 @@ struct FindingJson<'a> {
     msg: Option<&'a RawValue>,
 }
 
-/// The error that an answer with this status and body is.
+/// Returns the error for an answer with this status and body.
 ///
 /// The body of a failure is `{"detail": text}`, `{"detail": [..]}` from a validation, the request
 /// with a status in its header, or plain text. It is read as JSON only if `is_json`. A gateway with
@@ -73,8 +73,8 @@ fn read_json(
 fn read_text(is_by_name: bool, status: u16, is_json: bool, body: &Bytes) -> AttemptError {
     let text = shorten(&String::from_utf8_lossy(body));
     if status == 500 && !is_json {
-        // A v2 gateway says no more than this about an executor that is down or slow; a v1 gateway
-        // has a status for each.
+        // A v2 gateway says only this about an executor that is down or slow. A v1 gateway has a
+        // status for each of the two cases.
         let why = match is_by_name {
             true => "",
             false => " (its executor is down or slow)",
@@ -100,7 +100,7 @@ fn of_status(status: u16, what: &str) -> AttemptError {
 fn validation(detail: &RawValue) -> String {
     let mut shown = String::new();
     let read = each(detail, |finding| {
-        // A list could be read as a finding as well.
+        // serde would read a list as a finding, too.
         let is_object = finding.get().starts_with('{');
         let read = is_object.then(|| serde_json::from_str(finding.get()).ok()).flatten();
         let FindingJson { loc, msg } = read.unwrap_or_default();
@@ -128,7 +128,7 @@ fn validation(detail: &RawValue) -> String {
     shorten(if read.is_ok() { &shown } else { detail.get() })
 }
 
-/// The size up to which a validation's text is put together; more is never shown.
+/// The size at which a validation's text is complete, because no more of it is ever shown.
 const MOST_SHOWN: usize = 4 * MOST_CHARACTERS;
 
 /// Describes one step of a location: text without its quotes.
@@ -137,7 +137,7 @@ fn plain(step: &RawValue) -> String {
         .map_or_else(|_| shorten(step.get()), |text| shorten(&text))
 }
 
-/// Passes the raw elements of a list to `take`, until it wants no more. No element is kept.
+/// Passes the raw elements of a list to `take` until `take` returns `false`. No element is kept.
 fn each<'a>(
     list: &'a RawValue,
     take: impl FnMut(&'a RawValue) -> bool,
@@ -165,7 +165,7 @@ fn each<'a>(
     serde_json::Deserializer::from_str(list.get()).deserialize_seq(Each(take))
 }
 
-/// v2 over HTTP gives an exception as its repr alone, `ValueError('boom')`.
+/// Reads the repr of an exception, `ValueError('boom')`, which is all that v2 gives over HTTP.
 fn exception_of(repr: &str) -> Exception {
     let (name, arguments) = match repr.split_once('(') {
         Some((name, rest)) => (name, rest.strip_suffix(')').unwrap_or(rest)),
@@ -175,7 +175,7 @@ fn exception_of(repr: &str) -> Exception {
     Exception { name: name.to_owned(), args, stacks: Vec::new(), executor: String::new() }
 }
 
-/// The text in Python's quotes if it is one such text, and all of it otherwise.
+/// Returns the text inside Python's quotes, or the whole input if it is not one quoted text.
 fn unquote(repr: &str) -> &str {
     let inner = |quote: char| {
         let inner = repr.strip_prefix(quote)?.strip_suffix(quote)?;
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!((v1.kind, v1.retryable), (ErrorKind::Gateway, false));
         let plain = failure(DocArray::V2, 500, false, "Internal Server Error");
         assert_eq!((plain.kind, plain.retryable), (ErrorKind::Gateway, true));
-        // A gateway that shuts down answers like this.
+        // The answer of a gateway that is shutting down.
         let v1 = failure(DocArray::V1, 500, false, "Internal Server Error");
         assert_eq!((v1.kind, v1.retryable, v1.may_have_run), (ErrorKind::Gateway, true, true));
         assert!(!v1.message.contains("executor"), "{}", v1.message);

@@ -1,6 +1,7 @@
-//! Finds documents that a v2 gateway takes over HTTP but cannot pass on. The gateway and its
+//! Finds documents that a v2 gateway accepts over HTTP but cannot pass on. The gateway and its
 //! executors speak protobuf, whose integers have 32 bits and whose messages nest at most 100 deep.
-//! The gateway answers a request with such a document by a bare 500 for all its documents.
+//! If a request contains such a document, the gateway answers a bare 500 for all documents of the
+//! request.
 
 use std::ops::Range;
 
@@ -15,7 +16,7 @@ use crate::message::DocArray;
 /// A document that the gateway cannot pass on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Culprit {
-    /// The document's place in the request.
+    /// The index of the document in the request.
     pub(crate) index: usize,
     /// The fault in the document, in words.
     pub(crate) what: String,
@@ -27,13 +28,14 @@ struct BodyJson<'a> {
     data: Vec<&'a RawValue>,
 }
 
-/// The documents of a request that the gateway cannot pass on. `fields` describes what the executor
-/// takes (a schema of openapi.json and the schemas it refers to): fields that the executor drops,
-/// or reads as anything but an integer, do no harm. Without `fields` every field counts.
+/// Finds the documents of a request that the gateway cannot pass on. `fields` describes the fields
+/// that the executor takes (a schema of openapi.json and the schemas it refers to). Fields that the
+/// executor drops, or reads as anything but an integer, do no harm. Without `fields` every field
+/// counts.
 pub(crate) fn culprits(body: &[u8], fields: Option<&Fields>) -> Vec<Culprit> {
     let Ok(BodyJson { data }) = serde_json::from_slice(body) else { return Vec::new() };
     let what = |document: &RawValue| {
-        // The document was written by this client, so no other fault is possible.
+        // This client wrote the document, so no other fault is possible.
         let Ok(document) = serde_json::from_str(document.get()) else {
             return Some("it is nested too deeply".to_owned());
         };
@@ -53,15 +55,15 @@ pub(crate) fn culprits(body: &[u8], fields: Option<&Fields>) -> Vec<Culprit> {
 #[derive(Clone, Debug)]
 pub(crate) struct Fields {
     pub(crate) schema: Value,
-    /// The schemas that others refer to, by name.
+    /// The schemas that other schemas refer to, by name.
     pub(crate) all: Map<String, Value>,
 }
 
-/// How many references are followed, since schemas may refer to themselves.
+/// The maximum number of references that are followed, because schemas may refer to themselves.
 const MOST_REFERENCES: usize = 64;
 
-/// The part of a value that the gateway passes on unchanged; `None` if it drops the value or reads
-/// it as text, a number with a fraction, or a tensor.
+/// Returns the part of a value that the gateway passes on unchanged; `None` if the gateway drops
+/// the value or reads it as text, a number with a fraction, or a tensor.
 fn passed(value: Value, schema: &Value, all: &Map<String, Value>, depth: usize) -> Option<Value> {
     if let Some(name) = schema["$ref"].as_str().and_then(|name| name.rsplit('/').next()) {
         return match all.get(name) {
@@ -92,11 +94,12 @@ fn passed(value: Value, schema: &Value, all: &Map<String, Value>, depth: usize) 
     }
 }
 
-/// A value as a field of integers reads it: from a whole number with a point, and from text, too.
+/// Converts a value as an integer field reads it: whole numbers with a point and text become
+/// integers.
 fn as_integer(value: Value) -> Value {
     let whole = match &value {
         Value::Number(number) => number.as_f64().filter(|n| n.fract() == 0.0).and_then(|n| {
-            // Within these bounds the conversion is exact; integers themselves are left alone.
+            // Within these bounds the conversion is exact. Integers themselves are left unchanged.
             (number.is_f64() && n.abs() < 1e18).then_some(n as i64)
         }),
         Value::String(text) => text.trim().parse().ok(),
@@ -138,7 +141,7 @@ mod tests {
 
     fn body(documents: &Value) -> Bytes {
         let body = json!({"data": documents, "header": {"requestId": "old-1"}});
-        // The parts stand in the order in which requests are written.
+        // The parts are in the order in which requests are written.
         let (data, header) = (body["data"].to_string(), body["header"].to_string());
         format!("{{\"data\":{data},\"parameters\":{{\"old-1\":1}},\"header\":{header}}}").into()
     }

@@ -1,4 +1,4 @@
-//! All of a request and an answer but the documents.
+//! Requests and answers except for their documents.
 
 mod answer;
 mod failure;

@@ -1,4 +1,4 @@
-//! A request and an answer as protobuf, all but the documents.
+//! Requests and answers as protobuf, except for their documents.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -19,20 +19,21 @@ use crate::message::{
     time_of, too_many_routes,
 };
 
-/// A `DataRequestProto` around its documents, the same for every request of a call but for the id.
+/// A `DataRequestProto` around its documents. It is the same for every request of a call, except
+/// for the id.
 #[derive(Debug)]
 pub(crate) struct ProtoTemplate {
-    /// The fields of the header behind the id.
+    /// The fields of the header that follow the id.
     header: Vec<u8>,
-    /// The field of the parameters, or nothing.
+    /// The field of the parameters; empty without parameters.
     parameters: Vec<u8>,
 }
 
-/// What is left before the documents for two tags and two lengths.
+/// The bytes reserved before the documents, for two tags and two lengths.
 const FRONT: usize = 2 * 11;
 
 impl ProtoTemplate {
-    /// `parameters` is a JSON object.
+    /// Makes a template; `parameters` is a JSON object.
     pub(crate) fn new(
         docarray: DocArray,
         endpoint: &str,
@@ -53,13 +54,14 @@ impl ProtoTemplate {
         Ok(ProtoTemplate { header, parameters: field })
     }
 
-    /// Begins a request; documents are appended next.
+    /// Begins a request. The documents are appended next.
     pub(crate) fn begin(&self, out: &mut Vec<u8>) {
         out.resize(out.len() + FRONT, 0);
     }
 
-    /// Ends a request that began at the start of `out`; tells where the message begins. Its length
-    /// is known only now, so the first bytes of `out` are no part of it.
+    /// Ends a request that began at the start of `out`, and returns the offset at which the message
+    /// begins. The reserved bytes before this offset are not part of the message, whose length is
+    /// known only now.
     pub(crate) fn finish(&self, id: &str, out: &mut Vec<u8>) -> usize {
         let documents = out.len() - FRONT;
         let inner = 1 + varint_size(documents as u64) + documents;
@@ -75,14 +77,14 @@ impl ProtoTemplate {
         start
     }
 
-    /// A `SingleDocumentRequestProto`; `document` is its field, tag and length included.
+    /// Builds a `SingleDocumentRequestProto`; `document` is its whole field, with tag and length.
     pub(crate) fn around(&self, id: &str, document: &[u8]) -> Bytes {
         let mut out = document.to_vec();
         self.end(id, &mut out);
         out.into()
     }
 
-    /// Appends what the two kinds of requests have in common.
+    /// Appends the fields that both kinds of requests have.
     fn end(&self, id: &str, out: &mut Vec<u8>) {
         let size = 1 + varint_size(id.len() as u64) + id.len();
         out.reserve(size + self.header.len() + self.parameters.len() + 8);
@@ -93,8 +95,8 @@ impl ProtoTemplate {
     }
 }
 
-/// Opens the envelope of an answer: documents, parameters and routes are as they came, and share the
-/// frame's memory.
+/// Opens the envelope of an answer. Documents, parameters and routes are left as they came and
+/// share the frame's memory.
 ///
 /// # Errors
 /// What is wrong with the bytes, in words.
@@ -120,8 +122,8 @@ pub(crate) fn read_proto_answer(docarray: DocArray, frame: &Bytes) -> Result<Raw
     }))
 }
 
-/// The id and the status of a request. Nearly every header has no status, and of the rest of it nobody
-/// needs a copy.
+/// Reads the id and the status of a request. Nearly every header is without a status, and then the
+/// other fields are not copied.
 fn read_header(header: Bytes) -> Result<(String, Status), String> {
     let mut id: &[u8] = &[];
     let mut message = Message::new(&header);
@@ -136,21 +138,21 @@ fn read_header(header: Bytes) -> Result<(String, Status), String> {
             _ => {}
         }
     }
-    let id = std::str::from_utf8(id).map_err(|_| "its request id is no UTF-8".to_owned())?;
+    let id = std::str::from_utf8(id).map_err(|_| "its request id is not UTF-8".to_owned())?;
     Ok((id.to_owned(), Status::default()))
 }
 
-/// The number of the document in a `SingleDocumentRequestProto`.
+/// The field number of the document in a `SingleDocumentRequestProto`.
 pub(crate) const SINGLE_DOCUMENT: u32 = 4;
 
-/// Opens the envelope of a stream's document, a `SingleDocumentRequestProto`: how the request has
-/// fared so far, and the document, which shares the frame's memory.
+/// Opens the envelope of a stream's document, a `SingleDocumentRequestProto`. Returns the status of
+/// the request so far, and the document, which shares the frame's memory.
 ///
 /// # Errors
 /// What is wrong with the bytes, in words.
 pub(crate) fn read_proto_document(frame: &Bytes) -> Result<(Status, Option<Bytes>), String> {
     let read = || {
-        // Its fields have the numbers of those of a `DataRequestProto`.
+        // The fields have the same numbers as in a `DataRequestProto`.
         let fields = Fields::read(frame)?;
         let budget = Cell::new(frame.len().saturating_mul(8));
         let part = |run: Option<Run<'_>>, number| match run {
@@ -165,7 +167,7 @@ pub(crate) fn read_proto_document(frame: &Bytes) -> Result<(Status, Option<Bytes
     Ok((status.map(Status::from).unwrap_or_default(), document))
 }
 
-/// Where the fields of a `DataRequestProto` are.
+/// The places of the fields of a `DataRequestProto`.
 #[derive(Default)]
 struct Fields<'a> {
     header: Option<Run<'a>>,
@@ -196,7 +198,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The documents in a `DataContentProto`, of whose two fields the last one set counts.
+/// Reads the documents in a `DataContentProto`. It has two fields for them, and the last one set
+/// counts.
 fn read_data(docarray: DocArray, data: &Bytes) -> Result<Option<Bytes>, String> {
     let mut docs = None;
     let mut docs_bytes = None;
@@ -232,7 +235,7 @@ fn read_data(docarray: DocArray, data: &Bytes) -> Result<Option<Bytes>, String> 
     }
 }
 
-/// `part` as a share of the frame's memory, unless it had to be put together.
+/// Returns `part` as a share of the frame's memory, unless it had to be joined.
 fn share(frame: &Bytes, part: Cow<'_, [u8]>) -> Bytes {
     match part {
         Cow::Borrowed(part) => frame.slice_ref(part),
@@ -241,10 +244,10 @@ fn share(frame: &Bytes, part: Cow<'_, [u8]>) -> Bytes {
 }
 
 fn in_words(fault: &Fault) -> String {
-    format!("it is no protobuf message: {}", fault.0)
+    format!("it is not a protobuf message: {}", fault.0)
 }
 
-/// The stations of a request, from an answer's frame.
+/// Reads the stations of a request from an answer's frame.
 ///
 /// # Errors
 /// What is wrong with the bytes, in words.
@@ -264,7 +267,7 @@ pub(crate) fn read_proto_routes(frame: &Bytes) -> Result<Vec<RouteTimes>, String
     Ok(routes)
 }
 
-/// What a dry run answers: a status by itself; an empty message is a success.
+/// Reads the answer to a dry run, which is only a status. An empty message is a success.
 ///
 /// # Errors
 /// What is wrong with the bytes, in words.
@@ -304,7 +307,7 @@ impl From<RouteProto> for RouteTimes {
     }
 }
 
-/// One that cannot be is no reason to lose the answer.
+/// Returns the time; an invalid time is `None`, because it is no reason to lose the answer.
 fn time(stamp: Timestamp) -> Option<SystemTime> {
     time_of(stamp.seconds, u32::try_from(stamp.nanos).ok()?)
 }
@@ -445,7 +448,7 @@ mod tests {
             put_varint(6 << 3, &mut out);
             put_varint(1, &mut out);
         }
-        // Two lists of documents are one; bytes in between would end the first.
+        // Two lists of documents count as one. Bytes between them would end the first list.
         put_bytes(4, b"\x0a\x02\x0a\x00", &mut out);
         put_bytes(4, b"\x0a\x02\x0a\x00", &mut out);
         let answer = read_proto_answer(DocArray::V1, &out.into()).unwrap();
@@ -468,7 +471,7 @@ mod tests {
     fn what_is_no_protobuf_is_refused_in_words() {
         for frame in [&b"\x0a\x05"[..], b"{\"data\":[]}", b"\x08\x01", b"\x22\x02\x08\x01"] {
             let message = read_proto_answer(DocArray::V2, &Bytes::from_static(frame)).unwrap_err();
-            assert!(message.contains("no protobuf message"), "{message}");
+            assert!(message.contains("not a protobuf message"), "{message}");
         }
         let header = Bytes::from_static(b"\x0a\x03\x0a\x01\xff");
         assert!(read_proto_answer(DocArray::V2, &header).unwrap_err().contains("UTF-8"));

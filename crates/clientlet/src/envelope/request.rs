@@ -1,4 +1,5 @@
-//! A request's JSON around its documents, the same for every request of a call but for the id.
+//! The JSON of a request around its documents. It is the same for every request of a call, except
+//! for the id.
 
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
@@ -8,16 +9,16 @@ use crate::message::DocArray;
 /// `{"data":[` documents `],` everything else, with the request's id near the end.
 #[derive(Debug)]
 pub(crate) struct JsonTemplate {
-    /// From behind the last document up to the id.
+    /// The text between the last document and the id.
     before_id: Vec<u8>,
-    /// From behind the id to the end.
+    /// The text after the id.
     after_id: Vec<u8>,
 }
 
 const BEGIN: &[u8] = b"{\"data\":[";
 
 impl JsonTemplate {
-    /// `parameters` is a JSON object.
+    /// Makes a template; `parameters` is a JSON object.
     pub(crate) fn new(
         docarray: DocArray,
         endpoint: &str,
@@ -31,8 +32,8 @@ impl JsonTemplate {
             .unwrap_or_default();
         let mut before_id = "]".to_owned();
         if docarray == DocArray::V1 {
-            // The endpoint and the target stand at the top for v1, which ignores the header but
-            // for its own logs; v2 has the endpoint in the path and the target in the header.
+            // In v1, endpoint and target are at the top, because v1 uses the header only for its
+            // own logs. In v2, the endpoint is in the path and the target in the header.
             write!(before_id, ",\"execEndpoint\":{}{target}", quoted(endpoint))
                 .expect("writing to a string cannot fail");
         }
@@ -53,7 +54,7 @@ impl JsonTemplate {
         out.extend_from_slice(BEGIN);
     }
 
-    /// `id` is a request's id, or text of the caller's own.
+    /// Ends a request; `id` is the client's own id, or text that the caller chose.
     pub(crate) fn finish(&self, id: impl Display, out: &mut Vec<u8>) {
         out.reserve(self.before_id.len() + self.after_id.len() + 40);
         out.extend_from_slice(&self.before_id);
@@ -64,7 +65,7 @@ impl JsonTemplate {
     }
 }
 
-/// Makes what stands behind `start` fit into JSON's quotes; ids of our own always do.
+/// Escapes the text after `start` for JSON's quotes. The client's own ids never need escapes.
 fn escape(out: &mut Vec<u8>, start: usize) {
     let is_plain = |b: &u8| (0x20..0x7f).contains(b) && !matches!(b, b'"' | b'\\');
     if out[start..].iter().all(is_plain) {
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_set_is_left_out() {
+    fn target_and_parameters_that_are_not_set_are_left_out() {
         assert_eq!(
             written(DocArray::V2, None, None),
             json!({"data": [{"id": "a"}], "header": {"requestId": "0000000000000001-2"}})

@@ -8,7 +8,7 @@ use super::proto::ProtoTemplate;
 use crate::document::{EncodeError, Encoder, proto};
 use crate::message::{DocArray, Encoding};
 
-/// What is the same for every request of a call, and how its documents are written.
+/// The part that is the same for every request of a call, and the way its documents are written.
 #[derive(Debug)]
 pub(crate) enum Template {
     Json(JsonTemplate, Encoder),
@@ -16,10 +16,10 @@ pub(crate) enum Template {
 }
 
 impl Template {
-    /// `parameters` is a JSON object.
+    /// Makes a template; `parameters` is a JSON object.
     ///
     /// # Errors
-    /// What of the parameters the encoding cannot hold.
+    /// If the encoding cannot hold the parameters.
     pub(crate) fn new(
         encoding: Encoding,
         docarray: DocArray,
@@ -46,7 +46,7 @@ impl Template {
         }
     }
 
-    /// Appends a document; an error leaves the body as it was.
+    /// Appends a document. On an error the body is left unchanged.
     pub(crate) fn document<D: Serialize>(
         &self,
         document: &D,
@@ -69,7 +69,7 @@ impl Template {
         }
     }
 
-    /// The whole request.
+    /// Ends a request and returns its bytes.
     pub(crate) fn finish(&self, id: &str, mut body: Vec<u8>) -> Bytes {
         match self {
             Template::Json(template, _) => {

@@ -9,24 +9,27 @@ use crate::envelope::ProtoTemplate;
 use crate::error::Error;
 use crate::message::{DocArray, Encoding, RequestId};
 
-/// The maximum number of bytes of a document in the query: some servers accept addresses of no more
-/// than 4 or 8 KiB.
+/// The maximum size of a document in the query, in bytes: some servers accept addresses of at most
+/// 4 or 8 KiB.
 const LONGEST_QUERY: usize = 2 << 10;
 
-/// A request's content without the name of its endpoint, for which the gateway may have to be
-/// asked.
+/// The content of a request without the name of its endpoint. The gateway may have to be asked for
+/// that name.
 #[derive(Debug)]
 pub(super) enum Content {
-    /// The document alone, which is all that HTTP can carry.
+    /// Only the document, because HTTP can carry nothing else.
     Alone { document: Bytes, query: String },
     /// The document as a field of the request.
     Enclosed { document: Vec<u8>, target: Option<String>, parameters: Option<Bytes> },
 }
 
 impl Content {
+    /// Makes the content of a request.
+    ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) or [`ErrorKind::Encode`](crate::ErrorKind::Encode),
-    /// naming what the protocol cannot carry.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) or
+    /// [`ErrorKind::Encode`](crate::ErrorKind::Encode), naming the part that the protocol cannot
+    /// carry.
     pub(super) fn new(
         encoding: Encoding,
         document: Vec<u8>,
@@ -35,8 +38,8 @@ impl Content {
     ) -> Result<Content, Error> {
         if encoding == Encoding::Proto {
             let content = Content::Enclosed { document, target, parameters };
-            // Written only for the check, so that parameters that cannot be sent are refused
-            // immediately.
+            // This body is written only as a check, so that parameters that cannot be sent are
+            // refused immediately.
             content.body("/", RequestId { nonce: 0, sequence: 0 })?;
             return Ok(content);
         }
@@ -49,12 +52,14 @@ impl Content {
             (None, Some(_)) => "parameters",
         };
         Err(Error::config(format!(
-            "over HTTP a stream of documents cannot be given {what}; use grpc://"
+            "over HTTP a stream of documents cannot have {what}; use grpc://"
         )))
     }
 
+    /// Returns the body of the request.
+    ///
     /// # Errors
-    /// When a parameter cannot be sent.
+    /// If a parameter cannot be sent.
     pub(super) fn body(&self, endpoint: &str, id: RequestId) -> Result<Bytes, Error> {
         match self {
             Content::Alone { document, .. } => Ok(document.clone()),
@@ -67,7 +72,7 @@ impl Content {
         }
     }
 
-    /// The query that follows the path.
+    /// Returns the query that follows the path.
     pub(super) fn query(&self) -> &str {
         match self {
             Content::Alone { query, .. } => query,
@@ -76,9 +81,9 @@ impl Content {
     }
 }
 
-/// The document's fields as a query, which a gateway reads if a proxy has dropped the body of the
-/// GET. A query cannot hold lists and objects. They stand there as text, which their fields refuse,
-/// so that no executor works on half of a document.
+/// Writes the document's fields as a query, which a gateway reads if a proxy has dropped the body
+/// of the GET. A query cannot hold lists and objects. Text takes their place; their fields refuse
+/// the text, so that no executor works on half of a document.
 fn query(document: &[u8]) -> String {
     let fields: Map<String, Value> = serde_json::from_slice(document).unwrap_or_default();
     let (mut query, mut is_whole) = (String::new(), true);
@@ -106,8 +111,8 @@ fn query(document: &[u8]) -> String {
     }
     if !is_whole {
         tracing::warn!(
-            "over HTTP the lists, objects and long texts of a document stand in the body of a GET alone, which \
-             some proxies drop; grpc:// has no such trouble"
+            "over HTTP, lists, objects and long texts of a document are only in the body of a GET, which \
+             some proxies drop; use grpc:// if a proxy does"
         );
     }
     query
@@ -124,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scalars_stand_in_the_query_and_what_cannot_is_text_that_its_field_refuses() {
+    fn the_query_has_scalars_and_for_lists_and_objects_text_that_their_fields_refuse() {
         let table = [
             (r#"{"text":"a b&c=d+e%ä/"}"#, "?text=a%20b%26c%3Dd%2Be%25%C3%A4/"),
             (r#"{"n":1,"r":-2.5,"b":true,"none":null}"#, "?b=true&n=1&r=-2.5"),
@@ -141,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_for_an_address_is_left_to_the_body() {
+    fn fields_too_long_for_an_address_are_only_in_the_body() {
         let long = format!(r#"{{"id":"a","text":"{}","z":1}}"#, "x".repeat(LONGEST_QUERY));
         assert_eq!(query(long.as_bytes()), "?id=a&z=1");
     }

@@ -1,4 +1,4 @@
-//! Documents told apart by a hash of what they hold.
+//! Tells documents apart by a hash of their content.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -9,7 +9,8 @@ use crate::document::proto::{Fault, MOST_DEPTH, Message};
 use crate::message::Encoding;
 use crate::transport::RawDocument;
 
-/// Hashes with a key of their own: nobody can make two documents that look alike.
+/// Hashes documents with a random key, so that a peer cannot make two documents with the same hash
+/// on purpose.
 #[derive(Debug, Default)]
 pub(super) struct Fingerprints(RandomState);
 
@@ -33,14 +34,14 @@ impl Fingerprints {
         match document.encoding {
             // A gateway writes a document's fields in the order of its class.
             Encoding::Json => self.0.hash_one(&document.bytes),
-            // What cannot be read is like nothing but itself.
+            // An unreadable document equals only documents with the same bytes.
             Encoding::Proto => self
                 .map(&document.bytes, MOST_DEPTH)
                 .unwrap_or_else(|_| self.0.hash_one(&document.bytes)),
         }
     }
 
-    /// A `DocProto` or a `DictOfAnyProto`: a map, whose entries come in any order.
+    /// Hashes a `DocProto` or a `DictOfAnyProto`: a map, whose entries come in any order.
     fn map(&self, bytes: &[u8], depth: usize) -> Result<u64, Fault> {
         let mut sum = self.0.hash_one("map");
         self.each(bytes, |number, part| {
@@ -58,9 +59,9 @@ impl Fingerprints {
         Ok(sum)
     }
 
-    /// A `NodeProto`, in which maps may be at any depth.
+    /// Hashes a `NodeProto`, which may contain maps at any depth.
     fn node(&self, bytes: &[u8], depth: usize) -> Result<u64, Fault> {
-        let depth = depth.checked_sub(1).ok_or(Fault("it is nested too deeply"))?;
+        let depth = depth.checked_sub(1).ok_or(Fault("messages are nested too deeply"))?;
         let mut print = 0;
         let mut message = Message::new(bytes);
         while let Some((number, wire)) = message.next()? {
@@ -88,7 +89,7 @@ impl Fingerprints {
         Ok(print)
     }
 
-    /// The fields of a message that has none but messages, text and bytes.
+    /// Visits the fields of a message that contains only messages, text and bytes.
     fn each<'a>(
         &self,
         bytes: &'a [u8],
@@ -102,7 +103,7 @@ impl Fingerprints {
     }
 }
 
-/// The `NodeProto` of a document's id; empty if there is none.
+/// Returns the `NodeProto` of a document's id; empty if the document has no id.
 fn entry_of_id(document: &[u8]) -> Result<&[u8], Fault> {
     let mut message = Message::new(document);
     while let Some((_, wire)) = message.next()? {
@@ -130,7 +131,7 @@ mod tests {
     use crate::document::proto::{Encoder, put_bytes};
     use crate::message::DocArray;
 
-    /// A map's entries, those of maps in it as well, in this order or the reverse.
+    /// Writes a map's entries, and those of inner maps, in this order or in reverse.
     fn proto(document: &Value, is_reversed: bool) -> Bytes {
         let mut entries: Vec<(&String, &Value)> = document.as_object().unwrap().iter().collect();
         if is_reversed {

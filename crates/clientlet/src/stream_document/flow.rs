@@ -1,4 +1,4 @@
-//! The way of a stream: attempts until the first document has come, then whatever comes.
+//! The course of a stream: attempts until the first document has come, then the other documents.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::message::RequestId;
 use crate::retry::{Failure, Ledger, Retry, RetryPolicy, Times, later};
 use crate::transport::{RawDocument, RawDocuments, StreamRequest, Transport};
 
-/// Everything that a call has decided before it is made. Its transport has streams.
+/// The settings of a call that is ready to be made. Its transport has streams.
 pub(super) struct Call {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) discovery: Arc<Discovery>,
@@ -24,27 +24,27 @@ pub(super) struct Call {
     pub(super) content: Content,
     pub(super) id: RequestId,
     pub(super) retry: RetryPolicy,
-    /// For the whole stream.
+    /// The time limit for the whole stream.
     pub(super) timeout: Option<Duration>,
-    /// The time for the first document of an attempt.
+    /// The time limit for the first document of an attempt.
     pub(super) first_timeout: Option<Duration>,
-    /// The time for each further document.
+    /// The time limit for each further document.
     pub(super) idle_timeout: Option<Duration>,
 }
 
-/// A call under way.
+/// A call in progress.
 struct Run {
     call: Call,
     started: Instant,
-    /// When all must have ended.
+    /// The time by which the whole stream must have ended.
     until: Option<Instant>,
     ledger: Ledger,
-    /// When the attempt began that has given the first document.
+    /// The time at which the attempt began that gave the first document.
     began: Instant,
     documents: RawDocuments,
 }
 
-/// The documents of a call as they come; its error, if it fails, is the last item.
+/// Returns the documents of a call as they come. If the call fails, its error is the last item.
 pub(super) fn documents(
     call: Call,
 ) -> impl Stream<Item = Result<RawDocument, Error>> + Send + 'static {
@@ -63,10 +63,10 @@ pub(super) fn documents(
     })
 }
 
-/// The next item; what follows on it, if anything does; nothing at the end.
+/// The next item, with the run that continues after it, if any; `None` at the end.
 type Step = Option<(Result<RawDocument, Error>, Option<Run>)>;
 
-/// Sends the request, again if need be, until the first document has come.
+/// Sends the request, and retries it until the first document has come.
 async fn begin(call: Call) -> Step {
     let times = Times::from_now(call.timeout, call.first_timeout);
     let Times { started, deadline: until, .. } = times;
@@ -103,7 +103,7 @@ impl Call {
         deadline: Option<Instant>,
         until: Option<Instant>,
     ) -> Result<(Instant, RawDocuments, Option<RawDocument>), AttemptError> {
-        let streams = self.transport.streams().expect("the call was checked for it");
+        let streams = self.transport.streams().expect("the call was checked for streams");
         let unsent = |error: Error| AttemptError::new(Event::EncodeFailed, error.message());
         let Found { name, path } = self.find(deadline).await?;
         let path = format!("{path}{}", self.content.query());
@@ -116,8 +116,9 @@ impl Call {
         Ok((began, documents, first))
     }
 
-    /// Finds where the stream is requested. If the gateway is not known to have the endpoint, it is
-    /// asked once more, since the endpoint may have been deployed meanwhile.
+    /// Finds the path at which the stream is requested. If the known facts about the gateway do not
+    /// include the endpoint, the gateway is asked once more, because the endpoint may have been
+    /// deployed meanwhile.
     async fn find(&self, deadline: Option<Instant>) -> Result<Found, AttemptError> {
         let ask = || self.discovery.ask(&self.transport, &self.headers, deadline);
         let known = self.discovery.known();
@@ -139,13 +140,13 @@ impl Call {
         wait(documents, deadline(self.idle_timeout, until), until).await
     }
 
-    /// The context of the stream's errors.
+    /// Returns the context of the stream's errors.
     pub(super) fn context(&self) -> Context {
         self.transport.facts().context(Some(self.id.to_string()), Some(0..1))
     }
 }
 
-/// The time by which a document must come if waiting for it begins now.
+/// Returns the time by which a document must come if waiting for it begins now.
 fn deadline(timeout: Option<Duration>, until: Option<Instant>) -> Option<Instant> {
     [later(Instant::now(), timeout), until].into_iter().flatten().min()
 }
@@ -182,8 +183,8 @@ mod tests {
     use crate::transport::grpc::GrpcTransport;
     use crate::transport::http::HttpTransport;
 
-    /// Makes a call of 5 s whose first `stalled` attempts are never answered; returns the number of
-    /// attempts, the time that it took and the number of documents.
+    /// Makes a call of 5 s whose first `stalled` attempts are never answered. Returns the number of
+    /// attempts, the duration and the number of documents.
     async fn stalled(
         scheme: &str,
         stalled: u32,
@@ -239,17 +240,17 @@ mod tests {
             let (arrived, took, given) = stalled(scheme, 1, waits(), None).await;
             assert_eq!((arrived, given), (2, 3), "{scheme}");
             assert!((second * 5 / 2..second * 27 / 10).contains(&took), "{scheme}: {took:?}");
-            // Without an answer the time is used to its end.
+            // Without an answer all of the time is used.
             let (arrived, took, given) = stalled(scheme, 9, waits(), None).await;
             assert_eq!((arrived, given), (2, 0), "{scheme}");
             assert!((second * 5..second * 52 / 10).contains(&took), "{scheme}: {took:?}");
-            // Where no other attempt may follow, the first has all of it.
+            // If no other attempt may follow, the first has all of the time.
             for policy in [RetryPolicy::new(), at_most_once.clone()] {
                 let (arrived, took, _) = stalled(scheme, 1, policy, None).await;
                 assert_eq!(arrived, 1, "{scheme}");
                 assert!((second * 5..second * 52 / 10).contains(&took), "{scheme}: {took:?}");
             }
-            // What is set by hand counts.
+            // A time-out that the caller sets takes precedence.
             let (arrived, took, given) = stalled(scheme, 1, waits(), hand(1)).await;
             assert_eq!((arrived, given), (2, 3), "{scheme}");
             assert!((second..second * 12 / 10).contains(&took), "{scheme}: {took:?}");

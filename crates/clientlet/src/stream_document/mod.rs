@@ -1,4 +1,5 @@
-//! A stream of documents for one: what an executor's generator yields, as it yields it.
+//! A stream of documents for one document: the documents that an executor's generator yields, as it
+//! yields them.
 
 mod content;
 mod fingerprint;
@@ -27,14 +28,15 @@ use crate::post::{check_endpoint, with_headers};
 use crate::retry::RetryPolicy;
 use crate::target;
 
-/// A call for a stream of documents before it is made: [`stream`](StreamDocument::stream) makes it.
+/// A call for a stream of documents that is not made yet. [`stream`](StreamDocument::stream) makes
+/// it.
 ///
 /// The document is encoded when the call is made, as v2: gateways with v1 documents have no
-/// streams. Over HTTP a call can carry only the document. It is the body of a GET, which some
-/// proxies drop, so its text, numbers and booleans are also in the query of the address, up to
-/// 2 KiB of them. Servers may show a query in their logs. Without the body a gateway works on the
-/// query, and refuses documents with other fields. Only fields beyond the 2 KiB may be lost
-/// silently; `tracing` warns of documents that long.
+/// streams. Over HTTP a call can carry only the document. The document is the body of a GET, which
+/// some proxies drop. So its text, numbers and booleans are also in the query of the address, up to
+/// 2 KiB. Servers may show a query in their logs. Without the body a gateway works on the query,
+/// and refuses documents with other fields. Only fields beyond the 2 KiB may be lost silently;
+/// `tracing` warns of documents that long.
 #[must_use = "a call is not made before `stream`"]
 pub struct StreamDocument {
     client: Client,
@@ -68,7 +70,8 @@ impl StreamDocument {
         }
     }
 
-    /// Parameters for the executor, a map; over gRPC alone. On their way all numbers become doubles.
+    /// Sets parameters for the executor, a map; only over gRPC. On their way all numbers become
+    /// doubles.
     pub fn parameters<P: Serialize>(mut self, parameters: P) -> StreamDocument {
         let mut json = Vec::new();
         let encoded = document::Encoder::new(DocArray::V1).map(&parameters, &mut json);
@@ -77,57 +80,59 @@ impl StreamDocument {
         self
     }
 
-    /// Which executors are to work, over gRPC alone: a regular expression that the beginning of a
-    /// deployment's name must match. Jina 3.33.1 takes it and does not look at it.
+    /// Selects the executors that work on the document; only over gRPC. The pattern is a regular
+    /// expression that must match the beginning of a deployment's name. Jina 3.33.1 accepts the
+    /// pattern and ignores it.
     pub fn target_executor(mut self, pattern: impl Into<String>) -> StreamDocument {
         self.target_executor = Some(pattern.into());
         self
     }
 
-    /// How often the request is sent and how long the waits in between are; as the client's by
-    /// default. Nothing is tried again after the first document has come.
+    /// Sets the number of attempts and the waits between them. The default is the client's policy.
+    /// The call is not retried after the first document has come.
     pub fn retry(mut self, policy: RetryPolicy) -> StreamDocument {
         self.retry = Some(policy);
         self
     }
 
-    /// The longest time of the stream from the first poll to its end, all attempts included; `None`,
-    /// the default, for no limit. A gateway is told over gRPC.
+    /// Sets the time limit of the stream from the first poll to its end, including all attempts.
+    /// The default, `None`, is no limit. Over gRPC the gateway is told the limit.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> StreamDocument {
         self.timeout = timeout.into();
         self
     }
 
-    /// The longest wait for a document; for the first one it includes connecting. The default is
-    /// the client's attempt time-out, 60 s; `None` means no limit. For the first document the
-    /// default is at most half of [`timeout`](StreamDocument::timeout) if another attempt could
-    /// follow.
+    /// Sets the longest wait for a document. For the first document the wait includes connecting.
+    /// The default is the client's attempt time-out, 60 s; `None` means no limit. For the first
+    /// document the default is at most half of [`timeout`](StreamDocument::timeout) if another
+    /// attempt could follow.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> StreamDocument {
         self.idle_timeout = Some(timeout.into());
         self
     }
 
-    /// A header for this call; may be given again for another. It takes the place of the client's
+    /// Adds a header for this call; may be called several times. The header replaces the client's
     /// header of the same name.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> StreamDocument {
         self.headers.push((name.into(), Secret::new(value)));
         self
     }
 
-    /// Headers for this call, as if each was given to [`header`](StreamDocument::header).
+    /// Adds headers for this call, as if each was given to [`header`](StreamDocument::header).
     pub fn headers(mut self, headers: HeaderMap) -> StreamDocument {
         self.headers.extend(one_by_one(headers));
         self
     }
 
-    /// Makes the call; its documents come one after the other, read as `T`. Nothing is sent before the
-    /// stream is polled, and the executor is stopped when it is dropped. A call that cannot be made
-    /// has its reason as the only item.
+    /// Makes the call and returns its documents, read as `T`. The request is sent when the stream
+    /// is first polled. Dropping the stream stops the executor. If the call cannot be made, the
+    /// error is the only item.
     pub fn stream<T: DeserializeOwned>(self) -> DocumentStream<T> {
         self.try_stream().unwrap_or_else(DocumentStream::refused)
     }
 
-    /// The same for whoever wants to know before the first item that the call can be made.
+    /// Makes the call like [`stream`](StreamDocument::stream), but returns the error at once if the
+    /// call cannot be made.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] or [`ErrorKind::Encode`], naming the option that is wrong.
@@ -143,7 +148,7 @@ impl StreamDocument {
         check_endpoint(&self.endpoint, transport.facts())?;
         self.target_executor.as_deref().map_or(Ok(()), target::check)?;
         if transport.streams().is_none() {
-            let what = "this protocol has no streams of documents; http:// and grpc:// have";
+            let what = "this protocol has no streams of documents; use http:// or grpc://";
             return Err(Error::config(what));
         }
         let retry = self.retry.unwrap_or_else(|| shared.config.retry.clone());
@@ -171,7 +176,7 @@ impl StreamDocument {
     }
 }
 
-/// The document by itself, or as the field of a request.
+/// Writes the document by itself, or as the field of a request.
 fn write<D: Serialize + ?Sized>(encoding: Encoding, document: &D) -> Result<Vec<u8>, EncodeError> {
     let mut out = Vec::new();
     match encoding {

@@ -1,26 +1,29 @@
-//! Which documents of a stream repeat those before them.
+//! Recognizes the documents of a stream that repeat earlier ones.
 
 use std::collections::VecDeque;
 
 use super::fingerprint::Fingerprints;
 use crate::transport::RawDocument;
 
-/// So many documents are remembered.
+/// The number of documents that are remembered.
 const MOST: usize = 1 << 16;
-/// Nobody means to yield so many documents in a row, or so many bytes, again as they were.
+/// A generator hardly ever yields this many documents in a row, or this many bytes, a second time
+/// on purpose.
 const SURE: usize = 16;
 const SURE_BYTES: usize = 64 << 10;
-/// How often a gateway calls a generator again that has raised.
+/// The number of times that a gateway calls a generator again after it raised.
 const TRIES: u32 = 3;
 
-/// Takes documents in and gives out those that are no repeats.
+/// Takes in documents, and gives out those that are not repeats.
 ///
-/// A generator that raises is called again, so a repeat begins with the first document. It is certain
-/// once it has come as far as the documents that were given, or far enough; until then it is held back.
+/// A gateway calls a generator again if it raises, so a repeat begins with the first document. A
+/// repeat is certain once it is as long as the documents given so far, or long enough by itself.
+/// Until then it is held back.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
     fingerprints: Fingerprints,
-    /// Of what was given; empty for documents without ids, which cannot be told.
+    /// The fingerprints of the documents given so far; empty if documents have no ids, because
+    /// repeats cannot be recognized then.
     given: Vec<u64>,
     has_begun: bool,
     repeat: Repeat,
@@ -28,14 +31,14 @@ pub(super) struct Repeats {
     dropped: u64,
 }
 
-/// What may be a repeat.
+/// A possible repeat.
 #[derive(Debug, Default)]
 struct Repeat {
-    /// How many documents like the first ones have come in a row, and their bytes.
+    /// The number of documents in a row that equal the first ones, and their bytes.
     matched: usize,
     bytes: usize,
     is_certain: bool,
-    /// Beginnings that came to nothing, each followed by another.
+    /// The number of beginnings in a row, each cut off by the next.
     tries: u32,
     held: Vec<(u64, RawDocument)>,
 }
@@ -71,7 +74,8 @@ impl Repeats {
         }
     }
 
-    /// The stream has ended: nothing more will tell what is held back.
+    /// Ends the stream: the documents held back are given, because no later document can decide
+    /// about them.
     pub(super) fn end(&mut self) {
         self.release();
     }
@@ -124,7 +128,7 @@ mod tests {
         RawDocument { encoding: Encoding::Json, bytes: json.into() }
     }
 
-    /// What is given of these texts, all under one id; and how many are dropped.
+    /// Returns the texts that are given, all under one id, and the number of dropped documents.
     fn given(id: Option<&str>, texts: &[&str]) -> (Vec<String>, u64) {
         let mut repeats = Repeats::default();
         let mut given = Vec::new();
@@ -144,18 +148,18 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_begins_anew_is_dropped_and_what_goes_beyond_it_is_given() {
+    fn a_repeated_run_is_dropped_and_the_documents_beyond_it_are_given() {
         let table: [(&str, &str, u64); 10] = [
             ("a b c", "a b c", 0),
-            // Four tries of a generator that always raises at the same place.
+            // Four runs of a generator that always raises at the same place.
             ("a a a a", "a", 3),
             ("a b a b a b a b", "a b", 6),
-            // Each try gets further.
+            // Each run gets further.
             ("a a b a b c", "a b c", 3),
             ("a b c a b c d", "a b c d", 3),
-            // A try that got less far, and one that got further.
+            // A run that got less far, and one that got further.
             ("a b c a b a b c d", "a b c d", 5),
-            // Text that comes word by word loses no word that was there before.
+            // Text that comes word by word loses no word that came before.
             ("the cat the dog", "the cat the dog", 0),
             ("the cat saw the", "the cat saw the", 0),
             ("a b a c a b a c a b a c d", "a b a c d", 8),
@@ -175,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_back_is_bounded_and_a_long_likeness_is_a_repeat() {
+    fn few_documents_are_held_back_and_a_long_match_is_a_repeat() {
         let words: Vec<String> = (0..100).map(|n| n.to_string()).collect();
         let mut texts: Vec<&str> = words.iter().map(String::as_str).collect();
         texts.extend_from_within(..SURE);
@@ -193,7 +197,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_differs_from_the_first_document_is_lost(
+        fn documents_that_differ_from_the_first_are_never_lost(
             mut words in prop::collection::vec("[b-f]", 0..40),
         ) {
             words.insert(0, "a".to_owned());
@@ -201,10 +205,10 @@ mod tests {
             prop_assert_eq!(given(Some("one"), &texts), (words.clone(), 0));
         }
 
-        /// Each run is the beginning of one sequence of different documents, as those of a generator
-        /// are that raises somewhere.
+        /// Each run is a prefix of one sequence of different documents, like the runs of a
+        /// generator that raises somewhere.
         #[test]
-        fn of_runs_that_raise_every_document_comes_and_only_once_if_each_gets_as_far(
+        fn every_document_of_runs_that_raise_is_given_and_only_once_if_each_run_gets_as_far(
             mut lengths in prop::collection::vec(1_usize..40, 1..=4),
             grows in any::<bool>(),
         ) {

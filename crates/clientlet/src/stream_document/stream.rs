@@ -1,4 +1,4 @@
-//! The documents of a stream as the caller has them.
+//! The documents of a stream, as the caller reads them.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -16,32 +16,38 @@ use crate::error::{Context as Place, Error};
 use crate::message::Encoding;
 use crate::transport::RawDocument;
 
-/// What an executor's generator yields, read as `T`, as it comes: no document is read from the
-/// connection before it is asked for. An error ends it, but that a document does not fit `T`.
+/// The documents that an executor's generator yields, read as `T`, as they come. A document is read
+/// from the connection only when the caller asks for it. An error ends the stream, except that of a
+/// document that does not fit `T`.
 ///
 /// # Repeats
 ///
-/// When a generator raises, a gateway says nothing of it: it calls it again, up to four times in all, so
-/// that documents repeat, and then ends the stream as if all were well. Such repeats are dropped
-/// where they can be told, by [`repeats_dropped`](DocumentStream::repeats_dropped) many:
+/// If a generator raises, a gateway does not report it. The gateway calls the generator again, up
+/// to four times in all, so documents repeat; then it ends the stream as if all were well. Repeats
+/// are dropped if they can be recognized, and [`repeats_dropped`](DocumentStream::repeats_dropped)
+/// counts them:
 ///
-/// * The first document must have an id, and a repeat begins with a document like it, id and content.
-///   Where executors make ids at random, as DocArray does for documents without one, nothing is dropped.
-/// * What follows is dropped as long as it is like the documents that came before, one by one: all of
-///   them, or 16 of them, or 64 KiB. Up to there it is held back; if it turns out to be
-///   something else, or the stream ends, it is given after all, so that text that comes word by
-///   word under one id loses none.
-/// * 65,536 documents are remembered. Of a longer stream's repeat all behind those is given again.
+/// * The first document must have an id. A repeat begins with a document that equals the first one
+///   in id and content. If executors make ids at random, as DocArray does for documents without
+///   ids, no document is dropped.
+/// * The documents that follow are compared with the documents given before, one by one. A repeat
+///   is recognized once all documents given so far, or 16 of them, or 64 KiB, have come again.
+///   Until then its documents are held back. If one differs, or the stream ends, they are given
+///   after all. So text that comes word by word under one id loses no word.
+/// * 65,536 documents are remembered. If a longer stream repeats, the documents beyond these are
+///   given again.
 ///
-/// What cannot be told: that a generator raised at all, above all one that raised before its first
-/// document, whose stream is empty and ends as if all were well; and one that means to yield
+/// Two cases cannot be recognized. A stream does not show that a generator raised: if the generator
+/// raised before its first document, the stream is empty and ends as if all were well. And a
+/// generator that yields all of its documents a second time on purpose, with the same ids, is taken
+/// for a repeat.
 /// all that it has yielded so far once more, ids and all, which is taken for a repeat.
 #[must_use = "nothing is sent before the documents are polled"]
 pub struct DocumentStream<T> {
-    /// Nothing after its end.
+    /// `None` after the end of the documents.
     documents: Option<Raw>,
     repeats: Repeats,
-    /// Comes last.
+    /// The error that comes after the last document.
     error: Option<Error>,
     given: u64,
     /// The place to name in the error if a document does not fit `T`.
@@ -68,20 +74,20 @@ impl<T> DocumentStream<T> {
         DocumentStream { documents, repeats, error, given: 0, place, of }
     }
 
-    /// How many documents were dropped since the gateway had given them before.
+    /// Returns the number of documents that were dropped because the gateway had given them before.
     pub fn repeats_dropped(&self) -> u64 {
         self.repeats.dropped()
     }
 
-    /// How many documents were given so far, those that do not fit `T` included.
+    /// Returns the number of documents given so far, including those that do not fit `T`.
     pub fn documents_given(&self) -> u64 {
         self.given
     }
 }
 
 impl<T: DeserializeOwned> DocumentStream<T> {
-    /// The next document, or why there are no more; nothing after the last. Dropping the future loses
-    /// nothing.
+    /// Returns the next document, or the error that ends the stream; `None` after the last.
+    /// Dropping the future loses no document.
     pub async fn next(&mut self) -> Option<Result<T, Error>> {
         poll_fn(|cx| self.poll_document(cx)).await
     }

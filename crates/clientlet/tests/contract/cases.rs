@@ -271,7 +271,10 @@ pub(crate) async fn a_value_of_the_wrong_type_is_refused_by_place(row: &'static 
                 (ErrorKind::Encode, None),
                 "{error}"
             );
-            assert!(error.message().contains("text: here must be text, not an object"), "{error}");
+            assert!(
+                error.message().contains("text: the field must be text, not an object"),
+                "{error}"
+            );
             assert_eq!(error.documents(), Some(1..2));
         }
         DocArray::V2 if row.protocol == Protocol::Http => {

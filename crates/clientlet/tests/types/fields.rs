@@ -161,11 +161,11 @@ pub(crate) fn cases() -> Vec<Case> {
         document("a weight that is too large", v1, Weights { id: id(), weight: 1e300_f64 })
             .always(Refused("is too large for this field")),
         document("a weight that is none", v1, Weights { id: id(), weight: Lax::Text("heavy".into()) })
-            .always(Refused("weight: here must be a number, not text")),
+            .always(Refused("weight: the field must be a number, not text")),
         document("a count", v1, Counts { id: id(), granularity: 7_u64 }),
         document("a count that is a whole double", v1, Counts { id: id(), granularity: 7.0_f64 }),
         document("a count with a fraction", v1, Counts { id: id(), granularity: 2.5_f64 })
-            .always(Refused("granularity: here must be a whole number, not a number with a fraction")),
+            .always(Refused("granularity: the field must be a whole number, not a number with a fraction")),
         document("a negative count", v1, Counts { id: id(), granularity: -1 })
             .always(Refused("granularity: -1 is not between 0 and 4294967295")),
         document("a location", v1, Locations { id: id(), location: (1_u8, 2.5_f32) }),
@@ -181,7 +181,7 @@ pub(crate) fn cases() -> Vec<Case> {
         document("a field that v1 does not have", v1, Numbers { id: id(), number: 7 })
             .always(Refused("a v1 document has no field \"number\"")),
         document("text that is a list", v1, Texts { id: id(), text: vec!["a".to_owned()] })
-            .always(Refused("text: here must be text, not a list")),
+            .always(Refused("text: the field must be text, not a list")),
         document("tags that are no object", v1, Tags { id: id(), tags: vec![7] })
             .always(Refused("tags: tags must be an object, not a list")),
         // Fields of the executor's class in v2.

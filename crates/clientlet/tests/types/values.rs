@@ -138,7 +138,7 @@ fn beyond_doubles(docarray: DocArray, protocol: Protocol) -> Fate {
 
 fn no_number(docarray: DocArray, protocol: Protocol) -> Fate {
     match (docarray, protocol.is_json) {
-        (V1, _) => Refused("a gateway would make text of it"),
+        (V1, _) => Refused("a gateway would turn it into text"),
         (V2, true) => Refused("cannot be sent as JSON"),
         (V2, false) => Same,
     }
@@ -209,10 +209,10 @@ pub(crate) fn cases() -> Vec<Case> {
             },
         ),
         value("NaN", f64::NAN)
-            .always(Refused("a gateway would make text of it"))
+            .always(Refused("a gateway would turn it into text"))
             .in_tags(no_number),
         value("infinity", f32::NEG_INFINITY)
-            .always(Refused("a gateway would make text of it"))
+            .always(Refused("a gateway would turn it into text"))
             .in_tags(no_number),
         value("either number", vec![Number::Whole(7), Number::Real(2.5)]),
         // Text.

@@ -1,7 +1,7 @@
-//! The JSON as far as it is written, and what may come next.
+//! The JSON written so far, and the kind of value that may come next.
 //!
-//! What is called for each value is `inline`: the callers are in other files, and so in other units of
-//! code generation, which made encoding numbers almost a third slower.
+//! The functions that are called for each value are `inline`. Their callers are in other files, and
+//! so in other codegen units; without `inline`, encoding numbers was almost a third slower.
 
 use super::Slot;
 use super::parts::Parts;
@@ -10,17 +10,18 @@ use crate::document::refusal::{Refusal, refuse};
 use crate::document::v1_fields::{Field, Kind, Number, numeral};
 use crate::message::DocArray;
 
-/// Why such a tensor is refused: v1 gateways reject it, and v2 gateways answer memory that was
-/// never written.
+/// The reason why such a tensor is refused: v1 gateways reject it, and v2 gateways answer with
+/// memory that was never written.
 pub(super) const NO_DIMENSIONS: &str = "a tensor without dimensions cannot be sent as JSON";
 
 pub(super) struct Json<'o> {
     pub(super) docarray: DocArray,
     pub(super) slot: Slot,
     pub(super) out: &'o mut Vec<u8>,
-    /// Whether the last name written is that of a v1 document's content.
+    /// Whether the last name written is a content field of a v1 document.
     pub(super) is_content: bool,
-    /// The tensor being written: where its numbers stand and how long its lists are, by depth.
+    /// The depth at which the numbers of the current tensor are. `lengths` holds the lengths of its
+    /// lists, by depth.
     leaves: Option<usize>,
     pub(super) lengths: Vec<Option<usize>>,
 }
@@ -30,7 +31,7 @@ impl<'o> Json<'o> {
         Json { docarray, slot, out, is_content: false, leaves: None, lengths: Vec::new() }
     }
 
-    /// A value that is neither object nor list; `what` says what it is.
+    /// Checks a value that is neither an object nor a list; `what` describes it.
     pub(super) fn scalar(&mut self, what: &str) -> Result<(), Refusal> {
         match self.slot {
             Slot::Free | Slot::Value => Ok(()),
@@ -64,7 +65,7 @@ impl<'o> Json<'o> {
         match self.slot {
             Slot::Tensor(0) => refuse(NO_DIMENSIONS),
             Slot::Tensor(depth) if *self.leaves.get_or_insert(depth) == depth => Ok(()),
-            _ => refuse("the lists of a tensor are not all equally deep"),
+            _ => refuse("the lists of a tensor are not all nested to the same depth"),
         }
     }
 
@@ -115,7 +116,7 @@ impl<'o> Json<'o> {
             Slot::Field(Kind::Location) => Slot::Coordinate,
             Slot::Tensor(depth) => {
                 if self.leaves.is_some_and(|leaves| leaves <= depth) {
-                    return refuse("the lists of a tensor are not all equally deep");
+                    return refuse("the lists of a tensor are not all nested to the same depth");
                 }
                 if self.lengths.len() <= depth {
                     self.lengths.resize(depth + 1, None);
@@ -127,7 +128,7 @@ impl<'o> Json<'o> {
                 Slot::Free
             }
         };
-        // Numbers take some bytes each: one growth instead of many.
+        // A number takes at least two bytes: this avoids repeated growth.
         self.out.reserve(length.unwrap_or(0).min(1 << 16) * 2);
         self.out.push(b'[');
         Ok(Parts {
@@ -158,14 +159,14 @@ impl<'o> Json<'o> {
         })
     }
 
-    /// `{"Variant":` of an enum, before its content.
+    /// Writes `{"Variant":` of an enum, before its content.
     pub(super) fn variant(&mut self, variant: &'static str) -> Result<Slot, Refusal> {
         let slot = self.object()?.slot;
         self.key(slot, variant)?;
         Ok(slot)
     }
 
-    /// Writes the name of a field of an object in `slot`, and notes what may stand behind it.
+    /// Writes the name of a field of an object in `slot`, and notes what may follow it.
     #[inline]
     pub(super) fn key(&mut self, slot: Slot, name: &str) -> Result<(), Refusal> {
         self.is_content = false;

@@ -1,7 +1,8 @@
-//! Any serde type to the JSON that a gateway reads, straight to bytes.
+//! Writes any serde type as the JSON that a gateway reads, directly to bytes.
 //!
-//! serde_json would do but for three things that a gateway loses without a word: NaN and infinity
-//! (null), fields that a v1 document does not have (dropped), and bytes (a list of numbers).
+//! serde_json is not enough, because a gateway silently loses three things that it writes: NaN and
+//! infinity (as null), fields that a v1 document does not have (dropped), and bytes (as a list of
+//! numbers).
 
 mod json;
 mod parts;
@@ -16,7 +17,7 @@ use super::refusal::EncodeError;
 use super::v1_fields::Kind;
 use crate::message::DocArray;
 
-/// Writes documents for one generation of gateways.
+/// Writes documents for one generation of DocArray.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Encoder {
     docarray: DocArray,
@@ -27,7 +28,7 @@ impl Encoder {
         Encoder { docarray }
     }
 
-    /// Appends a document to `out`, which is left as it was on an error.
+    /// Appends a document to `out`. On an error `out` is left unchanged.
     pub(crate) fn document<T: Serialize + ?Sized>(
         self,
         document: &T,
@@ -59,10 +60,10 @@ impl Encoder {
     }
 }
 
-/// What may stand where a value is written.
+/// The kind of value that may be written at a place.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Slot {
-    /// A document: an object, in v1 of known fields.
+    /// A document: an object, in v1 with known fields.
     Document,
     /// An object: parameters.
     Map,

@@ -14,14 +14,14 @@ use crate::message::DocArray;
 /// A list or an object while its parts are written.
 pub(super) struct Parts<'j, 'o> {
     pub(super) json: &'j mut Json<'o>,
-    /// Where the whole stands.
+    /// The slot of the list or object itself.
     pub(super) slot: Slot,
     pub(super) count: usize,
-    /// How many brackets end it: 2 for the content of an enum's variant.
+    /// The number of brackets that end it: 2 for the content of an enum's variant.
     pub(super) ends: u8,
     /// Where the name of the last entry was written.
     pub(super) key_start: usize,
-    /// Whether a v1 document has one of the fields that exclude each other.
+    /// Whether one of the mutually exclusive fields of a v1 document is set.
     pub(super) has_content: bool,
 }
 
@@ -46,13 +46,13 @@ impl Parts<'_, '_> {
         self.value(value)
     }
 
-    /// The value of the entry whose name stands at `key_start`.
+    /// Writes the value of the entry whose name is at `key_start`.
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
         let is_content = self.json.is_content;
         let start = self.json.out.len();
         let written = value.serialize(&mut *self.json);
         written.map_err(|refusal| refusal.at(Step::Field(self.name_at(self.key_start))))?;
-        // A v1 gateway reads empty text as none.
+        // A v1 gateway treats empty text as absent.
         if is_content && !matches!(&self.json.out[start..], b"null" | b"\"\"") {
             if self.has_content {
                 return refuse(
@@ -65,7 +65,7 @@ impl Parts<'_, '_> {
         Ok(())
     }
 
-    /// The name of the entry whose value failed, read back from what was written.
+    /// Reads the name of the entry whose value failed from the written bytes.
     fn name_at(&self, start: usize) -> String {
         let mut names =
             serde_json::Deserializer::from_slice(&self.json.out[start..]).into_iter::<String>();
@@ -119,13 +119,15 @@ impl ser::SerializeMap for Parts<'_, '_> {
     }
 }
 
-/// A v2 gateway that finds a fault in a list of documents tries to read the list as one document,
-/// and Python makes a dictionary of any list of pairs: documents of two fields each then turn
-/// into one of nonsense and the answer is a success. A third field keeps the fault a fault; the
-/// gateway drops what its class does not have, and no class can have a field of this name.
+/// A third field that keeps a gateway from misreading documents of two fields. If a v2 gateway
+/// finds a fault in a list of documents, it tries to read the list as one document, and Python
+/// turns any list of pairs into a dictionary. Documents of two fields each then become one
+/// meaningless document, and the answer is a success. With a third field the fault stays a fault.
+/// The gateway drops fields that its class does not have, and no class can have a field of this
+/// name.
 const THIRD_FIELD: &[u8] = b",\"_\":null";
 
-/// The fields of a struct, or serde_json's way of handing over JSON that is written already.
+/// The fields of a struct, or serde_json's way of handing over raw JSON.
 pub(super) enum Fields<'j, 'o> {
     Object(Parts<'j, 'o>),
     Raw(&'j mut Json<'o>),

@@ -1,4 +1,4 @@
-//! What serde hands over, written as JSON where it may stand.
+//! Writes the values that serde hands over as JSON, if their place allows them.
 
 use serde::Serialize;
 use serde::ser::{self, Serializer};

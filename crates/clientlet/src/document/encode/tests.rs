@@ -115,10 +115,10 @@ fn v1_refuses_what_its_gateway_would_lose() {
         (json!({"blob": "not base64"}), "blob: invalid base64"),
         (json!({"blob": [1, 2]}), "blob: a blob must be bytes or base64 text, not a list"),
         (json!({"tensor": [[1, 2], [3]]}), "tensor[1]: the lists of a tensor differ in length"),
-        (json!({"tensor": [1, [2]]}), "tensor[1]: the lists of a tensor are not all equally"),
+        (json!({"tensor": [1, [2]]}), "tensor[1]: the lists of a tensor are not all nested"),
         (json!({"embedding": [1, null]}), "embedding[1]: a tensor is made of numbers"),
         (json!({"embedding": "x"}), "embedding: a tensor is made of numbers, not text"),
-        (json!({"matches": 5}), "matches: here must be a list of documents, not a number"),
+        (json!({"matches": 5}), "matches: the field must be a list of documents, not a number"),
         (json!({"matches": [5]}), "matches[0]: a document must be an object, not a number"),
         (json!({"text": "t", "tensor": [1]}), "exclude each other"),
         (json!({"chunks": [{"blob": "aGk=", "text": "t"}]}), "chunks[0]: text, blob"),
@@ -175,7 +175,7 @@ fn v2_takes_any_object_and_only_text_as_bytes() {
 }
 
 #[test]
-fn json_that_is_written_already_is_checked_like_any_other() {
+fn raw_json_is_checked_like_any_other_value() {
     let raw = |text: &str| serde_json::value::RawValue::from_string(text.into()).unwrap();
     assert_eq!(encode(DocArray::V1, &raw(r#"{"id": "a"}"#)).unwrap(), r#"{"id":"a"}"#);
     assert!(refusal(DocArray::V1, &raw(r#"{"x": 1}"#)).contains("has no field \"x\""));

@@ -1,4 +1,4 @@
-//! Elements, entries and variants, each passed on with its place.
+//! Passes on elements, entries and variants, each with its place.
 
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
@@ -65,7 +65,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<A> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        // Only in a document does the name of a field decide its place.
+        // The name of a field decides its place only in a document.
         if self.place == Place::Document {
             return self.inner.next_key_seed(Name { seed, next: &mut self.next });
         }
@@ -122,7 +122,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Name<'_, D> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        // No field with a place of its own has an enum as its name.
+        // A field with a place of its own never has an enum as its name.
         *self.next = Place::Free;
         self.seed.deserialize_enum(name, variants, visitor)
     }

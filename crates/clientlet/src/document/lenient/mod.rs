@@ -1,9 +1,9 @@
 //! Wraps serde_json's deserializer so that a gateway's JSON reads as its protobuf does.
 //!
 //! A v1 gateway writes every number in tags and parameters as a double: `1.0` for 1. So a whole
-//! double is read as an integer wherever a type asks for one, and, in tags and parameters, also
-//! where a type takes anything (a [`Value`](crate::Value), the buffers of `flatten`). Bytes of v1
-//! are read from base64.
+//! double is read as an integer wherever a type asks for an integer. In tags and parameters this
+//! also applies to types that take any value (a [`Value`](crate::Value), the buffers of `flatten`).
+//! Bytes of v1 are read from base64.
 
 mod access;
 mod raw;
@@ -18,7 +18,7 @@ use crate::message::DocArray;
 /// The place of a value, which decides how its numbers and text are read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Place {
-    /// A list of v1 documents, and a document of v1.
+    /// A list of v1 documents, and one v1 document.
     Documents,
     Document,
     /// The blob of a v1 document.
@@ -53,10 +53,10 @@ impl Place {
     }
 }
 
-/// The largest integer up to which every integer is exact as a double.
+/// The bound within which every integer is exact as a double.
 const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// The integer that equals a double. A negative zero equals none.
+/// Returns the integer that equals a double. A negative zero equals no integer.
 pub(super) fn whole(n: f64) -> Option<i64> {
     let is_whole = n.fract() == 0.0 && n.abs() <= MOST_EXACT && !(n == 0.0 && n.is_sign_negative());
     is_whole.then_some(n as i64)
@@ -70,7 +70,7 @@ pub(super) fn visit_integer<'de, V: Visitor<'de>, E: Error>(
     match whole(n) {
         Some(n) => visitor.visit_i64(n),
         None if n == 0.0 => visitor.visit_i64(0),
-        // serde's own message says which number it was, and what was expected.
+        // serde's own message names the number and the expected type.
         None => visitor.visit_f64(n),
     }
 }
@@ -94,7 +94,7 @@ macro_rules! integers {
     };
 }
 
-/// Reads 128-bit integers. serde_json reads them from digits alone, which is right except in
+/// Reads 128-bit integers. serde_json reads them only from digits, which is right except in
 /// [`Place::Values`], whose numbers are doubles.
 macro_rules! wide_integers {
     ($($method:ident)*) => {

@@ -1,4 +1,4 @@
-//! JSON that a type keeps as text.
+//! Passes on JSON that a type keeps as text.
 
 use std::iter::once;
 
@@ -11,7 +11,7 @@ use super::{Lenient, Place};
 use crate::document::json_text::JsonText;
 use crate::document::raw::RAW_VALUE;
 
-/// Passes the text on as serde_json does. The text is written anew only if it may contain a whole
+/// Passes the text on as serde_json does. The text is rewritten only if it may contain a whole
 /// double.
 pub(super) fn deserialize<'de, D: Deserializer<'de>, V: Visitor<'de>>(
     inner: D,

@@ -1,4 +1,4 @@
-//! Visitors that wrap the visitors of the types that are read.
+//! Wraps the visitors of the types that are read.
 
 use std::fmt;
 

@@ -1,6 +1,8 @@
-//! Documents as protobuf: any serde type straight to bytes, and bytes straight into the caller's type.
+//! Documents as protobuf: any serde type directly to bytes, and bytes directly into the caller's
+//! type.
 //!
-//! `encode` and `decode` follow serde's types, `write` and `wire` know the format. Neither builds a tree.
+//! `encode` and `decode` follow serde's types; `write` and `wire` know the format. Neither
+//! direction builds a tree.
 
 mod decode;
 mod encode;
@@ -16,9 +18,9 @@ pub(crate) use wire::{Fault, Message, Run, add_part};
 pub(crate) use write::put_varint;
 pub(crate) use write::{put_bytes, put_length, varint_size};
 
-/// How deep messages nest at most, the outermost not counted: what protobuf's readers accept, a
-/// gateway's among them.
+/// The maximum depth of nested messages, not counting the outermost message. Readers of protobuf, a
+/// gateway's among them, accept no more.
 pub(crate) const MOST_DEPTH: usize = 100;
 
-/// The name of the type tag that an executor wants with every tensor of v2.
+/// The type name that an executor requires with every tensor of v2.
 const NDARRAY: &str = "ndarray";

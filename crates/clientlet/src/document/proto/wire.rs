@@ -1,12 +1,12 @@
-//! Reads protobuf's format: the fields of a message one after the other, nothing copied.
+//! Reads protobuf's format: the fields of a message one after the other, without copying.
 //!
-//! What is accepted is what prost accepts: unknown fields of every kind, numbers in more bytes than
-//! they need, no text that is not UTF-8.
+//! This reader accepts what prost accepts: unknown fields of every kind, and numbers in more bytes
+//! than they need. Text must be UTF-8.
 
 use std::borrow::Cow;
 use std::cell::Cell;
 
-/// What is wrong with the bytes, in words.
+/// The fault in the bytes, in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fault(pub(crate) &'static str);
 
@@ -14,7 +14,7 @@ const CUT: Fault = Fault("the message ends in the middle of a field");
 const VARINT: Fault = Fault("a number is longer than 64 bits");
 const KEY: Fault = Fault("a field has an invalid tag");
 const GROUP: Fault = Fault("a group does not end as it began");
-const DEEP: Fault = Fault("it is nested too deeply");
+const DEEP: Fault = Fault("messages are nested too deeply");
 const TYPE: Fault = Fault("a field is of the wrong type");
 const TEXT: Fault = Fault("text is not UTF-8");
 
@@ -25,7 +25,7 @@ pub(crate) enum Wire<'a> {
     Fixed64([u8; 8]),
     Bytes(&'a [u8]),
     Fixed32([u8; 4]),
-    /// A group, an old way to nest; none of our fields is one.
+    /// A group, an obsolete kind of nested message. None of our fields is a group.
     Group,
 }
 
@@ -51,7 +51,7 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// What is left to read of a message.
+/// The part of a message that is not read yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message<'a> {
     rest: &'a [u8],
@@ -62,12 +62,12 @@ impl<'a> Message<'a> {
         Message { rest: bytes }
     }
 
-    /// How many bytes were not read yet.
+    /// Returns the number of bytes that are not read yet.
     pub(crate) fn left(&self) -> usize {
         self.rest.len()
     }
 
-    /// The next field and its number.
+    /// Reads the next field and its number.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<(u32, Wire<'a>)>, Fault> {
         if self.rest.is_empty() {
@@ -81,10 +81,12 @@ impl<'a> Message<'a> {
         Ok(Some((number, wire)))
     }
 
-    /// The number of messages, text or bytes in the field `number`, as far as they can be read.
+    /// Counts the messages, texts or byte strings in the field `number`, up to the first that
+    /// cannot be read.
     pub(crate) fn count(mut self, number: u32) -> usize {
         let mut count = 0;
-        // The tag of a low number is one byte, and most fields of a list are elements.
+        // The tag of a field with a low number is one byte, and most fields of a list are its
+        // elements.
         let tag = u8::try_from(number << 3 | 2).ok().filter(|tag| *tag < 0x80);
         loop {
             if let Some((first, rest)) = self.rest.split_first()
@@ -143,7 +145,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// A number of one to ten bytes.
+    /// Reads a number of one to ten bytes.
     #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, Fault> {
         if let [first, rest @ ..] = self.rest
@@ -183,12 +185,12 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Where a field that is one message was met. Protobuf lets a message come in several parts, which
-/// together are the message.
+/// The place of a field that is one message. Protobuf lets such a message come in several parts,
+/// which together are the message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run<'a> {
-    /// From the first part to the end of the last, other fields in between: offsets in the message
-    /// around it.
+    /// The offset of the first part in the surrounding message. `end` is the offset after the last
+    /// part; other fields may lie in between.
     pub(crate) start: usize,
     pub(crate) end: usize,
     pub(crate) last: &'a [u8],
@@ -196,25 +198,25 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// The field's first part, between these offsets.
+    /// Begins with the field's first part, which lies between these offsets.
     pub(crate) fn new(start: usize, end: usize, part: &'a [u8]) -> Run<'a> {
         Run { start, end, last: part, parts: 1 }
     }
 
-    /// One more part, which ended there.
+    /// Adds a part that ends at `end`.
     pub(crate) fn extend(&mut self, end: usize, part: &'a [u8]) {
         self.end = end;
         self.last = part;
         self.parts += 1;
     }
 
-    /// From the first part to the end of the last, other fields in between.
+    /// Returns the bytes from the first part to the end of the last, with other fields in between.
     pub(crate) fn range(&self, whole: &'a [u8]) -> &'a [u8] {
         &whole[self.start..self.end]
     }
 
-    /// The message; put together if it came in parts of field `number` of `whole`. What may be copied
-    /// for that has a bound, `budget`.
+    /// Returns the message, joined if it came in several parts of field `number` of `whole`.
+    /// `budget` limits the number of bytes that may be copied to join parts.
     pub(crate) fn message(
         &self,
         whole: &'a [u8],
@@ -226,7 +228,7 @@ impl<'a> Run<'a> {
         }
         let range = self.range(whole);
         let left = budget.get().checked_sub(range.len());
-        budget.set(left.ok_or(Fault("its messages come in too many parts"))?);
+        budget.set(left.ok_or(Fault("the messages are split into too many parts"))?);
         let mut together = Vec::with_capacity(range.len());
         let mut message = Message::new(range);
         while let Some((found, wire)) = message.next()? {

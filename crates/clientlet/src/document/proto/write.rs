@@ -5,18 +5,19 @@ use super::encode::Grid;
 use crate::document::refusal::Refusal;
 use crate::message::DocArray;
 
-/// How values lie on the wire.
+/// The wire types: how a value lies on the wire.
 pub(super) const VARINT: u32 = 0;
 pub(super) const FIXED64: u32 = 1;
 pub(super) const LENGTH: u32 = 2;
 pub(super) const FIXED32: u32 = 5;
 
-/// Messages around a document: request, data, list, document; and those that a value takes inside the
-/// last that is opened by itself: entry, node, array, dense array.
+/// The depth of a document below the outermost message: request, data, list, document. `INSIDE` is
+/// the depth of a value below the last message that [`Writer::open`] checks: entry, node, array,
+/// dense array.
 const AROUND: usize = 3;
 const INSIDE: usize = 4;
 
-/// The bytes that a varint takes.
+/// Returns the number of bytes that a varint takes.
 pub(crate) fn varint_size(n: u64) -> usize {
     ((n | 1).ilog2() as usize / 7) + 1
 }
@@ -29,34 +30,34 @@ pub(crate) fn put_varint(mut n: u64, out: &mut Vec<u8>) {
     out.push(n as u8);
 }
 
-/// The tag of a field and the length of what is to follow.
+/// Writes the tag of a field and the length of its content, which follows.
 pub(crate) fn put_length(number: u32, length: usize, out: &mut Vec<u8>) {
     put_varint((number << 3 | LENGTH).into(), out);
     put_varint(length as u64, out);
 }
 
-/// A field of text, bytes or a message that is written already.
+/// Writes a field of text, bytes or an encoded message.
 pub(crate) fn put_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
     put_length(number, bytes.len(), out);
     out.extend_from_slice(bytes);
 }
 
-/// The size of a field, in a message of few fields, that holds this many bytes.
+/// Returns the size of a field with `length` bytes of content, in a message with few fields.
 pub(super) fn field_size(length: usize) -> usize {
     1 + varint_size(length as u64) + length
 }
 
-/// A document being written. A message's length comes before the message: one byte is left for it,
-/// and what follows moves if that was not enough.
+/// A document while it is written. The length of a message stands before the message. One byte is
+/// reserved for it; if the length needs more, the message moves.
 #[derive(Debug)]
 pub(super) struct Writer<'o> {
     pub(super) docarray: DocArray,
     pub(super) out: &'o mut Vec<u8>,
-    /// Where the lengths of the messages that are not complete will stand.
+    /// The places of the lengths of the messages that are still open.
     open: Vec<usize>,
-    /// The tensor that is being read from lists.
+    /// The tensor that is read from lists.
     pub(super) grid: Grid,
-    /// The shape of the tensor that is being written.
+    /// The shape of the tensor that is written.
     pub(super) shape: Vec<u64>,
 }
 
@@ -85,7 +86,7 @@ impl<'o> Writer<'o> {
     pub(super) fn open(&mut self, number: u32) -> Result<(), Refusal> {
         if self.open.len() + AROUND + INSIDE >= MOST_DEPTH {
             return Err(Refusal::new(format!(
-                "it is nested too deeply: a gateway reads {MOST_DEPTH} messages within each other"
+                "it is nested too deeply: a gateway reads at most {MOST_DEPTH} levels of messages"
             )));
         }
         self.tag(number, LENGTH);
@@ -94,10 +95,10 @@ impl<'o> Writer<'o> {
         Ok(())
     }
 
-    /// Ends the innermost messages, this many of them, and puts their lengths before them.
+    /// Ends the `count` innermost messages and writes their lengths before them.
     pub(super) fn close(&mut self, count: usize) {
         let first = self.open.len() - count;
-        // Those whose length fits the byte that was left, from the inside out: most do.
+        // From the inside out, the messages whose length fits the reserved byte: most messages.
         while self.open.len() > first {
             let place = self.open[self.open.len() - 1];
             let length = self.out.len() - place - 1;
@@ -107,7 +108,7 @@ impl<'o> Writer<'o> {
             self.out[place] = length as u8;
             self.open.pop();
         }
-        // All others grow together, so that what they hold moves once.
+        // All other messages grow together, so that their content moves only once.
         let mut end = self.out.len();
         let mut extra = 0;
         for place in self.open[first..].iter().rev() {
@@ -116,7 +117,7 @@ impl<'o> Writer<'o> {
         self.out.resize(end + extra, 0);
         let all = self.out.len();
         while self.open.len() > first {
-            let place = self.open.pop().expect("there are more than the first ones");
+            let place = self.open.pop().expect("the loop's condition says that one is open");
             self.out.copy_within(place + 1..end, place + 1 + extra);
             let begin = place + 1 + extra;
             let mut length = all - begin;

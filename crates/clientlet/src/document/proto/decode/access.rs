@@ -1,4 +1,4 @@
-//! The elements of lists and the entries of maps, handed over one by one.
+//! Hands over the elements of lists and the entries of maps one by one.
 
 use std::cmp::Reverse;
 
@@ -44,8 +44,8 @@ impl<'de> SeqAccess<'de> for Elements<'_> {
         seed.deserialize(open(self.repeated.of, bytes, context)?).map(Some)
     }
 
-    /// The number of documents, as far as they can be read. Skipping a document costs little
-    /// compared with reading it; for smaller elements counting is not worth it.
+    /// The number of documents, up to the first that cannot be read. Skipping a document costs
+    /// little compared with reading it. For smaller elements counting does not pay.
     fn size_hint(&self) -> Option<usize> {
         if !matches!(self.repeated.of, Kind::DocumentV1 | Kind::DocumentV2) {
             return None;
@@ -73,7 +73,7 @@ impl<'a> Singles<'a> {
                 return Ok(Some(f32::from_le_bytes(*raw)));
             }
             if !self.pack.is_empty() {
-                return Err(Fault("a list of numbers ends in the middle of one"));
+                return Err(Fault("a list of numbers ends in the middle of a number"));
             }
             match self.message.next()? {
                 Some((number, Wire::Bytes(pack))) if number == self.number => self.pack = pack,
@@ -106,7 +106,7 @@ pub(super) struct Entries<'a> {
     repeated: &'a Repeated<'a>,
 }
 
-/// Up to this many entries are compared each with each.
+/// The maximum number of entries that are compared each with each.
 const FEW: usize = 32;
 
 impl<'a> Entries<'a> {
@@ -121,13 +121,13 @@ impl<'a> Entries<'a> {
         Ok(Entries { entries: entries.into_iter(), next: &[], repeated })
     }
 
-    /// The name and value of a map that has one entry and no other: a variant of an enum.
+    /// Returns the name and value of a map that has exactly one entry: a variant of an enum.
     pub(super) fn single(mut self) -> Option<(&'a str, &'a [u8])> {
         self.entries.next().filter(|_| self.entries.len() == 0)
     }
 }
 
-/// Of entries of one name, the last counts.
+/// Drops all entries of the same name except the last.
 fn drop_overridden(entries: &mut Vec<(&str, &[u8])>) {
     if entries.len() <= FEW {
         for index in (0..entries.len()).rev() {
@@ -140,7 +140,7 @@ fn drop_overridden(entries: &mut Vec<(&str, &[u8])>) {
     }
     let mut order: Vec<u32> = (0..entries.len() as u32).collect();
     order.sort_unstable_by_key(|&at| (entries[at as usize].0, Reverse(at)));
-    // In that order the last of a name comes first.
+    // In this order the last entry of a name comes first.
     let mut last: Vec<bool> = vec![false; entries.len()];
     let mut before = None;
     for at in order {
@@ -175,7 +175,8 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     }
 }
 
-/// The fields of a message that has names for them; those of `wanted` that are not there as defaults.
+/// The fields of a message that has field names. Fields of `wanted` that are absent have their
+/// defaults.
 pub(super) struct Named<'a> {
     found: Found<'a>,
     index: usize,
@@ -216,7 +217,7 @@ impl<'de> MapAccess<'de> for Named<'_> {
     }
 }
 
-/// The name of an entry; for a map whose keys are numbers or truth values it is read as one.
+/// The name of an entry. In a map whose keys are numbers or booleans the name is read as one.
 pub(super) struct Name<'a>(pub(super) &'a str);
 
 macro_rules! parsed_names {

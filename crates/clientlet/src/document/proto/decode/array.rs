@@ -1,4 +1,4 @@
-//! Arrays of numbers: as the parts of a tensor, or as nested lists.
+//! Reads arrays of numbers, as the parts of a tensor or as nested lists.
 
 use std::borrow::Cow;
 
@@ -29,7 +29,7 @@ impl<'a> Array<'a> {
         Array { bytes, is_v1: false, context }
     }
 
-    /// The dense array inside.
+    /// Returns the dense array inside.
     fn dense(&self) -> Result<Cow<'_, [u8]>, Fault> {
         let mut dense: Option<Run<'_>> = None;
         let mut is_sparse = false;
@@ -62,13 +62,13 @@ impl<'a> Array<'a> {
         }
     }
 
-    /// Hands the array over as the parts of a tensor.
+    /// Hands over the parts of a tensor.
     pub(super) fn visit_parts<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
         let dense = self.dense()?;
         visitor.visit_newtype_struct(&Dense::read(&dense)?)
     }
 
-    /// Hands the array over as lists.
+    /// Hands over nested lists.
     pub(super) fn visit_lists<'de, V: Visitor<'de>>(
         self,
         visitor: V,
@@ -139,7 +139,7 @@ impl<'a> Dense<'a> {
         }
         if !context.spend_lists(lists_of(shape)) {
             return Err(de::Error::custom(format_args!(
-                "a tensor of shape {shape:?} makes too many lists for the bytes that came; \
+                "a tensor of shape {shape:?} has too many lists for its number of bytes; \
                  read it as a Tensor"
             )));
         }
@@ -147,7 +147,7 @@ impl<'a> Dense<'a> {
     }
 }
 
-/// The number of lists that an array of this shape becomes, counted over all dimensions.
+/// Returns the number of lists that an array of this shape becomes, counted over all dimensions.
 fn lists_of(shape: &[u32]) -> usize {
     let mut lists = 0_usize;
     let mut of_this_dimension = 1_usize;
@@ -158,7 +158,7 @@ fn lists_of(shape: &[u32]) -> usize {
     lists
 }
 
-/// Element type, shape, elements: what a tensor reads.
+/// Reads element type, shape, elements: the parts that a tensor asks for.
 impl<'de> Deserializer<'de> for &Dense<'_> {
     type Error = Problem;
 
@@ -200,13 +200,13 @@ impl<'de> SeqAccess<'de> for Parts<'_> {
     }
 }
 
-/// A part of an array: a list, or at the end of its shape a number.
+/// A part of an array: a list, or a number if no dimension is left.
 #[derive(Clone, Copy)]
 struct Rows<'a> {
     dtype: WireDtype,
     shape: &'a [u32],
     bytes: &'a [u8],
-    /// Whether truth values are to be 0 and 1.
+    /// Whether booleans are read as 0 and 1.
     wants_numbers: bool,
 }
 
@@ -216,7 +216,7 @@ impl<'a> Rows<'a> {
             Some((&left, inner)) => {
                 let left = left as usize;
                 if inner.is_empty() && !self.dtype.is_swapped {
-                    // The types of embeddings, read without a decision for every number.
+                    // The usual types of embeddings, read without a decision for each number.
                     match self.dtype.dtype {
                         Dtype::F32 => return visitor.visit_seq(Reals::<4>(self.bytes)),
                         Dtype::F64 => return visitor.visit_seq(Reals::<8>(self.bytes)),
@@ -283,7 +283,7 @@ impl<'de> Deserializer<'de> for Rows<'_> {
     }
 
     fn is_human_readable(&self) -> bool {
-        // For a tensor of its own inside of a list: as lists.
+        // A tensor inside such a list is read from lists, too.
         true
     }
 
@@ -293,7 +293,7 @@ impl<'de> Deserializer<'de> for Rows<'_> {
     }
 }
 
-/// Floats of this many bytes.
+/// Floats of `N` bytes each.
 struct Reals<'a, const N: usize>(&'a [u8]);
 
 impl<'de, const N: usize> SeqAccess<'de> for Reals<'_, N> {
@@ -321,7 +321,7 @@ impl<'de, const N: usize> SeqAccess<'de> for Reals<'_, N> {
 
 /// The elements of a list.
 struct List<'a> {
-    /// What is left, with the shape of an element.
+    /// The elements that are left, with the shape of one element.
     rows: Rows<'a>,
     step: usize,
     left: usize,

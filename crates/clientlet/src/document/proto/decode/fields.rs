@@ -1,4 +1,4 @@
-//! Messages whose fields have names of their own: a v1 document, a score.
+//! Reads messages whose fields have names of their own: a v1 document, a score.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use super::array::Array;
 use super::view::{Kind, Repeated, View};
 use crate::document::proto::wire::{Fault, Message, Run, Wire};
 
-/// Such a message.
+/// A message with named fields.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields<'a> {
     pub(super) kind: Kind,
@@ -15,7 +15,7 @@ pub(super) struct Fields<'a> {
     pub(super) context: Context<'a>,
 }
 
-/// What a field holds.
+/// The content of a field.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Holds {
     Text,
@@ -29,7 +29,7 @@ enum Holds {
     Scores,
 }
 
-/// What stands for a field that is not there.
+/// The default of an absent field.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Default {
     Text,
@@ -75,8 +75,8 @@ const SCORE: &[Field] = &[
 const MOST_FIELDS: usize = DOCUMENT.len();
 
 impl Holds {
-    /// Whether content of this kind is right for the field, as far as it would be missed: content that
-    /// is set again later.
+    /// Checks content of the field that is set again later. The check covers the wire type and
+    /// text, because no other part of overwritten content is read.
     fn check(self, wire: Wire<'_>) -> Result<(), Fault> {
         match self {
             Holds::Text => wire.text().map(drop),
@@ -102,21 +102,22 @@ impl Holds {
     }
 }
 
-/// Where the fields of a message are.
+/// The places of the fields of a message.
 pub(super) struct Found<'a> {
     fields: Fields<'a>,
     table: &'static [Field],
     spots: [Spot; MOST_FIELDS],
 }
 
-/// Where a field was met: offsets in the message. Small, since documents nest and each level has its own.
+/// The place of a field: offsets in the message. It is small, because documents nest and each level
+/// has its own places.
 #[derive(Clone, Copy, Default)]
 struct Spot {
     start: u32,
     end: u32,
-    /// Where it was met last.
+    /// Where the field's last occurrence begins.
     last: u32,
-    /// How often it was met.
+    /// The number of occurrences.
     count: u32,
 }
 
@@ -141,7 +142,7 @@ impl<'a> Fields<'a> {
             }
             *known = Spot { end, last: start, count: known.count + 1, ..*known };
             if self.kind == Kind::DocumentV1 && CONTENT.contains(&number) {
-                // The last one set wins.
+                // The content field that is set last wins.
                 for other in CONTENT.map(|number| number as usize - 1) {
                     if other != index {
                         found.check_before_it_is_lost(other)?;
@@ -153,23 +154,23 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The fields of a document that exclude each other.
+/// The mutually exclusive fields of a document.
 const CONTENT: [u32; 3] = [2, 3, 4];
 
 impl<'a> Found<'a> {
-    /// The first field at or behind `index` that is there.
+    /// Returns the first field at or after `index` that is present.
     pub(super) fn at(&self, index: usize) -> Option<(usize, &'static str)> {
         let index = (index..self.table.len()).find(|&index| self.spots[index].count > 0)?;
         Some((index, self.table[index].0))
     }
 
-    /// What stands for the field of this name, if it is not there.
+    /// Returns the default of this field if the field is absent.
     pub(super) fn default(&self, name: &str) -> Option<Default> {
         let index = self.table.iter().position(|(known, ..)| *known == name)?;
         if self.spots[index].count > 0 { None } else { self.table[index].2.default() }
     }
 
-    /// The content of the field at `index`.
+    /// Returns the content of the field at `index`.
     pub(super) fn view(&self, index: usize) -> Result<View<'a>, Fault> {
         let Some((wire, run)) = self.last(index)? else { return Ok(View::Null) };
         let (_, number, holds) = self.table[index];
@@ -197,7 +198,7 @@ impl<'a> Found<'a> {
         })
     }
 
-    /// The content that the field was given last, and where all of it is.
+    /// Returns the last content of the field, and the range of all its occurrences.
     fn last(&self, index: usize) -> Result<Option<(Wire<'a>, Run<'a>)>, Fault> {
         let spot = self.spots[index];
         if spot.count == 0 {
@@ -211,7 +212,7 @@ impl<'a> Found<'a> {
         Ok(Some((wire, Run { start, end, last: part, parts: spot.count as usize })))
     }
 
-    /// A field's content is about to be replaced: it must have been right all the same.
+    /// Checks the content that is about to be replaced, because prost does so too.
     fn check_before_it_is_lost(&self, index: usize) -> Result<(), Fault> {
         match self.last(index)? {
             Some((wire, _)) => self.table[index].2.check(wire),

@@ -1,7 +1,7 @@
-//! From protobuf straight into the caller's type.
+//! Decodes protobuf directly into the caller's type.
 //!
-//! A message is opened when serde asks for it, one level at a time. What protobuf allows and nobody does
-//! is understood all the same: messages in several parts, fields in any order, repeated map keys of
+//! A message is opened when serde asks for it, one level at a time. Rare but valid protobuf is
+//! understood as well: messages in several parts, fields in any order, and repeated map keys, of
 //! which the last counts.
 
 mod access;
@@ -23,7 +23,7 @@ use crate::foreign::told;
 use crate::message::DocArray;
 use view::{Kind, Repeated, View};
 
-/// What serde reports, in words.
+/// serde's report, in words.
 type Problem = serde::de::value::Error;
 
 impl From<Fault> for Problem {
@@ -32,8 +32,9 @@ impl From<Fault> for Problem {
     }
 }
 
-/// The documents in `frame`, a `DocumentArrayProto` (v1) or a `DocListProto` (v2). Blobs and tensors
-/// share its memory. Apart from what `T` takes, reading takes no more memory than 64 times `frame`.
+/// Decodes the documents in `frame`, a `DocumentArrayProto` (v1) or a `DocListProto` (v2). Blobs
+/// and tensors share the memory of `frame`. Apart from the memory of `T`, reading takes at most 64
+/// times the size of `frame`.
 ///
 /// # Errors
 /// A sentence that names the document and the field that does not fit `T`.
@@ -51,7 +52,7 @@ pub(crate) fn decode_documents<T: DeserializeOwned>(
     Ok(documents)
 }
 
-/// The document that `frame` is, a `DocProto` (v2).
+/// Decodes `frame` as one document, a `DocProto` (v2).
 ///
 /// # Errors
 /// A sentence that names the field that does not fit `T`.
@@ -61,7 +62,7 @@ pub(crate) fn decode_document<T: DeserializeOwned>(frame: &Bytes) -> Result<T, S
     })
 }
 
-/// A map from `frame`, a `google.protobuf.Struct`: parameters.
+/// Decodes `frame` as parameters, a `google.protobuf.Struct`.
 ///
 /// # Errors
 /// A sentence that names the field that does not fit `T`.
@@ -76,7 +77,7 @@ fn decode<T: DeserializeOwned>(
     view: impl for<'a> Fn(&'a [u8], Context<'a>) -> View<'a>,
 ) -> Result<T, String> {
     if u32::try_from(frame.len()).is_err() {
-        return Err("it is longer than any gateway's message, 4 GiB".to_owned());
+        return Err("it is longer than 4 GiB, the maximum of a gateway's message".to_owned());
     }
     reading_from(frame, || {
         let shared = Shared::new(frame);
@@ -84,8 +85,8 @@ fn decode<T: DeserializeOwned>(
             Ok(value) => return Ok(value),
             Err(plain) => plain,
         };
-        // Only a failure is worth the price of following the path, which is twice the stack as well;
-        // the second reading fails as the first did, unless the type itself changes its mind.
+        // Only a failure pays for tracking the path, which also takes twice the stack. The second
+        // reading fails like the first, unless `T` itself decides differently.
         if shared.deepest.get() > MOST_DEPTH / 2 {
             return Err(told(&plain));
         }
@@ -98,20 +99,21 @@ fn decode<T: DeserializeOwned>(
     })
 }
 
-/// What all readers of one frame share.
+/// The state that all readers of one frame share.
 #[derive(Debug)]
 struct Shared {
-    /// How many bytes may be copied to put messages together that came in parts: none as a rule.
+    /// The number of bytes that may still be copied to join messages that came in parts; most
+    /// frames need none.
     budget: Cell<usize>,
-    /// How many more lists arrays may be turned into. Without this limit a shape of a few bytes
-    /// could ask for any number of lists.
+    /// The number of lists that may still be made of arrays. Without this limit a shape of a few
+    /// bytes could ask for any number of lists.
     lists: Cell<usize>,
-    /// How deep the reading went.
+    /// The greatest depth that was read so far.
     deepest: Cell<usize>,
 }
 
-/// The number of lists that each byte of input may become. An image with one channel, stored as
-/// bytes, needs one list a byte, and each further dimension of size 1 needs one more.
+/// The number of lists for each byte of input. An image with one channel, stored as bytes, needs
+/// one list for each byte, and each further dimension of size 1 needs one more.
 const LISTS_A_BYTE: usize = 4;
 
 impl Shared {
@@ -124,7 +126,7 @@ impl Shared {
     }
 }
 
-/// Where one reader is.
+/// The place of one reader.
 #[derive(Clone, Copy, Debug)]
 struct Context<'a> {
     shared: &'a Shared,
@@ -140,7 +142,7 @@ impl<'a> Context<'a> {
         &self.shared.budget
     }
 
-    /// Takes `lists` from the number of lists that are left; `false` if fewer are left.
+    /// Takes `lists` from the lists that are left; `false` if fewer are left.
     fn spend_lists(self, lists: usize) -> bool {
         match self.shared.lists.get().checked_sub(lists) {
             Some(left) => {
@@ -151,11 +153,11 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Within this many more messages.
+    /// Returns the context that is deeper by this many messages.
     fn within(self, messages: usize) -> Result<Context<'a>, Fault> {
         let depth = self.depth + messages;
         if depth > MOST_DEPTH {
-            return Err(Fault("it is nested too deeply"));
+            return Err(Fault("messages are nested too deeply"));
         }
         self.shared.deepest.set(self.shared.deepest.get().max(depth));
         Ok(Context { depth, ..self })

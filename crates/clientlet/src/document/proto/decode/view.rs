@@ -1,4 +1,4 @@
-//! A value as it lies on the wire, opened one level.
+//! A value on the wire, opened one level deep.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use super::array::Array;
 use super::fields::{Default, Fields};
 use crate::document::proto::wire::{Fault, Message, Run, Wire, add_part};
 
-/// What a message is.
+/// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
     DocumentV1,
@@ -19,15 +19,15 @@ pub(super) enum Kind {
     Value,
 }
 
-/// Messages of one kind in a repeated field, other fields between them: a list, or the entries of a
-/// map.
+/// Messages of one kind in a repeated field: a list, or the entries of a map. Other fields may lie
+/// between them.
 #[derive(Clone, Debug)]
 pub(super) struct Repeated<'a> {
     pub(super) bytes: Cow<'a, [u8]>,
     pub(super) number: u32,
-    /// What the elements are, or the values of the entries.
+    /// The kind of the elements, or of the values of the entries.
     pub(super) of: Kind,
-    /// That of the message around them.
+    /// The context of the surrounding message.
     pub(super) context: Context<'a>,
 }
 
@@ -39,14 +39,16 @@ pub(super) enum View<'a> {
     Count(u32),
     Single(f32),
     Double(f64),
-    /// A number of a kind of JSON that has doubles alone: a whole one is as good as an integer.
+    /// A number from a format whose only numbers are doubles: a whole one may be read as an
+    /// integer.
     Number(f64),
     Text(&'a str),
-    /// Text from a place that, like JSON, has no bytes: a type that asks for bytes reads base64.
+    /// Text from a format without bytes, such as JSON: a type that asks for bytes reads it as
+    /// base64.
     JsonText(&'a str),
     Blob(&'a [u8]),
     Array(Array<'a>),
-    /// Numbers in a repeated field, in packs or one by one.
+    /// Numbers in a repeated field, packed or one by one.
     Singles {
         bytes: &'a [u8],
         number: u32,
@@ -54,7 +56,7 @@ pub(super) enum View<'a> {
     List(Repeated<'a>),
     Entries(Repeated<'a>),
     Fields(Fields<'a>),
-    /// A field that is not there, in a message whose fields have defaults.
+    /// An absent field of a message whose fields have defaults.
     Unset(Default),
 }
 
@@ -74,10 +76,10 @@ pub(super) fn open<'a>(
     }
 }
 
-/// The content of a message that has one of several: the last that was set.
+/// The content of a message that has one of several fields: the field that was set last.
 struct Content<'a> {
     view: View<'a>,
-    /// A message, by its number; it is opened when all of its parts are known.
+    /// The number and place of a nested message, which is opened once all its parts are known.
     message: Option<(u32, Run<'a>)>,
 }
 
@@ -109,7 +111,7 @@ fn node<'a>(bytes: &'a [u8], context: Context<'a>) -> Result<View<'a>, Fault> {
             6..=12 => {
                 content.add(number, start, bytes.len() - message.left(), wire.bytes()?);
             }
-            // The content says enough; the type is checked no further.
+            // The content says enough, so the type name is not used.
             13 => drop(wire.text()?),
             _ => {}
         }
@@ -151,7 +153,7 @@ fn value<'a>(bytes: &'a [u8], context: Context<'a>) -> Result<View<'a>, Fault> {
     Ok(if number == 5 { View::Entries(repeated) } else { View::List(repeated) })
 }
 
-/// An entry of a map: its name, and its value, which is to be opened as that of the map.
+/// Returns the name of a map's entry. The value is checked only for its wire type.
 pub(super) fn entry_name(entry: &[u8]) -> Result<&str, Fault> {
     let mut name = "";
     let mut message = Message::new(entry);
@@ -166,7 +168,7 @@ pub(super) fn entry_name(entry: &[u8]) -> Result<&str, Fault> {
     Ok(name)
 }
 
-/// The value of an entry; without one it is an empty message.
+/// Returns the value of an entry. An entry without a value has an empty message.
 pub(super) fn entry_value<'a>(
     entry: &'a [u8],
     context: Context<'_>,

@@ -1,4 +1,4 @@
-//! What serde asks for, answered from what is on the wire.
+//! Answers serde's requests from the bytes on the wire.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +17,8 @@ use crate::document::raw::RAW_VALUE;
 use crate::document::tensor::TENSOR;
 
 impl View<'_> {
-    /// The value as it is; `wanted` are the fields of the struct that it becomes, if it becomes one.
+    /// Visits the value as it is. If the value becomes a struct, `wanted` are the fields of the
+    /// struct.
     fn visit<'de, V: Visitor<'de>>(
         self,
         visitor: V,
@@ -35,7 +36,7 @@ impl View<'_> {
                 None => visitor.visit_f64(n),
             },
             View::Text(text) | View::JsonText(text) => visitor.visit_str(text),
-            // Where a type takes anything, bytes are what they are in JSON.
+            // For a type that takes any value, bytes become base64, as in JSON.
             View::Blob(bytes) => visitor.visit_string(STANDARD.encode(bytes)),
             View::Array(array) => array.visit_lists(visitor, false),
             View::Singles { bytes, number } => visitor.visit_seq(Singles::new(bytes, number)),
@@ -45,7 +46,8 @@ impl View<'_> {
         }
     }
 
-    /// The default of a field that is not there, where a type wants a value; others as they are.
+    /// Replaces an absent field by its default, for a type that needs a value. Other values are
+    /// left unchanged.
     fn or_default(self) -> Self {
         match self {
             View::Unset(Default::Text) => View::Text(""),
@@ -216,7 +218,7 @@ impl<'de> Deserializer<'de> for View<'_> {
     forward_to_deserialize_any! { bool unit unit_struct identifier }
 }
 
-/// Passes the value on as text, as serde_json passes on raw JSON.
+/// Passes the value on as JSON text, as serde_json passes on raw JSON.
 fn visit_raw<'de, V: Visitor<'de>>(view: View<'_>, visitor: V) -> Result<V::Value, Problem> {
     let mut json = Vec::new();
     JsonText(&mut json).deserialize(view)?;
@@ -224,7 +226,7 @@ fn visit_raw<'de, V: Visitor<'de>>(view: View<'_>, visitor: V) -> Result<V::Valu
     visitor.visit_map(MapDeserializer::new(std::iter::once((RAW_VALUE, json))))
 }
 
-/// A value that a tensor is to be read from and that is no array: numbers in lists.
+/// A value for a tensor that is not an array: nested lists of numbers.
 struct Lists<'a>(View<'a>);
 
 impl<'de> Deserializer<'de> for Lists<'_> {
@@ -240,7 +242,7 @@ impl<'de> Deserializer<'de> for Lists<'_> {
     }
 }
 
-/// A value that a blob is read from: gives bytes, not the text that stands for them in JSON.
+/// A value for a blob: it gives bytes, not the text that stands for bytes in JSON.
 struct Binary<'a>(View<'a>);
 
 impl<'de> Deserializer<'de> for Binary<'_> {

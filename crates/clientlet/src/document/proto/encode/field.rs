@@ -1,4 +1,4 @@
-//! Values of the fields of a v1 document, and of its scores.
+//! Writes the values of the fields of a v1 document and of its scores.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -40,7 +40,7 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         self.done()
     }
 
-    /// Writes a boolean: as text the way Python prints it, or as a number.
+    /// Writes a boolean, as a number or as text the way Python prints it.
     pub(super) fn field_bool(self, field: Field, b: bool) -> Result<(), Refusal> {
         if field.kind == Kind::Text {
             return self.field_text(field, if b { "True" } else { "False" });
@@ -101,10 +101,10 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         }
     }
 
-    /// A list within the list of a tensor.
+    /// Begins a list within the lists of a tensor.
     pub(super) fn rows(self, depth: usize) -> Result<Parts<'w, 'o>, Refusal> {
         if depth >= crate::document::MOST_DIMENSIONS {
-            return refuse("a tensor of so many dimensions cannot be sent");
+            return refuse("a tensor of more than 64 dimensions cannot be sent");
         }
         self.writer.grid.open(depth)?;
         Ok(Parts::new(self, What::Rows { depth, number: 0 }, 0))
@@ -121,7 +121,7 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         }
     }
 
-    /// A score, an entry of a map.
+    /// Begins a score, which is an entry of a map.
     pub(super) fn score(self, number: u32, name: &str) -> Result<Parts<'w, 'o>, Refusal> {
         self.writer.open(number)?;
         self.writer.field(1, name.as_bytes());
@@ -129,7 +129,7 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         Ok(Parts::new(self, What::Score, 2))
     }
 
-    /// A document: its entries are its fields.
+    /// Begins a document, whose entries are its fields.
     pub(super) fn document(self) -> Result<Parts<'w, 'o>, Refusal> {
         let opened = match self.slot {
             Slot::Document(number) => {
@@ -142,7 +142,7 @@ impl<'w, 'o> Place<'w, 'o, '_> {
     }
 }
 
-/// The numbers that were gathered, as a v1 array.
+/// Writes the gathered numbers as a v1 array.
 pub(super) fn write_grid(writer: &mut Writer<'_>, number: u32) -> Result<(), Refusal> {
     let grid = std::mem::take(&mut writer.grid);
     let (dtype, shape, buffer) = grid.parts();
@@ -153,10 +153,11 @@ pub(super) fn write_grid(writer: &mut Writer<'_>, number: u32) -> Result<(), Ref
     Ok(())
 }
 
-/// What the receiver is to make of a tensor; without it, it would be silently dropped.
+/// The class into which the receiver turns a tensor. Without it, the receiver silently drops the
+/// tensor.
 const CLASS: &str = "numpy";
 
-/// An array of v1 in this field; its shape is the writer's.
+/// Writes a v1 array into this field. Its shape is the writer's.
 fn write_array(
     writer: &mut Writer<'_>,
     number: u32,
@@ -171,9 +172,9 @@ fn write_array(
     Ok(())
 }
 
-/// The sizes of an array's parts, known before anything is written.
+/// The sizes of an array's parts, known before the array is written.
 pub(super) struct Dense {
-    /// The whole, without its own tag and length.
+    /// The size of the whole array, without its own tag and length.
     pub(super) size: usize,
     shape: usize,
 }
@@ -183,7 +184,7 @@ impl Dense {
         let mut size = 0;
         for &n in shape {
             let Ok(n) = u32::try_from(n) else {
-                return refuse(format!("a dimension of {n} is too large to be sent"));
+                return refuse(format!("a dimension of {n} is too large to send"));
             };
             size += varint_size(n.into());
         }

@@ -1,24 +1,24 @@
-//! Numbers in nested lists, gathered into one array.
+//! Gathers numbers in nested lists into one array.
 
 use crate::document::Dtype;
 use crate::document::number::Scalar;
 use crate::document::refusal::{Refusal, refuse};
 
-/// The numbers of nested lists while they are gathered, and the shape that they showed so far.
+/// The numbers of nested lists while they are gathered, and the shape as far as it is known.
 ///
-/// Their element type is that of the serde numbers if they are all of one; else `i64` if they are
-/// whole and fit, and `f64` if not.
+/// If all numbers have the same serde type, the element type is that type. Otherwise it is `i64` if
+/// all numbers are whole and fit, else `f64`.
 #[derive(Debug, Default)]
 pub(in crate::document::proto) struct Grid {
     dtype: Option<Dtype>,
     buffer: Vec<u8>,
     /// The length of each dimension, known once the first list of that depth has ended.
     shape: Vec<Option<usize>>,
-    /// At which depth the numbers stand.
+    /// The depth at which the numbers are.
     leaves: Option<usize>,
 }
 
-const UNEVEN: &str = "the lists of a tensor are not all equally deep";
+const UNEVEN: &str = "the lists of a tensor are not all nested to the same depth";
 
 impl Grid {
     pub(super) fn clear(&mut self) {
@@ -28,7 +28,7 @@ impl Grid {
         self.leaves = None;
     }
 
-    /// A number at `depth`, in the bytes that `write` appends.
+    /// Appends a number at `depth`, given as its bytes.
     pub(super) fn push(&mut self, depth: usize, dtype: Dtype, bytes: &[u8]) -> Result<(), Refusal> {
         if *self.leaves.get_or_insert(depth) != depth || self.shape.len() > depth {
             return refuse(UNEVEN);
@@ -48,7 +48,8 @@ impl Grid {
         Ok(())
     }
 
-    /// What holds both the numbers so far and one of another type.
+    /// Returns the type that holds both the numbers so far, of type `known`, and a number of type
+    /// `dtype`.
     fn common(&self, known: Dtype, dtype: Dtype, number: Scalar) -> Dtype {
         let is_real = |dtype| matches!(dtype, Dtype::F32 | Dtype::F64);
         let is_beyond = |number| matches!(number, Scalar::Unsigned(n) if i64::try_from(n).is_err());
@@ -69,7 +70,7 @@ impl Grid {
         }
     }
 
-    /// A list at `depth` begins.
+    /// Begins a list at `depth`.
     pub(super) fn open(&mut self, depth: usize) -> Result<(), Refusal> {
         if self.leaves.is_some_and(|leaves| leaves <= depth) {
             return refuse(UNEVEN);
@@ -80,7 +81,7 @@ impl Grid {
         Ok(())
     }
 
-    /// A list at `depth` ended after `length` elements.
+    /// Ends a list at `depth` that has `length` elements.
     pub(super) fn close(&mut self, depth: usize, length: usize) -> Result<(), Refusal> {
         let known = *self.shape[depth].get_or_insert(length);
         if known != length {
@@ -91,7 +92,7 @@ impl Grid {
         Ok(())
     }
 
-    /// Element type, shape and elements.
+    /// Returns element type, shape and elements.
     pub(super) fn parts(&self) -> (Dtype, impl Iterator<Item = u64> + '_, &[u8]) {
         let shape = self.shape.iter().map(|length| length.unwrap_or_default() as u64);
         (self.dtype.unwrap_or(Dtype::F64), shape, &self.buffer)

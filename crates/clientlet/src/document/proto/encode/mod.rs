@@ -1,12 +1,13 @@
 //! Writes any serde type as the protobuf that a gateway reads, directly to bytes.
 //!
 //! The serde kind of a value decides how it is written. In v2 the outermost struct or map is the
-//! document; structs and maps inside it are dictionaries, from which an executor makes what its
+//! document. Structs and maps inside it are dictionaries, from which an executor makes what its
 //! class declares: documents, lists of documents or dictionaries. A [`Tensor`](crate::Tensor) is an
 //! ndarray. In v1 the name of a field decides.
-//! name decides.
+//!
 //! Documents are human-readable here, as in JSON: types that check `is_human_readable` (a UUID, an
-//! IP address) write the text that executors know. Tensors and blobs are recognized by their names.
+//! IP address) write the text that executors know. Tensors and blobs are recognized by their
+//! markers.
 
 mod field;
 mod grid;
@@ -24,14 +25,14 @@ use super::write::{LENGTH, Writer, put_varint, varint_size};
 use crate::document::{EncodeError, Value};
 use crate::message::DocArray;
 
-/// Writes documents for one generation of gateways.
+/// Writes documents for one generation of DocArray.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Encoder {
     docarray: DocArray,
 }
 
-/// The bytes left for a document's length: enough for most, and what they hold is little to move if
-/// they were too many.
+/// The bytes reserved for a document's length: enough for most documents. Documents so small that
+/// the bytes are too many cost little to move.
 const LEFT: usize = 2;
 
 impl Encoder {
@@ -39,8 +40,8 @@ impl Encoder {
         Encoder { docarray }
     }
 
-    /// Appends a document to `out`, as an entry of a list of documents; `out` is left as it was on an
-    /// error.
+    /// Appends a document to `out`, as an entry of a list of documents. On an error `out` is left
+    /// unchanged.
     pub(crate) fn document<T: Serialize + ?Sized>(
         self,
         document: &T,
@@ -49,7 +50,8 @@ impl Encoder {
         self.document_field(1, document, out)
     }
 
-    /// The same as the field of this number of any message.
+    /// Appends a document as the field `number` of any message. On an error `out` is left
+    /// unchanged.
     pub(crate) fn document_field<T: Serialize + ?Sized>(
         self,
         number: u32,
@@ -79,7 +81,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Appends a `google.protobuf.Struct` with the entries of a JSON object to `out`: parameters.
+    /// Appends parameters to `out`: a `google.protobuf.Struct` with the entries of a JSON object.
     pub(crate) fn parameters(self, json: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let value: Value = serde_json::from_slice(json)
             .map_err(|error| EncodeError { path: String::new(), message: error.to_string() })?;

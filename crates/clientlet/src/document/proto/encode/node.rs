@@ -1,5 +1,5 @@
-//! Values that say themselves what they are: `google.protobuf.Value` in tags and parameters, and
-//! the `NodeProto` of v2. Both sit in a map or in a list, framed alike.
+//! Writes values that carry their own kind: `google.protobuf.Value` in tags and parameters, and the
+//! `NodeProto` of v2. Both are in a map or in a list, framed alike.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,7 @@ use crate::document::proto::write::{FIXED64, LENGTH, VARINT, Writer, field_size,
 use crate::document::refusal::{Refusal, refuse};
 use crate::document::v1_fields::Number;
 
-/// Where the message sits: field 1 of a map or of a list.
+/// The place of the message: field 1 of a map or of a list.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Seat<'k> {
     /// The value of an entry with this name.
@@ -22,7 +22,7 @@ pub(super) enum Seat<'k> {
 }
 
 impl Seat<'_> {
-    /// Frames a message of this size, which is to follow.
+    /// Frames a message of this size, which is written next.
     fn frame(self, size: usize, writer: &mut Writer<'_>) {
         writer.tag(1, LENGTH);
         if let Seat::Entry(name) = self {
@@ -33,7 +33,7 @@ impl Seat<'_> {
         writer.length(size);
     }
 
-    /// Frames a message that is to be closed; tells how many levels that takes.
+    /// Opens the frame of a message, and returns the number of levels to close after the message.
     fn open(self, writer: &mut Writer<'_>) -> Result<usize, Refusal> {
         writer.open(1)?;
         let Seat::Entry(name) = self else { return Ok(1) };
@@ -60,7 +60,8 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         self.varint(seat, 4, b.into())
     }
 
-    /// There are no bytes among JSON's values; as everywhere in v1's JSON they become base64.
+    /// Writes bytes. `google.protobuf.Value` has no bytes, so they become base64, as everywhere in
+    /// v1's JSON.
     pub(super) fn value_bytes(self, seat: Seat<'_>, bytes: &[u8]) -> Result<(), Refusal> {
         self.value_text(seat, &STANDARD.encode(bytes))
     }
@@ -94,11 +95,9 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         }
         let Number::Whole(n) = number else { return self.double(seat, 3, number.to_f64()) };
         match i32::try_from(n) {
-            // A negative one takes ten bytes: the format extends the sign to 64 bits.
+            // A negative number takes ten bytes: the format extends the sign to 64 bits.
             Ok(n) => self.varint(seat, 2, i64::from(n) as u64),
-            Err(_) => {
-                refuse(format!("{n} is beyond the 32 bits that an integer of a v2 document has"))
-            }
+            Err(_) => refuse(format!("{n} is beyond the 32 bits of an integer in a v2 document")),
         }
     }
 
@@ -118,11 +117,11 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         }
         match std::str::from_utf8(bytes) {
             Ok(text) => self.node_text(seat, is_field, text),
-            Err(_) => refuse("an id is text, and these bytes are no UTF-8"),
+            Err(_) => refuse("an id must be text, and these bytes are not UTF-8"),
         }
     }
 
-    /// Text; a document's `id` has a type, as docarray's own have.
+    /// Writes text. A document's `id` has a type name, as docarray's own ids have.
     pub(super) fn node_text(
         self,
         seat: Seat<'_>,
@@ -138,7 +137,8 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         self.done()
     }
 
-    /// An ndarray, always with its type: executors refuse it without.
+    /// Writes an ndarray, always with its type name, because executors refuse an ndarray without
+    /// it.
     pub(super) fn node_tensor(
         self,
         seat: Seat<'_>,
@@ -156,7 +156,7 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         self.done()
     }
 
-    /// Begins a dictionary, for structs and maps alike: an executor turns a dictionary into the
+    /// Begins a dictionary, for structs and maps alike. An executor turns a dictionary into the
     /// document that its class declares, but never a document into a dictionary.
     pub(super) fn node_object(self, seat: Seat<'_>) -> Result<Parts<'w, 'o>, Refusal> {
         let levels = seat.open(self.writer)?;

@@ -1,4 +1,4 @@
-//! Lists and objects while their parts are written.
+//! Writes the parts of lists and objects.
 
 use serde::Serialize;
 use serde::ser;
@@ -14,28 +14,29 @@ use crate::document::refusal::{Refusal, Step, refuse};
 use crate::document::v1_fields::Field;
 use crate::message::DocArray;
 
-/// What the parts belong to.
+/// The list or object that the parts belong to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum What {
-    /// A document; `has_content` if it is one of v1 with one of the fields that exclude each other.
+    /// A document. `has_content` is true once one of the mutually exclusive fields of a v1 document
+    /// is set.
     Document {
         has_content: bool,
     },
     /// A list of documents in this field of a v1 document.
     Documents(u32),
-    /// A map of scores in this field, and a score.
+    /// A map of scores in this field. `Score` is one of its scores.
     Scores(u32),
     Score,
     Location,
-    /// A list of a tensor; the outermost knows the tensor's field.
+    /// A list of a tensor. The outermost list knows the tensor's field.
     Rows {
         depth: usize,
         number: u32,
     },
-    /// A `google.protobuf.Struct` and a `ListValue`.
+    /// A `google.protobuf.Struct`. `Values` is a `ListValue`.
     Struct,
     Values,
-    /// A dictionary and a list of v2.
+    /// A dictionary of v2. `Nodes` is a list of v2.
     Dict,
     Nodes,
 }
@@ -44,15 +45,15 @@ pub(super) enum What {
 pub(super) struct Parts<'w, 'o> {
     pub(super) writer: &'w mut Writer<'o>,
     what: What,
-    /// How many messages end with the last part.
+    /// The number of messages that end with the last part.
     pub(super) opened: usize,
     count: usize,
-    /// The name of the entry whose value comes next, if a map writes it by itself.
+    /// The name of the next value's entry, in maps that write names and values separately.
     key: String,
 }
 
 impl<'w, 'o> Parts<'w, 'o> {
-    /// The parts of what is written at `place`, `levels` messages having been opened for it.
+    /// Begins the parts of the value at `place`, for which `levels` messages were opened.
     pub(super) fn new(place: Place<'w, 'o, '_>, what: What, levels: usize) -> Parts<'w, 'o> {
         let Place { writer, around, .. } = place;
         Parts { writer, what, opened: around + levels, count: 0, key: String::new() }
@@ -65,7 +66,7 @@ impl<'w, 'o> Parts<'w, 'o> {
         Ok(Parts::new(place, What::Struct, levels))
     }
 
-    /// What may stand in the entry of this name.
+    /// Returns the slot of the entry with this name.
     pub(super) fn slot_of<'k>(&self, name: &'k str) -> Result<Slot<'k>, Refusal> {
         Ok(match self.what {
             What::Document { .. } if self.writer.docarray == DocArray::V1 => {
@@ -87,7 +88,7 @@ impl<'w, 'o> Parts<'w, 'o> {
             .map_err(|refusal| refusal.at(Step::Field(name.to_owned())))?;
         match (slot, &mut self.what) {
             (Slot::Field(field), What::Document { has_content }) if field.is_content() => {
-                // Empty text and an empty blob, tag and length, are as good as none.
+                // An empty text or blob is a tag and a length, and counts as absent.
                 match self.writer.out.len() - start {
                     0 => {}
                     2 if *has_content => self.writer.out.truncate(start),
@@ -160,7 +161,7 @@ impl ser::SerializeMap for Parts<'_, '_> {
     }
 }
 
-/// The fields of a struct, or serde_json's way of handing over JSON that is written already.
+/// The fields of a struct, or serde_json's way of handing over raw JSON.
 pub(super) enum Fields<'w, 'o, 'k> {
     Object(Parts<'w, 'o>),
     Raw(Option<Place<'w, 'o, 'k>>),
@@ -181,7 +182,7 @@ macro_rules! struct_fields {
                     Fields::Object(parts) => parts.entry(name, value),
                     Fields::Raw(place) => match place.take() {
                         Some(place) => write_again(value, place),
-                        None => refuse("JSON that is written already must be one text"),
+                        None => refuse("raw JSON must be one text"),
                     },
                 }
             }

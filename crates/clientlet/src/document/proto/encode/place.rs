@@ -1,4 +1,4 @@
-//! Where a value is to be written, as serde hands it over.
+//! Writes the value that serde hands over at its place.
 
 use serde::Serialize;
 use serde::ser::Serializer;
@@ -15,26 +15,26 @@ use crate::document::refusal::{Refusal, refuse};
 use crate::document::tensor::TENSOR;
 use crate::document::v1_fields::{Field, Number};
 
-/// What may stand where a value is written.
+/// The kind of value that may be written at a place.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Slot<'k> {
-    /// The document itself; its tag and length are the caller's.
+    /// The document itself. The caller writes its tag and length.
     Root,
     /// The entries of a `google.protobuf.Struct`, without tag and length.
     Parameters,
-    /// A document in this field of the message around it.
+    /// A document in this field of the surrounding message.
     Document(u32),
     /// The value of a v1 field.
     Field(Field),
-    /// A score by name, in this field.
+    /// A score with this name, in this field.
     Score { number: u32, name: &'k str },
     /// A number of a location.
     Coordinate,
     /// A part of a v1 tensor at this depth.
     Leaf(usize),
-    /// A `google.protobuf.Value`: tags and parameters.
+    /// A `google.protobuf.Value`, in tags and parameters.
     Value(Seat<'k>),
-    /// A `NodeProto` of v2; `is_field` in a document.
+    /// A `NodeProto` of v2. `is_field` is true directly inside a document.
     Node { seat: Seat<'k>, is_field: bool },
 }
 
@@ -43,7 +43,7 @@ pub(super) enum Slot<'k> {
 pub(super) struct Place<'w, 'o, 'k> {
     pub(super) writer: &'w mut Writer<'o>,
     pub(super) slot: Slot<'k>,
-    /// How many messages end with the value: those of an enum's variant around it.
+    /// The number of messages that end with the value: those of a surrounding enum variant.
     pub(super) around: usize,
 }
 
@@ -52,7 +52,7 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
         Place { writer, slot, around: 0 }
     }
 
-    /// The value is written.
+    /// Ends the messages around a value that is complete.
     pub(super) fn done(self) -> Result<(), Refusal> {
         self.writer.close(self.around);
         Ok(())
@@ -63,7 +63,7 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
         matches!(self.slot, Slot::Value(_) | Slot::Parameters)
     }
 
-    /// A value of the wrong kind; `what` says what it is.
+    /// Refuses a value of the wrong kind, which `what` describes.
     pub(super) fn misfit<T>(&self, what: &str) -> Result<T, Refusal> {
         refuse(match self.slot {
             Slot::Root | Slot::Document(_) => format!("a document must be an object, not {what}"),
@@ -73,7 +73,7 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
             Slot::Leaf(_) => format!("a tensor is made of numbers, not {what}"),
             Slot::Field(field) => field.misfit(what),
             Slot::Value(_) | Slot::Node { .. } => {
-                format!("there is no room for {what} in a document")
+                format!("a document cannot contain {what}")
             }
         })
     }
@@ -107,7 +107,7 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
 
     fn null(self) -> Result<(), Refusal> {
         match self.slot {
-            // What is not set is not sent.
+            // Fields that are not set are not sent.
             Slot::Field(_) => self.done(),
             Slot::Value(seat) => self.value_null(seat),
             Slot::Node { seat, .. } => self.node_null(seat),
@@ -138,7 +138,7 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
         }
     }
 
-    /// An array of numbers whose parts are known.
+    /// Writes an array of numbers whose parts are known.
     pub(super) fn tensor(self, dtype: &str, buffer: &[u8]) -> Result<(), Refusal> {
         match self.slot {
             Slot::Field(field) => self.field_tensor(field, dtype, buffer),
@@ -147,7 +147,8 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
         }
     }
 
-    /// An object with a variant's name as its only entry; the place of that entry.
+    /// Begins an object whose only entry has the variant's name, and returns the place of its
+    /// value.
     fn variant(self, variant: &'static str) -> Result<Place<'w, 'o, 'static>, Refusal> {
         let parts = self.object()?;
         let slot = parts.slot_of(variant)?;

@@ -1,4 +1,4 @@
-//! Takes a tensor apart: element type, shape, elements.
+//! Writes a tensor from its parts: element type, shape, elements.
 
 use serde::Serialize;
 use serde::ser::{Impossible, SerializeSeq, SerializeTuple, Serializer};
@@ -8,7 +8,8 @@ use super::place::Place;
 use crate::document::one_kind::refuse_others;
 use crate::document::refusal::{Refusal, refuse};
 
-/// Takes the parts of a tensor one after the other: element type, shape, elements. The last writes it.
+/// Takes the parts of a tensor one after the other: element type, shape, elements. The last part
+/// writes the tensor.
 pub(super) struct TensorParts<'w, 'o, 'k> {
     place: Option<Place<'w, 'o, 'k>>,
     dtype: String,
@@ -20,10 +21,11 @@ impl<'w, 'o, 'k> TensorParts<'w, 'o, 'k> {
     }
 }
 
-const PARTS: &str = "a tensor is made of element type, shape and elements";
+const PARTS: &str = "a tensor must be made of element type, shape and elements";
 
-/// Writes numbers outside of arrays. Serde's own buffers (`flatten` around an enum) are
-/// human-readable, so a tensor has written nested lists to them, which are written like any others.
+/// Writes numbers outside arrays. serde's own buffers (`flatten` around an enum) are
+/// human-readable, so a tensor in such a buffer is nested lists, which are written like any other
+/// lists.
 macro_rules! numbers {
     ($($method:ident($type:ty);)*) => {
         $(fn $method(mut self, n: $type) -> Result<(), Refusal> {

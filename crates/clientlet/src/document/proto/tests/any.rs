@@ -1,4 +1,4 @@
-//! Documents of any content, within what both generations of protobuf can carry.
+//! Generates documents of any content, within what protobuf carries for both generations.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use crate::document::{Blob, Document, Dtype, NamedScore, Tensor, Value};
 
 pub(super) fn text() -> impl Strategy<Value = String> {
-    // Any text at all, control characters and quotes among it; now and then a long one.
+    // Any text, with control characters and quotes; sometimes a long one.
     prop_oneof![
         9 => vec(any::<char>(), 0..12).prop_map(String::from_iter),
         1 => (100..400_usize).prop_map(|length| "x".repeat(length)),
@@ -47,7 +47,7 @@ const DTYPES: [Dtype; 12] = [
     Dtype::F64,
 ];
 
-/// Every element type, any bits, empty dimensions among others.
+/// A tensor of any element type and any bits. Dimensions may be empty.
 pub(super) fn tensor() -> impl Strategy<Value = Tensor> {
     (prop::sample::select(&DTYPES[..]), vec(0..5_usize, 0..4)).prop_flat_map(|(dtype, shape)| {
         let size = shape.iter().product::<usize>() * dtype.size();
@@ -70,7 +70,7 @@ fn scores() -> impl Strategy<Value = BTreeMap<String, NamedScore>> {
     btree_map(text(), score, 1..3)
 }
 
-/// Of text, blob and tensor it has one at most.
+/// A document with at most one of text, blob and tensor.
 fn flat() -> impl Strategy<Value = Document> {
     let content = prop_oneof![
         Just(Document::default()),
@@ -100,8 +100,8 @@ pub(super) fn document() -> impl Strategy<Value = Document> {
     })
 }
 
-/// A message of no meaning: fields of small numbers, nested and repeated at random. Much of it is, by
-/// chance, a document with lists and maps in several parts.
+/// A random message: fields of small numbers, nested and repeated. By chance, much of it is a
+/// document with lists and maps in several parts.
 pub(super) fn message() -> impl Strategy<Value = Vec<u8>> {
     let leaf = prop_oneof![
         "[a-c]{0,2}".prop_map(String::into_bytes),

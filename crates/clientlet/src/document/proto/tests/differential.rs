@@ -1,5 +1,5 @@
-//! What prost reads, this codec reads, and as the same: split messages, repeated keys, fields in any
-//! order, bytes of no sense.
+//! This codec reads whatever prost reads, with the same result: split messages, repeated keys,
+//! fields in any order, random bytes.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,7 +19,7 @@ use crate::document::proto::decode_documents;
 use crate::document::{Blob, Document, MOST_DIMENSIONS, NamedScore, Tensor, Value};
 use crate::message::DocArray;
 
-/// A dense array as this codec should read it.
+/// Returns a dense array as this codec should read it.
 fn tensor(buffer: &Bytes, shape: &[u32], dtype: &str) -> Result<Tensor, ()> {
     let wire: WireDtype = dtype.parse().map_err(drop)?;
     let mut buffer = buffer.to_vec();
@@ -166,8 +166,8 @@ fn v1_document(proto: &v1::docarray::DocumentProto) -> Result<Document, ()> {
     Ok(document)
 }
 
-/// A document without the fields that were sent with their default, which prost cannot tell from
-/// those that were not.
+/// Removes fields that were sent with their default value, because prost cannot tell them from
+/// absent fields.
 fn without_defaults(document: Document) -> Document {
     fn all(list: Option<Vec<Document>>) -> Option<Vec<Document>> {
         given(list?.into_iter().map(without_defaults).collect())
@@ -200,7 +200,8 @@ fn without_defaults(document: Document) -> Document {
     }
 }
 
-/// Debug text tells NaN from other numbers and shows every field; tensors are compared by content.
+/// Returns debug text that shows every field and tells NaN from other numbers. Tensors are compared
+/// by content.
 fn shown(document: &Document) -> String {
     fn tensors(document: &Document, out: &mut Vec<Tensor>) {
         out.extend(document.tensor.iter().chain(&document.embedding).cloned());
@@ -213,8 +214,8 @@ fn shown(document: &Document) -> String {
     format!("{document:?} {buffers:?}")
 }
 
-/// Reads `bytes` both ways. What prost cannot read may still be read here, if the fault is in a part
-/// that does not count: one that is set again later.
+/// Reads `bytes` with both codecs. This codec may accept bytes that prost refuses, if the fault is
+/// in a part that does not count, because it is set again later.
 fn agree(bytes: &[u8]) -> Result<(), TestCaseError> {
     let frame = Bytes::copy_from_slice(bytes);
     if let Ok(list) = v2::docarray::DocListProto::decode(bytes) {
@@ -264,7 +265,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn messages_of_no_meaning_are_read_as_prost_reads_them(bytes in message()) {
+    fn random_messages_are_read_as_prost_reads_them(bytes in message()) {
         // As a list of documents, and as a value within a document.
         agree(&bytes)?;
         let (mut node, mut entry, mut document) = (Vec::new(), Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! Every document that was recorded, read field by field and written again.
+//! Reads every recorded document field by field and writes it again.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,7 +43,7 @@ struct Part {
     tensor: Option<Tensor>,
 }
 
-/// The documents of every recorded request and answer of an environment: as bytes, and in
+/// Returns the documents of every recorded request and answer of an environment, as bytes and in
 /// protobuf's own JSON view.
 fn recorded(environment: &str, docarray: DocArray) -> Vec<(String, Bytes, Json)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop/fixtures");
@@ -59,7 +59,7 @@ fn recorded(environment: &str, docarray: DocArray) -> Vec<(String, Bytes, Json)>
         let view = std::fs::read(path.with_extension("decoded.json")).unwrap();
         let mut view: Json = serde_json::from_slice(&view).unwrap();
         if name.starts_with("stream_") {
-            // A single document, in the field in which others have their list.
+            // A stream has a single document, in a field of its own.
             let data = view["document"].take();
             let mut list = Vec::new();
             let mut message = Message::new(&frame);
@@ -80,7 +80,7 @@ fn recorded(environment: &str, docarray: DocArray) -> Vec<(String, Bytes, Json)>
     found
 }
 
-/// A tensor as protobuf's JSON view shows it.
+/// Shows a tensor as protobuf's JSON view does.
 fn array_view(tensor: &Tensor) -> Json {
     let mut dense = Map::new();
     dense.insert("dtype".into(), tensor.dtype().name().into());
@@ -102,11 +102,12 @@ fn doubles(value: &mut Json) {
     }
 }
 
-/// A v1 document as protobuf's JSON view shows it: what is a default is left out.
+/// Shows a v1 document as protobuf's JSON view does: defaults are left out.
 fn v1_view(document: &Document) -> Json {
-    // Blob as base64 is what JSON has too; tensors and children are put right below.
+    // serde_json writes a blob as base64, as the view does. Tensors and children are replaced
+    // below.
     let Json::Object(mut view) = serde_json::to_value(document).unwrap() else { panic!() };
-    // The view has doubles in tags, while whole doubles were read as integers.
+    // The view has doubles in tags, but whole doubles were read as integers.
     view.get_mut("tags").map(doubles);
     for (name, tensor) in [("tensor", &document.tensor), ("embedding", &document.embedding)] {
         if let Some(tensor) = tensor {
@@ -134,7 +135,7 @@ fn every_v1_document_is_read_field_by_field() {
 }
 
 #[test]
-fn every_v1_document_is_written_as_it_was() {
+fn every_v1_document_is_written_with_its_recorded_content() {
     use v1::docarray::DocumentArrayProto;
     for environment in ["seed-era", "current-v1"] {
         for (name, bytes, _) in recorded(environment, DocArray::V1) {
@@ -146,7 +147,7 @@ fn every_v1_document_is_written_as_it_was() {
     }
 }
 
-/// A field of a v2 document in protobuf's JSON view.
+/// Shows a field of a v2 document as protobuf's JSON view does.
 fn plain(value: &Json) -> Json {
     match value {
         Json::Null => json!({}),
@@ -210,7 +211,7 @@ fn v2_view(document: &Rich) -> Json {
     }})
 }
 
-/// Whether these documents have all fields of the class, as an executor's answers do.
+/// Whether the documents have all fields of the class, as an executor's answers do.
 fn is_whole(view: &Json) -> bool {
     view.as_array().unwrap().iter().all(|document| document["data"].get("parts").is_some())
 }
@@ -268,7 +269,7 @@ fn as_dictionaries(node: &mut v2::docarray::NodeProto) {
 }
 
 #[test]
-fn every_v2_document_is_written_as_it_was() {
+fn every_v2_document_is_written_with_its_recorded_content() {
     use v2::docarray::DocListProto;
     for (name, bytes, view) in recorded("current", DocArray::V2) {
         if !is_whole(&view) {

@@ -1,4 +1,4 @@
-//! The codec as a whole: by its rules, against recordings, against prost, and on bytes of no sense.
+//! Tests of the whole codec: its rules, recordings, comparison with prost, and random bytes.
 
 mod any;
 mod differential;
@@ -21,7 +21,7 @@ fn encoded<T: Serialize>(docarray: DocArray, documents: &[T]) -> Vec<u8> {
     out
 }
 
-/// The error of a document that cannot be written, of which nothing is left behind.
+/// Returns the error of a document that cannot be written, and checks that no bytes of it are left.
 fn refusal<T: Serialize>(docarray: DocArray, document: &T) -> String {
     let mut out = b"before".to_vec();
     let error: EncodeError = Encoder::new(docarray).document(document, &mut out).unwrap_err();

@@ -1,4 +1,4 @@
-//! What holds for every document, and for every sequence of bytes.
+//! Properties of every document, and of every sequence of bytes.
 
 use bytes::Bytes;
 use proptest::collection::{btree_map, vec};
@@ -11,7 +11,7 @@ use crate::document::proto::{Encoder, decode_documents, decode_struct};
 use crate::document::{Blob, Document, Tensor, Value};
 use crate::message::DocArray;
 
-/// A class of documents as users write them.
+/// A class of documents as a user may write it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Item {
     id: String,
@@ -89,12 +89,12 @@ fn carried(mut document: Document) -> Document {
     document
 }
 
-/// Equal, NaN to NaN as well.
+/// Whether two values are equal, with NaN equal to NaN.
 fn same<T: std::fmt::Debug>(a: &T, b: &T) -> bool {
     format!("{a:?}") == format!("{b:?}")
 }
 
-/// The same with the tensors' content.
+/// Returns the tensors of a document, with their content.
 fn tensors(document: &Document) -> Vec<&Tensor> {
     let children = document.chunks.iter().chain(&document.matches).flatten();
     document.tensor.iter().chain(&document.embedding).chain(children.flat_map(tensors)).collect()
@@ -119,18 +119,18 @@ proptest! {
     }
 
     #[test]
-    fn a_document_of_the_users_own_comes_back_unchanged(items in vec(item(), 0..4)) {
+    fn a_document_of_a_users_own_class_comes_back_unchanged(items in vec(item(), 0..4)) {
         let bytes = Bytes::from(encoded(DocArray::V2, &items));
         let back: Vec<Item> = decode_documents(DocArray::V2, &bytes).unwrap();
         prop_assert!(same(&back, &items), "{back:?}\n{items:?}");
     }
 
     #[test]
-    fn json_text_says_what_is_read_into_values(items in vec(item(), 0..4)) {
+    fn a_document_read_as_json_text_equals_one_read_as_values(items in vec(item(), 0..4)) {
         fn singles(json: &mut serde_json::Value) {
             use serde_json::Value as Json;
             match json {
-                // The text of a single is the shortest that reads as that single.
+                // The text of a single is the shortest text that reads as the same single.
                 Json::Number(n) if n.is_f64() => *json = (n.as_f64().unwrap() as f32).into(),
                 Json::Array(list) => list.iter_mut().for_each(singles),
                 Json::Object(map) => map.values_mut().for_each(singles),

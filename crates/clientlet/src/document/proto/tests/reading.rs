@@ -1,4 +1,4 @@
-//! The rules by which documents are read.
+//! The rules for reading documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::document::proto::{decode_documents, decode_struct, put_bytes};
 use crate::document::{Blob, Document, Dtype, Tensor, Value};
 use crate::message::DocArray;
 
-/// A v2 document of these nodes.
+/// Reads a v2 document of these nodes.
 fn v2<T: DeserializeOwned>(nodes: &[(&str, v2::docarray::NodeProto)]) -> Result<T, String> {
     let nodes = nodes.iter().map(|(name, node)| ((*name).to_owned(), node.clone()));
     let document = v2::docarray::DocProto { data: nodes.collect() };
@@ -75,7 +75,7 @@ fn an_array_of_any_type_and_byte_order_is_read_as_numbers() {
 }
 
 #[test]
-fn arrays_that_cannot_be_are_refused_in_words() {
+fn impossible_arrays_are_refused_in_words() {
     let cases = [
         (array("<f4", &[2], &[0; 4]), "does not fit 4 bytes"),
         (array("<f4", &[u32::MAX, u32::MAX, u32::MAX], &[]), "does not fit 0 bytes"),
@@ -91,15 +91,15 @@ fn arrays_that_cannot_be_are_refused_in_words() {
             assert!(message.starts_with("[0].x") && message.contains(expected), "{message}");
         }
     }
-    // Four thousand million empty lists in a few bytes.
+    // Four thousand million empty lists from a few bytes.
     let empty = [("x", array("<f4", &[u32::MAX, 0], &[]))];
     assert!(v2::<Of<Json>>(&empty).unwrap_err().contains("too many lists"));
     assert_eq!(v2::<Of<Tensor>>(&empty).unwrap().x.shape(), [u32::MAX as usize, 0]);
 }
 
 #[test]
-fn a_shape_makes_no_more_lists_than_a_few_for_each_byte_that_came() {
-    // One element each in many lists, and lists without any element: harmless alone, here repeated.
+fn the_number_of_lists_is_limited_by_the_number_of_bytes() {
+    // Many lists of one element, and lists without elements: harmless once, but repeated here.
     let mut deep = vec![1; 60];
     deep[0] = 1000;
     let few = array("<f4", &[4096, 0], &[]);
@@ -112,7 +112,7 @@ fn a_shape_makes_no_more_lists_than_a_few_for_each_byte_that_came() {
         let message = v2::<Json>(&fields).unwrap_err();
         assert!(message.contains("too many lists"), "{message}");
     }
-    // The shapes of real data are read: images, rows of one element, a batch of batches.
+    // Shapes of real data are read: images, rows of one element, a batch of batches.
     for shape in [&[40, 25, 1][..], &[1000, 1, 1], &[1, 1, 1000], &[10, 10, 10], &[1, 1, 1, 1000]] {
         let fields = [("x", array("|u1", shape, &[7; 1000]))];
         assert!(v2::<Of<Json>>(&fields).is_ok(), "{shape:?}");
@@ -130,7 +130,7 @@ fn a_sparse_array_is_refused_by_name() {
     let bytes = Bytes::from(DocumentArrayProto { docs: vec![document] }.encode_to_vec());
     let message = decode_documents::<Document>(DocArray::V1, &bytes).unwrap_err();
     assert!(message.contains("embedding") && message.contains("sparse"), "{message}");
-    // Who does not ask for it is not bothered.
+    // A type that ignores the field is not affected.
     assert!(
         decode_documents::<BTreeMap<String, serde::de::IgnoredAny>>(DocArray::V1, &bytes).is_ok()
     );
@@ -155,7 +155,7 @@ fn sets_tuples_and_lists_are_lists() {
 }
 
 #[test]
-fn bytes_are_bytes_and_base64_where_anything_goes() {
+fn bytes_are_bytes_and_become_base64_for_a_type_that_takes_any_value() {
     let nodes = [("x", node(v2::docarray::node_proto::Content::Blob(b"hi".to_vec().into())))];
     assert_eq!(v2::<Of<Blob>>(&nodes).unwrap().x.as_ref(), b"hi");
     assert_eq!(v2::<Of<Vec<u8>>>(&nodes).unwrap().x, b"hi");
@@ -189,7 +189,7 @@ fn a_value_of_the_wrong_type_is_named_by_document_and_field() {
 }
 
 #[test]
-fn fields_of_a_v1_document_that_are_not_there_have_their_defaults() {
+fn absent_fields_of_a_v1_document_have_their_defaults() {
     #[derive(Debug, PartialEq, Deserialize)]
     struct Item {
         id: String,
@@ -217,7 +217,7 @@ fn fields_of_a_v1_document_that_are_not_there_have_their_defaults() {
 }
 
 #[test]
-fn a_whole_number_in_parameters_is_taken_for_an_integer_if_one_is_wanted() {
+fn a_whole_number_in_parameters_is_read_as_an_integer_by_a_type_that_asks_for_one() {
     #[derive(Debug, PartialEq, Deserialize)]
     struct Parameters {
         count: u8,
@@ -235,7 +235,7 @@ fn a_whole_number_in_parameters_is_taken_for_an_integer_if_one_is_wanted() {
 }
 
 #[test]
-fn of_entries_of_one_name_the_last_counts() {
+fn the_last_of_several_entries_with_one_name_counts() {
     for count in [2, 20, 2000] {
         let mut document = Vec::new();
         for n in 0..count {
@@ -266,12 +266,12 @@ fn depth_is_bounded() {
     let mut list = Vec::new();
     put_bytes(1, &bytes, &mut list);
     let message = decode_documents::<Document>(DocArray::V1, &list.into()).unwrap_err();
-    assert!(message.ends_with("it is nested too deeply"), "{message}");
+    assert!(message.ends_with("messages are nested too deeply"), "{message}");
 }
 
 #[test]
 fn messages_in_very_many_parts_are_refused_before_they_take_much_memory() {
-    // Each level comes in two parts, so each would be copied.
+    // Each level comes in two parts, so each level would be copied.
     let mut node = Vec::new();
     for _ in 0..30 {
         let (mut entry, mut dict, mut outer) = (Vec::new(), Vec::new(), Vec::new());
@@ -306,7 +306,7 @@ fn a_document_is_read_as_json_text_where_the_type_is_raw() {
         (node(Content::Text("a\"\n\u{1F600}".into())), "\"a\\\"\\n\u{1F600}\""),
         (node(Content::Integer(-7)), "-7"),
         (node(Content::Float(1.0)), "1.0"),
-        // JSON has no such number; serde_json reads it the same way.
+        // JSON has no such number. serde_json reads it the same way.
         (node(Content::Float(f64::NAN)), "null"),
         (node(Content::Boolean(true)), "true"),
         (node(Content::Blob(Bytes::from_static(b"\xff\x00"))), "\"/wA=\""),

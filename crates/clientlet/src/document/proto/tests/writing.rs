@@ -1,4 +1,4 @@
-//! The rules by which documents are written.
+//! The rules for writing documents.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::document::proto::Encoder;
 use crate::document::{Blob, Document, Tensor, Value};
 use crate::message::DocArray;
 
-/// The nodes of a v2 document.
+/// Returns the nodes of a v2 document.
 fn nodes<T: Serialize>(document: &T) -> BTreeMap<String, NodeProto> {
     let bytes = encoded(DocArray::V2, &[document]);
     let mut list = DocListProto::decode(bytes.as_slice()).unwrap();
@@ -34,7 +34,7 @@ fn bytes_that_are_a_documents_id_are_text_or_refused() {
     let named = |id: &'static [u8]| Named { id: Blob::from(id) };
     assert_eq!(nodes(&named(b"hi")), nodes(&json!({"id": "hi"})));
     let refused = Encoder::new(DocArray::V2).document(&named(b"\xff"), &mut Vec::new());
-    assert!(refused.unwrap_err().to_string().contains("no UTF-8"));
+    assert!(refused.unwrap_err().to_string().contains("not UTF-8"));
 }
 
 #[test]
@@ -146,10 +146,10 @@ fn v1_refuses_what_its_gateway_would_lose() {
         (json!({"blob": "not base64"}), "blob: invalid base64"),
         (json!({"blob": [1, 2]}), "blob: a blob must be bytes or base64 text, not a list"),
         (json!({"tensor": [[1, 2], [3]]}), "tensor[1]: the lists of a tensor differ in length"),
-        (json!({"tensor": [1, [2]]}), "tensor[1]: the lists of a tensor are not all equally"),
+        (json!({"tensor": [1, [2]]}), "tensor[1]: the lists of a tensor are not all nested"),
         (json!({"embedding": [1, null]}), "embedding[1]: a tensor is made of numbers"),
         (json!({"embedding": "x"}), "embedding: a tensor is made of numbers, not text"),
-        (json!({"matches": 5}), "matches: here must be a list of documents, not a number"),
+        (json!({"matches": 5}), "matches: the field must be a list of documents, not a number"),
         (json!({"matches": [5]}), "matches[0]: a document must be an object, not a number"),
         (json!({"text": "t", "tensor": [1]}), "exclude each other"),
         (json!({"chunks": [{"blob": "aGk=", "text": "t"}]}), "chunks[0]: text, blob"),
@@ -158,12 +158,12 @@ fn v1_refuses_what_its_gateway_would_lose() {
         (json!({"scores": {"s": {"x": 1}}}), "scores.s: a score has no field \"x\""),
         (json!({"scores": {"s": 1}}), "scores.s: a score must be an object, not a number"),
         (json!({"granularity": -1}), "granularity: -1 is not between 0 and 4294967295"),
-        (json!({"granularity": 1.5}), "granularity: here must be a whole number"),
+        (json!({"granularity": 1.5}), "granularity: the field must be a whole number"),
         (json!({"weight": 1e300}), "weight: 1"),
         (json!({"location": [1, "x"]}), "location[1]: a location is made of numbers, not text"),
-        (json!({"text": [5]}), "text: here must be text, not a list"),
-        (json!({"weight": "heavy"}), "weight: here must be a number, not text"),
-        (json!({"granularity": "1.5"}), "granularity: here must be a whole number, not text"),
+        (json!({"text": [5]}), "text: the field must be text, not a list"),
+        (json!({"weight": "heavy"}), "weight: the field must be a number, not text"),
+        (json!({"granularity": "1.5"}), "granularity: the field must be a whole number, not text"),
         (json!([1]), "a document must be an object, not a list"),
     ];
     for (document, expected) in cases {
@@ -239,7 +239,7 @@ fn tags_are_written_as_json_has_them() {
 }
 
 #[test]
-fn json_that_is_written_already_is_checked_like_any_other() {
+fn raw_json_is_checked_like_any_other_value() {
     let raw = |text: &str| serde_json::value::RawValue::from_string(text.into()).unwrap();
     assert_eq!(v1_document(&raw(r#"{"id": "a"}"#)).id, "a");
     assert!(refusal(DocArray::V1, &raw(r#"{"x": 1}"#)).contains("has no field \"x\""));
@@ -260,6 +260,6 @@ fn depth_is_bounded_by_what_a_gateway_reads() {
     assert!(refusal(DocArray::V2, &nested(30)).contains("nested too deeply"));
     let deep = (0..5000).fold(Value::Null, |inner, _| Value::List(vec![inner]));
     let tensor = BTreeMap::from([("tensor", &deep)]);
-    assert!(refusal(DocArray::V1, &tensor).contains("so many dimensions"));
+    assert!(refusal(DocArray::V1, &tensor).contains("more than 64 dimensions"));
     std::mem::forget(deep);
 }
