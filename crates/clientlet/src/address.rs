@@ -8,7 +8,7 @@ use http::{HeaderValue, Uri};
 
 use crate::error::Error;
 
-/// What is spoken at an address.
+/// The protocol that is spoken at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http,
@@ -16,24 +16,25 @@ pub(crate) enum Protocol {
     Grpc,
 }
 
-/// A parsed URL. User information is taken out of it; neither that nor the query is ever shown.
+/// A parsed URL. Its user information is kept separately. User information and query are never
+/// shown.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Address {
     protocol: Protocol,
     authority: Authority,
-    /// What every path begins with; without a slash at its end.
+    /// The prefix of every path, without a slash at its end.
     path: String,
     query: Option<String>,
     credentials: Option<(String, String)>,
 }
 
 impl Address {
-    /// Reads a URL such as `http://localhost:8080/below/here`; `port` is one that was given beside
-    /// it.
+    /// Reads a URL such as `http://localhost:8080/below/here`. `port` is a port given besides the
+    /// URL.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), saying what is wrong with the URL, which it
-    /// shows without its user information.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the fault in the URL. The URL is
+    /// shown without its user information.
     pub(crate) fn parse(url: &str, port: Option<u16>) -> Result<Address, Error> {
         let shown = redact(url);
         let wrong = |what: &str| Error::config(format!("the URL {shown:?} {what}"));
@@ -48,11 +49,11 @@ impl Address {
                 return Err(wrong("asks for TLS, which this release does not speak yet"));
             }
             "grpc" => Protocol::Grpc,
-            _ => return Err(wrong("has an unknown scheme; known are http, ws and grpc")),
+            _ => return Err(wrong("has an unknown scheme; use http, ws or grpc")),
         };
         if has_stray_at(rest) {
-            let what = "has an @ behind its host: in a user's name or password write / as %2F, ? as %3F, \
-                        # as %23; elsewhere @ as %40";
+            let what = "has an @ after its host: in a user's name or password write / as %2F, ? as %3F, \
+                        # as %23; elsewhere write @ as %40";
             return Err(wrong(what));
         }
         let (authority, tail) = split_authority(rest);
@@ -64,7 +65,7 @@ impl Address {
         let host = match (own_port, port) {
             (Some(_), Some(port)) => {
                 return Err(wrong(&format!(
-                    "has a port already, but port {port} was given beside it"
+                    "already has a port, but port {port} was given besides"
                 )));
             }
             (None, Some(port)) => format!("{}:{port}", host.trim_end_matches(':')),
@@ -81,7 +82,7 @@ impl Address {
             Some((path, query)) => (path, Some(query.to_owned())),
             None => (tail, None),
         };
-        // Parsed for the check alone: what it accepts can be sent.
+        // Parsed only as a check: an address that passes can be sent.
         Uri::builder()
             .scheme(Scheme::HTTP)
             .authority(authority.clone())
@@ -109,7 +110,7 @@ impl Address {
         self.protocol
     }
 
-    /// The URL's user and password, percent-decoded.
+    /// Returns the URL's user and password, percent-decoded.
     pub(crate) fn credentials(&self) -> Option<&(String, String)> {
         self.credentials.as_ref()
     }
@@ -118,7 +119,7 @@ impl Address {
         self.query.is_some()
     }
 
-    /// The host as the `Host` header names it: with its port, unless that is HTTP's default port.
+    /// Returns the host for the `Host` header: with its port, unless the port is HTTP's default.
     pub(crate) fn host(&self) -> Option<HeaderValue> {
         let host = match self.authority.port_u16() {
             Some(80) => self.authority.host(),
@@ -127,23 +128,24 @@ impl Address {
         HeaderValue::from_str(host).ok()
     }
 
-    /// The full URI, of HTTP whatever is spoken there, of a path below the address; the path begins with a slash.
+    /// Returns the full URI of `path` below the gateway's address; `path` begins with a slash. The
+    /// scheme is always `http`, whichever protocol is spoken.
     ///
     /// # Errors
-    /// When the path cannot stand in a URI.
+    /// If the path cannot be part of a URI.
     pub(crate) fn at(&self, path: &str) -> Result<Uri, Error> {
         self.uri(&format!("{}{path}", self.path))
     }
 
-    /// The part of a path below the gateway's address.
+    /// Returns the part of a path below the gateway's address.
     pub(crate) fn path_below<'p>(&self, path: &'p str) -> &'p str {
         path.strip_prefix(&*self.path).unwrap_or(path)
     }
 
-    /// The URI as it was given, for a clientlet, which has no more than one address.
+    /// Returns the URI as it was given, for a clientlet, which has only one address.
     ///
     /// # Errors
-    /// Never for an address that was parsed; the types cannot say so.
+    /// Never for a parsed address, but the types cannot express this.
     pub(crate) fn as_given(&self) -> Result<Uri, Error> {
         let path = if self.path.is_empty() { "/" } else { &self.path };
         let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
@@ -156,11 +158,11 @@ impl Address {
             .authority(self.authority.clone())
             .path_and_query(path)
             .build()
-            .map_err(|error| Error::config(format!("{path:?} cannot stand in a URL: {error}")))
+            .map_err(|error| Error::config(format!("{path:?} cannot be part of a URL: {error}")))
     }
 }
 
-/// The address without user information and query.
+/// Shows the address without user information and query.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.protocol {
@@ -178,8 +180,8 @@ impl fmt::Debug for Address {
     }
 }
 
-/// Checks the port of `host:port`: [`Authority`] silently ignores one that is out of range. Text
-/// that is no number is not shown, since it may be a password without its host.
+/// Checks the port of `host:port`, because [`Authority`] silently ignores a port that is out of
+/// range. Text that is not a number is not shown, because it may be a password without its host.
 pub(crate) fn check_port(host: &str) -> Result<Option<u16>, String> {
     let after_host = match host.rfind(']') {
         Some(end) => &host[end + 1..],
@@ -199,12 +201,12 @@ pub(crate) fn check_port(host: &str) -> Result<Option<u16>, String> {
             Err(_) if is_number(port) => {
                 Err(format!("has port {port}, which is out of range (1 to 65535)"))
             }
-            Err(_) => Err("has a port that is no number".to_owned()),
+            Err(_) => Err("has a port that is not a number".to_owned()),
         },
     }
 }
 
-/// The IPv6 address as a URL writes it, for an address that stands alone or before a port.
+/// Returns an IPv6 address as a URL writes it, for an address by itself or before a port.
 fn bracketed(host: &str) -> Option<String> {
     if host.parse::<Ipv6Addr>().is_ok() {
         // The last group may have been meant as a port, so both readings are shown.
@@ -227,13 +229,13 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Splits what follows a URL's scheme into the authority and the rest.
+/// Splits the part of a URL after its scheme into the authority and the rest.
 fn split_authority(rest: &str) -> (&str, &str) {
     rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()))
 }
 
-/// Whether an `@` may be the end of a password that contains `/`, `?` or `#`. Behind a host without
-/// a colon it cannot be, so such paths may contain an `@`.
+/// Whether an `@` may be the end of a password that contains `/`, `?` or `#`. After a host without
+/// a colon it cannot be, so paths there may contain an `@`.
 fn has_stray_at(rest: &str) -> bool {
     let (authority, tail) = split_authority(rest);
     let may_be_credentials = authority.contains('@')
@@ -241,18 +243,18 @@ fn has_stray_at(rest: &str) -> bool {
     may_be_credentials && tail.contains('@')
 }
 
-/// A URL as it may be shown, even if it cannot be parsed: without user information, query and
-/// anything that might be either.
+/// Returns a URL that may be shown, even if it cannot be parsed: without user information, without
+/// its query, and without text that might be either.
 pub(crate) fn redact(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
-        // What is no scheme may be a password.
+        // Text that is not a scheme may be a password.
         Some((scheme, rest)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => {
             (format!("{scheme}://"), rest)
         }
         Some(_) | None => (String::new(), url),
     };
     if has_stray_at(rest) {
-        // The text behind the `@` may be a host, or the end of a secret in the query.
+        // The text after the `@` may be a host, or the end of a secret in the query.
         return format!("{scheme}…");
     }
     let (authority, tail) = split_authority(rest);
@@ -271,7 +273,7 @@ pub(crate) fn redact(url: &str) -> String {
     format!("{scheme}{host}{path}")
 }
 
-/// Percent-encodes text for the path of a URL: all but the characters that may stand there
+/// Percent-encodes text for the path of a URL: all characters except those that a path may contain
 /// unescaped.
 pub(crate) fn encode_percent(text: &str) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&b);
@@ -285,7 +287,8 @@ pub(crate) fn encode_percent(text: &str) -> String {
     out
 }
 
-/// Decodes percent-encoding. Invalid escapes stay as they are; what is no UTF-8 then is replaced.
+/// Decodes percent-encoding. Invalid escapes are left unchanged; bytes that are not UTF-8 are
+/// replaced.
 pub(crate) fn decode_percent(text: &[u8]) -> String {
     let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
     let mut bytes = Vec::with_capacity(text.len());
@@ -345,7 +348,7 @@ mod tests {
             ("http://::1:8080", "write [::1:8080], or [::1]:8080 if that is its port"),
             ("http://fe80::1", "write [fe80::1]"),
             ("http://2001:db8:0:0:0:0:0:1:8080", "write [2001:db8:0:0:0:0:0:1]:8080"),
-            ("http://h:x", "has a port that is no number"),
+            ("http://h:x", "has a port that is not a number"),
             ("http://", "host"),
             ("http://h o", "host"),
         ];
@@ -359,7 +362,7 @@ mod tests {
     fn a_port_beside_the_url_counts_unless_the_url_has_one() {
         assert_eq!(Address::parse("http://h", Some(7)).unwrap().to_string(), "http://h:7");
         let message = Address::parse("http://h:8", Some(7)).unwrap_err().to_string();
-        assert!(message.contains("has a port already"), "{message}");
+        assert!(message.contains("already has a port"), "{message}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Splits documents into requests, each document encoded once, on arrival.
+//! Splits documents into requests. Each document is encoded once, when it is read.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,43 +10,45 @@ use crate::document::EncodeError;
 use crate::envelope::Template;
 use crate::message::{RequestId, Route};
 
-/// How documents become requests, once the gateway is known.
+/// How documents become requests, known once the gateway is known.
 #[derive(Debug)]
 pub(crate) struct Format {
     pub(crate) route: Arc<Route>,
     pub(crate) template: Template,
-    /// The most documents that the gateway takes in one request, if it has a limit.
+    /// The maximum number of documents that the gateway takes in one request, if it has a limit.
     pub(crate) most_documents: Option<usize>,
 }
 
-/// A request that is complete.
+/// A complete request.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    /// Its place in the call.
+    /// The request's index in its call.
     pub(crate) index: u64,
     pub(crate) documents: Range<u64>,
     pub(crate) content: Content,
 }
 
-/// What a batch holds.
+/// The content of a batch.
 #[derive(Debug)]
 pub(crate) enum Content {
     /// A body to send.
     Body { body: Bytes, format: Arc<Format>, id: RequestId, id_text: String },
     /// One document that cannot be sent.
     Refused(EncodeError),
-    /// Documents for a gateway that could not be asked how to encode them.
+    /// Documents that could not be encoded, because the gateway could not be asked for its
+    /// generation.
     Unencoded,
 }
 
-/// What a body needs beyond the last one's length: what is left in front of it, and the ends of vectors
-/// that ask for a little more than they use.
+/// The room that a body needs beyond the length of the last body: the bytes reserved at its front,
+/// and the spare capacity that vectors ask for.
 const SLACK: usize = 64;
 
-/// Splits a call's documents into numbered requests of `size` documents each; 0 puts all into one.
+/// Splits a call's documents into numbered requests of `size` documents each; 0 puts all documents
+/// into one request.
 ///
-/// A document that cannot be encoded ends the batch before it and makes a batch of its own, so
-/// that it fails alone.
+/// A document that cannot be encoded ends the batch before it and becomes a batch by itself, so
+/// that only this document fails.
 #[derive(Debug)]
 pub(crate) struct Batcher {
     size: usize,
@@ -55,25 +57,25 @@ pub(crate) struct Batcher {
     /// The number of the next document.
     next: u64,
     open: Option<Open>,
-    /// The length of the last body, a good guess at the next one's.
+    /// The length of the last body, a good estimate for the next one.
     last_length: usize,
 }
 
 #[derive(Debug)]
 struct Open {
     first: u64,
-    /// How many documents complete it.
+    /// The number of documents that complete the batch.
     size: usize,
-    /// Nothing if the documents are only counted.
+    /// `None` if the documents are only counted.
     body: Option<(Vec<u8>, Arc<Format>)>,
 }
 
-/// What became of a document.
+/// The batches that a pushed document completed.
 #[derive(Debug, Default)]
 pub(crate) struct Pushed {
-    /// A batch that is complete now.
+    /// The batch that is now complete.
     pub(crate) complete: Option<Batch>,
-    /// The document itself, if it could not be encoded; comes after `complete`.
+    /// The document itself, if it could not be encoded. It comes after `complete`.
     pub(crate) refused: Option<Batch>,
 }
 
@@ -82,22 +84,22 @@ impl Batcher {
         Batcher { size, index: 0, next: 0, open: None, last_length: 0 }
     }
 
-    /// Whether documents are waiting for their batch to be complete.
+    /// Whether a batch is begun that is not complete.
     pub(crate) fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
-    /// Whether nothing was ever begun.
+    /// Whether no document was read and no batch begun.
     pub(crate) fn is_untouched(&self) -> bool {
         self.index == 0 && self.next == 0 && self.open.is_none()
     }
 
-    /// How many documents came so far.
+    /// Returns the number of documents that were read so far.
     pub(crate) fn documents(&self) -> u64 {
         self.next
     }
 
-    /// Begins a batch; without a format its documents are counted, not encoded.
+    /// Begins a batch. Without a format its documents are counted, not encoded.
     pub(crate) fn begin(&mut self, format: Option<Arc<Format>>) {
         debug_assert!(self.open.is_none(), "the last batch is complete before the next begins");
         let size = if self.size == 0 { usize::MAX } else { self.size };
@@ -135,7 +137,8 @@ impl Batcher {
         Pushed::default()
     }
 
-    /// The input has ended, or must wait: the open batch is complete as it is.
+    /// Completes the open batch with the documents it has, because the input has ended or must
+    /// wait.
     pub(crate) fn complete(&mut self, id: impl FnOnce() -> RequestId) -> Batch {
         let open = self.open.take().expect("only an open batch can be completed");
         let content = match open.body {
@@ -151,7 +154,7 @@ impl Batcher {
         self.batch(open.first..self.next, content)
     }
 
-    /// Counts a document that was read and belongs to no batch. It becomes a batch by itself.
+    /// Counts a document that was read but belongs to no open batch. It becomes a batch by itself.
     pub(crate) fn leave_out(&mut self) -> Batch {
         let document = self.next;
         self.next += 1;
@@ -236,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gateways_own_limit_rules_over_a_larger_size_and_over_none() {
+    fn a_gateways_limit_applies_if_the_size_is_larger_or_unlimited() {
         for (size, expected) in [(0, 3), (5, 3), (2, 2)] {
             let mut batcher = Batcher::new(size);
             batcher.begin(Some(limited(Some(3))));

@@ -1,4 +1,4 @@
-//! Checked settings.
+//! The settings of a client after they were checked.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::message::DocArray;
 use crate::retry::RetryPolicy;
 
-/// Text that no `Debug`, log or error shows.
+/// Text that is never shown by `Debug`, logs or errors.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(String);
 
@@ -34,11 +34,11 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a connection needs to know.
+/// The settings of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) address: Address,
-    /// Sent with every request, discovery included.
+    /// The headers of every request, including those of discovery.
     pub(crate) headers: HeaderMap,
     pub(crate) retry: RetryPolicy,
     pub(crate) connect_timeout: Duration,
@@ -46,18 +46,18 @@ pub(crate) struct Config {
     pub(crate) is_attempt_timeout_set: bool,
     /// The maximum number of connections in one runtime that carry a single request each.
     pub(crate) max_connections: usize,
-    /// The largest body that is accepted, in bytes.
+    /// The maximum size of an answer's body, in bytes.
     pub(crate) answer_limit: usize,
     pub(crate) grpc: GrpcOptions,
-    /// Set by hand, for gateways that hide their status.
+    /// The generation that the caller set, for gateways that hide their status.
     pub(crate) docarray: Option<DocArray>,
 }
 
 impl Config {
-    /// The longest time of one attempt of a request that has `timeout` for all its attempts: the
-    /// value that was set by hand, otherwise at most half of `timeout` if another attempt could
-    /// follow. Without that limit an attempt that is never answered would leave no time for another
-    /// one.
+    /// Returns the time limit of one attempt of a request that has `timeout` for all its attempts.
+    /// A limit that the caller set is kept. Otherwise the limit is at most half of `timeout` if
+    /// another attempt could follow, so that an attempt that is never answered leaves time for
+    /// another.
     pub(crate) fn attempt_timeout_within(
         &self,
         timeout: Option<Duration>,
@@ -69,15 +69,16 @@ impl Config {
     }
 }
 
-/// What only gRPC has.
+/// The settings that only gRPC has.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct GrpcOptions {
-    /// Each request by itself instead of a stream for each call.
+    /// Whether each request is a unary call, instead of a message on a stream for each call of the
+    /// client.
     pub(crate) is_unary: bool,
     pub(crate) is_gzipped: bool,
 }
 
-/// Headers, credentials and cookies as they were given, not yet checked.
+/// Headers, credentials and cookies as the caller gave them, not checked yet.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Identity {
     pub(crate) headers: Vec<(String, Secret)>,
@@ -86,7 +87,7 @@ pub(crate) struct Identity {
     pub(crate) cookies: Vec<(String, Secret)>,
 }
 
-/// What the client sets itself; a second value would break the request.
+/// The headers that the client sets itself. A second value would break the request.
 const OWN_HEADERS: [&str; 8] = [
     "content-type",
     "content-length",
@@ -97,29 +98,29 @@ const OWN_HEADERS: [&str; 8] = [
     "upgrade",
     "te",
 ];
-/// And what begins like this.
+/// The prefixes of further headers that the client sets itself.
 const OWN_PREFIXES: [&str; 2] = ["grpc-", "sec-websocket-"];
 
-/// How gRPC carries bytes in metadata: with or without padding.
+/// The encoding of bytes in gRPC's metadata: base64 with or without padding.
 const BINARY: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Headers as they would be given one by one, to be checked with all others.
+/// Lists headers as if they were given one by one, to be checked together with all others.
 pub(crate) fn one_by_one(headers: HeaderMap) -> impl Iterator<Item = (String, Secret)> {
     let mut last = String::new();
     headers.into_iter().map(move |(name, value)| {
-        // A further value of a name comes without the name.
+        // Further values of the same name come without the name.
         if let Some(name) = name {
             last = name.to_string();
         }
-        // A value that is no text is refused as any other value that is not ASCII.
+        // A value that is not text is refused like any other value that is not ASCII.
         (last.clone(), Secret::new(String::from_utf8_lossy(value.as_bytes())))
     })
 }
 
-/// Checks one header, or entry of gRPC's metadata, and adds it.
+/// Checks a header, or an entry of gRPC's metadata, and adds it.
 ///
 /// # Errors
 /// A message that names the header, never its value.
@@ -131,7 +132,7 @@ pub(crate) fn add_header(
 ) -> Result<(), Error> {
     let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
         let hint = if name == ":authority" { "; set Host, which becomes it over gRPC" } else { "" };
-        Error::config(format!("{name:?} is no name of a header{hint}"))
+        Error::config(format!("{name:?} is not a valid name of a header{hint}"))
     })?;
     let is_own = |name: &str| {
         OWN_HEADERS.contains(&name) || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
@@ -153,7 +154,7 @@ pub(crate) fn add_header(
     }
     let is_binary = protocol == Protocol::Grpc && header.as_str().ends_with("-bin");
     if is_binary && BINARY.decode(value.reveal()).is_err() {
-        return Err(wrong("over gRPC that of a name that ends in -bin must be base64"));
+        return Err(wrong("over gRPC the value must be base64, because the name ends in -bin"));
     }
     let mut value =
         HeaderValue::from_str(value.reveal()).map_err(|_| wrong("it has control characters"))?;
@@ -169,16 +170,16 @@ fn check_host(value: &str) -> Result<(), String> {
     let is_host =
         |host: &Authority| !host.host().is_empty() && !value.contains('@') && !value.ends_with(':');
     if !host.as_ref().is_some_and(is_host) {
-        return Err("it is no host with or without a port, such as flow.example".to_owned());
+        return Err("it is not a host with an optional port, such as flow.example:8080".to_owned());
     }
     check_port(value).map(drop).map_err(|what| format!("it {what}"))
 }
 
 impl Identity {
-    /// The headers that every request carries; `url` is where credentials may stand as well.
+    /// Returns the headers of every request; `url` may contain credentials, too.
     ///
     /// # Errors
-    /// When a header cannot be sent, or credentials are given in more than one way.
+    /// If a header cannot be sent, or credentials are given in more than one way.
     pub(crate) fn to_headers(&self, url: &Address) -> Result<HeaderMap, Error> {
         let protocol = url.protocol();
         let mut map = HeaderMap::new();
@@ -195,7 +196,7 @@ impl Identity {
         if let Some(credentials) = ways.next() {
             if ways.next().is_some() || map.contains_key(AUTHORIZATION) {
                 return Err(Error::config(
-                    "credentials are given twice: of the URL, basic, bearer and a header only one can be",
+                    "credentials are given twice: use only one of the URL, basic, bearer and a header",
                 ));
             }
             add_header(&mut map, protocol, AUTHORIZATION.as_str(), &Secret::new(credentials))?;
@@ -205,7 +206,7 @@ impl Identity {
             for (name, value) in &self.cookies {
                 let is_bad = |c: char| c.is_control() || matches!(c, ';' | ',' | ' ');
                 if name.is_empty() || name.contains('=') || name.contains(is_bad) {
-                    return Err(Error::config(format!("{name:?} is no name of a cookie")));
+                    return Err(Error::config(format!("{name:?} is not a valid name of a cookie")));
                 }
                 if value.reveal().contains(is_bad) {
                     return Err(Error::config(format!(
@@ -330,8 +331,8 @@ mod tests {
             (Protocol::Http, "x-name", "ä", Some("not ASCII")),
             (Protocol::Grpc, "x-name", "ä", Some("not ASCII")),
             (Protocol::Grpc, "x-name", "a\nb", Some("control characters")),
-            (Protocol::Grpc, "x-näme", "a", Some("no name of a header")),
-            (Protocol::Grpc, ":path", "/", Some("no name of a header")),
+            (Protocol::Grpc, "x-näme", "a", Some("not a valid name of a header")),
+            (Protocol::Grpc, ":path", "/", Some("not a valid name of a header")),
             (Protocol::Grpc, "x-trace-bin", "no base64", Some("must be base64")),
             (Protocol::Grpc, "X-Trace-Bin", "AAE", None),
             (Protocol::Grpc, "x-trace-bin", "AAE=", None),

@@ -32,7 +32,7 @@ pub(crate) fn shorten_to(text: &str, most: usize) -> String {
     short
 }
 
-/// Lists foreign names, as many as fit.
+/// Lists as many foreign names as fit.
 pub(crate) fn listed(names: &[String]) -> String {
     let mut shown = String::new();
     for (index, name) in names.iter().enumerate() {
@@ -48,11 +48,11 @@ pub(crate) fn listed(names: &[String]) -> String {
     shown
 }
 
-/// The size in bytes at which a list takes no further names.
+/// The size in bytes at which a list takes no more names.
 const MOST_OF_A_LIST: usize = 1000;
 
-/// Puts a message on one line. At most [`MOST_OF_A_MESSAGE`] of its characters are kept; the line is
-/// longer where some of them are escaped.
+/// Puts a message on one line. At most [`MOST_OF_A_MESSAGE`] of its characters are kept; escapes
+/// make the line longer.
 pub(crate) fn one_line(text: String) -> String {
     if text.len() <= MOST_OF_A_MESSAGE && !text.contains(is_unruly) {
         return text;
@@ -68,8 +68,9 @@ fn put(character: char, out: &mut String) {
     }
 }
 
-/// Whether a terminal would act on the character instead of showing it: control characters, Unicode's
-/// line ends, and characters that are invisible or change the direction of the text behind them.
+/// Whether a terminal would act on the character instead of showing it: control characters,
+/// Unicode's line ends, and characters that are invisible or change the direction of the text after
+/// them.
 fn is_unruly(character: char) -> bool {
     character.is_control()
         || matches!(character,
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_names_ends_where_there_is_no_room_for_more() {
+    fn a_long_list_of_names_is_cut_and_says_how_many_are_left() {
         let names =
             |count: usize| -> Vec<String> { (0..count).map(|n| format!("/{n:04}")).collect() };
         assert_eq!(listed(&names(3)), "/0000, /0001, /0002");
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_has_a_longest_whatever_went_into_it() {
+    fn the_length_of_a_message_is_bounded() {
         let long = one_line("x".repeat(10 << 20));
         assert_eq!(long.chars().count(), MOST_OF_A_MESSAGE + 1);
         assert_eq!(one_line("as it was".to_owned()), "as it was");

@@ -1,4 +1,4 @@
-//! What goes to a gateway and what comes back: requests, answers, status, routes.
+//! What is sent to a gateway and what it answers: requests, answers, status, routes.
 
 use std::fmt;
 use std::ops::{Deref, Range};
@@ -11,7 +11,8 @@ use http::{HeaderMap, Uri};
 
 use crate::error::Error;
 
-/// Which generation of DocArray a gateway speaks; the two share no documents.
+/// The generation of DocArray that a gateway speaks. Documents of one generation cannot be read as
+/// the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DocArray {
     /// docarray below 0.30: documents with a fixed set of fields.
@@ -21,7 +22,7 @@ pub enum DocArray {
 }
 
 impl DocArray {
-    /// The generation of a docarray release such as `0.21.0`.
+    /// Returns the generation of a docarray release such as `0.21.0`.
     pub(crate) fn of_release(release: &str) -> Option<DocArray> {
         let mut parts = release.split('.').map(|part| {
             let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
@@ -53,7 +54,7 @@ impl FromStr for DocArray {
     }
 }
 
-/// How requests and answers are written.
+/// The encoding of requests and answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Json,
@@ -61,8 +62,8 @@ pub(crate) enum Encoding {
     Proto,
 }
 
-/// A request's id, `nonce-sequence`: the nonce is the client's, the sequence counts its requests.
-/// It stays the same on every attempt.
+/// A request's id, `nonce-sequence`. The nonce is the client's; the sequence numbers the client's
+/// requests. The id stays the same on every attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RequestId {
     pub(crate) nonce: u64,
@@ -70,7 +71,7 @@ pub(crate) struct RequestId {
 }
 
 impl RequestId {
-    /// Reads an id of ours; another's is nothing.
+    /// Reads an id that this client made; `None` for any other id.
     pub(crate) fn parse(text: &str) -> Option<RequestId> {
         let (nonce, sequence) = text.split_once('-')?;
         let nonce = (nonce.len() == 16).then(|| u64::from_str_radix(nonce, 16).ok())??;
@@ -79,10 +80,10 @@ impl RequestId {
 }
 
 impl fmt::Display for RequestId {
-    /// `{nonce:016x}-{sequence}`, digit by digit: every request has its id written twice, and the
-    /// usual way takes several times as long.
+    /// Writes `{nonce:016x}-{sequence}` digit by digit. Every request needs its id as text, and
+    /// `write!` takes several times as long.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As many digits as a u64 has of the one kind, a dash, and of the other.
+        // Room for the hexadecimal digits of a u64, a dash, and the decimal digits of a u64.
         let mut text = [0; 16 + 1 + 20];
         let mut start = text.len();
         let mut put = |character| {
@@ -102,48 +103,49 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// A request on its way, all but its body.
+/// A request without its body.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) id: RequestId,
-    /// The same as it is written.
+    /// The id as text.
     pub(crate) id_text: String,
-    /// Its place in the call, for the order.
+    /// The request's index in its call, by which answers are put in order.
     pub(crate) index: u64,
-    /// Which of the call's documents it carries.
+    /// The range of the call's documents that the request carries.
     pub(crate) documents: Range<u64>,
     pub(crate) route: Arc<Route>,
     pub(crate) headers: Arc<HeaderMap>,
 }
 
-/// Where and how requests of a call are sent, once the gateway is known.
+/// Where and how the requests of a call are sent, known once the gateway is known.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) docarray: DocArray,
-    /// Where to; for protocols with one connection for all, that connection's address.
+    /// The address of requests. For protocols with one connection for all requests, the address of
+    /// that connection.
     pub(crate) uri: Uri,
     /// Whether the request names the endpoint; otherwise the path does.
     pub(crate) is_by_name: bool,
 }
 
-/// An answer as a transport reads it: the envelope open, the documents as they came.
+/// An answer as a transport reads it: the envelope is open, the documents are left as they came.
 ///
-/// One word wide, since it passes through many hands.
+/// It is one pointer wide, because it is moved often.
 #[derive(Clone, Debug)]
 pub(crate) struct RawAnswer(Box<AnswerParts>);
 
-/// What is in it.
+/// The parts of an answer.
 #[derive(Clone, Debug)]
 pub(crate) struct AnswerParts {
     pub(crate) docarray: DocArray,
     pub(crate) encoding: Encoding,
     pub(crate) request_id: String,
     pub(crate) status: Status,
-    /// A JSON list, or the whole protobuf message; or nothing.
+    /// A JSON list, or the whole protobuf message; `None` without routes.
     pub(crate) routes: Option<Bytes>,
-    /// A JSON object, or a protobuf Struct; or nothing.
+    /// A JSON object, or a protobuf Struct; `None` without parameters.
     pub(crate) parameters: Option<Bytes>,
-    /// A JSON list, or a protobuf list; or nothing.
+    /// A JSON list, or a protobuf list; `None` without documents.
     pub(crate) documents: Option<Bytes>,
 }
 
@@ -162,8 +164,8 @@ impl Deref for RawAnswer {
 }
 
 impl RawAnswer {
-    /// Whether there is nothing in it but an id. Every answer that a gateway has worked for tells its
-    /// route at least.
+    /// Whether the answer holds only an id. An answer to a request that the gateway worked on has
+    /// at least a route.
     pub(crate) fn is_bare(&self) -> bool {
         self.status == Status::default()
             && self.routes.is_none()
@@ -172,23 +174,23 @@ impl RawAnswer {
     }
 }
 
-/// How a request or a deployment fared.
+/// The outcome of a request, or its outcome at one deployment.
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// 0 is success, 1 an error.
     pub code: i32,
-    /// What went wrong, in words; empty on success.
+    /// The error in words; empty on success.
     pub description: String,
-    /// The exception that was raised, if one was.
+    /// The exception that was raised, if any.
     pub exception: Option<Exception>,
 }
 
-/// What a dry run answers.
+/// The answer to a dry run.
 pub type StatusMessage = Status;
 
 impl Status {
-    /// Whether all went well. Gateways leave the status out where it did.
+    /// Whether the outcome is success. Gateways leave out the status of a success.
     pub fn is_success(&self) -> bool {
         self.code == 0
     }
@@ -200,11 +202,11 @@ impl Status {
 pub struct Exception {
     /// The exception's class, such as `ValueError`.
     pub name: String,
-    /// Its arguments, as text.
+    /// The arguments, as text.
     pub args: Vec<String>,
-    /// Its traceback, line by line.
+    /// The traceback, line by line.
     pub stacks: Vec<String>,
-    /// The class of the executor that raised it.
+    /// The class of the executor that raised the exception.
     pub executor: String,
 }
 
@@ -214,26 +216,26 @@ pub struct Exception {
 pub struct RouteTimes {
     /// `gateway`, or the deployment's name.
     pub executor: String,
-    /// The time when the request arrived there; `None` if the gateway does not say, or names a time
-    /// outside of the years 1 to 9999.
+    /// The time when the request arrived at this station; `None` if the gateway does not report it,
+    /// or reports a time outside the years 1 to 9999.
     pub start_time: Option<SystemTime>,
     /// The time when the request left; `None` also if the deployment was skipped.
     pub end_time: Option<SystemTime>,
-    /// How it fared there, if the gateway says so.
+    /// The outcome at this station, if the gateway reports it.
     pub status: Option<Status>,
 }
 
 /// The maximum number of stations of a request; each is a deployment of a Flow. Longer lists are
-/// refused, since a station takes a hundred times the memory of its bytes.
+/// refused, because a station in memory takes a hundred times its bytes on the wire.
 pub(crate) const MOST_ROUTES: usize = 4096;
 
-/// The message about an answer with more stations.
+/// Returns the message about an answer with more stations.
 pub(crate) fn too_many_routes() -> String {
-    format!("there are more than {MOST_ROUTES} of them")
+    format!("there are more than {MOST_ROUTES} routes")
 }
 
-/// Converts seconds and nanoseconds since 1970 to a time; `None` outside of the years 1 to 9999,
-/// which are the limits of protobuf's timestamps, of RFC 3339 and of other crates' calendars.
+/// Converts seconds and nanoseconds since 1970 to a time; `None` outside the years 1 to 9999, which
+/// are the limits of protobuf's timestamps, of RFC 3339 and of other crates' calendars.
 pub(crate) fn time_of(seconds: i64, nanos: u32) -> Option<SystemTime> {
     const YEARS_1_TO_9999: Range<i64> = -62_135_596_800..253_402_300_800;
     if !YEARS_1_TO_9999.contains(&seconds) || nanos >= 1_000_000_000 {
@@ -248,77 +250,79 @@ pub(crate) fn time_of(seconds: i64, nanos: u32) -> Option<SystemTime> {
     begin?.checked_add(Duration::from_nanos(nanos.into()))
 }
 
-/// What a gateway says of itself: the releases it runs on and its environment.
+/// A gateway's report on itself: the releases it runs on and its environment.
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct GatewayStatus {
     /// Releases and facts of the machine, by name: `jina`, `docarray`, `python`, ...
     pub jina: std::collections::BTreeMap<String, String>,
-    /// The environment variables that matter to Jina; `(unset)` where they are not set.
+    /// The environment variables that matter to Jina; `(unset)` for those that are not set.
     #[serde(default)]
     pub envs: std::collections::BTreeMap<String, String>,
 }
 
 impl GatewayStatus {
-    /// The release of Jina.
+    /// Returns the release of Jina.
     pub fn jina_release(&self) -> Option<&str> {
         self.jina.get("jina").map(String::as_str)
     }
 
-    /// The release of docarray.
+    /// Returns the release of docarray.
     pub fn docarray_release(&self) -> Option<&str> {
         self.jina.get("docarray").map(String::as_str)
     }
 
-    /// Which documents the gateway speaks: v1 below docarray 0.30.
+    /// Returns the generation of documents that the gateway speaks: v1 below docarray 0.30.
     pub fn docarray(&self) -> Option<DocArray> {
         DocArray::of_release(self.docarray_release()?)
     }
 }
 
-/// What has become of a client's connections; see [`Client::connections`](crate::Client::connections).
+/// Counts of a client's connections and late answers; see
+/// [`Client::connections`](crate::Client::connections).
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connections {
-    /// How many were made: over HTTP all of them, over WebSocket those that became a WebSocket, over
-    /// gRPC those of HTTP/2.
+    /// The number of connections that were made. Over WebSocket only those that completed the
+    /// upgrade count, and over gRPC only those that speak HTTP/2.
     pub opened: u64,
-    /// How many of them took the place of one that was lost or given up. Over HTTP always 0: any
-    /// connection takes any request there, so none takes the place of another.
+    /// The number of connections that replaced one that was lost or given up. Over HTTP it is
+    /// always 0: any connection takes any request, so no connection replaces another.
     pub reconnects: u64,
-    /// How many answers came that nobody waited for any more: late ones, of requests that were given
-    /// up, and those that came twice. Over HTTP always 0, for there such an answer is never read.
+    /// The number of answers that no request was waiting for: late answers to requests that were
+    /// given up, and answers that came twice. Over HTTP it is always 0, because such answers are
+    /// never read.
     pub duplicates_dropped: u64,
 }
 
-/// What gRPC's health service says of a gateway or of one of its services.
+/// The answer of gRPC's health service about a gateway or one of its services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Health {
-    /// It does not know yet.
+    /// The gateway does not know yet.
     Unknown,
-    /// It takes requests. Jina's gateways say so even while an executor is down; ask
-    /// [`ready`](crate::Client::ready) whether requests will be answered.
+    /// The gateway takes requests. Jina's gateways report this even while an executor is down.
+    /// [`ready`](crate::Client::ready) tells whether requests will be answered.
     Serving,
-    /// It takes none.
+    /// The gateway takes no requests.
     NotServing,
-    /// It has no such service.
+    /// The gateway has no such service.
     ServiceUnknown,
 }
 
-/// What can be posted to.
+/// The endpoints that can be posted to.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// The generation of documents that the gateway speaks.
     pub docarray: DocArray,
     /// The endpoints that the gateway lists; empty if it lists none. v1 gateways list none: 3.14.1
-    /// publishes them nowhere, and 3.33.1 with v1 documents fails when asked over gRPC. A bare
-    /// Deployment served over HTTP does list them. Over WebSocket, and if a v2 gateway hides them,
-    /// the list is empty.
+    /// has no list, and 3.33.1 with v1 documents fails when asked over gRPC. A bare Deployment
+    /// served over HTTP does list its endpoints. The list is also empty over WebSocket, and if a v2
+    /// gateway hides it.
     pub paths: Vec<String>,
-    /// Whether any endpoint can be posted to: v1 gateways pass on whatever name they are given, and
-    /// so does a v2 gateway with a default endpoint.
+    /// Whether any endpoint can be posted to. v1 gateways pass on any name, and so does a v2
+    /// gateway with a default endpoint.
     pub takes_any: bool,
 }
 
@@ -344,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn times_outside_of_the_years_1_to_9999_are_nothing() {
+    fn times_outside_the_years_1_to_9999_are_none() {
         let epoch = SystemTime::UNIX_EPOCH;
         assert_eq!(time_of(-1, 500_000_000), epoch.checked_sub(Duration::from_millis(500)));
         for (seconds, nanos) in [(-62_135_596_800, 0), (253_402_300_799, 999_999_999)] {

@@ -1,11 +1,11 @@
-//! Brings ended requests back into the order in which they began, if that is asked for.
+//! Puts ended requests back into the order in which they began, if the caller asks for it.
 
 use std::collections::VecDeque;
 
-/// Takes what ended, in any order, and gives it out in the order of arrival or of the index.
+/// Takes ended requests in any order, and gives them out as they ended or by their index.
 ///
-/// It holds no more than its user lets in: the pipeline begins no request while `prefetch` of them
-/// wait in here or are on their way.
+/// The pipeline bounds the memory: it begins no request while `prefetch` requests are in here or in
+/// flight.
 #[derive(Debug)]
 pub(crate) enum Order<T> {
     AsEnded(VecDeque<T>),
@@ -25,7 +25,7 @@ impl<T> Order<T> {
         }
     }
 
-    /// Request number `index` ended, as every index does exactly once.
+    /// Adds request number `index`, which has ended. Each index is added exactly once.
     pub(crate) fn push(&mut self, index: u64, ended: T) {
         match self {
             Order::AsEnded(queue) => queue.push_back(ended),
@@ -41,7 +41,7 @@ impl<T> Order<T> {
         }
     }
 
-    /// All that is here, gaps or not.
+    /// Returns all requests that are in here, even if earlier ones are missing.
     pub(crate) fn into_iter(self) -> impl Iterator<Item = T> {
         let (queue, slots) = match self {
             Order::AsEnded(queue) => (queue, VecDeque::new()),
@@ -50,7 +50,7 @@ impl<T> Order<T> {
         queue.into_iter().chain(slots.into_iter().flatten())
     }
 
-    /// The next one to give out, if it is here.
+    /// Returns the next request; `None` if it has not ended yet.
     pub(crate) fn pop(&mut self) -> Option<T> {
         match self {
             Order::AsEnded(queue) => queue.pop_front(),

@@ -1,11 +1,13 @@
-//! `docs/guarantees.md` holds tables that the code decides by; tests keep the two the same.
+//! `docs/guarantees.md` contains tables that the code decides by. Tests keep the page equal to the
+//! code.
 
 use std::sync::Mutex;
 
-/// Tests of one process run side by side, and each writes the whole page.
+/// Tests of one process run in parallel, and each writes the whole page.
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// Checks that the page's table `name` is `table`. With `CLIENTLET_BLESS` set it is written instead.
+/// Checks that the page's table `name` is `table`. If `CLIENTLET_BLESS` is set, writes the table
+/// instead.
 pub(crate) fn check(name: &str, table: &str) {
     let _one = WRITING.lock().unwrap();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guarantees.md");
@@ -18,5 +20,8 @@ pub(crate) fn check(name: &str, table: &str) {
         std::fs::write(path, format!("{before}{begin}{table}{end}{after}")).unwrap();
         return;
     }
-    assert_eq!(printed, table, "CLIENTLET_BLESS=1 cargo test -p clientlet --lib page_of mends it");
+    assert_eq!(
+        printed, table,
+        "CLIENTLET_BLESS=1 cargo test -p clientlet --lib page_of updates the page"
+    );
 }

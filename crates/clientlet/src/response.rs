@@ -1,4 +1,4 @@
-//! An answer as the caller has it: its parts are read when they are asked for.
+//! An answer to the caller. Its parts are decoded when the caller asks for them.
 
 use std::fmt;
 use std::ops::Range;
@@ -33,37 +33,39 @@ impl Response {
         Response { answer, request_id, input, attempts, elapsed }
     }
 
-    /// An answer that belongs to no call; its id is the one that came with it.
+    /// Makes an answer that belongs to no call. Its id is the id that came with it.
     pub(crate) fn alone(answer: RawAnswer) -> Response {
         let request_id = answer.request_id.clone();
         Response::new(answer, request_id, 0..0, 1, Duration::ZERO)
     }
 
-    /// The request's id, as this client gave it.
+    /// Returns the request's id, as this client made it.
     pub fn request_id(&self) -> &str {
         &self.request_id
     }
 
-    /// The request's id in the gateway's logs: a v1 HTTP gateway makes its own.
+    /// Returns the request's id in the gateway's logs. A v1 HTTP gateway makes its own ids.
     pub fn gateway_request_id(&self) -> &str {
         &self.answer.request_id
     }
 
-    /// Which documents of the call the request carried, counted from 0 in the order of the input.
+    /// Returns the range of the call's documents that the request carried, counted from 0 in the
+    /// order of the input.
     pub fn input(&self) -> Range<u64> {
         self.input.clone()
     }
 
-    /// How the request fared. A v2 HTTP gateway does not say; there it is the default, success.
+    /// Returns the outcome of the request. A v2 HTTP gateway does not report it; the status is then
+    /// the default, success.
     pub fn status(&self) -> &Status {
         &self.answer.status
     }
 
-    /// The stations of the request, read anew on every call. A v2 HTTP gateway does not say; there it
-    /// is empty.
+    /// Returns the stations of the request, decoded again on each call. A v2 HTTP gateway does not
+    /// report them; the list is then empty.
     ///
     /// # Errors
-    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming what is no route.
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming the part that is not a route.
     pub fn routes(&self) -> Result<Vec<RouteTimes>, Error> {
         let Some(routes) = &self.answer.routes else { return Ok(Vec::new()) };
         let read = match self.answer.encoding {
@@ -73,9 +75,9 @@ impl Response {
         read.map_err(|what| self.unreadable("routes", &what))
     }
 
-    /// The parameters that came back, including executors' results under `__results__`, as any type
-    /// that serde reads from a map. All numbers in them are doubles; whole ones are read as
-    /// integers.
+    /// Returns the parameters of the answer, including executors' results under `__results__`, as
+    /// any type that serde reads from a map. All numbers in them are doubles; whole ones are read
+    /// as integers.
     ///
     /// # Errors
     /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming the field that does not fit `P`.
@@ -89,16 +91,17 @@ impl Response {
         read.map_err(|what| self.unreadable("parameters", &what))
     }
 
-    /// The documents that came back, read straight into `T`; read anew on every call.
+    /// Returns the documents of the answer, decoded directly into `T`, again on each call.
     ///
-    /// A whole double is read as an integer if the type asks for one. In tags of v1, whose numbers
-    /// are all doubles, it is also read as an integer if the type takes anything. (Not from JSON in a
-    /// build where some crate enables serde_json's `arbitrary_precision`: there a type that takes
-    /// anything, and all that `flatten` and untagged enums hold, gets `5.0`.)
+    /// A whole double is read as an integer if the type asks for an integer. In tags of v1, whose
+    /// numbers are all doubles, it is also read as an integer if the type takes any value. (This
+    /// does not apply to JSON in a build where a crate enables serde_json's `arbitrary_precision`:
+    /// a type that takes any value, and everything inside `flatten` and untagged enums, then gets
+    /// `5.0`.)
     ///
-    /// `Box<serde_json::value::RawValue>` takes the documents as JSON text: from a JSON gateway as
-    /// the gateway wrote them, except for those doubles; from protobuf with tensors as nested
-    /// lists, bytes as base64, and NaN and infinity as null.
+    /// `Box<serde_json::value::RawValue>` takes the documents as JSON text. From a JSON gateway the
+    /// text is as the gateway wrote it, except for those doubles. From protobuf, tensors become
+    /// nested lists, bytes become base64, and NaN and infinity become null.
     ///
     /// # Errors
     /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming the document and the field that do
@@ -113,12 +116,12 @@ impl Response {
         read.map_err(|what| self.unreadable("documents", &what))
     }
 
-    /// How often the request was sent.
+    /// Returns the number of times that the request was sent.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// From the first attempt to the answer.
+    /// Returns the time from the first attempt to the answer.
     pub fn elapsed(&self) -> Duration {
         self.elapsed
     }

@@ -1,9 +1,8 @@
 //! State that belongs to one tokio runtime.
 //!
 //! A connection is read and written by a task, and the task runs only while its runtime does. So a
-//! connection serves only calls of the runtime in which it was opened: a runtime that is dropped
-//! does not take requests of other runtimes with it, and a runtime that is idle does not make them
-//! wait.
+//! connection serves only calls of the runtime in which it was opened. If a runtime is dropped,
+//! requests of other runtimes are not lost, and if it is idle, they do not wait.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -13,12 +12,12 @@ use tokio::task::JoinSet;
 use crate::error::{AttemptError, Error, Event};
 use crate::panics::unless_it_panics;
 
-/// The message if there is no runtime.
-const NONE: &str = "there is no tokio runtime here; call it inside of one, for example below \
+/// The message of errors without a runtime.
+const NONE: &str = "there is no tokio runtime here; call this inside a runtime, for example below \
                     #[tokio::main] or in Runtime::block_on";
 
-/// The maximum number of runtimes. Beyond it the one that was not used for longest is forgotten, but
-/// what it has in flight goes on.
+/// The maximum number of runtimes. Beyond it, the runtime that was not used for the longest time is
+/// forgotten, but its requests in flight continue.
 const MOST: usize = 16;
 
 /// A separate `T` for each runtime.
@@ -32,17 +31,17 @@ impl<T> Default for PerRuntime<T> {
 }
 
 impl<T: Clone> PerRuntime<T> {
-    /// The value that belongs to the current runtime.
+    /// Returns the value of the current runtime, made by `make` on first use.
     ///
     /// # Errors
-    /// When there is no runtime.
+    /// If there is no runtime.
     pub(crate) fn here(&self, make: impl FnOnce() -> T) -> Result<T, AttemptError> {
         let here = here()?;
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = all.iter().rposition(|(id, _)| *id == here) {
             let found = all[at].1.clone();
             if at + 1 < all.len() {
-                // The last is the one that was used last.
+                // The last entry is the one used most recently.
                 all[at..].rotate_left(1);
             }
             return Ok(found);
@@ -56,10 +55,10 @@ impl<T: Clone> PerRuntime<T> {
     }
 }
 
-/// The id of the current runtime.
+/// Returns the id of the current runtime.
 ///
 /// # Errors
-/// When there is no runtime.
+/// If there is no runtime.
 pub(crate) fn here() -> Result<Id, AttemptError> {
     match Handle::try_current() {
         Ok(handle) => Ok(handle.id()),
@@ -67,11 +66,11 @@ pub(crate) fn here() -> Result<Id, AttemptError> {
     }
 }
 
-/// Does work that other callers may wait for on a task of its own, so that it goes on while the caller
-/// of this does not poll. Dropping the future ends the work.
+/// Runs work that other callers may wait for on a task of its own, so that the work continues while
+/// this future is not polled. Dropping the future ends the work.
 ///
 /// # Errors
-/// The error of the work; also if there is no runtime, or if the runtime ends.
+/// The error of the work. Also an error if there is no runtime, or if the runtime ends.
 pub(crate) async fn driven<T>(
     work: impl Future<Output = Result<T, AttemptError>> + Send + 'static,
 ) -> Result<T, AttemptError>
@@ -79,7 +78,7 @@ where
     T: Send + 'static,
 {
     here()?;
-    // Its drop aborts the task.
+    // Dropping the set aborts the task.
     let mut task = JoinSet::new();
     task.spawn(unless_it_panics(work));
     let lost = |what: String| Err(AttemptError::new(Event::ClosedFresh, what));
@@ -90,7 +89,7 @@ where
     }
 }
 
-/// Checks that a runtime is running, before anything is done that would panic without one.
+/// Checks that a runtime is running, before code that panics without one.
 ///
 /// # Errors
 /// [`ErrorKind::Config`](crate::ErrorKind::Config) if there is none.
@@ -108,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_runtime_in_use_keeps_its_value_however_many_others_come() {
+    fn a_runtime_in_use_keeps_its_value_while_many_others_are_added() {
         let start = || Builder::new_current_thread().build().unwrap();
         let values = PerRuntime::default();
         let of = |runtime: &Runtime, made: usize| {
@@ -122,6 +121,6 @@ mod tests {
             assert_eq!((of(other, 100 + n), of(&used, 3)), (100 + n, 1));
         }
         assert_eq!(of(&forgotten, 4), 4);
-        assert!(values.here(|| 0).is_err(), "there is none here");
+        assert!(values.here(|| 0).is_err(), "there is no runtime here");
     }
 }

@@ -4,15 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{AttemptError, Event};
 
-/// Whether a call was stopped. Once it is, every future of the call that is polled must say what
-/// became of its request.
+/// Whether a call was stopped. Once it is set, every future of the call must report the end of its
+/// request when it is polled.
 #[derive(Debug, Default)]
 pub(crate) struct Stop(AtomicBool);
 
 static NEVER: Stop = Stop(AtomicBool::new(false));
 
 impl Stop {
-    /// A flag that is never set, for work that always runs to its end.
+    /// Returns a flag that is never set, for work that always runs to its end.
     pub(crate) fn never() -> &'static Stop {
         &NEVER
     }
@@ -26,7 +26,7 @@ impl Stop {
     }
 }
 
-/// The error of a request whose call was stopped.
+/// Returns the error of a request whose call was stopped.
 pub(crate) fn stopped(is_sent: bool) -> AttemptError {
     match is_sent {
         true => AttemptError::new(Event::StoppedSent, "the call was stopped before an answer came"),

@@ -1,19 +1,20 @@
-//! Which executors are to work: a regular expression of Python's, which the gateway matches.
+//! Checks the pattern that selects executors: a regular expression of Python, which the gateway
+//! matches.
 //!
-//! A gateway drops the connection, and all that is in flight on it, for one that is none. So what is
-//! an error in Python is refused here, as far as a parser of Rust's expressions can tell: it knows less
-//! (look-around, back references) and reads classes otherwise. Of what it cannot judge the gateway is
-//! the judge.
+//! If the pattern is not a regular expression, a gateway drops the connection with everything in
+//! flight on it. So patterns that are errors in Python are refused here, as far as a Rust parser
+//! can tell. Rust's syntax lacks look-around and back references, and differs in character classes.
+//! Patterns that this check cannot judge are left to the gateway.
 
 use regex_syntax::ast::ErrorKind as Fault;
 use regex_syntax::ast::parse::Parser;
 
 use crate::error::Error;
 
-/// Refuses what Python would.
+/// Refuses a pattern that Python would refuse.
 ///
 /// # Errors
-/// [`ErrorKind::Config`](crate::ErrorKind::Config), saying what is wrong with the pattern, and where.
+/// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the fault in the pattern and its place.
 pub(crate) fn check(pattern: &str) -> Result<(), Error> {
     let Err(error) = Parser::new().parse(pattern) else { return Ok(()) };
     let at = error.span().start.offset;
@@ -21,18 +22,18 @@ pub(crate) fn check(pattern: &str) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::config(format!(
-        "the target executor {pattern:?} is no regular expression: {} (at byte {at})",
+        "the target executor {pattern:?} is not a regular expression: {} (at byte {at})",
         error.kind()
     )))
 }
 
-/// Whether a fault that Rust finds is one in Python as well.
+/// Whether a fault that Rust finds is also a fault in Python.
 fn is_pythons(pattern: &str, fault: &Fault, at: usize) -> bool {
     let classes = Classes::of(pattern);
     if *fault == Fault::ClassUnclosed {
         return classes.is_unclosed && !may_be_verbose(pattern);
     }
-    // Behind a class that the two read otherwise nothing is certain.
+    // After a class that Python reads differently, no finding is certain.
     if classes.is_nested || may_be_verbose(pattern) {
         return false;
     }
@@ -50,7 +51,8 @@ fn is_pythons(pattern: &str, fault: &Fault, at: usize) -> bool {
         | Fault::EscapeUnexpectedEof
         | Fault::EscapeHexEmpty
         | Fault::EscapeHexInvalidDigit => true,
-        // A brace is a character where it counts nothing, and flags do not end what they follow.
+        // A brace that is not a count is a character in Python, and flags do not end the expression
+        // before them.
         Fault::RepetitionMissing => {
             rest.starts_with(['*', '+', '?']) && !pattern[..at].ends_with(')')
         }
@@ -62,7 +64,7 @@ fn is_pythons(pattern: &str, fault: &Fault, at: usize) -> bool {
     }
 }
 
-/// The classes of a pattern as Python reads them: a bracket in one is a character.
+/// The classes of a pattern as Python reads them: a bracket inside a class is a character.
 #[derive(Debug, Default)]
 struct Classes {
     is_unclosed: bool,
@@ -81,7 +83,7 @@ impl Classes {
                 '[' => {
                     classes.is_unclosed = true;
                     rest.next_if_eq(&'^');
-                    // At the beginning it does not close.
+                    // A bracket at the beginning of a class does not close it.
                     rest.next_if_eq(&']');
                 }
                 _ => {}
@@ -91,7 +93,8 @@ impl Classes {
     }
 }
 
-/// Whether white space and comments may not count, which the two leave out in different places.
+/// Whether the pattern may ignore white space and comments, which Rust and Python do in different
+/// places.
 fn may_be_verbose(pattern: &str) -> bool {
     pattern.match_indices("(?").any(|(at, _)| {
         let flags = &pattern[at + 2..];
@@ -104,7 +107,8 @@ fn may_be_verbose(pattern: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// What Python's `re.compile` says (3.11), and whether it is refused.
+    /// Patterns with the verdict of Python's `re.compile` (3.11), and whether this check refuses
+    /// them.
     const PATTERNS: &[(&str, Verdict)] = &[
         ("", Good),
         ("executor0", Good),
@@ -113,7 +117,7 @@ mod tests {
         ("(?:a|b)+?c{2,3}", Good),
         ("(?P<n>a)", Good),
         ("ä+", Good),
-        // What Rust lacks.
+        // Syntax that Rust lacks.
         ("(?=x)", Good),
         ("(?!x)a", Good),
         ("(?<=a)b", Good),
@@ -130,7 +134,7 @@ mod tests {
         (r"\0", Good),
         (r"\ud800", Good),
         (r"\_\-\@", Good),
-        // What Rust reads otherwise.
+        // Syntax that Rust reads differently.
         ("{", Good),
         ("a{", Good),
         ("a{}", Good),
@@ -147,7 +151,7 @@ mod tests {
         ("(?x)[ ](a)", Good),
         ("(?x)a # (", Good),
         ("(?ii)a", Good),
-        // What neither takes.
+        // Patterns that both refuse.
         ("(", Bad),
         ("(a", Bad),
         ("a)", Bad),
@@ -175,7 +179,7 @@ mod tests {
         (r"\x{}", Bad),
         (r"\y", Bad),
         (r"\e", Bad),
-        // What Python alone refuses: left to the gateway.
+        // Patterns that only Python refuses. They are left to the gateway.
         ("a**", Missed),
         ("^*", Missed),
         (r"\p{L}", Missed),
@@ -187,24 +191,24 @@ mod tests {
 
     #[derive(Clone, Copy, Debug, PartialEq)]
     enum Verdict {
-        /// Python takes it, and so do we.
+        /// Python and this check accept the pattern.
         Good,
-        /// Python refuses it, and so do we.
+        /// Python and this check refuse the pattern.
         Bad,
-        /// Python refuses it, and we do not.
+        /// Python refuses the pattern, and this check does not.
         Missed,
     }
     use Verdict::{Bad, Good, Missed};
 
     #[test]
-    fn what_python_takes_is_never_refused() {
+    fn patterns_that_python_accepts_are_never_refused() {
         for (pattern, verdict) in PATTERNS {
             assert_eq!(check(pattern).is_err(), *verdict == Bad, "{pattern:?}");
         }
     }
 
     #[test]
-    fn the_table_says_what_python_says() {
+    fn the_table_agrees_with_python() {
         let code = "import re, sys, warnings\n\
                     warnings.simplefilter('ignore')\n\
                     for pattern in sys.argv[1:]:\n\
@@ -224,11 +228,11 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_pattern_and_what_is_wrong() {
+    fn a_refusal_names_the_pattern_and_its_fault() {
         let error = check("exec(").unwrap_err();
         assert_eq!(
             error.message(),
-            "the target executor \"exec(\" is no regular expression: unclosed group (at byte 4)"
+            "the target executor \"exec(\" is not a regular expression: unclosed group (at byte 4)"
         );
     }
 }

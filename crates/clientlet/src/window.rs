@@ -1,7 +1,7 @@
-//! How much of a call may be under way: requests and their bytes.
+//! Limits the requests of a call that are in progress, and their bytes.
 
-/// Places for requests, from the moment that their documents are read until the caller takes the
-/// answer.
+/// The places for requests. A request has a place from the moment that its first document is read
+/// until the caller takes the answer.
 #[derive(Debug)]
 pub(crate) struct Window {
     prefetch: usize,
@@ -11,17 +11,17 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Room for `prefetch` requests (at least one) and `prefetch_bytes` of their bodies.
+    /// Makes room for `prefetch` requests (at least one) with bodies of `prefetch_bytes` in all.
     pub(crate) fn new(prefetch: usize, prefetch_bytes: usize) -> Window {
         Window { prefetch: prefetch.max(1), prefetch_bytes, requests: 0, bytes: 0 }
     }
 
-    /// Whether one more request may be read in.
+    /// Whether the documents of one more request may be read.
     pub(crate) fn has_place(&self) -> bool {
         self.requests < self.prefetch
     }
 
-    /// Whether a request of `bytes` may be sent now. One that is larger than all the room goes
+    /// Whether a request of `bytes` may be sent now. A request larger than `prefetch_bytes` is sent
     /// alone.
     pub(crate) fn fits(&self, bytes: usize) -> bool {
         self.requests == 0
@@ -38,7 +38,7 @@ impl Window {
         self.bytes -= bytes;
     }
 
-    /// How many requests are under way.
+    /// Returns the number of requests in progress.
     pub(crate) fn requests(&self) -> usize {
         self.requests
     }
@@ -49,9 +49,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_and_bytes_are_bounded_and_a_giant_goes_alone() {
+    fn requests_and_bytes_are_bounded_and_an_oversized_request_goes_alone() {
         let mut window = Window::new(2, 100);
-        assert!(window.fits(1000), "nothing else is under way");
+        assert!(window.fits(1000), "no other request is in progress");
         window.enter(60);
         assert!(window.fits(40) && !window.fits(41));
         window.enter(40);

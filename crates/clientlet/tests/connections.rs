@@ -36,8 +36,8 @@ enum Reads {
 
 const REQUESTS: [Reads; 3] = [Reads::Nothing, Reads::TheHead, Reads::Some(1 << 20)];
 
-/// Answers questions as a server that shows nothing about itself, until another request comes. If
-/// `closes`, a question ends its connection, and the next request uses a new one.
+/// Answers questions as a server that shows nothing about itself, until another kind of request
+/// comes. If `closes`, each question ends its connection, and the next request uses a new one.
 async fn decline_questions(stream: &mut TcpStream, closes: bool) -> std::io::Result<()> {
     let kept = &b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"[..];
     let closed = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
@@ -48,7 +48,7 @@ async fn decline_questions(stream: &mut TcpStream, closes: bool) -> std::io::Res
             // An upgrade requests the path `/`.
             6 if first.starts_with(b"GET /") && first[5] != b' ' => {}
             6 => return Ok(()),
-            // The rest of it is on its way.
+            // More of the request's head has yet to come.
             _ => {
                 tokio::task::yield_now().await;
                 continue;
@@ -62,18 +62,19 @@ async fn decline_questions(stream: &mut TcpStream, closes: bool) -> std::io::Res
     }
 }
 
-/// The number of questions to a gateway before the first request: its status and its list.
+/// The number of questions to a gateway before the first request: its status and its list of
+/// endpoints.
 const QUESTIONS: u64 = 2;
 
-/// Answers the first `well` requests of each connection as a gateway does, then sends `answer` to
-/// the next one before reading all of it, and closes. Since data is left unread, the close is a
+/// Answers the first `well` requests of each connection as a gateway does. To the next request it
+/// sends `answer` before reading all of it, and closes. The unread data turns the close into a
 /// reset.
 async fn early(well: usize, reads: Reads, answer: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            // An error here is a connection that was closed before its purpose was served.
+            // An error here means that the client closed the connection early.
             tokio::spawn(answer_early(stream, well, reads, answer));
         }
     });
@@ -95,7 +96,7 @@ async fn answer_early(
         stream.write_all(&[head.as_bytes(), body].concat()).await?;
     }
     match reads {
-        // Waits until something has come.
+        // Waits until some bytes have come.
         Reads::Nothing => drop(stream.peek(&mut buffer[..1]).await?),
         Reads::TheHead => drop(read_head(&mut stream).await?),
         Reads::Some(bytes) => {
@@ -112,7 +113,7 @@ async fn answer_early(
     stream.write_all(answer).await
 }
 
-/// Reads to the end of a head, and as much of the body as came with it.
+/// Reads to the end of a head, with as much of the body as comes with it.
 async fn read_head(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.windows(4).any(|four| four == b"\r\n\r\n") {
@@ -138,7 +139,7 @@ async fn read_whole(stream: &mut TcpStream) -> std::io::Result<()> {
 
 // Server and client need threads of their own, or the gateway never closes while the client writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_answer_counts_though_the_gateway_closed_before_it_had_read_the_request() {
+async fn an_answer_counts_even_if_the_gateway_closed_before_reading_the_whole_request() {
     let table: &[(&[u8], u16, ErrorKind)] = &[
         (
             b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 4\r\n\r\nlong",
@@ -151,7 +152,7 @@ async fn an_answer_counts_though_the_gateway_closed_before_it_had_read_the_reque
             ErrorKind::Gateway,
         ),
         (b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n", 401, ErrorKind::Gateway),
-        // The body is cut off, but the status says that the request was refused.
+        // The body is cut, but the status says that the request was refused.
         (
             b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 99\r\n\r\nlo",
             413,
@@ -160,16 +161,17 @@ async fn an_answer_counts_though_the_gateway_closed_before_it_had_read_the_reque
         (b"HTTP/1.1 429 Slow Down\r\ncontent-length: 0\r\n\r\n", 429, ErrorKind::RateLimited),
         (b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", 503, ErrorKind::Gateway),
     ];
-    // Far more than the sockets' buffers hold.
+    // Far more than the sockets' buffers can hold.
     let large = "x".repeat(12 << 20);
-    // Each answer comes on a connection that was used before; one of them in all other ways, too.
+    // Each answer comes on a connection that was used before. One of the answers also comes in all
+    // other ways.
     let ways = REQUESTS.into_iter().flat_map(|reads| [(reads, 0), (reads, 1)]);
     let ways = ways.map(|way| (&table[0], way));
     let answers = table.iter().map(|row| (row, (Reads::TheHead, 1)));
     for ((answer, status, kind), (reads, well)) in answers.chain(ways) {
         let url = format!("http://{}", early(well, reads, answer).await);
-        // With one connection a request waits until the previous one has left it, and opens no
-        // other.
+        // With one connection a request waits until the previous one has left the connection, and
+        // opens no other.
         let client = builder(&url).docarray(DocArray::V1).max_connections(1).build().unwrap();
         for _ in 0..well {
             client.post("/").send().await.into_result().unwrap();
@@ -185,7 +187,7 @@ async fn an_answer_counts_though_the_gateway_closed_before_it_had_read_the_reque
 }
 
 #[tokio::test]
-async fn an_upgrade_that_is_refused_before_it_is_read_is_told() {
+async fn the_answer_to_an_upgrade_that_is_refused_before_it_is_read_is_reported() {
     for (answer, status) in [
         (&b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n"[..], 401),
         (b"HTTP/1.1 503 Busy\r\ncontent-length: 4\r\n\r\nbusy", 503),
@@ -201,7 +203,7 @@ async fn an_upgrade_that_is_refused_before_it_is_read_is_told() {
 }
 
 #[tokio::test]
-async fn an_upgrade_that_is_answered_with_too_many_headers_is_told() {
+async fn too_many_headers_in_the_answer_to_an_upgrade_are_reported() {
     let many: String = (0..101).map(|n| format!("x-{n}: v\r\n")).collect();
     let answer = format!("HTTP/1.1 403 Forbidden\r\n{many}\r\n").into_bytes();
     let url = format!("ws://{}", early(0, Reads::TheHead, answer.leak()).await);
@@ -212,7 +214,7 @@ async fn an_upgrade_that_is_answered_with_too_many_headers_is_told() {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_before_anything_was_sent_is_the_requests() {
+async fn an_answer_that_comes_before_anything_was_sent_answers_the_request() {
     // A proxy with too many connections does this.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -255,8 +257,8 @@ async fn a_compressed_answer_that_was_not_asked_for_is_named() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_request_is_not_taken_to_its_end_is_closed() {
-    // Answers and stops reading, but keeps the connection open.
+async fn a_connection_is_closed_if_the_gateway_stops_reading_the_request() {
+    // The server answers and stops reading, but keeps the connection open.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let closed = tokio::spawn(async move {
@@ -264,7 +266,7 @@ async fn a_connection_whose_request_is_not_taken_to_its_end_is_closed() {
         decline_questions(&mut stream, false).await.unwrap();
         read_head(&mut stream).await.unwrap();
         stream.write_all(b"HTTP/1.1 413 Large\r\ncontent-length: 0\r\n\r\n").await.unwrap();
-        // A write error shows the close; reading would consume the data on its way.
+        // A failing write shows that the client closed; reading would take the request's data.
         while stream.write_all(b"x").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -298,7 +300,7 @@ async fn there_are_never_more_connections_than_are_allowed() {
 }
 
 #[tokio::test]
-async fn those_that_wait_for_a_connection_are_served_in_order_and_may_be_given_up() {
+async fn requests_that_wait_for_a_connection_get_one_in_order_and_may_time_out() {
     let gateway =
         Gateway::builder().docarray(clientlet_gateway::DocArray::V2).start().await.unwrap();
     let client = builder(&gateway.http_url()).max_connections(1).build().unwrap();
@@ -320,7 +322,7 @@ async fn those_that_wait_for_a_connection_are_served_in_order_and_may_be_given_u
             let document = Document::text("x").with_id(n.to_string());
             client.post("/upper").documents([document]).send().await.into_result()
         }));
-        // Lets each request begin to wait before the next one does.
+        // Lets each request begin to wait before the next one begins.
         tokio::task::yield_now().await;
     }
     // This request times out while it waits.
@@ -345,8 +347,8 @@ async fn those_that_wait_for_a_connection_are_served_in_order_and_may_be_given_u
 }
 
 #[tokio::test]
-async fn a_connection_that_was_closed_behind_an_answer_costs_a_slow_producer_nothing() {
-    // Each answer is the last one on its connection, without saying so.
+async fn a_connection_closed_after_each_answer_costs_a_slow_producer_no_attempt() {
+    // Each answer is the last one on its connection, but does not say so.
     let builder = Gateway::builder()
         .docarray(clientlet_gateway::DocArray::V2)
         .fault("hang-up@/1".parse().unwrap());
@@ -354,7 +356,7 @@ async fn a_connection_that_was_closed_behind_an_answer_costs_a_slow_producer_not
     let client = Client::builder(&gateway.http_url()).retry(RetryPolicy::new().at_most_once(true));
     let client = client.build().unwrap();
     for _ in 0..100 {
-        // Slow enough for the end of the connection to arrive.
+        // Long enough for the end of the connection to arrive.
         tokio::time::sleep(Duration::from_millis(2)).await;
         assert_eq!(post(&client, "x").await.unwrap().attempts(), 1);
     }
@@ -362,7 +364,7 @@ async fn a_connection_that_was_closed_behind_an_answer_costs_a_slow_producer_not
 }
 
 #[tokio::test]
-async fn a_host_is_sent_as_it_was_set_by_client_and_by_call() {
+async fn the_host_header_of_the_client_and_of_the_call_is_sent() {
     let builder =
         Gateway::builder().docarray(clientlet_gateway::DocArray::V2).websocket(true).grpc(true);
     let gateway = builder.start().await.unwrap();
@@ -388,7 +390,7 @@ async fn a_host_is_sent_as_it_was_set_by_client_and_by_call() {
             hosts.map(|host| host.map(|host| host.to_str().unwrap()).collect()).collect()
         };
         let asked = hosts(&journal.gets()[gets..]);
-        assert_eq!(asked[0], "flow.example:8080", "{url}: the question for the status has it");
+        assert_eq!(asked[0], "flow.example:8080", "{url}: the request for the status has the host");
         if !url.starts_with("ws") {
             let expected = ["flow.example:8080", "other.example"].repeat(2);
             let posted = hosts(&journal.entries()[before..]);
@@ -400,13 +402,13 @@ async fn a_host_is_sent_as_it_was_set_by_client_and_by_call() {
             assert_eq!(client.connections().opened, 2, "one for each host");
         }
         if url.starts_with("http") {
-            assert_eq!(client.connections().opened, 1, "any host goes on any connection");
+            assert_eq!(client.connections().opened, 1, "requests for any host use any connection");
         }
     }
 }
 
-/// An nginx that passes on what is for `two.example` to the second of these addresses, all else to the
-/// first.
+/// Starts an nginx that passes requests for `two.example` to the second of these addresses, and all
+/// other requests to the first.
 async fn by_host(listen: &'static str, pass: &str, upstreams: [String; 2]) -> Option<Nginx> {
     let [first, second] = upstreams;
     let server = format!(
@@ -461,7 +463,7 @@ async fn hosts_behind_one_address_may_speak_different_documents() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_not_polled_while_it_opens_the_connection_holds_up_no_other() {
+async fn a_call_that_is_not_polled_while_it_opens_the_connection_does_not_block_another() {
     let ways: [fn(&Gateway) -> ClientBuilder; 4] = [
         |gateway| Client::builder(&gateway.http_url()),
         |gateway| Client::builder(&gateway.websocket_url()),
@@ -473,12 +475,12 @@ async fn a_call_that_is_not_polled_while_it_opens_the_connection_holds_up_no_oth
             Gateway::builder().docarray(clientlet_gateway::DocArray::V2).websocket(true).grpc(true);
         let gateway = builder.fault("reset-after@1".parse().unwrap()).start().await.unwrap();
         let client = way(&gateway).build().unwrap();
-        // Now the client knows what the gateway speaks, and has no connection.
+        // Now the client knows what the gateway speaks, but has no connection.
         assert!(post(&client, "x").await.is_err());
         let mut unpolled = pin!(post(&client, "x"));
         assert!(futures_util::poll!(unpolled.as_mut()).is_pending());
         let other = timeout(Duration::from_secs(20), post(&client, "x")).await;
-        other.unwrap_or_else(|_| panic!("it waited, way {number}")).unwrap();
+        other.unwrap_or_else(|_| panic!("the call waited, way {number}")).unwrap();
         unpolled.await.unwrap();
     }
 }

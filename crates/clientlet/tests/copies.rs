@@ -1,5 +1,5 @@
-//! Decoding does not copy the buffers of tensors, and encoding copies them once. A binary of its own,
-//! since the allocator that counts is the whole process's.
+//! Decoding does not copy the buffers of tensors, and encoding copies them only once. These tests
+//! have a binary of their own, because the counting allocator applies to the whole process.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 const DOCUMENTS: usize = 100;
 const DIMENSIONS: usize = 768;
-/// Of all tensors together.
+/// The bytes of all tensors.
 const BUFFERS: usize = DOCUMENTS * DIMENSIONS * size_of::<f32>();
-/// What a document takes beside them: its strings, its shape, its place in the list, which moves when
-/// the list grows.
+/// The memory of a document apart from its buffer: its strings, its shape, and its place in the
+/// list, which moves when the list grows.
 const BESIDE: usize = 640;
 
 #[derive(Deserialize, Serialize)]
@@ -33,13 +33,13 @@ fn tensor(number: usize) -> Tensor {
     Tensor::from((0..DIMENSIONS).map(|n| (number + n) as f32).collect::<Vec<f32>>())
 }
 
-/// A request has the form of an answer.
+/// Builds an answer from a request, because both have the same form.
 fn answer<D: Serialize>(docarray: DocArray, documents: &[D]) -> Response {
     let request = DataRequest::proto(docarray, "/").documents(documents).unwrap();
     Response::from_proto(docarray, &request.to_bytes()).unwrap()
 }
 
-/// How many bytes were taken in all, whether or not they were given back.
+/// Returns the number of bytes that were allocated, including bytes that were freed again.
 fn taken(work: impl FnOnce()) -> usize {
     usize::try_from(measure(work).bytes_total).unwrap()
 }
@@ -52,7 +52,7 @@ fn decoding_shares_the_buffers_of_tensors_with_the_message() {
         let response = answer(docarray, &documents);
         let mut decoded = Vec::new();
         let taken = taken(|| decoded = response.documents::<Embedded>().unwrap());
-        assert!(taken <= DOCUMENTS * BESIDE, "{docarray}: {taken} bytes beside {BUFFERS}");
+        assert!(taken <= DOCUMENTS * BESIDE, "{docarray}: {taken} bytes besides {BUFFERS}");
         assert_eq!(decoded.len(), DOCUMENTS);
         assert!(decoded.iter().zip(&documents).all(|(a, b)| a.embedding == b.embedding));
     }
@@ -67,7 +67,7 @@ fn decoding_shares_blobs_with_the_message() {
         let response = answer(docarray, &documents);
         let mut decoded = Vec::new();
         let taken = taken(|| decoded = response.documents::<Image>().unwrap());
-        assert!(taken <= DOCUMENTS * BESIDE, "{docarray}: {taken} bytes beside {BUFFERS}");
+        assert!(taken <= DOCUMENTS * BESIDE, "{docarray}: {taken} bytes besides {BUFFERS}");
         assert!(decoded.iter().zip(&documents).all(|(a, b)| a.blob == b.blob));
     }
 }
@@ -80,12 +80,12 @@ fn opening_an_answer_copies_no_documents() {
         let request = DataRequest::proto(docarray, "/").documents(&documents).unwrap();
         let message: Bytes = request.to_bytes();
         let taken = taken(|| drop(Response::from_proto(docarray, &message).unwrap()));
-        assert!(taken <= 1024, "{docarray}: {taken} bytes beside {BUFFERS}");
+        assert!(taken <= 1024, "{docarray}: {taken} bytes besides {BUFFERS}");
     }
 }
 
 #[test]
-fn a_copy_would_be_noticed() {
+fn this_measurement_notices_a_copy() {
     let taken = taken(|| drop(tensor(0)));
     assert!(taken >= DIMENSIONS * size_of::<f32>());
 }

@@ -1,5 +1,5 @@
-//! What a client learns about a server before its first document: which documents it takes, by
-//! which names its endpoints are reached, and what errors say if the server does not tell.
+//! What a client learns about a server before its first document: the generation of its documents,
+//! the names of its endpoints. Also the errors if the server does not tell.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -30,7 +30,7 @@ async fn stream(client: &Client, endpoint: &str) -> Result<Vec<Value>, Error> {
     Ok(all)
 }
 
-/// A server of a bare executor, without a gateway, shows neither a status nor a dry run.
+/// Tests a server of a bare executor without a gateway, which has neither a status nor a dry run.
 async fn a_bare_deployment(environment: Environment, docarray: DocArray) {
     let options = Options { deployment: true, odd_names: true, ..Options::default() };
     let Some(server) = start(environment, options).await else { return };
@@ -91,16 +91,16 @@ async fn a_bare_deployment_of_3_33_1_takes_documents_v1_without_a_setting() {
 
 const PROTOCOLS: [&str; 3] = ["http", "websocket", "grpc"];
 
-/// If endpoints are listed, both spellings reach them; otherwise the name is sent as it was
-/// written.
+/// If endpoints are listed, both spellings of a name reach them. Otherwise the name is sent as the
+/// caller wrote it.
 async fn odd_names(environment: Environment) {
     let options = Options { protocols: &PROTOCOLS, odd_names: true, ..Options::default() };
     let Some(gateway) = start(environment, options).await else { return };
     let is_v2 = environment == Environment::Current;
     for protocol in PROTOCOLS {
         let client = Client::new(&gateway.url(protocol)).unwrap();
-        // A gateway puts names into gRPC's metadata, so names beyond ASCII reach no executor behind
-        // it.
+        // A gateway puts names into gRPC's metadata, so names beyond ASCII do not reach executors
+        // behind a gateway.
         for endpoint in ["index2", "/with space"] {
             let document = post(&client, endpoint).await.unwrap();
             assert_eq!(document["tags"]["odd"], true, "{protocol} {endpoint}");
@@ -160,7 +160,7 @@ async fn a_setting_that_the_status_contradicts_is_an_error_before_anything_is_se
 }
 
 #[tokio::test]
-async fn the_status_is_asked_for_once_however_many_requests_follow() {
+async fn the_status_is_requested_once_for_any_number_of_requests() {
     let gateway =
         Gateway::builder().docarray(clientlet_gateway::DocArray::V1).start().await.unwrap();
     let client = Client::builder(&gateway.http_url()).docarray(DocArray::V1).build().unwrap();
@@ -172,7 +172,7 @@ async fn the_status_is_asked_for_once_however_many_requests_follow() {
 }
 
 #[tokio::test]
-async fn a_setting_is_believed_where_the_status_is_not_shown() {
+async fn a_setting_is_used_if_the_gateway_hides_its_status() {
     for fault in ["status:404@/1", "status:401@/1", "status:500@/1", "reset-after@/1"] {
         for protocol in PROTOCOLS {
             let path = if protocol == "grpc" { "/jina.JinaInfoRPC/_status" } else { "/status" };
@@ -190,9 +190,10 @@ async fn a_setting_is_believed_where_the_status_is_not_shown() {
     }
 }
 
-/// A proxy that lets one question pass in 50 ms refuses every second one of two that follow each other.
+/// Behind a proxy that lets one request pass in 50 ms, the second of two successive requests is
+/// refused.
 #[tokio::test]
-async fn a_rate_limit_that_lets_one_question_pass_at_a_time_lets_both_pass() {
+async fn discovery_completes_under_a_rate_limit_of_one_request_at_a_time() {
     let builder = Gateway::builder().docarray(clientlet_gateway::DocArray::V2).grpc(true);
     let gateway = builder.start().await.unwrap();
     let (http, grpc) = (gateway.http_url(), gateway.grpc_url());
@@ -206,7 +207,7 @@ async fn a_rate_limit_that_lets_one_question_pass_at_a_time_lets_both_pass() {
         let Some(nginx) = start.await.unwrap().unwrap() else { return };
         let url = format!("{scheme}://127.0.0.1:{}", nginx.port());
         let client = Client::builder(&url).unary(true);
-        // Waits are random: some of them are shorter than 50 ms.
+        // Waits are random: some are shorter than 50 ms.
         let client = client.retry(RetryPolicy::standard().max_attempts(20)).build().unwrap();
         let answer = post(&client, "/upper").await;
         let answer = answer.unwrap_or_else(|error| panic!("{scheme}: {error}\n{}", nginx.log()));

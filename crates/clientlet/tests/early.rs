@@ -1,6 +1,6 @@
-//! What a gateway says counts although it closed before it had read the request, so that writing the
-//! request failed meanwhile: over gRPC and WebSocket, by servers made of bytes. Over HTTP:
-//! `tests/connections.rs`.
+//! An answer counts even if the gateway closed before it had read the whole request, so that
+//! writing the request failed meanwhile. These tests cover gRPC and WebSocket, with servers that
+//! send bytes. `tests/connections.rs` covers HTTP.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_websockets::ServerBuilder;
 
-/// Far more than the sockets' buffers hold.
+/// Far more than the sockets' buffers can hold.
 const LARGE: usize = 12 << 20;
 
 /// The frames of HTTP/2 that are used here.
@@ -31,21 +31,21 @@ fn frame(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), content].concat()
 }
 
-/// A block of headers in HPACK, in literals.
+/// Encodes a block of headers in HPACK, as literals.
 fn headers(headers: &[(&str, &str)]) -> Vec<u8> {
     let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
     let header = |(name, value): &(&str, &str)| [vec![0], text(name), text(value)].concat();
     headers.iter().flat_map(header).collect()
 }
 
-/// What a server sends once the beginning of the large request has come.
+/// The answer of a server to the beginning of the large request.
 #[derive(Clone, Copy, Debug)]
 enum Says {
-    /// A gRPC status, in a head without a body.
+    /// A gRPC status in a head without a body.
     Status(&'static str),
-    /// The same behind a head.
+    /// A gRPC status in trailers after a head.
     Trailers(&'static str),
-    /// A status of HTTP, with a body or without.
+    /// A status of HTTP with a body, which may be empty.
     Http(&'static str, &'static [u8]),
 }
 
@@ -76,7 +76,7 @@ impl Says {
     }
 }
 
-/// An answer with the route that every one has.
+/// Returns an answer with a route, as every real answer has.
 fn answer(id: &str) -> Vec<u8> {
     let header = HeaderProto { request_id: id.into(), ..HeaderProto::default() };
     let route = RouteProto { executor: "gateway".into(), ..RouteProto::default() };
@@ -95,12 +95,12 @@ async fn read_frame(stream: &mut TcpStream) -> io::Result<(u8, u8, u32)> {
     Ok((head[3], head[4], number))
 }
 
-/// A gateway over gRPC that does not show its status, says that on the first message of the first request,
-/// and closes with the rest of it unread: by a reset.
+/// Serves as a gateway over gRPC that hides its status. It answers the first message of the first
+/// request with `says`, and closes with the rest unread, which is a reset.
 async fn serve_grpc(mut stream: TcpStream, says: Says) -> io::Result<()> {
     let mut preface = [0; 24];
     stream.read_exact(&mut preface).await?;
-    // The client may send all at once.
+    // The client may send the whole request at once.
     let window = [&[0, 4], &i32::MAX.to_be_bytes()[..]].concat();
     stream.write_all(&frame(SETTINGS, 0, 0, &window)).await?;
     let all = (i32::MAX - 65_535).to_be_bytes();
@@ -111,7 +111,7 @@ async fn serve_grpc(mut stream: TcpStream, says: Says) -> io::Result<()> {
             SETTINGS if flags & ACK == 0 => {
                 stream.write_all(&frame(SETTINGS, ACK, 0, &[])).await?;
             }
-            // The question for the status.
+            // The request for the status.
             DATA if number == 1 && flags & END_STREAM > 0 => {
                 stream.write_all(&Says::Status("12").frames(1)).await?;
             }
@@ -131,13 +131,14 @@ async fn post(client: &Client, length: usize) -> Result<Response, Error> {
 
 // Server and client need threads of their own, or the gateway never closes while the client writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_grpc_status_counts_though_the_gateway_closed_before_it_had_read_the_request() {
+async fn a_grpc_status_counts_even_if_the_gateway_closed_before_reading_the_whole_request() {
     use Delivery::{Answered, Unknown};
     use Says::{Http, Status, Trailers};
     let ways: [fn(ClientBuilder) -> ClientBuilder; 2] =
         [|stream| stream, |client| client.unary(true)];
     type Told = (ErrorKind, Delivery, Option<u16>, &'static str);
-    // As where the request was read: executors may answer RESOURCE_EXHAUSTED as well.
+    // The errors are the same as if the request was read: executors may answer RESOURCE_EXHAUSTED
+    // as well.
     let table: [(Says, Told); 6] = [
         (Status("8"), (ErrorKind::RateLimited, Unknown, None, "RESOURCE_EXHAUSTED")),
         (Trailers("8"), (ErrorKind::RateLimited, Unknown, None, "RESOURCE_EXHAUSTED")),
@@ -152,7 +153,7 @@ async fn a_grpc_status_counts_though_the_gateway_closed_before_it_had_read_the_r
             let url = format!("grpc://{}", listener.local_addr().unwrap());
             tokio::spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    // An error here is a connection that was closed before its purpose was served.
+                    // An error here means that the client closed the connection early.
                     tokio::spawn(serve_grpc(stream, says));
                 }
             });
@@ -169,8 +170,8 @@ async fn a_grpc_status_counts_though_the_gateway_closed_before_it_had_read_the_r
     }
 }
 
-/// A gateway over WebSocket that does not show its status, reads one message and the beginning of the next,
-/// answers the first and closes with this code: the rest is left unread.
+/// Serves as a gateway over WebSocket that hides its status. It reads one message and the beginning
+/// of the next, answers the first, and closes with this code. The rest is left unread.
 async fn serve_websocket(
     mut stream: TcpStream,
     code: u16,
@@ -187,7 +188,7 @@ async fn serve_websocket(
     }
     let (_, socket) = ServerBuilder::new().accept(stream).await.map_err(io::Error::other)?;
     let mut stream = socket.into_inner();
-    // The small message: a masked frame of less than 126 bytes.
+    // The small message is a masked frame of less than 126 bytes.
     let mut frame = [0; 2];
     stream.read_exact(&mut frame).await?;
     let mut masked = vec![0; 4 + usize::from(frame[1] & 0x7f)];
@@ -205,7 +206,8 @@ async fn serve_websocket(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_answer_and_a_close_frame_count_though_the_gateway_closed_while_a_message_was_written() {
+async fn an_answer_and_a_close_frame_count_even_if_the_gateway_closed_while_a_message_was_written()
+{
     for code in [1009, 4000] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}", listener.local_addr().unwrap());

@@ -1,5 +1,5 @@
-//! An error says what the gateway said in the terms of its protocol, and what may help, so that no
-//! program has to read its message.
+//! An error gives what the gateway sent in the terms of its protocol, and a hint, so that no
+//! program has to parse its message.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 use clientlet::{Client, Document, Error, GrpcCode, Hint};
 use clientlet_gateway::{DocArray, Gateway};
 
-/// What is expected of an error.
+/// The expected fields of an error.
 #[derive(Debug, Default, PartialEq)]
 struct Told {
     http: Option<u16>,
@@ -46,7 +46,7 @@ impl Told {
     }
 }
 
-/// The error of one document at a gateway with this fault.
+/// Returns the error of posting one document to a gateway with this fault.
 async fn error(protocol: &str, fault: &str, limit: usize) -> Error {
     let builder = Gateway::builder().docarray(DocArray::V2).websocket(true).grpc(true);
     let builder = if fault.is_empty() { builder } else { builder.fault(fault.parse().unwrap()) };
@@ -63,7 +63,7 @@ async fn error(protocol: &str, fault: &str, limit: usize) -> Error {
 }
 
 #[tokio::test]
-async fn what_the_gateway_said_is_there_in_its_protocols_terms() {
+async fn an_error_has_the_gateways_answer_in_the_terms_of_its_protocol() {
     let retryable = |told: Told| Told { is_retryable: true, ..told };
     let hinting = |hint, told: Told| Told { hint: Some(hint), ..told };
     let (credentials, large) = (Hint::Credentials, Hint::RequestTooLarge);
@@ -123,7 +123,7 @@ async fn what_the_gateway_said_is_there_in_its_protocols_terms() {
 }
 
 #[tokio::test]
-async fn an_answer_beyond_the_limit_is_hinted_at_on_every_protocol() {
+async fn an_answer_beyond_the_limit_has_a_hint_on_every_protocol() {
     for protocol in ["http", "ws", "grpc", "unary"] {
         let error = error(protocol, "", 1500).await;
         assert_eq!(error.hint(), Some(Hint::AnswerTooLarge), "{protocol}: {error}");
@@ -143,7 +143,7 @@ async fn metadata_and_headers_come_with_the_failure() {
 }
 
 #[tokio::test]
-async fn a_gateway_without_a_status_is_hinted_at() {
+async fn a_gateway_without_a_status_has_a_hint() {
     let gateway = Gateway::builder().hide_status(true).start().await.unwrap();
     let client = Client::new(&gateway.http_url()).unwrap();
     let answers = client.post("/upper").documents([Document::text("x")]).send().await;

@@ -1,7 +1,7 @@
-//! Gateways and proxies that leave their gRPC connections cost no request. nginx leaves a
-//! connection after a number of requests by a GOAWAY that names the last of them, and does not
-//! process the streams behind it. A real gateway whose connections have a maximal age sends a
-//! GOAWAY that lets open streams go on for a while.
+//! Gateways and proxies may leave their gRPC connections without costing a request. nginx leaves a
+//! connection after a number of requests: its GOAWAY names the last of them, and it does not
+//! process later streams. A real gateway whose connections have a maximum age sends a GOAWAY that
+//! lets open streams continue for a while.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -11,8 +11,8 @@ use clientlet::{Client, ClientBuilder, Document, Error, RetryPolicy};
 use clientlet_gateway::Gateway;
 use clientlet_interop::{Environment, Nginx, Options, RealGateway};
 
-/// Starts an nginx whose connections take `keepalive_requests` requests each, and the gateway
-/// behind it.
+/// Starts a gateway, and an nginx before it whose connections take `keepalive_requests` requests
+/// each.
 async fn proxied(keepalive_requests: &str) -> Option<(Gateway, Nginx, String)> {
     let gateway = Gateway::builder().http(false).grpc(true).start().await.unwrap();
     let upstream = gateway.grpc_url();
@@ -45,14 +45,14 @@ async fn a_proxy_that_leaves_its_connections_costs_no_request() {
         assert!(failed.is_empty(), "{} of {count}: {}\n{}", failed.len(), failed[0], nginx.log());
         let back: Vec<Document> = answers.documents().unwrap();
         let ids = back.iter().map(|document| document.id.clone().unwrap());
-        assert!(ids.eq((0..count).map(|n| n.to_string())), "each comes back, in order");
+        assert!(ids.eq((0..count).map(|n| n.to_string())), "each document comes back, in order");
         assert!(gateway.journal().arrivals().values().all(|arrivals| *arrivals == 1));
         assert!(client.connections().opened >= connections, "{:?}", client.connections());
     }
 }
 
 #[tokio::test]
-async fn calls_with_streams_of_their_own_go_on_over_other_connections() {
+async fn calls_with_streams_of_their_own_continue_on_other_connections() {
     let Some((gateway, nginx, url)) = proxied("keepalive_requests 3;").await else { return };
     let client = Client::new(&url).unwrap();
     let mut calls = tokio::task::JoinSet::new();
@@ -69,7 +69,7 @@ async fn calls_with_streams_of_their_own_go_on_over_other_connections() {
 }
 
 #[tokio::test]
-async fn a_real_gateway_whose_connections_grow_old_costs_no_request() {
+async fn a_real_gateway_with_a_maximum_connection_age_costs_no_request() {
     let environments = [Environment::SeedEra, Environment::CurrentV1, Environment::Current];
     let ways: [fn(ClientBuilder) -> ClientBuilder; 2] =
         [|stream| stream, |client| client.unary(true)];
@@ -84,7 +84,7 @@ async fn a_real_gateway_whose_connections_grow_old_costs_no_request() {
         let Some(gateway) = start.await.unwrap() else { return };
         for way in ways {
             let client = way(Client::builder(&gateway.url("grpc"))).build().unwrap();
-            // Enough documents for some connections to be left, however fast the machine is.
+            // Enough documents for several connections to be left, at any speed of the machine.
             let is_enough = || client.connections().reconnects >= 3;
             let documents = (0..).take_while(|_| !is_enough());
             let documents = documents.map(|n: u64| Document::text("x").with_id(n.to_string()));
@@ -102,7 +102,7 @@ async fn a_real_gateway_whose_connections_grow_old_costs_no_request() {
 }
 
 #[tokio::test]
-async fn why_a_gateway_ended_the_connection_is_told() {
+async fn the_error_says_why_the_gateway_ended_the_connection() {
     let ways: [fn(ClientBuilder) -> ClientBuilder; 2] =
         [|stream| stream, |client| client.unary(true)];
     for way in ways {

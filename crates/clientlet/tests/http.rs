@@ -1,5 +1,5 @@
-//! HTTP under scripted faults: what each does to kind, delivery and the number of arrivals; and
-//! what is asked of a gateway before the first request.
+//! HTTP under scripted faults: the kind, the delivery and the number of arrivals that each fault
+//! causes. Also the requests of discovery before the first document.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -22,8 +22,8 @@ async fn gateway_with(faults: &[&str]) -> (Gateway, Client) {
     (gateway, client)
 }
 
-/// How long a request waits for an answer that never comes. It is long enough for an answer that
-/// does come, even on a busy machine.
+/// The time that a request waits for an answer that never comes. It is long enough for an answer
+/// that does come, even on a busy machine.
 const SILENCE: Duration = Duration::from_secs(2);
 
 async fn post(client: &Client) -> Result<Response, Error> {
@@ -40,9 +40,10 @@ async fn post_with(client: &Client, policy: RetryPolicy) -> Result<Response, Err
 async fn each_fault_has_its_kind_its_delivery_and_its_arrivals() {
     use Delivery::{Answered, Unknown};
     use ErrorKind::{Decode, Gateway, NotFound, RateLimited, Timeout, Transport};
-    // fault of the first request, kind, delivery, whether a second attempt follows, arrivals in all
+    // fault of the first request, kind, delivery, whether a second attempt follows, number of
+    // arrivals
     let table = [
-        // The first bytes are on their way before the gateway looks at them.
+        // The first bytes are already sent before the gateway looks at them.
         ("reset-before@1", Transport, Unknown, true, 1),
         ("reset-after@1", Transport, Unknown, true, 2),
         ("reset-mid@1", Transport, Unknown, true, 2),
@@ -87,7 +88,7 @@ async fn each_fault_has_its_kind_its_delivery_and_its_arrivals() {
 }
 
 #[tokio::test]
-async fn a_v2_gateways_plain_500_is_tried_again_and_its_connection_is_not_used_again() {
+async fn a_plain_500_of_a_v2_gateway_is_retried_and_its_connection_is_not_used_again() {
     let gateway =
         builder(clientlet_gateway::DocArray::V2, &["status:500@1"]).start().await.unwrap();
     let client = Client::new(&gateway.http_url()).unwrap();
@@ -97,8 +98,8 @@ async fn a_v2_gateways_plain_500_is_tried_again_and_its_connection_is_not_used_a
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_not_sent_at_once_or_after_all_attempts() {
-    // Bound and let go: nothing listens there.
+async fn a_refused_connection_is_reported_as_not_sent_after_one_or_all_attempts() {
+    // The listener is dropped immediately, so nothing listens there.
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let client = Client::new(&format!("http://{address}")).unwrap();
     let error = post(&client).await.unwrap_err();
@@ -128,7 +129,7 @@ async fn with_ten_attempts_a_gateway_that_is_still_starting_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_refused_after_it_was_made_may_be_tried_even_at_most_once() {
+async fn a_connection_closed_right_after_it_was_made_is_retried_even_at_most_once() {
     // Discovery takes the first connection; the gateway closes it, so the request needs another.
     let (gateway, client) = gateway_with(&["refuse@1-3"]).await;
     let policy = RetryPolicy::standard().max_attempts(8).at_most_once(true);
@@ -138,7 +139,7 @@ async fn a_connection_that_is_refused_after_it_was_made_may_be_tried_even_at_mos
 }
 
 #[tokio::test]
-async fn retry_after_is_waited_for() {
+async fn the_wait_of_retry_after_is_kept() {
     let (_gateway, client) = gateway_with(&["status:429:1@1"]).await;
     let started = Instant::now();
     let response = post_with(&client, RetryPolicy::standard()).await.unwrap();
@@ -157,14 +158,14 @@ async fn connections_are_used_again_and_idle_ones_dropped_before_the_gateway_doe
         post(&client).await.unwrap();
     }
     assert_eq!(gateway.journal().connections(), 1, "one for discovery and all requests");
-    // uvicorn closes after 5 s; ours are gone after 4.
+    // uvicorn closes idle connections after 5 s; the client closes them after 4.
     tokio::time::sleep(Duration::from_millis(4300)).await;
     post(&client).await.unwrap();
     assert_eq!(gateway.journal().connections(), 2);
 }
 
 #[tokio::test]
-async fn every_request_is_in_the_journal_exactly_once_when_all_is_well() {
+async fn without_faults_every_request_arrives_exactly_once() {
     let (gateway, client) = gateway_with(&[]).await;
     let documents = (0..1000).map(|n| Document::text("x").with_id(n.to_string()));
     let answers = client.post("/upper").documents(documents).request_size(7).send().await;
@@ -242,7 +243,7 @@ async fn options_of_one_call_are_not_seen_by_another() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_hides_its_status_must_be_told_about() {
+async fn the_generation_must_be_set_for_a_gateway_that_hides_its_status() {
     for (spoken, docarray) in [
         (clientlet_gateway::DocArray::V1, DocArray::V1),
         (clientlet_gateway::DocArray::V2, DocArray::V2),
@@ -270,7 +271,7 @@ async fn a_failed_discovery_is_reported_with_its_own_status_as_not_sent() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_was_deployed_anew_is_asked_again_after_one_404() {
+async fn a_redeployed_gateway_is_asked_again_after_one_404() {
     let (gateway, client) = gateway_with(&[]).await;
     post(&client).await.unwrap();
     gateway.control().docarray(clientlet_gateway::DocArray::V2);
@@ -282,7 +283,7 @@ async fn a_gateway_that_was_deployed_anew_is_asked_again_after_one_404() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_not_there_is_asked_for_once_more_a_call() {
+async fn a_call_to_an_unknown_endpoint_asks_the_gateway_once_more() {
     let gateway = builder(clientlet_gateway::DocArray::V2, &[]).start().await.unwrap();
     let client = Client::new(&gateway.http_url()).unwrap();
     post(&client).await.unwrap();
@@ -318,7 +319,7 @@ async fn v2_uses_root_or_else_the_default_endpoint() {
 }
 
 #[tokio::test]
-async fn an_answer_that_came_while_nobody_polled_is_not_lost_to_its_time_out() {
+async fn an_answer_that_came_while_the_call_was_not_polled_does_not_time_out() {
     let (gateway, client) = gateway_with(&[]).await;
     let parameters = serde_json::json!({"bytes": 20 << 20});
     let mut responses =
@@ -327,7 +328,7 @@ async fn an_answer_that_came_while_nobody_polled_is_not_lost_to_its_time_out() {
         gateway.journal().wait_for(1).await;
         tokio::time::sleep(Duration::from_secs(4)).await;
     };
-    // Polled until the request has arrived, then left alone until its time is over.
+    // The call is polled until the request has arrived, and then not until its time is over.
     tokio::select! {
         biased;
         () = gateway.journal().wait_for(1) => {}
@@ -338,7 +339,7 @@ async fn an_answer_that_came_while_nobody_polled_is_not_lost_to_its_time_out() {
     assert_eq!(response.attempts(), 1);
 }
 
-/// Answers each connection with `answer` once a request came, then closes it.
+/// Answers each connection with `answer` once a request came, then closes the connection.
 async fn answering(answer: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -353,7 +354,7 @@ async fn answering(answer: Vec<u8>) -> String {
 }
 
 #[tokio::test]
-async fn answers_that_are_no_answers_are_named() {
+async fn answers_that_cannot_be_read_are_described() {
     let head = |name: &str, value: &str| {
         format!("HTTP/1.1 200 OK\r\n{name}: {value}\r\ncontent-length: 2\r\n\r\n{{}}").into_bytes()
     };
@@ -385,7 +386,7 @@ async fn answers_that_are_no_answers_are_named() {
 }
 
 #[tokio::test]
-async fn a_status_that_is_no_jina_gateways_is_named() {
+async fn a_status_that_does_not_come_from_a_jina_gateway_is_named() {
     let page = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>".to_vec();
     let client = Client::new(&answering(page).await).unwrap();
     let error = post(&client).await.unwrap_err();
@@ -399,7 +400,7 @@ async fn wrong_settings_are_named_before_anything_is_sent() {
     let no_name = client.post("").send().await.into_result().unwrap_err();
     assert!(no_name.message().contains("the endpoint has no name"), "{no_name}");
     let header = client.post("/").header("a b", "x").send().await.into_result().unwrap_err();
-    assert!(header.message().contains("no name of a header"), "{header}");
+    assert!(header.message().contains("not a valid name of a header"), "{header}");
     let parameters = client.post("/").parameters([1, 2]).send().await.into_result().unwrap_err();
     assert_eq!(parameters.kind(), ErrorKind::Encode);
     assert!(parameters.message().contains("must be an object"), "{parameters}");
@@ -412,7 +413,7 @@ async fn wrong_settings_are_named_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn connections_are_counted_and_none_takes_the_place_of_another() {
+async fn connections_are_counted_and_none_counts_as_a_reconnect() {
     let (gateway, client) = gateway_with(&["reset-after@2"]).await;
     for _ in 0..3 {
         post_with(&client, RetryPolicy::standard()).await.unwrap();

@@ -1,5 +1,5 @@
-//! An idle WebSocket stays open: two minutes of silence before a real gateway, then the next request
-//! goes on the same connection. The simulation has the same for ten minutes and in no time.
+//! An idle WebSocket stays open: after two minutes of silence before a real gateway, the next
+//! request uses the same connection. The simulation tests ten minutes of virtual time.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -12,10 +12,10 @@ use clientlet::{Client, Document};
 use clientlet_interop::{Environment, Options, RealGateway};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Beyond two pings of either side, and beyond two minutes.
+/// Longer than two pings of either side, and longer than two minutes.
 const IDLE: Duration = Duration::from_secs(125);
 
-/// One release stands for all: the pings are those of its web server, the same in the others.
+/// One release represents all, because their web server and its pings are the same.
 #[test]
 #[ignore = "takes two minutes; `cargo xtask test` runs it beside the other tests"]
 fn an_idle_connection_is_the_same_after_two_minutes() {
@@ -32,7 +32,7 @@ fn an_idle_connection_is_the_same_after_two_minutes() {
         assert!(before > 0);
         tokio::time::sleep(IDLE).await;
         post(&client).await;
-        assert_eq!(accepted.load(Ordering::SeqCst), before, "it was opened again");
+        assert_eq!(accepted.load(Ordering::SeqCst), before, "the connection was opened again");
     });
 }
 
@@ -42,7 +42,7 @@ async fn post(client: &Client) {
     assert_eq!(documents[0].text.as_deref(), Some("X"));
 }
 
-/// Hands connections on to the gateway, as they are, and counts them.
+/// Passes connections to the gateway unchanged, and counts them.
 async fn count_connections(gateway: SocketAddr) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());

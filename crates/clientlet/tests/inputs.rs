@@ -1,4 +1,4 @@
-//! What goes into a call besides an iterator of documents: one document, headers as a map.
+//! Inputs of a call other than an iterator of documents: one document, and headers as a map.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 

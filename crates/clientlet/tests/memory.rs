@@ -1,5 +1,5 @@
-//! Reading an answer, whatever it is, takes no more memory than a stated multiple of it. A binary of
-//! its own, since the allocator that counts is the whole process's.
+//! Reading any answer takes at most a fixed multiple of its length in memory. These tests have a
+//! binary of their own, because the counting allocator applies to the whole process.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -22,15 +22,15 @@ use crate::typed::Typed;
 #[global_allocator]
 static PEAK: PeakAlloc = PeakAlloc;
 
-/// Opening an envelope, a failure's details among it.
+/// The multiple for opening an envelope or the details of a failure.
 const ENVELOPE: usize = 64;
-/// Reading documents into `Document` or `Value`: the shortest of either, `{}` and `0`, take far more
-/// memory than text, and a list that grows is copied.
+/// The multiple for reading documents into `Document` or `Value`. The shortest of either, `{}` and
+/// `0`, take far more memory than text, and a growing list is copied.
 const DOCUMENTS: usize = 512;
-/// The cost of reading routes. The shortest, `{}`, takes far more memory than text, but their
-/// number is limited.
+/// The multiple for reading routes. The shortest, `{}`, takes far more memory than text, but the
+/// number of routes is limited.
 const ROUTES: usize = 512;
-/// What is needed however short the answer is.
+/// The memory that any answer may take, however short it is.
 const LEAST: usize = 64 << 10;
 
 fn answer(status: u16, body: &Bytes) -> HttpAnswer {
@@ -41,7 +41,7 @@ fn answer(status: u16, body: &Bytes) -> HttpAnswer {
     HttpAnswer::from(response.unwrap())
 }
 
-/// The most memory that `read` takes beyond what was taken before.
+/// Returns the peak memory of `read`, beyond the memory that was already allocated.
 fn peak_of<T>(read: impl FnOnce() -> T) -> usize {
     let before = PEAK.current_usage();
     PEAK.reset_peak_usage();
@@ -51,7 +51,8 @@ fn peak_of<T>(read: impl FnOnce() -> T) -> usize {
     peak
 }
 
-/// How near the answer comes to the limit, in thousandths. It must not exceed the limit.
+/// Returns how near the answer comes to the limit, in thousandths. The answer must not exceed the
+/// limit.
 fn check(body: &Bytes) -> usize {
     let shown = || String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
     let mut nearest = 0;
@@ -184,7 +185,7 @@ const KEYS: &[&str] = &[
     "startTime",
 ];
 
-/// The bodies of the recorded answers.
+/// Returns the bodies of the recorded answers.
 fn recorded() -> Vec<String> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop/fixtures");
     let mut bodies = Vec::new();

@@ -1,6 +1,6 @@
-//! What a gateway tells about itself, and a stream of documents, takes no more memory than a stated
-//! multiple of its length, whatever the gateway sends. A binary of its own, since the allocator that
-//! counts is the whole process's.
+//! The answers of discovery, and streams of documents, take at most a fixed multiple of their
+//! length in memory, whatever the gateway sends. These tests have a binary of their own, because
+//! the counting allocator applies to the whole process.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -28,20 +28,21 @@ use crate::typed::Typed;
 #[global_allocator]
 static PEAK: PeakAlloc = PeakAlloc;
 
-/// Reading a list of endpoints, and the events of a stream.
+/// The multiple for reading a list of endpoints, or the events of a stream.
 const OPENING: usize = 64;
-/// Reading a stream's documents.
+/// The multiple for reading a stream's documents.
 const DOCUMENTS: usize = 512;
-/// The memory that is needed for any answer, the sending side in this process included.
+/// The memory that any answer may take. It includes the sending side, which runs in this process.
 const LEAST: usize = 1 << 20;
 
 const CLIMBS: usize = 4;
 const STEPS: usize = 30;
 
-/// The documents that were read, since a search among errors finds nothing.
+/// The number of documents that were read. A search that only produced errors would find nothing.
 static GIVEN: AtomicU64 = AtomicU64::new(0);
 
-/// Servers over HTTP and gRPC that answer with the bytes that they are told, and show no status.
+/// Servers over HTTP and gRPC that answer with the bytes that a test gives them, and hide their
+/// status.
 struct Servers {
     http: Client,
     grpc: Client,
@@ -103,7 +104,7 @@ async fn serve_http(mut stream: TcpStream, told: Arc<watch::Sender<Bytes>>) -> O
 async fn serve_grpc(stream: TcpStream, told: Arc<watch::Sender<Bytes>>) -> Option<()> {
     let mut connection = h2::server::handshake(stream).await.ok()?;
     while let Some(Ok((request, mut respond))) = connection.accept().await {
-        // What is told as a stream's document is no list of endpoints.
+        // A document of a stream cannot be a list of endpoints.
         let is_document = told.borrow().first() == Some(&DOCUMENT_TAG);
         let is_told = match request.uri().path().rsplit('/').next() {
             Some("endpoint_discovery") => !is_document,
@@ -127,7 +128,8 @@ async fn serve_grpc(stream: TcpStream, told: Arc<watch::Sender<Bytes>>) -> Optio
 /// The tag of the document in an answer of `stream_doc`.
 const DOCUMENT_TAG: u8 = 4 << 3 | 2;
 
-/// How near the memory that `read` takes comes to the limit, in thousandths. It must not exceed the limit.
+/// Returns how near the memory of `read` comes to the limit, in thousandths. It must not exceed the
+/// limit.
 async fn nearness<T>(answer: &Bytes, times: usize, read: impl Future<Output = T>) -> usize {
     let before = PEAK.current_usage();
     PEAK.reset_peak_usage();
@@ -175,9 +177,9 @@ const DESCRIPTIONS: &[&str] = &[
     r#"{"paths":{},"x":[@]}"#,
 ];
 
-// One test: another at the same time would take memory, too.
+// There is only one test, because another test at the same time would allocate memory, too.
 #[tokio::test]
-async fn what_a_gateway_tells_and_streams_takes_no_more_memory_than_a_multiple_of_its_length() {
+async fn answers_of_discovery_and_streams_take_at_most_a_multiple_of_their_length_in_memory() {
     let servers = Servers::start().await;
     search_lists(&servers).await;
     search_streams(&servers).await;
@@ -211,7 +213,7 @@ async fn search_lists(servers: &Servers) {
 
 const EVENTS: &[&str] = &[r#"{"data":[@]}"#, r#"{"tags":{#}}"#, r#"{"chunks":[@]}"#, r#"[@]"#];
 const FIELDS: &[&str] = &["", "a", "text", "chunks", "tags", "data", "embedding", "tensor"];
-/// What stands around the data of an event; `@` is the data.
+/// The text around the data of an event; `@` is the data.
 const FRAMES: [&str; 6] = [
     "event: update\ndata: @\n\n",
     "data: @\ndata:\nevent: update\n\n",
@@ -220,13 +222,13 @@ const FRAMES: [&str; 6] = [
     "id: @\nevent: update\ndata: 0\n\n",
     "@: @\n\n",
 ];
-/// Parts that a parser may keep something of.
+/// Lines of which a parser may keep some bytes.
 const LINES: [&str; 7] =
     ["data:\n", "data\n", ":\n", "\n", "event: update\ndata: 0\n\n", "id:1\n", "event:a\n"];
 
 async fn search_streams(servers: &Servers) {
     let mut random = fastrand::Rng::with_seed(4);
-    // Without a document the endpoint would have to be listed.
+    // The endpoint would have to be listed if it gave no document.
     for _ in 0..CLIMBS {
         let mut climb = Climb::new(EVENTS, FIELDS, &mut random);
         for step in 0..STEPS {
@@ -266,7 +268,7 @@ async fn search_streams(servers: &Servers) {
             for end in ["", "\n", "event: update\n\n"] {
                 let body = Bytes::from(format!("event: update\n{}{end}", line.repeat(count)));
                 servers.tell(&body);
-                // The events alone, as nothing is kept of their documents.
+                // Only the events are measured, because their documents are not kept.
                 let read = stream::<serde::de::IgnoredAny>(&servers.http);
                 nearness(&body, OPENING, read).await;
             }
@@ -274,7 +276,7 @@ async fn search_streams(servers: &Servers) {
     }
 }
 
-/// A message of protobuf without a schema: fields of a few numbers, one within another, repeated.
+/// A protobuf message without a schema: fields with a few numbers, nested and repeated.
 #[derive(Clone)]
 struct Fields {
     part: Vec<(u32, Fields)>,
@@ -327,7 +329,7 @@ impl Fields {
         out
     }
 
-    /// The part again and again, in one of the places of a list of endpoints.
+    /// Builds a message that repeats this part in one of the places of a list of endpoints.
     fn message(&self) -> Bytes {
         let part = self.bytes();
         let count = ((1_usize << self.power) + 1).min(1 + (32 << 10) / part.len().max(1));

@@ -1,6 +1,6 @@
-//! A gateway that sends pings without end and reads no pong, over WebSocket or HTTP/2, takes no memory of
-//! the client. A binary of
-//! its own, since the allocator that counts is the whole process's, the embedded gateway's part included.
+//! A gateway that sends pings forever and reads no pong, over WebSocket or HTTP/2, takes no memory
+//! of the client. This test has a binary of its own, because the counting allocator applies to the
+//! whole process, including the embedded gateway.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -17,15 +17,14 @@ static PEAK: PeakAlloc = PeakAlloc;
 
 const REQUESTS: usize = 8;
 const ATTEMPTS: u32 = 6;
-/// Each attempt is on a connection whose gateway does nothing but send pings. In that time it sends far
-/// more than the system keeps of a connection, if the client reads it.
+/// The time of an attempt, each on a connection whose gateway only sends pings. In this time the
+/// gateway sends far more than the system can buffer, if the client reads it.
 const ATTEMPT: Duration = Duration::from_millis(400);
-/// The buffers of the connections, the replaced ones among them. A client that goes on reading keeps its
-/// pongs without bound.
+/// The limit covers the buffers of all connections, including replaced ones. A client that goes on
+/// reading would keep its pongs without bound.
 const MOST: usize = 8 << 20;
 
-/// Answers nothing on any connection and sends HTTP/2's pings without end, reading no more than the
-/// preface.
+/// Starts a server that never answers and sends HTTP/2 pings forever. It reads only the preface.
 async fn flood_grpc() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("grpc://{}", listener.local_addr().unwrap());
@@ -39,7 +38,7 @@ async fn flood_grpc() -> String {
                 loop {
                     stream.write_all(&pings).await?;
                 }
-                #[expect(unreachable_code, reason = "it gives the task its type")]
+                #[expect(unreachable_code, reason = "this line gives the task its type")]
                 std::io::Result::Ok(())
             });
         }
@@ -47,7 +46,7 @@ async fn flood_grpc() -> String {
     url
 }
 
-/// The most memory that a call takes whose attempts are not answered.
+/// Returns the peak memory of a call whose attempts are not answered.
 async fn peak_of(client: &Client) -> usize {
     let waits = RetryPolicy::new().initial_backoff(Duration::ZERO).max_backoff(Duration::ZERO);
     let before = PEAK.current_usage();
@@ -66,9 +65,9 @@ async fn peak_of(client: &Client) -> usize {
     PEAK.peak_usage().saturating_sub(before)
 }
 
-// One test: another at the same time would take memory, too.
+// There is only one test, because another test at the same time would allocate memory, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pings_without_end_whose_pongs_are_never_read_take_no_memory() {
+async fn endless_pings_whose_pongs_are_never_read_take_no_memory() {
     let client = Client::builder(&flood_grpc().await).docarray(DocArray::V1).build().unwrap();
     let peak = peak_of(&client).await;
     let connections = client.connections().opened;
@@ -86,7 +85,7 @@ async fn pings_without_end_whose_pongs_are_never_read_take_no_memory() {
     let peak = peak_of(&client).await;
     let connections = gateway.journal().websocket_connections();
     println!("{peak} bytes on {connections} connections");
-    // More than one, or the time-out was not what ended the attempts.
+    // With only one connection, the attempts would not have ended by their time-out.
     assert!(connections > 1 && !gateway.journal().is_empty());
     assert!(peak <= MOST, "{peak} bytes on {connections} connections");
 }

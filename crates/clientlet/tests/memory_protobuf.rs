@@ -1,5 +1,5 @@
-//! Reading an answer in protobuf, whatever it is, takes no more memory than a stated multiple of it.
-//! A binary of its own, since the allocator that counts is the whole process's.
+//! Reading any protobuf answer takes at most a fixed multiple of its length in memory. These tests
+//! have a binary of their own, because the counting allocator applies to the whole process.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -25,22 +25,22 @@ use crate::typed::Typed;
 #[global_allocator]
 static PEAK: PeakAlloc = PeakAlloc;
 
-/// Taking an answer from its connection, the sending side in the same process among it.
+/// The multiple for receiving an answer. It includes the sending side, which runs in this process.
 const EXCHANGE: usize = 16;
-/// Reading documents into `Document` or `Value`: the shortest takes two bytes on the wire, far more
-/// than that in memory, and a list that grows is copied.
+/// The multiple for reading documents into `Document` or `Value`. The shortest document takes two
+/// bytes on the wire and far more in memory, and a growing list is copied.
 const DOCUMENTS: usize = 512;
-/// The memory for opening an answer that is already there.
+/// The multiple for opening an answer that was received.
 const OPENING: usize = 64;
-/// What is needed however short the answer is.
+/// The memory that any answer may take, however short it is.
 const LEAST: usize = 1 << 20;
 
-/// The most memory that was taken since `before`.
+/// Returns the peak memory since `before`.
 fn peak_since(before: usize) -> usize {
     PEAK.peak_usage().saturating_sub(before)
 }
 
-/// The most memory that `read` takes beyond what was taken before.
+/// Returns the peak memory of `read`, beyond the memory that was already allocated.
 fn peak_of<T>(read: impl FnOnce() -> T) -> usize {
     let before = PEAK.current_usage();
     PEAK.reset_peak_usage();
@@ -50,7 +50,7 @@ fn peak_of<T>(read: impl FnOnce() -> T) -> usize {
     peak
 }
 
-/// A field that holds bytes.
+/// Writes a field that holds bytes.
 fn field(number: u32, content: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(content.len() + 16);
     encode_key(number, WireType::LengthDelimited, &mut out);
@@ -59,7 +59,7 @@ fn field(number: u32, content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A gateway that answers every request with the documents that it is told.
+/// Starts a gateway that answers every request with the documents that a test gives it.
 async fn gateway() -> (String, watch::Sender<Bytes>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
@@ -113,14 +113,14 @@ fn readings(response: &Response) -> [(&'static str, usize); 6] {
     ]
 }
 
-/// Documents that take much memory for their length, in either generation.
+/// Returns documents of either generation that take much memory for their length.
 fn greedy() -> Vec<Vec<u8>> {
     let many = |part: Vec<u8>| part.repeat(50_000);
     let entry =
         |name: &str, node: &[u8]| field(1, &[field(1, name.as_bytes()), field(2, node)].concat());
     let document = |fields: &[u8]| field(1, fields);
     let deep = |number: u32| (0..90).fold(Vec::new(), |inside: Vec<u8>, _| field(number, &inside));
-    // A tensor of booleans in rows of one.
+    // A tensor of booleans in rows of one element.
     let shape = [0x10, 0xd0, 0x86, 0x03, 0x10, 0x01];
     let dense = [field(1, &[1; 50_000]), shape.to_vec(), field(3, b"|b1")].concat();
     vec![
@@ -181,7 +181,7 @@ async fn no_answer_in_protobuf_takes_more_memory_than_a_multiple_of_itself() {
 const CLIMBS: usize = 16;
 const STEPS: usize = 40;
 
-/// Searches for cases that no list contains, by hill climbing from several starting points.
+/// Searches for cases that are in no list, by hill climbing from several starting points.
 fn search() {
     let mut random = fastrand::Rng::with_seed(11);
     for climb in 0..CLIMBS {
@@ -338,7 +338,7 @@ impl Tree {
     }
 }
 
-/// An array whose shape fits its elements, of which there are few or none.
+/// Writes an array whose shape fits its elements, which are few or none.
 fn dense(random: &mut fastrand::Rng) -> Vec<u8> {
     let mut elements = 1_u64;
     let mut shape = Vec::new();
@@ -355,7 +355,7 @@ fn dense(random: &mut fastrand::Rng) -> Vec<u8> {
     [field(1, &buffer), field(2, &shape), field(3, b"|u1")].concat()
 }
 
-/// An answer in which one part is repeated: many small parts take the most memory for their size.
+/// An answer that repeats one part, because many small parts take the most memory for their size.
 #[derive(Clone, Debug)]
 struct Answer {
     around: usize,
@@ -414,7 +414,8 @@ impl Answer {
         outer.iter().rev().fold(parts, |inside, number| field(*number, &inside)).into()
     }
 
-    /// How near the answer comes to the limit, in thousandths. It must not exceed the limit.
+    /// Returns how near the answer comes to the limit, in thousandths. The answer must not exceed
+    /// the limit.
     fn nearness(&self, docarray: DocArray) -> usize {
         let bytes = self.bytes(docarray);
         let most = bytes.len() * OPENING + LEAST;
@@ -431,7 +432,7 @@ impl Answer {
     }
 }
 
-/// The documents of the recorded answers.
+/// Returns the documents of the recorded answers.
 fn recorded() -> Vec<Bytes> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop/fixtures");
     let mut recorded = Vec::new();
@@ -441,7 +442,7 @@ fn recorded() -> Vec<Bytes> {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if name.starts_with("response_") && name.ends_with(".bin") {
                 let frame = std::fs::read(&path).unwrap();
-                // The documents of either generation stand at the same place.
+                // Both generations have the documents in the same field.
                 recorded.extend(
                     part(&frame, 4).and_then(|data| part(data, 1)).map(Bytes::copy_from_slice),
                 );
@@ -452,7 +453,7 @@ fn recorded() -> Vec<Bytes> {
     recorded
 }
 
-/// The last field of this number, of a message in which every field holds bytes.
+/// Returns the last field with this number in a message whose fields all hold bytes.
 fn part(message: &[u8], number: u32) -> Option<&[u8]> {
     use clientlet_proto::prost::encoding::{decode_key, decode_varint};
     let mut rest = message;

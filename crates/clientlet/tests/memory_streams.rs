@@ -1,5 +1,5 @@
-//! A stream of documents takes no more memory the longer it is. A binary of its own, since the
-//! allocator that counts is the whole process's, the embedded gateway's part included.
+//! A longer stream of documents takes no more memory. This test has a binary of its own, because
+//! the counting allocator applies to the whole process, including the embedded gateway.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -12,11 +12,12 @@ static PEAK: PeakAlloc = PeakAlloc;
 
 const SHORT: u64 = 100_000;
 const LONG: u64 = 500_000;
-/// What may differ from run to run: how much of a full window of HTTP/2 is waiting, 1 MiB of small
-/// frames that take several times as much. Still, 16 bytes that are kept of each document would show.
+/// The allowed difference between runs: the part of a full HTTP/2 window that is waiting. It is 1
+/// MiB of small frames, which take several times as much memory. The limit would still reveal 16
+/// bytes kept for each document.
 const SPREAD: usize = 6 << 20;
 
-/// The most memory while `documents` come over this URL.
+/// Returns the peak memory while `documents` come from this URL.
 async fn peak_of(url: &str, endpoint: &str, documents: u64) -> usize {
     let client = Client::new(url).unwrap();
     PEAK.reset_peak_usage();

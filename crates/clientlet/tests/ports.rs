@@ -1,4 +1,5 @@
-//! An error at the gateway's port for another protocol says which one seems to answer there.
+//! The error of a request to the gateway's port for another protocol says which protocol seems to
+//! answer there.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -8,7 +9,7 @@ use clientlet::{Client, Delivery, Document, Hint};
 use clientlet_gateway::{DocArray, Gateway};
 use clientlet_interop::{Environment, Options, RealGateway};
 
-/// The protocol that is asked for, the protocol whose port is asked, and the hint.
+/// The protocol of the client, the protocol of the port, and the hint.
 const PAIRS: &[(&str, &str, Hint)] = &[
     ("http", "grpc", Hint::PortForGrpc),
     ("ws", "grpc", Hint::PortForGrpc),
@@ -18,11 +19,11 @@ const PAIRS: &[(&str, &str, Hint)] = &[
     ("http", "websocket", Hint::PortForWebsocket),
 ];
 
-/// How often each port is tried. A port that closes immediately is recognized by what it sends just
-/// before, so the test must not lose the race even once.
+/// The number of tries for each port. A port that closes immediately is recognized by what it sends
+/// just before, so the client must not lose this race even once.
 const TIMES: usize = 50;
 
-/// `url` gives that of a protocol's port.
+/// Checks all pairs; `url` returns the URL of a protocol's port.
 async fn check(url: impl Fn(&str) -> String) {
     for (asked, there, hint) in PAIRS {
         let url = url(there);
@@ -46,7 +47,7 @@ async fn check(url: impl Fn(&str) -> String) {
 }
 
 #[tokio::test]
-async fn of_the_embedded_gateway() {
+async fn ports_of_the_embedded_gateway_are_recognized() {
     for docarray in [DocArray::V1, DocArray::V2] {
         let builder = Gateway::builder().docarray(docarray).websocket(true).grpc(true);
         let gateway = builder.http(true).start().await.unwrap();
@@ -69,11 +70,11 @@ async fn of_a_real_gateway(environment: Environment) {
 }
 
 #[tokio::test]
-async fn of_jina_3_14_1() {
+async fn ports_of_jina_3_14_1_are_recognized() {
     of_a_real_gateway(Environment::SeedEra).await;
 }
 
 #[tokio::test]
-async fn of_jina_3_33_1() {
+async fn ports_of_jina_3_33_1_are_recognized() {
     of_a_real_gateway(Environment::Current).await;
 }

@@ -1,4 +1,4 @@
-//! Answers that are no answers or belong to another request, and documents that a gateway fails to
+//! Answers that are not answers or belong to another request, and documents that a gateway fails to
 //! pass on.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// A server that answers every request with these bytes, and closes.
+/// Starts a server that answers every request with these bytes and closes.
 async fn answering(answer: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -34,7 +34,7 @@ const SHOP: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-leng
 const EMPTY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 #[tokio::test]
-async fn what_is_no_json_is_shown_with_its_kind() {
+async fn an_answer_that_is_not_json_is_shown_with_its_content_type() {
     let table = [
         (SHOP, "what came is text/html and begins with `<html>"),
         (EMPTY, "what came is of no content-type and is empty"),
@@ -63,7 +63,7 @@ const MOVED: &[u8] = b"HTTP/1.1 308 Permanent Redirect\r\n\
     content-length: 13\r\n\r\n<html></html>";
 
 #[tokio::test]
-async fn a_redirect_tells_where_it_points_to_without_secrets() {
+async fn the_error_of_a_redirect_names_its_target_without_secrets() {
     let address = answering(MOVED).await;
     for scheme in ["http", "ws"] {
         let builder = Client::builder(&format!("{scheme}://{address}"));
@@ -92,7 +92,7 @@ async fn a_port_for_tls_is_named() {
 }
 
 #[tokio::test]
-async fn the_answer_to_another_request_is_not_taken_for_ones_own() {
+async fn the_answer_to_another_request_is_refused() {
     let fault = "shifted@2-4".parse().unwrap();
     let gateway = Gateway::builder()
         .docarray(clientlet_gateway::DocArray::V2)
@@ -112,11 +112,11 @@ async fn the_answer_to_another_request_is_not_taken_for_ones_own() {
         .collect();
     let mixed_up = || Err((ErrorKind::Decode, Delivery::Unknown, true));
     assert_eq!(ends, [Ok(json!("0")), mixed_up(), mixed_up(), mixed_up(), Ok(json!("4"))]);
-    // The client abandons the connection each time.
+    // The client closes the connection each time.
     assert_eq!(client.connections().opened, 4);
 }
 
-/// Sends 51 documents, one of which the gateway takes but cannot pass on.
+/// Posts 51 documents, one of which the gateway accepts but cannot pass on.
 async fn one_of_many(client: &Client, policy: RetryPolicy, bad: Value) {
     let document = |n: u64| match n {
         25 => json!({"id": "25", "text": "a", "tags": bad}),
@@ -156,11 +156,11 @@ async fn one_of_many(client: &Client, policy: RetryPolicy, bad: Value) {
     assert!(error.message().contains("document 25"), "{error}");
     assert!(error.message().contains("tags."), "{error}");
     assert!(!error.may_have_run(), "{error}");
-    assert_eq!(error.attempts().len(), 1, "it is final: {error}");
+    assert_eq!(error.attempts().len(), 1, "the error is final: {error}");
 }
 
 #[tokio::test]
-async fn jina_3_33_1_loses_no_documents_beside_one_that_it_cannot_pass_on() {
+async fn jina_3_33_1_answers_all_documents_but_the_one_that_it_cannot_pass_on() {
     let start = || RealGateway::start_or_skip(Environment::Current, Options::default());
     let start = tokio::task::spawn_blocking(start).await.unwrap();
     let Some(mut gateway) = start.unwrap_or_else(|error| panic!("{error}")) else { return };
@@ -172,7 +172,7 @@ async fn jina_3_33_1_loses_no_documents_beside_one_that_it_cannot_pass_on() {
         one_of_many(&client, RetryPolicy::standard(), bad.clone()).await;
         one_of_many(&client, RetryPolicy::new().at_most_once(true), bad).await;
     }
-    // A value that suits a numeric field is not blamed when the executor is down.
+    // A value that suits a numeric field is not blamed while the executor is down.
     gateway.kill_executor().unwrap();
     let large = json!({"id": "a", "text": "a", "ratio": 1_u64 << 40});
     let answers = client.post("/upper").documents([large]).send().await;

@@ -1,4 +1,4 @@
-//! What cannot be sent is named before anything is: headers, metadata, target executors.
+//! Headers, metadata and target executors that cannot be sent are named before anything is sent.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -9,8 +9,8 @@ use clientlet::{Client, Delivery, DocArray, Document, Error, ErrorKind};
 use clientlet_gateway::Gateway;
 
 const HEADERS: &[(&str, &str, &str)] = &[
-    ("no good", "x", "\"no good\" is no name of a header"),
-    ("x-näme", "x", "\"x-näme\" is no name of a header"),
+    ("no good", "x", "\"no good\" is not a valid name of a header"),
+    ("x-näme", "x", "\"x-näme\" is not a valid name of a header"),
     ("x-name", "välue", "header x-name cannot be sent: it is not ASCII"),
     ("x-name", "a\r\nb", "header x-name cannot be sent: it has control characters"),
     ("grpc-timeout", "1S", "header grpc-timeout is set by the client itself"),
@@ -18,7 +18,7 @@ const HEADERS: &[(&str, &str, &str)] = &[
     ("Content-Type", "text/plain", "header content-type is set by the client itself"),
 ];
 
-const TARGET: &str = "\"exec(\" is no regular expression: unclosed group";
+const TARGET: &str = "\"exec(\" is not a regular expression: unclosed group";
 
 async fn gateway() -> Gateway {
     let builder = Gateway::builder().docarray(clientlet_gateway::DocArray::V2);
@@ -31,7 +31,7 @@ fn named(error: &Error, what: &str) {
 }
 
 #[tokio::test]
-async fn by_a_call_of_a_client() {
+async fn a_call_of_a_client_refuses_them() {
     let gateway = gateway().await;
     for url in [gateway.http_url(), gateway.websocket_url(), gateway.grpc_url()] {
         let client = Client::new(&url).unwrap();
@@ -48,7 +48,7 @@ async fn by_a_call_of_a_client() {
 }
 
 #[tokio::test]
-async fn by_a_stream_of_documents() {
+async fn a_stream_of_documents_refuses_them() {
     let gateway = gateway().await;
     let client = Client::new(&gateway.grpc_url()).unwrap();
     let call = || client.stream_document("/stream", &Document::text("x"));
@@ -63,7 +63,7 @@ async fn by_a_stream_of_documents() {
 }
 
 #[tokio::test]
-async fn by_the_clientlets() {
+async fn the_clientlets_refuse_them() {
     let gateway = gateway().await;
     let options = ClientletOptions::new();
     let mut http = HttpClientlet::new(&gateway.http_url(), &options).unwrap();

@@ -1,4 +1,5 @@
-//! A client in several tokio runtimes, one after the other and at the same time, and in none.
+//! A client in several tokio runtimes, one after the other and at the same time, and without a
+//! runtime.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -35,7 +36,7 @@ impl Served {
         self.gateway.as_ref().unwrap()
     }
 
-    /// A client for each way in which requests travel.
+    /// Returns a client for each way in which requests travel.
     fn clients(&self) -> Vec<Client> {
         let gateway = self.gateway();
         let urls = [gateway.http_url(), gateway.websocket_url(), gateway.grpc_url()];
@@ -56,7 +57,7 @@ fn current_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Posts with one attempt, within which all of this happens.
+/// Posts with one attempt, so everything has to happen within that attempt.
 async fn post(client: &Client) -> Result<Response, Error> {
     let call = client.post("/upper").documents([Document::text("x")]).retry(RetryPolicy::new());
     call.send().await.into_iter().next().unwrap()
@@ -70,7 +71,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Runs a future as runtimes other than tokio do.
+/// Runs a future as a runtime other than tokio does.
 fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let (mut future, mut cx) = (pin!(future), Context::from_waker(&waker));
@@ -82,12 +83,15 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Checks that the result is an error that says what to do.
+/// Checks that the result is the error that says what to do.
 fn is_told<T: std::fmt::Debug>(result: Result<T, Error>) {
     let error = result.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Config, Delivery::NotSent), "{error}");
     assert!(!error.may_have_run());
-    assert!(error.message().contains("no tokio runtime here; call it inside of one"), "{error}");
+    assert!(
+        error.message().contains("no tokio runtime here; call this inside a runtime"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -105,7 +109,7 @@ fn outside_of_a_runtime_every_call_is_an_error() {
                 }
                 results
             });
-            assert_eq!(results.len(), 3, "each request has its end");
+            assert_eq!(results.len(), 3, "each request has a result");
             results.into_iter().for_each(is_told);
             is_told(block_on(client.ready()));
             is_told(block_on(client.status()));
@@ -127,7 +131,11 @@ fn outside_of_a_runtime_every_call_is_an_error() {
             }
         }
     }
-    assert_eq!(served.gateway().journal().len(), 4, "what was posted inside of one");
+    assert_eq!(
+        served.gateway().journal().len(),
+        4,
+        "the requests that were posted inside a runtime"
+    );
 }
 
 #[test]
@@ -169,12 +177,12 @@ fn outside_of_a_runtime_every_call_of_a_clientlet_is_an_error() {
 }
 
 #[test]
-fn an_idle_runtime_makes_no_call_of_another_wait() {
+fn calls_in_one_runtime_do_not_wait_for_an_idle_runtime() {
     let served = Served::start();
     for client in served.clients() {
         let (first, second) = (current_thread(), current_thread());
         for _ in 0..3 {
-            // While one runtime runs, the other's connections are neither read nor written.
+            // While one runtime runs, the other runtime's connections are neither read nor written.
             for runtime in [&first, &second] {
                 let answer = runtime.block_on(post(&client)).unwrap();
                 assert_eq!(answer.attempts(), 1);
@@ -188,7 +196,7 @@ fn an_idle_runtime_makes_no_call_of_another_wait() {
 }
 
 #[test]
-fn an_idle_runtime_makes_no_clientlet_wait_that_needs_no_session_of_its_own() {
+fn clientlets_without_a_session_do_not_wait_for_an_idle_runtime() {
     let served = Served::start();
     let (first, second) = (current_thread(), current_thread());
     let options = ClientletOptions::new();
@@ -205,7 +213,7 @@ fn an_idle_runtime_makes_no_clientlet_wait_that_needs_no_session_of_its_own() {
 }
 
 #[test]
-fn a_runtime_that_is_dropped_in_mid_call_takes_nothing_of_another_along() {
+fn dropping_a_runtime_during_a_call_does_not_affect_another_runtime() {
     let served = Served::start();
     let slow = async |client: &Client, seconds: f64| {
         let parameters = serde_json::json!({"seconds": seconds});
@@ -231,7 +239,7 @@ fn a_runtime_that_is_dropped_in_mid_call_takes_nothing_of_another_along() {
 }
 
 #[test]
-fn a_runtime_a_call_works_for_as_many_calls_as_there_are() {
+fn a_client_works_for_many_calls_with_a_new_runtime_each() {
     let served = Served::start();
     for client in served.clients() {
         for _ in 0..40 {

@@ -1,5 +1,5 @@
-//! Errors are in plain words, whichever way something is asked for: neither an error nor any cause
-//! below it shows the internals of the crates that detected it.
+//! Errors are in plain words on every way of asking a gateway: neither an error nor any of its
+//! causes shows the internals of the crates that detected it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -14,7 +14,7 @@ use clientlet::{Client, DocArray, Document, Error, RetryPolicy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What a peer does with each connection after it has read something.
+/// The reaction of a peer to each connection, after it has read something.
 #[derive(Clone, Copy, Debug)]
 enum Peer {
     /// Nothing listens there.
@@ -23,9 +23,9 @@ enum Peer {
     ClosesAtOnce,
     /// Resets the connection after these bytes.
     Resets(&'static [u8]),
-    /// Sends bytes and closes.
+    /// Sends these bytes and closes.
     Says(&'static [u8]),
-    /// Agrees to WebSocket, sends bytes and closes.
+    /// Accepts the WebSocket upgrade, sends these bytes and closes.
     Upgrades(&'static [u8]),
     Silent,
 }
@@ -39,7 +39,7 @@ fn h2(rest: &[u8]) -> Peer {
     Says([SETTINGS, rest].concat().leak())
 }
 
-/// All peers that fail in some way.
+/// Returns all peers that fail in some way.
 fn peers() -> Vec<Peer> {
     vec![
         Gone,
@@ -76,9 +76,9 @@ fn peers() -> Vec<Peer> {
         Says(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nevent: upd"),
         Resets(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n5\r\nevent"),
         Says(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\nzz"),
-        // HTTP/2: an end without a word; one with words, ENHANCE_YOUR_CALM (after NO_ERROR a
-        // request would begin anew many times); a stream that is reset; frames that break the
-        // rules; a reset connection.
+        // HTTP/2: an end without a message; an end with the message ENHANCE_YOUR_CALM (after
+        // NO_ERROR a request would begin anew many times); a stream that is reset; frames that
+        // break the rules; a reset connection.
         Says(SETTINGS),
         h2(b"\0\0\x16\x07\0\0\0\0\0\0\0\0\x01\0\0\0\x0btoo_many_pings"),
         h2(b"\0\0\x0b\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0b\"\\\x01"),
@@ -90,7 +90,7 @@ fn peers() -> Vec<Peer> {
         h2(b"\xff\xff\xff\0\0\0\0\0\x01"),
         h2(b"\0\0\x02\x01\x05\0\0\0\x01\xff\xff"),
         Resets(SETTINGS),
-        // A head of status 200 and nothing else.
+        // A head with status 200 and nothing else.
         h2(b"\0\0\x01\x01\x05\0\0\0\x01\x88"),
         // WebSocket: cut, closed with and without words, text, and frames that break the rules.
         Upgrades(b""),
@@ -129,7 +129,7 @@ async fn serve(mut socket: TcpStream, peer: Peer) {
                  sec-websocket-accept: {accept}\r\n\r\n"
             );
             let _ = socket.write_all(head.as_bytes()).await;
-            // Waits for a message, or for the question whether the peer is ready.
+            // Waits for a message, or for the question whether the gateway is ready.
             let read = socket.read(&mut request);
             let _ = tokio::time::timeout(Duration::from_millis(50), read).await;
             said
@@ -139,7 +139,8 @@ async fn serve(mut socket: TcpStream, peer: Peer) {
     if matches!(peer, Resets(_)) {
         let _ = socket.set_zero_linger();
     } else {
-        // This lets the other side read everything before the end; a reset would discard it.
+        // The shutdown lets the other side read everything before the end; a reset would discard
+        // it.
         let _ = socket.shutdown().await;
         while socket.read(&mut request).await.is_ok_and(|read| read > 0) {}
     }
@@ -158,11 +159,11 @@ async fn start(peer: Peer) -> String {
     address
 }
 
-/// The ways of asking for something.
+/// The ways of asking a gateway.
 const WAYS: &[&str] =
     &["post", "undeclared", "unary", "stream", "status", "ready", "endpoints", "clientlet"];
 
-/// The error of one way; `None` if the protocol does not have this way, or nothing failed.
+/// Returns the error of one way; `None` if the protocol does not have this way, or nothing failed.
 async fn ask(url: &str, way: &str) -> Option<Error> {
     let patience = Duration::from_millis(200);
     let builder = Client::builder(url).attempt_timeout(patience).connect_timeout(patience);
@@ -251,7 +252,7 @@ fn check(context: &str, error: &Error) {
         plain(context, &cause.to_string());
         next = cause.source();
     }
-    // What `unwrap` shows may name an error of this crate, but none of another one.
+    // `unwrap` shows the debug text. It may name an error of this crate, but not of another crate.
     let debug = format!("{error:?}");
     for sign in ["hyper", "h2::", "Error(", "Os {", "Custom {", "Io(", "Lost(", "b\""] {
         assert!(!debug.contains(sign), "{sign:?} is in {debug}, {context}");
@@ -259,8 +260,8 @@ fn check(context: &str, error: &Error) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_fails_is_told_in_plain_words_on_every_way() {
-    // All of them run concurrently, since some wait for something that never comes.
+async fn failures_are_reported_in_plain_words_on_every_way() {
+    // All run concurrently, because some wait for an event that never comes.
     let mut ways = tokio::task::JoinSet::new();
     for peer in peers() {
         let address = start(peer).await;
@@ -281,7 +282,7 @@ async fn what_fails_is_told_in_plain_words_on_every_way() {
             told += 1;
         }
     }
-    // Nearly all of them fail.
+    // Nearly all combinations fail.
     assert!(told > peers().len() * 3 * WAYS.len() / 2, "{told}");
 }
 

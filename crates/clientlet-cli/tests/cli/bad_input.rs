@@ -74,7 +74,10 @@ fn wrong_usage_is_named_before_anything_is_sent() {
             &["--header", "x-a: \u{e4}"],
             "the value of the header x-a cannot be sent: it is not ASCII",
         ),
-        (&["--target-executor", "exec("], "is no regular expression: unclosed group (at byte 4)"),
+        (
+            &["--target-executor", "exec("],
+            "is not a regular expression: unclosed group (at byte 4)",
+        ),
         (&["--auth", "nobody"], "error: --auth has no ':'; write USER:PASS"),
         (&["--cookie", "crumb"], "error: --cookie has no '='"),
         (&["--bearer", "@/no/such/file"], "error: --bearer: cannot read /no/such/file"),
@@ -156,7 +159,7 @@ fn an_input_of_another_form_has_a_hint_once_a_run() {
 #[test]
 fn a_bad_url_is_named_by_every_command() {
     let table = [
-        ("ftp://h", "has an unknown scheme; known are http, ws and grpc"),
+        ("ftp://h", "has an unknown scheme; use http, ws or grpc"),
         ("localhost:8080", "has no scheme; write http://localhost:8080"),
         ("http://h:70000", "has port 70000, which is out of range"),
         ("http://h:1:2", "has more than one port"),

@@ -146,7 +146,7 @@ fn what_of_a_document_a_proxy_may_drop_is_warned_of_once_and_over_http_alone() {
             let run = clientlet(["stream", &url, "--on", "/stream", "--document", document]);
             let run = run.run().exits(0);
             let warnings =
-                run.stderr.matches("warning: over HTTP the lists, objects and long").count();
+                run.stderr.matches("warning: over HTTP, lists, objects and long").count();
             assert_eq!(warnings, usize::from(may_drop), "{document}: {}", run.stderr);
         }
     }

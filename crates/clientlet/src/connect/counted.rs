@@ -1,4 +1,4 @@
-//! A connection that counts what is written to it.
+//! A connection that counts the writes to it.
 
 use std::fmt;
 use std::io;
@@ -27,16 +27,17 @@ impl Written {
     }
 }
 
-/// A connection that counts what is written to it: the difference between a request that was
-/// certainly not sent and one that may have arrived.
+/// A connection that counts the writes to it. The count tells a request that was certainly not sent
+/// from a request that may have arrived.
 ///
-/// The connection keeps reading after the other side has closed. A gateway that answers before it
-/// has read a request, and closes, makes the next write fail, although its answer is there to be
-/// read. So a write that fails because the other side has closed counts as done; reading delivers
-/// the answer, then the end, and ends the connection. (The answer can still be lost: some systems
-/// drop received data when a connection is reset. Linux does not.) Bytes that come before anything
-/// was sent, such as the 503 of a proxy with too many connections, are kept until the request is
-/// written, and are read as its answer.
+/// The connection keeps reading after the other side has closed. If a gateway answers before it has
+/// read a request, and closes, the next write fails although the answer can still be read. So a
+/// write that fails because the other side has closed counts as done; reading delivers the answer,
+/// then the end, and ends the connection. (The answer can still be lost: some systems drop received
+/// data when a connection is reset. Linux does not.)
+///
+/// Bytes that come before anything was sent, such as the 503 of a proxy with too many connections,
+/// are kept until the request is written, and are then read as its answer.
 pub(crate) struct Counted {
     io: TokioIo<Box<dyn Io>>,
     written: Written,
@@ -48,10 +49,10 @@ pub(crate) struct Counted {
 /// The state of bytes that come on a connection before anything is written to it.
 #[derive(Debug)]
 enum Early {
-    /// Nothing was written yet. Holds the first bytes, if any came, and the waker of the task that
-    /// reads.
+    /// Nothing was written yet. Holds the first bytes, if any came, and the waker of the reading
+    /// task.
     Held(Vec<u8>, Option<Waker>),
-    /// A request was written; these bytes are read next.
+    /// A request was written. These bytes are read next.
     Due(Vec<u8>),
     /// The bytes were read, or none came.
     Read,
@@ -71,12 +72,12 @@ impl Counted {
         self.spoken.clone()
     }
 
-    /// The write counter of this connection.
+    /// Returns the write counter of this connection.
     pub(crate) fn written(&self) -> Written {
         self.written.clone()
     }
 
-    /// Marks the beginning of writing: from now on bytes are handed over as they come.
+    /// Begins writing: from now on bytes are handed over as they come.
     fn begin(&mut self) {
         if let Early::Held(bytes, reader) = &mut self.early {
             let (bytes, reader) = (std::mem::take(bytes), reader.take());
@@ -87,8 +88,8 @@ impl Counted {
         }
     }
 
-    /// Counts a write of `of` bytes, if it wrote any. If the other side has closed, the caller is
-    /// told that all bytes were written, and nothing is counted.
+    /// Counts a write of `of` bytes if any were written. If the other side has closed, reports that
+    /// all bytes were written, and counts nothing.
     fn count(&self, result: Poll<io::Result<usize>>, of: usize) -> Poll<io::Result<usize>> {
         match &result {
             Poll::Ready(Ok(1..)) => self.written.add(),
@@ -111,7 +112,7 @@ impl fmt::Debug for Counted {
     }
 }
 
-/// The size limit of a connection's first read.
+/// The maximum size of a connection's first read.
 const GLANCE: usize = 16;
 
 impl Counted {

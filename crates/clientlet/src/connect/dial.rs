@@ -11,14 +11,14 @@ use tokio::net::TcpStream;
 use super::eyeballs::{self, SetAside};
 use super::names;
 
-/// The client's side of a connection, of whatever kind.
+/// The client's side of a connection on any kind of network.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug + 'static> Io for T {}
 
 /// A network.
 pub(crate) trait Dial: Send + Sync + fmt::Debug + 'static {
-    /// Opens a connection to a host, which is a name or an address without brackets.
+    /// Opens a connection to a host: a name, or an address without brackets.
     fn dial<'d>(&'d self, host: &'d str, port: u16) -> BoxFuture<'d, io::Result<Box<dyn Io>>>;
 }
 

@@ -1,5 +1,5 @@
-//! Tries the addresses of a name as RFC 8305 says ("happy eyeballs"): one after the other, without
-//! a long wait for an address that does not answer.
+//! Tries the addresses of a name one after the other as RFC 8305 ("happy eyeballs") describes,
+//! without a long wait for an address that does not answer.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -19,14 +19,15 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// sockets.
 const MOST: usize = 32;
 
-/// How long an address that was overtaken stays behind the others. After this time it is tried in
-/// its turn again, which costs one connection a head start.
+/// The time for which an address that was overtaken is tried last. After this time the address is
+/// tried in its turn again, which costs one connection a head start.
 const PENANCE: Duration = Duration::from_secs(600);
 
-/// The addresses that failed, or were overtaken by a later one, before the one that worked when a
-/// connection was last made.
-/// The address that worked comes first next time, and a name with several good addresses is still
-/// spread over all of them.
+/// The addresses that failed, or were overtaken by a later address, when a connection was last
+/// made.
+///
+/// The address that worked comes first next time, and connections to a name with several good
+/// addresses are still spread over all of them.
 #[derive(Debug, Default)]
 pub(super) struct SetAside(Mutex<Vec<(IpAddr, Instant)>>);
 
@@ -43,8 +44,8 @@ impl SetAside {
         sorted.into()
     }
 
-    /// Notes the outcome: of the `tried` addresses, in their order, `worked` was the first that was
-    /// connected. The addresses behind it may only have had less time.
+    /// Notes the outcome: of the `tried` addresses, in their order, `worked` was the first to
+    /// connect. The addresses after it may only have had less time.
     fn note(&self, tried: &[SocketAddr], worked: SocketAddr) {
         let mut aside = self.entries();
         aside.retain(|(ip, _)| tried.iter().all(|address| address.ip() != *ip));
@@ -85,10 +86,10 @@ fn by_turns(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> 
 }
 
 /// Connects to the first address that answers. The next address is tried when one fails, or after
-/// [`HEAD_START`]; attempts that have begun go on meanwhile.
+/// [`HEAD_START`]; earlier attempts continue meanwhile.
 ///
 /// # Errors
-/// The error of the first address that failed, once all addresses have failed.
+/// The error of the first address that failed, after all addresses have failed.
 pub(super) async fn first<T, F>(
     addresses: impl IntoIterator<Item = SocketAddr>,
     aside: &SetAside,
@@ -140,8 +141,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Connects to an address: addresses ending in 1 never answer, those ending in 2 refuse, all
-    /// others work.
+    /// Connects to an address: addresses ending in 1 never answer, those ending in 2 refuse, and
+    /// all others work.
     async fn dial(address: SocketAddr) -> io::Result<SocketAddr> {
         let last = match address.ip() {
             IpAddr::V4(ip) => ip.octets()[3],

@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, ready};
 
 use super::dial::{Dial, Io};
 
-/// A network whose connections a function makes.
+/// A network whose connections are made by a function.
 pub(crate) struct Memory<F>(pub(crate) F);
 
 impl<F: Fn() -> T + Send + Sync + 'static, T: Io> Dial for Memory<F> {
@@ -22,7 +22,7 @@ impl<F> fmt::Debug for Memory<F> {
     }
 }
 
-/// A network in memory with an embedded gateway on it, whose connections can be made to panic.
+/// A network in memory with an embedded gateway. Its connections can be made to panic.
 #[cfg(test)]
 pub(crate) mod network {
     use std::io;
@@ -113,7 +113,7 @@ pub(crate) mod network {
         let of_connections = bomb.clone();
         let dial = Memory(move || {
             let (client, gateway) = duplex(64 << 10);
-            // If the gateway has gone, the client's side reads the end.
+            // If the gateway is gone, the client's side reads the end.
             let _ = tell.send(gateway);
             // The bomb applies to the connections that exist when it goes off.
             let is_over = of_connections.0.0.load(Ordering::Acquire);

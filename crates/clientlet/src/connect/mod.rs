@@ -1,4 +1,4 @@
-//! Makes connections, and counts what is written to them.
+//! Makes connections that count the writes to them.
 
 mod counted;
 pub(crate) mod dial;
@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::error::{AttemptError, Event};
 use crate::runtime;
 
-/// Makes connections that count what is written to them.
+/// Makes connections that count the writes to them.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     dial: Arc<dyn Dial>,
@@ -43,11 +43,11 @@ impl Connector {
     /// Opens a connection to the host and port of `uri`, or to port 80 if `uri` names none.
     ///
     /// # Errors
-    /// When there is no runtime, the host has no address, no address accepts the connection, or the
+    /// If there is no runtime, the host has no address, no address accepts the connection, or the
     /// connect time-out passes.
     pub(crate) async fn open(&self, uri: &Uri) -> Result<Counted, AttemptError> {
         runtime::here()?;
-        // In a URL an IPv6 address has brackets around it, which are no part of the address.
+        // In a URL an IPv6 address is in brackets, which are not part of the address.
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let port = uri.port_u16().unwrap_or(HTTP);
         let dialled = timeout(self.timeout, self.dial.dial(host, port)).await;
@@ -57,7 +57,7 @@ impl Connector {
     }
 }
 
-/// The port of URLs that name none.
+/// The port of URLs without a port.
 const HTTP: u16 = 80;
 
 /// Classifies the failure to open a connection.

@@ -6,17 +6,17 @@ use std::thread;
 
 use tokio::sync::{Semaphore, oneshot};
 
-/// The maximum number of look-ups at a time, in the whole process. A resolver that hangs holds its
-/// threads for longer than anything waits for it, and every attempt would add one.
+/// The maximum number of look-ups at a time in the whole process. A hanging resolver holds its
+/// threads for longer than any attempt waits, so every attempt would add a thread.
 const MOST: usize = 32;
 
 static LOOK_UPS: Semaphore = Semaphore::const_new(MOST);
 
 /// Looks up the addresses of a host in the system's resolver. The look-up blocks, so it has a
-/// thread of its own: tokio's blocking pool panics where the system allows no more threads.
+/// thread of its own: tokio's blocking pool panics if the system allows no more threads.
 ///
 /// # Errors
-/// When the name is not known, or no thread can be started.
+/// If the name is not known, or no thread can be started.
 pub(super) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
@@ -27,11 +27,14 @@ pub(super) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>
     let look_up = move || {
         let _place = place;
         let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        // The caller may no longer want the connection.
+        // The caller may not want the connection any more.
         let _ = sender.send(found);
     };
     thread::Builder::new().spawn(look_up).map_err(|error| {
-        io::Error::new(error.kind(), format!("no thread can be had to look up the name: {error}"))
+        io::Error::new(
+            error.kind(),
+            format!("no thread can be started to look up the name: {error}"),
+        )
     })?;
     receiver.await.map_err(io::Error::other)?
 }

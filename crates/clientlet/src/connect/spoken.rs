@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::Connector;
 use crate::error::Hint;
 
-/// The protocol that was recognized, shared by all parts that use the connection.
+/// The protocol that was recognized. All parts that use the connection share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Spoken(Arc<AtomicU8>);
 
@@ -26,13 +26,13 @@ const TLS: u8 = 4;
 /// frame.
 const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-/// The first bytes that a TLS client sends (RFC 5246, 7.4.1.2), with the minimal content: version
-/// 1.2, 32 bytes that should be random, two cipher suites. A server answers with a TLS record, at
-/// least with an alert.
+/// The first bytes that a TLS client sends (RFC 5246, 7.4.1.2), with minimal content: version 1.2,
+/// 32 bytes that should be random, two cipher suites. A server answers with a TLS record, at least
+/// with an alert.
 const HELLO: &[u8] = b"\x16\x03\x01\0\x2f\x01\0\0\x2b\x03\x03\
     clientlet asks what is spoken...\0\0\x04\xc0\x2f\xc0\x30\x01\0";
 
-/// The first byte of a TLS record: its type.
+/// The first byte of a TLS record, which is its type.
 const ALERT: u8 = 0x15;
 const HANDSHAKE: u8 = 0x16;
 
@@ -57,7 +57,7 @@ impl Spoken {
         self.0.load(Ordering::Relaxed) == TLS
     }
 
-    /// Takes the first bytes that were read. Without bytes nothing changes.
+    /// Takes the first bytes that were read. No bytes change nothing.
     pub(super) fn hear(&self, first: &[u8]) {
         if !first.is_empty() {
             self.0.store(told_by(first), Ordering::Relaxed);
@@ -66,8 +66,8 @@ impl Spoken {
 }
 
 impl Connector {
-    /// Names the protocol that is spoken instead of HTTP/1.1, if `spoken` shows it. If the server
-    /// closed without sending anything, this asks it with greetings of its own, unless the server
+    /// Returns a hint if the server speaks another protocol than HTTP/1.1. If the server closed
+    /// without sending anything, this asks the server with greetings of its own, unless the server
     /// is `proven` to speak HTTP/1.1.
     pub(crate) async fn instead(
         &self,
@@ -83,8 +83,8 @@ impl Connector {
         is_tls.then_some(Hint::PortForTls)
     }
 
-    /// Whether the server speaks HTTP/2. Asks on a new connection, for servers that closed without
-    /// sending anything: some HTTP/2 servers do so if a connection begins with anything else.
+    /// Whether the server speaks HTTP/2. Asks on a new connection, because some HTTP/2 servers
+    /// close without sending anything if a connection begins with anything else.
     async fn greets_in_http2(&self, uri: &Uri) -> bool {
         self.greets(uri, GREETING, HTTP2).await
     }
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn protocols_are_told_by_their_first_bytes() {
+    fn protocols_are_recognized_by_their_first_bytes() {
         assert_eq!(told_by(b"HTTP/1.1 400 Bad Request"), HTTP1);
         assert_eq!(told_by(&[0, 0, 18, 4, 0, 0, 0, 0, 0]), HTTP2);
         assert_eq!(told_by(b"SSH-2.0"), OTHER);
