@@ -196,7 +196,7 @@ fn calls_in_one_runtime_do_not_wait_for_an_idle_runtime() {
 }
 
 #[test]
-fn clientlets_without_a_session_do_not_wait_for_an_idle_runtime() {
+fn a_started_clientlet_serves_calls_from_several_runtimes() {
     let served = Served::start();
     let (first, second) = (current_thread(), current_thread());
     let options = ClientletOptions::new();
