@@ -100,7 +100,7 @@ const CAPABILITIES: &[Capability] = &[
             "succeed, documents untouched",
             "succeed, documents untouched",
         ],
-        check: Contract("an_endpoint_that_nobody_binds_leaves_documents_as_they_are"),
+        check: Contract("an_endpoint_that_no_executor_binds_leaves_documents_unchanged"),
     },
     Capability {
         what: "documents in one request",
@@ -124,7 +124,7 @@ const CAPABILITIES: &[Capability] = &[
             "no",
             "yes, with parameters",
         ],
-        check: Test("jina_3_33_1_v2_streams_what_its_generators_yield"),
+        check: Test("jina_3_33_1_v2_streams_the_documents_of_its_generators"),
     },
     Capability {
         what: "a document's fields",

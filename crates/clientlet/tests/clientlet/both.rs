@@ -1,4 +1,4 @@
-//! What the tests of both clientlets that send while they receive need.
+//! Helpers for the tests of both clientlets that send while they receive.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use clientlet::{DocArray, Document, Error, Response};
 use clientlet_gateway::{Gateway, GatewayBuilder};
 use futures_util::{Stream, StreamExt};
 
-/// A gateway that speaks everything, with these faults.
+/// Returns a builder of a gateway that speaks all protocols, with these faults.
 pub(crate) fn builder(faults: &[&str]) -> GatewayBuilder {
     let builder = Gateway::builder().websocket(true).grpc(true);
     faults.iter().fold(builder, |builder, fault| builder.fault(fault.parse().unwrap()))
@@ -26,12 +26,12 @@ pub(crate) fn hasty(attempts: u32) -> ClientletOptions {
     ClientletOptions::new().max_attempts(attempts).initial_backoff(Duration::from_millis(1))
 }
 
-/// Nothing in here takes longer, if it ends at all.
+/// Awaits a future that ends well within the limit, if it ends at all.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), future).await.expect("it ends in time")
+    tokio::time::timeout(Duration::from_secs(30), future).await.expect("the future ends in time")
 }
 
-/// The ids of all answers up to the end, each of them good.
+/// Returns the ids of all answers up to the end, and checks that each is a success.
 pub(crate) async fn rest(
     responses: &mut (impl Stream<Item = Result<Response, Error>> + Unpin),
 ) -> Vec<String> {

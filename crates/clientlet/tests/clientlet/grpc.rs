@@ -27,7 +27,7 @@ fn failing(id: &str) -> DataRequest {
 }
 
 #[tokio::test]
-async fn a_dry_run_tells_how_the_executors_are() {
+async fn a_dry_run_reports_whether_the_executors_work() {
     let gateway = gateway_with(&[]).await;
     let clientlet = plain(&gateway).await;
     assert!(clientlet.send_dry_run().await.unwrap().is_success());
@@ -38,7 +38,7 @@ async fn a_dry_run_tells_how_the_executors_are() {
 }
 
 #[tokio::test]
-async fn a_dry_run_is_not_tried_again() {
+async fn a_dry_run_is_not_retried() {
     let gateway = gateway_with(&["grpc-status:14@1,path=/jina.JinaGatewayDryRunRPC/dry_run"]).await;
     let clientlet = started(&gateway, &hasty(5)).await;
     let error = clientlet.send_dry_run().await.unwrap_err();
@@ -46,14 +46,14 @@ async fn a_dry_run_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn status_endpoints_and_health_are_told() {
+async fn status_endpoints_and_health_are_answered() {
     let gateway = builder(&[]).docarray(clientlet_gateway::DocArray::V2).start().await.unwrap();
     let clientlet = plain(&gateway).await;
     assert_eq!(clientlet.status().await.unwrap().docarray(), Some(DocArray::V2));
     assert!(clientlet.endpoints().await.unwrap().paths.iter().any(|path| path == "/upper"));
     assert_eq!(clientlet.health("").await.unwrap(), Health::Serving);
     assert_eq!(clientlet.health("jina.Nothing").await.unwrap(), Health::ServiceUnknown);
-    assert_eq!(gateway.journal().grpc_connections(), 1, "one for all");
+    assert_eq!(gateway.journal().grpc_connections(), 1, "one connection for all questions");
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn a_stream_of_documents_comes_over_the_same_connection() {
 }
 
 #[tokio::test]
-async fn a_request_by_itself_is_answered_or_has_the_executors_exception() {
+async fn a_unary_request_is_answered_or_fails_with_the_executors_exception() {
     let gateway = gateway_with(&[]).await;
     let clientlet = plain(&gateway).await;
     let response = soon(clientlet.send_message(&request("a")).into_future()).await.unwrap();
@@ -86,7 +86,7 @@ async fn a_request_by_itself_is_answered_or_has_the_executors_exception() {
 }
 
 #[tokio::test]
-async fn metadata_of_the_session_and_of_the_call_are_sent_and_the_calls_come_first() {
+async fn metadata_of_the_session_and_of_the_call_is_sent_and_the_calls_takes_precedence() {
     let gateway = gateway_with(&[]).await;
     let options = ClientletOptions::new().header("x-who", "session").bearer_token("t");
     let clientlet = started(&gateway, &options).await;
@@ -117,7 +117,7 @@ async fn a_deadline_ends_a_request_that_may_have_arrived() {
 }
 
 #[tokio::test]
-async fn sending_is_tried_again_over_a_fresh_connection_and_each_attempt_is_told() {
+async fn sending_is_retried_over_a_new_connection_and_each_attempt_is_reported() {
     let gateway = gateway_with(&["drop@1-2"]).await;
     let clientlet = started(&gateway, &hasty(3)).await;
     let response = soon(clientlet.send_message(&request("a")).into_future()).await.unwrap();
@@ -143,7 +143,7 @@ async fn an_answer_to_another_request_or_beyond_the_limit_is_an_error() {
 }
 
 #[tokio::test]
-async fn what_is_sent_before_the_end_of_input_is_answered_before_the_status() {
+async fn requests_sent_before_the_end_of_input_are_answered_before_the_status() {
     let gateway = gateway_with(&["slow:0.2@2"]).await;
     let clientlet = plain(&gateway).await;
     let mut stream = clientlet.open_stream().await.unwrap();
@@ -153,7 +153,7 @@ async fn what_is_sent_before_the_end_of_input_is_answered_before_the_status() {
     stream.send_eoi().await.unwrap();
     let mut responses = stream.recv_message();
     assert_eq!(responses.status_code(), None);
-    assert_eq!(rest(&mut responses).await, ["a", "c", "b"], "as they are ready");
+    assert_eq!(rest(&mut responses).await, ["a", "c", "b"], "answers come as they are ready");
     assert_eq!(
         (responses.status_code(), responses.status_message()),
         (Some(GrpcCode::Ok), Some(""))
@@ -185,7 +185,7 @@ async fn streams_and_single_requests_share_a_connection() {
 }
 
 #[tokio::test]
-async fn an_exception_on_a_stream_is_an_item_and_the_others_come() {
+async fn an_exception_on_a_stream_is_an_item_and_the_other_answers_come() {
     let gateway = gateway_with(&[]).await;
     let clientlet = plain(&gateway).await;
     let mut stream = clientlet.open_stream().await.unwrap();
@@ -210,13 +210,16 @@ async fn an_executor_that_is_down_ends_the_answers_with_unavailable() {
     gateway.control().executor_down(true);
     stream.send_message(&request("lost")).await.unwrap();
     let mut responses = stream.recv_message();
-    assert!(soon(responses.next()).await.is_none(), "the bare answer before it is none");
+    assert!(
+        soon(responses.next()).await.is_none(),
+        "the bare answer before the status is not an answer"
+    );
     assert_eq!(responses.status_code(), Some(GrpcCode::Unavailable));
     assert!(responses.status_message().unwrap().contains("deployment"));
 }
 
 #[tokio::test]
-async fn a_lost_stream_ends_the_answers_and_sending_goes_on_over_a_fresh_one() {
+async fn a_lost_stream_ends_the_answers_and_sending_continues_over_a_new_one() {
     for (fault, code, connections) in [
         ("drop@3", GrpcCode::Unavailable, 2),
         ("reset-after@3", GrpcCode::Unavailable, 2),
@@ -246,7 +249,7 @@ async fn a_lost_stream_ends_the_answers_and_sending_goes_on_over_a_fresh_one() {
             responses.status_message()
         );
 
-        // Known to be dead by now: the first attempt fails, the second one opens another.
+        // The stream is dead by now: the first attempt fails, and the second opens another.
         stream.send_message(&request("c")).await.unwrap();
         stream.send_eoi().await.unwrap();
         let mut responses = stream.recv_message();
@@ -258,8 +261,8 @@ async fn a_lost_stream_ends_the_answers_and_sending_goes_on_over_a_fresh_one() {
 }
 
 #[tokio::test]
-async fn a_stream_goes_on_where_its_connection_is_left_and_what_begins_then_has_another() {
-    // One GOAWAY names the stream, the other does not.
+async fn a_stream_continues_on_a_connection_that_is_left_and_new_calls_use_another() {
+    // A GOAWAY with and without the stream as its last one.
     for (goaway, is_cut) in [
         ("goaway@2", false),
         ("goaway-after@2", false),
@@ -275,7 +278,7 @@ async fn a_stream_goes_on_where_its_connection_is_left_and_what_begins_then_has_
             let response = soon(stream.recv_message().next()).await.unwrap().unwrap();
             assert_eq!(response.request_id(), id);
         }
-        // The GOAWAY may come as late as behind the answer; until then the old connection is used.
+        // The GOAWAY may come after the answer. Until then the old connection is used.
         soon(async {
             while gateway.journal().grpc_connections() == 1 {
                 clientlet.status().await.unwrap();
@@ -315,7 +318,7 @@ async fn a_stream_goes_on_where_its_connection_is_left_and_what_begins_then_has_
 }
 
 #[tokio::test]
-async fn a_stream_that_was_not_looked_at_says_so_and_a_request_by_itself_begins_anew() {
+async fn an_unprocessed_stream_says_so_and_an_unprocessed_unary_request_begins_anew() {
     for fault in ["goaway-after@1", "goaway-after:11@1", "reset-stream:7@1"] {
         let gateway = gateway_with(&[fault]).await;
         let clientlet = plain(&gateway).await;
@@ -355,7 +358,7 @@ async fn without_retries_a_dead_stream_is_an_error_and_another_can_be_opened() {
 }
 
 #[tokio::test]
-async fn a_message_over_the_limit_is_an_error_that_names_it_and_the_end() {
+async fn a_message_over_the_limit_ends_the_answers_with_an_error_that_names_the_limit() {
     let gateway = gateway_with(&["oversize:100000@1"]).await;
     let clientlet = started(&gateway, &ClientletOptions::new().answer_limit(50_000)).await;
     let mut stream = clientlet.open_stream().await.unwrap();
@@ -370,7 +373,7 @@ async fn a_message_over_the_limit_is_an_error_that_names_it_and_the_end() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_read_is_an_error_and_the_others_come() {
+async fn an_answer_that_cannot_be_read_is_an_error_and_the_other_answers_come() {
     let gateway = gateway_with(&["malformed@1"]).await;
     let clientlet = plain(&gateway).await;
     let mut stream = clientlet.open_stream().await.unwrap();
@@ -383,7 +386,7 @@ async fn an_answer_that_cannot_be_read_is_an_error_and_the_others_come() {
 }
 
 #[tokio::test]
-async fn sending_and_receiving_go_on_at_the_same_time_and_a_cancelled_receiver_loses_nothing() {
+async fn sending_and_receiving_happen_at_the_same_time_and_a_cancelled_receiver_loses_no_answer() {
     const COUNT: usize = 2000;
     let gateway = gateway_with(&[]).await;
     let clientlet = plain(&gateway).await;
@@ -443,7 +446,7 @@ async fn a_sending_that_is_cancelled_sends_whole_messages_or_none() {
 }
 
 #[tokio::test]
-async fn answers_that_nobody_takes_stop_the_gateway() {
+async fn answers_that_the_caller_does_not_take_stop_the_gateway() {
     let gateway = gateway_with(&[]).await;
     let options = hasty(1).answer_limit(1 << 20).attempt_timeout(Duration::from_secs(2));
     let clientlet = started(&gateway, &options).await;
@@ -512,12 +515,12 @@ async fn dropping_a_clientlet_closes_its_connection_and_dropping_a_stream_cancel
     assert_eq!(sender.send_message(&request("b")).await.unwrap_err().kind(), ErrorKind::Closed);
     clientlet.send_message(&request("c")).await.unwrap();
     drop(clientlet);
-    // A gateway that waits for its connections stops at once if they have closed.
+    // A gateway waits for its connections, so it stops at once only if they have closed.
     tokio::time::timeout(Duration::from_secs(4), gateway.stop()).await.unwrap();
 }
 
 #[tokio::test]
-async fn what_is_not_for_grpc_is_refused_with_the_way_out() {
+async fn requests_and_options_that_grpc_does_not_have_are_refused_with_advice() {
     let gateway = gateway_with(&[]).await;
     let clientlet = plain(&gateway).await;
     let json = DataRequest::new(DocArray::V1, "/");
@@ -533,6 +536,6 @@ async fn what_is_not_for_grpc_is_refused_with_the_way_out() {
     assert!(gateway.journal().is_empty());
     let error = GrpcClientlet::new("http://h/", &ClientletOptions::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    let mut nobody = GrpcClientlet::new("grpc://127.0.0.1:1", &ClientletOptions::new()).unwrap();
-    assert_eq!(nobody.start().await.unwrap_err().kind(), ErrorKind::Connect);
+    let mut absent = GrpcClientlet::new("grpc://127.0.0.1:1", &ClientletOptions::new()).unwrap();
+    assert_eq!(absent.start().await.unwrap_err().kind(), ErrorKind::Connect);
 }

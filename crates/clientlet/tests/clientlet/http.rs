@@ -45,7 +45,7 @@ async fn send_message_posts_the_request_to_the_url_as_json() {
 }
 
 #[tokio::test]
-async fn endpoint_and_target_executor_stand_at_the_top_of_what_is_sent() {
+async fn endpoint_and_target_executor_are_at_the_top_of_the_request() {
     let request = request().target_executor("first").parameters(&json!({"k": 1})).unwrap();
     let sent: Value = serde_json::from_slice(&request.to_bytes()).unwrap();
     assert_eq!(sent["execEndpoint"], "/upper");
@@ -53,11 +53,11 @@ async fn endpoint_and_target_executor_stand_at_the_top_of_what_is_sent() {
     assert_eq!(sent["parameters"], json!({"k": 1}));
     assert_eq!(sent["header"]["requestId"], request.request_id());
     let plain: Value = serde_json::from_slice(&self::request().to_bytes()).unwrap();
-    assert_eq!(plain.get("targetExecutor"), None, "absent where there is none");
+    assert_eq!(plain.get("targetExecutor"), None, "the field is absent without a target");
 }
 
 #[tokio::test]
-async fn a_bad_status_is_an_answer_and_is_not_tried_again() {
+async fn a_bad_status_is_an_answer_and_is_not_retried() {
     let gateway = gateway_with(&["status:503@1"]).await;
     let clientlet = started(&gateway, "/post", &hasty(5)).await;
     let answer = clientlet.send_message(&request()).await.unwrap();
@@ -67,7 +67,7 @@ async fn a_bad_status_is_an_answer_and_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn sending_is_tried_again_up_to_max_attempts_the_first_included() {
+async fn sending_is_retried_up_to_max_attempts_including_the_first() {
     let gateway = gateway_with(&["reset-after@1-2"]).await;
     let clientlet = started(&gateway, "/post", &hasty(3)).await;
     assert_eq!(clientlet.send_message(&request()).await.unwrap().status(), 200);
@@ -91,7 +91,8 @@ async fn by_default_there_is_one_attempt() {
 #[tokio::test]
 async fn waits_lie_between_zero_and_the_formulas_cap() {
     let gateway = gateway_with(&["reset-after@1-3"]).await;
-    // The cap on every wait is max_backoff, 0.1 s by default; without it they would take minutes.
+    // Each wait is at most max_backoff, 0.1 s by default. Without this cap the waits would take
+    // minutes.
     let options =
         ClientletOptions::new().max_attempts(3).initial_backoff(Duration::from_secs(3600));
     let clientlet = started(&gateway, "/post", &options).await;
@@ -131,7 +132,7 @@ async fn a_bearer_token_is_sent() {
 }
 
 #[tokio::test]
-async fn headers_by_call_take_the_place_of_the_sessions_for_that_call_alone() {
+async fn headers_of_a_call_replace_the_sessions_for_that_call_only() {
     let gateway = gateway_with(&[]).await;
     let options = ClientletOptions::new().header("x-who", "session");
     let clientlet = started(&gateway, "/post", &options).await;
@@ -159,7 +160,7 @@ async fn send_dry_run_gets_the_url_and_answers_a_status_message() {
 }
 
 #[tokio::test]
-async fn send_dry_run_has_a_time_out_of_its_own_and_is_not_tried_again() {
+async fn send_dry_run_has_a_time_out_of_its_own_and_is_not_retried() {
     let gateway = gateway_with(&["stall@1,path=/dry_run"]).await;
     let clientlet = started(&gateway, "/dry_run", &hasty(5)).await;
     let began = Instant::now();
@@ -169,7 +170,7 @@ async fn send_dry_run_has_a_time_out_of_its_own_and_is_not_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn recv_message_and_recv_dry_run_pend_for_ever() {
+async fn recv_message_and_recv_dry_run_are_pending_forever() {
     let mut clientlet =
         HttpClientlet::new("http://127.0.0.1:1/post", &ClientletOptions::new()).unwrap();
     let ages = Duration::from_secs(10_000_000);
@@ -192,7 +193,7 @@ async fn a_clientlet_is_open_between_start_and_close_and_can_be_started_again() 
         assert!(!clientlet.is_open());
         assert_eq!(clientlet.send_message(&request()).await.unwrap_err().kind(), ErrorKind::Closed);
     }
-    assert_eq!(gateway.journal().connections(), 2, "closing let the first connection go");
+    assert_eq!(gateway.journal().connections(), 2, "close() closed the first connection");
 }
 
 #[tokio::test]
@@ -240,11 +241,11 @@ fn every_wrong_option_is_named() {
     assert!(refuse(ok, options().max_attempts(0)).contains("max_attempts is 0"));
     assert!(refuse(ok, options().backoff_multiplier(f64::NAN)).contains("backoff_multiplier"));
     assert!(refuse("http://h:1/", options().port(2)).contains("port"));
-    assert!(refuse(ok, options().header("no good", "x")).contains("no name of a header"));
+    assert!(refuse(ok, options().header("no good", "x")).contains("not a valid name of a header"));
 }
 
 #[tokio::test]
-async fn a_request_of_another_protocol_is_refused_with_the_way_out() {
+async fn a_request_of_another_protocol_is_refused_with_advice() {
     let gateway = gateway_with(&[]).await;
     let clientlet = started(&gateway, "/post", &ClientletOptions::new()).await;
     let request = DataRequest::proto(DocArray::V1, "/upper");

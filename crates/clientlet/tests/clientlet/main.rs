@@ -1,4 +1,5 @@
-//! The clientlets, by the behaviours of Python's classes and those that they lack.
+//! The clientlets: the behaviours that they share with Python's classes, and those that only they
+//! have.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 

@@ -1,4 +1,5 @@
-//! `WebsocketClientlet` and `GrpcClientlet` against real gateways; without them the tests say that they are skipped.
+//! `WebsocketClientlet` and `GrpcClientlet` against real gateways. Without real gateways the tests
+//! say that they are skipped.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,8 +21,8 @@ fn request(docarray: DocArray, endpoint: &str, id: &str) -> DataRequest {
     request.document(&json!({"id": id, "text": "hello"})).unwrap()
 }
 
-/// Everything in one sitting: a real gateway takes seconds to start.
-async fn python_classes_behaviours_hold(environment: Environment) {
+/// Checks everything in one test, because a real gateway takes seconds to start.
+async fn clientlets_behave_as_pythons_classes(environment: Environment) {
     let options = Options { protocols: &["http", "websocket", "grpc"], ..Options::default() };
     let start = tokio::task::spawn_blocking(move || {
         RealGateway::start_or_skip(environment, options).unwrap_or_else(|error| panic!("{error}"))
@@ -123,7 +124,7 @@ async fn grpc_is_unavailable(clientlet: &GrpcClientlet, docarray: DocArray) {
     let mut stream = clientlet.open_stream().await.unwrap();
     stream.send_message(&request(docarray, "/", "a")).await.unwrap();
     let mut responses = stream.recv_message();
-    assert!(responses.next().await.is_none(), "the bare answer before the status is none");
+    assert!(responses.next().await.is_none(), "the bare answer before the status is not an answer");
     assert_eq!(responses.status_code(), Some(GrpcCode::Unavailable));
     assert!(responses.status_message().unwrap().contains("deployment"));
 }
@@ -133,8 +134,8 @@ macro_rules! real {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let case = python_classes_behaviours_hold(Environment::$environment);
-                tokio::time::timeout(Duration::from_secs(120), case).await.expect("it ends in time");
+                let case = clientlets_behave_as_pythons_classes(Environment::$environment);
+                tokio::time::timeout(Duration::from_secs(120), case).await.expect("the case ends in time");
             }
         )*
     };

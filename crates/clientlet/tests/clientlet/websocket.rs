@@ -22,7 +22,7 @@ async fn plain(gateway: &Gateway) -> WebsocketClientlet {
 }
 
 #[tokio::test]
-async fn what_is_sent_before_the_end_of_input_is_answered_before_the_close() {
+async fn requests_sent_before_the_end_of_input_are_answered_before_the_close() {
     let gateway = gateway_with(&["slow:0.2@2"]).await;
     let mut clientlet = plain(&gateway).await;
     for id in ["a", "b", "c"] {
@@ -31,7 +31,7 @@ async fn what_is_sent_before_the_end_of_input_is_answered_before_the_close() {
     clientlet.send_eoi().await.unwrap();
     let mut responses = clientlet.recv_message();
     assert_eq!(responses.close_code(), None);
-    assert_eq!(rest(&mut responses).await, ["a", "c", "b"], "as they are ready");
+    assert_eq!(rest(&mut responses).await, ["a", "c", "b"], "answers come as they are ready");
     assert_eq!((responses.close_code(), responses.close_message()), (Some(1000), Some("")));
     assert!(responses.next().await.is_none());
     assert_eq!(clientlet.close_code(), Some(1000));
@@ -42,7 +42,7 @@ async fn what_is_sent_before_the_end_of_input_is_answered_before_the_close() {
 }
 
 #[tokio::test]
-async fn requests_answers_and_parameters_are_those_of_documents_v2_as_well() {
+async fn requests_answers_and_parameters_work_with_documents_v2_as_well() {
     let gateway = builder(&[]).docarray(clientlet_gateway::DocArray::V2).start().await.unwrap();
     let mut clientlet = plain(&gateway).await;
     let request = DataRequest::proto(DocArray::V2, "/params")
@@ -63,7 +63,7 @@ async fn requests_answers_and_parameters_are_those_of_documents_v2_as_well() {
 }
 
 #[tokio::test]
-async fn a_dry_run_is_one_message_and_a_good_close() {
+async fn a_dry_run_is_one_message_and_a_normal_close() {
     let gateway = gateway_with(&[]).await;
     let mut clientlet = started(&gateway, "/dry_run", &ClientletOptions::new()).await;
     clientlet.send_dry_run().await.unwrap();
@@ -71,7 +71,7 @@ async fn a_dry_run_is_one_message_and_a_good_close() {
     assert!(soon(statuses.next()).await.unwrap().unwrap().is_success());
     assert!(soon(statuses.next()).await.is_none());
     assert_eq!(statuses.close_code(), Some(1000));
-    // The gateway has long answered and closed: that is what was asked for.
+    // The gateway has long answered and closed, as the dry run asked it to.
     clientlet.send_dry_run().await.unwrap();
 }
 
@@ -100,7 +100,7 @@ async fn an_executor_that_is_down_ends_the_answers_with_the_reason() {
 }
 
 #[tokio::test]
-async fn an_executors_exception_is_an_error_with_the_requests_id_and_its_documents() {
+async fn an_executors_exception_is_an_error_with_the_id_and_documents_of_its_request() {
     let gateway = gateway_with(&[]).await;
     let mut clientlet = plain(&gateway).await;
     let failing = DataRequest::proto(DocArray::V1, "/fail").with_request_id("bad");
@@ -118,7 +118,7 @@ async fn an_executors_exception_is_an_error_with_the_requests_id_and_its_documen
 }
 
 #[tokio::test]
-async fn a_lost_connection_ends_the_answers_and_sending_goes_on_over_a_fresh_one() {
+async fn a_lost_connection_ends_the_answers_and_sending_continues_over_a_new_one() {
     for fault in ["drop@3", "reset-after@3", "close:1012:restarting@3"] {
         let gateway = gateway_with(&[fault]).await;
         let mut clientlet = started(&gateway, "/", &hasty(3)).await;
@@ -131,7 +131,7 @@ async fn a_lost_connection_ends_the_answers_and_sending_goes_on_over_a_fresh_one
         assert_eq!(responses.close_code(), Some(code), "{fault}");
         assert!(!responses.close_message().unwrap().is_empty());
 
-        // Known to be dead by now: the first attempt fails, the second one opens another.
+        // The connection is dead by now: the first attempt fails, and the second opens another.
         clientlet.send_message(&request("c")).await.unwrap();
         clientlet.send_eoi().await.unwrap();
         let mut responses = clientlet.recv_message();
@@ -143,12 +143,12 @@ async fn a_lost_connection_ends_the_answers_and_sending_goes_on_over_a_fresh_one
 }
 
 #[tokio::test]
-async fn answers_of_a_lost_connection_are_taken_before_those_of_the_fresh_one() {
+async fn answers_of_a_lost_connection_come_before_those_of_the_new_one() {
     let gateway = gateway_with(&["drop@2"]).await;
     let mut clientlet = started(&gateway, "/", &hasty(5)).await;
     clientlet.send_message(&request("a")).await.unwrap();
     clientlet.send_message(&request("lost")).await.unwrap();
-    // Sent again and again until the loss is noticed; nobody receives meanwhile.
+    // Sends until the loss is noticed. The test receives nothing meanwhile.
     soon(async {
         for n in 0.. {
             if gateway.journal().websocket_connections() == 2 {
@@ -185,7 +185,7 @@ async fn without_retries_a_dead_connection_is_an_error_until_the_next_start() {
 }
 
 #[tokio::test]
-async fn sending_is_tried_up_to_max_attempts_and_each_is_told() {
+async fn sending_is_tried_up_to_max_attempts_and_each_attempt_is_reported() {
     let gateway = gateway_with(&["drop@1"]).await;
     let mut clientlet = started(&gateway, "/", &hasty(3)).await;
     clientlet.send_message(&request("lost")).await.unwrap();
@@ -211,7 +211,7 @@ async fn a_refused_upgrade_is_an_error_with_status_and_body() {
         (error.kind(), error.http_status().map(|status| status.as_u16())),
         (ErrorKind::Gateway, Some(401))
     );
-    assert!(error.message().contains("scripted"), "the body is told: {error}");
+    assert!(error.message().contains("scripted"), "the error shows the body: {error}");
     let error = refuse(format!("{}/elsewhere", gateway.websocket_url())).await;
     assert_eq!(
         (error.kind(), error.http_status().map(|status| status.as_u16())),
@@ -251,7 +251,7 @@ async fn a_clientlet_sends_between_start_and_close_and_can_be_started_again() {
 }
 
 #[tokio::test]
-async fn a_message_of_the_wrong_type_is_an_error_and_the_end() {
+async fn a_message_of_the_wrong_type_ends_the_answers_with_an_error() {
     let gateway = gateway_with(&["wrong-type@2"]).await;
     let mut clientlet = plain(&gateway).await;
     clientlet.send_message(&request("a")).await.unwrap();
@@ -266,7 +266,7 @@ async fn a_message_of_the_wrong_type_is_an_error_and_the_end() {
 }
 
 #[tokio::test]
-async fn a_message_over_the_limit_is_an_error_that_names_it_and_the_end() {
+async fn a_message_over_the_limit_ends_the_answers_with_an_error_that_names_the_limit() {
     let gateway = gateway_with(&["oversize:100000@1"]).await;
     let options = ClientletOptions::new().answer_limit(50_000);
     let mut clientlet = started(&gateway, "/", &options).await;
@@ -280,7 +280,7 @@ async fn a_message_over_the_limit_is_an_error_that_names_it_and_the_end() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_read_is_an_error_and_the_others_come() {
+async fn an_answer_that_cannot_be_read_is_an_error_and_the_other_answers_come() {
     let gateway = gateway_with(&["malformed@1"]).await;
     let mut clientlet = plain(&gateway).await;
     clientlet.send_message(&request("a")).await.unwrap();
@@ -294,7 +294,7 @@ async fn an_answer_that_cannot_be_read_is_an_error_and_the_others_come() {
 }
 
 #[tokio::test]
-async fn sending_and_receiving_go_on_at_the_same_time() {
+async fn sending_and_receiving_happen_at_the_same_time() {
     const COUNT: usize = 5000;
     let gateway = gateway_with(&[]).await;
     let mut clientlet = plain(&gateway).await;
@@ -312,8 +312,8 @@ async fn sending_and_receiving_go_on_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_rests_stops_the_sender_and_nothing_is_lost() {
-    // A gateway works on 1000 of one connection at a time; sockets hold a few megabytes.
+async fn a_receiver_that_pauses_stops_the_sender_and_no_answer_is_lost() {
+    // A gateway works on 1000 requests of a connection at a time, and sockets hold a few megabytes.
     const COUNT: usize = 4000;
     let gateway = gateway_with(&[]).await;
     let options = ClientletOptions::new().answer_limit(100_000);
@@ -328,7 +328,7 @@ async fn a_receiver_that_rests_stops_the_sender_and_nothing_is_lost() {
         sender.send_eoi().await.unwrap();
     });
     let has_ended = tokio::time::timeout(Duration::from_secs(2), &mut sending).await.is_ok();
-    assert!(!has_ended, "80 MB cannot be under way when a tenth of one is kept");
+    assert!(!has_ended, "80 MB cannot be in flight if only a tenth of it is kept");
     let mut responses = clientlet.recv_message();
     let mut count = 0;
     while let Some(response) = soon(responses.next()).await {
@@ -339,7 +339,7 @@ async fn a_receiver_that_rests_stops_the_sender_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_cancelled_loses_nothing() {
+async fn a_cancelled_receiver_loses_no_answer() {
     const COUNT: usize = 300;
     let gateway = gateway_with(&[]).await;
     let mut clientlet = plain(&gateway).await;
@@ -350,7 +350,7 @@ async fn a_receiver_that_is_cancelled_loses_nothing() {
     let mut ids = BTreeSet::new();
     let is_closed = async {
         loop {
-            // A stream of its own each time, given up at once where nothing is there.
+            // Each turn has a stream of its own, which is dropped at once if no answer is ready.
             let mut responses = clientlet.recv_message();
             tokio::select! {
                 biased;
@@ -400,12 +400,12 @@ async fn dropping_a_clientlet_closes_its_connection_and_its_senders() {
     drop(clientlet);
     let error = sender.send_message(&request("b")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
-    // A gateway that waits for its connections stops at once if they have closed.
+    // A gateway waits for its connections, so it stops at once only if they have closed.
     tokio::time::timeout(Duration::from_secs(4), gateway.stop()).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_gateway_that_does_not_read_is_a_time_out_that_may_have_arrived() {
+async fn sending_to_a_gateway_that_does_not_read_times_out_and_may_have_arrived() {
     let gateway = gateway_with(&["half-open@1"]).await;
     let options = hasty(3).attempt_timeout(Duration::from_secs(2));
     let mut clientlet = started(&gateway, "/", &options).await;
@@ -420,7 +420,7 @@ async fn a_gateway_that_does_not_read_is_a_time_out_that_may_have_arrived() {
     })
     .await;
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::Unknown));
-    assert_eq!(error.attempts().len(), 1, "it may still go out");
+    assert_eq!(error.attempts().len(), 1, "the request may still be sent, so it is not retried");
     soon(clientlet.close()).await;
     assert_eq!(clientlet.close_code(), Some(1006));
 }
@@ -443,7 +443,7 @@ async fn the_upgrade_carries_headers_credentials_and_cookies() {
 }
 
 #[tokio::test]
-async fn what_is_not_for_websocket_is_refused_with_the_way_out() {
+async fn requests_and_options_that_websocket_does_not_have_are_refused_with_advice() {
     let gateway = gateway_with(&[]).await;
     let clientlet = plain(&gateway).await;
     let error = clientlet.send_message(&DataRequest::new(DocArray::V1, "/")).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! What holds on every gateway that is well.
+//! The cases that hold on every gateway that works.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::rows::{Protocol, Row};
 
-/// A type of the caller's own whose fields every row's executors know.
+/// A type as a user would write it. The executors of every row know its fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Item {
     id: String,
@@ -90,7 +90,7 @@ pub(crate) async fn a_thousand_documents_with_parameters_come_back_once_and_in_o
         let call = stage.client().post("/upper").documents(items(1000)).request_size(size);
         let answers = call.parameters(json!({"k": 1})).send().await;
         let size = match (size, row.docarray, row.protocol) {
-            // A v2 gateway would lose what is behind the 100th document of a request.
+            // A v2 gateway would lose the documents after the 100th of a request.
             (_, DocArray::V2, Protocol::Http) => 100,
             (0, ..) => 1000,
             (size, ..) => size,
@@ -156,7 +156,7 @@ pub(crate) async fn an_executors_exception_is_told_whole_with_the_documents(row:
 
 pub(crate) async fn a_failed_request_does_not_end_the_stream(row: &'static Row) {
     let stage = stage!(row);
-    // The third request's document has a value that no executor takes.
+    // The third request's document has a value that no executor accepts.
     let bad = |n: usize| if n == 2 { json!([1]) } else { json!("a text") };
     let documents = (0..6).map(|n| json!({"id": n.to_string(), "text": bad(n)}));
     let call = stage.client().post("/upper").documents(documents).request_size(1);
@@ -227,7 +227,7 @@ pub(crate) async fn empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2(r
     let tags = back[0].tags.as_ref().unwrap();
     let found = (back[0].text.as_deref(), &tags["one"], tags["seven"].as_f64());
     match (row.protocol, row.docarray) {
-        // JSON, whatever it goes over.
+        // The gateway converts JSON, whichever connection it comes on.
         (Protocol::Http | Protocol::WebsocketJson, DocArray::V1) => {
             assert_eq!(found, (None, &Value::Bool(true), Some(7.0)));
         }
@@ -236,7 +236,9 @@ pub(crate) async fn empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2(r
     }
 }
 
-pub(crate) async fn an_endpoint_that_nobody_binds_leaves_documents_as_they_are(row: &'static Row) {
+pub(crate) async fn an_endpoint_that_no_executor_binds_leaves_documents_unchanged(
+    row: &'static Row,
+) {
     let stage = stage!(row);
     let back: Vec<Item> =
         stage.client().post("/nobody").documents(items(1)).send().await.documents().unwrap();
@@ -399,7 +401,7 @@ pub(crate) async fn the_gateway_is_ready_and_tells_its_releases(row: &'static Ro
 pub(crate) async fn an_attempt_ends_with_its_time(row: &'static Row) {
     let stage = stage!(row);
     let client = stage.client();
-    // Asks for the status and connects, and measures how long a request takes on this machine now.
+    // Asks for the status and connects first, then measures the time of a request on this machine.
     let began = Instant::now();
     only(client.post("/upper").documents(items(1)).send().await).unwrap();
     let time = Duration::from_millis(300) + 5 * began.elapsed();

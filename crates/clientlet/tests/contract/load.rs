@@ -1,5 +1,5 @@
-//! An executor that dies and returns, or a gateway that restarts, twice each, while requests keep
-//! coming.
+//! Cases in which an executor dies and returns, or a gateway restarts, twice each, while requests
+//! keep coming.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,11 +9,12 @@ use tokio::sync::watch;
 
 use crate::rows::{Breakable, Protocol, Row};
 
-/// Requests that are answered before the executor dies, between its deaths and after them.
+/// The number of requests that are answered before the first outage, between the outages and after
+/// the second.
 const FEW: usize = 200;
-/// As many, where 5,000 are answered in all: on one real gateway, over each protocol.
+/// The same for a run of about 5,000 answers, on one real gateway over each protocol.
 const MANY: usize = 1_700;
-/// The gateway itself tries a dead executor a few times before it gives up.
+/// Longer than the gateway itself tries a dead executor before it gives up.
 const PATIENT: Duration = Duration::from_secs(10);
 
 pub(crate) async fn with_retries_all_is_answered_while_the_executor_dies_and_returns(
@@ -38,12 +39,16 @@ pub(crate) async fn without_retries_each_request_ends_once_and_tells_of_the_dead
     let mut outages = 0;
     for error in ends.iter().filter_map(|end| end.as_ref().err()) {
         if error.delivery() == Delivery::NotSent {
-            // It was about to go on a connection that ended.
+            // The request was about to be sent on a connection that ended.
             assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
             continue;
         }
         outages += 1;
-        assert_eq!(error.kind(), ErrorKind::Gateway, "no poison, no loss: {error:?}");
+        assert_eq!(
+            error.kind(),
+            ErrorKind::Gateway,
+            "the executor is dead, nothing else: {error:?}"
+        );
         assert!(error.may_have_run(), "{error:?}");
         match (row.protocol, row.docarray) {
             (Protocol::Http, DocArray::V1) => assert!(error.message().contains("executor0")),
@@ -74,14 +79,15 @@ pub(crate) async fn with_retries_all_is_answered_while_the_gateway_restarts_in_g
     assert!(failed.is_empty(), "{} of {} failed: {:?}", failed.len(), ends.len(), failed[0]);
 }
 
-/// What happens under load.
+/// The outage under load.
 #[derive(Clone, Copy, Debug)]
 enum Blow {
     ExecutorDies,
     GatewayRestarts,
 }
 
-/// What became of the requests, each of one document; nothing if the gateway is not installed.
+/// Returns the results of the requests, each of one document; `None` if the gateway is not
+/// installed.
 async fn under_load(
     row: &'static Row,
     policy: RetryPolicy,
@@ -109,7 +115,7 @@ async fn under_load(
         is_over.store(true, Ordering::Relaxed);
         gateway
     };
-    // The gateway ends after the requests.
+    // The gateway must outlive the requests.
     let ((), _gateway) = tokio::join!(requests, deaths);
 
     let mut places: Vec<u64> = Vec::new();
@@ -128,7 +134,7 @@ async fn under_load(
         places.extend(input);
     }
     places.sort_unstable();
-    assert!(places.iter().copied().eq(0..ends.len() as u64), "each ends once");
+    assert!(places.iter().copied().eq(0..ends.len() as u64), "each request ends once");
     Some(ends)
 }
 
@@ -160,7 +166,7 @@ async fn kill_and_revive(mut gateway: Breakable) -> Breakable {
     revived.await.unwrap()
 }
 
-/// How long the executor is dead, at the least.
+/// The minimum time for which the executor is dead.
 const DEAD: Duration = Duration::from_millis(300);
 
 async fn wait_for(more: usize, answers: &mut watch::Receiver<usize>) {

@@ -1,6 +1,8 @@
-//! One meaning on every gateway: the same cases over embedded and real ones, documents v1 and v2.
+//! The same cases give the same results on every gateway: embedded and real ones, documents v1 and
+//! v2.
 //!
-//! `cargo xtask test` installs the real ones; without them their rows say that they are skipped.
+//! `cargo xtask test` installs the real gateways. Without them their rows say that they are
+//! skipped.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -14,10 +16,10 @@ use std::time::Duration;
 
 use crate::rows::{Ability, Row};
 
-/// No case takes longer, a gateway's own four tries included.
+/// The time limit of a case, including four tries of the gateway itself.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// The cases, each with what it needs of a gateway, as another macro takes them.
+/// Passes the cases to another macro, each with the abilities that it needs.
 macro_rules! cases {
     ($then:ident $($row:expr)?) => {
         $then! { $($row;)?
@@ -35,7 +37,7 @@ macro_rules! cases {
             cases::bytes_survive_an_echo: [Bytes];
             cases::tags_survive_an_echo: [EqualTags];
             cases::empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2: [];
-            cases::an_endpoint_that_nobody_binds_leaves_documents_as_they_are: [UnboundEndpoints];
+            cases::an_endpoint_that_no_executor_binds_leaves_documents_unchanged: [UnboundEndpoints];
             cases::an_endpoint_that_is_not_there_is_an_error_that_lists_those_that_are: [EndpointList];
             cases::a_value_of_the_wrong_type_is_refused_by_place: [];
             cases::an_answer_of_twenty_megabytes_comes_through: [];
@@ -56,7 +58,7 @@ macro_rules! cases {
     };
 }
 
-/// All cases as tests of the module's row.
+/// Makes all cases tests of the module's row.
 macro_rules! tests {
     ($row:expr; $($module:ident::$case:ident: [$($ability:ident),*];)*) => {
         $(
@@ -74,7 +76,7 @@ macro_rules! tests {
     };
 }
 
-/// All cases as data.
+/// Lists all cases as data.
 macro_rules! list {
     ($($module:ident::$case:ident: [$($ability:ident),*];)*) => {
         &[$((stringify!($case), &[$(crate::rows::Ability::$ability),*])),*]
@@ -83,7 +85,7 @@ macro_rules! list {
 
 const CASES: &[(&str, &[Ability])] = cases!(list);
 
-/// The gateways, each a module of tests.
+/// Makes a module of tests for each gateway.
 macro_rules! gateways {
     ($($module:ident: $row:ident;)*) => {
         $(mod $module {

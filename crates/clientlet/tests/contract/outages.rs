@@ -1,4 +1,4 @@
-//! What holds while an executor is down or slow; each case breaks a gateway of its own.
+//! Cases in which an executor is down or slow. Each case breaks a gateway of its own.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::rows::{Protocol, Row};
 
-/// Longer than any endpoint takes that is not meant to be slow.
+/// Longer than any endpoint takes, except `/slow`.
 const PATIENT: Duration = Duration::from_secs(10);
 
 macro_rules! breakable {
@@ -31,13 +31,13 @@ pub(crate) async fn a_dead_executor_is_a_gateway_error_until_it_is_back(row: &'s
     let (status, delivery) = match (row.protocol, row.docarray) {
         (Protocol::Http, DocArray::V1) => (Some(503), Delivery::Answered),
         (Protocol::Http, DocArray::V2) => (Some(500), Delivery::Answered),
-        // A close frame with 1011 ends all that is in flight.
+        // A close frame with 1011 ends everything in flight.
         (
             Protocol::Websocket | Protocol::WebsocketJson | Protocol::Grpc | Protocol::GrpcUnary,
             _,
         ) => (None, Delivery::Unknown),
     };
-    // Before the client has learnt what the gateway speaks, and after.
+    // Before and after the client has learnt what the gateway speaks.
     for _ in 0..2 {
         gateway.kill_executor();
         for _ in 0..2 {
@@ -54,10 +54,10 @@ pub(crate) async fn a_dead_executor_is_a_gateway_error_until_it_is_back(row: &'s
     let policy = RetryPolicy::standard().max_attempts(3);
     let call = client.post("/").documents([Document::text("x")]).retry(policy.clone());
     let error = call.send().await.into_result().unwrap_err();
-    assert_eq!(error.attempts().len(), 3, "it is worth another try: {error}");
+    assert_eq!(error.attempts().len(), 3, "the request is retried: {error}");
     let call = client.post("/").documents([Document::text("x")]);
     let error = call.retry(policy.at_most_once(true)).send().await.into_result().unwrap_err();
-    assert_eq!(error.attempts().len(), 1, "it may have run: {error}");
+    assert_eq!(error.attempts().len(), 1, "the request may have run: {error}");
 }
 
 pub(crate) async fn a_dead_executor_is_named_by_error_and_dry_run(row: &'static Row) {
@@ -66,7 +66,7 @@ pub(crate) async fn a_dead_executor_is_named_by_error_and_dry_run(row: &'static 
     client.ready().await.unwrap();
     gateway.kill_executor();
     let error = post(&client, "/").await.unwrap_err();
-    // Over HTTP by its name, over WebSocket by its address.
+    // Over HTTP the error has the deployment's name, over WebSocket its address.
     assert!(error.message().contains("deployment"), "{error}");
     let reason = client.ready().await.unwrap_err();
     assert_eq!(reason.kind(), ErrorKind::Gateway);

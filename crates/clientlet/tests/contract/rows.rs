@@ -1,4 +1,4 @@
-//! The gateways that every case runs against, and what each of them cannot do.
+//! The gateways on which every case runs, and the abilities that each of them lacks.
 
 use std::io::Write;
 use std::sync::{Mutex, OnceLock};
@@ -8,7 +8,7 @@ use clientlet::{Client, ClientBuilder, DocArray};
 use clientlet_gateway::Gateway;
 use clientlet_interop::{Environment, Options, RealGateway};
 
-/// One gateway that the contract is checked against.
+/// A gateway on which the contract is checked.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
@@ -18,7 +18,7 @@ pub(crate) struct Row {
     cannot: &'static [(Ability, &'static str)],
 }
 
-/// What is spoken with the row's gateway.
+/// The protocol of the row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Protocol {
     Http,
@@ -26,7 +26,7 @@ pub(crate) enum Protocol {
     WebsocketJson,
     /// A stream for each call.
     Grpc,
-    /// Each request by itself.
+    /// Each request is a unary call.
     GrpcUnary,
 }
 
@@ -46,26 +46,26 @@ enum World {
     Real(Environment),
 }
 
-/// What some gateways cannot do.
+/// The abilities that some gateways lack.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Ability {
     /// Routes with times, and the endpoint, in an answer.
     Routes,
-    /// An exception's name, arguments, traceback and executor, and the documents of the request.
+    /// An exception with name, arguments, traceback and executor, and the documents of the request.
     WholeException,
     /// Bytes that are not UTF-8.
     Bytes,
-    /// An endpoint that nobody binds is a success.
+    /// An endpoint that no executor binds is a success.
     UnboundEndpoints,
     /// A list of the executors' endpoints.
     EndpointList,
-    /// A dry run that tells of a dead executor, and failures that name it.
+    /// A dry run that reports a dead executor, and failures that name it.
     HonestOutage,
-    /// Tags come back as they were sent, but for whole numbers.
+    /// Tags come back unchanged, except whole numbers.
     EqualTags,
-    /// JSON, with what is lost in it and a gateway that validates it.
+    /// JSON, with its losses and a gateway that validates it.
     Json,
-    /// A target that matches no deployment leaves the documents as they are.
+    /// A target that matches no deployment leaves the documents unchanged.
     Targets,
 }
 
@@ -78,7 +78,7 @@ const V2: &[(Ability, &str)] = &[
     (Ability::Routes, "v2 over HTTP has no routes"),
     (Ability::WholeException, "v2 over HTTP gives an exception as its repr alone"),
     (Ability::Bytes, "v2 over HTTP has no bytes, only text"),
-    (Ability::UnboundEndpoints, "a v2 gateway has no path for an endpoint that nobody binds"),
+    (Ability::UnboundEndpoints, "a v2 gateway has no path for an endpoint that no executor binds"),
     (Ability::HonestOutage, "v2 over HTTP hides a dead executor behind 500 and a good dry run"),
 ];
 
@@ -159,7 +159,7 @@ const GRPC_V1: &[(Ability, &str)] = &[
     (Ability::Json, "its messages are protobuf"),
 ];
 const GRPC_V2: &[(Ability, &str)] = &[
-    (Ability::EndpointList, "an endpoint that nobody binds is a success over gRPC"),
+    (Ability::EndpointList, "an endpoint that no executor binds is a success over gRPC"),
     (Ability::Json, "its messages are protobuf"),
 ];
 
@@ -245,28 +245,29 @@ pub(crate) const WS_JSON_CURRENT_V1: Row = Row {
 };
 
 impl Row {
-    /// Whether the row can do all that a case needs; says what is skipped and why.
+    /// Whether the row has all abilities that a case needs. If not, says what is skipped and why.
     pub(crate) fn can(&self, case: &str, needs: &[Ability]) -> bool {
         let reason = self.why_not(needs);
         if let Some(reason) = reason {
-            // Straight to stderr: the harness would keep what a passing test prints.
+            // Written directly to stderr, because the harness would hide the output of a passing
+            // test.
             let _ = writeln!(std::io::stderr(), "skipped: {case} on {}: {reason}", self.name);
         }
         reason.is_none()
     }
 
-    /// Why the row cannot do what a case needs, if it cannot.
+    /// Returns why the row cannot run a case that needs these abilities; `None` if it can.
     pub(crate) fn why_not(&self, needs: &[Ability]) -> Option<&'static str> {
         let missing = self.cannot.iter().find(|(ability, _)| needs.contains(ability));
         missing.map(|(_, reason)| *reason)
     }
 
-    /// Whether it is the newest real gateway.
+    /// Whether the row is the newest real gateway.
     pub(crate) fn is_current(&self) -> bool {
         matches!(self.world, World::Real(Environment::Current))
     }
 
-    /// The row's gateway, shared by the cases that leave it as it is; nothing if it is not
+    /// Returns the row's gateway, shared by the cases that leave it unchanged; `None` if it is not
     /// installed.
     pub(crate) async fn stage(&'static self) -> Option<Stage> {
         let embedded = match &self.world {
@@ -292,7 +293,7 @@ impl Row {
         }
     }
 
-    /// Stops the gateway regularly and starts another one at its addresses.
+    /// Stops the gateway in good order and starts another at its addresses.
     async fn embedded_again(&self, gateway: Gateway) -> Gateway {
         let (http, websocket) = (gateway.http_address(), gateway.websocket_address());
         let grpc = gateway.grpc_address();
@@ -302,7 +303,7 @@ impl Row {
             let builder = builder.websocket_address(websocket).grpc_address(grpc);
             match builder.start().await {
                 Ok(gateway) => return gateway,
-                // Meanwhile a connection of another test may have been given the port.
+                // Meanwhile another test's connection may use the port.
                 Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -319,7 +320,7 @@ impl Row {
         }
     }
 
-    /// As the kit calls it.
+    /// Returns the name of the protocol in `clientlet-interop`.
     fn protocol_name(&self) -> &'static str {
         match self.protocol {
             Protocol::Http => "http",
@@ -328,8 +329,8 @@ impl Row {
         }
     }
 
-    /// Real gateways take seconds to start, so the cases of a row share one; it ends with this
-    /// process, which it watches.
+    /// Returns the URL of the row's real gateway. Real gateways take seconds to start, so the cases
+    /// of a row share one, which ends with this process.
     fn shared_url(&self) -> Option<String> {
         static SHARED: [OnceLock<Option<Mutex<RealGateway>>>; 3] = [const { OnceLock::new() }; 3];
         let World::Real(environment) = self.world else { return None };
@@ -339,7 +340,8 @@ impl Row {
         Some(gateway.as_ref()?.lock().unwrap().url(self.protocol_name()))
     }
 
-    /// A gateway of the case's own, to be broken; its executor is given `timeout_send`.
+    /// Starts a gateway that only this case uses and may break. Its executor is given
+    /// `timeout_send`.
     pub(crate) async fn breakable(&'static self, timeout_send: Duration) -> Option<Breakable> {
         let timeout_send = Some(timeout_send);
         let options = Options { protocols: ALL, timeout_send, ..Options::default() };
@@ -358,14 +360,14 @@ impl Row {
     }
 }
 
-/// The protocols that a row's gateway speaks, on a port each.
+/// The protocols of a row's gateway, each on a port of its own.
 const ALL: &[&str] = &["http", "websocket", "grpc"];
 
 fn start(environment: Environment, options: Options) -> Option<RealGateway> {
     RealGateway::start_or_skip(environment, options).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A running gateway that a case leaves as it is.
+/// A running gateway that a case leaves unchanged.
 pub(crate) struct Stage {
     pub(crate) url: String,
     protocol: Protocol,
@@ -419,7 +421,8 @@ impl Breakable {
         }
     }
 
-    /// Stops the gateway regularly and starts it again at its address. Its executors keep running.
+    /// Stops the gateway in good order and starts it again at its address. Its executors keep
+    /// running.
     pub(crate) async fn restart_gateway(mut self) -> Breakable {
         self.world = match self.world {
             Broken::Embedded(gateway) => Broken::Embedded(self.row.embedded_again(gateway).await),
@@ -436,7 +439,7 @@ impl Breakable {
         self
     }
 
-    /// Makes `/slow` slower than the gateway waits, where it is not already.
+    /// Makes `/slow` slower than the gateway's own time-out, if it is not already.
     pub(crate) fn slow_down(&mut self) {
         if let Broken::Embedded(gateway) = &self.world {
             gateway.control().executor_slow(true);

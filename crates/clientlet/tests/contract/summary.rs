@@ -1,4 +1,5 @@
-//! What runs on which gateway, and what is skipped and why: a page that is kept beside the gateways.
+//! The page about the cases that run on each gateway, and the cases that are skipped, with the
+//! reason.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::path::Path;
 use crate::{CASES, ROWS};
 
 #[test]
-fn the_page_of_the_contract_tells_what_runs_where_and_what_is_skipped_and_why() {
+fn the_page_of_the_contract_lists_the_cases_that_run_and_why_others_are_skipped() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop/expected/contract.md");
     let page = page();
     if std::env::var_os("CLIENTLET_BLESS").is_some() {
@@ -59,7 +60,7 @@ fn line(first: &str, cells: impl Iterator<Item = String>) -> String {
     format!("| {first} | {} |\n", cells.join(" | "))
 }
 
-/// There are fewer reasons than letters.
+/// Returns the letter of a reason; there are fewer reasons than letters.
 fn letter(place: usize) -> char {
     ('a'..='z').nth(place).unwrap()
 }

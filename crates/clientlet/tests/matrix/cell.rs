@@ -1,4 +1,4 @@
-//! One fault in one mode: the call is made, and what it gave is kept beside what the journal says.
+//! One fault in one mode: makes the call and keeps its results together with the journal's entries.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use crate::checks;
 use crate::mode::Mode;
 use crate::rows::Row;
 
-/// How many requests a cell makes, each of one document whose id is its place in the input.
+/// The number of requests of a cell. Each has one document, whose id is its index in the input.
 pub(crate) const REQUESTS: usize = 10_000;
 const IN_FLIGHT: usize = 16;
 
-/// Far more than an answer has, unless a fault makes it oversize.
+/// Far more than an answer has, unless a fault makes it too large.
 const ANSWER_LIMIT: usize = 1 << 16;
 
-/// A cell takes seconds; one that hangs is to be named, not waited for.
+/// A cell takes seconds. One that hangs is reported after this time.
 const LIMIT: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,38 +39,39 @@ impl fmt::Display for Cell {
 pub(crate) struct Report {
     pub(crate) cell: Cell,
     pub(crate) took: Duration,
-    /// Nothing if the call did not end in time.
+    /// `None` if the call did not end in time.
     pub(crate) ran: Option<Ran>,
     pub(crate) complaints: Vec<String>,
 }
 
-/// What came of a cell's requests.
+/// The results of a cell's requests.
 #[derive(Debug, Default)]
 pub(crate) struct Ran {
     /// In the order in which the call gave them.
     pub(crate) ends: Vec<End>,
-    /// What arrived, in the order of arrival.
+    /// The requests that arrived, in the order of arrival.
     pub(crate) entries: Vec<Entry>,
-    /// Upgrades that were struck.
+    /// The number of upgrades that a fault struck.
     pub(crate) turned_away: usize,
-    /// What was reset before anything of it was read.
+    /// The number of requests and connections that were reset before any of them was read.
     pub(crate) refused: u64,
-    /// The documents that the call took from its input, by the input's own count.
+    /// The number of documents that the call took from its input, as the input counted them.
     pub(crate) taken: u64,
-    /// The documents that the call says it has read, and that are in requests that were begun.
+    /// The numbers of documents that the call says it read, and that are in requests that were
+    /// begun.
     pub(crate) read: u64,
     pub(crate) sent: u64,
 }
 
-/// One item of the call's answers.
+/// An item of the call's answers.
 #[derive(Debug)]
 pub(crate) struct End {
-    /// The first document's place in the input, and that behind the last.
+    /// The range of the input's documents that the request carried.
     pub(crate) input: std::ops::Range<u64>,
     pub(crate) request_id: Option<String>,
     pub(crate) attempts: u32,
     pub(crate) elapsed: Duration,
-    /// The ids that came back, or why none did.
+    /// The ids that came back, or the failure.
     pub(crate) result: Result<Vec<String>, Failure>,
 }
 
@@ -88,13 +89,13 @@ struct Numbered {
 }
 
 impl Cell {
-    /// What it has in common with the cells of other modes.
+    /// Returns the part of the name that cells of other modes share.
     pub(crate) fn fault(self) -> String {
         let Cell { row, docarray, .. } = self;
         format!("{} over {}, documents {docarray}", row.faults.join(" and "), row.protocol.name())
     }
 
-    /// Makes the call with a gateway of its own and checks what came of it.
+    /// Makes the call to a gateway of its own and checks the results.
     pub(crate) fn run(self) -> Report {
         let began = Instant::now();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -140,7 +141,7 @@ impl Cell {
         let (read, sent) = (responses.documents_read(), responses.documents_sent());
         drop((responses, client));
 
-        // Only then is nothing on its way any more.
+        // After the gateway stopped, no request is in flight any more.
         let journal = gateway.journal().clone();
         gateway.stop().await;
         let turned_away = journal.gets().iter().filter(|get| get.fault.is_some()).count();
@@ -172,7 +173,7 @@ impl End {
 
     fn failed(error: &Error) -> End {
         End {
-            // A request without documents is none of ours, and shows as such.
+            // This test makes no request without documents, so a missing range shows as an error.
             input: error.documents().unwrap_or_default(),
             request_id: error.request_id().map(str::to_owned),
             attempts: u32::try_from(error.attempts().len()).unwrap(),
@@ -188,7 +189,7 @@ impl End {
 }
 
 impl Report {
-    /// What is wrong in the cell, its name and the first requests concerned.
+    /// Describes the faults of the cell: its name and the first requests concerned.
     pub(crate) fn complaint(&self) -> Option<String> {
         let first = self.complaints.get(..self.complaints.len().min(crate::SHOWN))?;
         if first.is_empty() {

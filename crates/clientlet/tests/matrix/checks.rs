@@ -1,4 +1,4 @@
-//! What must hold in every cell, request by request.
+//! The checks of every cell, request by request.
 
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use crate::cell::{Cell, End, Failure, REQUESTS, Ran};
 use crate::rows::{Again, Arrival, Outcome, Reach, is_harm, runs};
 
 /// How late a request may end after its deadline. The client's timers are as punctual as the
-/// machine, which other builds and tests share; half a second late it takes for its own caller's
-/// absence and then grants an answer that is under way some more. A deadline that is not kept at all
-/// shows by far: what a stalled request or a gateway's wait would take instead is longer than this.
+/// machine, which other builds and tests share. If a timer is more than half a second late, the
+/// client assumes that the caller did not poll, and gives answers some more time. A deadline that
+/// is not kept at all is still noticed, because a stalled request or a gateway's wait takes longer
+/// than this.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// All that is wrong with what came of a cell.
+/// Returns everything that is wrong with a cell's results.
 pub(crate) fn complaints(cell: Cell, ran: &Ran) -> Vec<String> {
     let mut complaints = Vec::new();
     each_ends_once(cell, ran, &mut complaints);
@@ -42,7 +43,7 @@ fn name(entry: &Entry) -> String {
 }
 
 fn each_ends_once(cell: Cell, ran: &Ran, complaints: &mut Vec<String>) {
-    // A call that is stopped leaves the rest of its input alone.
+    // A call that is stopped leaves the rest of its input unread.
     let read = usize::try_from(ran.taken).unwrap_or(usize::MAX).min(REQUESTS);
     let mut ends = vec![0; read];
     for (place, end) in ran.ends.iter().enumerate() {
@@ -61,7 +62,7 @@ fn each_ends_once(cell: Cell, ran: &Ran, complaints: &mut Vec<String>) {
     }
 }
 
-/// What the call says of its documents is so.
+/// Checks the call's own counts of its documents.
 fn counts_agree(cell: Cell, ran: &Ran, complaints: &mut Vec<String>) {
     let Ran { taken, read, sent, .. } = *ran;
     // A request that was stopped before it was begun has no id.
@@ -78,7 +79,7 @@ fn counts_agree(cell: Cell, ran: &Ran, complaints: &mut Vec<String>) {
     }
 }
 
-/// The arrivals of each document, in order.
+/// Returns the arrivals of each document, in order.
 fn by_document<'a>(entries: &'a [Entry], complaints: &mut Vec<String>) -> Vec<Vec<&'a Entry>> {
     let mut arrivals = vec![Vec::new(); REQUESTS];
     for entry in entries {
@@ -88,13 +89,15 @@ fn by_document<'a>(entries: &'a [Entry], complaints: &mut Vec<String>) -> Vec<Ve
         };
         match document {
             Some(arrivals) => arrivals.push(entry),
-            None => complaints.push(format!("a request arrived that nobody made: {entry:?}")),
+            None => {
+                complaints.push(format!("a request arrived that the call did not make: {entry:?}"))
+            }
         }
     }
     arrivals
 }
 
-/// How one request ended, and what the gateway saw of it.
+/// The end of a request, and its arrivals at the gateway.
 struct Witnessed<'a> {
     cell: Cell,
     end: &'a End,
@@ -115,9 +118,9 @@ impl Witnessed<'_> {
         };
         must(
             arrived.iter().all(|entry| entry.request_id == end.request_id),
-            "it arrived by another id than it ended",
+            "it arrived with another id than it ended with",
         );
-        // A request that was stopped may have been waiting for its first one.
+        // A request that was stopped may have been waiting for its first attempt.
         let fewest = u32::from(!is_cancelled);
         must((fewest..=mode.max_attempts()).contains(&end.attempts), "too many or no attempts");
         must(arrived.len() <= attempts, "it arrived more often than it was sent");
@@ -134,7 +137,7 @@ impl Witnessed<'_> {
             };
             must(
                 row.reach == Reach::Answered || before.iter().all(|entry| self.is_harmed(entry)),
-                "it was sent again though answered",
+                "it was sent again although it was answered",
             );
             must(
                 last.is_none_or(|last| match (&end.result, row.reach) {
@@ -143,7 +146,7 @@ impl Witnessed<'_> {
                     (Err(_), Reach::Answered) => true,
                     (Err(_), _) => self.is_harmed(last),
                 }),
-                "its end is not that of its last arrival",
+                "its end does not match its last arrival",
             );
             if row.arrival == Arrival::Always && !is_cancelled {
                 must(attempts == arrived.len(), "an attempt did not arrive");
@@ -166,22 +169,22 @@ impl Witnessed<'_> {
         let with = |delivery| failure.attempts.iter().filter(|a| a.delivery == delivery).count();
         must(
             failure.attempts.iter().zip(1..).all(|(attempt, number)| attempt.number == number),
-            "its attempts are not numbered through",
+            "its attempts are not numbered consecutively",
         );
         must(
             failure.attempts.iter().all(|attempt| {
                 self.again(attempt).is_some()
                     || (is_cancelled && attempt.kind == ErrorKind::Cancelled)
             }),
-            "an attempt is reported as what cannot have happened",
+            "an attempt is reported with a failure that cannot have happened",
         );
         must(
             failure.delivery != Delivery::NotSent || arrived.is_empty(),
-            "reported as not sent, it arrived",
+            "it is reported as not sent, but it arrived",
         );
         must(
             !is_cancelled || mode.stops_after.is_some(),
-            "it was cancelled though the call was not stopped",
+            "it was cancelled although the call was not stopped",
         );
         must(
             arrived.len() <= failure.attempts.len() - with(Delivery::NotSent),
@@ -192,17 +195,17 @@ impl Witnessed<'_> {
             "an attempt that is reported as answered never arrived",
         );
         let ran = arrived.iter().any(|entry| entry.fault.as_ref().is_none_or(runs));
-        must(failure.may_have_run || !ran, "reported as certainly not run, it ran");
+        must(failure.may_have_run || !ran, "it is reported as certainly not run, but it ran");
         let Some((last, before)) = failure.attempts.split_last() else { return };
         must(
             is_cancelled
                 || (last.kind, last.delivery.join(failure.delivery))
                     == (failure.kind, failure.delivery),
-            "the error is not that of its last attempt",
+            "its error does not match its last attempt",
         );
         must(
             before.iter().all(|attempt| self.may_repeat(attempt)),
-            "it was sent again though that was in vain, or it may have run",
+            "it was sent again although its failure was final, or it may have run",
         );
         must(
             is_cancelled || !(mode.retries && self.may_repeat(last)),
@@ -210,7 +213,8 @@ impl Witnessed<'_> {
         );
     }
 
-    /// What the row says of an attempt that failed so; nothing if it cannot have happened.
+    /// Returns whether the row allows another attempt after this failure; `None` if the failure
+    /// cannot have happened.
     fn again(&self, attempt: &Attempt) -> Option<Again> {
         let is_it = |outcome: &&Outcome| {
             (outcome.kind, outcome.delivery) == (attempt.kind, attempt.delivery)
@@ -226,22 +230,22 @@ impl Witnessed<'_> {
         }
     }
 
-    /// Whether the request that arrived got no answer that can be read.
+    /// Whether the request that arrived got no readable answer.
     fn is_harmed(&self, entry: &Entry) -> bool {
         let is_alone = self.cell.row.reach == Reach::Request;
         entry.fault.as_ref().is_some_and(is_harm) || (!is_alone && entry.answered.is_none())
     }
 }
 
-/// What the call counted is what the gateway counted.
+/// Compares the call's counts with the gateway's.
 fn sums_agree(cell: Cell, ran: &Ran, complaints: &mut Vec<String>) {
     let struck = ran.entries.iter().filter(|entry| entry.fault.is_some()).count() as u64;
     if struck + ran.refused + ran.turned_away as u64 == 0 && cell.mode.stops_after.is_none() {
-        complaints.push("the fault struck nobody".to_owned());
+        complaints.push("the fault struck no request".to_owned());
     }
     let (arrived, refused) = (ran.entries.len() as u64, ran.refused);
     let attempts: u64 = ran.ends.iter().map(|end| u64::from(end.attempts)).sum();
-    // An attempt that was stopped arrived or not, and not if nothing of it was sent.
+    // An attempt that was stopped may have arrived, unless it is reported as not sent.
     let stopped = |is_it: fn(&Attempt) -> bool| {
         let failures = ran.ends.iter().filter_map(|end| end.result.as_ref().err());
         let attempts = failures.flat_map(|failure| &failure.attempts);
@@ -251,7 +255,7 @@ fn sums_agree(cell: Cell, ran: &Ran, complaints: &mut Vec<String>) {
     let most = attempts - stopped(|attempt| attempt.delivery == Delivery::NotSent);
     let agree = match (cell.row.arrival, cell.row.is_patient()) {
         (Arrival::Always, true) => (fewest..=most).contains(&arrived),
-        // One that was given up before it was sent did not arrive.
+        // A request that timed out before it was sent did not arrive.
         (Arrival::Always, false) | (Arrival::Perhaps, _) => most >= arrived,
         (Arrival::Refused | Arrival::Unread, _) => (fewest..=most).contains(&(arrived + refused)),
         (Arrival::RefusedConnections, _) => most >= arrived && fewest <= arrived + refused,

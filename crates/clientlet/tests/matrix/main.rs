@@ -1,9 +1,9 @@
-//! The fault matrix: every fault that the embedded gateway can be scripted with, over every protocol
-//! and in every mode of a call, 10,000 requests each and 16 in flight; in some modes the call is stopped
-//! after 1,000 answers. The gateway's journal is the witness.
+//! The fault matrix: every fault that the embedded gateway can be scripted with, over every
+//! protocol and in every mode of a call, with 10,000 requests each and 16 in flight. In some modes
+//! the call is stopped after 1,000 answers. The gateway's journal is the witness.
 //!
-//! The table of all cells goes to standard error when the run ends. `CLIENTLET_CELL=TEXT` runs only
-//! the cells whose name holds the text.
+//! The table of all cells is written to standard error when the run ends. `CLIENTLET_CELL=TEXT`
+//! runs only the cells whose name contains the text.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -25,32 +25,32 @@ use std::time::Instant;
 use crate::cell::{Cell, Report};
 use crate::mode::MODES;
 
-/// How many complaints of one cell are shown; the first ones name the requests to look at.
+/// The number of complaints that are shown for a cell. The first ones name the requests to look at.
 const SHOWN: usize = 5;
 
 #[test]
-fn each_request_ends_exactly_once_and_as_the_journal_has_it_under_every_fault_in_every_mode() {
+fn under_every_fault_in_every_mode_each_request_ends_exactly_once_as_the_journal_shows() {
     let only = std::env::var("CLIENTLET_CELL").unwrap_or_default();
     let cells: Vec<Cell> = rows::all()
         .flat_map(|row| row.documents.iter().map(move |docarray| (row, *docarray)))
         .flat_map(|(row, docarray)| MODES.map(|mode| Cell { row, docarray, mode }))
         .filter(|cell| cell.to_string().contains(&only))
         .collect();
-    assert!(!cells.is_empty(), "no cell's name holds CLIENTLET_CELL={only}");
+    assert!(!cells.is_empty(), "no cell's name contains CLIENTLET_CELL={only}");
 
     let began = Instant::now();
     let reports = run_all(&cells);
     let table = table::of(&reports, began.elapsed());
-    // Straight to stderr: the harness would keep what a passing test prints.
+    // Written directly to stderr, because the harness would hide the output of a passing test.
     let _ = std::io::stderr().write_all(table.as_bytes());
 
     let complaints: Vec<String> = reports.iter().filter_map(Report::complaint).collect();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
-/// Runs the cells on a few threads, each cell on one, and gives their reports in the cells' order.
+/// Runs each cell on one of a few threads, and returns the reports in the order of the cells.
 fn run_all(cells: &[Cell]) -> Vec<Report> {
-    // Cells that wait for a stalled request leave their core to others.
+    // More threads than cores, because cells that wait for a stalled request leave their core idle.
     let threads = 2 + thread::available_parallelism().map_or(2, NonZero::get);
     let next = AtomicUsize::new(0);
     let reports = Mutex::new(Vec::new());

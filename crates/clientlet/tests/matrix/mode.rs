@@ -1,15 +1,15 @@
-//! The ways in which a call can be made.
+//! The modes in which a call can be made.
 
 use std::fmt;
 use std::time::Duration;
 
 use clientlet::RetryPolicy;
 
-/// Enough for every request under faults that strike one in ten: that all of so many attempts are
-/// struck happens to one request in 10^20.
+/// Enough attempts for faults that strike one request in ten: the chance that all of them are
+/// struck is 1 in 10^20 for each request.
 const MANY: u32 = 20;
 
-/// One way to make a call.
+/// A mode of a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Mode {
     pub(crate) in_order: bool,
@@ -30,7 +30,7 @@ const fn stopped(mode: Mode) -> Mode {
     Mode { stops_after: Some(STOP), ..mode }
 }
 
-/// All of them.
+/// All modes.
 pub(crate) const MODES: [Mode; 11] = [
     mode(false, false, false),
     mode(true, false, false),
@@ -46,7 +46,7 @@ pub(crate) const MODES: [Mode; 11] = [
 ];
 
 impl Mode {
-    /// The policy, whose waits take no time.
+    /// Returns the policy, whose waits take no time.
     pub(crate) fn policy(self) -> RetryPolicy {
         let policy = RetryPolicy::new()
             .max_attempts(self.max_attempts())

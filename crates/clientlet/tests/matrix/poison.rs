@@ -7,12 +7,12 @@ use crate::cell::REQUESTS;
 use crate::mode::{MODES, Mode};
 use crate::protocol::Protocol;
 
-/// How many are sent one after the other, and how often each is tried.
+/// The number of poisoned requests, sent one after the other, and the number of attempts of each.
 const POISONED: usize = 20;
 const ATTEMPTS: u32 = 3;
 
 #[tokio::test]
-async fn a_poisoned_request_fails_alone_and_named_and_its_neighbours_are_answered() {
+async fn a_poisoned_request_fails_alone_with_its_reason_and_all_others_are_answered() {
     for protocol in [Protocol::Websocket, Protocol::Grpc] {
         for (docarray, in_order) in [(DocArray::V1, false), (DocArray::V2, true)] {
             check(protocol, docarray, Mode { in_order, retries: true, ..MODES[0] }).await;
@@ -45,8 +45,9 @@ async fn check(protocol: Protocol, docarray: DocArray, mode: Mode) {
     assert_eq!(poisoned, POISONED * ATTEMPTS as usize, "each arrived with each attempt");
 }
 
-/// What the embedded gateway drops the connection for, though nobody would think so, as real ones do
-/// for what is no regular expression: it knows no look-ahead.
+/// Sends requests for which the embedded gateway drops the connection. Their pattern has a
+/// look-ahead, which only the embedded gateway does not know. Real gateways do the same for text
+/// that is not a regular expression.
 async fn poison(protocol: Protocol, client: &Client) {
     for n in 0..POISONED {
         let document = Document::default().with_id(format!("poison-{n}"));
@@ -54,7 +55,7 @@ async fn poison(protocol: Protocol, client: &Client) {
         let error = call.retry(RetryPolicy::new().max_attempts(ATTEMPTS)).send().await;
         let error = error.into_result().unwrap_err();
         let kind = match protocol {
-            // It says that something failed, but not what.
+            // Over gRPC the gateway reports a failure without its cause.
             Protocol::Grpc => ErrorKind::Gateway,
             _ => ErrorKind::Transport,
         };

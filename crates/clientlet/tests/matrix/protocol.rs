@@ -1,4 +1,4 @@
-//! How a gateway is spoken with.
+//! The protocols of the matrix.
 
 use clientlet::{Client, ClientBuilder};
 use clientlet_gateway::{DocArray, Gateway, GatewayBuilder};
@@ -9,12 +9,12 @@ pub(crate) enum Protocol {
     Websocket,
     /// A stream for each call.
     Grpc,
-    /// Each request by itself.
+    /// Each request is a unary call.
     GrpcUnary,
 }
 
 impl Protocol {
-    /// A gateway that speaks nothing else, and its URL.
+    /// Starts a gateway that speaks only this protocol, and returns it with its URL.
     pub(crate) async fn start(
         self,
         docarray: DocArray,

@@ -1,4 +1,4 @@
-//! The matrix as a table: fault and mode, and what came of the requests.
+//! Prints the matrix as a table: fault, mode and the results of the requests.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -54,7 +54,7 @@ fn line(table: &mut String, columns: [&str; 6], failed: &str) {
     let _ = writeln!(table, "{}", text.trim_end());
 }
 
-/// The failures by kind and delivery: `transport 1021 (unknown)`.
+/// Lists the failures by kind and delivery: `transport 1021 (unknown)`.
 fn failed(ran: &Ran) -> String {
     let mut failed = BTreeMap::<_, usize>::new();
     for failure in ran.ends.iter().filter_map(|end| end.result.as_ref().err()) {

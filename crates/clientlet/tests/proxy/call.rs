@@ -1,4 +1,4 @@
-//! One call through the proxy, and what must hold of its ends whatever happened to connections.
+//! One call through the proxy, and the checks of its results, whatever happened to connections.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,27 +8,27 @@ use clientlet::{Client, Delivery, Document, Error, ErrorKind, Response, RetryPol
 
 use crate::proxy::Proxy;
 
-/// Enough for every request: three connections in four are short-lived, so 0.75 to this power, or one
-/// in 30 million, would not be answered. Some of 12,000 requests do take 15.
+/// Enough attempts for every request. Three connections in four are short-lived, so the chance of
+/// no answer is 0.75 to this power, one in 30 million. Some of 12,000 requests do take 15 attempts.
 pub(crate) const ATTEMPTS: u32 = 60;
 
-/// For one request over all its attempts; far more than it takes.
+/// The time limit of one request over all its attempts, far more than a request takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How late a request may end after its deadline, on a machine that others use, too.
+/// How late a request may end after its deadline, even on a busy machine.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// No call takes longer.
+/// The time limit of a call.
 const LIMIT: Duration = Duration::from_secs(150);
 
-/// What the gateway is spoken with.
+/// The protocol of a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Protocol {
     Http,
     Websocket,
     /// A stream for each call.
     Grpc,
-    /// Each request by itself.
+    /// Each request is a unary call.
     GrpcUnary,
 }
 
@@ -36,7 +36,7 @@ impl Protocol {
     pub(crate) const ALL: [Protocol; 4] =
         [Protocol::Http, Protocol::Websocket, Protocol::Grpc, Protocol::GrpcUnary];
 
-    /// As the kit calls its port, and URLs their scheme.
+    /// Returns the scheme of URLs, which is also the name of the port in `clientlet-interop`.
     pub(crate) fn scheme(self) -> &'static str {
         match self {
             Protocol::Http => "http",
@@ -59,7 +59,7 @@ impl Protocol {
     }
 }
 
-/// How a call is made.
+/// The settings of a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) protocol: Protocol,
@@ -67,34 +67,34 @@ pub(crate) struct Plan {
     pub(crate) request_size: usize,
     pub(crate) in_order: bool,
     pub(crate) at_most_once: bool,
-    /// Connections that have fallen silent are given up by then.
+    /// The time after which silent connections are given up.
     pub(crate) attempt_timeout: Duration,
     pub(crate) seed: u64,
 }
 
-/// What the call gave, in its order.
+/// The results of a call, in the order in which it gave them.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) results: Vec<Result<Response, Error>>,
-    /// How many connections it took.
+    /// The number of connections that the call used.
     pub(crate) connections: u64,
 }
 
-/// A count of how requests ended, for the log.
+/// A count of the results, for the log.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) requests: usize,
     pub(crate) answered: usize,
     pub(crate) retried: usize,
-    /// The most that any request took.
+    /// The maximum number of attempts of a request.
     pub(crate) attempts: usize,
     pub(crate) connections: u64,
     pub(crate) failed: BTreeMap<(ErrorKind, Delivery), usize>,
 }
 
 impl Plan {
-    /// Makes the call through a proxy of its own before the gateway. When this returns, nothing is
-    /// on its way any more.
+    /// Makes the call through a proxy of its own before the gateway. When this returns, no request
+    /// is in flight any more.
     pub(crate) async fn run(self, gateway: SocketAddr) -> Ended {
         let proxy = Proxy::start(gateway, self.seed).await.unwrap();
         let ended = tokio::time::timeout(LIMIT, self.call(&proxy)).await;
@@ -128,7 +128,7 @@ impl Plan {
         Ended { results, connections: client.connections().opened }
     }
 
-    /// What is wrong with the ends alone: each document ends once, is itself, and in its place.
+    /// Checks the results without the journal: each document ends once, unchanged, and in order.
     pub(crate) fn check(self, ended: &Ended, complaints: &mut Vec<String>) {
         let mut ends = vec![0; self.documents];
         let mut next = 0;
@@ -148,7 +148,7 @@ impl Plan {
             }
             ends[input.clone()].iter_mut().for_each(|ends| *ends += 1);
             if self.in_order && input.start != next {
-                complaints.push(format!("documents {input:?} came where {next} was to come"));
+                complaints.push(format!("documents {input:?} came instead of {next}"));
             }
             next = input.end;
             if !(1..=ATTEMPTS as usize).contains(&attempts) || elapsed > DEADLINE + SLACK {
@@ -166,7 +166,7 @@ impl Plan {
                     }
                 }
                 Err(error) if !self.at_most_once => {
-                    complaints.push(format!("failed in spite of its attempts: {error:?}"));
+                    complaints.push(format!("failed despite its attempts: {error:?}"));
                 }
                 Err(_) => {}
             }
@@ -177,7 +177,7 @@ impl Plan {
     }
 }
 
-/// A text that is its document's alone, of a length of its own.
+/// Returns a text that only this document has, with a length that varies.
 fn text(n: usize) -> String {
     format!("document {n}{}", " and more of it".repeat(n % 13))
 }

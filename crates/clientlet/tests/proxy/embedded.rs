@@ -1,4 +1,4 @@
-//! Before the embedded gateway, whose journal knows what arrived.
+//! Tests with the embedded gateway, whose journal shows which requests arrived.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,10 +12,11 @@ use crate::call::{Ended, Plan, Protocol, Tally};
 const SEEDS: std::ops::Range<u64> = 0..30;
 const REQUESTS: usize = 200;
 
-/// How many seeds run at a time: most of the time goes by waiting for silent connections.
+/// The number of seeds that run at a time. Most of the time is spent waiting for silent
+/// connections.
 const AT_A_TIME: usize = 4;
 
-/// The tests of a protocol.
+/// Defines the tests of a protocol.
 macro_rules! over {
     ($name:ident, $protocol:expr) => {
         mod $name {
@@ -24,22 +25,22 @@ macro_rules! over {
             use crate::call::Protocol;
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn v1_documents_come_back_once_and_as_themselves() {
+            async fn v1_documents_come_back_once_and_unchanged() {
                 super::run($protocol, DocArray::V1, false).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn v2_documents_come_back_once_and_as_themselves() {
+            async fn v2_documents_come_back_once_and_unchanged() {
                 super::run($protocol, DocArray::V2, false).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn v1_requests_arrive_at_most_once_where_that_is_asked_for() {
+            async fn v1_requests_arrive_at_most_once_if_the_policy_asks_for_it() {
                 super::run($protocol, DocArray::V1, true).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn v2_requests_arrive_at_most_once_where_that_is_asked_for() {
+            async fn v2_requests_arrive_at_most_once_if_the_policy_asks_for_it() {
                 super::run($protocol, DocArray::V2, true).await;
             }
         }
@@ -80,13 +81,18 @@ async fn run(protocol: Protocol, docarray: DocArray, at_most_once: bool) {
     ));
     crate::report(&complaints);
     if count > 1 {
-        // At most once, only what was never sent is sent again. On a stream, that is as a rule what waited
-        // in its queue: it begins anew, which is no other attempt.
+        // At most once means that only unsent requests are sent again. On a stream these are
+        // usually requests that waited in its queue. They begin anew, which does not count as
+        // another attempt.
         match at_most_once && is_stream {
             true => assert!(tally.connections > count, "no connection was ever replaced"),
             false => assert!(tally.retried > 0, "nothing was ever sent again"),
         }
-        assert_eq!(tally.failed.is_empty(), !at_most_once, "what the proxy breaks is unknown");
+        assert_eq!(
+            tally.failed.is_empty(),
+            !at_most_once,
+            "requests that the proxy breaks are of unknown delivery, and fail at most once"
+        );
     }
 }
 
@@ -121,14 +127,14 @@ async fn run_one(docarray: DocArray, plan: Plan) -> (u64, Ended, Vec<String>) {
     (plan.seed, ended, complaints)
 }
 
-/// What the journal has otherwise than the call.
+/// Describes how the journal contradicts the call's result, if it does.
 fn contradiction(
     result: &Result<Response, Error>,
     arrived: usize,
     at_most_once: bool,
 ) -> Option<&'static str> {
     if at_most_once && arrived > 1 {
-        return Some("at most once, and yet");
+        return Some("at most once");
     }
     match result {
         Ok(response) => {
@@ -144,7 +150,7 @@ fn contradiction(
                 Some("reported as not sent")
             } else {
                 (!possible.contains(&arrived))
-                    .then_some("an attempt is reported as what it was not")
+                    .then_some("an attempt is reported with the wrong delivery")
             }
         }
     }

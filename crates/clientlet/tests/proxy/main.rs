@@ -1,7 +1,7 @@
-//! Calls through a proxy that breaks connections at any byte, before embedded and real gateways.
+//! Calls through a proxy that breaks connections at any byte, to embedded and real gateways.
 //!
-//! `CLIENTLET_SEED=N` runs one seed alone. What a seed makes of a connection is always the same;
-//! which request is on which connection when it breaks is not.
+//! `CLIENTLET_SEED=N` runs only this seed. A seed always breaks the same connections in the same
+//! way. Which request is on a connection when it breaks may differ between runs.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -12,7 +12,7 @@ mod real;
 
 use std::io::Write;
 
-/// The seeds to run: `default`, or the one that is asked for.
+/// Returns the seeds to run: `default`, or the seed that the environment variable names.
 fn seeds(default: std::ops::Range<u64>) -> std::ops::Range<u64> {
     match std::env::var("CLIENTLET_SEED") {
         Ok(seed) => {
@@ -23,13 +23,13 @@ fn seeds(default: std::ops::Range<u64>) -> std::ops::Range<u64> {
     }
 }
 
-/// Says something in the log of the run.
+/// Writes a line to the log of the run.
 fn say(line: &str) {
-    // Straight to stderr: the harness would keep what a passing test prints.
+    // Written directly to stderr, because the harness would hide the output of a passing test.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Fails if anything is wrong with a seed; tells which one, and how to run it alone.
+/// Fails if any seed has complaints. The message names the seed and how to run it alone.
 fn report(complaints: &[(u64, String)]) {
     let Some((first, _)) = complaints.first() else { return };
     let lines: Vec<String> =

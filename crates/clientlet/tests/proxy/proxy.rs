@@ -1,6 +1,6 @@
-//! A proxy that breaks connections: resets and ends at any byte, directions that fall silent, bytes
-//! that come late and in small pieces. Each connection's fate is drawn from the seed and the
-//! connection's number alone.
+//! A proxy that breaks connections: resets and closes at any byte, directions that fall silent,
+//! bytes that come late and in small pieces. Each connection's fate depends only on the seed and
+//! the connection's number.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,26 +13,27 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// One connection in so many lives long, whatever the seed draws for the others.
+/// One connection in this many is long-lived, whatever the seed draws for the others.
 const HEALTHY_EACH: u64 = 4;
 
-/// How long the connections may take to end once the client has gone.
+/// The time limit for connections to end once the client is gone.
 const ENDED_WITHIN: Duration = Duration::from_secs(10);
 
-/// What becomes of a connection.
+/// The way in which a connection breaks.
 #[derive(Clone, Copy, Debug)]
 struct Fate {
-    /// Where it strikes: the direction, and the number of bytes that still come through.
+    /// The place: the direction, and the number of bytes that still come through. `after` is that
+    /// number.
     way: Way,
     after: usize,
-    /// Whether what was read together with the last of these bytes comes through, too: most often
-    /// that is the rest of a request or an answer, and the next request meets a connection that is
-    /// about to end.
+    /// Whether the bytes that were read together with the last of these come through, too. They are
+    /// usually the rest of a request or an answer, so that the next request meets a connection that
+    /// is about to end.
     whole: bool,
     end: End,
-    /// By direction.
+    /// The pace of each direction.
     pace: [Pace; 2],
-    /// Where the lengths of waits and pieces come from.
+    /// The seed for the lengths of waits and pieces.
     random: u64,
 }
 
@@ -44,34 +45,35 @@ enum Way {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
-    /// A reset of both sides.
+    /// Both sides are reset.
     Reset,
-    /// Both sides are closed in good order, whatever was under way.
+    /// Both sides are closed in good order, even with requests in flight.
     Closed,
-    /// This direction falls silent, though what comes is still read, and stays open until the
-    /// client has enough.
+    /// This direction falls silent. Its bytes are still read, and it stays open until the client
+    /// gives up.
     HalfOpen,
 }
 
-/// How bytes are handed on.
+/// The pace at which bytes are passed on.
 #[derive(Clone, Copy, Debug)]
 enum Pace {
     AtOnce,
-    /// In pieces of at most so many bytes.
+    /// In pieces of at most this number of bytes.
     Split(usize),
-    /// As they were read, each time after a wait of up to so many milliseconds.
+    /// As they were read, each time after a wait of up to this number of milliseconds.
     Late(u64),
 }
 
 impl Fate {
     fn of(seed: u64, connection: u64) -> Fate {
-        // Spread apart, or neighbouring connections would share draws.
+        // The numbers are spread, because neighbouring connections would otherwise have similar
+        // draws.
         let mut random = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ connection);
         let healthy = connection.is_multiple_of(HEALTHY_EACH);
         Fate {
             way: if random.bool() { Way::ToGateway } else { Way::ToClient },
-            // At the very beginning, within the first exchange, between later ones; even a healthy
-            // connection ends some day, or soon there were no others.
+            // At the very beginning, within the first exchange, or between later ones. Even a
+            // healthy connection ends eventually; otherwise all connections would soon be healthy.
             after: match random.u32(..10) {
                 _ if healthy => random.usize(10_000..40_000),
                 0 => 0,
@@ -100,7 +102,7 @@ impl Pace {
     }
 }
 
-/// A running proxy; dropping it ends all its connections.
+/// A running proxy. Dropping it ends all its connections.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     address: SocketAddr,
@@ -109,7 +111,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on a free port of 127.0.0.1, before the gateway at `upstream`.
+    /// Listens on a free port of 127.0.0.1 and passes connections to the gateway at `upstream`.
     pub(crate) async fn start(upstream: SocketAddr, seed: u64) -> io::Result<Proxy> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -122,22 +124,23 @@ impl Proxy {
         format!("{scheme}://{}", self.address)
     }
 
-    /// Accepts nothing more and waits until the connections have ended by themselves, as they do
-    /// when the client has gone: then nothing is on its way to the gateway any more.
+    /// Stops accepting and waits until all connections have ended by themselves, as they do when
+    /// the client is gone. Then no request is in flight to the gateway any more.
     ///
     /// # Panics
-    /// If one does not end.
+    /// If a connection does not end.
     pub(crate) async fn end(self) {
-        // It has gone only if the task has panicked, which the next line reports.
+        // Sending fails only if the task panicked, which the next line reports.
         let _ = self.stop.send(());
         let mut connections = self.task.await.unwrap();
         let ended = async { while connections.join_next().await.is_some() {} };
         let ended = tokio::time::timeout(ENDED_WITHIN, ended).await;
-        ended.expect("all connections end once the client has gone");
+        ended.expect("all connections end once the client is gone");
     }
 }
 
-/// Serves each connection in a task of its own until told to stop; gives those that still run.
+/// Serves each connection in a task of its own until `stop` comes. Returns the connections that
+/// still run.
 async fn accept(
     listener: TcpListener,
     upstream: SocketAddr,
@@ -154,7 +157,7 @@ async fn accept(
         let (client, _) = accepted.unwrap();
         let fate = Fate::of(seed, number);
         connections.spawn(async move {
-            // An error is a side that went before its time, which is this proxy's trade.
+            // An error means that a side broke the connection, which is the purpose of this proxy.
             let _ = serve(client, upstream, fate).await;
         });
     }
@@ -211,12 +214,12 @@ struct Pump<'a> {
     random: Rng,
 }
 
-/// Why a direction hands on nothing more.
+/// The reason why a direction passes on no more bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Over {
-    /// Its sender has closed it.
+    /// The sender has closed the direction.
     Closed,
-    /// The fate's last byte is through.
+    /// The last byte of the fate was passed on.
     Struck,
 }
 
@@ -235,7 +238,8 @@ impl Pump<'_> {
         if self.end != End::HalfOpen {
             return Ok(Over::Struck);
         }
-        // Read on, so that a client that gives up is noticed; its peer's end is not shown to it.
+        // Keeps reading, so that a client that gives up is noticed. The gateway's end is not shown
+        // to the client.
         while self.from.read(&mut buffer).await? > 0 {}
         if self.way == Way::ToClient {
             std::future::pending::<()>().await;
@@ -256,7 +260,7 @@ impl Pump<'_> {
                     let (piece, behind) =
                         rest.split_at(self.random.usize(1..=most).min(rest.len()));
                     self.to.write_all(piece).await?;
-                    // Its peer gets a chance to read just this.
+                    // Gives the receiver a chance to read only this piece.
                     tokio::task::yield_now().await;
                     rest = behind;
                 }

@@ -1,4 +1,4 @@
-//! Before real gateways: 2,000 documents each, over each protocol, in order and as they come.
+//! Tests with real gateways: 2,000 documents each, over each protocol, in order and as they come.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ fn run(environment: Environment) {
     let options = Options { protocols: &["http", "websocket", "grpc"], ..Options::default() };
     let gateway = RealGateway::start_or_skip(environment, options);
     let Some(gateway) = gateway.unwrap_or_else(|error| panic!("{error}")) else { return };
-    // Ends before the gateway does, its tasks with it.
+    // The runtime and its tasks end before the gateway does.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let plans = crate::seeds(1..2).flat_map(|seed| {
@@ -45,7 +45,7 @@ fn run(environment: Environment) {
             })
         })
     });
-    // At a time: most of it goes by waiting for silent connections.
+    // The runs are concurrent, because most of their time is spent waiting for silent connections.
     let gateway = &gateway;
     let runs = runtime.block_on(join_all(plans.map(|plan| async move {
         let port = gateway.port(plan.protocol.scheme());

@@ -1,12 +1,12 @@
-//! The calls that are made under scripted faults.
+//! The calls that the tests make under scripted faults.
 
 use std::time::Duration;
 
 use clientlet::{Answers, Client, Document, Error, Response, RetryPolicy};
 use clientlet_gateway::GatewayBuilder;
 
-/// How long a request waits for an answer that never comes. It is long enough for an answer that
-/// does come, even on a busy machine.
+/// The time that a request waits for an answer that never comes. It is long enough for an answer
+/// that does come, even on a busy machine.
 pub(crate) const SILENCE: Duration = Duration::from_secs(2);
 
 pub(crate) fn with_faults(builder: GatewayBuilder, faults: &[&str]) -> GatewayBuilder {

@@ -1,6 +1,6 @@
 //! gRPC from peers that break its rules or do not speak it. On every way of calling, such an answer
-//! is an error that says what came. It is never a panic, and never reported as a status that the
-//! gateway sent.
+//! is an error that describes the answer. It is never a panic, and never reported as a status that
+//! the gateway sent.
 
 use std::time::Duration;
 
@@ -36,8 +36,8 @@ const WITH_DOCUMENTS: &[Way] = &[Unary, Stream, Documents, Exchange];
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A peer that gives these answers to requests on this way. They do not include answers to what a
-/// client asks before it sends documents.
+/// Starts a peer that gives these answers to requests on this way. The questions that a client asks
+/// before it sends documents are answered separately.
 async fn peer(way: Way, answers: Vec<Answer>) -> Peer {
     match WITH_DOCUMENTS.contains(&way) {
         true => Peer::without_questions(answers).await,
@@ -45,12 +45,12 @@ async fn peer(way: Way, answers: Vec<Answer>) -> Peer {
     }
 }
 
-/// The error that follows from an answer.
+/// Returns the error that follows from an answer.
 async fn error(answer: Answer, way: Way) -> Error {
     let peer = peer(way, vec![answer]).await;
     let answered = tokio::time::timeout(LIMIT, ask(&peer.url, way)).await;
-    let answered = answered.unwrap_or_else(|_| panic!("{way:?} has not ended"));
-    answered.expect_err("it is no answer")
+    let answered = answered.unwrap_or_else(|_| panic!("{way:?} did not end"));
+    answered.expect_err("this cannot be an answer")
 }
 
 async fn ask(url: &str, way: Way) -> Result<(), Error> {
@@ -64,7 +64,7 @@ async fn ask(url: &str, way: Way) -> Result<(), Error> {
         Documents => {
             let call = client.stream_document("/stream", &Document::text("x"));
             let mut documents = call.stream::<Document>();
-            documents.next().await.expect("it does not end as if all were well").map(drop)
+            documents.next().await.expect("the stream does not end as if all were well").map(drop)
         }
         Exchange => {
             clientlet.start().await?;
@@ -88,7 +88,7 @@ const fn head(status: u16, head: &'static [(&'static str, &'static [u8])]) -> An
 }
 
 #[tokio::test]
-async fn what_is_no_grpc_is_told_as_what_it_is() {
+async fn an_answer_that_is_not_grpc_is_described() {
     use ErrorKind::{Decode, Transport};
     let refused: &[(&str, &[u8])] = &[("grpc-status", b"3"), GARBLED];
     let fine: &[(&str, &[u8])] = &[("grpc-status", b"0"), GARBLED];
@@ -101,7 +101,8 @@ async fn what_is_no_grpc_is_told_as_what_it_is() {
         (head(200, &[GRPC, ("grpc-status", b"3"), GARBLED]), Decode, "not base64"),
         (grpc(b"", End::Trailers(no_number)), Decode, "not a number"),
         (head(200, &[GRPC, ("grpc-status", b"\xff")]), Decode, "not a number"),
-        // Compressed without being asked for, with and without naming the compression.
+        // Compressed although the client did not ask for it, with and without naming the
+        // compression.
         (
             Answer {
                 head: &[GRPC, ("grpc-encoding", b"gzip")],
@@ -112,11 +113,11 @@ async fn what_is_no_grpc_is_told_as_what_it_is() {
         ),
         (grpc(b"\x01\0\0\0\x02\x1f\x8b", ok), Decode, "flag"),
         (grpc(b"\x07\0\0\0\x01a", ok), Decode, "flag"),
-        // Cut, with and without a message before, regularly and not.
+        // Cut, with and without a message before, in good order and by a reset.
         (grpc(b"", End::Plain), Transport, "without a status"),
         (grpc(b"\0\0\0\0\x05ab", End::Plain), Transport, "within a message"),
         (grpc(b"\0\0\0", End::Trailers(&[("grpc-status", b"0")])), Transport, "within a message"),
-        // It is chance whether the head comes before the reset.
+        // The head may or may not come before the reset.
         (grpc(b"", End::Reset(Reason::NO_ERROR)), Transport, ""),
         (grpc(b"", End::Reset(Reason::CANCEL)), Transport, "lost"),
         (
@@ -142,10 +143,10 @@ async fn what_is_no_grpc_is_told_as_what_it_is() {
             assert!(error.message().contains(said), "{context}");
             assert!(!error.message().contains("the gateway answered"), "{context}");
             assert!(error.message().len() < 400, "{context}");
-            // A question runs nothing.
+            // A question runs no executor.
             assert_eq!(error.may_have_run(), WITH_DOCUMENTS.contains(way), "{context}");
         }
-        // A clientlet's stream ends with a status, a code that stands for one, or an error.
+        // A clientlet's stream ends with a status, an equivalent code, or an error.
         let (error, code, message) = duplex(answer).await;
         assert!(error.is_none_or(|error| error.kind() == kind), "{answer:?}");
         assert!(
@@ -155,7 +156,7 @@ async fn what_is_no_grpc_is_told_as_what_it_is() {
     }
 }
 
-/// The end of a clientlet's stream: the error, if there was one, a code and a message.
+/// Returns the end of a clientlet's stream: the error, if there was one, a code and a message.
 async fn duplex(answer: Answer) -> (Option<Error>, Option<GrpcCode>, String) {
     let peer = Peer::without_questions(vec![answer]).await;
     let mut clientlet = GrpcClientlet::new(&peer.url, &ClientletOptions::new()).unwrap();
@@ -165,12 +166,12 @@ async fn duplex(answer: Answer) -> (Option<Error>, Option<GrpcCode>, String) {
     stream.send_message(&request.unwrap()).await.unwrap();
     let mut responses = stream.recv_message();
     let next = tokio::time::timeout(LIMIT, responses.next()).await.expect("it ends");
-    let error = next.map(|response| response.expect_err("it is no answer"));
+    let error = next.map(|response| response.expect_err("this cannot be an answer"));
     (error, stream.status_code(), stream.status_message().unwrap_or_default())
 }
 
 #[tokio::test]
-async fn an_end_without_an_answer_is_no_status_of_the_gateways() {
+async fn an_end_without_an_answer_is_not_reported_as_a_status_of_the_gateway() {
     let answer = grpc(b"", End::Trailers(&[("grpc-status", b"0")]));
     for (way, kind) in [
         (Unary, ErrorKind::Decode),
@@ -186,7 +187,7 @@ async fn an_end_without_an_answer_is_no_status_of_the_gateways() {
 }
 
 #[tokio::test]
-async fn a_status_counts_whatever_comes_with_it() {
+async fn a_status_counts_even_with_invalid_metadata() {
     // A message that is not text, invalid metadata, an undefined code.
     let odd: &[(&str, &[u8])] =
         &[("grpc-status", b"16"), ("grpc-message", b"%FF\xfe%"), ("x-bin", b"!!!")];
@@ -204,7 +205,7 @@ async fn a_status_counts_whatever_comes_with_it() {
 }
 
 #[tokio::test]
-async fn a_proxys_status_is_told_and_its_wait_is_kept() {
+async fn the_status_of_a_proxy_is_reported_and_its_wait_is_kept() {
     const BUSY: &[(&str, &[u8])] = &[("content-type", b"text/html"), ("retry-after", b"1")];
     for status in [429, 503, 502] {
         for way in WAYS {
@@ -218,7 +219,7 @@ async fn a_proxys_status_is_told_and_its_wait_is_kept() {
     }
     let unary: fn(ClientBuilder) -> ClientBuilder = |client| client.unary(true);
     for way in [unary, |stream| stream] {
-        // The same for a proxy that speaks gRPC, by either header.
+        // The same for a proxy that speaks gRPC, with either header.
         let limited: [&'static [(&'static str, &'static [u8])]; 3] = [
             BUSY,
             &[GRPC, ("grpc-status", b"8"), ("retry-after", b"1")],
@@ -234,14 +235,14 @@ async fn a_proxys_status_is_told_and_its_wait_is_kept() {
             assert_eq!(
                 error.http_status().map(|status| status.as_u16()),
                 Some(404),
-                "that of the last attempt"
+                "the error of the last attempt"
             );
         }
     }
 }
 
 #[tokio::test]
-async fn what_a_server_wants_never_to_be_tried_again_is_not() {
+async fn a_request_is_not_retried_if_the_server_forbids_it() {
     let unary: fn(ClientBuilder) -> ClientBuilder = |client| client.unary(true);
     for pushback in [&b"-1"[..], b"never", b""] {
         let pushback: &'static [(&'static str, &'static [u8])] = Box::leak(Box::new([
@@ -275,13 +276,13 @@ async fn a_stream_of_documents_that_ends_without_a_status_is_an_error() {
     while let Some(document) = documents.next().await {
         end = document.err();
     }
-    let error = end.expect("it does not end as if all were well");
+    let error = end.expect("the stream does not end as if all were well");
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Transport, Delivery::Unknown));
     assert!(error.may_have_run(), "{error}");
 }
 
 #[tokio::test]
-async fn a_call_that_the_peer_refuses_to_look_at_begins_anew_at_once_and_uncounted() {
+async fn a_call_that_the_peer_refuses_unprocessed_begins_anew_at_once_and_uncounted() {
     let refused = grpc(b"", End::ResetAtOnce(Reason::REFUSED_STREAM));
     let answers = || vec![refused, head(404, &[])];
     for way in WAYS {

@@ -1,5 +1,5 @@
-//! gRPC: a stream for each call or each request by itself, over one connection that is opened again
-//! when it is lost, by scripted faults.
+//! gRPC under scripted faults: a stream for each call, or a unary call for each request, over one
+//! connection that is opened again when it is lost.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use clientlet_gateway::{DocArray, Gateway};
 
 use crate::call::{SILENCE, documents, ids, in_order, one, post, retrying, with_faults};
 
-/// How requests are sent.
+/// The two ways of sending requests.
 const BOTH: [fn(ClientBuilder) -> ClientBuilder; 2] =
     [|stream| stream, |client| client.unary(true)];
 
@@ -31,7 +31,7 @@ async fn streaming(docarray: DocArray, faults: &[&str]) -> (Gateway, Client) {
     (gateway, client)
 }
 
-/// The streams on which data arrived, by connection and number.
+/// Returns the streams on which data arrived, by connection and number.
 fn streams(gateway: &Gateway) -> BTreeSet<(u64, Option<u64>)> {
     gateway.journal().entries().iter().map(|entry| (entry.connection, entry.stream)).collect()
 }
@@ -43,7 +43,7 @@ async fn calls_have_streams_of_their_own_on_one_connection_and_headers_of_their_
         let call = client.post("/upper").documents(documents(200)).request_size(1).prefetch(7 + n);
         assert_eq!(ids(call.header("x-call", n.to_string()).send().await), in_order(200));
     }
-    assert_eq!(streams(&gateway).len(), 3, "a stream a call");
+    assert_eq!(streams(&gateway).len(), 3, "one stream for each call");
     assert_eq!(gateway.journal().grpc_connections(), 1);
     for (n, entry) in gateway.journal().entries().iter().enumerate() {
         let call = n / 200;
@@ -54,7 +54,7 @@ async fn calls_have_streams_of_their_own_on_one_connection_and_headers_of_their_
 }
 
 #[tokio::test]
-async fn unary_requests_have_a_stream_each_with_the_time_that_they_may_take() {
+async fn unary_requests_have_a_stream_each_and_tell_the_gateway_their_time_out() {
     let gateway = gateway(DocArray::V1, &[]).await;
     let client = client(&gateway, |client| client.unary(true));
     assert_eq!(ids(post(&client, 100, RetryPolicy::new()).await), in_order(100));
@@ -65,7 +65,7 @@ async fn unary_requests_have_a_stream_each_with_the_time_that_they_may_take() {
 }
 
 #[tokio::test]
-async fn requests_arrive_compressed_where_that_is_asked_for() {
+async fn requests_arrive_compressed_if_the_client_is_set_to_gzip() {
     for way in BOTH {
         let gateway = gateway(DocArray::V2, &[]).await;
         let client = way(Client::builder(&gateway.grpc_url())).gzip(true).build().unwrap();
@@ -76,7 +76,7 @@ async fn requests_arrive_compressed_where_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_lost_stream_resends_only_what_is_unanswered() {
+async fn a_lost_stream_resends_only_unanswered_requests() {
     let faults = [
         "drop@/50",
         "reset-after@/50",
@@ -101,7 +101,7 @@ async fn a_lost_stream_resends_only_what_is_unanswered() {
 }
 
 #[tokio::test]
-async fn at_most_once_sends_nothing_twice_that_may_have_run() {
+async fn at_most_once_resends_no_request_that_may_have_run() {
     for way in BOTH {
         let gateway = gateway(DocArray::V1, &["reset-stream@30"]).await;
         let answers = post(&client(&gateway, way), 200, retrying(20).at_most_once(true)).await;
@@ -120,7 +120,7 @@ async fn at_most_once_sends_nothing_twice_that_may_have_run() {
 async fn each_fault_has_its_kind_and_its_delivery() {
     use Delivery::{Answered, Unknown};
     use ErrorKind::{Decode, NotFound, RateLimited, Timeout, TooLarge, Transport};
-    // On a stream, and by itself.
+    // On a stream, and as a unary call.
     let table = [
         ("drop@1", Transport, [Unknown, Unknown]),
         ("reset-after@1", Transport, [Unknown, Unknown]),
@@ -152,14 +152,14 @@ async fn each_fault_has_its_kind_and_its_delivery() {
             let client = client(&gateway, way);
             let error = one(&client, RetryPolicy::new()).await.unwrap_err();
             assert_eq!((error.kind(), error.delivery()), (kind, delivery), "{fault}: {error}");
-            // The next one is served, on a new connection where the old one is gone or silent.
+            // The next request is answered, on a new connection if the old one is gone or silent.
             one(&client, RetryPolicy::new()).await.unwrap();
         }
     }
 }
 
 #[tokio::test]
-async fn what_the_gateway_says_is_told_with_the_name_of_its_status() {
+async fn errors_show_the_gateways_message_and_the_name_of_its_status() {
     let faults = ["grpc-status:12:Method not found!@1", "grpc-status:4@2", "wrong-type@3"];
     let (_gateway, client) = streaming(DocArray::V2, &faults).await;
     for what in ["UNIMPLEMENTED: Method not found!", "DEADLINE_EXCEEDED", "not application/grpc"] {
@@ -169,7 +169,7 @@ async fn what_the_gateway_says_is_told_with_the_name_of_its_status() {
 }
 
 #[tokio::test]
-async fn a_pushback_is_waited_for() {
+async fn the_wait_of_a_pushback_is_kept() {
     for way in BOTH {
         let gateway = gateway(DocArray::V1, &["grpc-status:8@1,pushback=300"]).await;
         let client = client(&gateway, way);
@@ -197,7 +197,7 @@ async fn a_goaway_moves_a_call_to_another_connection_and_costs_no_request() {
             assert!(answers.responses().all(|response| response.attempts() == 1));
             assert_eq!(ids(answers), in_order(200), "{fault}");
             let connections = if fault == "goaway@30" { 2 } else { 5 };
-            // The last connection may have been left with the last request.
+            // The last request may have left its connection without opening another.
             let opened = gateway.journal().grpc_connections();
             assert!(opened == connections || opened + 1 == connections, "{opened}");
             assert!(gateway.journal().arrivals().values().all(|count| *count == 1));
@@ -205,9 +205,9 @@ async fn a_goaway_moves_a_call_to_another_connection_and_costs_no_request() {
     }
 }
 
-/// A request that the gateway says it did not process, by GOAWAY or REFUSED_STREAM, begins anew.
+/// A request that the gateway did not process, by its GOAWAY or REFUSED_STREAM, begins anew.
 #[tokio::test]
-async fn what_was_not_looked_at_arrives_once_with_one_attempt() {
+async fn an_unprocessed_request_arrives_once_with_one_attempt() {
     let faults = [
         "goaway-after@1",
         "goaway-after@30",
@@ -238,7 +238,7 @@ async fn what_was_not_looked_at_arrives_once_with_one_attempt() {
 }
 
 #[tokio::test]
-async fn a_stream_of_documents_that_was_not_looked_at_begins_anew_with_one_attempt() {
+async fn an_unprocessed_stream_of_documents_begins_anew_with_one_attempt() {
     for fault in ["goaway-after@1", "goaway-after:11@1-3", "reset-stream:7@1-2"] {
         let (gateway, client) = streaming(DocArray::V2, &[fault]).await;
         let call = client.stream_document("/stream", &Document::text("x"));
@@ -254,7 +254,7 @@ async fn a_stream_of_documents_that_was_not_looked_at_begins_anew_with_one_attem
 }
 
 #[tokio::test]
-async fn a_goaway_lets_a_slow_request_end_where_it_is() {
+async fn a_slow_request_is_answered_on_its_connection_after_a_goaway() {
     for way in BOTH {
         let gateway = gateway(DocArray::V1, &["slow:0.5@1", "goaway@2"]).await;
         let answers = post(&client(&gateway, way), 50, RetryPolicy::new()).await;
@@ -267,7 +267,7 @@ async fn a_goaway_lets_a_slow_request_end_where_it_is() {
 #[tokio::test]
 async fn a_request_that_fails_its_stream_fails_alone_and_its_neighbours_are_answered() {
     let (_gateway, client) = streaming(DocArray::V1, &[]).await;
-    // One that the gateway does not know: it ends the stream that it comes on.
+    // The embedded gateway does not know this pattern, and ends the stream on which it comes.
     let poison = client.post("/upper").documents(documents(1)).target_executor("(?=x)");
     let poison = poison.retry(retrying(3)).send();
     let (poison, others) = tokio::join!(poison, post(&client, 300, RetryPolicy::new()));
@@ -277,7 +277,7 @@ async fn a_request_that_fails_its_stream_fails_alone_and_its_neighbours_are_answ
 }
 
 #[tokio::test]
-async fn an_outage_is_a_gateway_error_and_over_when_the_executor_is_back() {
+async fn requests_fail_with_a_gateway_error_until_the_executor_is_back() {
     for way in BOTH {
         let gateway = gateway(DocArray::V2, &[]).await;
         let client = client(&gateway, way);
@@ -292,7 +292,7 @@ async fn an_outage_is_a_gateway_error_and_over_when_the_executor_is_back() {
 }
 
 #[tokio::test]
-async fn a_connection_that_fell_silent_is_left_when_a_request_ran_out_of_time() {
+async fn a_silent_connection_is_left_when_a_request_times_out() {
     for way in BOTH {
         let gateway = gateway(DocArray::V1, &["half-open@3"]).await;
         let client = client(&gateway, way);
@@ -300,14 +300,14 @@ async fn a_connection_that_fell_silent_is_left_when_a_request_ran_out_of_time() 
         let call = call.retry(retrying(3)).attempt_timeout(SILENCE);
         let answers = call.send().await;
         let attempts = answers.responses().map(Response::attempts).max();
-        assert_eq!(attempts, Some(2), "no request runs out of time on it twice");
+        assert_eq!(attempts, Some(2), "no request times out on the connection twice");
         assert_eq!(ids(answers), in_order(20));
         assert_eq!(gateway.journal().grpc_connections(), 2);
     }
 }
 
 #[tokio::test]
-async fn a_connection_that_answers_others_is_kept_when_a_request_runs_out_of_time() {
+async fn a_connection_that_answers_other_requests_is_kept_when_one_times_out() {
     for way in BOTH {
         let gateway = gateway(DocArray::V1, &["stall@1"]).await;
         let client = client(&gateway, way);
@@ -322,7 +322,7 @@ async fn a_connection_that_answers_others_is_kept_when_a_request_runs_out_of_tim
 }
 
 #[tokio::test]
-async fn every_failing_request_is_told_and_the_stream_goes_on() {
+async fn every_failing_request_is_reported_and_the_stream_continues() {
     let (gateway, client) = streaming(DocArray::V1, &[]).await;
     let call = client.post("/fail").documents(documents(200)).request_size(1);
     let answers = call.send().await;
@@ -340,7 +340,7 @@ async fn dropping_a_call_ends_its_stream_and_not_the_connection() {
     drop(call);
     one(&client, RetryPolicy::new()).await.unwrap();
     assert_eq!(gateway.journal().grpc_connections(), 1);
-    // A gateway that waits for its streams stops at once if they have ended.
+    // A gateway waits for its streams, so it stops at once only if they have ended.
     tokio::time::timeout(Duration::from_secs(4), gateway.stop()).await.unwrap();
 }
 
@@ -356,7 +356,7 @@ async fn connections_are_counted() {
 }
 
 #[tokio::test]
-async fn a_stream_of_documents_that_is_cut_within_one_is_an_error() {
+async fn a_stream_that_is_cut_within_a_document_is_an_error() {
     let (_gateway, client) = streaming(DocArray::V2, &["truncated@1"]).await;
     let mut documents =
         client.stream_document("/stream", &Document::text("x")).stream::<Document>();
@@ -364,6 +364,6 @@ async fn a_stream_of_documents_that_is_cut_within_one_is_an_error() {
     while let Some(document) = documents.next().await {
         end = document.err();
     }
-    let error: Error = end.expect("it does not end as if all were well");
+    let error: Error = end.expect("the stream does not end as if all were well");
     assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
 }

@@ -1,4 +1,4 @@
-//! Connections that carry many requests, under scripted faults: what becomes of each request, and of
+//! Connections that carry many requests, under scripted faults: the result of each request, and of
 //! the connection.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]

@@ -1,4 +1,4 @@
-//! A peer that speaks HTTP/2 and sends whatever a test tells it to, as no gateway would.
+//! A peer that speaks HTTP/2 and sends whatever a test scripts, unlike any real gateway.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,7 +51,7 @@ impl Peer {
         Peer::over(answers, false).await
     }
 
-    /// Starts such a peer that has neither a status nor a list of endpoints.
+    /// Starts a peer like `start`, but without a status and without a list of endpoints.
     pub(crate) async fn without_questions(answers: Vec<Answer>) -> Peer {
         Peer::over(answers, true).await
     }
@@ -75,7 +75,7 @@ impl Peer {
         Peer { url, calls, task }
     }
 
-    /// The number of calls that have come.
+    /// Returns the number of calls that have come.
     pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
@@ -102,7 +102,7 @@ async fn serve(
                 answers[number.min(answers.len() - 1)]
             }
         };
-        // An error means that the client has gone, which is fine.
+        // An error means that the client is gone, which is fine.
         tokio::spawn(async move { reply(request, respond, answer).await.ok() });
     }
 }
@@ -132,7 +132,7 @@ async fn reply(
         End::Trailers(trailers) => stream.send_trailers(headers(trailers))?,
         End::Reset(reason) => stream.send_reset(reason),
     }
-    // If the body were dropped sooner, a reset would refuse the rest of the request.
+    // If the body were dropped earlier, a reset would refuse the rest of the request.
     while body.data().await.transpose()?.is_some() {}
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A caller that is slower than the gateway: there is always an answer that waits for it.
+//! A caller that is slower than the gateway, so that an answer is always waiting.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::call::{documents, retrying, with_faults};
 
-/// The requests in the order in which they are given out, `count` of them.
+/// Returns the indices of `count` requests in the order in which their answers were given out.
 async fn given_out(url: &str, count: usize, attempt_timeout: Duration) -> Vec<u64> {
     let client = Client::new(url).unwrap();
     let call = client.post("/upper").documents(documents(count)).request_size(1);
@@ -22,18 +22,18 @@ async fn given_out(url: &str, count: usize, attempt_timeout: Duration) -> Vec<u6
 }
 
 #[tokio::test]
-async fn no_answer_waits_for_the_end_of_the_call() {
+async fn no_answer_has_to_wait_for_the_end_of_the_call() {
     let gateway = Gateway::builder().http(false).websocket(true).grpc(true).start().await.unwrap();
     for url in [gateway.websocket_url(), gateway.grpc_url()] {
         let order = given_out(&url, 200, Duration::from_secs(10)).await;
-        // The first ones had to wait for a connection to be opened, those behind them had not.
+        // The first requests had to wait for a connection to be opened, the later ones did not.
         let last = order.iter().rposition(|index| *index < 16).unwrap();
         assert!(last < 64, "{url}: the first 16 were given out among the first {last}");
     }
 }
 
 #[tokio::test]
-async fn a_request_that_runs_out_of_time_is_tried_again_meanwhile() {
+async fn a_request_that_times_out_is_retried_while_the_caller_is_slow() {
     let builder = Gateway::builder().http(false).websocket(true).grpc(true);
     for over in [Gateway::websocket_url, Gateway::grpc_url] {
         let gateway = with_faults(builder.clone(), &["stall@30"]).start().await.unwrap();
@@ -42,8 +42,8 @@ async fn a_request_that_runs_out_of_time_is_tried_again_meanwhile() {
         let stalled = entries.iter().find(|entry| entry.fault.is_some()).unwrap();
         let stalled: u64 = stalled.document_ids[0].parse().unwrap();
         let place = order.iter().position(|index| *index == stalled).unwrap();
-        // The others take two seconds or more. A time that is noticed to be over too late, as on a
-        // busy machine, is extended up to four times.
+        // The others take two seconds or more. If the end of the time is noticed too late, as on a
+        // busy machine, the time is extended up to four times.
         assert!(place < 900, "{stalled} was given out as number {place} of 1000");
     }
 }

@@ -1,4 +1,5 @@
-//! WebSocket: one connection for many requests, opened again when it is lost, by scripted faults.
+//! WebSocket under scripted faults: one connection for many requests, which is opened again when it
+//! is lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,11 +28,15 @@ async fn calls_share_one_connection_that_stays_open_between_them() {
     assert_eq!(gateway.journal().websocket_connections(), 1);
     let call = client.post("/").documents(documents(1)).header("x-call", "own");
     call.send().await.into_result().unwrap();
-    assert_eq!(gateway.journal().websocket_connections(), 2, "other headers, another connection");
+    assert_eq!(
+        gateway.journal().websocket_connections(),
+        2,
+        "other headers need another connection"
+    );
 }
 
 #[tokio::test]
-async fn a_lost_connection_resends_only_what_is_unanswered() {
+async fn a_lost_connection_resends_only_unanswered_requests() {
     for fault in ["drop@/50", "reset-after@/50", "close:1012@/50", "truncated@/50"] {
         let (gateway, client) = gateway(clientlet_gateway::DocArray::V1, &[fault]).await;
         let answers = post(&client, 500, retrying(20)).await;
@@ -44,7 +49,7 @@ async fn a_lost_connection_resends_only_what_is_unanswered() {
 }
 
 #[tokio::test]
-async fn at_most_once_sends_nothing_twice_that_may_have_run() {
+async fn at_most_once_resends_no_request_that_may_have_run() {
     let (gateway, client) =
         gateway(clientlet_gateway::DocArray::V1, &["close:1012:restarting@30"]).await;
     let answers = post(&client, 200, retrying(20).at_most_once(true)).await;
@@ -79,7 +84,7 @@ async fn each_fault_has_its_kind_and_its_delivery() {
         let (_gateway, client) = gateway(clientlet_gateway::DocArray::V1, &[fault]).await;
         let error = one(&client, RetryPolicy::new()).await.unwrap_err();
         assert_eq!((error.kind(), error.delivery()), (kind, delivery), "{fault}: {error}");
-        // The next one is served, on a new connection where the old one is gone.
+        // The next request is answered, on a new connection if the old one is gone.
         if !fault.starts_with("half-open") {
             one(&client, RetryPolicy::new()).await.unwrap();
         }
@@ -96,7 +101,7 @@ async fn answers_in_any_order_and_twice_reach_their_own_requests_once() {
 #[tokio::test]
 async fn a_request_that_drops_the_connection_fails_alone_and_its_neighbours_are_answered() {
     let (_gateway, client) = gateway(clientlet_gateway::DocArray::V1, &[]).await;
-    // No regular expression: gateways drop the connection that it comes on.
+    // The embedded gateway does not know this pattern, and drops the connection on which it comes.
     let poison = client.post("/upper").documents(documents(1)).target_executor("(?=x)");
     let poison = poison.retry(retrying(3)).send();
     let (poison, others) = tokio::join!(poison, post(&client, 300, retrying(10)));
@@ -106,7 +111,7 @@ async fn a_request_that_drops_the_connection_fails_alone_and_its_neighbours_are_
 }
 
 #[tokio::test]
-async fn an_outage_is_a_gateway_error_and_over_when_the_executor_is_back() {
+async fn requests_fail_with_a_gateway_error_until_the_executor_is_back() {
     let (gateway, client) = gateway(clientlet_gateway::DocArray::V2, &[]).await;
     one(&client, RetryPolicy::new()).await.unwrap();
     gateway.control().executor_down(true);
@@ -118,7 +123,7 @@ async fn an_outage_is_a_gateway_error_and_over_when_the_executor_is_back() {
 }
 
 #[tokio::test]
-async fn an_unreadable_answer_is_tried_again_since_it_may_be_anyones() {
+async fn requests_are_retried_after_an_unreadable_answer_because_it_may_belong_to_any_of_them() {
     for fault in ["malformed@/50", "unknown-id@/50", "wrong-type@/50"] {
         let (_gateway, client) = gateway(clientlet_gateway::DocArray::V2, &[fault]).await;
         assert_eq!(ids(post(&client, 300, retrying(20)).await), in_order(300), "{fault}");
@@ -126,18 +131,18 @@ async fn an_unreadable_answer_is_tried_again_since_it_may_be_anyones() {
 }
 
 #[tokio::test]
-async fn a_connection_that_fell_silent_is_left_when_a_request_ran_out_of_time() {
+async fn a_silent_connection_is_left_when_a_request_times_out() {
     let (gateway, client) = gateway(clientlet_gateway::DocArray::V1, &["half-open@3"]).await;
     let call = client.post("/upper").documents(documents(20)).request_size(1).retry(retrying(3));
     let answers = call.attempt_timeout(SILENCE).send().await;
     let attempts = answers.responses().map(Response::attempts).max();
-    assert_eq!(attempts, Some(2), "no request runs out of time on it twice");
+    assert_eq!(attempts, Some(2), "no request times out on the connection twice");
     assert_eq!(ids(answers), in_order(20));
     assert_eq!(gateway.journal().websocket_connections(), 2);
 }
 
 #[tokio::test]
-async fn a_connection_that_answers_others_is_kept_when_a_request_runs_out_of_time() {
+async fn a_connection_that_answers_other_requests_is_kept_when_one_times_out() {
     let (gateway, client) = gateway(clientlet_gateway::DocArray::V1, &["stall@1"]).await;
     let stalled = client.post("/upper").documents(documents(1));
     let stalled = stalled.attempt_timeout(SILENCE).send();
@@ -148,7 +153,7 @@ async fn a_connection_that_answers_others_is_kept_when_a_request_runs_out_of_tim
 }
 
 #[tokio::test]
-async fn a_failed_upgrade_tells_status_and_body_and_nothing_was_sent() {
+async fn a_failed_upgrade_is_reported_with_status_and_body_as_not_sent() {
     for (fault, kind) in [
         ("status:401@1-9,on=upgrade", ErrorKind::Gateway),
         ("status:404@1-9,on=upgrade", ErrorKind::NotFound),
@@ -163,7 +168,7 @@ async fn a_failed_upgrade_tells_status_and_body_and_nothing_was_sent() {
 }
 
 #[tokio::test]
-async fn an_upgrade_is_asked_for_again_when_the_gateway_wants_it_to_be() {
+async fn an_upgrade_is_retried_after_the_wait_that_the_gateway_asks_for() {
     for fault in ["status:429:1@1,on=upgrade", "status:503:1@1,on=upgrade"] {
         let (_gateway, client) = gateway(clientlet_gateway::DocArray::V2, &[fault]).await;
         let response = one(&client, retrying(2)).await.unwrap();
@@ -181,7 +186,7 @@ async fn an_upgrade_is_asked_for_again_when_the_gateway_wants_it_to_be() {
 }
 
 #[tokio::test]
-async fn every_failing_request_is_told_and_the_connection_goes_on() {
+async fn every_failing_request_is_reported_and_the_connection_continues() {
     let (gateway, client) = gateway(clientlet_gateway::DocArray::V1, &[]).await;
     let call = client.post("/fail").documents(documents(200)).request_size(1);
     let answers = call.parameters(BTreeMap::from([("message", "boom")])).send().await;
@@ -194,12 +199,12 @@ async fn dropping_the_client_ends_the_connection_in_good_order() {
     let (gateway, client) = gateway(clientlet_gateway::DocArray::V1, &[]).await;
     one(&client, RetryPolicy::new()).await.unwrap();
     drop(client);
-    // A gateway that waits for its connections stops at once if they have closed.
+    // A gateway waits for its connections, so it stops at once only if they have closed.
     tokio::time::timeout(Duration::from_secs(4), gateway.stop()).await.unwrap();
 }
 
 #[tokio::test]
-async fn headers_by_call_cost_a_connection_each_and_those_that_are_used_stay_open() {
+async fn each_set_of_headers_has_a_connection_and_used_connections_stay_open() {
     let (gateway, client) = gateway(clientlet_gateway::DocArray::V2, &[]).await;
     let with = async |value: u64| {
         let call = client.post("/").documents(documents(1)).header("x-call", value.to_string());
@@ -209,18 +214,18 @@ async fn headers_by_call_cost_a_connection_each_and_those_that_are_used_stay_ope
         with(value).await;
         one(&client, RetryPolicy::new()).await.unwrap();
     }
-    assert_eq!(client.connections().opened, 41, "the one without a header of its own stays");
+    assert_eq!(client.connections().opened, 41, "the connection without extra headers stays open");
     for value in (30..40).rev() {
         with(value).await;
     }
     assert_eq!(client.connections().opened, 41);
     with(0).await;
-    assert_eq!(client.connections().opened, 42, "it was closed long ago");
+    assert_eq!(client.connections().opened, 42, "the connection was closed long ago");
     assert_eq!(gateway.journal().websocket_connections(), 42);
 }
 
 #[tokio::test]
-async fn connections_are_counted_with_what_they_dropped() {
+async fn connections_and_dropped_duplicates_are_counted() {
     let (gateway, client) =
         gateway(clientlet_gateway::DocArray::V1, &["drop@/50", "twice@/7"]).await;
     assert_eq!(client.connections(), Connections::default());
@@ -249,25 +254,25 @@ async fn json_has_one_request_in_flight_at_a_time_and_one_connection() {
 }
 
 #[tokio::test]
-async fn a_lost_json_connection_resends_only_what_is_unanswered() {
+async fn a_lost_json_connection_resends_only_unanswered_requests() {
     for fault in ["drop@/20", "reset-after@/20", "close:1012@/20", "truncated@/20"] {
         let (gateway, client) = json(&[fault]).await;
         assert_eq!(ids(post(&client, 100, retrying(20)).await), in_order(100), "{fault}");
         let arrived: u32 = gateway.journal().arrivals().values().sum();
-        assert_eq!(arrived, 105, "one at a time, so one is lost each time: {fault}");
+        assert_eq!(arrived, 105, "requests go one at a time, so each loss costs one: {fault}");
         assert_eq!(client.connections().reconnects, 5, "{fault}");
     }
 }
 
 #[tokio::test]
-async fn a_late_or_second_json_answer_is_not_taken_for_the_next_ones() {
+async fn a_late_or_second_json_answer_is_not_taken_for_the_next_request() {
     let (_gateway, client) = json(&["slow:0.8@/10", "twice@/3"]).await;
     let call = client.post("/upper").documents(documents(40)).request_size(1);
     let answers = call.retry(retrying(20)).attempt_timeout(Duration::from_millis(400)).send().await;
     for response in answers.responses() {
         let documents: Vec<Document> = response.documents().unwrap();
         let id: u64 = documents[0].id.as_deref().unwrap().parse().unwrap();
-        assert_eq!(response.input(), id..id + 1, "an answer is that of its request");
+        assert_eq!(response.input(), id..id + 1, "an answer belongs to its request");
     }
     assert_eq!(ids(answers), in_order(40));
     let counts = client.connections();
@@ -275,7 +280,7 @@ async fn a_late_or_second_json_answer_is_not_taken_for_the_next_ones() {
 }
 
 #[tokio::test]
-async fn json_is_refused_where_it_cannot_be() {
+async fn json_over_websocket_is_refused_where_it_is_not_possible() {
     let (gateway, _) = gateway(clientlet_gateway::DocArray::V2, &[]).await;
     let builder = || Client::builder(&gateway.websocket_url()).websocket_json(true);
     let error = one(&builder().build().unwrap(), RetryPolicy::new()).await.unwrap_err();
@@ -289,7 +294,7 @@ async fn json_is_refused_where_it_cannot_be() {
 }
 
 #[tokio::test]
-async fn a_json_request_that_is_given_up_takes_no_other_along() {
+async fn a_json_request_that_times_out_does_not_affect_others() {
     let (gateway, client) = json(&["stall@3"]).await;
     let answers = post(&client, 20, RetryPolicy::new()).await;
     let errors: Vec<&Error> = answers.errors().collect();

@@ -4,15 +4,15 @@ use bytes::Bytes;
 
 type Keys = &'static [&'static str];
 
-/// What JSON is made of.
+/// The building blocks of the JSON.
 #[derive(Clone, Copy)]
 struct Grammar {
-    /// The places for the parts: `@` for a list of them, `#` for entries with numbered keys.
+    /// The places for the parts: `@` for a list of parts, `#` for entries with numbered keys.
     around: Keys,
     keys: Keys,
 }
 
-/// A hill climb from a random starting point: a change is kept if it takes no less memory.
+/// A hill climb from a random starting point. A change is kept if it takes at least as much memory.
 pub(crate) struct Climb {
     grammar: Grammar,
     best: Sentence,
@@ -21,20 +21,20 @@ pub(crate) struct Climb {
 }
 
 impl Climb {
-    /// `around` are the places for the parts: `@` for a list of them, `#` for entries with numbered keys;
-    /// `keys` are the names of fields.
+    /// Begins a climb. `around` are the places for the parts: `@` for a list of parts, `#` for
+    /// entries with numbered keys. `keys` are the names of fields.
     pub(crate) fn new(around: Keys, keys: Keys, random: &mut fastrand::Rng) -> Climb {
         let grammar = Grammar { around, keys };
         let best = Sentence::any(grammar, random);
         Climb { grammar, next: best.clone(), best, most: 0 }
     }
 
-    /// What is to be measured next.
+    /// Returns the next bytes to measure.
     pub(crate) fn bytes(&self) -> Bytes {
         self.next.bytes()
     }
 
-    /// Goes on from there if it is no farther from the limit.
+    /// Keeps the last change if it came at least as near to the limit, and draws the next one.
     pub(crate) fn measured(&mut self, nearness: usize, random: &mut fastrand::Rng) {
         if nearness >= self.most {
             self.best = self.next.clone();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use clientlet::{Blob, Tensor, Value};
 use serde::Deserialize;
 
-/// Each list of it holds elements that are larger than their text.
+/// The elements of each list are larger than their text.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Typed {

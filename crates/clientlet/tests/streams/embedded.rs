@@ -1,4 +1,4 @@
-//! Both protocols against the embedded gateway, whose journal tells what became of each stream.
+//! Both protocols against the embedded gateway, whose journal shows the end of each stream.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ fn v2() -> GatewayBuilder {
     Gateway::builder().docarray(DocArray::V2).grpc(true)
 }
 
-/// A client for each protocol that has streams.
+/// Returns a client for each protocol that has streams.
 fn clients(gateway: &Gateway) -> [Client; 2] {
     [gateway.http_url(), gateway.grpc_url()].map(|url| Client::new(&url).unwrap())
 }
 
 async fn wait_for_cancelled(gateway: &Gateway, streams: u64) {
     let waiting = gateway.journal().wait_for_cancelled(streams);
-    tokio::time::timeout(LIMIT, waiting).await.expect("it happens in time");
+    tokio::time::timeout(LIMIT, waiting).await.expect("the streams are cancelled in time");
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn documents_come_in_order_and_repeats_are_dropped() {
 }
 
 #[tokio::test]
-async fn what_is_no_stream_is_not_found() {
+async fn an_endpoint_that_does_not_stream_is_not_found() {
     let gateway = v2().start().await.unwrap();
     let v1 = Gateway::builder().grpc(true).start().await.unwrap();
     for (client, v1) in clients(&gateway).into_iter().zip(clients(&v1)) {
@@ -85,7 +85,7 @@ async fn dropping_a_stream_stops_the_executor_and_leaves_other_calls_alone() {
 }
 
 #[tokio::test]
-async fn a_stream_that_stands_still_is_given_up_and_the_executor_stopped() {
+async fn a_stalled_stream_times_out_and_its_executor_is_stopped() {
     let slow = StreamScript::new(2).pause(Duration::from_secs(600));
     let gateway = v2().stream_endpoint("/slowly", slow).start().await.unwrap();
     let soon = Duration::from_millis(200);
@@ -102,7 +102,7 @@ async fn a_stream_that_stands_still_is_given_up_and_the_executor_stopped() {
 }
 
 #[tokio::test]
-async fn streams_that_nobody_reads_hold_back_no_other() {
+async fn streams_that_are_not_read_do_not_hold_up_others() {
     let gateway = v2().stream_endpoint("/many", StreamScript::new(40)).start().await.unwrap();
     let text = "x".repeat(100_000);
     for client in clients(&gateway) {
@@ -113,7 +113,7 @@ async fn streams_that_nobody_reads_hold_back_no_other() {
             documents.next().await.unwrap().unwrap();
             unread.push(documents);
         }
-        // Each of them has a full window of HTTP/2 waiting by then.
+        // By then each of the streams has a full HTTP/2 window waiting.
         let call = client.stream_document("/many", &json!({"text": text}));
         assert_eq!(texts(&mut call.stream()).await.0.len(), 40);
         assert_eq!(texts(&mut unread[0]).await.0.len(), 39);
@@ -121,7 +121,7 @@ async fn streams_that_nobody_reads_hold_back_no_other() {
 }
 
 #[tokio::test]
-async fn an_executor_that_is_down_is_tried_again_until_it_is_back() {
+async fn a_stream_is_retried_until_the_executor_is_back() {
     let gateway = v2().executor_down(true).start().await.unwrap();
     for client in clients(&gateway) {
         gateway.control().executor_down(true);
@@ -141,7 +141,7 @@ async fn an_executor_that_is_down_is_tried_again_until_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_document_may_be_any_type_and_is_read_as_any() {
+async fn documents_are_sent_and_read_as_any_type() {
     #[derive(serde::Serialize)]
     struct Question<'q> {
         text: &'q str,
@@ -164,14 +164,15 @@ async fn a_document_may_be_any_type_and_is_read_as_any() {
     }
 }
 
-/// What strikes a stream once: the protocol, the fault, and what becomes of a call that is tried twice.
+/// Each fault strikes a stream once: the protocol, the fault, and the result of a call with two
+/// attempts.
 #[tokio::test]
-async fn each_fault_is_tried_again_or_told_as_it_is_for_requests() {
+async fn each_fault_is_retried_or_reported_as_for_requests() {
     use Outcome::{Again, Empty, Told};
     enum Outcome {
         /// The second attempt succeeds.
         Again,
-        /// It reads as a stream without documents.
+        /// The stream is read as one without documents.
         Empty,
         Told(ErrorKind, Delivery),
     }

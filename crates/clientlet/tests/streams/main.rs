@@ -1,4 +1,5 @@
-//! Streams of documents: real gateways, and a scripted server for what those do not do on request.
+//! Streams of documents: against real gateways, and against a scripted server for faults that real
+//! gateways do not have.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -12,10 +13,10 @@ use std::time::Duration;
 use clientlet::{DocumentStream, Error};
 use serde_json::Value;
 
-/// No case takes longer.
+/// The time limit of a case.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What a stream gives: the texts of its documents, and its error.
+/// Returns the texts of a stream's documents, and its error.
 async fn texts(documents: &mut DocumentStream<Value>) -> (Vec<String>, Option<Error>) {
     let read = async {
         let mut texts = Vec::new();
@@ -23,7 +24,7 @@ async fn texts(documents: &mut DocumentStream<Value>) -> (Vec<String>, Option<Er
             match document {
                 Ok(document) => texts.push(document["text"].as_str().unwrap().to_owned()),
                 Err(error) => {
-                    assert!(documents.next().await.is_none(), "nothing comes behind an error");
+                    assert!(documents.next().await.is_none(), "an error is the last item");
                     return (texts, Some(error));
                 }
             }

@@ -19,7 +19,7 @@ async fn start(environment: Environment) -> Option<RealGateway> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn jina_3_33_1_v2_streams_what_its_generators_yield() {
+async fn jina_3_33_1_v2_streams_the_documents_of_its_generators() {
     let Some(mut gateway) = start(Environment::Current).await else { return };
     for protocol in PROTOCOLS {
         let client = Client::new(&gateway.url(protocol)).unwrap();
@@ -32,7 +32,7 @@ async fn jina_3_33_1_v2_streams_what_its_generators_yield() {
         assert!(error.is_none(), "{protocol}: {error:?}");
         assert_eq!((documents.repeats_dropped(), documents.documents_given()), (0, 3));
 
-        // It raises behind its first document, each time that the gateway calls it.
+        // The generator raises after its first document, each time that the gateway calls it.
         let mut documents = call("/stream_fail").stream();
         let (given, error) = texts(&mut documents).await;
         assert_eq!((given, error.is_none()), (vec!["hey 0".to_owned()], true), "{protocol}");
@@ -53,7 +53,7 @@ async fn jina_3_33_1_v2_streams_what_its_generators_yield() {
         let bad = json!({"id": "b", "text": ["no", "text"]});
         let (given, error) = texts(&mut client.stream_document("/stream", &bad).stream()).await;
         assert!(given.is_empty(), "{protocol}");
-        // What raises before its first document is an empty stream over gRPC.
+        // If a generator raises before its first document, the stream is empty over gRPC.
         let status = error.and_then(|error| error.http_status()).map(|status| status.as_u16());
         assert_eq!(status, (protocol == "http").then_some(422));
     }
@@ -61,7 +61,7 @@ async fn jina_3_33_1_v2_streams_what_its_generators_yield() {
     let client = Client::new(&gateway.url("grpc")).unwrap();
     let document = json!({"text": "hey"});
     let call = client.stream_document("/stream", &document);
-    // The gateway does not look at the target.
+    // The gateway ignores the target.
     let call = call.parameters(json!({"a": 1})).target_executor("nobody").header("x-note", "y");
     assert_eq!(texts(&mut call.timeout(Duration::from_secs(30)).stream()).await.0.len(), 3);
 
@@ -85,7 +85,7 @@ async fn jina_3_33_1_v2_streams_what_its_generators_yield() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn gateways_with_documents_v1_stream_none_and_websocket_has_no_streams() {
+async fn gateways_with_documents_v1_and_websocket_have_no_streams() {
     for environment in [Environment::SeedEra, Environment::CurrentV1] {
         let Some(gateway) = start(environment).await else { continue };
         for protocol in PROTOCOLS {
@@ -105,9 +105,9 @@ async fn gateways_with_documents_v1_stream_none_and_websocket_has_no_streams() {
     assert!(error.message().contains("http://") && error.message().contains("grpc://"), "{error}");
 }
 
-/// nginx is told to send no bodies to the gateway, as other proxies do with the body of a GET.
+/// This nginx sends no bodies to the gateway, as some proxies drop the body of a GET.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_proxy_that_drops_the_body_of_a_get_costs_a_stream_no_field_without_a_word() {
+async fn no_field_is_lost_silently_if_a_proxy_drops_the_body_of_a_get() {
     let Some(gateway) = start(Environment::Current).await else { return };
     let server = format!(
         "location / {{ proxy_pass {}; proxy_pass_request_body off; proxy_set_header Content-Length \"\"; }}",
@@ -128,8 +128,8 @@ async fn a_proxy_that_drops_the_body_of_a_get_costs_a_stream_no_field_without_a_
         assert_eq!(given.first().map(String::as_str), Some(first), "{error:?}\n{}", nginx.log());
         assert!(error.is_none(), "{error:?}");
     }
-    // Fields that a query cannot hold are not left out: each refuses the text that stands in its
-    // place (for an array this gateway raises an exception of its own).
+    // Fields that a query cannot hold are not left out. Each of them refuses the text in its place
+    // (for an array this gateway raises an exception of its own).
     let document = json!({"text": "hey", "tensor": [1.0, 2.0]});
     let (given, error) = texts(&mut client.stream_document("/stream", &document).stream()).await;
     let status = error.as_ref().and_then(Error::http_status).map(|status| status.as_u16());

@@ -1,4 +1,4 @@
-//! What goes wrong on the way, step by step.
+//! The faults of a stream over HTTP, step by step.
 
 use std::time::Duration;
 
@@ -28,11 +28,11 @@ fn hasty(attempts: u32) -> RetryPolicy {
 }
 
 #[tokio::test]
-async fn the_document_goes_as_the_body_of_a_get_once_the_stream_is_polled() {
+async fn the_document_is_sent_as_the_body_of_a_get_when_the_stream_is_polled() {
     let server = Server::start(vec![vec![Head, ONE, TWO, END, Finish]]).await;
     let mut documents = call(&server).header("x-note", "y").stream::<Value>();
     tokio::task::yield_now().await;
-    assert!(server.requests().is_empty(), "nothing is sent before it is polled");
+    assert!(server.requests().is_empty(), "nothing is sent before the stream is polled");
     assert_eq!(texts(&mut documents).await.0, ["one", "two"]);
     let request = server.requests().remove(0);
     assert!(request.starts_with("GET /stream?text=hey HTTP/1.1\r\n"), "{request}");
@@ -42,9 +42,9 @@ async fn the_document_goes_as_the_body_of_a_get_once_the_stream_is_polled() {
     assert!(request.ends_with("\r\n\r\n{\"text\":\"hey\"}"), "{request}");
 }
 
-/// What a script comes to: the texts, then kind, delivery, attempts and a part of the message.
+/// The result of each script: the texts, then kind, delivery, attempts and a part of the message.
 #[tokio::test]
-async fn each_way_to_fail_is_an_error_behind_the_documents_until_then() {
+async fn each_way_to_fail_is_an_error_after_the_documents_that_came() {
     type Error = (ErrorKind, Delivery, usize, &'static str);
     type Case = (&'static str, Vec<Vec<Act>>, &'static [&'static str], Option<Error>);
     let table: [Case; 11] = [
@@ -107,13 +107,13 @@ async fn each_way_to_fail_is_an_error_behind_the_documents_until_then() {
             Some((ErrorKind::Transport, Delivery::Unknown, 4, "before the answer came")),
         ),
         (
-            "nothing is tried again behind a document",
+            "no retry after a document",
             vec![vec![Head], vec![Head, ONE], vec![Head, ONE, END]],
             &["one"],
             Some((ErrorKind::Transport, Delivery::Unknown, 2, "lost in the middle")),
         ),
         (
-            "what is held back comes before the error",
+            "documents held back come before the error",
             vec![vec![Head, ONE, TWO, ONE]],
             &["one", "two", "one"],
             Some((ErrorKind::Transport, Delivery::Unknown, 1, "lost in the middle")),
@@ -137,7 +137,7 @@ async fn each_way_to_fail_is_an_error_behind_the_documents_until_then() {
 }
 
 #[tokio::test]
-async fn at_most_once_sends_nothing_again_that_may_have_run() {
+async fn at_most_once_resends_no_request_that_may_have_run() {
     let server = Server::start(vec![vec![Head], vec![Head, ONE, END]]).await;
     let (given, error) =
         texts(&mut call(&server).retry(hasty(4).at_most_once(true)).stream()).await;
@@ -146,7 +146,7 @@ async fn at_most_once_sends_nothing_again_that_may_have_run() {
 }
 
 #[tokio::test]
-async fn an_empty_stream_is_no_error() {
+async fn an_empty_stream_is_not_an_error() {
     let server = Server::start(vec![vec![Head, END, Finish]]).await;
     let (given, error) = texts(&mut call(&server).stream()).await;
     assert!(given.is_empty() && error.is_none(), "{error:?}");
@@ -162,7 +162,7 @@ async fn a_document_that_does_not_fit_does_not_end_the_stream() {
     }
     #[derive(Debug, serde::Deserialize)]
     struct Item {
-        #[allow(dead_code, reason = "it is there to be read")]
+        #[allow(dead_code, reason = "the field is only decoded")]
         id: Id,
     }
     let mut documents = call(&server).stream::<Item>();
@@ -174,7 +174,7 @@ async fn a_document_that_does_not_fit_does_not_end_the_stream() {
 }
 
 #[tokio::test]
-async fn a_stream_is_given_up_when_no_document_comes_in_time_and_when_it_does_not_end_in_time() {
+async fn a_stream_times_out_if_no_document_comes_in_time_or_it_does_not_end_in_time() {
     let server = Server::start(vec![vec![Head, ONE, AwaitClose]]).await;
     let soon = Duration::from_millis(100);
     let (given, error) = texts(&mut call(&server).idle_timeout(soon).stream()).await;
@@ -200,7 +200,7 @@ async fn dropping_a_stream_closes_its_connection() {
 }
 
 #[tokio::test]
-async fn no_more_is_read_than_is_asked_for() {
+async fn documents_are_read_only_when_the_caller_asks_for_them() {
     const LARGE: &str = concat!(
         "event: update\ndata: {\"text\":\"0123456789012345678901234567890123456789\"}\n\n",
         "event: update\ndata: {\"text\":\"0123456789012345678901234567890123456789\"}\n\n",
@@ -222,7 +222,7 @@ async fn no_more_is_read_than_is_asked_for() {
 }
 
 #[tokio::test]
-async fn the_limit_holds_for_each_event() {
+async fn the_answer_limit_applies_to_each_event() {
     let server = Server::start(vec![vec![Head, ONE, TWO, Flood("data: 0123456789\n")]]).await;
     let client = Client::builder(&server.url).answer_limit(4096).build().unwrap();
     let mut documents = client.stream_document("/stream", &json!({})).stream();
@@ -233,7 +233,7 @@ async fn the_limit_holds_for_each_event() {
 }
 
 #[tokio::test]
-async fn what_http_cannot_carry_is_refused_before_sending() {
+async fn options_that_http_cannot_carry_are_refused_before_sending() {
     let server = Server::start(vec![vec![]]).await;
     for call in [call(&server).parameters(json!({})), call(&server).target_executor("a")] {
         let error = call.try_stream::<Value>().unwrap_err();
@@ -247,14 +247,14 @@ async fn what_http_cannot_carry_is_refused_before_sending() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_stream_shows_how_it_begins() {
+async fn the_error_for_an_answer_that_is_not_a_stream_shows_its_beginning() {
     const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n";
     let shop = format!("{HEAD}content-length: 20\r\n\r\n<html>\n\u{1b}Sign in</h");
     let long = format!("{HEAD}content-length: 99999\r\n\r\n{}", "x".repeat(5000));
     for (answer, begins) in [
         (shop, "begins with `<html> \\u{1b}Sign in</h`".to_owned()),
         (format!("{HEAD}content-length: 0\r\n\r\n"), "is empty".to_owned()),
-        // The client waits for no more than it shows.
+        // The client reads only as much as it shows.
         (long, format!("begins with `{}`", "x".repeat(120))),
     ] {
         let server = Server::start(vec![vec![Raw(answer.leak()), AwaitClose]]).await;

@@ -1,4 +1,4 @@
-//! A gateway of documents v2 with one endpoint, `/stream`, whose answers are written by script.
+//! A gateway of documents v2 with one endpoint, `/stream`, whose answers are scripted.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,18 +7,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// What is done for one request of `/stream`.
+/// A step of the answer to a request of `/stream`.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
-    /// The head of an answer with server-sent events, by chunks.
+    /// The head of a chunked answer with server-sent events.
     Head,
-    /// Bytes as they are.
+    /// Bytes, without a chunk around them.
     Raw(&'static str),
     /// A chunk.
     Chunk(&'static str),
     /// The last chunk.
     Finish,
-    /// The same chunk for ever.
+    /// The same chunk forever.
     Flood(&'static str),
     /// Waits until the client closes.
     AwaitClose,
@@ -33,9 +33,9 @@ pub(crate) struct Server {
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
-    /// Requests of `/stream` whose client closed before the answer's end.
+    /// The number of requests of `/stream` whose client closed before the end of the answer.
     pub(crate) closed: usize,
-    /// Bytes written of a flood.
+    /// The number of bytes of a flood that were written.
     pub(crate) flooded: usize,
 }
 
@@ -44,7 +44,7 @@ const OPENAPI: &str =
     r#"{"paths":{"/stream":{"get":{}},"/upper":{"post":{}},"/status":{"get":{}}}}"#;
 
 impl Server {
-    /// Serves each script once, for one request after the other; the last one again and again.
+    /// Serves each script for one request, in order, and repeats the last one.
     pub(crate) async fn start(scripts: Vec<Vec<Act>>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -60,7 +60,7 @@ impl Server {
         Server { url, requests, counts, task }
     }
 
-    /// The requests of `/stream`, head and body.
+    /// Returns the requests of `/stream`, head and body.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }

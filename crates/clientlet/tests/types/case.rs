@@ -1,4 +1,4 @@
-//! A value that is sent and comes back, and what should become of it.
+//! A value that is sent and comes back, and its expected result.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -35,7 +35,7 @@ enum Found {
 
 type Run = Box<dyn for<'a> Fn(&'a Client) -> Pin<Box<dyn Future<Output = Found> + Send + 'a>>>;
 
-/// One way to send a value and get it back.
+/// A way to send a value and get it back.
 struct Way {
     name: &'static str,
     run: Run,
@@ -43,7 +43,7 @@ struct Way {
     expected: Box<dyn Fn(DocArray, Protocol) -> Fate>,
 }
 
-/// A value, with all its ways.
+/// A value with all its ways.
 pub(crate) struct Case {
     name: &'static str,
     generations: Vec<DocArray>,
@@ -52,7 +52,7 @@ pub(crate) struct Case {
 
 const BOTH: [DocArray; 2] = [DocArray::V1, DocArray::V2];
 
-/// What a type in these tests must be able to do.
+/// The traits that a type needs in these tests.
 pub(crate) trait Carried:
     Serialize + DeserializeOwned + Debug + Clone + Send + Sync + Unpin + 'static
 {
@@ -63,7 +63,8 @@ impl<T: Serialize + DeserializeOwned + Debug + Clone + Send + Sync + Unpin + 'st
 {
 }
 
-/// A value deep inside tags and parameters. At their top a v1 gateway turns 1 and 0 into booleans.
+/// A value deep inside tags and parameters. At their top level a v1 gateway turns 1 and 0 into
+/// booleans.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 struct Deep<T> {
     within: Within<T>,
@@ -179,7 +180,7 @@ impl Case {
         self
     }
 
-    /// Expects another result in tags alone.
+    /// Expects another result only in tags.
     pub(crate) fn in_tags(
         mut self,
         expected: impl Fn(DocArray, Protocol) -> Fate + 'static,
@@ -216,7 +217,7 @@ impl Case {
                     refusals.push((message, expected));
                 }
             }
-            // What is refused for one reason must be refused with the same text everywhere.
+            // A value that is refused for one reason must be refused with the same text everywhere.
             for (message, expected) in &refusals {
                 let other = refusals.iter().find(|(m, e)| e == expected && m != message);
                 if let Some((other, _)) = other {

@@ -65,7 +65,7 @@ struct Score {
     op_name: String,
 }
 
-/// Fields through `flatten`, which serde buffers.
+/// Fields inside `flatten`, which serde buffers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Flat {
     #[serde(flatten)]

@@ -1,8 +1,8 @@
 //! Checks that a value comes back the same over HTTP, WebSocket and gRPC, or is refused by all of
-//! them with the same error. The values are of users' types and other crates' types, in tags, in
-//! parameters and as fields of documents; the gateways are embedded ones and real ones.
+//! them with the same error. The values have users' types and other crates' types. They are in
+//! tags, in parameters and in fields of documents. The gateways are embedded and real ones.
 //!
-//! Necessary differences are stated with the case, and stand in the capability table of
+//! Unavoidable differences are stated with the case, and are in the capability table of
 //! `docs/guarantees.md`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]

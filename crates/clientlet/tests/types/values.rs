@@ -101,7 +101,7 @@ enum Name {
     Second,
 }
 
-/// JSON that is not parsed. Two texts are equal if they mean the same.
+/// JSON that is not parsed. Two texts are equal if they have the same meaning.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 struct Raw(Box<RawValue>);
@@ -122,7 +122,7 @@ fn map<K: Ord, V>(entries: impl IntoIterator<Item = (K, V)>) -> BTreeMap<K, V> {
 
 const INEXACT: Fate = Refused("numbers here are doubles, exact up to 2^53");
 
-/// A whole number beyond 32 bits that a double can hold. v2's protobuf has no room for it, and a v2
+/// A whole number beyond 32 bits that a double can hold. v2's protobuf cannot hold it, and a v2
 /// gateway fails on it.
 fn beyond_32_bits(docarray: DocArray, protocol: Protocol) -> Fate {
     match (docarray, protocol.is_json) {

@@ -1,4 +1,4 @@
-//! Gateways that speak every protocol.
+//! Gateways that speak all protocols.
 
 use clientlet::{Client, DocArray};
 use clientlet_gateway::Gateway;

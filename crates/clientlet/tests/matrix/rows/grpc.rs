@@ -1,5 +1,5 @@
-//! gRPC: a stream carries all requests of a call, and most of what strikes one ends it for all; unary
-//! requests share a connection and nothing else.
+//! gRPC. A stream carries all requests of a call, so most faults that strike one request end the
+//! stream for all. Unary requests share only the connection.
 
 use clientlet::Delivery::Answered;
 use clientlet::ErrorKind::{
@@ -23,17 +23,17 @@ const fn ends(faults: &'static [&'static str], failures: &'static [Outcome]) -> 
     }
 }
 
-/// A fault that leaves the stream as it is.
+/// A fault that does not affect the stream.
 const fn spares(faults: &'static [&'static str], failures: &'static [Outcome]) -> Row {
     Row { reach: Reach::Request, arrival: Arrival::Always, ..ends(faults, failures) }
 }
 
-/// A fault that strikes one request by itself.
+/// A fault that strikes one unary request.
 const fn unary(faults: &'static [&'static str], failures: &'static [Outcome]) -> Row {
     Row { protocol: Protocol::GrpcUnary, documents: &[V1], ..spares(faults, failures) }
 }
 
-/// What waits to be written when its stream ends was not sent.
+/// Requests that still wait to be written when their stream ends are not sent.
 const UNSENT: Outcome = unsent(Transport);
 const DROPPED: &[Outcome] = &[unknown(Transport), UNSENT];
 const OUTAGE: &[Outcome] = &[unknown(Gateway), UNSENT];
@@ -45,7 +45,7 @@ const OVERSIZE: &[Outcome] = &[unknown(TooLarge), UNSENT];
 const LATE: &[Outcome] = &[unknown(Timeout), unsent(Timeout)];
 const RESISTED: &[Outcome] = &[unsent(Connect), UNSENT, unknown(Transport)];
 
-/// What the gateway says when its executor is down and when it is slow.
+/// The gateway's status when its executor is down, and when it is slow.
 const DOWN: &str = "grpc-status:14:failed to connect to deployment at {'127.0.0.1:1'}@1%,seed=61";
 const TIMED_OUT: &str = "grpc-status:4:deployment at {'127.0.0.1:1'} timed out@1%,seed=62";
 
@@ -54,7 +54,7 @@ pub(super) const ROWS: &[Row] = &[
     ends(&[DOWN], OUTAGE),
     ends(&[TIMED_OUT], SLOW),
     ends(&["grpc-status:14@0.4%,seed=63", "grpc-status:1@0.4%,seed=64"], DROPPED),
-    // What a stream fails of may be the fault of any of its requests.
+    // Any request of a stream may be the cause of the stream's failure.
     ends(
         &[
             "grpc-status:2@0.4%,seed=65",
@@ -78,7 +78,7 @@ pub(super) const ROWS: &[Row] = &[
     Row { time: Time::Short, ..spares(&["slow:600@0.05%,seed=82", "stall@0.05%,seed=83"], LATE) },
     Row { time: Time::Short, ..ends(&["half-open@0.1%,seed=84"], LATE) },
     ends(&["refuse@50%,seed=85", "drop@0.5%,seed=86"], RESISTED),
-    // A refused request was never processed: it begins anew, uncounted, and each one is answered.
+    // A refused request was not processed. It begins anew, uncounted, so every request is answered.
     Row { documents: &[V2], ..unary(&["reset-stream:7@5%,seed=103"], &[]) },
     unary(&["goaway-after@2%,seed=105", "goaway-after:11@1%,seed=106"], &[]),
     unary(&["grpc-status:14@5%,seed=87", "reset-stream@1%,seed=88"], DROPPED),

@@ -20,7 +20,7 @@ const fn row(faults: &'static [&'static str], failures: &'static [Outcome]) -> R
 }
 
 const LOST: &[Outcome] = &[unknown(Transport)];
-/// What comes of a reset before anything was read depends on which side is faster.
+/// The result of a reset before anything was read depends on which side is faster.
 const LOST_OR_UNSENT: &[Outcome] = &[unknown(Transport), unsent(Transport)];
 const LATE: &[Outcome] = &[unknown(Timeout), unsent(Timeout)];
 const DOWN: Outcome = outcome(Gateway, Answered, Again::UnlessAtMostOnce);
@@ -31,32 +31,33 @@ const MIXED_UP: &[Outcome] = &[unknown(Decode)];
 const BROKEN: &[Outcome] = &[outcome(Decode, Answered, Again::Never)];
 
 pub(super) const ROWS: &[Row] = &[
-    // Connections are refused. Healthy ones are kept, but not behind a 503: so there are new ones.
+    // Connections are refused. Healthy connections are kept, but not after a 503, so new ones are
+    // made.
     Row {
         arrival: Arrival::RefusedConnections,
         ..row(&["refuse@50%,seed=11", "status:503@10%,seed=12"], REFUSED)
     },
     Row { arrival: Arrival::Refused, ..row(&["reset-before@10%,seed=1"], LOST_OR_UNSENT) },
-    // An outage of fifty requests, and losses all along.
+    // An outage of fifty requests, and losses during the whole run.
     row(&["reset-after@1001-1050", "reset-after@10%,seed=2"], LOST),
     Row { documents: &[V2], ..row(&["reset-mid@10%,seed=3"], LOST) },
     Row { time: Time::Short, ..row(&["stall@0.2%,seed=4"], LATE) },
-    // A slow answer is only late; one that takes for ever is given up in its middle.
+    // A slow answer only comes late; an answer that would take too long times out.
     row(&["slow:0.01@1%,seed=5"], &[]),
     Row { time: Time::Short, documents: &[V2], ..row(&["slow:600@0.2%,seed=6"], LATE) },
     row(&["status:503@10%,seed=7"], &[DOWN]),
     row(&["status:429:0@10%,seed=8"], LIMITED),
-    // A wait that would end after the deadline does not begin.
+    // A wait that would end after the deadline is not begun.
     Row { time: Time::Asked, ..row(&["status:400@10%,seed=9", "status:503:9@/20"], FINAL) },
     row(&["status:500@10%,seed=9"], &[DOWN]),
     row(&["malformed@10%,seed=10"], BROKEN),
     // An answer counts even if the request was not read and its connection is reset.
     Row { arrival: Arrival::Unread, ..row(&["early:413@5%,seed=13"], FINAL) },
     Row { arrival: Arrival::Unread, documents: &[V2], ..row(&["early:503@10%,seed=14"], &[DOWN]) },
-    // A request may be on its way to a connection that is just being closed. If it was not sent, it
-    // begins anew; if it was written, its fate is unknown.
+    // A request may be sent to a connection that is just being closed. If it was not sent, it
+    // begins anew; if it was written, its delivery is unknown.
     Row { arrival: Arrival::Perhaps, ..row(&["hang-up@/20"], LOST) },
     Row { documents: &[V2], ..row(&["gzip@10%,seed=15"], BROKEN) },
-    // Only a v2 gateway repeats the request's id, by which the client notices this.
+    // Only a v2 gateway repeats the request's id, by which the client notices the mix-up.
     Row { documents: &[V2], ..row(&["shifted@/50"], MIXED_UP) },
 ];

@@ -1,4 +1,4 @@
-//! The faults, and what is known of each beforehand: data, for every protocol alike.
+//! The faults and their expected results: data in the same form for every protocol.
 
 mod grpc;
 mod http;
@@ -11,21 +11,21 @@ use clientlet_gateway::{DocArray, FaultKind};
 
 use crate::protocol::Protocol;
 
-/// What the gateways of some cells are scripted with.
+/// The faults of a cell's gateway, and the results that they may have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Row {
     pub(crate) protocol: Protocol,
     pub(crate) faults: &'static [&'static str],
-    /// The generations of documents that it is run with.
+    /// The generations of documents with which the row runs.
     pub(crate) documents: &'static [DocArray],
-    /// How an attempt may fail.
+    /// The failures that an attempt may have.
     pub(crate) failures: &'static [Outcome],
     pub(crate) reach: Reach,
     pub(crate) arrival: Arrival,
     pub(crate) time: Time,
 }
 
-/// How an attempt may be reported, and what a policy that has attempts left makes of it.
+/// A reported failure of an attempt, and whether a policy with attempts left makes another attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) kind: ErrorKind,
@@ -37,19 +37,19 @@ pub(crate) struct Outcome {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Again {
     Always,
-    /// Only where twice is no harm.
+    /// Unless the policy is at most once.
     UnlessAtMostOnce,
     Never,
 }
 
-/// Who is harmed by a fault that strikes a request.
+/// The requests that are affected if a fault strikes one of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Reach {
-    /// That request alone.
+    /// Only that request.
     Request,
-    /// All that are in flight on its connection and not answered yet.
+    /// All requests in flight on its connection that are not answered yet.
     Unanswered,
-    /// All that are in flight on its connection: answers that were sent may be lost on their way.
+    /// All requests in flight on its connection, because even answers that were sent may be lost.
     Answered,
 }
 
@@ -58,23 +58,23 @@ pub(crate) enum Reach {
 pub(crate) enum Arrival {
     /// Every attempt arrives whole.
     Always,
-    /// An attempt may be lost on its way, with its connection.
+    /// An attempt may be lost together with its connection.
     Perhaps,
-    /// A struck attempt never arrives, and is counted by the journal as refused.
+    /// A struck attempt never arrives. The journal counts it as refused.
     Refused,
-    /// A struck attempt is answered before it has arrived; the journal counts it as refused.
+    /// A struck attempt is answered before it has arrived. The journal counts it as refused.
     Unread,
-    /// As `Refused`, but connections are struck, of which not each had an attempt on it.
+    /// Like `Refused`, but connections are struck, and not every connection carried an attempt.
     RefusedConnections,
 }
 
-/// What bounds the time of a request.
+/// The time limit of a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Time {
-    /// Nothing that is ever reached: all is as scripted, whatever else the machine does.
+    /// A limit that is never reached, so that the results depend only on the script.
     Ample,
-    /// An attempt is given up after some milliseconds, with one attempt by the call's `timeout`
-    /// alone, with more by their `attempt_timeout`. On a busy machine it strikes others, too.
+    /// An attempt times out after some milliseconds: with one attempt by the call's `timeout`, with
+    /// more by their `attempt_timeout`. On a busy machine other attempts time out as well.
     Short,
     /// The gateway asks for a wait beyond the call's `timeout`.
     Asked,
@@ -84,17 +84,18 @@ const fn outcome(kind: ErrorKind, delivery: Delivery, again: Again) -> Outcome {
     Outcome { kind, delivery, again }
 }
 
-/// Nothing of the attempt was sent.
+/// No part of the attempt was sent.
 const fn unsent(kind: ErrorKind) -> Outcome {
     outcome(kind, Delivery::NotSent, Again::Always)
 }
 
-/// Nobody knows what became of the attempt.
+/// It is unknown whether the attempt arrived.
 const fn unknown(kind: ErrorKind) -> Outcome {
     outcome(kind, Delivery::Unknown, Again::UnlessAtMostOnce)
 }
 
-/// All rows. Faults by probability strike the same numbers in every run: the seed is fixed.
+/// Returns all rows. Faults by probability strike the same requests in every run, because the seed
+/// is fixed.
 pub(crate) fn all() -> impl Iterator<Item = &'static Row> {
     [http::ROWS, websocket::ROWS, grpc::ROWS].into_iter().flatten()
 }
@@ -104,7 +105,7 @@ impl Row {
         self.time != Time::Short
     }
 
-    /// How long one attempt may take.
+    /// Returns the time limit of an attempt.
     pub(crate) fn attempt_timeout(&self, retries: bool) -> Option<Duration> {
         match self.time {
             Time::Short if retries => Some(Duration::from_millis(50)),
@@ -112,7 +113,7 @@ impl Row {
         }
     }
 
-    /// How long a request may take over all its attempts.
+    /// Returns the time limit of a request over all its attempts.
     pub(crate) fn deadline(&self, retries: bool) -> Duration {
         match self.time {
             Time::Short if !retries => Duration::from_millis(50),
@@ -122,12 +123,12 @@ impl Row {
     }
 }
 
-/// Whether a request that was struck so gets no answer that can be read.
+/// Whether a request that this fault strikes gets no readable answer.
 pub(crate) fn is_harm(fault: &FaultKind) -> bool {
     match fault {
-        // The gateway's seconds; a client that waits less is a row of `Time::Short`.
+        // The gateway takes this many seconds. A client that waits less is a row of `Time::Short`.
         FaultKind::Slow(time) => time.as_secs() > 0,
-        // Streams that are open go on behind a GOAWAY without an error.
+        // After a GOAWAY, open streams continue without an error.
         FaultKind::Twice
         | FaultKind::Reorder
         | FaultKind::GoAway(0)
@@ -137,7 +138,7 @@ pub(crate) fn is_harm(fault: &FaultKind) -> bool {
     }
 }
 
-/// Whether the endpoint runs although the request is struck so.
+/// Whether the endpoint runs although this fault strikes the request.
 pub(crate) fn runs(fault: &FaultKind) -> bool {
     matches!(
         fault,

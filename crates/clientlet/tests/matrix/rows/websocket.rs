@@ -1,4 +1,5 @@
-//! WebSocket: a connection carries all requests, and most of what strikes one ends it for all.
+//! WebSocket. A connection carries all requests, so most faults that strike one request end the
+//! connection for all.
 
 use clientlet::Delivery::NotSent;
 use clientlet::ErrorKind::{Closed, Connect, Decode, Gateway, Timeout, TooLarge, Transport};
@@ -7,8 +8,8 @@ use clientlet_gateway::DocArray::{V1, V2};
 use super::{Again, Arrival, Outcome, Reach, Row, Time, outcome, unknown, unsent};
 use crate::protocol::Protocol;
 
-// The generations differ in what an answer's bytes mean, not in what strikes a connection: rows take
-// turns, and have both where answers themselves are struck.
+// The generations differ in the content of answers, not in the faults of connections. So rows
+// alternate between the generations, and use both if the fault strikes answers themselves.
 
 /// A fault that ends the connection.
 const fn ends(faults: &'static [&'static str], failures: &'static [Outcome]) -> Row {
@@ -23,7 +24,7 @@ const fn ends(faults: &'static [&'static str], failures: &'static [Outcome]) -> 
     }
 }
 
-/// A fault that leaves the connection as it is.
+/// A fault that does not affect the connection.
 const fn spares(faults: &'static [&'static str], failures: &'static [Outcome]) -> Row {
     Row { reach: Reach::Request, arrival: Arrival::Always, ..ends(faults, failures) }
 }
@@ -36,7 +37,7 @@ const fn both(row: Row) -> Row {
     Row { documents: &[V1, V2], ..row }
 }
 
-/// What waits to be written when its connection ends was not sent.
+/// Requests that still wait to be written when their connection ends are not sent.
 const UNSENT: Outcome = unsent(Transport);
 const DROPPED: &[Outcome] = &[unknown(Transport), UNSENT];
 const OUTAGE: &[Outcome] = &[unknown(Gateway), UNSENT];
@@ -47,7 +48,7 @@ const OVERSIZE: &[Outcome] = &[unknown(TooLarge), UNSENT];
 const LATE: &[Outcome] = &[unknown(Timeout), unsent(Timeout)];
 const REFUSED: &[Outcome] = &[unsent(Connect), UNSENT, unknown(Transport)];
 const TURNED_AWAY: &[Outcome] = &[unsent(Gateway), UNSENT, unknown(Transport)];
-/// Another upgrade would be answered the same.
+/// Another upgrade would get the same answer.
 const ANOTHER_PROTOCOL: &[Outcome] = &[
     outcome(Decode, NotSent, Again::Never),
     outcome(Gateway, NotSent, Again::Never),
@@ -57,7 +58,7 @@ const ANOTHER_PROTOCOL: &[Outcome] = &[
 const LATE_OR_DROPPED: &[Outcome] =
     &[unknown(Timeout), unsent(Timeout), UNSENT, unknown(Transport)];
 
-/// What the gateway says when its executor is down and when it is slow.
+/// The gateway's close when its executor is down, and when it is slow.
 const DOWN: &str = "close:1011:Network error while connecting to deployment at {'127.0.0.1:1'}. \
     It may be down.@1%,seed=23";
 const TIMED_OUT: &str =
@@ -83,7 +84,7 @@ pub(super) const ROWS: &[Row] = &[
         reach: Reach::Answered,
         ..ends(&["reset-after@0.5%,seed=28", "reset-mid@0.5%,seed=29"], DROPPED)
     }),
-    // The client hangs up; answers behind the one that it cannot read are lost.
+    // The client closes the connection, so the answers after the unreadable one are lost.
     both(Row {
         reach: Reach::Answered,
         ..ends(
@@ -97,7 +98,7 @@ pub(super) const ROWS: &[Row] = &[
     Row { time: Time::Short, ..spares(&["slow:600@0.05%,seed=37", "stall@0.05%,seed=38"], LATE) },
     v2(Row { time: Time::Short, ..ends(&["half-open@0.1%,seed=39"], LATE) }),
     Row { time: Time::Short, ..ends(&["ping-flood@0.1%,seed=52"], LATE) },
-    // Connections that end are opened again, against resistance.
+    // Connections that end are opened again, although the gateway refuses half of the new ones.
     ends(&["refuse@50%,seed=40", "drop@0.5%,seed=41"], REFUSED),
     v2(ends(
         &[
