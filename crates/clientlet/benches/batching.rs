@@ -1,4 +1,4 @@
-//! Requests of many documents, put together and sent.
+//! Splits many documents into requests and sends them.
 //!
 //! `cargo bench -p clientlet --bench batching`
 #![allow(missing_docs, reason = "criterion's macros make public functions without any")]
@@ -13,7 +13,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use tokio::runtime::Runtime;
 
 const SIZES: [usize; 3] = [1, 10, 100];
-/// Documents a call.
+/// The number of documents of a call.
 const DOCUMENTS: usize = 1000;
 
 criterion_group!(benches, by_hand, through_a_gateway);
@@ -23,7 +23,7 @@ fn documents(count: usize) -> Vec<Document> {
     (0..count).map(|n| Document::text("hello").with_id(n.to_string())).collect()
 }
 
-/// A request by hand, the envelope included.
+/// Builds a request by hand, including the envelope.
 fn by_hand(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("request");
     for size in SIZES {
@@ -39,8 +39,8 @@ fn by_hand(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A whole call over loopback, the gateway on threads of its own: batching, window and order with
-/// everything below them.
+/// Makes a whole call over loopback: batching, window and order with everything below them. The
+/// gateway has threads of its own.
 fn through_a_gateway(criterion: &mut Criterion) {
     let served = Runtime::new().unwrap();
     let gateway = served.block_on(Gateway::builder().journal(false).start()).unwrap();

@@ -1,4 +1,4 @@
-//! Documents to JSON and back, beside serde_json on the same data.
+//! Encodes documents as JSON and decodes them, compared with serde_json on the same data.
 //!
 //! `cargo bench -p clientlet --bench codec`
 #![allow(missing_docs, reason = "criterion's macros make public functions without any")]
@@ -25,7 +25,7 @@ fn request<D: Serialize>(docarray: DocArray, documents: &[D]) -> Bytes {
     DataRequest::new(docarray, "/").documents(documents).unwrap().to_bytes()
 }
 
-/// A request has the form of an answer.
+/// Builds an answer from a request, because both have the same form.
 fn response(docarray: DocArray, body: &Bytes) -> Response {
     HttpAnswer::from(http::Response::new(body.clone())).response(docarray).unwrap()
 }
@@ -80,7 +80,7 @@ fn decode_as<T: DeserializeOwned>(
     group.finish();
 }
 
-/// Opening an answer without looking at its documents.
+/// Opens an answer without reading its documents.
 fn envelope(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("envelope");
     for docarray in GENERATIONS {
@@ -93,7 +93,7 @@ fn envelope(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Where the fields weigh more than the numbers.
+/// Documents in which the fields weigh more than the numbers.
 fn small_documents(criterion: &mut Criterion) {
     let documents: Vec<Document> =
         (0..data::DOCUMENTS).map(|n| Document::text("hello").with_id(n.to_string())).collect();
@@ -116,7 +116,7 @@ fn encode_small(criterion: &mut Criterion, documents: &[Document]) {
     group.finish();
 }
 
-/// The same numbers with all the digits of a double.
+/// Returns the same numbers with all the digits of a double.
 fn doubles(singles: Vec<f32>) -> Vec<f64> {
     singles.into_iter().map(|n| f64::from(n) * std::f64::consts::FRAC_1_SQRT_2).collect()
 }

@@ -1,8 +1,8 @@
-//! Instructions on the way of a request, counted by valgrind: the same on every run.
+//! The instructions for a request, counted by valgrind: the same number in every run.
 //!
-//! `cargo bench -p clientlet --bench instructions`, which needs valgrind and gungraun-runner in the
-//! release that Cargo.lock has of gungraun: `cargo install gungraun-runner --version 0.20.0`. With
-//! `RUSTFLAGS="--cfg clientlet_bench"` a whole call but for the network is counted as well.
+//! `cargo bench -p clientlet --bench instructions` needs valgrind, and gungraun-runner in the
+//! release of gungraun that Cargo.lock names: `cargo install gungraun-runner --version 0.20.0`.
+//! With `RUSTFLAGS="--cfg clientlet_bench"` a whole call without the network is counted as well.
 #![allow(missing_docs, reason = "gungraun's macros make public items without any")]
 #![allow(unused_qualifications, reason = "gungraun's macros write them")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run must say so")]
@@ -35,7 +35,7 @@ fn small_request(docarray: DocArray) -> Bytes {
     DataRequest::new(docarray, "/").documents(small()).unwrap().to_bytes()
 }
 
-/// A request has the form of an answer.
+/// Builds an answer from a request, because both have the same form.
 fn open(docarray: DocArray, body: Bytes) -> Response {
     HttpAnswer::from(http::Response::new(body)).response(docarray).unwrap()
 }
@@ -64,7 +64,7 @@ fn encode_small(docarray: DocArray, documents: Vec<Document>) -> (Vec<Document>,
     (documents, request)
 }
 
-// A request's envelope around documents that are encoded already.
+// Writes a request's envelope around encoded documents.
 #[library_benchmark]
 #[bench::v1(DataRequest::new(DocArray::V1, "/").documents(small()).unwrap())]
 #[bench::v2(DataRequest::new(DocArray::V2, "/").documents(small()).unwrap())]
@@ -107,7 +107,7 @@ library_benchmark_group!(
     benchmarks = [read_envelope, decode_embeddings, decode_small]
 );
 
-// Batches, retry loop, order: all of a call but the network.
+// Counts a call without the network: batches, retry loop, order.
 #[cfg(clientlet_bench)]
 #[library_benchmark]
 #[bench::one_a_request(small(), 1, false)]

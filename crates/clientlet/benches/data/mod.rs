@@ -1,26 +1,26 @@
-//! What the benchmarks work on: documents as they are sent to be searched.
+//! The data of the benchmarks: documents as a search application sends them.
 
 use serde::{Deserialize, Serialize};
 
-/// Documents a request.
+/// The number of documents of a request.
 pub(crate) const DOCUMENTS: usize = 100;
-/// Numbers in an embedding.
+/// The number of dimensions of an embedding.
 pub(crate) const DIMENSIONS: usize = 768;
-/// Characters in a text.
+/// The number of characters of a text.
 pub(crate) const TEXT: usize = 200;
 
 /// A document whose embedding is an `E`: a list of numbers, or a tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Article<E> {
-    /// Three fields, as a v2 gateway wants more than two.
+    /// Three fields, because a v2 gateway needs more than two.
     pub(crate) id: String,
     /// Plain words.
     pub(crate) text: String,
-    /// In [-1, 1).
+    /// Numbers in [-1, 1).
     pub(crate) embedding: E,
 }
 
-/// Documents whose embeddings are made of a list by `embed`.
+/// Makes documents whose embeddings `embed` makes from lists.
 pub(crate) fn articles<E>(embed: impl Fn(Vec<f32>) -> E) -> Vec<Article<E>> {
     let mut random = fastrand::Rng::with_seed(7);
     (0..DOCUMENTS)

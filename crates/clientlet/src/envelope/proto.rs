@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_set_is_left_out() {
+    fn documents_and_parameters_that_are_not_set_are_left_out() {
         let request = v1::jina::DataRequestProto::decode(written(&[], None)).unwrap();
         assert_eq!((request.data, request.parameters), (None, None));
     }

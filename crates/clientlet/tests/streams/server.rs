@@ -72,7 +72,10 @@ impl Server {
     pub(crate) async fn wait_for(&self, is_there: impl Fn(&Counts) -> bool) {
         let mut counts = self.counts.clone();
         let waiting = counts.wait_for(|counts| is_there(counts));
-        tokio::time::timeout(super::LIMIT, waiting).await.expect("it happens in time").unwrap();
+        tokio::time::timeout(super::LIMIT, waiting)
+            .await
+            .expect("the counts are reached in time")
+            .unwrap();
     }
 }
 
