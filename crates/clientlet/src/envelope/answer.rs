@@ -239,7 +239,7 @@ mod tests {
             (b"{\"data\": [", "EOF"),
             (b"[]", "invalid"),
             (b"{\"detail\":\"x\"}", "neither header nor data"),
-            (b"{\"data\":{\"a\":1}}", "no list"),
+            (b"{\"data\":{\"a\":1}}", "not a list"),
             (b"{\"data\":[\"\xff\"]}", "unicode"),
         ];
         for (body, expected) in cases {
