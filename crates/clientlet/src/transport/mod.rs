@@ -34,7 +34,10 @@ pub(crate) use http_session::HttpSession;
 use http_session::{is_too_large_a_head, not_http, too_large_a_head};
 #[cfg(test)]
 pub(crate) use multiplex::FarEnd;
-pub(crate) use multiplex::{Dispatched, Handle, Inbox, Mail, Passage, poll_let_go};
+pub(crate) use multiplex::{
+    Claim, Closing, Desk, Dispatched, Ending, Handle, Inbox, Mail, Notice, Order, Orders, Queue,
+    Ticket,
+};
 use pool::HEAD_LIMIT;
 pub(crate) use questions::{Listing, Questions};
 pub(crate) use streams::{RawDocument, RawDocuments, StreamRequest, Streams};

@@ -152,7 +152,7 @@ impl<'a> Time<'a> {
     }
 
     /// Waits for a step that comes before a request is sent.
-    pub(super) async fn opening<T, F>(&mut self, what: F) -> Result<T, AttemptError>
+    pub(crate) async fn opening<T, F>(&mut self, what: F) -> Result<T, AttemptError>
     where
         F: Future<Output = Result<T, AttemptError>> + Unpin,
     {
@@ -225,6 +225,25 @@ impl<'a> Time<'a> {
             true => stopped(over.is_sent),
             false => self.patience.late(over.is_sent, missed),
         }
+    }
+
+    /// Waits until a message is out. `give_up` gives the message up and says whether it was sent by
+    /// then, which it may be even later.
+    pub(crate) async fn sending<T, F>(
+        &mut self,
+        what: F,
+        give_up: impl FnOnce() -> bool,
+    ) -> Result<T, AttemptError>
+    where
+        F: Future<Output = Result<T, AttemptError>> + Unpin,
+    {
+        self.exchange(what, give_up).await.unwrap_or_else(|over| {
+            let missed = "the connection did not take all of it";
+            Err(match over.is_sent && !over.is_stopped {
+                true => self.patience.over(Event::TimedOutSending, missed),
+                false => self.error(over, missed),
+            })
+        })
     }
 }
 

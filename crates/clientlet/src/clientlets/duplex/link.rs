@@ -2,14 +2,15 @@
 //! tried again after it was lost.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
-use super::inbox::Inbox;
+use super::mailbox::Mailbox;
 use super::session::{Outgoing, Session};
 use crate::clientlets::DataRequest;
 use crate::config::Config;
@@ -17,8 +18,7 @@ use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
 use crate::message::{DocArray, Encoding};
 use crate::retry::{Failure, Retry, RetryPolicy, Times, Turn};
 use crate::runtime;
-use crate::transport::BoxFuture;
-use crate::transport::Passage;
+use crate::transport::{BoxFuture, Time};
 
 /// How long a close is waited for; a connection gives its gateway less.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,9 +31,12 @@ const CLOSED: u8 = 3;
 
 /// A protocol's way of opening a connection or stream.
 pub(in crate::clientlets) trait Opener: fmt::Debug + Send + Sync {
-    /// Opens one whose task brings what comes to the inbox. The task ends when the inbox is hung up, or
+    /// Opens one whose task brings what comes to the mailbox. The task ends when the mailbox is hung up, or
     /// with the last handle.
-    fn open<'a>(&'a self, inbox: &'a Arc<Inbox>) -> BoxFuture<'a, Result<Session, AttemptError>>;
+    fn open<'a>(
+        &'a self,
+        mailbox: &'a Arc<Mailbox>,
+    ) -> BoxFuture<'a, Result<Session, AttemptError>>;
 
     /// What helps where nothing can be sent any more.
     fn again(&self) -> &'static str;
@@ -45,7 +48,7 @@ pub(in crate::clientlets) trait Opener: fmt::Debug + Send + Sync {
 pub(in crate::clientlets) struct Link {
     config: Arc<Config>,
     opener: Box<dyn Opener>,
-    pub(in crate::clientlets) inbox: Arc<Inbox>,
+    pub(in crate::clientlets) mailbox: Arc<Mailbox>,
     /// Of the requests that were sent, and so of their answers.
     docarray: OnceLock<DocArray>,
     phase: AtomicU8,
@@ -57,7 +60,7 @@ impl Link {
     pub(in crate::clientlets) fn new(config: &Arc<Config>, opener: impl Opener + 'static) -> Link {
         Link {
             opener: Box::new(opener),
-            inbox: Arc::new(Inbox::new(config.answer_limit)),
+            mailbox: Arc::new(Mailbox::new(config.answer_limit)),
             docarray: config.docarray.map(OnceLock::from).unwrap_or_default(),
             phase: AtomicU8::new(NEW),
             session: tokio::sync::Mutex::default(),
@@ -69,7 +72,7 @@ impl Link {
     pub(in crate::clientlets) async fn start(&self) -> Result<(), Error> {
         let opening = async |turn: Turn| {
             let live = async { self.live(&mut *self.session.lock().await).await.map(drop) };
-            in_time(turn.deadline, &Passage::default(), live).await
+            Time::until(turn.deadline).opening(pin!(live)).await
         };
         self.run(&self.once(), None, opening).await?;
         self.phase.store(OPEN, Ordering::Release);
@@ -82,13 +85,13 @@ impl Link {
     }
 
     pub(in crate::clientlets) fn is_open(&self) -> bool {
-        matches!(self.phase.load(Ordering::Acquire), OPEN | ENDED) && self.inbox.has_more()
+        matches!(self.phase.load(Ordering::Acquire), OPEN | ENDED) && self.mailbox.has_more()
     }
 
     /// Closes the connection; does not wait for that.
     pub(in crate::clientlets) fn hang_up(&self) {
         self.phase.store(CLOSED, Ordering::Release);
-        self.inbox.hang_up();
+        self.mailbox.hang_up();
     }
 
     /// Closes the connection and waits for the gateway's close, for some seconds.
@@ -140,7 +143,7 @@ impl Link {
     ) -> Result<(), Error> {
         let sent = self.send(Outgoing::Message(message), &self.once(), None).await;
         let has_ended = match &*self.session.lock().await {
-            Some(session) => session.ending().is_some_and(|ending| ending.is_said),
+            Some(session) => session.ending().is_some_and(|ending| ending.is_said()),
             None => false,
         };
         if has_ended { Ok(()) } else { sent }
@@ -157,12 +160,9 @@ impl Link {
         id: Option<&str>,
     ) -> Result<(), Error> {
         let attempt = async |turn: Turn| {
-            let passage = Passage::default();
-            let sending = async {
-                let session = self.session(turn.after.is_some()).await?;
-                session.send(what.clone(), &passage).await
-            };
-            in_time(turn.deadline, &passage, sending).await
+            let mut time = Time::until(turn.deadline);
+            let session = time.opening(pin!(self.session(turn.after.is_some()))).await?;
+            session.send(what.clone(), &mut time).await
         };
         self.run(policy, id, attempt).await
     }
@@ -209,7 +209,7 @@ impl Link {
         if let Some(session) = slot.as_ref().filter(|session| session.ending().is_none()) {
             return Ok(session.clone());
         }
-        let session = Arc::new(self.opener.open(&self.inbox).await?);
+        let session = Arc::new(self.opener.open(&self.mailbox).await?);
         *slot = Some(session.clone());
         Ok(session)
     }
@@ -226,26 +226,4 @@ impl Link {
             documents: None,
         }
     }
-}
-
-/// Holds an attempt to its time.
-async fn in_time<T>(
-    deadline: Option<Instant>,
-    passage: &Passage,
-    attempt: impl Future<Output = Result<T, AttemptError>>,
-) -> Result<T, AttemptError> {
-    let Some(deadline) = deadline else {
-        return attempt.await;
-    };
-    timeout_at(deadline, attempt).await.unwrap_or_else(|_| {
-        Err(match passage.give_up() {
-            false => {
-                AttemptError::new(Event::TimedOutUnsent, "no connection that takes it in time")
-            }
-            true => {
-                let what = "the connection did not take all of it in time";
-                AttemptError::new(Event::TimedOutSending, what)
-            }
-        })
-    })
 }

@@ -6,14 +6,14 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::Closing;
-use super::inbox::Item;
 use super::link::Link;
+use super::mailbox::Item;
 use crate::envelope::{outcome, read_proto_answer};
 use crate::error::{AttemptError, Error, Event};
 use crate::message::{DocArray, RawAnswer};
 use crate::response::Response;
 use crate::retry::Failure;
+use crate::transport::Closing;
 
 /// The messages of one session, read as `T`.
 pub(in crate::clientlets) struct Messages<'a, T> {
@@ -43,7 +43,7 @@ impl<'a, T> Messages<'a, T> {
         if self.is_ended {
             return Poll::Ready(None);
         }
-        let ending = match std::task::ready!(self.link.inbox.poll_take(cx)) {
+        let ending = match std::task::ready!(self.link.mailbox.poll_take(cx)) {
             Some(Item::Message(message)) => {
                 return Poll::Ready(Some((self.read)(self.link, &message)));
             }
@@ -52,13 +52,11 @@ impl<'a, T> Messages<'a, T> {
         };
         self.is_ended = true;
         self.closing = match &ending {
-            Some(ending) => Some(ending.closing.clone()),
-            None => self.link.inbox.closing(),
+            Some(ending) => Some(ending.closing().clone()),
+            None => self.link.mailbox.closing(),
         };
-        let fault = ending.filter(|ending| ending.is_fault);
-        Poll::Ready(fault.map(|ending| {
-            Err(failed(self.link, AttemptError::new(ending.event, &*ending.what), None))
-        }))
+        let fault = ending.filter(|ending| ending.is_fault());
+        Poll::Ready(fault.map(|ending| Err(failed(self.link, ending.sent(), None))))
     }
 }
 

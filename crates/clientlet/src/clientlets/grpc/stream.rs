@@ -8,9 +8,10 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 
 use crate::clientlets::DataRequest;
-use crate::clientlets::duplex::{Closing, Link, Messages};
+use crate::clientlets::duplex::{Link, Messages};
 use crate::error::{Error, GrpcCode};
 use crate::response::Response;
+use crate::transport::Closing;
 
 /// A stream of a [`GrpcClientlet`](crate::clientlets::GrpcClientlet): requests go out and answers come in, each by
 /// itself and both at the same time, as they are ready, told apart by their request's id.
@@ -85,12 +86,12 @@ impl GrpcStream {
 
     /// The status that the stream which ended last ended with; see [`GrpcResponses::status_code`].
     pub fn status_code(&self) -> Option<GrpcCode> {
-        self.link.inbox.closing().map(|closing| code(&closing))
+        self.link.mailbox.closing().map(|closing| code(&closing))
     }
 
     /// What came with it; see [`GrpcResponses::status_message`].
     pub fn status_message(&self) -> Option<String> {
-        self.link.inbox.closing().map(|closing| closing.reason)
+        self.link.mailbox.closing().map(|closing| closing.reason)
     }
 }
 

@@ -10,14 +10,12 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::TryStreamExt;
 use http::HeaderMap;
-use tokio::sync::mpsc;
 
-use crate::clientlets::duplex::{Closing, Desk, Ending, Inbox, Opener, Order, Outgoing, Session};
+use crate::clientlets::duplex::{Mailbox, Opener, Outgoing, Session, refuse, session};
 use crate::error::{AttemptError, Event};
 use crate::panics::unless_it_panics;
-use crate::transport::BoxFuture;
-use crate::transport::grpc::{Ended, GrpcTransport};
-use crate::transport::poll_let_go;
+use crate::transport::grpc::GrpcTransport;
+use crate::transport::{BoxFuture, Ending, Orders};
 
 /// What helps where nothing can be sent any more.
 const AGAIN: &str = "open another stream";
@@ -34,30 +32,33 @@ pub(super) struct Streams {
 }
 
 impl Opener for Streams {
-    fn open<'a>(&'a self, inbox: &'a Arc<Inbox>) -> BoxFuture<'a, Result<Session, AttemptError>> {
+    fn open<'a>(
+        &'a self,
+        mailbox: &'a Arc<Mailbox>,
+    ) -> BoxFuture<'a, Result<Session, AttemptError>> {
         Box::pin(async move {
-            let (session, Desk { queue, mut notice }) = Session::new(inbox);
-            let queue = Arc::new(Mutex::new(queue));
-            let requests = Requests { queue: queue.clone(), has_ended: false };
+            let (session, orders, mut report) = session(mailbox);
+            let orders = Arc::new(Mutex::new(orders));
+            let requests = Requests { orders: orders.clone(), has_ended: false };
             let messages = self.transport.duplex(&self.headers, requests).await?;
-            notice.begin();
-            let (transport, inbox) = (self.transport.clone(), inbox.clone());
+            report.begin();
+            let (transport, mailbox) = (self.transport.clone(), mailbox.clone());
             tokio::spawn(async move {
                 let ending = unless_it_panics(async {
                     tokio::select! {
                         biased;
-                        () = poll_fn(|cx| inbox.poll_hung_up(cx)) => {
+                        () = poll_fn(|cx| mailbox.poll_hung_up(cx)) => {
                             given_up("the stream was given up")
                         }
-                        ending = receive(messages, &inbox) => ending,
+                        ending = receive(messages, &mailbox) => ending,
                     }
                 });
                 let ending = ending.await.unwrap_or_else(failed);
-                notice.end(match transport.is_closed() {
+                report.end(match transport.is_closed() {
                     true => given_up("the clientlet was closed"),
                     false => ending,
                 });
-                poll_fn(|cx| poll_let_go(&mut lock(&queue), cx)).await;
+                poll_fn(|cx| lock(&orders).poll_let_go(cx)).await;
             });
             Ok(session)
         })
@@ -73,48 +74,35 @@ impl Opener for Streams {
 }
 
 /// Keeps what comes as there is room for it.
-async fn receive(messages: impl Stream<Item = Result<Bytes, Ended>>, inbox: &Inbox) -> Ending {
+async fn receive(messages: impl Stream<Item = Result<Bytes, Ending>>, mailbox: &Mailbox) -> Ending {
     let mut messages = pin!(messages);
     loop {
-        poll_fn(|cx| inbox.poll_room(cx)).await;
+        poll_fn(|cx| mailbox.poll_room(cx)).await;
         match messages.try_next().await {
-            Ok(Some(message)) => inbox.push(message),
+            Ok(Some(message)) => mailbox.push(message),
             Ok(None) => return in_order(),
-            Err(ended) => return ended.into(),
+            Err(ending) => return ending,
         }
     }
 }
 
 fn in_order() -> Ending {
-    let what = "the gateway ended the stream".to_owned();
-    let closing = Closing { code: OK, reason: String::new() };
-    Ending { event: Event::StreamDropped, what, closing, is_said: true, is_fault: false }
+    let ending = Ending::new(Event::StreamDropped, "the gateway ended the stream");
+    ending.with_code(OK).with_reason("").said()
 }
 
 fn given_up(what: &str) -> Ending {
-    let closing = Closing { code: CANCELLED, reason: what.to_owned() };
-    let (event, what) = (Event::SessionClosed, what.to_owned());
-    Ending { event, what, closing, is_said: false, is_fault: false }
+    Ending::new(Event::SessionClosed, what).with_code(CANCELLED)
 }
 
 /// The end of a stream whose task panicked.
 fn failed(what: String) -> Ending {
-    let closing = Closing { code: INTERNAL, reason: what.clone() };
-    Ending { event: Event::StreamDropped, what, closing, is_said: false, is_fault: true }
-}
-
-impl From<Ended> for Ending {
-    fn from(Ended { event, what, code, message }: Ended) -> Ending {
-        let is_fault =
-            matches!(event, Event::StreamOversize | Event::StreamGarbled | Event::NotGrpc);
-        let closing = Closing { code, reason: message };
-        Ending { event, what, closing, is_said: false, is_fault }
-    }
+    Ending::new(Event::StreamDropped, what).with_code(INTERNAL).at_fault(true)
 }
 
 /// What is sent, as HTTP/2 asks for it. Its end ends our half of the stream.
 struct Requests {
-    queue: Arc<Mutex<mpsc::Receiver<Order>>>,
+    orders: Arc<Mutex<Orders<Outgoing, ()>>>,
     /// Whether the end of input was sent.
     has_ended: bool,
 }
@@ -124,19 +112,18 @@ impl Stream for Requests {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
-            let next = lock(&self.queue).poll_recv(cx);
+            let next = lock(&self.orders).poll_next(cx);
             let Some(order) = ready!(next) else { return Poll::Ready(None) };
             if self.has_ended {
-                order.refuse(AGAIN);
-            } else if order.enter() {
-                // Whoever gave up meanwhile need not know.
-                let _ = order.done.send(Ok(()));
+                refuse(order, AGAIN);
+            } else if order.passage.enter() {
+                order.ticket.send(Ok(()));
                 match order.what {
                     Outgoing::Message(body) => return Poll::Ready(Some(body)),
                     // Those that are in the queue by now are refused before our half ends.
                     Outgoing::EndOfInput => {
                         self.has_ended = true;
-                        lock(&self.queue).close();
+                        lock(&self.orders).close();
                     }
                 }
             }
@@ -147,12 +134,12 @@ impl Stream for Requests {
 impl Drop for Requests {
     /// HTTP/2 asks for no more, whatever becomes of the answers.
     fn drop(&mut self) {
-        lock(&self.queue).close();
+        lock(&self.orders).close();
     }
 }
 
-fn lock(queue: &Mutex<mpsc::Receiver<Order>>) -> MutexGuard<'_, mpsc::Receiver<Order>> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(orders: &Mutex<Orders<Outgoing, ()>>) -> MutexGuard<'_, Orders<Outgoing, ()>> {
+    orders.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -138,12 +138,12 @@ impl WebsocketClientlet {
 
     /// How the connection that ended last was closed; see [`WsMessages::close_code`].
     pub fn close_code(&self) -> Option<u16> {
-        self.link.inbox.closing().map(|closing| closing.code)
+        self.link.mailbox.closing().map(|closing| closing.code)
     }
 
     /// Why the connection that ended last was closed; see [`WsMessages::close_message`].
     pub fn close_message(&self) -> Option<String> {
-        self.link.inbox.closing().map(|closing| closing.reason)
+        self.link.mailbox.closing().map(|closing| closing.reason)
     }
 }
 

@@ -5,17 +5,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::Uri;
-use tokio::sync::{mpsc, oneshot};
 
 use super::AGAIN;
-use crate::clientlets::duplex::{self, Closing, Desk, Inbox, Opener, Order, Outgoing, Session};
+use crate::clientlets::duplex::{Mailbox, Opener, Outgoing, Report, Session, refuse, session};
 use crate::config::Config;
 use crate::connect::Connector;
 use crate::error::{AttemptError, Error};
 use crate::panics::unless_it_panics;
-use crate::transport::BoxFuture;
-use crate::transport::poll_let_go;
-use crate::transport::websocket::{Ending, Line, Subprotocol, open};
+use crate::transport::websocket::{Line, Subprotocol, open};
+use crate::transport::{BoxFuture, Ending, Order, Orders, Ticket};
 
 /// Connects and upgrades.
 #[derive(Debug)]
@@ -33,12 +31,15 @@ impl Upgrade {
 }
 
 impl Opener for Upgrade {
-    fn open<'a>(&'a self, inbox: &'a Arc<Inbox>) -> BoxFuture<'a, Result<Session, AttemptError>> {
+    fn open<'a>(
+        &'a self,
+        mailbox: &'a Arc<Mailbox>,
+    ) -> BoxFuture<'a, Result<Session, AttemptError>> {
         Box::pin(async move {
             let Config { headers, answer_limit, .. } = &*self.config;
             let opening =
                 open(&self.connector, &self.uri, headers, Subprotocol::Bytes, *answer_limit);
-            Ok(start(opening.await?, inbox))
+            Ok(start(opening.await?, mailbox))
         })
     }
 
@@ -51,46 +52,39 @@ impl Opener for Upgrade {
     }
 }
 
-fn start(line: Line, inbox: &Arc<Inbox>) -> Session {
-    let (session, Desk { queue, mut notice }) = Session::new(inbox);
-    notice.begin();
+fn start(line: Line, mailbox: &Arc<Mailbox>) -> Session {
+    let (session, orders, mut report) = session(mailbox);
+    report.begin();
     let task = Task {
         line,
-        inbox: inbox.clone(),
-        queue,
+        mailbox: mailbox.clone(),
+        orders,
         next: None,
         flushing: Vec::new(),
         has_ended: false,
         has_closed: false,
     };
-    tokio::spawn(async move {
-        let (ending, task) = task.run().await;
-        let Task { line, mut queue, next, flushing, .. } = task;
-        notice.end(ending.into());
-        drop((next, flushing));
-        poll_fn(|cx| poll_let_go(&mut queue, cx)).await;
-        line.finish().await;
-    });
+    tokio::spawn(run(task, report));
     session
 }
 
-impl From<Ending> for duplex::Ending {
-    fn from(ending: Ending) -> duplex::Ending {
-        let is_fault = ending.is_fault();
-        let Ending { event, what, closing, is_by_frame } = ending;
-        let closing = Closing { code: closing.code, reason: closing.reason };
-        duplex::Ending { event, what, closing, is_said: is_by_frame, is_fault }
-    }
+async fn run(mut task: Task, report: Report) {
+    let ending = unless_it_panics(poll_fn(|cx| task.poll(cx))).await;
+    report.end(ending.unwrap_or_else(Ending::dropped));
+    let Task { line, mut orders, next, flushing, .. } = task;
+    drop((next, flushing));
+    poll_fn(|cx| orders.poll_let_go(cx)).await;
+    line.finish().await;
 }
 
 struct Task {
     line: Line,
-    inbox: Arc<Inbox>,
-    queue: mpsc::Receiver<Order>,
+    mailbox: Arc<Mailbox>,
+    orders: Orders<Outgoing, ()>,
     /// Taken from the queue, not yet taken by the socket.
-    next: Option<Order>,
+    next: Option<Order<Outgoing, ()>>,
     /// Taken by the socket, not yet out.
-    flushing: Vec<oneshot::Sender<Result<(), AttemptError>>>,
+    flushing: Vec<Ticket<()>>,
     /// Whether the end of input was sent.
     has_ended: bool,
     /// Whether our close frame was sent.
@@ -98,11 +92,6 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self) -> (Ending, Task) {
-        let ending = unless_it_panics(poll_fn(|cx| self.poll(cx))).await;
-        (ending.unwrap_or_else(Ending::dropped), self)
-    }
-
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         let is_reading = match self.poll_read(cx) {
             Poll::Ready(Err(ending)) => return Poll::Ready(ending),
@@ -121,14 +110,14 @@ impl Task {
     /// Keeps what comes; ready without an ending when there is no room for more.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
         loop {
-            let has_room = self.inbox.poll_room(cx).is_ready();
+            let has_room = self.mailbox.poll_room(cx).is_ready();
             if !has_room && !self.line.is_closing() {
                 return Poll::Ready(Ok(()));
             }
             match ready!(self.line.poll_message(cx)) {
                 // Nobody will ask for it.
                 Ok(_) if self.line.is_closing() => {}
-                Ok(message) => self.inbox.push(message),
+                Ok(message) => self.mailbox.push(message),
                 Err(ending) => return Poll::Ready(Err(ending)),
             }
         }
@@ -136,10 +125,10 @@ impl Task {
 
     /// Hands over to the socket whatever is there, then flushes once.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
-        let mut is_over = self.inbox.is_hung_up();
+        let mut is_over = self.mailbox.is_hung_up();
         loop {
             if self.next.is_none() {
-                match self.queue.poll_recv(cx) {
+                match self.orders.poll_next(cx) {
                     Poll::Ready(Some(order)) => self.next = Some(order),
                     Poll::Ready(None) => is_over = true,
                     Poll::Pending => {}
@@ -161,23 +150,20 @@ impl Task {
             }
         }
         ready!(self.line.poll_flush(cx))?;
-        for done in self.flushing.drain(..) {
-            // Whoever gave up meanwhile need not know.
-            let _ = done.send(Ok(()));
-        }
+        self.flushing.drain(..).for_each(|ticket| ticket.send(Ok(())));
         Poll::Ready(Ok(()))
     }
 
     /// Sends a message whole or not at all.
-    fn enter(&mut self, order: Order) -> Result<(), Ending> {
+    fn enter(&mut self, order: Order<Outgoing, ()>) -> Result<(), Ending> {
         if self.has_ended && matches!(order.what, Outgoing::Message(_)) {
-            order.refuse(AGAIN);
+            refuse(order, AGAIN);
             return Ok(());
         }
-        if !order.enter() {
+        if !order.passage.enter() {
             return Ok(());
         }
-        self.flushing.push(order.done);
+        self.flushing.push(order.ticket);
         match order.what {
             Outgoing::Message(body) => self.line.send(body),
             Outgoing::EndOfInput => {

@@ -1,4 +1,4 @@
-//! A stream and single requests for whoever makes them by hand.
+//! A stream and single requests for a clientlet.
 
 use std::pin::pin;
 
@@ -7,29 +7,17 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::{TryStreamExt, stream};
 use tokio::time::Instant;
-use tonic::{Extensions, Request as Call, Status};
+use tonic::{Extensions, Request as Call};
 
+use super::super::multiplex::Ending;
 use super::super::{Terms, Time};
-use super::channel::Channel;
 use super::codec::Raw;
-use super::failure::{Failure, Scope};
 use super::messages::Messages;
 use super::{CALL, GrpcTransport, failure, metadata, of_another, path};
 use crate::envelope::outcome;
-use crate::error::{AttemptError, Event};
+use crate::error::AttemptError;
 use crate::message::{DocArray, RawAnswer};
 use crate::stop::Stop;
-
-/// How a stream ended that did not end in order.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) event: Event,
-    pub(crate) what: String,
-    /// Of the status, or of what stands for one.
-    pub(crate) code: u16,
-    /// What the gateway said, or how it was lost.
-    pub(crate) message: String,
-}
 
 impl GrpcTransport {
     /// Connects, unless there is a connection.
@@ -61,7 +49,7 @@ impl GrpcTransport {
         &self,
         headers: &HeaderMap,
         requests: impl Stream<Item = Bytes> + Send + 'static,
-    ) -> Result<impl Stream<Item = Result<Bytes, Ended>> + Send + 'static, AttemptError> {
+    ) -> Result<impl Stream<Item = Result<Bytes, Ending>> + Send + 'static, AttemptError> {
         let channel = self.shared.channel().await?;
         let mut grpc = self.shared.grpc(&channel);
         let call = Call::from_parts(metadata(headers), Extensions::default(), requests);
@@ -76,7 +64,7 @@ impl GrpcTransport {
             };
             Ok(messages.next().await?.map(|message| (message, State::Open(messages))))
         });
-        Ok(messages.map_err(move |status| ended(&status, &channel)))
+        Ok(messages.map_err(move |status| failure::ending(&status, &channel)))
     }
 
     /// Ends the connection and all that goes on over it; there will be no other.
@@ -92,11 +80,4 @@ impl GrpcTransport {
 enum State<O> {
     Opening(O),
     Open(Box<Messages>),
-}
-
-fn ended(status: &Status, channel: &Channel) -> Ended {
-    let Failure { event, what, code, said, .. } = failure::read(status, channel, Scope::Stream);
-    let message = said.unwrap_or_else(|| what.clone());
-    let code = code.number();
-    Ended { event, what, code, message }
 }

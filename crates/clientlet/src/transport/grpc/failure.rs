@@ -73,8 +73,12 @@ pub(in crate::transport) fn recorded(code: u32, details: &str, scope: Scope) -> 
 
 /// The failure of a stream for its requests.
 pub(super) fn ending(status: &Status, channel: &Channel) -> Ending {
-    let Failure { event, what, again, detail, .. } = read(status, channel, Scope::Stream);
-    Ending::new(event, what).asking(again).with_detail(detail)
+    let failure = read(status, channel, Scope::Stream);
+    let Failure { event, what, again, detail, code, said, .. } = failure;
+    let is_fault = matches!(event, Event::StreamOversize | Event::StreamGarbled | Event::NotGrpc);
+    let reason = said.unwrap_or_else(|| what.clone());
+    let ending = Ending::new(event, what).asking(again).with_detail(detail);
+    ending.with_code(code.number()).with_reason(reason).at_fault(is_fault)
 }
 
 /// Classifies the end of a call.

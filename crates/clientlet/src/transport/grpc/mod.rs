@@ -35,7 +35,6 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Extensions, Request as Call};
 
 use self::channel::{Channel, Register};
-pub(crate) use self::duplex::Ended;
 #[cfg(test)]
 pub(super) use self::failure::{Scope, recorded};
 use self::single::Single;

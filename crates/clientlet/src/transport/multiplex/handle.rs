@@ -105,8 +105,8 @@ impl Dispatched {
             Arc::new(Ending::new(Event::SocketDropped, "the connection was dropped"))
         });
         match self.claim.give_up() {
-            true => ending.error(true),
-            false => ending.error(false).with_unsent(self.claim.take_body()),
+            true => ending.sent(),
+            false => ending.unsent(Event::ClosedUnsent).with_unsent(self.claim.take_body()),
         }
     }
 }

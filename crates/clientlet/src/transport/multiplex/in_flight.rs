@@ -134,7 +134,7 @@ impl InFlight {
         let mut waiting: Vec<_> = self.waiting.drain().collect();
         waiting.sort_unstable_by_key(|(sequence, _)| *sequence);
         for (_, waiting) in waiting {
-            waiting.end(Err(ending.error(true)));
+            waiting.end(Err(ending.sent()));
         }
     }
 }

@@ -10,12 +10,12 @@ mod inbox;
 mod progress;
 mod queue;
 
-pub(crate) use self::ending::Ending;
+pub(crate) use self::ending::{Closing, Ending};
 #[cfg(test)]
 pub(crate) use self::far_end::FarEnd;
 pub(crate) use self::handle::{Dispatched, Handle};
 pub(super) use self::in_flight::InFlight;
-pub(crate) use self::inbox::{Inbox, Mail};
-pub(crate) use self::progress::Passage;
-pub(super) use self::progress::{Claim, Progress};
-pub(crate) use self::queue::{Desk, Notice, Order, Orders, Queue, poll_let_go};
+pub(crate) use self::inbox::{Inbox, Mail, Ticket};
+pub(crate) use self::progress::Claim;
+pub(super) use self::progress::{Passage, Progress};
+pub(crate) use self::queue::{Desk, Notice, Order, Orders, Queue};

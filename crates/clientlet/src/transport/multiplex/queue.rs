@@ -55,6 +55,12 @@ impl<W, R> Queue<W, R> {
         self.ended.borrow().clone()
     }
 
+    /// Waits until the connection or stream has ended; returns `None` if its task went without a word.
+    pub(crate) async fn ended(&self) -> Option<Arc<Ending>> {
+        let mut ended = self.ended.clone();
+        ended.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone())
+    }
+
     /// A place in the queue, if there is one now.
     pub(super) fn place_now(&self) -> Option<mpsc::Permit<'_, Order<W, R>>> {
         self.orders.try_reserve().ok()
@@ -119,13 +125,6 @@ impl<W, R> Orders<W, R> {
         while ready!(self.orders.poll_recv(cx)).is_some() {}
         Poll::Ready(())
     }
-}
-
-/// Lets go of what is queued in a clientlet's queue.
-pub(crate) fn poll_let_go<T>(orders: &mut mpsc::Receiver<T>, cx: &mut Context<'_>) -> Poll<()> {
-    orders.close();
-    while ready!(orders.poll_recv(cx)).is_some() {}
-    Poll::Ready(())
 }
 
 impl<W, R> Drop for Orders<W, R> {

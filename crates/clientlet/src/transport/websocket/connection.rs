@@ -10,8 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::super::multiplex::{Desk, Handle, InFlight, Order, Orders};
-use super::ending::Ending;
+use super::super::multiplex::{Desk, Ending, Handle, InFlight, Order, Orders};
 use super::line::Line;
 use crate::message::{RawAnswer, RequestId};
 use crate::panics::unless_it_panics;
@@ -25,8 +24,8 @@ pub(super) fn start(line: Line, in_flight: InFlight, read: Read) -> Handle {
     let task = Task { line, in_flight, read, queue: Some(orders), next: None, has_ended: false };
     tokio::spawn(async move {
         let (ending, mut task) = task.run().await;
-        let ending = Arc::new(ending.into());
-        notice.tell(Arc::clone(&ending));
+        let ending = Arc::new(ending);
+        notice.tell(ending.clone());
         task.in_flight.fail(&ending);
         let Task { line, queue, next, .. } = task;
         drop(next);

@@ -12,8 +12,8 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, timeout};
 use tokio_websockets::{CloseCode, Message};
 
+use super::super::multiplex::Ending;
 use super::Subprotocol;
-use super::ending::Ending;
 use super::handshake::Socket;
 
 /// A connection on which nothing came for so long is asked whether it lives.

@@ -15,7 +15,6 @@ use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use self::connection::{Read, start};
-pub(crate) use self::ending::Ending;
 #[cfg(fuzzing)]
 pub use self::handshake::answered_with;
 pub(crate) use self::line::Line;
@@ -359,9 +358,11 @@ fn facts(config: &Config, subprotocol: Subprotocol) -> Facts {
 /// What a recorded ending of a connection is for a request on it.
 #[cfg(test)]
 pub(super) fn ended(code: Option<u16>, reason: &str) -> AttemptError {
+    use super::multiplex::Ending;
+
     match code {
-        Some(code) => Ending::closed(code, reason).error(true),
-        None => Ending::vanished().error(true),
+        Some(code) => Ending::closed(code, reason).sent(),
+        None => Ending::vanished().sent(),
     }
 }
 

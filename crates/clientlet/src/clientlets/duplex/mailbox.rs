@@ -7,10 +7,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 
-use super::{Closing, Ending};
+use crate::transport::{Closing, Ending};
 
-/// A gateway works on so many requests of one connection at a time, so they may all be answered
-/// before one answer is taken.
+/// The most messages that are kept. A gateway works on that many requests of one connection at a time,
+/// so all of them may be answered before one answer is taken.
 const MOST_MESSAGES: usize = 1024;
 
 /// What a receiver finds.
@@ -23,7 +23,7 @@ pub(super) enum Item {
 
 /// Between the connections of a clientlet, of which there is one at a time, and its receiver.
 #[derive(Debug)]
-pub(in crate::clientlets) struct Inbox {
+pub(in crate::clientlets) struct Mailbox {
     state: Mutex<State>,
     most_bytes: usize,
     receiver: AtomicWaker,
@@ -41,10 +41,10 @@ struct State {
     closing: Option<Closing>,
 }
 
-impl Inbox {
-    /// One that holds so many bytes, and whatever the message that goes beyond them has.
-    pub(super) fn new(most_bytes: usize) -> Inbox {
-        Inbox {
+impl Mailbox {
+    /// Makes a mailbox for `most_bytes`, and for the message that goes beyond them.
+    pub(super) fn new(most_bytes: usize) -> Mailbox {
+        Mailbox {
             state: Mutex::default(),
             most_bytes,
             receiver: AtomicWaker::new(),
@@ -80,7 +80,7 @@ impl Inbox {
     pub(super) fn end(&self, ending: Arc<Ending>) {
         let mut state = self.state();
         state.is_live = false;
-        state.closing = Some(ending.closing.clone());
+        state.closing = Some(ending.closing().clone());
         if let Some(Item::End(_)) = state.items.back() {
             state.items.pop_back();
         }
@@ -144,52 +144,52 @@ mod tests {
     use super::*;
     use crate::error::Event;
 
-    fn take(inbox: &Inbox) -> Poll<Option<Item>> {
-        inbox.poll_take(&mut Context::from_waker(Waker::noop()))
+    fn take(mailbox: &Mailbox) -> Poll<Option<Item>> {
+        mailbox.poll_take(&mut Context::from_waker(Waker::noop()))
     }
 
-    fn has_room(inbox: &Inbox) -> bool {
-        inbox.poll_room(&mut Context::from_waker(Waker::noop())).is_ready()
+    fn has_room(mailbox: &Mailbox) -> bool {
+        mailbox.poll_room(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     #[test]
     fn messages_and_bytes_are_bounded_and_taking_makes_room() {
-        let inbox = Inbox::new(10);
-        inbox.begin();
-        inbox.push(Bytes::from_static(b"123456"));
-        assert!(has_room(&inbox));
-        inbox.push(Bytes::from_static(b"123456"));
-        assert!(!has_room(&inbox));
-        assert!(matches!(take(&inbox), Poll::Ready(Some(Item::Message(_)))));
-        assert!(has_room(&inbox));
+        let mailbox = Mailbox::new(10);
+        mailbox.begin();
+        mailbox.push(Bytes::from_static(b"123456"));
+        assert!(has_room(&mailbox));
+        mailbox.push(Bytes::from_static(b"123456"));
+        assert!(!has_room(&mailbox));
+        assert!(matches!(take(&mailbox), Poll::Ready(Some(Item::Message(_)))));
+        assert!(has_room(&mailbox));
         for _ in 0..MOST_MESSAGES {
-            inbox.push(Bytes::new());
+            mailbox.push(Bytes::new());
         }
-        assert!(!has_room(&inbox));
+        assert!(!has_room(&mailbox));
     }
 
     #[test]
     fn what_came_before_an_end_is_taken_before_it_and_what_came_later_behind_it() {
-        let inbox = Inbox::new(10);
+        let mailbox = Mailbox::new(10);
         let end = |what: &str| {
-            let closing = Closing { code: 1006, reason: what.to_owned() };
-            let (event, what) = (Event::SocketDropped, what.to_owned());
-            let ending = Ending { event, what, closing, is_said: false, is_fault: false };
-            inbox.end(Arc::new(ending));
+            let ending = Ending::new(Event::SocketDropped, what).with_code(1006);
+            mailbox.end(Arc::new(ending));
         };
-        inbox.begin();
-        inbox.push(Bytes::from_static(b"1"));
+        mailbox.begin();
+        mailbox.push(Bytes::from_static(b"1"));
         end("first");
         end("second");
-        inbox.begin();
-        inbox.push(Bytes::from_static(b"2"));
-        assert!(matches!(take(&inbox), Poll::Ready(Some(Item::Message(m))) if m == "1"));
-        assert!(matches!(take(&inbox), Poll::Ready(Some(Item::End(e))) if e.what == "second"));
-        assert!(matches!(take(&inbox), Poll::Ready(Some(Item::Message(m))) if m == "2"));
-        assert!(take(&inbox).is_pending());
+        mailbox.begin();
+        mailbox.push(Bytes::from_static(b"2"));
+        assert!(matches!(take(&mailbox), Poll::Ready(Some(Item::Message(m))) if m == "1"));
+        assert!(
+            matches!(take(&mailbox), Poll::Ready(Some(Item::End(e))) if e.closing().reason == "second")
+        );
+        assert!(matches!(take(&mailbox), Poll::Ready(Some(Item::Message(m))) if m == "2"));
+        assert!(take(&mailbox).is_pending());
         end("third");
-        assert!(!inbox.has_more());
-        assert!(matches!(take(&inbox), Poll::Ready(Some(Item::End(_)))));
-        assert!(matches!(take(&inbox), Poll::Ready(None)));
+        assert!(!mailbox.has_more());
+        assert!(matches!(take(&mailbox), Poll::Ready(Some(Item::End(_)))));
+        assert!(matches!(take(&mailbox), Poll::Ready(None)));
     }
 }
