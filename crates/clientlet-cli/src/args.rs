@@ -128,6 +128,11 @@ pub(crate) struct PostArgs {
     #[arg(long, value_name = "N", value_parser = whole::<usize>, help_heading = "Request")]
     pub(crate) request_size: Option<usize>,
 
+    /// How long a request that is not full waits for more of an input that is no file, in seconds
+    /// [default: 0.05, without end for --request-size 0]
+    #[arg(long, value_name = "S", value_parser = seconds, allow_hyphen_values = true, help_heading = "Request")]
+    pub(crate) linger: Option<Duration>,
+
     /// Requests under way at a time [default: 16]
     #[arg(long, value_name = "N", value_parser = at_least_one::<usize>, help_heading = "Request")]
     pub(crate) prefetch: Option<usize>,

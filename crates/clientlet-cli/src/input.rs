@@ -131,6 +131,11 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
         })
     }
 
+    /// Whether the input is a regular file.
+    pub(crate) fn is_file(&self) -> bool {
+        self.is_file
+    }
+
     pub(crate) fn progress(&self) -> Rc<RefCell<Progress>> {
         self.progress.clone()
     }

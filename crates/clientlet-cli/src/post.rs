@@ -68,7 +68,8 @@ pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
         None => run.end(End::Interrupted, 0, 0),
         Some(false) => run.end(End::NoDocuments, 0, 0),
         Some(true) => {
-            let responses = call(&args, &client, documents)?;
+            let is_file = documents.is_file();
+            let responses = call(&args, &client, documents, is_file)?;
             run.begin(embedded.as_ref().map(Gateway::http_url));
             exchange(&mut run, responses, &mut interrupt).await;
         }
@@ -165,7 +166,12 @@ fn client(args: &mut PostArgs, embedded: Option<&Gateway>) -> Result<Client, Fai
     builder.build().map_err(|error| Failure::of(&error, Task::Post))
 }
 
-fn call<S>(args: &PostArgs, client: &Client, documents: S) -> Result<Responses<S>, Failure>
+fn call<S>(
+    args: &PostArgs,
+    client: &Client,
+    documents: S,
+    is_file: bool,
+) -> Result<Responses<S>, Failure>
 where
     S: Stream,
     S::Item: Serialize,
@@ -182,6 +188,12 @@ where
     }
     if let Some(requests) = args.prefetch {
         post = post.prefetch(requests);
+    }
+    if is_file {
+        // A file is there as a whole: all requests but the last are full, however slow its disk is.
+        post = post.linger(None);
+    } else if let Some(linger) = args.linger {
+        post = post.linger(linger);
     }
     post = post.timeout(args.timeout).in_order(args.in_order).stop_on_error(args.stop_on_error);
     post.try_stream().map_err(|error| Failure::of(&error, Task::Post))

@@ -112,7 +112,7 @@ impl Run {
     /// A request failed, or could not even be made.
     pub(crate) fn failed(&mut self, error: &Error) {
         let attempts = u32::try_from(error.attempts().len()).unwrap_or(u32::MAX);
-        match (error.kind(), error.documents()) {
+        match (error.kind(), error.input()) {
             (ErrorKind::Encode, Some(documents)) => self.refused(error, &documents),
             (ErrorKind::Config | ErrorKind::Encode, _) => {
                 self.exit = Exit::BadInput;
@@ -126,13 +126,13 @@ impl Run {
                 self.report_failed(error, attempts);
             }
         }
-        self.outstanding.end(&error.documents().unwrap_or(0..0));
+        self.outstanding.end(&error.input().unwrap_or(0..0));
     }
 
     fn report_failed(&mut self, error: &Error, attempts: u32) {
         self.summary.failed += 1;
         self.exit = self.exit.max(Exit::Failed);
-        let documents = error.documents().unwrap_or(0..0);
+        let documents = error.input().unwrap_or(0..0);
         let place = self.input.borrow().places.describe(&documents);
         self.line.print(&report::failed(error, &place, attempts.into()));
         if let Some(advice) = hint::advice(error, Task::Post, self.summary.answered == 0)

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::document::EncodeError;
 use crate::envelope::Template;
+use crate::error::Source;
 use crate::message::{RequestId, Route};
 
 /// How documents become requests, known once the gateway is known.
@@ -35,6 +36,8 @@ pub(crate) enum Content {
     Body { body: Bytes, format: Arc<Format>, id: RequestId, id_text: String },
     /// One document that cannot be sent.
     Refused(EncodeError),
+    /// The input's failure in place of a document.
+    Unread(Source),
     /// Documents that could not be encoded, because the gateway could not be asked for its
     /// generation.
     Unencoded,
@@ -159,6 +162,13 @@ impl Batcher {
         let document = self.next;
         self.next += 1;
         self.batch(document..self.next, Content::Unencoded)
+    }
+
+    /// Puts the input's failure in place of the next document.
+    pub(crate) fn unread(&mut self, failure: Source) -> Batch {
+        let document = self.next;
+        self.next += 1;
+        self.batch(document..self.next, Content::Unread(failure))
     }
 
     fn refuse(&mut self, error: EncodeError) -> Batch {

@@ -69,7 +69,7 @@
 //!             again += response.attempts() - 1;
 //!         }
 //!         Err(error) if error.kind() == ErrorKind::Executor => {
-//!             eprintln!("{:?} raised for {:?}", error.exception(), error.documents());
+//!             eprintln!("{:?} raised for {:?}", error.exception(), error.input());
 //!         }
 //!         Err(error) if error.delivery() == Delivery::NotSent => eprintln!("safe to repeat: {error}"),
 //!         Err(error) => eprintln!("{error}; may have run: {}", error.may_have_run()),
@@ -205,6 +205,7 @@ mod document;
 mod envelope;
 mod error;
 mod foreign;
+mod input;
 mod message;
 mod options;
 mod order;
@@ -214,6 +215,7 @@ mod panics;
 mod pipeline;
 mod post;
 mod response;
+mod responses;
 mod retry;
 mod runtime;
 #[cfg(test)]
@@ -228,12 +230,14 @@ pub use builder::ClientBuilder;
 pub use client::Client;
 pub use document::{Blob, Document, Dtype, Element, NamedScore, Tensor, TensorError, Value};
 pub use error::{Attempt, Delivery, Error, ErrorKind, GrpcCode, Hint};
+pub use input::{Documents, Fallible, NoDocuments};
 pub use message::{
     Connections, DocArray, Endpoints, Exception, GatewayStatus, Health, RouteTimes, Status,
     StatusMessage,
 };
-pub use post::{Answers, Documents, NoDocuments, Post, Responses};
+pub use post::Post;
 pub use response::Response;
+pub use responses::{Answers, Responses};
 pub use retry::RetryPolicy;
 pub use stream_document::{DocumentStream, StreamDocument};
 

@@ -1,18 +1,14 @@
 //! One call: documents and options in, answers out.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::iter::{Once, once};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
 use http::HeaderMap;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::address::Protocol;
 use crate::client::Client;
@@ -20,15 +16,17 @@ use crate::config::{Secret, add_header, one_by_one};
 use crate::discovery::to_path;
 use crate::document::Encoder;
 use crate::error::{Error, ErrorKind};
+use crate::input::{Documents, Fallible, InputFailure, NoDocuments};
 use crate::message::DocArray;
-use crate::pipeline::{Call, Pipeline};
-use crate::response::Response;
+use crate::pipeline::Call;
+use crate::responses::{Answers, Responses};
 use crate::retry::RetryPolicy;
 use crate::stop::Stop;
 use crate::target;
 use crate::transport::Facts;
 
 const REQUEST_SIZE: usize = 100;
+const LINGER: Duration = Duration::from_millis(50);
 const PREFETCH: usize = 16;
 const PREFETCH_BYTES: usize = 64 << 20;
 
@@ -38,8 +36,13 @@ const PREFETCH_BYTES: usize = 64 << 20;
 /// Every option belongs to this call alone.
 #[must_use = "a call is not made before `send` or `stream`"]
 pub struct Post<S> {
-    client: Client,
     documents: S,
+    settings: Settings,
+}
+
+/// All that is known of a call but its documents.
+struct Settings {
+    client: Client,
     endpoint: String,
     target_executor: Option<String>,
     parameters: Option<Result<Bytes, Error>>,
@@ -48,44 +51,19 @@ pub struct Post<S> {
     timeout: Option<Duration>,
     attempt_timeout: Option<Option<Duration>>,
     request_size: usize,
+    linger: Option<Option<Duration>>,
     prefetch: usize,
     prefetch_bytes: usize,
     in_order: bool,
     stop_on_error: bool,
-}
-
-/// The documents of a call that has none: it makes one request.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoDocuments;
-
-impl Stream for NoDocuments {
-    type Item = ();
-
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<()>> {
-        Poll::Ready(None)
-    }
-}
-
-/// Documents that are there already, or made on demand.
-#[derive(Clone, Debug)]
-pub struct Documents<I>(I);
-
-// The iterator is never pinned.
-impl<I> Unpin for Documents<I> {}
-
-impl<I: Iterator> Stream for Documents<I> {
-    type Item = I::Item;
-
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<I::Item>> {
-        Poll::Ready(self.0.next())
-    }
+    /// Where the input leaves its failure, if it may fail.
+    input_failure: Option<InputFailure>,
 }
 
 impl Post<NoDocuments> {
     pub(crate) fn new(client: Client, endpoint: String) -> Post<NoDocuments> {
-        Post {
+        let settings = Settings {
             client,
-            documents: NoDocuments,
             endpoint,
             target_executor: None,
             parameters: None,
@@ -94,11 +72,14 @@ impl Post<NoDocuments> {
             timeout: None,
             attempt_timeout: None,
             request_size: REQUEST_SIZE,
+            linger: None,
             prefetch: PREFETCH,
             prefetch_bytes: PREFETCH_BYTES,
             in_order: false,
             stop_on_error: false,
-        }
+            input_failure: None,
+        };
+        Post { documents: NoDocuments, settings }
     }
 
     /// The documents to send: anything that serde can write as an object. They are taken from the
@@ -115,7 +96,7 @@ impl Post<NoDocuments> {
         I: IntoIterator,
         I::Item: Serialize,
     {
-        self.document_stream(Documents(documents.into_iter()))
+        self.document_stream(Documents::new(documents))
     }
 
     /// The one document to send.
@@ -123,29 +104,41 @@ impl Post<NoDocuments> {
         self.documents(once(document))
     }
 
-    /// The documents to send, as they come. A request waits until its `request_size` documents are
-    /// there or the stream has ended.
+    /// The documents to send, as they come. A request is sent when its `request_size` documents are
+    /// there, and at the latest [`linger`](Post::linger) after the stream has made it wait.
     pub fn document_stream<S>(self, documents: S) -> Post<S>
     where
         S: Stream,
         S::Item: Serialize,
     {
-        Post {
-            documents,
-            client: self.client,
-            endpoint: self.endpoint,
-            target_executor: self.target_executor,
-            parameters: self.parameters,
-            headers: self.headers,
-            retry: self.retry,
-            timeout: self.timeout,
-            attempt_timeout: self.attempt_timeout,
-            request_size: self.request_size,
-            prefetch: self.prefetch,
-            prefetch_bytes: self.prefetch_bytes,
-            in_order: self.in_order,
-            stop_on_error: self.stop_on_error,
-        }
+        Post { documents, settings: self.settings }
+    }
+
+    /// The documents to send, each of which may fail to be read: from a file or a database, for
+    /// example. The first `Err` ends them. What was read before it is sent, and the `Err` comes as
+    /// an error of kind [`Input`](ErrorKind::Input) behind the answers to what was read before it, if
+    /// they come [in order](Post::in_order). The number of the document that could not be read is in
+    /// [`Error::input`], and the `Err` itself is the error's source.
+    pub fn try_documents<I, D, E>(self, documents: I) -> Post<Fallible<Documents<I::IntoIter>>>
+    where
+        I: IntoIterator<Item = Result<D, E>>,
+        D: Serialize,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.try_document_stream(Documents::new(documents))
+    }
+
+    /// The documents to send, as they come, each of which may fail to be read, as for
+    /// [`try_documents`](Post::try_documents).
+    pub fn try_document_stream<S, D, E>(mut self, documents: S) -> Post<Fallible<S>>
+    where
+        S: Stream<Item = Result<D, E>>,
+        D: Serialize,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (documents, failure) = Fallible::new(documents);
+        self.settings.input_failure = Some(failure);
+        self.document_stream(documents)
     }
 }
 
@@ -156,7 +149,7 @@ impl<S> Post<S> {
     pub fn parameters<P: Serialize>(mut self, parameters: P) -> Post<S> {
         let mut json = Vec::new();
         let encoded = Encoder::new(DocArray::V1).map(&parameters, &mut json);
-        self.parameters = Some(match encoded {
+        self.settings.parameters = Some(match encoded {
             Ok(()) => Ok(json.into()),
             Err(error) => {
                 let what = format!("the parameters cannot be sent: {error}");
@@ -169,28 +162,37 @@ impl<S> Post<S> {
     /// Which executors are to work: a regular expression that the beginning of a deployment's name
     /// must match, in Python's notation. All of them by default.
     pub fn target_executor(mut self, pattern: impl Into<String>) -> Post<S> {
-        self.target_executor = Some(pattern.into());
+        self.settings.target_executor = Some(pattern.into());
         self
     }
 
     /// How many documents a request carries: 100 by default, 0 for all in one. Over HTTP a v2
     /// gateway loses all behind the 100th without a word, so to one no request carries more than 100.
     pub fn request_size(mut self, documents: usize) -> Post<S> {
-        self.request_size = documents;
+        self.settings.request_size = documents;
+        self
+    }
+
+    /// The longest time that a request with fewer than [`request_size`](Post::request_size) documents
+    /// waits for more of them; `None` to wait for all of them or the end of the input. The default is
+    /// 50 ms, and `None` with a `request_size` of 0. The time runs from the moment when the input
+    /// first has no document ready. An iterator always has, so this matters only for streams.
+    pub fn linger(mut self, linger: impl Into<Option<Duration>>) -> Post<S> {
+        self.settings.linger = Some(linger.into());
         self
     }
 
     /// How many requests are under way at a time, 16 by default, at least 1; one counts until its
     /// answer is taken.
     pub fn prefetch(mut self, requests: usize) -> Post<S> {
-        self.prefetch = requests;
+        self.settings.prefetch = requests;
         self
     }
 
     /// How many bytes of requests are under way at a time, 64 MiB by default; a larger request goes
     /// alone.
     pub fn prefetch_bytes(mut self, bytes: usize) -> Post<S> {
-        self.prefetch_bytes = bytes;
+        self.settings.prefetch_bytes = bytes;
         self
     }
 
@@ -198,14 +200,14 @@ impl<S> Post<S> {
     /// default. In order, a late answer holds back those behind it, and the input after `prefetch`
     /// requests.
     pub fn in_order(mut self, in_order: bool) -> Post<S> {
-        self.in_order = in_order;
+        self.settings.in_order = in_order;
         self
     }
 
     /// How often a request is sent and how long the waits in between are; as the client's by
     /// default.
     pub fn retry(mut self, policy: RetryPolicy) -> Post<S> {
-        self.retry = Some(policy);
+        self.settings.retry = Some(policy);
         self
     }
 
@@ -216,7 +218,7 @@ impl<S> Post<S> {
     /// was set by hand, an attempt has at most half of this time if the policy allows another one.
     /// Set `attempt_timeout` for requests that need more than half.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Post<S> {
-        self.timeout = timeout.into();
+        self.settings.timeout = timeout.into();
         self
     }
 
@@ -226,7 +228,7 @@ impl<S> Post<S> {
     /// when this time ended, the attempt goes on for up to as long again, at most four times in a
     /// row.
     pub fn attempt_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Post<S> {
-        self.attempt_timeout = Some(timeout.into());
+        self.settings.attempt_timeout = Some(timeout.into());
         self
     }
 
@@ -246,20 +248,20 @@ impl<S> Post<S> {
     /// `:authority`). Each host counts as a gateway of its own, which is asked what it speaks; of
     /// hosts other than the client's the 16 that were used last are remembered.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Post<S> {
-        self.headers.push((name.into(), Secret::new(value)));
+        self.settings.headers.push((name.into(), Secret::new(value)));
         self
     }
 
     /// Headers for the requests of this call, as if each was given to [`header`](Post::header).
     pub fn headers(mut self, headers: HeaderMap) -> Post<S> {
-        self.headers.extend(one_by_one(headers));
+        self.settings.headers.extend(one_by_one(headers));
         self
     }
 
     /// Whether no more documents are read after the first request that failed; `false` by default.
     /// Requests that were sent by then are still answered.
     pub fn stop_on_error(mut self, stop: bool) -> Post<S> {
-        self.stop_on_error = stop;
+        self.settings.stop_on_error = stop;
         self
     }
 }
@@ -273,7 +275,7 @@ where
     /// polled, and everything stops when it is dropped. A call that cannot be made has its reason as
     /// the only item.
     pub fn stream(self) -> Responses<S> {
-        self.try_stream().unwrap_or_else(|error| Responses { state: State::Refused(Some(error)) })
+        self.try_stream().unwrap_or_else(Responses::refused)
     }
 
     /// The same for whoever wants to know before the first item that the call can be made.
@@ -281,8 +283,7 @@ where
     /// # Errors
     /// [`ErrorKind::Config`] or [`ErrorKind::Encode`], naming the option that is wrong.
     pub fn try_stream(self) -> Result<Responses<S>, Error> {
-        let (call, documents) = self.check()?;
-        Ok(Responses { state: State::Running(Box::new(Pipeline::new(call, documents))) })
+        Ok(Responses::running(self.settings.check()?, self.documents))
     }
 
     /// Makes the call and waits for all answers, which come in the order of the documents.
@@ -291,15 +292,13 @@ where
     /// not compile. `.send().await.documents()?` gives the documents or the first error, and
     /// [`into_result`](Answers::into_result) gives the responses.
     pub async fn send(self) -> Answers {
-        let mut responses = self.in_order(true).stream();
-        let mut results = Vec::new();
-        while let Some(result) = responses.next().await {
-            results.push(result);
-        }
-        Answers { results }
+        Answers::of(self.in_order(true).stream()).await
     }
+}
 
-    fn check(self) -> Result<(Call, S), Error> {
+impl Settings {
+    /// Checks everything.
+    fn check(self) -> Result<Call, Error> {
         let shared = self.client.shared();
         check_endpoint(&self.endpoint, shared.transport.facts())?;
         self.target_executor.as_deref().map_or(Ok(()), target::check)?;
@@ -324,6 +323,9 @@ where
                 .unwrap_or_else(|| shared.config.attempt_timeout_within(self.timeout, &retry)),
             retry,
             request_size: self.request_size,
+            // A request of all documents that there are waits for all of them.
+            linger: self.linger.unwrap_or((self.request_size > 0).then_some(LINGER)),
+            input_failure: self.input_failure,
             prefetch: shared
                 .transport
                 .facts()
@@ -336,7 +338,7 @@ where
             stop: Stop::default(),
         };
         call.check_parameters()?;
-        Ok((call, self.documents))
+        Ok(call)
     }
 }
 
@@ -374,160 +376,8 @@ pub(crate) fn with_headers(
 impl<S> fmt::Debug for Post<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Post")
-            .field("endpoint", &self.endpoint)
-            .field("headers", &self.headers)
+            .field("endpoint", &self.settings.endpoint)
+            .field("headers", &self.settings.headers)
             .finish_non_exhaustive()
-    }
-}
-
-/// The answers of a call, as they come or in order. One failed request does not end them.
-#[must_use = "nothing is sent before the answers are polled"]
-pub struct Responses<S: Stream> {
-    state: State<S>,
-}
-
-enum State<S: Stream> {
-    /// The call cannot be made; the reason is its only item.
-    Refused(Option<Error>),
-    Running(Box<Pipeline<S>>),
-}
-
-// The documents are pinned in a box of their own.
-impl<S: Stream> Unpin for Responses<S> {}
-
-impl<S> Responses<S>
-where
-    S: Stream,
-    S::Item: Serialize,
-{
-    /// The next answer, or the error of the request that failed; nothing after the last. Dropping
-    /// the future loses nothing.
-    pub async fn next(&mut self) -> Option<Result<Response, Error>> {
-        poll_fn(|cx| self.poll_ended(cx)).await
-    }
-
-    /// How many documents were read from the input so far.
-    pub fn documents_read(&self) -> u64 {
-        match &self.state {
-            State::Refused(_) => 0,
-            State::Running(pipeline) => pipeline.documents(),
-        }
-    }
-
-    /// How many documents the requests carry that were begun so far; those of a request that is not
-    /// full yet are read and not among them.
-    pub fn documents_sent(&self) -> u64 {
-        match &self.state {
-            State::Refused(_) => 0,
-            State::Running(pipeline) => pipeline.documents_sent(),
-        }
-    }
-
-    /// Stops the call: reads and sends no more, and ends each request that was not taken yet, so
-    /// that all documents that were read are accounted for. Answers and errors that have come are
-    /// returned as they are, including answers that waited for an earlier one. All others are
-    /// errors of kind [`Cancelled`](ErrorKind::Cancelled) with their documents:
-    /// [`delivery`](Error::delivery) is `Unknown` if the request may have been sent, and `NotSent`
-    /// if it was not. Documents that were read and waited for the rest of their request are
-    /// `NotSent`, too.
-    ///
-    /// After that the stream has ended; [`documents_read`](Responses::documents_read) and
-    /// [`documents_sent`](Responses::documents_sent) keep their values.
-    pub fn stop(&mut self) -> Vec<Result<Response, Error>> {
-        match &mut self.state {
-            State::Refused(error) => error.take().map(Err).into_iter().collect(),
-            State::Running(pipeline) => pipeline.stop(),
-        }
-    }
-
-    /// How many requests are under way: sent, or answered and not taken yet.
-    pub fn in_flight(&self) -> usize {
-        match &self.state {
-            State::Refused(_) => 0,
-            State::Running(pipeline) => pipeline.in_flight(),
-        }
-    }
-
-    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Response, Error>>> {
-        match &mut self.state {
-            State::Refused(error) => Poll::Ready(error.take().map(Err)),
-            State::Running(pipeline) => pipeline.poll_ended(cx),
-        }
-    }
-}
-
-impl<S> Stream for Responses<S>
-where
-    S: Stream,
-    S::Item: Serialize,
-{
-    type Item = Result<Response, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_ended(cx)
-    }
-}
-
-impl<S: Stream> fmt::Debug for Responses<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Responses").finish_non_exhaustive()
-    }
-}
-
-/// All answers of a call, in the order of the documents.
-#[derive(Debug)]
-#[must_use = "a failed request is only seen in here"]
-pub struct Answers {
-    results: Vec<Result<Response, Error>>,
-}
-
-impl Answers {
-    /// All documents that came back, read as `T`.
-    ///
-    /// # Errors
-    /// The first error of a request, or that a document does not fit `T`.
-    pub fn documents<T: DeserializeOwned>(self) -> Result<Vec<T>, Error> {
-        let mut documents = Vec::new();
-        for response in self.into_result()? {
-            documents.extend(response.documents()?);
-        }
-        Ok(documents)
-    }
-
-    /// The answers, if every request was answered.
-    ///
-    /// # Errors
-    /// The first error of a request.
-    pub fn into_result(self) -> Result<Vec<Response>, Error> {
-        self.results.into_iter().collect()
-    }
-
-    /// The answers that came.
-    pub fn responses(&self) -> impl Iterator<Item = &Response> {
-        self.results.iter().filter_map(|result| result.as_ref().ok())
-    }
-
-    /// The errors of the requests that failed.
-    pub fn errors(&self) -> impl Iterator<Item = &Error> {
-        self.results.iter().filter_map(|result| result.as_ref().err())
-    }
-
-    /// How many requests there were.
-    pub fn len(&self) -> usize {
-        self.results.len()
-    }
-
-    /// Never: a call makes one request at least.
-    pub fn is_empty(&self) -> bool {
-        self.results.is_empty()
-    }
-}
-
-impl IntoIterator for Answers {
-    type Item = Result<Response, Error>;
-    type IntoIter = std::vec::IntoIter<Result<Response, Error>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.results.into_iter()
     }
 }

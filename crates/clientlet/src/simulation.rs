@@ -191,7 +191,7 @@ fn run(protocol: Protocol, seed: u64, policy: &RetryPolicy, in_order: bool) -> (
                     if error.delivery() == Delivery::NotSent {
                         seen.not_sent.extend(error.request_id().map(str::to_owned));
                     }
-                    error.documents().unwrap()
+                    error.input().unwrap()
                 }
             };
             seen.ended.push(range);
@@ -480,7 +480,7 @@ fn each_document_ends_once_whenever_the_call_is_stopped(protocol: Protocol, is_u
                         if error.delivery() == Delivery::NotSent {
                             seen.lock().unwrap().extend(error.request_id().map(str::to_owned));
                         }
-                        error.documents().unwrap()
+                        error.input().unwrap()
                     }
                 });
             }

@@ -1,9 +1,11 @@
-//! Inputs of a call other than an iterator of documents: one document, and headers as a map.
+//! Inputs of a call other than an iterator of documents: one document, documents that may fail to be
+//! read, and headers as a map.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
-use clientlet::{Client, Document, ErrorKind};
+use clientlet::{Client, Delivery, Document, ErrorKind};
 use clientlet_gateway::{DocArray, Gateway};
+use futures_util::stream;
 use http::{HeaderMap, HeaderValue};
 
 const PROTOCOLS: [&str; 4] = ["http", "ws", "grpc", "unary"];
@@ -68,5 +70,62 @@ async fn headers_are_given_as_a_map_to_clients_and_calls() {
         let error = call.send().await.into_result().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{protocol}: {error}");
         assert!(error.message().contains("x-name") && error.message().contains("not ASCII"));
+    }
+}
+
+/// The caller's own error.
+#[derive(Debug, PartialEq)]
+struct Unreadable(u32);
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "row {} is damaged", self.0)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// So many documents, and then an error, and then documents that nobody should read.
+fn rows(good: u32) -> impl Iterator<Item = Result<Document, Unreadable>> {
+    (0..).map(move |n| match n {
+        n if n == good => Err(Unreadable(n)),
+        n if n > good => panic!("the input is read after its failure"),
+        n => Ok(Document::text("x").with_id(n.to_string())),
+    })
+}
+
+#[tokio::test]
+async fn a_failing_input_ends_with_its_error_and_what_was_read_before_is_answered() {
+    let gateway = gateway(&[]).await;
+    for protocol in PROTOCOLS {
+        let client = client(&gateway, protocol);
+        for good in [0, 1, 3, 4, 7] {
+            let before = gateway.journal().len();
+            let post = client.post("/upper").request_size(4);
+            let answers = match good % 2 {
+                0 => post.try_documents(rows(good)).send().await,
+                _ => post.try_document_stream(stream::iter(rows(good))).send().await,
+            };
+            let requests = usize::try_from(good.div_ceil(4)).unwrap();
+            let mut results = answers.into_iter();
+            let mut answered = 0;
+            for response in results.by_ref().take(requests) {
+                answered += response.unwrap().documents::<Document>().unwrap().len();
+            }
+            assert_eq!(answered, usize::try_from(good).unwrap(), "{protocol}");
+            let error = results.next().unwrap().unwrap_err();
+            assert!(results.next().is_none());
+            assert_eq!((error.kind(), error.delivery()), (ErrorKind::Input, Delivery::NotSent));
+            let place = u64::from(good);
+            assert_eq!(error.input(), Some(place..place + 1), "{protocol}: {error}");
+            assert!(error.message().contains("is damaged") && !error.is_retryable(), "{error}");
+            let own = std::error::Error::source(&error).unwrap().downcast_ref::<Unreadable>();
+            assert_eq!(own, Some(&Unreadable(good)), "the caller's error itself");
+            assert_eq!(
+                gateway.journal().len() - before,
+                requests,
+                "and no request without documents"
+            );
+        }
     }
 }

@@ -140,7 +140,7 @@ async fn one_of_many(client: &Client, policy: RetryPolicy, bad: Value) {
                 documents = range.end;
             }
             Err(error) => {
-                assert_eq!(error.documents(), Some(25..26), "{error}");
+                assert_eq!(error.input(), Some(25..26), "{error}");
                 documents = 26;
                 errors.push(error);
             }

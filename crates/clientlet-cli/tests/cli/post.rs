@@ -1,6 +1,7 @@
 //! `clientlet post` where all goes well.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 
 use clientlet_gateway::{DocArray, Gateway};
@@ -176,4 +177,20 @@ fn no_more_connections_are_open_than_were_asked_for() {
     assert_eq!(gateway.journal().len(), 8);
     let run = clientlet(["post", "http://h", "--max-connections", "0"]).run().exits(2);
     assert!(run.stderr.contains("a whole number, at least 1"), "{}", run.stderr);
+}
+
+#[test]
+fn documents_that_trickle_in_are_answered_without_waiting_for_more() {
+    let gateway = v1();
+    let mut running =
+        clientlet(["post", &gateway.url(), "--input", "-", "--quiet"]).lingering().start();
+    let mut stdin = running.stdin.take().unwrap();
+    for n in 0..3 {
+        writeln!(stdin, "{{\"id\": \"{n}\"}}").unwrap();
+        // Its answer comes while the input is open and the request far from full.
+        assert!(running.line().contains(&format!("\"id\":\"{n}\"")));
+    }
+    drop(stdin);
+    running.finish().exits(0);
+    assert_eq!(gateway.journal().len(), 3);
 }

@@ -16,6 +16,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// A command line that is yet to run.
 pub(crate) struct Invocation {
     command: Command,
+    /// Whether requests may be sent before they are full.
+    may_linger: bool,
     stdin: Vec<u8>,
 }
 
@@ -36,7 +38,7 @@ impl Invocation {
             command.env_remove(name);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Invocation { command, stdin: Vec::new() }
+        Invocation { command, may_linger: false, stdin: Vec::new() }
     }
 
     pub(crate) fn args<I>(mut self, args: I) -> Invocation
@@ -50,6 +52,13 @@ impl Invocation {
 
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Invocation {
         self.command.env(name, value);
+        self
+    }
+
+    /// Leaves the default of `--linger`. Everywhere else requests from stdin are full, however busy the
+    /// machine is.
+    pub(crate) fn lingering(mut self) -> Invocation {
+        self.may_linger = true;
         self
     }
 
@@ -70,6 +79,11 @@ impl Invocation {
 
     /// Starts it, with stdin open and in the caller's hands.
     pub(crate) fn start(mut self) -> Running {
+        let reads_stdin = self.command.get_args().any(|argument| argument == "-");
+        let is_post = self.command.get_args().next().is_some_and(|command| command == "post");
+        if is_post && reads_stdin && !self.may_linger {
+            self.command.args(["--linger", "60"]);
+        }
         let mut child = self.command.spawn().unwrap();
         Running {
             stdin: child.stdin.take(),

@@ -105,6 +105,12 @@ impl AttemptError {
         self
     }
 
+    /// Adds the caller's own error as it is, so that the caller can inspect it.
+    pub(crate) fn with_own_source(mut self, source: Source) -> AttemptError {
+        self.source = Some(source.into());
+        self
+    }
+
     /// Adds what the server says about trying again.
     pub(crate) fn asking(mut self, again: Again) -> AttemptError {
         match again {

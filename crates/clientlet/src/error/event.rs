@@ -33,6 +33,7 @@ pub(crate) enum Event {
     Redirect,
     EndpointUnknown,
     EncodeFailed,
+    InputFailed,
     SettingDenied,
     NoSuchQuestion,
     SessionClosed,
@@ -149,6 +150,7 @@ pub(crate) const EVENTS: &[Row] = &[
     row(Event::Redirect, "3xx: redirects are not followed", ErrorKind::Gateway, Answered, Final, Never),
     row(Event::EndpointUnknown, "the gateway does not list the endpoint (v2), or not as one that streams, or has no streams of documents (v1)", ErrorKind::NotFound, NotSent, Final, Never),
     row(Event::EncodeFailed, "a document that the wire format cannot hold", ErrorKind::Encode, NotSent, Final, Never),
+    row(Event::InputFailed, "the input of documents failed: the caller's own error", ErrorKind::Input, NotSent, Final, Never),
     row(Event::SettingDenied, "the gateway's own status contradicts the generation of documents that was set", ErrorKind::Config, NotSent, Final, Never),
     row(Event::NoSuchQuestion, "the protocol has no such question: gRPC alone has a health service", ErrorKind::Config, NotSent, Final, Never),
     row(Event::SessionClosed, "the client was closed", ErrorKind::Closed, NotSent, Final, Never),
@@ -245,6 +247,7 @@ mod tests {
             | Event::TimedOut
             | Event::ExecutorFailed
             | Event::EncodeFailed
+            | Event::InputFailed
             | Event::SettingDenied
             | Event::SessionClosed
             | Event::Stopped

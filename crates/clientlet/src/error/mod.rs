@@ -35,6 +35,8 @@ pub enum ErrorKind {
     Config,
     /// A document or parameter that the wire format cannot hold.
     Encode,
+    /// The caller's own input of documents failed.
+    Input,
     /// No connection could be made.
     Connect,
     /// The connection broke before the answer was complete.
@@ -66,6 +68,7 @@ impl ErrorKind {
         match self {
             ErrorKind::Config => "config",
             ErrorKind::Encode => "encode",
+            ErrorKind::Input => "input",
             ErrorKind::Connect => "connect",
             ErrorKind::Transport => "transport",
             ErrorKind::Closed => "closed",
@@ -314,7 +317,7 @@ impl Error {
     }
 
     /// Which documents of the call the request carried, counted from 0 in the order of the input.
-    pub fn documents(&self) -> Option<Range<u64>> {
+    pub fn input(&self) -> Option<Range<u64>> {
         self.0.context.documents.clone()
     }
 

@@ -13,7 +13,8 @@ use super::prepare::unsendable;
 use crate::discovery::Discovery;
 use crate::document::EncodeError;
 use crate::envelope::Template;
-use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
+use crate::error::{AttemptError, Context, Error, ErrorKind, Event, Source};
+use crate::input::InputFailure;
 use crate::message::{DocArray, RequestId};
 use crate::retry::{Failure, RetryPolicy, Times, later};
 use crate::stop::Stop;
@@ -34,6 +35,10 @@ pub(crate) struct Call {
     pub(crate) timeout: Option<Duration>,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) request_size: usize,
+    /// How long a request that is not full waits for documents.
+    pub(crate) linger: Option<Duration>,
+    /// Where the input leaves its failure, if it may fail.
+    pub(crate) input_failure: Option<InputFailure>,
     pub(crate) prefetch: usize,
     pub(crate) prefetch_bytes: usize,
     pub(crate) in_order: bool,
@@ -88,6 +93,12 @@ impl Call {
 
     pub(super) fn refused(&self, refusal: &EncodeError, documents: Range<u64>) -> Error {
         let last = AttemptError::new(Event::EncodeFailed, refusal.to_string());
+        Failure::unattempted(last).into_error(self.context(None, documents))
+    }
+
+    pub(super) fn unread(&self, failure: Source, documents: Range<u64>) -> Error {
+        let what = format!("the document cannot be read: {failure}");
+        let last = AttemptError::new(Event::InputFailed, what).with_own_source(failure);
         Failure::unattempted(last).into_error(self.context(None, documents))
     }
 }

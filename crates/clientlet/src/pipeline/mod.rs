@@ -21,18 +21,20 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde::Serialize;
 use tokio::task::unconstrained;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
 pub(crate) use self::call::{Call, Ids};
 use self::flights::{Flight, Flights};
 use self::prepare::{Prepared, prepare};
 use self::send::{Ended, response, send};
 use crate::batch::{Batch, Batcher, Content, Format};
-use crate::error::{AttemptError, Error, ErrorKind};
+use crate::error::{AttemptError, Error, ErrorKind, Source};
+use crate::input::InputFailure;
 use crate::message::{RawAnswer, Request};
 use crate::order::Order;
 use crate::response::Response;
 use crate::retry::Failure;
+use crate::runtime;
 use crate::stop::stopped;
 use crate::transport::{BoxFuture, Handle, Patience};
 use crate::window::Window;
@@ -50,8 +52,12 @@ pub(crate) struct Pipeline<S: Stream> {
     call: Arc<Call>,
     /// Nothing after its end, or once no more is to be read.
     input: Option<Pin<Box<S>>>,
+    /// Why the input ended, until it is told.
+    failed: Option<Source>,
     /// A document whose batch cannot begin before the gateway is known.
     held: Option<S::Item>,
+    /// Rings when the open batch has waited long enough for documents.
+    alarm: Option<Pin<Box<Sleep>>>,
     asking: Option<BoxFuture<'static, Result<Prepared, Failure>>>,
     prepared: Option<Prepared>,
     /// Whether this call has had the gateway asked before.
@@ -89,7 +95,9 @@ where
             order: Order::new(call.in_order),
             parts: VecDeque::new(),
             input: Some(Box::pin(input)),
+            failed: None,
             held: None,
+            alarm: None,
             sent: 0,
             asking: None,
             prepared: None,
@@ -140,6 +148,10 @@ where
             let batch = self.batcher.leave_out();
             self.end_unbegun(batch);
         }
+        if let Some(failure) = self.failed.take() {
+            let batch = self.batcher.unread(failure);
+            self.end_unbegun(batch);
+        }
         self.window = Window::new(self.call.prefetch, self.call.prefetch_bytes);
         let order = mem::replace(&mut self.order, Order::new(self.call.in_order));
         let parts = mem::take(&mut self.parts).into_iter();
@@ -152,6 +164,7 @@ where
         let Batch { index, documents, content } = batch;
         let error = match content {
             Content::Refused(refusal) => self.call.refused(&refusal, documents),
+            Content::Unread(failure) => self.call.unread(failure, documents),
             Content::Body { .. } | Content::Unencoded => {
                 let failure = Failure::unattempted(stopped(false));
                 failure.into_error(self.call.context(None, documents))
@@ -243,27 +256,57 @@ where
             if !self.window.has_place() && self.has_more() {
                 return Poll::Pending;
             }
-            match ready!(self.poll_document(cx)) {
-                Some(document) => self.add(&document),
-                None if self.batcher.is_open() => {
-                    let batch = self.batcher.complete(|| self.call.ids.next());
-                    self.waiting.push_back(batch);
+            let complete = match self.poll_document(cx) {
+                Poll::Ready(Some(document)) => {
+                    self.add(&document);
+                    continue;
                 }
-                None => return Poll::Ready(None),
+                Poll::Ready(None) => true,
+                Poll::Pending => self.poll_linger(cx).is_ready(),
+            };
+            if !complete {
+                return Poll::Pending;
+            }
+            if self.batcher.is_open() {
+                let batch = self.batcher.complete(|| self.call.ids.next());
+                self.push(batch);
+            } else if let Some(failure) = self.failed.take() {
+                let batch = self.batcher.unread(failure);
+                self.push(batch);
+            } else {
+                return Poll::Ready(None);
             }
         }
+    }
+
+    /// Ready when the open batch has waited long enough for the next document, which is not there.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(linger) = self.call.linger.filter(|_| self.batcher.is_open()) else {
+            return Poll::Pending;
+        };
+        // Outside of a runtime there is no clock, and every request fails anyway.
+        if linger.is_zero() || runtime::here().is_err() {
+            return Poll::Ready(());
+        }
+        self.alarm.get_or_insert_with(|| Box::pin(sleep(linger))).as_mut().poll(cx)
+    }
+
+    fn push(&mut self, batch: Batch) {
+        self.alarm = None;
+        self.waiting.push_back(batch);
     }
 
     fn has_more(&self) -> bool {
         self.input.is_some()
             || self.held.is_some()
+            || self.failed.is_some()
             || self.batcher.is_open()
             || self.is_without_documents()
     }
 
     /// Whether the input ended before its first document: that is a request, too.
     fn is_without_documents(&self) -> bool {
-        self.input.is_none() && self.batcher.is_untouched()
+        self.input.is_none() && self.failed.is_none() && self.batcher.is_untouched()
     }
 
     /// The next document, its batch open; nothing at the end of the input.
@@ -279,6 +322,7 @@ where
             self.held = next;
             if self.held.is_none() {
                 self.input = None;
+                self.failed = self.call.input_failure.as_ref().and_then(InputFailure::take);
             }
         }
         let wants_batch = self.held.is_some() || self.is_without_documents();
@@ -332,10 +376,10 @@ where
         let pushed = self.batcher.push(document, || self.call.ids.next());
         // Asked one by one: most documents complete nothing, and this is done for each.
         if let Some(batch) = pushed.complete {
-            self.waiting.push_back(batch);
+            self.push(batch);
         }
         if let Some(batch) = pushed.refused {
-            self.waiting.push_back(batch);
+            self.push(batch);
         }
     }
 
@@ -356,6 +400,7 @@ where
                 return;
             }
             Content::Refused(refusal) => self.call.refused(&refusal, documents),
+            Content::Unread(failure) => self.call.unread(failure, documents),
             Content::Unencoded => {
                 let doom = self.doom.as_ref().expect("a batch is left unencoded for a reason");
                 doom.failure.share().into_error(self.call.context(None, documents))
@@ -415,7 +460,7 @@ impl Batch {
     fn bytes(&self) -> usize {
         match &self.content {
             Content::Body { body, .. } => body.len(),
-            Content::Refused(_) | Content::Unencoded => 0,
+            Content::Refused(_) | Content::Unread(_) | Content::Unencoded => 0,
         }
     }
 }

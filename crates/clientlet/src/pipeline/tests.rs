@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use http::HeaderMap;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ use crate::message::{
 };
 use crate::options::ClientletOptions;
 use crate::transport::{BoxFuture, Facts, Questions, Terms, Transport};
-use crate::{Client, Delivery, ErrorKind, RetryPolicy};
+use crate::{Client, Delivery, ErrorKind, Responses, RetryPolicy};
 
 /// What the gateway at the other end does, and what it saw.
 struct Multiplexed {
@@ -281,7 +281,7 @@ async fn every_request_ends_exactly_once_whatever_the_mode() {
                     Err(error) => {
                         assert_eq!(error.delivery(), Delivery::Unknown);
                         assert_eq!(error.attempts().len() as u32, attempts);
-                        ended.push(error.documents().unwrap());
+                        ended.push(error.input().unwrap());
                     }
                 }
             }
@@ -376,7 +376,7 @@ async fn documents_and_streams_need_no_unpin() {
 
     async fn streamed<S>(client: &Client, documents: S) -> usize
     where
-        S: futures_core::Stream<Item: Serialize>,
+        S: Stream<Item: Serialize>,
     {
         let mut responses = client.post("/").document_stream(documents).request_size(1).stream();
         let mut count = 0;
@@ -414,7 +414,7 @@ async fn a_stalled_head_stops_the_input_and_ends_with_its_time() {
     assert_eq!(read.load(Ordering::Relaxed), 16, "the input stands still after the window");
     assert_eq!(responses.in_flight(), 16);
     let head = responses.next().await.unwrap().unwrap_err();
-    assert_eq!((head.kind(), head.documents()), (ErrorKind::Timeout, Some(0..1)));
+    assert_eq!((head.kind(), head.input()), (ErrorKind::Timeout, Some(0..1)));
     for n in 1..1000 {
         assert_eq!(responses.next().await.unwrap().unwrap().input(), n..n + 1);
     }
@@ -435,7 +435,7 @@ async fn stopping_gives_out_what_waited_for_a_late_answer() {
     assert_eq!((responses.documents_read(), responses.documents_sent()), (8, 8));
     let mut ended = responses.stop().into_iter();
     let head = ended.next().unwrap().unwrap_err();
-    assert_eq!((head.kind(), head.documents()), (ErrorKind::Cancelled, Some(0..1)));
+    assert_eq!((head.kind(), head.input()), (ErrorKind::Cancelled, Some(0..1)));
     assert_eq!(head.delivery(), Delivery::Unknown);
     let ended: Vec<_> = ended.map(|r| r.unwrap().input().start).collect();
     assert_eq!(ended, [1, 2, 3, 4, 5, 6, 7]);
@@ -487,7 +487,7 @@ async fn each_document_that_was_read_ends_once_whenever_the_call_is_stopped() {
             .iter()
             .map(|result| match result {
                 Ok(response) => response.input(),
-                Err(error) => error.documents().unwrap(),
+                Err(error) => error.input().unwrap(),
             })
             .collect();
         ends.sort_by_key(|documents| documents.start);
@@ -495,7 +495,7 @@ async fn each_document_that_was_read_ends_once_whenever_the_call_is_stopped() {
         assert_eq!(documents, (0..read).collect::<Vec<_>>(), "seed {seed}");
         let arrived = gateway.state.lock().unwrap().documents.clone();
         for error in results.iter().filter_map(|result| result.as_ref().err()) {
-            let documents = error.documents().unwrap();
+            let documents = error.input().unwrap();
             let has_arrived = documents.clone().any(|n| arrived.contains(&n));
             match (error.kind(), error.delivery()) {
                 (_, Delivery::NotSent) => assert!(!has_arrived, "seed {seed}: {error}"),
@@ -543,6 +543,82 @@ async fn with_prefetch_one_each_document_is_answered_before_the_next_is_read() {
     assert_eq!(call.send().await.responses().count(), 5);
     let expected: Vec<_> = (0..5).map(|n| (n, n)).collect();
     assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+/// Documents that come at these times, in milliseconds, and then no more for an hour.
+fn trickle(times: &[u64]) -> impl Stream<Item = Value> + use<> {
+    let began = Instant::now();
+    let times: Vec<u64> = times.iter().copied().chain([3_600_000]).collect();
+    stream::iter(times.into_iter().enumerate()).then(move |(n, time)| async move {
+        tokio::time::sleep_until(began + Duration::from_millis(time)).await;
+        json!({"id": n.to_string()})
+    })
+}
+
+/// The answers that come within a second: for each the number of documents and the time in
+/// milliseconds.
+async fn within_a_second<S>(mut responses: Responses<S>) -> Vec<(u64, u128)>
+where
+    S: Stream<Item = Value>,
+{
+    let began = Instant::now();
+    let mut answered = Vec::new();
+    while let Ok(response) = timeout(Duration::from_secs(1), responses.next()).await {
+        let input = response.unwrap().unwrap().input();
+        answered.push((input.end - input.start, began.elapsed().as_millis()));
+    }
+    answered
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_not_full_is_sent_when_it_has_lingered() {
+    for (linger, times, answered) in [
+        // The time runs from the moment when no document was ready.
+        (Some(50), &[0, 10, 20, 49][..], &[(4, 50)][..]),
+        (Some(50), &[0, 10, 60, 200], &[(2, 50), (1, 110), (1, 250)]),
+        // A full request is sent at once.
+        (Some(50), &[0, 0, 0, 0, 0, 70], &[(5, 0), (1, 120)]),
+        (Some(50), &[0, 20, 30, 31, 32, 60], &[(5, 32), (1, 110)]),
+        (Some(200), &[0, 10, 190], &[(3, 200)]),
+        (Some(0), &[0, 0, 10, 10], &[(2, 0), (2, 10)]),
+        (None, &[0, 10, 20, 900], &[]),
+    ] {
+        let gateway = Multiplexed::new(Script::default());
+        let post = client(&gateway).post("/").document_stream(trickle(times)).request_size(5);
+        let linger = linger.map(Duration::from_millis);
+        let ended = within_a_second(post.linger(linger).stream()).await;
+        // A timer rings up to a millisecond late.
+        let about = |ended: &[(u64, u128)]| -> Vec<(u64, u128)> {
+            ended.iter().map(|(count, time)| (*count, time / 10)).collect()
+        };
+        assert_eq!(about(&ended), about(answered), "{linger:?} {times:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_lingers_by_default_unless_all_its_documents_go_into_one_request() {
+    for (size, answered) in [(5, 2), (0, 0)] {
+        let gateway = Multiplexed::new(Script::default());
+        let post = client(&gateway).post("/").document_stream(trickle(&[0, 200]));
+        let ended = within_a_second(post.request_size(size).stream()).await;
+        assert_eq!(ended.len(), answered, "{size}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_call_tells_of_an_input_that_had_failed() {
+    let gateway = Multiplexed::new(Script { stalls: Some("0"), ..Script::default() });
+    let input = (0..4).map(|n| match n {
+        3 => Err("the disk is gone"),
+        n => Ok(json!({"id": n.to_string()})),
+    });
+    let post = client(&gateway).post("/").try_documents(input).request_size(3).in_order(true);
+    let mut responses = post.stream();
+    assert!(timeout(Duration::from_secs(1), responses.next()).await.is_err());
+    let ended: Vec<_> = responses.stop().into_iter().map(|ended| ended.unwrap_err()).collect();
+    let ended: Vec<_> = ended.iter().map(|error| (error.kind(), error.input().unwrap())).collect();
+    assert_eq!(ended, [(ErrorKind::Cancelled, 0..3), (ErrorKind::Input, 3..4)]);
+    assert!(responses.next().await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -654,7 +730,7 @@ async fn a_gateway_that_cannot_be_asked_fails_each_request_as_not_sent() {
     for (n, error) in errors.iter().enumerate() {
         let n = n as u64;
         assert_eq!(error.delivery(), Delivery::NotSent);
-        assert_eq!(error.documents(), Some(n * 10..n * 10 + 10));
+        assert_eq!(error.input(), Some(n * 10..n * 10 + 10));
         assert!(!error.may_have_run());
         assert_eq!(error.attempts().len(), 1);
         assert!(error.to_string().contains("GET /status: no status"), "{error}");
@@ -686,7 +762,7 @@ async fn a_document_that_cannot_be_sent_fails_alone() {
         .into_iter()
         .map(|result| match result {
             Ok(response) => (response.input(), None),
-            Err(error) => (error.documents().unwrap(), Some(error.kind())),
+            Err(error) => (error.input().unwrap(), Some(error.kind())),
         })
         .collect();
     assert_eq!(ends, [(0..1, None), (1..2, Some(ErrorKind::Encode)), (2..3, None)]);

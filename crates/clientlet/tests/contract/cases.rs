@@ -132,7 +132,7 @@ pub(crate) async fn an_executors_exception_is_an_error_with_its_name(row: &'stat
         assert!(error.may_have_run());
         let exception = error.exception().unwrap();
         assert_eq!((exception.name.as_str(), &exception.args), (name, &vec!["boom".to_owned()]));
-        assert_eq!(error.documents(), Some(0..2));
+        assert_eq!(error.input(), Some(0..2));
         assert!(error.request_id().is_some());
         assert!(error.to_string().contains("boom") && !error.to_string().contains('\n'));
     }
@@ -277,7 +277,7 @@ pub(crate) async fn a_value_of_the_wrong_type_is_refused_by_place(row: &'static 
                 error.message().contains("text: the field must be text, not an object"),
                 "{error}"
             );
-            assert_eq!(error.documents(), Some(1..2));
+            assert_eq!(error.input(), Some(1..2));
         }
         DocArray::V2 if row.protocol == Protocol::Http => {
             assert_eq!(

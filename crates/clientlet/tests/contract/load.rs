@@ -129,7 +129,7 @@ async fn under_load(
                 assert_eq!((back[0].id.clone(), back[0].text.clone()), own);
                 input
             }
-            Err(error) => error.documents().unwrap(),
+            Err(error) => error.input().unwrap(),
         };
         places.extend(input);
     }

@@ -174,7 +174,7 @@ impl End {
     fn failed(error: &Error) -> End {
         End {
             // This test makes no request without documents, so a missing range shows as an error.
-            input: error.documents().unwrap_or_default(),
+            input: error.input().unwrap_or_default(),
             request_id: error.request_id().map(str::to_owned),
             attempts: u32::try_from(error.attempts().len()).unwrap(),
             elapsed: error.elapsed(),

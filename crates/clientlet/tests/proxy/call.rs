@@ -138,7 +138,7 @@ impl Plan {
                     (response.input(), response.attempts() as usize, response.elapsed())
                 }
                 Err(error) => {
-                    (error.documents().unwrap_or_default(), error.attempts().len(), error.elapsed())
+                    (error.input().unwrap_or_default(), error.attempts().len(), error.elapsed())
                 }
             };
             let input = input.start as usize..input.end as usize;

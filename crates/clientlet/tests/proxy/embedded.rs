@@ -116,8 +116,7 @@ async fn run_one(docarray: DocArray, plan: Plan) -> (u64, Ended, Vec<String>) {
         arrivals.entry(&entry.document_ids[0]).or_default().push(entry);
     }
     for result in &ended.results {
-        let first =
-            result.as_ref().map_or_else(Error::documents, |response| Some(response.input()));
+        let first = result.as_ref().map_or_else(Error::input, |response| Some(response.input()));
         let id = first.unwrap_or_default().start.to_string();
         let arrived = arrivals.get(&id[..]).map_or(0, Vec::len);
         if let Some(what) = contradiction(result, arrived, plan.at_most_once) {

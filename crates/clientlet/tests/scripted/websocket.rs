@@ -299,7 +299,7 @@ async fn a_json_request_that_times_out_does_not_affect_others() {
     let answers = post(&client, 20, RetryPolicy::new()).await;
     let errors: Vec<&Error> = answers.errors().collect();
     assert_eq!((errors.len(), errors[0].kind()), (1, ErrorKind::Timeout));
-    assert_eq!((errors[0].delivery(), errors[0].documents()), (Delivery::Unknown, Some(2..3)));
+    assert_eq!((errors[0].delivery(), errors[0].input()), (Delivery::Unknown, Some(2..3)));
     assert_eq!(answers.responses().count(), 19);
     assert_eq!(gateway.journal().websocket_connections(), 2);
 }
