@@ -15,12 +15,12 @@ use crate::executor::{Executor, Executors};
 use crate::fault::Fault;
 use crate::gateway::{self, Gateway};
 use crate::identity::Ids;
-use crate::journal::Journal;
+use crate::journal::{Journal, MOST_BYTES};
 use crate::listener::Listener;
 use crate::mistakes::Mistakes;
 use crate::sample::Bindings;
 use crate::schedule::Schedule;
-use crate::streaming::StreamScript;
+use crate::script::StreamScript;
 use crate::world::{Protocol, World};
 
 /// A free port of 127.0.0.1.
@@ -34,6 +34,7 @@ pub struct GatewayBuilder {
     faults: Vec<Fault>,
     seed: u64,
     journal: bool,
+    journal_bytes: usize,
     /// The test's own executors, in place of the sample.
     executors: Option<Executors>,
     bindings: Bindings,
@@ -57,6 +58,7 @@ impl Gateway {
             faults: Vec::new(),
             seed: 0,
             journal: true,
+            journal_bytes: MOST_BYTES,
             executors: None,
             bindings: Bindings::default(),
             hides_status: false,
@@ -149,6 +151,13 @@ impl GatewayBuilder {
     /// only; for long runs.
     pub fn journal(mut self, keep: bool) -> Self {
         self.journal = keep;
+        self
+    }
+
+    /// The most bytes of bodies that the journal keeps, 64 MiB unless set. The oldest bodies go first;
+    /// all else that entries tell stays.
+    pub fn journal_bytes(mut self, most: usize) -> Self {
+        self.journal_bytes = most;
         self
     }
 
@@ -322,7 +331,7 @@ impl GatewayBuilder {
             let serves = |protocol| protocol == wanted || protocol == Protocol::All;
             addresses.iter().find(|(protocol, _)| serves(*protocol)).map(|(_, address)| *address)
         };
-        let journal = Journal::new(self.journal);
+        let journal = Journal::new(self.journal, self.journal_bytes);
         let control = Control::new(self.docarray);
         control.executor_down(self.executor_down);
         control.executor_slow(self.executor_slow);

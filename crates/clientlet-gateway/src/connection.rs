@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts as Head;
@@ -16,16 +17,17 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 
 use crate::body::AnswerBody;
+use crate::docarray::DocArray;
 use crate::fault::FaultKind;
 use crate::http_reply::HttpReply;
-use crate::journal::{self, Entry};
+use crate::journal::{self, Entry, Sent};
 use crate::listener::Listener;
 use crate::routes::{self, Asked};
 use crate::schedule::{Drawn, carries_data};
 use crate::websocket::{self, Upgrade};
 use crate::wire::{Line, Wire};
 use crate::world::{Protocol, World};
-use crate::{events, grpc, preface};
+use crate::{events, grpc, preface, v1, v2};
 
 /// A WebSocket that this connection is to become, and the upgrade on which that waits.
 type Agreed = Mutex<Option<(OnUpgrade, Upgrade)>>;
@@ -141,7 +143,7 @@ async fn exchange(
         return Ok(early(world, line, code));
     }
     let asked = Asked::read(world, protocol, &head, &body);
-    let place = note(world, connection, &head, &drawn, Some(&asked));
+    let place = note(world, connection, &head, &drawn, Some((&asked, &body)));
 
     let mut reply = match &drawn.fault {
         Some(FaultKind::ResetAfter) => {
@@ -263,8 +265,10 @@ fn note(
     connection: u64,
     head: &Head,
     drawn: &Drawn,
-    asked: Option<&Asked<'_>>,
+    asked: Option<(&Asked<'_>, &[u8])>,
 ) -> journal::Place {
+    let body = asked.map(|(_, body)| body);
+    let asked = asked.map(|(asked, _)| asked);
     let entry = || Entry {
         number: drawn.number,
         connection,
@@ -274,14 +278,29 @@ fn note(
         headers: head.headers.clone(),
         endpoint: asked.and_then(Asked::endpoint),
         request_id: asked.and_then(Asked::request_id),
-        documents: asked.map_or(0, Asked::documents),
+        document_count: asked.map_or(0, Asked::documents),
         document_ids: asked.map(Asked::document_ids).unwrap_or_default(),
         fault: drawn.fault.clone(),
         answered: None,
         streamed: 0,
         is_cancelled: false,
+        arrived_at: Duration::ZERO,
+        answered_at: None,
+        sent: asked.zip(body).map(|(asked, body)| sent(world, head, asked, body)),
     };
     if drawn.carries_data { world.journal.arrived(entry) } else { world.journal.got(entry) }
+}
+
+/// What a request carried, for the journal.
+fn sent(world: &World, head: &Head, asked: &Asked<'_>, body: &[u8]) -> Sent {
+    let docarray = world.control.spoken();
+    if asked.is_stream() {
+        return Sent::new(docarray, &events::document(head, body), events::content);
+    }
+    match docarray {
+        DocArray::V1 => Sent::new(docarray, body, v1::content),
+        DocArray::V2 => Sent::new(docarray, body, v2::content),
+    }
 }
 
 /// The answer to a request that is not read. Such a request is not noted, but counted as refused.

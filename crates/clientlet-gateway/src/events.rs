@@ -15,7 +15,7 @@ use crate::http_reply::HttpReply;
 use crate::journal::Place;
 use crate::outage::Outage;
 use crate::parameters;
-use crate::request::About;
+use crate::request::{About, Content};
 use crate::schema::PART;
 use crate::streaming::{END, Run, event};
 use crate::v2;
@@ -62,6 +62,21 @@ pub(crate) async fn start(
         Some(Err((code, retry_after))) => Err(HttpReply::scripted(code, retry_after)),
         None => Err(HttpReply::not_found()),
     }
+}
+
+/// The document that a GET carries: its body, or else its query.
+pub(crate) fn document(head: &Parts, body: &[u8]) -> Vec<u8> {
+    match body {
+        b"" | b"null" => query_document(head.uri.query().unwrap_or_default()).into_bytes(),
+        body => body.to_vec(),
+    }
+}
+
+/// What a document of a GET carries.
+pub(crate) fn content(_: DocArray, document: &Bytes) -> Option<Content> {
+    let document = serde_json::from_slice(document).ok()?;
+    let parameters = parameters::read(None);
+    Some(Content { documents: vec![document], parameters, target_executor: None })
 }
 
 /// The document in a query, all values as texts. Of several values of a field the last counts.

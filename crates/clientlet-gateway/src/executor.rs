@@ -8,14 +8,14 @@ use tokio::time::sleep;
 use crate::docarray::DocArray;
 use crate::endpoint::{Endpoint, IntoEndpoint};
 use crate::exception::Exception;
-use crate::mistakes::Mistake;
+use crate::identity::Ids;
+use crate::mistakes::{Mistake, Mistakes};
 use crate::reply::{Content, Reply};
 use crate::request::{About, Request};
 use crate::sample::{CLASS, DEPLOYMENT, Outcome, results};
 use crate::schema::{Schema, V1};
 use crate::target::Target;
 use crate::value::{ReadError, Value};
-use crate::world::World;
 
 /// The endpoint that answers requests to endpoints which nobody binds.
 pub(crate) const DEFAULT: &str = "/default";
@@ -270,7 +270,8 @@ impl Journey {
 
 /// Sends a request through the executors that it is meant for.
 pub(crate) async fn travel(
-    world: &World,
+    ids: &Ids,
+    mistakes: &Mistakes,
     executors: &Executors,
     about: About,
     target: &Target,
@@ -292,7 +293,7 @@ pub(crate) async fn travel(
             about: Arc::clone(&about),
             executor: Arc::clone(&executor.name),
         };
-        let done = run(world, endpoint, request).await;
+        let done = run(ids, mistakes, endpoint, request).await;
         let ran = Some((began, SystemTime::now()));
         let failure = match done {
             Done::Given(given, results) => {
@@ -329,9 +330,9 @@ enum Done {
     Status(u16, Option<String>),
 }
 
-async fn run(world: &World, endpoint: &Endpoint, request: Request) -> Done {
+async fn run(ids: &Ids, mistakes: &Mistakes, endpoint: &Endpoint, request: Request) -> Done {
     let (about, executor) = (Arc::clone(&request.about), Arc::clone(&request.executor));
-    let mistake = |message: String| blame(world, &about.endpoint, &executor, message);
+    let mistake = |message: String| blame(mistakes, &about.endpoint, &executor, message);
     let Reply { content, delay, results, .. } = match endpoint.call(request).await {
         Ok(reply) => reply,
         Err(panic) => return Done::Raised(mistake(format!("panicked: {panic}"))),
@@ -348,7 +349,7 @@ async fn run(world: &World, endpoint: &Endpoint, request: Request) -> Done {
     match content {
         Content::Unchanged => Done::Given(None, results),
         Content::Documents(documents) => {
-            match documents.and_then(|documents| fit(world, endpoint, about.docarray, documents)) {
+            match documents.and_then(|documents| fit(ids, endpoint, about.docarray, documents)) {
                 Ok(documents) => Done::Given(Some(documents), results),
                 Err(error) => Done::Raised(mistake(format!("returned {error}"))),
             }
@@ -367,7 +368,7 @@ async fn run(world: &World, endpoint: &Endpoint, request: Request) -> Done {
 
 /// Documents that a handler returned, as the class of its endpoint has them.
 fn fit(
-    world: &World,
+    ids: &Ids,
     endpoint: &Endpoint,
     docarray: DocArray,
     documents: Vec<Value>,
@@ -378,17 +379,22 @@ fn fit(
     };
     let fit = |(index, document)| {
         class
-            .fit(document, &world.ids)
+            .fit(document, ids)
             .map_err(|error| ReadError::new(format!("document {index}, {error}")))
     };
     documents.into_iter().enumerate().map(fit).collect()
 }
 
 /// Notes a handler's mistake, and makes the exception that its client finds.
-pub(crate) fn blame(world: &World, endpoint: &str, executor: &str, message: String) -> Exception {
+pub(crate) fn blame(
+    mistakes: &Mistakes,
+    endpoint: &str,
+    executor: &str,
+    message: String,
+) -> Exception {
     let (endpoint, executor) = (endpoint.to_owned(), executor.to_owned());
     let mistake = Mistake { endpoint, executor, message };
     let exception = Exception::new("RuntimeError", [mistake.to_string()]);
-    world.mistakes.add(mistake);
+    mistakes.add(mistake);
     exception
 }

@@ -1,13 +1,27 @@
 //! What arrived, and how often.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::HeaderMap;
-use tokio::sync::Notify;
+use std::time::Duration;
 
+use bytes::Bytes;
+use http::HeaderMap;
+use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::docarray::DocArray;
 use crate::fault::FaultKind;
+use crate::request::{Content, read_documents};
+use crate::value::{ReadError, read};
+
+/// The most entries that a journal keeps of each kind; the oldest ones go.
+const MOST_ENTRIES: usize = 100_000;
+/// The most bytes of bodies that a journal keeps, unless told otherwise.
+pub(crate) const MOST_BYTES: usize = 64 << 20;
 
 /// One request, WebSocket message or gRPC message that arrived: it was read to the end.
 #[derive(Clone, Debug)]
@@ -32,7 +46,7 @@ pub struct Entry {
     /// The request id that the client gave (in `header`), also where the gateway ignores it.
     pub request_id: Option<String>,
     /// How many documents it carried.
-    pub documents: usize,
+    pub document_count: usize,
     /// The ids of those documents that had one.
     pub document_ids: Vec<String>,
     /// The fault that struck it.
@@ -46,6 +60,95 @@ pub struct Entry {
     pub streamed: usize,
     /// The client went before such a stream of documents was at its end; the endpoint was stopped.
     pub is_cancelled: bool,
+    /// When it had arrived, since the start of the gateway, by tokio's clock.
+    pub arrived_at: Duration,
+    /// When its answer was sent, by the same clock; set together with [`answered`](Self::answered).
+    pub answered_at: Option<Duration>,
+    /// What it carried, unless the journal has let go of it.
+    pub(crate) sent: Option<Sent>,
+}
+
+/// A body or message, and how it is read.
+#[derive(Clone)]
+pub(crate) struct Sent {
+    pub(crate) docarray: DocArray,
+    pub(crate) body: Bytes,
+    pub(crate) read: fn(DocArray, &Bytes) -> Option<Content>,
+}
+
+impl Sent {
+    /// Keeps a copy, since the memory that a body came in may be much larger.
+    pub(crate) fn new(
+        docarray: DocArray,
+        body: &[u8],
+        read: fn(DocArray, &Bytes) -> Option<Content>,
+    ) -> Self {
+        Self { docarray, body: Bytes::copy_from_slice(body), read }
+    }
+}
+
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sent({} bytes)", self.body.len())
+    }
+}
+
+impl Entry {
+    /// The body of the request, or the message, as it came; `None` if the journal has let go of it
+    /// (see [`GatewayBuilder::journal_bytes`]).
+    ///
+    /// [`GatewayBuilder::journal_bytes`]: crate::GatewayBuilder::journal_bytes
+    pub fn body(&self) -> Option<&Bytes> {
+        self.sent.as_ref().map(|sent| &sent.body)
+    }
+
+    /// The documents as they were sent, read as a type.
+    ///
+    /// # Errors
+    ///
+    /// A document is no such type, the request could not be read, or the journal has let go of its
+    /// body.
+    pub fn documents<T: DeserializeOwned>(&self) -> Result<Vec<T>, ReadError> {
+        let (content, docarray) = self.content()?;
+        read_documents(&content.documents, docarray)
+    }
+
+    /// The parameters as they were sent, read as a type; without parameters an empty object.
+    ///
+    /// # Errors
+    ///
+    /// The parameters are no such type, the request could not be read, or the journal has let go of
+    /// its body.
+    pub fn parameters<P: DeserializeOwned>(&self) -> Result<P, ReadError> {
+        let (content, docarray) = self.content()?;
+        read(&content.parameters, docarray)
+    }
+
+    /// The regular expression by which the client chose executors; `None` if it did not, or if that
+    /// cannot be read.
+    pub fn target_executor(&self) -> Option<String> {
+        let (content, _) = self.content().ok()?;
+        content.target_executor.filter(|target| !target.is_empty())
+    }
+
+    /// A header as text; `None` if it is missing or no text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    pub(crate) fn content(&self) -> Result<(Content, DocArray), ReadError> {
+        let Some(Sent { docarray, body, read }) = &self.sent else {
+            return Err(ReadError::new("the journal does not have the body (`journal_bytes`)"));
+        };
+        match read(*docarray, body) {
+            Some(content) => Ok((content, *docarray)),
+            None => Err(ReadError::new("the body is no request")),
+        }
+    }
+
+    fn body_length(&self) -> usize {
+        self.sent.as_ref().map_or(0, |sent| sent.body.len())
+    }
 }
 
 /// A record of what arrived at a gateway. Clones share it.
@@ -56,8 +159,10 @@ pub struct Journal(Arc<Pages>);
 struct Pages {
     /// Whether entries are kept; the counts always are.
     keeps: bool,
-    entries: Mutex<Vec<Entry>>,
-    gets: Mutex<Vec<Entry>>,
+    /// The time of the gateway's start.
+    start: Instant,
+    entries: Mutex<Book>,
+    gets: Mutex<Book>,
     arrived: AtomicU64,
     refused: AtomicU64,
     connections: AtomicU64,
@@ -69,11 +174,12 @@ struct Pages {
 }
 
 impl Journal {
-    pub(crate) fn new(keeps: bool) -> Self {
+    pub(crate) fn new(keeps: bool, most_bytes: usize) -> Self {
         Self(Arc::new(Pages {
             keeps,
-            entries: Mutex::default(),
-            gets: Mutex::default(),
+            start: Instant::now(),
+            entries: Mutex::new(Book::new(most_bytes)),
+            gets: Mutex::new(Book::new(most_bytes)),
             arrived: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             connections: AtomicU64::new(0),
@@ -87,21 +193,21 @@ impl Journal {
 
     /// The requests and messages with data that arrived, in the order in which they were read to
     /// the end.
-    /// Empty if the gateway keeps no journal.
+    /// Of more than 100,000 the last ones. Empty if the gateway keeps no journal.
     pub fn entries(&self) -> Vec<Entry> {
-        lock(&self.0.entries).clone()
+        lock(&self.0.entries).entries.iter().cloned().collect()
     }
 
     /// The GETs that arrived, those included that asked to become a WebSocket. Empty if the gateway keeps no journal.
     pub fn gets(&self) -> Vec<Entry> {
-        lock(&self.0.gets).clone()
+        lock(&self.0.gets).entries.iter().cloned().collect()
     }
 
     /// How often each request id arrived, as the client sent it. Requests without an id are left
     /// out. Empty if the gateway keeps no journal.
     pub fn arrivals(&self) -> BTreeMap<String, u32> {
         let mut arrivals = BTreeMap::new();
-        for entry in lock(&self.0.entries).iter() {
+        for entry in &lock(&self.0.entries).entries {
             if let Some(id) = &entry.request_id {
                 *arrivals.entry(id.clone()).or_default() += 1;
             }
@@ -200,9 +306,8 @@ impl Journal {
     /// [`answered`](Self::answered) notes the answer later.
     pub(crate) fn arrived(&self, entry: impl FnOnce() -> Entry) -> Place {
         let place = if self.0.keeps {
-            let mut entries = lock(&self.0.entries);
-            entries.push(entry());
-            Place::Entry(entries.len() - 1)
+            let entry = self.timed(entry());
+            Place::Entry(lock(&self.0.entries).push(entry))
         } else {
             Place::Nowhere
         };
@@ -215,13 +320,20 @@ impl Journal {
         if !self.0.keeps {
             return Place::Nowhere;
         }
-        let mut gets = lock(&self.0.gets);
-        gets.push(entry());
-        Place::Get(gets.len() - 1)
+        let entry = self.timed(entry());
+        Place::Get(lock(&self.0.gets).push(entry))
+    }
+
+    fn timed(&self, entry: Entry) -> Entry {
+        Entry { arrived_at: self.0.start.elapsed(), ..entry }
     }
 
     pub(crate) fn answered(&self, place: &Place, status: u16) {
-        self.note(place, |entry| entry.answered = Some(status));
+        let now = self.0.start.elapsed();
+        self.note(place, |entry| {
+            entry.answered = Some(status);
+            entry.answered_at = Some(now);
+        });
     }
 
     /// A streaming endpoint gave another document.
@@ -248,6 +360,50 @@ impl Journal {
     }
 }
 
+/// Entries, of which the oldest go when there are too many.
+#[derive(Debug)]
+struct Book {
+    entries: VecDeque<Entry>,
+    /// How many entries went.
+    gone: usize,
+    /// The first entry that may have a body, counting those that went.
+    with_body: usize,
+    bytes: usize,
+    most_bytes: usize,
+}
+
+impl Book {
+    fn new(most_bytes: usize) -> Self {
+        Self { entries: VecDeque::new(), gone: 0, with_body: 0, bytes: 0, most_bytes }
+    }
+
+    /// Adds an entry, and returns its number among all that were ever added.
+    fn push(&mut self, entry: Entry) -> usize {
+        self.bytes += entry.body_length();
+        self.entries.push_back(entry);
+        let number = self.gone + self.entries.len() - 1;
+        while self.bytes > self.most_bytes
+            && let Some(entry) = self.entries.get_mut(self.with_body.saturating_sub(self.gone))
+        {
+            self.bytes -= entry.body_length();
+            entry.sent = None;
+            self.with_body += 1;
+        }
+        if self.entries.len() > MOST_ENTRIES
+            && let Some(oldest) = self.entries.pop_front()
+        {
+            self.bytes -= oldest.body_length();
+            self.gone += 1;
+            self.with_body = self.with_body.max(self.gone);
+        }
+        number
+    }
+
+    fn get_mut(&mut self, number: usize) -> Option<&mut Entry> {
+        self.entries.get_mut(number.checked_sub(self.gone)?)
+    }
+}
+
 /// Where in the journal a request stands.
 #[derive(Debug)]
 pub(crate) enum Place {
@@ -256,7 +412,65 @@ pub(crate) enum Place {
     Get(usize),
 }
 
-fn lock(entries: &Mutex<Vec<Entry>>) -> MutexGuard<'_, Vec<Entry>> {
+fn lock(entries: &Mutex<Book>) -> MutexGuard<'_, Book> {
     // Entries are pushed whole, so a panic elsewhere leaves nothing half done.
     entries.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(number: u64, body: &'static [u8]) -> Entry {
+        Entry {
+            number,
+            connection: 1,
+            stream: None,
+            method: "POST".into(),
+            path: "/".into(),
+            headers: HeaderMap::new(),
+            endpoint: None,
+            request_id: None,
+            document_count: 0,
+            document_ids: Vec::new(),
+            fault: None,
+            answered: None,
+            streamed: 0,
+            is_cancelled: false,
+            arrived_at: Duration::ZERO,
+            answered_at: None,
+            sent: Some(Sent::new(DocArray::V1, body, |_, _| None)),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_oldest_bodies_go_when_there_are_too_many_bytes() {
+        let journal = Journal::new(true, 10);
+        for number in 0..5 {
+            journal.arrived(|| entry(number, b"four"));
+        }
+        let bodies: Vec<bool> =
+            journal.entries().iter().map(|entry| entry.body().is_some()).collect();
+        assert_eq!(bodies, [false, false, false, true, true]);
+        // One that is too large goes at once, and takes no other with it that still fits.
+        journal.arrived(|| entry(5, b"more than ten bytes"));
+        assert!(journal.entries().iter().all(|entry| entry.body().is_none()));
+        let error = journal.entries()[0].documents::<String>().unwrap_err();
+        assert!(error.to_string().contains("journal_bytes"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_oldest_entries_go_when_there_are_too_many() {
+        let journal = Journal::new(true, 10);
+        let places: Vec<Place> = (0..MOST_ENTRIES as u64 + 3)
+            .map(|number| journal.arrived(|| entry(number, b"")))
+            .collect();
+        // The place of an entry that went is nowhere; that of another is still its own.
+        journal.answered(&places[0], 200);
+        journal.answered(&places[5], 503);
+        let entries = journal.entries();
+        assert_eq!((entries.len(), entries[0].number), (MOST_ENTRIES, 3));
+        assert_eq!((entries[0].answered, entries[2].answered), (None, Some(503)));
+        assert_eq!(journal.len(), MOST_ENTRIES + 3);
+    }
 }

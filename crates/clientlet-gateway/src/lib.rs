@@ -159,6 +159,7 @@
 //! only the times written into answers are the system's.
 #![forbid(unsafe_code)]
 
+mod arrived;
 mod body;
 mod builder;
 mod connection;
@@ -190,6 +191,7 @@ mod routes;
 mod sample;
 mod schedule;
 mod schema;
+mod script;
 mod status;
 mod streaming;
 mod target;
@@ -201,6 +203,7 @@ mod websocket;
 mod wire;
 mod world;
 
+pub use arrived::Arrived;
 pub use builder::GatewayBuilder;
 pub use control::Control;
 pub use docarray::{DocArray, DocArrayError};
@@ -217,7 +220,7 @@ pub use mistakes::Mistake;
 pub use reply::{IntoReply, Reply};
 pub use request::Request;
 pub use schema::{Field, Schema};
-pub use streaming::StreamScript;
+pub use script::StreamScript;
 pub use value::ReadError;
 
 /// For the fuzzer alone.

@@ -13,6 +13,14 @@ pub(crate) fn read(sent: Option<&str>) -> Value {
     read.unwrap_or_else(|| Value::Map(Vec::new()))
 }
 
+/// Parameters that may be missing or null: an empty map then.
+pub(crate) fn of(sent: Option<&Value>) -> Value {
+    match sent {
+        None | Some(Value::Null) => Value::Map(Vec::new()),
+        Some(sent) => sent.clone(),
+    }
+}
+
 /// Writes parameters as sent, numbers made floats, and beside them what executors reported, by the key
 /// of each.
 pub(crate) fn write(body: &mut Vec<u8>, sent: Option<&str>, results: Vec<(String, Value)>) {

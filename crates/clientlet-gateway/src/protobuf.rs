@@ -17,6 +17,7 @@ use prost::Message as _;
 pub(crate) use self::answer::Verdict;
 use self::shape::{Field, Fields, REQUEST_V1, REQUEST_V2, Wire, varint};
 use crate::docarray::DocArray;
+use crate::request::Content;
 use crate::value::Array;
 use crate::world::World;
 
@@ -116,6 +117,21 @@ struct Data {
     docs: Option<Bytes>,
     #[prost(bytes = "bytes", optional, tag = "2")]
     docs_bytes: Option<Bytes>,
+}
+
+/// What a message carries.
+pub(crate) fn content(docarray: DocArray, message: &Bytes) -> Option<Content> {
+    let request = Request::read(docarray, message.clone())?;
+    let read = match docarray {
+        DocArray::V1 => v1::read,
+        DocArray::V2 => v2::read,
+    };
+    let header = request.message.header.as_ref();
+    Some(Content {
+        documents: request.each_document().map(read).collect(),
+        parameters: structs::read(request.message.parameters.as_deref().unwrap_or_default()),
+        target_executor: header.and_then(|header| header.target_executor.clone()),
+    })
 }
 
 /// A request that was read.

@@ -132,6 +132,14 @@ impl Request {
     }
 }
 
+/// What a request carries, as it was sent.
+#[derive(Debug, Default)]
+pub(crate) struct Content {
+    pub(crate) documents: Vec<Value>,
+    pub(crate) parameters: Value,
+    pub(crate) target_executor: Option<String>,
+}
+
 /// Reads documents as a type.
 ///
 /// # Errors

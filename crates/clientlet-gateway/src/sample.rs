@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::exception::Exception;
-use crate::streaming::StreamScript;
+use crate::script::StreamScript;
 use crate::value::{BytesAs, Value};
 
 /// The deployment's name, which `target_executor` is matched against.

@@ -12,48 +12,13 @@ use crate::executor::blame;
 use crate::reply::Content;
 use crate::request::{About, Request};
 use crate::schema::{PART, Schema};
+use crate::script::StreamScript;
 use crate::value::{ReadError, Value};
 use crate::world::World;
 
 /// How often a gateway calls an executor that raises while it streams. What the executor gave before
 /// comes again each time, and after the last call the stream ends as if all were well.
 const CALLS: u32 = 4;
-
-/// What a streaming endpoint of the sample executor gives: the documents `s0`, `s1` and so on, whose
-/// texts are the text of the sent document and the number.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct StreamScript {
-    documents: u64,
-    pause: Duration,
-    raises: bool,
-}
-
-impl StreamScript {
-    /// This many documents, at once.
-    pub fn new(documents: u64) -> Self {
-        Self { documents, pause: Duration::ZERO, raises: false }
-    }
-
-    /// The time before each document; none unless set.
-    pub fn pause(mut self, pause: Duration) -> Self {
-        self.pause = pause;
-        self
-    }
-
-    /// Whether the endpoint raises an exception behind its documents. As real gateways do, this one
-    /// then calls it again, four times in all, so that the documents repeat, and ends the stream as if
-    /// all were well.
-    pub fn raises(mut self, raises: bool) -> Self {
-        self.raises = raises;
-        self
-    }
-
-    /// Begins a stream for a document with this text.
-    fn start(&self, text: String) -> Run {
-        Run { source: Source::Script { script: self.clone(), text, next: 0 }, call: 1 }
-    }
-}
 
 /// A streaming endpoint that runs.
 pub(crate) struct Run {
@@ -92,6 +57,11 @@ enum Begun {
 }
 
 impl Run {
+    /// Begins a scripted stream for a document with this text.
+    fn of_script(script: &StreamScript, text: String) -> Self {
+        Self { source: Source::Script { script: script.clone(), text, next: 0 }, call: 1 }
+    }
+
     /// A stream that has no documents, because the executor cannot read the one that was sent. The
     /// gateway does not tell.
     pub(crate) fn empty() -> Self {
@@ -114,7 +84,8 @@ impl Run {
                 Some(Value::Text(text)) => text.clone(),
                 _ => "None".into(),
             };
-            return Some(Ok(world.bindings.stream(&about.endpoint)?.start(text)));
+            let script = world.bindings.stream(&about.endpoint)?;
+            return Some(Ok(Self::of_script(script, text)));
         };
         let (executor, endpoint) = executors.stream(&about.endpoint)?;
         let request = Request {
@@ -166,7 +137,7 @@ impl Run {
                         Ok(document) => return Some(document),
                         Err(error) => {
                             let message = format!("gave document {index}, {error}");
-                            blame(world, request.endpoint(), request.executor(), message);
+                            blame(&world.mistakes, request.endpoint(), request.executor(), message);
                             self.source = Source::Empty;
                             return None;
                         }
@@ -201,7 +172,7 @@ async fn call(world: &World, endpoint: &Endpoint, request: &Request) -> Begun {
         Begun::Given(Given { documents, pause: Duration::ZERO, raises })
     };
     let mistake = |message: &str| {
-        blame(world, request.endpoint(), request.executor(), message.to_owned());
+        blame(&world.mistakes, request.endpoint(), request.executor(), message.to_owned());
         nothing(false)
     };
     let reply = match endpoint.call(request.clone()).await {
@@ -245,14 +216,14 @@ mod tests {
     #[tokio::test]
     async fn an_endpoint_that_raises_is_called_four_times() {
         let (world, _stop) = World::for_tests();
-        let mut run = StreamScript::new(2).raises(true).start("x".into());
+        let mut run = Run::of_script(&StreamScript::new(2).raises(true), "x".into());
         let mut ids = Vec::new();
         while let Some(given) = run.next(&world).await {
             ids.extend(given.get("id").cloned());
         }
         let expected = ["s0", "s1"].repeat(4).into_iter().map(|id| Value::Text(id.into()));
         assert_eq!(ids, expected.collect::<Vec<_>>());
-        let mut run = StreamScript::new(0).raises(true).start("x".into());
+        let mut run = Run::of_script(&StreamScript::new(0).raises(true), "x".into());
         assert!(run.next(&world).await.is_none());
     }
 

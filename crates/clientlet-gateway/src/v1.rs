@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::mem;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::json;
@@ -23,7 +24,7 @@ use crate::json::{Key, Raw, coerced_text, record, string, visit_others, write};
 use crate::outage::Outage;
 use crate::parameters;
 use crate::protobuf::Verdict;
-use crate::request::About;
+use crate::request::{About, Content};
 use crate::sample::{Bulk, Change, Outcome};
 use crate::schema::V1;
 use crate::target::Target;
@@ -126,6 +127,23 @@ fn bad_json(body: &str, error: &serde_json::Error) -> HttpReply {
             "colno": column,
         },
     })])
+}
+
+/// What a request in JSON carries.
+pub(crate) fn content(_: DocArray, body: &Bytes) -> Option<Content> {
+    let request: Value = serde_json::from_slice(body).ok()?;
+    let data = request.get("data").map(|data| data.get("docs").unwrap_or(data));
+    let documents = match data {
+        Some(Value::List(documents)) => documents.clone(),
+        _ => Vec::new(),
+    };
+    let documents = documents.into_iter().map(|document| V1.of_json(document.without_nulls()));
+    let target = request.get("targetExecutor").or_else(|| request.get("target_executor"));
+    Some(Content {
+        documents: documents.collect(),
+        parameters: parameters::of(request.get("parameters")),
+        target_executor: target.and_then(Value::as_text).map(str::to_owned),
+    })
 }
 
 impl<'a> Envelope<'a> {
@@ -296,7 +314,15 @@ async fn run(
                 request_id: envelope.request_id().map(Cow::into_owned),
                 target_executor: Some(target_executor.into_owned()),
             };
-            travel(world, executors, about, &target, read_documents(&documents)).await
+            travel(
+                &world.ids,
+                &world.mistakes,
+                executors,
+                about,
+                &target,
+                read_documents(&documents),
+            )
+            .await
         }
         (Some(sample), None) => {
             let executor_began = SystemTime::now();

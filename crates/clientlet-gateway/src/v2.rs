@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::mem;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, json};
@@ -19,7 +20,7 @@ use crate::http_reply::HttpReply;
 use crate::json::{Raw, coerced_text, record, string, visit_others, write};
 use crate::outage::Outage;
 use crate::parameters;
-use crate::request::About;
+use crate::request::{About, Content};
 use crate::sample::{Bulk, Change, Outcome, Sample};
 use crate::schema::{ITEM, Schema};
 use crate::target::Target;
@@ -109,6 +110,23 @@ pub(crate) fn read(body: &str) -> Result<Envelope<'_>, HttpReply> {
         return Err(complain(&["body"], &NO_DICT));
     }
     Ok(envelope)
+}
+
+/// What a request carries.
+pub(crate) fn content(_: DocArray, body: &Bytes) -> Option<Content> {
+    let request: Json = serde_json::from_slice(body).ok()?;
+    let documents = match request.get("data") {
+        Some(Json::List(documents)) => documents.clone(),
+        Some(one @ Json::Map(_)) => vec![one.clone()],
+        _ => Vec::new(),
+    };
+    let header = request.get("header");
+    let target = |name| header?.get(name)?.as_text().map(str::to_owned);
+    Some(Content {
+        documents,
+        parameters: parameters::of(request.get("parameters")),
+        target_executor: target("targetExecutor").or_else(|| target("target_executor")),
+    })
 }
 
 impl<'a> Envelope<'a> {
@@ -250,7 +268,7 @@ async fn run(
             // The gateway has written the list itself.
             let read: Vec<Json> = serde_json::from_slice(&documents).unwrap_or_default();
             let read = read.into_iter().map(|document| takes.of_json(document)).collect();
-            travel(world, executors, about, &target, read).await
+            travel(&world.ids, &world.mistakes, executors, about, &target, read).await
         }
         (Some(sample), None) => {
             let began = SystemTime::now();

@@ -73,6 +73,13 @@ impl Value {
         entries.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Whether all bytes within are text, as JSON of documents v2 needs it.
     pub(crate) fn is_text(&self) -> bool {
         match self {

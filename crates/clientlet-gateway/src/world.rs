@@ -125,7 +125,7 @@ impl World {
             hides_status: false,
             idle_timeout: None,
             control: Control::new(DocArray::V2),
-            journal: Journal::new(true),
+            journal: Journal::new(true, 1 << 20),
             schedule: Schedule::new(Vec::new(), 0),
             ids: Ids::new(0),
             last: Mutex::default(),

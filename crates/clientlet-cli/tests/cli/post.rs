@@ -155,7 +155,7 @@ fn every_option_reaches_the_gateway() {
         .exits(0);
     let entries = gateway.journal().entries();
     assert_eq!(entries.len(), 1);
-    assert_eq!(entries[0].documents, 250);
+    assert_eq!(entries[0].document_count, 250);
     assert_eq!(entries[0].endpoint.as_deref(), Some("/upper"));
     assert_eq!(entries[0].headers["x-tenant"], "t");
     // The generation that was set is compared with the gateway's own one once.

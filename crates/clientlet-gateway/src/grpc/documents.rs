@@ -14,8 +14,9 @@ use super::stream::Stream;
 use super::{End, Unheard};
 use crate::delivery::Delivery;
 use crate::fault::FaultKind;
+use crate::journal::Sent;
 use crate::outage::Outage;
-use crate::protobuf::single::{SingleRequest, answer_of};
+use crate::protobuf::single::{self, SingleRequest, answer_of};
 use crate::schema::PART;
 use crate::streaming::Run;
 
@@ -53,12 +54,14 @@ async fn answer(stream: &mut Stream) -> Finish {
         None => return Finish::Status(Status::internal("the request has no message")),
     };
     let world = Arc::clone(&stream.shared.world);
-    let asked = SingleRequest::read(message);
+    let asked = SingleRequest::read(message.clone());
     let drawn = match stream.draw(Service::StreamDocument, true) {
         Ok(drawn) => drawn,
         Err(finish) => return finish,
     };
-    let place = stream.note(&drawn, asked.as_ref().map(SingleRequest::request));
+    let place = stream.note(&drawn, asked.as_ref().map(SingleRequest::request), |docarray| {
+        Some(Sent::new(docarray, &message, single::content))
+    });
     let Some(asked) = asked else {
         return Finish::Status(Status::unknown(
             "Unexpected <class 'google.protobuf.message.DecodeError'>: Error parsing message with \

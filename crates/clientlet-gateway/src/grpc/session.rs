@@ -24,7 +24,7 @@ use super::status::{DEADLINE, SHUTDOWN, Status, time_out};
 use super::stream::Stream;
 use super::{End, Unheard};
 use crate::fault::FaultKind;
-use crate::journal::Place;
+use crate::journal::{Place, Sent};
 use crate::outage::Outage;
 use crate::protobuf;
 
@@ -252,13 +252,16 @@ impl Session {
             return Some(Finish::Status(status));
         }
         let world = Arc::clone(&self.stream.shared.world);
-        let asked = Asked::read(self.service, &world, message);
+        let asked = Asked::read(self.service, &world, message.clone());
         let drawn = match self.stream.draw(self.service, turn == 0) {
             Ok(drawn) => drawn,
             Err(finish) => return Some(finish),
         };
         let request = asked.as_ref().ok().and_then(Asked::request);
-        let place = self.stream.note(&drawn, request);
+        let sent = |docarray| {
+            self.service.carries_data().then(|| Sent::new(docarray, &message, protobuf::content))
+        };
+        let place = self.stream.note(&drawn, request, sent);
         let mut asked = match asked {
             Ok(asked) => asked,
             Err(status) => return Some(Finish::Status(status)),

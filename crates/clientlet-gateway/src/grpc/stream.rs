@@ -1,6 +1,7 @@
 //! One stream: which method it calls.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -17,8 +18,9 @@ use super::services::{self, Service};
 use super::session::Session;
 use super::status::{REFUSED, Status};
 use super::{End, Shared, Unheard};
+use crate::docarray::DocArray;
 use crate::fault::FaultKind;
-use crate::journal::{Entry, Place};
+use crate::journal::{Entry, Place, Sent};
 use crate::protobuf;
 use crate::schedule::Drawn;
 
@@ -124,7 +126,12 @@ impl Stream {
     }
 
     /// Notes a message, as far as it could be read.
-    pub(super) fn note(&self, drawn: &Drawn, request: Option<&protobuf::Request>) -> Place {
+    pub(super) fn note(
+        &self,
+        drawn: &Drawn,
+        request: Option<&protobuf::Request>,
+        sent: impl FnOnce(DocArray) -> Option<Sent>,
+    ) -> Place {
         let entry = || Entry {
             number: drawn.number,
             connection: self.shared.number,
@@ -134,12 +141,15 @@ impl Stream {
             headers: self.noted_headers(),
             endpoint: request.map(|request| request.endpoint().to_owned()),
             request_id: request.and_then(protobuf::Request::id).map(str::to_owned),
-            documents: request.map_or(0, protobuf::Request::documents),
+            document_count: request.map_or(0, protobuf::Request::documents),
             document_ids: request.map(protobuf::Request::document_ids).unwrap_or_default(),
             fault: drawn.fault.clone(),
             answered: None,
             streamed: 0,
             is_cancelled: false,
+            arrived_at: Duration::ZERO,
+            answered_at: None,
+            sent: sent(self.shared.world.control.spoken()),
         };
         let journal = &self.shared.world.journal;
         if drawn.carries_data { journal.arrived(entry) } else { journal.got(entry) }

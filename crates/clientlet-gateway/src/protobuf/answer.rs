@@ -114,7 +114,8 @@ impl Request {
             request_id: self.id().map(str::to_owned),
             target_executor,
         };
-        let mut journey = travel(world, executors, about, target, documents).await;
+        let mut journey =
+            travel(&world.ids, &world.mistakes, executors, about, target, documents).await;
         if let Some(documents) = journey.documents.take() {
             let class = executors.last_for(self.endpoint(), target);
             let mut docs = Vec::new();

@@ -9,7 +9,7 @@ use super::{Data, Header, Message, Request, Route, Timestamp, answer, structs, v
 use crate::docarray::DocArray;
 use crate::exception::Exception;
 use crate::identity::Ids;
-use crate::request::About;
+use crate::request::{About, Content};
 use crate::sample::Change;
 use crate::schema::Schema;
 use crate::value::Value;
@@ -35,6 +35,14 @@ pub(crate) struct SingleRequest {
     message: Single,
     /// The same as any other request.
     request: Request,
+}
+
+/// What a message carries.
+pub(crate) fn content(_: DocArray, message: &Bytes) -> Option<Content> {
+    let asked = SingleRequest::read(message.clone())?;
+    let About { parameters, target_executor, .. } = asked.about(&HeaderMap::new());
+    let documents = asked.message.document.iter().map(|document| v2::read(document)).collect();
+    Some(Content { documents, parameters, target_executor })
 }
 
 impl SingleRequest {

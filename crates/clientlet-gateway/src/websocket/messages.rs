@@ -11,6 +11,7 @@ use tokio_websockets::Message;
 
 use super::Subprotocol;
 use crate::docarray::DocArray;
+use crate::journal::Sent;
 use crate::json::Entries;
 use crate::protobuf::{self, Verdict};
 use crate::v1;
@@ -40,8 +41,8 @@ impl Asked {
         let content = Bytes::from(message.into_payload());
         match subprotocol {
             Subprotocol::Bytes if *content == [0] => Self::EndOfInput,
-            Subprotocol::Bytes => protobuf::Request::read(docarray, content)
-                .map(|request| Self::Request(Request::Protobuf(Box::new(request))))
+            Subprotocol::Bytes => protobuf::Request::read(docarray, content.clone())
+                .map(|request| Self::Request(Request::Protobuf(Box::new(request), content)))
                 .unwrap_or(Self::Unreadable),
             Subprotocol::Json => Self::read_json(docarray, &content),
         }
@@ -70,7 +71,8 @@ impl Asked {
 /// A request that was read.
 #[derive(Debug)]
 pub(super) enum Request {
-    Protobuf(Box<protobuf::Request>),
+    /// The request, and the message that it was.
+    Protobuf(Box<protobuf::Request>, Bytes),
     Json(Json),
 }
 
@@ -91,21 +93,21 @@ impl Json {
 impl Request {
     pub(super) fn id(&self) -> Option<String> {
         match self {
-            Self::Protobuf(request) => request.id().map(str::to_owned),
+            Self::Protobuf(request, _) => request.id().map(str::to_owned),
             Self::Json(json) => json.ask(|envelope| envelope.request_id().map(String::from)),
         }
     }
 
     pub(super) fn endpoint(&self) -> Option<String> {
         match self {
-            Self::Protobuf(request) => Some(request.endpoint().to_owned()),
+            Self::Protobuf(request, _) => Some(request.endpoint().to_owned()),
             Self::Json(json) => json.ask(|envelope| envelope.endpoint().map(String::from)),
         }
     }
 
     pub(super) fn documents(&self) -> usize {
         match self {
-            Self::Protobuf(request) => request.documents(),
+            Self::Protobuf(request, _) => request.documents(),
             Self::Json(json) => {
                 json.ask(|envelope| Some(envelope.documents().len())).unwrap_or_default()
             }
@@ -114,7 +116,7 @@ impl Request {
 
     pub(super) fn document_ids(&self) -> Vec<String> {
         match self {
-            Self::Protobuf(request) => request.document_ids(),
+            Self::Protobuf(request, _) => request.document_ids(),
             Self::Json(json) => {
                 let ids = json.ask(|envelope| {
                     let documents = envelope.documents().iter();
@@ -125,9 +127,17 @@ impl Request {
         }
     }
 
+    /// What it carried, for the journal.
+    pub(super) fn sent(&self, docarray: DocArray) -> Sent {
+        match self {
+            Self::Protobuf(_, message) => Sent::new(docarray, message, protobuf::content),
+            Self::Json(Json(message)) => Sent::new(docarray, message, v1::content),
+        }
+    }
+
     /// Gives it another id, for a fault. In JSON the gateway makes all ids, so there none is another.
     pub(super) fn rename(&mut self, id: String) {
-        if let Self::Protobuf(request) = self {
+        if let Self::Protobuf(request, _) = self {
             request.rename(id);
         }
     }
@@ -135,7 +145,7 @@ impl Request {
     /// Runs the request: at once if it takes no time, otherwise when the future is polled.
     pub(super) fn start(self, world: &Arc<World>, headers: &HeaderMap) -> Started {
         let takes_time = match &self {
-            Self::Protobuf(request) => request.takes_time(world),
+            Self::Protobuf(request, _) => request.takes_time(world),
             Self::Json(_) => self.endpoint().is_some_and(|path| world.takes_time(&path)),
         };
         if takes_time {
@@ -148,7 +158,7 @@ impl Request {
 
     async fn answer(self, world: &World, headers: &HeaderMap) -> Verdict {
         match self {
-            Self::Protobuf(request) => request.answer(world, headers).await,
+            Self::Protobuf(request, _) => request.answer(world, headers).await,
             Self::Json(json) => match json.envelope() {
                 Some(envelope) => v1::answer_message(world, &envelope, headers).await,
                 None => Verdict::Broken,

@@ -305,12 +305,15 @@ impl<L: Listener> Session<L> {
             headers: self.link.headers.clone(),
             endpoint: request.and_then(Request::endpoint),
             request_id: request.and_then(Request::id),
-            documents: request.map_or(0, Request::documents),
+            document_count: request.map_or(0, Request::documents),
             document_ids: request.map(Request::document_ids).unwrap_or_default(),
             fault: drawn.fault.clone(),
             answered: None,
             streamed: 0,
             is_cancelled: false,
+            arrived_at: Duration::ZERO,
+            answered_at: None,
+            sent: request.map(|request| request.sent(self.link.world.control.spoken())),
         })
     }
 

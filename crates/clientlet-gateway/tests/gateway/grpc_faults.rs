@@ -51,7 +51,10 @@ async fn a_status_ends_the_call_with_its_pushback() {
     assert_eq!(streams, [(1, Some(1)), (1, Some(2)), (1, Some(3))]);
     assert_eq!((entries[0].method.as_str(), entries[0].path.as_str()), ("GRPC", CALL));
     assert_eq!(entries[0].request_id.as_deref(), Some("a"));
-    assert_eq!((entries[0].documents, &entries[0].document_ids[..]), (1, &["d0".to_owned()][..]));
+    assert_eq!(
+        (entries[0].document_count, &entries[0].document_ids[..]),
+        (1, &["d0".to_owned()][..])
+    );
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ async fn the_journal_tells_who_asked_for_what() {
     assert_eq!(post.headers["cookie"], "k=v");
     assert_eq!(post.endpoint.as_deref(), Some("/upper"));
     assert_eq!(post.request_id.as_deref(), Some("r"));
-    assert_eq!((post.documents, post.document_ids), (2, vec!["a".to_owned()]));
+    assert_eq!((post.document_count, post.document_ids), (2, vec!["a".to_owned()]));
     assert_eq!((put.number, put.method.as_str()), (2, "PUT"));
     assert_eq!(put.endpoint.as_deref(), Some("/update"));
     assert_eq!(put.request_id, None);

@@ -50,7 +50,7 @@ async fn drop_ends_the_connection_when_the_message_has_arrived() {
     assert_eq!((entry.number, entry.connection, &*entry.method), (3, 1, "WS"));
     assert_eq!((&*entry.path, entry.endpoint.as_deref()), ("/", Some("/upper")));
     assert_eq!(entry.headers["authorization"], "Bearer t");
-    assert_eq!((entry.documents, &entry.document_ids[..]), (1, &["d0".to_owned()][..]));
+    assert_eq!((entry.document_count, &entry.document_ids[..]), (1, &["d0".to_owned()][..]));
     assert_eq!(entry.fault, Some(FaultKind::Drop));
 }
 
