@@ -69,7 +69,8 @@ impl Arrived {
         let count = self.entries.len();
         assert!(
             count == expected,
-            "{count} requests arrived for `{}`, {expected} were expected{}",
+            "{} arrived for `{}`, {expected} were expected{}",
+            counted(count, "request"),
             self.endpoint,
             self.listed(),
         );
@@ -91,7 +92,7 @@ impl Arrived {
         for (index, entry) in self.entries.iter().enumerate() {
             match entry.documents() {
                 Ok(documents) => arrived.extend(documents),
-                Err(error) => self.fail(&format!("request {index}: {error}")),
+                Err(error) => self.fail(&format!("\n  request {index}: {error}")),
             }
         }
         let mut differences = Vec::new();
@@ -102,10 +103,11 @@ impl Arrived {
                     differences.extend(differing(&place, &shown(arrived), &shown(expected)));
                 }
                 (Some(arrived), None) => {
-                    differences.push(format!("{place} was not expected: {}", text(&shown(arrived))))
+                    differences
+                        .push(format!("{place} was not expected: {}", text(&shown(arrived))));
                 }
                 (None, Some(expected)) => {
-                    differences.push(format!("{place} did not arrive: {}", text(&shown(expected))))
+                    differences.push(format!("{place} did not arrive: {}", text(&shown(expected))));
                 }
                 (None, None) => {}
             }
@@ -190,7 +192,7 @@ impl Arrived {
     #[track_caller]
     #[allow(clippy::panic, reason = "an assertion of tests")]
     fn fail(&self, differences: &str) -> ! {
-        panic!("what arrived for `{}` is not what was expected: {differences}", self.endpoint);
+        panic!("what arrived for `{}` is not what was expected:{differences}", self.endpoint);
     }
 
     /// The requests, a line each.
@@ -199,13 +201,15 @@ impl Arrived {
         for entry in self.entries.iter().take(MOST) {
             let Entry { number, method, path, document_count, .. } = entry;
             // Writing to a string cannot fail.
-            let _ = write!(
-                listed,
-                "\n  request {number}: {method} {path} with {document_count} documents"
-            );
+            let documents = counted(*document_count, "document");
+            let _ = write!(listed, "\n  request {number}: {method} {path} with {documents}");
         }
         listed
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// What is compared: anything as serde writes it.

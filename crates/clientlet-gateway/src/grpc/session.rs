@@ -140,7 +140,7 @@ impl Session {
                 match self.stream.inbox.poll_message(cx) {
                     Poll::Ready(Some(Ok(message))) => {
                         read += 1;
-                        if let Some(finish) = self.take(message) {
+                        if let Some(finish) = self.take(&message) {
                             return Poll::Ready(finish);
                         }
                     }
@@ -244,7 +244,7 @@ impl Session {
     }
 
     /// Takes a message that has come, and runs it unless a fault has it otherwise.
-    fn take(&mut self, message: Bytes) -> Option<Finish> {
+    fn take(&mut self, message: &Bytes) -> Option<Finish> {
         let turn = self.taken;
         self.taken += 1;
         if turn > 0 && self.service.is_unary() {
@@ -259,7 +259,7 @@ impl Session {
         };
         let request = asked.as_ref().ok().and_then(Asked::request);
         let sent = |docarray| {
-            self.service.carries_data().then(|| Sent::new(docarray, &message, protobuf::content))
+            self.service.carries_data().then(|| Sent::new(docarray, message, protobuf::content))
         };
         let place = self.stream.note(&drawn, request, sent);
         let mut asked = match asked {
