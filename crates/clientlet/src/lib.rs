@@ -228,7 +228,9 @@ mod window;
 
 pub use builder::ClientBuilder;
 pub use client::Client;
-pub use document::{Blob, Document, Dtype, Element, NamedScore, Tensor, TensorError, Value};
+pub use document::{
+    Blob, Document, Dtype, Element, EncodedDocument, NamedScore, Tensor, TensorError, Value,
+};
 pub use error::{Attempt, Delivery, Error, ErrorKind, GrpcCode, Hint};
 pub use input::{Documents, Fallible, NoDocuments};
 pub use message::{

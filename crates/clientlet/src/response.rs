@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::document;
 use crate::document::proto::{decode_documents, decode_struct};
+use crate::document::{self, EncodedDocument};
 use crate::envelope::{read_proto_routes, read_routes};
 use crate::error::{Context, Error};
 use crate::message::{Encoding, RawAnswer, RouteTimes, Status};
@@ -114,6 +114,21 @@ impl Response {
             (Some(bytes), Encoding::Proto) => decode_documents(answer.docarray, bytes),
         };
         read.map_err(|what| self.unreadable("documents", &what))
+    }
+
+    /// The documents that came back, as they are encoded: to be passed on, or read later or on
+    /// another thread. They share the answer's memory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming what is no list of documents.
+    pub fn encoded_documents(&self) -> Result<Vec<EncodedDocument>, Error> {
+        let answer = &self.answer;
+        let split = match (&answer.documents, answer.encoding) {
+            (None, _) => Ok(Vec::new()),
+            (Some(list), Encoding::Json) => EncodedDocument::split_json(answer.docarray, list),
+            (Some(list), Encoding::Proto) => EncodedDocument::split_proto(answer.docarray, list),
+        };
+        split.map_err(|what| self.unreadable("documents", &what))
     }
 
     /// Returns the number of times that the request was sent.

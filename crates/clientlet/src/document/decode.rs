@@ -18,12 +18,15 @@ pub(crate) fn decode_documents<T: DeserializeOwned>(
     decode(docarray, Place::of_documents(docarray), json)
 }
 
-/// Decodes `json` as one v2 document.
+/// Decodes `json` as one document.
 ///
 /// # Errors
 /// A sentence that names the field that does not fit `T`.
-pub(crate) fn decode_document<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
-    decode(DocArray::V2, Place::Free, json)
+pub(crate) fn decode_document<T: DeserializeOwned>(
+    docarray: DocArray,
+    json: &[u8],
+) -> Result<T, String> {
+    decode(docarray, Place::of_document(docarray), json)
 }
 
 /// Decodes the object `json` as parameters. Both generations write parameters alike, with bytes as
@@ -97,7 +100,7 @@ mod tests {
         let singles = [0.1_f32, 16_777_217.0, 1.0e-45, f32::MAX, 0.333_333_34];
         let doubles = [0.1_f64, 1.0 / 3.0, 5e-324, f64::MAX, 9_007_199_254_740_993.0];
         let json = serde_json::to_vec(&(singles, doubles)).unwrap();
-        let back: (Vec<f32>, Vec<f64>) = decode_document(&json).unwrap();
+        let back: (Vec<f32>, Vec<f64>) = decode_document(DocArray::V2, &json).unwrap();
         assert_eq!(back, (singles.to_vec(), doubles.to_vec()));
     }
 }

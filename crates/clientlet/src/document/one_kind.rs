@@ -221,3 +221,25 @@ impl<S: Serializer<Ok = (), Error = Refusal>> Serializer for BlobContent<S> {
         false
     }
 }
+
+/// Takes the content of an `EncodedDocument` and appends its bytes as they are.
+pub(super) struct EncodedContent<'o>(pub(super) &'o mut Vec<u8>);
+
+const ENCODED: &str = "an encoded document is made of bytes";
+
+impl Serializer for EncodedContent<'_> {
+    refuse_lists! { (), ENCODED }
+    refuse_others! { (), ENCODED;
+        serialize_bool(bool); serialize_char(char); serialize_str(&str); serialize_none();
+        serialize_i8(i8); serialize_i16(i16); serialize_i32(i32); serialize_i64(i64);
+        serialize_u8(u8); serialize_u16(u16); serialize_u32(u32); serialize_u64(u64);
+        serialize_f32(f32); serialize_f64(f64); serialize_unit();
+        serialize_unit_struct(&'static str);
+        serialize_unit_variant(&'static str, u32, &'static str);
+    }
+
+    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}

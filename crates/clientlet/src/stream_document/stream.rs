@@ -13,7 +13,7 @@ use super::repeats::Repeats;
 use crate::document;
 use crate::document::proto::decode_document;
 use crate::error::{Context as Place, Error};
-use crate::message::Encoding;
+use crate::message::{DocArray, Encoding};
 use crate::transport::RawDocument;
 
 /// The documents that an executor's generator yields, read as `T`, as they come. A document is read
@@ -118,8 +118,8 @@ impl<T: DeserializeOwned> DocumentStream<T> {
 
 fn read<T: DeserializeOwned>(document: &RawDocument, number: u64) -> Result<T, Error> {
     let read = match document.encoding {
-        Encoding::Json => document::decode_document(&document.bytes),
-        Encoding::Proto => decode_document(&document.bytes),
+        Encoding::Json => document::decode_document(DocArray::V2, &document.bytes),
+        Encoding::Proto => decode_document(DocArray::V2, &document.bytes),
     };
     read.map_err(|what| {
         Error::decode(format!("document {number} of the stream does not fit: {what}"))

@@ -76,6 +76,20 @@ pub(crate) async fn a_target_that_matches_nothing_still_answers(row: &'static Ro
     }
 }
 
+pub(crate) async fn documents_that_are_encoded_already_are_passed_on_as_they_are(
+    row: &'static Row,
+) {
+    let stage = stage!(row);
+    let first = only(stage.client().post("/upper").documents(items(5)).send().await).unwrap();
+    let encoded = first.encoded_documents().unwrap();
+    let is_json = matches!(row.protocol, Protocol::Http | Protocol::WebsocketJson);
+    assert_eq!((encoded[0].is_json(), encoded[0].docarray()), (is_json, row.docarray));
+    let again = only(stage.client().post("/").documents(encoded.clone()).send().await).unwrap();
+    assert_eq!(again.documents::<Item>().unwrap(), first.documents::<Item>().unwrap());
+    let read: Vec<Item> = encoded.iter().map(|document| document.decode().unwrap()).collect();
+    assert_eq!(read, first.documents::<Item>().unwrap());
+}
+
 pub(crate) async fn no_documents_at_all_is_a_request(row: &'static Row) {
     let stage = stage!(row);
     let response = only(stage.client().post("/upper").send().await).unwrap();

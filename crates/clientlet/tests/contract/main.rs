@@ -26,6 +26,7 @@ macro_rules! cases {
             cases::documents_come_back_with_their_text_changed: [];
             cases::parameters_come_back_with_the_executors_result: [];
             cases::a_target_that_matches_nothing_still_answers: [Targets];
+            cases::documents_that_are_encoded_already_are_passed_on_as_they_are: [];
             cases::no_documents_at_all_is_a_request: [];
             cases::a_thousand_documents_with_parameters_come_back_once_and_in_order: [];
             cases::unordered_answers_hold_each_document_once: [];

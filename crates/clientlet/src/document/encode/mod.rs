@@ -13,6 +13,7 @@ mod tests;
 use serde::Serialize;
 
 use self::json::Json;
+pub(super) use self::parts::THIRD_FIELD;
 use super::refusal::EncodeError;
 use super::v1_fields::Kind;
 use crate::message::DocArray;

@@ -125,7 +125,7 @@ impl ser::SerializeMap for Parts<'_, '_> {
 /// meaningless document, and the answer is a success. With a third field the fault stays a fault.
 /// The gateway drops fields that its class does not have, and no class can have a field of this
 /// name.
-const THIRD_FIELD: &[u8] = b",\"_\":null";
+pub(in crate::document) const THIRD_FIELD: &[u8] = b",\"_\":null";
 
 /// The fields of a struct, or serde_json's way of handing over raw JSON.
 pub(super) enum Fields<'j, 'o> {

@@ -8,12 +8,13 @@ use super::Slot;
 use super::json::{Json, NO_DIMENSIONS};
 use super::parts::{Fields, Parts};
 use crate::document::blob::{BLOB, write_base64};
+use crate::document::encoded;
 use crate::document::one_kind::BlobContent;
 use crate::document::raw::{RAW_NUMBER, RAW_VALUE};
 use crate::document::refusal::{Refusal, refuse};
 use crate::document::tensor::TENSOR;
 use crate::document::v1_fields::{Kind, Number};
-use crate::message::DocArray;
+use crate::message::{DocArray, Encoding};
 
 macro_rules! whole_numbers {
     ($($method:ident($type:ty) => $write:ident;)*) => {
@@ -146,6 +147,12 @@ impl<'j, 'o> Serializer for &'j mut Json<'o> {
                 value.serialize(&mut *self)?;
                 if self.out.get(start) == Some(&b'[') { Ok(()) } else { refuse(NO_DIMENSIONS) }
             }
+            _ if encoded::is_encoded(name) => match self.slot {
+                Slot::Document => {
+                    encoded::write(name, value, self.docarray, Encoding::Json, self.out)
+                }
+                _ => refuse(encoded::WITHIN),
+            },
             _ => value.serialize(self),
         }
     }

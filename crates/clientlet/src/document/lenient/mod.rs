@@ -37,6 +37,10 @@ impl Place {
         }
     }
 
+    pub(super) fn of_document(docarray: DocArray) -> Place {
+        Place::of_documents(docarray).element()
+    }
+
     fn element(self) -> Place {
         if self == Place::Documents { Place::Document } else { self }
     }

@@ -21,6 +21,7 @@ use crate::document::blob::reading_from;
 use crate::document::list::List;
 use crate::foreign::told;
 use crate::message::DocArray;
+use fields::Fields;
 use view::{Kind, Repeated, View};
 
 /// serde's report, in words.
@@ -52,13 +53,19 @@ pub(crate) fn decode_documents<T: DeserializeOwned>(
     Ok(documents)
 }
 
-/// Decodes `frame` as one document, a `DocProto` (v2).
+/// Decodes `frame` as one document, a `DocumentProto` (v1) or a `DocProto` (v2).
 ///
 /// # Errors
 /// A sentence that names the field that does not fit `T`.
-pub(crate) fn decode_document<T: DeserializeOwned>(frame: &Bytes) -> Result<T, String> {
-    decode(frame, |bytes, context| {
-        View::Entries(Repeated { bytes: bytes.into(), number: 1, of: Kind::Node, context })
+pub(crate) fn decode_document<T: DeserializeOwned>(
+    docarray: DocArray,
+    frame: &Bytes,
+) -> Result<T, String> {
+    decode(frame, |bytes, context| match docarray {
+        DocArray::V1 => View::Fields(Fields { kind: Kind::DocumentV1, bytes, context }),
+        DocArray::V2 => {
+            View::Entries(Repeated { bytes: bytes.into(), number: 1, of: Kind::Node, context })
+        }
     })
 }
 

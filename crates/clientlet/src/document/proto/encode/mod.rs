@@ -81,6 +81,16 @@ impl Encoder {
         Ok(())
     }
 
+    /// Appends a document to `out`, as a message of its own.
+    pub(crate) fn message<T: Serialize + ?Sized>(
+        self,
+        document: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let start = out.len();
+        self.write(Slot::Root, document, start, out)
+    }
+
     /// Appends parameters to `out`: a `google.protobuf.Struct` with the entries of a JSON object.
     pub(crate) fn parameters(self, json: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let value: Value = serde_json::from_slice(json)

@@ -8,12 +8,14 @@ use super::parts::{Fields, Parts};
 use super::tensor_parts::TensorParts;
 use crate::document::Dtype;
 use crate::document::blob::BLOB;
+use crate::document::encoded;
 use crate::document::one_kind::BlobContent;
 use crate::document::proto::write::Writer;
 use crate::document::raw::{RAW_NUMBER, RAW_VALUE};
 use crate::document::refusal::{Refusal, refuse};
 use crate::document::tensor::TENSOR;
 use crate::document::v1_fields::{Field, Number};
+use crate::message::Encoding;
 
 /// The kind of value that may be written at a place.
 #[derive(Clone, Copy, Debug)]
@@ -266,6 +268,14 @@ impl<'w, 'o, 'k> Serializer for Place<'w, 'o, 'k> {
         match name {
             TENSOR if !self.is_json() => value.serialize(TensorParts::new(self)),
             BLOB => value.serialize(BlobContent(self)),
+            _ if encoded::is_encoded(name) => match self.slot {
+                Slot::Root => {
+                    let docarray = self.writer.docarray;
+                    encoded::write(name, value, docarray, Encoding::Proto, self.writer.out)?;
+                    self.done()
+                }
+                _ => refuse(encoded::WITHIN),
+            },
             _ => value.serialize(self),
         }
     }
