@@ -10,6 +10,7 @@ use crate::document::EncodeError;
 use crate::envelope::Template;
 use crate::error::Source;
 use crate::message::{RequestId, Route};
+use crate::unanswered::{List, Unanswered};
 
 /// How documents become requests, known once the gateway is known.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ pub(crate) enum Content {
     Unread(Source),
     /// Documents that could not be encoded, because the gateway could not be asked for its
     /// generation.
-    Unencoded,
+    Unencoded(Option<Unanswered>),
 }
 
 /// The room that a body needs beyond the length of the last body: the bytes reserved at its front,
@@ -71,6 +72,8 @@ struct Open {
     size: usize,
     /// `None` if the documents are only counted.
     body: Option<(Vec<u8>, Arc<Format>)>,
+    /// The documents that are only counted, if they are to be returned.
+    list: Option<List>,
 }
 
 /// The batches that a pushed document completed.
@@ -103,17 +106,19 @@ impl Batcher {
     }
 
     /// Begins a batch. Without a format its documents are counted, not encoded.
-    pub(crate) fn begin(&mut self, format: Option<Arc<Format>>) {
+    /// If `keep` is set they are kept as well, to be returned with the error of their request.
+    pub(crate) fn begin(&mut self, format: Option<Arc<Format>>, keep: bool) {
         debug_assert!(self.open.is_none(), "the last batch is complete before the next begins");
         let size = if self.size == 0 { usize::MAX } else { self.size };
         let most = format.as_ref().and_then(|format| format.most_documents);
         let size = most.map_or(size, |most| size.min(most));
+        let list = (format.is_none() && keep).then(List::default);
         let body = format.map(|format| {
             let mut body = Vec::with_capacity(self.last_length + self.last_length / 8 + SLACK);
             format.template.begin(&mut body);
             (body, format)
         });
-        self.open = Some(Open { first: self.next, size, body });
+        self.open = Some(Open { first: self.next, size, body, list });
     }
 
     /// Adds a document to the open batch.
@@ -133,6 +138,9 @@ impl Batcher {
             let refused = Some(self.refuse(error));
             return Pushed { complete, refused };
         }
+        if open.list.as_mut().is_some_and(|list| !list.add(document)) {
+            open.list = None;
+        }
         self.next += 1;
         if is_full {
             return Pushed { complete: Some(self.complete(id)), refused: None };
@@ -145,7 +153,7 @@ impl Batcher {
     pub(crate) fn complete(&mut self, id: impl FnOnce() -> RequestId) -> Batch {
         let open = self.open.take().expect("only an open batch can be completed");
         let content = match open.body {
-            None => Content::Unencoded,
+            None => Content::Unencoded(open.list.map(List::complete)),
             Some((body, format)) => {
                 let id = id();
                 let id_text = id.to_string();
@@ -158,10 +166,12 @@ impl Batcher {
     }
 
     /// Counts a document that was read but belongs to no open batch. It becomes a batch by itself.
-    pub(crate) fn leave_out(&mut self) -> Batch {
+    pub(crate) fn leave_out<D: Serialize>(&mut self, document: &D, keep: bool) -> Batch {
+        let mut list = List::default();
+        let kept = (keep && list.add(document)).then(|| list.complete());
         let document = self.next;
         self.next += 1;
-        self.batch(document..self.next, Content::Unencoded)
+        self.batch(document..self.next, Content::Unencoded(kept))
     }
 
     /// Puts the input's failure in place of the next document.
@@ -209,7 +219,7 @@ mod tests {
         let mut batches = Vec::new();
         for document in documents {
             if !batcher.is_open() {
-                batcher.begin(Some(format()));
+                batcher.begin(Some(format()), false);
             }
             let pushed = batcher.push(document, id);
             batches.extend(pushed.complete);
@@ -252,7 +262,7 @@ mod tests {
     fn a_gateways_limit_applies_if_the_size_is_larger_or_unlimited() {
         for (size, expected) in [(0, 3), (5, 3), (2, 2)] {
             let mut batcher = Batcher::new(size);
-            batcher.begin(Some(limited(Some(3))));
+            batcher.begin(Some(limited(Some(3))), false);
             let complete = documents(9).iter().find_map(|d| batcher.push(d, id).complete).unwrap();
             assert_eq!(complete.documents, 0..expected, "{size}");
         }

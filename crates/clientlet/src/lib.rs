@@ -224,6 +224,7 @@ mod stop;
 mod stream_document;
 mod target;
 mod transport;
+mod unanswered;
 mod window;
 
 pub use builder::ClientBuilder;

@@ -56,6 +56,7 @@ struct Settings {
     prefetch_bytes: usize,
     in_order: bool,
     stop_on_error: bool,
+    keep_documents: bool,
     /// Where the input leaves its failure, if it may fail.
     input_failure: Option<InputFailure>,
 }
@@ -77,6 +78,7 @@ impl Post<NoDocuments> {
             prefetch_bytes: PREFETCH_BYTES,
             in_order: false,
             stop_on_error: false,
+            keep_documents: false,
             input_failure: None,
         };
         Post { documents: NoDocuments, settings }
@@ -258,6 +260,14 @@ impl<S> Post<S> {
         self
     }
 
+    /// Whether the error of a request has the request's documents, for those who cannot read them
+    /// again: see [`Error::documents`]. They are kept as they were encoded, so that each error takes
+    /// the memory of its request; `false` by default.
+    pub fn keep_documents(mut self, keep: bool) -> Post<S> {
+        self.settings.keep_documents = keep;
+        self
+    }
+
     /// Whether no more documents are read after the first request that failed; `false` by default.
     /// Requests that were sent by then are still answered.
     pub fn stop_on_error(mut self, stop: bool) -> Post<S> {
@@ -334,6 +344,7 @@ impl Settings {
             prefetch_bytes: self.prefetch_bytes,
             in_order: self.in_order,
             stop_on_error: self.stop_on_error,
+            keep_documents: self.keep_documents,
             seed: fastrand::u64(..),
             stop: Stop::default(),
         };

@@ -3,7 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
-use clientlet::{Client, Delivery, Document, ErrorKind};
+use std::time::Duration;
+
+use clientlet::{
+    Client, Delivery, Document, Error, ErrorKind, Response, RetryPolicy, Tensor, Value,
+};
 use clientlet_gateway::{DocArray, Gateway};
 use futures_util::stream;
 use http::{HeaderMap, HeaderValue};
@@ -127,5 +131,106 @@ async fn a_failing_input_ends_with_its_error_and_what_was_read_before_is_answere
                 "and no request without documents"
             );
         }
+    }
+}
+
+/// A document with all that JSON cannot tell from something else.
+fn rich(n: u32) -> Document {
+    Document {
+        id: Some(n.to_string()),
+        text: Some("hello".to_owned()),
+        tags: Some([("n".to_owned(), Value::from(n))].into()),
+        embedding: Some(Tensor::from([0.5_f32, f32::from(n as u8)])),
+        ..Document::default()
+    }
+}
+
+/// The documents of all errors, which are those of all documents from `first` on, in order.
+fn returned(results: impl IntoIterator<Item = Result<Response, Error>>) -> Vec<Document> {
+    let mut next = 0;
+    let mut documents = Vec::new();
+    for result in results {
+        let error = result.unwrap_err();
+        let input = error.input().unwrap();
+        assert_eq!(input.start, next, "{error}");
+        next = input.end;
+        let own: Vec<Document> = error.documents().expect("they are kept").unwrap();
+        assert_eq!(own.len() as u64, input.end - input.start, "{error}");
+        assert!(error.documents::<u64>().unwrap().unwrap_err().message().contains("do not fit"));
+        documents.extend(own);
+    }
+    documents
+}
+
+/// Whether the documents are those that were sent; over HTTP a tensor comes back as doubles.
+fn assert_same(returned: &[Document], protocol: &str) {
+    assert_eq!(returned.len(), 5, "{protocol}");
+    for (n, document) in (0..).zip(returned) {
+        let sent = rich(n);
+        assert_eq!((&document.id, &document.text), (&sent.id, &sent.text), "{protocol}");
+        assert_eq!(document.tags.as_ref().unwrap()["n"].as_f64(), Some(f64::from(n)), "{protocol}");
+        let numbers = |document: &Document| document.embedding.as_ref().unwrap().to_vec::<f32>();
+        assert_eq!(numbers(document), numbers(&sent), "{protocol}");
+    }
+}
+
+#[tokio::test]
+async fn the_documents_of_failed_requests_come_back_from_their_errors_if_they_are_kept() {
+    for docarray in [DocArray::V1, DocArray::V2] {
+        for protocol in PROTOCOLS {
+            let fault = match protocol {
+                "http" => "status:503@1-99",
+                "ws" => "close:1013@1-99",
+                _ => "grpc-status:14:busy@1-99",
+            };
+            let builder = Gateway::builder().docarray(docarray).websocket(true).grpc(true);
+            let gateway = builder.fault(fault.parse().unwrap()).start().await.unwrap();
+            let client = client(&gateway, protocol);
+            client.status().await.unwrap();
+            for attempts in [1, 2] {
+                let policy =
+                    RetryPolicy::new().max_attempts(attempts).initial_backoff(Duration::ZERO);
+                let post = client.post("/upper").documents((0..5).map(rich)).request_size(2);
+                let answers = post.retry(policy.clone()).keep_documents(true).send().await;
+                assert_eq!(answers.len(), 3, "{protocol}");
+                assert_same(&returned(answers), protocol);
+                let post = client.post("/upper").documents((0..5).map(rich)).retry(policy);
+                let error = post.send().await.into_result().unwrap_err();
+                assert!(error.documents::<Document>().is_none(), "they are not kept");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn documents_come_back_that_were_never_encoded_for_a_gateway() {
+    for protocol in PROTOCOLS {
+        let url = match protocol {
+            "http" => "http://127.0.0.1:1",
+            "ws" => "ws://127.0.0.1:1",
+            _ => "grpc://127.0.0.1:1",
+        };
+        let client = Client::builder(url).unary(protocol == "unary").build().unwrap();
+        let post = client.post("/upper").documents((0..5).map(rich)).request_size(2);
+        let answers = post.keep_documents(true).send().await;
+        assert!(answers.errors().all(Error::is_connect));
+        assert_same(&returned(answers), protocol);
+    }
+}
+
+#[tokio::test]
+async fn documents_come_back_when_the_call_is_stopped() {
+    for protocol in PROTOCOLS {
+        let gateway = gateway(&["stall@1-99"]).await;
+        let client = client(&gateway, protocol);
+        let post = client.post("/upper").documents((0..5).map(rich)).request_size(2);
+        let mut responses = post.in_order(true).prefetch(2).keep_documents(true).stream();
+        while gateway.journal().len() < 2 {
+            let next = tokio::time::timeout(Duration::from_millis(1), responses.next());
+            assert!(next.await.is_err(), "{protocol}: nothing is answered");
+        }
+        let stopped = responses.stop();
+        assert_eq!(stopped.len(), 2, "the fifth document was never read");
+        assert_eq!(returned(stopped).len(), 4, "{protocol}");
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
+use serde::de::DeserializeOwned;
 
 pub(crate) use attempt::{Again, AttemptError};
 pub(crate) use cause::Chain;
@@ -26,6 +27,7 @@ pub use hint::Hint;
 use crate::foreign::{one_line, shorten};
 use crate::message::Exception;
 use crate::response::Response;
+use crate::unanswered::Unanswered;
 
 /// What went wrong, in the client's own terms; the same on every transport.
 #[non_exhaustive]
@@ -167,6 +169,7 @@ struct Inner {
     elapsed: Duration,
     exception: Option<Exception>,
     response: Option<Response>,
+    unanswered: Option<Unanswered>,
     source: Option<SharedSource>,
 }
 
@@ -210,6 +213,7 @@ impl Error {
             elapsed: Duration::ZERO,
             exception: None,
             response: None,
+            unanswered: None,
             source: None,
         }))
     }
@@ -258,6 +262,7 @@ impl Error {
             elapsed,
             exception: last.exception,
             response,
+            unanswered: None,
             context: context.shown(),
             source: last.source,
         }))
@@ -271,6 +276,11 @@ impl Error {
 
     pub(crate) fn with_exception(mut self, exception: Option<Exception>) -> Error {
         self.0.exception = exception;
+        self
+    }
+
+    pub(crate) fn with_documents(mut self, unanswered: Option<Unanswered>) -> Error {
+        self.0.unanswered = unanswered;
         self
     }
 
@@ -332,6 +342,20 @@ impl Error {
     /// protocol.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// The documents of the request that failed, read into `T`, if the call
+    /// [keeps](crate::Post::keep_documents) them. `None` if it does not, and for a document that could
+    /// not be encoded.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`], naming the document and the field that do not fit `T`.
+    pub fn documents<T: DeserializeOwned>(&self) -> Option<Result<Vec<T>, Error>> {
+        let unanswered = self.0.unanswered.as_ref()?;
+        Some(unanswered.documents().map_err(|what| {
+            let what = format!("the documents of the request do not fit: {what}");
+            Error::new(ErrorKind::Decode, what).with_context(self.0.context.clone())
+        }))
     }
 
     /// The HTTP status with which the last attempt was answered. Over WebSocket it is the status of

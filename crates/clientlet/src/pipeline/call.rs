@@ -17,8 +17,9 @@ use crate::error::{AttemptError, Context, Error, ErrorKind, Event, Source};
 use crate::input::InputFailure;
 use crate::message::{DocArray, RequestId};
 use crate::retry::{Failure, RetryPolicy, Times, later};
-use crate::stop::Stop;
+use crate::stop::{Stop, stopped};
 use crate::transport::Transport;
+use crate::unanswered::Unanswered;
 
 /// Everything that a call has decided before its first document is read.
 pub(crate) struct Call {
@@ -43,6 +44,8 @@ pub(crate) struct Call {
     pub(crate) prefetch_bytes: usize,
     pub(crate) in_order: bool,
     pub(crate) stop_on_error: bool,
+    /// Whether the error of a request has the request's documents.
+    pub(crate) keep_documents: bool,
     /// Where each request's jitter comes from.
     pub(crate) seed: u64,
     /// The flag that stops the call.
@@ -91,9 +94,21 @@ impl Call {
         }
     }
 
+    /// The documents of a request with this body, if they are to be returned.
+    pub(super) fn kept(&self, docarray: DocArray, body: &Bytes) -> Option<Unanswered> {
+        let encoding = self.transport.facts().encoding;
+        let kept = || Unanswered::Body { encoding, docarray, body: body.clone() };
+        (self.keep_documents && !body.is_empty()).then(kept)
+    }
+
     pub(super) fn refused(&self, refusal: &EncodeError, documents: Range<u64>) -> Error {
         let last = AttemptError::new(Event::EncodeFailed, refusal.to_string());
         Failure::unattempted(last).into_error(self.context(None, documents))
+    }
+
+    /// The error of a request that was never begun, because the call was stopped.
+    pub(super) fn unbegun(&self, documents: Range<u64>) -> Error {
+        Failure::unattempted(stopped(false)).into_error(self.context(None, documents))
     }
 
     pub(super) fn unread(&self, failure: Source, documents: Range<u64>) -> Error {

@@ -35,7 +35,6 @@ use crate::order::Order;
 use crate::response::Response;
 use crate::retry::Failure;
 use crate::runtime;
-use crate::stop::stopped;
 use crate::transport::{BoxFuture, Handle, Patience};
 use crate::window::Window;
 
@@ -144,8 +143,8 @@ where
             let batch = self.batcher.complete(|| self.call.ids.next());
             self.end_unbegun(batch);
         }
-        if self.held.take().is_some() {
-            let batch = self.batcher.leave_out();
+        if let Some(document) = self.held.take() {
+            let batch = self.batcher.leave_out(&document, self.call.keep_documents);
             self.end_unbegun(batch);
         }
         if let Some(failure) = self.failed.take() {
@@ -165,10 +164,11 @@ where
         let error = match content {
             Content::Refused(refusal) => self.call.refused(&refusal, documents),
             Content::Unread(failure) => self.call.unread(failure, documents),
-            Content::Body { .. } | Content::Unencoded => {
-                let failure = Failure::unattempted(stopped(false));
-                failure.into_error(self.call.context(None, documents))
+            Content::Body { body, format, .. } => {
+                let kept = self.call.kept(format.route.docarray, &body);
+                self.call.unbegun(documents).with_documents(kept)
             }
+            Content::Unencoded(kept) => self.call.unbegun(documents).with_documents(kept),
         };
         self.order.push(index, Ended { index, bytes: 0, result: Err(error), rest: Vec::new() });
     }
@@ -342,7 +342,7 @@ where
             if let (None, Some(doom)) = (&format, &mut self.doom) {
                 doom.left = doom.left.saturating_sub(1);
             }
-            self.batcher.begin(format);
+            self.batcher.begin(format, self.call.keep_documents);
         }
         Poll::Ready(self.held.take())
     }
@@ -401,9 +401,10 @@ where
             }
             Content::Refused(refusal) => self.call.refused(&refusal, documents),
             Content::Unread(failure) => self.call.unread(failure, documents),
-            Content::Unencoded => {
+            Content::Unencoded(kept) => {
                 let doom = self.doom.as_ref().expect("a batch is left unencoded for a reason");
-                doom.failure.share().into_error(self.call.context(None, documents))
+                let error = doom.failure.share().into_error(self.call.context(None, documents));
+                error.with_documents(kept)
             }
         };
         self.end(Ended { index, bytes, result: Err(error), rest: Vec::new() });
@@ -414,7 +415,7 @@ where
         if !self.lane.as_ref().is_some_and(|lane| lane.is_open()) {
             self.lane = self.call.transport.lane(&flight.request);
         }
-        let keep = self.call.retry.attempts() > 1;
+        let keep = self.call.retry.attempts() > 1 || self.call.keep_documents;
         let refused = match &self.lane {
             Some(lane) => self.flights.begin(flight, keep, lane),
             None => Some(flight),
@@ -460,7 +461,7 @@ impl Batch {
     fn bytes(&self) -> usize {
         match &self.content {
             Content::Body { body, .. } => body.len(),
-            Content::Refused(_) | Content::Unread(_) | Content::Unencoded => 0,
+            Content::Refused(_) | Content::Unread(_) | Content::Unencoded(_) => 0,
         }
     }
 }

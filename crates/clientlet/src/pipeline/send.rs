@@ -52,8 +52,9 @@ pub(super) async fn send(
                 // asked again.
                 call.discovery.forget(gateway);
             }
+            let kept = call.kept(request.route.docarray, &body);
             let context = call.context(Some(request.id_text), request.documents);
-            let result = Err(failure.into_error(context));
+            let result = Err(failure.into_error(context).with_documents(kept));
             return Ended { index, bytes, result, rest: Vec::new() };
         }
         Ok((answer, ledger)) => {
@@ -89,7 +90,8 @@ async fn run(
         }
         debug_assert!(!body.is_empty(), "a body that was not sent comes back");
         // The last attempt needs no second copy of the body, so the transport may mask this one.
-        let is_lent = turn.is_last && call.transport.facts().is_masking;
+        let is_kept = call.keep_documents;
+        let is_lent = turn.is_last && call.transport.facts().is_masking && !is_kept;
         let body = if is_lent { mem::take(body) } else { body.clone() };
         Either::Right(call.transport.attempt(request, body, terms))
     };
@@ -135,7 +137,9 @@ async fn send_parts(
         let mut alone = failure.share();
         alone.last.message = cannot_pass_on(number, what);
         let context = call.context(Some(request.id_text.clone()), number..number + 1);
-        results.push(Err(alone.into_error(context)));
+        let own = inner::part(body, *index..index + 1, &request.id_text, &request.id_text);
+        let kept = own.and_then(|own| call.kept(request.route.docarray, &own));
+        results.push(Err(alone.into_error(context).with_documents(kept)));
         next = index + 1;
     }
     if next < count {
@@ -173,7 +177,9 @@ async fn send_part(
     match run(call, &request, &mut body, started, None).await {
         Ok((answer, ledger)) => Ok(response(request, answer, ledger.next(), started)),
         Err(failure) => {
-            Err(failure.into_error(call.context(Some(request.id_text), request.documents)))
+            let kept = call.kept(request.route.docarray, &body);
+            let context = call.context(Some(request.id_text), request.documents);
+            Err(failure.into_error(context).with_documents(kept))
         }
     }
 }

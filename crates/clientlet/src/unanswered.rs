@@ -1,0 +1,55 @@
+//! The documents of a failed request, kept as they were encoded for those who ask for them back.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::document::{self, proto};
+use crate::envelope::{read_answer, read_proto_answer};
+use crate::message::{DocArray, Encoding};
+
+/// The documents of a request that was not answered well.
+#[derive(Clone, Debug)]
+pub(crate) enum Unanswered {
+    /// The request's body.
+    Body { encoding: Encoding, docarray: DocArray, body: Bytes },
+    /// The documents of a request that was never made, because nothing was known of the gateway.
+    List(Bytes),
+}
+
+impl Unanswered {
+    pub(crate) fn documents<T: DeserializeOwned>(&self) -> Result<Vec<T>, String> {
+        match self {
+            // A request has its documents where an answer has them.
+            Unanswered::Body { encoding: Encoding::Json, docarray, body } => {
+                let documents = read_answer(*docarray, body)?.documents.clone();
+                let read = |json: Bytes| document::decode_documents(*docarray, &json);
+                documents.map_or_else(|| Ok(Vec::new()), read)
+            }
+            Unanswered::Body { encoding: Encoding::Proto, docarray, body } => {
+                let documents = read_proto_answer(*docarray, body)?.documents.clone();
+                let read = |list: Bytes| proto::decode_documents(*docarray, &list);
+                documents.map_or_else(|| Ok(Vec::new()), read)
+            }
+            Unanswered::List(list) => proto::decode_documents(LIST, list),
+        }
+    }
+}
+
+/// The generation that lists are of: it holds whatever fields a document has.
+const LIST: DocArray = DocArray::V2;
+
+/// Documents that are kept although they cannot be encoded for a gateway yet.
+#[derive(Debug, Default)]
+pub(crate) struct List(Vec<u8>);
+
+impl List {
+    /// Adds a document; `false` if it cannot be kept.
+    pub(crate) fn add<D: Serialize>(&mut self, document: &D) -> bool {
+        proto::Encoder::new(LIST).document(document, &mut self.0).is_ok()
+    }
+
+    pub(crate) fn complete(self) -> Unanswered {
+        Unanswered::List(self.0.into())
+    }
+}
