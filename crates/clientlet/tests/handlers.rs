@@ -1,6 +1,8 @@
 //! Handlers of the embedded gateway: what they get and give is the same on every protocol and with
 //! both generations of documents.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
