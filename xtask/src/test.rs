@@ -9,7 +9,7 @@ use crate::command::{self, cargo, workspace};
 use crate::metadata::Metadata;
 use crate::steps::{Steps, Stopped};
 use crate::tools::{self, Installed};
-use crate::{gateways, links, msrv, packages, suite, weight};
+use crate::{gateways, links, msrv, packages, structure, suite, weight};
 
 const NO_TOOLS: &str = "--quick was given";
 
@@ -61,6 +61,9 @@ fn run_steps(steps: &mut Steps, options: TestOptions) -> Result<(), Stopped> {
     })?;
     steps.run("links", "a heading's anchor is its words in small letters, joined by -", || {
         links::check(workspace()).map(|said| eprintln!("{said}"))
+    })?;
+    steps.run("structure", "ARCHITECTURE.md says which module may use which", || {
+        structure::check(workspace()).map(|said| eprintln!("{said}"))
     })?;
     steps.run(
         "oldest Rust",

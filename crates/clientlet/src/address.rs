@@ -273,6 +273,13 @@ pub(crate) fn redact(url: &str) -> String {
     format!("{scheme}{host}{path}")
 }
 
+/// The path of an endpoint. Some endpoints are bound without a leading slash, but a path of HTTP
+/// always has one.
+pub(crate) fn to_path(endpoint: &str) -> String {
+    let slash = if endpoint.starts_with('/') { "" } else { "/" };
+    format!("{slash}{}", encode_percent(endpoint))
+}
+
 /// Percent-encodes text for the path of a URL: all characters except those that a path may contain
 /// unescaped.
 pub(crate) fn encode_percent(text: &str) -> String {

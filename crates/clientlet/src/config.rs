@@ -1,6 +1,7 @@
 //! The settings of a client after they were checked.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::engine::DecodePaddingMode;
@@ -219,6 +220,29 @@ impl Identity {
         }
         Ok(map)
     }
+}
+
+/// The client's headers, those of the call in place of theirs.
+pub(crate) fn with_headers(
+    base: &Arc<HeaderMap>,
+    protocol: Protocol,
+    extra: &[(String, Secret)],
+) -> Result<Arc<HeaderMap>, Error> {
+    if extra.is_empty() {
+        return Ok(base.clone());
+    }
+    let mut own = HeaderMap::new();
+    for (name, value) in extra {
+        add_header(&mut own, protocol, name, value)?;
+    }
+    let mut merged = HeaderMap::clone(base);
+    for name in own.keys() {
+        merged.remove(name);
+    }
+    for (name, value) in &own {
+        merged.append(name, value.clone());
+    }
+    Ok(Arc::new(merged))
 }
 
 #[cfg(test)]

@@ -191,6 +191,7 @@ mod address;
 mod batch;
 mod builder;
 #[cfg(test)]
+#[path = "../unit/capabilities.rs"]
 mod capabilities;
 mod client;
 #[cfg(feature = "clientlets")]
@@ -199,17 +200,23 @@ mod config;
 mod connect;
 #[cfg(clientlet_bench)]
 #[doc(hidden)]
+#[path = "../unit/counted.rs"]
 pub mod counted;
 mod discovery;
 mod document;
 mod envelope;
 mod error;
 mod foreign;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+#[path = "../unit/fuzzing.rs"]
+pub mod fuzzing;
 mod input;
 mod message;
 mod options;
 mod order;
 #[cfg(test)]
+#[path = "../unit/page.rs"]
 mod page;
 mod panics;
 mod pipeline;
@@ -219,6 +226,7 @@ mod responses;
 mod retry;
 mod runtime;
 #[cfg(test)]
+#[path = "../unit/simulation.rs"]
 mod simulation;
 mod stop;
 mod stream_document;
@@ -235,95 +243,14 @@ pub use document::{
 pub use error::{Attempt, Delivery, Error, ErrorKind, GrpcCode, Hint};
 pub use input::{Documents, Fallible, NoDocuments};
 pub use message::{
-    Connections, DocArray, Endpoints, Exception, GatewayStatus, Health, RouteTimes, Status,
-    StatusMessage,
+    Connections, DocArray, Endpoints, Exception, GatewayStatus, Health, ParseDocArrayError,
+    RouteTimes, Status, StatusMessage,
 };
 pub use post::Post;
 pub use response::Response;
 pub use responses::{Answers, Responses};
 pub use retry::RetryPolicy;
 pub use stream_document::{DocumentStream, StreamDocument};
-
-/// Readers that nothing but an exchange with a gateway reaches, for the fuzzer alone.
-#[cfg(fuzzing)]
-#[doc(hidden)]
-pub mod fuzzing {
-    use std::fmt::Debug;
-    use std::sync::Arc;
-
-    use bytes::Bytes;
-    use serde::Serialize;
-    use serde::de::DeserializeOwned;
-    use tokio::io::{AsyncRead, AsyncWrite};
-
-    use crate::address::Protocol;
-    use crate::clientlets::ClientletOptions;
-    use crate::connect::Connector;
-    use crate::connect::memory::Memory;
-    use crate::document::proto;
-    use crate::transport::grpc::GrpcTransport;
-    use crate::transport::http::HttpTransport;
-    use crate::transport::websocket::{Subprotocol, WebsocketTransport};
-    use crate::transport::{HttpSession, Transport};
-    use crate::{Client, DocArray, Response};
-
-    /// Connects a client to the gateway at the other end of the connections that `dial` makes.
-    pub fn client<T: AsyncRead + AsyncWrite + Send + Unpin + Debug + 'static>(
-        url: &str,
-        options: &ClientletOptions,
-        dial: impl Fn() -> T + Send + Sync + 'static,
-    ) -> Client {
-        let config = options.check(url).expect("the fuzzer's own settings");
-        let connector = Connector::over(Memory(dial), config.connect_timeout);
-        let transport: Arc<dyn Transport> = match config.address.protocol() {
-            Protocol::Http => {
-                let session = HttpSession::over(connector, &config);
-                Arc::new(HttpTransport::over(session, &config))
-            }
-            Protocol::Websocket => {
-                Arc::new(WebsocketTransport::over(connector, &config, Subprotocol::Bytes))
-            }
-            Protocol::Grpc => Arc::new(GrpcTransport::over(connector, &config)),
-        };
-        Client::over(config, transport)
-    }
-
-    /// The paths in an openapi.json that documents can be posted to.
-    pub fn read_paths(openapi: &[u8]) -> Option<Vec<String>> {
-        crate::transport::openapi::OpenApi::read(openapi).ok().map(|openapi| openapi.paths())
-    }
-
-    pub use crate::transport::sse::read_events;
-    pub use crate::transport::websocket::answered_with as read_upgrade;
-
-    /// A message of a WebSocket as an answer.
-    pub fn read_message(docarray: DocArray, frame: &[u8]) -> Option<Response> {
-        let frame = Bytes::copy_from_slice(frame);
-        crate::envelope::read_proto_answer(docarray, &frame).ok().map(Response::alone)
-    }
-
-    /// The documents of a list in protobuf.
-    pub fn read_documents<T: DeserializeOwned>(
-        docarray: DocArray,
-        list: &[u8],
-    ) -> Result<Vec<T>, String> {
-        let list = Bytes::copy_from_slice(list);
-        proto::decode_documents(docarray, &list).map_err(|error| error.to_string())
-    }
-
-    /// A list of documents in protobuf.
-    pub fn write_documents<T: Serialize>(
-        docarray: DocArray,
-        documents: &[T],
-    ) -> Result<Vec<u8>, String> {
-        let mut list = Vec::new();
-        for document in documents {
-            let written = proto::Encoder::new(docarray).document(document, &mut list);
-            written.map_err(|error| error.to_string())?;
-        }
-        Ok(list)
-    }
-}
 
 /// The Rust of the README runs as it stands there.
 #[cfg(doctest)]

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, Uri};
 
-use crate::error::Error;
+use crate::foreign::shorten;
 
 /// The generation of DocArray that a gateway speaks. Documents of one generation cannot be read as
 /// the other.
@@ -43,15 +43,36 @@ impl fmt::Display for DocArray {
 }
 
 impl FromStr for DocArray {
-    type Err = Error;
+    type Err = ParseDocArrayError;
 
-    fn from_str(name: &str) -> Result<DocArray, Error> {
+    fn from_str(name: &str) -> Result<DocArray, ParseDocArrayError> {
         match name {
             "v1" => Ok(DocArray::V1),
             "v2" => Ok(DocArray::V2),
-            _ => Err(Error::config(format!("{name:?} is neither v1 nor v2"))),
+            _ => Err(ParseDocArrayError(shorten(name))),
         }
     }
+}
+
+/// A text that is no generation of documents; `v1` and `v2` are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseDocArrayError(String);
+
+impl fmt::Display for ParseDocArrayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" is neither v1 nor v2", self.0)
+    }
+}
+
+impl std::error::Error for ParseDocArrayError {}
+
+/// A document that the gateway cannot pass on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Culprit {
+    /// The index of the document in the request.
+    pub(crate) index: usize,
+    /// The fault in the document, in words.
+    pub(crate) what: String,
 }
 
 /// The encoding of requests and answers.

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::iter::{Once, once};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,10 +9,8 @@ use futures_core::Stream;
 use http::HeaderMap;
 use serde::Serialize;
 
-use crate::address::Protocol;
 use crate::client::Client;
-use crate::config::{Secret, add_header, one_by_one};
-use crate::discovery::to_path;
+use crate::config::{Secret, one_by_one, with_headers};
 use crate::document::Encoder;
 use crate::error::{Error, ErrorKind};
 use crate::input::{Documents, Fallible, InputFailure, NoDocuments};
@@ -23,7 +20,6 @@ use crate::responses::{Answers, Responses};
 use crate::retry::RetryPolicy;
 use crate::stop::Stop;
 use crate::target;
-use crate::transport::Facts;
 
 const REQUEST_SIZE: usize = 100;
 const LINGER: Duration = Duration::from_millis(50);
@@ -310,7 +306,7 @@ impl Settings {
     /// Checks everything.
     fn check(self) -> Result<Call, Error> {
         let shared = self.client.shared();
-        check_endpoint(&self.endpoint, shared.transport.facts())?;
+        shared.transport.facts().check_endpoint(&self.endpoint)?;
         self.target_executor.as_deref().map_or(Ok(()), target::check)?;
         let retry = self.retry.unwrap_or_else(|| shared.config.retry.clone());
         retry.check()?;
@@ -351,37 +347,6 @@ impl Settings {
         call.check_parameters()?;
         Ok(call)
     }
-}
-
-/// Checks an endpoint before anything is sent, as the path of a v2 gateway will be checked.
-pub(crate) fn check_endpoint(endpoint: &str, facts: &Facts) -> Result<(), Error> {
-    if endpoint.is_empty() {
-        return Err(Error::config("the endpoint has no name; that of all executors is /"));
-    }
-    facts.uri(&to_path(endpoint)).map(drop)
-}
-
-/// The client's headers, those of the call in place of theirs.
-pub(crate) fn with_headers(
-    base: &Arc<HeaderMap>,
-    protocol: Protocol,
-    extra: &[(String, Secret)],
-) -> Result<Arc<HeaderMap>, Error> {
-    if extra.is_empty() {
-        return Ok(base.clone());
-    }
-    let mut own = HeaderMap::new();
-    for (name, value) in extra {
-        add_header(&mut own, protocol, name, value)?;
-    }
-    let mut merged = HeaderMap::clone(base);
-    for name in own.keys() {
-        merged.remove(name);
-    }
-    for (name, value) in &own {
-        merged.append(name, value.clone());
-    }
-    Ok(Arc::new(merged))
 }
 
 impl<S> fmt::Debug for Post<S> {

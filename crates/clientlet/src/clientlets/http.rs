@@ -9,11 +9,10 @@ use http::{HeaderMap, Method};
 
 use super::{DataRequest, HttpAnswer};
 use crate::address::Protocol;
-use crate::config::{Config, Secret, one_by_one};
+use crate::config::{Config, Secret, one_by_one, with_headers};
 use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
 use crate::message::{DocArray, Encoding, StatusMessage};
 use crate::options::ClientletOptions;
-use crate::post::with_headers;
 use crate::retry::{Retry, Times};
 use crate::transport::{HttpSession, MOST_V2_DOCUMENTS, Time};
 

@@ -4,6 +4,7 @@ mod counted;
 pub(crate) mod dial;
 mod eyeballs;
 #[cfg(any(test, fuzzing))]
+#[path = "../../unit/memory.rs"]
 pub(crate) mod memory;
 mod names;
 mod spoken;

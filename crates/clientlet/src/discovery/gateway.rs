@@ -1,6 +1,6 @@
 //! What is known of a gateway, and how an executor's endpoint is found there.
 
-use crate::address::{decode_percent, encode_percent};
+use crate::address::{decode_percent, to_path};
 use crate::error::{AttemptError, Event, Hint};
 use crate::foreign;
 use crate::message::{DocArray, Endpoints};
@@ -109,13 +109,6 @@ impl Found {
     fn written(endpoint: &str) -> Found {
         Found { name: endpoint.to_owned(), path: to_path(&decode_percent(endpoint.as_bytes())) }
     }
-}
-
-/// The path of an endpoint. Some endpoints are bound without a leading slash, but a path of HTTP
-/// always has one.
-pub(crate) fn to_path(endpoint: &str) -> String {
-    let slash = if endpoint.starts_with('/') { "" } else { "/" };
-    format!("{slash}{}", encode_percent(endpoint))
 }
 
 /// Finds the listed endpoint that the caller meant: the same name, the name with or without its

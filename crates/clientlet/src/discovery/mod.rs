@@ -13,7 +13,7 @@ use futures_util::future::{Shared, WeakShared};
 use http::header::{HOST, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
-pub(crate) use self::gateway::{Found, Gateway, to_path};
+pub(crate) use self::gateway::{Found, Gateway};
 use self::generation::learn;
 use self::kept::Kept;
 use crate::address::Address;

@@ -11,16 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::document::proto::Encoder;
-use crate::message::DocArray;
-
-/// A document that the gateway cannot pass on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Culprit {
-    /// The index of the document in the request.
-    pub(crate) index: usize,
-    /// The fault in the document, in words.
-    pub(crate) what: String,
-}
+use crate::message::{Culprit, DocArray};
 
 #[derive(Deserialize)]
 struct BodyJson<'a> {

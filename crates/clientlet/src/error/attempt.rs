@@ -7,10 +7,8 @@ use bytes::Bytes;
 
 use super::cause;
 use super::{Attempt, Delivery, Detail, ErrorKind, Event, Hint, SharedSource, Source};
-use crate::address::Address;
-use crate::envelope::inner::Culprit;
 use crate::foreign::one_line;
-use crate::message::{Exception, RawAnswer};
+use crate::message::{Culprit, Exception, RawAnswer};
 
 /// One word wide, since every attempt's result carries its space.
 #[derive(Debug)]
@@ -173,13 +171,13 @@ impl AttemptError {
     pub(crate) fn record(
         &self,
         number: u32,
-        address: &Address,
+        gateway: String,
         started: Duration,
         took: Duration,
     ) -> Attempt {
         Attempt {
             number,
-            gateway: address.to_string(),
+            gateway,
             started,
             took,
             kind: self.kind,

@@ -101,7 +101,7 @@ impl Ledger {
 
     /// Enters an attempt that began this long after its request and took this long.
     fn enter(&mut self, error: &AttemptError, to: &Address, began: Duration, took: Duration) {
-        self.attempts.push(error.record(self.next(), to, began, took));
+        self.attempts.push(error.record(self.next(), to.to_string(), began, took));
         self.may_have_run |= error.may_have_run;
     }
 }

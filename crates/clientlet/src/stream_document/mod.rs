@@ -19,12 +19,11 @@ use self::content::Content;
 use self::flow::Call;
 pub use self::stream::DocumentStream;
 use crate::client::Client;
-use crate::config::{Secret, one_by_one};
+use crate::config::{Secret, one_by_one, with_headers};
 use crate::document::{self, EncodeError};
 use crate::envelope::SINGLE_DOCUMENT;
 use crate::error::{Error, ErrorKind};
 use crate::message::{DocArray, Encoding};
-use crate::post::{check_endpoint, with_headers};
 use crate::retry::RetryPolicy;
 use crate::target;
 
@@ -145,7 +144,7 @@ impl StreamDocument {
     fn check(self) -> Result<Call, Error> {
         let shared = self.client.shared();
         let transport = shared.transport.clone();
-        check_endpoint(&self.endpoint, transport.facts())?;
+        transport.facts().check_endpoint(&self.endpoint)?;
         self.target_executor.as_deref().map_or(Ok(()), target::check)?;
         if transport.streams().is_none() {
             let what = "this protocol has no streams of documents; use http:// or grpc://";

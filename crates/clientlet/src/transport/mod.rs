@@ -2,6 +2,7 @@
 
 mod body;
 #[cfg(test)]
+#[path = "../../unit/fixtures.rs"]
 mod fixtures;
 #[cfg(feature = "grpc")]
 pub(crate) mod grpc;
@@ -44,7 +45,7 @@ pub(crate) use streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 use tally::Tally;
 pub(crate) use time::{Patience, Time};
 
-use crate::address::Address;
+use crate::address::{Address, to_path};
 use crate::error::{AttemptError, Context, Error};
 use crate::message::{Connections, DocArray, Encoding, RawAnswer, Request};
 use crate::stop::Stop;
@@ -153,6 +154,14 @@ impl Facts {
     /// The URI that documents for a path are sent to.
     pub(crate) fn uri(&self, path: &str) -> Result<Uri, Error> {
         self.address.at(if self.has_paths { path } else { "/" })
+    }
+
+    /// Checks an endpoint before anything is sent, as the path of a v2 gateway will be checked.
+    pub(crate) fn check_endpoint(&self, endpoint: &str) -> Result<(), Error> {
+        if endpoint.is_empty() {
+            return Err(Error::config("the endpoint has no name; that of all executors is /"));
+        }
+        self.uri(&to_path(endpoint)).map(drop)
     }
 
     /// The context of an error.

@@ -7,10 +7,9 @@ use http::HeaderMap;
 use super::{GrpcClientlet, not_open};
 use crate::address::Protocol;
 use crate::clientlets::DataRequest;
-use crate::config::{Secret, one_by_one};
+use crate::config::{Secret, one_by_one, with_headers};
 use crate::error::Error;
 use crate::message::Encoding;
-use crate::post::with_headers;
 use crate::response::Response;
 use crate::retry::{Retry, Times};
 

@@ -508,7 +508,7 @@ fn every_capability_is_checked() {
     let contract = read("tests/contract/main.rs");
     let tests = [
         "src/envelope/inner.rs",
-        "src/transport/fixtures.rs",
+        "unit/fixtures.rs",
         "src/document/properties.rs",
         "src/document/encode/tests.rs",
         "src/document/proto/tests/writing.rs",
