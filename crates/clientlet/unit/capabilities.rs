@@ -1,5 +1,5 @@
-//! What each wire format can carry: data from which `docs/guarantees.md` is printed, each row with
-//! the check that holds it to its word.
+//! What each wire format can carry. `docs/guarantees.md` is printed from this table, and each row
+//! names the check that proves it.
 
 use bytes::Bytes;
 use serde_json::json;
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::document::{Blob, Document, Encoder, Tensor, decode_documents, proto};
 use crate::message::{DocArray, Encoding};
 
-/// What there is a column for; a protocol more is a column more.
+/// The columns of the table; a further protocol needs a further column.
 const COLUMNS: [&str; 6] = [
     "v1 over HTTP",
     "v2 over HTTP",
@@ -19,18 +19,18 @@ const COLUMNS: [&str; 6] = [
 
 struct Capability {
     what: &'static str,
-    /// By column.
+    /// One cell for each column.
     carried: [&'static str; COLUMNS.len()],
     check: Check,
 }
 
-/// What shows that a row is true.
+/// The proof of a row.
 enum Check {
-    /// Encoding and decoding alone.
+    /// A check of encoding and decoding, without a gateway.
     Codec(fn()),
-    /// A case of `tests/contract`, against real gateways.
+    /// The name of a case of `tests/contract`, which runs against real gateways.
     Contract(&'static str),
-    /// A recorded answer or a test of the embedded gateway's fidelity, by the test's name.
+    /// The name of another test.
     Test(&'static str),
 }
 
@@ -77,9 +77,9 @@ const CAPABILITIES: &[Capability] = &[
         what: "an executor that is down or slow",
         carried: [
             "503 or 504, naming the deployment",
-            "500 without a word",
-            "close 1011, giving the deployment's address",
-            "close 1011, giving the deployment's address",
+            "500 without a reason",
+            "close 1011, with the deployment's address",
+            "close 1011, with the deployment's address",
             "UNAVAILABLE or DEADLINE_EXCEEDED, naming the deployment and its address",
             "UNAVAILABLE or DEADLINE_EXCEEDED, naming the deployment and its address",
         ],
@@ -87,14 +87,21 @@ const CAPABILITIES: &[Capability] = &[
     },
     Capability {
         what: "`ready()` with an executor down",
-        carried: ["says so", "says that all is well", "says so", "says so", "says so", "says so"],
+        carried: [
+            "reports the executor",
+            "reports that all is well",
+            "reports the executor",
+            "reports the executor",
+            "reports the executor",
+            "reports the executor",
+        ],
         check: Test("status_and_dry_run_are_read"),
     },
     Capability {
-        what: "endpoints that nobody binds",
+        what: "endpoints that no executor binds",
         carried: [
             "succeed, documents untouched",
-            "an error that lists those that are there",
+            "an error that lists the known endpoints",
             "succeed, documents untouched",
             "succeed, documents untouched",
             "succeed, documents untouched",
@@ -118,7 +125,7 @@ const CAPABILITIES: &[Capability] = &[
         what: "streams of documents",
         carried: [
             "no",
-            "yes, for the document alone, without parameters and target",
+            "yes, without parameters and target executor",
             "no",
             "no",
             "no",
@@ -129,11 +136,11 @@ const CAPABILITIES: &[Capability] = &[
     Capability {
         what: "a document's fields",
         carried: [
-            "the fixed set of DocArray v1; another is an error before sending",
-            "any; the gateway drops what its class does not have",
-            "the fixed set of DocArray v1; another is an error before sending",
+            "the fields of DocArray v1; any other is an error before sending",
+            "any; the gateway drops fields that the executor's class does not have",
+            "the fields of DocArray v1; any other is an error before sending",
             "any",
-            "the fixed set of DocArray v1; another is an error before sending",
+            "the fields of DocArray v1; any other is an error before sending",
             "any",
         ],
         check: Codec(fields),
@@ -155,73 +162,73 @@ const CAPABILITIES: &[Capability] = &[
         carried: [
             "base64",
             "UTF-8 text only; anything else is an error before sending",
-            "as they are",
-            "as they are",
-            "as they are",
-            "as they are",
+            "unchanged",
+            "unchanged",
+            "unchanged",
+            "unchanged",
         ],
         check: Codec(bytes),
     },
     Capability {
         what: "numbers in parameters",
         carried: [
-            "doubles; whole ones are read as integers, beyond 2^53 an error before sending",
-            "doubles; whole ones are read as integers, beyond 2^53 an error before sending",
-            "doubles; whole ones are read as integers, beyond 2^53 an error before sending",
-            "doubles; whole ones are read as integers, beyond 2^53 an error before sending",
-            "doubles; whole ones are read as integers, beyond 2^53 an error before sending",
-            "doubles; whole ones are read as integers, beyond 2^53 an error before sending",
+            "doubles; whole numbers are read as integers; beyond 2^53 an error before sending",
+            "doubles; whole numbers are read as integers; beyond 2^53 an error before sending",
+            "doubles; whole numbers are read as integers; beyond 2^53 an error before sending",
+            "doubles; whole numbers are read as integers; beyond 2^53 an error before sending",
+            "doubles; whole numbers are read as integers; beyond 2^53 an error before sending",
+            "doubles; whole numbers are read as integers; beyond 2^53 an error before sending",
         ],
         check: Contract("parameters_come_back_with_the_executors_result"),
     },
     Capability {
         what: "numbers in tags",
         carried: [
-            "as in parameters, but 1 and 0 at the top become true and false",
-            "as they were; beyond 32 bits the gateway cannot pass whole ones on: their document fails alone, the others are sent without it",
+            "as in parameters, but 1 and 0 at the top level become true and false",
+            "unchanged; the gateway cannot pass on integers beyond 32 bits: their document fails alone, and the others are sent without it",
             "as in parameters",
-            "as they were; whole ones beyond 32 bits are an error before sending",
+            "unchanged; integers beyond 32 bits are an error before sending",
             "as in parameters",
-            "as they were; whole ones beyond 32 bits are an error before sending",
+            "unchanged; integers beyond 32 bits are an error before sending",
         ],
         check: Contract("empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2"),
     },
     Capability {
-        what: "maps nested in each other in tags",
+        what: "levels of nested maps in tags",
         carried: [
             "any number",
-            "30 levels; more the gateway cannot pass on: their document fails alone",
-            "any number that protobuf holds; more are an error before sending",
-            "some 30 levels; more are an error before sending",
-            "any number that protobuf holds; more are an error before sending",
-            "some 30 levels; more are an error before sending",
+            "30; the gateway cannot pass on more: their document fails alone",
+            "as many as protobuf allows; more are an error before sending",
+            "about 30; more are an error before sending",
+            "as many as protobuf allows; more are an error before sending",
+            "about 30; more are an error before sending",
         ],
         check: Test("depth_counts_as_a_gateway_of_3_33_1_counts_it"),
     },
     Capability {
-        what: "a number as `id`, and as text of v1",
+        what: "a number as `id`, or as `text` of v1",
         carried: ["comes back as text"; COLUMNS.len()],
         check: Codec(numbers_as_text),
     },
     Capability {
-        what: "a struct or a map in a document, a list of them",
+        what: "a struct or a map in a document, or a list of them",
         carried: [
-            "as tags and scores have it",
-            "whatever the executor's class makes of it: a document, a list of documents, a dictionary",
-            "as tags and scores have it",
-            "whatever the executor's class makes of it: a document, a list of documents, a dictionary",
-            "as tags and scores have it",
-            "whatever the executor's class makes of it: a document, a list of documents, a dictionary",
+            "only where DocArray v1 has them (tags, scores, chunks)",
+            "what the executor's class makes of it: a document, a list of documents or a dictionary",
+            "only where DocArray v1 has them (tags, scores, chunks)",
+            "what the executor's class makes of it: a document, a list of documents or a dictionary",
+            "only where DocArray v1 has them (tags, scores, chunks)",
+            "what the executor's class makes of it: a document, a list of documents or a dictionary",
         ],
         check: Test("every_kind_of_serde_value_has_its_kind_of_node"),
     },
     Capability {
-        what: "types that choose their form (UUIDs, addresses, times)",
-        carried: ["the form for humans, which is text as a rule"; COLUMNS.len()],
+        what: "types with several forms (UUIDs, addresses, times)",
+        carried: ["the human-readable form, usually text"; COLUMNS.len()],
         check: Codec(forms),
     },
     Capability {
-        what: "bytes, read into a type that takes anything (`Value`, `flatten`, untagged enums)",
+        what: "bytes, read into a type that accepts anything (`Value`, `flatten`, untagged enums)",
         carried: [
             "base64 text",
             "text",
@@ -235,18 +242,18 @@ const CAPABILITIES: &[Capability] = &[
     Capability {
         what: "element type of a tensor",
         carried: [
-            "lost: whole numbers or doubles",
-            "lost: whole numbers or doubles",
-            "as it was",
-            "as it was",
-            "as it was",
-            "as it was",
+            "lost: becomes i64 or f64",
+            "lost: becomes i64 or f64",
+            "unchanged",
+            "unchanged",
+            "unchanged",
+            "unchanged",
         ],
         check: Codec(element_types),
     },
     Capability {
-        what: "shape of a tensor behind an empty dimension",
-        carried: ["lost", "lost", "as it was", "as it was", "as it was", "as it was"],
+        what: "shape of a tensor after an empty dimension",
+        carried: ["lost", "lost", "unchanged", "unchanged", "unchanged", "unchanged"],
         check: Codec(empty_shapes),
     },
     Capability {
@@ -254,37 +261,37 @@ const CAPABILITIES: &[Capability] = &[
         carried: [
             "an error before sending",
             "an error before sending",
-            "as it was",
-            "as it was",
-            "as it was",
-            "as it was",
+            "unchanged",
+            "unchanged",
+            "unchanged",
+            "unchanged",
         ],
         check: Codec(no_dimensions),
     },
     Capability {
         what: "element type of a tensor that is read through `flatten` or an untagged enum",
-        carried: ["lost: whole numbers or doubles"; COLUMNS.len()],
+        carried: ["lost: becomes i64 or f64"; COLUMNS.len()],
         check: Codec(buffered_element_types),
     },
     Capability {
-        what: "NaN, infinity in parameters and in tags of v1",
-        carried: ["an error before sending: a gateway makes text of them"; COLUMNS.len()],
+        what: "NaN and infinity in parameters and in tags of v1",
+        carried: ["an error before sending: a gateway would turn them into text"; COLUMNS.len()],
         check: Codec(not_numbers_in_tags),
     },
     Capability {
-        what: "NaN, infinity elsewhere",
+        what: "NaN and infinity elsewhere",
         carried: [
             "an error before sending",
             "an error before sending",
-            "as they are",
-            "as they are",
-            "as they are",
-            "as they are",
+            "unchanged",
+            "unchanged",
+            "unchanged",
+            "unchanged",
         ],
         check: Codec(not_numbers),
     },
     Capability {
-        what: "single and double precision, each read as what it was",
+        what: "floats of single and double precision, read with the same precision",
         carried: ["exact", "exact", "exact", "exact", "exact", "exact"],
         check: Test("numbers_survive_exactly"),
     },
@@ -292,24 +299,17 @@ const CAPABILITIES: &[Capability] = &[
         what: "empty text",
         carried: [
             "comes back as null",
-            "comes back as it was",
+            "unchanged",
             "comes back as null",
-            "comes back as it was",
+            "unchanged",
             "comes back as null",
-            "comes back as it was",
+            "unchanged",
         ],
         check: Contract("empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2"),
     },
     Capability {
         what: "fields typed `Optional[DocList[...]]`",
-        carried: [
-            "",
-            "the gateway loses all but the ids",
-            "",
-            "come back whole",
-            "",
-            "come back whole",
-        ],
+        carried: ["", "the gateway drops everything but the ids", "", "unchanged", "", "unchanged"],
         check: Test("rich_documents_of_v2_are_read_into_a_type_of_ones_own"),
     },
 ];
@@ -320,14 +320,14 @@ fn encode<T: serde::Serialize>(docarray: DocArray, document: &T) -> Result<Vec<u
     encoded.map(|()| json).map_err(|error| error.to_string())
 }
 
-/// As the only document of a message.
+/// Encodes a document as the only document of a protobuf message.
 fn encode_proto<T: serde::Serialize>(docarray: DocArray, document: &T) -> Result<Vec<u8>, String> {
     let mut message = Vec::new();
     let encoded = proto::Encoder::new(docarray).document(document, &mut message);
     encoded.map(|()| message).map_err(|error| error.to_string())
 }
 
-/// A document as it comes back, where it can be sent.
+/// Encodes and decodes a document. Returns `None` if it cannot be encoded.
 fn back(encoding: Encoding, docarray: DocArray, document: &Document) -> Option<Document> {
     match encoding {
         Encoding::Json => {
@@ -341,7 +341,7 @@ fn back(encoding: Encoding, docarray: DocArray, document: &Document) -> Option<D
     }
 }
 
-/// The columns of the table: what is written how. gRPC carries the messages of WebSocket.
+/// All ways to write a document. gRPC and WebSocket carry the same messages.
 const WRITTEN: [(Encoding, DocArray); 4] = [
     (Encoding::Json, DocArray::V1),
     (Encoding::Json, DocArray::V2),
@@ -349,7 +349,7 @@ const WRITTEN: [(Encoding, DocArray); 4] = [
     (Encoding::Proto, DocArray::V2),
 ];
 
-/// Whether a document can be sent, by column.
+/// Whether a document can be encoded in each of the [`WRITTEN`] ways.
 fn can_be_sent(document: &serde_json::Value) -> [bool; 4] {
     WRITTEN.map(|(encoding, docarray)| match encoding {
         Encoding::Json => encode(docarray, document).is_ok(),
@@ -377,7 +377,7 @@ fn bytes() {
     }
 }
 
-/// The document after each of the [`WRITTEN`] ways out and back, read as any JSON.
+/// The document after encoding and decoding in each of the [`WRITTEN`] ways, read as any JSON.
 fn any_after(document: &impl serde::Serialize) -> [Option<serde_json::Value>; 4] {
     WRITTEN.map(|(encoding, docarray)| match encoding {
         Encoding::Json => {

@@ -1,9 +1,9 @@
-//! Everything that can happen to an attempt, and what follows from it: the one table from which
-//! errors are made, retries are decided and the page *Guarantees* is printed.
+//! Everything that can happen to an attempt, and what follows. This table makes the errors, decides
+//! the retries, and is printed on the page *Guarantees*.
 
 use super::{Delivery, ErrorKind};
 
-/// How an attempt ended, if not in a result.
+/// How an attempt ended without a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     ConnectFailed,
@@ -65,11 +65,11 @@ pub(crate) enum Event {
     NotGrpc,
 }
 
-/// What follows from an event.
+/// What an event means for the error and for further attempts.
 #[cfg_attr(not(test), expect(dead_code, reason = "a test prints the page from all of it"))]
 pub(crate) struct Row {
     pub(crate) event: Event,
-    /// How the event shows, for the page *Guarantees*.
+    /// What the user sees of the event, for the page *Guarantees*.
     pub(crate) shows: &'static str,
     pub(crate) kind: ErrorKind,
     pub(crate) delivery: Delivery,
@@ -120,21 +120,21 @@ use Delivery::{Answered, NotSent, Unknown};
 use Ran::{Maybe, Never};
 use Retry::{Anew, Final, Yes};
 
-/// One row an event, in the order of [`Event`].
+/// One row for each event, in the order of [`Event`].
 #[rustfmt::skip]
 pub(crate) const EVENTS: &[Row] = &[
     row(Event::ConnectFailed, "no connection: refused, unreachable, name not found", ErrorKind::Connect, NotSent, Yes, Never),
     row(Event::ConnectTimedOut, "no connection within the connect time-out", ErrorKind::Connect, NotSent, Yes, Never),
-    row(Event::ClosedFresh, "a new connection was closed before the other side had said anything on it, or before its upgrade to WebSocket", ErrorKind::Transport, NotSent, Yes, Never),
-    row(Event::ClosedUnsent, "the connection was gone before a byte of the request was written", ErrorKind::Transport, NotSent, Anew, Never),
-    row(Event::Unprocessed, "the gateway closed the request's stream without having looked at it: REFUSED_STREAM, or a GOAWAY whose last stream came before it", ErrorKind::Transport, NotSent, Anew, Never),
-    row(Event::TimedOutUnsent, "the attempt's time ran out before a byte of the request was written", ErrorKind::Timeout, NotSent, Yes, Never),
-    row(Event::ConnectionLost, "reset, closed or cut after bytes of the request were written", ErrorKind::Transport, Unknown, Yes, Maybe),
-    row(Event::TimedOut, "the attempt's time ran out after bytes of the request were written", ErrorKind::Timeout, Unknown, Yes, Maybe),
+    row(Event::ClosedFresh, "a new connection was closed before the peer had sent anything on it, or before the upgrade to WebSocket", ErrorKind::Transport, NotSent, Yes, Never),
+    row(Event::ClosedUnsent, "the connection was lost before a byte of the request was written", ErrorKind::Transport, NotSent, Anew, Never),
+    row(Event::Unprocessed, "the gateway closed the request's stream without looking at the request: REFUSED_STREAM, or a GOAWAY whose last stream is an earlier one", ErrorKind::Transport, NotSent, Anew, Never),
+    row(Event::TimedOutUnsent, "the attempt timed out before a byte of the request was written", ErrorKind::Timeout, NotSent, Yes, Never),
+    row(Event::ConnectionLost, "the connection was reset, closed or cut after bytes of the request were written", ErrorKind::Transport, Unknown, Yes, Maybe),
+    row(Event::TimedOut, "the attempt timed out after bytes of the request were written", ErrorKind::Timeout, Unknown, Yes, Maybe),
     row(Event::NotHttp, "the answer is not HTTP/1.1", ErrorKind::Decode, Answered, Final, Maybe),
     row(Event::Unreadable, "the answer's body cannot be read", ErrorKind::Decode, Answered, Final, Maybe),
-    row(Event::AnotherAnswered, "the answer is that of another request, by its id (v2): its own never came, and the connection is not used again", ErrorKind::Decode, Unknown, Yes, Maybe),
-    row(Event::TooLarge, "the answer is beyond the client's limit", ErrorKind::TooLarge, Answered, Final, Maybe),
+    row(Event::AnotherAnswered, "the answer carries the id of another request (v2); this request's answer never came, and the connection is not used again", ErrorKind::Decode, Unknown, Yes, Maybe),
+    row(Event::TooLarge, "the answer is larger than the client's limit", ErrorKind::TooLarge, Answered, Final, Maybe),
     row(Event::ExecutorFailed, "an executor raised: status code 1 in a v1 answer, 500 with a JSON detail from v2", ErrorKind::Executor, Answered, Final, Maybe),
     row(Event::RequestTimeout408, "408", ErrorKind::Timeout, Answered, Yes, Never),
     row(Event::TooEarly425, "425", ErrorKind::Gateway, Answered, Yes, Never),
@@ -143,39 +143,39 @@ pub(crate) const EVENTS: &[Row] = &[
     row(Event::Refused, "any other 4xx: 400, 401, 403, 405, 413, 422", ErrorKind::Gateway, Answered, Final, Never),
     row(Event::BadGateway502, "502", ErrorKind::Gateway, Answered, Yes, Maybe),
     row(Event::Unavailable503, "503: v1 with its executor down", ErrorKind::Gateway, Answered, Yes, Maybe),
-    row(Event::GatewayTimeout504, "504: v1 whose executor is slower than timeout_send", ErrorKind::Timeout, Answered, Yes, Maybe),
-    row(Event::PlainError500, "500 in plain text: the gateway itself failed, as while it shuts down; from v2 also an executor that is down or slow, and a finished run may hide behind it", ErrorKind::Gateway, Answered, Yes, Maybe),
-    row(Event::CannotPassOn, "500 from v2 for a document that the gateway's own protobuf cannot carry: a whole number beyond 32 bits, nested too deep; the others of the request are sent without it", ErrorKind::Encode, Answered, Final, Never),
+    row(Event::GatewayTimeout504, "504: v1 with an executor slower than timeout_send", ErrorKind::Timeout, Answered, Yes, Maybe),
+    row(Event::PlainError500, "500 in plain text: the gateway itself failed, for example while it shuts down; with v2 also an executor that is down or slow; the request may have run to its end", ErrorKind::Gateway, Answered, Yes, Maybe),
+    row(Event::CannotPassOn, "500 from v2 for a document that the gateway's own protobuf cannot carry: an integer beyond 32 bits, or nested too deeply; the request's other documents are sent without it", ErrorKind::Encode, Answered, Final, Never),
     row(Event::ServerError, "any other 5xx", ErrorKind::Gateway, Answered, Final, Maybe),
     row(Event::Redirect, "3xx: redirects are not followed", ErrorKind::Gateway, Answered, Final, Never),
-    row(Event::EndpointUnknown, "the gateway does not list the endpoint (v2), or not as one that streams, or has no streams of documents (v1)", ErrorKind::NotFound, NotSent, Final, Never),
+    row(Event::EndpointUnknown, "the gateway does not list the endpoint (v2), does not list it as one that streams, or has no streams of documents (v1)", ErrorKind::NotFound, NotSent, Final, Never),
     row(Event::EncodeFailed, "a document that the wire format cannot hold", ErrorKind::Encode, NotSent, Final, Never),
     row(Event::InputFailed, "the input of documents failed: the caller's own error", ErrorKind::Input, NotSent, Final, Never),
-    row(Event::SettingDenied, "the gateway's own status contradicts the generation of documents that was set", ErrorKind::Config, NotSent, Final, Never),
-    row(Event::NoSuchQuestion, "the protocol has no such question: gRPC alone has a health service", ErrorKind::Config, NotSent, Final, Never),
+    row(Event::SettingDenied, "the gateway's status contradicts the generation of documents that was set on the client", ErrorKind::Config, NotSent, Final, Never),
+    row(Event::NoSuchQuestion, "the protocol has no such question: only gRPC has a health service", ErrorKind::Config, NotSent, Final, Never),
     row(Event::SessionClosed, "the client was closed", ErrorKind::Closed, NotSent, Final, Never),
-    row(Event::SessionLost, "a clientlet's connection was gone before a byte of the message was written", ErrorKind::Transport, NotSent, Yes, Never),
+    row(Event::SessionLost, "a clientlet's connection was lost before a byte of the message was written", ErrorKind::Transport, NotSent, Yes, Never),
     row(Event::TimedOutSending, "a clientlet's connection did not take all of a message in time; the message may still go out, so another attempt could send it twice", ErrorKind::Timeout, Unknown, Final, Maybe),
-    row(Event::NoRuntime, "the call was made outside of a tokio runtime", ErrorKind::Config, NotSent, Final, Never),
+    row(Event::NoRuntime, "the call was made outside a tokio runtime", ErrorKind::Config, NotSent, Final, Never),
     row(Event::Stopped, "the call was stopped before a byte of the request was written", ErrorKind::Cancelled, NotSent, Final, Never),
     row(Event::StoppedSent, "the call was stopped after bytes of the request were written", ErrorKind::Cancelled, Unknown, Final, Maybe),
-    row(Event::SocketDropped, "a WebSocket was dropped: reset, closed without a close frame, or with 1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011, 1012, or its protocol broken", ErrorKind::Transport, Unknown, Yes, Maybe),
-    row(Event::SocketOversize, "a WebSocket message beyond the client's limit; whose answer it was is not known", ErrorKind::TooLarge, Unknown, Yes, Maybe),
-    row(Event::SocketOutage1011, "close 1011 that names a deployment: its executor is down", ErrorKind::Gateway, Unknown, Yes, Maybe),
+    row(Event::SocketDropped, "a WebSocket was dropped: reset, closed without a close frame or with 1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011 or 1012, or the peer broke its protocol", ErrorKind::Transport, Unknown, Yes, Maybe),
+    row(Event::SocketOversize, "a WebSocket message is larger than the client's limit; which request it answers is unknown", ErrorKind::TooLarge, Unknown, Yes, Maybe),
+    row(Event::SocketOutage1011, "close 1011 that names a deployment: the deployment's executor is down", ErrorKind::Gateway, Unknown, Yes, Maybe),
     row(Event::SocketTimeout1011, "close 1011 that names a deployment which timed out", ErrorKind::Timeout, Unknown, Yes, Maybe),
     row(Event::SocketTryAgain1013, "close 1013", ErrorKind::Gateway, Unknown, Yes, Maybe),
     row(Event::SocketClosed, "any other close code", ErrorKind::Closed, Unknown, Final, Maybe),
-    row(Event::SocketGarbled, "a WebSocket message that cannot be read or answers nothing that was sent; whose answer it was is not known", ErrorKind::Decode, Unknown, Yes, Maybe),
-    row(Event::NotWebSocket, "no WebSocket, or not the one that was asked for", ErrorKind::Decode, Answered, Final, Maybe),
+    row(Event::SocketGarbled, "a WebSocket message cannot be read, or answers no request that was sent; which request it answers is unknown", ErrorKind::Decode, Unknown, Yes, Maybe),
+    row(Event::NotWebSocket, "the peer does not upgrade to WebSocket, or not to the subprotocol that was asked for", ErrorKind::Decode, Answered, Final, Maybe),
     row(Event::StreamDropped, "a gRPC stream or its connection was dropped: reset, cut, ended early or without a status, CANCELLED, UNAVAILABLE that names no deployment", ErrorKind::Transport, Unknown, Yes, Maybe),
-    row(Event::StreamFailed, "UNKNOWN, INTERNAL or DATA_LOSS on a stream of many requests; whose fault it was is not known", ErrorKind::Gateway, Unknown, Yes, Maybe),
-    row(Event::StreamOversize, "a message of a gRPC stream beyond the client's limit; whose answer it was is not known", ErrorKind::TooLarge, Unknown, Yes, Maybe),
-    row(Event::StreamGarbled, "a message of a gRPC stream that cannot be read or answers nothing that was sent; whose answer it was is not known", ErrorKind::Decode, Unknown, Yes, Maybe),
-    row(Event::GrpcOutage, "UNAVAILABLE that names a deployment, or UNKNOWN an InternalNetworkError: its executor is down", ErrorKind::Gateway, Unknown, Yes, Maybe),
+    row(Event::StreamFailed, "UNKNOWN, INTERNAL or DATA_LOSS on a stream of many requests; which request caused it is unknown", ErrorKind::Gateway, Unknown, Yes, Maybe),
+    row(Event::StreamOversize, "a message of a gRPC stream is larger than the client's limit; which request it answers is unknown", ErrorKind::TooLarge, Unknown, Yes, Maybe),
+    row(Event::StreamGarbled, "a message of a gRPC stream cannot be read, or answers no request that was sent; which request it answers is unknown", ErrorKind::Decode, Unknown, Yes, Maybe),
+    row(Event::GrpcOutage, "UNAVAILABLE that names a deployment, or UNKNOWN that names an InternalNetworkError: an executor is down", ErrorKind::Gateway, Unknown, Yes, Maybe),
     row(Event::GrpcTimeout, "DEADLINE_EXCEEDED that names a deployment which timed out", ErrorKind::Timeout, Unknown, Yes, Maybe),
     row(Event::GrpcExhausted, "RESOURCE_EXHAUSTED", ErrorKind::RateLimited, Unknown, Yes, Maybe),
     row(Event::GrpcAborted, "ABORTED", ErrorKind::Gateway, Unknown, Yes, Maybe),
-    row(Event::GrpcBroken, "UNKNOWN of a unary request with an exception of the gateway's own, as while it shuts down", ErrorKind::Gateway, Answered, Yes, Maybe),
+    row(Event::GrpcBroken, "UNKNOWN of a unary request, with an exception of the gateway itself, for example while it shuts down", ErrorKind::Gateway, Answered, Yes, Maybe),
     row(Event::GrpcFailed, "any other UNKNOWN, INTERNAL or DATA_LOSS of a unary request", ErrorKind::Gateway, Answered, Final, Maybe),
     row(Event::GrpcRefused, "INVALID_ARGUMENT, PERMISSION_DENIED, UNAUTHENTICATED, FAILED_PRECONDITION and the like", ErrorKind::Gateway, Answered, Final, Never),
     row(Event::GrpcUnimplemented, "UNIMPLEMENTED, NOT_FOUND", ErrorKind::NotFound, Answered, Final, Never),
@@ -188,8 +188,8 @@ impl Event {
         &EVENTS[self as usize]
     }
 
-    /// Whether any of the requests on a shared connection or stream may be what it ended for. An
-    /// outage that names a deployment blames none of them.
+    /// Whether any request on a shared connection or stream may have caused its end. An outage that
+    /// names a deployment was caused by none of them.
     pub(crate) fn is_anyones(self) -> bool {
         matches!(
             self,
@@ -203,7 +203,7 @@ impl Event {
         )
     }
 
-    /// The event that an HTTP status other than a success stands for, the body left aside.
+    /// The event of an HTTP status that is not a success. The body is not considered.
     pub(crate) fn of_status(status: u16) -> Event {
         match status {
             404 => Event::NotFound404,

@@ -216,7 +216,7 @@ mod tests {
     fn the_page_of_guarantees_says_how_long_an_outage_is_bridged() {
         let policy = RetryPolicy::standard();
         let mut table = String::from(
-            "| attempts | all waits together, at most | on average | of 100 requests 99 outlast |\n\
+            "| attempts | all waits together, at most | on average | 99 of 100 requests outlast |\n\
              | --- | --- | --- | --- |\n",
         );
         for attempts in [2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 30] {
