@@ -1,10 +1,10 @@
 //! The command line.
 
-/// The benchmarks that `clientlet-bench` knows.
+/// The names of the benchmarks in `clientlet-bench`.
 const BENCHMARKS: [&str; 8] =
     ["http", "websocket", "grpc", "codec", "memory", "pace", "peers", "start"];
 
-/// Long enough to get through the corpora and some way beyond, short enough to wait for.
+/// Long enough to run all seeds and some new inputs, short enough to wait for.
 const FUZZ_SECONDS: u64 = 30;
 
 pub(crate) const HELP: &str = "\
@@ -14,47 +14,48 @@ Usage: cargo xtask <TASK>
 
 Tasks:
   test [--no-interop] [--quick]
-                        Everything that has to pass: format, links, clippy, the stated
-                        rust-version, licences and sources of dependencies, each crate alone
-                        with its features, unit, doc, contract, CLI and interop tests,
-                        documentation. Installs the pinned Jina releases, for which it needs
-                        Python 3.11, and cargo-deny and cargo-hack. Programs of tests run several
-                        at a time; each one's output is shown when it ends.
-      --no-interop      Leave out what runs against real Jina gateways; needs no Python.
-      --quick           Leave out all that has to be installed first: --no-interop, and no
-                        cargo-deny, no cargo-hack.
+                        Run all checks: format, links, clippy, the stated rust-version,
+                        licences and sources of dependencies, each crate alone with its
+                        features, unit, doc, contract, command and interop tests, and
+                        documentation. Installs the pinned Jina releases, which need Python
+                        3.11, and cargo-deny and cargo-hack. Several test programs run at a
+                        time; the output of each is shown when it ends.
+      --no-interop      Leave out the tests against real Jina gateways; needs no Python.
+      --quick           Leave out everything that must be installed first: like --no-interop,
+                        and also without cargo-deny and cargo-hack.
   coverage [--no-interop]
-                        Run the tests and list, file by file, how many lines they reached, and
-                        which they did not. Installs cargo-llvm-cov and, where neither the
-                        toolchain nor the system has it, the LLVM to match.
+                        Run the tests and list, for each file, how many lines they reached and
+                        which they missed. Installs cargo-llvm-cov and, if neither the
+                        toolchain nor the system has it, the matching LLVM.
   fuzz [SECONDS] [TARGET]...
-                        Run each target of fuzz/, or those given, for so many seconds (30);
-                        installs cargo-fuzz, needs a C++ compiler.
+                        Run the given targets of fuzz/, by default all, for this many seconds
+                        each, by default 30. Installs cargo-fuzz; needs a C++ compiler.
   bench http|websocket|grpc [ARGS]...
-                        The client beside the bare transport, in the same run. As for codec,
-                        glibc is told to keep freed memory, or chance decides who pays for pages.
-  bench codec [ARGS]... The protobuf codec beside prost's own types.
+                        Compare the client with the bare transport, in the same run.
+  bench codec [ARGS]... Compare the protobuf codec with prost's own types.
   bench memory [ARGS]...
-                        What the command needs for 100,000 documents and for 1,000,000.
-  bench pace [ARGS]...  What the command takes for a request while 200 a second are answered; needs
-                        strace.
-  bench peers [ARGS]... Jina's own Python clients beside ours; needs the pinned releases, as `test`
-                        installs them, or CLIENTLET_INTEROP for where they are.
-  bench start [ARGS]... How soon the command has sent its first byte.
-                        All are built in release mode. ARGS go to the benchmark: --check fails
-                        it beyond its limits, --help tells the rest.
+                        Measure the command's memory for 100,000 and 1,000,000 documents.
+  bench pace [ARGS]...  Measure the command's system calls and CPU for each request while 200
+                        requests a second are answered; needs strace.
+  bench peers [ARGS]... Compare Jina's own Python clients with ours. Needs the pinned releases
+                        that `test` installs, or CLIENTLET_INTEROP with their place.
+  bench start [ARGS]... Measure how soon the command sends its first byte.
 
-All that is installed lands under the target directory, and stays there.
+Benchmarks are built in release mode. ARGS go to the benchmark: with --check it fails if it exceeds
+its limits; --help lists its other options. For http, websocket, grpc and codec glibc is told to
+keep freed memory; otherwise chance decides which contestant pays for fresh pages.
+
+Everything is installed below the target directory and stays there.
 
 Environment:
-  INTEROP_PYTHON        The Python 3.11 to use; python3.11 from PATH otherwise.
+  INTEROP_PYTHON        The Python 3.11 to use; by default python3.11 from PATH.
   LLVM_COV, LLVM_PROFDATA
-                        The programs for `coverage`; looked for otherwise.
-  CARGO_TARGET_DIR      Where everything is built and installed, as for cargo.
-  CI=true               A missing Python (`test`) or strace (`bench pace`) may be installed by apt-get,
-                        on Debian as root. Nothing is kept for a second, incremental build.
+                        The programs for `coverage`; by default they are searched for.
+  CARGO_TARGET_DIR      The target directory for all builds and installations, as for cargo.
+  CI=true               On Debian as root, a missing Python (`test`) or strace (`bench pace`) is
+                        installed with apt-get. Builds are not incremental.
 
-Exit codes: 0 all well, 1 a step failed, 2 wrong usage.
+Exit codes: 0 success, 1 a step failed, 2 wrong usage.
 
 Examples:
   cargo xtask test
@@ -75,7 +76,7 @@ pub(crate) enum Task {
     },
     Fuzz {
         seconds: u64,
-        /// All, if none is named.
+        /// Empty for all targets.
         targets: Vec<String>,
     },
     Bench {
@@ -86,9 +87,9 @@ pub(crate) enum Task {
 /// What `test` includes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TestOptions {
-    /// Real gateways, for which Python and packages are installed.
+    /// Tests against real gateways, which need Python and its packages.
     pub(crate) interop: bool,
-    /// What is checked by other programs, which are installed.
+    /// Checks by other programs, which are installed first.
     pub(crate) tools: bool,
 }
 
@@ -141,11 +142,13 @@ fn parse_fuzz(rest: &[String]) -> Result<Task, String> {
                 return Err(format!("`fuzz` does not take `{option}`"));
             }
             number if number.starts_with(|first: char| first.is_ascii_digit()) => {
-                // To libFuzzer, 0 means for ever.
+                // libFuzzer takes 0 as no limit.
                 seconds = match number.parse() {
                     Ok(seconds @ 1..) if place == 0 => seconds,
                     _ => {
-                        return Err(format!("`fuzz` takes whole seconds first, not `{number}`"));
+                        return Err(format!(
+                            "`fuzz` takes whole seconds, as its first argument, not `{number}`"
+                        ));
                     }
                 };
             }
@@ -157,7 +160,7 @@ fn parse_fuzz(rest: &[String]) -> Result<Task, String> {
 
 fn parse_bench(rest: &[String]) -> Result<Task, String> {
     match rest.first().map(String::as_str) {
-        // Whatever follows the name is the benchmark's own, its --help too.
+        // All arguments after the name belong to the benchmark, `--help` included.
         Some(name) if BENCHMARKS.contains(&name) => Ok(Task::Bench { arguments: rest.to_vec() }),
         Some("--help" | "-h") => Ok(Task::Help),
         Some(other) => Err(format!("no benchmark is called `{other}`; {}", known_benchmarks())),
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn help_is_found_in_all_usual_places() {
+    fn help_is_recognised_in_all_usual_places() {
         for line in
             ["help", "--help", "-h", "test --help", "bench -h", "coverage -h", "fuzz 3 --help"]
         {

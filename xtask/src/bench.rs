@@ -6,17 +6,18 @@ use crate::command::{self, cargo};
 use crate::debian;
 use crate::metadata::Metadata;
 
-/// What contestants in one process free stays with it. By default glibc gives it back to the system
-/// whenever it happens to lie at the top of the heap, and which of them pays for fresh pages is chance:
-/// the same codec took 28 or 145 us for the same message. Not for what is measured as users have it:
-/// memory, the command, the clients of others.
+/// Makes glibc keep freed memory, for contestants that run in one process. By default glibc returns
+/// memory to the system whenever the memory happens to lie at the top of the heap. Then it is chance
+/// which contestant pays for fresh pages: the same codec took 28 or 145 us for the same message. Other
+/// benchmarks (memory, the command, other clients) measure what users have, so they do not use this
+/// setting.
 const KEPT_MEMORY: (&str, &str) =
     ("GLIBC_TUNABLES", "glibc.malloc.trim_threshold=67108864:glibc.malloc.mmap_threshold=33554432");
 
 /// The benchmarks with contestants in one process.
 const CONTESTS: [&str; 4] = ["http", "websocket", "grpc", "codec"];
 
-/// Builds the benchmark and the gateway it talks to, and runs it; its exit code is ours.
+/// Builds the benchmark and its gateway, and runs the benchmark. Returns the benchmark's exit code.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     match build_and_run(arguments) {
         Ok(code) => code,
@@ -31,7 +32,7 @@ fn build_and_run(arguments: &[String]) -> Result<ExitCode, String> {
     if arguments.first().is_some_and(|name| name == "pace") {
         find_strace()?;
     }
-    // The embedded gateway runs in a process of its own: the command's.
+    // The command runs the embedded gateway in a process of its own.
     let packages = ["-p", "clientlet-bench", "-p", "clientlet-cli"];
     command::run(cargo().args(["build", "--release"]).args(packages))?;
     let benchmark = Metadata::read()?.target_directory.join("release/clientlet-bench");
@@ -41,17 +42,17 @@ fn build_and_run(arguments: &[String]) -> Result<ExitCode, String> {
         .envs(is_contest.then_some(KEPT_MEMORY))
         .status()
         .map_err(|error| format!("`{}` cannot be run: {error}", benchmark.display()))?;
-    // No code: a signal ended it.
+    // Without a code, a signal ended the benchmark.
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-/// Finds strace, which counts system calls. In CI, on Debian, it is installed if it is missing.
+/// Finds strace, which counts system calls. In CI on Debian a missing strace is installed.
 fn find_strace() -> Result<(), String> {
     let is_there = || command::output(Command::new("strace").arg("--version")).is_some();
     if !is_there() && debian::may_install() {
         debian::install(&["strace"])?;
     }
-    let hint = "strace is not there, which counts system calls; `apt-get install strace` installs it on Debian";
+    let hint = "strace, which counts system calls, was not found; on Debian `apt-get install strace` installs it";
     is_there().then_some(()).ok_or_else(|| hint.to_owned())
 }

@@ -7,18 +7,18 @@ use std::process::{Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// The cargo that runs this, in the workspace's top directory.
+/// The cargo that runs this program, in the workspace's top directory.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace());
     if is_ci() {
-        // What only serves a second build makes the first one take a fifth longer.
+        // Preparing an incremental build makes the first build take a fifth longer.
         command.env("CARGO_INCREMENTAL", "0");
     }
     command
 }
 
-/// Whether this is a machine that is set up for one run, and gone after it.
+/// Whether this machine was set up for this run alone.
 pub(crate) fn is_ci() -> bool {
     env::var_os("CI").is_some_and(|value| value == "true")
 }
@@ -28,7 +28,10 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a directory of the workspace")
 }
 
-/// Shows the command, runs it on our own output, and is an error if it fails.
+/// Prints the command and runs it; its output goes to our own.
+///
+/// # Errors
+/// If the command cannot be run or fails.
 pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     let shown = show(command);
     eprintln!("$ {shown}");
@@ -39,7 +42,7 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     }
 }
 
-/// A program that runs in the background. Its output is shown when it is waited for.
+/// A program that runs in the background. [`finish`](Beside::finish) shows its output.
 #[derive(Debug)]
 pub(crate) struct Beside {
     shown: String,
@@ -52,7 +55,7 @@ impl Beside {
         Self::start_as(show(&command), command)
     }
 
-    /// As [`start`](Self::start), but prints a line that does the same.
+    /// Prints `shown`, a command line that does the same, and starts the command.
     pub(crate) fn start_as(shown: String, mut command: Command) -> Beside {
         eprintln!("$ {shown} &");
         let began = Instant::now();
@@ -60,7 +63,10 @@ impl Beside {
         Beside { shown, output }
     }
 
-    /// Waits for the program's end and shows its output; an error if it failed.
+    /// Waits until the program ends and shows its output.
+    ///
+    /// # Errors
+    /// If the program cannot be run or fails.
     pub(crate) fn finish(self) -> Result<(), String> {
         let Beside { shown, output } = self;
         let output = output.join().expect("it only starts a process and reads what it prints");
@@ -71,8 +77,7 @@ impl Beside {
     }
 }
 
-/// Shows the command, and gives what it prints on standard output. What it prints on standard error goes to
-/// our own.
+/// Prints the command, runs it and returns its standard output. Its standard error goes to our own.
 pub(crate) fn printed_by(command: &mut Command) -> Result<String, String> {
     let shown = show(command);
     eprintln!("$ {shown}");
@@ -84,7 +89,7 @@ pub(crate) fn printed_by(command: &mut Command) -> Result<String, String> {
     String::from_utf8(output.stdout).map_err(|error| format!("`{shown}`: {error}"))
 }
 
-/// What the command prints on standard output, or `None` if it fails.
+/// Returns the command's standard output, or `None` if the command fails.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command.stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
@@ -92,7 +97,7 @@ pub(crate) fn output(command: &mut Command) -> Option<String> {
 
 fn show(command: &Command) -> String {
     let program = Path::new(command.get_program());
-    // Short names read better, and say as much, except outside PATH.
+    // The full path of cargo is only noise.
     let program = if program.ends_with("cargo") { Path::new("cargo") } else { program };
     let mut shown = program.display().to_string();
     for argument in command.get_args() {

@@ -8,10 +8,10 @@ use crate::metadata::Metadata;
 use crate::steps::{Steps, Stopped};
 use crate::{gateways, llvm, reach, tools};
 
-/// Their tests are of their parts; what they do as a whole is run by people.
+/// Their tests cover only their parts: people run these programs as a whole.
 const NOT_COUNTED: [&str; 3] = ["clientlet-bench", "clientlet-interop", "xtask"];
 
-/// Prints a table of files on standard output.
+/// Prints a table of files to standard output.
 pub(crate) fn run(interop: bool) -> ExitCode {
     let mut steps = Steps::default();
     match run_steps(&mut steps, interop) {
@@ -38,15 +38,16 @@ fn run_steps(steps: &mut Steps, interop: bool) -> Result<String, Stopped> {
     gateways.wait(steps)?;
 
     let report = target.join("coverage.lcov");
-    steps.run("tests", "the line to run a failed one alone is above", || {
+    steps.run("tests", "the command that runs a failed test alone is above", || {
         let mut test = llvm_cov.command();
         test.args(["--workspace", "--lcov", "--output-path"]).arg(&report);
-        // Tests kill some of the processes they start; what those leave half-written is no loss.
+        // Tests kill some of the processes that they start. Half-written profiles of such processes are
+        // ignored.
         test.args(["--failure-mode", "all"]);
         for package in NOT_COUNTED {
             test.args(["--exclude", package]);
         }
-        // Some builds of LLVM's programs cannot unpack names: those that are installed, for one.
+        // Some builds of LLVM's programs cannot decompress names, such as the packaged ones.
         test.env("RUSTFLAGS", "-Cllvm-args=-enable-name-compression=false");
         test.env("LLVM_COV", &llvm.cov).env("LLVM_PROFDATA", &llvm.profdata);
         gateways.tell(&mut test);

@@ -1,12 +1,12 @@
-//! Debian packages that tests need.
+//! Installs Debian packages that tests need.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::command;
 
-/// Whether packages may be installed: only in CI, on Debian, as root, so that no machine is changed
-/// behind its owner's back.
+/// Whether packages may be installed: only in CI, on Debian and as root, so that no developer's
+/// machine is changed.
 pub(crate) fn may_install() -> bool {
     command::is_ci()
         && Path::new("/etc/debian_version").exists()

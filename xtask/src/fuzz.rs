@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: each target of `fuzz/` for a while.
+//! `cargo xtask fuzz`: runs the targets of `fuzz/`, each for the same time.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -11,7 +11,7 @@ use crate::command::{self, cargo, workspace};
 use crate::metadata::Metadata;
 use crate::tools::{self, Installed};
 
-/// Fuzzes the targets that are named, or all; fails if one of them finds something.
+/// Fuzzes the named targets, or all. Fails if a target finds a fault.
 pub(crate) fn run(seconds: u64, named: &[String]) -> ExitCode {
     match fuzz_all(seconds, named) {
         Ok(findings) if findings.is_empty() => {
@@ -23,7 +23,7 @@ pub(crate) fn run(seconds: u64, named: &[String]) -> ExitCode {
             for finding in findings {
                 eprintln!("FAILED: {finding}");
             }
-            eprintln!("hint: what is found becomes a unit test; then it is mended");
+            eprintln!("hint: write a unit test with the artifact, then fix the fault");
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -40,7 +40,7 @@ fn fuzz_all(seconds: u64, named: &[String]) -> Result<Vec<String>, String> {
         .install(&target_directory)
         .map_err(|error| format!("{error}\nhint: is crates.io in reach?"))?;
     let targets = choose(list(&cargo_fuzz)?, named)?;
-    // What real gateways answered, laid out anew: the fuzzer begins with it.
+    // Writes the seeds, with which the fuzzer starts: answers of real gateways.
     command::run(cargo().args(["run", "--quiet", "--manifest-path", "fuzz/seeds/Cargo.toml"]))?;
 
     let mut findings = Vec::new();
@@ -55,14 +55,14 @@ fn fuzz_all(seconds: u64, named: &[String]) -> Result<Vec<String>, String> {
     Ok(findings)
 }
 
-/// libFuzzer, the runtime, is written in C++.
+/// Checks that there is a C++ compiler: libFuzzer, the fuzzer's runtime, is written in C++.
 fn check_compiler() -> Result<(), String> {
     let compiler = env::var_os("CXX").unwrap_or_else(|| OsString::from("c++"));
     match command::output(Command::new(&compiler).arg("--version")) {
         Some(_) => Ok(()),
         None => Err(format!(
-            "`{}` does not run, and the fuzzer's runtime is C++\n\
-             hint: `apt-get install g++`, or name another by CXX",
+            "`{}` does not run, and the fuzzer's runtime is written in C++\n\
+             hint: `apt-get install g++`, or set CXX to another compiler",
             compiler.display()
         )),
     }
@@ -74,7 +74,10 @@ fn list(cargo_fuzz: &Installed) -> Result<Vec<String>, String> {
     Ok(list.split_whitespace().map(str::to_owned).collect())
 }
 
-/// Those that are named, in that order, or all.
+/// Returns the named targets in their order, or all if none is named.
+///
+/// # Errors
+/// If a named target does not exist, or if there are no targets.
 fn choose(known: Vec<String>, named: &[String]) -> Result<Vec<String>, String> {
     match named.iter().find(|name| !known.contains(name)) {
         Some(stranger) => {
@@ -89,9 +92,9 @@ fn choose(known: Vec<String>, named: &[String]) -> Result<Vec<String>, String> {
 fn fuzz(cargo_fuzz: &Installed, target: &str, seconds: u64) -> Command {
     let mut fuzz = cargo_fuzz.command();
     fuzz.args(["run", target, "--", &format!("-max_total_time={seconds}")])
-        // It says a line for every input that is new, thousands of them.
+        // By default libFuzzer prints a line for every new input, thousands of lines.
         .args(["-verbosity=0", "-print_final_stats=1"])
-        // The sanitizer's flag is one of the nightly compiler's; the stable one knows it as well.
+        // The sanitizer's flag is for nightly compilers. With this variable a stable compiler takes it.
         .env("RUSTC_BOOTSTRAP", "1");
     fuzz
 }
@@ -101,7 +104,7 @@ fn files(directory: &Path) -> BTreeSet<PathBuf> {
     entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect()
 }
 
-/// What there is to say of a target that has run, and has left new files.
+/// The finding of a target that has run and left these new files, if any.
 fn judge(
     target: &str,
     result: Result<(), String>,
@@ -118,7 +121,7 @@ fn judge(
                 format!("\n  {path}\n  again: RUSTC_BOOTSTRAP=1 {program} fuzz run {target} {path}")
             };
             let artifacts: String = artifacts.iter().map(show).collect();
-            Some(format!("{target} found something:{artifacts}"))
+            Some(format!("{target} found a fault:{artifacts}"))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The real Jina gateways that tests run against, and nginx as a proxy before them.
+//! Installs the real Jina gateways that tests run against, and nginx as a proxy before them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,17 +9,18 @@ use crate::{nginx, python};
 
 pub(crate) const LEFT_OUT: &str = "--no-interop was given";
 
-/// Where the gateways are installed, if they take part.
+/// The places of the gateways and of nginx.
 #[derive(Debug)]
 pub(crate) struct Gateways {
+    /// `None` if real gateways are left out.
     environments: Option<PathBuf>,
-    /// The installation in the background, until it is waited for.
+    /// The installation in the background; `None` after [`wait`](Gateways::wait).
     installing: Option<Beside>,
     nginx: Option<PathBuf>,
 }
 
-/// Begins to install the gateways below the target directory, or notes that they are left out.
-/// Everything else that their tests need is installed when this returns.
+/// Starts to install the gateways below the target directory, or records that they are left out.
+/// Everything else that their tests need is installed when this function returns.
 pub(crate) fn prepare(
     steps: &mut Steps,
     target: &Path,
@@ -42,7 +43,7 @@ pub(crate) fn prepare(
     let environments = target.join("interop");
     let mut install = Command::new(workspace().join("interop/install"));
     install.arg(&environments).env("INTEROP_PYTHON", python);
-    // The installation mostly waits for the network.
+    // In the background, because the installation mostly waits for the network.
     let installing = Some(Beside::start(install));
     Ok(Gateways { environments: Some(environments), installing, nginx })
 }
@@ -51,12 +52,12 @@ impl Gateways {
     /// Waits until the gateways are installed.
     pub(crate) fn wait(&mut self, steps: &mut Steps) -> Result<(), Stopped> {
         let Some(installing) = self.installing.take() else { return Ok(()) };
-        let hint = "is the Python package index in reach? `--no-interop` goes on without";
+        let hint = "is the Python package index in reach? `--no-interop` leaves this step out";
         steps.run("real gateways", hint, || installing.finish())
     }
 
-    /// Says to the tests where the gateways are, so that a missing one fails; or that they are
-    /// left out, although they may be installed.
+    /// Tells the tests where the gateways are, so that a missing gateway is a failure. If gateways are
+    /// left out, tells the tests not to look for any.
     pub(crate) fn tell(&self, test: &mut Command) {
         match &self.environments {
             Some(directory) => {

@@ -1,5 +1,5 @@
-//! Whether links in the repository's Markdown lead somewhere. Nothing is asked of the network: what
-//! is outside the repository is looked at for its form alone.
+//! Checks the links in the repository's Markdown files. The network is not used: only the form of an
+//! address outside the repository is checked.
 
 use std::collections::HashMap;
 use std::fs;
@@ -7,7 +7,10 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::markdown::{self, Document, Target};
 
-/// Fails with every link that leads nowhere; otherwise says how many there are.
+/// Returns a line with the number of links.
+///
+/// # Errors
+/// Lists every link whose target does not exist.
 pub(crate) fn check(repository: &Path) -> Result<String, String> {
     let documents = read_all(repository)?;
     let mut broken = Vec::new();
@@ -30,7 +33,7 @@ pub(crate) fn check(repository: &Path) -> Result<String, String> {
     Ok(format!("{links} links in {} Markdown files", documents.len()))
 }
 
-/// By path below the repository.
+/// The Markdown files by their paths below the repository.
 type Documents = HashMap<PathBuf, Document>;
 
 fn read_all(repository: &Path) -> Result<Documents, String> {
@@ -55,7 +58,8 @@ fn read_all(repository: &Path) -> Result<Documents, String> {
     Ok(documents)
 }
 
-/// Neither git's nor of what was built, which cargo marks, or installed, as Python marks it.
+/// Whether a folder belongs to the repository's sources. Git's folder does not, nor do build output
+/// and virtual environments, which cargo and Python mark with a file.
 fn is_ours(directory: &Path) -> bool {
     !directory.ends_with(".git")
         && !directory.join("CACHEDIR.TAG").exists()
@@ -93,7 +97,7 @@ fn check_address(
     }
 }
 
-/// What stands before a colon, if an address may begin so, and what behind.
+/// Splits an address at its first colon, if the text before the colon can be a scheme.
 fn scheme(address: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = address.split_once(':')?;
     let is_one = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -103,7 +107,7 @@ fn scheme(address: &str) -> Option<(&str, &str)> {
 
 fn check_foreign(scheme: &str, rest: &str) -> Result<(), String> {
     if rest.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err("it has a blank in it".to_owned());
+        return Err("it contains a space".to_owned());
     }
     match scheme {
         "http" | "https" => {
@@ -118,12 +122,13 @@ fn check_foreign(scheme: &str, rest: &str) -> Result<(), String> {
     }
 }
 
-/// Where a link in `from` leads, as a path below the repository; `None` if it is not below.
+/// The target of a link in `from`, as a path below the repository. Returns `None` if the target is
+/// outside the repository.
 fn resolve(from: &Path, path: &str) -> Option<PathBuf> {
     let mut place = match path {
-        // The page itself.
+        // The link's own page.
         "" => return Some(from.to_owned()),
-        // On a forge, the top is the repository's.
+        // Forges resolve `/` to the top of the repository.
         rooted if rooted.starts_with('/') => PathBuf::new(),
         _ => from.parent()?.to_owned(),
     };
@@ -138,7 +143,7 @@ fn resolve(from: &Path, path: &str) -> Option<PathBuf> {
     Some(place)
 }
 
-/// `L3` or `L3-L7`, of lines that the file has.
+/// Checks an anchor like `L3` or `L3-L7`. Returns `None` if the file has no such lines.
 fn check_lines(file: &Path, lines: &str) -> Option<()> {
     let (first, last) = lines.split_once('-').unwrap_or((lines, lines));
     let number = |line: &str| line.strip_prefix('L')?.parse::<usize>().ok();
@@ -147,7 +152,7 @@ fn check_lines(file: &Path, lines: &str) -> Option<()> {
     (1 <= first && first <= last && last <= count).then_some(())
 }
 
-/// `None` for what is no encoding, or not that of a text.
+/// Returns `None` if the text is not percent-encoded UTF-8.
 fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -170,7 +175,7 @@ mod tests {
 
     use super::*;
 
-    /// A repository with these files.
+    /// Makes a repository with these files.
     fn repository(files: &[(&str, &str)]) -> TempDir {
         let directory = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -181,7 +186,7 @@ mod tests {
         directory
     }
 
-    /// Whether a link in `docs/page.md` is well, among a few other files.
+    /// Checks a link in `docs/page.md` of a repository with a few other files.
     fn check_link(address: &str) -> Result<String, String> {
         let page = format!("# The page\n\n[link](<{address}>)\n");
         let files = [
@@ -194,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn links_to_what_is_there_pass() {
+    fn links_to_existing_targets_pass() {
         for address in [
             "other page.md",
             "other%20page.md#part-two",
@@ -215,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn links_that_lead_nowhere_are_named_with_place_and_reason() {
+    fn broken_links_are_named_with_place_and_reason() {
         for (address, reason) in [
             ("gone.md", "there is no docs/gone.md"),
             ("README.md", "there is no docs/README.md"),
@@ -227,7 +232,7 @@ mod tests {
             ("bad%2.md", "badly encoded"),
             ("https://", "names no host"),
             ("https:example.org", "names no host"),
-            ("https://example.org/a b", "a blank"),
+            ("https://example.org/a b", "a space"),
             ("mailto:nobody", "no mailbox"),
             ("file:///etc/hosts", "`file:`"),
         ] {
@@ -238,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn all_broken_links_are_told_at_once() {
+    fn all_broken_links_are_reported_at_once() {
         let text = "[a](a.md)\n[b](b.md)\n[c][c]\n";
         let error = check(repository(&[("README.md", text)]).path()).unwrap_err();
         for part in ["3 links", "README.md:1: `a.md`", "README.md:2: `b.md`", "README.md:3: [c]"] {
@@ -247,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_built_or_installed_is_not_ours() {
+    fn build_output_and_virtual_environments_are_not_read() {
         let broken = "[a](nowhere.md)";
         let repository = repository(&[
             ("target/CACHEDIR.TAG", ""),

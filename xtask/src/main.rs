@@ -1,4 +1,4 @@
-//! `cargo xtask`: the tasks of this repository, each by one command.
+//! `cargo xtask`: the tasks of this repository, one command for each.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its user")]
 
 mod arguments;
@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 use arguments::Task;
 
-/// Nothing was done because the command line was not understood.
+/// The exit code if the command line was not understood and nothing was done.
 const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! What a Markdown file refers to, and what in it can be referred to.
+//! Reads the links and anchors of a Markdown file.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -9,29 +9,29 @@ use pulldown_cmark::{BrokenLink, Event, LinkType, Options, Parser, Tag, TagEnd};
 #[derive(Debug, Default)]
 pub(crate) struct Document {
     pub(crate) links: Vec<Link>,
-    /// What may stand behind a `#`.
+    /// What a link may name after `#`.
     pub(crate) anchors: HashSet<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Link {
-    /// Where it stands, from 1.
+    /// The line of the link, from 1.
     pub(crate) line: usize,
     pub(crate) target: Target,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// As it is written.
+    /// The address as it is written.
     Address(String),
-    /// `[text][label]` with a label that is defined nowhere, so readers see the brackets.
+    /// `[text][label]` with an undefined label, so that readers see the brackets.
     Undefined { label: String },
 }
 
 pub(crate) fn read(text: &str) -> Document {
     let mut undefined = Vec::new();
     let mut note_undefined = |link: BrokenLink<'_>| {
-        // A word in brackets alone is just that.
+        // A single word in brackets need not be a link.
         if link.link_type == LinkType::Reference {
             undefined.push((link.span, link.reference.into_string()));
         }
@@ -58,7 +58,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn read(&mut self, events: impl Iterator<Item = (Event<'a>, Range<usize>)>) {
-        // The words of the heading that is being read.
+        // The text so far of the heading that is being read.
         let mut heading: Option<String> = None;
         for (event, span) in events {
             match event {
@@ -114,10 +114,10 @@ fn line_of(text: &str, offset: usize) -> usize {
     1 + text[..offset].matches('\n').count()
 }
 
-/// Headings' anchors, as GitHub makes them.
+/// Makes the anchors of headings as GitHub does.
 #[derive(Debug, Default)]
 struct Slugs {
-    /// How often each was made already.
+    /// The number of times that each anchor was made.
     made: HashMap<String, usize>,
 }
 
@@ -181,7 +181,7 @@ and [three][label], [label], <https://example.org/>
     }
 
     #[test]
-    fn what_only_looks_like_a_link_is_none() {
+    fn text_that_only_looks_like_a_link_is_not_one() {
         for text in [
             "`[code](a.md)`",
             "```\n[code](a.md)\n```",
@@ -194,7 +194,7 @@ and [three][label], [label], <https://example.org/>
     }
 
     #[test]
-    fn label_that_is_not_defined_is_told() {
+    fn undefined_label_is_reported() {
         assert_eq!(addresses("\n[words][labl]"), [(2, "undefined labl".to_owned())]);
     }
 

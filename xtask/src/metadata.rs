@@ -1,4 +1,4 @@
-//! What cargo knows about the workspace and its dependencies.
+//! The facts that cargo knows about the workspace and its dependencies.
 
 use std::path::PathBuf;
 
@@ -6,10 +6,10 @@ use serde::Deserialize;
 
 use crate::command::{self, cargo};
 
-/// The part of `cargo metadata` that is used here.
+/// The part of the output of `cargo metadata` that is used here.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Metadata {
-    /// Every package of the resolved graph, by any kind of dependency, for any platform.
+    /// Every package of the resolved graph, for every kind of dependency and every platform.
     pub(crate) packages: Vec<Package>,
     pub(crate) workspace_members: Vec<String>,
     /// Respects `CARGO_TARGET_DIR` and cargo's configuration.
@@ -22,7 +22,7 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) rust_version: Option<String>,
-    /// The registries that it may be published to; `None` is any.
+    /// The registries to which the package may be published; `None` means any.
     pub(crate) publish: Option<Vec<String>>,
 }
 

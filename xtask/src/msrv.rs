@@ -1,11 +1,13 @@
-//! The oldest Rust that we state against the oldest that our dependencies state.
+//! Compares our `rust-version` with those of our dependencies.
 
 use crate::metadata::{Metadata, Package};
 
 type Version = [u32; 3];
 
-/// Fails if a dependency asks for a newer Rust than a workspace member does; otherwise says what
-/// was compared.
+/// Returns a line that says what was compared.
+///
+/// # Errors
+/// Names each dependency that needs a newer Rust than a workspace member does.
 pub(crate) fn check(metadata: &Metadata) -> Result<String, String> {
     let is_ours = |package: &&Package| metadata.workspace_members.contains(&package.id);
     let (ours, theirs): (Vec<&Package>, Vec<&Package>) =
@@ -31,13 +33,15 @@ pub(crate) fn check(metadata: &Metadata) -> Result<String, String> {
     }
 
     let newest = match demands.iter().max_by_key(|(version, _)| *version) {
-        Some((version, package)) => format!("{} asks most, {}", package.name, show(*version)),
+        Some((version, package)) => {
+            format!("{} needs the newest, {}", package.name, show(*version))
+        }
         None => "none states one".to_owned(),
     };
     Ok(format!("rust-version {}; of {} dependencies {newest}", show(oldest), theirs.len()))
 }
 
-/// The packages that state a `rust-version`, with it.
+/// The packages that state a `rust-version`, with this version.
 fn demands<'a>(packages: &[&'a Package]) -> Result<Vec<(Version, &'a Package)>, String> {
     let mut demands = Vec::new();
     for package in packages {
@@ -51,7 +55,7 @@ fn demands<'a>(packages: &[&'a Package]) -> Result<Vec<(Version, &'a Package)>, 
     Ok(demands)
 }
 
-/// `1.88` and `1.88.0` are the same; cargo allows nothing else here.
+/// Parses a version such as `1.88` or `1.88.0`, which are equal. Cargo allows no other form.
 fn parse(text: &str) -> Option<Version> {
     let mut version = [0; 3];
     let mut parts = text.split('.');
@@ -93,7 +97,7 @@ mod tests {
     fn dependencies_as_old_as_we_are_pass() {
         let metadata = metadata("1.88", &[("a", Some("1.88.0")), ("b", Some("1.9")), ("c", None)]);
         let said = check(&metadata).unwrap();
-        assert!(said.contains("a asks most, 1.88"), "{said}");
+        assert!(said.contains("a needs the newest, 1.88"), "{said}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The Python interpreter with which the virtual environments of `interop/` are made.
+//! The Python interpreter that makes the virtual environments of `interop/`.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,8 +10,8 @@ use crate::{command, debian};
 const VERSION: &str = "3.11";
 const PACKAGES: [&str; 2] = ["python3.11", "python3.11-venv"];
 
-/// An interpreter of the right version that can make virtual environments. In CI, on Debian, it
-/// is installed when it is missing.
+/// Finds an interpreter of the right version that can make virtual environments. In CI on Debian a
+/// missing interpreter is installed.
 pub(crate) fn find_or_install() -> Result<OsString, String> {
     let missing = match find() {
         Ok(python) => return Ok(python),
@@ -33,7 +33,10 @@ pub(crate) fn hint() -> String {
     )
 }
 
-/// An interpreter of the right version that can make virtual environments, or why there is none.
+/// Finds an interpreter of the right version that can make virtual environments.
+///
+/// # Errors
+/// Says for each candidate why it cannot be used.
 pub(crate) fn find() -> Result<OsString, String> {
     let candidates: Vec<OsString> = match env::var_os("INTEROP_PYTHON") {
         Some(given) => vec![given],
@@ -57,7 +60,7 @@ fn check(python: &OsString) -> Result<(), String> {
     if version.trim() != VERSION {
         return Err(format!("`{shown}` is Python {}, not {VERSION}", version.trim()));
     }
-    // Debian splits ensurepip off, and `python -m venv` then fails half-way.
+    // Debian packages ensurepip separately; without it `python -m venv` fails half-way.
     match ask("import venv, ensurepip") {
         Some(_) => Ok(()),
         None => Err(format!("`{shown}` has no venv module")),

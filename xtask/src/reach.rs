@@ -1,21 +1,22 @@
-//! A report in lcov's format, as a table: files, and the lines of them that were never run.
+//! Turns a coverage report in lcov's format into a table of files and the lines that never ran.
 
 use std::fmt::Write;
 use std::path::Path;
 
-/// How far tests reach into a file.
+/// The coverage of one file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct File {
-    /// Below the repository.
+    /// The path below the repository.
     name: String,
-    /// Lines that can be run.
+    /// The number of lines that can run.
     lines: usize,
-    /// First and last of each stretch that was not; what cannot be run belongs to its neighbours.
+    /// The first and last line of each range that never ran. Lines that cannot run do not split a
+    /// range.
     missed: Vec<(usize, usize)>,
     missed_lines: usize,
 }
 
-/// The files of a report, the least reached first.
+/// Reads the files of a report, the file with the least coverage first.
 pub(crate) fn read(lcov: &str, repository: &Path) -> Result<Vec<File>, String> {
     let mut files = Vec::new();
     let mut file = File::default();
@@ -46,13 +47,13 @@ pub(crate) fn read(lcov: &str, repository: &Path) -> Result<Vec<File>, String> {
     Ok(files)
 }
 
-/// A line and how often it was run.
+/// Parses a line's number and how often the line ran.
 fn parse(data: &str) -> Option<(usize, u64)> {
     let mut parts = data.split(',');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// A line a file, and one for all of them.
+/// Prints one row for each file, and a row for all files together.
 pub(crate) fn table(files: &[File]) -> String {
     let width = files.iter().map(|file| file.name.len()).max().unwrap_or(0).max("total".len());
     let mut table = format!("{:width$}  lines  reached  not reached\n", "file");
@@ -108,7 +109,7 @@ end_of_record
 ";
 
     #[test]
-    fn missed_lines_are_told_in_stretches_and_the_least_reached_file_first() {
+    fn missed_lines_are_shown_as_ranges_and_the_least_reached_file_first() {
         let files = read(LCOV, Path::new("/repository")).unwrap();
         assert_eq!(
             table(&files),

