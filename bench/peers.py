@@ -1,15 +1,15 @@
-"""Post documents with Jina's own client, one a request, and say in one JSON line what that took.
+"""Post documents with Jina's own client, one per request, and print the cost as one line of JSON.
 
     python peers.py {http,websocket,grpc} PORT REQUESTS IN_FLIGHT TEXT_LENGTH
 
-The time of imports and of connecting does not count; the memory is the process's.
+Imports and connecting do not count. The memory is the peak of the whole process.
 """
 import os
 import sys
 
 os.environ['JINA_OPTOUT_TELEMETRY'] = '1'
 os.environ['JINA_HIDE_SURVEY'] = '1'
-# The one line of JSON owns standard output; whatever Jina prints goes to standard error.
+# Standard output is for the line of JSON; Jina's own output goes to standard error.
 stdout = os.fdopen(os.dup(1), 'w')
 os.dup2(2, 1)
 
@@ -25,7 +25,7 @@ try:
     from docarray import BaseDoc, DocList
 
     class Article(BaseDoc):
-        # Three fields with the id: a gateway makes nonsense of exactly two over HTTP.
+        # Three fields, the id included: over HTTP a gateway corrupts documents with exactly two.
         title: str = ''
         text: str
 
@@ -36,7 +36,7 @@ except ImportError:
     answers = {}
 
 LETTERS = 'the quick brown fox jumps over the lazy dog '
-# Connections are made and code is loaded.
+# Requests that do not count: they make the connections and load the code.
 WARM_UP = 100
 
 
@@ -67,7 +67,7 @@ async def main(protocol, port, requests, in_flight, length):
     await post(requests)
     seconds, cpu_seconds = time.perf_counter() - began, cpu() - began_cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts in KiB, Apple's systems in bytes.
+    # Linux reports KiB, Apple's systems report bytes.
     peak_mib = peak / 1024 / (1024 if sys.platform == 'darwin' else 1)
     result = {
         'client': f'jina {jina.__version__}',

@@ -4,7 +4,7 @@ use crate::contest::{self, Benchmark};
 use crate::{codec, memory, pace, peers, serve, start};
 
 pub(crate) const HELP: &str = "\
-What the client and its command cost.
+Measures what the client and its command cost.
 
 Usage: clientlet-bench http|websocket|grpc [--check] [--requests N] [--rounds R] [--only TEXT]
        [--awake] [--json]
@@ -14,71 +14,73 @@ Usage: clientlet-bench http|websocket|grpc [--check] [--requests N] [--rounds R]
        clientlet-bench peers [--check] [--requests N] [--python-requests N] [--json FILE] [--svg FILE]
        clientlet-bench start [--check] [--runs N] [--json]
 
-http, websocket, grpc: the client beside the bare transport, with 16 requests in flight, against
-the embedded gateway in a process of its own:
-  (a) the bare transport, sending bytes that are encoded already: hyper-util's pool,
-      tokio-websockets with one flush for all that is ready, tonic on a stream and unary
-  (b) the codec alone: encoding a request, reading the envelope of an answer
-  (c) Client::post as a stream, its documents not decoded
-They take turns, a, b, c, a, b, c. The ratio c / (a + b) is that of this process's CPU time a
-request, taken in each round; its median counts. Requests hold 1 or 100 short texts; on WebSocket
-also as many embeddings of 768 floats.
-  --requests N   Requests a measurement; by default enough for half a second or so
-  --rounds R     How often each is measured; 7 by default
-  --only TEXT    Only requests whose name in the table holds the text
-  --awake        A gateway that never sleeps. Otherwise whoever is slower than the gateway
-                 pays for waking it at every request, which (a) hardly ever does
-  --check        Fail if a ratio is above 1.25, or 1.5 for 1 document on WebSocket; with
-                 --awake, as only then a, b and c pay for the same things. What fails is
-                 measured again, three times at most
+http, websocket, grpc: compare the client with the bare transport, with 16 requests in flight. The
+embedded gateway runs in a process of its own. The contestants are:
+  (a) the bare transport, which sends encoded bytes: hyper-util's pool, tokio-websockets with one
+      flush for all messages that are ready, tonic with a stream and unary
+  (b) the codec alone: it encodes a request and reads the envelope of an answer
+  (c) Client::post as a stream, without decoding the documents
+They take turns: a, b, c, a, b, c. Each round gives the ratio c / (a + b) of this process's CPU
+time for each request; the median of the rounds is the result. Requests hold 1 or 100 short texts;
+on WebSocket there are also requests with 1 or 100 embeddings of 768 floats.
+  --requests N   Requests in a measurement; by default enough for about half a second
+  --rounds R     Rounds; 7 by default
+  --only TEXT    Only requests whose name in the table contains the text
+  --awake        Use a gateway that never sleeps. Otherwise a contestant that is slower than the
+                 gateway pays for waking the gateway at every request, which (a) hardly ever does
+  --check        Fail if a ratio is above 1.25, or 1.5 for 1 document on WebSocket. Implies
+                 --awake, because only then a, b and c pay for the same work. A measurement that
+                 fails is repeated, at most three times in all
 
-codec: 100 documents with embeddings of 768 floats, from protobuf into a struct with a Tensor and
-back, beside prost's own types with `Bytes` for the same messages.
-  --messages N   Messages a measurement; 2000 by default
-  --rounds R     How often, in turns; 15 by default
-  --check        Fail if decoding takes over 1.5 times the CPU time of prost's
+codec: decode and encode 100 documents with embeddings of 768 floats, from protobuf into a struct
+with a Tensor and back, compared with prost's own types with `Bytes` for the same messages.
+  --messages N   Messages in a measurement; 2000 by default
+  --rounds R     Rounds, in turns; 15 by default
+  --check        Fail if decoding takes more than 1.5 times the CPU time of prost's types
 
-memory: what `clientlet post --input - --output /dev/null` holds at its peak while documents
-are piped in, over HTTP, one WebSocket and one gRPC stream, against the embedded gateway in a
-process of its own.
-  --documents N,M  How many, twice; 100000,1000000 by default
-  --rounds R       How often, in turns; 5 by default. The median of the ratios counts
-  --check          Fail at 64 MiB or more, or if M documents need over 1.10 times what N do
+memory: measure the peak memory of `clientlet post --input - --output /dev/null` while documents are
+piped in, over HTTP, one WebSocket and one gRPC stream. The embedded gateway runs in a process of
+its own.
+  --documents N,M  The two numbers of documents; 100000,1000000 by default
+  --rounds R       Rounds, in turns; 5 by default. The median of the ratios counts
+  --check          Fail at 64 MiB or more, or if M documents need more than 1.10 times the
+                   memory of N
 
-pace: what `clientlet post` takes for a request of 1 document while 200 a second are answered: system
-calls, counted by strace, and CPU time, measured without it. Once the gateway sets the pace and
-once the input does, a pipe. What the first request takes does not count. On each protocol.
-  --requests N   Requests a measurement; 600 by default
-  --rounds R     How often CPU time is measured; 3 by default. The median counts
+pace: measure what `clientlet post` needs for a request of 1 document while 200 requests a second are
+answered, on each protocol: system calls, counted by strace, and CPU time, measured without strace.
+In one case the gateway sets the pace, in the other case the input, a pipe. The first request does
+not count.
+  --requests N   Requests in a measurement; 600 by default
+  --rounds R     Measurements of CPU time; 3 by default. The median counts
   --against PROGRAM  Another build of the command, measured in turns with this one
-  --real         Also the CPU time of Jina's own 3.33.1 client and of the command before a real
-                 gateway of that release; needs what `interop/install` makes, as for peers
-  --check        Fail above 2 waits, 1 read, 1 write or 0.05 futex calls a request; above a third of
-                 the other build's CPU time; if 3.33.1 takes less than 50 times the command's CPU time
-                 on HTTP or WebSocket, or less than 20 times on gRPC
+  --real         Also measure the CPU time of Jina's own 3.33.1 client and of the command against a
+                 real gateway of that release; needs `interop/install`, as for peers
+  --check        Fail above 2 waits, 1 read, 1 write or 0.05 futex calls for each request; above a
+                 third of the other build's CPU time; or if Jina's client takes less than 50 times
+                 the command's CPU time on HTTP or WebSocket, or less than 20 times on gRPC
 
-start: from the start of `clientlet post` until its first byte has come, and how long
-`clientlet --help` takes, by the clock.
-  --runs N       How often each is measured; 25 by default. The median counts
+start: measure the time from the start of `clientlet post` until its first byte has arrived, and the
+time that `clientlet --help` takes, both by the clock.
+  --runs N       Measurements of each; 25 by default. The median counts
   --check        Fail at 20 ms or more for the first byte, or 5 ms or more for the help
 
-peers: Jina's own Python clients, 3.14.1 with documents v1 and 3.33.1 with documents v2, and ours,
-each against the embedded gateway over HTTP, WebSocket and gRPC: CPU time of the client without
-imports and connecting, requests a second, peak memory. Needs what `interop/install` makes, under
-target/interop or where CLIENTLET_INTEROP says. Ours is measured seven times, as it is so short:
-the run of the middle CPU time counts.
+peers: compare Jina's own Python clients, 3.14.1 with documents v1 and 3.33.1 with documents v2,
+with ours, each against the embedded gateway over HTTP, WebSocket and gRPC: the client's CPU time
+without imports and connecting, requests a second, and peak memory. Needs the gateways that
+`interop/install` installs, under target/interop or at CLIENTLET_INTEROP. Our client's run is
+short, so it is measured seven times, and the run with the median CPU time counts.
   --requests N   Requests of 1 document; 10000 by default
-  --python-requests N  How many of them Python's clients make, if fewer are enough
-  --json FILE    Write what was measured there as well
-  --svg FILE     And a chart of the CPU times
+  --python-requests N  Requests that Python's clients make, if fewer are enough
+  --json FILE    Also write the results to this file
+  --svg FILE     Also write a chart of the CPU times
   --check        Fail if 3.33.1 takes less than 100 times our CPU time on HTTP or WebSocket, or less
                  than 40 times on gRPC
 
-memory, pace and start run the program `clientlet` that lies beside this one.
+memory, pace and start run the program `clientlet` in the same folder as this one.
 
-  --json         One JSON object a line instead of a table, but for peers
+  --json         Print a JSON object on one line instead of a table (except for peers)
 
-Exit codes: 0 all well, 1 the measurement failed or a limit was passed, 2 wrong usage.
+Exit codes: 0 success, 1 the measurement failed or exceeds a limit, 2 wrong usage.
 
 Examples:
   clientlet-bench http --check
@@ -87,7 +89,7 @@ Examples:
   clientlet-bench start --runs 100
 ";
 
-/// What can be measured.
+/// The names of all benchmarks.
 const BENCHMARKS: &str = "there are: http, websocket, grpc, codec, memory, pace, peers, start";
 
 #[derive(Debug, PartialEq, Eq)]
@@ -99,11 +101,12 @@ pub(crate) enum Task {
     Pace(pace::Options),
     Peers(peers::Options),
     Start(start::Options),
-    /// The gateway's side; for this program alone to ask for.
+    // Only this program itself starts the following.
+    /// The gateway.
     Serve(serve::Options),
-    /// The side that pipes documents in; for this program alone to ask for.
+    /// The side that pipes documents into the command.
     Feed(memory::Feed),
-    /// Our client's side of peers; for this program alone to ask for.
+    /// Our client's part of `peers`.
     Call(peers::Call),
 }
 
@@ -354,20 +357,20 @@ mod tests {
     #[test]
     fn ratios_are_checked_against_a_gateway_that_is_awake() {
         let Ok(Task::Contest(options)) = parse_line("http --check") else {
-            panic!("it is understood");
+            panic!("the line is valid");
         };
         assert!(options.check && options.gateway.awake);
     }
 
     #[test]
-    fn gateway_is_served_as_it_is_asked_for() {
+    fn gateway_has_the_options_that_were_given() {
         assert_eq!(parse_line("serve"), Ok(Task::Serve(serve::Options::default())));
         let options = serve::Options { awake: true, is_v2: true };
         assert_eq!(parse_line("serve --awake --v2"), Ok(Task::Serve(options)));
     }
 
     #[test]
-    fn help_is_found_before_and_behind_the_name() {
+    fn help_is_recognised_before_and_after_the_name() {
         for line in
             ["--help", "-h", "help", "http --help", "http --rounds 2 -h", "memory -h", "start -h"]
         {

@@ -1,4 +1,4 @@
-//! The protobuf codec beside prost's own types for the same messages.
+//! Compares the protobuf codec with prost's own types for the same messages.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -19,13 +19,13 @@ use crate::statistics::Spread;
 
 const DOCUMENTS: usize = 100;
 const ENDPOINT: &str = "/";
-/// How much slower than prost's types the codec may decode.
+/// The limit of the codec's time to decode, as a multiple of the time of prost's types.
 const LIMIT_DECODE: f64 = 1.5;
 
-/// How to measure.
+/// The options of this benchmark.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// Messages a measurement.
+    /// Messages in a measurement.
     pub(crate) messages: usize,
     pub(crate) rounds: usize,
     pub(crate) check: bool,
@@ -38,7 +38,7 @@ impl Default for Options {
     }
 }
 
-/// What a search answers with.
+/// A document as a search would return it.
 #[derive(Deserialize)]
 struct Embedded {
     #[expect(dead_code, reason = "it is there to be decoded")]
@@ -56,9 +56,9 @@ struct Case {
 
 #[derive(Clone, Copy, Debug)]
 enum Work {
-    /// From a message to documents of a type.
+    /// From a message to documents of the user's type.
     Decode,
-    /// From documents, or prost's tree of them, to a message.
+    /// From documents, or from prost's tree of the documents, to a message.
     Encode,
 }
 
@@ -69,7 +69,7 @@ const CASES: [Case; 4] = [
     Case { docarray: DocArray::V2, work: Work::Encode },
 ];
 
-/// CPU time for a message, in microseconds.
+/// The CPU time for a message, in microseconds.
 #[derive(Clone, Copy, Debug)]
 struct Round {
     ours: f64,
@@ -78,7 +78,7 @@ struct Round {
 
 #[derive(Debug)]
 pub(crate) struct Report {
-    /// Of each case, its attempts, of which the last one counts.
+    /// The attempts of each case. The last attempt counts.
     cases: Vec<(Case, Vec<Vec<Round>>)>,
 }
 
@@ -106,7 +106,7 @@ fn compare(case: Case, options: &Options) -> Result<Vec<Round>, Box<dyn Error>> 
         Ok(stopwatch.stop()?.cpu.as_secs_f64() * 1e6 / options.messages as f64)
     };
     let mut rounds = Vec::with_capacity(options.rounds);
-    // The first one, in which memory is made, does not count.
+    // The first round allocates the memory and does not count.
     for _ in 0..=options.rounds {
         let ours = time(&|| ours(case, &documents, &message))?;
         let prost = match (case.docarray, case.work) {
@@ -169,7 +169,8 @@ impl Work {
         }
     }
 
-    /// Of the ratio. To encode, prost has its tree for nothing here, which somebody has to build.
+    /// The limit of the ratio. Encoding has none: here prost gets its tree for free, but a user would
+    /// have to build it.
     fn limit(self) -> Option<f64> {
         match self {
             Work::Decode => Some(LIMIT_DECODE),
@@ -185,7 +186,7 @@ impl Case {
 }
 
 impl Report {
-    /// The rounds that count.
+    /// The rounds of each case's last attempt.
     fn last(&self) -> impl Iterator<Item = (Case, &Vec<Round>)> {
         self.cases.iter().filter_map(|(case, attempts)| Some((*case, attempts.last()?)))
     }

@@ -1,9 +1,9 @@
-//! Three contestants, measured by turns.
+//! Three contestants that are measured in turns.
 
 use crate::cpu::Cost;
 use crate::statistics::Spread;
 
-/// What each cost in one round, all of them the same number of requests.
+/// The cost of each contestant in one round, for the same number of requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Round {
     pub(crate) bare: Cost,
@@ -11,38 +11,38 @@ pub(crate) struct Round {
     pub(crate) client: Cost,
 }
 
-/// All rounds of requests of one size.
+/// All rounds with requests of one size.
 #[derive(Clone, Debug)]
 pub(crate) struct Comparison {
-    /// What a request was, and how it went.
+    /// What the requests hold and how they are sent.
     pub(crate) name: String,
-    /// How many documents a request carried.
+    /// The number of documents in a request.
     pub(crate) documents: usize,
-    /// How many requests a round had.
+    /// The number of requests in a round.
     pub(crate) requests: usize,
     pub(crate) rounds: Vec<Round>,
 }
 
 impl Round {
-    /// The client's CPU time for one unit of that of its parts, which it cannot do without.
+    /// The client's CPU time, divided by the CPU time of the parts that the client needs.
     fn ratio(&self) -> f64 {
         self.client.cpu.div_duration_f64(self.bare.cpu + self.codec.cpu)
     }
 }
 
 impl Comparison {
-    /// c / (a + b), round by round: what disturbs a round disturbs both sides of its ratio.
+    /// c / (a + b) of each round: a disturbance within a round affects both sides of its ratio.
     pub(crate) fn ratio(&self) -> Spread {
         Spread::of(self.rounds.iter().map(Round::ratio))
     }
 
-    /// Microseconds of CPU time a request.
+    /// Microseconds of CPU time for each request.
     pub(crate) fn cpu(&self, who: impl Fn(&Round) -> Cost) -> Spread {
         let requests = self.requests as f64;
         Spread::of(self.rounds.iter().map(|round| who(round).cpu.as_secs_f64() * 1e6 / requests))
     }
 
-    /// Requests a second by the clock.
+    /// Requests for each second of the clock.
     pub(crate) fn rate(&self, who: impl Fn(&Round) -> Cost) -> Spread {
         let requests = self.requests as f64;
         Spread::of(self.rounds.iter().map(|round| requests / who(round).wall.as_secs_f64()))
@@ -64,7 +64,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn comparison(documents: usize) -> Comparison {
-        // The second round ran on a machine ten times as slow.
+        // In the second round the machine is ten times as slow.
         let rounds = [[800, 200, 1200], [8000, 2000, 13_000], [700, 300, 1100]].map(round);
         let name = format!("texts: {documents}");
         Comparison { name, documents, requests: 10, rounds: rounds.to_vec() }

@@ -1,4 +1,4 @@
-//! The client beside what it is made of, on each of its protocols.
+//! Compares the client with the parts that it is made of, on each protocol.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -32,21 +32,20 @@ pub(crate) enum Protocol {
     GrpcUnary,
 }
 
-/// What a request holds.
+/// The documents of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Load {
     Texts(usize),
-    /// Each beside a text.
+    /// Documents with a text and an embedding each.
     Embeddings(usize),
 }
 
-/// What is measured, and how much more CPU time the client may take than its parts, which it cannot
-/// do without.
+/// A measurement, and the limit of the client's CPU time as a multiple of the CPU time of its parts.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     protocol: Protocol,
     load: Load,
-    /// Requests a measurement: enough for half a second or so.
+    /// Requests in a measurement: enough for about half a second.
     requests: usize,
     limit: f64,
 }
@@ -69,14 +68,14 @@ const GRPC: &[Case] = &[
     Case::new(GrpcUnary, Texts(100), 10_000, 1.25),
 ];
 
-/// How to measure.
+/// The options of this benchmark.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) benchmark: Benchmark,
-    /// Requests a measurement, if not as many as fit their size.
+    /// Requests in a measurement; `None` for a number that fits their size.
     pub(crate) requests: Option<usize>,
     pub(crate) rounds: usize,
-    /// Only the cases whose name holds it.
+    /// Measure only the cases whose name contains this text.
     pub(crate) only: Option<String>,
     pub(crate) gateway: serve::Options,
     pub(crate) check: bool,
@@ -98,7 +97,8 @@ impl Options {
     }
 }
 
-/// One case, measured until it is good enough, if that is asked for; the last one counts.
+/// The measurements of one case. With a check a case is measured again until it passes, a few times at
+/// most. The last measurement counts.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     limit: f64,
@@ -108,7 +108,7 @@ pub(crate) struct Attempts {
 /// Measures every case.
 pub(crate) fn run(options: &Options) -> Result<Vec<Attempts>, Box<dyn Error>> {
     let gateway = GatewayProcess::start(options.gateway)?;
-    // One thread, as nothing here needs more; what it does is all that this process does.
+    // One thread is enough. Its work is all the work of this process.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let measure = |case: &Case| {
         let case = Case { requests: options.requests.unwrap_or(case.requests), ..*case };
@@ -144,7 +144,7 @@ async fn compare(
     rounds: usize,
 ) -> Result<Comparison, Box<dyn Error>> {
     let mut contest = Contest::prepare(addresses, case).await?;
-    // Connections are made, the gateway is known, memory is there.
+    // Warms up: makes connections, asks the gateway what it speaks, allocates memory.
     contest.round(case.requests.min(1000)).await?;
     let mut measured = Vec::with_capacity(rounds);
     for _ in 0..rounds {
@@ -154,13 +154,13 @@ async fn compare(
     Ok(Comparison { name: case.name(), documents, requests, rounds: measured })
 }
 
-/// All that is there before the clock runs.
+/// Everything that is made before the clock starts.
 #[derive(Debug)]
 struct Contest {
     protocol: Protocol,
     documents: Vec<Document>,
     bare: Bare,
-    /// A request, encoded, and the gateway's answer to it.
+    /// An encoded request, and the gateway's answer to this request.
     body: Bytes,
     answer: Bytes,
     client: Client,
@@ -178,7 +178,7 @@ impl Contest {
     }
 
     async fn round(&mut self, requests: usize) -> Result<Round, Box<dyn Error>> {
-        // (a) Nothing but bytes out and bytes in.
+        // (a) Sends and receives bytes.
         let stopwatch = Stopwatch::start()?;
         self.bare.post(&self.body, requests).await?;
         let bare = stopwatch.stop()?;
@@ -194,7 +194,7 @@ impl Contest {
         Ok(Round { bare, codec, client })
     }
 
-    /// (b) What goes out and what comes in, without a way in between.
+    /// (b) Encodes requests and reads the envelopes of answers, without a transport.
     fn run_codec(&self, requests: usize) -> Result<(), Box<dyn Error>> {
         for _ in 0..requests {
             black_box(self.protocol.encode(&self.documents)?);
@@ -203,10 +203,10 @@ impl Contest {
         Ok(())
     }
 
-    /// (c) The client, from documents to answers with their envelopes open.
+    /// (c) Runs the client, from documents to answers whose envelopes are read.
     async fn run_client(&self, requests: usize) -> Result<(), Box<dyn Error>> {
         let size = self.documents.len();
-        // The same few documents again and again, as the codec has them; they are lent, not copied.
+        // Like the codec, the client gets the same few documents repeatedly. They are borrowed.
         let documents = self.documents.iter().cycle().take(requests.saturating_mul(size));
         let post: Post<NoDocuments> = self.client.post(ENDPOINT);
         let mut answers = post.documents(documents).request_size(size).prefetch(IN_FLIGHT).stream();
@@ -259,7 +259,7 @@ impl Protocol {
         Ok(request.documents(documents)?.to_bytes())
     }
 
-    /// Opens the envelope of an answer; its documents are left as they are.
+    /// Reads the envelope of an answer, without its documents.
     fn open(self, answer: &Bytes) -> Result<Response, clientlet::Error> {
         match self {
             Http => {
@@ -311,8 +311,8 @@ mod tests {
     use crate::comparison::tests::comparison;
 
     #[test]
-    fn last_attempt_of_each_case_has_to_keep_to_the_limit() {
-        // Of ratio 1.2, and a client twice as dear.
+    fn last_attempt_of_each_case_must_keep_to_the_limit() {
+        // With ratio 1.2, and with a client that costs twice as much.
         let good = comparison(100);
         let mut bad = good.clone();
         for round in &mut bad.rounds {
@@ -335,7 +335,7 @@ mod tests {
             let gateway = builder.websocket(true).grpc(true).start().await.unwrap();
             let mut contest = Contest::prepare(&Addresses::of(&gateway), case).await.unwrap();
             contest.round(40).await.unwrap();
-            // One is the captured answer's; the codec sends none.
+            // One request captured the answer; the codec sends no requests.
             assert_eq!(gateway.journal().len(), 1 + 40 + 40, "{:?}", case.protocol);
         }
     }

@@ -1,4 +1,4 @@
-//! What a stretch of work costs this process, and what memory it took.
+//! Measures the CPU time and the memory of this process and its children.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
 
-/// Time by the clock, and of the CPU in this process, kernel included.
+/// Time by the clock, and CPU time of this process, kernel included.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     pub(crate) wall: Duration,
     pub(crate) cpu: Duration,
 }
 
-/// Measures from its start to its stop.
+/// Measures the cost between [`start`](Stopwatch::start) and [`stop`](Stopwatch::stop).
 #[derive(Debug)]
 pub(crate) struct Stopwatch {
     wall: Instant,
@@ -36,12 +36,12 @@ impl Stopwatch {
     }
 }
 
-/// The CPU time of all threads of this process so far; of none of its children.
+/// The CPU time of all threads of this process so far, without its children.
 fn cpu_time() -> io::Result<Duration> {
     Ok(sum(getrusage(UsageWho::RUSAGE_SELF)?))
 }
 
-/// The CPU time of all children of this process that have ended, and of theirs.
+/// The CPU time of all children of this process that have ended, including their own children.
 pub(crate) fn children_cpu_time() -> io::Result<Duration> {
     Ok(sum(getrusage(UsageWho::RUSAGE_CHILDREN)?))
 }
@@ -50,18 +50,18 @@ fn sum(usage: Usage) -> Duration {
     duration(usage.user_time()) + duration(usage.system_time())
 }
 
-/// The most memory that this process has held at a time.
+/// The peak of this process's resident memory, in KiB.
 pub(crate) fn own_peak_kib() -> io::Result<i64> {
     Ok(peak_kib(getrusage(UsageWho::RUSAGE_SELF)?))
 }
 
-/// The most that a child of this process has held, of those that have ended.
+/// The highest peak of resident memory among the children of this process that have ended, in KiB.
 pub(crate) fn children_peak_kib() -> io::Result<i64> {
     Ok(peak_kib(getrusage(UsageWho::RUSAGE_CHILDREN)?))
 }
 
 fn peak_kib(usage: Usage) -> i64 {
-    // Linux counts in KiB, Apple's systems in bytes.
+    // Linux reports KiB, Apple's systems report bytes.
     if cfg!(target_vendor = "apple") { usage.max_rss() / 1024 } else { usage.max_rss() }
 }
 

@@ -1,12 +1,12 @@
-//! What is sent: small documents, each with a text of its own, and an embedding if that is asked for.
+//! The documents that are sent: small ones, each with a text of its own and optionally an embedding.
 
 use clientlet::Tensor;
 use serde::{Deserialize, Serialize};
 
 const LETTERS: &str = "the quick brown fox jumps over the lazy dog ";
-/// In characters.
+/// The length of a document's text, in characters.
 pub(crate) const TEXT_LENGTH: usize = 110;
-/// Numbers in an embedding, four bytes each.
+/// The number of values in an embedding, of four bytes each.
 pub(crate) const DIMENSIONS: usize = 768;
 
 #[derive(Debug, Deserialize, Serialize)]

@@ -1,20 +1,20 @@
-//! Limits, and whether what was measured keeps within them.
+//! Limits, and whether measurements keep to them.
 
 use serde_json::{Value, json};
 
-/// How often a measurement that others on the machine may disturb is made, if it goes wrong.
+/// The maximum number of measurements if other work on the machine may have disturbed one.
 const ATTEMPTS: usize = 3;
 
-/// A number that has a limit.
+/// A measured number and its limit.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Gate {
     /// What was measured.
     pub(crate) name: String,
     pub(crate) bound: Bound,
     pub(crate) limit: f64,
-    /// Of the limit and the numbers.
+    /// The unit of the limit and the numbers.
     pub(crate) unit: &'static str,
-    /// One number an attempt; the last one counts.
+    /// One number for each attempt. The last number counts.
     pub(crate) measured: Vec<f64>,
 }
 
@@ -25,8 +25,8 @@ pub(crate) enum Bound {
     AtLeast,
 }
 
-/// Measures until it is good enough, a few times at most: a neighbour's burst of work is gone then,
-/// a change for the worse is not. The last value is the one that counts, if any was.
+/// Measures until the value is good, at most [`ATTEMPTS`] times. Other work on the machine has ended
+/// by then, while a slower program stays slow. The last value counts.
 pub(crate) fn attempt<T, E>(
     mut measure: impl FnMut() -> Result<T, E>,
     is_good: impl Fn(&T) -> bool,
@@ -53,7 +53,7 @@ impl Gate {
         self.measured.last().is_some_and(|value| self.bound.holds(*value, self.limit))
     }
 
-    /// A line: the verdict, what was measured, and the limit.
+    /// A line with the verdict, the numbers and the limit.
     pub(crate) fn to_text(&self) -> String {
         let Gate { name, limit, unit, measured, .. } = self;
         let verdict = if self.is_passed() { "passed" } else { "FAILED" };
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn limit_itself_is_at_most_but_not_below() {
+    fn number_equal_to_the_limit_is_at_most_it_but_not_below() {
         assert!(gate(Bound::AtMost, &[20.0]).is_passed());
         assert!(!gate(Bound::Below, &[20.0]).is_passed());
         assert!(gate(Bound::Below, &[19.999]).is_passed());

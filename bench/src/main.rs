@@ -1,7 +1,8 @@
-//! `clientlet-bench`: what the client costs beside the bare transport, and what its command needs.
+//! `clientlet-bench`: measures what the client costs compared with the bare transport, and what its
+//! command needs.
 //!
-//! Only ratios are comparable between machines: contestants take turns, round by round, so what
-//! slows the machine down slows all of them down.
+//! Only ratios can be compared between machines. Contestants take turns in each round, so that a slow
+//! machine slows all of them down.
 
 mod arguments;
 mod bare;
@@ -30,7 +31,7 @@ use arguments::{HELP, Task};
 use gate::Gate;
 use serde_json::Value;
 
-/// Nothing was done because the command line was not understood.
+/// The exit code if the command line was not understood and nothing was done.
 const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -100,7 +101,7 @@ fn run(task: Task) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints what was measured, as JSON or as text; a gate that is not passed is a failure.
+/// Prints the results as JSON or as text. Returns a failure if a gate is not passed.
 fn show(
     is_json: bool,
     mut text: String,
@@ -123,7 +124,7 @@ fn show(
     Ok(if is_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Tells the user on standard error; if that is closed, there is nobody to tell.
+/// Prints to standard error. If standard error is closed, the text is lost.
 fn complain(what: &str) {
     let _ = writeln!(io::stderr().lock(), "{what}");
 }

@@ -1,4 +1,4 @@
-//! What the command holds while documents are piped through it.
+//! Measures the command's memory while documents are piped through it.
 
 use std::env;
 use std::error::Error;
@@ -17,20 +17,20 @@ use crate::program;
 use crate::serve::{self, GatewayProcess};
 use crate::statistics::Spread;
 
-/// What makes this program pipe documents in, in its own arguments.
+/// The argument with which this program starts itself to pipe documents into the command.
 pub(crate) const FEED: &str = "feed";
 
 const MIB: f64 = 1024.0;
-/// Peaks have to be below, however many documents there are.
+/// The limit of each peak, for any number of documents.
 const LIMIT_MIB: f64 = 64.0;
-/// Ten times the documents may need this many times the memory.
+/// The limit of the ratio of the peaks, by default for ten times as many documents.
 const LIMIT_RATIO: f64 = 1.10;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// How many, in two runs.
+    /// The numbers of documents in the two runs of a round.
     pub(crate) documents: [usize; 2],
-    /// How often the two are made, in turns.
+    /// The number of rounds.
     pub(crate) rounds: usize,
     pub(crate) check: bool,
     pub(crate) json: bool,
@@ -42,29 +42,29 @@ impl Default for Options {
     }
 }
 
-/// A run to make: where to, and how many.
+/// A run to make: the gateway's address and the number of documents.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Feed {
     pub(crate) url: String,
     pub(crate) documents: usize,
 }
 
-/// One run of the command.
+/// The result of one run of the command.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(crate) struct Run {
     documents: usize,
     seconds: f64,
-    /// The most that was resident at a time.
+    /// The peak of resident memory.
     peak_kib: i64,
 }
 
-/// What was measured on each protocol.
+/// The measurements of each protocol.
 #[derive(Debug)]
 pub(crate) struct Report {
     protocols: Vec<Runs>,
 }
 
-/// Fewer documents and more, in turns: a peak is what happened to meet, and no two are the same.
+/// The runs with fewer and with more documents, in turns, because peaks vary from run to run.
 #[derive(Debug)]
 struct Runs {
     protocol: &'static str,
@@ -85,7 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Box<dyn Error>> {
     Ok(Report { protocols: protocols? })
 }
 
-/// In a process of its own, as the system tells of the greatest of all children only.
+/// Feeds in a process of its own, because the system reports only the highest peak of all children.
 fn run_feed(url: &str, documents: usize) -> Result<Run, Box<dyn Error>> {
     let output = Command::new(env::current_exe()?)
         .args([FEED, url, &documents.to_string()])
@@ -98,7 +98,7 @@ fn run_feed(url: &str, documents: usize) -> Result<Run, Box<dyn Error>> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// The feeding side: pipes documents into the command, and says what that took.
+/// The feeding process: pipes documents into the command and prints the results.
 pub(crate) fn feed(feed: &Feed) -> Result<(), Box<dyn Error>> {
     let began = Instant::now();
     let mut child = Command::new(program::find()?)
@@ -111,7 +111,7 @@ pub(crate) fn feed(feed: &Feed) -> Result<(), Box<dyn Error>> {
         None => Ok(()),
     };
     let status = child.wait()?;
-    // If it ended too soon, it has said why itself.
+    // A command that ends too early has printed the reason itself.
     if !status.success() {
         return Err(format!("`clientlet post`: {status}").into());
     }
@@ -142,12 +142,12 @@ impl Run {
 }
 
 impl Runs {
-    /// Of the runs of either kind.
+    /// The spread of a number over the runs with fewer (0) or more (1) documents.
     fn spread(&self, which: usize, number: impl Fn(&Run) -> f64) -> Spread {
         Spread::of(self.rounds.iter().map(|round| number(&round[which])))
     }
 
-    /// The peaks' ratio within a round.
+    /// The ratio of the peaks within each round.
     fn ratio(&self) -> Spread {
         Spread::of(self.rounds.iter().map(|[fewer, more]| more.peak_mib() / fewer.peak_mib()))
     }
@@ -159,7 +159,7 @@ impl Runs {
     fn gates(&self) -> impl Iterator<Item = Gate> {
         let protocol = self.protocol;
         let greatest = move |(which, documents)| Gate {
-            name: format!("{protocol}, greatest peak of {documents} documents"),
+            name: format!("{protocol}, highest peak of {documents} documents"),
             bound: Bound::Below,
             limit: LIMIT_MIB,
             unit: " MiB",
@@ -236,7 +236,7 @@ impl Report {
 mod tests {
     use super::*;
 
-    /// Peaks in KiB, a round each.
+    /// A report with these peaks in KiB, one pair for each round.
     fn report(peaks: &[[i64; 2]]) -> Report {
         let run = |documents, peak_kib| Run { documents, seconds: 2.0, peak_kib };
         let round = |[fewer, more]: &[i64; 2]| [run(100, *fewer), run(1000, *more)];

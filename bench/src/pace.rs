@@ -1,4 +1,5 @@
-//! What the command costs where answers trickle in, 200 a second: system calls and CPU a request.
+//! Measures the system calls and CPU time of the command for each request, while 200 answers a second
+//! trickle in.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -20,22 +21,23 @@ use crate::program;
 use crate::serve::{self, Addresses, GatewayProcess};
 use crate::statistics::Spread;
 
-/// Between two documents, or two answers.
+/// The time between two documents or two answers.
 const INTERVAL: Duration = Duration::from_millis(5);
-/// What an executor takes for an answer; with the way there and back that makes an interval.
+/// The parameters that make the executor work for 4 ms. With the way there and back, a request then
+/// takes one [`INTERVAL`].
 const WORK: &str = r#"{"seconds": 0.004}"#;
 const RELEASE: Environment = Environment::Current;
 
-/// How to measure.
+/// The options of this benchmark.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// Of one document each.
+    /// The number of requests, of one document each.
     pub(crate) requests: usize,
-    /// How often CPU time is measured, in turns.
+    /// The number of measurements of CPU time, in turns.
     pub(crate) rounds: usize,
     /// Another build of the command to compare with.
     pub(crate) against: Option<PathBuf>,
-    /// Compare with Jina's own client as well, before a real gateway.
+    /// Whether to compare with Jina's own client too, against a real gateway.
     pub(crate) real: bool,
     pub(crate) check: bool,
     pub(crate) json: bool,
@@ -48,14 +50,14 @@ impl Default for Options {
     }
 }
 
-/// Where the pace comes from.
+/// What sets the pace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pace {
-    /// The gateway answers that fast, a request at a time; the input is a file.
+    /// The gateway answers one request each [`INTERVAL`], one at a time; the input is a file.
     Answers,
-    /// Documents come that fast through a pipe.
+    /// A pipe delivers one document each [`INTERVAL`].
     Documents,
-    /// Nothing holds the command up but the gateway, with as many requests under way as by default.
+    /// Only the gateway's speed, with the default number of requests in flight.
     Gateway,
 }
 
@@ -69,7 +71,7 @@ impl Pace {
     }
 }
 
-/// A protocol's name, what else the command is told, and where it is served.
+/// A protocol's name, further arguments for the command, and the gateway's address.
 type Protocol = (&'static str, &'static [&'static str], fn(&Addresses) -> &str);
 
 const PROTOCOLS: [Protocol; 4] = [
@@ -79,36 +81,36 @@ const PROTOCOLS: [Protocol; 4] = [
     ("gRPC unary", &["--unary"], |addresses| &addresses.grpc),
 ];
 
-/// How often a request makes the calls that cost the most.
+/// The number of system calls for each request, of the most expensive kinds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Calls {
     /// `epoll_wait`.
     waits: f64,
-    /// `read` and `write`: the input, the output, and what threads wake each other by.
+    /// `read` and `write`: the input, the output, and the wake-ups between threads.
     reads: f64,
     writes: f64,
     futexes: f64,
-    /// Reading from a socket, and writing to one.
+    /// Reads from a socket, and writes to a socket.
     receives: f64,
     sends: f64,
 }
 
-/// One protocol at one pace.
+/// The results of one protocol at one pace.
 #[derive(Debug)]
 struct Row {
     protocol: &'static str,
     pace: Pace,
     calls: Calls,
-    /// CPU time a request in microseconds, of this build and of the other.
+    /// CPU time for each request in microseconds, of this build and of the other one.
     ours: Spread,
     theirs: Option<Spread>,
 }
 
-/// Jina's own client and the command before a real gateway.
+/// The results of Jina's own client and the command against a real gateway.
 #[derive(Debug)]
 struct Peer {
     protocol: &'static str,
-    /// CPU time a request in microseconds.
+    /// CPU time for each request in microseconds.
     theirs: f64,
     ours: Spread,
     limit: f64,
@@ -121,7 +123,7 @@ pub(crate) struct Report {
     peers: Vec<Peer>,
 }
 
-/// What is run, with the files that it needs.
+/// The programs to run, and the files that they need.
 struct Bench {
     ours: PathBuf,
     directory: tempfile::TempDir,
@@ -169,21 +171,22 @@ impl Bench {
         out.flush()
     }
 
-    /// Calls a request: what one document takes is start and end.
+    /// Counts the system calls for each request. The calls of a run with one document are start and
+    /// end, and are subtracted.
     fn calls(&self, url: &str, arguments: &[&str], pace: Pace) -> Result<Calls, Box<dyn Error>> {
         let count = |documents| {
             let table = self.file("calls.txt");
             let mut command = Command::new("strace");
             command.args(["-f", "-c", "-o"]).arg(&table).arg(&self.ours);
             self.run(command, url, arguments, pace, documents).map_err(|error| {
-                format!("{error}; calls are counted by strace, a package of that name")
+                format!("{error}; system calls are counted by strace, from the package `strace`")
             })?;
             Ok::<_, Box<dyn Error>>(fs::read_to_string(table)?)
         };
         Ok(Calls::between(&count(1)?, &count(self.requests)?, self.requests - 1))
     }
 
-    /// CPU time a request in microseconds, of each program, in turns.
+    /// Measures the CPU time for each request in microseconds, of each program, in turns.
     fn cpu(
         &self,
         programs: &[&Path],
@@ -206,7 +209,10 @@ impl Bench {
         Ok(times.into_iter().map(Spread::of).collect())
     }
 
-    /// Runs the command to its end; all documents must have come back.
+    /// Runs the command to its end.
+    ///
+    /// # Errors
+    /// If the command fails or not all documents come back.
     fn run(
         &self,
         mut command: Command,
@@ -244,7 +250,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Jina's own client, and then the command, before the same real gateway.
+    /// Measures Jina's own client and then the command, against the same real gateway.
     fn peers(&self) -> Result<Vec<Peer>, Box<dyn Error>> {
         let python = peers::find_python(RELEASE)?;
         let protocols = &["http", "websocket", "grpc"];
@@ -262,7 +268,7 @@ impl Bench {
     }
 }
 
-/// Writes a document at a time, each when it is due.
+/// Writes one document each [`INTERVAL`].
 fn feed(mut stdin: ChildStdin, documents: usize) -> io::Result<()> {
     let began = Instant::now();
     for number in 0..documents {
@@ -281,7 +287,7 @@ fn write_document(mut out: impl Write, number: usize) -> io::Result<()> {
 }
 
 impl Calls {
-    /// Of two tables of strace, what the second one has more, a request.
+    /// The calls for each request: the difference between two tables of strace, divided by `requests`.
     fn between(fewer: &str, more: &str, requests: usize) -> Calls {
         let count = |names: &[&str]| {
             let of = |table| names.iter().map(|name| calls_of(table, name)).sum::<f64>();
@@ -298,8 +304,8 @@ impl Calls {
     }
 }
 
-/// How often a table of `strace -c` counts a call: the number of calls is its fourth column, the name
-/// its last.
+/// The count of a call in a table of `strace -c`. The fourth column is the number of calls, the last
+/// column the call's name.
 fn calls_of(table: &str, name: &str) -> f64 {
     let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let mut row = row.filter(|words| words.last() == Some(&name));
@@ -307,7 +313,7 @@ fn calls_of(table: &str, name: &str) -> f64 {
 }
 
 impl Row {
-    /// How much of the other build's CPU time this one takes.
+    /// This build's CPU time, divided by the other build's.
     fn ratio(&self) -> Option<f64> {
         self.theirs.map(|theirs| self.ours.median / theirs.median)
     }
@@ -321,12 +327,12 @@ impl Row {
             unit: "",
             measured: vec![measured],
         };
-        // A block of input for a thread to parse takes some, for hundreds of documents.
+        // Handing a block of hundreds of documents to the parsing thread takes a few futex calls.
         let mut gates = vec![
-            gate("waits a request", 2.0, calls.waits),
-            gate("reads a request", 1.0, calls.reads),
-            gate("writes a request", 1.0, calls.writes),
-            gate("futex calls a request", 0.05, calls.futexes),
+            gate("waits per request", 2.0, calls.waits),
+            gate("reads per request", 1.0, calls.reads),
+            gate("writes per request", 1.0, calls.writes),
+            gate("futex calls per request", 0.05, calls.futexes),
         ];
         gates
             .extend(self.ratio().map(|ratio| gate("CPU beside the other build", 1.0 / 3.0, ratio)));
@@ -359,8 +365,8 @@ impl Report {
 
     pub(crate) fn to_text(&self) -> String {
         let mut text = format!(
-            "pace: clientlet post, {} requests of 1 document, 200 a second; calls and CPU a request, \
-             without what the first one takes\n\n\
+            "pace: clientlet post, {} requests of 1 document, 200 a second; calls and CPU per request, \
+             without the first request\n\n\
              protocol      pace        waits  reads  writes  futex  receives  sends  CPU us  (min - max)\n",
             self.requests
         );
@@ -385,7 +391,7 @@ impl Report {
             let times = theirs / ours.median;
             writeln!(
                 text,
-                "before a real {}, {protocol}: jina {theirs:.0} us, the command {:.1} us: {times:.1} times",
+                "against a real {}, {protocol}: jina {theirs:.0} us, the command {:.1} us: {times:.1} times",
                 RELEASE.jina(),
                 ours.median
             )
@@ -439,7 +445,7 @@ mod tests {
 ";
 
     #[test]
-    fn calls_are_counted_beyond_those_of_one_request() {
+    fn calls_of_one_request_are_subtracted() {
         let calls = Calls::between("", TABLE, 100);
         assert_eq!((calls.waits, calls.reads, calls.futexes, calls.writes), (13.0, 7.0, 0.1, 0.0));
         assert_eq!(Calls::between(TABLE, TABLE, 100), Calls::default());

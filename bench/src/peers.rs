@@ -1,4 +1,4 @@
-//! Jina's own Python clients beside ours, against the same gateway.
+//! Compares Jina's own Python clients with ours, against the same gateway.
 
 mod chart;
 mod report;
@@ -19,23 +19,24 @@ use crate::cpu::{Stopwatch, own_peak_kib};
 use crate::documents::{Document, TEXT_LENGTH};
 use crate::serve::{self, Addresses, GatewayProcess};
 
-/// What makes this program post documents, in its own arguments.
+/// The argument with which this program starts itself to post documents.
 pub(crate) const CALL: &str = "call";
 
 const ENDPOINT: &str = "/upper";
 const WARM_UP: usize = 100;
-/// Ours takes a tenth of a second, which anything on the machine disturbs: the middle one counts.
+/// The number of runs of our client. A run takes a tenth of a second, which other work on the machine
+/// easily disturbs, so the median run counts.
 const OUR_RUNS: usize = 7;
 
-/// How to measure.
+/// The options of this benchmark.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// Of one document each.
+    /// The number of requests, of one document each.
     pub(crate) requests: usize,
-    /// How many of Python's, if not as many.
+    /// The number of requests of Python's clients; `None` for the same number.
     pub(crate) python_requests: Option<usize>,
     pub(crate) check: bool,
-    /// Files to write as well.
+    /// Files that are written as well.
     pub(crate) json: Option<PathBuf>,
     pub(crate) svg: Option<PathBuf>,
 }
@@ -54,18 +55,18 @@ pub(crate) struct Call {
     pub(crate) requests: usize,
 }
 
-/// What a client took, of either language.
+/// The result of a client in either language.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Run {
     client: String,
     requests: usize,
     seconds: f64,
     cpu_seconds: f64,
-    /// The most that was resident at a time.
+    /// The peak of resident memory.
     peak_mib: f64,
 }
 
-/// A protocol's name, the name by which Jina's client knows it, and where it is served.
+/// A protocol's name, its name in Jina's client, and the gateway's address.
 type Protocol = (&'static str, &'static str, fn(&Addresses) -> &str);
 
 const PROTOCOLS: [Protocol; 3] = [
@@ -74,7 +75,7 @@ const PROTOCOLS: [Protocol; 3] = [
     ("gRPC", "grpc", |addresses| &addresses.grpc),
 ];
 
-/// The oldest and the newest release, each with the documents of its time.
+/// The oldest and the newest release, each with its generation of documents.
 const ENVIRONMENTS: [Environment; 2] = [Environment::SeedEra, Environment::Current];
 
 pub(crate) fn run(options: &Options) -> Result<Report, Box<dyn Error>> {
@@ -126,7 +127,7 @@ pub(crate) fn run_python(
     finish(command)
 }
 
-/// The run of the middle CPU time.
+/// Runs our client several times and returns the run with the median CPU time.
 fn run_ours(url: &str, requests: usize) -> Result<Run, Box<dyn Error>> {
     let program = env::current_exe()?;
     let run = |_| {
@@ -140,7 +141,7 @@ fn run_ours(url: &str, requests: usize) -> Result<Run, Box<dyn Error>> {
     Ok(runs.swap_remove(OUR_RUNS / 2))
 }
 
-/// What a client says of itself on its one line.
+/// Runs a client and reads the result that it prints on one line.
 fn finish(mut command: Command) -> Result<Run, Box<dyn Error>> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::piped()).output()?;
     if !output.status.success() {
@@ -150,7 +151,7 @@ fn finish(mut command: Command) -> Result<Run, Box<dyn Error>> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// Our side: posts documents as the script does, and says what that took.
+/// The process of our client: posts documents as the Python script does, and prints the result.
 pub(crate) fn call(call: &Call) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let cost = runtime.block_on(async {
@@ -171,7 +172,8 @@ pub(crate) fn call(call: &Call) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Each document is made when it is needed, and each answer read into documents, as Python does it.
+/// Posts documents as Python's client does: each document is made when it is needed, and each answer
+/// is decoded into documents.
 async fn post(client: &Client, requests: usize) -> Result<(), Box<dyn Error>> {
     let Document { text, .. } = Document::numbered(0);
     let documents = (0..requests).map(|number| Document {

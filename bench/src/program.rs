@@ -1,11 +1,11 @@
-//! The command `clientlet`, as it is built beside this program.
+//! Finds the command `clientlet` that was built beside this program.
 
 use std::env;
 use std::io;
 use std::path::PathBuf;
 
 /// # Errors
-/// It is not there.
+/// If the command does not exist.
 pub(crate) fn find() -> io::Result<PathBuf> {
     let name = format!("clientlet{}", env::consts::EXE_SUFFIX);
     let program = env::current_exe()?.with_file_name(name);

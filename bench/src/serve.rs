@@ -1,4 +1,4 @@
-//! The gateway in a process of its own, so that its work is not counted as the client's.
+//! Runs the gateway in a process of its own, so that its CPU time is not counted as the client's.
 
 use std::env;
 use std::error::Error;
@@ -8,30 +8,31 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use clientlet_gateway::{DocArray, Gateway};
 use serde::{Deserialize, Serialize};
 
-/// How the gateway serves.
+/// The options of the gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// Never sleeps while it waits for requests.
+    /// Whether it stays awake while it waits for requests.
     pub(crate) awake: bool,
-    /// Takes documents v2 instead of v1.
+    /// Whether it takes documents v2 instead of v1.
     pub(crate) is_v2: bool,
 }
 
-/// What makes a gateway stay awake, in this program's own arguments.
+/// The argument that keeps a gateway awake.
 pub(crate) const AWAKE: &str = "--awake";
-/// What makes it take documents v2.
+/// The argument that makes a gateway take documents v2.
 pub(crate) const V2: &str = "--v2";
 
-/// This program again, as a gateway; it ends when this is dropped.
+/// Another process of this program that runs as a gateway. The process ends when this value is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct GatewayProcess {
     child: Child,
-    /// It serves for as long as this is open, so it ends even if this process is killed.
+    /// The gateway serves while this pipe is open, so it ends even if our process is killed.
     stdin: Option<ChildStdin>,
     addresses: Addresses,
 }
 
-/// Where it serves what, as URLs.
+/// The URLs of the gateway.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Addresses {
     pub(crate) http: String,
@@ -41,7 +42,7 @@ pub(crate) struct Addresses {
 
 impl GatewayProcess {
     /// # Errors
-    /// The process cannot be started, or says no address.
+    /// If the process cannot be started or prints no addresses.
     pub(crate) fn start(options: Options) -> io::Result<GatewayProcess> {
         let mut child = Command::new(env::current_exe()?)
             .arg("serve")
@@ -58,7 +59,7 @@ impl GatewayProcess {
             BufReader::new(stdout).read_line(&mut line)?;
         }
         gateway.addresses = serde_json::from_str(&line).map_err(|error| {
-            io::Error::other(format!("the gateway did not say its addresses: {error}"))
+            io::Error::other(format!("the gateway did not print its addresses: {error}"))
         })?;
         Ok(gateway)
     }
@@ -81,12 +82,12 @@ impl Addresses {
 impl Drop for GatewayProcess {
     fn drop(&mut self) {
         self.stdin = None;
-        // It fails only for a process that was waited for already.
+        // Waiting fails only if the process was waited for before.
         let _ = self.child.wait();
     }
 }
 
-/// The gateway's side: says its address, then serves until standard input is closed.
+/// The gateway's process: prints its addresses, then serves until standard input is closed.
 pub(crate) fn run(options: Options) -> Result<(), Box<dyn Error>> {
     // One thread, so that the client has the other core even on small machines.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -105,7 +106,7 @@ pub(crate) fn run(options: Options) -> Result<(), Box<dyn Error>> {
     })
 }
 
-/// Keeps the runtime's only thread from ever waiting for the kernel to wake it.
+/// Keeps the runtime's only thread busy, so that it never waits for the kernel to wake it.
 async fn stay_awake() {
     loop {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! How soon the command is at work.
+//! Measures how soon the command starts to work.
 
 use std::error::Error;
 use std::io;
@@ -15,12 +15,12 @@ use crate::statistics::Spread;
 
 const FIRST_BYTE_LIMIT_MS: f64 = 20.0;
 const HELP_LIMIT_MS: f64 = 5.0;
-/// A command that has sent nothing until now does not work at all.
+/// A command that sends nothing for this long does not work.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// How often each is measured.
+    /// The number of measurements of each time.
     pub(crate) runs: usize,
     pub(crate) check: bool,
     pub(crate) json: bool,
@@ -32,7 +32,7 @@ impl Default for Options {
     }
 }
 
-/// Milliseconds, an attempt each.
+/// The times in milliseconds, one spread for each attempt.
 #[derive(Debug)]
 pub(crate) struct Report {
     runs: usize,
@@ -58,13 +58,13 @@ fn measure(
     run: impl Fn() -> io::Result<Duration>,
     limit: f64,
 ) -> io::Result<Vec<Spread>> {
-    // The program is read from the disk.
+    // The first run reads the program from the disk and does not count.
     run()?;
     let spread = || {
         let times: io::Result<Vec<Duration>> = (0..options.runs).map(|_| run()).collect();
         Ok(Spread::of(times?.into_iter().map(|time| time.as_secs_f64() * 1e3)))
     };
-    // Without a check, the first attempt is as good as any.
+    // Without a check the first attempt is taken.
     gate::attempt(spread, |spread| !options.check || Bound::Below.holds(spread.median, limit))
 }
 
@@ -85,7 +85,7 @@ async fn time_to_first_byte(program: &Path) -> io::Result<Duration> {
         loop {
             connection.readable().await?;
             let took = began.elapsed();
-            // Readable is a connection that was closed, too, and one that only may have something.
+            // A connection is also readable if it was closed, and may be reported readable without data.
             match connection.try_read(&mut [0]) {
                 Ok(0) => return Err(io::Error::other("`clientlet post` sent nothing")),
                 Ok(_) => return Ok(took),
@@ -112,12 +112,12 @@ fn time_of_help(program: &Path) -> io::Result<Duration> {
     }
 }
 
-/// A process that is over when this is dropped: its answer will never come.
+/// A process that is killed when this value is dropped, because its answer will never come.
 struct Ended(Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        // Both fail only for a process that was waited for already.
+        // Both calls fail only if the process was waited for before.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

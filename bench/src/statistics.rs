@@ -1,8 +1,8 @@
-//! Numbers that were measured more than once.
+//! The spread of numbers that were measured several times.
 
 use serde_json::{Value, json};
 
-/// The least, the middle one and the greatest.
+/// The minimum, the median and the maximum.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) min: f64,
@@ -11,13 +11,14 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of an even number of values, the median is the mean of the two in the middle.
+    /// The spread of these values. The median of an even number of values is the mean of the two in the
+    /// middle.
     ///
     /// # Panics
-    /// Of no values there is no spread.
+    /// If there are no values.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Spread {
         let mut values: Vec<f64> = values.into_iter().collect();
-        assert!(!values.is_empty(), "a spread is that of one value at least");
+        assert!(!values.is_empty(), "a spread needs one value at least");
         values.sort_by(f64::total_cmp);
         let middle = values.len() / 2;
         let median = if values.len() % 2 == 1 {

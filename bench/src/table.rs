@@ -1,4 +1,4 @@
-//! Comparisons, shown to people and to programs.
+//! Prints comparisons as text and as JSON.
 
 use std::fmt::Write as _;
 
@@ -10,9 +10,9 @@ use crate::serve::Options;
 use crate::statistics::Spread;
 
 struct Contestant {
-    /// Its name for programs.
+    /// The name in JSON.
     key: &'static str,
-    /// Its name for people.
+    /// The name in the table.
     title: &'static str,
     cost: fn(&Round) -> Cost,
 }
@@ -23,7 +23,7 @@ const CONTESTANTS: [Contestant; 3] = [
     Contestant { key: "client", title: "(c) Client::post", cost: |round| round.client },
 ];
 
-/// A table, the ratios, and how the gateway was.
+/// Prints a table, the ratios, and a note on the gateway.
 pub(crate) fn to_text(benchmark: &str, comparisons: &[Comparison], gateway: Options) -> String {
     let mut text = format!(
         "{benchmark}: medians of {} rounds\n\n\
@@ -63,16 +63,16 @@ pub(crate) fn to_text(benchmark: &str, comparisons: &[Comparison], gateway: Opti
 
 fn legend(gateway: Options) -> &'static str {
     if gateway.awake {
-        "The gateway never slept: nobody paid for waking it, and what is left is each one's own\n\
-         work. (Where it may sleep, (c) is slower than it and wakes it for nearly every request;\n\
-         (a) keeps it too busy to sleep. Waking it is no work of the client's, yet its time.)\n"
+        "The gateway never slept: no contestant paid for waking it, so each paid for its own work\n\
+         alone. (A gateway that may sleep is woken by (c) for nearly every request, while (a) keeps\n\
+         it too busy to sleep. Waking is not the client's work, but takes the client's time.)\n"
     } else {
-        "The gateway slept when it had nothing to do. Waking it is part of whoever had to, which\n\
-         is (c) more often than (a); --awake leaves it out for all.\n"
+        "The gateway slept when it had no work. Waking it counts for the contestant that had to,\n\
+         which is (c) more often than (a). With --awake no contestant has to.\n"
     }
 }
 
-/// The same as one JSON object.
+/// Prints the same numbers as one JSON object.
 pub(crate) fn to_json(benchmark: &str, comparisons: &[Comparison], gateway: Options) -> Value {
     let sizes: Vec<Value> = comparisons.iter().map(size).collect();
     json!({
@@ -113,7 +113,7 @@ mod tests {
     use crate::comparison::tests::comparison;
 
     #[test]
-    fn table_has_a_line_a_contestant_and_a_ratio_a_size() {
+    fn table_has_a_line_for_each_contestant_and_a_ratio_for_each_size() {
         let asleep = Options::default();
         let text = to_text("http", &[comparison(1), comparison(100)], asleep);
         let expected = "\
@@ -131,8 +131,8 @@ texts: 100                 10   (c) Client::post            4167            120.
 CPU c / (a + b), texts: 1              1.200  (1.100 - 1.300)
 CPU c / (a + b), texts: 100            1.200  (1.100 - 1.300)
 
-The gateway slept when it had nothing to do. Waking it is part of whoever had to, which
-is (c) more often than (a); --awake leaves it out for all.
+The gateway slept when it had no work. Waking it counts for the contestant that had to,
+which is (c) more often than (a). With --awake no contestant has to.
 ";
         assert_eq!(text, expected);
     }

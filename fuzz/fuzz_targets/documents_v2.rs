@@ -1,4 +1,4 @@
-//! A list of v2 documents in protobuf, read as prost reads it.
+//! A list of v2 documents in protobuf: our codec reads it as prost does.
 #![no_main]
 
 use clientlet::DocArray;

@@ -1,4 +1,4 @@
-//! Any JSON as a document: refused, or sent as it is.
+//! Any JSON as a document: it is refused, or sent unchanged.
 #![no_main]
 
 use clientlet::clientlets::DataRequest;
@@ -23,7 +23,7 @@ fuzz_target!(|json: &[u8]| {
     }
 });
 
-/// A v2 document of two fields goes out with a third.
+/// The document as it is sent: a v2 document with two fields gets a third.
 fn as_sent(docarray: DocArray, document: &Value) -> Value {
     let fields = document.as_object().map(Map::len);
     let mut sent = document.clone();

@@ -1,5 +1,5 @@
-//! An answer of any status. Three bytes choose it: the status less 100 (two bytes, little-endian),
-//! then bits: JSON or plain text, v2 or v1, whether the text begins with a line that is the
+//! An answer with any status. The first two bytes are the status minus 100, little-endian. The bits of
+//! the third byte choose JSON or plain text, v2 or v1, and whether the first line of the text is the
 //! Retry-After header.
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Server-sent events: however they come, they are the same documents.
+//! Server-sent events: they give the same documents, however their bytes are split.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! A fault's text: what is shown of a fault is that fault again.
+//! The text of a fault: a fault that is printed and parsed is the same fault.
 #![no_main]
 
 use clientlet_gateway::Fault;

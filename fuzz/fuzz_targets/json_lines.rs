@@ -1,5 +1,5 @@
-//! The command's input: every line that is not blank is a document or named as none, whatever
-//! stands around it.
+//! The command's input: every line that is not blank is a document or an error with the line's number,
+//! whatever the other lines are.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -9,11 +9,11 @@ mod foreign;
 #[path = "../../crates/clientlet-cli/src/lines.rs"]
 mod lines;
 
-/// Short, so that inputs of the fuzzer's size go beyond it.
+/// Short, so that the fuzzer's small inputs exceed it.
 const LONGEST_LINE: usize = 64;
 
 fuzz_target!(|input: &[u8]| {
-    // In blocks of any size, here two.
+    // The input comes in two blocks.
     let mut lines = lines::Lines::new(LONGEST_LINE);
     let (first, second) = input.split_at(input.len() / 2);
     let mut read = lines.push(first);
@@ -24,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
         read.extend(lines.finish());
     }
     if read.iter().any(lines::Line::is_end) {
-        // No text at all.
+        // The input is not text.
         return;
     }
     assert!(read.is_sorted_by(|a, b| a.number < b.number));
@@ -32,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
     let given: Vec<_> = input.split(|&byte| byte == b'\n').collect();
     for line in &read {
         let text = given[usize::try_from(line.number - 1).expect("few lines")];
-        // A form feed around a document is forgiven, which JSON would not.
+        // The command accepts a form feed around a document; JSON does not.
         let trimmed = text.trim_ascii();
         match &line.content {
             Ok(document) => {

@@ -1,4 +1,4 @@
-//! What a v2 gateway says of its endpoints.
+//! A v2 gateway's description of its endpoints.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! All that an HTTP/2 gateway says on a connection, each request by itself, behind two bytes that choose how and what it is asked.
+//! All bytes that a gRPC gateway sends on a connection. Requests are unary. Two bytes before them choose
+//! how they are sent and what the client asks.
 #![no_main]
 
 use clientlet_fuzz::server::check_server;

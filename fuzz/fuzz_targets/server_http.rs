@@ -1,4 +1,5 @@
-//! All that an HTTP/1.1 gateway says on a connection, behind two bytes that choose how and what it is asked.
+//! All bytes that an HTTP/1.1 gateway sends on a connection. Two bytes before them choose how they are
+//! sent and what the client asks.
 #![no_main]
 
 use clientlet_fuzz::server::check_server;

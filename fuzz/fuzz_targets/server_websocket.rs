@@ -1,4 +1,5 @@
-//! All that a WebSocket gateway behind the upgrade says on a connection, behind two bytes that choose how and what it is asked.
+//! All bytes that a WebSocket gateway sends on a connection after the upgrade. Two bytes before them
+//! choose how they are sent and what the client asks.
 #![no_main]
 
 use clientlet_fuzz::server::check_server;

@@ -1,4 +1,4 @@
-//! What a gateway says of itself, and a dry run of its deployments.
+//! A gateway's status, and a dry run of its deployments.
 #![no_main]
 
 use bytes::Bytes;

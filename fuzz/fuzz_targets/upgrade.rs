@@ -1,4 +1,4 @@
-//! A gateway's answer to the upgrade, and what comes behind it.
+//! A gateway's answer to the upgrade, and the bytes after it.
 #![no_main]
 
 use std::io;
@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Builder;
 
-/// What a gateway that knows the protocol begins with; the key is that of RFC 6455's example.
+/// The answer of a gateway that accepts the upgrade, with the key of RFC 6455's example.
 const AGREED: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
     sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
@@ -29,7 +29,7 @@ fuzz_target!(|input: (bool, &[u8])| {
     assert!(is_read || !is_whole_frame, "a binary message is read");
 });
 
-/// Says nothing before it is asked.
+/// A gateway that sends nothing before it has read something.
 struct Gateway {
     answer: Vec<u8>,
     at: usize,

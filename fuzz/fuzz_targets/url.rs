@@ -1,4 +1,4 @@
-//! A URL, alone and with a password between its two halves, which a zero byte divides.
+//! A URL, alone and with a password between its two halves. A zero byte separates the halves.
 #![no_main]
 
 use clientlet::clientlets::{ClientletOptions, HttpClientlet};
@@ -11,7 +11,7 @@ const PASSWORD: &str = "pass-w0rd";
 fuzz_target!(|input: &str| {
     show(input);
     let Some((before, behind)) = input.split_once('\0') else { return };
-    // Behind a slash it would be no password but a part of the path.
+    // After a slash the text would be part of the path and not a password.
     let authority = before.split_once("://").map_or(before, |(_, authority)| authority);
     if !authority.contains(['/', '?', '#']) {
         let shown = show(&format!("{before}{PASSWORD}@{behind}"));
@@ -19,7 +19,7 @@ fuzz_target!(|input: &str| {
     }
 });
 
-/// Everything that is ever shown of a URL.
+/// All texts that show a URL.
 fn show(url: &str) -> String {
     let clientlet = HttpClientlet::new(url, &ClientletOptions::new())
         .map(|clientlet| format!("{} {clientlet:?}", clientlet.url()));

@@ -1,4 +1,4 @@
-//! What the targets check, apart from that nothing panics.
+//! The checks of the targets, besides that nothing panics.
 
 pub mod protobuf;
 pub mod server;
@@ -8,7 +8,7 @@ use clientlet::clientlets::{DataRequest, HttpAnswer};
 use clientlet::{Blob, DocArray, Document, Error, Response, Tensor};
 use serde::Deserialize;
 
-/// Fields of every type that has a reader of its own.
+/// A document with a field of each type that has a reader of its own.
 #[derive(Deserialize)]
 #[serde(default)]
 #[derive(Default)]
@@ -19,8 +19,8 @@ pub(crate) struct Typed {
     tensor: Option<Tensor>,
 }
 
-/// Reads `body` as a successful answer, in every way there is; what can be read as documents and
-/// sent again comes back as it was.
+/// Reads `body` as a successful answer, in every way there is. Documents that can be read and sent
+/// again must come back unchanged.
 pub fn check_answer(docarray: DocArray, body: &[u8]) {
     match answer(body).response(docarray) {
         Ok(response) => check_response(docarray, &response),
@@ -28,7 +28,7 @@ pub fn check_answer(docarray: DocArray, body: &[u8]) {
     }
 }
 
-/// The error stays on one line, whatever the gateway put into its answer.
+/// Checks that the error stays on one line, whatever the gateway put into its answer.
 pub fn check_error(error: &Error) {
     let shown = error.to_string();
     assert!(!shown.contains(char::is_control), "{shown:?}");
@@ -56,7 +56,8 @@ pub(crate) fn check_response(docarray: DocArray, response: &Response) {
     }
 }
 
-/// A request has the form of an answer, so that it can be read back as one.
+/// Checks that documents survive encoding and decoding. A request has the form of an answer, so it can
+/// be read back as one.
 fn check_documents(docarray: DocArray, documents: &[Document]) {
     match DataRequest::new(docarray, "/").documents(documents) {
         Ok(request) => {
@@ -64,7 +65,7 @@ fn check_documents(docarray: DocArray, documents: &[Document]) {
             let back = back.documents::<Document>().expect("our own documents");
             assert_eq!(back, documents);
         }
-        // Read, but not to be sent: text beside a tensor, infinities beyond f32.
+        // Some documents can be read and not sent, such as text beside a tensor, or numbers beyond f32.
         Err(error) => check_error(&error),
     }
 }

@@ -1,4 +1,4 @@
-//! Answers and documents in protobuf: read without harm, and as prost reads them.
+//! Checks answers and documents in protobuf: the codec reads them as prost does.
 
 use clientlet::fuzzing::{read_documents, read_message, write_documents};
 use clientlet::{DocArray, Document, Value};
@@ -7,7 +7,7 @@ use clientlet_proto::{v1, v2};
 
 use crate::{Typed, checked};
 
-/// Reads a message as an answer, in every way there is.
+/// Reads a message as an answer in every way there is.
 pub fn check_message(docarray: DocArray, frame: &[u8]) {
     let Some(response) = read_message(docarray, frame) else { return };
     let _ = format!("{response:?} {:?} {:?}", response.routes(), response.status());
@@ -20,15 +20,16 @@ pub fn check_message(docarray: DocArray, frame: &[u8]) {
         }
     }
     if let Some(documents) = checked(response.documents::<Document>()) {
-        // What was read can be refused in writing: a v2 number beyond 32 bits. If not, it comes back.
+        // Some documents can be read and not written, such as a v2 integer beyond 32 bits. All others
+        // come back unchanged.
         let Ok(list) = write_documents(docarray, &documents) else { return };
         let back = read_documents::<Document>(docarray, &list).expect("our own documents");
         assert_eq!(format!("{back:?}"), format!("{documents:?}"));
     }
 }
 
-/// What prost reads, this codec reads as the same, as many parts and as often repeated as it may be:
-/// what prost has read is written by prost in one piece, and read again.
+/// Checks that our codec and prost agree on a list of documents. A message may split or repeat its
+/// fields: prost reads it and writes it again in one piece, and our codec must read both alike.
 pub fn check_documents(docarray: DocArray, list: &[u8]) {
     let ours = read_documents::<Value>(docarray, list);
     let whole = match docarray {
@@ -48,7 +49,7 @@ pub fn check_documents(docarray: DocArray, list: &[u8]) {
     assert_eq!(shown(&ours), shown(&again), "{ours:?} {again:?}");
 }
 
-/// Without what a v1 field is when it is not set, which prost does not write.
+/// Removes v1 fields with their default values, which prost does not write.
 fn plain(docarray: DocArray, value: &Value) -> Value {
     let is_default = |value: &Value| match value {
         Value::Null | Value::Integer(0) => true,

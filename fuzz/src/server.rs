@@ -1,5 +1,5 @@
-//! A gateway whose side of every connection is the fuzzer's input, so that hyper, h2 and tokio-websockets
-//! run under the client as they do in use.
+//! A gateway that sends the fuzzer's input on every connection. The client runs over the real hyper, h2
+//! and tokio-websockets.
 
 use std::io;
 use std::pin::Pin;
@@ -18,17 +18,17 @@ use tokio::time::timeout;
 
 use crate::{check_error, check_response};
 
-/// How a gateway speaks its bytes, and what it is asked: the input's first two bytes.
+/// How the gateway sends its bytes and what the client asks. The input's first two bytes choose both.
 #[derive(Clone, Copy, Debug)]
 struct Manner {
     docarray: DocArray,
-    /// Requests, questions or a stream of documents.
+    /// Selects requests, questions or a stream of documents.
     asks: u8,
-    /// Closes behind its bytes; it is silent else.
+    /// Whether the gateway closes after its bytes. Otherwise it stays silent.
     closes: bool,
-    /// Takes a few bytes and no more.
+    /// Whether the gateway stops reading after a few bytes.
     is_deaf: bool,
-    /// How many bytes come at a time.
+    /// The number of bytes that come at a time.
     piece: usize,
 }
 
@@ -44,10 +44,10 @@ impl Manner {
     }
 }
 
-/// Longer, in the client's time, than anything takes that has a bound.
+/// Longer than any bounded operation of the client takes in its paused time.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
-/// Speaks to a gateway over the URL's protocol: nothing panics, and each request ends once.
+/// Runs a client against the gateway over the URL's protocol. Each request must end once.
 pub fn check_server(url: &str, input: &[u8]) {
     let Some((&[flags, piece], script)) = input.split_first_chunk() else { return };
     let manner = Manner::new(flags, piece);
@@ -67,7 +67,7 @@ pub fn check_server(url: &str, input: &[u8]) {
         let client = clientlet::fuzzing::client(url, &options, dial);
         timeout(FOR_EVER, ask(&client, manner)).await.expect("it ends");
         drop(client);
-        // Until what the client leaves behind has ended as well.
+        // Lets the client's remaining tasks end.
         tokio::time::sleep(Duration::from_secs(60)).await;
     });
 }
@@ -103,7 +103,7 @@ async fn ask(client: &Client, manner: Manner) {
                 assert!(!is_ended, "an error is the last item");
                 if let Err(error) = document {
                     check_error(&error);
-                    // A document that does not fit ends nothing.
+                    // A document that does not fit does not end the stream.
                     is_ended = !error.message().contains("does not fit");
                 }
             }
@@ -111,21 +111,21 @@ async fn ask(client: &Client, manner: Manner) {
     }
 }
 
-/// The gateway's side of a connection. It says nothing before it is asked.
+/// The gateway's end of a connection. The gateway sends nothing before it has read something.
 #[derive(Debug)]
 struct Server {
     manner: Manner,
     answer: Vec<u8>,
     at: usize,
     is_asked: bool,
-    /// What was asked so far, where the answer depends on it: an upgrade.
+    /// The bytes read so far of a request to upgrade, since the answer depends on the request.
     upgrade: Option<Vec<u8>>,
     script: Arc<[u8]>,
     taken: usize,
     reader: Option<Waker>,
 }
 
-/// What a deaf gateway takes.
+/// The number of bytes that a deaf gateway reads.
 const MOST_TAKEN: usize = 600;
 
 impl Server {
@@ -142,7 +142,7 @@ impl Server {
         }
     }
 
-    /// Takes what is asked; the upgrade is answered as a gateway does.
+    /// Reads bytes from the client, and answers an upgrade as a gateway does.
     fn take(&mut self, bytes: &[u8]) {
         let Some(head) = &mut self.upgrade else {
             self.is_asked = true;
@@ -199,7 +199,7 @@ impl AsyncWrite for Server {
             false => usize::MAX,
         };
         if room == 0 {
-            // For good: nothing wakes the writer.
+            // Pending for ever: no wake-up follows.
             return Poll::Pending;
         }
         let taken = bytes.len().min(room);

@@ -1,4 +1,4 @@
-//! tonic over an HTTP/2 connection of hyper's, with messages that are encoded already.
+//! tonic over an HTTP/2 connection of hyper, with encoded messages.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -34,7 +34,7 @@ impl Bare {
         let host = uri.authority().ok_or("the gateway's address has no host")?.as_str();
         let stream = TcpStream::connect(host).await?;
         stream.set_nodelay(true)?;
-        // The client's windows, so that both are held back alike.
+        // The windows are the client's, so that flow control limits both equally.
         let (sender, connection) = Builder::new(TokioExecutor::new())
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20)
@@ -45,7 +45,7 @@ impl Bare {
         Ok(Bare(Grpc::with_origin(Channel(sender), origin)))
     }
 
-    /// All on one stream, another one each time.
+    /// Sends all requests on one stream. Each call opens another stream.
     pub(super) async fn stream(
         &mut self,
         body: &Bytes,
@@ -63,7 +63,7 @@ impl Bare {
         let mut last = Bytes::new();
         loop {
             if left == 0 {
-                // Our half of the stream ends.
+                // Ends our half of the stream.
                 sender = None;
             }
             let Some(answer) = answers.message().await? else { break };
@@ -80,7 +80,7 @@ impl Bare {
         }
     }
 
-    /// One by one.
+    /// Sends each request as a call of its own.
     pub(super) async fn unary(
         &mut self,
         body: &Bytes,
@@ -111,7 +111,7 @@ async fn ask_while_any_is_left(
     Ok(last)
 }
 
-/// An HTTP/2 connection as tonic wants it.
+/// An HTTP/2 connection in the form that tonic needs.
 #[derive(Clone, Debug)]
 struct Channel(SendRequest<Body>);
 
@@ -129,7 +129,7 @@ impl Service<HttpRequest<Body>> for Channel {
     }
 }
 
-/// Bytes in, bytes out.
+/// A codec that passes bytes through.
 #[derive(Clone, Copy, Debug)]
 struct Raw;
 
@@ -176,7 +176,7 @@ impl Decoder for Raw {
     }
 }
 
-/// The client's.
+/// The client's settings.
 fn settings() -> BufferSettings {
     BufferSettings::new(1 << 10, 32 << 10)
 }

@@ -1,4 +1,4 @@
-//! hyper-util's pool.
+//! HTTP over hyper-util's pool.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -73,7 +73,7 @@ impl fmt::Debug for Bare {
     }
 }
 
-/// Connections and their pool with the client's settings.
+/// Makes a pool of connections with the client's settings.
 fn pool() -> Pool<HttpConnector, Full<Bytes>> {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);

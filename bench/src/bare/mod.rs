@@ -1,4 +1,4 @@
-//! The bare transports: bytes out and bytes in, by the libraries that the client uses as well.
+//! The bare transports: they send and receive bytes with the libraries that the client uses too.
 
 mod grpc;
 mod http;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::contest::Protocol;
 use crate::serve::Addresses;
 
-/// A connection, or a pool of them, to a gateway.
+/// A connection to a gateway, or a pool of connections.
 #[derive(Debug)]
 pub(crate) enum Bare {
     Http(http::Bare),
@@ -22,7 +22,7 @@ pub(crate) enum Bare {
 
 impl Bare {
     /// # Errors
-    /// The gateway is not there, or speaks something else.
+    /// If the gateway cannot be reached or speaks another protocol.
     pub(crate) async fn connect(
         protocol: Protocol,
         addresses: &Addresses,
@@ -37,11 +37,11 @@ impl Bare {
         })
     }
 
-    /// Sends the same bytes so many times, as many of them in flight as the client has, and gives one
-    /// of the answers.
+    /// Sends the same bytes in `requests` requests, with as many in flight as the client has, and
+    /// returns one of the answers.
     ///
     /// # Errors
-    /// A request was not answered, or with something else than an answer.
+    /// If a request fails or its answer is not a success.
     pub(crate) async fn post(
         &mut self,
         body: &Bytes,

@@ -1,4 +1,4 @@
-//! tokio-websockets over an upgrade by hand: whatever is ready is written with one flush.
+//! tokio-websockets over an upgrade by hand. All messages that are ready are written with one flush.
 
 use std::error::Error;
 
@@ -14,7 +14,7 @@ use crate::contest::IN_FLIGHT;
 #[derive(Debug)]
 pub(crate) struct Bare(WebSocketStream<TcpStream>);
 
-/// No gateway's answer to an upgrade is longer.
+/// The maximum length of an answer to an upgrade, in bytes. Gateways send less.
 const MOST_HEAD: usize = 4096;
 
 impl Bare {
@@ -30,7 +30,7 @@ impl Bare {
         );
         stream.write_all(request.as_bytes()).await?;
         let mut head = Vec::new();
-        // Byte by byte, as what follows is no part of it.
+        // Byte by byte, because the bytes after the head belong to WebSocket.
         while !head.ends_with(b"\r\n\r\n") && head.len() < MOST_HEAD {
             head.push(stream.read_u8().await?);
         }
@@ -54,7 +54,7 @@ impl Bare {
             }
             self.0.flush().await?;
             let mut next = Some(self.0.next().await);
-            // What has come by now is read before anything more is written.
+            // Reads every answer that has come before writing more.
             while let Some(message) = next {
                 let message = message.ok_or("the gateway closed the connection")??;
                 if message.is_close() || message.is_text() {

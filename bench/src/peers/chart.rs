@@ -1,11 +1,11 @@
-//! The CPU time of a request as bars, for the README.
+//! Draws the CPU time for a request as bars, for the README.
 
 use std::fmt::Write as _;
 
 use super::report::Row;
 
 const WIDTH: f64 = 760.0;
-/// Where bars begin, and how much is left for the number behind the longest.
+/// The left end of all bars, and the space for the number after the longest bar.
 const LEFT: f64 = 210.0;
 const RIGHT: f64 = 150.0;
 const BAR: f64 = 16.0;
@@ -13,12 +13,14 @@ const STEP: f64 = 22.0;
 const GAP: f64 = 12.0;
 const TOP: f64 = 44.0;
 
-/// Text in a grey that can be read on white; on dark, where the reader's system says so, a lighter one.
+/// The text is in a grey that is readable on white, and in a lighter grey if the reader's system
+/// prefers dark.
 const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#57606a}.t{font-weight:600}\
     .p{fill:#8c959f}.c{fill:#1a7f37}\
     @media(prefers-color-scheme:dark){text{fill:#c9d1d9}.p{fill:#6e7681}.c{fill:#3fb950}}";
 
-/// A group a protocol; in it each of Jina's releases and, measured beside it, ours.
+/// Draws one group for each protocol. A group has each of Jina's releases, and our client measured
+/// beside the release.
 pub(super) fn draw(rows: &[Row]) -> String {
     let mut protocols: Vec<&str> = Vec::new();
     for row in rows {
@@ -60,7 +62,7 @@ pub(super) fn draw(rows: &[Row]) -> String {
     )
 }
 
-/// Small numbers with a digit behind the point, large ones with commas.
+/// Prints small numbers with a digit after the point, large numbers with commas.
 fn number(value: f64) -> String {
     if value < 100.0 {
         return format!("{value:.1}");

@@ -1,4 +1,4 @@
-//! The clients side by side: a table, JSON, limits.
+//! The comparison of the clients as a table, as JSON, and with limits.
 
 use std::fmt::Write as _;
 
@@ -8,10 +8,10 @@ use super::Run;
 use crate::contest::IN_FLIGHT;
 use crate::gate::{Bound, Gate};
 
-/// The release that the limits are for.
+/// The release to which the limits apply.
 const CURRENT: &str = "3.33.1";
 
-/// A release of Jina on a protocol, and our client against the same gateway.
+/// A release of Jina on one protocol, and our client against the same gateway.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) protocol: &'static str,
@@ -26,7 +26,7 @@ pub(crate) struct Report {
 }
 
 impl Run {
-    /// CPU time a request, in microseconds.
+    /// CPU time for each request, in microseconds.
     pub(crate) fn cpu(&self) -> f64 {
         self.cpu_seconds * 1e6 / self.requests as f64
     }
@@ -37,7 +37,7 @@ impl Run {
 }
 
 impl Row {
-    /// How many times our CPU time a request theirs is.
+    /// Their CPU time for each request, divided by ours.
     pub(super) fn ratio(&self) -> f64 {
         self.theirs.cpu() / self.ours.cpu()
     }

@@ -1,5 +1,5 @@
-//! Lays out what the fuzzer begins with in `corpus/TARGET`: what real gateways answered, and a few
-//! texts of each form. What is there already stays.
+//! Writes the seeds with which the fuzzer starts to `corpus/TARGET`: answers of real gateways, and a few
+//! texts of each form. Other files in the corpus stay.
 
 mod server;
 
@@ -73,7 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What was recorded in protobuf, and its documents by themselves.
+/// Writes a message that was recorded in protobuf, and its documents alone.
 fn lay_frame(environment: &str, name: &str, frame: &[u8]) -> Result<(), Box<dyn Error>> {
     let generation = if environment == "current" { "v2" } else { "v1" };
     lay(&format!("message_{generation}"), name, frame)?;
@@ -87,7 +87,7 @@ fn lay_frame(environment: &str, name: &str, frame: &[u8]) -> Result<(), Box<dyn 
     Ok(())
 }
 
-/// The fields of this number, of a message in which every field holds bytes.
+/// The fields with this number in a message whose fields all hold bytes.
 fn parts(mut message: &[u8], number: u64) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let key = varint(&mut message)?;
@@ -115,7 +115,7 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
 
 fn lay_fixture(environment: &str, name: &str, fixture: &Value) -> Result<(), Box<dyn Error>> {
     let is_v2 = environment == "current";
-    // The description of the endpoints is recorded as it is, without its exchange.
+    // The endpoints' description was recorded alone, without its exchange.
     let Some(status) = fixture["status"].as_u64() else {
         return lay("openapi", name, fixture.to_string().as_bytes());
     };

@@ -1,19 +1,20 @@
-//! What gateways say on a whole connection. Two bytes before it choose how and what it is asked (see
-//! `fuzz/src/server.rs`); the ids are those of the fuzzer's client.
+//! Writes the bytes that gateways send on a whole connection. Two bytes before them choose how they are
+//! sent and what the client asks (see `fuzz/src/server.rs`). The ids are those of the fuzzer's client.
 
 use std::error::Error;
 
 use super::lay;
 
-/// How it is asked: documents v1 and a request; the least bit away, v2; 4 for questions, 6 for a stream.
+/// The first byte: documents v1 and requests. Without the lowest bit, documents v2; 4 stands for
+/// questions, 6 for a stream of documents.
 const V1: u8 = 1;
 const V2: u8 = 0;
-/// In large pieces.
+/// The second byte: the bytes come in large pieces.
 const PIECE: u8 = 255;
 
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0";
 
-/// Endings and oddities that no fixture has.
+/// Writes endings and oddities that no fixture has.
 pub(crate) fn lay_all() -> Result<(), Box<dyn Error>> {
     let http = [
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 429 \r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n",
@@ -70,7 +71,7 @@ pub(crate) fn lay_all() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The same answer for each of three requests, with the data that a gateway answered.
+/// Writes the same answer for each of three requests, with the data of a gateway's answer.
 pub(crate) fn lay_data(generation: &str, name: &str, data: &[u8]) -> Result<(), Box<dyn Error>> {
     let flags = if generation == "v1" { V1 } else { V2 };
     let answers: Vec<Vec<u8>> = (0..3)
@@ -108,7 +109,7 @@ pub(crate) fn lay_data(generation: &str, name: &str, data: &[u8]) -> Result<(), 
     lay("server_grpc_unary", name, &said(flags, &unary))
 }
 
-/// What a gateway answered over HTTP.
+/// Writes a gateway's answer over HTTP.
 pub(crate) fn lay_answer(
     is_v2: bool,
     name: &str,
@@ -121,7 +122,7 @@ pub(crate) fn lay_answer(
         "HTTP/1.1 {status} Said\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    // A v2 gateway is asked for its endpoints first.
+    // The client first asks a v2 gateway for its endpoints.
     let hidden = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
     let text = if is_v2 { format!("{hidden}{answer}") } else { answer };
     lay("server_http", name, &said(if is_v2 { V2 } else { V1 }, text.as_bytes()))?;
@@ -152,13 +153,13 @@ fn head(stream: u32) -> Vec<u8> {
     frame(1, 4, stream, b"\x88\x5f\x10application/grpc")
 }
 
-/// A header field that HPACK knows nothing of.
+/// A header field that is not in HPACK's tables.
 fn header(name: &[u8], value: &[u8]) -> Vec<u8> {
     let length = |text: &[u8]| u8::try_from(text.len()).unwrap_or(0).min(126);
     [&[0, length(name)], name, &[length(value)], value].concat()
 }
 
-/// A message of gRPC.
+/// A framed gRPC message.
 fn message(content: &[u8]) -> Vec<u8> {
     let length = u32::try_from(content.len()).unwrap_or(0).to_be_bytes();
     [&[0][..], &length, content].concat()
