@@ -3,9 +3,9 @@
 
     python3 airports.py [WHEEL]
 
-reads the wheel vega_datasets-0.9.0-py3-none-any.whl, or downloads that version
-with pip into a temporary directory, and writes airports.jsonl beside this
-script. The same wheel always gives the same bytes. See airports.md.
+The script reads the wheel vega_datasets-0.9.0-py3-none-any.whl. Without an argument it downloads the
+wheel with pip into a temporary directory. It writes airports.jsonl to its own folder. The same wheel
+always gives the same bytes. See airports.md.
 """
 import csv
 import io
@@ -37,7 +37,7 @@ def main(arguments):
 
 
 def download(directory):
-    """The pinned wheel from the package index; the path of the file."""
+    """Download the pinned wheel from the package index and return its path."""
     command = [sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps']
     command += ['--only-binary', ':all:', '--dest', directory, PACKAGE]
     subprocess.run(command, check=True)
@@ -52,7 +52,7 @@ def read(wheel):
 
 
 def document(row):
-    # Twelve airports have the text "NA" for their city and state.
+    # Twelve airports have the text "NA" as their city and state.
     known = {key: value for key, value in row.items() if value != 'NA'}
     places = [key for key in ('name', 'city', 'state', 'country') if key in known]
     tags = {key: known[key] for key in places}

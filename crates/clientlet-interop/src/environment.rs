@@ -1,12 +1,13 @@
-//! The virtual environments, where they are, and what it means when one is not there.
+//! The virtual environments: their place, and what a missing one means for tests.
 
 use std::env;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Names the directory with the virtual environments; an environment missing there is a failure.
+/// The variable that names the directory of the virtual environments. If it is set, a missing
+/// environment is a failure.
 const DIRECTORY: &str = "CLIENTLET_INTEROP";
-/// When set, tests against real gateways are left out.
+/// If this variable is set, tests against real gateways are skipped.
 const LEFT_OUT: &str = "CLIENTLET_NO_INTEROP";
 
 /// A pinned Jina release with one of the two generations of documents.
@@ -21,10 +22,10 @@ pub enum Environment {
 }
 
 impl Environment {
-    /// All of them, oldest first.
+    /// All environments, the oldest first.
     pub const ALL: [Self; 3] = [Self::SeedEra, Self::CurrentV1, Self::Current];
 
-    /// The name of its directory, as `interop/install` knows it.
+    /// The name of the environment's directory, as in `interop/install`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -34,7 +35,7 @@ impl Environment {
         }
     }
 
-    /// The version of Jina that is installed in it.
+    /// The version of Jina in the environment.
     #[must_use]
     pub const fn jina(self) -> &'static str {
         match self {
@@ -43,7 +44,7 @@ impl Environment {
         }
     }
 
-    /// The generation of its documents: `"v1"` (docarray below 0.30) or `"v2"`.
+    /// The generation of the environment's documents: `"v1"` (docarray below 0.30) or `"v2"`.
     #[must_use]
     pub const fn documents(self) -> &'static str {
         match self {
@@ -52,11 +53,12 @@ impl Environment {
         }
     }
 
-    /// Its interpreter, if [`environments_dir`] holds a finished installation of it.
+    /// The environment's interpreter. Returns `None` if [`environments_dir`] has no complete
+    /// installation of the environment.
     #[must_use]
     pub fn python(self) -> Option<PathBuf> {
         let directory = environments_dir()?.join(self.name());
-        // `install` writes the stamp last: without it the installation was interrupted.
+        // `install` writes the stamp last. Without the stamp the installation was interrupted.
         let finished = directory.join(".stamp").is_file();
         let python = directory.join("bin/python");
         (finished && python.is_file()).then_some(python)
@@ -78,31 +80,31 @@ impl fmt::Display for Environment {
     }
 }
 
-/// Where the virtual environments are: `CLIENTLET_INTEROP`, or else the workspace's
-/// `target/interop`. `None` if there is no such directory.
+/// The directory of the virtual environments: `CLIENTLET_INTEROP`, otherwise the workspace's
+/// `target/interop`. Returns `None` if the directory does not exist.
 #[must_use]
 pub fn environments_dir() -> Option<PathBuf> {
     let directory = match env::var_os(DIRECTORY) {
         Some(given) => PathBuf::from(given),
         None => workspace().join("target/interop"),
     };
-    // Absolute, because the interpreter is started by this path.
+    // The path must be absolute, because the interpreter is started by it.
     directory.canonicalize().ok().filter(|directory| directory.is_dir())
 }
 
-/// The top of the repository; this crate is never used outside it.
+/// The top of the repository. This crate is never used outside the repository.
 pub(crate) fn workspace() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// What a test does about one environment.
+/// Whether a test can use an environment.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Availability {
-    /// Use it, by this interpreter.
+    /// The test uses the environment through this interpreter.
     Installed(PathBuf),
-    /// Leave the test out, for this reason.
+    /// The test is skipped for this reason.
     LeftOut(String),
-    /// Fail: somebody said that it is there.
+    /// The test fails for this reason: the environment should be there.
     Missing(String),
 }
 
@@ -121,10 +123,10 @@ fn decide(surroundings: Surroundings, python: Option<PathBuf>) -> Availability {
     match python {
         Some(python) => Availability::Installed(python),
         None if directory_given => {
-            Availability::Missing(format!("{DIRECTORY} is set but does not hold it"))
+            Availability::Missing(format!("{DIRECTORY} is set but does not contain it"))
         }
         None if directory_exists => Availability::Missing(format!(
-            "target/interop does not hold it; finish with `interop/install target/interop`, \
+            "target/interop does not contain it; finish with `interop/install target/interop`, \
              or set {LEFT_OUT}"
         )),
         None => Availability::LeftOut(

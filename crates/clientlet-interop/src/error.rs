@@ -1,39 +1,39 @@
-//! Why there is no gateway.
+//! The errors of starting a real gateway.
 
 use std::fmt;
 use std::io;
 
 use crate::Environment;
 
-/// Why a real gateway did not start, or did not come back.
+/// The reason why a real gateway did not start or restart.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Its environment is not there, or was left out; the reason says which and how to go on.
+    /// The gateway's environment is missing or left out. The reason says which, and what to do.
     NotInstalled {
         /// The environment that was asked for.
         environment: Environment,
-        /// Why it cannot be used.
+        /// Why the environment cannot be used.
         reason: String,
     },
-    /// Its process could not be started or signalled.
+    /// The gateway's process could not be started or signalled.
     Process(io::Error),
-    /// It ended, or it said that it cannot start.
+    /// The gateway ended, or reported that it cannot start.
     Failed {
-        /// What it said itself.
+        /// The gateway's own words.
         reason: String,
-        /// The end of its standard error.
+        /// The end of the gateway's standard error.
         log: String,
     },
-    /// It said nothing within the time limit.
+    /// The gateway was not ready within the time limit.
     TimedOut {
-        /// The end of its standard error.
+        /// The end of the gateway's standard error.
         log: String,
     },
 }
 
 impl StartError {
-    /// Whether the environment was missing; everything else is a fault worth looking at.
+    /// Whether the environment was missing. Every other error is a fault that needs attention.
     #[must_use]
     pub fn is_not_installed(&self) -> bool {
         matches!(self, Self::NotInstalled { .. })

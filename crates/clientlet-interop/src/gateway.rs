@@ -1,4 +1,4 @@
-//! One running gateway: `interop/gateway.py` as a child process.
+//! A running gateway: `interop/gateway.py` as a child process.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -18,38 +18,39 @@ use crate::environment::{Availability, Environment, workspace};
 use crate::error::StartError;
 use crate::log::LogTail;
 
-/// A start takes about 2 s, and many times that on a busy machine.
+/// The time limit of a start. A start takes about 2 s, on a busy machine many times as long.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// `gateway.py` needs up to 10 s when an executor was killed or connections are open.
+/// The time limit of a stop. `gateway.py` needs up to 10 s if an executor was killed or connections are
+/// open.
 const STOPPED_WITHIN: Duration = Duration::from_secs(12);
 /// The longest time that a gateway may take to end after SIGTERM. Without load all of them end
 /// within half a second.
 const GRACE: Duration = Duration::from_secs(3);
-/// A killed process ends at once; its parent has to notice.
+/// The time limit for the parent of a killed process to notice its end.
 const DEAD_WITHIN: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(10);
 
-/// What the gateway speaks and what stands behind it.
+/// The gateway's protocols, its executors and its settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Of `"http"`, `"websocket"`, `"grpc"`; each on a free port of its own.
+    /// Some of `"http"`, `"websocket"` and `"grpc"`. Each protocol gets a free port of its own.
     pub protocols: &'static [&'static str],
-    /// Names of the executors, which run in sequence.
+    /// The names of the executors, which run in sequence.
     pub executors: &'static [&'static str],
-    /// Replicas of each executor.
+    /// The number of replicas of each executor.
     pub replicas: u32,
-    /// How long the gateway waits for an executor; without it, for ever.
+    /// The time limit of the gateway for an executor; `None` for no limit.
     pub timeout_send: Option<Duration>,
-    /// Also binds a default endpoint, which then takes every unknown one.
+    /// Whether executors also bind a default endpoint, which takes the requests to every unknown endpoint.
     pub with_default: bool,
-    /// How often the gateway itself tries an executor again; without it, Jina's own default.
+    /// The number of times that the gateway itself retries an executor; `None` for Jina's default.
     pub retries: Option<u32>,
-    /// How long a gRPC connection may live, and how long it may go on after its GOAWAY; `None` for
-    /// no limit.
+    /// The maximum age of a gRPC connection, and the time that it may live on after its GOAWAY; `None`
+    /// for no limit.
     pub connection_age: Option<(Duration, Duration)>,
-    /// Also binds endpoints without a slash, with a space and with letters beyond ASCII.
+    /// Whether executors also bind endpoints without a slash, with a space and with letters beyond ASCII.
     pub odd_names: bool,
-    /// Serves the executor itself, without a gateway: 3.33.1, over HTTP or gRPC.
+    /// Whether the executor is served directly, without a gateway: only 3.33.1, over HTTP or gRPC.
     pub deployment: bool,
 }
 
@@ -70,7 +71,7 @@ impl Default for Options {
     }
 }
 
-/// A real Jina gateway with its executors on 127.0.0.1; dropping it stops them all.
+/// A real Jina gateway with its executors on 127.0.0.1. Dropping this value stops all of them.
 #[derive(Debug)]
 pub struct RealGateway {
     environment: Environment,
@@ -81,8 +82,8 @@ pub struct RealGateway {
     executors: BTreeMap<String, i32>,
     /// The process id of the gateway, which serves the ports.
     served_by: Option<i32>,
-    /// The gateway's temporary folder. `gateway.py` removes the folder at its end; dropping this
-    /// removes it also if that process had to be killed.
+    /// The gateway's temporary folder. `gateway.py` removes the folder when it ends. Dropping this
+    /// field removes the folder too, in case the process had to be killed.
     scratch: TempDir,
 }
 
@@ -90,8 +91,8 @@ impl RealGateway {
     /// Starts a gateway and waits, at most 60 s, until it is ready.
     ///
     /// # Errors
-    /// [`StartError::NotInstalled`] if the environment is missing or left out, and the other
-    /// kinds if it is there but does not get ready.
+    /// [`StartError::NotInstalled`] if the environment is missing or left out; another kind if the
+    /// gateway does not get ready.
     pub fn start(environment: Environment, options: Options) -> Result<Self, StartError> {
         match environment.availability() {
             Availability::Installed(python) => Self::start_with(&python, environment, options),
@@ -101,31 +102,32 @@ impl RealGateway {
         }
     }
 
-    /// As [`start`](Self::start), but `None` where the test may be left out; that is said on
-    /// standard error, past the test harness. The crate's page tells when it may.
+    /// Starts a gateway like [`start`](Self::start). Returns `None` if the test may be skipped, and
+    /// writes that to standard error, past the test harness. The crate's page says when a test may be
+    /// skipped.
     ///
     /// # Errors
-    /// As [`start`](Self::start), without those left out.
+    /// Those of [`start`](Self::start), unless the test is skipped.
     pub fn start_or_skip(
         environment: Environment,
         options: Options,
     ) -> Result<Option<Self>, StartError> {
         if let Availability::LeftOut(reason) = environment.availability() {
-            // Not `eprintln`, which the harness keeps back when a test passes. If even standard
-            // error is closed there is nobody left to tell.
+            // The harness would hide the output of `eprintln` when the test passes. If standard error is
+            // closed, the line is lost.
             let _ = writeln!(io::stderr(), "skipped: real gateway {environment}: {reason}");
             return Ok(None);
         }
         Self::start(environment, options).map(Some)
     }
 
-    /// The environment it runs in.
+    /// The gateway's environment.
     #[must_use]
     pub fn environment(&self) -> Environment {
         self.environment
     }
 
-    /// The port on 127.0.0.1 for one of the protocols.
+    /// The gateway's port on 127.0.0.1 for a protocol.
     ///
     /// # Panics
     /// If the gateway was started without that protocol.
@@ -134,7 +136,7 @@ impl RealGateway {
         *self.ports.get(protocol).expect("a protocol that the gateway was started with")
     }
 
-    /// The address for one of the protocols: `http://`, `ws://` or `grpc://`.
+    /// The gateway's address for a protocol, with the scheme `http`, `ws` or `grpc`.
     ///
     /// # Panics
     /// If the gateway was started without that protocol.
@@ -144,7 +146,7 @@ impl RealGateway {
         format!("{scheme}://127.0.0.1:{}", self.port(protocol))
     }
 
-    /// The end of what it wrote to standard error.
+    /// The end of the gateway's standard error.
     #[must_use]
     pub fn log(&self) -> String {
         self.log.text()
@@ -163,7 +165,7 @@ impl RealGateway {
     /// # Errors
     /// If a process cannot be signalled, or does not end.
     pub fn kill_executor(&mut self) -> io::Result<()> {
-        // Taken out: a pid may be another process's once its own has gone.
+        // The ids are taken out, since other processes may get them after these have ended.
         for pid in std::mem::take(&mut self.executors).into_values().map(Pid::from_raw) {
             match kill(pid, Signal::SIGKILL) {
                 Ok(()) => wait_until_gone(pid, DEAD_WITHIN)?,
@@ -174,18 +176,16 @@ impl RealGateway {
         Ok(())
     }
 
-    /// Starts dead executors again at their old ports; when this returns, the gateway reaches
-    /// them.
+    /// Starts dead executors again on their old ports. The gateway reaches them when this returns.
     ///
     /// # Errors
-    /// As [`start`](Self::start): when they do not get ready the gateway ends.
+    /// Those of [`start`](Self::start). If the executors do not get ready, the gateway ends.
     pub fn revive_executor(&mut self) -> Result<(), StartError> {
         self.revive()
     }
 
-    /// Ends the gateway's process as an orchestrator does: with SIGTERM, and with SIGKILL if it is
-    /// still there after 3 s, because under load some releases go on serving open connections. Its
-    /// executors keep running.
+    /// Ends the gateway's process as an orchestrator does: with SIGTERM, and after 3 s with SIGKILL,
+    /// because under load some releases go on serving open connections. The executors keep running.
     ///
     /// # Errors
     /// If the process cannot be signalled, or does not end.
@@ -203,10 +203,10 @@ impl RealGateway {
         }
     }
 
-    /// Starts the gateway again at its old ports. It is ready when this returns.
+    /// Starts the gateway again on its old ports. The gateway is ready when this returns.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// Those of [`start`](Self::start).
     pub fn revive_gateway(&mut self) -> Result<(), StartError> {
         self.revive()
     }
@@ -225,7 +225,7 @@ impl RealGateway {
         options: Options,
     ) -> Result<Self, StartError> {
         match Self::start_once(python, environment, options) {
-            // A port that was free when it was picked may have been taken by another test.
+            // Another test may have taken a port that was free when it was picked.
             Err(StartError::Failed { .. }) => Self::start_once(python, environment, options),
             other => other,
         }
@@ -241,7 +241,7 @@ impl RealGateway {
             .env("CLIENTLET_SCRATCH", scratch.path())
             .arg(workspace().join("interop/gateway.py"))
             .args(arguments(options))
-            // They would mix somebody else's packages into the pinned ones.
+            // These variables would add other packages to the pinned ones.
             .env_remove("PYTHONPATH")
             .env_remove("PYTHONHOME")
             .stdin(Stdio::null())
@@ -252,7 +252,7 @@ impl RealGateway {
         let stderr = child.stderr.take().expect("piped above");
         let (ports, executors) = (BTreeMap::new(), BTreeMap::new());
         let (lines, log) = (follow_lines(stdout), LogTail::follow(stderr));
-        // From here on dropping it stops the process, also when it does not get ready.
+        // From here on a drop stops the process, even if it does not get ready.
         let mut gateway =
             Self { environment, child, lines, log, ports, executors, served_by: None, scratch };
         let ReadyLine { ports, pids } = gateway.next_ready()?;
@@ -277,7 +277,8 @@ impl RealGateway {
         Err(StartError::Failed { reason, log: self.log() })
     }
 
-    /// Signals the process; nothing happens if it has ended, for its pid may be another's.
+    /// Signals the process. A process that has ended is not signalled, because its id may belong to
+    /// another process by now.
     fn signal(&mut self, signal: Signal) -> io::Result<()> {
         if self.child.try_wait()?.is_none() {
             let pid = i32::try_from(self.child.id()).expect("pids are positive i32 on Unix");
@@ -288,9 +289,9 @@ impl RealGateway {
 }
 
 impl Drop for RealGateway {
-    /// Asks with SIGTERM, then kills that one process: its children follow by themselves.
+    /// Sends SIGTERM, and kills the process if it does not end. Its children then end by themselves.
     fn drop(&mut self) {
-        // Errors have no taker here, and mean that it has ended already.
+        // An error means that the process has ended already.
         let _ = self.signal(Signal::SIGTERM);
         let asked = Instant::now();
         while asked.elapsed() < STOPPED_WITHIN {
@@ -304,7 +305,7 @@ impl Drop for RealGateway {
     }
 }
 
-/// The line that `gateway.py` prints when it is ready, or cannot be.
+/// The line that `gateway.py` prints when it is ready or has failed.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
@@ -324,8 +325,8 @@ struct Pids {
     executors: BTreeMap<String, i32>,
 }
 
-/// Below those that kernels give away by themselves: while an executor is dead, nobody is given its port,
-/// at which it has to be started again.
+/// Below the ports that kernels assign by themselves. A dead executor must restart on its old port, which
+/// no other process may get in the meantime.
 const PORTS: &str = "--port-range=10000-32000";
 
 fn arguments(options: Options) -> Vec<String> {
@@ -340,7 +341,7 @@ fn arguments(options: Options) -> Vec<String> {
         odd_names,
         deployment,
     } = options;
-    // `--port` is left out: every protocol gets a free one.
+    // Without `--port` every protocol gets a free port.
     let mut arguments = vec![
         "--die-with-parent".to_owned(),
         PORTS.to_owned(),
@@ -389,7 +390,7 @@ fn wait_until_gone(pid: Pid, within: Duration) -> io::Result<()> {
     let signalled = Instant::now();
     while kill(pid, None) != Err(Errno::ESRCH) {
         if signalled.elapsed() > within {
-            let text = format!("process {pid} is still there after it was signalled");
+            let text = format!("process {pid} still runs after it was signalled");
             return Err(io::Error::new(io::ErrorKind::TimedOut, text));
         }
         thread::sleep(POLL);

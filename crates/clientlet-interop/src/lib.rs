@@ -1,18 +1,18 @@
-//! Real Jina gateways for tests: started, broken, brought back and stopped; and [`Nginx`] as a
-//! proxy before them.
+//! Starts, breaks, restarts and stops real Jina gateways for tests, and [`Nginx`] as a proxy before
+//! them.
 //!
-//! Each [`Environment`] is a Python virtual environment with one pinned Jina release, made by
-//! `interop/install DIR`; `cargo xtask test` does that under the target directory. Tests take a
-//! gateway with [`RealGateway::start_or_skip`], which decides the same way everywhere whether a
-//! missing environment is a failure:
+//! Each [`Environment`] is a Python virtual environment with one pinned Jina release.
+//! `interop/install DIR` makes the environments; `cargo xtask test` does so below the target directory.
+//! Tests start a gateway with [`RealGateway::start_or_skip`], which decides whether a missing
+//! environment is a failure:
 //!
 //! | `CLIENTLET_INTEROP` | `CLIENTLET_NO_INTEROP` | environment missing |
 //! | --- | --- | --- |
 //! | a directory | any | fails |
-//! | unset | set | skipped, also when it is there |
-//! | unset | unset | skipped if nothing was ever installed under `target/interop`, else fails |
+//! | unset | set | skipped, even if the environment exists |
+//! | unset | unset | skipped if there is no `target/interop`, otherwise fails |
 //!
-//! nginx is skipped if it is not installed, unless `CLIENTLET_NGINX` names it.
+//! Tests with nginx are skipped if nginx is not installed, unless `CLIENTLET_NGINX` names it.
 //! `CLIENTLET_NO_INTEROP` applies to nginx as above.
 //!
 //! A skip is written to standard error past the test harness, which would hide it.
@@ -30,7 +30,7 @@
 //! # }
 //! ```
 //!
-//! Everything here blocks; asynchronous tests call it from `spawn_blocking`.
+//! All functions block. Asynchronous tests call them in `spawn_blocking`.
 #![forbid(unsafe_code)]
 
 mod environment;

@@ -1,4 +1,4 @@
-//! The end of what a gateway wrote to standard error.
+//! Keeps the end of a process's standard error.
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Enough for several Python tracebacks; a failing endpoint writes one for every request.
+/// Enough for several Python tracebacks. A failing endpoint writes one for every request.
 const KEPT_BYTES: usize = 64 * 1024;
 
 const POLL: Duration = Duration::from_millis(10);
 
-/// Reads a pipe to its end in a thread, so that the writer never blocks, and keeps its tail.
+/// Reads a pipe to its end in a thread, so that the writer never blocks, and keeps the last bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LogTail {
     bytes: Arc<Mutex<VecDeque<u8>>>,
@@ -21,7 +21,7 @@ impl LogTail {
     pub(crate) fn follow(mut pipe: impl Read + Send + 'static) -> Self {
         let tail = Self::default();
         let writer = tail.clone();
-        // Ends with the pipe: when the gateway and all its children are gone.
+        // The thread ends with the pipe, when the gateway and all its children have ended.
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(read @ 1..) = pipe.read(&mut buffer) {

@@ -24,7 +24,7 @@ const POLL: Duration = Duration::from_millis(10);
 /// The number of ports that are tried, since a free port may be taken before nginx opens it.
 const TRIES: usize = 5;
 
-/// An nginx on 127.0.0.1 with one server. Dropping this ends nginx.
+/// An nginx on 127.0.0.1 with one server. Dropping this value ends nginx.
 #[derive(Debug)]
 pub struct Nginx {
     child: Child,
@@ -60,7 +60,7 @@ impl Nginx {
         }
     }
 
-    /// The port on 127.0.0.1.
+    /// nginx's port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -96,7 +96,7 @@ impl Nginx {
             }
         };
         let log = LogTail::follow(child.stderr.take().expect("piped above"));
-        // From here on the drop ends the process.
+        // From here on a drop ends the process.
         let mut nginx = Nginx { child, port, directory, log };
         nginx.wait()?;
         Ok(nginx)
@@ -137,7 +137,7 @@ fn program() -> Option<PathBuf> {
         return None;
     }
     let paths = env::var_os("PATH").unwrap_or_default();
-    // On Debian nginx is only in root's search path.
+    // Debian installs nginx where only root's PATH leads.
     let sbin = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
     let mut candidates = env::split_paths(&paths).chain(sbin).map(|path| path.join("nginx"));
     candidates.find(|candidate| candidate.is_file())
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_cannot_read_is_told() {
+    fn unreadable_configuration_is_an_error() {
         if program().is_none() {
             return;
         }

@@ -55,10 +55,10 @@ fn whole_life(environment: Environment) -> io::Result<()> {
     assert!(body.contains(environment.jina()), "{body}");
     assert_eq!(post(&gateway)?, 200, "{}", gateway.log());
 
-    // Twice, since the second time an executor dies that was forked later than the first.
+    // Twice, because the second time the executor that dies was forked after the first one died.
     for _ in 0..2 {
         gateway.kill_executor()?;
-        // A v2 gateway has no status for an executor that is down but its plain 500.
+        // A v2 gateway answers a plain 500 if an executor is down.
         let down = if environment.documents() == "v1" { 503 } else { 500 };
         assert_eq!(post(&gateway)?, down);
         gateway.revive_executor().map_err(io::Error::other)?;
@@ -71,12 +71,12 @@ fn whole_life(environment: Environment) -> io::Result<()> {
     gateway.revive_gateway().map_err(io::Error::other)?;
     assert_eq!(post(&gateway)?, 200, "{}", gateway.log());
 
-    // The workspaces, which 3.14.1 does not make, are there and not in the system's folder.
+    // Workspaces, which 3.14.1 does not make, are in this folder and not in the system's temporary one.
     let folder = gateway.temporary_folder().to_owned();
     let has_workspaces = fs::read_dir(&folder)?.next().is_some();
     assert_eq!(has_workspaces, environment != Environment::SeedEra, "{folder:?}");
     drop(gateway);
-    assert!(!folder.exists(), "{folder:?} is still there");
+    assert!(!folder.exists(), "{folder:?} still exists");
     assert_eq!(refused().map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionRefused));
     Ok(())
 }
@@ -85,7 +85,7 @@ fn start(environment: Environment, options: Options) -> Option<RealGateway> {
     RealGateway::start_or_skip(environment, options).expect("an installed gateway starts")
 }
 
-/// Posts one document to `/upper`; answers the HTTP status.
+/// Posts one document to `/upper` and returns the HTTP status.
 fn post(gateway: &RealGateway) -> io::Result<u16> {
     let (path, body) = match gateway.environment().documents() {
         "v1" => ("/post", r#"{"data": [{"text": "a"}], "execEndpoint": "/upper"}"#),
@@ -98,7 +98,7 @@ fn post(gateway: &RealGateway) -> io::Result<u16> {
     Ok(status)
 }
 
-/// One HTTP request over a connection of its own; answers status and body.
+/// Makes one HTTP request on a connection of its own and returns the status and the body.
 fn exchange(port: u16, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
     let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     connection.set_read_timeout(Some(Duration::from_secs(30)))?;

@@ -1,12 +1,12 @@
-//! The messages that go to a Jina gateway and come back, as protobuf.
+//! The protobuf messages of Jina gateways.
 //!
-//! Everything but documents is the same in both generations of DocArray, but protobuf gives both
-//! generations' documents the same package: so there are two sets of types, [`v1`] and [`v2`].
-//! Fields of bytes are [`bytes::Bytes`]: decoding from `Bytes` shares their memory.
+//! There are two sets of types, [`v1`] and [`v2`], for the two generations of DocArray. Only the
+//! documents differ, but both generations put them into the same protobuf package.
+//! Fields of bytes are [`bytes::Bytes`]; decoding from `Bytes` shares the input's memory.
 //!
 //! The facts, such as field numbers, were observed on running gateways. The types in
-//! `src/generated` are made from the files in `proto`, and a test keeps the two in agreement, so
-//! that users need not build a protobuf compiler.
+//! `src/generated` are generated from the files in `proto`, so that users need no protobuf compiler. A
+//! test keeps both in agreement.
 #![forbid(unsafe_code)]
 
 pub use prost;
@@ -23,7 +23,7 @@ pub mod health {
 pub mod v1 {
     #![allow(missing_docs, clippy::all, unreachable_pub, reason = "generated")]
 
-    /// Requests, answers, status and facts of a gateway.
+    /// Requests, answers, and the status and facts of a gateway.
     pub mod jina {
         include!("generated/v1/jina.rs");
     }
@@ -38,7 +38,7 @@ pub mod v1 {
 pub mod v2 {
     #![allow(missing_docs, clippy::all, unreachable_pub, reason = "generated")]
 
-    /// Requests, answers, status and facts of a gateway.
+    /// Requests, answers, and the status and facts of a gateway.
     pub mod jina {
         include!("generated/v2/jina.rs");
     }

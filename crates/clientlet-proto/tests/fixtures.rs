@@ -1,5 +1,5 @@
-//! Recorded messages of real gateways parse without a rest, and show what protobuf's own JSON view
-//! shows.
+//! Recorded messages of real gateways parse completely, and their JSON view is the view that Jina's own
+//! protobuf library printed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -10,7 +10,7 @@ use clientlet_proto::{v1, v2};
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 use serde_json::Value;
 
-/// Every recorded message of an environment: its name, its bytes, its JSON view.
+/// Every recorded message of an environment, with its name, bytes and JSON view.
 fn recorded(environment: &str) -> Vec<(String, Vec<u8>, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop/fixtures");
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder.join(environment))
@@ -28,7 +28,7 @@ fn recorded(environment: &str) -> Vec<(String, Vec<u8>, Value)> {
     files.into_iter().map(read).collect()
 }
 
-/// The message that a file of this name holds.
+/// The type of the message in a file with this name.
 fn message_of(name: &str) -> &'static str {
     match name {
         "info" => "jina.JinaInfoProto",

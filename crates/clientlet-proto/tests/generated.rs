@@ -1,22 +1,22 @@
-//! The types in `src/generated` are what the files in `proto` make of themselves.
+//! The types in `src/generated` are those that prost generates from the files in `proto`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// Set, the test writes the types instead of comparing them.
+/// If this variable is set, the test writes the types instead of comparing them.
 const BLESS: &str = "CLIENTLET_BLESS";
 
-/// Each generation's documents and messages, and gRPC's own health service: the checked-in file, and
-/// what is made now.
+/// Generates all types. Returns the name of each checked-in file and the path of its new version: for
+/// each generation documents and messages, and gRPC's own health service.
 fn made(out: &Path) -> Vec<(&'static str, PathBuf)> {
     let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
     for generation in ["v1", "v2"] {
         let out = out.join(generation);
         fs::create_dir_all(&out).unwrap();
         let files = protox::compile(["single.proto"], [&proto.join(generation), &proto]).unwrap();
-        // Fields of bytes share the memory of the message that they are read from.
+        // Fields of bytes share the memory of their message.
         prost_build::Config::new().bytes(["."]).out_dir(out).compile_fds(files).unwrap();
     }
     let files = protox::compile(["health.proto"], [&proto]).unwrap();
@@ -40,7 +40,10 @@ fn the_checked_in_types_are_those_of_the_proto_files() {
             fs::write(&file, made).unwrap();
         } else {
             let hint = format!("{BLESS}=1 cargo test -p clientlet-proto --test generated");
-            assert!(fs::read_to_string(&file).unwrap() == made, "{name} is old; `{hint}` makes it");
+            assert!(
+                fs::read_to_string(&file).unwrap() == made,
+                "{name} is out of date; `{hint}` writes it"
+            );
         }
     }
 }

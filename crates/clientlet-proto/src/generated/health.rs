@@ -28,7 +28,7 @@ pub mod health_check_response {
         Unknown = 0,
         Serving = 1,
         NotServing = 2,
-        /// Of Watch alone; Check answers NOT_FOUND.
+        /// Only from Watch; Check answers NOT_FOUND.
         ServiceUnknown = 3,
     }
     impl ServingStatus {

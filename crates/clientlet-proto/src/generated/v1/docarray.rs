@@ -63,7 +63,7 @@ pub mod document_proto {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NdArrayProto {
-    /// What the receiver builds: "numpy", "list", ...; a tensor without it is silently dropped.
+    /// The type that the receiver builds: "numpy", "list", ... A tensor without it is silently dropped.
     #[prost(string, tag = "3")]
     pub cls_name: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "4")]

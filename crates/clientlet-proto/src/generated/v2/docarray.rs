@@ -6,14 +6,14 @@ pub struct DocListProto {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DocProto {
-    /// An entry for every field of the class, those that are None included.
+    /// An entry for every field of the class, also for fields that are None.
     #[prost(map = "string, message", tag = "1")]
     pub data: ::std::collections::HashMap<::prost::alloc::string::String, NodeProto>,
 }
-/// A value; without content it is None.
+/// A value. Without content the value is None.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NodeProto {
-    /// Which of the receiver's types this is: "id", "ndarray", ...; plain values have none.
+    /// The receiver's type of this value: "id", "ndarray", ... Empty for plain values.
     #[prost(string, optional, tag = "13")]
     pub r#type: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(

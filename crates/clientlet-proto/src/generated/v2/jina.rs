@@ -10,19 +10,19 @@ pub mod data_content_proto {
     pub enum Documents {
         #[prost(message, tag = "1")]
         Docs(super::super::docarray::DocListProto),
-        /// A DocListProto, serialised.
+        /// A serialised DocListProto.
         #[prost(bytes, tag = "2")]
         DocsBytes(::prost::bytes::Bytes),
     }
 }
-/// A request, and the answer to it.
+/// A request, or the answer to a request.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DataRequestProto {
     #[prost(message, optional, tag = "1")]
     pub header: ::core::option::Option<HeaderProto>,
     #[prost(message, optional, tag = "2")]
     pub parameters: ::core::option::Option<::prost_types::Struct>,
-    /// In an answer: the gateway first, then each deployment in order.
+    /// Only in an answer: the gateway first, then the deployments in order.
     #[prost(message, repeated, tag = "3")]
     pub routes: ::prost::alloc::vec::Vec<RouteProto>,
     #[prost(message, optional, tag = "4")]
@@ -38,7 +38,7 @@ pub struct DataRequestProtoWoData {
     #[prost(message, repeated, tag = "3")]
     pub routes: ::prost::alloc::vec::Vec<RouteProto>,
 }
-/// Between heads and executors; a gateway serves none.
+/// Passes between heads and executors. A gateway does not serve it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DataRequestListProto {
     #[prost(message, repeated, tag = "1")]
@@ -46,15 +46,15 @@ pub struct DataRequestListProto {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HeaderProto {
-    /// Chosen by the client, echoed by the gateway.
+    /// The client chooses the id, the gateway echoes it.
     #[prost(string, tag = "1")]
     pub request_id: ::prost::alloc::string::String,
-    /// In an answer; absent or all default means success.
+    /// Only in an answer; absent, or with default values only, for success.
     #[prost(message, optional, tag = "2")]
     pub status: ::core::option::Option<StatusProto>,
     #[prost(string, optional, tag = "3")]
     pub exec_endpoint: ::core::option::Option<::prost::alloc::string::String>,
-    /// A regular expression, matched at the start of a deployment's name; empty means all of them.
+    /// A regular expression that is matched at the start of a deployment's name; empty for all deployments.
     #[prost(string, optional, tag = "4")]
     pub target_executor: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(uint32, optional, tag = "5")]
@@ -80,7 +80,7 @@ pub mod status_proto {
         /// The traceback.
         #[prost(string, repeated, tag = "3")]
         pub stacks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-        /// The class of the executor that raised it.
+        /// The class of the executor that raised the exception.
         #[prost(string, tag = "4")]
         pub executor: ::prost::alloc::string::String,
     }
@@ -121,10 +121,10 @@ pub mod status_proto {
         }
     }
 }
-/// A station of a request.
+/// A station of a request on its way.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RouteProto {
-    /// "gateway", or a deployment's name.
+    /// "gateway" or a deployment's name.
     #[prost(string, tag = "1")]
     pub executor: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
@@ -135,7 +135,7 @@ pub struct RouteProto {
     #[prost(message, optional, tag = "4")]
     pub status: ::core::option::Option<StatusProto>,
 }
-/// What a gateway says of itself.
+/// A gateway's facts about itself.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct JinaInfoProto {
     #[prost(map = "string, string", tag = "1")]
@@ -153,7 +153,7 @@ pub struct JinaInfoProto {
 pub struct EndpointsProto {
     #[prost(string, repeated, tag = "1")]
     pub endpoints: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// These two since the releases that know documents of v2.
+    /// This field and the next came with the releases that know v2 documents.
     #[prost(string, repeated, tag = "2")]
     pub write_endpoints: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(message, optional, tag = "3")]
