@@ -23,8 +23,8 @@ pub(crate) fn check(
         .iter()
         .filter_map(|(path, option)| Some((identity(&std::fs::metadata(path).ok()?)?, *option)));
     let mut seen: Vec<_> = read.iter().filter_map(of_file).chain(of_secrets).collect();
-    // A failure that is written to the input would be read as a document, fail, and so on forever.
-    // In the output it does no harm.
+    // A failure written to the input would be read as a document and fail again, without end. In the
+    // output it does no harm.
     let stderr = stderr().ok();
     if let Some((file, _)) = stderr.as_ref().and_then(|file| of_file(&(file, "stderr")))
         && let Some((_, other)) = seen.iter().find(|(other, _)| *other == file)

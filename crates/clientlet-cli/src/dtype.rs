@@ -1,4 +1,4 @@
-//! The types that a tensor's elements may have, by numpy's names, and what fits into each.
+//! The element types of tensors, by numpy's names, and the numbers that fit each type.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,12 +7,12 @@ use clientlet::Dtype;
 use half::f16;
 use serde_json::Value;
 
-/// A type of elements, and how a number becomes one.
+/// An element type, and how a number is written as this type.
 #[derive(Clone, Copy)]
 pub(crate) struct ElementType {
     pub(crate) name: &'static str,
     pub(crate) dtype: Dtype,
-    /// Appends the number, little-endian; nothing if it does not fit.
+    /// Appends the number, little-endian. Returns `None` if the number does not fit.
     pub(crate) write: fn(&Value, &mut Vec<u8>) -> Option<()>,
 }
 
@@ -78,7 +78,7 @@ impl FromStr for ElementType {
         };
         ELEMENT_TYPES.iter().find(is_named).copied().ok_or_else(|| {
             let known: Vec<_> = ELEMENT_TYPES.iter().map(|element| element.name).collect();
-            format!("{name:?} is no type of elements; known are {}", known.join(", "))
+            format!("{name:?} is not an element type; the types are {}", known.join(", "))
         })
     }
 }
@@ -89,10 +89,10 @@ impl fmt::Debug for ElementType {
     }
 }
 
-/// The number, if it is a whole one and 64 bits can hold it.
+/// The number, if it is whole and fits into 64 bits.
 fn whole(n: &Value) -> Option<i128> {
     let exact = n.as_i64().map(i128::from).or_else(|| n.as_u64().map(i128::from));
-    // Many a writer knows floats alone: 3.0 is 3.
+    // Some programs write every number as a float, so 3.0 counts as 3.
     exact.or_else(|| n.as_f64().filter(|n| n.fract() == 0.0).map(|n| n as i128))
 }
 

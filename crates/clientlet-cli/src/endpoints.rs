@@ -1,4 +1,4 @@
-//! `clientlet endpoints`: what can be posted to.
+//! `clientlet endpoints`: lists the endpoints of a gateway.
 
 use clientlet::DocArray;
 use serde_json::json;
@@ -30,13 +30,13 @@ pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
     }
     match (endpoints.docarray, endpoints.takes_any) {
         (DocArray::V1, true) => report::print(
-            "a v1 gateway takes any endpoint's name, and does not list those of its executors",
+            "a v1 gateway takes any endpoint's name, and does not list its executors' endpoints",
         ),
         (_, true) if endpoints.paths.is_empty() => report::print(
-            "here the gateway takes any endpoint's name, and does not list those of its executors",
+            "here the gateway takes any endpoint's name, and does not list its executors' endpoints",
         ),
         (_, true) => {
-            report::print("any other endpoint is taken as well");
+            report::print("the gateway takes any other endpoint, too");
         }
         (_, false) if endpoints.paths.is_empty() => {
             report::print("the gateway does not list its endpoints");

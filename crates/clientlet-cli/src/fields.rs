@@ -1,4 +1,4 @@
-//! `--tensor` and `--blob`: which fields are more than JSON can say.
+//! `--tensor` and `--blob`: the fields that JSON cannot express by itself.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::dtype::ElementType;
 use crate::report::Failure;
 
-/// The way to a field, its names apart by dots.
+/// The path to a field: names separated by dots.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Path(Vec<String>);
 
@@ -18,7 +18,7 @@ impl FromStr for Path {
     fn from_str(text: &str) -> Result<Path, String> {
         if text.split('.').any(str::is_empty) {
             return Err(format!(
-                "{text:?} names no field; write NAME, or NAMES.APART.BY.DOTS for one in another"
+                "{text:?} names no field; write NAME, or OUTER.INNER for a field within another"
             ));
         }
         Ok(Path(text.split('.').map(str::to_owned).collect()))
@@ -31,7 +31,7 @@ impl fmt::Display for Path {
     }
 }
 
-/// `FIELD[:DTYPE]`.
+/// A value of `--tensor`: `FIELD[:DTYPE]`.
 #[derive(Clone, Debug)]
 pub(crate) struct TensorField {
     path: Path,
@@ -50,19 +50,19 @@ impl FromStr for TensorField {
     }
 }
 
-/// What a field holds.
+/// The kind of value that a named field holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Holds {
     Tensor(ElementType),
     Blob,
 }
 
-/// The fields that were named, as the tree of their names.
+/// The named fields, as a tree of their names.
 #[derive(Debug)]
 pub(crate) enum Field {
-    /// One that was named.
+    /// A named field.
     Named { holds: Holds, option: String, was_met: Cell<bool> },
-    /// Fields by name; the lists between are passed through.
+    /// Fields within this field, by name, also within the items of lists.
     Within(BTreeMap<String, Field>),
 }
 
@@ -72,7 +72,7 @@ impl Field {
     }
 }
 
-/// All of them, and whether any document was looked at.
+/// All named fields, and whether any document was seen.
 #[derive(Debug)]
 pub(crate) struct Fields {
     pub(crate) root: Field,
@@ -80,15 +80,15 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// Nothing if none was named.
+    /// The named fields. Returns `None` if there are none.
     ///
     /// # Errors
-    /// When a field was named twice, or lies in one that has no fields.
+    /// When a field is named twice, or lies within a field that cannot have fields.
     pub(crate) fn new(tensors: &[TensorField], blobs: &[Path]) -> Result<Option<Fields>, Failure> {
         let tensors = tensors.iter().map(|it| (&it.path, Holds::Tensor(it.element), "--tensor"));
         let blobs = blobs.iter().map(|path| (path, Holds::Blob, "--blob"));
         let mut named: Vec<_> = tensors.chain(blobs).collect();
-        // A field comes before those within it.
+        // A field comes before the fields within it.
         named.sort_by_key(|(path, ..)| path.0.len());
         let mut root = Field::none();
         for (path, holds, option) in &named {
@@ -98,7 +98,7 @@ impl Fields {
         Ok((!named.is_empty()).then_some(fields))
     }
 
-    /// The options whose field no document had; none before there was a document.
+    /// The options whose field no document had. Returns none if no document was seen.
     pub(crate) fn unmet(&self) -> Vec<&str> {
         let mut unmet = Vec::new();
         if self.has_seen_any.get() {
@@ -125,7 +125,7 @@ fn insert(root: &mut Field, path: &Path, holds: Holds, option: String) -> Result
         } else {
             format!("{other} and {option}")
         };
-        return Err(Failure::bad_input(format!("one field is given as {options}")));
+        return Err(Failure::bad_input(format!("the same field is given as {options}")));
     }
     *place = Field::Named { holds, option, was_met: Cell::new(false) };
     Ok(())
@@ -150,14 +150,14 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_field_or_no_type_is_refused() {
+    fn an_option_without_a_field_or_a_known_type_is_refused() {
         for (tensors, blobs, told) in [
             (&[""][..], &[][..], "\"\" names no field"),
             (&[":float32"], &[], "\"\" names no field"),
             (&["a..b"], &[], "\"a..b\" names no field"),
             (&[], &[".a"], "\".a\" names no field"),
-            (&["a:"], &[], "\"\" is no type of elements; known are bool, int8,"),
-            (&["a:complex64"], &[], "\"complex64\" is no type"),
+            (&["a:"], &[], "\"\" is not an element type; the types are bool, int8,"),
+            (&["a:complex64"], &[], "\"complex64\" is not an element type"),
         ] {
             let error = fields(tensors, blobs).unwrap_err();
             assert!(error.starts_with(told), "{error}");
@@ -165,10 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn a_field_can_be_only_one_thing() {
+    fn a_field_is_given_by_one_option_only() {
         for (tensors, blobs, told) in [
-            (&["a"][..], &["a"][..], "error: one field is given as --tensor a and --blob a"),
-            (&["a.b:int8", "a.b"], &[], "error: one field is given as --tensor a.b twice"),
+            (&["a"][..], &["a"][..], "error: the same field is given as --tensor a and --blob a"),
+            (&["a.b:int8", "a.b"], &[], "error: the same field is given as --tensor a.b twice"),
             (&["a.b"], &["a"], "error: --tensor a.b lies within --blob a, which has no fields"),
         ] {
             assert_eq!(fields(tensors, blobs).unwrap_err(), told);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_unmet_before_there_was_a_document() {
+    fn no_field_is_unmet_before_the_first_document() {
         assert!(fields(&[], &[]).unwrap().is_none());
         let fields = fields(&["chunks.embedding", "a"], &["b"]).unwrap().unwrap();
         assert_eq!(fields.unmet(), [""; 0]);

@@ -1,4 +1,4 @@
-//! Recognizes inputs that are no UTF-8 text by their beginning, so that they are reported once
+//! Recognizes inputs that are not UTF-8 text by their first bytes, so that they are reported once
 //! instead of line by line.
 
 /// The number of bytes that are enough to recognize a format.
@@ -46,7 +46,7 @@ const MAGIC: &[(&[u8], &str, &str)] = &[
     (b"\x80\x05", "it is a pickle of Python", ""),
 ];
 
-/// Describes the input if it is no UTF-8 text; `None` if it may be UTF-8 text.
+/// Describes the input if it is not UTF-8 text. Returns `None` if it may be UTF-8 text.
 pub(crate) fn recognize(head: &[u8]) -> Option<String> {
     let known = MAGIC.iter().find(|(magic, _, _)| head.starts_with(magic));
     if let Some((_, what, reader)) = known {
@@ -56,7 +56,7 @@ pub(crate) fn recognize(head: &[u8]) -> Option<String> {
         });
     }
     let is_binary = head.iter().take(HEAD).any(|byte| *byte == 0);
-    is_binary.then(|| "it holds zero bytes, so it is no text in UTF-8".to_owned())
+    is_binary.then(|| "it contains zero bytes, so it is not UTF-8 text".to_owned())
 }
 
 #[cfg(test)]
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formats_are_told_by_how_they_begin() {
+    fn formats_are_recognized_by_their_first_bytes() {
         for (head, what) in [
             (&b"\x1f\x8b\x08\x08abc"[..], "it is compressed by gzip; `zcat FILE | "),
             (b"\x28\xb5\x2f\xfd\x24", "zstd"),

@@ -12,7 +12,7 @@ use crate::report::{Exit, Failure};
 
 pub(crate) async fn run(args: GatewayArgs) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen()?;
-    // No journal: it would grow for as long as the gateway runs.
+    // A journal would grow for as long as the gateway runs.
     let mut builder = Gateway::builder().docarray(args.docarray).seed(args.seed).journal(false);
     for fault in args.fault {
         builder = builder.fault(fault);
@@ -55,7 +55,7 @@ pub(crate) async fn run(args: GatewayArgs) -> Result<Exit, Failure> {
     interrupt.wait().await;
     tokio::select! {
         () = gateway.stop() => {}
-        // Asked twice, it does not wait for requests that are running.
+        // A second signal ends the gateway without waiting for running requests.
         () = interrupt.wait() => {}
     }
     Ok(Exit::Success)

@@ -1,4 +1,4 @@
-//! What the command advises after an error: the library's hints in the words of the command's options.
+//! The command's advice after an error: the library's hints, with the command's options.
 
 use std::fmt;
 
@@ -13,12 +13,12 @@ pub(crate) enum Task {
     Ask,
 }
 
-/// What may help.
+/// Advice for the user.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Advice {
-    /// The part that identifies the advice, which is given once in a run.
+    /// The part that identifies the advice. Each advice is printed once in a run.
     pub(crate) what: &'static str,
-    /// An addition for this error.
+    /// An addition for a particular error.
     also: &'static str,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Advice {
     }
 }
 
-/// The advice for an error, if there is one; `is_first` as long as nothing was answered.
+/// The advice for an error, if there is any. `is_first` is true until the first answer.
 pub(crate) fn advice(error: &Error, task: Task, is_first: bool) -> Option<Advice> {
     let may_be_tls = is_first && error.kind() == ErrorKind::Transport;
     let fixed =
@@ -52,34 +52,34 @@ fn of_hint(hint: Hint, task: Task) -> Option<&'static str> {
         (Hint::PortForHttp, _) => "a URL that begins with http:// asks for HTTP",
         (Hint::PortForWebsocket, _) => "a URL that begins with ws:// asks for WebSocket",
         (Hint::PortForHttpOrWebsocket, _) => {
-            "a URL that begins with http:// or ws:// asks for those"
+            "a URL that begins with http:// or ws:// asks for one of them"
         }
         (Hint::PortForGrpc, _) => "a URL that begins with grpc:// asks for gRPC",
         (Hint::PortForTls, _) => {
             "this release does not speak TLS: give the gateway's own port, or a proxy that takes plain connections"
         }
         (Hint::UpgradeForbidden, _) => {
-            "a port for HTTP and a path other than / are refused so; credentials are given with --auth, \
-             --bearer, --cookie or --header"
+            "this is also the answer of a port for HTTP, or to a path other than /; credentials are given \
+             with --auth, --bearer, --cookie or --header"
         }
         (Hint::Credentials, _) => {
             "credentials are given with --auth, --bearer, --cookie or --header"
         }
         (Hint::RequestTooLarge, Task::Post) => {
             "the gateway, or a proxy before it, limits the size of requests (nginx: client_max_body_size); \
-             --request-size 10 makes smaller ones of several documents, for one document the limit must be \
+             --request-size 10 makes smaller requests; if a single document is too large, the limit must be \
              raised there"
         }
         (Hint::RequestTooLarge, Task::Stream) => {
             "the gateway, or a proxy before it, limits the size of requests (nginx: client_max_body_size); \
-             it must be raised there"
+             the limit must be raised there"
         }
         (Hint::AnswerTooLarge, Task::Post) => {
-            "--answer-limit takes larger answers, such as 256M; smaller requests have smaller ones: --request-size"
+            "--answer-limit takes larger answers, such as 256M; smaller requests have smaller answers: --request-size"
         }
         (Hint::AnswerTooLarge, _) => "--answer-limit takes larger answers, such as 256M",
         (Hint::NoStatus, Task::Post | Task::Stream) => {
-            "is this a Jina gateway, and is the URL's path right? --docarray v1 or v2 goes on without asking"
+            "is this a Jina gateway, and is the URL's path right? --docarray v1 or v2 avoids the question"
         }
         (Hint::NoStatus, Task::Ask) => "is this a Jina gateway, and is the URL's path right?",
         _ => return None,
@@ -92,37 +92,40 @@ fn of_kind(kind: ErrorKind, task: Task) -> Option<&'static str> {
             "is the gateway running there? `clientlet gateway` starts one to try"
         }
         (ErrorKind::Timeout, Task::Post) => {
-            "--attempt-timeout gives an attempt more time, and --timeout all attempts of a request; without \
-             the first, with --max-attempts, an attempt has half of the second"
+            "--attempt-timeout gives an attempt more time, and --timeout all attempts of a request; with \
+             --max-attempts and without --attempt-timeout, an attempt has half of --timeout"
         }
         (ErrorKind::Timeout, Task::Stream) => {
-            "--timeout, --attempt-timeout and --idle-timeout give it more time"
+            "--timeout, --attempt-timeout and --idle-timeout give the stream more time"
         }
         (ErrorKind::NotFound, Task::Ask) => {
-            "is the URL's path right? a WebSocket port is asked with ws://, one for gRPC with grpc://"
+            "is the URL's path right? the URL of a WebSocket port begins with ws://, of a gRPC port with grpc://"
         }
         (ErrorKind::NotFound, _) => {
-            "`clientlet endpoints URL` lists what can be posted to; a WebSocket port is posted to with ws://"
+            "`clientlet endpoints URL` lists the endpoints; the URL of a WebSocket port begins with ws://"
         }
         _ => return None,
     })
 }
 
-/// The advice to try again. A TLS port closes connections without an answer, as a gateway does
-/// that restarts; as long as nothing was answered `may_be_tls`.
+/// The advice to try again. A TLS port closes connections without an answer, and so does a gateway
+/// that restarts. `may_be_tls` is true until the first answer.
 fn again(task: Task, may_be_tls: bool) -> Advice {
     let what = match task {
         Task::Post | Task::Stream => {
-            "--max-attempts 4 tries again, 10 for some seconds; a request may then run more than once"
+            "--max-attempts 4 tries again, 10 for several seconds; a request may then run more than once"
         }
         Task::Ask => "--wait-ready 60 asks again until the gateway is ready, for 60 seconds",
     };
     let also = match may_be_tls {
-        true => ". A port for TLS, which this release does not speak, ends every connection so",
+        true => {
+            ". A port for TLS, which this release does not speak, closes every connection like this"
+        }
         false => "",
     };
     Advice { what, also }
 }
 
-/// The advice for errors after which the request was already tried again.
-const TLS: &str = "a port for TLS, which this release does not speak, ends every connection so";
+/// The advice for errors of requests that were already retried.
+const TLS: &str =
+    "a port for TLS, which this release does not speak, closes every connection like this";

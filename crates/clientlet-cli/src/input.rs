@@ -21,9 +21,9 @@ use crate::source::Source;
 use crate::standard;
 use crate::typed::Document;
 
-/// An opened input, nothing of it read yet.
+/// An opened input, before anything is read.
 pub(crate) struct Input {
-    /// As messages call it: the file's name, or `stdin`.
+    /// The name in messages: the file's name or `stdin`.
     name: String,
     file: File,
 }
@@ -32,7 +32,7 @@ impl Input {
     /// Opens a file, or stdin for `-`.
     ///
     /// # Errors
-    /// When the file cannot be read, such as a directory.
+    /// When the file cannot be read; a directory, for example.
     pub(crate) fn open(path: &Path) -> Result<Input, Failure> {
         let (name, file) = if path == Path::new("-") {
             ("stdin".to_owned(), standard::check(standard::Stream::Stdin).and_then(|()| stdin()))
@@ -69,17 +69,17 @@ fn stdin() -> io::Result<File> {
     owned.map(File::from)
 }
 
-/// What is known of the input while it is read; shared by the stream of documents, which the
-/// pipeline owns, and whoever reports.
+/// What is known about the input while it is read. The stream of documents, which the pipeline owns,
+/// and the report share it.
 pub(crate) struct Progress {
     pub(crate) places: Places,
-    /// How many lines were no documents.
+    /// The number of lines that are not documents.
     pub(crate) bad_lines: u64,
-    /// Whether all of it was read.
+    /// Whether the whole input was read.
     pub(crate) is_complete: bool,
 }
 
-/// The documents of a call, in order: those of `--text`, then the input's.
+/// The documents of a call, in order: the texts of `--text`, then the input's documents.
 pub(crate) struct Documents<R> {
     texts: std::vec::IntoIter<String>,
     name: String,
@@ -87,20 +87,20 @@ pub(crate) struct Documents<R> {
     /// Whether the input is a regular file, which can always be read without waiting.
     is_file: bool,
     lines: std::vec::IntoIter<Line>,
-    /// The fields that are more than JSON can say.
+    /// The fields of `--tensor` and `--blob`.
     fields: Option<Rc<Fields>>,
     /// Whether the first bad line ends the documents.
     stop_on_error: bool,
     report: R,
-    /// Whether a hint at the form of the input was given; a second one would not help.
+    /// Whether a hint about the form of the input was given. A second hint would not help.
     has_hinted: bool,
     progress: Rc<RefCell<Progress>>,
-    /// The first document, if it was asked for before the call.
+    /// The first document, if it was read before the call.
     first: Option<Value>,
 }
 
 impl<R: FnMut(&str) + Unpin> Documents<R> {
-    /// Takes the texts, then the input. Bad lines are written to `report`, one line of text each.
+    /// Takes the texts, then the input. Reports each bad line to `report` as one line of text.
     ///
     /// # Errors
     /// When no thread can be started to read the input.
@@ -140,11 +140,11 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
         self.progress.clone()
     }
 
-    /// Waits for the first document; returns whether there is one to send. Dropping the future
-    /// loses nothing.
+    /// Waits for the first document and returns whether there is one. Dropping the future loses no
+    /// document.
     pub(crate) async fn has_any(&mut self) -> bool {
-        // Before texts are sent, this finds out whether a file is text at all. On stdin there may
-        // be nothing to read for a long time.
+        // This finds out whether a file is text at all before texts are sent. Stdin may stay empty for
+        // a long time.
         if self.is_file && self.is_unread() {
             poll_fn(|cx| self.poll_block(cx)).await;
             if self.lines.as_slice().first().is_some_and(Line::is_end) {
@@ -202,7 +202,7 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
         let BadLine { column, what, hint, is_last } = bad;
         let place = match column {
             Some(column) => format!(":{line}:{column}"),
-            // The whole input is at fault, not one line.
+            // The fault is the whole input's, not one line's.
             None if *is_last && line == 1 => String::new(),
             None => format!(":{line}"),
         };

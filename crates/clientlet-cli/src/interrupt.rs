@@ -5,12 +5,12 @@ use tokio::task::spawn_local;
 
 use crate::report::Failure;
 
-/// Listens for signals from its creation on; before that a signal ends the process as usual. SIGHUP
-/// stays ignored if it was ignored when the process started, as with `nohup`. SIGINT does not,
-/// although shell scripts ignore it for background jobs: a SIGINT that is sent to such a job is
-/// meant for it.
+/// Listens for signals from its creation on. Before that a signal ends the process as usual. SIGHUP
+/// stays ignored if it was ignored when the process started, as with `nohup`. SIGINT does not stay
+/// ignored, although shell scripts ignore it for background jobs: a SIGINT that is sent to such a job
+/// is meant for the job.
 ///
-/// A task of its own waits for the system's signals. The command asks after each answer whether a
+/// A separate task waits for the system's signals. The command checks after each answer whether a
 /// signal came, and asking tokio for three signals costs a tenth of a small answer.
 pub(crate) struct Interrupt {
     signals: mpsc::Receiver<()>,
@@ -18,10 +18,10 @@ pub(crate) struct Interrupt {
 
 impl Interrupt {
     /// # Errors
-    /// When the system does not let this process listen.
+    /// When the system does not let this process listen for signals.
     pub(crate) fn listen() -> Result<Interrupt, Failure> {
         let mut signals = Signals::listen()?;
-        // Signals that come at once are one signal.
+        // Signals that come at the same time count as one.
         let (sender, receiver) = mpsc::channel(1);
         spawn_local(async move {
             loop {
@@ -37,7 +37,7 @@ impl Interrupt {
     /// Waits for the next signal.
     pub(crate) async fn wait(&mut self) {
         if self.signals.recv().await.is_none() {
-            // The task ends with the runtime alone.
+            // The channel closes only when the runtime ends.
             std::future::pending::<()>().await;
         }
     }
@@ -55,7 +55,7 @@ impl Signals {
         let listen = |kind| {
             signal(kind)
                 .map(Some)
-                .map_err(|error| Failure::failed(format!("signals cannot be heard: {error}")))
+                .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))
         };
         let is_deaf = is_ignored(SignalKind::hangup());
         Ok(Signals {
@@ -77,7 +77,7 @@ impl Signals {
     }
 }
 
-/// Whether this process ignores a signal; `false` if the system does not say.
+/// Whether this process ignores a signal. Returns `false` if the system does not say.
 #[cfg(unix)]
 fn is_ignored(kind: tokio::signal::unix::SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -95,7 +95,7 @@ impl Signals {
 
     async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
-            // The system's own action stays.
+            // The system's default action stays.
             std::future::pending::<()>().await;
         }
     }

@@ -1,4 +1,4 @@
-//! JSON Lines, of bounded length: each line a document, or why it is none.
+//! Splits JSON Lines into lines of bounded length and parses each line as a document.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use serde_json::error::Category;
 
 use crate::{foreign, wide};
 
-/// How much memory is kept for lines that continue in the next block.
+/// The memory, in bytes, that is kept for lines that continue in the next block.
 const KEPT: usize = 64 << 10;
 
 /// A line that is not blank.
@@ -19,21 +19,21 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Whether nothing can be read after this line.
+    /// Whether this line ends the input, because no more can be read.
     pub(crate) fn is_end(&self) -> bool {
         self.content.as_ref().is_err_and(|bad| bad.is_last)
     }
 }
 
-/// Why a line is no document.
+/// The reason why a line is not a document.
 #[derive(Debug, PartialEq)]
 pub(crate) struct BadLine {
-    /// The byte in the line, from 1; nothing if it is no byte's fault.
+    /// The byte of the line at fault, from 1; `None` if no single byte is at fault.
     pub(crate) column: Option<usize>,
     pub(crate) what: String,
-    /// What may help if the whole input has another form than JSON Lines.
+    /// Advice if the whole input seems to have another form than JSON Lines.
     pub(crate) hint: Option<&'static str>,
-    /// Nothing more can be read after it.
+    /// Whether no more can be read after this line.
     pub(crate) is_last: bool,
 }
 
@@ -42,7 +42,7 @@ impl BadLine {
         BadLine { column: Some(column), ..BadLine::whole(what) }
     }
 
-    /// No single byte is at fault.
+    /// A bad line without a single byte at fault.
     fn whole(what: impl Into<String>) -> BadLine {
         BadLine { column: None, what: what.into(), hint: None, is_last: false }
     }
@@ -117,7 +117,7 @@ impl Lines {
         lines
     }
 
-    /// The line that stands for the rest of an input that cannot be read.
+    /// A bad line for the rest of an input that cannot be read.
     pub(crate) fn broken(&self, error: &io::Error) -> Line {
         let what = format!("it cannot be read: {error}");
         let content = Err(BadLine { is_last: true, ..BadLine::whole(what) });
@@ -135,7 +135,7 @@ impl Lines {
         }
     }
 
-    /// Ends the line that has begun; `None` if it is blank.
+    /// Ends the line that has begun. Returns `None` if the line is blank.
     fn end_begun(&mut self) -> Option<Line> {
         if std::mem::take(&mut self.is_skipping) {
             return Some(self.too_long());
@@ -149,7 +149,7 @@ impl Lines {
         line
     }
 
-    /// Parses a line; `None` if it is blank.
+    /// Parses a line. Returns `None` if the line is blank.
     fn line(&mut self, bytes: &[u8]) -> Option<Line> {
         if bytes.len() > self.longest {
             return Some(self.too_long());
@@ -172,12 +172,12 @@ impl Lines {
 /// The byte order mark.
 const MARK: &str = "\u{feff}";
 
-/// Windows editors begin UTF-8 files with a byte order mark.
+/// Removes the byte order mark with which Windows editors begin UTF-8 files.
 fn without_mark(bytes: &[u8], line: u64) -> &[u8] {
     if line == 1 { bytes.strip_prefix(MARK.as_bytes()).unwrap_or(bytes) } else { bytes }
 }
 
-/// The document of a line; nothing if it is blank.
+/// Parses the document of a line. Returns `None` if the line is blank.
 fn parse(bytes: &[u8]) -> Result<Option<Value>, BadLine> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| BadLine::at(error.valid_up_to() + 1, "invalid UTF-8"))?;
@@ -204,11 +204,11 @@ fn parse(bytes: &[u8]) -> Result<Option<Value>, BadLine> {
     }
 }
 
-/// The hint for a line that is no JSON object, if the line looks like a part of another form: JSON
-/// over several lines, a list of documents, or no JSON at all. `error` is that of the parser.
+/// The hint for a line that is not a JSON object, if the line looks like a part of another form: JSON
+/// over several lines, a list of documents, or text without JSON. `error` is the parser's.
 fn hint(line: &str, error: Option<Category>) -> Option<&'static str> {
     match (line.as_bytes().first(), error) {
-        // A mistake within an object concerns this line alone.
+        // A mistake within an object concerns only this line, except for an object that does not end.
         (Some(b'{'), Some(Category::Eof)) => {
             Some("each line must be one JSON object; jq -c . FILE makes it so")
         }
@@ -220,7 +220,7 @@ fn hint(line: &str, error: Option<Category>) -> Option<&'static str> {
     }
 }
 
-/// What a value is, in words.
+/// Describes a value's kind in words.
 pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Object(_) => "an object",
@@ -237,7 +237,7 @@ fn indent(text: &str) -> usize {
 }
 
 fn describe(text: &str, column: usize, error: &serde_json::Error) -> String {
-    // Python's json writes these names, and no JSON has them.
+    // Python's json module writes these names, which JSON does not have.
     let at = column.saturating_sub(1);
     let rest = text.get(at..).unwrap_or_default();
     if ["NaN", "Infinity", "-Infinity"].iter().any(|name| rest.starts_with(name))
@@ -246,11 +246,11 @@ fn describe(text: &str, column: usize, error: &serde_json::Error) -> String {
         return "JSON has neither NaN nor infinity".to_owned();
     }
     if rest.starts_with(MARK) {
-        return "a byte order mark (EF BB BF) stands here, as where files were joined: take it out"
+        return "a byte order mark (EF BB BF) is here, as after joining files; remove it"
             .to_owned();
     }
     let message = error.to_string();
-    // The line is known better here, and the column stands in front.
+    // The caller prints the line and the column before this text.
     let end = message.rfind(" at line ").unwrap_or(message.len());
     message[..end].to_owned()
 }
@@ -261,14 +261,14 @@ mod tests {
 
     use super::*;
 
-    /// Reads the input in one block, in small blocks and byte by byte, which must give the same
-    /// lines.
+    /// Reads the input in one block, in small blocks and byte by byte, and checks that the lines are
+    /// the same.
     fn lines(bytes: &[u8], longest: usize) -> Vec<Line> {
         let read = |size: usize| {
             let mut lines = Lines::new(longest);
             let mut read: Vec<_> = bytes.chunks(size).flat_map(|block| lines.push(block)).collect();
             read.extend(lines.finish());
-            // The caller reads no further than this.
+            // The caller stops at this line.
             let end = read.iter().position(Line::is_end).map_or(read.len(), |end| end + 1);
             read.truncate(end);
             read
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn blank_lines_count_and_hold_nothing() {
+    fn blank_lines_are_counted_and_give_no_document() {
         let read = lines(b"\xEF\xBB\xBF{\"id\":\"a\"}\r\n\n \t\n{\"id\":\"b\"}", 100);
         let expected = [("a", 1), ("b", 4)]
             .map(|(id, number)| Line { number, content: Ok(json!({ "id": id })) });
@@ -292,9 +292,8 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_document_is_named_by_column_and_the_next_one_read() {
-        let mark =
-            "a byte order mark (EF BB BF) stands here, as where files were joined: take it out";
+    fn a_bad_line_is_reported_with_its_column_and_the_next_line_is_read() {
+        let mark = "a byte order mark (EF BB BF) is here, as after joining files; remove it";
         let table: [(&[u8], usize, &str); 12] = [
             ("\u{feff}{\"a\": 1}".as_bytes(), 1, mark),
             ("{\"a\":\u{feff}1}".as_bytes(), 6, mark),
@@ -342,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_beyond_the_limit_is_skipped_whole() {
+    fn a_line_beyond_the_limit_is_skipped_as_a_whole() {
         let long = format!("{{}}\n{{\"a\": \"{}\"}}\n{{}}\n", "x".repeat(3 * KEPT));
         let read = lines(long.as_bytes(), KEPT);
         let numbers: Vec<_> = read.iter().map(|line| line.number).collect();
@@ -359,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_one_bad_line_and_the_last() {
+    fn an_input_that_is_not_text_is_one_bad_line_and_the_last() {
         let gzip = [b"\x1f\x8b\x08\x00\n\n".as_slice(), &[10; 10_000]].concat();
         for input in [gzip.as_slice(), b"\x1f\x8b", b"\xff\xfe{\x00}\x00\n\x00"] {
             let read = lines(input, 100);

@@ -1,5 +1,5 @@
-//! The command `clientlet`: posts documents to a Jina gateway, asks it how it is, and serves an
-//! embedded one to try things with.
+//! The command `clientlet`: posts documents to a Jina gateway, asks for its status, and serves an
+//! embedded gateway for experiments and tests.
 
 mod apart;
 mod args;

@@ -45,11 +45,10 @@ pub(crate) enum Pace {
 
 /// An opened output, and what is on its way to it.
 pub(crate) struct Output {
-    /// As messages call it: the file's name, or `stdout`.
+    /// The name in messages: the file's name or `stdout`.
     name: String,
     file: Arc<File>,
-    /// Whether the file still holds its old content. The file is emptied when there is something to
-    /// write.
+    /// Whether the file still has its old content. The file is emptied before the first write.
     is_to_clear: bool,
     /// Whether there was any answer.
     has_answer: bool,
@@ -57,9 +56,9 @@ pub(crate) struct Output {
     pace: Pace,
     /// Complete lines that wait, after bytes that are already written.
     waiting: Vec<u8>,
-    /// How many bytes of `waiting` are written.
+    /// The number of bytes of `waiting` that are written.
     start: usize,
-    /// The total number of bytes added, and how many of them are written.
+    /// The total numbers of bytes added and written.
     added: u64,
     done: u64,
     /// The documents of the lines that are not written yet, in order.
@@ -76,7 +75,7 @@ struct Mark {
     end: u64,
 }
 
-/// How bytes get to the file.
+/// The way of bytes to the file.
 enum Sink {
     /// On the thread that talks to the gateway: for regular files, and devices such as `/dev/null`.
     /// The system reports no readiness for them, and writing to them never waits for a reader.
@@ -90,7 +89,7 @@ enum Sink {
 /// The number of bytes written, and the error if it stopped early.
 type Written = (usize, io::Result<()>);
 
-/// Why no more can be written, and the answers that were not.
+/// The reason why no more can be written, and the answers that were not written.
 pub(crate) struct Unwritten {
     pub(crate) reason: String,
     /// The documents whose answers are missing from the output, in whole or in part.
@@ -102,7 +101,7 @@ impl Output {
     /// there is an answer; stdout stays as the shell has opened it.
     ///
     /// # Errors
-    /// When it cannot be written, or needs a thread and none can be started.
+    /// When the file cannot be written, or when it needs a thread and none can be started.
     pub(crate) fn open(path: &Path, pace: Pace) -> Result<Output, Failure> {
         let (name, file) = if path == Path::new("-") {
             ("stdout".to_owned(), standard::check(standard::Stream::Stdout).and_then(|()| stdout()))
@@ -110,7 +109,7 @@ impl Output {
             (secrets::file_name(path), open(path))
         };
         let file = file.map_err(|error| match name.as_str() {
-            // The same error as when stdout turns out to be closed or full later.
+            // A stdout that is closed or full later gives the same error.
             "stdout" => Failure::failed(format!("{name}: {error}")),
             _ => Failure::bad_input(format!("{name}: {error}")),
         })?;
@@ -151,7 +150,7 @@ impl Output {
         self.marks.iter().map(|mark| mark.documents.start).min()
     }
 
-    /// Adds the lines of an answer: `write` appends them.
+    /// Adds the lines of an answer, which `write` appends.
     pub(crate) fn add(
         &mut self,
         documents: Range<u64>,
@@ -191,7 +190,7 @@ impl Output {
         written.await.map_err(|error| self.unwritten(error.to_string()))
     }
 
-    /// Writes all that waits.
+    /// Writes all waiting lines.
     ///
     /// # Errors
     /// When the output takes no more.
@@ -276,7 +275,7 @@ impl Output {
         }
     }
 
-    /// What is not known to be written, for this reason.
+    /// Reports the answers that may not be written, for this reason.
     pub(crate) fn unwritten(&mut self, reason: String) -> Unwritten {
         let mut documents: Vec<_> = self.marks.drain(..).map(|mark| mark.documents).collect();
         documents.sort_by_key(|range| range.start);
@@ -342,7 +341,7 @@ fn length(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// Opens a file for writing and leaves its content for now.
+/// Opens a file for writing and keeps its content for now.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).open(path)
 }
@@ -396,12 +395,12 @@ fn write(mut file: &File, bytes: &[u8]) -> Written {
     (written, Ok(()))
 }
 
-/// Takes back the last bytes, if this is a file and they are its end.
+/// Removes the last bytes, if this is a file and the bytes are its end.
 fn cut(mut file: &File, bytes: usize) {
     let (Ok(metadata), Ok(position)) = (file.metadata(), file.stream_position()) else { return };
     let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
     if bytes > 0 && metadata.is_file() && metadata.len() == position {
-        // That it cannot be cut is no news beside that it cannot be written.
+        // The caller already reports that the file cannot be written.
         let _ = file.set_len(position.saturating_sub(bytes));
     }
 }
@@ -438,11 +437,11 @@ mod tests {
     }
 
     #[test]
-    fn a_half_line_is_taken_back_and_what_stood_before_is_kept() {
+    fn a_half_line_is_removed_and_earlier_content_is_kept() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "one\ntwo\nthr").unwrap();
         let mut open = OpenOptions::new().append(true).open(file.path()).unwrap();
-        // The position of a file opened to append is not at its end before the first write.
+        // Before the first write, a file opened to append is not positioned at its end.
         cut(&open, 3);
         assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "one\ntwo\nthr");
         open.write_all(b"ee").unwrap();

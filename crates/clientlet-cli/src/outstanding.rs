@@ -1,20 +1,21 @@
-//! Which documents have not ended yet.
+//! Keeps track of the documents that have not ended yet.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Keeps what has ended as few ranges: all below a mark, and those beyond it that ended early, of
-/// which neighbours are one. There are no more gaps than requests under way.
+/// The documents that have ended, as a few ranges: all documents below a mark, and the ranges beyond
+/// it that ended early, with neighbouring ranges merged. There are at most as many gaps as requests in
+/// flight.
 #[derive(Default)]
 pub(crate) struct Outstanding {
-    /// All documents below have ended.
+    /// The mark: all documents below it have ended.
     below: u64,
-    /// First document of a range beyond the mark, and the one after its last.
+    /// The ranges beyond the mark: the first document of each, and the one after its last.
     ahead: BTreeMap<u64, u64>,
 }
 
 impl Outstanding {
-    /// These documents have ended.
+    /// Records that these documents have ended.
     pub(crate) fn end(&mut self, documents: &Range<u64>) {
         let Range { mut start, mut end } = *documents;
         if start >= end {
@@ -41,12 +42,12 @@ impl Outstanding {
         self.below
     }
 
-    /// How many have ended.
+    /// The number of documents that have ended.
     pub(crate) fn ended(&self) -> u64 {
         self.below + self.ahead.iter().map(|(start, end)| end - start).sum::<u64>()
     }
 
-    /// Those of the first `read` documents that have not ended.
+    /// The ranges of documents that have not ended, among the first `read` documents.
     pub(crate) fn ranges(&self, read: u64) -> Vec<Range<u64>> {
         let mut ranges = Vec::new();
         let mut from = self.below;
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_not_ended_is_what_lies_between() {
+    fn documents_between_ended_ranges_have_not_ended() {
         let mut outstanding = Outstanding::default();
         for range in [10..20, 30..40, 20..30, 50..60, 0..0] {
             outstanding.end(&range);

@@ -18,13 +18,13 @@ mod linux {
     use tokio::net::unix::pipe::OpenOptions;
     pub(crate) use tokio::net::unix::pipe::{Receiver, Sender};
 
-    /// Opens the reading end of a pipe. `None` if the file is no pipe, or may not be opened anew,
-    /// as a pipe of another user.
+    /// Opens the reading end of a pipe. Returns `None` if the file is not a pipe, or may not be opened
+    /// anew, such as another user's pipe.
     pub(crate) fn receiver(file: &File) -> Option<Receiver> {
         OpenOptions::new().open_receiver(name(file)).ok()
     }
 
-    /// Opens the writing end of a pipe; `None` as for [`receiver`], and if no process reads from
+    /// Opens the writing end of a pipe. Returns `None` like [`receiver`], and if no process reads from
     /// the pipe.
     pub(crate) fn sender(file: &File) -> Option<Sender> {
         OpenOptions::new().open_sender(name(file)).ok()
@@ -45,7 +45,7 @@ mod other {
 
     use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-    /// Only Linux has such pipes.
+    /// Never made: only Linux can open pipes anew.
     pub(crate) struct Receiver(Infallible);
     pub(crate) struct Sender(Infallible);
 

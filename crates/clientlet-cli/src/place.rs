@@ -1,11 +1,11 @@
-//! From the numbers of documents, which the library counts, to where they stand in the input.
+//! Finds the places of documents in the input by their numbers, which the library counts.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Where the documents stand: first those of `--text`, then the input's lines. Lines without a
-/// document (blank ones, bad ones) make the two numberings differ, so runs of equal distance are
-/// kept, and only for as long as a document in them can still be asked for.
+/// The places of the documents: first the texts of `--text`, then the input's lines. Lines without a
+/// document (blank or bad ones) make the numbers of lines and documents differ. So this keeps runs of
+/// consecutive documents on consecutive lines, as long as a document in them may still be asked for.
 pub(crate) struct Places {
     texts: u64,
     runs: VecDeque<Run>,
@@ -13,7 +13,7 @@ pub(crate) struct Places {
     next: u64,
 }
 
-/// Documents from `document` on stand on the lines from `line` on, up to the next run.
+/// A run: the documents from `document` on are on the lines from `line` on, up to the next run.
 struct Run {
     document: u64,
     line: u64,
@@ -24,7 +24,7 @@ impl Places {
         Places { texts, runs: VecDeque::new(), next: texts }
     }
 
-    /// The next document of the input stands on this line.
+    /// Records that the next document of the input is on this line.
     pub(crate) fn push(&mut self, line: u64) {
         let continues =
             self.runs.back().is_some_and(|run| line - run.line == self.next - run.document);
@@ -41,14 +41,14 @@ impl Places {
         }
     }
 
-    /// The line of a document; nothing for one of `--text` or unknown.
+    /// The line of a document. Returns `None` for a text of `--text` and for an unknown document.
     pub(crate) fn line(&self, document: u64) -> Option<u64> {
         let after = self.runs.partition_point(|run| run.document <= document);
         let run = self.runs.get(after.checked_sub(1)?)?;
         (document < self.next).then(|| run.line + (document - run.document))
     }
 
-    /// The first and the last line of these documents, if any stand in the input.
+    /// The first and the last line of these documents. Returns `None` if none of them is in the input.
     pub(crate) fn lines(&self, documents: &Range<u64>) -> Option<(u64, u64)> {
         let first = documents.start.max(self.texts);
         if first >= documents.end {
@@ -57,7 +57,8 @@ impl Places {
         Some((self.line(first)?, self.line(documents.end - 1)?))
     }
 
-    /// The first line after those of the documents below `document`; nothing if that is a text.
+    /// The line after the lines of all documents below `document`. Returns `None` if `document` is a
+    /// text of `--text`.
     pub(crate) fn line_after(&self, document: u64) -> Option<u64> {
         match document {
             _ if document < self.texts => None,
@@ -66,7 +67,7 @@ impl Places {
         }
     }
 
-    /// `lines 1-100`, `line 7`, `--text 1-2 and line 1`.
+    /// Describes documents by their places, such as `lines 1-100`, `line 7` or `--text 1-2 and line 1`.
     pub(crate) fn describe(&self, documents: &Range<u64>) -> String {
         let texts = documents.start..documents.end.min(self.texts);
         let texts =
@@ -79,7 +80,7 @@ impl Places {
         }
     }
 
-    /// The same for several ranges: `lines 1-100, lines 301-400`.
+    /// Describes several ranges, such as `lines 1-100, lines 301-400`.
     pub(crate) fn describe_all(&self, ranges: &[Range<u64>]) -> String {
         ranges.iter().map(|range| self.describe(range)).collect::<Vec<_>>().join(", ")
     }
@@ -93,7 +94,7 @@ fn span(one: &str, many: &str, first: u64, last: u64) -> String {
 mod tests {
     use super::*;
 
-    /// Two texts, then documents on the lines 1, 2, 5, 6, 7, 9.
+    /// Two texts, then documents on lines 1, 2, 5, 6, 7 and 9.
     fn places() -> Places {
         let mut places = Places::new(2);
         for line in [1, 2, 5, 6, 7, 9] {
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_no_longer_be_asked_for_is_forgotten_and_the_rest_found() {
+    fn forgotten_documents_are_not_found_and_later_ones_are() {
         let mut places = places();
         places.forget_below(5);
         assert_eq!(places.runs.len(), 2);

@@ -1,4 +1,4 @@
-//! What people see while documents are on their way.
+//! The progress line that people see while documents are in flight.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -8,12 +8,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::report;
 use crate::summary::Summary;
 
-/// How often the line is shown anew.
+/// The time between two updates of the line.
 const TICK: Duration = Duration::from_millis(200);
-/// How often the run looks after itself where no line is shown.
+/// The time between two checks of the run if no line is shown.
 const HIDDEN_TICK: Duration = Duration::from_secs(1);
 
-/// A line at the foot of a terminal; without a terminal, or if it is to be quiet, nothing.
+/// A line at the bottom of a terminal. Without a terminal, or in quiet mode, no line is shown.
 #[derive(Clone)]
 pub(crate) struct ProgressLine {
     bar: ProgressBar,
@@ -25,16 +25,16 @@ impl ProgressLine {
         let target =
             if is_shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let style = ProgressStyle::with_template("{spinner} {msg}")
-            .expect("the template is constant and has been seen to work");
+            .expect("the template is constant and valid");
         ProgressLine { bar: ProgressBar::with_draw_target(None, target).with_style(style) }
     }
 
-    /// How often to call [`show`](ProgressLine::show).
+    /// The time between two calls of [`show`](ProgressLine::show).
     pub(crate) fn period(&self) -> Duration {
         if self.bar.is_hidden() { HIDDEN_TICK } else { TICK }
     }
 
-    /// Shows the counts; `ended` documents are through.
+    /// Shows the counts. `ended` is the number of documents that have ended.
     pub(crate) fn show(&self, summary: &Summary, ended: u64, in_flight: usize, elapsed: Duration) {
         if self.bar.is_hidden() {
             return;
@@ -47,12 +47,12 @@ impl ProgressLine {
         self.bar.tick();
     }
 
-    /// Prints a line above it.
+    /// Prints a line above the progress line.
     pub(crate) fn print(&self, text: &str) {
         self.bar.suspend(|| report::print(text));
     }
 
-    /// Takes it away.
+    /// Removes the progress line.
     pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! `clientlet ready`: can the gateway work?
+//! `clientlet ready`: asks whether the gateway and its executors are ready.
 
 use serde_json::json;
 

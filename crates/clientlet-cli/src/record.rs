@@ -1,4 +1,4 @@
-//! An answer as lines of text.
+//! Writes an answer as lines of text.
 
 use std::time::SystemTime;
 
@@ -8,10 +8,10 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Appends the documents of an answer, a line each, as the gateway wrote them.
+/// Appends each document of an answer as a line, as the gateway wrote it.
 ///
 /// # Errors
-/// When they cannot be read.
+/// When the documents cannot be read.
 pub(crate) fn write_documents(response: &Response, out: &mut Vec<u8>) -> Result<(), Error> {
     for document in response.documents::<Box<RawValue>>()? {
         write_document(&document, out);
@@ -26,10 +26,11 @@ pub(crate) fn write_document(document: &RawValue, out: &mut Vec<u8>) {
     end_line(out, start);
 }
 
-/// Appends an answer as one object; `lines` are the first and the last of its input.
+/// Appends an answer as one object. `lines` are the first and the last line of its documents in the
+/// input.
 ///
 /// # Errors
-/// When its documents, routes or parameters cannot be read.
+/// When the answer's documents, routes or parameters cannot be read.
 pub(crate) fn write_response(
     response: &Response,
     lines: Option<(u64, u64)>,
@@ -50,8 +51,8 @@ pub(crate) fn write_response(
     Ok(())
 }
 
-/// Makes what was appended since `start` one line. Only the space between JSON's tokens can hold a
-/// line's end; within text it is escaped.
+/// Turns the text since `start` into one line. Line breaks can only be between JSON's tokens, since
+/// they are escaped within text.
 fn end_line(out: &mut Vec<u8>, start: usize) {
     for byte in &mut out[start..] {
         if matches!(byte, b'\n' | b'\r') {
@@ -119,7 +120,7 @@ impl RouteRecord<'_> {
     }
 }
 
-/// Formats a time; `None` outside of the years 0 to 9999, which the format cannot hold.
+/// Formats a time. Returns `None` outside of the years 0 to 9999, which the format cannot represent.
 fn rfc_3339(time: SystemTime) -> Option<String> {
     // Converting a `SystemTime` directly panics if the time is out of range.
     let nanos = match time.duration_since(SystemTime::UNIX_EPOCH) {
@@ -134,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_that_the_format_cannot_hold_is_nothing() {
+    fn a_time_that_the_format_cannot_represent_is_none() {
         use std::time::Duration;
 
         let epoch = SystemTime::UNIX_EPOCH;

@@ -20,7 +20,7 @@ pub(crate) fn hide(mut error: Error) -> Error {
     let mut is_told = false;
     let mut shown = Vec::new();
     for (kind, value) in error.context() {
-        // Only the value is in the form of the option.
+        // Only the value has the form of the option's values.
         let form = if kind == ContextKind::InvalidValue { form } else { Form::Word };
         if let Some((hidden, secrets)) = hidden(value, form) {
             is_told |= secrets.iter().any(|secret| reason.contains(secret.as_str()));
@@ -40,14 +40,14 @@ pub(crate) fn hide(mut error: Error) -> Error {
     error
 }
 
-/// The name of a file as messages show it: a URL may have been given in its place.
+/// The name of a file for messages, without secrets: a URL may have been given by mistake.
 pub(crate) fn file_name(path: &Path) -> String {
     let name = path.display().to_string();
     let is_url = name.contains("://");
     if is_url { without_secret(&name).unwrap_or(name) } else { name }
 }
 
-/// The form of an option's values, which tells where a secret may be in them.
+/// The form of an option's values, which tells where they may contain a secret.
 #[derive(Clone, Copy, PartialEq)]
 enum Form {
     /// Any word, perhaps a URL.
@@ -61,7 +61,7 @@ enum Form {
 }
 
 impl Form {
-    /// The form of the option that clap shows so, such as `--fault <SPEC>`.
+    /// The form of an option's values. `option` is clap's text for it, such as `--fault <SPEC>`.
     fn of(option: &str) -> Form {
         match option.split([' ', '=']).next() {
             Some("--fault") => Form::Fault,
@@ -71,7 +71,7 @@ impl Form {
         }
     }
 
-    /// The text without its secrets; `None` if it contains none.
+    /// The text without its secrets. Returns `None` if the text contains none.
     fn without_secret(self, text: &str) -> Option<String> {
         let is_plain = match self {
             Form::Word => false,
@@ -84,20 +84,21 @@ impl Form {
 }
 
 const HIDDEN: &str = "[hidden]";
-/// Shorter pieces of a secret are found in any text.
+/// The minimum length of a piece that identifies a secret: shorter pieces occur in any text.
 const SHORTEST_PIECE: usize = 3;
 
-/// Whether a text begins with a kind of fault, so that its `@` is not that of a URL.
+/// Whether a text begins with a kind of fault. The `@` of a fault does not mark a secret.
 fn is_fault(text: &str) -> bool {
     let kind = text.split([':', '@']).next().unwrap_or_default();
     match format!("{kind}@1").parse::<Fault>() {
         Ok(_) => true,
-        // Such as one that needs an argument.
+        // The kind is known, and its argument may be missing or wrong.
         Err(error) => !error.to_string().contains("unknown kind"),
     }
 }
 
-/// The value without its secrets, and their pieces; `None` if it contains none.
+/// The value without its secrets, and the pieces of the secrets. Returns `None` if the value contains
+/// none.
 fn hidden(value: &ContextValue, form: Form) -> Option<(ContextValue, Vec<String>)> {
     match value {
         ContextValue::String(text) => {
@@ -115,7 +116,7 @@ fn hidden(value: &ContextValue, form: Form) -> Option<(ContextValue, Vec<String>
     }
 }
 
-/// The words of a text that are not in what is shown of it.
+/// The words of a text that `shown`, the text without its secrets, does not contain.
 fn pieces(text: &str, shown: &str) -> Vec<String> {
     let words = |text: &str| -> Vec<String> {
         let words = text.split(|c: char| !c.is_alphanumeric());
@@ -125,8 +126,7 @@ fn pieces(text: &str, shown: &str) -> Vec<String> {
     words(text).into_iter().filter(|word| !shown.contains(word)).collect()
 }
 
-/// Hides a possible secret in a word with an `@`, or in a URL with something other than a port
-/// behind a colon.
+/// Hides a possible secret in a word with an `@`, or in a URL with a colon that no port follows.
 fn without_secret(text: &str) -> Option<String> {
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_option_with_a_form_of_its_own_shows_what_is_no_url() {
+    fn an_option_with_a_form_of_its_own_shows_values_that_are_no_urls() {
         let fault = "--fault <SPEC>";
         let tensor = "--tensor <FIELD[:DTYPE]>";
         let json = "--parameters <JSON>";
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_a_host_is_hidden() {
+    fn the_text_before_a_host_is_hidden() {
         for (text, shown) in [
             ("http://user:secret@h:1/path", Some("http://[hidden]@h:1")),
             ("http://user:sec/ret@h", Some("http://[hidden]@h")),

@@ -18,10 +18,10 @@ use crate::pipe;
 use crate::report::Failure;
 use crate::worker::{self, Worker};
 
-/// The longest line, in bytes. A document of this size would also be an answer beyond the library's
-/// limit.
+/// The maximum length of a line, in bytes. The answer to a document of this size would exceed the
+/// library's limit.
 const LONGEST_LINE: usize = 64 << 20;
-/// The number of bytes read at a time; a pipe of Linux holds no more.
+/// The number of bytes read at a time. A pipe on Linux holds no more.
 const BLOCK: usize = 64 << 10;
 /// The size from which a block is parsed on the separate thread, because its producer is fast.
 const LARGE: usize = 8 << 10;
@@ -35,24 +35,24 @@ pub(crate) struct Source {
 }
 
 enum State {
-    /// Nothing is being read.
+    /// No block is being read.
     Idle(Reader),
     /// The thread works on a block.
     Working(oneshot::Receiver<Block>),
     /// A block was read in advance.
     Parsed(Block),
-    /// Nothing more will come.
+    /// The input has ended.
     Ended,
 }
 
-/// The state that reading needs; it is moved to the thread and back.
+/// The state for reading, which moves to the thread and back.
 struct Reader {
     file: File,
     buffer: Vec<u8>,
     lines: Lines,
 }
 
-/// The lines of a block. If there is no reader, it was the last block.
+/// The lines of a block. The last block has no reader.
 struct Block {
     lines: Vec<Line>,
     reader: Option<Reader>,
@@ -120,7 +120,7 @@ impl Source {
 }
 
 impl Reader {
-    /// Reads a block, however long this takes, and parses it.
+    /// Reads a block and parses it. Blocks while the input has no data.
     fn read(mut self) -> Block {
         let read = loop {
             match self.file.read(&mut self.buffer) {

@@ -23,7 +23,7 @@ ctor::declarative::ctor! {
     #[ctor(unsafe)]
     fn look() {
         let is_there = |path: &str| std::fs::metadata(path).is_ok();
-        // Systems without these names give no information.
+        // A system without these names tells nothing.
         if is_there("/dev/fd/.") {
             STDIN_WAS_CLOSED.store(!is_there("/dev/fd/0"), Ordering::Relaxed);
             STDOUT_WAS_CLOSED.store(!is_there("/dev/fd/1"), Ordering::Relaxed);

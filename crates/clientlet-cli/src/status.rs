@@ -1,4 +1,4 @@
-//! `clientlet status`: what a gateway says of itself.
+//! `clientlet status`: prints a gateway's facts about itself.
 
 use std::fmt::Write;
 
@@ -25,8 +25,8 @@ pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// Two columns; first what decides how a gateway is talked to. Variables that are not set are left
-/// out.
+/// Prints two columns. The releases come first, because they decide how a client talks to the gateway.
+/// Variables that are not set are left out.
 fn table(status: &GatewayStatus) -> String {
     let first = ["jina", "docarray", "jina-proto", "python"];
     let leading = first.iter().filter_map(|name| status.jina.get_key_value(*name));
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_releases_come_first_and_what_is_not_set_is_left_out() {
+    fn the_releases_come_first_and_unset_variables_are_left_out() {
         let pairs = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
         };

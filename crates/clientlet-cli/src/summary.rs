@@ -12,26 +12,26 @@ use crate::output;
 use crate::report::{Failure, count};
 use crate::secrets;
 
-/// How a run went. Requests count, not their attempts.
+/// The counts of a run. Requests are counted, not their attempts.
 #[derive(Default, Serialize)]
 pub(crate) struct Summary {
     /// Documents that were read.
     pub(crate) documents: u64,
-    /// Lines that were no documents, and documents that the gateway's generation cannot hold.
+    /// Lines that are not documents, and documents that the gateway's generation cannot represent.
     pub(crate) bad_input: u64,
     /// Requests that ended.
     pub(crate) requests: u64,
     pub(crate) answered: u64,
     pub(crate) failed: u64,
-    /// Documents that were read and whose requests did not end, and documents whose answers could not
-    /// be written: of a run that ended early.
+    /// In a run that ended early: documents that were read and whose requests did not end, and
+    /// documents whose answers could not be written.
     pub(crate) not_answered: u64,
     pub(crate) not_written: u64,
     /// Requests that took more than one attempt, answered or not.
     pub(crate) retried: u64,
-    /// Connections that took the place of lost ones.
+    /// Connections that replaced lost ones.
     pub(crate) reconnects: u64,
-    /// Answers that came twice, or too late.
+    /// Answers that came twice or too late.
     pub(crate) duplicates_dropped: u64,
     #[serde(rename = "elapsed_s", serialize_with = "as_seconds")]
     pub(crate) elapsed: Duration,
@@ -78,10 +78,10 @@ pub(crate) struct SummaryFile {
 }
 
 impl SummaryFile {
-    /// Opens the file, made if need be.
+    /// Opens the file, creating it if necessary.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the file cannot be written.
     pub(crate) fn open(path: &Path) -> Result<SummaryFile, Failure> {
         let name = secrets::file_name(path);
         match output::open(path) {
@@ -94,10 +94,10 @@ impl SummaryFile {
         &self.file
     }
 
-    /// Writes the counts in place of what the file held.
+    /// Replaces the file's content with the counts.
     ///
     /// # Errors
-    /// When that fails.
+    /// When the file cannot be written.
     pub(crate) fn write(self, summary: &impl Serialize) -> Result<(), Failure> {
         let SummaryFile { name, mut file } = self;
         let mut json = serde_json::to_vec(summary).expect("numbers can be written to memory");

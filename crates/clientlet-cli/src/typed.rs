@@ -1,4 +1,4 @@
-//! A JSON document in which some fields are tensors and bytes.
+//! A JSON document with some fields that are tensors or bytes.
 
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ use crate::dtype::ElementType;
 use crate::fields::{Field, Fields, Holds};
 use crate::lines::kind;
 
-/// A document of the input, with the fields that were named if any were.
+/// A document of the input, and the fields of `--tensor` and `--blob`, if there are any.
 pub(crate) struct Document {
     pub(crate) value: Value,
     pub(crate) fields: Option<Rc<Fields>>,
@@ -27,7 +27,7 @@ impl Serialize for Document {
     }
 }
 
-/// A value where some of the named fields are.
+/// A value that contains named fields.
 struct Typed<'d> {
     value: &'d Value,
     field: &'d Field,
@@ -76,10 +76,10 @@ fn blob(base64: &str) -> Result<Blob, Problem> {
     Blob::deserialize(text)
 }
 
-/// More dimensions no numpy array has.
+/// The maximum number of dimensions of a numpy array.
 const MOST_DIMENSIONS: usize = 64;
 
-/// Nested lists of numbers as a tensor; the first of each depth says the shape.
+/// Converts nested lists of numbers to a tensor. The first list at each depth determines the shape.
 fn tensor(value: &Value, element: ElementType) -> Result<Tensor, String> {
     let mut shape = Vec::new();
     let mut first = Some(value);
@@ -96,12 +96,12 @@ fn tensor(value: &Value, element: ElementType) -> Result<Tensor, String> {
     Tensor::from_buffer(element.dtype, &shape, buffer).map_err(|error| error.to_string())
 }
 
-/// The numbers of nested lists while they are gathered.
+/// The numbers of nested lists while they are collected.
 struct Grid<'s> {
     shape: &'s [usize],
     element: ElementType,
     buffer: Vec<u8>,
-    /// The index at each depth down to the value at hand.
+    /// The index at each depth, down to the current value.
     way: Vec<usize>,
 }
 
@@ -134,7 +134,7 @@ impl Grid<'_> {
         }
     }
 
-    /// What is wrong, and at which index.
+    /// An error that says what is wrong and at which index.
     fn refuse(&self, what: String) -> Result<(), String> {
         match self.way.as_slice() {
             [] => Err(what),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_tensor_is_named_by_its_index() {
+    fn a_value_that_is_no_tensor_is_refused_with_its_index() {
         for (value, told) in [
             (json!([[1, 2], [3]]), "the lists of a tensor differ in length: 2 and 1, at [1]"),
             (json!([[], [1]]), "the lists of a tensor differ in length: 0 and 1, at [1]"),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_blob_is_refused() {
+    fn a_value_that_is_not_text_is_refused_as_a_blob() {
         let fields = fields(&[], &["b"]);
         for (value, told) in [
             (json!("aGk"), "invalid base64"),

@@ -18,8 +18,8 @@ pub(crate) fn print() {
 
 struct Warnings;
 
-/// Whether an event comes from the library. Warnings of other crates become errors of the library,
-/// if they matter.
+/// Whether an event comes from the library. Warnings of other crates that matter become errors of the
+/// library.
 fn is_ours(metadata: &Metadata<'_>) -> bool {
     let is_library = metadata.target().split("::").next() == Some("clientlet");
     is_library && metadata.is_event() && *metadata.level() <= Level::WARN

@@ -1,17 +1,17 @@
-//! Whole numbers that JSON can say and a reader cannot keep.
+//! Finds whole numbers in JSON that a reader would round.
 
 /// The fewest digits of a whole number beyond 64 bits.
 const FEWEST: usize = 19;
 
-/// The first whole number in a JSON text that 64 bits cannot hold, and where it begins, in bytes. A
-/// reader takes it for a number with a fraction, and rounds it. Numbers that are written with a point
-/// or an exponent mean to be that.
+/// The first whole number in a JSON text that does not fit into 64 bits, and its first byte's place.
+/// A reader would take such a number for a float and round it. Numbers that are written with a point or
+/// an exponent are meant as floats.
 pub(crate) fn find(json: &str) -> Option<(usize, &str)> {
     let bytes = json.as_bytes();
     let mut text = Text::default();
     let mut at = FEWEST - 1;
     while at < bytes.len() {
-        // A run of digits that is long enough has one at every FEWEST-th byte.
+        // A run of FEWEST digits has a digit at one of the places that are FEWEST bytes apart.
         if !bytes[at].is_ascii_digit() {
             at += FEWEST;
             continue;
@@ -35,7 +35,7 @@ pub(crate) fn find(json: &str) -> Option<(usize, &str)> {
     None
 }
 
-/// Whether bytes of a JSON text are inside of quotes, found from its beginning on.
+/// Tells whether bytes of a JSON text are inside quotes. It reads the text once, from the beginning.
 #[derive(Default)]
 struct Text {
     at: usize,
@@ -44,7 +44,7 @@ struct Text {
 }
 
 impl Text {
-    /// Whether the byte at this place, behind those that were asked for before, is inside.
+    /// Whether the byte at this place is inside quotes. Each call must ask for a later place.
     fn reaches(&mut self, at: usize, json: &[u8]) -> bool {
         for byte in &json[self.at..at] {
             match byte {
@@ -59,7 +59,7 @@ impl Text {
     }
 }
 
-/// What is wrong with such a number, and what helps.
+/// The message that refuses such a number and says what to write.
 pub(crate) fn refusal(number: &str) -> String {
     let shown: String = number.chars().take(40).collect();
     format!("{shown} is beyond 64 bits and would be rounded; write it as text: \"{shown}\"")
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_numbers_beyond_64_bits_are_found_wherever_they_stand() {
+    fn whole_numbers_beyond_64_bits_are_found_at_any_place() {
         let wide = "18446744073709551616";
         for spaces in 0..40 {
             let json = format!("{{{}\"a\": [1, {wide}]}}", " ".repeat(spaces));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_kept_or_rounded_on_purpose_and_text_are_let_pass() {
+    fn numbers_that_fit_or_are_written_as_floats_and_text_are_accepted() {
         for json in [
             r#"{"a":18446744073709551615,"b":-9223372036854775808}"#,
             r#"{"a":18446744073709551616.0}"#,

@@ -1,5 +1,5 @@
-//! A thread for work that may block: parsing at full speed, and I/O on files whose readiness cannot
-//! be asked for.
+//! A thread for work that may block: parsing at full speed, and I/O on files for which the system does
+//! not report readiness.
 
 use std::io;
 use std::sync::mpsc;
@@ -11,8 +11,8 @@ use crate::report::Failure;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Runs jobs one after another. Dropping it does not wait for them, since a job that blocks forever
-/// must not keep the process alive.
+/// Runs jobs one after another. Dropping the worker does not wait for its jobs, since a job that blocks
+/// forever must not keep the process alive.
 pub(crate) struct Worker {
     jobs: mpsc::Sender<Job>,
 }
@@ -40,10 +40,10 @@ impl Worker {
     ) -> oneshot::Receiver<T> {
         let (sender, receiver) = oneshot::channel();
         let job = move || {
-            // The command may no longer wait for the result.
+            // If the command no longer waits for the result, it is discarded.
             let _ = sender.send(job());
         };
-        // The thread is gone only after a panic, which the receiver reports.
+        // The thread ends early only by a panic, which the receiver reports.
         let _ = self.jobs.send(Box::new(job));
         receiver
     }

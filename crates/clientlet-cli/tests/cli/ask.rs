@@ -7,7 +7,7 @@ use crate::process::{clientlet, redact};
 use crate::served::{Served, gone, serve, v1};
 
 #[test]
-fn a_gateway_that_can_work_is_ready() {
+fn a_gateway_whose_executors_work_is_ready() {
     for generation in [DocArray::V1, DocArray::V2] {
         let gateway = serve(generation, &[]);
         for command in ["ready", "dry-run"] {
@@ -33,7 +33,7 @@ fn a_gateway_whose_executor_is_down_is_not_ready_and_says_why() {
 }
 
 #[test]
-fn no_gateway_is_not_ready() {
+fn a_missing_gateway_is_not_ready() {
     let url = gone();
     let run = clientlet(["ready", &url]).run().exits(1);
     insta::assert_snapshot!("not_ready", redact(&run.stderr));
@@ -61,7 +61,7 @@ fn the_status_is_a_table_or_json() {
 }
 
 #[test]
-fn endpoints_are_a_path_a_line_or_json() {
+fn endpoints_are_printed_as_one_path_a_line_or_as_json() {
     let gateway = serve(DocArray::V2, &[]);
     let run = clientlet(["endpoints", &gateway.url()]).run().exits(0);
     assert!(run.stdout.lines().any(|line| line == "/upper"), "{}", run.stdout);
@@ -73,11 +73,11 @@ fn endpoints_are_a_path_a_line_or_json() {
 }
 
 #[test]
-fn a_v1_gateway_is_said_to_take_any_endpoint() {
+fn endpoints_says_that_a_v1_gateway_takes_any_endpoint() {
     let gateway = v1();
     let run = clientlet(["endpoints", &gateway.url()]).run().exits(0);
     assert_eq!(
         run.stderr,
-        "a v1 gateway takes any endpoint's name, and does not list those of its executors\n"
+        "a v1 gateway takes any endpoint's name, and does not list its executors' endpoints\n"
     );
 }

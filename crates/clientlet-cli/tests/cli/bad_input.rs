@@ -1,4 +1,4 @@
-//! What is wrong is named in one line, with its place, and nothing panics.
+//! Bad input and wrong usage are reported in one line, with their place, and nothing panics.
 
 use std::fs;
 
@@ -103,7 +103,7 @@ fn wrong_usage_is_named_before_anything_is_sent() {
 }
 
 #[test]
-fn what_only_grpc_has_is_refused_over_other_protocols() {
+fn options_that_only_grpc_has_are_refused_over_other_protocols() {
     let gateway = Served::start(Gateway::builder().grpc(true));
     let text = ["--text", "hello"];
     for (option, name) in
@@ -210,7 +210,7 @@ fn an_input_without_documents_is_an_error_and_leaves_the_old_output() {
 }
 
 #[test]
-fn nothing_to_post_is_an_error_with_an_example() {
+fn a_call_with_nothing_to_post_is_an_error_with_an_example() {
     let run = clientlet(["post"]).run().exits(2);
     assert!(run.stderr.contains("`clientlet post --on /upper --text hello`"), "{}", run.stderr);
     assert_eq!(run.stderr.lines().count(), 1);
@@ -257,7 +257,7 @@ fn stop_on_error_reads_no_further_than_the_first_bad_line() {
 }
 
 #[test]
-fn an_endpoint_that_is_not_there_lists_those_that_are() {
+fn the_error_of_an_unknown_endpoint_lists_the_known_ones() {
     let gateway = serve(DocArray::V2, &[]);
     let run =
         clientlet(["post", &gateway.url(), "--on", "/uper", "--text", "hello"]).run().exits(1);

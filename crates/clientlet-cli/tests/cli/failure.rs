@@ -1,4 +1,4 @@
-//! `clientlet post` against gateways that break: what failed is told, and nothing is lost.
+//! `clientlet post` against gateways that break: each failure is reported, and no document is lost.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::process::{Finished, clientlet, ids, lines, redact};
 use crate::served::{Served, gone, serve, serve_apart};
 
-/// The lines of the requests that are told to have failed.
+/// The lines of the requests that are reported as failed.
 fn failed_lines(run: &Finished) -> Vec<RangeInclusive<usize>> {
     let failed = run.stderr.lines().filter(|line| line.starts_with("failed: "));
     let ranges = failed.map(|line| {
@@ -22,7 +22,7 @@ fn failed_lines(run: &Finished) -> Vec<RangeInclusive<usize>> {
     ranges.collect()
 }
 
-/// How a connection breaks, and where in an answer, is another matter each time.
+/// Removes the cause of a broken connection, which differs from run to run.
 fn without_cause(line: &str) -> String {
     let is_varying = ["kind transport", "kind decode"].iter().any(|kind| line.contains(kind));
     match line.split_once(" attempt: ") {
@@ -78,7 +78,7 @@ fn the_lines_of_a_failure_are_those_of_the_file() {
 }
 
 #[test]
-fn an_executors_exception_is_told_and_the_run_goes_on() {
+fn an_executors_exception_is_reported_and_the_run_goes_on() {
     for generation in [DocArray::V1, DocArray::V2] {
         let gateway = serve(generation, &[]);
         let run = clientlet(["post", &gateway.url(), "--on", "/fail", "--input", "-"])
@@ -94,7 +94,7 @@ fn an_executors_exception_is_told_and_the_run_goes_on() {
 }
 
 #[test]
-fn no_gateway_at_all_is_told_with_a_hint() {
+fn a_missing_gateway_is_reported_with_a_hint() {
     let run = clientlet(["post", &gone(), "--input", "-", "--request-size", "1", "--quiet"])
         .stdin(lines(3))
         .run()
@@ -109,12 +109,12 @@ fn no_gateway_at_all_is_told_with_a_hint() {
 fn a_gateway_that_hides_its_status_must_be_named_by_generation() {
     let gateway = Served::start(Gateway::builder().hide_status(true));
     let run = clientlet(["post", &gateway.url(), "--text", "hello"]).run().exits(1);
-    assert!(run.stderr.contains("--docarray v1 or v2 goes on without asking"), "{}", run.stderr);
+    assert!(run.stderr.contains("--docarray v1 or v2 avoids the question"), "{}", run.stderr);
     clientlet(["post", &gateway.url(), "--text", "hello", "--docarray", "v1"]).run().exits(0);
 }
 
 #[test]
-fn what_a_gateway_leaves_unanswered_when_it_is_killed_is_listed_by_its_lines() {
+fn documents_that_a_killed_gateway_did_not_answer_are_listed_by_their_lines() {
     let gateway = serve_apart(DocArray::V1, &["stall@3-1000"]);
     let url = gateway.url();
     let mut running = clientlet(["post", &url, "--input", "-", "--request-size", "10"])
@@ -125,7 +125,7 @@ fn what_a_gateway_leaves_unanswered_when_it_is_killed_is_listed_by_its_lines() {
         use std::io::Write;
         drop(stdin.write_all(lines(200).as_bytes()));
     });
-    // Two answered, and four that never will be.
+    // Two requests that are answered, and four that are not.
     gateway.wait_for(6);
     drop(gateway);
     let run = running.finish().exits(1);
@@ -135,7 +135,7 @@ fn what_a_gateway_leaves_unanswered_when_it_is_killed_is_listed_by_its_lines() {
     assert_eq!(failed.len(), 18);
     let mut lines: Vec<_> = answered.chain(failed.into_iter().flatten()).collect();
     lines.sort_unstable();
-    assert_eq!(lines, (1..=200).collect::<Vec<_>>(), "each line once: answered or told");
+    assert_eq!(lines, (1..=200).collect::<Vec<_>>(), "each line once: answered or reported");
     assert!(run.stderr.contains("200 documents in 20 requests: 2 answered, 18 failed, "));
 }
 
@@ -167,8 +167,7 @@ fn a_timeout_ends_a_stalled_request() {
     }
 }
 
-/// Starts an nginx before the embedded gateway, once for HTTP and once for gRPC, both with these
-/// settings.
+/// Starts two nginx before the embedded gateway, for HTTP and for gRPC, both with these settings.
 fn behind_nginx(gateway: &Served, server: &str) -> Option<[(Nginx, String); 2]> {
     let start = |listen: &str, scheme: &str, pass: &str, upstream: String| {
         let server = server.replace("PASS", &format!("{pass} {upstream};"));
@@ -183,15 +182,15 @@ fn behind_nginx(gateway: &Served, server: &str) -> Option<[(Nginx, String); 2]> 
 }
 
 #[test]
-fn a_proxys_limit_on_requests_is_hinted_at() {
+fn a_hint_names_a_proxys_limit_on_requests() {
     let gateway = Served::start(Gateway::builder().docarray(DocArray::V2).grpc(true));
     let server = "client_max_body_size 10k; location / { PASS }";
     let Some(proxies) = behind_nginx(&gateway, server) else { return };
     let large = json!({"text": "x".repeat(20 << 10)}).to_string();
     for (_nginx, url) in &proxies {
         for (command, hinted) in [
-            (["post", "--input", "-"], "--request-size 10 makes smaller ones"),
-            (["stream", "--on=/stream", "--document"], "it must be raised there"),
+            (["post", "--input", "-"], "--request-size 10 makes smaller requests"),
+            (["stream", "--on=/stream", "--document"], "the limit must be raised there"),
         ] {
             let mut invocation = clientlet([command[0], url]).args(&command[1..]);
             invocation = match command[0] {
@@ -209,7 +208,7 @@ fn a_proxys_limit_on_requests_is_hinted_at() {
 }
 
 #[test]
-fn what_wants_credentials_is_hinted_at_on_every_protocol() {
+fn a_hint_names_missing_credentials_on_every_protocol() {
     let gateway = Served::start(Gateway::builder().docarray(DocArray::V2).grpc(true));
     let status = "default_type application/grpc; add_header grpc-status";
     for (refusal, code) in [
@@ -242,7 +241,7 @@ fn what_wants_credentials_is_hinted_at_on_every_protocol() {
 }
 
 #[test]
-fn that_it_can_be_tried_again_is_hinted_at_once_a_run() {
+fn the_hint_to_try_again_is_given_once_in_a_run() {
     let gateway = serve(DocArray::V1, &["reset-after@1", "reset-after@3", "status:503@5"]);
     let run = clientlet(["post", &gateway.url(), "--input", "-", "--request-size", "1"])
         .args(["--prefetch", "1"])
@@ -254,7 +253,7 @@ fn that_it_can_be_tried_again_is_hinted_at_once_a_run() {
 }
 
 #[test]
-fn a_host_is_what_a_proxy_chooses_by_on_every_protocol() {
+fn a_proxy_chooses_the_gateway_by_host_on_every_protocol() {
     let builder = Gateway::builder().docarray(DocArray::V2).websocket(true).grpc(true);
     let gateway = Served::start(builder);
     let location = "if ($http_host != flow.example) { return 404; }

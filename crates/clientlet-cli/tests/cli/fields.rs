@@ -1,4 +1,4 @@
-//! `--tensor` and `--blob`: what lists of numbers and text stand for.
+//! `--tensor` and `--blob`: lists of numbers become tensors, and text becomes bytes.
 
 use clientlet_gateway::{DocArray, Gateway};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ fn post(url: &str, options: &[&str], documents: &[Value]) -> Finished {
 }
 
 #[test]
-fn elements_have_the_type_that_was_said_over_either_protocol() {
+fn elements_have_the_given_type_over_either_protocol() {
     let gateway = serve(DocArray::V2, &[]);
     let document = json!({
         "id": "a",
@@ -38,14 +38,14 @@ fn elements_have_the_type_that_was_said_over_either_protocol() {
 }
 
 #[test]
-fn bytes_go_as_each_gateway_has_them() {
+fn bytes_are_sent_in_the_form_of_each_gateway() {
     let document = json!({"id": "a", "text": "t", "tags": {}, "blob": "aGk="});
     let gateway = serve(DocArray::V2, &[]);
     for (url, comes_back) in [(gateway.websocket_url(), "aGk="), (gateway.url(), "hi")] {
         let run = post(&url, &["--blob", "blob"], std::slice::from_ref(&document)).exits(0);
         assert_eq!(run.documents()[0]["blob"], comes_back);
     }
-    // The JSON of v2 has no bytes: only what is text can be sent.
+    // v2 as JSON has no bytes: only UTF-8 text can be sent.
     let documents = [json!({"id": "a", "blob": "/w=="}), json!({"id": "b", "text": "t"})];
     let run = post(&gateway.url(), &["--blob", "blob"], &documents).exits(2);
     let told = "stdin:1: blob: bytes that are not UTF-8 cannot be sent as JSON to a v2 gateway";
@@ -104,10 +104,13 @@ fn what_does_not_fit_is_named_by_line_and_field_and_the_other_lines_are_posted()
 fn wrong_options_are_named_before_anything_is_sent() {
     let gateway = v1();
     let table: &[(&[&str], &str)] = &[
-        (&["--tensor", "a:complex64"], "known are bool, int8, int16, int32, int64, uint8, uint16,"),
+        (
+            &["--tensor", "a:complex64"],
+            "the types are bool, int8, int16, int32, int64, uint8, uint16,",
+        ),
         (&["--tensor", ""], "\"\" names no field"),
         (&["--blob", "a."], "\"a.\" names no field"),
-        (&["--tensor", "a", "--blob", "a"], "one field is given as --tensor a and --blob a"),
+        (&["--tensor", "a", "--blob", "a"], "the same field is given as --tensor a and --blob a"),
         (&["--tensor", "a", "--tensor", "a.b"], "--tensor a.b lies within --tensor a"),
     ];
     for (options, told) in table {

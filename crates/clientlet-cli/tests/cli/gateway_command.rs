@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::process::{Running, clientlet, ids, lines};
 
-/// Starts it; its port is the first line that it prints.
+/// Starts a gateway and returns its port, which is the first line that it prints.
 fn start(args: &[&str]) -> (Running, u64) {
     let mut running = clientlet(["gateway"]).args(args).start();
     let line: Value = serde_json::from_str(&running.line()).unwrap();
@@ -54,7 +54,7 @@ fn each_protocol_has_a_port_unless_all_share_one() {
 }
 
 #[test]
-fn its_faults_strike() {
+fn its_faults_have_their_effect() {
     let (gateway, port) = start(&["--fault", "reset-after@20%,seed=7", "--fault", "status:503@9"]);
     let url = format!("http://127.0.0.1:{port}");
     let run = clientlet(["post", &url, "--input", "-", "--request-size", "10"])
@@ -68,7 +68,7 @@ fn its_faults_strike() {
 }
 
 #[test]
-fn a_port_in_use_is_told() {
+fn a_port_in_use_is_an_error() {
     let (_gateway, port) = start(&[]);
     let run = clientlet(["gateway", "--http", &port.to_string()]).run().exits(1);
     let told = format!("error: cannot listen on 127.0.0.1:{port}: Address already in use");

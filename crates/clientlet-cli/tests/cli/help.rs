@@ -1,4 +1,4 @@
-//! What the command says of itself.
+//! The help and the version.
 
 use crate::process::clientlet;
 

@@ -9,7 +9,7 @@ use crate::served::{Served, serve, v1};
 
 const SECRET: &str = "s3cr3t";
 
-/// The value of a header of every request that arrived, discovery included.
+/// The value of a header, which all requests that arrived have in common, including discovery.
 fn header(gateway: &Served, name: &str) -> Option<String> {
     let journal = gateway.journal();
     let all = journal.entries().into_iter().chain(journal.gets());

@@ -17,7 +17,7 @@ const BOTH: Options = Options {
     deployment: false,
 };
 
-/// A gateway of this environment; nothing, and that is said, where there is none.
+/// Starts a gateway of this environment. Returns `None` with a message if the environment is missing.
 fn start(environment: Environment) -> Option<RealGateway> {
     RealGateway::start_or_skip(environment, BOTH).unwrap()
 }
@@ -44,10 +44,10 @@ fn check_documents_and_failures(environment: Environment) {
     assert!(run.stderr.contains(closing), "{}", run.stderr);
     assert_eq!(run.stdout, "");
 
-    // The one port given for the other.
+    // Each port is given in place of the other.
     let (http, websocket) = (gateway.port("http"), gateway.port("websocket"));
     for (url, hint) in [
-        (format!("ws://127.0.0.1:{http}"), "hint: a port for HTTP and a path other than / are"),
+        (format!("ws://127.0.0.1:{http}"), "hint: this is also the answer of a port for HTTP"),
         (
             format!("http://127.0.0.1:{websocket}"),
             "hint: a URL that begins with ws:// asks for WebSocket",
@@ -100,7 +100,7 @@ fn a_real_v2_executor_takes_tensors_bytes_and_objects_for_documents() {
         .exits(0);
     let answer = &run.documents()[0];
     for (field, told) in [
-        // Without --blob it would be the bytes of the text.
+        // Without --blob the executor would get the bytes of the text.
         ("/blob", "\"/wA=\""),
         ("/embedding", "[0.099975586,1.0]"),
         ("/tensor", "[[1,2],[3,4]]"),
@@ -117,7 +117,7 @@ fn a_real_v2_executor_takes_tensors_bytes_and_objects_for_documents() {
 }
 
 #[test]
-fn a_dead_executor_is_told_and_a_revived_one_is_waited_for() {
+fn a_dead_executor_is_reported_and_the_command_waits_for_a_revived_one() {
     let Some(mut gateway) = start(Environment::Current) else { return };
     let url = gateway.url("websocket");
     gateway.kill_executor().unwrap();

@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and SIGHUP while documents are on their way.
+//! Ctrl-C, SIGTERM and SIGHUP while documents are in flight.
 
 use std::fs;
 use std::io::Write;
@@ -12,7 +12,7 @@ use crate::process::{Invocation, clientlet, documents, lines};
 use crate::served::{serve, v1};
 
 #[test]
-fn what_was_answered_is_written_and_the_rest_counted() {
+fn answers_so_far_are_written_and_other_documents_are_counted() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
@@ -22,7 +22,7 @@ fn what_was_answered_is_written_and_the_rest_counted() {
             .args(["--prefetch", "4", "--input", &path("in.jsonl")])
             .args(["--output", &path("out.jsonl"), "--summary", &path("summary.json")])
             .start();
-        // Two answered, and four that never will be.
+        // Two requests that are answered, and four that are not.
         gateway.wait_for(6);
         running.signal(signal);
         let run = running.finish().exits(130);
@@ -42,8 +42,8 @@ fn what_was_answered_is_written_and_the_rest_counted() {
     }
 }
 
-/// `nohup` ignores SIGHUP, and a shell script ignores SIGINT for background jobs; a SIGINT that is
-/// sent to such a job is meant for it.
+/// `nohup` ignores SIGHUP, and a shell script ignores SIGINT for background jobs. A SIGINT that is
+/// sent to such a job is meant for the job.
 #[test]
 fn a_hangup_that_was_ignored_at_the_start_stays_ignored_and_an_interrupt_does_not() {
     for (name, ends) in [("HUP", Signal::SIGTERM), ("INT", Signal::SIGINT)] {
@@ -65,7 +65,7 @@ fn a_hangup_that_was_ignored_at_the_start_stays_ignored_and_an_interrupt_does_no
 }
 
 #[test]
-fn a_stdin_that_gives_nothing_holds_no_one_up() {
+fn a_signal_ends_the_run_while_stdin_is_silent() {
     let mut running = clientlet(["post", "--input", "-", "--request-size", "1"]).start();
     running.stdin.as_mut().unwrap().write_all(lines(2).as_bytes()).unwrap();
     for _ in 0..2 {
@@ -82,7 +82,7 @@ fn a_stdin_that_gives_nothing_holds_no_one_up() {
 fn before_the_first_document_nothing_is_sent() {
     let gateway = v1();
     let mut running = clientlet(["post", &gateway.url(), "--input", "-"]).start();
-    // The bad line is told once signals are listened for.
+    // When the bad line is reported, the command listens for signals.
     running.stdin.as_mut().unwrap().write_all(b"bad\n").unwrap();
     assert_eq!(running.error_line(), "stdin:1:1: expected value\n");
     running.signal(Signal::SIGINT);
@@ -92,14 +92,14 @@ fn before_the_first_document_nothing_is_sent() {
 }
 
 #[test]
-fn a_stdout_that_nobody_reads_holds_no_one_up() {
+fn a_signal_ends_the_run_while_stdout_is_not_read() {
     let gateway = v1();
     let mut running = clientlet(["post", &gateway.url(), "--input", "-", "--quiet"])
         .args(["--request-size", "1000"])
         .start();
     let mut stdin = running.stdin.take().unwrap();
     std::thread::spawn(move || drop(stdin.write_all(lines(100_000).as_bytes())));
-    // An answer of 1,000 documents is more than a pipe holds: behind its first line it is stuck.
+    // An answer of 1,000 documents is more than a pipe holds, so writing it gets stuck.
     running.line();
     running.signal(Signal::SIGINT);
     let run = running.finish_unread().exits(130);

@@ -1,6 +1,6 @@
-//! The command as a process of its own, against embedded gateways.
+//! Tests of the command as a separate process, against embedded gateways.
 
-// clippy.toml allows these in tests; helpers outside `#[test]` functions are as much a part of them.
+// clippy.toml allows these in `#[test]` functions; this allows them in the tests' helpers too.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod ask;

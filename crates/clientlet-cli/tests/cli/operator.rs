@@ -1,5 +1,5 @@
-//! Accidents that the command must prevent for its user: a destroyed file, lost output, a shown
-//! password, a terminal sequence that is passed on.
+//! Accidents that the command must prevent: a destroyed file, lost output, a password that is shown, a
+//! terminal sequence that is passed on.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -23,7 +23,7 @@ fn shell(line: &str) -> Invocation {
 }
 
 #[test]
-fn a_file_that_is_read_is_never_written_whichever_way_it_is_named() {
+fn a_file_that_is_read_is_never_written_under_any_name() {
     let directory = tempfile::tempdir().unwrap();
     let input = directory.path().join("f");
     let content = lines(3);
@@ -79,7 +79,7 @@ fn a_file_that_is_read_is_never_written_whichever_way_it_is_named() {
 }
 
 #[test]
-fn files_that_are_not_one_and_devices_are_read_and_written_as_asked() {
+fn different_files_and_devices_may_be_read_and_written() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("f"), lines(3)).unwrap();
     let gateway = v1();
@@ -147,14 +147,14 @@ fn an_output_that_is_closed_or_full_is_a_failure_of_every_command() {
 }
 
 #[test]
-fn a_closed_stdin_is_told_and_is_no_empty_input() {
+fn a_closed_stdin_is_an_error_and_not_an_empty_input() {
     let gateway = v1();
     let run = shell(&format!("post {} --input - <&-", gateway.url())).run().exits(2);
     assert_eq!(run.stderr, "error: stdin: Bad file descriptor (os error 9)\n");
     assert!(gateway.is_untouched());
 }
 
-/// Answers GETs by path, as no real gateway would.
+/// Starts a server that answers GETs by path, unlike any real gateway.
 fn odd_gateway(pages: &[(&'static str, String)]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -186,7 +186,7 @@ fn odd_gateway(pages: &[(&'static str, String)]) -> String {
 }
 
 #[test]
-fn what_a_terminal_would_obey_is_escaped_for_people_and_exact_as_json() {
+fn terminal_sequences_are_escaped_in_text_and_exact_in_json() {
     let nasty = "a\u{1b}[2Jb\nc\r\u{9b}31m\u{202e}d\u{7f}";
     let status = json!({
         "jina": {"jina": "3.33.1", "docarray": "0.40.1", nasty: nasty},
@@ -249,7 +249,7 @@ fn the_output_is_emptied_with_the_first_answer_and_not_before() {
 }
 
 #[test]
-fn a_variable_that_is_not_utf_8_is_refused_and_not_left_out() {
+fn a_variable_that_is_not_utf_8_is_refused_and_not_ignored() {
     let gateway = v1();
     for name in ["CLIENTLET_AUTH", "CLIENTLET_BEARER", "CLIENTLET_COOKIE"] {
         for command in [&["post", "--text", "a"][..], &["ready"], &["status"], &["endpoints"]] {
@@ -297,7 +297,7 @@ fn no_message_shows_a_password_whatever_is_wrong_with_its_url() {
         }
         hidden(&clientlet(command).args(["--timeout", "http://user:s3cr3t@h"]).run().exits(2));
     }
-    // An option's parser or the system may repeat what it refuses.
+    // The errors of an option's parser and of the system may repeat the value.
     for option in ["--tensor", "--blob", "--parameters", "--docarray", "--prefetch", "--input"] {
         let post = clientlet(["post", "http://h"]).args([option, "http://user:s3cr3t@h/x"]);
         hidden(&post.run().exits(2));
@@ -314,7 +314,7 @@ fn no_message_shows_a_password_whatever_is_wrong_with_its_url() {
 fn a_refused_value_that_is_no_secret_is_shown_with_the_reason() {
     let told: &[(&[&str], &[&str])] = &[
         (&["post", "http://h", "/index", "--text", "a"], &["'/index'"]),
-        (&["post", "--tensor", "vector:float99"], &["'vector:float99'", "is no type of elements"]),
+        (&["post", "--tensor", "vector:float99"], &["'vector:float99'", "is not an element type"]),
         (&["post", "--blob", "a..b"], &["'a..b'", "names no field"]),
         (&["post", "--timeout", "1:30"], &["'1:30'", "a number of seconds"]),
         (&["post", "--parameters", "x"], &["'[hidden]'", "expected value at line 1 column 1"]),
@@ -328,9 +328,9 @@ fn a_refused_value_that_is_no_secret_is_shown_with_the_reason() {
     }
 }
 
-/// Runs as another user, since limits on processes do not apply to root.
+/// The command runs as another user, since limits on processes do not apply to root.
 #[test]
-fn a_thread_that_cannot_be_had_is_an_error() {
+fn a_thread_that_cannot_be_started_is_an_error() {
     let id = Command::new("id").arg("-u").output().unwrap();
     if id.stdout != b"0\n" {
         eprintln!(
@@ -376,7 +376,7 @@ fn permissions() -> fs::Permissions {
 }
 
 #[test]
-fn parameters_that_cannot_be_sent_are_told_once_and_nothing_is_sent() {
+fn parameters_that_cannot_be_sent_are_reported_once_and_nothing_is_sent() {
     let gateway = on_all(DocArray::V1);
     for url in [gateway.websocket_url(), gateway.grpc_url()] {
         for unary in [&[][..], &["--unary"]] {
@@ -402,7 +402,7 @@ fn parameters_that_cannot_be_sent_are_told_once_and_nothing_is_sent() {
 }
 
 #[test]
-fn a_larger_answer_is_taken_where_the_limit_is_raised_and_the_hint_says_how() {
+fn a_larger_answer_is_accepted_with_a_higher_limit_and_the_hint_says_so() {
     let gateway = on_all(DocArray::V1);
     let big = ["--on", "/big", "--parameters", r#"{"bytes": 50000}"#];
     for url in [gateway.url(), gateway.websocket_url(), gateway.grpc_url()] {
@@ -423,7 +423,7 @@ fn a_larger_answer_is_taken_where_the_limit_is_raised_and_the_hint_says_how() {
 }
 
 #[test]
-fn an_input_that_is_no_text_is_told_once_and_nothing_is_sent() {
+fn an_input_that_is_not_text_is_reported_once_and_nothing_is_sent() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("in");
     let path = file.to_str().unwrap();
@@ -455,7 +455,7 @@ fn an_input_that_is_no_text_is_told_once_and_nothing_is_sent() {
 }
 
 #[test]
-fn a_mark_where_files_were_joined_is_named_on_its_line() {
+fn a_byte_order_mark_between_joined_files_is_reported_with_its_line() {
     let run = clientlet(["post", "--input", "-", "--quiet"])
         .stdin("\u{feff}{\"id\": \"a\"}\n\u{feff}{\"id\": \"b\"}\n{\"id\": \"c\"}\n")
         .run()
@@ -499,7 +499,7 @@ fn wordless() -> String {
 }
 
 #[test]
-fn hints_fit_what_happened() {
+fn hints_fit_the_failure() {
     let served = |fault: &str| {
         let builder = Gateway::builder().fault(fault.parse().unwrap());
         Served::start(builder.grpc(true))
@@ -535,7 +535,7 @@ fn hints_fit_what_happened() {
 }
 
 #[test]
-fn what_a_slow_reader_has_not_taken_is_written_whole_later() {
+fn lines_that_a_slow_reader_has_not_taken_are_written_whole_later() {
     let gateway = v1();
     let mut running =
         clientlet(["post", &gateway.url(), "--input", "-", "--quiet", "--in-order"]).start();

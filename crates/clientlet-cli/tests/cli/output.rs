@@ -1,4 +1,4 @@
-//! Outputs that close, or are full.
+//! Outputs that are closed or full.
 
 use std::fs;
 use std::process::Command;
@@ -11,7 +11,7 @@ fn a_closed_stdout_ends_the_run_with_one_line() {
     let mut stdin = running.stdin.take().unwrap();
     std::thread::spawn(move || {
         use std::io::Write;
-        // It ends before all is read.
+        // The command ends before it has read everything.
         drop(stdin.write_all(lines(100_000).as_bytes()));
     });
     assert!(running.line().contains("\"id\":\"0\""));
@@ -37,12 +37,12 @@ fn a_full_device_ends_the_run_and_the_lines_are_listed() {
 }
 
 #[test]
-fn a_full_device_makes_bad_input_no_better() {
+fn a_full_device_does_not_hide_bad_input() {
     let input = format!("bad\n{}", lines(30));
     clientlet(["post", "--input", "-", "--output", "/dev/full"]).stdin(input).run().exits(2);
 }
 
-/// A file that may not grow is as good as a full disk: a write is cut short, the next one fails.
+/// A file that may not grow stands for a full disk: a write is cut short, and the next one fails.
 #[test]
 fn a_file_on_a_full_disk_is_cut_back_to_its_last_whole_line() {
     let directory = tempfile::tempdir().unwrap();
@@ -63,7 +63,7 @@ fn a_file_on_a_full_disk_is_cut_back_to_its_last_whole_line() {
     assert!(!written.is_empty() && written.len() < 1000);
     let expected: Vec<_> = (0..written.len()).map(|n| n.to_string()).collect();
     assert_eq!(ids(&written), expected);
-    // The first answer that is missing, in whole or in part, is told by its lines.
+    // The error names the lines of the first answer that is missing, in whole or in part.
     let first_missing = written.len() / 10 * 10 + 1;
     let told = format!("; answered, not written: lines {first_missing}-");
     assert!(run.stderr.contains(&told), "{told} {}", run.stderr);

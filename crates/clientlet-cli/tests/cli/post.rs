@@ -1,4 +1,4 @@
-//! `clientlet post` where all goes well.
+//! `clientlet post` without failures.
 
 use std::fs;
 use std::io::Write;
@@ -37,7 +37,7 @@ fn all_airports_come_back_in_order() {
 }
 
 #[test]
-fn the_gateways_generation_is_found_out() {
+fn the_gateways_generation_is_discovered() {
     for generation in [DocArray::V1, DocArray::V2] {
         let gateway = serve(generation, &[]);
         let run = clientlet(["post", &gateway.url(), "--on", "/upper", "--text", "hello"])
@@ -51,7 +51,7 @@ fn the_gateways_generation_is_found_out() {
 }
 
 #[test]
-fn the_output_file_and_the_summary_take_the_place_of_older_ones() {
+fn the_output_file_and_the_summary_replace_older_ones() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     for name in ["out.jsonl", "summary.json"] {
@@ -135,7 +135,7 @@ fn documents_on_a_slow_stdin_are_posted_when_a_request_is_full() {
     for n in 0..3 {
         use std::io::Write;
         writeln!(stdin, "{{\"id\": \"{n}\"}}").unwrap();
-        // Would wait for ever if the answer stayed in a buffer.
+        // If the answer stayed in a buffer, this would wait for ever.
         let answer: Value = serde_json::from_str(&running.line()).unwrap();
         assert_eq!(answer["id"], n.to_string());
     }
@@ -158,14 +158,14 @@ fn every_option_reaches_the_gateway() {
     assert_eq!(entries[0].document_count, 250);
     assert_eq!(entries[0].endpoint.as_deref(), Some("/upper"));
     assert_eq!(entries[0].headers["x-tenant"], "t");
-    // The generation that was set is compared with the gateway's own one once.
+    // The client compares the generation that was set with the gateway's once.
     let gets = gateway.journal().gets();
     assert_eq!(gets.iter().map(|get| &*get.path).collect::<Vec<_>>(), ["/status"]);
 }
 
 #[test]
-fn no_more_connections_are_open_than_were_asked_for() {
-    // Long enough for the 8 requests that may be under way to open a connection each.
+fn no_more_connections_are_open_than_the_option_allows() {
+    // Long enough for each of the 8 requests in flight to open a connection.
     let gateway = Served::start(Gateway::builder().fault("slow:0.3@1-8".parse().unwrap()));
     clientlet(["post", &gateway.url(), "--input", "-", "--prefetch", "8", "--request-size", "1"])
         .args(["--max-connections", "2"])

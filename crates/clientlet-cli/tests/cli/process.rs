@@ -1,4 +1,4 @@
-//! Runs the command, for a bounded time.
+//! Runs the command for a bounded time.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,10 +10,10 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Far beyond what any test needs, on a slow machine too.
+/// The time limit of a run, which no test needs even on a slow machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A command line that is yet to run.
+/// A command line before it runs.
 pub(crate) struct Invocation {
     command: Command,
     /// Whether requests may be sent before they are full.
@@ -67,17 +67,17 @@ impl Invocation {
         self
     }
 
-    /// Runs it to its end.
+    /// Runs the command to its end.
     pub(crate) fn run(self) -> Finished {
         let bytes = self.stdin.clone();
         let mut running = self.start();
         let mut stdin = running.stdin.take().unwrap();
-        // It may end without having read all.
+        // The command may end before it has read everything.
         thread::spawn(move || drop(stdin.write_all(&bytes)));
         running.finish()
     }
 
-    /// Starts it, with stdin open and in the caller's hands.
+    /// Starts the command. The caller gets its open stdin.
     pub(crate) fn start(mut self) -> Running {
         let reads_stdin = self.command.get_args().any(|argument| argument == "-");
         let is_post = self.command.get_args().next().is_some_and(|command| command == "post");
@@ -94,7 +94,7 @@ impl Invocation {
     }
 }
 
-/// A process; killed when dropped.
+/// A running process, which is killed when this value is dropped.
 pub(crate) struct Running {
     child: Option<Child>,
     pub(crate) stdin: Option<ChildStdin>,
@@ -108,27 +108,27 @@ impl Running {
         kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
     }
 
-    /// The next line of its stdout.
+    /// Reads the next line of stdout.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.stdout.as_mut().unwrap().read_line(&mut line).unwrap();
         line
     }
 
-    /// The next line of its stderr.
+    /// Reads the next line of stderr.
     pub(crate) fn error_line(&mut self) -> String {
         let mut line = String::new();
         self.stderr.as_mut().unwrap().read_line(&mut line).unwrap();
         line
     }
 
-    /// Waits for its end; what it still writes to stdout is read, if stdout was not taken.
+    /// Waits for the end of the process. Reads the rest of stdout, unless stdout was taken.
     pub(crate) fn finish(mut self) -> Finished {
         let stdout = self.stdout.take().map(|pipe| thread::spawn(move || read(pipe)));
         self.end(stdout)
     }
 
-    /// The same with stdin open to the end.
+    /// Waits for the end of the process with stdin open.
     pub(crate) fn finish_with_open_stdin(mut self) -> Finished {
         let stdin = self.stdin.take();
         let finished = self.finish();
@@ -136,7 +136,7 @@ impl Running {
         finished
     }
 
-    /// Waits for its end with stdout open and not read.
+    /// Waits for the end of the process with stdout open and not read.
     pub(crate) fn finish_unread(mut self) -> Finished {
         let unread = self.stdout.take();
         let finished = self.end(None);
@@ -178,14 +178,14 @@ fn read(mut pipe: impl Read) -> String {
 
 #[derive(Debug)]
 pub(crate) struct Finished {
-    /// Nothing if a signal ended it.
+    /// `None` if a signal ended the process.
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
 impl Finished {
-    /// Checks the exit code, and that nothing panicked.
+    /// Checks the exit code, and that no thread panicked.
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Finished {
         assert_eq!(self.code, Some(code), "{self:#?}");
@@ -199,7 +199,7 @@ impl Finished {
     }
 }
 
-/// Documents of JSON Lines; every line is a whole one.
+/// Parses the documents of JSON Lines, and checks that the last line is complete.
 #[track_caller]
 pub(crate) fn documents(lines: &str) -> Vec<serde_json::Value> {
     assert!(lines.is_empty() || lines.ends_with('\n'), "the last line is cut: {lines:?}");
@@ -215,7 +215,7 @@ pub(crate) fn lines(count: usize) -> String {
     (0..count).map(|n| format!("{{\"id\": \"{n}\", \"text\": \"t{n}\"}}\n")).collect()
 }
 
-/// Text without what differs from run to run: ids, ports, times.
+/// Replaces the parts of a text that differ from run to run: ids, ports, times.
 pub(crate) fn redact(text: &str) -> String {
     text.split_inclusive([' ', '\n', ',']).map(redact_word).collect()
 }

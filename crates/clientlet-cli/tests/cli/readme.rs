@@ -1,4 +1,4 @@
-//! The README's commands, run as they stand there.
+//! The README's commands run as they are written.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,14 +26,14 @@ fn every_command_of_the_readme_works() {
     let commands = commands();
     let mut ran = 0;
     for command in &commands {
-        // This is what runs the present test; its help is checked where it is made.
+        // `cargo xtask test` runs this test.
         if command == "cargo xtask test" {
             continue;
         }
         let arguments = command
             .strip_prefix("cargo run --release -- ")
             .unwrap_or_else(|| panic!("the README has a command that nothing runs: {command}"));
-        // A shell reads the quotes as a reader's shell would.
+        // A shell interprets the quotes, as the reader's shell does.
         let output = Command::new("sh")
             .arg("-c")
             .arg(format!("\"$CLIENTLET\" {arguments}"))

@@ -1,4 +1,4 @@
-//! Gateways in this process, whose journals can be read.
+//! Gateways in this process, whose journals the tests can read.
 
 use std::net::Ipv4Addr;
 use std::sync::LazyLock;
@@ -12,18 +12,18 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 });
 
-/// A running gateway; stops when dropped.
+/// A running gateway, which stops when this value is dropped.
 pub(crate) struct Served {
     gateway: Gateway,
 }
 
-/// A gateway with these faults.
+/// Starts a gateway with these faults.
 pub(crate) fn serve(docarray: DocArray, faults: &[&str]) -> Served {
     Served::start(builder(docarray, faults))
 }
 
-/// A gateway whose port no other test gets when it is gone: it has an address of its own, where the
-/// loopback network has more than one.
+/// Starts a gateway whose port no other test gets after it has stopped: it has an address of its own, if
+/// the loopback network has more than one.
 pub(crate) fn serve_apart(docarray: DocArray, faults: &[&str]) -> Served {
     static NEXT: AtomicU8 = AtomicU8::new(2);
     let last = if cfg!(target_os = "linux") { NEXT.fetch_add(1, Ordering::Relaxed) } else { 1 };
@@ -31,11 +31,11 @@ pub(crate) fn serve_apart(docarray: DocArray, faults: &[&str]) -> Served {
     Served { gateway: RUNTIME.block_on(builder(docarray, faults).bind(address)).unwrap() }
 }
 
-/// The URL of a gateway that is gone.
+/// The URL of a gateway that has stopped.
 pub(crate) fn gone() -> String {
     let served = serve_apart(DocArray::V1, &[]);
     let url = served.url();
-    // Dropped, it would go on listening for a moment.
+    // A dropped gateway would go on listening for a moment.
     RUNTIME.block_on(served.gateway.stop());
     url
 }
@@ -70,7 +70,7 @@ impl Served {
         self.gateway.journal()
     }
 
-    /// Waits until so many requests have arrived.
+    /// Waits until this many requests have arrived.
     pub(crate) fn wait_for(&self, requests: usize) {
         let arrived = self.journal().wait_for(requests);
         let limit = Duration::from_secs(60);
@@ -78,7 +78,7 @@ impl Served {
         waited.unwrap_or_else(|_| panic!("{} requests arrived", self.journal().len()));
     }
 
-    /// Waits until so many streams of documents were cancelled.
+    /// Waits until this many streams of documents were cancelled.
     pub(crate) fn wait_for_cancelled(&self, streams: u64) {
         let cancelled = self.journal().wait_for_cancelled(streams);
         let limit = Duration::from_secs(60);
@@ -86,7 +86,7 @@ impl Served {
         waited.unwrap_or_else(|_| panic!("{} were cancelled", self.journal().cancelled()));
     }
 
-    /// Whether nothing at all was asked of it.
+    /// Whether no request of any kind has arrived.
     pub(crate) fn is_untouched(&self) -> bool {
         self.journal().is_empty() && self.journal().gets().is_empty()
     }

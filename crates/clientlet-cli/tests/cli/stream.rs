@@ -1,4 +1,4 @@
-//! `clientlet stream` over both protocols that have streams.
+//! `clientlet stream` over HTTP and gRPC, the protocols that have streams.
 
 use std::time::Duration;
 
@@ -48,18 +48,18 @@ fn documents_are_printed_as_lines_and_counted() {
 }
 
 #[test]
-fn without_a_url_an_embedded_gateway_is_asked() {
+fn without_a_url_an_embedded_gateway_is_used() {
     let run = clientlet(["stream", "--on", "/stream", "--text", "hello"]).run().exits(0);
     assert_eq!(ids(&run.documents()), ["s0", "s1", "s2"]);
     assert!(run.stderr.contains("an embedded gateway was started at http://"), "{}", run.stderr);
 }
 
 #[test]
-fn ctrl_c_ends_it_and_what_came_is_printed() {
+fn ctrl_c_ends_the_stream_and_documents_so_far_are_printed() {
     let gateway = served();
     for (url, signal) in [(gateway.url(), Signal::SIGINT), (gateway.grpc_url(), Signal::SIGTERM)] {
         let mut running = clientlet(["stream", &url, "--on", "/endless", "--text", "hey"]).start();
-        // Each is there as soon as it has come.
+        // Each document is printed as soon as it has come.
         for n in 0..3 {
             assert!(running.line().contains(&format!("\"hey {n}\"")));
         }
@@ -72,7 +72,7 @@ fn ctrl_c_ends_it_and_what_came_is_printed() {
 }
 
 #[test]
-fn a_failure_is_told_with_what_came_before_it() {
+fn a_failure_is_reported_with_the_number_of_documents_before_it() {
     let gateway = served();
     for url in [gateway.url(), gateway.grpc_url()] {
         let run = clientlet(["stream", &url, "--on", "/stuck", "--text", "hey"])
@@ -97,7 +97,7 @@ fn a_failure_is_told_with_what_came_before_it() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_bad_input() {
+fn a_call_that_cannot_be_sent_is_bad_input() {
     let url = "http://127.0.0.1:1";
     for (args, told) in [
         (&["stream", url, "--on", "/s"][..], "--text <T>|--document <JSON>"),
@@ -106,7 +106,7 @@ fn what_cannot_be_sent_is_bad_input() {
         (&["stream", url, "--on", "/s", "--document", "[1]"], "it is no object"),
         (&["stream", url, "--on", "/s", "--text", "t", "--parameters", "{}"], "use grpc://"),
         (&["stream", url, "--on", "/s", "--text", "t", "--target-executor", "a"], "use grpc://"),
-        (&["stream", "ws://127.0.0.1:1", "--on", "/s", "--text", "t"], "http:// and grpc:// have"),
+        (&["stream", "ws://127.0.0.1:1", "--on", "/s", "--text", "t"], "use http:// or grpc://"),
         (&["stream", url, "--on", "/s", "--text", "t", "--output", "/"], "error: /: "),
     ] {
         let run = clientlet(args).run().exits(2);
@@ -134,7 +134,7 @@ fn jina_3_33_with_v2_streams_over_http_and_grpc() {
 }
 
 #[test]
-fn what_of_a_document_a_proxy_may_drop_is_warned_of_once_and_over_http_alone() {
+fn one_warning_over_http_names_the_fields_that_a_proxy_may_drop() {
     let gateway = served();
     let long = format!(r#"{{"text": "{}"}}"#, "x".repeat(4096));
     for (document, is_whole) in [

@@ -1,4 +1,4 @@
-//! The command at a TLS port of a real server, openssl's.
+//! The command against the TLS port of a real server, openssl's.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `ws://` addresses: what a user sees of a connection that carries everything.
+//! `ws://` addresses: what a user sees of a connection that carries all requests.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -21,7 +21,7 @@ fn every_command_speaks_to_a_websocket_port() {
         assert!(run.stdout.starts_with("jina  "), "{}", run.stdout);
         let run = clientlet(["endpoints", &url]).run().exits(0);
         assert!(
-            run.stderr.ends_with("and does not list those of its executors\n"),
+            run.stderr.ends_with("and does not list its executors' endpoints\n"),
             "{}",
             run.stderr
         );
@@ -63,14 +63,14 @@ fn a_connection_dropped_every_50_messages_loses_and_repeats_no_document() {
 }
 
 #[test]
-fn what_stands_in_the_way_of_a_connection_is_told_with_a_hint() {
+fn a_connection_that_cannot_be_made_is_reported_with_a_hint() {
     let gateway = v1();
     let no_gateway = gone().replace("http://", "ws://");
     let table = [
-        // The one port given for the other.
+        // Each port is given in place of the other.
         (
             gateway.url().replace("http://", "ws://"),
-            "hint: a port for HTTP and a path other than / are",
+            "hint: this is also the answer of a port for HTTP",
         ),
         (
             gateway.websocket_url().replace("ws://", "http://"),
@@ -92,11 +92,15 @@ fn what_stands_in_the_way_of_a_connection_is_told_with_a_hint() {
     // A port for HTTP answers the gateway's dry run, too.
     let run = clientlet(["ready", &gateway.url().replace("http://", "ws://")]).run().exits(1);
     assert!(run.stderr.contains("did not upgrade to WebSocket"), "{}", run.stderr);
-    assert!(run.stderr.contains("hint: a port for HTTP and a path other than"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("hint: this is also the answer of a port for HTTP"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
-fn an_executor_that_is_down_is_told_and_makes_the_gateway_not_ready() {
+fn an_executor_that_is_down_is_reported_and_makes_the_gateway_not_ready() {
     let gateway = Served::start(Gateway::builder().executor_down(true));
     let url = gateway.websocket_url();
     let run = clientlet(["ready", &url]).run().exits(1);
@@ -107,7 +111,7 @@ fn an_executor_that_is_down_is_told_and_makes_the_gateway_not_ready() {
 }
 
 #[test]
-fn ctrl_c_leaves_what_was_answered_and_tells_the_rest() {
+fn ctrl_c_keeps_answers_so_far_and_reports_the_other_documents() {
     let gateway = serve(DocArray::V1, &["stall@3-1000"]);
     let mut running =
         clientlet(["post", &gateway.websocket_url(), "--input", "-", "--prefetch", "4"])
@@ -115,7 +119,7 @@ fn ctrl_c_leaves_what_was_answered_and_tells_the_rest() {
             .start();
     let mut stdin = running.stdin.take().unwrap();
     std::thread::spawn(move || drop(stdin.write_all(lines(1000).as_bytes())));
-    // Two answered, and four that never will be.
+    // Two requests that are answered, and four that are not.
     gateway.wait_for(6);
     running.signal(Signal::SIGINT);
     let run = running.finish().exits(130);
