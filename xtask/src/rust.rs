@@ -1,7 +1,8 @@
-//! A little of Rust's syntax: what of a source is code, and which paths of its crate it names.
+//! Reads a little of Rust's syntax: the lines of a source that are code, and the paths of its own crate
+//! that a source names.
 
-/// The lines of a source that are code: without comments, blank lines and what is for tests alone.
-/// A source whose name says that it is for tests is read by its owner.
+/// The code of a source: its lines without comments, blank lines and items for tests. The caller leaves
+/// out files that contain only tests.
 pub(crate) fn code(text: &str) -> String {
     let mut code = String::new();
     let mut lines = text.lines();
@@ -17,13 +18,13 @@ pub(crate) fn code(text: &str) -> String {
     code
 }
 
-/// How many lines of a source are code.
+/// The number of lines of a source that are code.
 pub(crate) fn lines(text: &str) -> usize {
     code(text).lines().count()
 }
 
-/// Skips the item behind an attribute: to the brace that closes what the item opens, as rustfmt indents
-/// it, or to the end of its line.
+/// Skips the item after an attribute: up to its closing brace, found by rustfmt's indentation, or to the
+/// end of its line.
 fn skip_item<'t>(lines: &mut impl Iterator<Item = &'t str>) {
     let Some(first) = lines.by_ref().find(|line| !line.trim_start().starts_with("#[")) else {
         return;
@@ -41,8 +42,8 @@ fn skip_item<'t>(lines: &mut impl Iterator<Item = &'t str>) {
     }
 }
 
-/// The paths behind each `crate::`, of at most two names each; of `crate::{a, b::{c, d}}` the paths
-/// `a`, `b::c`, `b::d`.
+/// The paths after each `crate::`, cut to two names. `crate::{a, b::{c, d}}` gives `a`, `b::c` and
+/// `b::d`.
 pub(crate) fn crate_paths(code: &str) -> Vec<String> {
     let mut paths = Vec::new();
     let mut rest = code;
@@ -56,7 +57,7 @@ pub(crate) fn crate_paths(code: &str) -> Vec<String> {
     paths
 }
 
-/// Reads a tree of names; returns what is behind it.
+/// Reads a tree of names and returns the text after it.
 fn tree<'t>(text: &'t str, prefix: &str, paths: &mut Vec<String>) -> &'t str {
     let mut text = text.trim_start();
     if let Some(inner) = text.strip_prefix('{') {
@@ -80,7 +81,7 @@ fn tree<'t>(text: &'t str, prefix: &str, paths: &mut Vec<String>) -> &'t str {
         Some(below) if !is_second => tree(below, &path, paths),
         Some(below) => {
             paths.push(path);
-            // What is deeper counts no more, but must be passed over.
+            // Deeper names do not count, but must be skipped.
             tree(below, "", &mut Vec::new())
         }
         None => {

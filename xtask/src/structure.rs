@@ -1,5 +1,5 @@
-//! The structure of the library against ARCHITECTURE.md: which module may use which, and how long a file
-//! may be.
+//! Checks the structure of the library against ARCHITECTURE.md: which modules a module may use, and how
+//! long a file may be.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -8,15 +8,17 @@ use std::path::Path;
 
 use crate::rust;
 
-/// The page has the rules in a block that begins with this line.
+/// The first line of the block on the page that has the rules.
 const BLOCK: &str = "```text layers";
-/// The most lines of code that a file may have, tests and comments left aside.
+/// The maximum number of lines of code in a file, without tests and comments.
 const MOST_LINES: usize = 500;
-/// The most that half of the files may have.
+/// The maximum of the median over all files.
 const MOST_MEDIAN: usize = 150;
 
-/// Fails for each `crate::` edge that the page does not allow and each file that is too long;
-/// otherwise says how much was looked at.
+/// Returns a line that says how much was checked.
+///
+/// # Errors
+/// Lists each `crate::` edge that the page does not allow, or the files' lengths if they are too long.
 pub(crate) fn check(workspace: &Path) -> Result<String, String> {
     let page = workspace.join("ARCHITECTURE.md");
     let page = fs::read_to_string(&page).map_err(|e| format!("{}: {e}", page.display()))?;
@@ -29,7 +31,7 @@ pub(crate) fn check(workspace: &Path) -> Result<String, String> {
     Ok(format!("{edges} edges between modules keep to the rules; {lines}"))
 }
 
-/// The sources below a folder by their path in it.
+/// Collects the sources below a folder by their paths within the folder.
 fn collect(
     root: &Path,
     folder: &Path,
@@ -49,14 +51,14 @@ fn collect(
     Ok(())
 }
 
-/// Whether a file holds tests alone, which its parent declares to be so.
+/// Whether a file contains only tests. Its parent module declares it for tests.
 fn is_test(path: &Path) -> bool {
     let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
     let is_below = path.parent().is_some_and(|folder| folder.ends_with("tests"));
     is_below || ["tests", "properties"].contains(&name)
 }
 
-/// What the page allows.
+/// The rules of the page.
 #[derive(Debug, Default)]
 struct Rules {
     /// The layer of each module, counted from the top.
@@ -65,13 +67,14 @@ struct Rules {
     joined: BTreeSet<usize>,
     /// Single edges that point upwards.
     exceptions: BTreeSet<(String, String)>,
-    /// Modules below a module, such as `transport::grpc`, and who alone may name them from outside.
+    /// Modules below a module, such as `transport::grpc`, and the only modules that may name them from
+    /// outside.
     reserved: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Rules {
-    /// Reads the block: a line is a layer, with `(together)` behind it if its modules may use each other;
-    /// or `a -> b`, an exception; or `a::b <- c d`, a reservation.
+    /// Reads the block. A line is a layer, with `(together)` at its end if its modules may use each
+    /// other; or an exception, `a -> b`; or a reservation, `a::b <- c d`.
     fn read(page: &str) -> Result<Rules, String> {
         let block = page.lines().skip_while(|line| *line != BLOCK).skip(1);
         let block = block.take_while(|line| *line != "```").filter(|line| !line.trim().is_empty());
@@ -98,7 +101,7 @@ impl Rules {
         }
     }
 
-    /// Checks all edges; returns how many there are.
+    /// Checks all edges and returns their number.
     fn check(&self, sources: &BTreeMap<String, String>) -> Result<usize, String> {
         let mut wrong = String::new();
         let mut edges = BTreeSet::new();
@@ -107,7 +110,7 @@ impl Rules {
             let _ = write!(wrong, "\nmodule {module} is in no layer of the page");
         }
         for module in self.layers.keys().filter(|module| !modules.contains(module.as_str())) {
-            let _ = write!(wrong, "\nthe page has a module {module} that is not there");
+            let _ = write!(wrong, "\nthe page has a module {module} that does not exist");
         }
         for (file, text) in sources {
             let from = module_of(file);
@@ -122,7 +125,7 @@ impl Rules {
                 }
                 if let Some(by) = self.reserved.get(&path).filter(|by| !by.contains(from)) {
                     let by = by.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-                    let _ = write!(wrong, "\n{file}: {path} is named by {by} alone");
+                    let _ = write!(wrong, "\n{file}: only {by} may name {path}");
                 }
             }
         }
@@ -132,7 +135,7 @@ impl Rules {
     fn allows(&self, from: &str, to: &str) -> bool {
         let (Some(from_layer), Some(to_layer)) = (self.layers.get(from), self.layers.get(to))
         else {
-            // It was said that the page lacks the module.
+            // The missing module was reported already.
             return true;
         };
         from_layer < to_layer
@@ -141,8 +144,8 @@ impl Rules {
     }
 }
 
-/// The module of the crate's root that a file belongs to; that of `lib.rs` is the root itself, which
-/// may use everything.
+/// The top-level module to which a file belongs. For `lib.rs` this is the root itself, which may use
+/// everything.
 fn module_of(file: &str) -> &str {
     let first = file.split('/').next().unwrap_or(file);
     first.strip_suffix(".rs").unwrap_or(first)
@@ -216,7 +219,7 @@ more";
             ("error.rs", "use crate::engine::Answer;"),
             ("face.rs", "use crate::engine::{pump::Pump, Engine};"),
         ];
-        // The face no longer uses post here; the root is no module that is used.
+        // Here face does not use post, and uses of the root do not count.
         assert_eq!(checked(&downwards), Ok(6));
     }
 
@@ -231,9 +234,9 @@ more";
     }
 
     #[test]
-    fn a_reserved_module_is_named_by_those_alone_that_the_page_lists() {
+    fn only_the_modules_that_the_page_lists_may_name_a_reserved_module() {
         let error = checked(&[("post/mod.rs", "use crate::engine::pump::Pump;")]).unwrap_err();
-        assert_eq!(error, "\npost/mod.rs: engine::pump is named by face alone");
+        assert_eq!(error, "\npost/mod.rs: only face may name engine::pump");
     }
 
     #[test]
@@ -246,13 +249,13 @@ more";
     }
 
     #[test]
-    fn a_module_that_the_page_lacks_and_one_that_is_gone_fail() {
+    fn a_module_missing_on_the_page_or_in_the_code_fails() {
         let error = checked(&[("new.rs", "")]).unwrap_err();
         assert_eq!(error, "\nmodule new is in no layer of the page");
         let mut files = sources(&[]);
         files.remove("base.rs");
         let error = Rules::read(PAGE).unwrap().check(&files).unwrap_err();
-        assert_eq!(error, "\nthe page has a module base that is not there");
+        assert_eq!(error, "\nthe page has a module base that does not exist");
         assert!(Rules::read("no block").is_err());
     }
 

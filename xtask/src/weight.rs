@@ -1,20 +1,20 @@
-//! What a program takes in with the library.
+//! Checks the crates that a program gets with the library.
 
 use std::collections::BTreeSet;
 
 use crate::command::{self, cargo};
 
-/// The most crates that the library may bring with its default features, itself included.
+/// The maximum number of crates with default features, the library included.
 const MOST: usize = 110;
-/// Compilers of `.proto` files: their result is checked in.
+/// Compilers of `.proto` files, which users do not need because the generated types are checked in.
 const COMPILERS: [&str; 2] = ["protox", "prost-build"];
-/// What only WebSocket and gRPC need.
+/// Crates that only WebSocket and gRPC need.
 const PROTOCOLS: [&str; 3] = ["h2", "tokio-websockets", "tonic"];
 
 /// Counts the crates of the library's dependency tree, and looks for crates that must not be in it.
 ///
 /// # Errors
-/// What is wrong, in a sentence.
+/// Says in a sentence what is wrong.
 pub(crate) fn check() -> Result<String, String> {
     let by_default = tree(&[])?;
     absent("the library", &by_default, &COMPILERS)?;
@@ -26,7 +26,7 @@ pub(crate) fn check() -> Result<String, String> {
     }
     let http_alone = tree(&["--no-default-features"])?;
     absent("the library without default features", &http_alone, &PROTOCOLS)?;
-    Ok(format!("{} crates by default, {} for HTTP alone", by_default.len(), http_alone.len()))
+    Ok(format!("{} crates by default, {} with HTTP only", by_default.len(), http_alone.len()))
 }
 
 /// The names of the crates that a user of the library compiles.
