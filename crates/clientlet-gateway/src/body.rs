@@ -1,4 +1,4 @@
-//! An answer's body: whole, or trickling, or event by event, or ending in the middle.
+//! The body of an answer: whole, in slow pieces, as events, or cut off in the middle.
 
 use std::future::Future;
 use std::io;
@@ -15,10 +15,10 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::events::Events;
 use crate::wire::Line;
 
-/// A slow body comes in so many pieces.
+/// The number of pieces of a slow body.
 const PIECES: u32 = 10;
 
-/// The body of an answer; its end, or its drop, is the end of the answer.
+/// The body of an answer. The answer ends when its body ends or is dropped.
 pub(crate) struct AnswerBody {
     rest: Bytes,
     pace: Pace,
@@ -27,14 +27,14 @@ pub(crate) struct AnswerBody {
 
 enum Pace {
     Whole,
-    /// Sends the body whole, then ends the connection, by a reset if `reset`.
+    /// The whole body is sent, then the connection ends; with `reset` by a reset.
     Last {
         reset: bool,
     },
     Half {
         sent: bool,
     },
-    /// With `reset` a cut is a reset instead of the connection's end.
+    /// If the events are cut off, the connection ends; with `reset` by a reset.
     Events {
         events: Events,
         has_ended: bool,
@@ -118,7 +118,7 @@ impl Body for AnswerBody {
             }
             Pace::Half { .. } => {
                 this.line.reset_when_flushed();
-                // Nothing will wake this: flushing, which comes next, ends the connection.
+                // This task is never woken again: the flush that comes next ends the connection.
                 return Poll::Pending;
             }
             Pace::Slow { piece, pause, sleep } => {

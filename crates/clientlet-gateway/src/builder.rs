@@ -26,7 +26,7 @@ use crate::world::{Protocol, World};
 /// A free port of 127.0.0.1.
 const FREE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// Settings of a gateway that is yet to start.
+/// The settings of a gateway, which [`start`](Self::start) starts.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct GatewayBuilder {
@@ -45,13 +45,13 @@ pub struct GatewayBuilder {
     http: Option<SocketAddr>,
     websocket: Option<SocketAddr>,
     grpc: Option<SocketAddr>,
-    /// One port for all protocols, instead of those.
+    /// The address that all protocols share, in place of the addresses above.
     all: Option<SocketAddr>,
 }
 
 impl Gateway {
-    /// Settings of a gateway that serves HTTP and documents v1 and has no faults, unless they are
-    /// changed.
+    /// Begins with the default settings: HTTP on a free port, documents v1, the sample executor, no
+    /// faults.
     pub fn builder() -> GatewayBuilder {
         GatewayBuilder {
             docarray: DocArray::V1,
@@ -74,8 +74,8 @@ impl Gateway {
 }
 
 impl GatewayBuilder {
-    /// Whether it serves HTTP, as it does unless told otherwise; on a free port of 127.0.0.1, unless
-    /// [`http_address`](Self::http_address) names another.
+    /// Whether the gateway serves HTTP; on by default. The port is a free one of 127.0.0.1 unless
+    /// [`http_address`](Self::http_address) sets an address.
     pub fn http(mut self, serve: bool) -> Self {
         self.http = serve.then(|| self.http.unwrap_or(FREE));
         self
@@ -87,9 +87,9 @@ impl GatewayBuilder {
         self
     }
 
-    /// Whether it serves WebSocket, on a port of its own as real gateways do; off unless set. The
-    /// port is a free one of 127.0.0.1, unless
-    /// [`websocket_address`](Self::websocket_address) names another.
+    /// Whether the gateway serves WebSocket, on a port of its own as real gateways do; off by
+    /// default. The port is a free one of 127.0.0.1 unless
+    /// [`websocket_address`](Self::websocket_address) sets an address.
     pub fn websocket(mut self, serve: bool) -> Self {
         self.websocket = serve.then(|| self.websocket.unwrap_or(FREE));
         self
@@ -101,8 +101,9 @@ impl GatewayBuilder {
         self
     }
 
-    /// Whether it serves gRPC, on a port of its own as real gateways do; off unless set. The port is
-    /// a free one of 127.0.0.1, unless [`grpc_address`](Self::grpc_address) names another.
+    /// Whether the gateway serves gRPC, on a port of its own as real gateways do; off by default.
+    /// The port is a free one of 127.0.0.1 unless [`grpc_address`](Self::grpc_address) sets an
+    /// address.
     pub fn grpc(mut self, serve: bool) -> Self {
         self.grpc = serve.then(|| self.grpc.unwrap_or(FREE));
         self
@@ -114,58 +115,59 @@ impl GatewayBuilder {
         self
     }
 
-    /// Whether it serves HTTP, WebSocket and gRPC on one port, whatever else was set; off unless
-    /// set. No real gateway does. The port is a free one of 127.0.0.1, unless
-    /// [`one_port_address`](Self::one_port_address) names another.
+    /// Whether the gateway serves HTTP, WebSocket and gRPC on one port, in place of separate ports;
+    /// off by default. Real gateways do not. The port is a free one of 127.0.0.1 unless
+    /// [`one_port_address`](Self::one_port_address) sets an address.
     pub fn one_port(mut self, serve: bool) -> Self {
         self.all = serve.then(|| self.all.unwrap_or(FREE));
         self
     }
 
-    /// Serves all protocols on this address.
+    /// Serves all protocols on this one address.
     pub fn one_port_address(mut self, address: SocketAddr) -> Self {
         self.all = Some(address);
         self
     }
 
-    /// The generation of documents that it speaks; v1 unless set.
+    /// The generation of documents that the gateway speaks; v1 by default.
     pub fn docarray(mut self, docarray: DocArray) -> Self {
         self.docarray = docarray;
         self
     }
 
-    /// Adds a fault. Of several, the first that matches a request strikes it.
+    /// Adds a fault. If several faults match a request, the first of them strikes it.
     pub fn fault(mut self, fault: Fault) -> Self {
         self.faults.push(fault);
         self
     }
 
-    /// The seed of faults by probability that name none, and of the ids that the gateway makes;
-    /// 0 unless set.
+    /// The seed of the ids that the gateway makes, and of faults by probability that have no seed
+    /// of their own; 0 by default.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Whether the journal keeps entries, as it does unless told otherwise. Without, it counts
-    /// only; for long runs.
+    /// Whether the journal keeps entries; on by default. A journal without entries still counts,
+    /// which is enough for long runs.
     pub fn journal(mut self, keep: bool) -> Self {
         self.journal = keep;
         self
     }
 
-    /// The most bytes of bodies that the journal keeps, 64 MiB unless set. The oldest bodies go first;
-    /// all else that entries tell stays.
+    /// The most bytes of bodies that the journal keeps; 64 MiB by default. If there are more, the
+    /// oldest bodies are dropped, and their entries stay.
     pub fn journal_bytes(mut self, most: usize) -> Self {
         self.journal_bytes = most;
         self
     }
 
-    /// Binds an endpoint of the test's own, or binds it anew: a handler, or an [`Endpoint`] with the
-    /// classes of its documents. `/default` also answers requests to endpoints that are not bound.
+    /// Binds a handler to an endpoint: a function or closure, or an [`Endpoint`] that names the
+    /// classes of its documents. Binding the same endpoint again replaces the handler. `/default`
+    /// also answers requests to endpoints that are not bound.
     ///
-    /// The endpoints belong to the executor `executor0`. They take the place of the endpoints that a
-    /// gateway has otherwise, all of which are gone.
+    /// The endpoints belong to the executor `executor0`. They replace the sample executor with all
+    /// of its endpoints.
     ///
     /// ```
     /// use clientlet_gateway::{Gateway, Reply, Request};
@@ -187,42 +189,45 @@ impl GatewayBuilder {
         self
     }
 
-    /// Adds an executor of the test's own behind those that are there. A request goes through all
-    /// executors with its endpoint that its `target_executor` means, one after the other.
+    /// Adds an executor behind the executors that were added before. A request goes through them in
+    /// this order, as far as they bind its endpoint and its `target_executor` means them. Executors
+    /// replace the sample executor.
     pub fn executor(mut self, executor: Executor) -> Self {
         self.executors.get_or_insert_default().0.push(executor);
         self
     }
 
-    /// Whether the executor has an endpoint for what no other one is bound to: tags.default
-    /// becomes true. With documents v2 its route is `/default`.
+    /// Whether the sample executor has a default endpoint, which sets tags.default to true; off by
+    /// default. The endpoint answers requests to endpoints that are not bound. With documents v2
+    /// its route is `/default`.
     pub fn with_default(mut self, bind: bool) -> Self {
         self.bindings.default = bind;
         self
     }
 
-    /// Whether the endpoint `/` is left out.
+    /// Whether the sample executor lacks the endpoint `/`.
     pub fn without_root(mut self, leave_out: bool) -> Self {
         self.bindings.root = !leave_out;
         self
     }
 
-    /// Binds a streaming endpoint, which executors of documents v2 alone can have: `stream_doc` over
-    /// gRPC, server-sent events for a GET over HTTP. `/stream` gives three documents and `/stream_fail`
-    /// raises behind the first, unless they are bound anew.
+    /// Binds a streaming endpoint of the sample executor with a scripted stream, for documents v2:
+    /// `stream_doc` over gRPC, server-sent events for a GET over HTTP. Without this, `/stream`
+    /// gives three documents, and `/stream_fail` raises an exception behind the first.
     pub fn stream_endpoint(mut self, path: &str, stream: StreamScript) -> Self {
         self.bindings.streams.push((path.to_owned(), stream));
         self
     }
 
-    /// Whether `GET /status` and `GET /openapi.json` are not there, as behind some proxies.
+    /// Whether `GET /status`, `GET /openapi.json` and gRPC's `_status` are not found, as behind
+    /// some proxies.
     pub fn hide_status(mut self, hide: bool) -> Self {
         self.hides_status = hide;
         self
     }
 
-    /// How long a connection may be idle before the gateway closes it; for ever unless set. Real
-    /// gateways close it after 5 s. WebSocket and gRPC have no such limit.
+    /// How long an HTTP connection may be idle before the gateway closes it; without a limit by
+    /// default. Real gateways close it after 5 s. WebSocket and gRPC have no such limit.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.idle_timeout = Some(limit);
         self
@@ -240,11 +245,12 @@ impl GatewayBuilder {
         self
     }
 
-    /// Starts on the addresses that were set, otherwise on free ports of 127.0.0.1.
+    /// Starts the gateway on the addresses that were set, and otherwise on free ports of 127.0.0.1.
     ///
     /// # Errors
     ///
-    /// An address cannot be bound, or the gateway is to serve nothing.
+    /// An address cannot be bound, no protocol is on, or the classes of two executors disagree
+    /// about an endpoint, as no Flow of such executors would start.
     pub async fn start(self) -> io::Result<Gateway> {
         let mut listeners = Vec::new();
         for (protocol, address) in self.wanted() {
@@ -253,9 +259,9 @@ impl GatewayBuilder {
         self.launch(listeners)
     }
 
-    /// Starts on this address: for all protocols if they are to share a port, otherwise for the first
-    /// of HTTP, WebSocket and gRPC that is on. The others are served where they would be by
-    /// [`start`](Self::start).
+    /// Starts the gateway with this address for all protocols if they share a port, and otherwise
+    /// for the first of HTTP, WebSocket and gRPC that is on. The other protocols get the addresses
+    /// that [`start`](Self::start) gives them.
     ///
     /// # Errors
     ///
@@ -270,13 +276,13 @@ impl GatewayBuilder {
         self.launch(listeners)
     }
 
-    /// Starts on a listener: for the one protocol that is on, or for all if they are to share a port.
-    /// Needs a running tokio runtime.
+    /// Starts the gateway on a listener, for the one protocol that is on, or for all protocols if
+    /// they share a port.
     ///
     /// # Errors
     ///
-    /// The listener does not know its address, or not exactly one protocol is on:
-    /// [`serve_both`](Self::serve_both), [`one_port`](Self::one_port).
+    /// The listener does not know its address, or the number of protocols that are on is not one;
+    /// see [`serve_both`](Self::serve_both) and [`one_port`](Self::one_port).
     ///
     /// # Panics
     ///
@@ -289,8 +295,8 @@ impl GatewayBuilder {
         }
     }
 
-    /// Starts on two listeners, the first for HTTP, the second for WebSocket, whatever was set.
-    /// Needs a running tokio runtime.
+    /// Starts the gateway on two listeners, the first for HTTP and the second for WebSocket.
+    /// Settings of protocols and addresses have no effect.
     ///
     /// # Errors
     ///
@@ -303,7 +309,7 @@ impl GatewayBuilder {
         self.launch(vec![(Protocol::Http, http), (Protocol::WebSocket, websocket)])
     }
 
-    /// What is to be served where.
+    /// The protocols that are on, with their addresses.
     fn wanted(&self) -> Vec<(Protocol, SocketAddr)> {
         if let Some(address) = self.all {
             return vec![(Protocol::All, address)];

@@ -29,10 +29,10 @@ use crate::wire::{Line, Wire};
 use crate::world::{Protocol, World};
 use crate::{events, grpc, preface, v1, v2};
 
-/// A WebSocket that this connection is to become, and the upgrade on which that waits.
+/// The WebSocket that this connection will become when the upgrade is done.
 type Agreed = Mutex<Option<(OnUpgrade, Upgrade)>>;
 
-/// What uvicorn says to HTTP/2.
+/// What uvicorn answers to HTTP/2.
 const NO_HTTP2: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     content-type: text/plain; charset=utf-8\r\n\
     connection: close\r\n\r\n\
@@ -55,7 +55,7 @@ pub(crate) async fn serve<L: Listener>(
         }
     }
     if is_http2 && matches!(protocol, Protocol::Http | Protocol::WebSocket) {
-        // Where it closes is nobody's error.
+        // An error means that the client is gone, which is fine.
         let _ = io.write_all(NO_HTTP2).await;
         let _ = io.shutdown().await;
         return;
@@ -83,7 +83,8 @@ async fn serve_http1<L: Listener>(
         let service = service_fn(|request| exchange(site, request));
         let connection = http1::Builder::new().serve_connection(TokioIo::new(wire), service);
         let mut connection = pin!(connection.with_upgrades());
-        // How a connection ends, by its client, a fault or the gateway's stop, is nobody's error.
+        // An error is the way in which the client, a fault or the gateway's stop has ended the
+        // connection.
         tokio::select! {
             biased;
             _ = connection.as_mut() => {}
@@ -115,8 +116,8 @@ struct Site<'a> {
     agreed: &'a Agreed,
 }
 
-/// Reads a request to its end, notes it, and answers it unless a fault has it otherwise. An error
-/// ends the connection without an answer.
+/// Reads a request to its end, notes it in the journal, and answers it unless a fault prevents
+/// that. An error ends the connection without an answer.
 async fn exchange(
     site: Site<'_>,
     mut request: Request<Incoming>,
@@ -133,7 +134,7 @@ async fn exchange(
     }
     let drawn = drawn(world, line, &head);
     if drawn.fault == Some(FaultKind::ResetBefore) {
-        // Only for a pipelined request, which came too early to be struck at its beginning.
+        // Only a pipelined request gets here: it came too early to be struck at its beginning.
         world.journal.refuse();
         line.reset();
         return Err(io::ErrorKind::ConnectionReset.into());
@@ -151,7 +152,7 @@ async fn exchange(
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         Some(FaultKind::Stall) => {
-            // Until the gateway stops; hyper sees to it if the client goes before.
+            // Waits until the gateway stops. If the client leaves before, hyper drops this future.
             world.stops().await;
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
@@ -193,7 +194,7 @@ async fn become_websocket(
     upgrading: OnUpgrade,
 ) -> io::Result<Response<AnswerBody>> {
     let Site { world, line, protocol, number, agreed } = site;
-    // Drawn for by the headers, not by the first line.
+    // Faults for upgrades are drawn by the headers and not by the first line.
     line.arrived();
     let drawn = world.schedule.draw_upgrade(head.uri.path());
     let place = note(world, number, &head, &drawn, None);
@@ -232,15 +233,15 @@ async fn become_websocket(
     Ok(response)
 }
 
-/// What was drawn when the request began to arrive. A pipelined request whose beginning came
-/// together with the one before is drawn for only now.
+/// What was drawn when the request began to arrive. For a pipelined request, whose beginning came
+/// together with the request before it, the faults are drawn only now.
 fn drawn(world: &World, line: &Line, head: &Head) -> Drawn {
     let (method, path) = (head.method.as_str().as_bytes(), head.uri.path().as_bytes());
     let is_for_this = |drawn: &Drawn| drawn.carries_data == carries_data(method);
     line.arrived().filter(is_for_this).unwrap_or_else(|| world.schedule.draw(method, path))
 }
 
-/// A body in one piece; one that came in one frame is not copied.
+/// Reads a body into one piece. A body that came in one frame is not copied.
 async fn read_whole(mut body: Incoming) -> Result<Bytes, hyper::Error> {
     let mut whole = Bytes::new();
     let mut joined = Vec::new();
@@ -303,15 +304,16 @@ fn sent(world: &World, head: &Head, asked: &Asked<'_>, body: &[u8]) -> Sent {
     }
 }
 
-/// The answer to a request that is not read. Such a request is not noted, but counted as refused.
+/// The answer to a request that is not read. The journal has no entry for such a request, but
+/// counts it as refused.
 fn early(world: &World, line: &Arc<Line>, code: u16) -> Response<AnswerBody> {
     world.journal.refuse();
     HttpReply::scripted(code, None)
         .into_response(|bytes| AnswerBody::last(bytes, true, Arc::clone(line)))
 }
 
-/// Keeps the answer for the next request, and replaces it by the previous one if this request
-/// `is_struck`.
+/// Keeps the answer for the next request. If this request `is_struck`, its answer is replaced by
+/// the previous one.
 fn shift(world: &World, reply: &mut HttpReply, is_struck: bool) {
     let own = reply.body.clone();
     let mut last = world.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -323,7 +325,7 @@ fn shift(world: &World, reply: &mut HttpReply, is_struck: bool) {
 /// A 200 whose JSON ends in the middle.
 fn broken_off(reply: HttpReply) -> HttpReply {
     let mut body = if reply.is_json { reply.body } else { b"{\"data\":[{}]}".to_vec() };
-    // Half of an object is never JSON, if there is anything of it at all.
+    // Half of an object is never valid JSON, as long as it is not empty.
     body.truncate((body.len() / 2).max(1));
     HttpReply::json(200, body)
 }

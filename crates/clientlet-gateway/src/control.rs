@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::docarray::DocArray;
 
-/// Changes the world behind a running gateway. A change holds for requests that are answered
+/// Changes what stands behind a running gateway. A change counts for requests that are answered
 /// after it. Clones change the same gateway.
 #[derive(Clone, Debug)]
 pub struct Control(Arc<Switches>);
@@ -26,22 +26,23 @@ impl Control {
         }))
     }
 
-    /// Takes the executor down, or up again. While it is down, data is answered with 503 (v1) or
-    /// with 500 in plain text (v2), and the dry run of v1, but not that of v2, tells. A WebSocket
-    /// is closed with 1011 by the next request that would run, a gRPC stream ends with UNAVAILABLE, and
-    /// dry runs over these tell of both. Streams of documents break off.
+    /// Takes the executors down, or up again. While they are down, requests over HTTP are answered
+    /// with 503 (v1) or with 500 in plain text (v2); the dry run of v1 shows it, that of v2 does
+    /// not. The next request on a WebSocket closes it with 1011, the next request on a gRPC stream
+    /// ends it with UNAVAILABLE, and dry runs on both show it. Streams of documents break off.
     pub fn executor_down(&self, down: bool) {
         self.0.executor_down.store(down, Ordering::Relaxed);
     }
 
-    /// Makes the executor too slow for the gateway's own time-out, or quick again. While it is
-    /// slow, data is answered at once as after that time-out: 504 (v1) or 500 in plain text (v2), and
-    /// a WebSocket is closed with 1011, a gRPC stream ends with DEADLINE_EXCEEDED.
+    /// Makes the executors too slow for the gateway's own time-out, or quick again. While they are
+    /// slow, requests are answered at once as if that time-out had passed: with 504 (v1) or 500 in
+    /// plain text (v2) over HTTP. A WebSocket is closed with 1011, and a gRPC stream ends with
+    /// DEADLINE_EXCEEDED.
     pub fn executor_slow(&self, slow: bool) {
         self.0.executor_slow.store(slow, Ordering::Relaxed);
     }
 
-    /// Speaks this generation from now on, as if another gateway had been deployed here.
+    /// Speaks this generation of documents from now on, as if another gateway had been deployed.
     pub fn docarray(&self, docarray: DocArray) {
         self.0.v2.store(docarray == DocArray::V2, Ordering::Relaxed);
     }

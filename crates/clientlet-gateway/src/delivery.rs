@@ -1,11 +1,11 @@
-//! A stream of documents on its way to a client, and what the journal learns of it.
+//! A stream of documents on its way to a client, as the journal notes it.
 
 use std::sync::Arc;
 
 use crate::journal::Place;
 use crate::world::World;
 
-/// A stream on its way to a client. Dropped before its end it was cancelled.
+/// A stream on its way to a client. If it is dropped before its end, the client has cancelled it.
 pub(crate) struct Delivery {
     world: Arc<World>,
     place: Place,
@@ -32,7 +32,7 @@ impl Delivery {
         self.world.journal.answered(&self.place, 200);
     }
 
-    /// The stream broke off, though not by its client.
+    /// The stream broke off, but the client did not cancel it.
     pub(crate) fn break_off(mut self) {
         self.has_ended = true;
     }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The generation of documents that a gateway speaks: that of docarray below 0.30 (v1), or of
-/// 0.30 and later (v2).
+/// The generation of documents that a gateway speaks: v1 is docarray below 0.30, v2 is docarray
+/// 0.30 and later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DocArray {
     /// docarray below 0.30, as a gateway of Jina 3.14.1 speaks it.
@@ -23,7 +23,7 @@ impl fmt::Display for DocArray {
     }
 }
 
-/// A generation of documents is `v1` or `v2`, and this text is neither.
+/// The text is neither `v1` nor `v2`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocArrayError(String);
 

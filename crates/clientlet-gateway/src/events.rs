@@ -40,7 +40,7 @@ pub(crate) async fn start(
         queried = query_document(head.uri.query().unwrap_or_default());
         &queried
     } else {
-        // Broken JSON, or none of an object, is complained of as in any request.
+        // Broken JSON, and JSON that is not an object, get the complaints of any other request.
         v2::read(body)?;
         body
     };
@@ -88,7 +88,7 @@ fn query_document(query: &str) -> String {
     serde_json::Value::Object(fields.collect()).to_string()
 }
 
-/// A value of a query as it was before it was encoded.
+/// A part of a query, decoded.
 fn decoded(value: &str) -> Cow<'_, str> {
     if !value.contains(['%', '+']) {
         return Cow::Borrowed(value);
@@ -111,10 +111,10 @@ fn decoded(value: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&out).into_owned())
 }
 
-/// The pieces of an answer's body. An error cuts it off.
+/// The pieces of the body of an answer. An error cuts the body off.
 pub(crate) type Events = BoxStream<'static, io::Result<Bytes>>;
 
-/// The events of a stream, as a fault has them.
+/// The events of a stream, changed by a fault if there is one.
 pub(crate) fn events(
     world: Arc<World>,
     place: Place,
@@ -149,7 +149,8 @@ pub(crate) fn events(
     events.boxed()
 }
 
-/// What cuts a body off. It waits for a moment, in which hyper sends what it was given before.
+/// The error that cuts a body off. Before the error the task yields once, so that hyper sends what
+/// it has.
 async fn cut() -> io::Result<Bytes> {
     tokio::task::yield_now().await;
     Err(io::ErrorKind::ConnectionAborted.into())

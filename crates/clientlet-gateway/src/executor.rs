@@ -17,7 +17,7 @@ use crate::schema::{Schema, V1};
 use crate::target::Target;
 use crate::value::{ReadError, Value};
 
-/// The endpoint that answers requests to endpoints which nobody binds.
+/// The endpoint that answers requests to endpoints that are not bound.
 pub(crate) const DEFAULT: &str = "/default";
 
 /// An executor with endpoints of the test's own.
@@ -42,8 +42,8 @@ impl Executor {
         Self { name: Arc::from(name.into()), endpoints: Vec::new() }
     }
 
-    /// Binds an endpoint, or binds it anew. The endpoint `/default` also answers requests to endpoints
-    /// that the executor does not bind.
+    /// Binds a handler to an endpoint. Binding the same endpoint again replaces the handler. The
+    /// endpoint `/default` also answers requests to endpoints that the executor does not bind.
     pub fn on<M>(mut self, path: impl Into<String>, endpoint: impl IntoEndpoint<M>) -> Self {
         let path = path.into();
         self.endpoints.retain(|(bound, _)| *bound != path);

@@ -1,8 +1,8 @@
 //! Scripted faults: what they do, and which requests they strike.
 //!
-//! Everything here is pure. A fault by probability decides from the seed, its place in the list
-//! and the request's number alone, never from a shared generator, so that the same numbers fail
-//! however the requests interleave.
+//! Everything here is pure. Whether a fault by probability strikes depends on the seed, the place
+//! of the fault in the list, and the number of the request. There is no shared generator of random
+//! numbers, so the same requests fail in every run, however they interleave.
 
 mod grammar;
 
@@ -18,91 +18,92 @@ pub use self::grammar::FAULT_HELP;
 pub enum FaultKind {
     /// The connection is reset as soon as it is accepted.
     Refuse,
-    /// The connection is reset when the request begins to arrive, before it is read. Over gRPC it is
-    /// read, but not noted.
+    /// The connection is reset when the request begins to arrive, before it is read. Over gRPC the
+    /// request is read, but is not in the journal.
     ResetBefore,
-    /// The connection is reset after the whole request or message was read; its endpoint does not
-    /// run. What else is in flight on a WebSocket or over gRPC is lost.
+    /// The connection is reset after the whole request or message was read. The endpoint does not
+    /// run. Other requests in flight on the same connection are lost.
     ResetAfter,
     /// The endpoint runs, half of the answer is sent, then the connection is reset.
     ResetMid,
-    /// The request is read and never answered; the connection stays open, and on a WebSocket or over
-    /// gRPC the others are answered.
+    /// The request is read and never answered. The connection stays open; over WebSocket and gRPC
+    /// its other requests are answered.
     Stall,
-    /// This status is answered at once; the endpoint does not run. Over gRPC it is one of HTTP
-    /// instead of an answer; a stream whose answers have begun is reset.
+    /// This status is answered at once. The endpoint does not run. Over gRPC the call gets a status
+    /// of HTTP in place of an answer; if the stream has answers already, it is reset.
     Status {
         /// The status code, 200 to 599.
         code: u16,
-        /// The value of the `Retry-After` header, as it stands.
+        /// The value of the `Retry-After` header, unchanged.
         retry_after: Option<String>,
     },
     /// This status is answered before the request's body is read, and then the connection is reset.
     Early(u16),
-    /// The answer is sent, and then the connection is closed without announcing it.
+    /// The answer is sent, and then the connection is closed without `Connection: close`.
     HangUp,
     /// The answer is compressed with gzip, as by a proxy that compresses without being asked.
     Gzip,
-    /// The answer's head is sent at once, its body in pieces spread over this time. On a WebSocket
-    /// or over gRPC the answer comes so much later, and the others do not wait for it.
+    /// The head of the answer is sent at once, and its body in pieces spread over this time. Over
+    /// WebSocket and gRPC the answer comes this much later, and other answers do not wait for it.
     Slow(Duration),
     /// The answer is a 200 whose JSON breaks off in the middle, a message that cannot be decoded, or an upgrade with the wrong `Sec-WebSocket-Accept`.
     Malformed,
-    /// The answer is the one that another request got before, as from a proxy that mixes up its
-    /// answers; the request's own answer goes to the next one.
+    /// The request gets the answer of the request before it, as from a proxy that mixes up its
+    /// answers. The next request gets the answer of this one.
     Shifted,
     /// The connection ends by FIN, without a close frame or a GOAWAY, when the message has arrived.
     Drop,
     /// The connection is closed with this frame when the message has arrived.
     Close {
-        /// The close code; also one that RFC 6455 forbids.
+        /// The close code, which may be one that RFC 6455 forbids.
         code: u16,
         /// The reason, 123 bytes at most.
         reason: String,
     },
-    /// From this message on the connection reads nothing and writes nothing, but stays open.
+    /// From this message on, the connection neither reads nor writes, but stays open.
     HalfOpen,
-    /// From this message on the connection reads nothing, pongs included, and sends pings without end.
+    /// From this message on, the connection sends pings without end and does not read, not even
+    /// pongs.
     PingFlood,
     /// The answer is sent twice.
     Twice,
-    /// The answer is held until the next one was sent, though for a second at most.
+    /// The answer is sent after the next answer, but at most a second late.
     Reorder,
-    /// The answer carries a request id that nobody asked for.
+    /// The answer has a request id that no request had.
     UnknownId,
-    /// Half of the answer's frame is sent, then FIN; over gRPC half of the message, then the end of
-    /// the stream as if all were well.
+    /// Half of the frame of the answer is sent, then FIN. Over gRPC half of the message is sent,
+    /// then the end of the stream with the status OK.
     Truncated,
-    /// The answer is a message of so many zero bytes.
+    /// The answer is a message of this many zero bytes.
     Oversize(usize),
-    /// The answer is a text message where binary ones are spoken, and the reverse. Over gRPC its
-    /// content type is none of gRPC; on a stream whose answers have begun, it is marked as compressed
-    /// in a way that there is not.
+    /// The answer is a text message where binary messages are spoken, or the reverse. Over gRPC the
+    /// answer has a content type that is not gRPC's; if the stream has answers already, the answer
+    /// is marked as compressed in an unknown way.
     WrongType,
-    /// The gRPC call ends with this status when the message has arrived. What else is in flight on its
-    /// stream is lost.
+    /// The gRPC call ends with this status when the message has arrived. Other requests in flight
+    /// on its stream are lost.
     GrpcStatus {
-        /// The status code, also one that gRPC does not know.
+        /// The status code, which may be one that gRPC does not know.
         code: u16,
-        /// What it says.
+        /// The message of the status.
         message: String,
-        /// The value of `grpc-retry-pushback-ms` in the trailers, as it stands.
+        /// The value of `grpc-retry-pushback-ms` in the trailers, unchanged.
         pushback: Option<String>,
     },
-    /// The gRPC stream is reset with this error code of HTTP/2 when the message has arrived. With
-    /// 7, REFUSED_STREAM, the message is not noted. If the message is not the first one of its
-    /// stream, the stream was already processed, and the code is 2.
+    /// The gRPC stream is reset with this error code of HTTP/2 when the message has arrived. With 7
+    /// (REFUSED_STREAM) the message is not in the journal. If the message is not the first one of
+    /// its stream, the stream was already processed, and the code is 2.
     ResetStream(u32),
-    /// The connection is left by a GOAWAY with this error code of HTTP/2 when the message has arrived.
-    /// With 0 the streams that are open go on; otherwise the connection ends.
+    /// The gateway sends a GOAWAY with this error code of HTTP/2 when the message has arrived. With
+    /// 0, open streams go on; with any other code the connection ends.
     GoAway(u32),
-    /// When the message has arrived, the connection gets a GOAWAY with this error code of HTTP/2,
-    /// which names the stream before the message's as the last one. The message is not noted, since
-    /// no stream above the last one is processed; the other streams go on. If the message is not
-    /// the first one of its stream, or a later stream was already processed, the GOAWAY names the
-    /// last processed stream, and the message is answered.
+    /// The gateway sends a GOAWAY with this error code of HTTP/2 when the message has arrived. The
+    /// GOAWAY names the stream before the message's stream as the last one, so the message is not
+    /// processed and not in the journal; the other streams go on. If the message is not the first
+    /// one of its stream, or a later stream was already processed, the GOAWAY names the last
+    /// processed stream, and the message is answered.
     GoAwayAfter(u32),
-    /// The gRPC call ends as if all were well when the message has arrived, without an answer.
+    /// The gRPC call ends with the status OK when the message has arrived, without an answer.
     HalfClose,
     /// The upgrade is answered with this subprotocol, which a gateway never does.
     Subprotocol(String),
@@ -163,7 +164,7 @@ pub(crate) enum Target {
 }
 
 impl FaultKind {
-    /// Whether this can happen to such a thing.
+    /// Whether this fault can strike the target.
     pub(crate) fn fits(&self, target: Target) -> bool {
         use Target::{Call, Connection, Message, Request, Upgrade};
         let targets: &[Target] = match self {
@@ -213,8 +214,8 @@ impl fmt::Display for When {
     }
 }
 
-/// One scripted fault: what happens, and to which requests. Parse it from text; [`FAULT_HELP`]
-/// is the grammar.
+/// One scripted fault: what happens, and to which requests. A fault is parsed from text;
+/// [`FAULT_HELP`] is the grammar.
 ///
 /// ```
 /// use clientlet_gateway::{Fault, FaultKind};
@@ -239,7 +240,8 @@ impl Fault {
         &self.kind
     }
 
-    /// Whether it strikes requests to become a WebSocket, those of [`path`](Self::path) or of `/`.
+    /// Whether the fault strikes requests to become a WebSocket, for [`path`](Self::path) or for
+    /// `/`.
     pub fn is_for_upgrades(&self) -> bool {
         self.on_upgrade
     }
@@ -249,7 +251,7 @@ impl Fault {
         self.path.as_deref()
     }
 
-    /// Whether the fault, standing at `index` in its list, strikes the request of this number.
+    /// Whether the fault, which is at `index` of its list, strikes the request with this number.
     pub(crate) fn strikes(&self, index: usize, number: u64, default_seed: u64) -> bool {
         match self.when {
             When::Range(first, last) => (first..=last).contains(&number),
@@ -293,7 +295,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Why a text is no fault: one line that names the fault and the part that is wrong.
+/// Why a text cannot be parsed as a fault, in one line that names the fault and the wrong part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultError(String);
 

@@ -17,11 +17,12 @@ use crate::world::{Protocol, World};
 
 /// How long [`Gateway::stop`] waits for requests that are running.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long accepting rests after an error such as too many open files, which stays for a while.
+/// How long the gateway waits after accepting has failed, as with too many open files.
 const REST: Duration = Duration::from_millis(10);
 
-/// A running gateway. Dropping it stops it, connections included, as soon as its runtime runs again;
-/// until then its port may still take a connection. [`stop`](Gateway::stop) waits for the end.
+/// A running gateway. Dropping it stops the gateway and its connections as soon as its runtime runs
+/// again; until then its port may still accept a connection. [`stop`](Gateway::stop) waits for the
+/// end.
 #[derive(Debug)]
 pub struct Gateway {
     pub(crate) http: Option<SocketAddr>,
@@ -36,7 +37,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Where it listens for HTTP.
+    /// The address for HTTP.
     ///
     /// # Panics
     ///
@@ -45,7 +46,7 @@ impl Gateway {
         self.http.expect("the gateway was built without HTTP")
     }
 
-    /// Its URL for HTTP, such as `http://127.0.0.1:41234`.
+    /// The URL for HTTP, such as `http://127.0.0.1:41234`.
     ///
     /// # Panics
     ///
@@ -54,7 +55,7 @@ impl Gateway {
         format!("http://{}", self.http_address())
     }
 
-    /// Where it listens for WebSocket.
+    /// The address for WebSocket.
     ///
     /// # Panics
     ///
@@ -63,7 +64,7 @@ impl Gateway {
         self.websocket.expect("the gateway was built without `websocket(true)`")
     }
 
-    /// Its URL for WebSocket, such as `ws://127.0.0.1:41235`.
+    /// The URL for WebSocket, such as `ws://127.0.0.1:41235`.
     ///
     /// # Panics
     ///
@@ -72,7 +73,7 @@ impl Gateway {
         format!("ws://{}", self.websocket_address())
     }
 
-    /// Where it listens for gRPC.
+    /// The address for gRPC.
     ///
     /// # Panics
     ///
@@ -81,7 +82,7 @@ impl Gateway {
         self.grpc.expect("the gateway was built without `grpc(true)`")
     }
 
-    /// Its URL for gRPC, such as `grpc://127.0.0.1:41236`.
+    /// The URL for gRPC, such as `grpc://127.0.0.1:41236`.
     ///
     /// # Panics
     ///
@@ -90,18 +91,18 @@ impl Gateway {
         format!("grpc://{}", self.grpc_address())
     }
 
-    /// What arrived.
+    /// The record of what arrived.
     pub fn journal(&self) -> &Journal {
         &self.journal
     }
 
-    /// Changes the world while the gateway runs.
+    /// The switches that change the gateway while it runs.
     pub fn control(&self) -> &Control {
         &self.control
     }
 
-    /// The mistakes that handlers made since this was called last. A test that takes them deals with
-    /// them itself; those that are left when the gateway is dropped or stopped fail the test.
+    /// The mistakes that handlers have made since the last call. If mistakes are left when the
+    /// gateway is dropped or stopped, the gateway panics with them, so that the test fails.
     pub fn take_mistakes(&self) -> Vec<Mistake> {
         self.mistakes.take()
     }
@@ -113,13 +114,13 @@ impl Gateway {
         assert!(mistakes.is_empty() || std::thread::panicking(), "{}", report(&mistakes));
     }
 
-    /// Stops in good order: accepts nothing more, closes idle and stalled connections, a WebSocket
-    /// with 1012 as real gateways do, a gRPC stream with UNAVAILABLE behind a GOAWAY; lets running
-    /// requests end, though not for longer than 5 s.
+    /// Stops the gateway in good order. It accepts no more connections and closes idle and stalled
+    /// ones: a WebSocket with 1012 as real gateways do, a gRPC stream with UNAVAILABLE behind a
+    /// GOAWAY. Running requests have 5 s to end.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         for task in &mut self.tasks {
-            // An error would mean that the task was aborted, but that is for drop alone to do.
+            // An error would mean that the task was aborted, which only `drop` does.
             let _ = task.await;
         }
         self.verify();
@@ -146,8 +147,7 @@ pub(crate) async fn accept<L: Listener>(world: Arc<World>, mut listener: L, prot
             () = &mut stops => break,
             io = listener.accept() => io,
         };
-        // Those that have ended are forgotten here, so the set grows no larger than the most
-        // connections ever open at once, and those ended since the last was accepted.
+        // Connections that have ended are removed here, so that the set does not grow for ever.
         while connections.try_join_next().is_some() {}
         match io {
             Ok(io) => {

@@ -1,6 +1,6 @@
-//! gRPC as a gateway speaks it, on HTTP/2 itself: a library above it would hide the resets, GOAWAYs and
-//! half messages that faults are made of, and cost more for each request than the five bytes before a
-//! message do.
+//! gRPC as a gateway speaks it, on HTTP/2 itself. A gRPC library would hide the resets, GOAWAYs and
+//! half messages that faults need, and it would cost more for each request than the five bytes of
+//! framing do.
 
 mod documents;
 mod finish;
@@ -29,32 +29,34 @@ use crate::listener::Listener;
 use crate::wire::{Line, Wire};
 use crate::world::World;
 
-/// How much a client may send ahead on a stream and on a connection: so much that nobody waits for it.
+/// The bytes that a client may send ahead, on a stream and on a connection. They are large enough
+/// that clients never wait.
 const STREAM_WINDOW: u32 = 16 << 20;
 const CONNECTION_WINDOW: u32 = 64 << 20;
-/// Frames as large as a client likes to make them.
+/// The largest frame that a client may send.
 const LARGEST_FRAME: u32 = 1 << 20;
 const LARGEST_HEAD: u32 = 64 << 10;
-/// So much is handed to HTTP/2 before the client has taken it, for each stream.
+/// The most bytes of a stream that are handed to HTTP/2 before the client has taken them.
 const SEND_BUFFER: usize = 1 << 20;
 const MOST_STREAMS: u32 = 10_000;
-/// Streams that were cancelled before they were looked at; clients that cancel many are welcome.
+/// The most streams that may be cancelled before they are accepted. Clients may cancel many.
 const MOST_CANCELLED: usize = 10_000;
-/// How long the client's part in an ending is waited for.
+/// How long the gateway waits for the client to end its side of a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug)]
 enum End {
     Gone,
-    /// With this error code. 0 is no end yet: streams that are open go on.
+    /// By a GOAWAY with this error code. With 0 the connection does not end yet: open streams go
+    /// on.
     GoAway(u32),
     /// By FIN, without a GOAWAY.
     Drop,
     Reset,
     /// By the client, after a GOAWAY and the end of the last stream.
     Left,
-    /// Not at all, but nothing is read or written any more.
+    /// The connection stays open, but the gateway neither reads nor writes.
     HalfOpen,
 }
 
@@ -64,18 +66,18 @@ struct Shared {
     line: Arc<Line>,
     /// The number of the connection.
     number: u64,
-    /// The end that a stream has brought about.
+    /// The end of the connection that a stream has caused.
     end: Mutex<Option<End>>,
     /// The last stream that was processed.
     heard: AtomicU32,
-    /// The last stream that may be processed, as a GOAWAY has named it.
+    /// The last stream that may be processed, which a GOAWAY has named.
     last: AtomicU32,
-    /// Whether HTTP/2 has sent a GOAWAY by itself. A second one must not name a stream below the
-    /// first one's last stream, which h2 does not tell.
+    /// Whether h2 has sent a GOAWAY itself. The last stream of a second GOAWAY must not be higher,
+    /// and h2 does not tell which stream the first one named.
     is_going: AtomicBool,
 }
 
-/// The value as long as no GOAWAY has named a last stream.
+/// The value of `last` while no GOAWAY has named a last stream.
 const NONE: u32 = u32::MAX;
 
 impl Shared {
@@ -104,9 +106,8 @@ impl Shared {
         self.last.load(Relaxed) != NONE
     }
 
-    /// Leaves the connection by a GOAWAY. It names the last stream that was processed, or the
-    /// stream before `fresh`, which was not processed, if that one is later. There is one GOAWAY
-    /// for each connection.
+    /// Sends a GOAWAY, at most one for each connection. The GOAWAY names the last stream that was
+    /// processed, or, if that is later, the stream before `fresh`, which was not processed.
     fn leave(&self, code: u32, fresh: Option<u32>) {
         if self.is_left() || self.is_going.load(Relaxed) {
             return;
@@ -138,10 +139,11 @@ fn goaway(last: u32, code: u32) -> Bytes {
     frame.freeze()
 }
 
-/// A stream that is not processed. Dropping it would reset it.
+/// A stream that is not processed. It is kept, because dropping it would reset it.
 type Unheard = (RecvStream, SendResponse<Bytes>);
 
-/// Streams run in their connection's task: nothing outlives it, and nothing is sent between threads.
+/// The streams of a connection. They run in the task of the connection, so they end with it, and no
+/// data goes between threads.
 type Streams = FuturesUnordered<BoxFuture<'static, Option<Unheard>>>;
 
 /// Serves an HTTP/2 connection to its end.
@@ -159,7 +161,8 @@ pub(crate) async fn serve<L: Listener>(
         .max_send_buffer_size(SEND_BUFFER)
         .max_concurrent_streams(MOST_STREAMS)
         .max_pending_accept_reset_streams(MOST_CANCELLED)
-        // Streams that a fault ends early leave frames on their way; none of those is the client's fault.
+        // Frames may still arrive for streams that a fault has ended. They are not errors of the
+        // client.
         .max_local_error_reset_streams(None)
         .handshake(wire);
     let handshake = tokio::select! {
@@ -176,7 +179,7 @@ pub(crate) async fn serve<L: Listener>(
         End::Gone => {}
         End::Reset => shared.line.reset(),
         End::HalfOpen => shared.world.stops().await,
-        // The last streams' data may still be on its way, also when the gateway stops.
+        // The data of the last streams may still be on its way, even when the gateway stops.
         End::Left => {
             let _ = timeout(PATIENCE, async {
                 while let Some(Ok((request, respond))) = connection.accept().await {
@@ -190,7 +193,7 @@ pub(crate) async fn serve<L: Listener>(
                 End::GoAway(code) => connection.abrupt_shutdown(code.into()),
                 _ => shared.line.mute(),
             }
-            // The streams stay as they are, or their resets would go out first.
+            // The streams are kept, since dropping them would send resets first.
             tokio::select! {
                 () = shared.world.stops() => {}
                 _ = timeout(PATIENCE, async {
@@ -236,7 +239,7 @@ async fn run<L: Listener>(
                 Poll::Pending => break,
             }
         }
-        // What they write wakes this task, for the connection to send it.
+        // When streams write, this task is woken, so that the connection sends the data.
         while let Poll::Ready(Some(silent)) = streams.poll_next_unpin(cx) {
             unheard.extend(silent);
         }

@@ -1,4 +1,4 @@
-//! An answer before it is HTTP.
+//! An answer before it is written as HTTP.
 
 use std::io::Write;
 
@@ -14,14 +14,14 @@ pub(crate) struct HttpReply {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
     pub(crate) is_json: bool,
-    /// The methods that a path does take, for a 405.
+    /// The methods that the path accepts, for a 405.
     pub(crate) allow: Option<&'static str>,
     pub(crate) retry_after: Option<String>,
-    /// Where a redirect leads.
+    /// The target of a redirect.
     pub(crate) location: Option<String>,
-    /// Documents that follow one by one, instead of the body.
+    /// Documents that follow one by one, in place of the body.
     pub(crate) stream: Option<Box<Run>>,
-    /// The connection ends behind the answer.
+    /// The connection ends after the answer.
     pub(crate) closes: bool,
     /// Whether the body is compressed with gzip.
     pub(crate) is_gzipped: bool,
@@ -53,7 +53,7 @@ impl HttpReply {
         Self { retry_after, ..reply }
     }
 
-    /// How a gateway answers what it did not foresee.
+    /// The answer to a failure that a gateway did not foresee.
     pub(crate) fn internal_error() -> Self {
         Self { is_json: false, ..Self::json(500, b"Internal Server Error".to_vec()) }
     }
@@ -61,15 +61,14 @@ impl HttpReply {
     /// Compresses the body, as a proxy does.
     pub(crate) fn gzipped(self) -> Self {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        // Writing to memory does not fail. If it did, the answer would stay uncompressed.
+        // Writing to memory cannot fail.
         match encoder.write_all(&self.body).and_then(|()| encoder.finish()) {
             Ok(body) => Self { body, is_gzipped: true, ..self },
             Err(_) => self,
         }
     }
 
-    /// How a request to become a WebSocket is refused: in plain text, behind which the connection
-    /// ends.
+    /// The refusal of a WebSocket: plain text, after which the connection ends.
     pub(crate) fn refusal(status: u16, text: String) -> Self {
         Self { is_json: false, closes: true, ..Self::json(status, text.into_bytes()) }
     }

@@ -1,12 +1,12 @@
-//! Ids that the gateway makes, and the times that it writes.
+//! The ids that the gateway makes, and the times that it writes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::fault::scramble;
 
-/// Makes ids of 32 hexadecimal digits, for requests and documents that have none. They depend on
-/// the seed and a count only, so that a simulated run can be repeated.
+/// Makes ids of 32 hexadecimal digits, for requests and documents that have none. The ids depend on
+/// the seed and a count alone, so that a simulated run can be repeated.
 #[derive(Debug)]
 pub(crate) struct Ids {
     seed: u64,
@@ -28,7 +28,7 @@ impl Ids {
 /// A time as `2026-11-24T05:46:39.607039` and the zone, `+00:00` or `Z`.
 pub(crate) fn written_time(time: SystemTime, zone: &str) -> String {
     let mut out = Vec::with_capacity(32);
-    // A clock before 1970 is taken for 1970.
+    // A clock before 1970 counts as 1970.
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     write_time(&mut out, since.as_secs(), since.subsec_micros());
     // Times are digits and signs.

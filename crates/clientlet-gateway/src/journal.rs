@@ -1,4 +1,4 @@
-//! What arrived, and how often.
+//! The record of what arrived at a gateway.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -18,53 +18,54 @@ use crate::fault::FaultKind;
 use crate::request::{Content, read_documents};
 use crate::value::{ReadError, read};
 
-/// The most entries that a journal keeps of each kind; the oldest ones go.
+/// The most entries of each kind that a journal keeps. If there are more, the oldest are dropped.
 const MOST_ENTRIES: usize = 100_000;
-/// The most bytes of bodies that a journal keeps, unless told otherwise.
+/// The most bytes of bodies that a journal keeps by default.
 pub(crate) const MOST_BYTES: usize = 64 << 20;
 
-/// One request, WebSocket message or gRPC message that arrived: it was read to the end.
+/// A request, a WebSocket message or a gRPC message that was read to its end.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Entry {
-    /// Its number, from 1, among the requests that carry data; GETs are numbered by themselves.
-    /// Numbers are given when a request begins to arrive, and when a message has arrived.
+    /// The number of the request, from 1, among those that carry data; GETs have numbers of their
+    /// own. A request gets its number when it begins to arrive, a message when it has arrived.
     pub number: u64,
-    /// The number of its connection, from 1.
+    /// The number of the connection, from 1.
     pub connection: u64,
-    /// The number of its gRPC stream, from 1 on each connection; `None` over other protocols.
+    /// The number of the gRPC stream, from 1 on each connection; `None` over other protocols.
     pub stream: Option<u64>,
-    /// `POST`, `GET` and so on; `WS` for a WebSocket message, `GRPC` for one of gRPC.
+    /// `POST`, `GET` and so on; `WS` for a WebSocket message, `GRPC` for a gRPC message.
     pub method: String,
     /// The path, without a query; over gRPC `/SERVICE/METHOD`.
     pub path: String,
-    /// All its headers; those of the handshake for a WebSocket message, those of its stream for one
-    /// of gRPC.
+    /// The headers of the request. A WebSocket message has the headers of the handshake, a gRPC
+    /// message those of its stream.
     pub headers: HeaderMap,
-    /// The executor's endpoint that it asked for; `None` for GETs and unreadable requests.
+    /// The endpoint that the request is for; `None` for GETs other than streams, and for unreadable
+    /// requests.
     pub endpoint: Option<String>,
-    /// The request id that the client gave (in `header`), also where the gateway ignores it.
+    /// The request id that the client sent in `header`, even if the gateway ignores it.
     pub request_id: Option<String>,
-    /// How many documents it carried.
+    /// The number of documents in the request.
     pub document_count: usize,
-    /// The ids of those documents that had one.
+    /// The ids of the documents that have one.
     pub document_ids: Vec<String>,
-    /// The fault that struck it.
+    /// The fault that struck the request.
     pub fault: Option<FaultKind>,
-    /// The status of its answer; `None` while there is none, and when a fault kept the answer
-    /// from being sent whole. 200 for a WebSocket message whose answer was sent, an executor's
-    /// failure included, and 101 for an upgrade. Over gRPC 200 where a message was answered, and
-    /// where a stream of documents came to its end.
+    /// The status of the answer. `None` while there is no answer, and if a fault prevented the
+    /// whole answer from being sent. 101 for an upgrade. Over WebSocket and gRPC the status is 200
+    /// for each message that was answered, an executor's failure included, and for a stream of
+    /// documents that came to its end.
     pub answered: Option<u16>,
-    /// How many documents a streaming endpoint gave for it, over HTTP or by `stream_doc`.
+    /// The number of documents that a streaming endpoint gave, over HTTP or by `stream_doc`.
     pub streamed: usize,
-    /// The client went before such a stream of documents was at its end; the endpoint was stopped.
+    /// Whether the client left before the end of such a stream. The endpoint was stopped then.
     pub is_cancelled: bool,
-    /// When it had arrived, since the start of the gateway, by tokio's clock.
+    /// When the request had arrived, as time since the start of the gateway by tokio's clock.
     pub arrived_at: Duration,
-    /// When its answer was sent, by the same clock; set together with [`answered`](Self::answered).
+    /// When the answer was sent, by the same clock; set together with [`answered`](Self::answered).
     pub answered_at: Option<Duration>,
-    /// What it carried, unless the journal has let go of it.
+    /// The body and the way to read it; `None` if the body was dropped.
     pub(crate) sent: Option<Sent>,
 }
 
@@ -94,8 +95,8 @@ impl fmt::Debug for Sent {
 }
 
 impl Entry {
-    /// The body of the request, or the message, as it came; `None` if the journal has let go of it
-    /// (see [`GatewayBuilder::journal_bytes`]).
+    /// The body of the request, or the message, as it came. `None` if the journal has dropped the
+    /// body to save memory (see [`GatewayBuilder::journal_bytes`]).
     ///
     /// [`GatewayBuilder::journal_bytes`]: crate::GatewayBuilder::journal_bytes
     pub fn body(&self) -> Option<&Bytes> {
@@ -106,8 +107,8 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// A document is no such type, the request could not be read, or the journal has let go of its
-    /// body.
+    /// A document cannot be read as the type, the request could not be read, or the journal has
+    /// dropped its body.
     pub fn documents<T: DeserializeOwned>(&self) -> Result<Vec<T>, ReadError> {
         let (content, docarray) = self.content()?;
         read_documents(&content.documents, docarray)
@@ -117,21 +118,21 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// The parameters are no such type, the request could not be read, or the journal has let go of
-    /// its body.
+    /// The parameters cannot be read as the type, the request could not be read, or the journal has
+    /// dropped its body.
     pub fn parameters<P: DeserializeOwned>(&self) -> Result<P, ReadError> {
         let (content, docarray) = self.content()?;
         read(&content.parameters, docarray)
     }
 
-    /// The regular expression by which the client chose executors; `None` if it did not, or if that
-    /// cannot be read.
+    /// The regular expression by which the client chose executors; `None` if it chose none, or if
+    /// the body cannot be read.
     pub fn target_executor(&self) -> Option<String> {
         let (content, _) = self.content().ok()?;
         content.target_executor.filter(|target| !target.is_empty())
     }
 
-    /// A header as text; `None` if it is missing or no text.
+    /// A header as text; `None` if the header is missing or is not text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -151,13 +152,13 @@ impl Entry {
     }
 }
 
-/// A record of what arrived at a gateway. Clones share it.
+/// The record of what arrived at a gateway. Clones share the same record.
 #[derive(Clone, Debug)]
 pub struct Journal(Arc<Pages>);
 
 #[derive(Debug)]
 struct Pages {
-    /// Whether entries are kept; the counts always are.
+    /// Whether entries are kept. Counts are always kept.
     keeps: bool,
     /// The time of the gateway's start.
     start: Instant,
@@ -192,19 +193,20 @@ impl Journal {
     }
 
     /// The requests and messages with data that arrived, in the order in which they were read to
-    /// the end.
-    /// Of more than 100,000 the last ones. Empty if the gateway keeps no journal.
+    /// the end. If there were more than 100,000, the last ones. Empty if the gateway keeps no
+    /// journal.
     pub fn entries(&self) -> Vec<Entry> {
         lock(&self.0.entries).entries.iter().cloned().collect()
     }
 
-    /// The GETs that arrived, those included that asked to become a WebSocket. Empty if the gateway keeps no journal.
+    /// The GETs that arrived, including handshakes of WebSockets. Empty if the gateway keeps no
+    /// journal.
     pub fn gets(&self) -> Vec<Entry> {
         lock(&self.0.gets).entries.iter().cloned().collect()
     }
 
-    /// How often each request id arrived, as the client sent it. Requests without an id are left
-    /// out. Empty if the gateway keeps no journal.
+    /// The number of times that each request id arrived. Requests without an id are not counted.
+    /// Empty if the gateway keeps no journal.
     pub fn arrivals(&self) -> BTreeMap<String, u32> {
         let mut arrivals = BTreeMap::new();
         for entry in &lock(&self.0.entries).entries {
@@ -215,55 +217,59 @@ impl Journal {
         arrivals
     }
 
-    /// How many requests with data arrived. Counted also without a journal.
+    /// The number of requests with data that arrived; also counted without a journal.
     pub fn len(&self) -> usize {
         usize::try_from(self.0.arrived.load(Ordering::Acquire)).unwrap_or(usize::MAX)
     }
 
-    /// Whether nothing arrived yet.
+    /// Whether no request with data has arrived.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many connections and requests were reset before anything of them was read
-    /// (`refuse`, `reset-before`), or answered before they were read (`early`). Counted also without a journal.
+    /// The number of connections and requests that a fault reset before they were read (`refuse`,
+    /// `reset-before`), or answered before they were read (`early`); also counted without a
+    /// journal.
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Ordering::Acquire)
     }
 
-    /// How many connections were accepted, refused ones included. Counted also without a journal.
+    /// The number of accepted connections, including those that a fault refused; also counted
+    /// without a journal.
     pub fn connections(&self) -> u64 {
         self.0.connections.load(Ordering::Acquire)
     }
 
-    /// How many connections became a WebSocket for data, so without those for dry runs. Counted
-    /// also without a journal.
+    /// The number of connections that became a WebSocket for data, without dry runs; also counted
+    /// without a journal.
     pub fn websocket_connections(&self) -> u64 {
         self.0.websocket_connections.load(Ordering::Acquire)
     }
 
-    /// How many connections began to speak HTTP/2, for gRPC. Counted also without a journal.
+    /// The number of connections that began to speak HTTP/2, for gRPC; also counted without a
+    /// journal.
     pub fn grpc_connections(&self) -> u64 {
         self.0.grpc_connections.load(Ordering::Acquire)
     }
 
-    /// How many gRPC streams were opened for data: calls of `Call`, `process_single_data` and
-    /// `stream_doc`. Counted also without a journal.
+    /// The number of gRPC streams for data: calls of `Call`, `process_single_data` and
+    /// `stream_doc`; also counted without a journal.
     pub fn grpc_streams(&self) -> u64 {
         self.0.grpc_streams.load(Ordering::Acquire)
     }
 
-    /// How many streams of documents were cancelled by their client. Counted also without a journal.
+    /// The number of streams of documents that their clients cancelled; also counted without a
+    /// journal.
     pub fn cancelled(&self) -> u64 {
         self.0.cancelled.load(Ordering::Acquire)
     }
 
-    /// Waits until `n` requests with data have arrived. Works also without a journal.
+    /// Waits until `n` requests with data have arrived; also works without a journal.
     pub async fn wait_for(&self, n: usize) {
         self.wait_until(|| self.len() >= n).await;
     }
 
-    /// Waits until `n` streams of documents were cancelled. Works also without a journal.
+    /// Waits until `n` streams of documents were cancelled; also works without a journal.
     pub async fn wait_for_cancelled(&self, n: u64) {
         self.wait_until(|| self.cancelled() >= n).await;
     }
@@ -272,7 +278,7 @@ impl Journal {
         loop {
             let arrival = self.0.arrival.notified();
             tokio::pin!(arrival);
-            // Registered before looking, or an arrival in between would be missed.
+            // The waiter is registered before the check, so that no arrival in between is missed.
             arrival.as_mut().enable();
             if is_so() {
                 return;
@@ -281,7 +287,7 @@ impl Journal {
         }
     }
 
-    /// Counts an accepted connection and gives its number.
+    /// Counts an accepted connection and returns its number.
     pub(crate) fn connected(&self) -> u64 {
         self.0.connections.fetch_add(1, Ordering::AcqRel) + 1
     }
@@ -302,8 +308,8 @@ impl Journal {
         self.0.refused.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Records a request with data; `entry` is asked for only if it is kept. The place is where
-    /// [`answered`](Self::answered) notes the answer later.
+    /// Records a request with data. `entry` is called only if entries are kept. The returned place
+    /// is where [`answered`](Self::answered) notes the answer.
     pub(crate) fn arrived(&self, entry: impl FnOnce() -> Entry) -> Place {
         let place = if self.0.keeps {
             let entry = self.timed(entry());
@@ -341,7 +347,7 @@ impl Journal {
         self.note(place, |entry| entry.streamed += 1);
     }
 
-    /// A client did not wait for the end of a stream of documents.
+    /// The client left before the end of a stream of documents.
     pub(crate) fn cancel(&self, place: &Place) {
         self.note(place, |entry| entry.is_cancelled = true);
         self.0.cancelled.fetch_add(1, Ordering::AcqRel);
@@ -360,13 +366,13 @@ impl Journal {
     }
 }
 
-/// Entries, of which the oldest go when there are too many.
+/// Entries. If there are too many, the oldest are dropped.
 #[derive(Debug)]
 struct Book {
     entries: VecDeque<Entry>,
-    /// How many entries went.
+    /// The number of entries that were dropped.
     gone: usize,
-    /// The first entry that may have a body, counting those that went.
+    /// The number of the first entry that may have a body, counted with dropped entries.
     with_body: usize,
     bytes: usize,
     most_bytes: usize,
@@ -404,7 +410,7 @@ impl Book {
     }
 }
 
-/// Where in the journal a request stands.
+/// The place of a request in the journal.
 #[derive(Debug)]
 pub(crate) enum Place {
     Nowhere,
@@ -413,7 +419,7 @@ pub(crate) enum Place {
 }
 
 fn lock(entries: &Mutex<Book>) -> MutexGuard<'_, Book> {
-    // Entries are pushed whole, so a panic elsewhere leaves nothing half done.
+    // Entries are pushed whole, so they are in order even after a panic elsewhere.
     entries.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -452,7 +458,7 @@ mod tests {
         let bodies: Vec<bool> =
             journal.entries().iter().map(|entry| entry.body().is_some()).collect();
         assert_eq!(bodies, [false, false, false, true, true]);
-        // One that is too large goes at once, and takes no other with it that still fits.
+        // A body that is too large is dropped at once, and the older bodies before it.
         journal.arrived(|| entry(5, b"more than ten bytes"));
         assert!(journal.entries().iter().all(|entry| entry.body().is_none()));
         let error = journal.entries()[0].documents::<String>().unwrap_err();
@@ -465,7 +471,7 @@ mod tests {
         let places: Vec<Place> = (0..MOST_ENTRIES as u64 + 3)
             .map(|number| journal.arrived(|| entry(number, b"")))
             .collect();
-        // The place of an entry that went is nowhere; that of another is still its own.
+        // A dropped entry cannot be changed any more; the others can.
         journal.answered(&places[0], 200);
         journal.answered(&places[5], 503);
         let entries = journal.entries();

@@ -1,4 +1,4 @@
-//! Reading and writing JSON without building trees: fields stay slices of the request's body.
+//! Reading and writing JSON without a tree: fields stay slices of the body of the request.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A field as it stands in the body. Absent and null are different: some fields may be left out
+/// A field as it is in the body. Absent and null are different, because some fields may be left out
 /// but not be null.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Raw<'a>(Option<&'a str>);
@@ -87,9 +87,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
     }
 }
 
-/// A struct that reads the named keys of an object and skips the others; of a repeated key the
-/// last one counts, as in Python. A value that is no object gives the default with `stray` set,
-/// so that the reader can say where it stands instead of giving up at once.
+/// Declares a struct that reads the named keys of an object and skips the others. If a key is
+/// repeated, the last one counts, as in Python. A value that is no object gives the default with
+/// `stray` set, so that the reader can complain about its place.
 macro_rules! record {
     ($(#[$about:meta])* $name:ident { $($field:ident: $type:ty = $key:literal),* $(,)? }) => {
         $(#[$about])*
@@ -146,8 +146,8 @@ macro_rules! record {
 }
 pub(crate) use record;
 
-/// The rest of a `Visitor` that wants one kind of value: all others give the same result. With
-/// `scalars` the visitor takes lists and null itself.
+/// The other methods of a `Visitor` that wants one kind of value: all other kinds give the same
+/// result. With `scalars`, the visitor handles lists and null itself.
 macro_rules! visit_others {
     ($de:lifetime, $result:expr) => {
         fn visit_seq<S>(self, mut list: S) -> Result<Self::Value, S::Error>
@@ -249,7 +249,7 @@ pub(crate) fn coerced_boolean(json: &str) -> Option<bool> {
 
 /// Writes a value as JSON.
 pub(crate) fn write(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
-    // Writing to memory cannot fail, and nothing here has keys that are no strings.
+    // Writing to memory cannot fail, and all keys here are strings.
     let _ = serde_json::to_writer(out, value);
 }
 
@@ -292,7 +292,7 @@ fn is_integer(token: &[u8]) -> bool {
     matches!(token[0], b'-' | b'0'..=b'9') && !token.iter().any(|b| matches!(b, b'.' | b'e' | b'E'))
 }
 
-/// The length of the string, number, word or single sign that valid JSON goes on with.
+/// The length of the next token of valid JSON: a string, number, word or single sign.
 fn token_length(rest: &[u8]) -> usize {
     match rest[0] {
         b'"' => {
@@ -310,14 +310,14 @@ fn token_length(rest: &[u8]) -> usize {
     }
 }
 
-/// What nested lists of numbers are as an array.
+/// The kind of array that nested lists of numbers are.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Array {
     /// All rows of a level are equally long.
     Even {
         /// Integers and floats are mixed, which makes all of them floats.
         mixed: bool,
-        /// There is a null among the elements.
+        /// An element is null.
         holes: bool,
     },
     /// Some rows are longer or deeper than others.
@@ -326,7 +326,7 @@ pub(crate) enum Array {
     Scalar,
 }
 
-/// Looks at nested lists as numpy does.
+/// Reads nested lists as numpy does.
 pub(crate) fn array(json: &str) -> Array {
     let bytes = json.as_bytes();
     let mut lengths: Vec<Option<usize>> = Vec::new();

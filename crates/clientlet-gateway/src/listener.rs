@@ -1,4 +1,4 @@
-//! Where connections come from.
+//! Sources of connections.
 
 use std::future::Future;
 use std::io;
@@ -7,23 +7,24 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Anything that accepts connections: tokio's TCP, a simulated network, a pipe in memory.
+/// A source of connections: tokio's TCP, a simulated network, a pipe in memory.
 pub trait Listener: Send + 'static {
     /// A connection.
     type Io: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
-    /// Waits for the next connection. It must be cancel-safe: an unfinished wait may be dropped.
+    /// Waits for the next connection. The future must be cancel-safe, because an unfinished wait
+    /// may be dropped.
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Io>> + Send;
 
-    /// Where the listener can be reached.
+    /// The address of the listener.
     ///
     /// # Errors
     ///
     /// As the system reports them.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 
-    /// Makes the coming drop of this connection a reset instead of an orderly end. Without an
-    /// implementation the connection is just dropped.
+    /// Prepares the connection so that dropping it is a reset and not an orderly end. By default
+    /// this does nothing.
     fn reset_on_drop(connection: &Self::Io) {
         let _ = connection;
     }

@@ -45,7 +45,7 @@ fn v1() -> Value {
         .iter()
         .map(|(path, method)| ((*path).to_owned(), json!({*method: operation(path)})))
         .collect();
-    // The part of the schemas that tells a client which documents are taken, and how.
+    // The part of the schemas that shows a client which documents the gateway accepts.
     let fields = ["id", "granularity", "chunks", "matches", "text", "tags"];
     let fields: Map<String, Value> =
         fields.into_iter().map(|name| (name.to_owned(), json!({}))).collect();

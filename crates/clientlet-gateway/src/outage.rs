@@ -1,4 +1,4 @@
-//! An executor that is down or too slow, as documents v1 tell of it.
+//! An executor that is down or too slow, and what the gateway says about it.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ pub(crate) enum Outage {
 }
 
 impl Outage {
-    /// The outage that the test's author wants now. Down goes before slow.
+    /// The outage that is switched on, if any. An executor that is down and slow is down.
     pub(crate) fn now(control: &Control) -> Option<Self> {
         if control.is_executor_down() {
             Some(Self::Down)
@@ -24,8 +24,8 @@ impl Outage {
         }
     }
 
-    /// Ends an answer that so far consists of `{"header":{"requestId":...`: an outage sends the
-    /// request back, with a status.
+    /// Completes an answer that begins with `{"header":{"requestId":...`. In an outage the request
+    /// goes back with a status.
     pub(crate) fn reply(
         self,
         mut body: Vec<u8>,
@@ -68,7 +68,7 @@ impl Outage {
         })
     }
 
-    /// The reason with which a WebSocket is closed.
+    /// The reason in the close frame of a WebSocket.
     pub(crate) fn close_reason(self) -> &'static str {
         match self {
             Self::Down => {

@@ -1,4 +1,4 @@
-//! The parameters of an answer: those of the request, as a protobuf Struct keeps them.
+//! The parameters of an answer: the parameters of the request, as a protobuf Struct keeps them.
 
 use crate::json::{Entries, write as write_json, write_floats};
 use crate::value::{BytesAs, Value};
@@ -8,7 +8,7 @@ pub(crate) const RESULTS: &str = "__results__";
 
 /// The parameters of a request as a value; an empty map if there are none.
 pub(crate) fn read(sent: Option<&str>) -> Value {
-    // They were read as JSON before.
+    // The parameters were read as JSON before.
     let read = sent.and_then(|sent| serde_json::from_str(sent).ok());
     read.unwrap_or_else(|| Value::Map(Vec::new()))
 }
@@ -21,8 +21,8 @@ pub(crate) fn of(sent: Option<&Value>) -> Value {
     }
 }
 
-/// Writes parameters as sent, numbers made floats, and beside them what executors reported, by the key
-/// of each.
+/// Writes parameters as they were sent, with numbers as floats, and the results of executors by
+/// their keys.
 pub(crate) fn write(body: &mut Vec<u8>, sent: Option<&str>, results: Vec<(String, Value)>) {
     let sent = sent.unwrap_or("{}");
     if results.is_empty() {

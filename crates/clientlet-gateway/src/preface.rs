@@ -1,4 +1,4 @@
-//! Tells HTTP/2, and so gRPC, from HTTP/1.1 on one port.
+//! Distinguishes HTTP/2, and so gRPC, from HTTP/1.1 on the same port.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use crate::world::World;
 /// What an HTTP/2 client sends first (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Whether a connection begins with HTTP/2's preface. What had to be read for that is in `read`.
+/// Whether a connection begins with the preface of HTTP/2. The bytes that were read are in `read`.
 ///
 /// # Errors
 ///

@@ -7,9 +7,9 @@ use http::HeaderValue;
 
 use super::{Fault, FaultError, FaultKind, Target, When};
 
-/// A close frame holds so many bytes of a reason.
+/// The most bytes of a reason that fit a close frame.
 const LONGEST_REASON: usize = 123;
-/// A larger message serves no test and might exhaust the memory.
+/// The largest message of `oversize`. A larger one might exhaust the memory.
 const MOST_BYTES: usize = 1 << 30;
 
 /// The grammar of a fault with examples, for a command's `--help`.
@@ -112,7 +112,7 @@ impl FromStr for Fault {
 }
 
 fn parse(spec: &str) -> Result<Fault, String> {
-    // The last `@`, because the text of a Retry-After may hold anything.
+    // The last `@` counts, because the text of a Retry-After may contain one.
     let (kind, rest) = spec
         .rsplit_once('@')
         .ok_or("it has no `@WHEN`; write KIND[:ARG]@WHEN, for example reset-after@20%")?;
@@ -156,7 +156,7 @@ fn parse(spec: &str) -> Result<Fault, String> {
     Ok(fault)
 }
 
-/// Whether the kind can strike what the fault says it strikes.
+/// Whether the kind can strike the target that the fault names.
 fn check(fault: &Fault) -> Result<(), String> {
     let kind = &fault.kind;
     if fault.on_upgrade && !kind.fits(Target::Upgrade) {
@@ -179,7 +179,7 @@ fn check(fault: &Fault) -> Result<(), String> {
     }
 }
 
-/// Whether a path is that of a gRPC method: `/package.Service/Method`.
+/// Whether a path names a gRPC method: `/package.Service/Method`.
 fn is_method(path: &str) -> bool {
     let parts = path.strip_prefix('/').and_then(|path| path.split_once('/'));
     parts.is_some_and(|(service, method)| service.contains('.') && !method.contains('/'))

@@ -20,7 +20,7 @@ use crate::protobuf::single::{self, SingleRequest, answer_of};
 use crate::schema::PART;
 use crate::streaming::Run;
 
-/// So often the document of an endpoint that nobody binds comes back.
+/// How often the document comes back if the endpoint is not bound.
 const ECHOES: usize = 4;
 
 /// Serves a stream to its end.
@@ -146,7 +146,7 @@ async fn give(
                 delivery.break_off();
                 return Finish::Http { code: 200, retry_after: None };
             }
-            // The key of a field never goes on for so long.
+            // No key of a field is this long, so the message cannot be decoded.
             Some(FaultKind::Malformed) => message = Bytes::from_static(&[0xff; 16]),
             Some(FaultKind::Oversize(bytes)) => message = vec![0; bytes].into(),
             Some(FaultKind::Twice) => stream.outbox.push(0, &message, message.len()),

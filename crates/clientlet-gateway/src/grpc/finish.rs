@@ -36,7 +36,7 @@ pub(super) enum Finish {
 }
 
 impl Finish {
-    /// How a fault ends the stream of a message before it runs, if it does.
+    /// How a fault ends the stream before its message runs; `None` if the fault does not.
     pub(super) fn by(fault: &FaultKind) -> Option<Self> {
         Some(match fault {
             FaultKind::Drop => Self::With(End::Drop),
@@ -61,7 +61,8 @@ impl Finish {
 }
 
 impl Stream {
-    /// Ends the stream after everything that was pushed, unless the stream is not processed.
+    /// Ends the stream behind everything that was pushed. A stream that is not processed is
+    /// returned.
     pub(super) async fn finish(mut self, finish: Finish) -> Option<Unheard> {
         match finish {
             Finish::Gone => {}
@@ -99,10 +100,10 @@ impl Stream {
                 self.outbox.finish(&Status::OK);
             }
             Finish::With(end) => {
-                // Without waiting for a client that may not read.
+                // The flush does not wait, because the client may not read.
                 self.outbox.flush().now_or_never();
                 self.shared.end(end);
-                // Dropped, it would be reset before the connection ends.
+                // If the stream were dropped, it would be reset before the connection ends.
                 std::future::pending::<()>().await;
             }
         }

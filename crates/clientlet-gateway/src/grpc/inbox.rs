@@ -1,4 +1,4 @@
-//! Messages that come on a stream: five bytes before each, a flag and a length.
+//! The messages that arrive on a stream. Each has five bytes before it, a flag and a length.
 
 use std::io::Read;
 use std::task::{Context, Poll, ready};
@@ -12,10 +12,10 @@ use super::status::Status;
 
 /// The bytes before a message.
 pub(super) const PREFIX: usize = 5;
-/// The most that a message may hold, compressed or not, as over WebSocket.
+/// The largest message, compressed or not, as over WebSocket.
 const LARGEST: usize = 1 << 30;
 
-/// Why nothing more is read.
+/// Why no more messages are read.
 #[derive(Debug)]
 pub(super) enum Broken {
     /// The client reset the stream, or is gone.
@@ -23,7 +23,7 @@ pub(super) enum Broken {
     Status(Status),
 }
 
-/// How messages are compressed that say that they are.
+/// How messages with the compression flag are compressed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Compression {
     None,
@@ -31,7 +31,7 @@ enum Compression {
     Deflate,
 }
 
-/// What comes on a stream.
+/// The incoming side of a stream.
 pub(super) struct Inbox {
     body: RecvStream,
     compression: Compression,
@@ -68,7 +68,8 @@ impl Inbox {
             }
             match ready!(self.body.poll_data(cx)) {
                 Some(Ok(chunk)) => {
-                    // The client may send as much again. It fails on a stream that has ended.
+                    // The client may send the same number of bytes again. This fails if the stream
+                    // has ended.
                     let _ = self.body.flow_control().release_capacity(chunk.len());
                     self.parts.chunk = chunk;
                 }
@@ -83,7 +84,7 @@ impl Inbox {
     }
 }
 
-/// Puts messages together. One that came in one piece is not copied.
+/// Puts messages together. A message that came in one piece is not copied.
 #[derive(Default)]
 struct Parts {
     chunk: Bytes,
@@ -92,7 +93,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// The next message, if it has come whole. Otherwise the chunk is used up.
+    /// Returns the next message if all of it has arrived. Otherwise the chunk is used up.
     fn next(&mut self, compression: Compression) -> Result<Option<Bytes>, Status> {
         let whole = if self.partial.is_empty() {
             match length(&self.chunk)? {
@@ -122,10 +123,10 @@ impl Parts {
     }
 }
 
-/// How long a message is, its prefix included, once that has come.
+/// The length of a message with its prefix; `None` while the prefix has not arrived.
 fn length(bytes: &[u8]) -> Result<Option<usize>, Status> {
     let Some(length) = bytes.get(1..PREFIX) else { return Ok(None) };
-    // Four bytes were cut out.
+    // The slice has four bytes.
     let length = u32::from_be_bytes(length.try_into().unwrap_or_default()) as usize;
     if length > LARGEST {
         return Err(Status::new(8, "the message is too large"));

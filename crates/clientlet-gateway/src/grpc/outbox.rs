@@ -1,4 +1,4 @@
-//! What goes out on a stream: head, messages, trailers.
+//! The outgoing side of a stream: head, messages, trailers.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
@@ -12,16 +12,16 @@ use http::{HeaderValue, Response, StatusCode};
 use super::inbox::PREFIX;
 use super::status::Status;
 
-/// Larger messages are not copied to go out together with others.
+/// The largest message that is copied to be sent together with others.
 const SMALL: usize = 16 << 10;
 
-/// The answers on a stream. As with real gateways, its head goes out with the first of them.
+/// The answers on a stream. As with real gateways, the head is sent with the first answer.
 pub(super) struct Outbox {
     respond: SendResponse<Bytes>,
-    /// Where the body goes, once the head is out.
+    /// The stream for the body, once the head was sent.
     body: Option<SendStream<Bytes>>,
     pieces: VecDeque<Bytes>,
-    /// Small messages, joined to go out in one frame.
+    /// Small messages, joined to be sent in one frame.
     joined: BytesMut,
 }
 
@@ -30,16 +30,17 @@ impl Outbox {
         Self { respond, body: None, pieces: VecDeque::new(), joined: BytesMut::new() }
     }
 
-    /// Returns the handle for answering, which was not used.
+    /// Returns the unused handle for answering.
     pub(super) fn into_respond(self) -> SendResponse<Bytes> {
         self.respond
     }
 
-    /// Appends so much of a message, behind a prefix with this flag that speaks of all of it.
+    /// Appends the first bytes of a message, behind a prefix with this flag and the length of the
+    /// whole message.
     pub(super) fn push(&mut self, flag: u8, message: &Bytes, part: usize) {
         self.joined.reserve(PREFIX);
         self.joined.put_u8(flag);
-        // A gateway's answers stay below the 4 GiB that a length can say.
+        // Answers are smaller than the 4 GiB that fit the length.
         self.joined.put_u32(message.len() as u32);
         if part <= SMALL {
             self.joined.extend_from_slice(&message[..part]);
@@ -49,7 +50,7 @@ impl Outbox {
         }
     }
 
-    /// How many bytes wait.
+    /// The number of bytes that wait to be sent.
     pub(super) fn len(&self) -> usize {
         self.pieces.iter().map(Bytes::len).sum::<usize>() + self.joined.len()
     }
@@ -59,7 +60,7 @@ impl Outbox {
         self.body.is_none() && self.pieces.is_empty() && self.joined.is_empty()
     }
 
-    /// Hands to HTTP/2 what was pushed, as fast as the client takes it.
+    /// Hands to HTTP/2 what was pushed, no faster than the client takes it.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         loop {
             if self.pieces.is_empty() {
@@ -93,7 +94,7 @@ impl Outbox {
         }
     }
 
-    /// Hands everything to HTTP/2; whether the client took it.
+    /// Hands everything to HTTP/2; returns whether the client took it.
     pub(super) async fn flush(&mut self) -> bool {
         std::future::poll_fn(|cx| match self.poll_reset(cx) {
             Poll::Ready(()) => Poll::Ready(false),
@@ -128,7 +129,7 @@ impl Outbox {
         };
     }
 
-    /// Ends the stream by what is not gRPC. Its head must not be out.
+    /// Ends the stream with an answer that is not gRPC. The head must not have been sent.
     pub(super) fn answer_http(
         mut self,
         status: StatusCode,

@@ -1,4 +1,4 @@
-//! The methods that a gateway serves, and what those answer that run no executor.
+//! The methods that a gateway serves, and the answers of those methods that run no executor.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -36,7 +36,7 @@ const METHODS: [(&str, &str, Service); 8] = [
     ("grpc.reflection.v1alpha.ServerReflection", "ServerReflectionInfo", Service::Reflection),
 ];
 
-/// The services that 3.33.1 names in a reflection, those included that it does not serve.
+/// The services that 3.33.1 lists by reflection, including some that it does not serve.
 const NAMED: [&str; 8] = [
     "grpc.reflection.v1alpha.ServerReflection",
     "jina.JinaDataRequestRPC",
@@ -47,7 +47,7 @@ const NAMED: [&str; 8] = [
     "jina.JinaSingleDataRequestRPC",
     "jina.JinaSingleDocumentRequestRPC",
 ];
-/// What of these 3.14.1 does not know.
+/// The services of this list that 3.14.1 does not have.
 const NEWER: [&str; 3] = [
     "jina.JinaDataRequestRPC",
     "jina.JinaDiscoverEndpointsRPC",

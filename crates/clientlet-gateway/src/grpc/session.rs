@@ -1,6 +1,7 @@
-//! The messages of one stream: read, run at once, answered as they are ready or in order. A unary call
-//! is a stream of one message, which ends when the client's half has: h2 would count what still comes on a
-//! stream that it has forgotten as a fault, and end the connection after 1,024 of those.
+//! The messages of one stream: read, run at once, and answered as they are ready or in order. A
+//! unary call is a stream of one message. The stream ends only when the client's half has ended,
+//! because h2 counts frames for a forgotten stream as errors and ends the connection after 1,024 of
+//! them.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -28,15 +29,16 @@ use crate::journal::{Place, Sent};
 use crate::outage::Outage;
 use crate::protobuf;
 
-/// The most requests in flight on one stream, unless its client says otherwise, as with real gateways.
+/// The most requests in flight on one stream, as with real gateways. A client can ask for another
+/// number.
 const MOST: usize = 1000;
 /// The most bytes of answers that wait for the client to read.
 const MOST_BYTES: usize = 256 << 20;
-/// So many messages are read before their answers are written, if so many are there.
+/// The most messages that are read before their answers are written.
 const BATCH: usize = 64;
-/// So many bytes of answers go out together, if there are so many.
+/// The bytes of answers that are sent together, if there are that many.
 const TOGETHER: usize = 16 << 10;
-/// How long an answer is held to come behind the next one.
+/// How long an answer is held back to be sent after the next one.
 const HOLD: Duration = Duration::from_secs(1);
 
 /// A stream of messages.
@@ -46,16 +48,16 @@ pub(super) struct Session {
     /// The most requests in flight.
     most: usize,
     running: FuturesUnordered<BoxFuture<'static, Ended>>,
-    /// What has run out of turn, if answers keep the order of requests.
+    /// What has ended out of order, if answers keep the order of requests.
     turns: Option<Turns>,
     /// Answers to be written.
     ready: VecDeque<Answer>,
     ready_bytes: usize,
-    /// Answers that a fault has come behind the next one.
+    /// Answers that a fault holds back until the next one was sent.
     held: Vec<Answer>,
     hold: Option<Pin<Box<Sleep>>>,
     taken: u64,
-    /// Requests that a fault has left without an answer.
+    /// The number of requests that a fault leaves without an answer.
     stalled: usize,
     is_draining: bool,
     is_stopping: bool,
@@ -69,7 +71,7 @@ struct Flight {
     turn: u64,
     place: Place,
     fault: Option<FaultKind>,
-    /// What comes on a stream before the status of an outage.
+    /// The bare answer that is sent before the status of an outage.
     omen: Option<Bytes>,
 }
 
@@ -79,11 +81,11 @@ type Ended = (Result<Bytes, Finish>, Flight);
 struct Turns {
     next: u64,
     ended: VecDeque<Option<Ended>>,
-    /// How many have ended.
+    /// The number of requests that have ended.
     waiting: usize,
 }
 
-/// A message for the client, and where it is noted once it is sent.
+/// A message for the client, and the place in the journal where its sending is noted.
 struct Answer {
     flag: u8,
     message: Bytes,
@@ -122,7 +124,7 @@ impl Session {
     /// Serves messages until the stream is to end, and ends it.
     pub(super) async fn run(mut self) -> Option<Unheard> {
         let finish = std::future::poll_fn(|cx| self.poll(cx)).await;
-        // Answers that are ready were earned before the end.
+        // Answers that are ready belong to requests before the end, so they are still sent.
         self.release();
         self.push_ready(usize::MAX);
         self.stream.finish(finish).await
@@ -175,7 +177,7 @@ impl Session {
                     return Poll::Ready(Finish::Status(SHUTDOWN));
                 }
             }
-            // More may be there, or there is room again for it.
+            // More messages may be there, or there is room for them again.
             if read < BATCH && !(was_full && self.has_room()) {
                 return Poll::Pending;
             }
@@ -211,7 +213,7 @@ impl Session {
         {
             self.release();
         }
-        // A draining stream holds back what nothing will follow.
+        // On a draining stream no answer will follow the ones that are held back.
         if self.is_draining && self.running.is_empty() {
             self.release();
         }
@@ -219,7 +221,7 @@ impl Session {
         deadline.as_mut().poll(cx).is_ready().then_some(Finish::Status(DEADLINE))
     }
 
-    /// Writes what is ready, in as few pieces as it takes.
+    /// Writes the answers that are ready, in few pieces.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         loop {
             self.push_ready(TOGETHER);
@@ -230,7 +232,7 @@ impl Session {
         }
     }
 
-    /// Pushes answers until so many bytes are there.
+    /// Pushes answers until `most` bytes wait.
     fn push_ready(&mut self, most: usize) {
         while self.stream.outbox.len() < most
             && let Some(Answer { flag, message, place }) = self.ready.pop_front()
@@ -243,7 +245,7 @@ impl Session {
         }
     }
 
-    /// Takes a message that has come, and runs it unless a fault has it otherwise.
+    /// Takes a message that has arrived, and runs it unless a fault prevents that.
     fn take(&mut self, message: &Bytes) -> Option<Finish> {
         let turn = self.taken;
         self.taken += 1;
@@ -274,7 +276,7 @@ impl Session {
             }
             Some(FaultKind::Slow(time)) => late = Some(*time),
             Some(FaultKind::UnknownId) => asked.rename(world.ids.make()),
-            // Announced; what has come is answered.
+            // The GOAWAY is announced, and the message is answered.
             Some(FaultKind::GoAway(0)) => self.stream.shared.end(End::GoAway(0)),
             Some(fault) => {
                 if let Some(finish) = Finish::by(fault) {
@@ -295,7 +297,7 @@ impl Session {
             }));
             return None;
         }
-        // Nothing else ever waits.
+        // All other requests end at once.
         let broken = || Finish::Status(Status::internal("the request did not run at once"));
         let answer = asked.answer(&world, self.stream.headers()).now_or_never();
         let answer = answer.unwrap_or_else(|| Err(broken()));
@@ -324,7 +326,7 @@ impl Session {
         None
     }
 
-    /// Makes the answer ready, as a fault has it.
+    /// Makes the answer ready, changed by a fault if there is one.
     fn deliver(&mut self, (answer, flight): Ended) -> Option<Finish> {
         let message = match answer {
             Ok(message) => message,
@@ -340,13 +342,13 @@ impl Session {
             Some(kind @ (FaultKind::Truncated | FaultKind::ResetMid)) => {
                 return Some(Finish::Cut { message, reset: kind == FaultKind::ResetMid });
             }
-            // The key of a field never goes on for so long.
+            // No key of a field is this long, so the message cannot be decoded.
             Some(FaultKind::Malformed) => (0, Bytes::from_static(&[0xff; 16]), Some(place)),
             Some(FaultKind::Oversize(bytes)) => (0, vec![0; bytes].into(), None),
             Some(FaultKind::WrongType) if self.is_fresh() => {
                 return Some(Finish::Http { code: 200, retry_after: None });
             }
-            // The flag of a compression that is none.
+            // This flag is no compression.
             Some(FaultKind::WrongType) => (0xff, message, None),
             Some(FaultKind::UnknownId) => (0, message, None),
             Some(FaultKind::Twice) => {
@@ -370,7 +372,7 @@ impl Session {
         self.ready.push_back(answer);
     }
 
-    /// Lets the answers go that were held.
+    /// Makes the answers ready that were held back.
     fn release(&mut self) {
         self.hold = None;
         for answer in mem::take(&mut self.held) {

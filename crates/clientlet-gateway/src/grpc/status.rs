@@ -1,4 +1,4 @@
-//! How a call ends, and when its client wants it to.
+//! The status with which a call ends, and the deadline of its client.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -22,7 +22,7 @@ pub(super) const REFUSED: u32 = 7;
 pub(super) struct Status {
     pub(super) code: u16,
     pub(super) message: Cow<'static, str>,
-    /// When to try again, in milliseconds; what is no number means never.
+    /// When to try again, in milliseconds. A text that is no number means never.
     pub(super) pushback: Option<String>,
 }
 
@@ -86,7 +86,7 @@ fn percent_encoded(message: &str) -> String {
     encoded
 }
 
-/// How long the client waits, by its `grpc-timeout`: at most eight digits and a unit.
+/// The time that the client waits, from `grpc-timeout`: at most eight digits and a unit.
 pub(super) fn time_out(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

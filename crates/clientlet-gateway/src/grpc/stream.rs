@@ -1,4 +1,4 @@
-//! One stream: which method it calls.
+//! One stream, which calls a method.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,7 +97,7 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// How the stream ends if the message is not processed, so that there is nothing to note.
+    /// How the stream ends if the message is not processed and so not noted in the journal.
     pub(super) fn draw(&self, service: Service, is_first: bool) -> Result<Drawn, Finish> {
         let shared = &self.shared;
         if is_first && !shared.hears(self.id) {

@@ -205,7 +205,11 @@ async fn faults_strike_the_stream_or_its_first_document() {
 }
 
 /// A GET: its status, its head and its body, `None` where that was cut.
-async fn get(gateway: &Gateway, target: &str, body: &str) -> (u16, String, Option<String>) {
+pub(crate) async fn get(
+    gateway: &Gateway,
+    target: &str,
+    body: &str,
+) -> (u16, String, Option<String>) {
     let mut socket = TcpStream::connect(gateway.http_address()).await.unwrap();
     let length = body.len();
     let request = format!(
