@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::ops::Range;
 
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Uri};
 
-use crate::error::Error;
+use crate::error::{Context, Error};
 
 /// The protocol that is spoken at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,17 @@ pub(crate) enum Protocol {
     Http,
     Websocket,
     Grpc,
+}
+
+impl Protocol {
+    /// The protocol's name, as in URLs and errors.
+    fn name(self) -> &'static str {
+        match self {
+            Protocol::Http => "http",
+            Protocol::Websocket => "ws",
+            Protocol::Grpc => "grpc",
+        }
+    }
 }
 
 /// A parsed URL. Its user information is kept separately. User information and query are never
@@ -106,6 +118,16 @@ impl Address {
         })
     }
 
+    /// The context of an error about a gateway at this address.
+    pub(crate) fn context(
+        &self,
+        request_id: Option<String>,
+        documents: Option<Range<u64>>,
+    ) -> Context {
+        let protocol = Some(self.protocol.name());
+        Context { protocol, gateway: Some(self.to_string()), request_id, documents }
+    }
+
     pub(crate) fn protocol(&self) -> Protocol {
         self.protocol
     }
@@ -165,12 +187,7 @@ impl Address {
 /// Shows the address without user information and query.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.protocol {
-            Protocol::Http => "http",
-            Protocol::Websocket => "ws",
-            Protocol::Grpc => "grpc",
-        };
-        write!(f, "{scheme}://{}{}", self.authority, self.path)
+        write!(f, "{}://{}{}", self.protocol.name(), self.authority, self.path)
     }
 }
 

@@ -1,7 +1,6 @@
 //! The client: one gateway, any number of calls.
 
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::builder::ClientBuilder;
 use crate::config::Config;
 use crate::discovery::{Discoveries, Discovery};
-use crate::error::{AttemptError, Context, Error, ErrorKind};
+use crate::error::{Context, Error, ErrorKind};
 use crate::foreign::shorten;
 use crate::input::NoDocuments;
 use crate::message::{Connections, Endpoints, GatewayStatus, Health};
@@ -21,7 +20,7 @@ use crate::post::Post;
 use crate::retry::{Retry, Times, later};
 use crate::runtime;
 use crate::stream_document::StreamDocument;
-use crate::transport::Transport;
+use crate::transport::{Answer, Ask, Questions, Transport};
 
 /// A client of one gateway; a cheap clone, shared between tasks and threads as it is.
 ///
@@ -117,10 +116,7 @@ impl Client {
     /// [`ErrorKind::Gateway`](crate::ErrorKind::Gateway) with the gateway's reason, or why it could
     /// not be asked.
     pub async fn ready(&self) -> Result<(), Error> {
-        let shared = &self.shared;
-        let questions = shared.transport.questions();
-        let asking = |deadline| questions.dry_run(&shared.headers, deadline);
-        let status = self.ask(asking).await?;
+        let status = self.ask(|questions, ask| questions.dry_run(ask)).await?;
         if status.is_success() {
             return Ok(());
         }
@@ -174,9 +170,7 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::Config`] unless the gateway is spoken to over gRPC; why it could not be asked.
     pub async fn health(&self, service: &str) -> Result<Health, Error> {
-        let shared = &self.shared;
-        let questions = shared.transport.questions();
-        self.ask(|deadline| questions.health(service, &shared.headers, deadline)).await
+        self.ask(|questions, ask| questions.health(service, ask)).await
     }
 
     /// What the gateway says of itself.
@@ -184,9 +178,7 @@ impl Client {
     /// # Errors
     /// Why it could not be asked, or that its answer is no status.
     pub async fn status(&self) -> Result<GatewayStatus, Error> {
-        let shared = &self.shared;
-        let questions = shared.transport.questions();
-        self.ask(|deadline| questions.status(&shared.headers, deadline)).await
+        self.ask(|questions, ask| questions.status(ask)).await
     }
 
     /// What can be posted to, asked anew. See [`Endpoints`] for what a v1 gateway does not say.
@@ -194,9 +186,13 @@ impl Client {
     /// # Errors
     /// Why it could not be asked.
     pub async fn endpoints(&self) -> Result<Endpoints, Error> {
-        let shared = &self.shared;
-        let (discovery, transport) = (shared.discovery(&shared.headers), &*shared.transport);
-        self.ask(|deadline| discovery.endpoints(transport, &shared.headers, deadline)).await
+        let Shared { transport, headers, .. } = &*self.shared;
+        let discovery = self.shared.discovery(headers);
+        self.ask(|_, ask| {
+            let (discovery, transport) = (discovery.clone(), &**transport);
+            Box::pin(async move { discovery.endpoints(transport, ask).await })
+        })
+        .await
     }
 
     /// The gateway's address, without user information.
@@ -214,20 +210,24 @@ impl Client {
     }
 
     /// Asks the gateway for something that is no request, under the client's policy.
-    async fn ask<T, F>(&self, question: impl Fn(Option<Instant>) -> F) -> Result<T, Error>
-    where
-        F: Future<Output = Result<T, AttemptError>>,
-    {
-        let config = &self.shared.config;
-        let times = Times::from_now(None, config.attempt_timeout);
-        let asked = Retry::new(&config.retry, times, &config.address)
-            .run(|turn| question(turn.deadline))
-            .await;
-        asked.map(|(answer, _)| answer).map_err(|failure| failure.into_error(self.context()))
+    async fn ask<'s, T>(
+        &'s self,
+        question: impl Fn(&'s dyn Questions, Ask<'s>) -> Answer<'s, T>,
+    ) -> Result<T, Error> {
+        let Shared { config, transport, headers, .. } = &*self.shared;
+        let retry = Retry::new(
+            &config.retry,
+            Times::from_now(None, config.attempt_timeout),
+            &config.address,
+        );
+        let asking = retry
+            .run(|turn| question(transport.questions(), Ask { headers, deadline: turn.deadline }));
+        let asked = asking.await.map(|(answer, _)| answer);
+        asked.map_err(|failure| failure.into_error(self.context()))
     }
 
     fn context(&self) -> Context {
-        self.shared.transport.facts().context(None, None)
+        self.shared.config.address.context(None, None)
     }
 }
 

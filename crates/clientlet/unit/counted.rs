@@ -5,9 +5,7 @@ use std::future::ready;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
 use serde::Serialize;
-use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::error::AttemptError;
@@ -15,7 +13,7 @@ use crate::message::{
     AnswerParts, Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status,
 };
 use crate::options::ClientletOptions;
-use crate::transport::{BoxFuture, Facts, Questions, Terms, Transport};
+use crate::transport::{Answer, Ask, Facts, Questions, Terms, Transport};
 
 /// Answers each request at once, without documents.
 struct AtOnce(Facts);
@@ -26,7 +24,7 @@ impl Transport for AtOnce {
         request: &'a Request,
         _: Bytes,
         _: Terms<'a>,
-    ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
+    ) -> Answer<'a, RawAnswer> {
         Box::pin(ready(Ok(RawAnswer::from(AnswerParts {
             docarray: request.route.docarray,
             encoding: Encoding::Json,
@@ -52,20 +50,12 @@ impl Transport for AtOnce {
 }
 
 impl Questions for AtOnce {
-    fn status<'a>(
-        &'a self,
-        _: &'a HeaderMap,
-        _: Option<Instant>,
-    ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>> {
+    fn status<'a>(&'a self, _: Ask<'a>) -> Answer<'a, GatewayStatus> {
         let release = ("docarray".to_owned(), "0.21.0".to_owned());
         Box::pin(ready(Ok(GatewayStatus { jina: [release].into(), ..GatewayStatus::default() })))
     }
 
-    fn dry_run<'a>(
-        &'a self,
-        _: &'a HeaderMap,
-        _: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Status, AttemptError>> {
+    fn dry_run<'a>(&'a self, _: Ask<'a>) -> Answer<'a, Status> {
         Box::pin(ready(Ok(Status::default())))
     }
 }
@@ -75,7 +65,7 @@ impl Questions for AtOnce {
 pub fn call<D: Serialize>(documents: &[D], request_size: usize, is_in_order: bool) -> usize {
     let options = ClientletOptions::new().attempt_timeout(None);
     let config = options.check("http://127.0.0.1").expect("the address is a good one");
-    let facts = Facts::new("http", &config.address, Encoding::Json);
+    let facts = Facts::new(&config.address, Encoding::Json);
     let client = Client::over(config, Arc::new(AtOnce(facts)));
     let mut call = client.post("/").documents(documents).request_size(request_size);
     if is_in_order {

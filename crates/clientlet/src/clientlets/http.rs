@@ -10,7 +10,7 @@ use http::{HeaderMap, Method};
 use super::{DataRequest, HttpAnswer};
 use crate::address::Protocol;
 use crate::config::{Config, Secret, one_by_one, with_headers};
-use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
+use crate::error::{AttemptError, Error, ErrorKind, Event};
 use crate::message::{DocArray, Encoding, StatusMessage};
 use crate::options::ClientletOptions;
 use crate::retry::{Retry, Times};
@@ -174,12 +174,8 @@ impl<'a> Exchange<'a> {
     /// Why there is no answer.
     pub async fn send(self) -> Result<HttpAnswer, Error> {
         let config = &self.clientlet.config;
-        let context = Context {
-            protocol: Some("http"),
-            gateway: Some(config.address.to_string()),
-            request_id: self.body.map(|request| request.request_id().to_owned()),
-            documents: None,
-        };
+        let id = self.body.map(|request| request.request_id().to_owned());
+        let context = config.address.context(id, None);
         if let Some(request) = self.body {
             request.require(Encoding::Json).map_err(|error| error.with_context(context.clone()))?;
         }

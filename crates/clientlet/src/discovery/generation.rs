@@ -1,13 +1,10 @@
 //! Decides which documents a gateway speaks, and where it takes them.
 
-use ::http::HeaderMap;
-use tokio::time::Instant;
-
 use super::{Gateway, Kept};
 use crate::error::{AttemptError, ErrorKind, Event, Hint};
 use crate::foreign::shorten;
 use crate::message::{DocArray, GatewayStatus};
-use crate::transport::{Listing, Transport};
+use crate::transport::{Ask, Listing, Transport};
 
 /// Asks for the gateway's status, and for its endpoints if they matter. `set` is the client's setting.
 /// `kept` has what an earlier try learned before it failed, and takes what this one learns before it
@@ -20,13 +17,12 @@ pub(super) async fn learn(
     transport: &dyn Transport,
     set: Option<DocArray>,
     kept: &Kept,
-    headers: &HeaderMap,
-    deadline: Option<Instant>,
+    ask: Ask<'_>,
 ) -> Result<Gateway, AttemptError> {
     let (facts, questions) = (transport.facts(), transport.questions());
     let told = match kept.get() {
         Some(told) => Ok(told),
-        None => settled(set, questions.status(headers, deadline).await),
+        None => settled(set, questions.status(ask).await),
     };
     let is_listed = match &told {
         // One name or path is as good as another. Over gRPC 3.14.1 cannot list its endpoints, and
@@ -38,7 +34,7 @@ pub(super) async fn learn(
     };
     let listing = match is_listed {
         false => None,
-        true => match questions.paths(headers, deadline).await {
+        true => match questions.paths(ask).await {
             Ok(listing) => Some(listing),
             // Some gateways hide the list. Whether an endpoint exists then shows when it is posted to.
             Err(error) if !error.retryable => None,

@@ -20,7 +20,7 @@ use crate::address::Address;
 use crate::config::Config;
 use crate::error::{AttemptError, ErrorKind};
 use crate::message::{DocArray, Endpoints};
-use crate::transport::{BoxFuture, Time, Transport};
+use crate::transport::{Ask, BoxFuture, Time, Transport};
 
 /// The number of gateways beside its own of which a client remembers what they speak.
 const MOST_GATEWAYS: usize = 16;
@@ -100,10 +100,9 @@ impl Discovery {
     pub(crate) async fn endpoints(
         &self,
         transport: &dyn Transport,
-        headers: &HeaderMap,
-        deadline: Option<Instant>,
+        ask: Ask<'_>,
     ) -> Result<Endpoints, AttemptError> {
-        let gateway = learn(transport, self.set, &self.kept, headers, deadline).await?;
+        let gateway = learn(transport, self.set, &self.kept, ask).await?;
         Ok(gateway.to_endpoints())
     }
 
@@ -172,7 +171,8 @@ impl Discovery {
         let (transport, with) = (transport.clone(), headers.clone());
         let (set, kept) = (self.set, self.kept.clone());
         let question: Question = Box::pin(async move {
-            learn(&*transport, set, &kept, &with, deadline).await.map(Arc::new).map_err(Arc::new)
+            let ask = Ask { headers: &with, deadline };
+            learn(&*transport, set, &kept, ask).await.map(Arc::new).map_err(Arc::new)
         });
         let question = question.shared();
         *asked = question.downgrade().map(|question| Asked { headers: headers.clone(), question });

@@ -10,7 +10,7 @@ use crate::error::Event;
 use crate::message::{Connections, Encoding, GatewayStatus, RawAnswer, Request, Status};
 use crate::options::ClientletOptions;
 use crate::retry::later;
-use crate::transport::{Facts, Questions, Terms};
+use crate::transport::{Answer, Facts, Questions, Terms};
 
 fn names(names: &[&str]) -> Option<Vec<String>> {
     Some(names.iter().map(ToString::to_string).collect())
@@ -161,7 +161,7 @@ impl Transport for Slow {
         _: &'a Request,
         _: bytes::Bytes,
         _: Terms<'a>,
-    ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
+    ) -> Answer<'a, RawAnswer> {
         panic!("nothing is sent")
     }
 
@@ -179,16 +179,12 @@ impl Transport for Slow {
 }
 
 impl Questions for Slow {
-    fn status<'a>(
-        &'a self,
-        _: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>> {
+    fn status<'a>(&'a self, ask: Ask<'a>) -> Answer<'a, GatewayStatus> {
         Box::pin(async move {
             let number = self.asked.fetch_add(1, Ordering::Relaxed);
             if number < self.silent {
                 let silence = std::future::pending::<()>();
-                let deadline = deadline.expect("these tests have one");
+                let deadline = ask.deadline.expect("these tests have one");
                 let _ = tokio::time::timeout_at(deadline, silence).await;
                 return Err(AttemptError::new(Event::TimedOut, "no answer"));
             }
@@ -201,11 +197,7 @@ impl Questions for Slow {
         })
     }
 
-    fn dry_run<'a>(
-        &'a self,
-        _: &'a HeaderMap,
-        _: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Status, AttemptError>> {
+    fn dry_run<'a>(&'a self, _: Ask<'a>) -> Answer<'a, Status> {
         panic!("nothing is asked here")
     }
 }
@@ -213,7 +205,7 @@ impl Questions for Slow {
 impl Default for Slow {
     fn default() -> Slow {
         let address = Address::parse("http://h", None).unwrap();
-        let facts = Facts::new("test", &address, Encoding::Json);
+        let facts = Facts::new(&address, Encoding::Json);
         Slow { facts, asked: AtomicUsize::new(0), silent: 0, failing: 0 }
     }
 }

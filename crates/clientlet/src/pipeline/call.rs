@@ -77,7 +77,7 @@ impl Call {
     }
 
     pub(super) fn context(&self, request_id: Option<String>, documents: Range<u64>) -> Context {
-        self.transport.facts().context(request_id, Some(documents))
+        self.transport.facts().address.context(request_id, Some(documents))
     }
 
     /// Checks that the parameters can be sent: once, before anything is sent, and not for each

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
-use http::HeaderMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -21,7 +20,7 @@ use crate::message::{
     AnswerParts, Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status,
 };
 use crate::options::ClientletOptions;
-use crate::transport::{BoxFuture, Facts, Questions, Terms, Transport};
+use crate::transport::{Answer, Ask, Facts, Questions, Terms, Transport};
 use crate::{Client, Delivery, ErrorKind, Responses, RetryPolicy};
 
 /// What the gateway at the other end does, and what it saw.
@@ -80,7 +79,7 @@ impl Multiplexed {
     fn new(script: Script) -> Arc<Multiplexed> {
         let random = Some(fastrand::Rng::with_seed(script.seed));
         let address = Address::parse("http://gateway", None).unwrap();
-        let facts = Facts { has_paths: true, ..Facts::new("test", &address, Encoding::Json) };
+        let facts = Facts { has_paths: true, ..Facts::new(&address, Encoding::Json) };
         Arc::new(Multiplexed {
             facts,
             script,
@@ -162,7 +161,7 @@ impl Transport for Multiplexed {
         request: &'a Request,
         body: Bytes,
         terms: Terms<'a>,
-    ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
+    ) -> Answer<'a, RawAnswer> {
         Box::pin(async move {
             let Some(deadline) = terms.deadline else { return self.serve(request, &body).await };
             tokio::time::timeout_at(deadline, self.serve(request, &body))
@@ -185,11 +184,7 @@ impl Transport for Multiplexed {
 }
 
 impl Questions for Multiplexed {
-    fn status<'a>(
-        &'a self,
-        _: &'a HeaderMap,
-        _: Option<Instant>,
-    ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>> {
+    fn status<'a>(&'a self, _: Ask<'a>) -> Answer<'a, GatewayStatus> {
         Box::pin(async move {
             let mut state = self.state.lock().unwrap();
             state.asked += 1;
@@ -202,11 +197,7 @@ impl Questions for Multiplexed {
         })
     }
 
-    fn dry_run<'a>(
-        &'a self,
-        _: &'a HeaderMap,
-        _: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Status, AttemptError>> {
+    fn dry_run<'a>(&'a self, _: Ask<'a>) -> Answer<'a, Status> {
         Box::pin(async { Ok(Status::default()) })
     }
 }

@@ -142,7 +142,7 @@ impl Call {
 
     /// Returns the context of the stream's errors.
     pub(super) fn context(&self) -> Context {
-        self.transport.facts().context(Some(self.id.to_string()), Some(0..1))
+        self.transport.facts().address.context(Some(self.id.to_string()), Some(0..1))
     }
 }
 

@@ -3,12 +3,11 @@
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
-use tokio::time::Instant;
+use http::Method;
 
 use super::openapi::OpenApi;
 use super::{
-    BoxFuture, Facts, HttpSession, Listing, MOST_V2_DOCUMENTS, Questions, RawHttpAnswer, Streams,
+    Answer, Ask, Facts, HttpSession, Listing, MOST_V2_DOCUMENTS, Questions, RawHttpAnswer, Streams,
     Terms, Time, Transport,
 };
 use crate::address::decode_percent;
@@ -42,7 +41,7 @@ impl HttpTransport {
             most_v2_documents: Some(MOST_V2_DOCUMENTS),
             // A connection carries one request at a time.
             most_in_flight: Some(session.most_connections()),
-            ..Facts::new("http", &config.address, Encoding::Json)
+            ..Facts::new(&config.address, Encoding::Json)
         };
         HttpTransport { session, facts, page: Mutex::default() }
     }
@@ -51,8 +50,7 @@ impl HttpTransport {
     pub(super) async fn get(
         &self,
         path: &str,
-        headers: &HeaderMap,
-        deadline: Option<Instant>,
+        Ask { headers, deadline }: Ask<'_>,
     ) -> Result<RawHttpAnswer, AttemptError> {
         let uri = self
             .facts
@@ -106,7 +104,7 @@ impl Transport for HttpTransport {
         request: &'a Request,
         body: Bytes,
         terms: Terms<'a>,
-    ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
+    ) -> Answer<'a, RawAnswer> {
         Box::pin(async move {
             let route = &request.route;
             let headers = &request.headers;
@@ -158,13 +156,9 @@ impl Transport for HttpTransport {
 }
 
 impl Questions for HttpTransport {
-    fn status<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>> {
+    fn status<'a>(&'a self, ask: Ask<'a>) -> Answer<'a, GatewayStatus> {
         Box::pin(async move {
-            let answer = self.get("/status", headers, deadline).await.map_err(lacking)?;
+            let answer = self.get("/status", ask).await.map_err(lacking)?;
             serde_json::from_slice(&answer.body).map_err(|error| {
                 let what = format!(
                     "GET /status: this is no Jina gateway's status: {}; {}",
@@ -178,13 +172,9 @@ impl Questions for HttpTransport {
         })
     }
 
-    fn paths<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Listing, AttemptError>> {
+    fn paths<'a>(&'a self, ask: Ask<'a>) -> Answer<'a, Listing> {
         Box::pin(async move {
-            let page = self.get("/openapi.json", headers, deadline).await.map(|answer| answer.body);
+            let page = self.get("/openapi.json", ask).await.map(|answer| answer.body);
             let kept = page.as_ref().ok().filter(|page| page.len() <= LONGEST_PAGE);
             *self.page.lock().unwrap_or_else(PoisonError::into_inner) =
                 kept.cloned().unwrap_or_default();
@@ -199,13 +189,9 @@ impl Questions for HttpTransport {
         })
     }
 
-    fn dry_run<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Status, AttemptError>> {
+    fn dry_run<'a>(&'a self, ask: Ask<'a>) -> Answer<'a, Status> {
         Box::pin(async move {
-            let answer = self.get("/dry_run", headers, deadline).await.map_err(lacking)?;
+            let answer = self.get("/dry_run", ask).await.map_err(lacking)?;
             read_status(&answer.body).map_err(|what| {
                 let what = format!("GET /dry_run: {what}; {}", answer.shown());
                 AttemptError::new(Event::Unreadable, what)

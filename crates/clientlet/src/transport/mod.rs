@@ -22,7 +22,6 @@ mod time;
 pub(crate) mod websocket;
 
 use std::future::Future;
-use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -40,17 +39,19 @@ pub(crate) use multiplex::{
     Ticket,
 };
 use pool::HEAD_LIMIT;
-pub(crate) use questions::{Listing, Questions};
+pub(crate) use questions::{Ask, Listing, Questions};
 pub(crate) use streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 use tally::Tally;
 pub(crate) use time::{Patience, Time};
 
 use crate::address::{Address, to_path};
-use crate::error::{AttemptError, Context, Error};
+use crate::error::{AttemptError, Error};
 use crate::message::{Connections, DocArray, Encoding, RawAnswer, Request};
 use crate::stop::Stop;
 
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// What an attempt or a question gives.
+pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, AttemptError>>;
 
 /// What an attempt is held to.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +87,7 @@ pub(crate) trait Transport: Send + Sync {
         request: &'a Request,
         body: Bytes,
         terms: Terms<'a>,
-    ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>>;
+    ) -> Answer<'a, RawAnswer>;
 
     /// The connection or stream that a request's first attempt may be handed to without waiting; `None`
     /// if none is open, or if the request takes an [`attempt`](Transport::attempt).
@@ -118,8 +119,6 @@ pub(crate) trait Transport: Send + Sync {
 /// What never changes about a transport.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
-    /// `http`, `ws`, `grpc`.
-    pub(crate) protocol: &'static str,
     pub(crate) address: Address,
     /// How requests are written.
     pub(crate) encoding: Encoding,
@@ -138,9 +137,8 @@ pub(crate) struct Facts {
 
 impl Facts {
     /// The facts of a protocol without peculiarities.
-    pub(crate) fn new(protocol: &'static str, address: &Address, encoding: Encoding) -> Facts {
+    pub(crate) fn new(address: &Address, encoding: Encoding) -> Facts {
         Facts {
-            protocol,
             address: address.clone(),
             encoding,
             has_paths: false,
@@ -162,15 +160,5 @@ impl Facts {
             return Err(Error::config("the endpoint has no name; that of all executors is /"));
         }
         self.uri(&to_path(endpoint)).map(drop)
-    }
-
-    /// The context of an error.
-    pub(crate) fn context(
-        &self,
-        request_id: Option<String>,
-        documents: Option<Range<u64>>,
-    ) -> Context {
-        let gateway = Some(self.address.to_string());
-        Context { protocol: Some(self.protocol), gateway, request_id, documents }
     }
 }

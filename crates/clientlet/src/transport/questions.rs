@@ -5,7 +5,7 @@ use std::future::ready;
 use ::http::HeaderMap;
 use tokio::time::Instant;
 
-use super::BoxFuture;
+use super::Answer;
 use crate::error::{AttemptError, Event};
 use crate::message::{DocArray, GatewayStatus, Health, Status};
 
@@ -22,41 +22,31 @@ pub(crate) struct Listing {
     pub(crate) streams: Option<Vec<String>>,
 }
 
+/// With what, and until when, a question is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) deadline: Option<Instant>,
+}
+
 /// The questions that a protocol has. Each is asked once.
 pub(crate) trait Questions: Send + Sync {
     /// Asks what the gateway says of itself.
-    fn status<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>>;
+    fn status<'a>(&'a self, ask: Ask<'a>) -> Answer<'a, GatewayStatus>;
 
     /// Asks for the endpoints. An error that is not retryable means that the gateway does not list
     /// them.
-    fn paths<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Listing, AttemptError>> {
-        let _ = (headers, deadline);
+    fn paths<'a>(&'a self, ask: Ask<'a>) -> Answer<'a, Listing> {
+        let _ = ask;
         Box::pin(ready(Ok(Listing::default())))
     }
 
     /// Sends a request without documents through all executors.
-    fn dry_run<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Status, AttemptError>>;
+    fn dry_run<'a>(&'a self, ask: Ask<'a>) -> Answer<'a, Status>;
 
     /// Asks gRPC's health service about a service, the empty name for the gateway as a whole.
-    fn health<'a>(
-        &'a self,
-        service: &'a str,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Health, AttemptError>> {
-        let _ = (service, headers, deadline);
+    fn health<'a>(&'a self, service: &'a str, ask: Ask<'a>) -> Answer<'a, Health> {
+        let _ = (service, ask);
         let what = "only gRPC has a health service; ask whether the gateway is ready instead";
         Box::pin(ready(Err(AttemptError::new(Event::NoSuchQuestion, what))))
     }

@@ -15,7 +15,7 @@ use http_body_util::BodyExt;
 use sse_stream::{Error as SseError, Sse, SseByteStream};
 use tokio::time::Instant;
 
-use super::BoxFuture;
+use super::Answer;
 use super::http::HttpTransport;
 use super::http_session::{begins, glance};
 use super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
@@ -34,7 +34,7 @@ impl Streams for HttpTransport {
         &'a self,
         request: &'a StreamRequest,
         deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<RawDocuments, AttemptError>> {
+    ) -> Answer<'a, RawDocuments> {
         Box::pin(async move {
             let mut headers = HeaderMap::clone(&request.headers);
             headers.insert(ACCEPT, EVENTS);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use tokio::time::Instant;
 
-use super::BoxFuture;
+use super::Answer;
 use crate::error::AttemptError;
 use crate::message::Encoding;
 
@@ -41,5 +41,5 @@ pub(crate) trait Streams: Send + Sync {
         &'a self,
         request: &'a StreamRequest,
         deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<RawDocuments, AttemptError>>;
+    ) -> Answer<'a, RawDocuments>;
 }

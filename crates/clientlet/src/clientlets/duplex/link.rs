@@ -18,7 +18,7 @@ use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
 use crate::message::{DocArray, Encoding};
 use crate::retry::{Failure, Retry, RetryPolicy, Times, Turn};
 use crate::runtime;
-use crate::transport::{BoxFuture, Time};
+use crate::transport::{Answer, Time};
 
 /// How long a close is waited for; a connection gives its gateway less.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,15 +33,10 @@ const CLOSED: u8 = 3;
 pub(in crate::clientlets) trait Opener: fmt::Debug + Send + Sync {
     /// Opens one whose task brings what comes to the mailbox. The task ends when the mailbox is hung up, or
     /// with the last handle.
-    fn open<'a>(
-        &'a self,
-        mailbox: &'a Arc<Mailbox>,
-    ) -> BoxFuture<'a, Result<Session, AttemptError>>;
+    fn open<'a>(&'a self, mailbox: &'a Arc<Mailbox>) -> Answer<'a, Session>;
 
     /// What helps where nothing can be sent any more.
     fn again(&self) -> &'static str;
-
-    fn protocol(&self) -> &'static str;
 }
 
 #[derive(Debug)]
@@ -219,11 +214,6 @@ impl Link {
     }
 
     pub(in crate::clientlets) fn context(&self, request_id: Option<String>) -> Context {
-        Context {
-            protocol: Some(self.opener.protocol()),
-            gateway: Some(self.config.address.to_string()),
-            request_id,
-            documents: None,
-        }
+        self.config.address.context(request_id, None)
     }
 }

@@ -23,8 +23,8 @@ use crate::options::ClientletOptions;
 use crate::response::Response;
 use crate::retry::{Failure, Retry, Times, Turn};
 use crate::stream_document::StreamDocument;
-use crate::transport::Transport;
 use crate::transport::grpc::GrpcTransport;
+use crate::transport::{Ask, Transport};
 
 /// Sends requests to a gateway over gRPC, one by itself or many on a stream, over one connection.
 ///
@@ -150,7 +150,9 @@ impl GrpcClientlet {
     /// Why there is no answer.
     pub async fn send_dry_run(&self) -> Result<StatusMessage, Error> {
         let session = self.session()?;
-        self.once(|turn| session.transport.questions().dry_run(&self.headers, turn.deadline)).await
+        let headers = &*self.headers;
+        let ask = |turn: Turn| Ask { headers, deadline: turn.deadline };
+        self.once(|turn| session.transport.questions().dry_run(ask(turn))).await
     }
 
     /// What the gateway says of itself.
@@ -195,12 +197,7 @@ impl GrpcClientlet {
     }
 
     fn context(&self, request_id: Option<String>) -> Context {
-        Context {
-            protocol: Some("grpc"),
-            gateway: Some(self.config.address.to_string()),
-            request_id,
-            documents: None,
-        }
+        self.config.address.context(request_id, None)
     }
 
     fn hang_up(&mut self) {

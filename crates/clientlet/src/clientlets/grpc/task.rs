@@ -12,10 +12,10 @@ use futures_util::TryStreamExt;
 use http::HeaderMap;
 
 use crate::clientlets::duplex::{Mailbox, Opener, Outgoing, Session, refuse, session};
-use crate::error::{AttemptError, Event};
+use crate::error::Event;
 use crate::panics::unless_it_panics;
 use crate::transport::grpc::GrpcTransport;
-use crate::transport::{BoxFuture, Ending, Orders};
+use crate::transport::{Answer, Ending, Orders};
 
 /// What helps where nothing can be sent any more.
 const AGAIN: &str = "open another stream";
@@ -32,10 +32,7 @@ pub(super) struct Streams {
 }
 
 impl Opener for Streams {
-    fn open<'a>(
-        &'a self,
-        mailbox: &'a Arc<Mailbox>,
-    ) -> BoxFuture<'a, Result<Session, AttemptError>> {
+    fn open<'a>(&'a self, mailbox: &'a Arc<Mailbox>) -> Answer<'a, Session> {
         Box::pin(async move {
             let (session, orders, mut report) = session(mailbox);
             let orders = Arc::new(Mutex::new(orders));
@@ -66,10 +63,6 @@ impl Opener for Streams {
 
     fn again(&self) -> &'static str {
         AGAIN
-    }
-
-    fn protocol(&self) -> &'static str {
-        "grpc"
     }
 }
 

@@ -10,10 +10,10 @@ use super::AGAIN;
 use crate::clientlets::duplex::{Mailbox, Opener, Outgoing, Report, Session, refuse, session};
 use crate::config::Config;
 use crate::connect::Connector;
-use crate::error::{AttemptError, Error};
+use crate::error::Error;
 use crate::panics::unless_it_panics;
 use crate::transport::websocket::{Line, Subprotocol, open};
-use crate::transport::{BoxFuture, Ending, Order, Orders, Ticket};
+use crate::transport::{Answer, Ending, Order, Orders, Ticket};
 
 /// Connects and upgrades.
 #[derive(Debug)]
@@ -31,10 +31,7 @@ impl Upgrade {
 }
 
 impl Opener for Upgrade {
-    fn open<'a>(
-        &'a self,
-        mailbox: &'a Arc<Mailbox>,
-    ) -> BoxFuture<'a, Result<Session, AttemptError>> {
+    fn open<'a>(&'a self, mailbox: &'a Arc<Mailbox>) -> Answer<'a, Session> {
         Box::pin(async move {
             let Config { headers, answer_limit, .. } = &*self.config;
             let opening =
@@ -45,10 +42,6 @@ impl Opener for Upgrade {
 
     fn again(&self) -> &'static str {
         AGAIN
-    }
-
-    fn protocol(&self) -> &'static str {
-        "ws"
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
-use super::super::BoxFuture;
+use super::super::Answer;
 use super::super::Time;
 use super::super::multiplex::Claim;
 use super::super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
@@ -118,7 +118,7 @@ impl Streams for GrpcTransport {
         &'a self,
         request: &'a StreamRequest,
         deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<RawDocuments, AttemptError>> {
+    ) -> Answer<'a, RawDocuments> {
         Box::pin(async move {
             let mut time = Time::until(deadline);
             let channel = time.opening(pin!(self.shared.channel())).await?;

@@ -39,7 +39,7 @@ use self::channel::{Channel, Register};
 pub(super) use self::failure::{Scope, recorded};
 use self::single::Single;
 use super::multiplex::{Claim, Handle, InFlight};
-use super::{BoxFuture, Facts, Listing, Questions, Streams, Tally, Terms, Time, Transport};
+use super::{Answer, Ask, Facts, Listing, Questions, Streams, Tally, Terms, Time, Transport};
 use crate::config::Config;
 use crate::connect::Connector;
 use crate::envelope::{outcome, read_proto_answer, read_proto_status};
@@ -95,7 +95,7 @@ impl GrpcTransport {
     pub(crate) fn over(connector: Connector, config: &Config) -> GrpcTransport {
         let shared = Shared {
             connector,
-            facts: Facts::new("grpc", &config.address, Encoding::Proto),
+            facts: Facts::new(&config.address, Encoding::Proto),
             answer_limit: config.answer_limit,
             is_unary: config.grpc.is_unary,
             compression: config.grpc.is_gzipped.then_some(CompressionEncoding::Gzip),
@@ -297,10 +297,9 @@ impl Shared {
         self: &Arc<Self>,
         method: &'static str,
         question: Bytes,
-        headers: &HeaderMap,
-        deadline: Option<Instant>,
+        ask: Ask<'_>,
     ) -> Result<Bytes, AttemptError> {
-        let answer = self.ask_once(method, question, headers, deadline).await;
+        let answer = self.ask_once(method, question, ask).await;
         answer.map_err(|error| error.before_sending(method.rsplit('/').next().unwrap_or(method)))
     }
 
@@ -308,8 +307,7 @@ impl Shared {
         self: &Arc<Self>,
         method: &'static str,
         question: Bytes,
-        headers: &HeaderMap,
-        deadline: Option<Instant>,
+        Ask { headers, deadline }: Ask<'_>,
     ) -> Result<Bytes, AttemptError> {
         let mut time = Time::until(deadline);
         let channel = time.opening(pin!(self.channel())).await?;
@@ -358,7 +356,7 @@ impl Transport for GrpcTransport {
         request: &'a Request,
         body: Bytes,
         terms: Terms<'a>,
-    ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
+    ) -> Answer<'a, RawAnswer> {
         Box::pin(async move {
             match self.shared.is_unary {
                 true => self.unary_attempt(request, body, terms).await,
@@ -393,52 +391,35 @@ impl Transport for GrpcTransport {
 }
 
 impl Questions for GrpcTransport {
-    fn status<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>> {
+    fn status<'a>(&'a self, ask: Ask<'a>) -> Answer<'a, GatewayStatus> {
         Box::pin(async move {
-            let answer = self.shared.ask(STATUS, Bytes::new(), headers, deadline).await?;
+            let answer = self.shared.ask(STATUS, Bytes::new(), ask).await?;
             let JinaInfoProto { jina, envs } = decode(answer, STATUS)?;
             Ok(GatewayStatus { jina: jina.into_iter().collect(), envs: envs.into_iter().collect() })
         })
     }
 
-    fn paths<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Listing, AttemptError>> {
+    fn paths<'a>(&'a self, ask: Ask<'a>) -> Answer<'a, Listing> {
         Box::pin(async move {
-            let answer = self.shared.ask(ENDPOINTS, Bytes::new(), headers, deadline).await?;
+            let answer = self.shared.ask(ENDPOINTS, Bytes::new(), ask).await?;
             let (endpoints, streams) = documents::read_endpoints(&answer)?;
             let (endpoints, streams) = (Some(endpoints), Some(streams));
             Ok(Listing { endpoints, streams, ..Listing::default() })
         })
     }
 
-    fn dry_run<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Status, AttemptError>> {
+    fn dry_run<'a>(&'a self, ask: Ask<'a>) -> Answer<'a, Status> {
         Box::pin(async move {
-            let answer = self.shared.ask(DRY_RUN, Bytes::new(), headers, deadline).await?;
+            let answer = self.shared.ask(DRY_RUN, Bytes::new(), ask).await?;
             read_proto_status(&answer)
                 .map_err(|what| AttemptError::new(Event::Unreadable, format!("dry_run: {what}")))
         })
     }
 
-    fn health<'a>(
-        &'a self,
-        service: &'a str,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Health, AttemptError>> {
+    fn health<'a>(&'a self, service: &'a str, ask: Ask<'a>) -> Answer<'a, Health> {
         Box::pin(async move {
             let question = HealthCheckRequest { service: service.to_owned() }.encode_to_vec();
-            match self.shared.ask(HEALTH, question.into(), headers, deadline).await {
+            match self.shared.ask(HEALTH, question.into(), ask).await {
                 Ok(answer) => {
                     let answer = decode::<HealthCheckResponse>(answer, HEALTH)?;
                     Ok(match ServingStatus::try_from(answer.status) {

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ::http::{HeaderMap, Uri};
 use bytes::Bytes;
 use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
-use tokio::time::Instant;
 
 use self::connection::{Read, start};
 #[cfg(fuzzing)]
@@ -20,7 +19,7 @@ pub use self::handshake::answered_with;
 pub(crate) use self::line::Line;
 use super::http::HttpTransport;
 use super::multiplex::{Handle, InFlight, Progress};
-use super::{BoxFuture, Facts, HttpSession, Questions, Tally, Terms, Time, Transport};
+use super::{Answer, Ask, Facts, HttpSession, Questions, Tally, Terms, Time, Transport};
 use crate::config::Config;
 use crate::connect::Connector;
 use crate::envelope::{read_answer, read_proto_answer};
@@ -264,7 +263,7 @@ impl Transport for WebsocketTransport {
         request: &'a Request,
         body: Bytes,
         terms: Terms<'a>,
-    ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
+    ) -> Answer<'a, RawAnswer> {
         Box::pin(async move {
             let mut time = terms.time();
             let shared = self.shared(&request.headers)?;
@@ -308,29 +307,21 @@ impl Transport for WebsocketTransport {
 
 /// A gateway's port for WebSocket lists no endpoints.
 impl Questions for WebsocketTransport {
-    fn status<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<GatewayStatus, AttemptError>> {
-        self.http.status(headers, deadline)
+    fn status<'a>(&'a self, ask: Ask<'a>) -> Answer<'a, GatewayStatus> {
+        self.http.status(ask)
     }
 
     /// By a plain GET, which this port answers as truthfully as a message to `/dry_run`. A port for
     /// HTTP answers it as well, so a connection is opened, too.
-    fn dry_run<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        deadline: Option<Instant>,
-    ) -> BoxFuture<'a, Result<Status, AttemptError>> {
+    fn dry_run<'a>(&'a self, ask: Ask<'a>) -> Answer<'a, Status> {
         Box::pin(async move {
-            let status = self.http.dry_run(headers, deadline).await?;
+            let status = self.http.dry_run(ask).await?;
             if status.is_success() {
                 let uri = self.facts.address.at("/");
                 let uri = uri.map_err(|e| AttemptError::new(Event::EncodeFailed, e.message()))?;
                 let Opener { connector, answer_limit, subprotocol, .. } = &self.opener;
-                let opening = open(connector, &uri, headers, *subprotocol, *answer_limit);
-                let opened = Time::until(deadline).opening(Box::pin(opening)).await;
+                let opening = open(connector, &uri, ask.headers, *subprotocol, *answer_limit);
+                let opened = Time::until(ask.deadline).opening(Box::pin(opening)).await;
                 opened.map_err(|error| error.before_sending("opening a connection"))?;
             }
             Ok(status)
@@ -339,8 +330,7 @@ impl Questions for WebsocketTransport {
 }
 
 fn facts(config: &Config, subprotocol: Subprotocol) -> Facts {
-    let facts =
-        |encoding| Facts { is_masking: true, ..Facts::new("ws", &config.address, encoding) };
+    let facts = |encoding| Facts { is_masking: true, ..Facts::new(&config.address, encoding) };
     match subprotocol {
         Subprotocol::Bytes => facts(Encoding::Proto),
         Subprotocol::Json => {
