@@ -43,7 +43,7 @@ pub(crate) enum Pace {
     InBlocks,
 }
 
-/// An opened output, and what is on its way to it.
+/// An opened output, and the lines that wait for it.
 pub(crate) struct Output {
     /// The name in messages: the file's name or `stdout`.
     name: String,

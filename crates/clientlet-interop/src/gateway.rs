@@ -107,7 +107,7 @@ impl RealGateway {
     /// skipped.
     ///
     /// # Errors
-    /// Those of [`start`](Self::start), unless the test is skipped.
+    /// The errors of [`start`](Self::start), unless the test is skipped.
     pub fn start_or_skip(
         environment: Environment,
         options: Options,
@@ -179,7 +179,7 @@ impl RealGateway {
     /// Starts dead executors again on their old ports. The gateway reaches them when this returns.
     ///
     /// # Errors
-    /// Those of [`start`](Self::start). If the executors do not get ready, the gateway ends.
+    /// The errors of [`start`](Self::start). If the executors do not get ready, the gateway ends.
     pub fn revive_executor(&mut self) -> Result<(), StartError> {
         self.revive()
     }
@@ -206,7 +206,7 @@ impl RealGateway {
     /// Starts the gateway again on its old ports. The gateway is ready when this returns.
     ///
     /// # Errors
-    /// Those of [`start`](Self::start).
+    /// The errors of [`start`](Self::start).
     pub fn revive_gateway(&mut self) -> Result<(), StartError> {
         self.revive()
     }
