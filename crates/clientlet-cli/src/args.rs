@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clientlet::DocArray;
 use clientlet_gateway::{FAULT_HELP, Fault};
 
-use crate::connection::Secret;
 use crate::fields::{Path, TensorField};
+use crate::secret::Secret;
 
 /// The client for Jina gateways: documents in, answers out, every request accounted for.
 #[derive(Parser)]
@@ -140,6 +140,10 @@ pub(crate) struct PostArgs {
     /// Connections at a time; over HTTP each request under way has one for itself [default: 256]
     #[arg(long, value_name = "N", value_parser = at_least_one::<usize>, help_heading = "Request")]
     pub(crate) max_connections: Option<usize>,
+
+    /// Connections that requests share over WebSocket and gRPC, taking turns [default: 1]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<usize>, help_heading = "Request")]
+    pub(crate) channels: Option<usize>,
 
     /// Print answers in the order of the documents, not as they come
     #[arg(long, help_heading = "Request")]

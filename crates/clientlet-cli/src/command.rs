@@ -1,6 +1,5 @@
 //! From parsed arguments to an exit code.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use tokio::runtime::{Builder, LocalOptions};
@@ -8,7 +7,7 @@ use tokio::task::spawn_local;
 
 use crate::args::{Args, Command};
 use crate::report::{Exit, Failure};
-use crate::{endpoints, gateway, post, ready, report, standard, status, stream};
+use crate::{endpoints, gateway, post, ready, report, status, stream};
 
 /// Runs the command, prints why it failed if it did, and says how to exit.
 pub(crate) fn run(args: Args) -> ExitCode {
@@ -56,33 +55,5 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return Exit::BadInput.into();
     }
-    end(to_stdout(|| error.print()).map(|()| Exit::Success))
-}
-
-/// Writes a command's short answer to stdout unchanged, for programs.
-///
-/// # Errors
-/// When stdout is closed or full.
-pub(crate) fn answer(text: &str) -> Result<(), Failure> {
-    to_stdout(|| writeln!(io::stdout(), "{text}"))
-}
-
-/// Writes a command's answer for people: one item a line, escaped.
-///
-/// # Errors
-/// When stdout is closed or full.
-pub(crate) fn answer_lines<'t>(lines: impl IntoIterator<Item = &'t str>) -> Result<(), Failure> {
-    let mut text = String::new();
-    for line in lines {
-        text.push_str(&report::escape(line));
-        text.push('\n');
-    }
-    to_stdout(|| io::stdout().write_all(text.as_bytes()))
-}
-
-fn to_stdout(write: impl FnOnce() -> io::Result<()>) -> Result<(), Failure> {
-    let written = standard::check(standard::Stream::Stdout).and_then(|()| write());
-    written
-        .and_then(|()| io::stdout().flush())
-        .map_err(|error| Failure::failed(format!("stdout: {error}")))
+    end(report::to_stdout(|| error.print()).map(|()| Exit::Success))
 }

@@ -1,10 +1,7 @@
 //! Who asks, and from where that is taken: the command line, files, the environment.
 
-use std::convert::Infallible;
 use std::env::VarError;
-use std::fs;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clientlet::{Client, ClientBuilder, RetryPolicy};
 use clientlet_gateway::{DocArray, Gateway};
@@ -12,30 +9,7 @@ use clientlet_gateway::{DocArray, Gateway};
 use crate::args::{AskArgs, DocArrayChoice, IdentityArgs, RetryArgs};
 use crate::hint::Task;
 use crate::report::Failure;
-
-/// A value as it was given; it has no `Debug`, and no message shows it.
-#[derive(Clone)]
-pub(crate) struct Secret(String);
-
-// Every text is one, so that clap never has to show a value that it refuses.
-impl FromStr for Secret {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Secret, Infallible> {
-        Ok(Secret(text.to_owned()))
-    }
-}
-
-impl Secret {
-    /// The value itself, read from its file if it names one; `place` is how messages call it.
-    fn reveal(self, place: &str) -> Result<String, Failure> {
-        let Some(file) = self.0.strip_prefix('@') else { return Ok(self.0) };
-        let mut text = fs::read_to_string(file)
-            .map_err(|error| Failure::bad_input(format!("{place}: cannot read {file}: {error}")))?;
-        text.truncate(text.trim_end_matches(['\r', '\n']).len());
-        Ok(text)
-    }
-}
+use crate::secret::Secret;
 
 /// The client for a question that is no request, its gateway ready if that is waited for.
 ///
@@ -104,9 +78,8 @@ impl IdentityArgs {
         let variables = ["CLIENTLET_AUTH", "CLIENTLET_BEARER", "CLIENTLET_COOKIE"].map(environment);
         let variables = variables.into_iter().collect::<Result<Vec<_>, _>>()?;
         named.extend(variables.iter().flatten().map(|(secret, name)| (secret, *name)));
-        let file = |(secret, place): (&Secret, _)| {
-            secret.0.strip_prefix('@').map(|file| (PathBuf::from(file), place))
-        };
+        let file =
+            |(secret, place): (&Secret, _)| secret.file().map(|file| (PathBuf::from(file), place));
         Ok(named.into_iter().filter_map(file).collect())
     }
 
@@ -150,7 +123,7 @@ impl IdentityArgs {
         for (cookie, place) in cookies {
             let pairs = cookie.reveal(place)?;
             for pair in pairs.split(';').map(str::trim).filter(|pair| !pair.is_empty()) {
-                let (name, value) = split(Secret(pair.to_owned()), '=', place, "NAME=VALUE")?;
+                let (name, value) = split(Secret::new(pair), '=', place, "NAME=VALUE")?;
                 builder = builder.cookie(name, value);
             }
         }
@@ -181,7 +154,7 @@ fn or(
 fn environment(name: &'static str) -> Result<Option<Named>, Failure> {
     match std::env::var(name) {
         Ok(value) if value.is_empty() => Ok(None),
-        Ok(value) => Ok(Some((Secret(value), name))),
+        Ok(value) => Ok(Some((Secret::new(value), name))),
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => {
             Err(Failure::bad_input(format!("the variable {name} is not UTF-8")))

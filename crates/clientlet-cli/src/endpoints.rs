@@ -4,10 +4,9 @@ use clientlet::DocArray;
 use serde_json::json;
 
 use crate::args::AskArgs;
-use crate::command::{answer, answer_lines};
 use crate::connection;
 use crate::hint::Task;
-use crate::report::{self, Exit, Failure};
+use crate::report::{self, Exit, Failure, answer, answer_lines};
 
 pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
     let is_json = args.json;

@@ -6,9 +6,8 @@ use clientlet_gateway::{Gateway, GatewayBuilder};
 use serde_json::{Map, json};
 
 use crate::args::GatewayArgs;
-use crate::command::answer;
 use crate::interrupt::Interrupt;
-use crate::report::{Exit, Failure};
+use crate::report::{Exit, Failure, answer};
 
 pub(crate) async fn run(args: GatewayArgs) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen()?;

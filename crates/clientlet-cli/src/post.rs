@@ -9,16 +9,14 @@ use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::{Compression, PostArgs};
+use crate::connection;
 use crate::fields::Fields;
 use crate::hint::Task;
 use crate::input::{Documents, Input};
-use crate::interrupt::Interrupt;
-use crate::output::{Output, Pace};
-use crate::progress::ProgressLine;
+use crate::output::Pace;
 use crate::report::{Exit, Failure};
-use crate::run::{End, Run};
-use crate::summary::SummaryFile;
-use crate::{apart, connection};
+use crate::run::{Format, Run};
+use crate::session::{End, Options, Session};
 
 /// Everything that can be wrong is found before anything is sent: first the options, then the
 /// input, then the outputs.
@@ -37,21 +35,23 @@ pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
     let client = client(&mut args, embedded.as_ref())?;
 
     let input = args.input.as_deref().map(Input::open).transpose()?;
-    let output = Output::open(&args.output, Pace::InBlocks)?;
-    let summary_file = args.summary.as_deref().map(SummaryFile::open).transpose()?;
+    let options = Options {
+        output: &args.output,
+        pace: Pace::InBlocks,
+        summary: args.summary.as_deref(),
+        is_quiet: args.quiet,
+    };
     let read: Vec<_> = input.iter().map(|input| (input.file(), "--input")).collect();
-    let mut written = vec![(output.file(), "--output")];
-    written.extend(summary_file.iter().map(|file| (file.file(), "--summary")));
-    apart::check(&read, &secrets, &written)?;
-    let input_name = input.as_ref().map(|input| input.name().to_owned()).unwrap_or_default();
-
-    let mut interrupt = Interrupt::listen()?;
-    let line = ProgressLine::new(args.quiet);
-    let bad_lines = line.clone();
+    let session = Session::open(&options, &read, &secrets)?;
+    let format = Format {
+        input_name: input.as_ref().map(|input| input.name().to_owned()),
+        as_responses: args.responses,
+    };
+    let bad_lines = session.line.clone();
     let report = move |text: &str| bad_lines.print(text);
     let texts = std::mem::take(&mut args.text);
     let mut documents = Documents::new(texts, input, fields.clone(), args.stop_on_error, report)?;
-    let mut run = Run::new(&args, input_name, line, output, documents.progress(), fields);
+    let mut run = Run::new(session, format, documents.progress(), fields);
     let begun = async {
         if let Some(patience) = args.wait_ready {
             let ready = client.wait_ready(patience).await;
@@ -61,25 +61,25 @@ pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
     };
     let has_any = tokio::select! {
         biased;
-        () = interrupt.wait() => None,
+        () = run.session.interrupt.wait() => None,
         has_any = begun => Some(has_any?),
     };
     match has_any {
         None => run.end(End::Interrupted, 0, 0),
-        Some(false) => run.end(End::NoDocuments, 0, 0),
+        Some(false) => run.is_without_documents(),
         Some(true) => {
             let is_file = documents.is_file();
             let responses = call(&args, &client, documents, is_file)?;
-            run.begin(embedded.as_ref().map(Gateway::http_url));
-            exchange(&mut run, responses, &mut interrupt).await;
+            run.session.begin(embedded.as_ref());
+            exchange(&mut run, responses).await;
         }
     }
-    run.close(client.connections(), summary_file)
+    Ok(run.close(client.connections()))
 }
 
 /// Takes answers as they come and writes them, until all requests have ended or nothing more can
 /// be written or is wanted.
-async fn exchange<S>(run: &mut Run, mut responses: Responses<S>, interrupt: &mut Interrupt)
+async fn exchange<S>(run: &mut Run, mut responses: Responses<S>)
 where
     S: Stream,
     S::Item: Serialize,
@@ -89,14 +89,14 @@ where
     let end = loop {
         tokio::select! {
             biased;
-            () = interrupt.wait() => break End::Interrupted,
-            written = run.output.write_due() => {
+            () = run.session.interrupt.wait() => break End::Interrupted,
+            written = run.session.output.write_due() => {
                 if let Err(unwritten) = written {
                     break End::Unwritten(unwritten);
                 }
             }
             _ = tick.tick() => run.show(responses.documents_read(), responses.in_flight()),
-            ended = responses.next(), if run.output.has_room() => match ended {
+            ended = responses.next(), if run.session.output.has_room() => match ended {
                 None => break End::Complete,
                 Some(Ok(response)) => run.answered(&response),
                 Some(Err(error)) => run.failed(&error),
@@ -116,7 +116,7 @@ where
         }
     }
     let read = responses.documents_read();
-    let end = run.flush(end, interrupt).await;
+    let end = run.session.flush(end).await;
     run.end(end, read, in_flight);
 }
 
@@ -156,6 +156,9 @@ fn client(args: &mut PostArgs, embedded: Option<&Gateway>) -> Result<Client, Fai
     }
     if let Some(connections) = args.max_connections {
         builder = builder.max_connections(connections);
+    }
+    if let Some(channels) = args.channels {
+        builder = builder.channels(channels);
     }
     if let Some(limit) = args.answer_limit {
         builder = builder.answer_limit(limit);

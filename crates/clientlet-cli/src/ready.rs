@@ -3,10 +3,9 @@
 use serde_json::json;
 
 use crate::args::AskArgs;
-use crate::command::answer;
 use crate::connection;
 use crate::hint::Task;
-use crate::report::{self, Causes, Exit, Failure};
+use crate::report::{self, Causes, Exit, Failure, answer};
 
 pub(crate) async fn run(mut args: AskArgs) -> Result<Exit, Failure> {
     let is_json = args.json;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clientlet::{Error, ErrorKind};
 
 use crate::hint::{self, Advice, Task};
+use crate::standard;
 
 /// How the command ends; of several, the later one wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,6 +152,38 @@ pub(crate) fn count(number: u64, what: &str) -> String {
 /// Prints an escaped line to stderr. A closed stderr is not an error.
 pub(crate) fn print(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", escape(line));
+}
+
+/// Writes a command's short answer to stdout unchanged, for programs.
+///
+/// # Errors
+/// When stdout is closed or full.
+pub(crate) fn answer(text: &str) -> Result<(), Failure> {
+    to_stdout(|| writeln!(io::stdout(), "{text}"))
+}
+
+/// Writes a command's answer for people: one item a line, escaped.
+///
+/// # Errors
+/// When stdout is closed or full.
+pub(crate) fn answer_lines<'t>(lines: impl IntoIterator<Item = &'t str>) -> Result<(), Failure> {
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(&escape(line));
+        text.push('\n');
+    }
+    to_stdout(|| io::stdout().write_all(text.as_bytes()))
+}
+
+/// Writes to stdout and flushes it.
+///
+/// # Errors
+/// When stdout is closed or full.
+pub(crate) fn to_stdout(write: impl FnOnce() -> io::Result<()>) -> Result<(), Failure> {
+    let written = standard::check(standard::Stream::Stdout).and_then(|()| write());
+    written
+        .and_then(|()| io::stdout().flush())
+        .map_err(|error| Failure::failed(format!("stdout: {error}")))
 }
 
 #[cfg(test)]

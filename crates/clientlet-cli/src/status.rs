@@ -5,10 +5,9 @@ use std::fmt::Write;
 use clientlet::GatewayStatus;
 
 use crate::args::AskArgs;
-use crate::command::{answer, answer_lines};
 use crate::connection;
 use crate::hint::Task;
-use crate::report::{Exit, Failure, escape, one_line};
+use crate::report::{Exit, Failure, answer, answer_lines, escape, one_line};
 
 pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
     let is_json = args.json;

@@ -9,21 +9,17 @@ use clientlet_gateway::Gateway;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
 
 use crate::args::{DocArrayChoice, StreamArgs};
+use crate::connection;
 use crate::fields::Fields;
 use crate::hint::{self, Task};
-use crate::interrupt::Interrupt;
-use crate::output::{Output, Pace, Unwritten};
+use crate::output::{Pace, Unwritten};
 use crate::record::write_document;
 use crate::report::{self, Exit, Failure, count};
-use crate::summary::{SummaryFile, as_seconds};
+use crate::session::{End, Options, Session};
+use crate::summary::as_seconds;
 use crate::typed;
-use crate::{apart, connection};
-
-/// How long an output may take for what is left after Ctrl-C.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// How a run went.
 #[derive(Default, Serialize)]
@@ -46,37 +42,26 @@ pub(crate) async fn run(mut args: StreamArgs) -> Result<Exit, Failure> {
     let secrets = args.identity.files()?;
     let client = client(&mut args, embedded.as_ref())?;
     let documents = call(&args, &client)?;
-    let mut output = Output::open(&args.output, Pace::AtOnce)?;
-    let summary_file = args.summary.as_deref().map(SummaryFile::open).transpose()?;
-    let mut written = vec![(output.file(), "--output")];
-    written.extend(summary_file.iter().map(|file| (file.file(), "--summary")));
-    apart::check(&[], &secrets, &written)?;
-    let mut interrupt = Interrupt::listen()?;
-    if let (Some(gateway), false) = (&embedded, args.quiet) {
-        let url = gateway.http_url();
-        report::print(&format!("no URL given: an embedded gateway was started at {url}"));
-    }
-    let started = Instant::now();
-    let (mut summary, mut exit) = tokio::select! {
+    let options = Options {
+        output: &args.output,
+        pace: Pace::AtOnce,
+        summary: args.summary.as_deref(),
+        is_quiet: args.quiet,
+    };
+    let mut session = Session::open(&options, &[], &secrets)?;
+    session.begin(embedded.as_ref());
+    let mut summary = Summary::default();
+    tokio::select! {
         biased;
-        () = interrupt.wait() => (Summary::default(), Exit::Interrupted),
+        () = session.interrupt.wait() => session.exit_with(Exit::Interrupted),
         ready = wait_ready(&args, &client) => {
             ready.map_err(|error| Failure::of(&error, Task::Stream))?;
-            exchange(documents, &mut output, &mut interrupt).await
+            exchange(documents, &mut session, &mut summary).await;
         }
-    };
-    summary.elapsed = started.elapsed();
-    summary.interrupted = exit == Exit::Interrupted;
-    if !args.quiet {
-        report::print(&summary.to_string());
     }
-    if let Some(file) = summary_file
-        && let Err(failure) = file.write(&summary)
-    {
-        failure.lines().for_each(|line| report::print(&line));
-        exit = exit.max(failure.exit());
-    }
-    Ok(exit)
+    summary.elapsed = session.elapsed();
+    summary.interrupted = session.exit() == Exit::Interrupted;
+    Ok(session.close(&summary))
 }
 
 async fn wait_ready(args: &StreamArgs, client: &Client) -> Result<(), Error> {
@@ -86,98 +71,59 @@ async fn wait_ready(args: &StreamArgs, client: &Client) -> Result<(), Error> {
     }
 }
 
-/// Why no more is written.
-enum End {
-    Complete,
-    Failed(Error),
-    Interrupted,
-    Unwritten(Unwritten),
-}
-
 /// Writes documents as they come, each at once if the output takes it.
 async fn exchange(
     mut documents: DocumentStream<Box<RawValue>>,
-    output: &mut Output,
-    interrupt: &mut Interrupt,
-) -> (Summary, Exit) {
-    let mut number = 0;
+    session: &mut Session,
+    summary: &mut Summary,
+) {
+    let (mut number, mut failed) = (0, None);
     let end = loop {
         tokio::select! {
             biased;
-            () = interrupt.wait() => break End::Interrupted,
-            written = output.write_due() => {
+            () = session.interrupt.wait() => break End::Interrupted,
+            written = session.output.write_due() => {
                 if let Err(unwritten) = written {
                     break End::Unwritten(unwritten);
                 }
             }
-            document = documents.next(), if output.has_room() => match document {
+            document = documents.next(), if session.output.has_room() => match document {
                 None => break End::Complete,
-                Some(Err(error)) => break End::Failed(error),
+                Some(Err(error)) => {
+                    failed = Some(error);
+                    break End::Complete;
+                }
                 Some(Ok(document)) => {
                     let add = |out: &mut Vec<u8>| {
                         write_document(&document, out);
                         Ok(())
                     };
-                    output.add(number..number + 1, add).expect("text can be written to memory");
+                    let added = session.output.add(number..number + 1, add);
+                    added.expect("text can be written to memory");
                     number += 1;
                 }
             },
         }
     };
-    let mut summary = Summary {
-        documents: number,
-        repeats_dropped: documents.repeats_dropped(),
-        ..Summary::default()
-    };
+    (summary.documents, summary.repeats_dropped) = (number, documents.repeats_dropped());
     // The executor is stopped before the output may take its time.
     drop(documents);
-    let (end, left) = match end {
-        End::Unwritten(unwritten) => (None, Some(unwritten)),
-        end => finish(end, output, interrupt).await,
-    };
-    let exit = match end {
-        None => Exit::Failed,
-        Some(End::Failed(error)) => {
-            print_failure(&error, number);
-            report::exit_of(&error)
-        }
-        Some(End::Interrupted) => Exit::Interrupted,
-        Some(_) => Exit::Success,
-    };
-    summary.failed = matches!(exit, Exit::Failed | Exit::BadInput);
-    if let Some(Unwritten { reason, documents }) = left {
-        let lost = documents.iter().map(|range| range.end - range.start).sum();
-        let lost = count(lost, "document");
-        report::print(&format!("error: {}: {reason}; not written: {lost}", output.name()));
-        return (summary, exit.max(Exit::Failed));
+    let end = session.flush(end).await;
+    if let Some(error) = failed {
+        print_failure(&error, number);
+        session.exit_with(report::exit_of(&error));
     }
-    (summary, exit)
-}
-
-/// Writes what came by the end; after a signal for no longer than is decent.
-async fn finish(
-    end: End,
-    output: &mut Output,
-    interrupt: &mut Interrupt,
-) -> (Option<End>, Option<Unwritten>) {
-    let end = match end {
-        End::Interrupted => End::Interrupted,
-        end => tokio::select! {
-            biased;
-            () = interrupt.wait() => End::Interrupted,
-            finished = output.finish() => return (Some(end), finished.err()),
-        },
-    };
-    let finished = tokio::select! {
-        biased;
-        () = interrupt.wait() => None,
-        finished = timeout(GRACE, output.finish()) => finished.ok(),
-    };
-    let left = match finished {
-        Some(finished) => finished.err(),
-        None => Some(output.unwritten("it does not take what is left".to_owned())),
-    };
-    (Some(end), left)
+    match end {
+        End::Complete => {}
+        End::Interrupted => session.exit_with(Exit::Interrupted),
+        End::Unwritten(Unwritten { reason, documents }) => {
+            session.exit_with(Exit::Failed);
+            let lost = documents.iter().map(|range| range.end - range.start).sum();
+            let (name, lost) = (session.output.name(), count(lost, "document"));
+            report::print(&format!("error: {name}: {reason}; not written: {lost}"));
+        }
+    }
+    summary.failed = matches!(session.exit(), Exit::Failed | Exit::BadInput);
 }
 
 fn print_failure(error: &Error, documents: u64) {

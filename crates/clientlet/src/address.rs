@@ -19,7 +19,7 @@ pub(crate) enum Protocol {
 
 impl Protocol {
     /// The protocol's name, as in URLs and errors.
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Protocol::Http => "http",
             Protocol::Websocket => "ws",

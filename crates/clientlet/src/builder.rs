@@ -12,12 +12,12 @@ use crate::error::Error;
 use crate::message::DocArray;
 use crate::options::ClientletOptions;
 use crate::retry::RetryPolicy;
-use crate::transport::Transport;
 #[cfg(feature = "grpc")]
 use crate::transport::grpc::GrpcTransport;
 use crate::transport::http::HttpTransport;
 #[cfg(feature = "websocket")]
 use crate::transport::websocket::{Subprotocol, WebsocketTransport};
+use crate::transport::{Channels, Transport};
 
 /// The settings of a [`Client`].
 ///
@@ -78,6 +78,12 @@ impl ClientBuilder {
         /// 60 s, and at most half of a call's [`timeout`](crate::Post::timeout) if another attempt
         /// could follow.
         attempt_timeout(timeout: impl Into<Option<Duration>>);
+        /// The number of connections that calls share over WebSocket and gRPC, for each runtime and each
+        /// set of headers; 1 by default. Requests take turns between them, those of one call as well:
+        /// over gRPC the call has a stream on each. More than one helps where a single connection is
+        /// the limit, or where a proxy balances connections and not requests. Over HTTP each request
+        /// has a connection for itself anyway.
+        channels(channels: usize);
         /// The maximum number of connections at a time, for each runtime that uses the client; 256
         /// by default. Further requests wait for a connection in order of arrival, within their own
         /// time. A request that times out while it waits was not sent.
@@ -129,7 +135,14 @@ impl ClientBuilder {
             let what = "websocket_json is for documents v1: a gateway takes none of v2 in JSON";
             return Err(Error::config(what));
         }
-        let transport = self.transport(&config)?;
+        let transport = match config.channels {
+            1 => self.transport(&config)?,
+            _ if config.address.protocol() == Protocol::Http => self.transport(&config)?,
+            channels => {
+                let members = (0..channels).map(|_| self.transport(&config));
+                Arc::new(Channels::new(members.collect::<Result<_, _>>()?))
+            }
+        };
         Ok(Client::over(config, transport))
     }
 

@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) connect_timeout: Duration,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) is_attempt_timeout_set: bool,
+    /// The number of connections that requests share.
+    pub(crate) channels: usize,
     /// The maximum number of connections in one runtime that carry a single request each.
     pub(crate) max_connections: usize,
     /// The maximum size of an answer's body, in bytes.

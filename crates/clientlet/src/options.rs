@@ -25,6 +25,7 @@ pub struct ClientletOptions {
     connect_timeout: Duration,
     /// `None` unless it was set by hand.
     attempt_timeout: Option<Option<Duration>>,
+    channels: usize,
     max_connections: usize,
     answer_limit: usize,
     docarray: Option<DocArray>,
@@ -47,6 +48,7 @@ impl Default for ClientletOptions {
             port: None,
             connect_timeout: CONNECT_TIMEOUT,
             attempt_timeout: None,
+            channels: 1,
             max_connections: MAX_CONNECTIONS,
             answer_limit: ANSWER_LIMIT,
             docarray: None,
@@ -157,6 +159,11 @@ impl ClientletOptions {
         self
     }
 
+    pub(crate) fn channels(mut self, channels: usize) -> ClientletOptions {
+        self.channels = channels;
+        self
+    }
+
     /// The maximum number of connections at a time; 256 by default. See
     /// [`ClientBuilder::max_connections`](crate::ClientBuilder::max_connections).
     #[must_use]
@@ -202,6 +209,9 @@ impl ClientletOptions {
         if self.retry.is_capped_from_the_start() {
             tracing::info!("max_backoff lies below initial_backoff: no wait ever grows");
         }
+        if self.channels == 0 {
+            return Err(Error::config("channels is 0; nothing could be sent without a connection"));
+        }
         if self.max_connections == 0 {
             let what = "max_connections is 0; nothing could be sent without a connection";
             return Err(Error::config(what));
@@ -215,6 +225,7 @@ impl ClientletOptions {
             connect_timeout: self.connect_timeout,
             attempt_timeout: self.attempt_timeout.unwrap_or(Some(ATTEMPT_TIMEOUT)),
             is_attempt_timeout_set: self.attempt_timeout.is_some(),
+            channels: self.channels,
             max_connections: self.max_connections,
             answer_limit: self.answer_limit,
             docarray: self.docarray,

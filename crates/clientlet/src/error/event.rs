@@ -188,6 +188,11 @@ impl Event {
         &EVENTS[self as usize]
     }
 
+    /// Reports that this happened to an attempt. Tests record the protocols of each event.
+    pub(crate) fn tell(self, protocol: &str) {
+        tracing::trace!(target: "clientlet::event", event = ?self, %protocol, "an attempt failed");
+    }
+
     /// Whether any request on a shared connection or stream may have caused its end. An outage that
     /// names a deployment was caused by none of them.
     pub(crate) fn is_anyones(self) -> bool {

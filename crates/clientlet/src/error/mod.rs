@@ -240,6 +240,9 @@ impl Error {
         elapsed: Duration,
     ) -> Error {
         let last = *last.0;
+        if attempts.is_empty() {
+            last.event.tell(context.protocol.unwrap_or_default());
+        }
         let hint = last.detail.hint.or_else(|| Hint::of(last.event, &last.detail));
         let delivery =
             attempts.iter().fold(last.delivery, |joined, attempt| joined.join(attempt.delivery));

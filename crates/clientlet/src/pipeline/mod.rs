@@ -412,7 +412,8 @@ where
 
     /// Hands a request to a connection that is open, or leaves it to a future that opens one.
     fn depart(&mut self, flight: Flight) {
-        if !self.lane.as_ref().is_some_and(|lane| lane.is_open()) {
+        let is_kept = !self.call.transport.facts().has_channels;
+        if !self.lane.as_ref().is_some_and(|lane| is_kept && lane.is_open()) {
             self.lane = self.call.transport.lane(&flight.request);
         }
         let keep = self.call.retry.attempts() > 1 || self.call.keep_documents;

@@ -271,6 +271,7 @@ impl<'a> Retry<'a> {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
+            error.event.tell(address.protocol().name());
             let now = Instant::now();
             unsent = error.unsent.take();
             if error.is_anew() {

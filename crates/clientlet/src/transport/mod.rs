@@ -1,6 +1,7 @@
 //! The seam between the pipeline and the protocols: one attempt of one request.
 
 mod body;
+mod channels;
 #[cfg(test)]
 #[path = "../../unit/fixtures.rs"]
 mod fixtures;
@@ -29,6 +30,7 @@ use ::http::Uri;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+pub(crate) use channels::Channels;
 pub(crate) use http_answer::{MOST_V2_DOCUMENTS, RawHttpAnswer};
 pub(crate) use http_session::HttpSession;
 use http_session::{is_too_large_a_head, not_http, too_large_a_head};
@@ -128,6 +130,9 @@ pub(crate) struct Facts {
     pub(crate) is_masking: bool,
     /// The most documents that a v2 gateway takes in one request.
     pub(crate) most_v2_documents: Option<usize>,
+    /// Whether requests take turns between several connections, so that each asks for its own
+    /// [`lane`](Transport::lane).
+    pub(crate) has_channels: bool,
     /// The most requests that it is worth to begin at a time: more of them would only wait, and their
     /// time run out meanwhile.
     pub(crate) most_in_flight: Option<usize>,
@@ -144,6 +149,7 @@ impl Facts {
             has_paths: false,
             is_masking: false,
             most_v2_documents: None,
+            has_channels: false,
             most_in_flight: None,
             denied: None,
         }

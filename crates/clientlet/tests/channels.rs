@@ -1,0 +1,79 @@
+//! Several connections to one gateway, between which requests take turns.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
+use clientlet::{Client, ClientBuilder, Document, ErrorKind, RetryPolicy};
+use clientlet_gateway::{DocArray, Gateway};
+
+const CHANNELS: usize = 3;
+
+type Way = (&'static str, fn(ClientBuilder) -> ClientBuilder);
+
+const WAYS: [Way; 4] = [
+    ("ws", |client| client),
+    ("ws", |client| client.websocket_json(true)),
+    ("grpc", |client| client),
+    ("grpc", |client| client.unary(true)),
+];
+
+async fn start(way: Way, faults: &[&str]) -> (Gateway, ClientBuilder) {
+    let builder = Gateway::builder().docarray(DocArray::V1).websocket(true).grpc(true);
+    let faults = faults.iter().map(|fault| fault.parse().unwrap());
+    let gateway =
+        faults.fold(builder, |builder, fault| builder.fault(fault)).start().await.unwrap();
+    let url = if way.0 == "ws" { gateway.websocket_url() } else { gateway.grpc_url() };
+    let client = (way.1)(Client::builder(&url));
+    (gateway, client)
+}
+
+fn documents() -> impl Iterator<Item = Document> {
+    (0..200).map(|n| Document::text("x").with_id(n.to_string()))
+}
+
+/// The connections that documents went over.
+fn used(gateway: &Gateway, way: Way) -> u64 {
+    match way.0 {
+        "ws" => gateway.journal().websocket_connections(),
+        _ => gateway.journal().grpc_connections(),
+    }
+}
+
+#[tokio::test]
+async fn the_requests_of_a_call_take_turns_between_the_connections() {
+    for way in WAYS {
+        let (gateway, builder) = start(way, &[]).await;
+        let client = builder.channels(CHANNELS).build().unwrap();
+        let answers = client.post("/upper").documents(documents()).request_size(1).send().await;
+        let answered: Vec<Document> = answers.documents().unwrap();
+        let ids = answered.into_iter().map(|document| document.id.unwrap());
+        assert_eq!(ids.collect::<Vec<_>>(), (0..200).map(|n| n.to_string()).collect::<Vec<_>>());
+        assert_eq!(used(&gateway, way), CHANNELS as u64, "{}", way.0);
+        assert!(client.connections().opened >= CHANNELS as u64);
+        // A second call shares them.
+        let one = Document::text("x");
+        client.post("/upper").document(&one).send().await.into_result().unwrap();
+        assert_eq!(used(&gateway, way), CHANNELS as u64, "{}", way.0);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_costs_no_request_of_the_others() {
+    for (way, fault) in [(WAYS[0], "drop@20"), (WAYS[2], "reset-after@20"), (WAYS[3], "drop@20")] {
+        let (gateway, builder) = start(way, &[fault]).await;
+        let client = builder.channels(CHANNELS).retry(RetryPolicy::standard()).build().unwrap();
+        let answers = client.post("/upper").documents(documents()).request_size(1).send().await;
+        assert!(answers.errors().next().is_none(), "{fault}");
+        let again = answers.responses().filter(|response| response.attempts() > 1).count();
+        // Of the 16 requests in flight those on the other connections are not sent again.
+        assert!((1..=8).contains(&again), "{fault}: {again}");
+        assert_eq!(used(&gateway, way), CHANNELS as u64 + 1, "{fault}");
+        assert_eq!(client.connections().reconnects, 1, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn there_is_at_least_one() {
+    let error = Client::builder("ws://h").channels(0).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.message().contains("channels"), "{error}");
+}
