@@ -290,8 +290,8 @@ pub(crate) fn redact(url: &str) -> String {
     format!("{scheme}{host}{path}")
 }
 
-/// The path of an endpoint. Some endpoints are bound without a leading slash, but a path of HTTP
-/// always has one.
+/// Returns the path of an endpoint. Some endpoints are bound without a leading slash, but an HTTP
+/// path always has one.
 pub(crate) fn to_path(endpoint: &str) -> String {
     let slash = if endpoint.starts_with('/') { "" } else { "/" };
     format!("{slash}{}", encode_percent(endpoint))

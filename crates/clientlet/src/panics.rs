@@ -1,4 +1,4 @@
-//! Handles panics in this crate's tasks, including those of crates below.
+//! Handles panics in this crate's tasks, including those of the crates that they use.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -7,8 +7,8 @@ use futures_util::FutureExt;
 
 use crate::foreign::shorten;
 
-/// Does the work of a task and catches a panic, so that the task can still report it to everything
-/// that waits for the task. After a panic the work must be given up.
+/// Runs the work of a task and catches a panic, so that the task can still report the panic to
+/// everything that waits for it. After a panic the work must not be continued.
 ///
 /// # Errors
 /// A description of the panic.
@@ -41,11 +41,11 @@ mod tests {
     use crate::transport::{HttpSession, Transport};
     use crate::{Client, Delivery, DocArray, ErrorKind};
 
-    /// More than the longest wait for the end of a task, less than any time-out.
+    /// Longer than the longest wait for the end of a task, shorter than any time-out.
     const AT_ONCE: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_in_flight_fails_at_once_when_something_panics_below() {
+    async fn requests_in_flight_fail_at_once_if_their_connection_panics() {
         for protocol in ["http", "ws", "ws json", "grpc", "grpc unary"] {
             let (connector, accepted, bomb) = network();
             let gateway = Gateway::builder()
@@ -73,7 +73,7 @@ mod tests {
                 _ => Arc::new(GrpcTransport::over(connector, &config)),
             };
             let client = Client::over(config, transport);
-            // As JSON, a WebSocket carries one request at a time.
+            // With JSON, a WebSocket carries one request at a time.
             let requests: usize = if protocol == "ws json" { 1 } else { 3 };
             let call = tokio::spawn({
                 let documents = (0..requests).map(|n| json!({"id": n.to_string()}));
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_panics_says_with_what() {
+    async fn the_message_of_a_panic_is_reported() {
         assert_eq!(unless_it_panics(async { 7 }).await, Ok(7));
         let numbers: Vec<u8> = Vec::new();
         let said = unless_it_panics(async { numbers[3] }).await.unwrap_err();

@@ -253,7 +253,10 @@ async fn a_compressed_answer_that_was_not_asked_for_is_named() {
     let client = Client::new(&gateway.http_url()).unwrap();
     let error = post(&client, "x").await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Decode, Delivery::Answered));
-    assert!(error.message().contains("compressed (gzip), which was not asked for"), "{error}");
+    assert!(
+        error.message().contains("compressed (gzip), which the client did not ask for"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -361,7 +361,11 @@ async fn answers_that_cannot_be_read_are_described() {
     let many: String = (0..101).map(|n| format!("x-{n}: v\r\n")).collect();
     let table = [
         (b"SSH-2.0-OpenSSH\r\n".to_vec(), ErrorKind::Decode, "not HTTP/1.1"),
-        (head("x", &"v".repeat(1 << 20)), ErrorKind::TooLarge, "or its head than 262144 bytes"),
+        (
+            head("x", &"v".repeat(1 << 20)),
+            ErrorKind::TooLarge,
+            "or its head is longer than 262144 bytes",
+        ),
         (
             format!("HTTP/1.1 200 OK\r\n{many}\r\n").into_bytes(),
             ErrorKind::TooLarge,

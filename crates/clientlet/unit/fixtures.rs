@@ -1,4 +1,4 @@
-//! Answers that were recorded from real gateways, read field by field.
+//! Reads recorded answers of real gateways field by field.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ struct Fixture {
     response: Json,
 }
 
-/// The environments and what they speak.
+/// The environments and the documents that they speak.
 const ENVIRONMENTS: [(&str, DocArray); 3] =
     [("seed-era", DocArray::V1), ("current-v1", DocArray::V1), ("current", DocArray::V2)];
 
@@ -60,8 +60,8 @@ fn response(environment: &str, docarray: DocArray, name: &str) -> Response {
     Response::alone(answer(environment, docarray, name).unwrap())
 }
 
-/// What the recorded failures are, by what was done and to which gateway: `docs/guarantees.md`
-/// prints it.
+/// The recorded failures: the action, the gateway and the expected error. `docs/guarantees.md`
+/// prints them.
 struct Recorded {
     done: &'static str,
     recording: Recording,
@@ -70,11 +70,11 @@ struct Recorded {
     delivery: Delivery,
     retryable: bool,
     may_have_run: bool,
-    /// What the message holds.
+    /// A part of the message.
     message: &'static str,
 }
 
-/// Where a failure stands.
+/// The place of a recorded failure.
 #[derive(Clone, Copy, Debug)]
 enum Recording {
     /// An answer over HTTP.
@@ -83,7 +83,7 @@ enum Recording {
     Message(&'static str),
     /// The end of a WebSocket, by its entry in `errors.json`.
     Ended(&'static str),
-    /// The status of a gRPC call, by its entry there.
+    /// The status of a gRPC call, by its entry in `errors.json`.
     Status(&'static str, Scope),
 }
 
@@ -91,7 +91,7 @@ impl Recording {
     fn protocol(self) -> &'static str {
         match self {
             Recording::Http(_) => "HTTP",
-            // One and the same bytes.
+            // WebSocket and gRPC have the same bytes.
             Recording::Message(_) => "WebSocket, gRPC",
             Recording::Ended(_) => "WebSocket",
             Recording::Status(_, Scope::Stream) => "gRPC stream",
@@ -127,7 +127,7 @@ fn entry(environment: &str, name: &str) -> Json {
     errors[name].clone()
 }
 
-/// How a gRPC call failed that carried one request, or many.
+/// Returns the failure of a gRPC call that carried one request or many.
 const fn status(
     done: &'static str,
     entry: &'static str,
@@ -166,13 +166,13 @@ const V1: &[&str] = &["seed-era", "current-v1"];
 const V2: &[&str] = &["current"];
 const ALL: &[&str] = &["seed-era", "current-v1", "current"];
 
-/// Another attempt may succeed, and the executor may have worked.
+/// Another attempt may succeed, and the executor may have run.
 const AGAIN: (bool, bool) = (true, true);
-/// So, and nobody knows what became of it.
+/// The same, and the delivery is unknown.
 const UNKNOWN: (Delivery, (bool, bool)) = (Delivery::Unknown, AGAIN);
-/// It is final, and the executor has worked.
+/// The failure is final, and the executor has run.
 const RAN: (bool, bool) = (false, true);
-/// It is final, and nothing has run.
+/// The failure is final, and no executor has run.
 const REFUSED: (bool, bool) = (false, false);
 
 #[rustfmt::skip]
@@ -226,7 +226,7 @@ fn docarray_of(environment: &str) -> DocArray {
 }
 
 #[test]
-fn every_recorded_failure_is_what_the_table_says() {
+fn every_recorded_failure_matches_the_table() {
     for row in RECORDED {
         for environment in row.environments {
             let error = row.recording.read(environment, docarray_of(environment));
@@ -240,7 +240,7 @@ fn every_recorded_failure_is_what_the_table_says() {
 }
 
 #[test]
-fn the_page_of_guarantees_holds_the_recorded_failures() {
+fn the_page_of_guarantees_lists_the_recorded_failures() {
     let name = |environment: &&str| match *environment {
         "seed-era" => "3.14.1 v1",
         "current-v1" => "3.33.1 v1",
@@ -304,7 +304,7 @@ fn the_plain_successes_are_read() {
 }
 
 #[test]
-fn routes_are_read_with_their_times_and_skipped_ones_without_end() {
+fn routes_are_read_with_their_times_and_skipped_routes_have_no_end() {
     let response = response("seed-era", DocArray::V1, "target");
     let routes = response.routes().unwrap();
     let [gateway, executor] = &routes[..] else { panic!("two routes") };
@@ -324,7 +324,7 @@ fn parameters_and_results_are_read() {
     }
 }
 
-/// `/rich` of the kit, v1: what each document holds.
+/// The documents of `/rich` in v1, as the test executor defines them.
 fn rich_documents() -> Vec<Document> {
     let tensor = || Tensor::new(&[2, 3], &[0.0_f64, 1.0, 2.0, 3.0, 4.0, 5.0]).expect("six numbers");
     let tags = json!({"n": 1, "f": 2.5, "s": "x", "b": true, "null": null,
@@ -437,7 +437,8 @@ fn rich_documents_of_v2_are_read_into_a_type_of_ones_own() {
         Item {
             part: Some(Box::new(named("p", "part"))),
             parts: vec![named("q0", "listed")],
-            // Typed `Optional[DocList[...]]`: texts and tensors are lost in the gateway.
+            // The field has the type `Optional[DocList[...]]`, so texts and tensors are lost in the
+            // gateway.
             chunks: Some(vec![item("c0"), item("c1")]),
             ..named("parent", "parent")
         },
@@ -455,7 +456,7 @@ fn status_and_dry_run_are_read() {
         let well = read_status(&raw(&fixture(environment, "dry_run")).body).unwrap();
         assert!(well.is_success());
         let down = read_status(&raw(&fixture(environment, "dry_run_executor_down")).body).unwrap();
-        // v2 over HTTP says that all is well with its executor dead.
+        // v2 over HTTP reports success even with its executor dead.
         assert_eq!(down.is_success(), docarray == DocArray::V2, "{environment}");
     }
 }

@@ -1,5 +1,6 @@
-//! The client and the embedded gateway on a simulated network: partitions, repairs, holds, crashes,
-//! by seed, over every protocol. `CLIENTLET_SEED=N cargo test -p clientlet --lib simulation` runs one seed again.
+//! The client and the embedded gateway on a simulated network, over every protocol, with
+//! partitions, repairs, held messages and crashes that a seed decides. `CLIENTLET_SEED=N cargo test
+//! -p clientlet --lib simulation` runs one seed again.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -40,27 +41,27 @@ impl Listener for Simulated {
     }
 }
 
-/// What a run looked like to the client.
+/// The results of a run as the client saw them.
 #[derive(Default)]
 struct Outcome {
     /// The documents of each request that ended.
     ended: Vec<Range<u64>>,
     answered: usize,
-    /// Requests that failed as not sent.
+    /// The ids of the requests that were reported as not sent.
     not_sent: Vec<String>,
     attempts: u32,
     order_kept: bool,
 }
 
-/// What is wrong with the network.
+/// The fault of the network.
 enum Broken {
-    /// What is sent is lost.
+    /// Messages are lost.
     Parted,
-    /// What is sent comes later.
+    /// Messages come later.
     Held,
 }
 
-/// The journals of the gateway's lives, one a start.
+/// The journals of the gateway, one for each start.
 type Journals = Arc<Mutex<Vec<Journal>>>;
 
 /// The simulated network.
@@ -102,7 +103,7 @@ fn client_with(protocol: Protocol, is_unary: bool) -> Client {
     Client::over(config, transport)
 }
 
-/// A network with a gateway on it.
+/// Makes a network with a gateway on it.
 fn network(protocol: Protocol, seed: u64) -> (turmoil::Sim<'static>, Journals) {
     network_with(protocol, seed, None)
 }
@@ -114,7 +115,8 @@ fn network_with(
     seed: u64,
     restart: Option<(Duration, Duration)>,
 ) -> (turmoil::Sim<'static>, Journals) {
-    // Ids and jitter are drawn from this thread's generator, in which all of the simulation runs.
+    // Ids and jitter are drawn from this thread's generator, and the whole simulation runs on this
+    // thread.
     fastrand::seed(seed);
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
@@ -153,7 +155,7 @@ fn network_with(
     (sim, journals)
 }
 
-/// One simulated run: the network and the gateway fail and heal as the seed has it.
+/// Runs a simulation: the network and the gateway fail and recover as the seed decides.
 fn run(protocol: Protocol, seed: u64, policy: &RetryPolicy, in_order: bool) -> (Outcome, Journals) {
     let (mut sim, journals) = network(protocol, seed);
     let outcome = Arc::new(Mutex::new(Outcome::default()));
@@ -199,7 +201,8 @@ fn run(protocol: Protocol, seed: u64, policy: &RetryPolicy, in_order: bool) -> (
         Ok(())
     });
 
-    // The world has a seed of its own, so that it does not change with the library's choices.
+    // The network's faults have a seed of their own, so that they do not depend on the library's
+    // choices.
     let mut world = fastrand::Rng::with_seed(seed);
     let mut broken = None;
     loop {
@@ -229,15 +232,15 @@ fn run(protocol: Protocol, seed: u64, policy: &RetryPolicy, in_order: bool) -> (
     (outcome, journals)
 }
 
-/// Whether the client has ended by now.
+/// Advances the simulation by a step. Returns whether the client has ended.
 fn step(sim: &mut turmoil::Sim<'_>, seed: u64) -> bool {
     sim.step().unwrap_or_else(|error| panic!("seed {seed}: {error}"))
 }
 
-/// Kills the gateway and starts it again; whether the client has ended meanwhile.
+/// Kills the gateway and starts it again. Returns whether the client has ended meanwhile.
 ///
-/// A runtime that ends drops its tasks in an order that is another in each run. So that a seed is
-/// the same run each time, the client hears of it by one connection after the other.
+/// A runtime that ends drops its tasks in an order that differs between runs. To keep each seed
+/// reproducible, the client learns of the crash on one connection after the other.
 fn crash(sim: &mut turmoil::Sim<'_>, seed: u64) -> bool {
     sim.hold("client", "gateway");
     sim.crash("gateway");
@@ -255,12 +258,12 @@ fn crash(sim: &mut turmoil::Sim<'_>, seed: u64) -> bool {
     false
 }
 
-/// The seeds of a test, or the one that is asked for.
+/// Returns the seeds of a test, or the seed that the environment variable names.
 fn seeds(count: u64) -> impl Iterator<Item = u64> {
     let one = std::env::var("CLIENTLET_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
     let range = one.map_or(0..count, |seed| seed..seed + 1);
     range.inspect(|seed| {
-        // Shown by the harness if the test fails: the last line names the seed.
+        // The harness shows this output if the test fails, and the last line names the seed.
         println!("CLIENTLET_SEED={seed}");
     })
 }
@@ -289,7 +292,7 @@ fn a_seed_is_the_same_run_each_time(protocol: Protocol) {
     }
 }
 
-fn partitions_and_crashes_lose_nothing_with_retries(protocol: Protocol) {
+fn partitions_and_crashes_lose_no_request_with_retries(protocol: Protocol) {
     let policy = RetryPolicy::standard().max_attempts(50);
     let mut again = 0;
     for seed in seeds(SEEDS) {
@@ -302,7 +305,9 @@ fn partitions_and_crashes_lose_nothing_with_retries(protocol: Protocol) {
     assert!(again > 0 || std::env::var_os("CLIENTLET_SEED").is_some(), "something went wrong");
 }
 
-fn partitions_and_crashes_never_send_twice_what_may_have_run_at_most_once(protocol: Protocol) {
+fn at_most_once_no_request_that_may_have_run_is_resent_after_partitions_and_crashes(
+    protocol: Protocol,
+) {
     let policy = RetryPolicy::standard().max_attempts(50).at_most_once(true);
     for seed in seeds(SEEDS / 4) {
         let (outcome, journals) = run(protocol, seed, &policy, false);
@@ -318,8 +323,8 @@ fn partitions_and_crashes_never_send_twice_what_may_have_run_at_most_once(protoc
 }
 
 /// With the default waits, twelve attempts outlast a gateway that takes three seconds to come back.
-/// Ten attempts do not suffice: the random waits add up to less than that for one request in 1,250
-/// of those affected, here 32.
+/// Ten attempts do not suffice: for one in 1,250 of the affected requests, here 32, the random
+/// waits add up to less.
 fn a_restart_of_three_seconds_is_outlasted_by_a_thousand_requests(
     protocol: Protocol,
     is_unary: bool,
@@ -358,8 +363,8 @@ fn a_restart_of_three_seconds_is_outlasted_by_a_thousand_requests(
     }
 }
 
-/// A gateway that answers immediately is not called late, however rarely the answers are polled
-/// for. The first case of each protocol is one that was seen, with one attempt.
+/// A gateway that answers immediately does not count as late, however rarely the answers are
+/// polled. The first case of each protocol is one that occurred, with one attempt.
 fn a_slow_caller_is_no_slow_gateway(protocol: Protocol, is_unary: bool) {
     for (seed, attempt, pause) in
         [(0, 2000, 2500), (1, 300, 500), (2, 2000, 2010), (3, 500, 20_000), (4, 200, 230)]
@@ -402,8 +407,8 @@ fn a_slow_caller_is_no_slow_gateway(protocol: Protocol, is_unary: bool) {
     }
 }
 
-/// A gateway that stays silent times out, after a bounded time, whether the caller polls or not.
-/// The error tells how long was waited.
+/// A gateway that stays silent times out within a bounded time, whether the caller polls or not.
+/// The error says how long the request waited.
 fn a_silent_gateway_is_late_for_a_slow_caller_too(protocol: Protocol, is_unary: bool) {
     let (mut sim, _journals) = network(protocol, 0);
     sim.client("client", async move {
@@ -434,7 +439,7 @@ fn a_silent_gateway_is_late_for_a_slow_caller_too(protocol: Protocol, is_unary: 
             }
         }
         assert_eq!(ended, 3);
-        // The time is made good only some times in a row.
+        // The time is extended only a limited number of times in a row.
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
         Ok(())
     });
@@ -442,7 +447,7 @@ fn a_silent_gateway_is_late_for_a_slow_caller_too(protocol: Protocol, is_unary: 
 }
 
 /// Whenever a call is stopped, and whatever the network does, each document that was read ends
-/// once, and a document reported as not sent never arrives.
+/// once, and a document that is reported as not sent never arrives.
 fn each_document_ends_once_whenever_the_call_is_stopped(protocol: Protocol, is_unary: bool) {
     for seed in seeds(SEEDS / 4) {
         let (mut sim, journals) = network(protocol, seed);
@@ -487,7 +492,7 @@ fn each_document_ends_once_whenever_the_call_is_stopped(protocol: Protocol, is_u
             documents.sort_unstable();
             let read = responses.documents_read();
             assert_eq!(documents, (0..read).collect::<Vec<_>>(), "seed {seed}");
-            // Requests on their way arrive meanwhile.
+            // Requests in flight arrive meanwhile.
             tokio::time::sleep(Duration::from_secs(5)).await;
             Ok(())
         });
@@ -500,7 +505,7 @@ fn each_document_ends_once_whenever_the_call_is_stopped(protocol: Protocol, is_u
     }
 }
 
-/// The tests of a protocol.
+/// Defines the tests of a protocol.
 macro_rules! over {
     ($name:ident, $protocol:expr) => {
         mod $name {
@@ -512,13 +517,13 @@ macro_rules! over {
             }
 
             #[test]
-            fn partitions_and_crashes_lose_nothing_with_retries() {
-                super::partitions_and_crashes_lose_nothing_with_retries($protocol);
+            fn partitions_and_crashes_lose_no_request_with_retries() {
+                super::partitions_and_crashes_lose_no_request_with_retries($protocol);
             }
 
             #[test]
-            fn partitions_and_crashes_never_send_twice_what_may_have_run_at_most_once() {
-                super::partitions_and_crashes_never_send_twice_what_may_have_run_at_most_once(
+            fn at_most_once_no_request_that_may_have_run_is_resent_after_partitions_and_crashes() {
+                super::at_most_once_no_request_that_may_have_run_is_resent_after_partitions_and_crashes(
                     $protocol,
                 );
             }
@@ -576,7 +581,7 @@ mod unary_grpc {
     }
 }
 
-/// Posts one document, patiently.
+/// Posts one document with a long time-out.
 async fn post_one(client: &Client) -> Result<crate::Response, crate::Error> {
     let call = client.post("/upper").documents([json!({"id": "0", "text": "x"})]);
     let answers = call.attempt_timeout(Duration::from_secs(600)).send().await;
@@ -598,7 +603,7 @@ fn an_idle_websocket_stays_open_for_as_long_as_both_sides_live() {
     assert_eq!(journals.lock().unwrap()[0].websocket_connections(), 1);
 }
 
-fn a_dead_peer_is_noticed_by_a_ping_that_nobody_answers(protocol: Protocol, what: &'static str) {
+fn a_dead_peer_is_noticed_by_an_unanswered_ping(protocol: Protocol, what: &'static str) {
     let (mut sim, _journals) = network(protocol, 2);
     sim.client("client", async move {
         let client = client(protocol);
@@ -618,13 +623,13 @@ fn a_dead_peer_is_noticed_by_a_ping_that_nobody_answers(protocol: Protocol, what
 }
 
 #[test]
-fn a_dead_peer_of_a_websocket_is_noticed_by_a_ping_that_nobody_answers() {
+fn a_dead_peer_of_a_websocket_is_noticed_by_an_unanswered_ping() {
     let what = "answered no ping";
-    a_dead_peer_is_noticed_by_a_ping_that_nobody_answers(Protocol::Websocket, what);
+    a_dead_peer_is_noticed_by_an_unanswered_ping(Protocol::Websocket, what);
 }
 
 #[test]
-fn a_dead_peer_of_a_grpc_stream_is_noticed_by_a_ping_that_nobody_answers() {
+fn a_dead_peer_of_a_grpc_stream_is_noticed_by_an_unanswered_ping() {
     let what = "keep-alive timed out";
-    a_dead_peer_is_noticed_by_a_ping_that_nobody_answers(Protocol::Grpc, what);
+    a_dead_peer_is_noticed_by_an_unanswered_ping(Protocol::Grpc, what);
 }

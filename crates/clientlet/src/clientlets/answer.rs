@@ -1,4 +1,4 @@
-//! An HTTP answer, to be read by whoever asked.
+//! An HTTP answer that the caller reads.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -14,7 +14,7 @@ use crate::transport::RawHttpAnswer;
 #[derive(Debug)]
 pub struct HttpAnswer(pub(super) RawHttpAnswer);
 
-/// From an answer that came by other means, or that a test made up.
+/// Makes an answer from one that came by other means, or that a test made up.
 impl From<http::Response<Bytes>> for HttpAnswer {
     fn from(response: http::Response<Bytes>) -> HttpAnswer {
         let (head, body) = response.into_parts();
@@ -23,33 +23,34 @@ impl From<http::Response<Bytes>> for HttpAnswer {
 }
 
 impl HttpAnswer {
-    /// The status.
+    /// Returns the status.
     pub fn status(&self) -> StatusCode {
         self.0.status
     }
 
-    /// The headers.
+    /// Returns the headers.
     pub fn headers(&self) -> &HeaderMap {
         &self.0.headers
     }
 
-    /// The body.
+    /// Returns the body.
     pub fn body(&self) -> &Bytes {
         &self.0.body
     }
 
-    /// The answer to a data request, read; a failure of any sort is an error here.
+    /// Reads the answer to a data request. A failure of any kind is an error.
     ///
     /// # Errors
-    /// What the status or the answer's own status says went wrong, or that it cannot be read.
+    /// The failure that the HTTP status or the answer's own status reports, or that the answer
+    /// cannot be read.
     pub fn response(&self, docarray: DocArray) -> Result<Response, Error> {
         alone(self.0.read(docarray, docarray == DocArray::V1))
     }
 
-    /// The answer to a dry run, read. It may say that something is wrong.
+    /// Reads the answer to a dry run. The status may report a failure.
     ///
     /// # Errors
-    /// When the HTTP status is no success or the body is no status.
+    /// If the HTTP status is not a success, or the body is not a status.
     pub fn status_message(&self) -> Result<StatusMessage, Error> {
         if !self.0.status.is_success() {
             let what = format!("the dry run was answered with {}", self.0.status);
@@ -61,11 +62,11 @@ impl HttpAnswer {
 }
 
 impl Response {
-    /// An answer in protobuf, as WebSocket and gRPC carry it, that came by other means or that a test
-    /// made up.
+    /// Reads an answer in protobuf, as WebSocket and gRPC carry it, that came by other means or
+    /// that a test made up.
     ///
     /// # Errors
-    /// What the answer's own status says went wrong, or that it cannot be read.
+    /// The failure that the answer's status reports, or that the answer cannot be read.
     pub fn from_proto(docarray: DocArray, message: &Bytes) -> Result<Response, Error> {
         let unreadable = |what| {
             AttemptError::new(Event::Unreadable, format!("the answer cannot be read: {what}"))

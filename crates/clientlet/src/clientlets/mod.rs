@@ -1,5 +1,5 @@
-//! Messages that are made by hand, over one session: what Python's `jina.clients.base.helper` has,
-//! by other names.
+//! Clientlets: messages made by hand over one session, like the classes of Python's
+//! `jina.clients.base.helper`.
 //!
 //! [`Client`](crate::Client) does more of the work and shares connections between calls.
 //!

@@ -1,4 +1,4 @@
-//! A request made by hand, in the encoding of the protocol that it is for.
+//! A request made by hand, in the encoding of its protocol.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -12,8 +12,8 @@ use crate::target;
 /// A request made by hand: [`new`](DataRequest::new) for HTTP, [`proto`](DataRequest::proto) for
 /// WebSocket and gRPC.
 ///
-/// Its documents are encoded once, as they are added, so the encoding is chosen at the beginning; a
-/// clientlet refuses a request of the other one.
+/// Documents are encoded when they are added, so the encoding is chosen at the beginning. A
+/// clientlet refuses a request in the wrong encoding.
 ///
 /// ```
 /// use clientlet::clientlets::DataRequest;
@@ -36,19 +36,19 @@ pub struct DataRequest {
     target_executor: Option<String>,
     /// A JSON object that the encoding can hold.
     parameters: Option<Vec<u8>>,
-    /// Encoded documents; of JSON, commas in between.
+    /// The encoded documents; in JSON with commas between them.
     documents: Vec<u8>,
     count: usize,
 }
 
 impl DataRequest {
-    /// A request in JSON, as HTTP takes it: without documents, for an executor's endpoint, with an id
-    /// of its own.
+    /// Begins a request in JSON, for HTTP: without documents, for an executor's endpoint, with an
+    /// id of its own.
     pub fn new(docarray: DocArray, endpoint: impl Into<String>) -> DataRequest {
         DataRequest::encoded(Encoding::Json, docarray, endpoint.into())
     }
 
-    /// The same in protobuf, as WebSocket and gRPC take it.
+    /// Begins a request in protobuf, for WebSocket and gRPC.
     pub fn proto(docarray: DocArray, endpoint: impl Into<String>) -> DataRequest {
         DataRequest::encoded(Encoding::Proto, docarray, endpoint.into())
     }
@@ -66,25 +66,26 @@ impl DataRequest {
         }
     }
 
-    /// The id that goes with the request. A v1 gateway makes its own over HTTP.
+    /// Sets the request's id. Over HTTP a v1 gateway makes its own id.
     #[must_use]
     pub fn with_request_id(mut self, id: impl Into<String>) -> DataRequest {
         self.request_id = id.into();
         self
     }
 
-    /// Which executors are to work, as for [`Post`](crate::Post::target_executor). What is no regular
-    /// expression is refused when it is sent.
+    /// Selects the executors that work on the request, as
+    /// [`Post::target_executor`](crate::Post::target_executor) does. A pattern that is not a
+    /// regular expression is refused when the request is sent.
     #[must_use]
     pub fn target_executor(mut self, pattern: impl Into<String>) -> DataRequest {
         self.target_executor = Some(pattern.into());
         self
     }
 
-    /// Parameters for the executors: a map.
+    /// Sets the parameters for the executors, a map.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`] when it is no map, or holds what the encoding cannot.
+    /// [`ErrorKind::Encode`] if the value is not a map, or the encoding cannot hold it.
     pub fn parameters<P: Serialize>(mut self, parameters: &P) -> Result<DataRequest, Error> {
         let mut json = Vec::new();
         let encoded = Encoder::new(self.docarray).map(parameters, &mut json);
@@ -95,7 +96,7 @@ impl DataRequest {
         }
     }
 
-    /// Adds a document, encoded now.
+    /// Adds a document, which is encoded immediately.
     ///
     /// # Errors
     /// [`ErrorKind::Encode`], naming the field that cannot be sent.
@@ -120,7 +121,7 @@ impl DataRequest {
         }
     }
 
-    /// Adds documents, encoded now.
+    /// Adds documents, which are encoded immediately.
     ///
     /// # Errors
     /// As for [`document`](DataRequest::document).
@@ -131,14 +132,14 @@ impl DataRequest {
         documents.into_iter().try_fold(self, |request, document| request.document(&document))
     }
 
-    /// The id.
+    /// Returns the request's id.
     pub fn request_id(&self) -> &str {
         &self.request_id
     }
 
-    /// The request as it goes to a gateway of its generation.
+    /// Returns the bytes of the request, as a gateway of its generation takes them.
     pub fn to_bytes(&self) -> Bytes {
-        let template = self.template().expect("the parameters were tried when they were given");
+        let template = self.template().expect("the parameters were checked when they were set");
         let mut body = Vec::with_capacity(self.documents.len() + 256);
         template.begin(&mut body);
         body.extend_from_slice(&self.documents);
@@ -163,8 +164,8 @@ impl DataRequest {
         self.count
     }
 
-    /// Refuses a request that is not encoded as a protocol takes it, and says how it could be; and one
-    /// whose target executor is no regular expression.
+    /// Refuses a request in another encoding than the protocol's, with advice, and a request whose
+    /// target executor is not a regular expression.
     pub(crate) fn require(&self, encoding: Encoding) -> Result<(), Error> {
         let what = match (encoding, self.encoding) {
             (Encoding::Proto, Encoding::Json) => {

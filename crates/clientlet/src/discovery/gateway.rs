@@ -1,43 +1,43 @@
-//! What is known of a gateway, and how an executor's endpoint is found there.
+//! The facts about a gateway, and the search for an executor's endpoint among them.
 
 use crate::address::{decode_percent, to_path};
 use crate::error::{AttemptError, Event, Hint};
 use crate::foreign;
 use crate::message::{DocArray, Endpoints};
 
-/// What a gateway told of itself.
+/// The facts that a gateway told about itself.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) docarray: DocArray,
-    /// The endpoints that documents can be posted to, as the gateway lists them; `None` if it does
-    /// not list them.
+    /// The endpoints that documents can be posted to; `None` if the gateway does not list them.
     pub(crate) endpoints: Option<Vec<String>>,
     /// The endpoints that give streams of documents; `None` if the gateway does not list them.
     pub(crate) streams: Option<Vec<String>>,
-    /// Whether the endpoint stands in the request, and not in the address that it is sent to.
+    /// Whether requests name the endpoint. Otherwise the address that they are sent to names it.
     pub(crate) is_by_name: bool,
 }
 
-/// Where a v1 gateway takes all documents.
+/// The path at which a v1 gateway takes all documents.
 const V1_PATH: &str = "/post";
-/// Where a v2 gateway takes those for endpoints that no executor binds, if one has a default.
+/// The path at which a v2 gateway takes documents for endpoints that no executor binds, if it has a
+/// default.
 const V2_DEFAULT: &str = "/default";
 
-/// An endpoint as the gateway knows it.
+/// An endpoint as the gateway names it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     /// The endpoint's name in a request.
     pub(crate) name: String,
-    /// The path that documents are posted to, percent-encoded, if the path names the endpoint.
+    /// The percent-encoded path that documents are posted to, if the path names the endpoint.
     pub(crate) path: String,
 }
 
 impl Gateway {
-    /// Finds where documents for `endpoint` are posted to.
+    /// Finds the place to which documents for `endpoint` are posted.
     ///
     /// # Errors
-    /// When each endpoint has a path of its own, and the gateway lists neither a path for this
-    /// endpoint nor a default.
+    /// If each endpoint has a path of its own, and the gateway lists neither this endpoint nor a
+    /// default.
     pub(crate) fn find(&self, endpoint: &str) -> Result<Found, AttemptError> {
         let listed = self.endpoints.as_deref().unwrap_or_default();
         let name = listed_as(endpoint, listed);
@@ -54,7 +54,7 @@ impl Gateway {
                     AttemptError::new(Event::EndpointUnknown, what)
                 };
                 Err(match listed {
-                    // A gateway's port for WebSocket answers all questions and takes no documents
+                    // A gateway's port for WebSocket answers all questions, but takes no documents
                     // over HTTP.
                     [] => unknown("none").asking_whether(Hint::PortForWebsocket),
                     listed => unknown(&foreign::listed(listed)),
@@ -63,11 +63,11 @@ impl Gateway {
         }
     }
 
-    /// Finds where a stream of documents is requested.
+    /// Finds the place at which a stream of documents is requested.
     ///
     /// # Errors
-    /// When the gateway lists its endpoints and none of them gives a stream for this name, or when
-    /// the gateway speaks documents v1.
+    /// If the gateway lists its endpoints and none of them streams under this name, or if the
+    /// gateway speaks documents v1.
     pub(crate) fn find_stream(&self, endpoint: &str) -> Result<Found, AttemptError> {
         if self.docarray == DocArray::V1 {
             let what = "a gateway with documents v1 has no streams of documents";
@@ -89,7 +89,7 @@ impl Gateway {
         Err(AttemptError::new(Event::EndpointUnknown, what))
     }
 
-    /// What can be posted to.
+    /// Returns the endpoints that can be posted to.
     pub(crate) fn to_endpoints(&self) -> Endpoints {
         let paths = self.endpoints.clone().unwrap_or_default();
         let takes_any = self.is_by_name || default_of(&paths).is_some();
@@ -99,13 +99,13 @@ impl Gateway {
 
 impl Found {
     fn listed(written: &str, listed: &str) -> Found {
-        // Executors run their default endpoint by themselves for a name that none of them binds.
+        // For a name that no executor binds, executors themselves run their default endpoint.
         let name = if listed == V2_DEFAULT { written } else { listed };
         Found { name: name.to_owned(), path: to_path(listed) }
     }
 
-    /// Takes an endpoint as it was written, if the gateway lists nothing. A name that is
-    /// percent-encoded stays so.
+    /// Uses an endpoint as the caller wrote it, if the gateway lists nothing. A percent-encoded
+    /// name is left encoded.
     fn written(endpoint: &str) -> Found {
         Found { name: endpoint.to_owned(), path: to_path(&decode_percent(endpoint.as_bytes())) }
     }

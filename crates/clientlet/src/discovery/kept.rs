@@ -1,5 +1,6 @@
-//! What one question to a gateway has told, kept until the question behind it is answered as well.
-//! Otherwise a rate limit that lets one question pass at a time would never let both.
+//! Keeps the answer to one question to a gateway until the next question is answered as well.
+//! Otherwise discovery would never complete under a rate limit that lets one question pass at a
+//! time.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,27 +9,27 @@ use tokio::time::Instant;
 
 use super::generation::Told;
 
-/// How long an answer is kept: about as long as the attempts of a request go on.
+/// How long an answer is kept: about as long as the attempts of a request take.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// What a gateway's status told, and since when that is known.
+/// The answer of a gateway's status, and when it came.
 #[derive(Debug, Default)]
 pub(crate) struct Kept(Mutex<Option<(Told, Instant)>>);
 
 impl Kept {
-    /// What is kept.
+    /// Returns the kept answer.
     pub(super) fn get(&self) -> Option<Told> {
         self.told().filter(|(_, since)| since.elapsed() < LONGEST).map(|(told, _)| told)
     }
 
-    /// Keeps what was told, unless it is kept already.
+    /// Keeps an answer, unless one is kept already.
     pub(super) fn keep(&self, told: Told) {
         if self.get().is_none() {
             *self.told() = Some((told, Instant::now()));
         }
     }
 
-    /// Forgets what is kept: everything is known.
+    /// Forgets the kept answer, because discovery is complete.
     pub(super) fn forget(&self) {
         *self.told() = None;
     }
@@ -44,7 +45,7 @@ mod tests {
     use crate::message::DocArray;
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_told_is_kept_for_a_minute_and_grows_no_younger() {
+    async fn an_answer_is_kept_for_a_minute_from_its_first_arrival() {
         let kept = Kept::default();
         let docarray = || kept.get().map(|told| told.docarray);
         let told = |docarray| Told { docarray, is_by_status: true };

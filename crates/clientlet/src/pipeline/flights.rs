@@ -1,5 +1,5 @@
-//! First attempts on connections that requests share: nearly all there are. They need no future and no
-//! timer each, as they end in one inbox and are held to their time by one alarm.
+//! First attempts on connections that requests share, which are nearly all attempts. They need no
+//! future and no timer each: their results come to one inbox, and one alarm watches their time.
 
 use std::collections::{HashSet, VecDeque};
 use std::mem;
@@ -16,13 +16,13 @@ use crate::error::AttemptError;
 use crate::message::{RawAnswer, Request};
 use crate::transport::{Dispatched, Handle, Inbox, Mail, Patience};
 
-/// A request that may be handed over, and all that is needed to try again.
+/// A request that may be handed to a connection, with everything that another attempt needs.
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) request: Request,
-    /// Empty if it has gone with the first attempt.
+    /// Empty if the first attempt took the body.
     pub(super) body: Bytes,
-    /// Of the body.
+    /// The size of the body.
     pub(super) bytes: usize,
     pub(super) started: Instant,
     /// The time of the first attempt. A request that began earlier never times out later.
@@ -33,10 +33,10 @@ pub(super) struct Flight {
 pub(super) struct Flights {
     under_way: Slab<(Flight, Dispatched)>,
     inbox: Inbox<RawAnswer>,
-    /// Taken from the inbox.
+    /// The mail taken from the inbox.
     mail: VecDeque<Mail<RawAnswer>>,
     late: VecDeque<(Flight, AttemptError)>,
-    /// Set for the deadline of one that is under way or was; rings no later than the first of them.
+    /// Rings at the earliest deadline of the attempts in flight, or earlier.
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
@@ -45,8 +45,8 @@ impl Flights {
         self.under_way.is_empty() && self.late.is_empty()
     }
 
-    /// Hands a request over, its body to be kept for other attempts or not; gives it back if there is
-    /// no room.
+    /// Hands a request to the connection. With `keep` the body stays here for other attempts.
+    /// Returns the request if there is no room.
     pub(super) fn begin(
         &mut self,
         mut flight: Flight,
@@ -69,19 +69,19 @@ impl Flights {
         }
     }
 
-    /// The next one that ended; pending if there is none, even if there will be none.
+    /// Returns the next attempt that ended. Pending if there is none, even if there will be none.
     pub(super) fn poll_ended(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<(Flight, Result<RawAnswer, AttemptError>)> {
-        // An inbox that is never empty must not keep the caller's task to itself.
+        // An inbox that always has mail must not keep the caller's task from other work.
         let turn = ready!(coop::poll_proceed(cx));
         loop {
             if let Some(ended) = self.next_ended() {
                 turn.made_progress();
                 return Poll::Ready(ended);
             }
-            // Time may run out for some while others are answered all along.
+            // Some attempts may time out while others are answered all the time.
             let has_mail = self.inbox.poll_take(cx, &mut self.mail).is_ready();
             if !self.has_rung(cx) && !has_mail {
                 return Poll::Pending;
@@ -89,7 +89,8 @@ impl Flights {
         }
     }
 
-    /// Stops all flights; returns each with its result, or with whether it was sent.
+    /// Stops all attempts. Returns each with its result, or with the error that tells whether it
+    /// was sent.
     pub(super) fn stop(&mut self) -> Vec<(Flight, Result<RawAnswer, AttemptError>)> {
         self.mail.append(&mut self.inbox.take());
         let mut ended: Vec<_> = std::iter::from_fn(|| self.next_ended()).collect();
@@ -99,7 +100,7 @@ impl Flights {
         ended
     }
 
-    /// One of those that are known to have ended.
+    /// Returns one of the attempts that are known to have ended.
     fn next_ended(&mut self) -> Option<(Flight, Result<RawAnswer, AttemptError>)> {
         if let Some((flight, error)) = self.late.pop_front() {
             return Some((flight, Err(error)));
@@ -115,14 +116,14 @@ impl Flights {
         None
     }
 
-    /// The slot of a flight that is under way.
+    /// Returns the slot of an attempt in flight.
     fn slot(&self, of: u64) -> Option<usize> {
         let slot = of as u32 as usize;
         let (flight, _) = self.under_way.get(slot)?;
         (mark(slot, flight) == of).then_some(slot)
     }
 
-    /// Whether time has run out for any.
+    /// Whether any attempt has timed out.
     fn has_rung(&mut self, cx: &mut Context<'_>) -> bool {
         while let Some(alarm) = &mut self.alarm {
             if alarm.as_mut().poll(cx).is_pending() {
@@ -136,7 +137,8 @@ impl Flights {
         false
     }
 
-    /// Gives up those whose time has run out, and sets the alarm for the first of the others.
+    /// Gives up the attempts that have timed out, and sets the alarm to the first deadline of the
+    /// others.
     fn give_up_late(&mut self) {
         let answered = self.mail.iter().filter_map(|mail| self.slot(mail.mark));
         let answered: HashSet<usize> = answered.collect();
@@ -152,7 +154,7 @@ impl Flights {
                 first = Some(first.map_or(deadline, |first| first.min(deadline)));
             }
         }
-        // The oldest go first, because they are sent again first.
+        // The oldest requests come first, because they are sent again first.
         late.sort_unstable();
         for (_, slot) in late {
             let (flight, dispatched) = self.under_way.remove(slot);
@@ -163,7 +165,7 @@ impl Flights {
     }
 }
 
-/// What tells a flight's mail from that of another one: its slot, and its index in the call because the
+/// Returns the mark of a request's mail: its slot, together with its index in the call because
 /// slots are used again.
 fn mark(slot: usize, flight: &Flight) -> u64 {
     flight.request.index << 32 | slot as u64
@@ -189,7 +191,7 @@ mod tests {
 
     const NONCE: u64 = 7;
 
-    /// Request number `index`, which may take so many milliseconds.
+    /// Makes request number `index`, with `allowed` milliseconds of time.
     fn flight(index: u64, allowed: u64) -> Flight {
         let route = Route {
             docarray: DocArray::V2,
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_has_its_own_time() {
+    async fn each_request_has_its_own_time() {
         let (lane, mut far) = FarEnd::open(NONCE);
         let mut flights = Flights::default();
         let began = Instant::now();
@@ -266,11 +268,11 @@ mod tests {
             let took = began.elapsed().as_millis();
             assert!((after..after + 5).contains(&took), "{index} ended after {took} ms");
         }
-        assert!(!lane.is_open(), "nothing was answered: the next ones go elsewhere");
+        assert!(!lane.is_open(), "no request was answered, so new ones go elsewhere");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_ran_out_of_time_before_it_was_written_never_is() {
+    async fn a_request_that_timed_out_before_it_was_written_is_never_written() {
         let (lane, mut far) = FarEnd::open(NONCE);
         let mut flights = Flights::default();
         flights.begin(flight(0, 100), true, &lane);
@@ -279,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_late_answer_is_not_taken_for_the_next_one_in_its_place() {
+    async fn a_late_answer_is_not_taken_for_the_next_request_in_its_slot() {
         let (lane, mut far) = FarEnd::open(NONCE);
         let mut flights = Flights::default();
         flights.begin(flight(0, 100), true, &lane);
@@ -293,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_queued_when_its_connection_ends_was_never_sent() {
+    async fn requests_queued_when_their_connection_ends_are_never_sent() {
         let (lane, mut far) = FarEnd::open(NONCE);
         let mut flights = Flights::default();
         flights.begin(flight(0, 100), true, &lane);
@@ -305,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_queued_when_its_call_is_dropped_is_never_sent() {
+    async fn requests_queued_when_their_call_is_dropped_are_never_sent() {
         let (lane, mut far) = FarEnd::open(NONCE);
         let mut flights = Flights::default();
         flights.begin(flight(0, 100), true, &lane);
@@ -321,12 +323,12 @@ mod tests {
         assert!(given_back.is_some_and(|flight| !flight.body.is_empty()));
     }
     #[tokio::test(start_paused = true)]
-    async fn one_runs_out_of_time_while_others_are_answered_all_along() {
+    async fn a_request_times_out_while_others_are_answered_all_the_time() {
         let (lane, mut far) = FarEnd::open(NONCE);
         let mut flights = Flights::default();
         let began = Instant::now();
         flights.begin(flight(0, 100), true, &lane);
-        // Two are answered for each that is taken, so that there is always one.
+        // Two are answered for each that is taken, so that an answer is always waiting.
         for pair in 0.. {
             for index in [2 * pair + 1, 2 * pair + 2] {
                 flights.begin(flight(index, 100), true, &lane);
@@ -338,9 +340,9 @@ mod tests {
                 assert!(matches!(result, Err(Event::TimedOut)));
                 break;
             }
-            assert!(began.elapsed() < Duration::from_millis(500), "it was forgotten");
+            assert!(began.elapsed() < Duration::from_millis(500), "the time-out was not noticed");
         }
-        // Those whose answers had come by then are late for nothing.
+        // The requests that were answered by then do not time out.
         while !flights.is_empty() {
             assert!(ended(&mut flights).await.1.is_ok());
         }
@@ -367,11 +369,11 @@ mod tests {
             .collect();
         let [sent, unsent] = [Event::StoppedSent, Event::Stopped].map(Some);
         assert_eq!(ended, [(2, None), (0, None), (1, sent), (3, unsent)]);
-        assert!(far.write().is_empty(), "nothing more is sent");
+        assert!(far.write().is_empty(), "no more requests are sent");
     }
 
     #[tokio::test]
-    async fn nothing_is_kept_for_a_call_that_was_dropped() {
+    async fn no_answer_is_kept_for_a_dropped_call() {
         let (lane, mut far) = FarEnd::open(NONCE);
         let mut flights = Flights::default();
         for index in 0..2 {
@@ -385,7 +387,7 @@ mod tests {
         assert!(documents.is_unique());
     }
     #[tokio::test]
-    async fn a_caller_that_always_finds_an_answer_leaves_its_task_to_others_now_and_then() {
+    async fn a_caller_that_always_finds_an_answer_still_lets_other_tasks_run() {
         let (lane, mut far) = FarEnd::open(NONCE);
         let mut flights = Flights::default();
         for index in 0..200 {

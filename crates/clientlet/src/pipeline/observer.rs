@@ -1,17 +1,17 @@
-//! Told of each request as it begins and as it ends, whichever way its attempts go; attempts that fail
-//! in between are events of the retry loop.
+//! Observes each request as it begins and as it ends, whichever way its attempts go. Failed
+//! attempts in between are events of the retry loop.
 
 use std::ops::Range;
 
 use crate::error::Error;
 use crate::response::Response;
 
-/// A request with these documents begins; `index` is its place in the call.
+/// A request with these documents begins; `index` is its index in the call.
 pub(super) fn begun(index: u64, documents: &Range<u64>) {
     tracing::trace!(index, ?documents, "a request begins");
 }
 
-/// A request has ended, or a part of one whose documents ended apart.
+/// A request has ended, or a part of a request whose documents ended separately.
 pub(super) fn ended(index: u64, end: &Result<Response, Error>) {
     match end {
         Ok(response) => {

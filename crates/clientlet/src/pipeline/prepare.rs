@@ -1,4 +1,4 @@
-//! What must be known of the gateway before documents can be encoded for it.
+//! Learns the facts about the gateway that are needed to encode documents for it.
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ use crate::error::{AttemptError, Event};
 use crate::message::{DocArray, Route};
 use crate::retry::{Failure, Retry};
 
-/// A call's format, and the gateway that it is meant for.
+/// A call's format, and the gateway for which it is made.
 #[derive(Clone)]
 pub(super) struct Prepared {
     pub(super) gateway: Arc<Gateway>,
     pub(super) format: Arc<Format>,
 }
 
-/// Learns what the gateway speaks and makes the call's format of it, under the call's policy. With
-/// `again` an endpoint that the gateway is not known to have is asked for once more: it may have
-/// been deployed since.
+/// Learns what the gateway speaks, under the call's policy, and makes the call's format. With
+/// `again`, the gateway is asked once more for an endpoint that it is not known to have, because
+/// the endpoint may have been deployed since.
 pub(super) async fn prepare(call: Arc<Call>, again: bool) -> Result<Prepared, Failure> {
     let (times, address) = (call.times(Instant::now()), &call.transport.facts().address);
     let was_known = if again { call.discovery.known() } else { None };

@@ -1,4 +1,4 @@
-//! A request's attempts, and what follows if only some of its documents are at fault.
+//! Runs a request's attempts, and splits the request if only some of its documents are at fault.
 
 use std::future::ready as done;
 use std::mem;
@@ -20,19 +20,19 @@ use crate::retry::{Failure, Ledger, Retry, Turn};
 use crate::stop::stopped;
 use crate::transport::Terms;
 
-/// A request that ended, one way or the other.
+/// A request that ended, with an answer or an error.
 pub(super) struct Ended {
     pub(super) index: u64,
     pub(super) bytes: usize,
     pub(super) result: Result<Response, Error>,
-    /// The results of the request's other documents, if only some documents were at fault: in
-    /// order, as if they had been requests of their own.
+    /// The results of the request's other documents, if only some documents were at fault. They are
+    /// in order, as if the documents had been separate requests.
     pub(super) rest: Vec<Result<Response, Error>>,
 }
 
 /// Sends a request until it is answered or its failure is final. `failed` is the failure of its
-/// first attempt, if that was made already. If only some of its documents are at fault, those fail
-/// by themselves, and the others are sent without them.
+/// first attempt, if that was already made. If only some documents are at fault, these fail by
+/// themselves, and the others are sent without them.
 pub(super) async fn send(
     call: Arc<Call>,
     gateway: Option<Arc<Gateway>>,
@@ -48,7 +48,7 @@ pub(super) async fn send(
         }
         Err(failure) => {
             if let (Event::NotFound404, Some(gateway)) = (failure.last.event, &gateway) {
-                // The path was right when the gateway was asked. The gateway has changed and is
+                // The path was right when the gateway was asked, so the gateway has changed and is
                 // asked again.
                 call.discovery.forget(gateway);
             }
@@ -67,7 +67,7 @@ pub(super) async fn send(
     Ended { index, bytes, result, rest }
 }
 
-/// Runs one request's attempts; returns its answer and the failures before it.
+/// Runs the attempts of one request. Returns its answer and the failures before it.
 async fn run(
     call: &Call,
     request: &Request,
@@ -89,7 +89,7 @@ async fn run(
             *body = unsent;
         }
         debug_assert!(!body.is_empty(), "a body that was not sent comes back");
-        // The last attempt needs no second copy of the body, so the transport may mask this one.
+        // The last attempt needs no second copy of the body, so the transport may mask this copy.
         let is_kept = call.keep_documents;
         let is_lent = turn.is_last && call.transport.facts().is_masking && !is_kept;
         let body = if is_lent { mem::take(body) } else { body.clone() };
@@ -110,14 +110,14 @@ pub(super) fn response(
     Response::new(answer, id_text, documents, attempts, started.elapsed())
 }
 
-/// Whether the other documents may be sent without the documents at fault.
+/// Whether the other documents may be sent without those at fault.
 fn may_be_split(call: &Call, failure: &Failure) -> bool {
     let ran = call.retry.is_at_most_once() && failure.may_have_run();
     !failure.last.culprits.is_empty() && !ran
 }
 
-/// Fails the documents at fault one by one, sends those between them, and returns all results in
-/// order.
+/// Fails the documents at fault one by one, sends the documents between them, and returns all
+/// results in order.
 async fn send_parts(
     call: &Call,
     request: &Request,
@@ -148,7 +148,8 @@ async fn send_parts(
     results
 }
 
-/// Sends some of a request's documents as a separate request, in what is left of the request's time.
+/// Sends some of a request's documents as a separate request, in the time that the request has
+/// left.
 async fn send_part(
     call: &Call,
     whole: &Request,
@@ -161,7 +162,7 @@ async fn send_part(
     let first = whole.documents.start;
     let documents = first + range.start as u64..first + range.end as u64;
     let Some(mut body) = inner::part(body, range, &whole.id_text, &id_text) else {
-        let what = "the documents could not be sent without those at fault";
+        let what = "the documents cannot be sent without the documents at fault";
         let last = AttemptError::new(Event::EncodeFailed, what);
         let context = call.context(Some(id_text), documents);
         return Err(Failure::unattempted(last).into_error(context));

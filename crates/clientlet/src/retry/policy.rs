@@ -1,4 +1,4 @@
-//! How often to try, and how long to wait in between.
+//! The number of attempts and the waits between them.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use crate::error::Error;
 /// default there is one attempt; if more are allowed, the waits are as in
 /// [`RetryPolicy::standard`]: 0.1 s, doubling up to 5 s.
 ///
-/// A gateway that says when to come back (`Retry-After`, `grpc-retry-pushback-ms`) replaces that
-/// wait with its own, up to 60 s. A random share of up to half of it, 5 s at most, is added, so that
-/// clients which were told the same wait do not return at the same instant.
+/// If a gateway says when to come back (`Retry-After`, `grpc-retry-pushback-ms`), its wait replaces
+/// this wait, up to 60 s. A random share of up to half of it, at most 5 s, is added, so that
+/// clients that were told the same wait do not return at the same instant.
 ///
-/// The formula tells how long an outage a number of attempts bridges. With the default waits, 99 of
+/// The formula shows how long an outage a number of attempts bridges. With the default waits, 99 of
 /// 100 requests outlast an outage of 0.1 s with 4 attempts, 0.9 s with 7, 3 s with 9, 4.5 s with
-/// 10, 8 s with 12 and 23 s with 20; `docs/guarantees.md` has the table.
+/// 10, 8 s with 12 and 23 s with 20. `docs/guarantees.md` has the table.
 ///
 /// More than one attempt means *at least once*: a request whose answer was lost is sent again
-/// although it may have run. [`at_most_once`](RetryPolicy::at_most_once) forbids that.
+/// although it may have run. [`at_most_once`](RetryPolicy::at_most_once) forbids this.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetryPolicy {
     max_attempts: u32,
@@ -43,20 +43,22 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// One attempt, with the waits of [`RetryPolicy::standard`] if more are allowed later.
+    /// Returns a policy of one attempt. If more attempts are allowed later, the waits are those of
+    /// [`RetryPolicy::standard`].
     pub fn new() -> RetryPolicy {
         RetryPolicy::default()
     }
 
-    /// The policy for services: 4 attempts, with waits from 0.1 s doubling up to 5 s. They bridge a
-    /// lost connection or a moment of overload; to bridge a restart of some seconds, use [10
-    /// attempts](RetryPolicy).
+    /// Returns the policy for services: 4 attempts, with waits from 0.1 s doubling up to 5 s. The
+    /// waits bridge a lost connection or a moment of overload. To bridge a restart of some seconds,
+    /// use [10 attempts](RetryPolicy).
     pub fn standard() -> RetryPolicy {
         RetryPolicy::default().max_attempts(4)
     }
 
-    /// The numbers of Python's `jina.clients.base.helper`, which are the clientlets' default: 1
-    /// attempt, 0.5 s, 1.5 and at most 0.1 s, so that every wait is at most 0.1 s.
+    /// Returns the policy of Python's `jina.clients.base.helper`, which is the default of the
+    /// clientlets: 1 attempt, an initial wait of 0.5 s, a multiplier of 1.5 and waits of at most
+    /// 0.1 s. So every wait is at most 0.1 s.
     pub fn python() -> RetryPolicy {
         RetryPolicy {
             max_attempts: 1,
@@ -67,7 +69,7 @@ impl RetryPolicy {
         }
     }
 
-    /// The maximum number of attempts, the first one included; at least 1. A request that the
+    /// Sets the maximum number of attempts, including the first; at least 1. A request that the
     /// gateway did not see because its connection was already gone is sent again without being
     /// counted.
     #[must_use]
@@ -76,28 +78,30 @@ impl RetryPolicy {
         self
     }
 
-    /// The longest wait before the second attempt.
+    /// Sets the longest wait before the second attempt.
     #[must_use]
     pub fn initial_backoff(mut self, wait: Duration) -> RetryPolicy {
         self.initial_backoff = wait;
         self
     }
 
-    /// The longest wait before any attempt; may be below `initial_backoff`, and then rules.
+    /// Sets the longest wait before any attempt. If it is below `initial_backoff`, it takes
+    /// precedence.
     #[must_use]
     pub fn max_backoff(mut self, wait: Duration) -> RetryPolicy {
         self.max_backoff = wait;
         self
     }
 
-    /// By how much the longest wait grows from attempt to attempt; finite, not negative.
+    /// Sets the factor by which the longest wait grows from attempt to attempt; finite and not
+    /// negative.
     #[must_use]
     pub fn backoff_multiplier(mut self, multiplier: f64) -> RetryPolicy {
         self.backoff_multiplier = multiplier;
         self
     }
 
-    /// Whether a request is sent again only while nothing of it may have run; `false` by default.
+    /// Sets whether a request is sent again only if it cannot have run; `false` by default.
     #[must_use]
     pub fn at_most_once(mut self, at_most_once: bool) -> RetryPolicy {
         self.at_most_once = at_most_once;
@@ -120,7 +124,7 @@ impl RetryPolicy {
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.max_attempts == 0 {
             return Err(Error::config(
-                "max_attempts is 0; the first sending counts, so it is at least 1",
+                "max_attempts is 0; it includes the first attempt, so it must be at least 1",
             ));
         }
         if !self.backoff_multiplier.is_finite() || self.backoff_multiplier < 0.0 {
@@ -132,19 +136,20 @@ impl RetryPolicy {
         Ok(())
     }
 
-    /// Whether the cap lies below the first wait, so that no wait ever grows.
+    /// Whether the cap is below the first wait, so that no wait ever grows.
     pub(crate) fn is_capped_from_the_start(&self) -> bool {
         self.max_attempts > 1 && self.max_backoff < self.initial_backoff
     }
 
-    /// The wait after attempt `attempt` (1 for the first), for a random `unit` in `[0, 1)`.
+    /// Returns the wait after attempt `attempt` (1 for the first), for a random `unit` in `[0, 1)`.
     pub(super) fn wait(&self, attempt: u32, unit: f64) -> Duration {
         let growth = self.backoff_multiplier.powf(f64::from(attempt.saturating_sub(1)));
         let longest = self.initial_backoff.as_secs_f64() * growth;
-        // 0 times infinity is no number; an initial wait of 0 stays 0.
+        // 0 times infinity is not a number, but an initial wait of 0 must stay 0.
         let longest = if longest.is_nan() { 0.0 } else { longest };
         let wait = longest.min(self.max_backoff.as_secs_f64()) * unit;
-        // At most max_backoff, which is a Duration; the rounding may lie beyond its last value.
+        // The result is at most max_backoff, which is a Duration. Rounding may exceed the last
+        // value of a Duration.
         Duration::try_from_secs_f64(wait).unwrap_or(self.max_backoff)
     }
 }
@@ -187,8 +192,8 @@ mod tests {
         assert!(!RetryPolicy::standard().is_capped_from_the_start());
     }
 
-    /// The total of the waits between this many attempts that 99 of 100 requests reach: the sum of
-    /// uniform distributions, in steps of 1 ms.
+    /// Returns the total of the waits between this many attempts that 99 of 100 requests reach: the
+    /// sum of uniform distributions, in steps of 1 ms.
     fn outlasted(policy: &RetryPolicy, attempts: u32) -> Duration {
         let mut shares = vec![1.0_f64];
         for attempt in 1..attempts {
@@ -213,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_of_guarantees_says_how_long_an_outage_is_bridged() {
+    fn the_page_of_guarantees_lists_the_outages_that_are_bridged() {
         let policy = RetryPolicy::standard();
         let mut table = String::from(
             "| attempts | all waits together, at most | on average | 99 of 100 requests outlast |\n\
@@ -230,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn no_extreme_breaks_the_formula() {
+    fn extreme_settings_do_not_break_the_formula() {
         assert_eq!(seconds(0.0, 1.0, 1e300).wait(9, 0.9), Duration::ZERO);
         assert_eq!(seconds(1.0, 1.0, 0.0).wait(2, 0.9), Duration::ZERO);
         let longest = RetryPolicy::new().initial_backoff(Duration::MAX).max_backoff(Duration::MAX);

@@ -1,4 +1,4 @@
-//! What holds for every policy and every series of failures.
+//! Properties of every policy and every series of failures.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ prop_compose! {
     }
 }
 
-/// Simulated time; a run of its own for each case.
+/// Runs a future in simulated time, in a runtime of its own.
 fn simulated<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -46,7 +46,8 @@ proptest! {
         attempt in 1..40_u32,
         unit in 0.0..1.0_f64,
     ) {
-        // Whole nanoseconds, as the policy holds them: what is left off would grow with the wait.
+        // Whole nanoseconds, because the policy stores whole nanoseconds and a fraction would grow
+        // with the wait.
         let [initial, max] = [initial, max].map(Duration::from_secs_f64);
         let policy = RetryPolicy::new()
             .initial_backoff(initial)
@@ -55,7 +56,7 @@ proptest! {
         let grown = (1..attempt).fold(initial.as_secs_f64(), |wait, _| wait * multiplier);
         let longest = grown.min(max.as_secs_f64());
         let wait = policy.wait(attempt, unit).as_secs_f64();
-        // A Duration holds whole nanoseconds.
+        // A Duration stores whole nanoseconds.
         prop_assert!((wait - longest * unit).abs() <= 1e-8 * (1.0 + longest), "{wait} of {longest}");
         prop_assert!(wait <= longest + 1e-8);
     }
@@ -80,7 +81,7 @@ proptest! {
                 let event = events.get(number - 1).map(|index| EVENTS[*index].event);
                 let takes = Duration::from_millis(takes[(number - 1) % takes.len()]);
                 async move {
-                    // As a transport does: an attempt ends with the deadline.
+                    // Like a transport, this ends an attempt at its deadline.
                     let end = Instant::now() + takes;
                     tokio::time::sleep_until(deadline.map_or(end, |deadline| end.min(deadline))).await;
                     match event {
@@ -96,16 +97,16 @@ proptest! {
             };
             (result, ledger, started.elapsed(), calls)
         });
-        // The number of events is below the limit for beginning anew.
+        // There are fewer events than the limit for beginning anew.
         let anew = events.iter().take(calls).filter(|index| EVENTS[**index].is_anew).count();
         let failures = calls - usize::from(result.is_ok());
         let is_late = deadline_after.is_some_and(|deadline| elapsed >= deadline);
         let counted = ledger.attempts.len();
-        // Nothing begins anew after the deadline.
+        // No attempt begins anew after the deadline.
         prop_assert!((failures - anew..=failures - anew + usize::from(is_late)).contains(&counted));
         let most = usize::try_from(policy.attempts()).unwrap();
         prop_assert!(counted + usize::from(result.is_ok()) <= most, "{counted} of {most}");
-        // The clock of tokio moves in milliseconds.
+        // tokio's clock moves in milliseconds.
         let slack = Duration::from_millis(1);
         if let Some(deadline) = deadline_after {
             prop_assert!(elapsed <= deadline + slack, "{elapsed:?}");
@@ -117,7 +118,7 @@ proptest! {
     }
 }
 
-/// The waits fill their range evenly: of ten equal parts each gets about a tenth.
+/// The waits are uniform over their range: each of ten equal parts gets about a tenth.
 #[test]
 fn waits_are_even_over_their_range() {
     let policy = RetryPolicy::new()
@@ -130,6 +131,6 @@ fn waits_are_even_over_their_range() {
         let wait = policy.wait(1, random.f64()).as_secs_f64();
         parts[(wait * 10.0) as usize] += 1;
     }
-    // Five standard deviations of a binomial with n = 10,000 and p = 0.1.
+    // Five standard deviations of a binomial distribution with n = 10,000 and p = 0.1.
     assert!(parts.iter().all(|count| count.abs_diff(1000) < 150), "{parts:?}");
 }

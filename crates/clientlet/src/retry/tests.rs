@@ -1,4 +1,4 @@
-//! How attempts follow one another.
+//! The sequence of a request's attempts.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,7 @@ fn policy(attempts: u32) -> RetryPolicy {
 }
 
 #[test]
-fn what_the_table_calls_final_is_never_tried_again() {
+fn failures_that_the_table_calls_final_are_never_retried() {
     for row in EVENTS {
         let error = AttemptError::new(row.event, "");
         let verdict = judge(&policy(9), 1, &error, None, 0.5);
@@ -22,7 +22,7 @@ fn what_the_table_calls_final_is_never_tried_again() {
 }
 
 #[test]
-fn at_most_once_tries_again_only_what_cannot_have_run() {
+fn at_most_once_retries_only_requests_that_cannot_have_run() {
     for row in EVENTS {
         let error = AttemptError::new(row.event, "");
         let verdict = judge(&policy(9).at_most_once(true), 1, &error, None, 0.5);
@@ -63,7 +63,7 @@ fn retry_after_is_obeyed_unless_it_is_too_long() {
 }
 
 #[test]
-fn clients_that_are_told_the_same_wait_do_not_come_back_in_one_instant() {
+fn clients_that_are_told_the_same_wait_do_not_return_at_the_same_instant() {
     let wait = |asked, left: Option<u64>, unit| {
         let mut error = AttemptError::new(Event::RateLimited429, "");
         error.retry_after = Some(Duration::from_millis(asked));
@@ -73,19 +73,20 @@ fn clients_that_are_told_the_same_wait_do_not_come_back_in_one_instant() {
             Verdict::Final => panic!("the wait fits"),
         }
     };
-    // Up to half as much again, and no more than 5 s; never sooner than asked.
+    // Up to half as much is added, and at most 5 s. The wait is never shorter than the gateway
+    // asked for.
     for (asked, latest) in [(0, 0), (2_000, 3_000), (10_000, 15_000), (60_000, 65_000)] {
         assert_eq!([0.0, 1.0].map(|unit| wait(asked, None, unit)), [asked.into(), latest]);
         let middle = (u128::from(asked) + latest) / 2;
         assert_eq!(wait(asked, None, 0.5), middle, "spread evenly");
     }
-    // Of what is left behind the wait, an attempt keeps at least half.
+    // An attempt keeps at least half of the time that is left after the wait.
     assert_eq!(wait(2_000, Some(2_400), 1.0), 2_200);
     assert_eq!(wait(2_000, Some(60_000), 1.0), 3_000);
 }
 
-/// Runs attempts that fail with these events, one after the other, and then succeed; returns
-/// the number of attempts, the result and the ledger.
+/// Runs attempts that fail with these events, one after the other, and then succeed. Returns the
+/// number of attempts, the result and the ledger.
 async fn ran(
     policy: RetryPolicy,
     deadline: Option<Duration>,
@@ -106,7 +107,7 @@ async fn ran(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_never_seen_begins_anew_at_once_without_being_counted() {
+async fn an_unprocessed_attempt_begins_anew_at_once_without_being_counted() {
     for event in EVENTS.iter().filter(|row| row.is_anew).map(|row| row.event) {
         for policy in [policy(1), policy(1).at_most_once(true)] {
             let started = Instant::now();
@@ -119,7 +120,7 @@ async fn what_was_never_seen_begins_anew_at_once_without_being_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_never_seen_time_and_again_counts_as_a_failure_in_the_end() {
+async fn an_attempt_that_is_never_processed_counts_as_a_failure_in_the_end() {
     let most = MOST_ANEW as usize;
     let started = Instant::now();
     let (calls, result, ledger) = ran(policy(1), None, &[Event::ClosedUnsent; 1000]).await;
@@ -127,14 +128,14 @@ async fn what_is_never_seen_time_and_again_counts_as_a_failure_in_the_end() {
     assert_eq!(result.unwrap_err().message, "gone (257 times in a row)");
     let pauses = started.elapsed().div_duration_f64(LONGEST_PAUSE);
     assert!((60.0..180.0).contains(&pauses), "no storm: {pauses}");
-    // Each attempt may begin anew as many times.
+    // Each attempt may begin anew the maximum number of times.
     let (calls, result, ledger) = ran(policy(3), None, &[Event::ClosedUnsent; 1000]).await;
     assert_eq!((calls, ledger.attempts.len()), (3 * (most + 1), 3));
     assert!(!ledger.may_have_run && result.is_err());
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_begins_anew_after_the_deadline_or_where_the_gateway_asks_to_wait() {
+async fn no_attempt_begins_anew_after_the_deadline_or_if_the_gateway_asks_to_wait() {
     let (calls, result, _) = ran(policy(9), Some(Duration::ZERO), &[Event::ClosedUnsent]).await;
     assert_eq!((calls, result.is_err()), (1, true));
     let mut error = AttemptError::new(Event::ClosedUnsent, "");
@@ -143,8 +144,8 @@ async fn nothing_begins_anew_after_the_deadline_or_where_the_gateway_asks_to_wai
     assert!(!error.is_anew());
 }
 
-/// Runs attempts of at most 1 s, each of which a gateway ends unprocessed after `each` ms. Returns the
-/// time until the request fails and the number of beginnings.
+/// Runs attempts of at most 1 s, each of which a gateway ends unprocessed after `each` ms. Returns
+/// the time until the request fails, and the number of beginnings.
 async fn never_seen(policy: RetryPolicy, all: u64, each: u64) -> (Duration, usize) {
     let [all, each] = [all, each].map(Duration::from_millis);
     let times = Times::from_now(Some(all), Some(Duration::from_secs(1)));
@@ -165,25 +166,25 @@ async fn never_seen(policy: RetryPolicy, all: u64, each: u64) -> (Duration, usiz
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_never_seen_begins_anew_no_longer_than_an_attempt_may_take() {
+async fn an_unprocessed_attempt_begins_anew_only_within_its_time() {
     let policy = |attempts| policy(attempts).initial_backoff(Duration::ZERO);
     let millis = |range: std::ops::Range<u64>, time: Duration| {
         assert!(range.contains(&(time.as_millis() as u64)), "{time:?} is not in {range:?}");
     };
-    // 16 times at once, then a pause of 25 ms on average.
+    // 16 times immediately, then with pauses of 25 ms on average.
     let (took, calls) = never_seen(policy(1), 60_000, 1).await;
     millis(900..1_001, took);
     assert!((40..70).contains(&calls), "{calls}");
-    // Each attempt has its time, and all of them have theirs.
+    // Each attempt has its own time limit, and all of them together have one.
     millis(2_800..3_001, never_seen(policy(3), 60_000, 1).await.0);
     millis(400..501, never_seen(policy(1), 500, 1).await.0);
-    // A caller that looked away is no slow gateway; nor is that a reason to go on without end.
+    // A caller that did not poll does not make the gateway late, but beginning anew must still end.
     assert_eq!(never_seen(policy(1), 60_000, 2_000).await.1, 1 + MOST_LATE as usize);
     assert_eq!(never_seen(policy(1), 3_000, 2_000).await.1, 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_begins_anew_keeps_its_number_its_time_and_its_body() {
+async fn an_attempt_that_begins_anew_keeps_its_number_its_time_and_its_body() {
     let started = Instant::now();
     let (policy, mut calls) = (policy(1), 0);
     let times = Times::from_now(None, Some(Duration::from_secs(9)));
@@ -208,7 +209,7 @@ async fn what_begins_anew_keeps_its_number_its_time_and_its_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_failure_is_entered_with_its_time() {
+async fn the_ledger_has_each_failure_with_its_time() {
     let policy = RetryPolicy::new()
         .max_attempts(3)
         .initial_backoff(Duration::from_secs(2))

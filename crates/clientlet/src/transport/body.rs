@@ -1,4 +1,4 @@
-//! A request's body that remembers whether it went out.
+//! A request's body that remembers whether it was sent.
 
 use std::fmt;
 use std::pin::Pin;
@@ -15,11 +15,11 @@ use crate::connect::Written;
 pub(super) struct Outgoing {
     bytes: Option<Bytes>,
     probe: Arc<Probe>,
-    /// The write counter of the connection that the body goes out on.
+    /// The write counter of the connection on which the body is sent.
     written: Written,
 }
 
-/// Tells whether any byte of a request was written.
+/// Knows whether any byte of a request was written.
 ///
 /// hyper asks for the body after it has buffered the head and before it writes any of it, so
 /// everything written to the connection after that moment belongs to this request.
@@ -38,22 +38,21 @@ impl Probe {
         Arc::new(Probe { has_body, asked: AtomicU64::new(NEVER) })
     }
 
-    /// The connection asks for the body; `false` if the request was given up before.
+    /// Notes that the connection asks for the body; `false` if the request was given up before.
     fn ask(&self, written: &Written) -> bool {
         let now = written.count();
         self.asked.compare_exchange(NEVER, now, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Gives the request up; `true` if no byte of it can be written from now on. The body of a
-    /// request without one is never asked for, so such a request can be given up only before it has
-    /// a connection.
+    /// Gives the request up; `true` if no byte of it can be written from now on. If the request has
+    /// no body, hyper never asks for it, so it can be given up only before it has a connection.
     pub(super) fn give_up(&self, has_connection: bool) -> bool {
         let was = self.asked.compare_exchange(NEVER, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
         was.is_ok() && (self.has_body || !has_connection)
     }
 
     /// Whether bytes of the request may have been written, once its connection has failed. `before`
-    /// is the connection's write counter when the request was handed over.
+    /// is the connection's write counter at the time when the request was handed over.
     pub(super) fn is_written(&self, written: &Written, before: u64) -> bool {
         match self.asked.load(Ordering::Acquire) {
             NEVER | GIVEN_UP => !self.has_body && written.count() > before,
@@ -91,7 +90,7 @@ impl Body for Outgoing {
     }
 }
 
-/// The request's time was over before its connection took it.
+/// The error if the request's time was over before its connection took it.
 #[derive(Debug)]
 pub(super) struct GivenUp;
 
@@ -112,20 +111,20 @@ mod tests {
         let written = Written::default();
         let probe = Probe::new(true);
         assert!(probe.give_up(true));
-        assert!(!probe.ask(&written), "what was given up is not sent");
+        assert!(!probe.ask(&written), "a request that was given up is not sent");
         let probe = Probe::new(true);
         assert!(probe.ask(&written));
-        assert!(!probe.give_up(true), "what was asked for may be sent");
-        assert!(!Probe::new(false).give_up(true), "a body that is not there is not asked for");
-        assert!(Probe::new(false).give_up(false), "there was no connection to ask for it");
+        assert!(!probe.give_up(true), "a body that was asked for may be sent");
+        assert!(!Probe::new(false).give_up(true), "a request without a body is never asked for it");
+        assert!(Probe::new(false).give_up(false), "there is no connection that could have sent it");
     }
 
     #[test]
-    fn what_was_written_before_it_is_not_the_requests() {
+    fn bytes_written_before_a_request_do_not_count_as_its_own() {
         let written = Written::default();
         written.add();
         let (with, without) = (Probe::new(true), Probe::new(false));
-        assert!(!with.is_written(&written, 1), "it was never asked for");
+        assert!(!with.is_written(&written, 1), "the body was never asked for");
         assert!(with.ask(&written));
         assert!(!with.is_written(&written, 1) && !without.is_written(&written, 1));
         written.add();

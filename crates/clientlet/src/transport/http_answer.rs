@@ -1,4 +1,4 @@
-//! An HTTP answer, and what it means for the request.
+//! An HTTP answer, and its meaning for the request.
 
 use std::time::SystemTime;
 
@@ -14,8 +14,8 @@ use crate::error::{AttemptError, Detail, Event};
 use crate::foreign::shorten;
 use crate::message::{DocArray, RawAnswer};
 
-/// A v2 gateway splits what comes over HTTP into requests of 100 and answers with the first of
-/// them: whatever is behind the 100th document is lost.
+/// A v2 gateway splits a request over HTTP into requests of 100 documents and answers with the
+/// first of them. The documents after the 100th are lost.
 pub(crate) const MOST_V2_DOCUMENTS: usize = 100;
 
 /// A status, headers and a body within the limit.
@@ -32,12 +32,12 @@ impl RawHttpAnswer {
         kind.starts_with(b"application/json")
     }
 
-    /// Describes the answer for a message saying that it cannot be read.
+    /// Describes the answer for a message that says that it cannot be read.
     pub(crate) fn shown(&self) -> String {
         shown(&self.headers, &self.body)
     }
 
-    /// What an answer to a posted request holds; everything but a result is an error.
+    /// Reads the answer to a posted request. Everything except a result is an error.
     pub(crate) fn read(
         &self,
         docarray: DocArray,
@@ -66,9 +66,9 @@ impl RawHttpAnswer {
     }
 }
 
-/// Describes where a redirect points to, without anything secret.
+/// Describes the target of a redirect, without anything secret.
 pub(super) fn redirect(headers: &HeaderMap) -> Option<String> {
     let to = String::from_utf8_lossy(headers.get(LOCATION)?.as_bytes());
     let to = shorten(&redact(&to));
-    Some(format!(" and points to {to}; redirects are not followed, so that address must be given"))
+    Some(format!(" and points to {to}; redirects are not followed, so use that address"))
 }

@@ -1,4 +1,4 @@
-//! HTTP/1.1 exchanges over pooled connections; what came back is not looked into.
+//! HTTP/1.1 exchanges over pooled connections. The content of answers is not read here.
 
 use std::fmt;
 use std::pin::pin;
@@ -24,7 +24,7 @@ use crate::foreign::shorten;
 use crate::message::Connections;
 use crate::runtime::PerRuntime;
 
-/// The pools of connections, and what every request over them carries.
+/// The pools of connections, and the parts that all requests over them share.
 pub(crate) struct HttpSession {
     connector: Connector,
     tally: Arc<Tally>,
@@ -48,7 +48,7 @@ struct Sent<'a> {
     is_question: bool,
 }
 
-/// What a request is waiting for at the moment.
+/// The step that a request is waiting for.
 #[derive(Debug, Default)]
 struct Stage(AtomicU8);
 
@@ -71,7 +71,7 @@ impl HttpSession {
         HttpSession::over(Connector::new(config), config)
     }
 
-    /// A session over connections of this connector.
+    /// Makes a session over connections of this connector.
     pub(crate) fn over(connector: Connector, config: &Config) -> HttpSession {
         HttpSession {
             connector,
@@ -84,18 +84,18 @@ impl HttpSession {
         }
     }
 
-    /// What has become of the connections.
+    /// Returns the counts of the connections.
     pub(crate) fn connections(&self) -> Connections {
         self.tally.connections()
     }
 
-    /// The maximum number of connections at a time.
+    /// Returns the maximum number of connections at a time.
     pub(crate) fn most_connections(&self) -> usize {
         self.most_connections
     }
 
-    /// Sends a request once and reads all of its answer, whatever its status. With `distrust` its
-    /// connection is not used again after a 5xx: a v2 gateway closes it behind its plain 500 without
+    /// Sends a request once and reads the whole answer, whatever its status. With `distrust` the
+    /// connection is not used again after a 5xx: a v2 gateway closes it after its plain 500 without
     /// saying so, and the next request on it would be lost.
     pub(crate) async fn exchange(
         &self,
@@ -113,7 +113,7 @@ impl HttpSession {
         Ok(answer)
     }
 
-    /// Does the same, but returns the connection with the answer. The connection is closed unless
+    /// Like `exchange`, but returns the connection with the answer. The connection is closed unless
     /// its lease is given back.
     pub(crate) async fn exchange_on(
         &self,
@@ -140,9 +140,9 @@ impl HttpSession {
             .unwrap_or_else(|over| Err(self.given_up(over, &time, &stage, "no complete answer")))
     }
 
-    /// Sends a GET with a body, and returns the answer as soon as its head has come with status
-    /// 200. Its body is then read as it comes; dropping the lease that comes with it closes the
-    /// connection. An answer with any other status is read whole.
+    /// Sends a GET with a body. Returns the answer as soon as its head has come with status 200,
+    /// and its body is read as it comes. Dropping the returned lease closes the connection. An
+    /// answer with any other status is read whole.
     pub(crate) async fn open(
         &self,
         uri: Uri,
@@ -169,8 +169,8 @@ impl HttpSession {
         opened.unwrap_or_else(|over| Err(self.given_up(over, &time, &stage, "no answer")))
     }
 
-    /// Reads an answer to its end. A refusal counts even if the rest of its body is lost, because its
-    /// status has come.
+    /// Reads an answer to its end. A refusal counts even if the rest of its body is lost, because
+    /// its status has come.
     async fn read_whole(
         &self,
         response: Response<Incoming>,
@@ -187,7 +187,7 @@ impl HttpSession {
         Ok(RawHttpAnswer { status: head.status, headers: head.headers, body })
     }
 
-    /// The largest answer that is accepted, in bytes.
+    /// Returns the maximum size of an answer, in bytes.
     pub(crate) fn answer_limit(&self) -> usize {
         self.answer_limit
     }
@@ -216,7 +216,7 @@ impl HttpSession {
                 let is_proven = self.is_proven.load(Ordering::Relaxed);
                 let instead = self.connector.instead(sent.uri, lease.spoken(), is_proven).await;
                 // The gateway may just have closed a connection that was used before. A question
-                // runs nothing, so it does not matter whether the question was written.
+                // runs nothing, so it may be sent again whether or not it was written.
                 let is_unsent = sent.is_question && lease.is_used()
                     || !probe.is_written(lease.written(), before);
                 Err(classify(error, instead, is_unsent, lease.is_used()))
@@ -243,7 +243,7 @@ impl HttpSession {
         request
     }
 
-    /// The error of a request that is not waited for any longer.
+    /// Returns the error of a request that timed out or was stopped.
     fn given_up(&self, over: Over, time: &Time<'_>, stage: &Stage, missed: &str) -> AttemptError {
         let mut error = time.error(over, missed);
         if stage.is(TURN) && !over.is_stopped {
@@ -302,7 +302,7 @@ pub(super) fn shown(headers: &HeaderMap, body: &[u8]) -> String {
     format!("what came is {kind} and {}", begins(body))
 }
 
-/// Describes how a body begins: `begins with ..`, or `empty`.
+/// Describes how a body begins: `begins with ..`, or `is empty`.
 pub(super) fn begins(body: &[u8]) -> String {
     let begins = shorten(&String::from_utf8_lossy(&body[..body.len().min(GLANCE)]));
     let begins: String = begins.chars().take(BEGINNING).collect();
@@ -323,22 +323,22 @@ pub(super) async fn glance(mut body: Incoming) -> Vec<u8> {
             read.extend_from_slice(&data[..data.len().min(GLANCE)]);
         }
     };
-    // Shows whatever has come by then.
+    // Shows the bytes that have come by then.
     let _ = timeout(GLANCE_TIME, reading).await;
     read
 }
 
-/// The number of characters that are shown of an answer that cannot be read.
+/// The number of characters of an unreadable answer that are shown.
 const BEGINNING: usize = 120;
 
-/// The number of bytes that surely contain them: a character takes at most four bytes in UTF-8.
+/// The number of bytes that certainly contain them: a character takes at most four bytes in UTF-8.
 const GLANCE: usize = 4 * BEGINNING;
 
 /// The longest wait for the beginning of such an answer.
 const GLANCE_TIME: Duration = Duration::from_secs(1);
 
-/// Refuses an answer that is compressed, since the client did not ask for compression and could not
-/// read it.
+/// Refuses a compressed answer, because the client did not ask for compression and could not read
+/// the answer.
 fn refuse_encoding(head: &http::response::Parts) -> Result<(), AttemptError> {
     let given = head.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
     if !head.status.is_success() || given.is_empty() || given.eq_ignore_ascii_case(b"identity") {
@@ -346,7 +346,7 @@ fn refuse_encoding(head: &http::response::Parts) -> Result<(), AttemptError> {
     }
     let given = shorten(&String::from_utf8_lossy(given));
     let what = format!(
-        "the answer is compressed ({given}), which was not asked for; does a proxy do that?"
+        "the answer is compressed ({given}), which the client did not ask for; does a proxy compress answers?"
     );
     let detail = Detail::of_http(head.status, &head.headers);
     Err(AttemptError::new(Event::Unreadable, what).with_detail(detail))
@@ -387,12 +387,15 @@ pub(super) fn is_too_large_a_head(error: &hyper::Error) -> bool {
     error.is_parse() && error.to_string().contains("too large")
 }
 
-/// The message about an answer whose head exceeds one of two limits; hyper does not say which.
+/// Returns the message about an answer whose head exceeds one of two limits. hyper does not say
+/// which.
 pub(super) fn too_large_a_head() -> String {
-    format!("the answer has more than {MOST_HEADERS} headers, or its head than {HEAD_LIMIT} bytes")
+    format!(
+        "the answer has more than {MOST_HEADERS} headers, or its head is longer than {HEAD_LIMIT} bytes"
+    )
 }
 
-/// The error at a port for another protocol.
+/// Returns the error at a port for another protocol.
 pub(super) fn not_http(seems: Hint) -> AttemptError {
     AttemptError::new(Event::NotHttp, seems.found()).with_hint(seems)
 }

@@ -1,4 +1,4 @@
-//! What `/openapi.json` tells about a server: its endpoints, and which documents they take.
+//! Reads `/openapi.json` of a server: its endpoints, and the documents that they take.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -22,8 +22,8 @@ const V1_DOCUMENT: &str = "PydanticDocument";
 /// has a path for each endpoint instead, whichever documents it takes.
 const BY_NAME: &str = "JinaRequestModel";
 
-/// The part of a server's description that is used. The description may be long, so the rest is not
-/// parsed.
+/// The part of a server's description that is used. The rest is not parsed, because the description
+/// may be long.
 #[derive(Debug, Deserialize)]
 pub(crate) struct OpenApi<'a> {
     /// The operations by path, then by method in lower case.
@@ -39,10 +39,12 @@ struct Components<'a> {
     schemas: BTreeMap<String, &'a RawValue>,
 }
 
-/// Where an operation names the schema of what it takes.
+/// The place at which an operation names the schema of its input.
 const SCHEMA: [&str; 5] = ["requestBody", "content", "application/json", "schema", "$ref"];
 
 impl<'a> OpenApi<'a> {
+    /// Reads a server's description.
+    ///
     /// # Errors
     /// The parse error, as the failure of the question.
     pub(crate) fn read(body: &'a [u8]) -> Result<OpenApi<'a>, AttemptError> {
@@ -52,19 +54,19 @@ impl<'a> OpenApi<'a> {
         })
     }
 
-    /// The paths that documents can be posted to.
+    /// Returns the paths that documents can be posted to.
     pub(crate) fn paths(&self) -> Vec<String> {
         self.with("post")
     }
 
-    /// The paths that give streams of documents.
+    /// Returns the paths that give streams of documents.
     pub(crate) fn streams(&self) -> Vec<String> {
         let mut paths = self.with("get");
         paths.retain(|path| !QUESTIONS.contains(&path.as_str()));
         paths
     }
 
-    /// Which documents the endpoints take; `None` if no endpoint shows it.
+    /// Returns which documents the endpoints take; `None` if no endpoint shows it.
     pub(crate) fn docarray(&self) -> Option<DocArray> {
         if self.components.schemas.get(V1_DOCUMENT).is_some_and(|schema| is_v1(schema)) {
             return Some(DocArray::V1);
@@ -86,7 +88,7 @@ impl<'a> OpenApi<'a> {
         self.components.schemas.contains_key(BY_NAME)
     }
 
-    /// The schema of the documents that are posted to a path.
+    /// Returns the schema of the documents that are posted to a path.
     pub(crate) fn fields(&self, path: &str) -> Option<Fields> {
         let operation = self.paths.get(path)?.get("post")?;
         let schema = text_at(operation, &SCHEMA)?;
@@ -113,13 +115,13 @@ fn is_v1(schema: &RawValue) -> bool {
     ["granularity", "chunks"].iter().all(|field| at(schema, &["properties", field]).is_some())
 }
 
-/// The text at the end of a path of members.
+/// Returns the text at the end of a path of members.
 fn text_at(json: &RawValue, path: &[&str]) -> Option<String> {
     serde_json::from_str(at(json, path)?.get()).ok()
 }
 
-/// What is at the end of a path of members; `None` if a part of it is missing. Nothing else is built, since
-/// a tree takes many times the memory of its text.
+/// Returns the value at the end of a path of members; `None` if a part of the path is missing. No
+/// tree is built, because a tree takes many times the memory of its text.
 fn at<'a>(json: &'a RawValue, path: &[&str]) -> Option<&'a RawValue> {
     path.iter().try_fold(json, |json, name| {
         serde_json::Deserializer::from_str(json.get()).deserialize_map(Member(name)).ok()?
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_generation_shows_in_the_schemas() {
+    fn the_schemas_show_the_generation() {
         let v1_gateway = json!({
             "paths": {"/post": posted("JinaRequestModel"), "/status": {"get": {}}},
             "components": {"schemas": {"JinaRequestModel": {}, "PydanticDocument": v1_document()}},

@@ -1,8 +1,8 @@
 //! HTTP/1.1 connections, each used by one request at a time and then again.
 //!
-//! Ready-made pools do not keep three promises that this one keeps: there are never more than
-//! `most` connections, and requests wait for one in order of arrival; no connection is opened for a
-//! request that then uses another; a connection that is not given back is closed immediately, even
+//! Ready-made pools do not keep three promises that this pool keeps. There are never more than
+//! `most` connections, and requests wait for one in order of arrival. No connection is opened for a
+//! request that then uses another. A connection that is not given back is closed immediately, even
 //! with data left to write.
 
 use std::collections::VecDeque;
@@ -22,7 +22,8 @@ use super::body::Outgoing;
 use crate::connect::{Connector, Spoken, Written};
 use crate::error::{AttemptError, Event};
 
-/// uvicorn closes idle connections after 5 s. A request must not run into that.
+/// The longest time that a connection is idle. uvicorn closes idle connections after 5 s, and a
+/// request must not meet a connection that is being closed.
 const IDLE: Duration = Duration::from_secs(4);
 
 /// The longest time that a connection may take to write the rest of a request after its answer has
@@ -104,7 +105,7 @@ impl Pool {
         uri: &Uri,
     ) -> Result<Lease, AttemptError> {
         let io = self.connector.open(uri).await?;
-        // Any connection takes any request, so none takes the place of another.
+        // Any connection takes any request, so no connection replaces another.
         self.tally.opened(false);
         let (written, spoken) = (io.written(), io.spoken());
         let (sender, driving) =
@@ -126,7 +127,7 @@ impl Pool {
         let mut idle = self.idle();
         while let Some((connection, since)) = idle.connections.pop_back() {
             if since.elapsed() >= IDLE {
-                // All others are older, so they have expired, too.
+                // All other connections are older, so they have expired, too.
                 idle.connections.clear();
                 return None;
             }
@@ -145,7 +146,8 @@ impl Pool {
         }
     }
 
-    /// Closes connections that were idle for too long; returns when to look next, if any is left.
+    /// Closes connections that were idle for too long. Returns when to look again, if any
+    /// connection is left.
     fn close_idle(&self) -> Option<Instant> {
         let mut idle = self.idle();
         while let Some((_, since)) = idle.connections.front() {
@@ -200,8 +202,8 @@ impl Lease {
         if connection.sender.is_ready() {
             pool.give_back(connection);
         } else if !connection.sender.is_closed() {
-            // The connection's task was not polled yet, or still writes a request that was answered
-            // already.
+            // The connection's task was not polled yet, or still writes a request that was already
+            // answered.
             tokio::spawn(async move {
                 let _slot = slot;
                 if let Ok(Ok(())) = timeout(WIND_UP, connection.sender.ready()).await {

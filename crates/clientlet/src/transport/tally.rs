@@ -1,10 +1,10 @@
-//! What becomes of a transport's connections, counted.
+//! Counts a transport's connections and late answers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::message::Connections;
 
-/// What the connections and streams of a transport count together.
+/// The counts that all connections and streams of a transport share.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     opened: AtomicU64,
@@ -13,7 +13,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Counts a connection that was made; `again` if it takes the place of another.
+    /// Counts a connection that was made; `again` if it replaces another.
     pub(super) fn opened(&self, again: bool) {
         self.opened.fetch_add(1, Ordering::Relaxed);
         self.reconnects.fetch_add(u64::from(again), Ordering::Relaxed);

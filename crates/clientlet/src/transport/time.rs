@@ -1,5 +1,5 @@
-//! The time of an attempt. It ends when its call is stopped, and time in which the caller did not
-//! poll does not count.
+//! The time of an attempt. It ends when its call is stopped. Time in which the caller did not poll
+//! does not count.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -14,17 +14,17 @@ use crate::stop::{Stop, stopped};
 /// If the end of the time is noticed this late or later, the caller was not polling.
 const AWAY: Duration = Duration::from_millis(10);
 
-/// How often in a row the time is extended. Without this bound a silent gateway would be waited for
-/// forever if the caller polls rarely.
+/// The maximum number of extensions in a row. Without it, an attempt would wait for a silent
+/// gateway forever if the caller polls rarely.
 const MOST_EXCUSED: u32 = 4;
 
-/// How long an extension is: this many times the time from the deadline to the next poll, but at
+/// The length of an extension: this many times the time from the deadline to the next poll, but at
 /// most the attempt's whole time.
 const MADE_GOOD: u32 = 20;
 
 /// Decides when an attempt times out. If the caller was not polling when the time ended, the time
-/// is extended, up to [`MOST_EXCUSED`] times in a row: a slow caller does not make the gateway
-/// late.
+/// is extended, up to [`MOST_EXCUSED`] times in a row, because a slow caller does not make the
+/// gateway late.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     began: Instant,
@@ -35,13 +35,13 @@ pub(crate) struct Patience {
     excused: u32,
     /// The progress at that moment.
     progress: u32,
-    /// How long the caller is known to have not polled.
+    /// The time for which the caller is known not to have polled.
     away: Duration,
 }
 
 impl Patience {
     pub(crate) fn new(began: Instant, deadline: Option<Instant>) -> Patience {
-        // If the deadline has passed already, as for the second of two questions, the caller was
+        // If the deadline has already passed, as for the second of two questions, the caller was
         // away for that long.
         let allowed = deadline.map_or(Duration::MAX, |deadline| {
             deadline.saturating_duration_since(began).max(began.saturating_duration_since(deadline))
@@ -53,7 +53,7 @@ impl Patience {
         self.deadline
     }
 
-    /// Extends a time that has ended, if it may be extended; `progress` counts the pieces that have
+    /// Extends a time that has ended, if it may be extended. `progress` counts the pieces that have
     /// come.
     fn excuse(&mut self, now: Instant, progress: u32) -> bool {
         if progress > self.progress {
@@ -62,7 +62,7 @@ impl Patience {
         self.excuse_times(now, MOST_EXCUSED)
     }
 
-    /// Does the same for work that runs on a task of its connection, without the caller: at most
+    /// Like `excuse`, for work that runs on a task of its connection, without the caller: at most
     /// once, in case the whole runtime was delayed.
     pub(crate) fn excuse_once(&mut self, now: Instant) -> bool {
         self.excuse_times(now, 1)
@@ -80,10 +80,10 @@ impl Patience {
         true
     }
 
-    /// The error of an attempt that timed out.
+    /// Returns the error of an attempt that timed out.
     pub(crate) fn late(&self, is_sent: bool, missed: &str) -> AttemptError {
         match is_sent {
-            false => self.over(Event::TimedOutUnsent, "no connection that takes it"),
+            false => self.over(Event::TimedOutUnsent, "no connection took the request"),
             true => self.over(Event::TimedOut, missed),
         }
     }
@@ -113,7 +113,7 @@ pub(crate) struct Time<'a> {
     stop: &'a Stop,
 }
 
-/// Why an exchange is not waited for any longer.
+/// The reason why an exchange ended without its result.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Over {
     pub(super) is_stopped: bool,
@@ -125,7 +125,7 @@ impl<'a> Time<'a> {
         Time { patience: Patience::new(began, deadline), stop }
     }
 
-    /// Time that begins now, for work that is stopped only by dropping it.
+    /// Returns a time that begins now, for work that is stopped only by dropping it.
     pub(crate) fn until(deadline: Option<Instant>) -> Time<'static> {
         Time::new(Instant::now(), deadline, Stop::never())
     }
@@ -138,12 +138,13 @@ impl<'a> Time<'a> {
         self.exchange(what, || false).await.ok()
     }
 
-    /// The error of a time that ended before anything was sent; `missed` did not come.
+    /// Returns the error of a time that ended before anything was sent; `missed` names what did not
+    /// come.
     pub(crate) fn missed(&self, missed: &str) -> AttemptError {
         self.patience.over(Event::TimedOutUnsent, missed)
     }
 
-    /// The time that is left, for gateways that can be told a deadline.
+    /// Returns the time that is left, for gateways that can be told a deadline.
     pub(super) fn left(&mut self, now: Instant) -> Option<Duration> {
         if self.patience.deadline? <= now {
             self.patience.excuse(now, 0);
@@ -160,8 +161,9 @@ impl<'a> Time<'a> {
         waiting.unwrap_or_else(|over| Err(self.error(over, "")))
     }
 
-    /// Waits for an answer. `give_up` gives the request up and says whether it was sent by then.
-    /// The caller pins `what`, because a future that is moved in here would take its space twice.
+    /// Waits for an answer. `give_up` gives the request up and returns whether it was sent by then.
+    /// The caller pins `what`, because a future that is moved into this one would take its space
+    /// twice.
     pub(super) async fn exchange<F>(
         &mut self,
         what: F,
@@ -173,7 +175,8 @@ impl<'a> Time<'a> {
         self.exchange_in_pieces(what, give_up, || 0).await
     }
 
-    /// Does the same for an answer that comes in pieces; `pieces` counts those that have come.
+    /// Like `exchange`, for an answer that comes in pieces; `pieces` counts the pieces that have
+    /// come.
     pub(super) async fn exchange_in_pieces<F>(
         &mut self,
         mut what: F,
@@ -183,7 +186,7 @@ impl<'a> Time<'a> {
     where
         F: Future + Unpin,
     {
-        // The timer is made only if something has to be waited for.
+        // The timer is made only if it is needed.
         let mut timer = pin!(None);
         let mut give_up = Some(give_up);
         let mut is_sent = || give_up.take().is_some_and(|give_up| give_up());
@@ -206,7 +209,7 @@ impl<'a> Time<'a> {
                 if timer.is_none() {
                     timer.set(Some(sleep_until(deadline)));
                 }
-                let alarm = timer.as_mut().as_pin_mut().expect("it was set a line ago");
+                let alarm = timer.as_mut().as_pin_mut().expect("the timer was set a line ago");
                 if alarm.poll(cx).is_pending() {
                     return Poll::Pending;
                 }
@@ -219,7 +222,7 @@ impl<'a> Time<'a> {
         .await
     }
 
-    /// The error of the request; `missed` is what did not come.
+    /// Returns the error of the request; `missed` names what did not come.
     pub(super) fn error(&self, over: Over, missed: &str) -> AttemptError {
         match over.is_stopped {
             true => stopped(over.is_sent),
@@ -259,22 +262,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_end_that_is_noticed_at_once_is_the_end() {
+    async fn a_time_out_that_is_noticed_at_once_is_final() {
         let mut patience = patience();
         tokio::time::advance(TIME).await;
         assert!(!patience.excuse(Instant::now(), 0));
         let error = patience.late(true, "no answer");
         assert_eq!((error.event, &*error.message), (Event::TimedOut, "no answer within 2.0 s"));
         let error = patience.late(false, "no answer");
-        assert_eq!(error.message, "no connection that takes it within 2.0 s");
+        assert_eq!(error.message, "no connection took the request within 2.0 s");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn time_over_whose_end_the_caller_looked_away_is_made_good() {
+    async fn time_is_extended_if_the_caller_did_not_poll_at_its_end() {
         let mut patience = patience();
         tokio::time::advance(TIME + Duration::from_millis(500)).await;
         assert!(patience.excuse(Instant::now(), 0));
-        assert_eq!(patience.deadline(), Some(Instant::now() + TIME), "all of it");
+        assert_eq!(patience.deadline(), Some(Instant::now() + TIME), "the whole time again");
         tokio::time::advance(TIME).await;
         assert!(!patience.excuse(Instant::now(), 0));
         let what = "no answer within 4.0 s, and the answers were not polled for 500 ms more";
@@ -282,7 +285,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_busy_machine_costs_little_more_than_it_took() {
+    async fn a_short_delay_of_the_machine_extends_the_time_only_a_little() {
         let mut patience = patience();
         tokio::time::advance(TIME + AWAY).await;
         assert!(patience.excuse(Instant::now(), 0));
@@ -290,8 +293,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_that_never_looks_in_time_waits_no_longer_than_some_times_unless_pieces_come()
-    {
+    async fn a_caller_that_never_polls_in_time_waits_a_bounded_time_unless_pieces_come() {
         let mut patience = patience();
         for _ in 0..MOST_EXCUSED {
             tokio::time::advance(TIME * 2).await;
@@ -303,7 +305,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_stopped_says_at_once_whether_it_was_sent_and_keeps_what_has_come() {
+    async fn a_stopped_exchange_reports_at_once_whether_it_was_sent_and_keeps_an_answer() {
         use std::future::{pending, ready};
 
         let stop = Stop::default();
@@ -313,7 +315,7 @@ mod tests {
         assert!(over.is_stopped && over.is_sent);
         assert_eq!(time.error(over, "").event, Event::StoppedSent);
         assert!(time.exchange(ready(()), || true).await.is_ok());
-        // A future that was not sent is not polled again, since polling could send it.
+        // A request that was not sent is not polled again, because polling could send it.
         let over = time.exchange(ready(()), || false).await.unwrap_err();
         assert_eq!(time.error(over, "").event, Event::Stopped);
         assert!(time.opening(ready(Ok(()))).await.is_err());

@@ -1,4 +1,5 @@
-//! What has come and was not taken yet: bounded, so that a receiver that rests stops the gateway.
+//! The messages that have come and were not taken yet. Their number is bounded, so that a receiver
+//! that pauses stops the gateway.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,19 +10,20 @@ use futures_util::task::AtomicWaker;
 
 use crate::transport::{Closing, Ending};
 
-/// The most messages that are kept. A gateway works on that many requests of one connection at a time,
-/// so all of them may be answered before one answer is taken.
+/// The maximum number of messages that are kept. A gateway works on this many requests of one
+/// connection at a time, so all of them may be answered before one answer is taken.
 const MOST_MESSAGES: usize = 1024;
 
-/// What a receiver finds.
+/// An item for a receiver.
 #[derive(Debug)]
 pub(super) enum Item {
     Message(Bytes),
-    /// A connection ended; what follows came on another one.
+    /// A connection ended. The items after this one came on another connection.
     End(Arc<Ending>),
 }
 
-/// Between the connections of a clientlet, of which there is one at a time, and its receiver.
+/// The messages between the connections of a clientlet, which has one connection at a time, and its
+/// receiver.
 #[derive(Debug)]
 pub(in crate::clientlets) struct Mailbox {
     state: Mutex<State>,
@@ -34,15 +36,15 @@ pub(in crate::clientlets) struct Mailbox {
 struct State {
     items: VecDeque<Item>,
     bytes: usize,
-    /// Whether a connection may still bring something.
+    /// Whether a connection may still bring messages.
     is_live: bool,
-    /// Whether nothing more is wanted.
+    /// Whether no more messages are wanted.
     is_hung_up: bool,
     closing: Option<Closing>,
 }
 
 impl Mailbox {
-    /// Makes a mailbox for `most_bytes`, and for the message that goes beyond them.
+    /// Makes a mailbox for `most_bytes`, plus the message that exceeds them.
     pub(super) fn new(most_bytes: usize) -> Mailbox {
         Mailbox {
             state: Mutex::default(),
@@ -52,14 +54,14 @@ impl Mailbox {
         }
     }
 
-    /// A connection begins.
+    /// Notes that a connection begins.
     pub(super) fn begin(&self) {
         self.state().is_live = true;
     }
 
     /// Ready when a connection may bring another message.
     pub(in crate::clientlets) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // Before looking, or room made in between would be missed.
+        // This comes before the check; otherwise room that is made in between would be missed.
         self.connection.register(cx.waker());
         let state = self.state();
         match state.items.len() < MOST_MESSAGES && state.bytes < self.most_bytes {
@@ -76,7 +78,8 @@ impl Mailbox {
         self.receiver.wake();
     }
 
-    /// A connection has ended. Of several in a row that brought nothing the last one counts.
+    /// Notes that a connection has ended. Of several connections in a row without messages, only
+    /// the last counts.
     pub(super) fn end(&self, ending: Arc<Ending>) {
         let mut state = self.state();
         state.is_live = false;
@@ -89,7 +92,7 @@ impl Mailbox {
         self.receiver.wake();
     }
 
-    /// The next that came; nothing if no more will come.
+    /// Returns the next item; `None` if no more will come.
     pub(super) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
         self.receiver.register(cx.waker());
         let mut state = self.state();
@@ -104,13 +107,13 @@ impl Mailbox {
         Poll::Ready(Some(item))
     }
 
-    /// Asks the connection to close: nothing more is wanted.
+    /// Asks the connection to close, because no more messages are wanted.
     pub(super) fn hang_up(&self) {
         self.state().is_hung_up = true;
         self.connection.wake();
     }
 
-    /// Ready when nothing more is wanted.
+    /// Ready when no more messages are wanted.
     pub(in crate::clientlets) fn poll_hung_up(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.connection.register(cx.waker());
         if self.is_hung_up() { Poll::Ready(()) } else { Poll::Pending }
@@ -120,14 +123,14 @@ impl Mailbox {
         self.state().is_hung_up
     }
 
-    /// Whether there is something to take, or may be.
+    /// Whether there is a message to take, or may be one later.
     pub(super) fn has_more(&self) -> bool {
         let state = self.state();
         let is_message = |item: &Item| matches!(item, Item::Message(_));
         state.is_live || state.items.iter().any(is_message)
     }
 
-    /// How the connection that ended last was closed.
+    /// Returns how the last connection that ended was closed.
     pub(in crate::clientlets) fn closing(&self) -> Option<Closing> {
         self.state().closing.clone()
     }

@@ -1,4 +1,4 @@
-//! What comes, until the session ends; then how it was closed.
+//! The incoming messages of a session until its end, and how it was closed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl<'a, T> Messages<'a, T> {
         Messages { link, read, is_ended: false, closing: None }
     }
 
-    /// How the session was closed, once the messages have ended.
+    /// Returns how the session was closed, once the messages have ended.
     pub(in crate::clientlets) fn closing(&self) -> Option<&Closing> {
         self.closing.as_ref()
     }
@@ -61,7 +61,7 @@ impl<'a, T> Messages<'a, T> {
 }
 
 impl<'a> Messages<'a, Response> {
-    /// The answers to requests.
+    /// Returns the answers to requests.
     pub(in crate::clientlets) fn responses(link: &'a Arc<Link>) -> Messages<'a, Response> {
         Messages::new(link, |link, message| {
             let answer =
@@ -73,7 +73,7 @@ impl<'a> Messages<'a, Response> {
 }
 
 fn read_answer(docarray: Option<DocArray>, message: &Bytes) -> Result<RawAnswer, String> {
-    let docarray = docarray.ok_or("an answer came, though no request was sent")?;
+    let docarray = docarray.ok_or("an answer came although no request was sent")?;
     read_proto_answer(docarray, message).map_err(|what| format!("an answer cannot be read: {what}"))
 }
 

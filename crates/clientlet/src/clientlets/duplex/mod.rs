@@ -1,6 +1,6 @@
-//! What clientlets that send and receive at the same time have in common, whatever the wire: a link, which
-//! opens a connection or stream again where a message is tried again; sessions, of which there is one at
-//! a time; and a mailbox between them and the receiver.
+//! The parts that all clientlets that send and receive at the same time share, whichever protocol
+//! they use. A link opens a connection or stream again if a message is retried. There is one
+//! session at a time, and a mailbox between the sessions and the receiver.
 
 mod link;
 mod mailbox;

@@ -1,4 +1,5 @@
-//! A connection or stream as its senders have it; its task writes what is sent and keeps what comes.
+//! A connection or stream, as its senders see it. Its task writes the messages and keeps the
+//! incoming ones.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,10 +10,10 @@ use super::mailbox::Mailbox;
 use crate::error::{AttemptError, Event};
 use crate::transport::{Claim, Desk, Ending, Notice, Order, Orders, Queue, Time};
 
-/// Messages that wait to be written; a sender with one more waits as well.
+/// The number of messages that wait to be written. A sender with one more message waits as well.
 const QUEUE: usize = 16;
 
-/// What is sent.
+/// A message to send.
 #[derive(Clone, Debug)]
 pub(in crate::clientlets) enum Outgoing {
     Message(Bytes),
@@ -21,7 +22,7 @@ pub(in crate::clientlets) enum Outgoing {
 
 pub(in crate::clientlets) type Session = Queue<Outgoing, ()>;
 
-/// Makes a session that brings what comes to the mailbox; its task is yet to be started.
+/// Makes a session whose incoming messages go to the mailbox. Its task is not started yet.
 pub(in crate::clientlets) fn session(
     mailbox: &Arc<Mailbox>,
 ) -> (Session, Orders<Outgoing, ()>, Report) {
@@ -29,13 +30,13 @@ pub(in crate::clientlets) fn session(
     (session, orders, Report { mailbox: mailbox.clone(), notice, is_live: false })
 }
 
-/// Refuses a message that came behind the end of input, so that the gateway would never read it.
+/// Refuses a message that came after the end of input, because the gateway would never read it.
 pub(in crate::clientlets) fn refuse(order: Order<Outgoing, ()>, again: &str) {
     let what = format!("the end of input was sent; {again}");
     order.ticket.send(Err(AttemptError::new(Event::SessionClosed, what)));
 }
 
-/// Makes the session's end known to the receiver and to the senders.
+/// Reports the end of the session to the receiver and to the senders.
 #[derive(Debug)]
 pub(in crate::clientlets) struct Report {
     mailbox: Arc<Mailbox>,
@@ -45,13 +46,13 @@ pub(in crate::clientlets) struct Report {
 }
 
 impl Report {
-    /// Makes known that something may come.
+    /// Notes that messages may come.
     pub(in crate::clientlets) fn begin(&mut self) {
         self.is_live = true;
         self.mailbox.begin();
     }
 
-    /// Makes the end known; only then may what is still queued be let go.
+    /// Reports the end. Queued messages must be released only after this.
     pub(in crate::clientlets) fn end(mut self, ending: Ending) {
         self.tell(ending);
     }
@@ -59,7 +60,8 @@ impl Report {
     fn tell(&mut self, ending: Ending) {
         self.is_live = false;
         let ending = Arc::new(ending);
-        // First the end of what came: a sender that finds the session dead may open the next.
+        // The receiver comes first, because a sender that finds the session dead may open the next
+        // one.
         self.mailbox.end(ending.clone());
         self.notice.tell(ending);
     }
@@ -67,7 +69,7 @@ impl Report {
 
 impl Drop for Report {
     /// Runs when the session's task is dropped with its runtime. The receiver may live on another
-    /// one.
+    /// runtime.
     fn drop(&mut self) {
         if self.is_live {
             self.tell(dropped());
@@ -76,7 +78,7 @@ impl Drop for Report {
 }
 
 impl Session {
-    /// Sends a message and waits until it is out, as long as `time` allows.
+    /// Sends a message and waits until it is written, as long as `time` allows.
     pub(super) async fn send(
         &self,
         what: Outgoing,
@@ -87,7 +89,7 @@ impl Session {
             if let Some(result) = self.exchange(what, &claim).await {
                 return result;
             }
-            // The task lets go of what it did not write after it has said why.
+            // The task reports its end before it releases the messages that it did not write.
             let ending = self.ended().await.unwrap_or_else(|| Arc::new(dropped()));
             Err(match claim.give_up() {
                 true => ending.sent(),
@@ -98,7 +100,7 @@ impl Session {
     }
 }
 
-/// The end of a session whose task went without a word, with the runtime that it ran on.
+/// The ending of a session whose task was dropped together with its runtime.
 fn dropped() -> Ending {
     Ending::new(Event::ConnectionLost, "the connection was dropped")
 }

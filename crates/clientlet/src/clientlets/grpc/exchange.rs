@@ -1,4 +1,4 @@
-//! One request by itself.
+//! A unary request.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::message::Encoding;
 use crate::response::Response;
 use crate::retry::{Retry, Times};
 
-/// A request about to be sent, with what belongs to this request alone.
+/// A request that is about to be sent, with settings for this request only.
 #[must_use = "nothing is sent before `send`"]
 #[derive(Debug)]
 pub struct GrpcExchange<'a> {
@@ -29,20 +29,21 @@ impl<'a> GrpcExchange<'a> {
         GrpcExchange { clientlet, request, headers: Vec::new(), timeout }
     }
 
-    /// Metadata for this request; it takes the place of the session's of the same name.
+    /// Sets metadata for this request. It replaces the session's metadata of the same name.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> GrpcExchange<'a> {
         self.headers.push((name.into(), Secret::new(value)));
         self
     }
 
-    /// Metadata for this request, as if each was given to [`header`](GrpcExchange::header).
+    /// Sets metadata for this request, as if each entry was given to
+    /// [`header`](GrpcExchange::header).
     pub fn headers(mut self, headers: HeaderMap) -> GrpcExchange<'a> {
         self.headers.extend(one_by_one(headers));
         self
     }
 
-    /// How long an attempt may take, connecting included; as the options say by default. The gateway is
-    /// told.
+    /// Sets the time limit of an attempt, including connecting. The default is the options'
+    /// time-out. The gateway is told the limit.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> GrpcExchange<'a> {
         self.timeout = timeout.into();
         self
@@ -51,7 +52,8 @@ impl<'a> GrpcExchange<'a> {
     /// Sends the request and waits for its answer.
     ///
     /// # Errors
-    /// Why there is no answer; an executor's exception is an error with the answer in it.
+    /// The reason why there is no answer. An executor's exception is an error that contains the
+    /// answer.
     pub async fn send(self) -> Result<Response, Error> {
         let GrpcExchange { clientlet, request, headers, timeout } = self;
         let id = request.request_id();

@@ -16,16 +16,16 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::options::ClientletOptions;
 
-/// What helps where nothing can be sent any more.
+/// The advice for a connection on which nothing can be sent any more.
 const AGAIN: &str = "start the clientlet again";
 
-/// Python's `WebsocketClientlet`: sends requests over one connection and receives answers, each by
-/// itself and both at the same time.
+/// Python's `WebsocketClientlet`: sends requests and receives answers over one connection,
+/// independently and at the same time.
 ///
-/// The URL is `ws://host:port/` for requests and `ws://host:port/dry_run` for a dry run. Requests are
-/// protobuf, begun with [`DataRequest::proto`]. Answers come as they are ready, told apart by their
-/// request's id. [`Client`](crate::Client) does more of the work: it knows which requests are
-/// unanswered and sends them again.
+/// The URL is `ws://host:port/` for requests and `ws://host:port/dry_run` for a dry run. Requests
+/// are protobuf, begun with [`DataRequest::proto`]. Answers come as they are ready, and belong to
+/// the request with the same id. [`Client`](crate::Client) does more of the work: it knows which
+/// requests are unanswered and resends them.
 ///
 /// ```
 /// use clientlet::clientlets::{ClientletOptions, DataRequest, WebsocketClientlet};
@@ -61,19 +61,20 @@ const AGAIN: &str = "start the clientlet again";
 ///
 /// # A connection that is lost
 ///
-/// A message that could not be sent is tried again as the options say, once by default; from the second
-/// attempt on over a fresh connection where the old one is lost. The answers of the old connection that
-/// had come by then are received first, then the stream ends with that connection's close code, and
-/// the next [`recv_message`](WebsocketClientlet::recv_message) goes on with the fresh one. What was
-/// sent on the old one and not answered by then never will be; it is the caller's to send again.
+/// A message that could not be sent is retried as the options say, by default not at all. From the
+/// second attempt on a new connection is used if the old one is lost. The answers of the old
+/// connection that came by then are received first. Then the stream ends with that connection's
+/// close code, and the next [`recv_message`](WebsocketClientlet::recv_message) continues with the
+/// new connection. Requests that were sent on the old connection and not answered by then never
+/// will be; the caller may send them again.
 ///
 /// # Bounds
 ///
-/// Answers that nobody takes are kept, 1024 of them and not more bytes than one answer may have
-/// ([`answer_limit`](ClientletOptions::answer_limit)) and one more answer; beyond that the connection
-/// is not read, which stops the gateway. After 40 s of that a gateway closes, as its pings lie unread.
-/// While there is room pings are answered, whatever the caller does. Sending waits until the message is
-/// out, for a gateway that does not read up to
+/// Answers that the caller does not take are kept: up to 1024 of them, and up to the bytes that one
+/// answer may have ([`answer_limit`](ClientletOptions::answer_limit)) plus one more answer. Beyond
+/// that the connection is not read, which stops the gateway. After 40 s the gateway closes, because
+/// its pings are not answered. While there is room, pings are answered, whatever the caller does.
+/// Sending waits until the message is written. If the gateway does not read, sending waits up to
 /// [`attempt_timeout`](ClientletOptions::attempt_timeout).
 #[derive(Debug)]
 pub struct WebsocketClientlet {
@@ -82,22 +83,25 @@ pub struct WebsocketClientlet {
 }
 
 impl WebsocketClientlet {
-    /// A clientlet for `url`, path and query included; not open yet.
+    /// Makes a clientlet for `url`, including its path and query. The clientlet is not open yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the first setting that is wrong.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the first wrong setting.
     pub fn new(url: &str, options: &ClientletOptions) -> Result<WebsocketClientlet, Error> {
         let config = Arc::new(options.check(url)?);
         if config.address.protocol() != Protocol::Websocket {
-            return Err(Error::config(format!("{} is no address of WebSocket", config.address)));
+            return Err(Error::config(format!(
+                "{} is not an address of WebSocket",
+                config.address
+            )));
         }
         let link = Arc::new(Link::new(&config, Upgrade::new(&config)?));
         Ok(WebsocketClientlet { config, link })
     }
 
-    /// Another hand to send with, while this one receives.
+    /// Returns a handle for sending, while this one receives.
     ///
-    /// It serves until the clientlet is closed, or started again after its end of input.
+    /// It works until the clientlet is closed, or started again after its end of input.
     pub fn sender(&self) -> WebsocketSender {
         WebsocketSender { link: self.link.clone() }
     }
@@ -105,7 +109,7 @@ impl WebsocketClientlet {
     /// Sends a request; see [`WebsocketSender::send_message`].
     ///
     /// # Errors
-    /// As there.
+    /// The same as there.
     pub async fn send_message(&self, request: &DataRequest) -> Result<(), Error> {
         self.sender().send_message(request).await
     }
@@ -113,51 +117,51 @@ impl WebsocketClientlet {
     /// Asks for a dry run; see [`WebsocketSender::send_dry_run`].
     ///
     /// # Errors
-    /// As there.
+    /// The same as there.
     pub async fn send_dry_run(&self) -> Result<(), Error> {
         self.sender().send_dry_run().await
     }
 
-    /// Says that nothing more will be sent; see [`WebsocketSender::send_eoi`].
+    /// Announces the end of input; see [`WebsocketSender::send_eoi`].
     ///
     /// # Errors
-    /// As there.
+    /// The same as there.
     pub async fn send_eoi(&self) -> Result<(), Error> {
         self.sender().send_eoi().await
     }
 
-    /// The answers, as they come. There is one receiver at a time.
+    /// Returns the answers as they come. There is one receiver at a time.
     pub fn recv_message(&mut self) -> WsResponses<'_> {
         receiver::responses(&self.link)
     }
 
-    /// The answers to a dry run; there is one at most.
+    /// Returns the answers to a dry run, of which there is at most one.
     pub fn recv_dry_run(&mut self) -> WsStatuses<'_> {
         receiver::statuses(&self.link)
     }
 
-    /// How the connection that ended last was closed; see [`WsMessages::close_code`].
+    /// Returns how the last connection that ended was closed; see [`WsMessages::close_code`].
     pub fn close_code(&self) -> Option<u16> {
         self.link.mailbox.closing().map(|closing| closing.code)
     }
 
-    /// Why the connection that ended last was closed; see [`WsMessages::close_message`].
+    /// Returns why the last connection that ended was closed; see [`WsMessages::close_message`].
     pub fn close_message(&self) -> Option<String> {
         self.link.mailbox.closing().map(|closing| closing.reason)
     }
 }
 
 impl WebsocketClientlet {
-    /// The address, without user information and query.
+    /// Returns the address without user information and query.
     pub fn url(&self) -> String {
         self.config.address.to_string()
     }
 
-    /// Connects and upgrades, once. A connection that lives is kept; after an end of input or a close a
-    /// new one begins, and answers that were not taken are gone.
+    /// Connects and upgrades, once. A live connection is kept. After an end of input or a close a
+    /// new connection is made, and answers that were not taken are lost.
     ///
     /// # Errors
-    /// Why there is no connection; of an answer other than 101 its status and its body.
+    /// The reason why there is no connection. For an answer other than 101, its status and body.
     pub async fn start(&mut self) -> Result<(), Error> {
         if self.link.is_spent() {
             self.link.hang_up();
@@ -166,8 +170,9 @@ impl WebsocketClientlet {
         self.link.start().await
     }
 
-    /// Closes the connection, waiting some seconds for the gateway to agree. What it has not answered
-    /// is lost: send the end of input before, and receive until the end, to have it all.
+    /// Closes the connection, and waits some seconds for the gateway to agree. Requests that the
+    /// gateway has not answered are lost. To get all answers, send the end of input first, and
+    /// receive until the end.
     pub async fn close(&mut self) {
         self.link.close().await;
     }
@@ -184,39 +189,41 @@ impl Drop for WebsocketClientlet {
     }
 }
 
-/// Sends over the connection of a [`WebsocketClientlet`], of which it is a cheap handle.
+/// A handle for sending over the connection of a [`WebsocketClientlet`], cheap to clone.
 #[derive(Clone, Debug)]
 pub struct WebsocketSender {
     link: Arc<Link>,
 }
 
 impl WebsocketSender {
-    /// Sends a request, and waits until it is out. Sending is tried again as the options say, over a
-    /// fresh connection where the old one is lost. A future that is dropped has sent the request whole
-    /// or not at all.
+    /// Sends a request, and waits until it is written. Sending is retried as the options say, over
+    /// a new connection if the old one is lost. A dropped future has sent the request whole or not
+    /// at all.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`](crate::ErrorKind::Encode) for a request that is not protobuf, or of other
-    /// documents than the one before; otherwise why it could not be sent, and by its
-    /// [`delivery`](Error::delivery) whether it may have arrived.
+    /// [`ErrorKind::Encode`](crate::ErrorKind::Encode) for a request that is not protobuf, or that
+    /// has another generation of documents than the request before. Otherwise the reason why the
+    /// request could not be sent; its [`delivery`](Error::delivery) says whether it may have
+    /// arrived.
     pub async fn send_message(&self, request: &DataRequest) -> Result<(), Error> {
         self.link.send_message(request).await
     }
 
-    /// Asks for a dry run by an empty message, where the URL's path is `/dry_run`. A gateway answers
-    /// there without being asked, so one that has closed by now is no error. It is not tried again.
+    /// Asks for a dry run with an empty message, if the URL's path is `/dry_run`. A gateway answers
+    /// on this path without being asked, so it is not an error if the gateway has already closed.
+    /// It is not retried.
     ///
     /// # Errors
-    /// Why it could not be sent.
+    /// The reason why it could not be sent.
     pub async fn send_dry_run(&self) -> Result<(), Error> {
         self.link.send_unless_ended(Bytes::new()).await
     }
 
-    /// Says that nothing more will be sent: the gateway answers what it has, then closes with 1000. It
-    /// is not tried again.
+    /// Announces the end of input: the gateway answers the remaining requests, then closes with
+    /// 1000. The announcement is not retried.
     ///
     /// # Errors
-    /// Why it could not be sent.
+    /// The reason why it could not be sent.
     pub async fn send_eoi(&self) -> Result<(), Error> {
         self.link.send_end_of_input().await
     }

@@ -1,4 +1,4 @@
-//! What comes, as a stream.
+//! The incoming messages, as a stream.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -13,43 +13,46 @@ use crate::error::Error;
 use crate::message::StatusMessage;
 use crate::response::Response;
 
-/// Python's `WsResponseIter`: the answers that come on a connection, until it ends; then how it was
-/// closed.
+/// Python's `WsResponseIter`: the answers that come on a connection until it ends, and then how it
+/// was closed.
 ///
 /// * An executor's exception is an error of kind [`Executor`](crate::ErrorKind::Executor), with the
 ///   request's id and the answer in it. An answer that cannot be read is an error of kind
 ///   [`Decode`](crate::ErrorKind::Decode). Neither ends the stream.
 /// * The stream ends with its connection, whatever the reason: **look at
-///   [`close_code`](WsMessages::close_code)**. 1000 is the good end, after
-///   [`send_eoi`](crate::clientlets::WebsocketClientlet::send_eoi) and with everything answered. After any other
-///   what was not answered by then never will be. Before an end for which the gateway is at fault, a
-///   message of the wrong type or beyond the limit for one, the fault itself is an item.
-/// * Dropping it, or a future of [`next`](WsMessages::next), loses nothing: the next stream goes on.
+///   [`close_code`](WsMessages::close_code)**. 1000 is the normal end, after
+///   [`send_eoi`](crate::clientlets::WebsocketClientlet::send_eoi) and with everything answered.
+///   After any other code, requests that are not answered by then never will be. If the gateway is
+///   at fault, for example with a message of the wrong type or beyond the limit, the fault is an
+///   item before the end.
+/// * Dropping the stream, or a future of [`next`](WsMessages::next), loses no answer: the next
+///   stream continues.
 pub type WsResponses<'a> = WsMessages<'a, Response>;
 
-/// The answers to a dry run: one that says how the gateway is, or none, where the connection is
-/// closed with the reason (1011, an executor is down).
+/// The answers to a dry run: one status, or none if the connection is closed with the reason (1011,
+/// an executor is down).
 pub type WsStatuses<'a> = WsMessages<'a, StatusMessage>;
 
-/// Messages that come, read as [`WsResponses`] or [`WsStatuses`].
+/// Incoming messages, read as [`WsResponses`] or [`WsStatuses`].
 #[must_use = "a message is kept until it is taken"]
 #[derive(Debug)]
 pub struct WsMessages<'a, T>(Messages<'a, T>);
 
 impl<T> WsMessages<'_, T> {
-    /// The next message; nothing when the connection has ended. Dropping the future loses nothing.
+    /// Returns the next message; `None` when the connection has ended. Dropping the future loses no
+    /// message.
     pub async fn next(&mut self) -> Option<Result<T, Error>> {
         poll_fn(|cx| self.0.poll_message(cx)).await
     }
 
-    /// How the connection was closed, once the stream has ended: 1000 in good order, 1006 without a
-    /// close frame; other codes as RFC 6455 has them.
+    /// Returns how the connection was closed, once the stream has ended: 1000 in good order, 1006
+    /// without a close frame, and other codes as RFC 6455 defines them.
     pub fn close_code(&self) -> Option<u16> {
         self.0.closing().map(|closing| closing.code)
     }
 
-    /// Why it was closed, once the stream has ended: the gateway's words, often none; or ours where it
-    /// sent no close frame.
+    /// Returns why the connection was closed, once the stream has ended: the gateway's reason,
+    /// which is often empty, or the client's own if the gateway sent no close frame.
     pub fn close_message(&self) -> Option<&str> {
         self.0.closing().map(|closing| closing.reason.as_str())
     }

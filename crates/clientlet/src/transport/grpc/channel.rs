@@ -1,4 +1,4 @@
-//! An HTTP/2 connection of our own below tonic: no hidden buffer, no hidden reconnects.
+//! An HTTP/2 connection of our own below tonic, without a hidden buffer or hidden reconnects.
 
 use std::error::Error as _;
 use std::fmt;
@@ -31,24 +31,24 @@ use crate::connect::{Connector, Spoken};
 use crate::error::{Again, AttemptError, Chain, Event, GrpcCode};
 use crate::foreign::shorten;
 
-/// A connection on which nothing came for so long is asked whether it lives.
+/// The time without any frame after which the peer is asked for a sign of life.
 const IDLE: Duration = Duration::from_secs(20);
-/// How long it may take to answer that.
+/// The longest time for the answer to a ping.
 const PONG: Duration = Duration::from_secs(20);
-/// How many bytes a gateway may send on a stream before we have read them.
+/// The number of bytes that a gateway may send on a stream before the client has read them.
 const STREAM_WINDOW: u32 = 1 << 20;
-/// And on all streams of a connection, HTTP/2's most: a stream of documents that nobody reads must not
-/// hold back another.
+/// The same for all streams of a connection together: the maximum of HTTP/2. A stream of documents
+/// that is not read must not hold up another stream.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
-/// A cheap clone of a handle on a connection, which ends with the last of them.
+/// A handle on a connection, cheap to clone. The connection ends with its last handle.
 #[derive(Clone)]
 pub(super) struct Channel {
     sender: http2::SendRequest<Outgoing>,
     peer: Arc<Peer>,
 }
 
-/// Spawns what a connection is made of, and keeps the first: the one that reads and writes.
+/// Spawns the tasks of a connection, and keeps the first one, which reads and writes.
 #[derive(Clone, Debug, Default)]
 struct Spawner {
     first: Arc<OnceLock<AbortHandle>>,
@@ -64,7 +64,7 @@ where
     }
 }
 
-/// The connections that there are, so that all of them can be ended.
+/// The existing connections, so that all of them can be ended.
 #[derive(Debug, Default)]
 pub(super) struct Register(Mutex<Entries>);
 
@@ -86,7 +86,7 @@ impl Register {
         Ok(())
     }
 
-    /// Whether connections may still be used.
+    /// Checks that connections may still be used.
     pub(super) fn check(&self) -> Result<(), AttemptError> {
         if self.is_closed() { Err(closed()) } else { Ok(()) }
     }
@@ -95,7 +95,7 @@ impl Register {
         self.entries().is_closed
     }
 
-    /// Ends them all; there will be no more.
+    /// Ends all connections, and prevents new ones.
     pub(super) fn close(&self) {
         let mut entries = self.entries();
         entries.is_closed = true;
@@ -111,7 +111,7 @@ fn closed() -> AttemptError {
     AttemptError::new(Event::SessionClosed, "the clientlet was closed; start it again")
 }
 
-/// What is known of the other side of a connection.
+/// What is known about the other side of a connection.
 #[derive(Debug)]
 struct Peer {
     origin: Uri,
@@ -121,7 +121,7 @@ struct Peer {
 }
 
 impl Channel {
-    /// Connects; nothing of a request is sent before that.
+    /// Connects. No part of a request is sent before that.
     pub(super) async fn open(
         connector: &Connector,
         uri: &Uri,
@@ -145,7 +145,7 @@ impl Channel {
                 let what = "the connection was lost before HTTP/2 began";
                 AttemptError::new(Event::ClosedFresh, what).with_source(error)
             })?;
-        // Ends with the last handle and the last stream; what it fails of, the streams tell.
+        // The task ends with the last handle and the last stream. The streams report its failures.
         tokio::spawn(connection);
         if let Some(task) = spawner.first.get() {
             register.enter(task.clone())?;
@@ -168,34 +168,35 @@ impl Channel {
         !self.sender.is_closed() && !self.progress().is_doubted()
     }
 
-    /// Something failed on the connection: the next request shall have another.
+    /// Notes that the connection failed in some way, so that the next request uses another.
     pub(super) fn suspect(&self) {
         self.progress().doubt_connection();
     }
 
-    /// Waits until the gateway takes no new requests on the connection; forever if it never says
-    /// so.
+    /// Waits until the gateway takes no new requests on the connection. Waits forever if the
+    /// gateway never announces this.
     pub(super) async fn left(&self) {
         let mut leaving = self.peer.leaving.clone();
         if leaving.wait_for(Option::is_some).await.is_err() {
-            // The connection has ended without a GOAWAY. Its streams learn of that by other means.
+            // The connection has ended without a GOAWAY. Its streams learn of the end by
+            // themselves.
             std::future::pending::<()>().await;
         }
     }
 
-    /// How the gateway said that it leaves the connection, if it did.
+    /// Returns the gateway's announcement that it leaves the connection, if it came.
     pub(super) fn goaway(&self) -> Option<GoAway> {
         self.peer.leaving.borrow().clone()
     }
 
-    /// What the other side speaks, by its first bytes.
+    /// Returns the protocol that the other side speaks, by its first bytes.
     pub(super) fn spoken(&self) -> &Spoken {
         &self.peer.spoken
     }
 }
 
 impl Channel {
-    /// Sends a request; returns its answers once their head has come.
+    /// Sends a request. Returns its answers once their head has come.
     pub(super) fn send(
         &self,
         mut request: Request<Outgoing>,
@@ -225,20 +226,20 @@ impl fmt::Debug for Channel {
     }
 }
 
-/// The reason why a call did not end well. tonic's own findings come without it.
+/// The reason why a call did not end well. tonic's own findings have no such reason.
 #[derive(Debug)]
 pub(super) enum ChannelError {
     Lost(Arc<hyper::Error>),
-    /// The peer said that it did not process the request: by REFUSED_STREAM, or by a GOAWAY that
-    /// names an earlier stream as the last one.
+    /// The peer announced that it did not process the request: by REFUSED_STREAM, or by a GOAWAY
+    /// that names an earlier stream as the last one.
     Unprocessed(Arc<hyper::Error>),
-    /// The stream ended early, but as if all were well.
+    /// The stream ended early, but without an error.
     Cut(&'static str),
     /// The gRPC status that the peer sent.
     Told(Told),
     /// An HTTP status, probably from a proxy.
     Http(Box<Refusal>),
-    /// An answer over HTTP/2 that is something else.
+    /// An answer over HTTP/2 that is not gRPC.
     NotGrpc(String),
     /// An answer that is gRPC but cannot be read.
     Unreadable(String),
@@ -249,7 +250,7 @@ pub(super) enum ChannelError {
     },
 }
 
-/// An answer over HTTP/2 whose status is no success.
+/// An answer over HTTP/2 whose status is not a success.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
@@ -276,9 +277,9 @@ impl ChannelError {
     }
 }
 
-/// Whether a stream ended with what RFC 9113 (8.7) calls proof that it was not processed: it was
-/// refused, or its number is above the last stream that a GOAWAY names. h2 reports no GOAWAY error
-/// to streams below that number.
+/// Whether a stream ended with proof that it was not processed, as RFC 9113 (8.7) defines it: the
+/// stream was refused, or its number is above the last stream that a GOAWAY names. h2 reports no
+/// GOAWAY error to streams below that number.
 fn is_proof_of_idleness(error: &h2::Error) -> bool {
     error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM))
 }
@@ -335,13 +336,14 @@ impl Service<Request<Body>> for Channel {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let answers = self.send(request.map(Outgoing::Stream));
-        // The rest of the head is not needed, and tonic must not read it: it panics on some headers.
+        // The rest of the head is not needed, and tonic must not read it, because it panics on some
+        // headers.
         Box::pin(async move { answers.await.map(Response::new) })
     }
 }
 
-/// Reads a head before messages: whether it contains the status already. Any other head is an
-/// error.
+/// Reads the head before messages. Returns whether the head already contains the status. Any other
+/// head is an error.
 fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<bool, ChannelError> {
     let is_grpc = is_grpc(headers);
     let told = match is_grpc {
@@ -369,8 +371,9 @@ fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<bool, ChannelErr
             None | Some(b"identity") => Ok(told.is_some()),
             Some(encoding) => {
                 let encoding = shorten(&String::from_utf8_lossy(encoding));
-                let what =
-                    format!("the answer is compressed, as {encoding:?}; that was not asked for");
+                let what = format!(
+                    "the answer is compressed, as {encoding:?}, which the client did not ask for"
+                );
                 Err(ChannelError::NotGrpc(what))
             }
         },
@@ -380,7 +383,7 @@ fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<bool, ChannelErr
 /// Whether the head belongs to a gRPC answer.
 fn is_grpc(headers: &HeaderMap) -> bool {
     match headers.get(CONTENT_TYPE) {
-        // gRPC-Web begins alike, and is framed otherwise.
+        // The name of gRPC-Web begins alike, but its framing differs.
         Some(kind) => kind
             .as_bytes()
             .strip_prefix(b"application/grpc")
@@ -397,14 +400,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_is_named_as_in_the_specification() {
+    fn codes_have_their_names_of_the_specification() {
         let told = |code, message: &str| ChannelError::Told(Told::of(code, message)).to_string();
         assert_eq!(told(GrpcCode::DeadlineExceeded, ""), "the gateway answered DEADLINE_EXCEEDED");
         assert_eq!(told(GrpcCode::Unknown, "a\nb"), "the gateway answered UNKNOWN: a b");
     }
 
     #[test]
-    fn a_head_announces_messages_or_tells_why_there_are_none() {
+    fn a_head_announces_messages_or_gives_the_reason_why_there_are_none() {
         let read = |status: u16, headers: &[(&'static str, &'static str)]| {
             let header = |(name, value): &(&'static str, &'static str)| {
                 (::http::HeaderName::from_static(name), HeaderValue::from_static(value))
@@ -423,7 +426,7 @@ mod tests {
         let busy = |error| matches!(error, ChannelError::Http(refusal) if refusal.status == 429 && refusal.again == two);
         assert!(busy(read(429, &[html, after]).unwrap_err()));
         assert!(busy(read(429, &[grpc, after, ("grpc-status", "0")]).unwrap_err()));
-        // If there is a gRPC status, it counts, even without a content type.
+        // A gRPC status counts even without a content type.
         for status in [204, 503] {
             let error = read(status, &[after, ("grpc-status", "8")]).unwrap_err();
             let ChannelError::Told(told) = error else { panic!("{error}") };

@@ -1,4 +1,4 @@
-//! Messages that are encoded already, through tonic as they are.
+//! Passes encoded messages through tonic unchanged.
 
 use bytes::{Buf, BufMut, Bytes};
 use tonic::Status;
@@ -8,9 +8,9 @@ use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Raw;
 
-/// Room for a small message and its frame; a larger one makes its own.
+/// The capacity for a small message and its frame. A larger message allocates its own.
 const BUFFER: usize = 1 << 10;
-/// Messages that are ready together are written together, up to so many bytes.
+/// The maximum size of messages that are written together because they are ready together.
 const TOGETHER: usize = 32 << 10;
 
 impl Codec for Raw {
@@ -48,7 +48,7 @@ impl Decoder for Raw {
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        // The buffer's own memory, not a copy.
+        // Shares the buffer's memory without copying it.
         Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
     }
 

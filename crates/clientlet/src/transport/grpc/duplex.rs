@@ -25,7 +25,7 @@ impl GrpcTransport {
         Time::until(deadline).opening(pin!(self.shared.channel())).await.map(drop)
     }
 
-    /// Sends the request of this id by itself; an executor's exception is an error.
+    /// Sends one request with this id as a unary call. An executor's exception is an error.
     pub(crate) async fn send_one(
         &self,
         id: &str,
@@ -43,8 +43,9 @@ impl GrpcTransport {
         outcome(answer)
     }
 
-    /// Opens a stream for these requests, whose end is that of our half; its messages end when the
-    /// gateway has ended it with OK, or with how it ended instead. Dropping them cancels it.
+    /// Opens a stream for these requests; when they end, the client's half of the stream ends. The
+    /// messages end when the gateway has ended the stream with OK; any other end is an error.
+    /// Dropping the messages cancels the stream.
     pub(crate) async fn duplex(
         &self,
         headers: &HeaderMap,
@@ -53,7 +54,8 @@ impl GrpcTransport {
         let channel = self.shared.channel().await?;
         let mut grpc = self.shared.grpc(&channel);
         let call = Call::from_parts(metadata(headers), Extensions::default(), requests);
-        // A gateway may send no headers before the first answer, and that not before a request.
+        // A gateway may send no headers before the first answer, and no answer before the first
+        // request.
         let opening = async move {
             grpc.streaming(call, path(CALL), Raw).await.map(tonic::Response::into_inner)
         };
@@ -67,7 +69,7 @@ impl GrpcTransport {
         Ok(messages.map_err(move |status| failure::ending(&status, &channel)))
     }
 
-    /// Ends the connection and all that goes on over it; there will be no other.
+    /// Ends the connection and everything on it. No other connection is opened afterwards.
     pub(crate) fn close(&self) {
         self.shared.register.close();
     }

@@ -12,22 +12,22 @@ use super::status::Told;
 use crate::error::{Again, AttemptError, Detail, Event, GrpcCode, Hint};
 use crate::foreign::shorten;
 
-/// How a status came about.
+/// The call to which a status belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::transport) enum Scope {
-    /// It is that of one request.
+    /// A call of one request.
     Request,
-    /// It ended a stream of many requests; which of them it is for, if for one, is not known.
+    /// A stream of many requests. It is unknown which request caused the status.
     Stream,
 }
 
-/// Why a call failed.
+/// The failure of a call.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) event: Event,
-    /// What happened, in words.
+    /// The failure in words.
     pub(super) what: String,
-    /// The gRPC status, or the code that stands for the failure.
+    /// The gRPC status, or the equivalent code.
     pub(super) code: GrpcCode,
     /// The message of the gateway's status, if it sent one.
     pub(super) said: Option<String>,
@@ -36,18 +36,18 @@ pub(super) struct Failure {
     source: Option<Arc<hyper::Error>>,
 }
 
-/// The failure of a unary call for its request.
+/// Returns the failure of a unary call for its request.
 pub(super) fn failed(status: &Status, channel: &Channel, is_sent: bool) -> AttemptError {
     of_request(read(status, channel, Scope::Request), channel, is_sent)
 }
 
-/// The same, where tonic had no part in it.
+/// Like `failed`, for a call that did not go through tonic.
 pub(super) fn caused(cause: &ChannelError, channel: &Channel, is_sent: bool) -> AttemptError {
     of_request(read_cause(cause, channel, Scope::Request), channel, is_sent)
 }
 
 fn of_request(mut failure: Failure, channel: &Channel, is_sent: bool) -> AttemptError {
-    // What ended on this side ended before it was sent if no byte of it was asked for.
+    // If the client's side ended the call, it was unsent as long as no byte of it was asked for.
     if failure.said.is_none() && !is_sent && failure.event == Event::StreamDropped {
         failure.event = match channel.spoken().is_known() {
             true => Event::ClosedUnsent,
@@ -62,7 +62,7 @@ fn of_request(mut failure: Failure, channel: &Channel, is_sent: bool) -> Attempt
     }
 }
 
-/// What a recorded status means for a request.
+/// Returns the error of a request for a recorded status.
 #[cfg(test)]
 pub(in crate::transport) fn recorded(code: u32, details: &str, scope: Scope) -> AttemptError {
     let code = GrpcCode::of_number(code);
@@ -71,7 +71,7 @@ pub(in crate::transport) fn recorded(code: u32, details: &str, scope: Scope) -> 
     AttemptError::new(failure.event, failure.what)
 }
 
-/// The failure of a stream for its requests.
+/// Returns the failure of a stream for its requests.
 pub(super) fn ending(status: &Status, channel: &Channel) -> Ending {
     let failure = read(status, channel, Scope::Stream);
     let Failure { event, what, again, detail, code, said, .. } = failure;
@@ -103,7 +103,8 @@ fn read_cause(cause: &ChannelError, channel: &Channel, scope: Scope) -> Failure 
         ChannelError::Lost(_) => {
             channel.suspect();
             let mut failure = of_cause(cause, scope);
-            // h2 tells streams that the GOAWAY leaves alone of the end of the connection only.
+            // If a GOAWAY does not concern a stream, h2 reports only the end of the connection to
+            // the stream.
             if let Some(goaway) = channel.goaway() {
                 failure.what = format!("the connection was lost: {goaway}");
             }
@@ -121,7 +122,7 @@ fn read_cause(cause: &ChannelError, channel: &Channel, scope: Scope) -> Failure 
     }
 }
 
-/// The failure at a port for another protocol.
+/// Returns the failure at a port for another protocol.
 fn not_grpc(seems: Hint, failure: Failure) -> Failure {
     let (what, detail) = (seems.found(), Detail::of_hint(seems));
     Failure { event: Event::NotGrpc, what, detail, ..failure }
@@ -167,7 +168,7 @@ fn of_cause(cause: &ChannelError, scope: Scope) -> Failure {
     }
 }
 
-/// The status code, or the code that gRPC defines for what happened instead.
+/// Returns the status code, or the code that gRPC defines for the failure.
 fn code(cause: &ChannelError) -> GrpcCode {
     match cause {
         ChannelError::Told(Told { code, .. }) => *code,
@@ -187,7 +188,7 @@ fn code(cause: &ChannelError) -> GrpcCode {
     }
 }
 
-/// The gRPC code for the HTTP/2 code with which a stream was reset. A lost connection is
+/// Returns the gRPC code for the HTTP/2 code with which a stream was reset. A lost connection is
 /// UNAVAILABLE.
 fn code_of_loss(error: &hyper::Error) -> GrpcCode {
     let reset = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
@@ -200,12 +201,12 @@ fn code_of_loss(error: &hyper::Error) -> GrpcCode {
     }
 }
 
-/// How tonic says that a message is beyond its limit; it has no other way.
+/// tonic's message for a message beyond its limit. tonic has no other sign for it.
 const TOO_LARGE: &str = "Error, decoded message length too large";
 
-/// Classifies what tonic found wrong with the answer: a message that is too large or malformed, or
-/// no message at all. tonic reports it by the same statuses that a gateway uses, but the gateway
-/// did not send them.
+/// Classifies tonic's own finding about the answer: a message that is too large or malformed, or no
+/// message at all. tonic reports it with the same statuses that a gateway uses, but the gateway did
+/// not send them.
 fn of_tonic(status: &Status, scope: Scope) -> Failure {
     let message = shorten(status.message());
     let (event, what) = match message.starts_with(TOO_LARGE) {
@@ -245,7 +246,7 @@ fn event(code: GrpcCode, message: &str, scope: Scope) -> Event {
     let names_deployment = message.contains("deployment");
     match code {
         GrpcCode::Unavailable if names_deployment => Event::GrpcOutage,
-        // How it shows on a stream of documents.
+        // The form of an outage on a stream of documents.
         GrpcCode::Unknown if message.contains("InternalNetworkError") => Event::GrpcOutage,
         GrpcCode::DeadlineExceeded if names_deployment => Event::GrpcTimeout,
         GrpcCode::DeadlineExceeded => Event::TimedOut,
@@ -270,7 +271,7 @@ fn event(code: GrpcCode, message: &str, scope: Scope) -> Event {
 }
 
 /// Whether the details of UNKNOWN report an exception in the gateway itself that the request did
-/// not cause. (Executors' exceptions come as answers.) A gateway that shuts down raises the
+/// not cause. (Executors' exceptions come as answers.) A gateway that is shutting down raises the
 /// exceptions of its closed parts: `UsageError`, `TypeError`, `AttributeError`.
 fn is_gateways_fault(details: &str) -> bool {
     let Some(exception) = details.strip_prefix("Unexpected <class '") else { return false };
@@ -279,7 +280,7 @@ fn is_gateways_fault(details: &str) -> bool {
 }
 
 /// The exceptions that a gateway raises for requests that it cannot read: malformed protobuf, or a
-/// target that is no regular expression.
+/// target that is not a regular expression.
 const REQUESTS_FAULTS: [&str; 3] = ["DecodeError", "re.error", "re.PatternError"];
 
 #[cfg(test)]
@@ -287,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_is_told_from_a_lost_stream_by_the_deployment_that_is_named() {
+    fn an_outage_is_told_from_a_lost_stream_by_the_name_of_a_deployment() {
         let down = "failed to connect to all addresses |Gateway: Communication error with \
                     deployment at address(es) {'0.0.0.0:5'}. Head or worker(s) may be down.";
         assert_eq!(event(GrpcCode::Unavailable, down, Scope::Stream), Event::GrpcOutage);
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_one_request_is_tried_again_only_where_it_may_be_anothers_fault() {
+    fn a_failure_of_one_request_is_retried_only_if_another_request_may_be_at_fault() {
         for code in [GrpcCode::Unknown, GrpcCode::Internal, GrpcCode::DataLoss] {
             assert!(!event(code, "", Scope::Request).row().retryable, "{code:?}");
             assert!(event(code, "", Scope::Stream).row().retryable, "{code:?}");
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exception_of_the_gateways_own_is_tried_again_unless_the_request_brought_it_about() {
+    fn an_exception_in_the_gateway_is_retried_unless_the_request_caused_it() {
         for (details, is_broken) in [
             ("Unexpected <class 'grpc._cython.cygrpc.UsageError'>: Channel is closed.", true),
             ("Unexpected <class 'TypeError'>: object NoneType can't be used in 'await'", true),
@@ -318,14 +319,14 @@ mod tests {
         ] {
             let expected = if is_broken { Event::GrpcBroken } else { Event::GrpcFailed };
             assert_eq!(event(GrpcCode::Unknown, details, Scope::Request), expected, "{details}");
-            // The request that caused it is found when each request goes alone.
+            // The request at fault is found when each request goes alone.
             assert_eq!(event(GrpcCode::Unknown, details, Scope::Stream), Event::StreamFailed);
             assert_eq!(event(GrpcCode::Internal, details, Scope::Request), Event::GrpcFailed);
         }
     }
 
     #[test]
-    fn what_tonic_says_by_itself_is_no_gateways_word() {
+    fn findings_of_tonic_are_not_reported_as_the_gateways_status() {
         for status in [
             Status::unimplemented("Content is compressed with `gzip` which isn't supported"),
             Status::internal("the call ended without an answer"),
@@ -343,7 +344,7 @@ mod tests {
         let status = Status::out_of_range(format!("{TOO_LARGE}: found 9 bytes"));
         assert_eq!(of_tonic(&status, Scope::Request).event, Event::TooLarge);
         assert_eq!(of_tonic(&status, Scope::Stream).event, Event::StreamOversize);
-        // The same code from a gateway means something else.
+        // The same code from a gateway has another meaning.
         assert_eq!(event(GrpcCode::OutOfRange, TOO_LARGE, Scope::Stream), Event::GrpcRefused);
     }
 }

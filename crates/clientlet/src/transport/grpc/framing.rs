@@ -1,6 +1,6 @@
 //! Counts the frames of gRPC messages and checks how a call ends. tonic accepts a stream that ends
-//! within a message, so the last document of a stream would be lost silently. tonic also reads
-//! trailers with an `expect`, so it gets none of the trailers that the peer sent.
+//! within a message, so the last document of a stream could be lost silently. tonic also reads
+//! trailers with an `expect`, so tonic gets none of the peer's trailers.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -15,8 +15,8 @@ use super::channel::ChannelError;
 use super::status;
 use crate::error::GrpcCode;
 
-/// The answers of a call: messages, then trailers of our own if it ended well. Any other end is an
-/// error.
+/// The answers of a call: messages, then trailers of our own if the call ended well. Any other end
+/// is an error.
 #[derive(Debug)]
 pub(super) struct Answers {
     body: Incoming,
@@ -26,23 +26,23 @@ pub(super) struct Answers {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
-    /// A status has to come in the trailers.
+    /// The status must come in the trailers.
     Open,
-    /// The head has said that all is well; the call must end without trailers.
+    /// The head has the status OK. The call must end without trailers.
     Told,
     /// The status has come.
     Over,
 }
 
 impl Answers {
-    /// Wraps the body of an answer. `is_told` says that the head contains a status already, which
+    /// Wraps the body of an answer. `is_told` means that the head already contains a status, which
     /// is OK.
     pub(super) fn new(body: Incoming, is_told: bool) -> Answers {
         let end = if is_told { End::Told } else { End::Open };
         Answers { body, frames: Frames::default(), end }
     }
 
-    /// The next bytes of messages; `None` once the call has ended well.
+    /// Returns the next bytes of messages; `None` once the call has ended well.
     pub(super) async fn data(&mut self) -> Result<Option<Bytes>, ChannelError> {
         poll_fn(|cx| self.poll_data(cx)).await
     }
@@ -63,7 +63,7 @@ impl Answers {
                 }
                 Err(frame) => frame,
             };
-            // HTTP/2 has no other frames in a body.
+            // In HTTP/2 a body has no other frames.
             if let Ok(trailers) = frame.into_trailers() {
                 return Poll::Ready(self.finish(Some(&trailers)).map(|()| None));
             }
@@ -110,16 +110,16 @@ impl Body for Answers {
     }
 }
 
-/// A flag and a length, in four bytes.
+/// The bytes before a message: a flag, and a length in four bytes.
 const PREFIX: usize = 5;
 
-/// Where the bytes that have come end.
+/// The position in the frames of messages after the bytes that have come.
 #[derive(Debug, Default)]
 struct Frames {
     prefix: [u8; PREFIX],
-    /// How much of the prefix has come.
+    /// The number of bytes of the prefix that have come.
     filled: usize,
-    /// How much of the message is to come.
+    /// The number of bytes of the message that are still to come.
     left: usize,
 }
 
@@ -139,7 +139,7 @@ impl Frames {
             bytes = rest;
             if self.filled == PREFIX {
                 let [_, length @ ..] = self.prefix;
-                // Saturating where a usize has 16 bits: such a message is beyond any limit.
+                // Saturates if a usize has 16 bits. Such a message is beyond any limit.
                 self.left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
                 self.filled = 0;
             }
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_whole_at_their_ends_alone_however_they_are_split() {
+    fn frames_are_whole_only_at_their_ends_however_they_are_split() {
         let stream = [&[0, 0, 0, 0, 3][..], b"abc", &[0, 0, 0, 0, 0], &[1, 0, 0, 1, 0], &[7; 256]];
         let ends = [0, 8, 13, 13 + 5 + 256];
         let stream = stream.concat();

@@ -1,6 +1,6 @@
 //! Detects a GOAWAY in the bytes of a connection. h2 does not report a GOAWAY until the next stream
-//! is opened. Without this, an open stream would go on sending requests until the gateway's grace
-//! period ends, and those would be lost.
+//! is opened. Without this detection, an open stream would send requests until the gateway's grace
+//! period ends, and those requests would be lost.
 
 use std::fmt;
 use std::io;
@@ -22,11 +22,11 @@ pub(super) type Leaving = watch::Receiver<Option<GoAway>>;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct GoAway {
     reason: Reason,
-    /// The text that came with the reason, of at most [`SAID`] bytes. Empty if there was none.
+    /// The text that came with the reason, at most [`SAID`] bytes. Empty if there was none.
     said: String,
 }
 
-/// The most of a GOAWAY's text that is kept, in bytes.
+/// The maximum number of bytes of a GOAWAY's text that are kept.
 const SAID: usize = 64;
 
 impl GoAway {
@@ -41,7 +41,7 @@ impl GoAway {
 
 impl fmt::Display for GoAway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `Debug` is the name in the specification's spelling.
+        // `Debug` prints the name in the specification's spelling.
         write!(f, "a GOAWAY with {:?}", self.reason)?;
         if self.said.is_empty() { Ok(()) } else { write!(f, ": {}", self.said) }
     }
@@ -78,8 +78,8 @@ where
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
         if let Some(goaway) = self.frames.find_goaway(&buffer.filled()[before..]) {
-            // This comes first: the tasks that the next line wakes must not return to the same
-            // connection.
+            // This comes first, because the tasks that the next line wakes must not return to the
+            // same connection.
             self.progress.doubt_connection();
             self.leaving.send_replace(Some(goaway));
         }
@@ -139,7 +139,7 @@ struct Frames {
 }
 
 impl Frames {
-    /// The last GOAWAY that ends in these bytes.
+    /// Returns the last GOAWAY that ends in these bytes.
     fn find_goaway(&mut self, mut bytes: &[u8]) -> Option<GoAway> {
         let mut found = None;
         loop {
@@ -167,7 +167,7 @@ impl Frames {
         }
     }
 
-    /// The type of the frame whose head came last.
+    /// Returns the type of the frame whose head came last.
     fn kind(&self) -> u8 {
         self.head[3]
     }
@@ -183,8 +183,8 @@ mod tests {
     }
 
     #[test]
-    fn a_goaway_is_found_when_it_has_come_however_the_bytes_are_split() {
-        // What looks like a GOAWAY in a payload is none.
+    fn a_goaway_is_found_however_its_bytes_are_split() {
+        // Bytes in a payload that look like a GOAWAY are not one.
         let filler = vec![GOAWAY; 70_000];
         let before =
             [frame(4, &[]), frame(0, &filler), frame(1, &filler[..300]), frame(0, &filler[..9])];
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_goaway_is_kept_no_longer_than_it_is_of_use() {
+    fn only_the_useful_beginning_of_a_goaway_is_kept() {
         let payload = [&[0; 8][..], &[b'x'; 16_000]].concat();
         let mut frames = Frames::default();
         let found = frames.find_goaway(&frame(GOAWAY, &payload)).unwrap();

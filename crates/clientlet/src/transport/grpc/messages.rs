@@ -1,4 +1,4 @@
-//! The messages of a stream that a gateway sends.
+//! The messages that a gateway sends on a stream.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use tonic::{Status, Streaming};
 use crate::envelope::read_proto_answer;
 use crate::message::DocArray;
 
-/// Before a gateway fails a stream it answers the request that it failed with, with nothing but the
-/// id, which reads as a success. Such an answer is held back until the stream goes on, and no longer
-/// than this.
+/// The longest time for which a bare answer is held back. Before a gateway fails a stream, it
+/// answers the request at fault with only its id, which reads as a success. So such an answer is
+/// held back until the stream continues, or for this time.
 const OMEN: Duration = Duration::from_secs(5);
 
-/// Messages as they come, but for the one that foretells a failure.
+/// The messages as they come, except an answer that announces a failure.
 pub(super) struct Messages {
     messages: Streaming<Bytes>,
-    /// It may foretell a failure, until then.
+    /// The answer that may announce a failure, and the end of the wait.
     omen: Option<(Bytes, Instant)>,
-    /// What came behind an omen that was none.
+    /// The message that came after such an answer, if the stream continued.
     next: Option<Option<Bytes>>,
 }
 
@@ -29,8 +29,8 @@ impl Messages {
         Messages { messages, omen: None, next: None }
     }
 
-    /// The next message; nothing once the gateway has ended the stream in good order. A future that is
-    /// dropped loses nothing.
+    /// Returns the next message; `None` once the gateway has ended the stream in good order.
+    /// Dropping the future loses no message.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Status> {
         loop {
             let Some((_, until)) = &self.omen else {
@@ -56,13 +56,13 @@ impl Messages {
     }
 }
 
-/// Whether there is a header without a status, and nothing that would tell of an executor.
+/// Whether the message is a header without a status, and nothing that an executor would have added.
 fn is_bare(message: &Bytes) -> bool {
     is_header_alone(message)
         && read_proto_answer(DocArray::V2, message).is_ok_and(|answer| answer.is_bare())
 }
 
-/// A glance at the first field: almost every message has others behind it.
+/// A quick check of the first field, because almost every message has more fields after it.
 fn is_header_alone(message: &Bytes) -> bool {
     const HEADER: u8 = 1 << 3 | 2;
     let Some((tag, rest)) = message.split_first() else { return true };
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_bare_that_has_nothing_but_an_id() {
+    fn an_answer_with_only_an_id_is_bare() {
         let bare: &[&[u8]] = &[b"", b"\x0a\0", b"\x0a\x03\x0a\x01a"];
         for message in bare {
             assert!(is_bare(&Bytes::from_static(message)), "{message:?}");

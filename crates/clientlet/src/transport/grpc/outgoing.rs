@@ -12,19 +12,19 @@ use tonic::body::Body;
 use super::super::multiplex::{Passage, Progress};
 use super::single::framed;
 
-/// What is sent in a call.
+/// The body of a call.
 #[derive(Debug)]
 pub(super) enum Outgoing {
-    /// Any number of messages, as tonic frames them.
+    /// Any number of messages, framed by tonic.
     Stream(Body),
-    /// One message, which is the end of the request as well: with a frame of its own for the end, as
-    /// tonic has it, a gateway may answer before that.
+    /// One message, with the end of the request in the same frame. tonic sends the end in a
+    /// separate frame, and a gateway may answer before that frame.
     One(Box<One>),
-    /// Nothing more.
+    /// The end of the body.
     End,
 }
 
-/// A message that is to be sent, unless it is given up before.
+/// A message that is sent unless it is given up before.
 #[derive(Debug)]
 pub(super) struct One {
     message: Bytes,
@@ -34,7 +34,7 @@ pub(super) struct One {
 }
 
 impl Outgoing {
-    /// The body of a request with one message.
+    /// Returns the body of a request with one message.
     pub(super) fn of_one(
         message: Bytes,
         is_gzipped: bool,

@@ -1,5 +1,5 @@
-//! A call of one message that is answered by one, on HTTP/2 itself. tonic's machinery for streams
-//! would cost as much as all the rest of a small request.
+//! A call of one message and one answer, directly on HTTP/2. tonic's machinery for streams would
+//! cost as much as everything else in a small request.
 
 use std::io::Write as _;
 use std::pin::pin;
@@ -22,7 +22,7 @@ use crate::error::AttemptError;
 
 static ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-/// What a call says of itself. Headers of the user that have these names are ignored.
+/// The headers that a call sets itself. Headers of the user with these names are ignored.
 static RESERVED: [HeaderName; 3] = [
     HeaderName::from_static("grpc-message"),
     HeaderName::from_static("grpc-message-type"),
@@ -32,24 +32,24 @@ static RESERVED: [HeaderName; 3] = [
 /// The flag and the length before a message, in bytes.
 const PREFIX: usize = 5;
 
-/// What is asked.
+/// The parts of a call.
 #[derive(Debug)]
 pub(super) struct Single<'a> {
     pub(super) method: &'static str,
     pub(super) headers: &'a HeaderMap,
     pub(super) message: Bytes,
-    /// How long the gateway may take, which it is told.
+    /// The time-out, which the gateway is told.
     pub(super) timeout: Option<Duration>,
     pub(super) is_gzipped: bool,
-    /// The largest answer that is accepted, in bytes.
+    /// The maximum size of the answer, in bytes.
     pub(super) answer_limit: usize,
 }
 
 impl Channel {
-    /// Makes a call of one message, as long as `time` allows; returns the message that answers it.
+    /// Makes a call of one message, as long as `time` allows. Returns the message of the answer.
     ///
     /// # Errors
-    /// How the call ended, if not with an answer and OK.
+    /// The end of the call, if it is not an answer with status OK.
     pub(super) async fn single(
         &self,
         single: Single<'_>,
@@ -87,7 +87,7 @@ impl Channel {
     }
 }
 
-/// The URI of a method below an origin, which may have a path.
+/// Returns the URI of a method below an origin, which may have a path.
 fn below(origin: &Uri, method: &'static str) -> Uri {
     let mut parts = origin.clone().into_parts();
     let path = origin.path().trim_end_matches('/');
@@ -95,11 +95,11 @@ fn below(origin: &Uri, method: &'static str) -> Uri {
         "" => Some(PathAndQuery::from_static(method)),
         path => PathAndQuery::try_from(format!("{path}{method}")).ok(),
     };
-    // Both are parts of URIs already.
+    // Both are already parts of URIs.
     Uri::from_parts(parts).unwrap_or_default()
 }
 
-/// The time as gRPC writes it: at most eight digits and a unit, as exact as that allows.
+/// Writes a time as gRPC does: at most eight digits and a unit, as exact as possible.
 fn grpc_timeout(time: Duration) -> Option<HeaderValue> {
     const MOST: u128 = 99_999_999;
     let seconds = u128::from(time.as_secs());
@@ -115,7 +115,7 @@ fn grpc_timeout(time: Duration) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("{value}{unit}")).ok()
 }
 
-/// A message as it stands in a request.
+/// Returns a message with its prefix, as a request contains it.
 pub(super) fn framed(message: &Bytes, is_gzipped: bool) -> std::io::Result<Bytes> {
     if !is_gzipped {
         let mut framed = BytesMut::with_capacity(PREFIX.saturating_add(message.len()));
@@ -141,7 +141,7 @@ fn put_prefix(out: &mut impl BufMut, flag: u8, length: usize) -> std::io::Result
 async fn read(mut answers: Answers, limit: usize) -> Result<Bytes, ChannelError> {
     let mut message = None;
     let mut partial = BytesMut::new();
-    // The status comes behind the answer.
+    // The status comes after the answer.
     while let Some(data) = answers.data().await? {
         if message.is_some() {
             continue;
@@ -160,7 +160,7 @@ async fn read(mut answers: Answers, limit: usize) -> Result<Bytes, ChannelError>
     message.ok_or_else(|| ChannelError::Unreadable("the call ended without an answer".to_owned()))
 }
 
-/// Where the first message stands in these bytes, once it has come.
+/// Returns the range of the first message in these bytes, once it has come.
 fn whole(bytes: &[u8], limit: usize) -> Result<Option<std::ops::Range<usize>>, ChannelError> {
     let Some(([flag, length @ ..], rest)) = bytes.split_first_chunk::<PREFIX>() else {
         return Ok(None);
@@ -169,7 +169,7 @@ fn whole(bytes: &[u8], limit: usize) -> Result<Option<std::ops::Range<usize>>, C
         let what = format!("its message has flag {flag}, for a compression that was not announced");
         return Err(ChannelError::Unreadable(what));
     }
-    // Saturating where a usize has 16 bits: such a message is beyond any limit.
+    // Saturates if a usize has 16 bits. Such a message is beyond any limit.
     let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
     if length > limit {
         return Err(ChannelError::TooLarge { length, limit });
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_has_eight_digits_at_most() {
+    fn a_time_has_at_most_eight_digits() {
         for (time, text) in [
             (Duration::ZERO, "0n"),
             (Duration::from_millis(99), "99000000n"),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_found_when_all_of_it_has_come() {
+    fn a_message_is_found_once_it_has_come_whole() {
         let message = Bytes::from_static(b"hello");
         let bytes = framed(&message, false).unwrap();
         for cut in 0..bytes.len() {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_message_says_so_and_how_long_it_is() {
+    fn a_compressed_message_has_its_flag_and_length() {
         let message = Bytes::from(vec![b'x'; 10_000]);
         let bytes = framed(&message, true).unwrap();
         let length = u32::from_be_bytes(bytes[1..PREFIX].try_into().unwrap());

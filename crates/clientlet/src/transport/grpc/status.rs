@@ -1,4 +1,4 @@
-//! The status that ends a gRPC call, read from headers or trailers. The peer may put anything into
+//! Reads the status that ends a gRPC call from headers or trailers. The peer may put anything into
 //! them, and tonic's own parser panics on some of it, so tonic gets none of them.
 
 use std::sync::Arc;
@@ -21,14 +21,14 @@ pub(super) struct Told {
     /// The message, percent-decoded; empty if there was none.
     pub(super) message: String,
     pub(super) again: Again,
-    /// The HTTP status that came with it, if that was not 200.
+    /// The HTTP status that came with it, if it was not 200.
     pub(super) http: Option<StatusCode>,
-    /// The head or the trailers that it stood in; empty for OK.
+    /// The head or the trailers that contained it; empty for OK.
     pub(super) metadata: Arc<HeaderMap>,
 }
 
 impl Told {
-    /// A status with a message and nothing else.
+    /// Makes a status with only a message.
     pub(super) fn of(code: GrpcCode, message: impl Into<String>) -> Told {
         let (message, metadata) = (message.into(), Arc::default());
         Told { code, message, again: Again::Unsaid, http: None, metadata }
@@ -42,7 +42,7 @@ static DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 /// The header in which a server asks for a wait, in milliseconds (gRFC A6).
 static PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
-/// Decodes binary metadata, which come with or without padding.
+/// Decodes binary metadata with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -50,8 +50,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Reads the status from trailers, or from the head of an answer that has nothing else. `None` if
-/// there is no status.
+/// Reads the status from trailers, or from the head of an answer without messages. `None` if there
+/// is no status.
 ///
 /// # Errors
 /// A description of the part that cannot be read.
@@ -61,7 +61,7 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Option<Told>, String> {
         b"0" => GrpcCode::Ok,
         status => {
             let text = std::str::from_utf8(status).ok();
-            // Digits alone: a sign would parse, too.
+            // Only digits, because a sign would parse, too.
             let digits = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
             let number = digits
                 .and_then(|text| text.parse::<u32>().ok())
@@ -88,8 +88,8 @@ fn is_binary(value: &[u8]) -> bool {
     value.split(|byte| *byte == b',').all(|part| BASE64.decode(part.trim_ascii()).is_ok())
 }
 
-/// Reads when the peer wants the call to be tried again. A pushback that is negative or no number
-/// means never.
+/// Reads whether and when the peer wants the call to be retried. A pushback that is negative or not
+/// a number means never.
 fn again(headers: &HeaderMap) -> Again {
     let Some(pushback) = headers.get(&PUSHBACK) else {
         return retry_after(headers, SystemTime::now()).into();
@@ -100,7 +100,7 @@ fn again(headers: &HeaderMap) -> Again {
     })
 }
 
-/// As it came, blanks at its ends included.
+/// Returns the text as it came, with blanks at its ends.
 fn shown(bytes: &[u8]) -> String {
     let text = lossy(bytes);
     if text.len() > 40 { shorten(&text) } else { text }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_decoded_as_far_as_they_are_encoded() {
+    fn messages_are_percent_decoded_as_far_as_they_are_valid() {
         let table = [
             (&b"caf%C3%A9"[..], "caf\u{e9}"),
             (b"100%", "100%"),

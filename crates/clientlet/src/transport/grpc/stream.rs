@@ -1,6 +1,6 @@
 //! One bidirectional stream and the requests in flight on it.
 //!
-//! HTTP/2 itself asks for the next request when there is room for it; a task of the stream's own reads
+//! HTTP/2 itself asks for the next request when there is room for it. A task of the stream reads
 //! the answers. The stream ends with its last handle.
 
 use std::future::poll_fn;
@@ -25,13 +25,13 @@ use crate::error::Event;
 use crate::message::{RawAnswer, RequestId};
 use crate::panics::unless_it_panics;
 
-/// How long a gateway may take to end the stream once all has been answered.
+/// The longest time for a gateway to end the stream once everything has been answered.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// Opens the envelope of an answer.
 pub(super) type Read = Box<dyn Fn(&Bytes) -> Result<RawAnswer, String> + Send + Sync>;
 
-/// Opens a stream and starts its task; the metadata are the call's.
+/// Opens a stream and starts its task. The metadata is the call's.
 pub(super) fn open(
     grpc: Grpc<Channel>,
     channel: Channel,
@@ -51,8 +51,8 @@ pub(super) fn open(
             }
         };
         let answering = until_left(answering, &channel, &traffic);
-        // If this task panicked, HTTP/2 would keep our half of the stream open, and the requests on
-        // it.
+        // If this task panicked, HTTP/2 would keep the client's half of the stream open, with the
+        // requests on it.
         let ending = unless_it_panics(until_deserted(answering, &notice, &traffic)).await;
         let ending = ending.unwrap_or_else(|what| Ending::new(Event::StreamDropped, what));
         let ending = Arc::new(ending);
@@ -63,8 +63,8 @@ pub(super) fn open(
     handle
 }
 
-/// Lets go of what is still queued, and has HTTP/2 see that no more will come: our half of the stream
-/// would stay open otherwise, and the connection with it.
+/// Releases the queued requests, and lets HTTP/2 see that no more will come. Otherwise the client's
+/// half of the stream would stay open, and the connection with it.
 async fn let_go(traffic: &Mutex<Traffic>) {
     poll_fn(|cx| lock(traffic).orders.poll_let_go(cx)).await;
     let writer = lock(traffic).writer.take();
@@ -94,9 +94,9 @@ async fn answers(
     Ok(Ending::new(Event::StreamDropped, "the gateway ended the stream"))
 }
 
-/// Reads to the end. When the gateway takes no new requests on the connection, neither does the
-/// stream: queued requests are released for another stream, and those in flight are answered before
-/// the gateway ends this one.
+/// Reads to the end. When the gateway takes no new requests on the connection, the stream takes
+/// none either: queued requests are released for another stream, and requests in flight are
+/// answered before the gateway ends this stream.
 async fn until_left(
     answering: impl Future<Output = Ending>,
     channel: &Channel,
@@ -112,8 +112,8 @@ async fn until_left(
     answering.await
 }
 
-/// Reads on until the last handle has gone; then, if nothing is unanswered, until the gateway has
-/// ended the stream as well. Dropping `answering` cancels the stream.
+/// Reads until the last handle is gone. If no request is then unanswered, reads until the gateway
+/// has ended the stream as well. Dropping `answering` cancels the stream.
 async fn until_deserted(
     answering: impl Future<Output = Ending>,
     notice: &Notice,
@@ -133,16 +133,17 @@ async fn until_deserted(
     }
 }
 
-/// What is to be written and what is to be answered.
+/// The requests to write and the requests to answer.
 struct Traffic {
     orders: Orders<RequestId, RawAnswer>,
     in_flight: InFlight,
-    /// HTTP/2, where it waits for a request. The queue forgets it when it is read for another reason.
+    /// The waker of HTTP/2 while it waits for a request. The queue forgets the waker when it is
+    /// read for another reason.
     writer: Option<Waker>,
 }
 
 impl Traffic {
-    /// The next request that was not given up; `None` once there will be no more.
+    /// Returns the next request that was not given up; `None` if no more will come.
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
             let Poll::Ready(order) = self.orders.poll_next(cx) else {
@@ -157,7 +158,7 @@ impl Traffic {
     }
 }
 
-/// The requests as HTTP/2 asks for them. Its end ends our half of the stream.
+/// The requests as HTTP/2 asks for them. Their end is the end of the client's half of the stream.
 struct Requests(Arc<Mutex<Traffic>>);
 
 impl Stream for Requests {
@@ -169,7 +170,7 @@ impl Stream for Requests {
 }
 
 impl Drop for Requests {
-    /// HTTP/2 asks for no more, whatever becomes of the answers.
+    /// HTTP/2 asks for no more requests, whatever happens to the answers.
     fn drop(&mut self) {
         lock(&self.0).orders.close();
     }
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn our_half_of_the_stream_ends_with_the_answers() {
+    async fn the_clients_half_of_the_stream_ends_with_the_answers() {
         let in_flight = InFlight::new(7, Progress::default(), Arc::default());
         let (_handle, Desk { orders, .. }) = Handle::new(in_flight.progress(), true);
         let traffic = Arc::new(Mutex::new(Traffic { orders, in_flight, writer: None }));

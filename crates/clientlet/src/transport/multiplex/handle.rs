@@ -13,19 +13,21 @@ use crate::message::{RawAnswer, RequestId};
 use crate::stop::stopped;
 use crate::transport::{Patience, Time};
 
-/// Requests that wait to be written; a sender with one more waits as well.
+/// The number of requests that wait to be written. A sender with one more request waits as well.
 pub(super) const QUEUE: usize = 64;
 
-/// A handle on a connection or stream, which ends with the last of them.
+/// A handle on a connection or stream. The connection or stream ends with its last handle.
 #[derive(Debug)]
 pub(crate) struct Handle {
     queue: Queue<RequestId, RawAnswer>,
     progress: Progress,
-    /// Whether bodies are copied when they are written, so that a body is better shared than taken.
+    /// Whether bodies are copied when they are written. Then it is better to share a body than to
+    /// take it.
     is_copying: bool,
 }
 
-/// A request that was handed over, its answer to come to an inbox. Dropping it gives the request up.
+/// A request that was handed over and whose answer comes to an inbox. Dropping it gives the request
+/// up.
 #[derive(Debug)]
 pub(crate) struct Dispatched {
     handle: Arc<Handle>,
@@ -41,13 +43,13 @@ impl Handle {
         (Handle { queue, progress, is_copying }, desk)
     }
 
-    /// Whether it takes new requests.
+    /// Whether the handle takes new requests.
     pub(crate) fn is_open(&self) -> bool {
         self.queue.is_open() && !self.progress.is_doubted()
     }
 
-    /// Takes a request if there is room for it now, and its body with it unless the body is to be kept
-    /// or taking it would save nothing. The answer comes to the inbox of the ticket.
+    /// Takes a request if there is room for it now. Takes its body as well, unless `keep` is set or
+    /// taking it would save nothing. The answer comes to the inbox of the ticket.
     pub(crate) fn dispatch(
         self: &Arc<Self>,
         id: RequestId,
@@ -63,8 +65,8 @@ impl Handle {
         Some(dispatched)
     }
 
-    /// Sends a request and waits for its answer, as long as `time` allows. A body that was not sent
-    /// because the connection ended comes back with the error.
+    /// Sends a request and waits for its answer, as long as `time` allows. If the connection ended
+    /// before the body was sent, the body is returned with the error.
     pub(crate) async fn exchange(
         self: &Arc<Self>,
         id: RequestId,
@@ -85,21 +87,21 @@ impl Handle {
 }
 
 impl Dispatched {
-    /// The error of a request whose time has ended.
+    /// Returns the error of a request that timed out.
     pub(crate) fn late(&self, patience: &Patience) -> AttemptError {
         let is_sent = self.claim.give_up();
         self.handle.progress.doubt(&self.claim);
         patience.late(is_sent, "no answer")
     }
 
-    /// The error of a request whose call was stopped.
+    /// Returns the error of a request whose call was stopped.
     pub(crate) fn stopped(&self) -> AttemptError {
         stopped(self.claim.give_up())
     }
 
-    /// The error of a request whose connection or stream ended without an answer to it. The notice of
-    /// the end comes before the requests are released. A body that was not sent is returned with the
-    /// error.
+    /// Returns the error of a request whose connection or stream ended without an answer to it. The
+    /// notice of the end comes before the requests are released. A body that was not sent is
+    /// returned with the error.
     pub(crate) fn lost(&self) -> AttemptError {
         let ending = self.handle.queue.ending().unwrap_or_else(|| {
             Arc::new(Ending::new(Event::SocketDropped, "the connection was dropped"))
@@ -118,7 +120,7 @@ mod tests {
     use crate::transport::multiplex::FarEnd;
 
     #[tokio::test]
-    async fn a_request_that_waits_for_room_keeps_it_from_no_other() {
+    async fn a_request_that_waits_for_room_does_not_block_others() {
         let (handle, mut far) = FarEnd::open(7);
         let dispatch = |sequence| {
             let id = RequestId { nonce: 7, sequence };
@@ -133,21 +135,21 @@ mod tests {
         assert!(futures_util::poll!(&mut waiting).is_pending());
         assert!(dispatch(1001).is_none(), "there is no room");
         far.write();
-        // It is not polled, as if its caller had something else to do.
+        // This future is not polled, as if its caller was busy.
         let overtaking: Vec<_> = (0..QUEUE as u64).map_while(dispatch).collect();
         assert_eq!(overtaking.len(), QUEUE);
         assert!(futures_util::poll!(&mut waiting).is_pending());
         far.write();
-        // So many at a time is all that tokio lets a task read.
+        // tokio lets a task read only this many messages at a time.
         tokio::task::yield_now().await;
         assert!(futures_util::poll!(&mut waiting).is_pending());
-        assert_eq!(far.write().len(), 1, "it took its place");
+        assert_eq!(far.write().len(), 1, "the request took the free place");
         far.end().await;
         assert_eq!(waiting.await.unwrap_err().event, Event::SocketDropped);
     }
 
     #[tokio::test]
-    async fn what_was_not_sent_comes_back_with_its_body() {
+    async fn an_unsent_request_comes_back_with_its_body() {
         let (handle, mut far) = FarEnd::open(7);
         let body = Bytes::from_static(b"body");
         let dispatch = |sequence| {

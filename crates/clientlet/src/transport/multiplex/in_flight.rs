@@ -1,4 +1,4 @@
-//! The requests that were sent on a connection or stream and not answered yet.
+//! The requests that were sent on a connection or stream and are not answered yet.
 
 use std::sync::Arc;
 
@@ -18,12 +18,12 @@ use crate::transport::Tally;
 enum Matching {
     /// By its id, which has this nonce.
     ById(u64),
-    /// There is one request at a time, whose answer it must be, since the gateway makes the ids. This
-    /// is that of the last answer, which may come twice.
+    /// By order, because only one request is in flight and the gateway makes the ids. The text is
+    /// the id of the last answer, which may come twice.
     InTurn(String),
 }
 
-/// The requests that were sent and not answered, by their sequence.
+/// The requests that were sent and not answered, by their sequence number.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     matching: Matching,
@@ -36,14 +36,14 @@ pub(crate) struct InFlight {
 
 #[derive(Debug)]
 struct Waiting {
-    /// Its place in the order of what was sent.
+    /// The number of the request in the order of sending.
     number: u64,
     passage: Passage,
     ticket: Ticket<RawAnswer>,
 }
 
 impl Waiting {
-    /// Nothing is kept for a sender that gave up.
+    /// Drops the reply if the sender has given up.
     fn end(self, reply: Reply<RawAnswer>) {
         if !self.passage.is_given_up() {
             self.ticket.send(reply);
@@ -57,7 +57,7 @@ impl InFlight {
         InFlight::matching(Matching::ById(nonce), progress, tally)
     }
 
-    /// For one request at a time, whatever the ids of their answers.
+    /// For one request at a time, whatever the ids of the answers.
     pub(crate) fn in_turn(tally: Arc<Tally>) -> InFlight {
         InFlight::matching(Matching::InTurn(String::new()), Progress::default(), tally)
     }
@@ -70,7 +70,7 @@ impl InFlight {
         self.progress.clone()
     }
 
-    /// Forgets all requests: no sender is there for the answers.
+    /// Forgets all requests, because no sender waits for the answers.
     pub(crate) fn desert(&mut self) {
         self.is_deserted = true;
         self.waiting.clear();
@@ -80,11 +80,12 @@ impl InFlight {
         self.waiting.is_empty()
     }
 
-    /// Notes a request that is about to be written, and returns its bytes; `None` if it was given up.
+    /// Notes a request that is about to be written and returns its bytes; `None` if it was given
+    /// up.
     pub(crate) fn enter(&mut self, order: Order<RequestId, RawAnswer>) -> Option<Bytes> {
         let Order { what: id, passage, ticket } = order;
         let number = self.progress.enter(&passage)?;
-        // The requests that were given up are forgotten now and then; they are few.
+        // From time to time the requests that were given up are forgotten. There are few of them.
         if self.waiting.len() >= 2 * QUEUE && self.waiting.len().is_power_of_two() {
             self.waiting.retain(|_, waiting| !waiting.passage.is_given_up());
         }
@@ -93,11 +94,11 @@ impl InFlight {
         Some(body)
     }
 
-    /// Gives an answer to its request. An answer to a request of ours that does not wait for one is a
-    /// late duplicate, and dropped.
+    /// Gives an answer to its request. An answer with an id of this client for which no request
+    /// waits is a late duplicate, and is dropped.
     ///
     /// # Errors
-    /// What to say of an answer to a request that was never sent.
+    /// The message about an answer to a request that was never sent.
     pub(crate) fn answer(&mut self, answer: RawAnswer) -> Result<(), String> {
         let id = &answer.request_id;
         let found = match &mut self.matching {
@@ -129,7 +130,8 @@ impl InFlight {
         Ok(())
     }
 
-    /// Fails all that wait, the oldest first: they are the first to be sent again.
+    /// Fails all waiting requests, the oldest first, because the oldest are the first to be sent
+    /// again.
     pub(crate) fn fail(&mut self, ending: &Ending) {
         let mut waiting: Vec<_> = self.waiting.drain().collect();
         waiting.sort_unstable_by_key(|(sequence, _)| *sequence);

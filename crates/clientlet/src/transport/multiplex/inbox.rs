@@ -1,5 +1,5 @@
-//! Where the answers to a call's requests come together: one lock and one wake-up for as many as have
-//! come.
+//! The place where the answers to a call's requests come together. However many answers have come,
+//! they take one lock and one wake-up.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -11,20 +11,20 @@ use crate::error::AttemptError;
 
 pub(crate) type Reply<R> = Result<R, AttemptError>;
 
-/// Where the results of a call's requests come together; a clone is another door to the same.
+/// The results of a call's requests. All clones share the same results.
 #[derive(Debug)]
 pub(crate) struct Inbox<R>(Arc<Mutex<State<R>>>);
 
 #[derive(Debug)]
 struct State<R> {
     mail: VecDeque<Mail<R>>,
-    /// The call, if it waits.
+    /// The waker of the call, if it waits.
     reader: Option<Waker>,
-    /// Whether the call has gone.
+    /// Whether the call is gone.
     is_closed: bool,
 }
 
-/// What became of a request on a connection or stream.
+/// The result of a request on a connection or stream.
 #[derive(Debug)]
 pub(crate) struct Mail<R> {
     /// The mark of the request's ticket.
@@ -33,8 +33,8 @@ pub(crate) struct Mail<R> {
     pub(crate) reply: Option<Reply<R>>,
 }
 
-/// A request's claim to one mail in an inbox, which comes in any case. By its mark the owner of the inbox
-/// tells the requests apart.
+/// A request's right to one mail in an inbox. The mail comes in any case. The owner of the inbox
+/// tells requests apart by their marks.
 #[derive(Debug)]
 pub(crate) struct Ticket<R> {
     inbox: Inbox<R>,
@@ -59,7 +59,7 @@ impl<R> Inbox<R> {
         Ticket { inbox: Inbox(self.0.clone()), mark, is_used: false }
     }
 
-    /// Takes all that has come, in exchange for an empty queue.
+    /// Takes all mail that has come, in exchange for an empty queue.
     pub(crate) fn poll_take(&self, cx: &Context<'_>, into: &mut VecDeque<Mail<R>>) -> Poll<()> {
         let mut state = self.state();
         if !state.mail.is_empty() {
@@ -79,15 +79,15 @@ impl<R> Inbox<R> {
         mail.pop_front().and_then(|mail| mail.reply)
     }
 
-    /// Takes all that has come.
+    /// Takes all mail that has come.
     pub(crate) fn take(&self) -> VecDeque<Mail<R>> {
         mem::take(&mut self.state().mail)
     }
 
-    /// Whatever comes from now on is dropped.
+    /// Closes the inbox. Mail that comes from now on is dropped.
     pub(crate) fn close(&self) {
         let closed = State { is_closed: true, ..State::default() };
-        // What it held is dropped without the lock.
+        // The old mail is dropped after the lock is released.
         let _held = mem::replace(&mut *self.state(), closed);
     }
 

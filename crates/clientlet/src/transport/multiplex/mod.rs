@@ -1,5 +1,5 @@
-//! Many requests on one connection or stream: which request waits for which answer, and what becomes of
-//! all of them when the connection or stream ends.
+//! Many requests on one connection or stream: which request waits for which answer, and the result
+//! of all requests when the connection or stream ends.
 
 mod ending;
 #[cfg(test)]

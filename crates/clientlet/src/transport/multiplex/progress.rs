@@ -1,4 +1,4 @@
-//! What became of requests on their way out: sent or given up, and how far the answers have come.
+//! The progress of requests: whether each was sent or given up, and how far the answers have come.
 
 use std::mem;
 use std::ops::Deref;
@@ -10,9 +10,10 @@ use bytes::Bytes;
 use crate::error::AttemptError;
 use crate::transport::Time;
 
-/// Decides whether a request was written before it was given up: whichever comes first, so that a
-/// request that is reported as not sent is never sent afterwards. The winner may take the body, if
-/// the passage carries one. The writer of the request holds the passage, its sender a [`Claim`] on it.
+/// Decides whether a request was written or given up. The first of the two decides, so a request
+/// that is reported as not sent is never sent afterwards. The side that decides may take the body,
+/// if the passage carries one. The task that writes the request holds the passage; the sender holds
+/// a [`Claim`] on it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Passage(Arc<State>);
 
@@ -22,28 +23,27 @@ struct State {
     body: Mutex<Bytes>,
 }
 
-// Below the bit is the number under which it was written, 0 until then.
+// The bits below are the number with which the request was written, 0 until then.
 const QUEUED: u64 = 0;
 const GIVEN_UP: u64 = 1 << 63;
 
 impl Passage {
-    /// Takes the body: for the task that wrote the request, or that gave it up before it was
-    /// written.
+    /// Takes the body, for the task that wrote the request or gave it up before it was written.
     pub(crate) fn take_body(&self) -> Bytes {
         mem::take(&mut *self.0.body.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether it may be written: not if it was given up.
+    /// Notes that the request is about to be written; `false` if it was given up.
     pub(crate) fn enter(&self) -> bool {
         self.enter_as(1)
     }
 
-    /// The same for the connection's request with this number, from 1.
+    /// Like `enter`, for the request with this number on its connection, from 1.
     fn enter_as(&self, number: u64) -> bool {
         self.0.mark.compare_exchange(QUEUED, number, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Gives it up; whether it was sent by then.
+    /// Gives the request up. Returns whether it was sent by then.
     pub(crate) fn give_up(&self) -> bool {
         self.0.mark.fetch_or(GIVEN_UP, Ordering::AcqRel) & !GIVEN_UP != QUEUED
     }
@@ -52,7 +52,7 @@ impl Passage {
         self.0.mark.load(Ordering::Acquire) & GIVEN_UP != 0
     }
 
-    /// The number under which it was written.
+    /// Returns the number with which the request was written.
     fn number(&self) -> Option<u64> {
         Some(self.0.mark.load(Ordering::Acquire) & !GIVEN_UP).filter(|number| *number != QUEUED)
     }
@@ -68,7 +68,7 @@ impl Claim {
         Claim(Passage(Arc::new(State { mark: AtomicU64::default(), body: Mutex::new(body) })))
     }
 
-    /// The writer's side.
+    /// Returns the writer's side.
     pub(crate) fn passage(&self) -> Passage {
         self.0.clone()
     }
@@ -88,26 +88,28 @@ impl Drop for Claim {
     }
 }
 
-/// How far the answers have come on a connection or stream, by the order in which requests were sent.
+/// How far the answers have come on a connection or stream, in the order in which requests were
+/// sent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress {
     connection: Arc<Way>,
-    /// The one of the connection's streams that this is of, if it has any.
+    /// The progress of the stream, if the connection has streams.
     stream: Option<Arc<Way>>,
 }
 
 #[derive(Debug, Default)]
 struct Way {
-    /// How many requests were sent on the connection: the number of the last.
+    /// The number of requests that were sent on the connection, which is the number of the last
+    /// one.
     sent: AtomicU64,
-    /// The highest number that was answered.
+    /// The highest number of an answered request.
     answered: AtomicU64,
-    /// Whether new requests are better sent elsewhere.
+    /// Whether new requests should be sent elsewhere.
     is_doubted: AtomicBool,
 }
 
 impl Progress {
-    /// That of a new stream on the connection.
+    /// Returns the progress of a new stream on the connection.
     pub(crate) fn of_stream(&self) -> Progress {
         Progress { connection: self.connection.clone(), stream: Some(Arc::default()) }
     }
@@ -124,7 +126,7 @@ impl Progress {
         }
     }
 
-    /// The request with this number was answered.
+    /// Notes that the request with this number was answered.
     pub(crate) fn answer(&self, number: u64) {
         for way in self.ways() {
             way.answered.fetch_max(number, Ordering::Relaxed);
@@ -134,7 +136,7 @@ impl Progress {
     /// Waits for `answer` as long as `time` allows, then gives the request up.
     ///
     /// # Errors
-    /// That the time is over, or that the call was stopped.
+    /// If the time is over, or the call was stopped.
     pub(crate) async fn in_time<F>(
         &self,
         time: &mut Time<'_>,
@@ -152,24 +154,25 @@ impl Progress {
         })
     }
 
-    /// A request's time ran out. If no later one was answered, either, the connection or stream may be
-    /// dead, long before a ping can tell: new requests go on another one, those in flight stay.
+    /// Notes that a request timed out. If no later request was answered either, the connection or
+    /// stream may be dead, long before a ping can tell. New requests then use another one; the
+    /// requests in flight stay.
     pub(crate) fn doubt(&self, passage: &Passage) {
         for way in self.ways() {
             let answered = way.answered.load(Ordering::Relaxed);
-            // So it is with one that was never written, too.
+            // The same applies to a request that was never written.
             if passage.number().is_none_or(|number| answered < number) {
                 way.is_doubted.store(true, Ordering::Relaxed);
             }
         }
     }
 
-    /// Something failed on the connection: the next request shall have another.
+    /// Notes that the connection failed in some way, so that the next request uses another.
     pub(crate) fn doubt_connection(&self) {
         self.connection.is_doubted.store(true, Ordering::Relaxed);
     }
 
-    /// Whether new requests are better sent elsewhere.
+    /// Whether new requests should be sent elsewhere.
     pub(crate) fn is_doubted(&self) -> bool {
         self.stream.as_ref().unwrap_or(&self.connection).is_doubted.load(Ordering::Relaxed)
     }
@@ -184,13 +187,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_either_sent_or_given_up_before() {
+    fn a_request_is_either_sent_or_given_up() {
         let passage = Passage::default();
         assert!(passage.enter());
-        assert!(passage.give_up(), "it was sent");
+        assert!(passage.give_up(), "the request was sent");
         let passage = Passage::default();
-        assert!(!passage.give_up(), "it was not sent");
-        assert!(!passage.enter(), "and never will be");
+        assert!(!passage.give_up(), "the request was not sent");
+        assert!(!passage.enter(), "the request will never be sent");
         assert!(!passage.give_up());
     }
 
@@ -207,10 +210,10 @@ mod tests {
         one.answer(number);
         one.doubt(&first);
         one.doubt(&second);
-        assert!(!one.is_doubted(), "the second was answered");
+        assert!(!one.is_doubted(), "the second request was answered");
         other.doubt(&first);
-        assert!(other.is_doubted(), "nothing was answered on this stream");
-        assert!(!connection.is_doubted(), "but on the other one");
+        assert!(other.is_doubted(), "no request was answered on this stream");
+        assert!(!connection.is_doubted(), "a request was answered on the other stream");
         one.doubt(&third);
         assert!(one.is_doubted() && connection.is_doubted());
     }

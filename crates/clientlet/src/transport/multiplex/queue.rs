@@ -1,5 +1,5 @@
-//! The queue between the senders of a connection or stream and the task that writes, and the notice of
-//! the end.
+//! The queue between the senders of a connection or stream and the task that writes, and the notice
+//! of the end.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,11 +11,12 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::inbox::{Reply, Ticket};
 use super::{Claim, Ending, Inbox, Passage};
 
-/// Something on its way to be written: `W` says what, `R` is the result that the sender waits for.
+/// A request on its way to be written: `W` identifies it, `R` is the result that its sender waits
+/// for.
 #[derive(Debug)]
 pub(crate) struct Order<W, R> {
     pub(crate) what: W,
-    /// Carries the body as well.
+    /// Also carries the body.
     pub(crate) passage: Passage,
     pub(crate) ticket: Ticket<R>,
 }
@@ -28,7 +29,7 @@ pub(crate) struct Queue<W, R> {
     ended: watch::Receiver<Option<Arc<Ending>>>,
 }
 
-/// The task's side: the orders, and the means to make the end known.
+/// The task's side: the orders, and the means to report the end.
 #[derive(Debug)]
 pub(crate) struct Desk<W, R> {
     pub(crate) orders: Orders<W, R>,
@@ -36,7 +37,7 @@ pub(crate) struct Desk<W, R> {
 }
 
 impl<W, R> Queue<W, R> {
-    /// Makes a queue of at most `size` orders. A sender with one more waits.
+    /// Makes a queue of at most `size` orders. A sender with one more order waits.
     pub(crate) fn new(size: usize) -> (Queue<W, R>, Desk<W, R>) {
         let (sender, receiver) = mpsc::channel(size);
         let (notice, ended) = watch::channel(None);
@@ -45,12 +46,12 @@ impl<W, R> Queue<W, R> {
         (Queue { orders: sender, room, ended }, Desk { orders, notice: Notice(notice) })
     }
 
-    /// Whether new orders are taken.
+    /// Whether the queue takes new orders.
     pub(crate) fn is_open(&self) -> bool {
         self.ended.borrow().is_none() && !self.orders.is_closed()
     }
 
-    /// Why the connection or stream ended, if it has.
+    /// Returns the reason why the connection or stream ended, if it has ended.
     pub(crate) fn ending(&self) -> Option<Arc<Ending>> {
         self.ended.borrow().clone()
     }
@@ -61,13 +62,13 @@ impl<W, R> Queue<W, R> {
         ended.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone())
     }
 
-    /// A place in the queue, if there is one now.
+    /// Returns a place in the queue, if one is free now.
     pub(super) fn place_now(&self) -> Option<mpsc::Permit<'_, Order<W, R>>> {
         self.orders.try_reserve().ok()
     }
 
     /// Sends an order and waits for its result. Returns `None` if the connection or stream ended
-    /// without one.
+    /// without a result.
     pub(crate) async fn exchange(&self, what: W, claim: &Claim) -> Option<Reply<R>> {
         let place = self.place().await?;
         let inbox = Inbox::default();
@@ -76,12 +77,12 @@ impl<W, R> Queue<W, R> {
         inbox.only().await
     }
 
-    /// Waits for a place; returns `None` once the queue is closed. A task that waits reserves no
-    /// place, because it may never be polled again, while others wait behind it.
+    /// Waits for a place; `None` once the queue is closed. A task that waits reserves no place,
+    /// because it may never be polled again, and other tasks wait after it.
     async fn place(&self) -> Option<mpsc::Permit<'_, Order<W, R>>> {
         loop {
             let mut room = pin!(self.room.notified());
-            // From here on nothing is missed.
+            // From here on no notification is missed.
             room.as_mut().enable();
             match self.orders.try_reserve() {
                 Ok(place) => return Some(place),
@@ -101,25 +102,25 @@ pub(crate) struct Orders<W, R> {
 }
 
 impl<W, R> Orders<W, R> {
-    /// The next order; `None` once there will be no more.
+    /// Returns the next order; `None` if no more orders will come.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Order<W, R>>> {
         let order = ready!(self.orders.poll_recv(cx));
         if self.orders.capacity() == 1 {
-            // It was full.
+            // The queue was full.
             self.room.notify_waiters();
         }
         Poll::Ready(order)
     }
 
-    /// Takes no more orders.
+    /// Closes the queue for new orders.
     pub(crate) fn close(&mut self) {
         self.orders.close();
         self.room.notify_waiters();
     }
 
-    /// Takes no more orders, and drops those in the queue, so that their senders look for the notice.
-    /// Dropping the queue would not do: an order that comes in at that very moment lies in it unseen,
-    /// and its sender waits.
+    /// Closes the queue, and drops the orders in it, so that their senders look for the notice.
+    /// Dropping the queue would not suffice: an order that comes in at that moment would stay in it
+    /// unseen, and its sender would wait.
     pub(crate) fn poll_let_go(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.close();
         while ready!(self.orders.poll_recv(cx)).is_some() {}
@@ -133,13 +134,13 @@ impl<W, R> Drop for Orders<W, R> {
     }
 }
 
-/// Makes the end known to all senders, and learns when there are none left.
+/// Reports the end to all senders, and learns when no sender is left.
 #[derive(Debug)]
 pub(crate) struct Notice(watch::Sender<Option<Arc<Ending>>>);
 
 impl Notice {
-    /// Makes the end known. Only then may the senders learn by other means that their orders failed,
-    /// because they send again and must not find what is dead.
+    /// Reports the end. Senders must learn from this notice first that their orders failed, because
+    /// they send again and must not find the dead connection or stream.
     pub(crate) fn tell(&self, ending: Arc<Ending>) {
         self.0.send_replace(Some(ending));
     }

@@ -1,8 +1,9 @@
-//! One WebSocket and the requests that are in flight on it.
+//! A WebSocket and the requests in flight on it.
 //!
-//! The connection has a task of its own, which always reads (pings must be answered while nobody asks
-//! for anything) and writes in batches: whatever is ready goes out with one flush, and nothing waits
-//! for more. It ends with its last owner, after the end-of-input marker and the server's close.
+//! The connection has a task of its own. The task always reads, because pings must be answered even
+//! while no request waits. It writes in batches: all requests that are ready are sent with one
+//! flush, and none waits for more to come. The connection ends with its last owner, after the
+//! end-of-input marker and the server's close.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -41,9 +42,9 @@ struct Task {
     line: Line,
     in_flight: InFlight,
     read: Read,
-    /// `None` once the last handle has gone.
+    /// `None` once the last handle is gone.
     queue: Option<Orders<RequestId, RawAnswer>>,
-    /// Taken from the queue, not yet taken by the socket.
+    /// The order that was taken from the queue but not yet by the socket.
     next: Option<Order<RequestId, RawAnswer>>,
     /// Whether the end of input was sent.
     has_ended: bool,
@@ -55,7 +56,7 @@ impl Task {
         (ending.unwrap_or_else(Ending::dropped), self)
     }
 
-    /// Reads, writes and watches the clock, until the connection ends.
+    /// Reads, writes and watches the clock until the connection ends.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         if let Poll::Ready(ending) = self.poll_read(cx) {
             return Poll::Ready(ending);
@@ -85,14 +86,14 @@ impl Task {
         self.in_flight.answer(answer).map_err(Ending::garbled)
     }
 
-    /// Hands over to the socket whatever is there, then flushes once.
+    /// Hands all waiting orders to the socket, then flushes once.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
         loop {
             if self.next.is_none() {
                 match self.queue.as_mut().map(|queue| queue.poll_next(cx)) {
                     Some(Poll::Ready(Some(order))) => self.next = Some(order),
                     Some(Poll::Ready(None)) => {
-                        // The last handle has gone, and with it whoever waits.
+                        // The last handle is gone, and with it all senders that waited.
                         self.queue = None;
                         self.in_flight.desert();
                         // From here on the close has a time limit, even if the gateway does not
@@ -191,9 +192,9 @@ mod tests {
         frame
     };
 
-    /// Sends pings as long as they are taken; returns the number of bytes that were taken.
+    /// Sends pings as long as the client takes them. Returns the number of bytes that were taken.
     async fn flood(gateway: &mut DuplexStream) -> usize {
-        // The end is for a client that takes all pings and would use up all memory.
+        // The loop ends for a client that takes all pings and would use up all memory.
         for written in (0..16 << 20).step_by(PING.len()) {
             let taken = timeout(Duration::from_secs(100), gateway.write_all(&PING)).await;
             if !matches!(taken, Ok(Ok(()))) {
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_gateway_that_pings_and_takes_no_pong_is_read_no_further_and_given_up() {
+    async fn a_gateway_that_pings_and_takes_no_pongs_is_not_read_and_times_out() {
         let (handle, mut gateway) = connected().await;
         let flooding = tokio::spawn(async move { flood(&mut gateway).await });
         let (began, body) = (Instant::now(), Bytes::from_static(b"x"));
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pings_are_answered_however_many_come_while_the_pongs_are_taken() {
+    async fn any_number_of_pings_is_answered_while_the_gateway_takes_the_pongs() {
         let (_handle, gateway) = connected().await;
         let (mut reading, mut writing) = tokio::io::split(gateway);
         let pinging = async {
@@ -227,7 +228,7 @@ mod tests {
                 writing.write_all(&PING).await.unwrap();
             }
         };
-        // A pong is as long as its ping plus the mask.
+        // A pong is as long as its ping, plus the mask.
         let mut pongs = vec![0; 1000 * (PING.len() + 4)];
         let (_, read) = futures_util::future::join(pinging, reading.read_exact(&mut pongs)).await;
         assert_eq!(read.unwrap(), pongs.len());
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_nobody_needs_ends_in_its_time_whatever_the_gateway_sends() {
+    async fn an_unused_connection_ends_in_time_whatever_the_gateway_sends() {
         // An answer with an id of this client for which no request waits.
         let mut late = vec![0x82, 22, 0x0a, 20, 0x0a, 18];
         late.extend_from_slice(b"0000000000000007-9");
@@ -246,7 +247,7 @@ mod tests {
             drop(handle);
             let (began, (mut reading, mut writing)) = (Instant::now(), tokio::io::split(gateway));
             let sending = async {
-                // Until the connection is gone or takes no more.
+                // Until the connection is gone or takes no more bytes.
                 let write = async |writing: &mut WriteHalf<_>| {
                     timeout(Duration::from_secs(60), writing.write_all(frame)).await
                 };

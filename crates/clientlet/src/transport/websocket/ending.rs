@@ -1,4 +1,4 @@
-//! Why a connection ended, and what follows for what was on it.
+//! The end of a connection, and what follows for the requests on it.
 
 use tokio_websockets::{Error as SocketError, Message};
 
@@ -6,7 +6,7 @@ use super::super::multiplex::Ending;
 use crate::error::{Detail, Event};
 use crate::foreign::shorten;
 
-/// Ended without a close frame.
+/// The code for a connection that ended without a close frame.
 const ABNORMAL: u16 = 1006;
 const PROTOCOL_ERROR: u16 = 1002;
 const UNSUPPORTED_DATA: u16 = 1003;
@@ -18,27 +18,27 @@ impl Ending {
         Ending::new(event, what).with_code(code).at_fault(code != ABNORMAL)
     }
 
-    /// The connection went without a close frame.
+    /// The connection was lost without a close frame.
     pub(crate) fn dropped(what: impl Into<String>) -> Ending {
         Ending::without_frame(Event::SocketDropped, ABNORMAL, what)
     }
 
-    /// TCP has ended, and WebSocket had not.
+    /// TCP has ended, but WebSocket had not.
     pub(super) fn vanished() -> Ending {
         Ending::dropped("the connection was closed without a close frame (1006)")
     }
 
-    /// What came cannot be read, or answers nothing that was asked.
+    /// A message cannot be read, or answers a request that was not sent.
     pub(super) fn garbled(what: impl Into<String>) -> Ending {
         Ending::without_frame(Event::SocketGarbled, UNSUPPORTED_DATA, what)
     }
 
-    /// The other kind of message than was agreed on.
+    /// A message has another type than the subprotocol requires.
     pub(super) fn wrong_type(sent: &str, agreed: &str) -> Ending {
-        Ending::garbled(format!("the gateway sent {sent} where {agreed} was agreed on"))
+        Ending::garbled(format!("the gateway sent {sent}, but {agreed} was agreed on"))
     }
 
-    /// The gateway's close frame.
+    /// Reads the gateway's close frame.
     pub(super) fn of_frame(frame: &Message) -> Option<Ending> {
         let (code, reason) = frame.as_close()?;
         Some(Ending::closed(code.into(), reason))
@@ -56,7 +56,7 @@ impl Ending {
             1011 if names_deployment => Event::SocketOutage1011,
             1013 => Event::SocketTryAgain1013,
             1000 | 1001 | 1005 | 1006 | 1011 | 1012 => Event::SocketDropped,
-            // One message was too much; which one shows when each goes alone.
+            // One message was at fault. Which one shows when each request goes alone.
             1002 | 1003 | 1007 | 1009 => Event::SocketDropped,
             _ => Event::SocketClosed,
         };

@@ -1,7 +1,8 @@
 //! The upgrade of an HTTP/1.1 connection to WebSocket.
 //!
-//! Jina's gateways never name a subprotocol in their answer, whatever was asked for, and compare what
-//! was asked for as a whole. Ready-made handshakes refuse the one or cannot do the other.
+//! Jina's gateways never name a subprotocol in their answer, whichever was asked for, and they
+//! compare the requested subprotocols as one text. Ready-made handshakes refuse such an answer, or
+//! cannot send such a request.
 
 use std::time::{Duration, SystemTime};
 
@@ -31,18 +32,18 @@ use crate::transport::http_answer::redirect;
 use crate::transport::retry_after::retry_after;
 use crate::transport::{HEAD_LIMIT, is_too_large_a_head, not_http, too_large_a_head};
 
-/// A WebSocket over whatever the connection is.
+/// A WebSocket over any kind of connection.
 pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// What both sides of a handshake append to the key (RFC 6455, 1.3).
 const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// How much of a refusal's body is read.
+/// The maximum number of bytes that are read of a refusal's body.
 const REFUSAL_LIMIT: usize = 64 << 10;
-/// How long a gateway may take to send it.
+/// The longest time for a refusal's body.
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
 
-/// Connects to `uri` and upgrades; nothing of a request is sent before that.
+/// Connects to `uri` and upgrades. No part of a request is sent before that.
 pub(super) async fn connect(
     connector: &Connector,
     uri: &Uri,
@@ -64,7 +65,8 @@ pub(super) async fn connect(
     }
 }
 
-/// Sends the request and reads what comes; `spoken` is what the other side has begun with.
+/// Sends the upgrade and reads the answer. `spoken` is the protocol of the first bytes from the
+/// other side.
 async fn upgrade(
     io: impl Read + Write + Unpin + Send + 'static,
     spoken: &Spoken,
@@ -76,7 +78,7 @@ async fn upgrade(
     let lost = |error| lost(error, spoken);
     let (mut sender, connection) =
         http1::Builder::new().max_buf_size(HEAD_LIMIT).handshake(io).await.map_err(lost)?;
-    // Ends with the connection, which the upgrade takes over.
+    // The task ends with the connection, which the upgrade takes over.
     tokio::spawn(connection.with_upgrades());
     let response = sender.send_request(request).await.map_err(lost)?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -104,7 +106,7 @@ fn request(
     key: &str,
 ) -> Request<Empty<Bytes>> {
     let mut request = Request::new(Empty::new());
-    // The path alone: Jina answers an absolute URI with 403.
+    // Only the path, because Jina answers an absolute URI with 403.
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     *request.uri_mut() = path.parse().unwrap_or_else(|_| Uri::from_static("/"));
     let map = request.headers_mut();
@@ -117,12 +119,12 @@ fn request(
     map.insert(UPGRADE, HeaderValue::from_static("websocket"));
     map.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     map.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
-    let key = HeaderValue::from_str(key).expect("base64 can stand in a header");
+    let key = HeaderValue::from_str(key).expect("base64 is valid in a header");
     map.insert(SEC_WEBSOCKET_KEY, key);
     request
 }
 
-/// What the gateway must answer to `key`.
+/// Returns the gateway's proper answer to `key`.
 fn accept(key: &str) -> String {
     let mut sha1 = Sha1::new();
     sha1.update(key.as_bytes());
@@ -143,7 +145,7 @@ fn lost(error: hyper::Error, spoken: &Spoken) -> AttemptError {
     AttemptError::new(Event::ClosedFresh, what).with_source(error).before_sending("upgrade")
 }
 
-/// Any other answer than an upgrade, its body told as far as it is short.
+/// Returns the error for an answer that is not an upgrade. A short body is shown.
 async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptError {
     let status = response.status();
     let detail = Detail::of_http(status, response.headers());
@@ -155,7 +157,7 @@ async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptErro
         Ok(Err(_)) | Err(_) => Bytes::new(),
     };
     let event = match status.as_u16() {
-        // A gateway's HTTP port takes no upgrade and answers as if none had been asked for.
+        // A gateway's HTTP port ignores the upgrade and answers an ordinary GET.
         200..=299 => Event::NotWebSocket,
         // The gateway itself failed, as over HTTP.
         500 => Event::PlainError500,
@@ -172,7 +174,7 @@ async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptErro
     if event == Event::NotWebSocket {
         error = error.asking_whether(Hint::PortForHttp);
     } else if status == StatusCode::FORBIDDEN {
-        // Some releases refuse there what others do not understand.
+        // Some releases answer 403 where others do not understand the upgrade.
         error = error.asking_whether(Hint::UpgradeForbidden);
     } else if let Some(hint) = Hint::of_refusal(&text) {
         error = error.with_hint(hint);
@@ -180,8 +182,8 @@ async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptErro
     error.before_sending("upgrade")
 }
 
-/// For the fuzzer: what comes of an answer to an upgrade whose key is that of RFC 6455's example, and of
-/// the first message behind it.
+/// Runs the upgrade for the fuzzer: the answer to an upgrade with the key of RFC 6455's example,
+/// and the first message after it.
 #[cfg(fuzzing)]
 pub async fn answered_with(answer: impl Read + Write + Unpin + Send + 'static) -> bool {
     let (uri, key) = (Uri::from_static("http://h/"), "dGhlIHNhbXBsZSBub25jZQ==");
@@ -200,12 +202,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_accepted_key_is_that_of_the_rfc() {
+    fn the_accepted_key_matches_the_example_of_the_rfc() {
         assert_eq!(accept("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]
-    fn the_upgrade_asks_for_the_path_alone_and_one_subprotocol() {
+    fn the_upgrade_has_only_the_path_and_one_subprotocol() {
         let uri = Uri::from_static("http://h:1/below?x");
         let request = request(&uri, &HeaderMap::new(), "bytes", "key");
         assert_eq!(request.uri(), "/below?x");

@@ -1,4 +1,4 @@
-//! A socket with a clock: messages in and out, and a peer that is noticed when it is dead.
+//! A socket with a clock: messages in and out, and the detection of a dead peer.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,30 +16,30 @@ use super::super::multiplex::Ending;
 use super::Subprotocol;
 use super::handshake::Socket;
 
-/// A connection on which nothing came for so long is asked whether it lives.
+/// The time without any message after which the peer is asked for a sign of life.
 const IDLE: Duration = Duration::from_secs(20);
-/// How long it may take to answer that.
+/// The longest time for the answer to a ping.
 const PONG: Duration = Duration::from_secs(20);
-/// Smaller messages are copied: they would keep the buffer that they were read into, many times their
-/// size, from being used again.
+/// The size from which messages share the buffer they were read into. Smaller messages are copied,
+/// because they would keep a buffer of many times their size from being reused.
 const SHARED_FROM: usize = 4 << 10;
-/// How long a gateway may take to close once all has been answered.
+/// The longest time for a gateway to close once everything has been answered.
 const CLOSING: Duration = Duration::from_secs(5);
-/// Reading stops while this many pongs may not have been written yet: the socket answers each ping
-/// by itself, and keeps the pongs that the gateway does not take. A few are allowed, since a
-/// gateway that is about to read may wait for us to read first.
+/// The number of unwritten pongs at which reading stops. The socket answers each ping by itself,
+/// and keeps the pongs that the gateway does not take. A few are allowed, because a gateway that is
+/// about to read may wait for the client to read first.
 const MOST_PONGS: usize = 64;
 
-/// Whoever drives it polls all of it: reading answers pings, and the alarm tells of a peer that has
-/// gone silent.
+/// A WebSocket with its timers. The task that drives it must poll all of it: reading answers pings,
+/// and the alarm detects a silent peer.
 pub(crate) struct Line {
     socket: Socket,
     subprotocol: Subprotocol,
-    /// Whether something was written and not flushed.
+    /// Whether something was written but not flushed.
     is_dirty: bool,
-    /// Whether the gateway is to close now.
+    /// Whether the gateway should close now.
     is_closing: bool,
-    /// Whether a close frame of ours may still have to go out.
+    /// Whether a close frame of the client may still have to be sent.
     is_answering: bool,
     /// The number of pings since everything was last written.
     pongs: usize,
@@ -65,12 +65,12 @@ impl Line {
         }
     }
 
-    /// Whether the gateway is to close now.
+    /// Whether the gateway should close now.
     pub(crate) fn is_closing(&self) -> bool {
         self.is_closing
     }
 
-    /// The next message with data.
+    /// Returns the next message with data.
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Ending>> {
         loop {
             if self.is_held_up() {
@@ -116,7 +116,7 @@ impl Line {
         Pin::new(&mut self.socket).poll_ready(cx).map_err(|error| Ending::of_error(&error))
     }
 
-    /// Sends a message; nothing of it goes out for certain before a flush.
+    /// Sends a message. Its bytes may stay in the buffer until a flush.
     pub(crate) fn send(&mut self, body: Bytes) -> Result<(), Ending> {
         self.start(match self.subprotocol {
             Subprotocol::Bytes => Message::binary(body),
@@ -124,12 +124,12 @@ impl Line {
         })
     }
 
-    /// Says that nothing more will be sent. The gateway answers what it has, then closes.
+    /// Announces the end of input. The gateway answers the remaining requests, then closes.
     pub(crate) fn send_end(&mut self) -> Result<(), Ending> {
         self.send(Bytes::from_static(self.subprotocol.end_of_input()))
     }
 
-    /// Closes from this side: what the gateway has not answered is lost.
+    /// Closes from this side. Requests that the gateway has not answered are lost.
     pub(crate) fn send_close(&mut self) -> Result<(), Ending> {
         self.start(Message::close(Some(CloseCode::NORMAL_CLOSURE), ""))
     }
@@ -146,7 +146,7 @@ impl Line {
         Pin::new(&mut self.socket).start_send(message).map_err(|error| Ending::of_error(&error))
     }
 
-    /// Ready when everything that was sent is out.
+    /// Ready when everything that was sent is written.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
         if self.is_dirty {
             let flushed = ready!(Pin::new(&mut self.socket).poll_flush(cx));
@@ -157,8 +157,9 @@ impl Line {
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when the peer has been silent for too long; it is asked for a sign of life before. To be
-    /// polled after messages were: the alarm is set anew once for all that came together.
+    /// Ready when the peer has been silent for too long, after it was asked for a sign of life. It
+    /// must be polled after the messages, so that the alarm is set once for all messages that came
+    /// together.
     pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         if self.is_alive && !self.is_closing {
             self.is_alive = false;
@@ -167,7 +168,7 @@ impl Line {
         }
         loop {
             // This ignores tokio's budget for a task. Otherwise a gateway that sends endlessly
-            // would use it up, and the alarm would never be noticed.
+            // would use up the budget, and the alarm would never be noticed.
             ready!(Pin::new(&mut unconstrained(self.alarm.as_mut())).poll(cx));
             if self.is_closing {
                 return Poll::Ready(Ending::dropped("the gateway did not close"));
@@ -184,7 +185,8 @@ impl Line {
             }
             self.is_asked = true;
             self.set_alarm(PONG);
-            // Queued beside what is being written; a socket that cannot take it is as silent.
+            // The ping is queued with the other messages. A socket that cannot take it counts as
+            // silent.
             if let Poll::Ready(Ok(())) = self.poll_room(cx)
                 && self.start(Message::ping(Bytes::new())).is_ok()
                 && let Poll::Ready(Err(ending)) = self.poll_flush(cx)
@@ -194,25 +196,25 @@ impl Line {
         }
     }
 
-    /// Whether reading waits until the gateway takes what it was sent.
+    /// Whether reading waits until the gateway takes the pongs.
     fn is_held_up(&self) -> bool {
         self.pongs >= MOST_PONGS
     }
 
-    /// Starts the clock anew: nobody read, so the peer's silence meant nothing.
+    /// Restarts the clock. Nothing was read meanwhile, so the peer's silence has no meaning.
     pub(crate) fn rest(&mut self) {
         self.is_asked = false;
         self.set_alarm(IDLE);
     }
 
-    /// Lets the answer to a close frame out, if one is due.
+    /// Sends the answer to a close frame, if one is due.
     pub(crate) async fn finish(mut self) {
         if self.is_answering {
             let answered = std::future::poll_fn(|cx| {
                 while let Some(Ok(_)) = ready!(Pin::new(&mut self.socket).poll_next(cx)) {}
                 Poll::Ready(())
             });
-            // A gateway that does not take it has nothing to gain by waiting.
+            // Waiting for a gateway that does not take the frame is useless.
             let _ = timeout(CLOSING, answered).await;
         }
     }
@@ -222,7 +224,7 @@ impl Line {
     }
 }
 
-/// A message as it may be kept.
+/// Returns a message in a form that may be kept.
 fn apart(message: Bytes) -> Bytes {
     if message.len() < SHARED_FROM { Bytes::copy_from_slice(&message) } else { message }
 }
