@@ -63,7 +63,10 @@ async fn a_bare_deployment(environment: Environment, docarray: DocArray) {
     ] {
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.message().starts_with(&format!("GET {lacks}: ")), "{error}");
-        assert!(error.message().ends_with("a bare Deployment served over HTTP has not"), "{error}");
+        assert!(
+            error.message().ends_with("a bare Deployment served over HTTP does not"),
+            "{error}"
+        );
     }
 
     let (other, set) = match docarray {

@@ -395,7 +395,7 @@ async fn a_status_that_does_not_come_from_a_jina_gateway_is_named() {
     let client = Client::new(&answering(page).await).unwrap();
     let error = post(&client).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Decode, Delivery::NotSent));
-    assert!(error.message().contains("no Jina gateway's status"), "{error}");
+    assert!(error.message().contains("not the status of a Jina gateway"), "{error}");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! The whole way of a call but for the network, for counting its instructions:
-//! `RUSTFLAGS="--cfg clientlet_bench" cargo bench -p clientlet --bench instructions`.
+//! A whole call without the network, for counting its instructions: `RUSTFLAGS="--cfg
+//! clientlet_bench" cargo bench -p clientlet --bench instructions`.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -60,8 +60,7 @@ impl Questions for AtOnce {
     }
 }
 
-/// Sends `documents` through batches, the retry loop and the order; tells how many requests there
-/// were.
+/// Sends `documents` through batches, the retry loop and the order. Returns the number of requests.
 pub fn call<D: Serialize>(documents: &[D], request_size: usize, is_in_order: bool) -> usize {
     let options = ClientletOptions::new().attempt_timeout(None);
     let config = options.check("http://127.0.0.1").expect("the address is a good one");
@@ -75,7 +74,7 @@ pub fn call<D: Serialize>(documents: &[D], request_size: usize, is_in_order: boo
     let mut count = 0;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
-        .expect("a runtime without drivers needs nothing of the system");
+        .expect("a runtime without drivers needs nothing from the system");
     runtime.block_on(async {
         while let Some(answer) = answers.next().await {
             count += usize::from(answer.is_ok());

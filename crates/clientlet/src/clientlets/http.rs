@@ -1,4 +1,4 @@
-//! HTTP: a message is posted, and what comes back is its answer.
+//! HTTP: each message is posted, and its answer comes back.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use crate::options::ClientletOptions;
 use crate::retry::{Retry, Times};
 use crate::transport::{HttpSession, MOST_V2_DOCUMENTS, Time};
 
-/// Python's `HTTPClientlet`: sends one message at a time to one URL and hands over what came back,
-/// a bad status included.
+/// Python's `HTTPClientlet`: sends one message at a time to one URL and returns its answer, even
+/// with a bad status.
 ///
 /// Requests are posted to the URL as it stands: `http://host:port/post` for a v1 gateway,
 /// `http://host:port/ENDPOINT` for v2, `http://host:port/dry_run` for a dry run. Only sending is
@@ -47,21 +47,21 @@ pub struct HttpClientlet {
 }
 
 impl HttpClientlet {
-    /// A clientlet for `url`, path and query included; not open yet.
+    /// Makes a clientlet for `url`, including its path and query. The clientlet is not open yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`], naming the first setting that is wrong.
+    /// [`ErrorKind::Config`], naming the first wrong setting.
     pub fn new(url: &str, options: &ClientletOptions) -> Result<HttpClientlet, Error> {
         let config = options.check(url)?;
         if config.address.protocol() != Protocol::Http {
-            return Err(Error::config(format!("{} is no address of HTTP", config.address)));
+            return Err(Error::config(format!("{} is not an address of HTTP", config.address)));
         }
         let headers = Arc::new(config.headers.clone());
         Ok(HttpClientlet { config: Arc::new(config), headers, session: None })
     }
 
-    /// Posts a request; sending is tried again as the options say. One of more than 100 documents
-    /// for a v2 gateway is refused: the gateway would lose the rest.
+    /// Posts a request. Sending is retried as the options say. A request of more than 100 documents
+    /// to a v2 gateway is refused, because the gateway would lose the rest.
     ///
     /// The answer is returned as it came and is not compared with the request. In HTTP/1.1 only the
     /// order on a connection tells which answer belongs to which request, and a faulty proxy may
@@ -71,26 +71,26 @@ impl HttpClientlet {
     /// makes an id of its own, and a bare v2 `Deployment` sends none.
     ///
     /// # Errors
-    /// Why there is no answer.
+    /// The reason why there is no answer.
     pub async fn send_message(&self, request: &DataRequest) -> Result<HttpAnswer, Error> {
         self.message(request).send().await
     }
 
-    /// A request about to be sent with headers or a time-out of its own.
+    /// Begins a request with headers or a time-out of its own.
     pub fn message<'a>(&'a self, request: &'a DataRequest) -> Exchange<'a> {
         Exchange { body: Some(request), ..self.exchange(self.config.attempt_timeout) }
     }
 
-    /// Gets the URL, which should be that of the gateway's dry run. It is not tried again, and has no
-    /// time limit.
+    /// Sends a GET to the URL, which should be the URL of the gateway's dry run. It is not retried
+    /// and has no time limit.
     ///
     /// # Errors
-    /// Why there is no answer.
+    /// The reason why there is no answer.
     pub async fn send_dry_run(&self) -> Result<HttpAnswer, Error> {
         self.dry_run().send().await
     }
 
-    /// A dry run about to be sent with headers or a time-out of its own.
+    /// Begins a dry run with headers or a time-out of its own.
     pub fn dry_run(&self) -> Exchange<'_> {
         self.exchange(None)
     }
@@ -111,12 +111,12 @@ impl HttpClientlet {
 }
 
 impl HttpClientlet {
-    /// The address, without user information and query.
+    /// Returns the address without user information and query.
     pub fn url(&self) -> String {
         self.config.address.to_string()
     }
 
-    /// Opens the session. It connects only when something is sent.
+    /// Opens the session. A connection is made only when something is sent.
     ///
     /// # Errors
     /// None at present.
@@ -127,7 +127,7 @@ impl HttpClientlet {
         Ok(())
     }
 
-    /// Closes the session and its connections; dropping the clientlet does so, too.
+    /// Closes the session and its connections. Dropping the clientlet does so, too.
     pub async fn close(&mut self) {
         self.session = None;
     }
@@ -138,7 +138,7 @@ impl HttpClientlet {
     }
 }
 
-/// A message about to be sent, with what belongs to this message alone.
+/// A message that is about to be sent, with settings for this message only.
 #[must_use = "nothing is sent before `send`"]
 #[derive(Debug)]
 pub struct Exchange<'a> {
@@ -149,20 +149,20 @@ pub struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    /// A header for this message; it takes the place of the session's header of the same name.
+    /// Sets a header for this message. It replaces the session's header of the same name.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Exchange<'a> {
         self.headers.push((name.into(), Secret::new(value)));
         self
     }
 
-    /// Headers for this message, as if each was given to [`header`](Exchange::header).
+    /// Sets headers for this message, as if each was given to [`header`](Exchange::header).
     pub fn headers(mut self, headers: HeaderMap) -> Exchange<'a> {
         self.headers.extend(one_by_one(headers));
         self
     }
 
-    /// How long an attempt may take; for a message as the options say, for a dry run for ever by
-    /// default.
+    /// Sets the time limit of an attempt. The default for a message is the options' time-out; a dry
+    /// run has no limit.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Exchange<'a> {
         self.timeout = timeout.into();
         self
@@ -184,7 +184,7 @@ impl<'a> Exchange<'a> {
             .is_some_and(|body| body.docarray() == DocArray::V2 && body.count() > MOST_V2_DOCUMENTS)
         {
             let what = format!(
-                "over HTTP a v2 gateway loses all documents of a request behind the {MOST_V2_DOCUMENTS}th"
+                "over HTTP a v2 gateway loses all documents of a request after the {MOST_V2_DOCUMENTS}th"
             );
             return Err(Error::new(ErrorKind::Encode, what).with_context(context));
         }

@@ -29,7 +29,7 @@ pub(super) async fn learn(
         // 3.33.1 fails at it; a bare Deployment shows no status, but has paths.
         Ok(Told { docarray: DocArray::V1, is_by_status }) => facts.has_paths && !is_by_status,
         Ok(Told { docarray: DocArray::V2, .. }) => true,
-        // The list may show the documents of a gateway that hides its status.
+        // The list may show which documents are spoken by a gateway that hides its status.
         Err(error) => facts.has_paths && !error.retryable && error.event != Event::SettingDenied,
     };
     let listing = match is_listed {
@@ -63,7 +63,7 @@ pub(super) async fn learn(
     let is_known = docarray == DocArray::V2 || shown.is_some();
     let has_paths = facts.has_paths && !is_by_name && is_known;
     match facts.has_paths && !has_paths {
-        // The list has paths, and the gateway takes names.
+        // The list has paths, but the gateway takes names.
         true => Ok(Gateway { docarray, endpoints: None, streams: None, is_by_name: true }),
         false => Ok(Gateway { docarray, endpoints, streams, is_by_name: !has_paths }),
     }
@@ -73,7 +73,7 @@ pub(super) async fn learn(
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told {
     pub(super) docarray: DocArray,
-    /// Whether the gateway's status says so, rather than only the client's setting.
+    /// Whether the gateway's status decides. Otherwise only the client's setting does.
     pub(super) is_by_status: bool,
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Told {
 /// status does not say.
 ///
 /// # Errors
-/// When the status contradicts the setting, or when there is neither.
+/// If the status contradicts the setting, or if there is neither.
 fn settled(
     set: Option<DocArray>,
     status: Result<GatewayStatus, AttemptError>,
@@ -89,7 +89,7 @@ fn settled(
     let by_setting = |docarray| Ok(Told { docarray, is_by_status: false });
     let status = match (status, set) {
         (Ok(status), _) => status,
-        // Without a connection for the question there is none for documents either.
+        // If there is no connection for the question, there is none for documents either.
         (Err(error), Some(_)) if error.kind == ErrorKind::Connect => return Err(error),
         (Err(_), Some(set)) => return by_setting(set),
         (Err(error), None) => return Err(hidden(error)),
@@ -115,7 +115,7 @@ fn denied(set: DocArray, by: &str) -> AttemptError {
     AttemptError::new(Event::SettingDenied, what)
 }
 
-/// Tells how to proceed with a gateway that does not say which documents it speaks.
+/// Adds advice to the error of a gateway that does not say which documents it speaks.
 fn hidden(mut error: AttemptError) -> AttemptError {
     if error.kind == ErrorKind::NotFound {
         error.message = "the gateway does not show its status, so whether it speaks documents v1 \

@@ -1,5 +1,5 @@
-//! What is known of a gateway: asked once, shared by all calls of a client, asked again after a
-//! sign that it has changed.
+//! The facts about a gateway. They are asked for once, shared by all calls of a client, and asked
+//! for again after a sign that the gateway has changed.
 
 mod gateway;
 mod generation;
@@ -25,8 +25,8 @@ use crate::transport::{Ask, BoxFuture, Time, Transport};
 /// The number of gateways beside its own of which a client remembers what they speak.
 const MOST_GATEWAYS: usize = 16;
 
-/// What tells one gateway from another: its address, and the `Host` header, by which a proxy chooses
-/// among several and which a call may set for itself.
+/// The key of a gateway: its address, and the `Host` header, by which a proxy chooses among several
+/// gateways and which a call may set for itself.
 type Key = (Address, Option<HeaderValue>);
 
 /// What a client knows of its gateways.
@@ -36,7 +36,7 @@ pub(crate) struct Discoveries {
     set: Option<DocArray>,
     /// The client's own gateway.
     own: (Key, Arc<Discovery>),
-    /// The other gateways, the one that was used last at the end.
+    /// The other gateways. The one used most recently is at the end.
     others: Mutex<VecDeque<(Key, Arc<Discovery>)>>,
 }
 
@@ -47,7 +47,7 @@ impl Discoveries {
         Discoveries { set, own, others: Mutex::default() }
     }
 
-    /// What is known of the gateway that a call with these headers reaches at this address.
+    /// Returns the facts about the gateway that a call with these headers reaches at this address.
     pub(crate) fn of(&self, address: &Address, headers: &HeaderMap) -> Arc<Discovery> {
         let host = headers.get(HOST);
         let is_it = |(known, with): &Key| known == address && with.as_ref() == host;
@@ -69,13 +69,13 @@ impl Discoveries {
     }
 }
 
-/// What a client knows of a gateway.
+/// The facts that a client knows about a gateway.
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
     /// The documents that the client is set to.
     set: Option<DocArray>,
     known: Mutex<Option<Arc<Gateway>>>,
-    /// What a question learned before it failed.
+    /// The answers that a question got before it failed.
     kept: Arc<Kept>,
     /// The question in flight, which goes on as long as any task waits for its answer.
     asked: Mutex<Option<Asked>>,
@@ -84,7 +84,7 @@ pub(crate) struct Discovery {
 /// A question that several calls share.
 #[derive(Debug)]
 struct Asked {
-    /// The headers of the question. A gateway may answer other credentials differently.
+    /// The headers of the question. A gateway may answer differently with other credentials.
     headers: Arc<HeaderMap>,
     question: WeakShared<Question>,
 }
@@ -96,7 +96,7 @@ impl Discovery {
         Discovery { set, ..Discovery::default() }
     }
 
-    /// What can be posted to, asked anew.
+    /// Asks again for the endpoints that can be posted to.
     pub(crate) async fn endpoints(
         &self,
         transport: &dyn Transport,
@@ -106,12 +106,12 @@ impl Discovery {
         Ok(gateway.to_endpoints())
     }
 
-    /// What is known already.
+    /// Returns the facts that are already known.
     pub(crate) fn known(&self) -> Option<Arc<Gateway>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Forgets what a request has shown to be out of date, unless something newer is known.
+    /// Forgets facts that a request has shown to be outdated, unless newer facts are known.
     pub(crate) fn forget(&self, stale: &Arc<Gateway>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref().is_some_and(|known| Arc::ptr_eq(known, stale)) {
@@ -119,8 +119,8 @@ impl Discovery {
         }
     }
 
-    /// What is known of the gateway, asking it first if necessary. All tasks that wait share one
-    /// question, and its answer or failure.
+    /// Returns the facts about the gateway, and asks the gateway first if necessary. All tasks that
+    /// wait share one question, and its answer or failure.
     pub(crate) async fn ask(
         &self,
         transport: &Arc<dyn Transport>,
@@ -143,7 +143,8 @@ impl Discovery {
                     return Ok(known.get_or_insert(gateway).clone());
                 }
                 Err(error) => {
-                    // The question had the time of the call that asked it; this call may have more.
+                    // The question had the time limit of the call that asked it. This call may have
+                    // more time.
                     let is_late = error.kind == ErrorKind::Timeout;
                     if is_own || !is_late || !has_more(began, deadline) {
                         return Err(error.share());
@@ -153,7 +154,8 @@ impl Discovery {
         }
     }
 
-    /// The question in flight, or a new one that has until `deadline`; also whether it is new.
+    /// Returns the question in flight, or a new one that has until `deadline`, and whether it is
+    /// new.
     fn question(
         &self,
         transport: &Arc<dyn Transport>,

@@ -54,7 +54,7 @@ fn each_host_and_each_address_is_a_gateway_of_its_own() {
         for n in 0..100 {
             let new = of(Some(&format!("{n}.example")));
             assert!(!Arc::ptr_eq(&new, &usual));
-            // What is used goes on being known, while others come and go.
+            // A gateway in use stays known while others are added.
             assert!(Arc::ptr_eq(&other, &of(Some("other.example"))));
         }
         assert!(Arc::ptr_eq(&usual, &of(own)));
@@ -74,7 +74,7 @@ fn v2_posts_to_the_endpoint_or_else_to_the_default() {
 }
 
 #[test]
-fn an_endpoint_that_is_not_there_is_an_error_that_lists_those_that_are() {
+fn an_unknown_endpoint_is_an_error_that_lists_the_known_ones() {
     let error = v2(&["/", "/upper"]).find("/uper").unwrap_err();
     assert_eq!(error.event, Event::EndpointUnknown);
     assert_eq!(error.message, "the gateway has no endpoint /uper; it has /, /upper");
@@ -83,14 +83,14 @@ fn an_endpoint_that_is_not_there_is_an_error_that_lists_those_that_are() {
 }
 
 #[test]
-fn a_gateway_that_is_told_the_name_takes_everything_at_one_path() {
+fn a_gateway_whose_requests_name_the_endpoint_has_one_path() {
     let v1 = by_name(DocArray::V1);
     assert_eq!(path(&v1, "/whatever"), "/post");
     assert!(v1.to_endpoints().takes_any);
 }
 
 #[test]
-fn with_and_without_a_slash_and_percent_encoded_what_is_listed_is_meant() {
+fn a_listed_endpoint_is_found_with_and_without_a_slash_and_percent_encoded() {
     let mut by_name = by_name(DocArray::V2);
     by_name.endpoints = names(&["index", "/upper", "/both", "both", "/a b", "文本", "/50%25"]);
     by_name.streams = by_name.endpoints.clone();
@@ -103,7 +103,7 @@ fn with_and_without_a_slash_and_percent_encoded_what_is_listed_is_meant() {
         ("/a%20b", "/a b", "/a%20b"),
         ("/文本", "文本", "/%E6%96%87%E6%9C%AC"),
         ("%E6%96%87%e6%9c%ac", "文本", "/%E6%96%87%E6%9C%AC"),
-        // A listed name is taken as it is listed.
+        // A listed name is used exactly as it is listed.
         ("/50%25", "/50%25", "/50%2525"),
     ];
     for (written, name, path) in table {
@@ -117,7 +117,7 @@ fn with_and_without_a_slash_and_percent_encoded_what_is_listed_is_meant() {
 }
 
 #[test]
-fn where_nothing_is_listed_an_endpoint_is_sent_as_it_was_written() {
+fn without_a_list_an_endpoint_is_sent_as_it_was_written() {
     let by_name = by_name(DocArray::V1);
     for written in ["index", "/index", "/a%20b", "/a b"] {
         assert_eq!(by_name.find(written).unwrap().name, written);
@@ -137,7 +137,7 @@ fn where_nothing_is_listed_an_endpoint_is_sent_as_it_was_written() {
 }
 
 #[test]
-fn only_what_is_out_of_date_is_forgotten() {
+fn only_outdated_facts_are_forgotten() {
     let discovery = Discovery::default();
     let (old, new) = (Arc::new(v2(&["/old"])), Arc::new(v2(&["/new"])));
     *discovery.known.lock().unwrap() = Some(new.clone());
@@ -210,7 +210,7 @@ impl Default for Slow {
     }
 }
 
-/// Lets three calls ask, 0.1 s apart, with a time-out in seconds for each. Returns when and how
+/// Makes three calls ask, 0.1 s apart, with a time-out in seconds for each. Returns when and how
 /// each call ended, and how often the gateway was asked.
 async fn three(slow: Slow, seconds: [f64; 3]) -> (Vec<(f64, Option<Event>)>, usize) {
     let slow = Arc::new(slow);
@@ -244,11 +244,11 @@ async fn calls_that_wait_share_a_failure() {
     let (first, second) = tokio::join!(ask(), ask());
     assert_eq!(first.unwrap_err().message, "down");
     assert_eq!(second.unwrap_err().message, "down");
-    assert!(ask().await.is_ok(), "whoever comes later asks anew");
+    assert!(ask().await.is_ok(), "a later call asks again");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_gateway_costs_all_that_wait_the_time_of_one() {
+async fn calls_that_wait_for_a_silent_gateway_time_out_together() {
     let (ended, asked) = three(Slow { silent: 9, ..Slow::default() }, [2.0; 3]).await;
     assert_eq!(asked, 1);
     for (at, error) in ended {
@@ -258,7 +258,7 @@ async fn a_silent_gateway_costs_all_that_wait_the_time_of_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_with_more_time_asks_again_when_that_of_another_has_run_out() {
+async fn a_call_with_more_time_asks_again_after_the_shared_question_timed_out() {
     let (ended, asked) = three(Slow { silent: 1, ..Slow::default() }, [0.3, 5.0, 5.0]).await;
     assert_eq!(asked, 2);
     let errors: Vec<_> = ended.iter().map(|(_, error)| error.is_some()).collect();
@@ -266,7 +266,7 @@ async fn a_call_with_more_time_asks_again_when_that_of_another_has_run_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_goes_on_when_the_call_that_asked_it_is_dropped() {
+async fn a_question_continues_if_the_call_that_asked_it_is_dropped() {
     let slow = Arc::new(Slow::default());
     let transport: Arc<dyn Transport> = slow.clone();
     let (discovery, headers) = (Discovery::default(), Arc::new(HeaderMap::new()));

@@ -1,4 +1,4 @@
-//! What a call has decided before its first document is read.
+//! The settings of a call, fixed before its first document is read.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::stop::{Stop, stopped};
 use crate::transport::Transport;
 use crate::unanswered::Unanswered;
 
-/// Everything that a call has decided before its first document is read.
+/// The settings of a call, fixed before its first document is read.
 pub(crate) struct Call {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) discovery: Arc<Discovery>,
@@ -32,7 +32,7 @@ pub(crate) struct Call {
     pub(crate) parameters: Option<Bytes>,
     pub(crate) headers: Arc<HeaderMap>,
     pub(crate) retry: RetryPolicy,
-    /// For one request over all its attempts.
+    /// The time limit of a request over all its attempts.
     pub(crate) timeout: Option<Duration>,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) request_size: usize,
@@ -46,7 +46,7 @@ pub(crate) struct Call {
     pub(crate) stop_on_error: bool,
     /// Whether the error of a request has the request's documents.
     pub(crate) keep_documents: bool,
-    /// Where each request's jitter comes from.
+    /// The seed of the jitter of each request's waits.
     pub(crate) seed: u64,
     /// The flag that stops the call.
     pub(crate) stop: Stop,
@@ -70,7 +70,7 @@ impl Ids {
 }
 
 impl Call {
-    /// The time of what starts then.
+    /// Returns the time limits of a request that starts at `started`.
     pub(super) fn times(&self, started: Instant) -> Times {
         let deadline = later(started, self.timeout);
         Times { started, deadline, attempt: self.attempt_timeout }
@@ -86,7 +86,7 @@ impl Call {
     /// # Errors
     /// [`ErrorKind::Encode`], naming the parameter.
     pub(crate) fn check_parameters(&self) -> Result<(), Error> {
-        // Both generations write parameters alike.
+        // Both generations write parameters in the same way.
         let (encoding, parameters) = (self.transport.facts().encoding, self.parameters.as_deref());
         match Template::new(encoding, DocArray::V1, &self.endpoint, None, parameters) {
             Ok(_) => Ok(()),

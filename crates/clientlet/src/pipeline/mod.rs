@@ -1,7 +1,8 @@
-//! The way of a call's documents: into requests, to the gateway, back in order.
+//! Turns a call's documents into requests, sends the requests to the gateway, and returns the
+//! answers, in order if asked for.
 //!
-//! The caller drives it by polling; it spawns nothing, so documents may be borrowed and dropping it
-//! stops everything.
+//! The caller drives the pipeline by polling. The pipeline spawns no tasks, so documents may be
+//! borrowed, and dropping it stops everything.
 
 mod call;
 mod flights;
@@ -41,39 +42,40 @@ use crate::window::Window;
 /// A failed question to the gateway, and the number of requests that share its failure.
 struct Doom {
     failure: Failure,
-    /// How many more requests fail with it: the requests that the window had room for and whose
-    /// documents were available. If each asked the silent gateway after another, each would wait
+    /// The number of further requests that fail with it: the window had room for them, and their
+    /// documents were available. If each of them asked the silent gateway again, each would wait
     /// for its whole time.
     left: usize,
 }
 
 pub(crate) struct Pipeline<S: Stream> {
     call: Arc<Call>,
-    /// Nothing after its end, or once no more is to be read.
+    /// `None` after the end of the input, or once no more documents are to be read.
     input: Option<Pin<Box<S>>>,
     /// Why the input ended, until it is told.
     failed: Option<Source>,
-    /// A document whose batch cannot begin before the gateway is known.
+    /// A document whose batch can only begin once the gateway is known.
     held: Option<S::Item>,
     /// Rings when the open batch has waited long enough for documents.
     alarm: Option<Pin<Box<Sleep>>>,
     asking: Option<BoxFuture<'static, Result<Prepared, Failure>>>,
     prepared: Option<Prepared>,
-    /// Whether this call has had the gateway asked before.
+    /// Whether this call has asked the gateway before.
     has_asked: bool,
     /// Why the open batch cannot be sent.
     doom: Option<Doom>,
     batcher: Batcher,
-    /// Complete batches that wait for room: two at most, a batch and a document that it ended for.
+    /// Complete batches that wait for room. There are at most two: a batch, and the refused
+    /// document that ended it.
     waiting: VecDeque<Batch>,
     window: Window,
     /// Documents in requests that have begun.
     sent: u64,
-    /// First attempts, where connections are shared.
+    /// First attempts on shared connections.
     flights: Flights,
     /// What these were handed to last.
     lane: Option<Arc<Handle>>,
-    /// All others, from their first attempt or their second to their end.
+    /// All other requests, each in a future that runs its first or later attempts to the end.
     driven: FuturesUnordered<BoxFuture<'static, Ended>>,
     /// Which of the two is asked first, by turns: neither must wait for the other to have nothing.
     is_flights_turn: bool,
@@ -111,25 +113,25 @@ where
         }
     }
 
-    /// How many documents were read so far.
+    /// Returns the number of documents that were read so far.
     pub(crate) fn documents(&self) -> u64 {
         self.batcher.documents()
     }
 
-    /// How many of them are in requests that have begun.
+    /// Returns the number of documents in requests that have begun.
     pub(crate) fn documents_sent(&self) -> u64 {
         self.sent
     }
 
-    /// Ends every request that was read but not given to the caller: with its result, if it has
-    /// ended by now, else as stopped.
+    /// Ends every request that was read but not given to the caller: with its result if it has
+    /// ended, otherwise as stopped.
     pub(crate) fn stop(&mut self) -> Vec<Result<Response, Error>> {
         self.call.stop.set();
         (self.input, self.asking) = (None, None);
         for (flight, result) in self.flights.stop() {
             self.land(flight, result);
         }
-        // Each future is polled once and then says how its request ended.
+        // Each future is polled once, and then reports the end of its request.
         let mut cx = Context::from_waker(Waker::noop());
         for driven in mem::take(&mut self.driven) {
             if let Poll::Ready(ended) = pin!(unconstrained(driven)).poll(&mut cx) {
@@ -173,12 +175,12 @@ where
         self.order.push(index, Ended { index, bytes: 0, result: Err(error), rest: Vec::new() });
     }
 
-    /// How many requests have begun and were not given to the caller yet.
+    /// Returns the number of requests that have begun and were not given to the caller.
     pub(crate) fn in_flight(&self) -> usize {
         self.window.requests()
     }
 
-    /// The next request that ended.
+    /// Returns the next request that ended.
     pub(crate) fn poll_ended(
         &mut self,
         cx: &mut Context<'_>,
@@ -193,13 +195,13 @@ where
             if let Some(ended) = self.order.pop() {
                 self.window.leave(ended.bytes);
                 self.parts.extend(ended.rest);
-                // The caller may not poll again for a long time, so everything that can proceed
-                // does so first.
+                // The caller may not poll again for a long time, so all requests that can proceed
+                // do so first.
                 while self.poll_driven(cx).is_ready() {}
                 return Poll::Ready(Some(ended.result));
             }
             let begun = self.poll_begin(cx);
-            // Whatever has just begun goes on its way while the next batch is encoded.
+            // A request that has just begun is sent while the next batch is encoded.
             match self.poll_attempts(cx) {
                 Poll::Ready(()) => {}
                 Poll::Pending => match begun {
@@ -211,7 +213,7 @@ where
         }
     }
 
-    /// Brings one request to its end, or on from its first attempt.
+    /// Makes progress on one request: ends it, or moves it on from its first attempt.
     fn poll_attempts(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.is_flights_turn = !self.is_flights_turn;
         let is_ready = match self.is_flights_turn {
@@ -241,15 +243,16 @@ where
         self.flights.is_empty() && self.driven.is_empty()
     }
 
-    /// Begins one request, if there are documents and room for it; ready with nothing when no more
-    /// will ever begin.
+    /// Begins one request if there are documents and room for it. Ready with `None` if no more
+    /// requests will ever begin.
     fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         loop {
             if let Some(batch) = self.waiting.front() {
                 if !self.window.fits(batch.bytes()) {
                     return Poll::Pending;
                 }
-                let batch = self.waiting.pop_front().expect("it was there a line ago");
+                let batch =
+                    self.waiting.pop_front().expect("the queue had a first batch a line ago");
                 self.begin(batch);
                 return Poll::Ready(Some(()));
             }
@@ -304,18 +307,18 @@ where
             || self.is_without_documents()
     }
 
-    /// Whether the input ended before its first document: that is a request, too.
+    /// Whether the input ended before its first document. This also makes a request.
     fn is_without_documents(&self) -> bool {
         self.input.is_none() && self.failed.is_none() && self.batcher.is_untouched()
     }
 
-    /// The next document, its batch open; nothing at the end of the input.
+    /// Returns the next document and opens a batch for it; `None` at the end of the input.
     fn poll_document(&mut self, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         if self.held.is_none()
             && let Some(input) = &mut self.input
         {
             let Poll::Ready(next) = input.as_mut().poll_next(cx) else {
-                // Documents that come later did not wait for the answer.
+                // Documents that come later were not waiting for the failed question.
                 self.doom.iter_mut().for_each(|doom| doom.left = 0);
                 return Poll::Pending;
             };
@@ -354,7 +357,7 @@ where
             && self.call.discovery.known().is_none()
     }
 
-    /// The format for the gateway as it is known now; asks for it where nothing is known.
+    /// Returns the format for the gateway as it is known now. If the gateway is not known, asks it.
     fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arc<Format>, Failure>> {
         if self.asking.is_none() {
             let known = self.call.discovery.known();
@@ -374,7 +377,8 @@ where
 
     fn add(&mut self, document: &S::Item) {
         let pushed = self.batcher.push(document, || self.call.ids.next());
-        // Asked one by one: most documents complete nothing, and this is done for each.
+        // Two separate checks, because this runs for each document and most documents complete no
+        // batch.
         if let Some(batch) = pushed.complete {
             self.push(batch);
         }
@@ -426,7 +430,7 @@ where
         }
     }
 
-    /// A first attempt ended.
+    /// Takes the result of a first attempt.
     fn land(&mut self, flight: Flight, result: Result<RawAnswer, AttemptError>) {
         match result {
             Ok(answer) => {
@@ -439,7 +443,7 @@ where
         }
     }
 
-    /// Leaves a request to a future of its own, with the failure of its first attempt if there was one.
+    /// Leaves a request to a future of its own, with the failure of its first attempt, if any.
     fn drive(&mut self, flight: Flight, failed: Option<AttemptError>) {
         let gateway = self.prepared.as_ref().map(|prepared| prepared.gateway.clone());
         self.driven.push(Box::pin(send(self.call.clone(), gateway, flight, failed)));
@@ -449,7 +453,7 @@ where
         once(&ended.result).chain(&ended.rest).for_each(|end| observer::ended(ended.index, end));
         let is_error = ended.result.is_err() || ended.rest.iter().any(Result::is_err);
         if is_error && self.call.stop_on_error {
-            // What was begun is brought to its end; nothing more is read.
+            // Requests that have begun run to their end, but no more documents are read.
             self.input = None;
             self.held = None;
             self.asking = None;

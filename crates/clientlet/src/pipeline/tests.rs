@@ -1,6 +1,6 @@
-//! The pipeline over a transport of the tests' own: one multiplexed connection that answers out of
-//! order, dies in mid-flight and is opened again. Time is paused and every choice has a seed, so a
-//! run is the same each time.
+//! The pipeline over a transport for tests: one multiplexed connection that answers out of order,
+//! dies with requests in flight, and is opened again. Time is paused and every choice has a seed,
+//! so a run is the same each time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,7 +28,7 @@ struct Multiplexed {
     facts: Facts,
     script: Script,
     state: Mutex<State>,
-    /// The number of the connection; a change ends everything that is in flight on it.
+    /// The number of the connection. A change ends everything in flight on it.
     connection: watch::Sender<u64>,
     reconnecting: tokio::sync::Mutex<()>,
 }
@@ -36,7 +36,7 @@ struct Multiplexed {
 #[derive(Clone, Default)]
 struct Script {
     seed: u64,
-    /// Answers take up to so many milliseconds, each its own.
+    /// The longest time of an answer, in milliseconds. Each answer has a random time.
     slowest: u64,
     /// The connection dies when so many requests have arrived on it.
     dies_after: Option<u64>,
@@ -46,7 +46,7 @@ struct Script {
     stalls_once: bool,
     /// The time until which nothing listens.
     is_down_until: Option<Instant>,
-    /// The gateway cannot be asked for its status so many times.
+    /// The number of times that the question for the status fails.
     hides: usize,
 }
 
@@ -56,7 +56,7 @@ struct State {
     on_connection: u64,
     connections: u64,
     arrivals: BTreeMap<u64, u32>,
-    /// The ids of the documents that arrived, if those are numbers.
+    /// The ids of the documents that arrived, if they are numbers.
     documents: BTreeSet<u64>,
     answered: BTreeSet<u64>,
     /// Requests that came again although they had been answered.
@@ -89,7 +89,7 @@ impl Multiplexed {
         })
     }
 
-    /// Opens the connection again after a death: one at a time, however many wait.
+    /// Opens the connection again after a death. Only one is opened, however many attempts wait.
     async fn connected(&self) -> watch::Receiver<u64> {
         let _one = self.reconnecting.lock().await;
         let mut state = self.state.lock().unwrap();
@@ -287,7 +287,7 @@ async fn every_request_ends_exactly_once_whatever_the_mode() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_most_once_never_sends_twice_what_may_have_run() {
+async fn at_most_once_never_resends_a_request_that_may_have_run() {
     let script = Script { seed: 3, slowest: 30, dies_after: Some(7), ..Script::default() };
     let gateway = Multiplexed::new(script);
     let answers = client(&gateway)
@@ -303,7 +303,7 @@ async fn at_most_once_never_sends_twice_what_may_have_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_out_leaves_time_for_a_second_attempt_unless_the_attempts_time_is_set_by_hand() {
+async fn a_time_out_leaves_time_for_a_second_attempt_unless_the_attempt_time_out_is_set() {
     let once = Script { stalls: Some("0"), stalls_once: true, ..Script::default() };
     let (timeout, by_hand) = (Duration::from_secs(5), Duration::from_secs(60));
     let standard = RetryPolicy::standard();
@@ -327,7 +327,7 @@ async fn a_time_out_leaves_time_for_a_second_attempt_unless_the_attempts_time_is
             Ok(response) => assert_eq!(response.attempts(), attempts),
             Err(error) => {
                 assert_eq!((error.kind(), error.attempts().len()), (ErrorKind::Timeout, 1));
-                assert_eq!(started.elapsed(), timeout, "all of it is its own");
+                assert_eq!(started.elapsed(), timeout, "the attempt has all of the time");
             }
         }
     }
@@ -346,7 +346,7 @@ async fn the_default_waits_bridge_a_restart_and_pythons_do_not() {
     }
 }
 
-/// Documents and streams of any type may be posted, also from generic code.
+/// Documents and streams of any type can be posted, also from generic code.
 #[tokio::test(start_paused = true)]
 async fn documents_and_streams_need_no_unpin() {
     struct Pinned<D>(D, std::marker::PhantomPinned);
@@ -384,7 +384,7 @@ async fn documents_and_streams_need_no_unpin() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stalled_head_stops_the_input_and_ends_with_its_time() {
+async fn a_stalled_first_request_stops_the_input_and_times_out() {
     let script = Script { stalls: Some("0"), ..Script::default() };
     let gateway = Multiplexed::new(script);
     let read = AtomicUsize::new(0);
@@ -413,7 +413,7 @@ async fn a_stalled_head_stops_the_input_and_ends_with_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stopping_gives_out_what_waited_for_a_late_answer() {
+async fn stopping_gives_out_the_answers_that_waited_for_a_late_one() {
     let gateway = Multiplexed::new(Script { stalls: Some("0"), ..Script::default() });
     let mut responses = client(&gateway)
         .post("/")
@@ -437,8 +437,8 @@ async fn stopping_gives_out_what_waited_for_a_late_answer() {
     assert!(responses.stop().is_empty());
 }
 
-/// Whenever a call is stopped, each document that was read ends once, and a document reported as
-/// not sent never arrives.
+/// Whenever a call is stopped, each document that was read ends once, and a document that is
+/// reported as not sent never arrives.
 #[tokio::test(start_paused = true)]
 async fn each_document_that_was_read_ends_once_whenever_the_call_is_stopped() {
     for seed in 0..300 {
@@ -630,7 +630,7 @@ async fn dropping_the_stream_stops_everything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_a_future_of_next_loses_nothing() {
+async fn dropping_a_future_of_next_loses_no_answer() {
     let gateway = Multiplexed::new(Script { slowest: 50, seed: 9, ..Script::default() });
     let mut responses =
         client(&gateway).post("/").documents(documents(50)).request_size(1).stream();
@@ -647,7 +647,7 @@ async fn dropping_a_future_of_next_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bytes_in_flight_are_bounded_and_a_giant_goes_alone() {
+async fn bytes_in_flight_are_bounded_and_an_oversized_request_goes_alone() {
     let gateway = Multiplexed::new(Script { slowest: 10, seed: 2, ..Script::default() });
     let big = |n: usize| json!({"id": n.to_string(), "text": "x".repeat(1000)});
     let call = client(&gateway).post("/").documents((0..20).map(big)).request_size(1);
@@ -662,7 +662,7 @@ async fn bytes_in_flight_are_bounded_and_a_giant_goes_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_documents_at_all_is_one_request() {
+async fn an_empty_input_is_one_request() {
     let gateway = Multiplexed::new(Script::default());
     let client = client(&gateway);
     for answers in [
@@ -678,7 +678,7 @@ async fn no_documents_at_all_is_one_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_an_error_stop_on_error_reads_no_more_and_finishes_what_was_sent() {
+async fn after_an_error_stop_on_error_reads_no_more_and_finishes_the_requests_that_were_sent() {
     let script = Script { seed: 4, slowest: 10, dies_after: Some(20), ..Script::default() };
     let gateway = Multiplexed::new(script);
     let mut responses = client(&gateway)
@@ -732,7 +732,7 @@ async fn a_gateway_that_cannot_be_asked_fails_each_request_as_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn documents_that_come_after_a_failed_question_have_the_gateway_asked_again() {
+async fn documents_that_come_after_a_failed_question_ask_the_gateway_again() {
     let gateway = Multiplexed::new(Script { hides: 1, ..Script::default() });
     let late = stream::once(async {
         sleep(Duration::from_secs(1)).await;
@@ -772,7 +772,7 @@ async fn time_never_exceeds_the_deadline_of_a_request() {
                 Ok(response) => response.elapsed(),
                 Err(error) => error.elapsed(),
             };
-            // The clock of the tests moves in milliseconds.
+            // The test clock moves in milliseconds.
             assert!(elapsed <= deadline + Duration::from_millis(1), "{elapsed:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Whether, when and how often a request is sent again.
+//! Decides whether, when and how often a request is sent again.
 
 mod policy;
 #[cfg(test)]
@@ -21,39 +21,40 @@ use crate::error::{Attempt, AttemptError, Context, Error, Event};
 use crate::runtime;
 use crate::stop::{Stop, stopped};
 
-/// A gateway that asks to wait longer than this is not waited for.
+/// The longest wait that a gateway may ask for. A longer wait is not kept, and the failure is
+/// final.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// A random wait of up to this share of the gateway's wait, at most [`LONGEST_LAG`], is added to it.
 /// Otherwise all clients that were told the same wait would return at the same instant.
 const LAG: f64 = 0.5;
 const LONGEST_LAG: Duration = Duration::from_secs(5);
 
-/// How often in a row an attempt begins anew; after that the failure counts like any other. A proxy
-/// may take only a few of a call's requests on each connection, while all of them go to the next
-/// one.
+/// The number of times in a row that an attempt may begin anew. After that, its failure counts like
+/// any other. A proxy may take only a few of a call's requests on each connection, while all of
+/// them go to the next connection.
 ///
-/// The fuzzer's servers mostly close before they were asked, so this many connections for each
-/// input would limit it to a few inputs a second.
+/// The fuzzer's servers usually close before they are asked, so this many connections for each
+/// input would limit the fuzzer to a few inputs a second.
 const MOST_ANEW: u32 = if cfg!(fuzzing) { MOST_AT_ONCE + 2 } else { 256 };
 /// How often it begins anew immediately. After that it waits for a random time up to
 /// [`LONGEST_PAUSE`], since requests that are refused again and again would storm the gateway.
 const MOST_AT_ONCE: u32 = 16;
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-/// How often in a row it begins anew although the attempt's time is over. A caller that did not
-/// poll when the time ended may find that its connection was closed meanwhile, and a slow caller is
-/// not a slow gateway.
+/// The number of times in a row that an attempt begins anew although its time is over. If the
+/// caller did not poll when the time ended, the connection may have been closed meanwhile, and a
+/// slow caller does not make the gateway late.
 const MOST_LATE: u32 = 4;
 
 /// What follows from a failed attempt.
 #[derive(Debug, PartialEq)]
 enum Verdict {
-    /// Try again after this wait.
+    /// Tries again after this wait.
     Again(Duration),
     /// The failure stands.
     Final,
 }
 
-/// Decides on attempt number `attempt`, which failed in `error`.
+/// Decides about attempt number `attempt`, which failed with `error`.
 ///
 /// `unit` is random in `[0, 1)`; `left` is the time until the deadline.
 fn judge(
@@ -78,15 +79,15 @@ fn judge(
     })
 }
 
-/// The random wait that is added to the gateway's. It takes at most half of the time that is left after
-/// the gateway's wait.
+/// Returns the random wait that is added to the gateway's wait. It takes at most half of the time
+/// that is left after the gateway's wait.
 fn lag(asked: Duration, left: Option<Duration>, unit: f64) -> Duration {
     let longest = asked.mul_f64(LAG).min(LONGEST_LAG);
     let room = left.map_or(Duration::MAX, |left| left.saturating_sub(asked) / 2);
     longest.min(room).mul_f64(unit)
 }
 
-/// The attempts of a request that failed.
+/// The failed attempts of a request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     attempts: Vec<Attempt>,
@@ -94,19 +95,19 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// The number of the attempt that follows the entries, from 1.
+    /// Returns the number of the attempt that follows the entries, counted from 1.
     pub(crate) fn next(&self) -> u32 {
         u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_add(1)
     }
 
-    /// Enters an attempt that began this long after its request and took this long.
+    /// Enters an attempt. `began` is the time from the start of its request, `took` its duration.
     fn enter(&mut self, error: &AttemptError, to: &Address, began: Duration, took: Duration) {
         self.attempts.push(error.record(self.next(), to.to_string(), began, took));
         self.may_have_run |= error.may_have_run;
     }
 }
 
-/// Why a request failed: its last failure, with all that came before.
+/// The failure of a request: its last failure and all attempts.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) last: AttemptError,
@@ -115,12 +116,13 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// The failure of a request that was never attempted.
+    /// Makes the failure of a request that was never attempted.
     pub(crate) fn unattempted(last: AttemptError) -> Failure {
         Failure { last, ledger: Ledger::default(), elapsed: Duration::ZERO }
     }
 
-    /// The failure of an attempt that began to succeed at `began`, after those of the ledger.
+    /// Makes the failure of an attempt that began at `began` and failed after it had begun to
+    /// succeed.
     pub(crate) fn late(
         last: AttemptError,
         mut ledger: Ledger,
@@ -137,7 +139,7 @@ impl Failure {
         self.ledger.may_have_run
     }
 
-    /// Copies the failure for another request that failed with it.
+    /// Copies the failure for another request that fails with it.
     pub(crate) fn share(&self) -> Failure {
         Failure { last: self.last.share(), ledger: self.ledger.clone(), elapsed: self.elapsed }
     }
@@ -152,46 +154,47 @@ impl Failure {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
     pub(crate) started: Instant,
-    /// When all its attempts must have ended.
+    /// The time by which all attempts must have ended.
     pub(crate) deadline: Option<Instant>,
     /// For each attempt.
     pub(crate) attempt: Option<Duration>,
 }
 
 impl Times {
-    /// The limits of a request that starts now: `all` for all attempts together, `attempt` for each.
+    /// Returns the limits of a request that starts now: `all` for all attempts together, `attempt`
+    /// for each.
     pub(crate) fn from_now(all: Option<Duration>, attempt: Option<Duration>) -> Times {
         let started = Instant::now();
         Times { started, deadline: later(started, all), attempt }
     }
 
-    /// When an attempt that began at `began` must have ended.
+    /// Returns the time by which an attempt that began at `began` must have ended.
     pub(crate) fn attempt_deadline(&self, began: Instant) -> Option<Instant> {
         [later(began, self.attempt), self.deadline].into_iter().flatten().min()
     }
 }
 
-/// `start` plus `after`. Returns `None` without a time-out and if the sum cannot be represented.
+/// Returns `start` plus `after`; `None` without a time-out, or if the sum cannot be represented.
 pub(crate) fn later(start: Instant, after: Option<Duration>) -> Option<Instant> {
     start.checked_add(after?)
 }
 
-/// One attempt in the row of a request's attempts.
+/// One attempt of a request.
 #[derive(Debug)]
 pub(crate) struct Turn {
     /// When it began.
     pub(crate) began: Instant,
-    /// When it must have ended.
+    /// The time by which the attempt must have ended.
     pub(crate) deadline: Option<Instant>,
     /// Whether the policy allows none after it.
     pub(crate) is_last: bool,
-    /// What ended the attempt before it.
+    /// The event that ended the previous attempt.
     pub(crate) after: Option<Event>,
     /// The request's body, if the transport had taken it and returned it.
     pub(crate) unsent: Option<Bytes>,
 }
 
-/// The attempts of one request: how many there may be, in which time, and what stops them.
+/// The attempts of one request: their maximum number, their time, and the flag that stops them.
 #[derive(Debug)]
 pub(crate) struct Retry<'a> {
     policy: &'a RetryPolicy,
@@ -206,7 +209,7 @@ impl<'a> Retry<'a> {
         Retry::seeded(policy, times, address, fastrand::u64(..))
     }
 
-    /// The waits take their jitter from this seed.
+    /// Takes the jitter of the waits from this seed.
     pub(crate) fn seeded(
         policy: &'a RetryPolicy,
         times: Times,
@@ -217,18 +220,18 @@ impl<'a> Retry<'a> {
         Retry { policy, times, address, random, stop: Stop::never() }
     }
 
-    /// Ends once the call is stopped and [`run`](Retry::run) is polled again.
+    /// Ends the attempts once `stop` is set and [`run`](Retry::run) is polled again.
     pub(crate) fn until(self, stop: &'a Stop) -> Retry<'a> {
         Retry { stop, ..self }
     }
 
     /// Runs `attempt` until it succeeds or its failure is final. Returns its value and the failures
-    /// that came before it.
+    /// before it.
     ///
-    /// An attempt that the gateway's application did not see because of its connection begins
-    /// [anew](AttemptError::is_anew): immediately, with the same number and the same time, and without
-    /// an entry in the ledger. When its time is over, such a failure counts like any other. Outside of
-    /// a tokio runtime nothing is attempted.
+    /// An attempt may fail because of its connection before the gateway's application saw it. Such
+    /// an attempt begins [anew](AttemptError::is_anew): immediately, with the same number and the
+    /// same time, and without an entry in the ledger. Once its time is over, such a failure counts
+    /// like any other. Outside a tokio runtime no attempt is made.
     pub(crate) async fn run<T, F>(
         mut self,
         attempt: impl FnMut(Turn) -> F,
@@ -252,15 +255,15 @@ impl<'a> Retry<'a> {
         F: Future<Output = Result<T, AttemptError>>,
     {
         let Retry { policy, times, address, ref mut random, stop } = *self;
-        // Without a runtime nothing could be done, and waiting would panic.
+        // Without a runtime no attempt is possible, and waiting would panic.
         if !stop.is_set() {
             runtime::here()?;
         }
         let Times { started, deadline, .. } = times;
         let mut after = None;
         let mut unsent = None;
-        // The first attempt begins with the request, which saves nearly all requests one look at the
-        // clock.
+        // The first attempt begins together with the request, so nearly all requests read the clock
+        // once less.
         let (mut number, mut began, mut anew) = (1, started, 0);
         loop {
             let (is_last, until) = (number >= policy.attempts(), times.attempt_deadline(began));
@@ -327,7 +330,7 @@ async fn rest(stop: &Stop, wait: Duration) -> Option<()> {
     unless_stopped(stop, pin!(tokio::time::sleep(wait))).await
 }
 
-/// Waits for `what`; `None` if it has not ended when it is polled after the stop.
+/// Waits for `what`; `None` if the call is stopped and `what` is not ready.
 async fn unless_stopped<F: Future>(stop: &Stop, mut what: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|cx| match what.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),

@@ -1,4 +1,4 @@
-//! Jina's HTTP protocol: a POST a request.
+//! Jina's HTTP protocol: one POST for each request.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -25,8 +25,8 @@ const LONGEST_PAGE: usize = 1 << 20;
 pub(crate) struct HttpTransport {
     pub(super) session: HttpSession,
     facts: Facts,
-    /// The gateway's /openapi.json, unless it is too long. It tells what documents look like, and
-    /// is read only after failures.
+    /// The gateway's /openapi.json, unless it is too long. It describes the documents, and is read
+    /// only after failures.
     page: Mutex<Bytes>,
 }
 
@@ -46,7 +46,7 @@ impl HttpTransport {
         HttpTransport { session, facts, page: Mutex::default() }
     }
 
-    /// GETs `path` and gives its answer if its status is a success.
+    /// GETs `path`, and returns the answer if its status is a success.
     pub(super) async fn get(
         &self,
         path: &str,
@@ -66,11 +66,12 @@ impl HttpTransport {
         if answer.status.is_success() {
             return Ok(answer);
         }
-        // Of a question nothing can have run, so a plain 500 is no executor's: read it as v1's.
+        // No executor runs for a question, so a plain 500 is not an executor's: it is read as v1's.
         Err(answer.failure(DocArray::V1, true).before_sending(&doing))
     }
 
-    /// Blames the failure of a request on those of its documents that the gateway cannot pass on.
+    /// If the gateway cannot pass on some documents of the request, blames its failure on these
+    /// documents.
     fn blamed(&self, mut error: AttemptError, request: &Request, body: &Bytes) -> AttemptError {
         let page = self.page.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let path = decode_percent(request.route.uri.path().as_bytes());
@@ -118,8 +119,8 @@ impl Transport for HttpTransport {
                 .read(route.docarray, route.is_by_name)
                 .and_then(|raw| own(raw, request))
                 .map_err(|mut error| {
-                    // A v1 gateway's HTTP port has one path for all endpoints, so this may be
-                    // another port.
+                    // A v1 gateway's HTTP port has one path for all endpoints, so this may be the
+                    // port of another protocol.
                     if route.is_by_name && error.event == Event::NotFound404 {
                         error = error.asking_whether(Hint::PortForWebsocket);
                     }
@@ -161,7 +162,7 @@ impl Questions for HttpTransport {
             let answer = self.get("/status", ask).await.map_err(lacking)?;
             serde_json::from_slice(&answer.body).map_err(|error| {
                 let what = format!(
-                    "GET /status: this is no Jina gateway's status: {}; {}",
+                    "GET /status: this is not the status of a Jina gateway: {}; {}",
                     told(&error),
                     answer.shown()
                 );
@@ -200,15 +201,15 @@ impl Questions for HttpTransport {
     }
 }
 
-/// Checks that the answer belongs to this request. A v2 gateway repeats the request's id; over HTTP
-/// v1 makes ids of its own, and a bare Deployment sends none.
+/// Checks that the answer belongs to this request. A v2 gateway repeats the request's id. Over HTTP
+/// a v1 gateway makes ids of its own, and a bare Deployment sends none.
 fn own(raw: RawAnswer, request: &Request) -> Result<RawAnswer, AttemptError> {
     let is_own = raw.request_id.is_empty() || raw.request_id == request.id_text;
     if request.route.docarray == DocArray::V1 || is_own {
         return Ok(raw);
     }
     let what = format!(
-        "the answer is that of another request, {}: the connection is out of step, and is not used again",
+        "the answer belongs to another request, {}: the connection is out of step and is not used again",
         shorten(&raw.request_id)
     );
     Err(AttemptError::new(Event::AnotherAnswered, what))
@@ -217,7 +218,7 @@ fn own(raw: RawAnswer, request: &Request) -> Result<RawAnswer, AttemptError> {
 /// Explains a 404 to a question that only gateways answer.
 fn lacking(mut error: AttemptError) -> AttemptError {
     if error.event == Event::NotFound404 {
-        error.message += "; a gateway has it, a bare Deployment served over HTTP has not";
+        error.message += "; a gateway has this path, a bare Deployment served over HTTP does not";
     }
     error
 }

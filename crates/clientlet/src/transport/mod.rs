@@ -61,8 +61,9 @@ pub(crate) struct Terms<'a> {
     /// When the attempt began.
     pub(crate) began: Instant,
     pub(crate) deadline: Option<Instant>,
-    /// Whether it goes alone on a connection of its own, where requests share connections: the
-    /// last attempt of a request that may be what the gateway drops its connections for.
+    /// Whether the attempt uses a connection of its own where requests share connections. This
+    /// applies to the last attempt of a request that may be the one for which the gateway drops
+    /// connections.
     pub(crate) is_alone: bool,
     /// The flag that stops the call.
     pub(crate) stop: &'a Stop,
@@ -74,12 +75,12 @@ impl<'a> Terms<'a> {
     }
 }
 
-/// A protocol, able to try one request once.
+/// A protocol, which can make one attempt of a request.
 ///
-/// Transports never retry: [`Retry`](crate::retry::Retry) does, for all protocols alike. A future that
-/// is dropped leaves nothing behind. The transport keeps the deadline of an attempt, since only it knows
-/// whether a byte was written by then; the caller keeps that of a request on a
-/// [`lane`](Transport::lane).
+/// Transports never retry: [`Retry`](crate::retry::Retry) does, for all protocols alike. A future
+/// that is dropped leaves nothing behind. The transport keeps the deadline of an attempt, because
+/// only the transport knows whether a byte was written by then. The caller keeps the deadline of a
+/// request on a [`lane`](Transport::lane).
 pub(crate) trait Transport: Send + Sync {
     /// Sends a request once and reads the envelope of its answer. An executor's exception is an
     /// error. If the transport [masks](Facts::is_masking), the last attempt owns the body, and a body
@@ -98,8 +99,8 @@ pub(crate) trait Transport: Send + Sync {
         None
     }
 
-    /// The transport of one call with this many requests in flight, if calls have something of their
-    /// own; it goes with the call.
+    /// Returns a separate transport for one call with this many requests in flight, if the protocol
+    /// needs one. It ends with the call.
     fn open_call(&self, prefetch: usize) -> Option<Arc<dyn Transport>> {
         let _ = prefetch;
         None
@@ -109,12 +110,12 @@ pub(crate) trait Transport: Send + Sync {
 
     fn questions(&self) -> &dyn Questions;
 
-    /// The protocol's streams of documents, if it has any.
+    /// Returns the protocol's streams of documents, if it has any.
     fn streams(&self) -> Option<&dyn Streams> {
         None
     }
 
-    /// What has become of its connections.
+    /// Returns the counts of the transport's connections.
     fn connections(&self) -> Connections;
 }
 
@@ -136,7 +137,7 @@ pub(crate) struct Facts {
     /// The most requests that it is worth to begin at a time: more of them would only wait, and their
     /// time run out meanwhile.
     pub(crate) most_in_flight: Option<usize>,
-    /// Documents that no gateway takes in this encoding, and what to do about it.
+    /// The documents that no gateway takes in this encoding, and the advice for them.
     pub(crate) denied: Option<(DocArray, &'static str)>,
 }
 
@@ -155,7 +156,7 @@ impl Facts {
         }
     }
 
-    /// The URI that documents for a path are sent to.
+    /// Returns the URI to which documents for a path are sent.
     pub(crate) fn uri(&self, path: &str) -> Result<Uri, Error> {
         self.address.at(if self.has_paths { path } else { "/" })
     }

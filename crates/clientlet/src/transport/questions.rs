@@ -1,4 +1,4 @@
-//! The seam for questions to a gateway, which no executor runs.
+//! The seam for questions to a gateway. No executor runs for them.
 
 use std::future::ready;
 
@@ -9,7 +9,7 @@ use super::Answer;
 use crate::error::{AttemptError, Event};
 use crate::message::{DocArray, GatewayStatus, Health, Status};
 
-/// What a gateway lists of its endpoints; by default it lists nothing.
+/// A gateway's list of its endpoints. By default it lists nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     /// Which documents the endpoints take, if the list shows it.

@@ -1,4 +1,4 @@
-//! A stream of documents for one over HTTP: server-sent events.
+//! A stream of documents over HTTP: server-sent events.
 
 use std::fmt;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ use crate::message::{DocArray, Encoding};
 
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
-// What a gateway calls its events.
+// The names of a gateway's events.
 const UPDATE: &str = "update";
 const END: &str = "end";
 
@@ -71,7 +71,7 @@ fn is_events(kind: &str) -> bool {
 /// The data of a body as it comes.
 type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, ChunkError>> + Send>>;
 
-/// The documents in the events of a body, which is read as they are asked for.
+/// The documents in the events of a body. The body is read as the documents are asked for.
 struct Documents {
     events: SseByteStream<Chunks>,
     limit: usize,
@@ -80,8 +80,8 @@ struct Documents {
 }
 
 impl Documents {
-    /// The parser has no bound of its own: no more is read of an event than `limit` bytes and the piece
-    /// that goes beyond.
+    /// Limits the size of an event, because the parser has no limit. At most `limit` bytes of an
+    /// event are read, and the piece that exceeds them.
     fn of(
         chunks: impl Stream<Item = Result<Bytes, Source>> + Send + 'static,
         limit: usize,
@@ -145,14 +145,14 @@ impl Stream for Documents {
                     let document = RawDocument { encoding: Encoding::Json, bytes: data.into() };
                     return Poll::Ready(Some(Ok(document)));
                 }
-                // By the rules of server-sent events, what is not known is passed over.
+                // Unknown events are ignored, as the rules of server-sent events require.
                 _ => tracing::debug!(name, "an event that is no document"),
             }
         }
     }
 }
 
-/// Why no more data can be had.
+/// The reason why no more data comes.
 #[derive(Debug)]
 enum ChunkError {
     TooLarge,
@@ -161,13 +161,14 @@ enum ChunkError {
 
 impl fmt::Display for ChunkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the body broke off")
+        f.write_str("the body ended early")
     }
 }
 
 impl std::error::Error for ChunkError {}
 
-/// The documents in server-sent events that come in these pieces, and whether they end as they should.
+/// Reads the documents in server-sent events that come in these pieces, and whether the events end
+/// properly.
 #[cfg(fuzzing)]
 pub fn read_events<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Bytes>, bool) {
     let chunks: Vec<_> = pieces.map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
@@ -195,7 +196,8 @@ mod tests {
 
     const LIMIT: usize = 64;
 
-    /// The documents in a body that comes in these pieces, and the kind of the error behind them.
+    /// Reads the documents in a body that comes in these pieces, and the kind of the error after
+    /// them.
     fn read(pieces: &[&[u8]], is_cut: bool) -> (Vec<String>, Option<ErrorKind>) {
         let mut chunks: Vec<Result<Bytes, Source>> =
             pieces.iter().map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
@@ -218,11 +220,11 @@ mod tests {
         let mut context = Context::from_waker(std::task::Waker::noop());
         match read.as_mut().poll(&mut context) {
             Poll::Ready(kind) => (texts, kind),
-            Poll::Pending => panic!("nothing is waited for"),
+            Poll::Pending => panic!("the body never waits"),
         }
     }
 
-    /// A body, its documents and the kind of the error behind them.
+    /// A body, its documents and the kind of the error after them.
     type Case = (&'static str, &'static [u8], &'static [&'static str], Option<ErrorKind>);
 
     const BODIES: [Case; 15] = [
@@ -262,19 +264,14 @@ mod tests {
             &[],
             None,
         ),
-        (
-            "what is behind the end",
-            b"event: end\ndata: x\n\nevent: update\ndata: {1}\n\n",
-            &[],
-            None,
-        ),
+        ("events after the end", b"event: end\ndata: x\n\nevent: update\ndata: {1}\n\n", &[], None),
         ("no end", b"event: update\ndata: {1}\n\n", &["{1}"], Some(ErrorKind::Transport)),
         ("an event without its blank line", b"event: end\n", &[], Some(ErrorKind::Transport)),
         ("text that is not UTF-8", b"event: update\ndata: \xff\n\n", &[], Some(ErrorKind::Decode)),
     ];
 
     #[test]
-    fn events_are_read_by_the_rules_and_a_body_without_end_is_an_error() {
+    fn events_are_read_by_the_rules_and_a_body_without_its_end_is_an_error() {
         for (what, body, documents, kind) in BODIES {
             assert_eq!(read(&[body], false), (owned(documents), kind), "{what}");
             let bytes: Vec<&[u8]> = body.chunks(1).collect();
@@ -287,20 +284,20 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_connection_is_told_after_the_documents_before_it() {
+    fn a_lost_connection_is_reported_after_the_documents_before_it() {
         let body = b"event: update\ndata: {1}\n\nevent: upd";
         assert_eq!(read(&[body], true), (owned(&["{1}"]), Some(ErrorKind::Transport)));
         assert_eq!(read(&[], true).1, Some(ErrorKind::Transport));
     }
 
     #[test]
-    fn the_limit_is_that_of_one_event() {
+    fn the_limit_applies_to_each_event() {
         let event = |size: usize| format!("event: update\ndata: {}\n\n", "x".repeat(size));
         let (three, large) = (event(LIMIT).repeat(3), event(LIMIT + 1));
         let end = "event: end\n\n";
         assert_eq!(read(&[three.as_bytes(), end.as_bytes()], false).0.len(), 3);
         assert_eq!(read(&[large.as_bytes()], false), (vec![], Some(ErrorKind::TooLarge)));
-        // One that never ends is not read for ever.
+        // An event that never ends is not read forever.
         let endless = vec![&b"data: xxxxxxxxxx"[..]; 1000];
         assert_eq!(read(&endless, false), (vec![], Some(ErrorKind::TooLarge)));
         let comments = vec![&b":xxxxxxxxxxxxxxx"[..]; 1000];
@@ -332,7 +329,7 @@ mod tests {
         ) {
             let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
             let whole = pieces.concat();
-            // Text that breaks the rules ends it at the same place, however it comes.
+            // Text that breaks the rules ends the stream at the same place, however it is split.
             if whole.len() <= LIMIT {
                 prop_assert_eq!(read(&pieces, false), read(&[&whole], false));
             }

@@ -1,4 +1,5 @@
-//! The seam for streams of documents: one document in, many out, on the two protocols that have them.
+//! The seam for streams of documents: one document in, many out, on the two protocols that have
+//! them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,13 +13,13 @@ use super::Answer;
 use crate::error::AttemptError;
 use crate::message::Encoding;
 
-/// A request for a stream, encoded.
+/// An encoded request for a stream.
 #[derive(Clone, Debug)]
 pub(crate) struct StreamRequest {
     pub(crate) body: Bytes,
     pub(crate) uri: Uri,
     pub(crate) headers: Arc<HeaderMap>,
-    /// When the stream must have ended, for gateways that can be told.
+    /// The time by which the stream must have ended, for gateways that can be told.
     pub(crate) until: Option<Instant>,
 }
 
@@ -29,12 +30,12 @@ pub(crate) struct RawDocument {
     pub(crate) bytes: Bytes,
 }
 
-/// The documents of a stream, read as they are asked for. Its end is that of the executor's stream;
-/// dropping it cancels that.
+/// The documents of a stream, read as they are asked for. It ends when the executor's stream ends.
+/// Dropping it cancels the executor's stream.
 pub(crate) type RawDocuments =
     Pin<Box<dyn Stream<Item = Result<RawDocument, AttemptError>> + Send>>;
 
-/// A protocol that has streams of documents, able to try one once.
+/// A protocol with streams of documents, which can make one attempt of a stream.
 pub(crate) trait Streams: Send + Sync {
     /// Sends the request once and waits until the gateway has begun to answer.
     fn open<'a>(

@@ -1,5 +1,5 @@
-//! What a clientlet and its senders share: the connection, which is opened again when a message is
-//! tried again after it was lost.
+//! The state that a clientlet and its senders share: the connection. If the connection was lost and
+//! a message is retried, the connection is opened again.
 
 use std::fmt;
 use std::pin::pin;
@@ -44,7 +44,7 @@ pub(in crate::clientlets) struct Link {
     config: Arc<Config>,
     opener: Box<dyn Opener>,
     pub(in crate::clientlets) mailbox: Arc<Mailbox>,
-    /// Of the requests that were sent, and so of their answers.
+    /// The generation of the requests that were sent, and so of their answers.
     docarray: OnceLock<DocArray>,
     phase: AtomicU8,
     /// Held while a connection is opened: one at a time, however many wait.
@@ -63,7 +63,7 @@ impl Link {
         }
     }
 
-    /// Opens a connection unless there is one.
+    /// Opens a connection, unless there is one.
     pub(in crate::clientlets) async fn start(&self) -> Result<(), Error> {
         let opening = async |turn: Turn| {
             let live = async { self.live(&mut *self.session.lock().await).await.map(drop) };
@@ -74,7 +74,7 @@ impl Link {
         Ok(())
     }
 
-    /// Whether nothing can be sent on it any more, so that another one is needed.
+    /// Whether nothing can be sent on this link any more, so that another link is needed.
     pub(in crate::clientlets) fn is_spent(&self) -> bool {
         self.phase.load(Ordering::Acquire) >= ENDED
     }
@@ -83,20 +83,21 @@ impl Link {
         matches!(self.phase.load(Ordering::Acquire), OPEN | ENDED) && self.mailbox.has_more()
     }
 
-    /// Closes the connection; does not wait for that.
+    /// Closes the connection without waiting for the close.
     pub(in crate::clientlets) fn hang_up(&self) {
         self.phase.store(CLOSED, Ordering::Release);
         self.mailbox.hang_up();
     }
 
-    /// Closes the connection and waits for the gateway's close, for some seconds.
+    /// Closes the connection and waits some seconds for the gateway's close.
     pub(in crate::clientlets) async fn close(&self) {
         self.hang_up();
         if runtime::here().is_err() {
             // The task ends by itself as long as its runtime runs.
             return;
         }
-        // Whoever opens a connection just now holds the lock; it will close by itself.
+        // A task that is just opening a connection holds the lock. That connection will close by
+        // itself.
         let closing = async {
             if let Some(session) = self.session.lock().await.take() {
                 session.ended().await;
@@ -105,7 +106,8 @@ impl Link {
         let _ = timeout(PATIENCE, closing).await;
     }
 
-    /// Sends a request, again on a fresh connection where one was lost before it was out.
+    /// Sends a request. If the connection was lost before the request was written, the request is
+    /// retried on a new one.
     pub(in crate::clientlets) async fn send_message(
         &self,
         request: &DataRequest,
@@ -115,13 +117,14 @@ impl Link {
         request.require(Encoding::Proto).map_err(of_request)?;
         let known = *self.docarray.get_or_init(|| docarray);
         if known != docarray {
-            let what = format!("the request is of documents {docarray}, the gateway's are {known}");
+            let what =
+                format!("the request has documents {docarray}, but the gateway takes {known}");
             return Err(of_request(Error::new(ErrorKind::Encode, what)));
         }
         self.send(Outgoing::Message(request.to_bytes()), &self.config.retry, Some(id)).await
     }
 
-    /// Says that nothing more will be sent.
+    /// Announces the end of input.
     pub(in crate::clientlets) async fn send_end_of_input(&self) -> Result<(), Error> {
         self.send(Outgoing::EndOfInput, &self.once(), None).await?;
         // Unless it was closed meanwhile.
@@ -130,8 +133,8 @@ impl Link {
         Ok(())
     }
 
-    /// Sends a message that is no request, and once. If the gateway had ended the session by then, there
-    /// is no error.
+    /// Sends a message that is not a request, once. If the gateway has ended the session by then,
+    /// that is not an error.
     pub(in crate::clientlets) async fn send_unless_ended(
         &self,
         message: Bytes,
@@ -180,7 +183,7 @@ impl Link {
             .map_err(failed)
     }
 
-    /// The connection; with `is_again` never one that is dead.
+    /// Returns the connection. With `is_again` a dead connection is replaced.
     async fn session(&self, is_again: bool) -> Result<Arc<Session>, AttemptError> {
         let again = self.opener.again();
         let refused = match self.phase.load(Ordering::Acquire) {
@@ -199,7 +202,7 @@ impl Link {
         }
     }
 
-    /// The connection if it lives, otherwise a new one.
+    /// Returns the connection if it is alive, otherwise a new one.
     async fn live(&self, slot: &mut Option<Arc<Session>>) -> Result<Arc<Session>, AttemptError> {
         if let Some(session) = slot.as_ref().filter(|session| session.ending().is_none()) {
             return Ok(session.clone());

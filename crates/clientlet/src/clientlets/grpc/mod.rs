@@ -1,4 +1,4 @@
-//! gRPC: requests by themselves, streams of requests, and a gateway's other services.
+//! gRPC: unary requests, streams of requests, and a gateway's other services.
 
 mod exchange;
 mod stream;
@@ -28,8 +28,9 @@ use crate::transport::{Ask, Transport};
 
 /// Sends requests to a gateway over gRPC, one by itself or many on a stream, over one connection.
 ///
-/// Requests are protobuf, begun with [`DataRequest::proto`]. [`Client`] does more of the work: it makes
-/// requests of documents, knows which of a stream's requests are unanswered and sends them again.
+/// Requests are protobuf, begun with [`DataRequest::proto`]. [`Client`] does more of the work: it
+/// makes requests from documents, and knows which requests of a stream are unanswered and resends
+/// them.
 ///
 /// ```
 /// use clientlet::clientlets::{ClientletOptions, DataRequest, GrpcClientlet};
@@ -44,7 +45,7 @@ use crate::transport::{Ask, Transport};
 /// clientlet.start().await?;
 /// assert!(clientlet.send_dry_run().await?.is_success());
 ///
-/// // One by itself,
+/// // A unary request,
 /// let request = DataRequest::proto(DocArray::V1, "/upper").document(&Document::text("hello"))?;
 /// let response = clientlet.message(&request).header("x-tenant", "a").send().await?;
 /// assert_eq!(response.documents::<Document>()?[0].text.as_deref(), Some("HELLO"));
@@ -71,8 +72,8 @@ use crate::transport::{Ask, Transport};
 /// # }
 /// ```
 ///
-/// What fails is tried again as the options say, once by default, over a fresh connection where the
-/// old one is lost.
+/// Failures are retried as the options say, by default not at all, over a new connection if the old
+/// one is lost.
 #[derive(Debug)]
 pub struct GrpcClientlet {
     config: Arc<Config>,
@@ -80,46 +81,46 @@ pub struct GrpcClientlet {
     session: Option<Session>,
 }
 
-/// Between start and close.
+/// The state between start and close.
 #[derive(Debug)]
 struct Session {
     transport: Arc<GrpcTransport>,
-    /// For what a client does no otherwise.
+    /// The client for everything that a client does in the same way.
     client: Client,
 }
 
 impl GrpcClientlet {
-    /// A clientlet for `url`, such as `grpc://localhost:8082`; not open yet.
+    /// Makes a clientlet for `url`, such as `grpc://localhost:8082`. The clientlet is not open yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the first setting that is wrong.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the first wrong setting.
     pub fn new(url: &str, options: &ClientletOptions) -> Result<GrpcClientlet, Error> {
         let config = options.check(url)?;
         if config.address.protocol() != Protocol::Grpc {
-            return Err(Error::config(format!("{} is no address of gRPC", config.address)));
+            return Err(Error::config(format!("{} is not an address of gRPC", config.address)));
         }
         let headers = Arc::new(config.headers.clone());
         Ok(GrpcClientlet { config: Arc::new(config), headers, session: None })
     }
 
-    /// Sends a request by itself and waits for its answer.
+    /// Sends a unary request and waits for its answer.
     ///
     /// # Errors
-    /// Why there is no answer. An executor's exception is an error of kind
-    /// [`Executor`](crate::ErrorKind::Executor) with the answer in it.
+    /// The reason why there is no answer. An executor's exception is an error of kind
+    /// [`Executor`](crate::ErrorKind::Executor) that contains the answer.
     pub async fn send_message(&self, request: &DataRequest) -> Result<Response, Error> {
         self.message(request).send().await
     }
 
-    /// A request about to be sent with metadata or a time-out of its own.
+    /// Begins a request with metadata or a time-out of its own.
     pub fn message<'a>(&'a self, request: &'a DataRequest) -> GrpcExchange<'a> {
         GrpcExchange::new(self, request)
     }
 
-    /// Opens a stream of requests and answers. There may be many at a time.
+    /// Opens a stream of requests and answers. Several streams may be open at a time.
     ///
     /// # Errors
-    /// Why there is no connection.
+    /// The reason why there is no connection.
     pub async fn open_stream(&self) -> Result<GrpcStream, Error> {
         let transport = self.session()?.transport.clone();
         let streams = Streams { transport, headers: self.headers.clone() };
@@ -128,10 +129,10 @@ impl GrpcClientlet {
         Ok(GrpcStream::new(Arc::new(link)))
     }
 
-    /// Begins a call for a stream of documents, as [`Client::stream_document`].
+    /// Begins a call for a stream of documents, like [`Client::stream_document`].
     ///
     /// # Errors
-    /// That the clientlet is not open.
+    /// If the clientlet is not open.
     pub fn stream_document<D>(
         &self,
         endpoint: impl Into<String>,
@@ -163,19 +164,20 @@ impl GrpcClientlet {
         self.session()?.client.status().await
     }
 
-    /// What can be posted to. See [`Endpoints`] for what a v1 gateway does not say.
+    /// Asks for the endpoints that can be posted to. See [`Endpoints`] for the limits of v1
+    /// gateways.
     ///
     /// # Errors
-    /// Why it could not be asked.
+    /// If the gateway could not be asked.
     pub async fn endpoints(&self) -> Result<Endpoints, Error> {
         self.session()?.client.endpoints().await
     }
 
-    /// What the health service says of the gateway, `""`, or of one of its services, as
+    /// Asks the health service about the gateway, `""`, or about one of its services, like
     /// [`Client::health`].
     ///
     /// # Errors
-    /// Why it could not be asked.
+    /// If the gateway could not be asked.
     pub async fn health(&self, service: &str) -> Result<Health, Error> {
         self.session()?.client.health(service).await
     }
@@ -185,7 +187,7 @@ impl GrpcClientlet {
         self.session.as_ref().ok_or_else(failed)
     }
 
-    /// Does what is not tried again.
+    /// Makes a single attempt, without retries.
     async fn once<T, F>(&self, attempt: impl FnMut(Turn) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, AttemptError>>,
@@ -212,15 +214,15 @@ fn not_open() -> AttemptError {
 }
 
 impl GrpcClientlet {
-    /// The address, without user information and query.
+    /// Returns the address without user information and query.
     pub fn url(&self) -> String {
         self.config.address.to_string()
     }
 
-    /// Connects, once. Whether gRPC is spoken there shows when something is sent.
+    /// Connects, once. Whether the other side speaks gRPC shows only when something is sent.
     ///
     /// # Errors
-    /// Why there is no connection.
+    /// The reason why there is no connection.
     pub async fn start(&mut self) -> Result<(), Error> {
         if self.session.is_some() {
             return Ok(());
@@ -232,7 +234,7 @@ impl GrpcClientlet {
         Ok(())
     }
 
-    /// Closes the connection at once, and with it what goes on over it: streams end with code 1,
+    /// Closes the connection immediately, with everything on it. Streams end with code 1,
     /// CANCELLED.
     pub async fn close(&mut self) {
         self.hang_up();

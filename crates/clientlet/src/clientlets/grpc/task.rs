@@ -1,5 +1,5 @@
-//! A bidirectional stream of a clientlet: HTTP/2 asks for what is sent when it can write it, and a task of
-//! the stream's own keeps what comes.
+//! A bidirectional stream of a clientlet. HTTP/2 asks for the next message when it can write one. A
+//! task of the stream keeps the incoming messages.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -24,7 +24,7 @@ const OK: u16 = 0;
 const CANCELLED: u16 = 1;
 const INTERNAL: u16 = 13;
 
-/// Opens streams over a connection of the clientlet's.
+/// Opens streams over a connection of the clientlet.
 #[derive(Debug)]
 pub(super) struct Streams {
     pub(super) transport: Arc<GrpcTransport>,
@@ -66,7 +66,7 @@ impl Opener for Streams {
     }
 }
 
-/// Keeps what comes as there is room for it.
+/// Keeps incoming messages while there is room for them.
 async fn receive(messages: impl Stream<Item = Result<Bytes, Ending>>, mailbox: &Mailbox) -> Ending {
     let mut messages = pin!(messages);
     loop {
@@ -88,12 +88,12 @@ fn given_up(what: &str) -> Ending {
     Ending::new(Event::SessionClosed, what).with_code(CANCELLED)
 }
 
-/// The end of a stream whose task panicked.
+/// Returns the ending of a stream whose task panicked.
 fn failed(what: String) -> Ending {
     Ending::new(Event::StreamDropped, what).with_code(INTERNAL).at_fault(true)
 }
 
-/// What is sent, as HTTP/2 asks for it. Its end ends our half of the stream.
+/// The messages as HTTP/2 asks for them. Their end is the end of the client's half of the stream.
 struct Requests {
     orders: Arc<Mutex<Orders<Outgoing, ()>>>,
     /// Whether the end of input was sent.
@@ -113,7 +113,8 @@ impl Stream for Requests {
                 order.ticket.send(Ok(()));
                 match order.what {
                     Outgoing::Message(body) => return Poll::Ready(Some(body)),
-                    // Those that are in the queue by now are refused before our half ends.
+                    // The messages that are in the queue by now are refused before the client's
+                    // half ends.
                     Outgoing::EndOfInput => {
                         self.has_ended = true;
                         lock(&self.orders).close();
@@ -125,7 +126,7 @@ impl Stream for Requests {
 }
 
 impl Drop for Requests {
-    /// HTTP/2 asks for no more, whatever becomes of the answers.
+    /// HTTP/2 asks for no more messages, whatever happens to the answers.
     fn drop(&mut self) {
         lock(&self.orders).close();
     }

@@ -1,4 +1,5 @@
-//! A WebSocket of a clientlet: its task writes what is sent, keeps what comes and answers pings.
+//! A WebSocket of a clientlet. Its task writes the messages, keeps the incoming ones and answers
+//! pings.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -74,13 +75,13 @@ struct Task {
     line: Line,
     mailbox: Arc<Mailbox>,
     orders: Orders<Outgoing, ()>,
-    /// Taken from the queue, not yet taken by the socket.
+    /// The order that was taken from the queue but not yet by the socket.
     next: Option<Order<Outgoing, ()>>,
     /// Taken by the socket, not yet out.
     flushing: Vec<Ticket<()>>,
     /// Whether the end of input was sent.
     has_ended: bool,
-    /// Whether our close frame was sent.
+    /// Whether the client's close frame was sent.
     has_closed: bool,
 }
 
@@ -100,7 +101,7 @@ impl Task {
         self.line.poll_alarm(cx)
     }
 
-    /// Keeps what comes; ready without an ending when there is no room for more.
+    /// Keeps incoming messages. Ready without an ending when there is no room for more.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
         loop {
             let has_room = self.mailbox.poll_room(cx).is_ready();
@@ -108,7 +109,7 @@ impl Task {
                 return Poll::Ready(Ok(()));
             }
             match ready!(self.line.poll_message(cx)) {
-                // Nobody will ask for it.
+                // No receiver will take this message.
                 Ok(_) if self.line.is_closing() => {}
                 Ok(message) => self.mailbox.push(message),
                 Err(ending) => return Poll::Ready(Err(ending)),
@@ -116,7 +117,7 @@ impl Task {
         }
     }
 
-    /// Hands over to the socket whatever is there, then flushes once.
+    /// Hands all waiting messages to the socket, then flushes once.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
         let mut is_over = self.mailbox.is_hung_up();
         loop {
@@ -211,7 +212,7 @@ mod tests {
         let gateway = tokio::spawn(async move {
             let stream = accepted.accept().await.unwrap();
             let mut stream = ServerBuilder::new().accept(stream).await.unwrap().1.into_inner();
-            // This gateway does not answer the close, but pings every second.
+            // This gateway does not answer the close, but sends a ping every second.
             while stream.write_all(&[0x89, 0]).await.is_ok() {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }

@@ -1,4 +1,4 @@
-//! A stream of documents for one: `stream_doc`.
+//! Streams of documents: `stream_doc`.
 
 use std::collections::HashSet;
 use std::future::ready;
@@ -20,16 +20,16 @@ use crate::envelope::{outcome, read_proto_document};
 use crate::error::{AttemptError, Event};
 use crate::message::{AnswerParts, DocArray, Encoding, RawAnswer};
 
-/// Reads the names of all endpoints that a gateway lists, and of those that may give streams. The
-/// schemas beside them may be long and are not parsed otherwise.
+/// Reads the names of all endpoints that a gateway lists, and of the endpoints that may give
+/// streams. The schemas beside the names may be long, and are parsed only for that.
 pub(super) fn read_endpoints(answer: &[u8]) -> Result<(Vec<String>, Vec<String>), AttemptError> {
     listed(answer).map_err(|Fault(what)| {
         AttemptError::new(Event::Unreadable, what).before_sending("endpoint_discovery")
     })
 }
 
-/// Reads an `EndpointsProto`. Whether an endpoint is a generator stands in the schemas; an endpoint of
-/// which they do not say may be one.
+/// Reads an `EndpointsProto`. The schemas say whether an endpoint is a generator. An endpoint
+/// without that information may be one.
 fn listed(answer: &[u8]) -> Result<(Vec<String>, Vec<String>), Fault> {
     let (mut endpoints, mut others) = (Vec::new(), HashSet::new());
     let mut message = Message::new(answer);
@@ -54,7 +54,7 @@ fn listed(answer: &[u8]) -> Result<(Vec<String>, Vec<String>), Fault> {
     Ok((endpoints.iter().map(owned).collect(), streams.map(owned).collect()))
 }
 
-/// Hands over the names and values of a `google.protobuf.Struct`.
+/// Passes the names and values of a `google.protobuf.Struct` to `take`.
 fn each_entry<'a>(
     entries: &'a [u8],
     mut take: impl FnMut(&'a str, &'a [u8]) -> Result<(), Fault>,
@@ -78,7 +78,7 @@ fn each_entry<'a>(
     Ok(())
 }
 
-/// Whether the schema, a `google.protobuf.Value`, says that its endpoint is no generator.
+/// Whether the schema, a `google.protobuf.Value`, says that its endpoint is not a generator.
 fn is_no_generator(schema: &[u8]) -> Result<bool, Fault> {
     let mut is_other = false;
     let mut schema = Message::new(schema);
@@ -110,7 +110,7 @@ const STRUCT: u32 = 5;
 
 const STREAM_DOC: &str = "/jina.JinaSingleDocumentRequestRPC/stream_doc";
 
-/// The gateway's own, by which it asks executors whether they are there.
+/// The gateway's own endpoint, with which it checks whether executors are there.
 const DRY_RUN: &str = "_jina_dry_run_";
 
 impl Streams for GrpcTransport {
@@ -125,7 +125,8 @@ impl Streams for GrpcTransport {
             let claim = Claim::default();
             let opening = pin!(self.open_on(&channel, request, &claim));
             channel.progress().in_time(&mut time, &claim, opening).await.unwrap_or_else(|late| {
-                // It may be the executor that is slow, or the connection dead: another one is cheap.
+                // The executor may be slow, or the connection dead. Another connection costs
+                // little.
                 channel.suspect();
                 Err(late)
             })
@@ -159,14 +160,14 @@ impl GrpcTransport {
     }
 }
 
-/// The document of a message; an executor's exception is an error.
+/// Reads the document of a message. An executor's exception is an error.
 fn read(message: &Bytes) -> Result<Option<RawDocument>, AttemptError> {
     let (status, bytes) = read_proto_document(message).map_err(|what| {
         let what = format!("a document's message cannot be read: {what}");
         AttemptError::new(Event::Unreadable, what)
     })?;
     if !status.is_success() {
-        // The document of such an answer is the request's.
+        // In such an answer the document is the request's own.
         let answer = RawAnswer::from(AnswerParts {
             docarray: DocArray::V2,
             encoding: Encoding::Proto,
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_schemas_call_no_generator_gives_no_stream() {
+    fn endpoints_that_the_schemas_do_not_call_generators_give_no_stream() {
         let schema = |flag: Kind| {
             let entries = [("input", value(Kind::NullValue(0))), ("is_generator", value(flag))];
             value(Kind::StructValue(object(&entries)))

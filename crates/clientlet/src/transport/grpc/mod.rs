@@ -1,5 +1,5 @@
-//! Jina's gRPC protocol: a stream for each call, or a unary request at a time, over one HTTP/2 connection
-//! for all calls.
+//! Jina's gRPC protocol: a stream for each call, or unary requests, over one HTTP/2 connection for
+//! all calls.
 
 mod channel;
 mod codec;
@@ -58,17 +58,17 @@ const STATUS: &str = "/jina.JinaInfoRPC/_status";
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 const ENDPOINTS: &str = "/jina.JinaDiscoverEndpointsRPC/endpoint_discovery";
 
-/// A client's transport; by [`open_call`](Transport::open_call) that of one call, which has a stream of
-/// its own.
+/// The transport of a client, or of one call by [`open_call`](Transport::open_call). A call has a
+/// stream of its own.
 pub(crate) struct GrpcTransport {
     shared: Arc<Shared>,
     /// Opened with the first request, and again when it was lost; held while it is opened.
     stream: tokio::sync::Mutex<Option<Arc<Handle>>>,
-    /// How many of the stream's requests a gateway works on at a time.
+    /// The number of the stream's requests that a gateway works on at a time.
     prefetch: usize,
 }
 
-/// What all calls of a client have in common.
+/// The state that all calls of a client share.
 struct Shared {
     connector: Connector,
     facts: Facts,
@@ -83,7 +83,7 @@ struct Shared {
     tally: Arc<Tally>,
 }
 
-/// The connection that all calls share, opened if it is missing or lost. The lock is held while the
+/// The connection of all calls, opened if it is missing or lost. The lock is held while the
 /// connection is opened, so only one is opened at a time, however many calls wait.
 type Slot = Arc<tokio::sync::Mutex<Option<Channel>>>;
 
@@ -111,7 +111,7 @@ impl GrpcTransport {
         GrpcTransport { shared, stream: tokio::sync::Mutex::default(), prefetch }
     }
 
-    /// A try on a stream, the call's or one of the request's own.
+    /// Makes an attempt on a stream: the call's, or one of its own.
     async fn stream_attempt(
         &self,
         request: &Request,
@@ -122,7 +122,7 @@ impl GrpcTransport {
         let (stream, _place) = match self.stream_now(terms.is_alone) {
             Some(stream) => (stream, None),
             None => {
-                // Boxed, as it is rare and large.
+                // Boxed, because this future is rare and large.
                 let opening = Box::pin(async {
                     match terms.is_alone {
                         true => {
@@ -138,13 +138,13 @@ impl GrpcTransport {
         stream.exchange(request.id, body, &mut time).await
     }
 
-    /// The stream that nearly every request finds there, open.
+    /// Returns the call's stream if it is open. Nearly every request finds it open.
     fn stream_now(&self, is_alone: bool) -> Option<Arc<Handle>> {
         let slot = if is_alone { None } else { self.stream.try_lock().ok() }?;
         slot.as_ref().filter(|stream| stream.is_open()).cloned()
     }
 
-    /// A try by itself.
+    /// Makes an attempt as a unary call.
     async fn unary_attempt(
         &self,
         request: &Request,
@@ -159,7 +159,7 @@ impl GrpcTransport {
         outcome(answer)
     }
 
-    /// Sends one request by itself; whose answer it is, and what, is left to the caller.
+    /// Sends one request as a unary call. The caller checks whose answer came back.
     async fn single(
         &self,
         docarray: DocArray,
@@ -170,7 +170,7 @@ impl GrpcTransport {
         let Terms { began, is_alone, .. } = terms;
         let mut time = terms.time();
         let (channel, from, _place) = match self.shared.channel_now(is_alone) {
-            // The same time for nearly every request of a call: HTTP/2 sends it as an index.
+            // Nearly every request of a call has the same time-out, which HTTP/2 sends as an index.
             Some(channel) => (channel, began, None),
             None => {
                 let opening = Box::pin(async {
@@ -193,7 +193,7 @@ impl GrpcTransport {
         })
     }
 
-    /// The call's stream, opened if it is not there or was lost.
+    /// Returns the call's stream. If it is missing or lost, opens it.
     async fn stream(&self, request: &Request) -> Result<Arc<Handle>, AttemptError> {
         let mut slot = self.stream.lock().await;
         if let Some(stream) = slot.as_ref().filter(|stream| stream.is_open()) {
@@ -220,13 +220,14 @@ impl GrpcTransport {
 }
 
 impl Shared {
-    /// The connection of all calls, opened if it is not there or was lost.
+    /// Returns the connection of all calls. If it is missing or lost, opens it.
     async fn channel(self: &Arc<Self>) -> Result<Channel, AttemptError> {
         self.register.check()?;
         if let Some(channel) = self.channel_now(false) {
             return Ok(channel);
         }
-        // A task holds the slot and waits for it: other calls must not wait until this one polls.
+        // A task holds the lock and waits for it, because other calls must not wait until this call
+        // polls.
         let (shared, slot) = (self.clone(), self.channel.here(Slot::default)?);
         runtime::driven(async move { shared.open_in(&slot).await }).await
     }
@@ -242,14 +243,14 @@ impl Shared {
         Ok(channel)
     }
 
-    /// The connection that nearly every request finds there, open.
+    /// Returns the shared connection if it is open. Nearly every request finds it open.
     fn channel_now(&self, is_alone: bool) -> Option<Channel> {
         let slot = if is_alone { None } else { self.channel.here(Slot::default).ok() }?;
         let slot = slot.try_lock().ok()?;
         slot.as_ref().filter(|channel| channel.is_open()).cloned()
     }
 
-    /// `again` if it takes the place of another.
+    /// Opens a connection; `again` if it replaces another.
     async fn open(&self, again: bool) -> Result<Channel, AttemptError> {
         let uri = self.uri()?;
         // Boxed, or the future of every attempt would have the size of this one, which is rare.
@@ -292,7 +293,7 @@ impl Shared {
         Single { method, headers, message, timeout, is_gzipped, answer_limit: self.answer_limit }
     }
 
-    /// Asks one question, of which nothing can have run.
+    /// Asks one question, for which no executor runs.
     async fn ask(
         self: &Arc<Self>,
         method: &'static str,
@@ -316,14 +317,14 @@ impl Shared {
     }
 }
 
-/// What an answer to another request than the one that was sent is.
+/// Returns the error for an answer to another request than the one that was sent.
 fn of_another(answer: &RawAnswer) -> AttemptError {
     let shown = shorten(&answer.request_id);
     let what = format!("the gateway answered another request: id {shown:?}");
     AttemptError::new(Event::Unreadable, what)
 }
 
-/// A call of one message, which the gateway is told how long it may take.
+/// Makes a call of one message. The gateway is told the time-out.
 fn call(
     channel: &Channel,
     headers: &HeaderMap,
@@ -429,8 +430,8 @@ impl Questions for GrpcTransport {
                         Ok(ServingStatus::Unknown) | Err(_) => Health::Unknown,
                     })
                 }
-                // NOT_FOUND is how it says so; one without the method at all is told apart by its
-                // message alone, and knows no service either.
+                // The health service reports an unknown service as NOT_FOUND. A gateway without the
+                // health service differs only in the message, and knows no services either.
                 Err(error) if error.event == Event::GrpcUnimplemented => Ok(Health::ServiceUnknown),
                 Err(error) => Err(error),
             }

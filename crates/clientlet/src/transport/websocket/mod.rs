@@ -1,5 +1,5 @@
-//! Jina's WebSocket protocol: many requests in flight on one connection, which is opened again when it
-//! is lost.
+//! Jina's WebSocket protocol: many requests in flight on one connection, which is opened again when
+//! it is lost.
 
 mod connection;
 mod ending;
@@ -29,17 +29,17 @@ use crate::message::{
 };
 use crate::runtime::{self, PerRuntime};
 
-/// What messages are.
+/// The encoding of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subprotocol {
     /// Binary messages of protobuf.
     Bytes,
-    /// Text messages of JSON, documents v1 alone.
+    /// Text messages of JSON, only with documents v1.
     Json,
 }
 
 impl Subprotocol {
-    /// As the upgrade asks for it.
+    /// Returns the name in the upgrade.
     fn name(self) -> &'static str {
         match self {
             Subprotocol::Bytes => "bytes",
@@ -47,7 +47,7 @@ impl Subprotocol {
         }
     }
 
-    /// The message that says that no more will come.
+    /// Returns the message that announces the end of input.
     fn end_of_input(self) -> &'static [u8] {
         match self {
             Subprotocol::Bytes => &[0],
@@ -73,7 +73,7 @@ pub(crate) struct WebsocketTransport {
     opener: Opener,
     facts: Facts,
     subprotocol: Subprotocol,
-    /// For what a gateway's WebSocket port answers to plain GETs.
+    /// The requests that a gateway's WebSocket port answers as plain GETs.
     http: HttpTransport,
     /// One connection for each set of headers, in each runtime.
     shared: PerRuntime<Arc<Mutex<Vec<Arc<Shared>>>>>,
@@ -90,7 +90,7 @@ struct Opener {
     tally: Arc<Tally>,
 }
 
-/// What of a request determines the connection that it needs.
+/// The properties of a request that determine its connection.
 struct Wanted {
     nonce: u64,
     route: Arc<Route>,
@@ -107,8 +107,8 @@ impl Wanted {
 /// The connection of all calls with the same headers.
 struct Shared {
     headers: Arc<HeaderMap>,
-    /// Held while it is opened, by a task: one at a time, however many wait. Of JSON, held by one request from
-    /// its beginning to its end.
+    /// The lock is held by a task while it opens the connection, so only one is opened at a time,
+    /// however many calls wait. With JSON, a request holds the lock from its beginning to its end.
     slot: tokio::sync::Mutex<Slot>,
 }
 
@@ -128,14 +128,15 @@ impl Slot {
 /// What a request holds while it is in flight.
 enum Held<'s> {
     Nothing,
-    /// The slot to give its connection back to.
+    /// The slot to which the request gives its connection back.
     Slot(MutexGuard<'s, Slot>),
     /// The permit for its own connection.
     Place(#[expect(dead_code, reason = "held, not looked at")] SemaphorePermit<'s>),
 }
 
-/// The maximum number of header sets with a connection. Beyond it the set that was unused for
-/// longest is dropped, and its connection is closed; calls that still use that connection go on.
+/// The maximum number of header sets with a connection. Beyond it, the set that was unused for the
+/// longest time is dropped, and its connection is closed. Calls that still use that connection
+/// continue.
 const MOST_SHARED: usize = 16;
 
 impl WebsocketTransport {
@@ -166,7 +167,7 @@ impl WebsocketTransport {
         let same = |shared: &Arc<Shared>| {
             Arc::ptr_eq(&shared.headers, headers) || shared.headers == *headers
         };
-        // Searches from the end, since the last one is nearly always the right one.
+        // Searches from the end, because the last one is nearly always the right one.
         if let Some(place) = all.iter().rposition(same) {
             let used = all.remove(place);
             all.push(used.clone());
@@ -181,7 +182,7 @@ impl WebsocketTransport {
         Ok(shared)
     }
 
-    /// The connection that nearly every request finds there, open and free to be shared.
+    /// Returns an open shared connection. Nearly every request finds one.
     fn take_now(&self, shared: &Shared, is_alone: bool) -> Option<Arc<Handle>> {
         if is_alone || self.subprotocol != Subprotocol::Bytes {
             return None;
@@ -189,8 +190,8 @@ impl WebsocketTransport {
         shared.slot.try_lock().ok()?.open_connection().cloned()
     }
 
-    /// Takes a connection for this request, a shared one unless the request goes alone, and what
-    /// the request holds while it uses the connection.
+    /// Takes a connection for this request: a shared one, unless the request goes alone. Also
+    /// returns what the request holds while it uses the connection.
     async fn take<'s>(
         &'s self,
         shared: &'s Arc<Shared>,
@@ -204,7 +205,8 @@ impl WebsocketTransport {
         }
         let wanted = Wanted::by(request);
         if self.subprotocol == Subprotocol::Bytes {
-            // A task holds the slot and waits for it: other calls must not wait until this one polls.
+            // A task holds the lock and waits for it, because other calls must not wait until this
+            // call polls.
             let (opener, shared) = (self.opener.clone(), shared.clone());
             let opening = async move {
                 let mut slot = shared.slot.lock().await;
@@ -214,15 +216,15 @@ impl WebsocketTransport {
         }
         let mut slot = shared.slot.lock().await;
         let connection = self.opener.connection(&mut slot, &wanted).await?;
-        // An answer could not be told from another's: a request that is given up takes the connection
-        // along, and with it an answer that comes late.
+        // With JSON, answers cannot be told apart. If a request is given up, its connection is
+        // dropped, and with it an answer that comes late.
         slot.connection = None;
         Ok((connection, Held::Slot(slot)))
     }
 }
 
 impl Opener {
-    /// The slot's connection, opened if it is not there or was lost.
+    /// Returns the slot's connection. If it is missing or lost, opens it.
     async fn connection(
         &self,
         slot: &mut Slot,
@@ -240,7 +242,8 @@ impl Opener {
         let Wanted { nonce, route, headers } = wanted;
         let opening =
             open(&self.connector, &route.uri, headers, self.subprotocol, self.answer_limit);
-        // Boxed, or the future of every attempt would have the size of this one, which is rare.
+        // The future is boxed, because it is rare and large. Otherwise the future of every attempt
+        // would be as large.
         let line = Box::pin(opening).await?;
         self.tally.opened(again);
         let (docarray, tally) = (route.docarray, self.tally.clone());
@@ -270,7 +273,7 @@ impl Transport for WebsocketTransport {
             let (connection, held) = match self.take_now(&shared, terms.is_alone) {
                 Some(connection) => (connection, Held::Nothing),
                 None => {
-                    // Boxed, as it is rare and large.
+                    // Boxed, because this future is rare and large.
                     let taking = Box::pin(self.take(&shared, request, terms.is_alone));
                     match time.opening(taking).await {
                         Ok(taken) => taken,
@@ -334,8 +337,8 @@ fn facts(config: &Config, subprotocol: Subprotocol) -> Facts {
     match subprotocol {
         Subprotocol::Bytes => facts(Encoding::Proto),
         Subprotocol::Json => {
-            let what = "the gateway speaks documents v2, which it takes no JSON of over WebSocket; \
-                        leave the subprotocol as it is by default";
+            let what = "the gateway speaks documents v2, which it does not take as JSON over WebSocket; \
+                        use the default subprotocol";
             Facts {
                 most_in_flight: Some(1),
                 denied: Some((DocArray::V2, what)),
@@ -345,7 +348,7 @@ fn facts(config: &Config, subprotocol: Subprotocol) -> Facts {
     }
 }
 
-/// What a recorded ending of a connection is for a request on it.
+/// Returns the error of a request on a connection with this recorded ending.
 #[cfg(test)]
 pub(super) fn ended(code: Option<u16>, reason: &str) -> AttemptError {
     use super::multiplex::Ending;
