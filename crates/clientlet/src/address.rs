@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn percent_encoding_is_decoded_and_what_is_none_stays() {
+    fn percent_encoding_is_decoded_and_other_text_is_left_unchanged() {
         let table =
             [("%41%c3%A4", "A\u{e4}"), ("100%", "100%"), ("%4", "%4"), ("%+1%-1", "%+1%-1")];
         for (text, decoded) in table {
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_url_is_named_with_what_is_wrong() {
+    fn a_bad_url_is_named_with_its_fault() {
         let table = [
             ("localhost:8080", "has no scheme; write http://localhost:8080"),
             ("ftp://h", "unknown scheme"),
@@ -383,14 +383,14 @@ mod tests {
     }
 
     #[test]
-    fn a_port_beside_the_url_counts_unless_the_url_has_one() {
+    fn a_port_given_besides_the_url_is_used_unless_the_url_has_one() {
         assert_eq!(Address::parse("http://h", Some(7)).unwrap().to_string(), "http://h:7");
         let message = Address::parse("http://h:8", Some(7)).unwrap_err().to_string();
         assert!(message.contains("already has a port"), "{message}");
     }
 
     #[test]
-    fn an_at_in_a_password_or_a_path_is_understood_where_it_has_one_meaning() {
+    fn an_at_in_a_password_or_a_path_is_accepted_if_it_is_unambiguous() {
         let address = parse("http://us:p@ss:w@h:1/x").unwrap();
         assert_eq!(address.credentials(), Some(&("us".to_owned(), "p@ss:w".to_owned())));
         assert_eq!(address.to_string(), "http://h:1/x");
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn user_information_is_taken_out_and_never_shown() {
+    fn user_information_is_removed_and_never_shown() {
         let address = parse("http://us%40er:p%2Fw@h:1/x?token=t").unwrap();
         assert_eq!(address.credentials(), Some(&("us@er".to_owned(), "p/w".to_owned())));
         assert_eq!(format!("{address} {address:?}"), "http://h:1/x http://h:1/x");

@@ -37,7 +37,7 @@ pub(crate) enum Content {
     Body { body: Bytes, format: Arc<Format>, id: RequestId, id_text: String },
     /// One document that cannot be sent.
     Refused(EncodeError),
-    /// The input's failure in place of a document.
+    /// The input's failure, in place of a document.
     Unread(Source),
     /// Documents that could not be encoded, because the gateway could not be asked for its
     /// generation.
@@ -105,8 +105,8 @@ impl Batcher {
         self.next
     }
 
-    /// Begins a batch. Without a format its documents are counted, not encoded.
-    /// If `keep` is set they are kept as well, to be returned with the error of their request.
+    /// Begins a batch. Without a format its documents are counted, not encoded. If `keep` is set,
+    /// the documents are also kept, to be returned with the error of their request.
     pub(crate) fn begin(&mut self, format: Option<Arc<Format>>, keep: bool) {
         debug_assert!(self.open.is_none(), "the last batch is complete before the next begins");
         let size = if self.size == 0 { usize::MAX } else { self.size };

@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_is_a_host_and_given_once() {
+    fn the_host_header_must_be_a_host_and_be_given_once() {
         for (value, wrong) in [
             ("flow.example", None),
             ("flow.example:8080", None),

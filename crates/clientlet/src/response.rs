@@ -116,8 +116,8 @@ impl Response {
         read.map_err(|what| self.unreadable("documents", &what))
     }
 
-    /// The documents that came back, as they are encoded: to be passed on, or read later or on
-    /// another thread. They share the answer's memory.
+    /// Returns the documents of the answer without decoding them, to be passed on, or decoded later
+    /// or on another thread. They share the answer's memory.
     ///
     /// # Errors
     /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming what is no list of documents.

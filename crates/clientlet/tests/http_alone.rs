@@ -1,5 +1,5 @@
-//! The library without its default features: HTTP works, and other addresses say what is missing.
-//! `cargo test -p clientlet --no-default-features --test http_alone` runs it.
+//! The library without its default features: HTTP works, and addresses of other protocols name the
+//! missing feature. `cargo test -p clientlet --no-default-features --test http_alone` runs it.
 
 #![cfg(not(any(feature = "grpc", feature = "websocket")))]
 

@@ -77,7 +77,7 @@ async fn headers_are_given_as_a_map_to_clients_and_calls() {
     }
 }
 
-/// The caller's own error.
+/// An error of the caller's own type.
 #[derive(Debug, PartialEq)]
 struct Unreadable(u32);
 
@@ -89,7 +89,7 @@ impl std::fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-/// So many documents, and then an error, and then documents that nobody should read.
+/// This many documents, then an error, then documents that must not be read.
 fn rows(good: u32) -> impl Iterator<Item = Result<Document, Unreadable>> {
     (0..).map(move |n| match n {
         n if n == good => Err(Unreadable(n)),
@@ -99,7 +99,7 @@ fn rows(good: u32) -> impl Iterator<Item = Result<Document, Unreadable>> {
 }
 
 #[tokio::test]
-async fn a_failing_input_ends_with_its_error_and_what_was_read_before_is_answered() {
+async fn a_failing_input_ends_with_its_error_and_the_documents_before_it_are_answered() {
     let gateway = gateway(&[]).await;
     for protocol in PROTOCOLS {
         let client = client(&gateway, protocol);
@@ -124,17 +124,17 @@ async fn a_failing_input_ends_with_its_error_and_what_was_read_before_is_answere
             assert_eq!(error.input(), Some(place..place + 1), "{protocol}: {error}");
             assert!(error.message().contains("is damaged") && !error.is_retryable(), "{error}");
             let own = std::error::Error::source(&error).unwrap().downcast_ref::<Unreadable>();
-            assert_eq!(own, Some(&Unreadable(good)), "the caller's error itself");
+            assert_eq!(own, Some(&Unreadable(good)), "the source is the caller's own error");
             assert_eq!(
                 gateway.journal().len() - before,
                 requests,
-                "and no request without documents"
+                "there is no request without documents"
             );
         }
     }
 }
 
-/// A document with all that JSON cannot tell from something else.
+/// A document with everything that JSON cannot tell from other values.
 fn rich(n: u32) -> Document {
     Document {
         id: Some(n.to_string()),
@@ -145,7 +145,8 @@ fn rich(n: u32) -> Document {
     }
 }
 
-/// The documents of all errors, which are those of all documents from `first` on, in order.
+/// Returns the documents of all errors, and checks that they are all documents from `first` on, in
+/// order.
 fn returned(results: impl IntoIterator<Item = Result<Response, Error>>) -> Vec<Document> {
     let mut next = 0;
     let mut documents = Vec::new();
@@ -154,7 +155,7 @@ fn returned(results: impl IntoIterator<Item = Result<Response, Error>>) -> Vec<D
         let input = error.input().unwrap();
         assert_eq!(input.start, next, "{error}");
         next = input.end;
-        let own: Vec<Document> = error.documents().expect("they are kept").unwrap();
+        let own: Vec<Document> = error.documents().expect("the documents are kept").unwrap();
         assert_eq!(own.len() as u64, input.end - input.start, "{error}");
         assert!(error.documents::<u64>().unwrap().unwrap_err().message().contains("do not fit"));
         documents.extend(own);
@@ -162,7 +163,7 @@ fn returned(results: impl IntoIterator<Item = Result<Response, Error>>) -> Vec<D
     documents
 }
 
-/// Whether the documents are those that were sent; over HTTP a tensor comes back as doubles.
+/// Checks that the documents are those that were sent. Over HTTP a tensor comes back as doubles.
 fn assert_same(returned: &[Document], protocol: &str) {
     assert_eq!(returned.len(), 5, "{protocol}");
     for (n, document) in (0..).zip(returned) {
@@ -196,14 +197,14 @@ async fn the_documents_of_failed_requests_come_back_from_their_errors_if_they_ar
                 assert_same(&returned(answers), protocol);
                 let post = client.post("/upper").documents((0..5).map(rich)).retry(policy);
                 let error = post.send().await.into_result().unwrap_err();
-                assert!(error.documents::<Document>().is_none(), "they are not kept");
+                assert!(error.documents::<Document>().is_none(), "the documents are not kept");
             }
         }
     }
 }
 
 #[tokio::test]
-async fn documents_come_back_that_were_never_encoded_for_a_gateway() {
+async fn documents_that_were_never_encoded_come_back() {
     for protocol in PROTOCOLS {
         let url = match protocol {
             "http" => "http://127.0.0.1:1",

@@ -1,5 +1,5 @@
-//! The events that a call has for `tracing`. Alone in its program, because tracing asks subscribers of all
-//! threads which events they want.
+//! The events of a call for `tracing`. This test has a program of its own, because tracing asks the
+//! subscribers of all threads which events they want.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -47,8 +47,8 @@ impl Subscriber for Told {
 }
 
 #[tokio::test]
-async fn each_request_begins_once_and_ends_once_whichever_way_it_takes() {
-    // Over HTTP an attempt has a future; over WebSocket all but the first have none.
+async fn each_request_begins_once_and_ends_once_on_each_way() {
+    // Over HTTP each attempt has a future; over WebSocket only the first attempt has one.
     for scheme in ["http", "ws"] {
         let builder = Gateway::builder().http(scheme == "http").websocket(scheme == "ws");
         let gateway = builder.docarray(DocArray::V1).start().await.unwrap();

@@ -1,4 +1,4 @@
-//! Readers that nothing but an exchange with a gateway reaches, for the fuzzer alone.
+//! Entry points of the fuzzer for readers that otherwise only an exchange with a gateway reaches.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub fn client<T: AsyncRead + AsyncWrite + Send + Unpin + Debug + 'static>(
     Client::over(config, transport)
 }
 
-/// The paths in an openapi.json that documents can be posted to.
+/// Reads the paths in an openapi.json that documents can be posted to.
 pub fn read_paths(openapi: &[u8]) -> Option<Vec<String>> {
     crate::transport::openapi::OpenApi::read(openapi).ok().map(|openapi| openapi.paths())
 }
@@ -48,13 +48,13 @@ pub fn read_paths(openapi: &[u8]) -> Option<Vec<String>> {
 pub use crate::transport::sse::read_events;
 pub use crate::transport::websocket::answered_with as read_upgrade;
 
-/// A message of a WebSocket as an answer.
+/// Reads a message of a WebSocket as an answer.
 pub fn read_message(docarray: DocArray, frame: &[u8]) -> Option<Response> {
     let frame = Bytes::copy_from_slice(frame);
     crate::envelope::read_proto_answer(docarray, &frame).ok().map(Response::alone)
 }
 
-/// The documents of a list in protobuf.
+/// Reads the documents of a list in protobuf.
 pub fn read_documents<T: DeserializeOwned>(
     docarray: DocArray,
     list: &[u8],
@@ -63,7 +63,7 @@ pub fn read_documents<T: DeserializeOwned>(
     proto::decode_documents(docarray, &list).map_err(|error| error.to_string())
 }
 
-/// A list of documents in protobuf.
+/// Writes a list of documents in protobuf.
 pub fn write_documents<T: Serialize>(
     docarray: DocArray,
     documents: &[T],

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_that_was_set_aside_has_its_chance_again_later_or_if_nothing_else_works() {
+    async fn an_address_that_was_set_aside_is_tried_again_later_or_if_no_other_works() {
         let aside = SetAside::default();
         aside.note(&[address("10.0.0.3:80"), address("10.0.0.4:80")], address("10.0.0.4:80"));
         let worked = timed(&["10.0.0.3:80", "10.0.0.2:80"], &aside).await.0;
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_of_addresses_is_bounded() {
+    fn the_number_of_remembered_addresses_is_bounded() {
         let aside = SetAside::default();
         for n in 0..1000_u16 {
             let [high, low] = n.to_be_bytes();

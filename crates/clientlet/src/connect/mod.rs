@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_whose_first_address_does_not_answer_is_connected_all_the_same() {
+    async fn a_name_is_connected_even_if_its_first_address_does_not_answer() {
         let (dead, _listener, _streams) = black_hole().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let lives = listener.local_addr().unwrap();
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_connected_is_told() {
+    async fn a_failure_to_connect_names_the_host_and_the_reason() {
         let connector = Connector::over(Tcp::default(), Duration::from_secs(60));
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let uri: Uri = format!("http://{closed}/").parse().unwrap();

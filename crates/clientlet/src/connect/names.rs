@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn names_and_addresses_are_found_and_what_does_not_exist_is_an_error() {
+    async fn names_and_addresses_are_found_and_unknown_names_are_errors() {
         let local = look_up("localhost", 7).await.unwrap();
         assert!(local.iter().all(|address| address.ip().is_loopback() && address.port() == 7));
         assert_eq!(look_up("127.0.0.9", 1).await.unwrap(), ["127.0.0.9:1".parse().unwrap()]);

@@ -53,7 +53,7 @@ mod tests {
     use crate::Dtype;
 
     #[test]
-    fn an_array_in_any_order_of_memory_is_a_tensor_in_c_order_and_comes_back() {
+    fn an_array_in_any_memory_order_becomes_a_tensor_in_c_order_and_comes_back() {
         let array = arr2(&[[1_i32, 2, 3], [4, 5, 6]]);
         let mut upside_down = array.view();
         upside_down.invert_axis(Axis(0));
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_that_no_array_has_is_an_error() {
+    fn a_shape_that_ndarray_cannot_represent_is_an_error() {
         let tensor = Tensor::new::<f32>(&[0, usize::MAX / 2, 4], &[]).unwrap();
         assert!(tensor.to_array::<f32>().unwrap_err().to_string().contains("no array has"));
     }

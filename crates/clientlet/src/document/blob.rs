@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_blob_is_made_of_bytes_and_bytes_of_a_blob() {
+    fn a_blob_converts_from_bytes_and_to_bytes() {
         let made: [Blob; 6] = [
             Bytes::from_static(b"abc").into(),
             vec![b'a', b'b', b'c'].into(),

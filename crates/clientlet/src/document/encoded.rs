@@ -1,4 +1,4 @@
-//! Documents that are encoded already.
+//! Documents that are already encoded.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,11 +18,11 @@ use crate::error::{Error, ErrorKind};
 use crate::foreign::told;
 use crate::message::{DocArray, Encoding};
 
-/// A document as it stands in a request or an answer: encoded, shared, and cheap to clone.
+/// An encoded document, as a request or an answer contains it. It is shared and cheap to clone.
 ///
-/// It is posted as any other document, and its bytes are copied into the request as they are. So
+/// It is posted like any other document, and its bytes are copied into the request unchanged. So
 /// documents can be encoded on other threads or long before they are sent, and passed on from one
-/// gateway to another without being read.
+/// gateway to another without being decoded.
 ///
 /// A gateway takes only documents of its own generation: JSON over HTTP (and over WebSocket with
 /// [`websocket_json`](crate::ClientBuilder::websocket_json)), protobuf over WebSocket and gRPC. For
@@ -84,7 +84,7 @@ impl EncodedDocument {
         Ok(EncodedDocument::new(docarray, Encoding::Proto, bytes.into()))
     }
 
-    /// The generation of the document.
+    /// Returns the generation of the document.
     pub fn docarray(&self) -> DocArray {
         self.docarray
     }
@@ -94,13 +94,13 @@ impl EncodedDocument {
         self.encoding == Encoding::Json
     }
 
-    /// The encoded document: a JSON object, or a protobuf message (`DocumentProto` of v1,
+    /// Returns the encoded document: a JSON object, or a protobuf message (`DocumentProto` of v1,
     /// `DocProto` of v2).
     pub fn as_bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// Reads the document.
+    /// Decodes the document.
     ///
     /// # Errors
     /// [`ErrorKind::Decode`], naming the field that does not fit `T`.
@@ -112,7 +112,7 @@ impl EncodedDocument {
         read.map_err(|what| Error::decode(format!("the document does not fit: {what}")))
     }
 
-    /// The documents in a JSON list, each a share of its memory.
+    /// Splits a JSON list into its documents, each a share of the list's memory.
     ///
     /// # Errors
     /// What is wrong with the list, in words.
@@ -131,8 +131,8 @@ impl EncodedDocument {
         Ok(documents.into_iter().map(share).collect())
     }
 
-    /// The documents in a `DocumentArrayProto` (v1) or `DocListProto` (v2), each a share of its
-    /// memory.
+    /// Splits a `DocumentArrayProto` (v1) or `DocListProto` (v2) into its documents, each a share
+    /// of its memory.
     ///
     /// # Errors
     /// What is wrong with the message, in words.
@@ -162,7 +162,7 @@ fn refused(error: &EncodeError) -> Error {
     Error::new(ErrorKind::Encode, error.to_string())
 }
 
-/// Shows what it is, without the bytes, which may be many.
+/// Shows the form and the size, but not the bytes, which may be many.
 impl fmt::Debug for EncodedDocument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = described(name(self.docarray, self.encoding));
@@ -170,7 +170,7 @@ impl fmt::Debug for EncodedDocument {
     }
 }
 
-/// What the names of all forms begin with.
+/// The beginning of the markers of all forms.
 const NAME: &str = "clientlet::EncodedDocument::";
 
 /// The name by which this crate's encoders recognize a document of a form.
@@ -187,13 +187,13 @@ fn described(name: &str) -> &str {
     name.strip_prefix(NAME).unwrap_or(name)
 }
 
-/// The same of a document of v2 in JSON that has two fields.
+/// The marker of a document of v2 in JSON with exactly two fields.
 const PAIR: &str = "clientlet::EncodedDocument::JSON of v2 with two fields";
 
 /// Why an encoded document is refused in a field.
 pub(super) const WITHIN: &str = "an encoded document cannot be a part of another";
 
-/// Whether this is the name of an encoded document.
+/// Whether this is the marker of an encoded document.
 pub(super) fn is_encoded(name: &str) -> bool {
     name.starts_with(NAME)
 }
@@ -201,7 +201,7 @@ pub(super) fn is_encoded(name: &str) -> bool {
 /// Appends an encoded document to documents of one form.
 ///
 /// # Errors
-/// When the document, which announced itself by `name`, has another form.
+/// If the document, whose marker is `name`, has another form.
 pub(super) fn write<T: Serialize + ?Sized>(
     name: &'static str,
     document: &T,
@@ -220,7 +220,7 @@ pub(super) fn write<T: Serialize + ?Sized>(
     }
     if name != wanted {
         return refuse(format!(
-            "the document is encoded as {}, and this gateway takes {}",
+            "the document is encoded as {}, but this gateway takes {}",
             described(name),
             described(wanted)
         ));
@@ -228,7 +228,7 @@ pub(super) fn write<T: Serialize + ?Sized>(
     document.serialize(EncodedContent(out))
 }
 
-/// In other formats an encoded document is its bytes.
+/// In other formats an encoded document is bytes.
 impl Serialize for EncodedDocument {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let name = if self.is_pair { PAIR } else { name(self.docarray, self.encoding) };
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_written_as_it_was_encoded_and_reads_as_it_was() {
+    fn a_document_is_written_as_it_was_encoded_and_is_decoded_unchanged() {
         for docarray in [DocArray::V1, DocArray::V2] {
             let json = EncodedDocument::json(docarray, &document()).unwrap();
             let (mut plain, mut again) = (Vec::new(), Vec::new());
@@ -274,7 +274,7 @@ mod tests {
             assert_eq!(again, plain);
             assert_eq!(proto.decode::<Document>().unwrap(), document());
 
-            // A list is split into what it was made of.
+            // The list is split into its documents.
             encoder.document(&document(), &mut again).unwrap();
             let list = Bytes::from(again);
             let split = EncodedDocument::split_proto(docarray, &list).unwrap();
@@ -290,10 +290,10 @@ mod tests {
         let json = EncodedDocument::json(DocArray::V2, &json!({"a": 1})).unwrap();
         let mut out = b"before".to_vec();
         let error = Encoder::new(DocArray::V1).document(&json, &mut out).unwrap_err();
-        let told = "the document is encoded as JSON of v2, and this gateway takes JSON of v1";
+        let told = "the document is encoded as JSON of v2, but this gateway takes JSON of v1";
         assert_eq!((error.message.as_str(), &out[..]), (told, &b"before"[..]));
         let error = proto::Encoder::new(DocArray::V2).document(&json, &mut out).unwrap_err();
-        let told = "the document is encoded as JSON of v2, and this gateway takes protobuf of v2";
+        let told = "the document is encoded as JSON of v2, but this gateway takes protobuf of v2";
         assert_eq!((error.message.as_str(), &out[..]), (told, &b"before"[..]));
 
         #[derive(Serialize)]
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn a_field_that_does_not_fit_the_type_is_named() {
         let refused = EncodedDocument::json(DocArray::V1, &json!({"tags": {"a": 1e300}, "x": 1}));
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::Encode);
         let encoded = EncodedDocument::json(DocArray::V2, &json!({"a": "text"})).unwrap();

@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_stay_whole_until_a_real_one_comes() {
+    fn whole_numbers_stay_integers_unless_a_fraction_comes() {
         assert_eq!(read("[1,2]").unwrap().dtype(), Dtype::I64);
         let mixed = read("[1,2.5]").unwrap();
         assert_eq!((mixed.dtype(), mixed.to_vec::<f64>()), (Dtype::F64, vec![1.0, 2.5]));
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn big_endian_elements_are_turned_round() {
+    fn big_endian_elements_are_converted_to_little_endian() {
         let wire: WireDtype = ">u2".parse().unwrap();
         let tensor = wire.tensor(vec![2], Bytes::from_static(&[1, 2, 3, 4])).unwrap();
         assert_eq!(tensor.to_vec::<u16>(), [0x0102, 0x0304]);

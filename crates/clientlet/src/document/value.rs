@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_goes_in_and_out_unchanged() {
+    fn json_is_read_and_written_unchanged() {
         let text = r#"{"b":true,"f":2.5,"list":[1,"two",false],"map":{"k":"v"},"n":null}"#;
         let value: Value = serde_json::from_str(text).unwrap();
         assert_eq!(value.get("f").and_then(Value::as_f64), Some(2.5));

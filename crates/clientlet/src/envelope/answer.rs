@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_with_offset_with_z_and_without_either() {
+    fn times_are_read_with_an_offset_with_z_and_without_both() {
         let expected = SystemTime::UNIX_EPOCH + Duration::from_micros(1_795_500_122_742_552);
         for text in [
             "2026-11-24T06:02:02.742552+00:00",
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn more_routes_than_any_request_has_are_refused() {
+    fn too_many_routes_are_refused() {
         let routes = |count| format!("[{}]", vec!["{}"; count].join(","));
         assert_eq!(read_routes(routes(MOST_ROUTES).as_bytes()).unwrap().len(), MOST_ROUTES);
         let error = read_routes(routes(MOST_ROUTES + 1).as_bytes()).unwrap_err();
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_refused_in_words() {
+    fn json_that_is_not_an_answer_is_refused_in_words() {
         let cases: [(&'static [u8], &str); 5] = [
             (b"{\"data\": [", "EOF"),
             (b"[]", "invalid"),

@@ -184,7 +184,8 @@ fn unquote(repr: &str) -> &str {
     inner('\'').or_else(|| inner('"')).unwrap_or(repr)
 }
 
-/// An answer that tells of an executor's exception is an error, though it came as a success.
+/// Turns an answer that reports an executor's exception into an error, although it came as a
+/// success.
 pub(crate) fn outcome(raw: RawAnswer) -> Result<RawAnswer, AttemptError> {
     if raw.status.is_success() {
         return Ok(raw);
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_detail_of_any_form_is_shown_as_far_as_it_can_be() {
+    fn a_detail_of_any_form_is_shown_as_far_as_possible() {
         let deep: &'static str = Box::leak(
             format!("{{\"detail\":{}1{}}}", "[".repeat(500), "]".repeat(500)).into_boxed_str(),
         );
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_of_a_validation_is_put_together_than_is_shown() {
+    fn the_text_of_a_validation_is_built_only_as_far_as_it_is_shown() {
         let finding = r#"{"loc":["body",0],"msg":"wrong"}"#;
         let body = format!("{{\"detail\":[{}]}}", [finding; 100_000].join(","));
         let error = read_failure(DocArray::V1, true, 422, true, &body.into());

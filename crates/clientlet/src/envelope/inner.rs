@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_an_integer_that_protobuf_cannot_hold_is_found_however_it_is_written() {
+    fn integers_that_protobuf_cannot_hold_are_found_in_any_notation() {
         let schema = json!({"type": "object", "properties": {"number": {"type": "integer"}}});
         let fields = Fields { schema, all: Map::new() };
         let documents = json!([
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_protobuf_cannot_hold_is_found_by_its_document_and_place() {
+    fn values_that_protobuf_cannot_hold_are_found_by_document_and_place() {
         let documents = json!([
             {"id": "0", "tags": {"n": 2_147_483_647}},
             {"id": "1", "tags": {"n": 1_700_000_000_000_u64}},
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_executor_reads_otherwise_or_drops_does_no_harm() {
+    fn values_that_the_executor_drops_or_reads_as_another_type_do_no_harm() {
         let schema = json!({"type": "object", "properties": {
             "ratio": {"type": "number"},
             "number": {"type": "integer"},

@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_what_protobuf_reads() {
+    fn a_request_is_valid_protobuf() {
         let documents = [json!({"id": "a", "n": 1}), json!({"text": "t".repeat(300)})];
         let bytes = written(&documents, Some(br#"{"k":1,"l":[null,true]}"#));
         let request = v2::jina::DataRequestProto::decode(bytes).unwrap();
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_cannot_be_are_nothing_and_too_many_routes_are_refused() {
+    fn invalid_times_are_none_and_too_many_routes_are_refused() {
         for seconds in [253_402_300_800, -8_000_000_000_000, i64::MAX, i64::MIN] {
             let time = Some(Timestamp { seconds, nanos: 0 });
             let route = RouteProto { start_time: time, end_time: time, ..RouteProto::default() };
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dry_run_says_success_in_no_bytes() {
+    fn an_empty_answer_to_a_dry_run_is_a_success() {
         assert!(read_proto_status(b"").unwrap().is_success());
         let status = read_proto_status(&recorded("current/status_error.bin")).unwrap();
         assert_eq!((status.code, &*status.exception.unwrap().name), (1, "InternalNetworkError"));
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_message_are_one_message() {
+    fn several_parts_of_a_message_are_one_message() {
         let mut out = Vec::new();
         for part in [&b"\x0a\x01a\x1a\x01x"[..], b"\x1a\x02/y", b"\x0a\x02id"] {
             put_bytes(1, part, &mut out);
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_protobuf_is_refused_in_words() {
+    fn bytes_that_are_not_protobuf_are_refused_in_words() {
         for frame in [&b"\x0a\x05"[..], b"{\"data\":[]}", b"\x08\x01", b"\x22\x02\x08\x01"] {
             let message = read_proto_answer(DocArray::V2, &Bytes::from_static(frame)).unwrap_err();
             assert!(message.contains("not a protobuf message"), "{message}");

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_of_the_callers_own_is_escaped() {
+    fn an_id_that_the_caller_chose_is_escaped() {
         let template = JsonTemplate::new(DocArray::V2, "/", None, None);
         let mut out = Vec::new();
         template.begin(&mut out);

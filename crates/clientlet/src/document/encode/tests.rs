@@ -94,7 +94,7 @@ fn a_document_of_v1_is_written_with_what_is_set() {
 }
 
 #[test]
-fn not_a_number_is_refused_by_field_and_index() {
+fn nan_and_infinity_are_refused_by_field_and_index() {
     #[derive(Serialize)]
     struct Item {
         embedding: Vec<f32>,

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_double_is_an_integer_wherever_one_is_asked_for() {
+    fn a_whole_double_is_read_as_an_integer_by_types_that_ask_for_one() {
         #[derive(Debug, PartialEq, Deserialize)]
         struct Inner {
             year: i32,
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn in_tags_and_parameters_a_whole_double_is_an_integer_for_types_that_take_anything() {
+    fn in_tags_and_parameters_a_whole_double_is_an_integer_for_types_that_take_any_value() {
         let text = r#"{"a":1.0,"b":[-2.0,2.5],"c":{"d":9007199254740994.0},"e":-0.0,"f":"1.0"}"#;
         let expected = json!({"a": 1, "b": [-2, 2.5], "c": {"d": 9007199254740994.0}, "e": -0.0,
             "f": "1.0"});
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn outside_of_tags_numbers_are_left_as_they_are() {
+    fn outside_tags_and_parameters_numbers_are_unchanged() {
         let json = r#"{"weight":1.0,"embedding":[1.0,2.0],"tags":{"n":1.0},"chunks":[{"offset":2.0,"tags":{"m":[3.0]}}]}"#;
         let documents = format!("[{json}]");
         let expected = json!([{"weight": 1.0, "embedding": [1.0, 2.0], "tags": {"n": 1},
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn raw_json_is_left_byte_by_byte_where_nothing_is_to_be_changed() {
+    fn raw_json_without_whole_doubles_is_passed_on_byte_for_byte() {
         let json = r#"{ "tags" : {"a": 1.05, "t": "x.0y" }, "embedding":[0.03e+1] }"#;
         let documents = format!("[{json}]");
         let raw: Vec<Box<RawValue>> = decode_documents(DocArray::V1, documents.as_bytes()).unwrap();

@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_refused_in_words() {
+    fn bytes_that_are_not_a_message_are_refused_in_words() {
         let cases: [(&[u8], Fault); 9] = [
             (b"\x08", CUT),
             (b"\x08\x80", CUT),

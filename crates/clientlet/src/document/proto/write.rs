@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_varint_has_the_size_that_is_said() {
+    fn a_varint_has_the_computed_size() {
         for n in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, u64::MAX] {
             let mut out = Vec::new();
             put_varint(n, &mut out);

@@ -270,7 +270,7 @@ fn depth_is_bounded() {
 }
 
 #[test]
-fn messages_in_very_many_parts_are_refused_before_they_take_much_memory() {
+fn messages_in_too_many_parts_are_refused_before_they_take_much_memory() {
     // Each level comes in two parts, so each level would be copied.
     let mut node = Vec::new();
     for _ in 0..30 {
