@@ -224,8 +224,8 @@ impl Report {
             .expect("writing to a string cannot fail");
         }
         text.push_str(
-            "\nCPU time of a message. prost's types hold bytes as `Bytes`, and text as strings; to\n\
-             encode, it is given its tree of messages for nothing.\n",
+            "\nCPU time for a message. prost's types hold bytes as `Bytes` and text as strings. For\n\
+             encoding, prost gets its tree of messages for free.\n",
         );
         text
     }

@@ -106,8 +106,8 @@ pub(crate) fn run(options: &Options) -> Result<Report, Box<dyn Error>> {
 pub(crate) fn find_python(environment: Environment) -> Result<PathBuf, String> {
     environment.python().ok_or_else(|| {
         format!(
-            "{environment} is not installed: `interop/install target/interop` does that, or \
-             CLIENTLET_INTEROP names the directory that holds it"
+            "{environment} is not installed: run `interop/install target/interop`, or set \
+             CLIENTLET_INTEROP to the directory that contains it"
         )
     })
 }

@@ -13,7 +13,7 @@ pub(crate) fn find() -> io::Result<PathBuf> {
         return Ok(program);
     }
     Err(io::Error::other(format!(
-        "{} is not there; `cargo build --release -p clientlet-cli` builds it, \
+        "{} does not exist; `cargo build --release -p clientlet-cli` builds it, \
          and `cargo xtask bench` builds both",
         program.display()
     )))

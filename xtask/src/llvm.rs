@@ -84,7 +84,7 @@ fn major(version: &str) -> Option<u32> {
 }
 
 /// Returns both programs if they run and are of this release. `place` is the common part of their
-/// paths; a program's own name comes at the end of `place`, or replaces its `@-`.
+/// paths. The program's own name replaces the `@` in `place`, or is added at its end.
 fn look(place: &Path, release: u32) -> Option<Llvm> {
     let program = |name: &str| {
         let place = place.to_str()?;

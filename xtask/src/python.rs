@@ -27,8 +27,8 @@ pub(crate) fn find_or_install() -> Result<OsString, String> {
 
 pub(crate) fn hint() -> String {
     format!(
-        "install Python {VERSION} with its venv module (Debian 12: `apt-get install {}`), or name \
-         one by INTEROP_PYTHON,\nor go on without real gateways: `cargo xtask test --no-interop`",
+        "install Python {VERSION} with its venv module (Debian 12: `apt-get install {}`), or set \
+         INTEROP_PYTHON to it,\nor leave out real gateways: `cargo xtask test --no-interop`",
         PACKAGES.join(" "),
     )
 }
