@@ -1,8 +1,8 @@
 //! Any JSON as a document: it is refused, or sent unchanged.
 #![no_main]
 
-use clientlet::clientlets::DataRequest;
 use clientlet::DocArray;
+use clientlet::clientlets::DataRequest;
 use clientlet_fuzz::check_error;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};

@@ -4,8 +4,8 @@
 #![no_main]
 
 use bytes::Bytes;
-use clientlet::clientlets::HttpAnswer;
 use clientlet::DocArray;
+use clientlet::clientlets::HttpAnswer;
 use clientlet_fuzz::check_error;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response};

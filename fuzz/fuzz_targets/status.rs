@@ -2,8 +2,8 @@
 #![no_main]
 
 use bytes::Bytes;
-use clientlet::clientlets::HttpAnswer;
 use clientlet::GatewayStatus;
+use clientlet::clientlets::HttpAnswer;
 use clientlet_fuzz::check_error;
 use libfuzzer_sys::fuzz_target;
 
