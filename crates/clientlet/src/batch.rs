@@ -156,7 +156,7 @@ impl Batcher {
             None => Content::Unencoded(open.list.map(List::complete)),
             Some((body, format)) => {
                 let id = id();
-                let id_text = id.to_string();
+                let id_text = id.text();
                 let body = format.template.finish(&id_text, body);
                 self.last_length = body.len();
                 Content::Body { body, format, id, id_text }

@@ -93,34 +93,62 @@ pub(crate) struct RequestId {
 
 impl RequestId {
     /// Reads an id that this client made; `None` for any other id.
+    ///
+    /// Every answer names its request by an id, and the standard library's parsers take several
+    /// times as long.
     pub(crate) fn parse(text: &str) -> Option<RequestId> {
-        let (nonce, sequence) = text.split_once('-')?;
-        let nonce = (nonce.len() == 16).then(|| u64::from_str_radix(nonce, 16).ok())??;
-        Some(RequestId { nonce, sequence: sequence.parse().ok()? })
+        let (nonce, rest) = text.as_bytes().split_first_chunk::<NONCE>()?;
+        let digits = rest.strip_prefix(b"-").filter(|digits| !digits.is_empty())?;
+        let (mut id, mut is_hex) = (RequestId { nonce: 0, sequence: 0 }, true);
+        for byte in nonce {
+            let digit = char::from(*byte).to_digit(16);
+            is_hex &= digit.is_some();
+            id.nonce = id.nonce << 4 | u64::from(digit.unwrap_or(0));
+        }
+        for byte in digits {
+            let digit = char::from(*byte).to_digit(10)?;
+            id.sequence = id.sequence.checked_mul(10)?.checked_add(digit.into())?;
+        }
+        is_hex.then_some(id)
+    }
+
+    /// The id as text.
+    pub(crate) fn text(self) -> String {
+        self.write(&mut [0; LONGEST]).to_owned()
+    }
+
+    /// Writes `{nonce:016x}-{sequence}` digit by digit. Every request needs its id as text, and
+    /// `write!` takes several times as long.
+    fn write(self, room: &mut [u8; LONGEST]) -> &str {
+        let digit = |value: u64| b"0123456789abcdef"[(value & 15) as usize];
+        let mut start = LONGEST;
+        let mut rest = self.sequence;
+        loop {
+            start -= 1;
+            room[start] = digit(rest % 10);
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        start -= 1;
+        room[start] = b'-';
+        start -= NONCE;
+        for place in 0..NONCE {
+            room[start + place] = digit(self.nonce >> (4 * (NONCE - 1 - place)));
+        }
+        str::from_utf8(&room[start..]).expect("digits and a dash are ASCII")
     }
 }
 
+/// The hexadecimal digits of a nonce.
+const NONCE: usize = 16;
+/// The digits of a nonce, a dash, and the decimal digits of a u64.
+const LONGEST: usize = NONCE + 1 + 20;
+
 impl fmt::Display for RequestId {
-    /// Writes `{nonce:016x}-{sequence}` digit by digit. Every request needs its id as text, and
-    /// `write!` takes several times as long.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Room for the hexadecimal digits of a u64, a dash, and the decimal digits of a u64.
-        let mut text = [0; 16 + 1 + 20];
-        let mut start = text.len();
-        let mut put = |character| {
-            start -= 1;
-            text[start] = character;
-        };
-        let digit = |value: u64| b"0123456789abcdef"[(value & 15) as usize];
-        let mut rest = self.sequence;
-        put(digit(rest % 10));
-        while rest >= 10 {
-            rest /= 10;
-            put(digit(rest % 10));
-        }
-        put(b'-');
-        (0..16).for_each(|place| put(digit(self.nonce >> (4 * place))));
-        f.write_str(str::from_utf8(&text[start..]).expect("these are ASCII"))
+        f.write_str(self.write(&mut [0; LONGEST]))
     }
 }
 
