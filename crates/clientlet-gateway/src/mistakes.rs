@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The most mistakes that are kept. More of them say nothing new.
+/// The most mistakes that are kept.
 const MOST: usize = 100;
 
 /// What a handler did wrong: it panicked, or returned what does not fit the class of its endpoint. Its

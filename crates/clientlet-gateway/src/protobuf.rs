@@ -1,5 +1,5 @@
-//! Requests and answers in protobuf, as they go over WebSocket and gRPC. Documents stay the bytes they are
-//! as far as possible: what only passes through is not decoded.
+//! Requests and answers in protobuf, for WebSocket and gRPC. Documents that only pass through the
+//! sample executor stay encoded as far as possible.
 
 mod answer;
 pub(crate) mod service;
@@ -99,9 +99,9 @@ impl Timestamp {
 }
 
 impl From<SystemTime> for Timestamp {
-    /// In microseconds, as Python knows it.
+    /// In microseconds, as Python has it.
     fn from(time: SystemTime) -> Self {
-        // A clock before 1970 is taken for 1970.
+        // A clock before 1970 counts as 1970.
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             seconds: since.as_secs().cast_signed(),
@@ -143,7 +143,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Reads a request; `None` if it is no such message, down to its documents.
+    /// Reads a request. Returns `None` if the bytes are no such message, documents included.
     pub(crate) fn read(docarray: DocArray, bytes: Bytes) -> Option<Self> {
         let shape = match docarray {
             DocArray::V1 => &REQUEST_V1,
@@ -156,8 +156,8 @@ impl Request {
         Some(Self { docarray, message, began: Timestamp::now() })
     }
 
-    /// Nothing but the request's id. A real gateway sends it before it ends a gRPC stream with the
-    /// status of an outage, and it reads as a success.
+    /// An answer that has only the id of the request. A real gateway sends it before it ends a gRPC
+    /// stream with the status of an outage, and it looks like a success.
     pub(crate) fn bare_answer(&self) -> Bytes {
         let request_id = self.id().unwrap_or_default().to_owned();
         let header = Header { request_id, ..Header::default() };
@@ -174,7 +174,7 @@ impl Request {
         self.message.header.get_or_insert_default().request_id = id;
     }
 
-    /// The endpoint asked for; the empty text if it was left out.
+    /// The endpoint of the request; the empty text if it was left out.
     pub(crate) fn endpoint(&self) -> &str {
         self.message.header.as_ref().and_then(|h| h.exec_endpoint.as_deref()).unwrap_or_default()
     }
@@ -188,7 +188,7 @@ impl Request {
         self.each_document().count()
     }
 
-    /// The ids of those documents that have one.
+    /// The ids of the documents that have one.
     pub(crate) fn document_ids(&self) -> Vec<String> {
         let id = match self.docarray {
             DocArray::V1 => v1::id,
@@ -216,7 +216,7 @@ fn read_dense(dense: &[u8]) -> Array {
     for field in Fields::new(dense) {
         match field.number {
             1 => buffer = Bytes::copy_from_slice(field.content),
-            // Packed, or one by one.
+            // The dimensions are packed or one by one.
             2 => {
                 let mut rest = field.content;
                 while let Some((dimension, after)) = varint(rest) {
@@ -249,13 +249,13 @@ fn write_bytes(out: &mut Vec<u8>, number: u32, content: &[u8]) {
     out.extend_from_slice(content);
 }
 
-/// Appends the beginning of a field that holds so many bytes.
+/// Appends the beginning of a field of `length` bytes.
 fn write_head(out: &mut Vec<u8>, number: u32, length: usize) {
     prost::encoding::encode_key(number, prost::encoding::WireType::LengthDelimited, out);
     prost::encoding::encode_varint(length as u64, out);
 }
 
-/// Reads a message as a request and runs every kind of endpoint on its documents: what comes out can
+/// Reads a message as a request and runs every kind of endpoint on its documents. The results can
 /// be read again.
 #[cfg(fuzzing)]
 pub fn answer_message(docarray: DocArray, frame: &[u8]) {

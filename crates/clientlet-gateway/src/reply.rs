@@ -88,9 +88,9 @@ impl Reply {
         Self::of(Content::Exception(exception))
     }
 
-    /// A status of HTTP, from 200 to 599, instead of an answer, as a proxy gives it. Over gRPC it ends
-    /// the call, as a status of HTTP if nothing was answered before. A WebSocket, which has no
-    /// statuses, is closed with 1011.
+    /// A status of HTTP, from 200 to 599, in place of an answer, as from a proxy. Over gRPC the
+    /// status ends the call; if the stream has answers already, it is reset. A WebSocket has no
+    /// statuses and is closed with 1011.
     pub fn status(code: u16) -> Self {
         Self::of(Content::Status(code, None))
     }

@@ -1,4 +1,4 @@
-//! Which request gets what answer.
+//! The routes of HTTP requests, and their answers.
 
 use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
@@ -50,7 +50,7 @@ impl<'a> Asked<'a> {
             Route::NotFound => find_shorter(head, find),
             route => route,
         };
-        // Data sent to a path that is not there are read for the journal.
+        // Data for an unknown path are read for the journal.
         let message = if carries_data(head.method.as_str().as_bytes()) {
             read(docarray, head, body)
         } else {
@@ -101,7 +101,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Answers what was asked.
+/// Answers a request.
 pub(crate) async fn answer(
     world: &World,
     asked: Asked<'_>,
@@ -140,7 +140,7 @@ fn find(world: &World, protocol: Protocol, docarray: DocArray, method: &str, pat
         "/status" => Some((Route::Status, "GET")),
         "/openapi.json" => Some((Route::OpenApi(protocol), "GET")),
         "/" if method == "GET" || protocol == Protocol::WebSocket => Some((Route::Health, "GET")),
-        // Data go as messages there.
+        // On a WebSocket, data are messages.
         _ if protocol == Protocol::WebSocket => None,
         _ => match docarray {
             DocArray::V1 => find_v1(path),
@@ -154,7 +154,7 @@ fn find(world: &World, protocol: Protocol, docarray: DocArray, method: &str, pat
     }
 }
 
-/// A path with a slash too many leads to the one without, if there is one.
+/// A path that ends with a slash redirects to the path without the slash, if that exists.
 fn find_shorter(head: &Parts, find: impl Fn(&str) -> Route) -> Route {
     let Some(path) = head.uri.path().strip_suffix('/') else {
         return Route::NotFound;
@@ -192,7 +192,7 @@ fn find_v2(world: &World, path: &str) -> Option<(Route, &'static str)> {
 
 fn read<'a>(docarray: DocArray, head: &Parts, body: &'a [u8]) -> Message<'a> {
     let Ok(body) = std::str::from_utf8(body) else {
-        // So ends a compressed body, too.
+        // A compressed body fails here as well.
         return Message::Unreadable(HttpReply::detail(400, "There was an error parsing the body"));
     };
     if body.is_empty() || body == "null" {
@@ -209,7 +209,7 @@ fn read<'a>(docarray: DocArray, head: &Parts, body: &'a [u8]) -> Message<'a> {
     }
 }
 
-/// Whether the body is said to be JSON, or nothing is said.
+/// Whether the content type is JSON, or there is none.
 fn is_json(head: &Parts) -> bool {
     let Some(value) = head.headers.get(CONTENT_TYPE) else {
         return true;
@@ -221,7 +221,7 @@ fn is_json(head: &Parts) -> bool {
 }
 
 fn dry_run(world: &World, protocol: Protocol) -> HttpReply {
-    // A gateway for documents v2 says over HTTP that all is well even of a dead executor.
+    // Over HTTP a gateway for documents v2 reports success even if the executor is dead.
     let outage = match (world.control.spoken(), protocol) {
         (DocArray::V2, Protocol::Http | Protocol::All) => None,
         _ => Outage::now(&world.control),

@@ -1,4 +1,4 @@
-//! What the executor behind the gateway does, whatever the generation of documents.
+//! The sample executor, for both generations of documents.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::value::{BytesAs, Value};
 pub(crate) const DEPLOYMENT: &str = "executor0";
 /// The key of the deployment's results among the parameters.
 pub(crate) const REPLICA: &str = "executor0/rep-0";
-/// The class that an exception is said to come from.
+/// The class of the executor, which exceptions name.
 pub(crate) const CLASS: &str = "WireExecutor";
 
 /// An endpoint that the executor binds.
@@ -24,14 +24,14 @@ pub(crate) enum Sample {
     Big,
     Empty,
     Rich,
-    /// `/rich`, but without bytes that are no text, which JSON of documents v2 cannot carry.
+    /// `/rich` without bytes that are not text, because JSON of documents v2 cannot carry those.
     JsonRich,
     /// `/index`, `/search`, `/update`, `/delete`.
     Crud,
     Default,
 }
 
-/// The bound paths, but for those that are options.
+/// The paths that are always bound.
 pub(crate) const PATHS: [(&str, Sample); 12] = [
     ("/upper", Sample::Upper),
     ("/fail", Sample::Fail),
@@ -47,12 +47,12 @@ pub(crate) const PATHS: [(&str, Sample); 12] = [
     ("/delete", Sample::Crud),
 ];
 
-/// Which endpoints are bound besides those that always are.
+/// The endpoints that are bound beside those that always are.
 #[derive(Clone, Debug)]
 pub(crate) struct Bindings {
     pub(crate) root: bool,
     pub(crate) default: bool,
-    /// The streaming ones, which executors of documents v2 alone can have.
+    /// The streaming endpoints, which only executors with documents v2 can have.
     pub(crate) streams: Vec<(String, StreamScript)>,
 }
 
@@ -77,12 +77,13 @@ impl Bindings {
         }
     }
 
-    /// The streaming endpoint bound to exactly this path; of several the last.
+    /// The streaming endpoint bound to exactly this path. If there are several, the last one
+    /// counts.
     pub(crate) fn stream(&self, path: &str) -> Option<&StreamScript> {
         self.streams.iter().rev().find(|(bound, _)| bound == path).map(|(_, stream)| stream)
     }
 
-    /// Every bound path, but for those of streaming endpoints.
+    /// Every bound path, without streaming endpoints.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &'static str> + use<> {
         let root = self.root.then_some("/");
         let default = self.default.then_some("/default");
@@ -90,7 +91,7 @@ impl Bindings {
     }
 }
 
-/// What an endpoint does to every document on its way through.
+/// What an endpoint changes in every document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     None,
@@ -109,7 +110,7 @@ impl Sample {
         }
     }
 
-    /// Runs, and says what becomes of the documents. The parameters are asked for only if they matter.
+    /// Runs the endpoint. `parameters` is called only if the endpoint uses them.
     pub(crate) async fn run(self, parameters: impl Fn() -> Value) -> Outcome {
         let number = |name: &str| match parameters().get(name) {
             Some(Value::Integer(n)) => Some(*n as f64),
@@ -123,8 +124,8 @@ impl Sample {
             Self::Params => Outcome::Results,
             Self::Fail => Outcome::Failed(asked_for(&parameters())),
             Self::Big => {
-                // A negative size makes Python's bytes empty too; more than a gigabyte serves no
-                // test and might exhaust the memory.
+                // A negative size gives empty bytes, as in Python. More than a gigabyte might
+                // exhaust the memory.
                 let size = number("bytes").map_or(1 << 20, |size| size as usize).min(1 << 30);
                 Outcome::Documents(Bulk::Big(size))
             }
@@ -157,11 +158,11 @@ pub(crate) enum Bulk {
     Nothing,
     /// A document for each kind of content.
     Rich,
-    /// One document of so many letters x, called `big`.
+    /// One document `big` with this many letters x.
     Big(usize),
 }
 
-/// What `/params` reports: the parameters that it got, and how many documents.
+/// The results of `/params`: the parameters of the request and the number of documents.
 pub(crate) fn results(parameters: Value, documents: usize) -> (String, Value) {
     // A count fits a float exactly up to 2^53.
     let count = Value::Float(documents as f64);
@@ -179,8 +180,8 @@ fn asked_for(parameters: &Value) -> Exception {
     match parameters.get("message") {
         None => Exception::new(name, ["this endpoint always fails"]),
         Some(Value::Text(text)) => Exception::new(name, [text]),
-        // Numbers are floats once they have been in a Struct; the rest is close enough to what Python
-        // shows.
+        // Numbers are floats, since a Struct has no integers. Other values look nearly as Python
+        // shows them.
         Some(Value::Integer(n)) => Exception::shown(name, format!("{:?}", *n as f64)),
         Some(Value::Float(n)) => Exception::shown(name, format!("{n:?}")),
         Some(other) => Exception::shown(name, other.to_json(BytesAs::Text).to_string()),

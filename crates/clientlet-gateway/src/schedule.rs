@@ -1,10 +1,10 @@
-//! Counts connections and requests, and says which fault strikes which.
+//! Counts connections and requests, and decides which faults strike them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::fault::{Fault, FaultKind, Target};
 
-/// The faults in their order, and the counts that they go by.
+/// The faults in their order, and the counts that they depend on.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     faults: Vec<Counted>,
@@ -16,14 +16,14 @@ pub(crate) struct Schedule {
 #[derive(Debug)]
 struct Counted {
     fault: Fault,
-    /// How many GETs of the fault's path there were, or upgrades if those are struck.
+    /// The number of GETs for the path of the fault, or of upgrades if the fault strikes those.
     gets: AtomicU64,
 }
 
-/// What was drawn for a request when it began to arrive.
+/// The number and the fault of a request, drawn when the request began to arrive.
 #[derive(Debug)]
 pub(crate) struct Drawn {
-    /// Its number, from 1, among the requests with data or among the GETs.
+    /// The number of the request, from 1, among the requests with data or among the GETs.
     pub(crate) number: u64,
     pub(crate) carries_data: bool,
     pub(crate) fault: Option<FaultKind>,
@@ -92,7 +92,7 @@ impl Schedule {
             if !is_for_this(fault) {
                 continue;
             }
-            // Every fault of this path counts, also behind one that has struck.
+            // Every fault for this path counts the request, even if another fault has struck.
             let number = count(gets);
             if drawn.fault.is_none() && fault.strikes(index, number, self.seed) {
                 drawn.fault = Some(fault.kind().clone());
@@ -102,7 +102,7 @@ impl Schedule {
     }
 }
 
-/// Whether requests of this method carry data. The others are counted as GETs.
+/// Whether requests with this method carry data. Other requests are counted as GETs.
 pub(crate) fn carries_data(method: &[u8]) -> bool {
     matches!(method, b"POST" | b"PUT" | b"DELETE")
 }

@@ -1,15 +1,15 @@
 //! The class of an endpoint's documents: its fields, what they hold, and which may be left out.
 
+mod known;
 mod publish;
 mod trace;
-
-use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) use self::known::{ITEM, PART, V1};
 pub(crate) use self::publish::{Place, class, definitions};
 use crate::identity::Ids;
 use crate::value::{Array, ReadError, Value, to_value};
@@ -110,8 +110,8 @@ impl Schema {
         Self { is_open: true, ..Self::new("AnyDocument") }
     }
 
-    /// The class of the documents that this type reads, with the names that serde knows. Its fields
-    /// are found by asking the type to read itself; no value of it is needed.
+    /// The class of the documents that a type reads, with the names that serde uses. The type is
+    /// asked to read itself from samples, so no value of the type is needed.
     ///
     /// | Rust | the field holds |
     /// | --- | --- |
@@ -154,8 +154,9 @@ impl Schema {
         self.fields.iter().map(|(name, field)| (name.as_str(), field))
     }
 
-    /// Makes a document of what a handler returned, with all fields in the class's order. It must fit
-    /// the class; nothing is converted but what Rust's types cannot express, such as lists to arrays.
+    /// Makes a document of what a handler returned, with all fields in the order of the class. The
+    /// document must fit the class. Only what Rust's types cannot express is converted, such as
+    /// lists to arrays.
     ///
     /// # Errors
     ///
@@ -442,68 +443,6 @@ impl Field {
         self.presence = Presence::Default(value);
         self
     }
-}
-
-/// The one class of documents v1.
-pub(crate) static V1: LazyLock<Schema> = LazyLock::new(|| {
-    let of = Field::of;
-    let score = Schema { fields: Vec::new(), ..Schema::new("NamedScore") }
-        .field("value", of(Kind::Float).optional())
-        .field("op_name", of(Kind::Text).optional())
-        .field("description", of(Kind::Text).optional())
-        .field("ref_id", of(Kind::Text).optional());
-    let scores = of(Kind::Dictionary(Box::new(Kind::Document(score))));
-    [
-        ("parent_id", of(Kind::Text)),
-        ("granularity", of(Kind::Integer)),
-        ("adjacency", of(Kind::Integer)),
-        ("blob", of(Kind::Base64)),
-        ("tensor", of(Kind::Array)),
-        ("mime_type", of(Kind::Text)),
-        ("text", of(Kind::Text)),
-        ("weight", of(Kind::Float)),
-        ("uri", of(Kind::Text)),
-        ("tags", of(Kind::Dictionary(Box::new(Kind::Any)))),
-        ("offset", of(Kind::Float)),
-        ("location", of(Kind::List(Box::new(Kind::Float)))),
-        ("embedding", of(Kind::Array)),
-        ("modality", of(Kind::Text)),
-        ("evaluations", scores.clone()),
-        ("scores", scores),
-        ("chunks", of(Kind::OwnList)),
-        ("matches", of(Kind::OwnList)),
-    ]
-    .into_iter()
-    .fold(Schema::new("Document"), |class, (name, field)| class.field(name, field.optional()))
-});
-
-/// The class of the sample executor's documents v2.
-pub(crate) static ITEM: LazyLock<Schema> = LazyLock::new(|| {
-    Schema::new("Item")
-        .field("text", Field::text().optional())
-        .field("blob", Field::bytes().optional())
-        .field("tensor", Field::array().optional())
-        .field("embedding", Field::array().optional())
-        .field("url", Field::url().optional())
-        .field("number", Field::integer().optional())
-        .field("ratio", Field::float().optional())
-        .field("flag", Field::boolean().optional())
-        .field("tags", empty(Field::dictionary(), Value::Map(Vec::new())))
-        .field("words", empty(Field::list(Field::text()), Value::List(Vec::new())))
-        .field("part", Field::document(PART.clone()).optional())
-        .field("parts", empty(Field::documents(PART.clone()), Value::List(Vec::new())))
-        .field("chunks", Field::documents(PART.clone()).optional())
-});
-
-/// The class of the documents within an [`ITEM`], and of those that its streams give.
-pub(crate) static PART: LazyLock<Schema> = LazyLock::new(|| {
-    Schema::new("Part")
-        .field("text", Field::text().optional())
-        .field("tensor", Field::array().optional())
-});
-
-fn empty(field: Field, default: Value) -> Field {
-    Field { presence: Presence::Default(default), ..field }
 }
 
 #[cfg(test)]

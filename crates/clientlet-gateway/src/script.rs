@@ -1,4 +1,4 @@
-//! Scripts of streams, for the sample executor.
+//! Scripted streams of the sample executor.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ impl StreamScript {
         Self { documents, pause: Duration::ZERO, raises: false }
     }
 
-    /// The time before each document; none unless set.
+    /// The time before each document; zero by default.
     pub fn pause(mut self, pause: Duration) -> Self {
         self.pause = pause;
         self

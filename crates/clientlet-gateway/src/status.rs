@@ -1,4 +1,5 @@
-//! `GET /status`, and the same over gRPC: the versions by which a client tells the generation of documents.
+//! `GET /status`, and the same over gRPC: the versions from which a client knows the generation of
+//! documents.
 
 use serde_json::{Map, Value, json};
 

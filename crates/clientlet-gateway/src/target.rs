@@ -2,8 +2,8 @@
 
 use regex_lite::Regex;
 
-/// A `target_executor`: a regular expression that matches at the start of an executor's name, or
-/// nothing, which means every executor.
+/// A `target_executor`: a regular expression that is matched at the start of an executor's name.
+/// The empty text means every executor.
 pub(crate) enum Target {
     All,
     Named(String),

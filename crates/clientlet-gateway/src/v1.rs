@@ -1,7 +1,8 @@
-//! Requests and answers of a gateway with documents v1, as Jina 3.14.1 speaks over HTTP: the
-//! endpoint is named in the body, the envelope's keys are camelCase, an executor's exception is
+//! Requests and answers of a gateway with documents v1, as Jina 3.14.1 has them over HTTP: the body
+//! names the endpoint, the keys of the envelope are camelCase, and an exception of the executor is
 //! a 200.
 
+mod answer;
 mod document;
 
 use std::borrow::Cow;
@@ -13,13 +14,12 @@ use http::HeaderMap;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::json;
 
+use self::answer::{HTTP, Style, WEBSOCKET, put, raised, write_head, write_routes};
 pub(crate) use self::document::Document;
 use self::document::Writer;
 use crate::docarray::DocArray;
-use crate::exception::Exception;
 use crate::executor::{Journey, travel};
 use crate::http_reply::HttpReply;
-use crate::identity::written_time;
 use crate::json::{Key, Raw, coerced_text, record, string, visit_others, write};
 use crate::outage::Outage;
 use crate::parameters;
@@ -48,14 +48,14 @@ record! {
 }
 
 record! {
-    /// What the gateway ignores, and the journal does not.
+    /// The request id, which the gateway ignores and the journal shows.
     Header {
         request_id: Raw<'a> = "requestId",
         snake_request_id: Raw<'a> = "request_id",
     }
 }
 
-/// The documents, in any of the forms in which they may come.
+/// The documents, in any form that is accepted.
 #[derive(Default)]
 pub(crate) enum Data<'a> {
     #[default]
@@ -167,7 +167,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// The endpoint asked for. In real gateways the camelCase key wins.
+    /// The endpoint of the request. As in real gateways, the camelCase key wins.
     pub(crate) fn endpoint(&self) -> Option<Cow<'a, str>> {
         match first(self.endpoint, self.snake_endpoint).given() {
             Some(endpoint) => coerced_text(endpoint),
@@ -187,42 +187,10 @@ fn first<'a>(camel: Raw<'a>, snake: Raw<'a>) -> Raw<'a> {
     if camel == Raw::default() { snake } else { camel }
 }
 
-/// How answers are written: over HTTP, or as JSON over WebSocket.
-struct Style {
-    request_id: &'static str,
-    endpoint: &'static str,
-    target: &'static str,
-    start: &'static str,
-    end: &'static str,
-    zone: &'static str,
-    /// What has no value is null, instead of left out.
-    nulls: bool,
-}
-
-const HTTP: Style = Style {
-    request_id: "requestId",
-    endpoint: "execEndpoint",
-    target: "targetExecutor",
-    start: "startTime",
-    end: "endTime",
-    zone: "+00:00",
-    nulls: true,
-};
-
-const WEBSOCKET: Style = Style {
-    request_id: "request_id",
-    endpoint: "exec_endpoint",
-    target: "target_executor",
-    start: "start_time",
-    end: "end_time",
-    zone: "Z",
-    nulls: false,
-};
-
 /// How running a request ended.
 enum Ended {
     Answered(Vec<u8>),
-    /// The executor did not answer; these are the answer's beginning and the documents.
+    /// The executor did not answer. Holds the beginning of the answer and the documents.
     Outage(Outage, Vec<u8>, Vec<u8>),
     Refused(HttpReply),
     /// A handler answered this status, and when to come again.
@@ -352,7 +320,7 @@ async fn run(
     Ended::Answered(body)
 }
 
-/// The documents that a list of them is in JSON, without what is null.
+/// Reads documents from a JSON list, without fields that are null.
 fn read_documents(list: &[u8]) -> Vec<Value> {
     // The gateway has written the list itself.
     let documents: Vec<Value> = serde_json::from_slice(list).unwrap_or_default();
@@ -406,7 +374,7 @@ fn write_documents(
         Data::List(documents) => {
             let before = writer.complaints.len();
             writer.documents(documents);
-            // Data are tried as a list and as an object of lists, and both tries complain.
+            // A gateway reads data as a list and then as an object of lists, and both complain.
             if writer.complaints.len() > before {
                 writer.complaints.here(&NO_DICT);
             }
@@ -421,8 +389,8 @@ fn write_documents(
     mem::take(&mut writer.out)
 }
 
-/// An object holds lists of documents by name. The one called `docs` is read, an object without
-/// it breaks the gateway, but an empty one does not.
+/// An object contains lists of documents by name. The list `docs` is read. An object without it
+/// breaks the gateway, unless the object is empty.
 fn write_entries(writer: &mut Writer<'_, '_>, entries: &[(Cow<'_, str>, Data<'_>)]) {
     let is_list =
         |data: &Data<'_>| matches!(data, Data::List(list) if list.iter().all(|d| !d.stray));
@@ -469,74 +437,4 @@ fn write_bulk(world: &World, bulk: Bulk) -> Vec<u8> {
     let mut writer = Writer::new(&world.ids, Change::None, &mut complaints);
     writer.documents(&documents);
     mem::take(&mut writer.out)
-}
-
-/// The status of an executor's exception.
-fn raised(exception: &Exception, class: &str) -> String {
-    json!({
-        "code": 1,
-        "description": exception.to_string(),
-        "exception": {
-            "name": exception.name(),
-            "args": exception.arguments().collect::<Vec<_>>(),
-            "stacks": ["Traceback (most recent call last):\n", exception.last_line()],
-            "executor": class,
-        },
-    })
-    .to_string()
-}
-
-fn write_head(body: &mut Vec<u8>, status: Option<&str>, endpoint: &str, style: &Style) {
-    write_field(body, "status", status, style);
-    put(body, &[",\"", style.endpoint, "\":"]);
-    write(body, endpoint);
-    put(body, &[",\"", style.target, "\":\"\"}"]);
-}
-
-fn write_routes(body: &mut Vec<u8>, began: SystemTime, journey: &Journey, style: &Style) {
-    let written = |time| format!("\"{}\"", written_time(time, style.zone));
-    let now = written(SystemTime::now());
-    body.extend_from_slice(b",\"routes\":[");
-    write_route(body, "gateway", &written(began), Some(&now), None, style);
-    for stop in &journey.stops {
-        body.push(b',');
-        // A deployment that was skipped has no end.
-        let (start, end) = match stop.ran {
-            Some((began, ended)) => (began, Some(written(ended))),
-            None => (began, None),
-        };
-        let status = stop.failure.as_ref().map(|exception| raised(exception, &stop.class));
-        let (start, end) = (written(start), end.as_deref());
-        write_route(body, &stop.executor, &start, end, status.as_deref(), style);
-    }
-    body.push(b']');
-}
-
-fn write_route(
-    body: &mut Vec<u8>,
-    name: &str,
-    start: &str,
-    end: Option<&str>,
-    status: Option<&str>,
-    style: &Style,
-) {
-    put(body, &["{\"executor\":"]);
-    write(body, name);
-    put(body, &[",\"", style.start, "\":", start]);
-    write_field(body, style.end, end, style);
-    write_field(body, "status", status, style);
-    body.push(b'}');
-}
-
-/// A field behind others, which may have no value.
-fn write_field(body: &mut Vec<u8>, name: &str, value: Option<&str>, style: &Style) {
-    if value.is_some() || style.nulls {
-        put(body, &[",\"", name, "\":", value.unwrap_or("null")]);
-    }
-}
-
-fn put(body: &mut Vec<u8>, parts: &[&str]) {
-    for part in parts {
-        body.extend_from_slice(part.as_bytes());
-    }
 }

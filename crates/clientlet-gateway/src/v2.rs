@@ -1,5 +1,5 @@
-//! Requests and answers of a gateway with documents v2, as Jina 3.33.1 speaks over HTTP: each
-//! endpoint is a route, an answer has no status, and an executor's exception is a 500.
+//! Requests and answers of a gateway with documents v2, as Jina 3.33.1 has them over HTTP: each
+//! endpoint is a route, an answer has no status, and an exception of the executor is a 500.
 
 mod document;
 
@@ -49,7 +49,7 @@ record! {
     }
 }
 
-/// The documents, in any of the forms in which they may come.
+/// The documents, in any form that is accepted.
 #[derive(Default)]
 pub(crate) enum Data<'a> {
     #[default]
@@ -149,8 +149,8 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// Reads the one document in `body`, as a streaming endpoint takes it; `None` if the executor cannot
-/// read it.
+/// Reads the one document in `body` for a streaming endpoint. Returns `None` if the executor cannot
+/// read the document.
 ///
 /// # Errors
 ///
@@ -198,9 +198,9 @@ pub(crate) async fn answer(
     }
 }
 
-/// The request with its list of documents read as one document. That is what a gateway tries when
-/// the list has a fault, and Python makes a dictionary of any list of pairs: the two field names of
-/// each document become the name and the text of a field.
+/// Reads the list of documents as one document, which a gateway tries when the list has a fault.
+/// Python makes a dictionary of any list of pairs, so the two field names of each document become
+/// the name and the text of a field.
 fn pairs_as_one(envelope: &Envelope<'_>, body: &str) -> Option<String> {
     let Data::List(_) = envelope.data else { return None };
     let mut request: Value = serde_json::from_str(body).ok()?;
@@ -245,7 +245,7 @@ async fn run(
         None => (&*ITEM, &*ITEM),
     };
     let mut documents = write_documents(world, &envelope.data, takes, change, &mut complaints);
-    // What the executor refuses it refuses only if it runs.
+    // An executor that does not run refuses no documents.
     complaints.refused = complaints.refused.filter(|_| runs);
     if let Some(reply) = complaints.reply() {
         return Err(reply);
@@ -343,7 +343,7 @@ fn write_documents(
             writer.complaints.here(&NO_LIST);
             writer.complaints.here(&NO_DICT);
         }
-        // Data are tried as a list and as one document, and both tries complain.
+        // A gateway reads data as a list and then as one document, and both complain.
         Data::List(items) => {
             let before = writer.complaints.len();
             writer.items(items);

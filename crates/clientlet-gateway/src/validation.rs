@@ -1,4 +1,4 @@
-//! What is said about a request that cannot be read: bodies of 422, shaped as FastAPI shapes them.
+//! Complaints about requests that cannot be read: bodies of 422 in the form of FastAPI.
 
 use serde_json::{Value, json};
 
@@ -9,9 +9,10 @@ use crate::http_reply::HttpReply;
 pub(crate) struct Complaints {
     path: Vec<Value>,
     found: Vec<Value>,
-    /// Something broke the gateway itself: 500 instead of a list of complaints.
+    /// The gateway itself broke: the answer is a plain 500 and not a list of complaints.
     pub(crate) broken: bool,
-    /// The executor raised this exception in reading: 500 with it as the detail.
+    /// The executor raised this exception when it read the documents: the answer is a 500 with this
+    /// detail.
     pub(crate) refused: Option<String>,
 }
 
@@ -20,7 +21,7 @@ impl Complaints {
         Self { path: vec!["body".into()], found: Vec::new(), broken: false, refused: None }
     }
 
-    /// Goes into a key or an element; [`leave`](Self::leave) comes back.
+    /// Enters a key or an element; [`leave`](Self::leave) goes back.
     pub(crate) fn enter(&mut self, step: impl Into<Value>) {
         self.path.push(step.into());
     }
@@ -29,12 +30,12 @@ impl Complaints {
         self.path.pop();
     }
 
-    /// Complains about the place reached.
+    /// Complains about the current place.
     pub(crate) fn here(&mut self, complaint: &Complaint<'_>) {
         self.found.push(json!({"loc": self.path, "msg": complaint.0, "type": complaint.1}));
     }
 
-    /// Complains about a field of the place reached.
+    /// Complains about a field of the current place.
     pub(crate) fn at(&mut self, field: &str, complaint: &Complaint<'_>) {
         self.enter(field);
         self.here(complaint);
@@ -80,7 +81,7 @@ pub(crate) const NO_FLOAT: Complaint<'_> =
 pub(crate) const NO_BOOLEAN: Complaint<'_> =
     Complaint("value could not be parsed to a boolean", "type_error.bool");
 
-/// A 422 that complains of one thing.
+/// A 422 with one complaint.
 pub(crate) fn complain(path: &[&str], complaint: &Complaint<'_>) -> HttpReply {
     unprocessable(&[json!({"loc": path, "msg": complaint.0, "type": complaint.1})])
 }
@@ -89,7 +90,7 @@ pub(crate) fn unprocessable(details: &[Value]) -> HttpReply {
     HttpReply::json(422, json!({"detail": details}).to_string().into_bytes())
 }
 
-/// Where JSON breaks, and how: the position in bytes from 0, line and column from 1.
+/// The place at which JSON is invalid: position in bytes from 0, line and column from 1.
 #[derive(Debug)]
 pub(crate) struct Break {
     pub(crate) message: &'static str,
@@ -102,15 +103,15 @@ impl Break {
     pub(crate) fn new(body: &str, error: &serde_json::Error) -> Self {
         let line_start: usize =
             body.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
-        // serde_json's column is that of the last byte read: before the end of the text this is
-        // the offending one, at the end it is the one before.
+        // serde_json gives the column of the last byte that it read. Within the text this is the
+        // wrong byte; at the end of the text it is the byte before.
         let column = if error.is_eof() { error.column() + 1 } else { error.column().max(1) };
         let message = python_message(&error.to_string());
         Self { message, position: line_start + column - 1, line: error.line(), column }
     }
 }
 
-/// What Python's json says where serde_json says this.
+/// The message of Python's json for a message of serde_json.
 fn python_message(message: &str) -> &'static str {
     if message.starts_with("trailing characters") {
         "Extra data"

@@ -1,5 +1,5 @@
-//! WebSocket as a gateway speaks it: protobuf or JSON, one message a request, answered as they are
-//! ready.
+//! WebSocket as a gateway speaks it. Each message is a request in protobuf or JSON; answers come as
+//! they are ready.
 
 mod ending;
 mod handshake;
@@ -21,12 +21,12 @@ use crate::outage::Outage;
 use crate::wire::{Line, Wire};
 use crate::world::World;
 
-/// The most that a message may hold, as with real gateways.
+/// The largest message, as with real gateways.
 const LARGEST: usize = 1 << 30;
-/// So much is written in one go, if there is so much.
+/// The bytes that are written together, if there are that many.
 const WRITE: usize = 64 * 1024;
 
-/// What messages are.
+/// The kind of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subprotocol {
     /// Binary messages of protobuf.
@@ -44,7 +44,7 @@ impl Subprotocol {
         }
     }
 
-    /// The other one, for a fault.
+    /// The other subprotocol, for a fault.
     fn other(self) -> Self {
         match self {
             Self::Bytes => Self::Json,
@@ -74,7 +74,7 @@ pub(crate) async fn serve<L: Listener>(
     upgrade: Upgrade,
 ) {
     let stream = ServerBuilder::new()
-        // Never in fragments: real gateways send none.
+        // Messages are never sent in fragments, as by real gateways.
         .config(Config::default().frame_size(usize::MAX).flush_threshold(WRITE))
         .limits(Limits::default().max_payload_len(Some(LARGEST)))
         .serve(wire);
@@ -93,13 +93,13 @@ pub(crate) async fn serve<L: Listener>(
     }
 }
 
-/// Tells at once how the executor is.
+/// Reports at once whether the executor is well.
 async fn dry_run<L: Listener>(link: &mut Link<L>) -> End {
     if let Some(outage) = Outage::now(&link.world.control) {
         return End::Close { code: 1011, reason: outage.close_reason().into() };
     }
     let message = match link.subprotocol {
-        // A status that says nothing but success has no bytes.
+        // A status of success has no bytes.
         Subprotocol::Bytes => Message::binary(&b""[..]),
         Subprotocol::Json => Message::text("{}"),
     };

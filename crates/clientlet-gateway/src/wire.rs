@@ -1,6 +1,6 @@
-//! The bytes of a connection, watched as long as they are HTTP/1.1: a request gets its number when it
-//! begins to arrive, and a connection can be reset before a request is read or when half of an answer
-//! is out.
+//! The bytes of a connection, watched while they are HTTP/1.1. So a request gets its number when it
+//! begins to arrive, and a connection can be reset before a request is read or after half of an
+//! answer was sent.
 
 use std::future::Future;
 use std::io;
@@ -18,10 +18,10 @@ use crate::listener::Listener;
 use crate::schedule::{Drawn, carries_data};
 use crate::world::{Protocol, World};
 
-/// Longer request lines go uncounted; hyper would take them, but nothing sends them.
+/// The longest request line that is watched. hyper accepts longer ones, but no client sends them.
 const LONGEST_LINE: usize = 8192;
 
-/// What the bytes, the requests and the answers of one connection tell each other.
+/// The state that the bytes, the requests and the answers of one connection share.
 #[derive(Debug, Default)]
 pub(crate) struct Line(Mutex<State>);
 
@@ -32,11 +32,11 @@ struct State {
     reset: bool,
     reset_when_flushed: bool,
     close_when_flushed: bool,
-    /// Nothing is sent any more but the connection's end, and what comes is not looked at.
+    /// The gateway sends only the end of the connection, and ignores what it reads.
     mute: bool,
-    /// Bytes to be written as soon as everything before them was written.
+    /// Bytes to be written as soon as the bytes before them were written.
     inserted: Bytes,
-    /// Whoever is to be told when the answer has ended.
+    /// The waker of the reader, which waits for the end of the answer.
     reader: Option<Waker>,
 }
 
@@ -49,12 +49,12 @@ enum Phase {
     Arriving,
     /// A request was read; its answer has not ended.
     Answering,
-    /// The connection becomes a WebSocket; its bytes are no requests any more.
+    /// The connection becomes a WebSocket. Its bytes are no longer requests.
     Upgrading,
 }
 
 impl Line {
-    /// The request was read to the end: takes what was drawn for it.
+    /// The request was read to its end. Returns what was drawn for it.
     pub(crate) fn arrived(&self) -> Option<Drawn> {
         let mut state = self.lock();
         state.phase = Phase::Answering;
@@ -83,34 +83,34 @@ impl Line {
         }
     }
 
-    /// The answer is the last of HTTP on this connection.
+    /// The answer is the last one of HTTP on this connection.
     pub(crate) fn upgrading(&self) {
         self.lock().phase = Phase::Upgrading;
     }
 
-    /// The connection's end, which is near, shall be a reset.
+    /// The connection will end by a reset.
     pub(crate) fn reset(&self) {
         self.lock().reset = true;
     }
 
-    /// Resets the connection once everything written so far is out.
+    /// Resets the connection after everything written so far was sent.
     pub(crate) fn reset_when_flushed(&self) {
         self.lock().reset_when_flushed = true;
     }
 
-    /// Closes the connection once everything before was written.
+    /// Closes the connection after everything before was sent.
     pub(crate) fn close_when_flushed(&self) {
         self.lock().close_when_flushed = true;
     }
 
-    /// Puts a frame between HTTP/2's own frames, which are flushed only after a complete one. There
-    /// is one such frame for each connection.
+    /// Puts a frame between the frames of h2, which flushes only behind a complete frame. A
+    /// connection has one such frame at most.
     pub(crate) fn insert(&self, frame: Bytes) {
         self.lock().inserted = frame;
     }
 
-    /// Ends this side of the connection by FIN, and reads what the other still sends: one that is
-    /// dropped with bytes unread ends by a reset instead.
+    /// Ends this side of the connection by FIN, and reads what the client still sends. A connection
+    /// that is dropped with unread bytes would end by a reset.
     pub(crate) fn mute(&self) {
         self.lock().mute = true;
     }
@@ -126,16 +126,16 @@ pub(crate) struct Wire<L: Listener> {
     io: L::Io,
     line: Arc<Line>,
     world: Arc<World>,
-    /// The beginning of a request line that did not come whole.
+    /// The beginning of a request line that has not arrived completely.
     start: Vec<u8>,
-    /// What came before the last answer ended (clients that pipeline).
+    /// Bytes that arrived before the last answer ended, from clients that pipeline.
     ahead: Vec<u8>,
-    /// The rest of a frame that is put between others.
+    /// The rest of a frame that is inserted between others.
     inserted: Bytes,
     /// Ends a connection on which no request begins.
     idle: Option<Pin<Box<Sleep>>>,
     protocol: Protocol,
-    /// The bytes are not HTTP/1.1, and nobody's business here.
+    /// The bytes are not HTTP/1.1, so they are not watched.
     is_raw: bool,
 }
 
@@ -146,7 +146,7 @@ impl<L: Listener> Wire<L> {
         Self { io, line, world, start, ahead, inserted, idle: None, protocol, is_raw: false }
     }
 
-    /// From now on the bytes are a WebSocket's or HTTP/2.
+    /// From now on the bytes are WebSocket or HTTP/2.
     pub(crate) fn raw(&mut self) {
         self.is_raw = true;
     }
@@ -156,8 +156,8 @@ impl<L: Listener> Wire<L> {
         self.ahead.splice(0..0, read.iter().copied());
     }
 
-    /// What is drawn for a request with this line, if its line is enough to know. Where a GET may
-    /// be an upgrade its headers have to be seen.
+    /// Draws for a request with this line. Returns `None` if a GET may be an upgrade, because then
+    /// its headers must be read first.
     fn draw(&self, method: &[u8], path: &[u8]) -> Option<Drawn> {
         (self.protocol == Protocol::Http || carries_data(method))
             .then(|| self.world.schedule.draw(method, path))
@@ -172,7 +172,7 @@ impl<L: Listener> Wire<L> {
         idle.as_mut().poll(cx)
     }
 
-    /// Writes the rest of a frame that is put between others. Nothing else may be written before.
+    /// Writes the rest of an inserted frame. It must be written before any other bytes.
     fn poll_insert(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.inserted.is_empty() {
             let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.inserted))?;
@@ -209,8 +209,7 @@ impl<L: Listener> Wire<L> {
         Poll::Ready(Ok(()))
     }
 
-    /// Looks at the bytes of a request that begins: as soon as its line is whole, it is drawn
-    /// for.
+    /// Reads the beginning of a request. Faults are drawn as soon as the request line is complete.
     fn begin(&mut self, bytes: &[u8]) -> io::Result<()> {
         let drawn = if self.start.is_empty() {
             request_line(bytes).map(|(method, path)| self.draw(method, path))
@@ -241,7 +240,7 @@ impl<L: Listener> Wire<L> {
     }
 }
 
-/// Method and path (without a query) of a request line, once the path has come whole.
+/// Method and path (without a query) of a request line, once the path is complete.
 fn request_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     // Empty lines before a request are to be ignored (RFC 9112, 2.2).
     let skipped = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
@@ -270,10 +269,10 @@ impl<L: Listener> AsyncRead for Wire<L> {
         let before = buffer.filled().len();
         if this.ahead.is_empty() {
             match Pin::new(&mut this.io).poll_read(cx, buffer) {
-                // Nothing read is what hyper takes for the client's end of the connection.
+                // To hyper, an empty read is the end of the connection.
                 Poll::Pending if phase == Phase::Idle => return this.poll_idle(cx).map(Ok),
                 Poll::Pending => {
-                    // hyper waits for bytes now, but idle time is to begin with the answer's end.
+                    // hyper waits for bytes now, but the idle time begins when the answer ends.
                     if phase == Phase::Answering && this.world.idle_timeout.is_some() {
                         this.line.lock().reader = Some(cx.waker().clone());
                     }
@@ -289,7 +288,7 @@ impl<L: Listener> AsyncRead for Wire<L> {
         }
         let bytes = &buffer.filled()[before..];
         if bytes.is_empty() {
-            // The client has gone.
+            // The client is gone.
             return Poll::Ready(Ok(()));
         }
         match phase {
@@ -358,8 +357,8 @@ impl<L: Listener> AsyncWrite for Wire<L> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper ends a connection in good order also after an error of reading; then a reset would
-        // come too late.
+        // hyper shuts a connection down even after an error of reading. A reset would come too late
+        // then.
         if self.line.lock().reset {
             return Poll::Ready(Ok(()));
         }

@@ -16,7 +16,7 @@ use crate::schedule::Schedule;
 use crate::schema::{ITEM, PART};
 use crate::target::Target;
 
-/// What a port speaks.
+/// The protocols of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http,
@@ -24,15 +24,15 @@ pub(crate) enum Protocol {
     WebSocket,
     /// gRPC alone.
     Grpc,
-    /// HTTP and WebSocket, and gRPC if HTTP/2's preface comes first. HTTP is answered as on a port of
-    /// its own.
+    /// HTTP and WebSocket, and gRPC if a connection begins with the preface of HTTP/2. HTTP is
+    /// answered as on a port of its own.
     All,
 }
 
 /// What all connections of a gateway share.
 #[derive(Debug)]
 pub(crate) struct World {
-    /// The test's own executors, in place of the sample.
+    /// The executors of the test, in place of the sample executor.
     pub(crate) executors: Option<Executors>,
     /// What the sample executor binds.
     pub(crate) bindings: Bindings,
@@ -43,7 +43,7 @@ pub(crate) struct World {
     pub(crate) journal: Journal,
     pub(crate) schedule: Schedule,
     pub(crate) ids: Ids,
-    /// The last answer that was given, if a fault may repeat it.
+    /// The last answer, kept if a fault may repeat it.
     pub(crate) last: Mutex<Option<Vec<u8>>>,
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -54,7 +54,7 @@ impl World {
         if self.executors.is_some() || !target.is(DEPLOYMENT) {
             return None;
         }
-        // Executors of documents v1 have no need of /json_rich.
+        // Executors of documents v1 do not have /json_rich.
         let is_there = |bound: &Sample| docarray == DocArray::V2 || *bound != Sample::JsonRich;
         let bound = self.bindings.find(path).filter(is_there);
         bound.or_else(|| self.bindings.find(DEFAULT))
@@ -103,7 +103,7 @@ impl World {
 
     /// Waits until the gateway is to stop.
     pub(crate) async fn stops(&self) {
-        // An error would mean that the gateway is gone, which is the same.
+        // An error means that the gateway is gone, which has the same effect.
         let _ = self.stopping.clone().wait_for(|stop| *stop).await;
     }
 

@@ -1,4 +1,4 @@
-//! Running a request and answering it.
+//! Running a request, and the answer to it.
 
 use std::sync::LazyLock;
 use std::time::SystemTime;
@@ -135,8 +135,8 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// They came as bytes that are no list of documents v2. Of v1 they would be a pickle, which
-    /// nobody should read.
+    /// The documents came as bytes that are no list of documents v2. Bytes of documents v1 would be
+    /// a pickle, which is never read.
     pub(super) fn docs(&self) -> Result<Bytes, Exception> {
         let Some(data) = &self.message.data else {
             return Ok(Bytes::new());
@@ -184,7 +184,7 @@ impl Request {
     }
 }
 
-/// The class of executors whose endpoints have none.
+/// The class of endpoints that have no class of their own.
 static OPEN: LazyLock<Schema> = LazyLock::new(Schema::open);
 
 pub(super) fn status(exception: &Exception, class: &str) -> Status {

@@ -80,7 +80,7 @@ fn encode(message: &impl Message) -> Bytes {
     message.encode_to_vec().into()
 }
 
-/// What a dry run finds; no bytes at all if all is well.
+/// The status of a dry run, which has no bytes if all is well.
 pub(crate) fn dry_run(outage: Option<Outage>) -> Bytes {
     let Some(outage) = outage else { return Bytes::new() };
     let description = outage.description();
@@ -156,12 +156,12 @@ pub(crate) fn health_of(message: &Bytes) -> Option<String> {
     HealthCheck::decode(message.clone()).ok().map(|check| check.service)
 }
 
-/// The health of a service that is there, whatever its executors do.
+/// The health of a known service, whatever its executors do.
 pub(crate) fn serving() -> Bytes {
     Bytes::from_static(&[0x08, 0x01])
 }
 
-/// Answers a question of reflection; `None` if it is none.
+/// Answers a question of reflection; `None` if the message is no question.
 pub(crate) fn reflect(
     message: &Bytes,
     services: impl Iterator<Item = &'static str>,

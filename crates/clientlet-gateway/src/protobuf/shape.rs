@@ -1,9 +1,9 @@
-//! Whether bytes are the message that they should be, without building it.
+//! Checks whether bytes are a certain message, without building it.
 
-/// Messages in one another deeper than this are refused, as protobuf's own readers do.
+/// The deepest nesting of messages. Deeper ones are refused, as protobuf's own readers do.
 const DEEPEST: usize = 100;
 
-/// The fields of a message that can be at fault; others are skipped.
+/// The fields of a message that are checked. Other fields are skipped.
 pub(super) struct Shape(&'static [(u32, Kind)]);
 
 enum Kind {
@@ -89,7 +89,7 @@ static NODES: Shape = Shape(&[(1, Message(&NODE))]);
 static ARRAY_V2: Shape = Shape(&[(1, Message(&DENSE)), (2, Message(&STRUCT))]);
 
 impl Shape {
-    /// Whether a reader would take the bytes for this message.
+    /// Whether the bytes can be read as this message.
     pub(super) fn fits(&self, bytes: &[u8]) -> bool {
         self.fits_at(bytes, 0)
     }
@@ -100,7 +100,7 @@ impl Shape {
         }
         let mut fields = Fields::new(bytes);
         for field in fields.by_ref() {
-            // A known field of another wire type counts as an unknown one.
+            // A known field with another wire type counts as unknown.
             if field.wire != Wire::Bytes {
                 continue;
             }
@@ -124,18 +124,18 @@ pub(super) enum Wire {
     Bytes,
 }
 
-/// A field as it stands in a message.
+/// A field as it is in a message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Field<'a> {
     pub(super) number: u32,
     pub(super) wire: Wire,
-    /// What it holds.
+    /// The content of the field.
     pub(super) content: &'a [u8],
-    /// All of it, key and length included.
+    /// The whole field, with key and length.
     pub(super) whole: &'a [u8],
 }
 
-/// The fields of a message, up to the first that is broken; then something is left of the bytes.
+/// The fields of a message up to the first broken one. Behind a broken field, bytes are left.
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
 }
@@ -173,7 +173,7 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// Reads a number, and what follows it.
+/// Reads a number. Returns the number and the bytes behind it.
 pub(super) fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut value = 0;
     for (index, byte) in bytes.iter().take(10).enumerate() {

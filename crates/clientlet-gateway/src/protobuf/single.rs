@@ -33,7 +33,7 @@ struct Single {
 #[derive(Debug)]
 pub(crate) struct SingleRequest {
     message: Single,
-    /// The same as any other request.
+    /// The same as a request of a list.
     request: Request,
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn content(_: DocArray, message: &Bytes) -> Option<Content> {
 }
 
 impl SingleRequest {
-    /// Reads a request; `None` if it is no such message, down to its document.
+    /// Reads a request. Returns `None` if the bytes are no such message, document included.
     pub(crate) fn read(bytes: Bytes) -> Option<Self> {
         if !SINGLE_V2.fits(&bytes) {
             return None;
@@ -74,7 +74,7 @@ impl SingleRequest {
     ///
     /// # Errors
     ///
-    /// What the executor raises that cannot read it.
+    /// The exception of an executor that cannot read the document.
     pub(crate) fn document(&self, class: &Schema, ids: &Ids) -> Result<Value, Exception> {
         let docs = v2::change(&self.request.docs()?, class, Change::None, ids)?;
         Ok(super::documents(&docs).next().map(v2::read).unwrap_or_default())
@@ -93,7 +93,7 @@ impl SingleRequest {
         }
     }
 
-    /// The answer of an endpoint that nobody binds.
+    /// The answer of an endpoint that is not bound.
     pub(crate) fn untouched(&self) -> Bytes {
         self.back(None)
     }
@@ -105,7 +105,7 @@ impl SingleRequest {
 
     fn back(&self, failure: Option<&Exception>) -> Bytes {
         let mut message = self.message.clone();
-        // It is the gateway that raises this one.
+        // The gateway raises this exception, so it has no executor.
         let status = failure.map(|exception| answer::status(exception, ""));
         if status.is_some() {
             message.header.get_or_insert_default().status = status;

@@ -5,7 +5,7 @@ use super::{write_bytes, write_head};
 use crate::parameters::RESULTS;
 use crate::value::{BytesAs, Value};
 
-/// A Struct as a map. It was found to be one, no deeper than is safe.
+/// Reads a Struct as a map. The bytes were checked before, and are not nested too deep.
 pub(super) fn read(bytes: &[u8]) -> Value {
     let entries = Fields::new(bytes).filter(|field| field.number == 1);
     let entries = entries.map(|entry| {
@@ -81,7 +81,7 @@ pub(super) fn entry_parts(entry: &[u8]) -> (&[u8], &[u8]) {
     parts
 }
 
-/// Appends the entries of a Struct, or of any map that is field 1, but for this key.
+/// Appends the entries of a Struct, or of any map that is field 1, except the entry with this key.
 pub(super) fn copy_without(out: &mut Vec<u8>, bytes: &[u8], key: &str) {
     for entry in Fields::new(bytes) {
         if entry.number != 1 || entry_parts(entry.content).0 != key.as_bytes() {
@@ -98,7 +98,7 @@ pub(super) fn write_entry(out: &mut Vec<u8>, key: &str, value: &[u8]) {
     write_bytes(out, 2, value);
 }
 
-/// Parameters as they were sent, and beside them what executors reported, by the key of each.
+/// The parameters as they were sent, and the results of executors by their keys.
 pub(super) fn with_results(sent: &[u8], results: Vec<(String, Value)>) -> Vec<u8> {
     let mut parameters = Vec::new();
     copy_without(&mut parameters, sent, RESULTS);

@@ -25,8 +25,8 @@ pub(super) fn id(document: &[u8]) -> Option<&[u8]> {
     content(document, ID)
 }
 
-/// Runs an endpoint on documents. Untouched they come back as they are, but each with an id, and
-/// without a text that is empty.
+/// Runs an endpoint on documents. Unchanged documents come back as they are, except that each has
+/// an id and none has an empty text.
 pub(super) fn change(docs: &Bytes, change: Change, ids: &Ids) -> Bytes {
     let is_kept = |document| id(document).is_some() && !is_blank(document);
     if change == Change::None && documents(docs).all(is_kept) {
@@ -39,7 +39,7 @@ pub(super) fn change(docs: &Bytes, change: Change, ids: &Ids) -> Bytes {
     out.into()
 }
 
-/// A document as a value. It was found to be one, no deeper than is safe.
+/// Reads a document as a value. The bytes were checked before, and are not nested too deep.
 pub(super) fn read(document: &[u8]) -> Value {
     let mut entries: Vec<(String, Value)> = Vec::new();
     let content = Fields::new(document).filter(is_content).last().map(|field| field.number);
@@ -70,7 +70,7 @@ pub(super) fn read(document: &[u8]) -> Value {
             }
             Kind::Documents => Value::List(vec![read(field.content)]),
         };
-        // Repeated fields and maps come in parts; of all else the last counts.
+        // Repeated fields and maps are joined. Of other fields the last one counts.
         match entries.iter_mut().find(|(known, _)| known == name) {
             Some((_, Value::List(all))) if kind == Kind::Documents || kind == Kind::Numbers => {
                 if let Value::List(more) = value {
@@ -89,7 +89,7 @@ pub(super) fn read(document: &[u8]) -> Value {
     Value::Map(entries)
 }
 
-/// A document of the class of documents v1.
+/// Writes a document that fits the class of documents v1.
 pub(super) fn write(document: &Value) -> Vec<u8> {
     let mut out = Vec::new();
     for (number, name, kind) in FIELDS {
@@ -108,7 +108,7 @@ pub(super) fn write(document: &Value) -> Vec<u8> {
                     prost::encoding::WireType::ThirtyTwoBit,
                     &mut out,
                 );
-                // Doubles lose bits in a float of protobuf.
+                // The cast loses bits, because the field is a float.
                 out.extend_from_slice(&(*n as f32).to_le_bytes());
             }
             (Kind::Numbers, Some(Value::List(list))) if !list.is_empty() => {
@@ -184,7 +184,7 @@ fn read_array(array: &[u8]) -> Value {
 fn write_array(array: &Array) -> Vec<u8> {
     let mut out = Vec::new();
     write_bytes(&mut out, 1, &super::write_dense(array));
-    // Without it the tensor would be dropped.
+    // Without a class name the receiver drops the tensor.
     write_bytes(&mut out, 3, b"numpy");
     out
 }
@@ -220,7 +220,7 @@ const FIELDS: [(u32, &str, Kind); 19] = [
     (TAGS, "tags", Kind::Tags),
     (18, "scores", Kind::Scores),
     (19, "evaluations", Kind::Scores),
-    // Of these the last one that is set counts: a tensor hides a blob, and a blob a text.
+    // The last of these fields counts: a tensor hides a blob, and a blob hides a text.
     (TEXT, "text", Kind::Text),
     (BLOB, "blob", Kind::Bytes),
     (TENSOR, "tensor", Kind::Array),
@@ -249,7 +249,7 @@ fn write_document(out: &mut Vec<u8>, document: &[u8], change: Change, ids: &Ids)
     }
     match change {
         Change::None => {}
-        // Setting the text drops what else the content was; setting it to nothing leaves nothing.
+        // Setting the text replaces other content. An empty text leaves no content.
         Change::Upper => {
             let text = Fields::new(document).filter(is_content).last();
             let text = text.filter(|field| field.number == TEXT).map(|field| field.content);
@@ -281,7 +281,7 @@ fn write_document(out: &mut Vec<u8>, document: &[u8], change: Change, ids: &Ids)
     out.extend_from_slice(&added);
 }
 
-/// Whether its content is an empty text, which an executor takes for none.
+/// Whether the content of the document is an empty text, which an executor reads as no content.
 fn is_blank(document: &[u8]) -> bool {
     let content = Fields::new(document).filter(is_content).last();
     content.is_some_and(|field| field.number == TEXT && field.content.is_empty())

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::schema::{ITEM, PART};
 
-    /// The parts of a published class that say nothing of what it takes.
+    /// Removes the parts of a published class that do not say what the class takes.
     fn plain(mut published: Json) -> Json {
         let Some(class) = published.as_object_mut() else { return published };
         class.remove("description");

@@ -1,5 +1,5 @@
-//! A document v1 on its way through the gateway: read by field, written with all 19 fields, what
-//! is empty or zero as null.
+//! A document v1 on its way through the gateway. It is written with all 19 fields; empty and zero
+//! values become null.
 
 use std::borrow::Cow;
 
@@ -47,12 +47,12 @@ record! {
     }
 }
 
-/// How a score is written of which nothing is left.
+/// A score without content, as it is written.
 const EMPTY_SCORE: &[u8] = br#"{"value":null,"op_name":null,"description":null,"ref_id":null}"#;
-/// Chunks deeper than this break the gateway, before they could exhaust its stack.
+/// The deepest chunks. Deeper ones break the gateway before they can exhaust its stack.
 const DEEPEST: usize = 64;
 
-/// Writes documents, complaining about what they must not be.
+/// Writes documents, and collects complaints about them.
 pub(super) struct Writer<'w, 'c> {
     pub(super) out: Vec<u8>,
     pub(super) complaints: &'c mut Complaints,
@@ -61,7 +61,7 @@ pub(super) struct Writer<'w, 'c> {
     depth: usize,
 }
 
-/// What a document's place among others says about it.
+/// The place of a document within others, which determines some of its fields.
 enum Place<'p> {
     Top,
     Chunk { parent: &'p str, granularity: i64 },
@@ -217,8 +217,8 @@ impl<'w, 'c> Writer<'w, 'c> {
         }
     }
 
-    /// Blob, tensor and text exclude each other; that is their order of precedence turned round:
-    /// a tensor hides a blob, a blob hides a text. An executor that sets the text drops both.
+    /// Writes the content. A tensor hides a blob, and a blob hides a text. An executor that sets
+    /// the text drops tensor and blob.
     fn content(&mut self, document: &Document<'_>) {
         let sets_text = self.change == Change::Upper && self.depth == 0;
         let has_tensor = document.tensor.given().is_some();
@@ -312,7 +312,7 @@ impl<'w, 'c> Writer<'w, 'c> {
             self.out.push(b':');
             match value.given() {
                 None => self.out.extend_from_slice(b"null"),
-                // Real gateways take these two integers for booleans, at the top level only.
+                // Real gateways read these two integers as booleans, at the top level only.
                 Some("1") => self.out.extend_from_slice(b"true"),
                 Some("0") => self.out.extend_from_slice(b"false"),
                 Some(value) => write_floats(&mut self.out, value),
@@ -343,7 +343,7 @@ impl<'w, 'c> Writer<'w, 'c> {
             self.out.push(b':');
             let score_start = self.out.len();
             self.score(key, *score);
-            // A score without content does not survive protobuf.
+            // A score without content is lost in protobuf.
             if self.out[score_start..] == *EMPTY_SCORE {
                 self.out.truncate(before);
             } else {
@@ -415,7 +415,7 @@ fn is_base64(json: &str) -> bool {
         && digits.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
 }
 
-/// The base64 of so many letters x.
+/// The base64 of `size` letters x.
 pub(super) fn base64_of_x(size: usize) -> String {
     let mut text = "eHh4".repeat(size / 3);
     text.push_str(["", "eA==", "eHg="][size % 3]);

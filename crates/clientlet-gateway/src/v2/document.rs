@@ -103,7 +103,7 @@ impl<'w, 'c> Writer<'w, 'c> {
         Self { out: Vec::with_capacity(1024), complaints, ids, class, change, refusals: Vec::new() }
     }
 
-    /// Writes a list. All of it is looked at, but no more than the first 100 come back.
+    /// Writes a list. All documents are checked, but only the first 100 come back.
     pub(super) fn items(&mut self, items: &[Item<'_>]) {
         let mut left = MOST_DOCUMENTS;
         let mut end = None;
@@ -383,8 +383,8 @@ impl<'w, 'c> Writer<'w, 'c> {
                 let before = self.refusals.len();
                 self.document(class, &item, Depth::Inner);
                 if self.refusals.len() > before {
-                    // Whatever is wrong inside of it, the executor says that the class is not
-                    // supported.
+                    // Whatever is wrong inside the document, the executor says that the class is
+                    // not supported.
                     self.refusals.truncate(before);
                     let class = format!("<class '__main__.{}'>", class.name());
                     let text = format!("{class} is not supported for proto deserialization");

@@ -37,7 +37,7 @@ impl ReadError {
         self
     }
 
-    /// The field at fault, such as `parts[0].text`; empty if the fault is that of the whole value.
+    /// The field that cannot be read, such as `parts[0].text`; empty if it is the whole value.
     pub(crate) fn field(&self) -> String {
         let mut field = String::new();
         for step in self.path.iter().rev() {

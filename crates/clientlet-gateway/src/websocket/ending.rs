@@ -11,16 +11,16 @@ use tokio::time::timeout;
 use super::{Link, WRITE};
 use crate::listener::Listener;
 
-/// How long the client's part in an ending is waited for.
+/// How long the gateway waits for the client to end its side.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The most that a control frame may hold (RFC 6455, 5.5).
+/// The largest content of a control frame (RFC 6455, 5.5).
 const LARGEST_PING: usize = 125;
 
 /// How a WebSocket ends.
 #[derive(Debug)]
 pub(super) enum End {
-    /// The client went, or closed it, or broke the protocol.
+    /// The client is gone, has closed the WebSocket, or broke the protocol.
     Gone,
     /// With a close frame.
     Close {
@@ -36,13 +36,14 @@ pub(super) enum End {
         is_text: bool,
         reset: bool,
     },
-    /// Not at all, but nothing is read or written any more.
+    /// The connection stays open, but the gateway neither reads nor writes.
     HalfOpen,
-    /// Not before the client ends it: nothing is read any more, and pings are sent without end.
+    /// The connection stays open until the client ends it. The gateway does not read, and sends
+    /// pings without end.
     PingFlood,
 }
 
-/// Ends a WebSocket. What was answered before goes out first.
+/// Ends a WebSocket. Answers that are ready are sent first.
 pub(super) async fn finish<L: Listener>(mut link: Link<L>, end: End) {
     let _ = timeout(PATIENCE, link.stream.flush()).await;
     let lingers = matches!(end, End::Drop | End::Cut { .. });
@@ -58,12 +59,12 @@ pub(super) async fn finish<L: Listener>(mut link: Link<L>, end: End) {
             return;
         }
         End::Gone => {
-            // Goes on until the answer to the client's close frame is out.
+            // The loop ends when the answer to the client's close frame was sent.
             let _ = timeout(PATIENCE, async { while link.stream.next().await.is_some() {} }).await;
         }
         End::Drop => {}
         End::Close { code, reason } => {
-            // Made by hand because the codes of faults need not be legal.
+            // The frame is made by hand, because faults may have codes that are not allowed.
             let content = [&code.to_be_bytes()[..], reason.as_bytes()].concat();
             let frame = [&frame_head(0x88, content.len())[..], &content].concat();
             let _ = timeout(PATIENCE, async {
@@ -94,7 +95,7 @@ pub(super) async fn finish<L: Listener>(mut link: Link<L>, end: End) {
     let mut wire = link.stream.into_inner();
     let _ = timeout(PATIENCE, wire.shutdown()).await;
     if lingers {
-        // A connection that is dropped with bytes unread ends by a reset instead of FIN.
+        // A connection that is dropped with unread bytes ends by a reset and not by FIN.
         let mut unread = vec![0; 64 * 1024];
         tokio::select! {
             () = link.world.stops() => {}
@@ -103,7 +104,7 @@ pub(super) async fn finish<L: Listener>(mut link: Link<L>, end: End) {
     }
 }
 
-/// Writes the largest pings that there are until the client has gone.
+/// Writes pings of the largest size until the client is gone.
 async fn flood(wire: &mut (impl AsyncWrite + Unpin)) {
     let ping = [&frame_head(0x89, LARGEST_PING)[..], &[b'.'; LARGEST_PING]].concat();
     let pings = ping.repeat(WRITE / ping.len());

@@ -14,10 +14,10 @@ use crate::fault::FaultKind;
 use crate::http_reply::HttpReply;
 use crate::world::Protocol;
 
-/// What RFC 6455 has hashed with the key.
+/// The text that is hashed with the key (RFC 6455).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// A connection's second life, agreed on.
+/// A WebSocket that was agreed on.
 #[derive(Debug)]
 pub(crate) struct Upgrade {
     pub(super) path: Path,
@@ -50,7 +50,8 @@ pub(crate) fn is_upgrade(head: &Parts) -> bool {
 ///
 /// # Errors
 ///
-/// It is refused: a bad handshake, or a path that is no WebSocket, such as any of an HTTP port.
+/// The refusal of a bad handshake, or of a path without WebSocket, such as every path of an HTTP
+/// port.
 pub(crate) fn agree(head: &Parts, protocol: Protocol) -> Result<Upgrade, HttpReply> {
     let bad = |what: String| {
         HttpReply::refusal(400, format!("Failed to open a WebSocket connection: {what}.\n"))
@@ -81,7 +82,7 @@ pub(crate) fn agree(head: &Parts, protocol: Protocol) -> Result<Upgrade, HttpRep
     Ok(Upgrade { path, subprotocol, headers: head.headers.clone() })
 }
 
-/// The answer to an upgrade that is agreed on. It never names a subprotocol, but for a fault.
+/// The answer to an upgrade that is agreed on. It names a subprotocol only for a fault.
 pub(crate) fn response<B>(upgrade: &Upgrade, fault: Option<&FaultKind>, body: B) -> Response<B> {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

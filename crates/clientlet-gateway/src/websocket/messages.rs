@@ -1,4 +1,4 @@
-//! What a message asks for.
+//! The meaning of a message.
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ use crate::protobuf::{self, Verdict};
 use crate::v1;
 use crate::world::World;
 
-/// What a message is.
+/// The meaning of a message.
 #[derive(Debug)]
 pub(super) enum Asked {
     Request(Request),
-    /// The client sends nothing more.
+    /// The client has no more requests.
     EndOfInput,
-    /// JSON that is no object: taken, and forgotten.
+    /// JSON that is no object. It is ignored.
     Nothing,
     /// The gateway breaks off without a word.
     Unreadable,
@@ -58,7 +58,7 @@ impl Asked {
         if entries.0.is_empty() {
             return Self::EndOfInput;
         }
-        // Data may be null, but not be left out. Documents v2 are not spoken in JSON.
+        // Data may be null, but not be left out. Documents v2 have no JSON messages.
         let has_data = entries.0.iter().any(|(key, _)| key == "data");
         let request = Json(content.clone());
         if docarray == DocArray::V2 || !has_data || request.envelope().is_none() {
@@ -135,14 +135,16 @@ impl Request {
         }
     }
 
-    /// Gives it another id, for a fault. In JSON the gateway makes all ids, so there none is another.
+    /// Gives the request another id, for a fault. In JSON the gateway makes all ids, so the id
+    /// stays.
     pub(super) fn rename(&mut self, id: String) {
         if let Self::Protobuf(request, _) = self {
             request.rename(id);
         }
     }
 
-    /// Runs the request: at once if it takes no time, otherwise when the future is polled.
+    /// Runs the request. A request that takes no time is done at once; the future of any other must
+    /// be polled.
     pub(super) fn start(self, world: &Arc<World>, headers: &HeaderMap) -> Started {
         let takes_time = match &self {
             Self::Protobuf(request, _) => request.takes_time(world),
@@ -152,7 +154,7 @@ impl Request {
             let (world, headers) = (Arc::clone(world), headers.clone());
             return Started::Running(async move { self.answer(&world, &headers).await }.boxed());
         }
-        // Nothing else ever waits.
+        // All other requests end at once.
         Started::Done(self.answer(world, headers).now_or_never().unwrap_or(Verdict::Broken))
     }
 

@@ -28,11 +28,11 @@ use crate::schedule::Drawn;
 const MOST: usize = 1000;
 /// The most bytes of answers that wait for the client to read.
 const MOST_BYTES: usize = 256 << 20;
-/// So many messages are read before their answers are written, if so many are there.
+/// The most messages that are read before their answers are written.
 const BATCH: usize = 64;
-/// The time between pings, and the time that a client has for its pong.
+/// The time between pings, and the time in which a pong must arrive.
 const PING: Duration = Duration::from_secs(20);
-/// How long an answer is held to come behind the next one.
+/// How long an answer is held back to be sent after the next one.
 const HOLD: Duration = Duration::from_secs(1);
 
 /// A WebSocket for data.
@@ -42,14 +42,14 @@ pub(super) struct Session<L: Listener> {
     /// Answers to be written.
     ready: VecDeque<Answer>,
     ready_bytes: usize,
-    /// Answers that a fault has come behind the next one.
+    /// Answers that a fault holds back until the next one was sent.
     held: Vec<Answer>,
     hold: Option<Pin<Box<Sleep>>>,
-    /// Requests that a fault has left without an answer.
+    /// The number of requests that a fault leaves without an answer.
     stalled: usize,
-    /// A message that came when there was no room for another; nothing is read behind it.
+    /// A message that arrived when there was no room. No message is read after it.
     waiting: Option<Message>,
-    /// The end marker has come: nothing more is read but control frames.
+    /// The end marker has arrived. Only control frames are read from now on.
     is_draining: bool,
     is_stopping: bool,
     stops: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -65,7 +65,7 @@ struct Flight {
     fault: Option<FaultKind>,
 }
 
-/// A message for the client, and where it is noted once it is sent.
+/// A message for the client, and the place in the journal where its sending is noted.
 struct Answer {
     message: Message,
     place: Option<Place>,
@@ -95,7 +95,7 @@ impl<L: Listener> Session<L> {
     /// Serves requests until the connection is to end.
     pub(super) async fn run(&mut self) -> End {
         let end = std::future::poll_fn(|cx| self.poll(cx)).await;
-        // Answers that are ready were earned before the end.
+        // Answers that are ready belong to requests before the end, so they are still sent.
         self.release();
         while let Some(answer) = self.take_ready() {
             if self.send(answer).is_err() {
@@ -149,7 +149,7 @@ impl<L: Listener> Session<L> {
             if is_idle && self.is_draining && self.stalled == 0 {
                 return Poll::Ready(End::Close { code: 1000, reason: String::new() });
             }
-            // More may be there, or there is room again for what waits.
+            // More messages may be there, or there is room again for the message that waits.
             if read < BATCH && !(self.waiting.is_some() && self.has_room()) {
                 return Poll::Pending;
             }
@@ -172,7 +172,7 @@ impl<L: Listener> Session<L> {
         {
             self.release();
         }
-        // A draining session holds back what nothing will follow.
+        // In a draining session no answer will follow the ones that are held back.
         if self.is_draining && self.running.is_empty() {
             self.release();
         }
@@ -192,7 +192,7 @@ impl<L: Listener> Session<L> {
         None
     }
 
-    /// Writes what is ready, in as few pieces as it takes.
+    /// Writes the answers that are ready, in few pieces.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         loop {
             if ready!(self.link.stream.poll_ready_unpin(cx)).is_err() {
@@ -220,7 +220,7 @@ impl<L: Listener> Session<L> {
         Ok(())
     }
 
-    /// Takes a message that has come.
+    /// Takes a message that has arrived.
     fn take(&mut self, message: Message) -> Option<End> {
         if message.is_pong() {
             if **message.as_payload() == self.pings.to_be_bytes() && self.awaits_pong {
@@ -230,7 +230,7 @@ impl<L: Listener> Session<L> {
             return None;
         }
         if message.is_close() {
-            // What is in flight is lost.
+            // Requests in flight are lost.
             self.ready.clear();
             self.held.clear();
             return Some(End::Gone);
@@ -254,7 +254,7 @@ impl<L: Listener> Session<L> {
         }
     }
 
-    /// Begins a request, unless a fault has it otherwise.
+    /// Begins a request, unless a fault prevents that.
     fn accept(&mut self, mut request: Request) -> Option<End> {
         let drawn = self.link.world.schedule.draw_message();
         let place = self.note(&drawn, Some(&request));
@@ -317,7 +317,7 @@ impl<L: Listener> Session<L> {
         })
     }
 
-    /// Makes the answer ready, as a fault has it.
+    /// Makes the answer ready, changed by a fault if there is one.
     fn deliver(&mut self, verdict: Verdict, flight: Flight) -> Option<End> {
         let content = match verdict {
             Verdict::Answer(content) => content,
@@ -367,7 +367,7 @@ impl<L: Listener> Session<L> {
         self.ready.push_back(answer);
     }
 
-    /// Lets the answers go that were held.
+    /// Makes the answers ready that were held back.
     fn release(&mut self) {
         self.hold = None;
         for answer in mem::take(&mut self.held) {
@@ -380,10 +380,10 @@ fn is_data(message: &Message) -> bool {
     message.is_binary() || message.is_text()
 }
 
-/// What no reader takes for an answer.
+/// A message that cannot be decoded.
 fn undecodable(subprotocol: Subprotocol, answer: &Bytes) -> Bytes {
     match subprotocol {
-        // The key of a field never goes on for so long.
+        // No key of a field is this long, so the message cannot be decoded.
         Subprotocol::Bytes => Bytes::from_static(&[0xff; 16]),
         Subprotocol::Json => answer.slice(..answer.len() / 2),
     }
@@ -391,7 +391,7 @@ fn undecodable(subprotocol: Subprotocol, answer: &Bytes) -> Bytes {
 
 fn wrong_type(subprotocol: Subprotocol, answer: Bytes) -> Message {
     match subprotocol {
-        // Text has to be text.
+        // The content of a text message must be text.
         Subprotocol::Bytes => subprotocol.other().message("{}"),
         Subprotocol::Json => subprotocol.other().message(answer),
     }

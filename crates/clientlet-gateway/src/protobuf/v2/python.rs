@@ -1,5 +1,5 @@
-//! A node of documents v2 as a Python value of the executor, and what pydantic does with it for a
-//! field: its coercions and its complaints.
+//! A node of documents v2 as a Python value of the executor, with the conversions and complaints of
+//! pydantic.
 
 use std::borrow::Cow;
 
@@ -47,7 +47,7 @@ pub(super) const TYPES: &[&[u8]] = &[
     b"video_bytes",
 ];
 
-/// Stands for a class that accepts documents, whatever becomes of them.
+/// Marks a class that accepts documents.
 pub(super) const TAKEN: &str = "";
 
 /// The names of a field's class and of its element's class, for the complaint about a misplaced
@@ -245,7 +245,7 @@ impl<'a> Python<'a> {
         match self {
             Python::None => Vec::new(),
             Python::Text(text) => super::field(TEXT, text.as_bytes()),
-            // It came from 32 bits.
+            // The integer came from 32 bits, so it fits.
             Python::Integer(n) => integer_node(i32::try_from(*n).unwrap_or_default()),
             Python::Float(n) => float_node(*n),
             Python::Boolean(b) => boolean_node(*b),
@@ -362,7 +362,7 @@ fn array_node(dtype: &str, shape: &[usize], buffer: &[u8]) -> Vec<u8> {
     ndarray(&super::field(1, &dense))
 }
 
-/// The maximum number of zeros in place of uninitialized memory; no test needs more.
+/// The most zeros in place of uninitialized memory. Tests need no more.
 const MOST_ZEROS: usize = 1 << 16;
 
 fn zeros(shape: &[i64]) -> Option<Vec<u8>> {
