@@ -224,7 +224,8 @@ impl Identity {
     }
 }
 
-/// The client's headers, those of the call in place of theirs.
+/// Merges the headers of a call into the client's. The call's headers replace the client's of the
+/// same name.
 pub(crate) fn with_headers(
     base: &Arc<HeaderMap>,
     protocol: Protocol,

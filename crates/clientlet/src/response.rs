@@ -120,7 +120,8 @@ impl Response {
     /// or on another thread. They share the answer's memory.
     ///
     /// # Errors
-    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming what is no list of documents.
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode), naming the part that is not a list of
+    /// documents.
     pub fn encoded_documents(&self) -> Result<Vec<EncodedDocument>, Error> {
         let answer = &self.answer;
         let split = match (&answer.documents, answer.encoding) {

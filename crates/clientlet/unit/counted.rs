@@ -15,7 +15,7 @@ use crate::message::{
 use crate::options::ClientletOptions;
 use crate::transport::{Answer, Ask, Facts, Questions, Terms, Transport};
 
-/// Answers each request at once, without documents.
+/// Answers each request immediately, without documents.
 struct AtOnce(Facts);
 
 impl Transport for AtOnce {
@@ -63,7 +63,7 @@ impl Questions for AtOnce {
 /// Sends `documents` through batches, the retry loop and the order. Returns the number of requests.
 pub fn call<D: Serialize>(documents: &[D], request_size: usize, is_in_order: bool) -> usize {
     let options = ClientletOptions::new().attempt_timeout(None);
-    let config = options.check("http://127.0.0.1").expect("the address is a good one");
+    let config = options.check("http://127.0.0.1").expect("the address is valid");
     let facts = Facts::new(&config.address, Encoding::Json);
     let client = Client::over(config, Arc::new(AtOnce(facts)));
     let mut call = client.post("/").documents(documents).request_size(request_size);

@@ -19,10 +19,10 @@ use crate::transport::{HttpSession, MOST_V2_DOCUMENTS, Time};
 /// Python's `HTTPClientlet`: sends one message at a time to one URL and returns its answer, even
 /// with a bad status.
 ///
-/// Requests are posted to the URL as it stands: `http://host:port/post` for a v1 gateway,
-/// `http://host:port/ENDPOINT` for v2, `http://host:port/dry_run` for a dry run. Only sending is
-/// tried again; an answer is an answer, whatever its status. [`Client`](crate::Client) does more
-/// of the work.
+/// Requests are posted to exactly this URL: `http://host:port/post` for a v1 gateway,
+/// `http://host:port/ENDPOINT` for v2, `http://host:port/dry_run` for a dry run. Sending is retried
+/// only until an answer comes, whatever its status. [`Client`](crate::Client) does more of the
+/// work.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), clientlet::Error> {
@@ -171,7 +171,7 @@ impl<'a> Exchange<'a> {
     /// Sends the message.
     ///
     /// # Errors
-    /// Why there is no answer.
+    /// The reason why there is no answer.
     pub async fn send(self) -> Result<HttpAnswer, Error> {
         let config = &self.clientlet.config;
         let id = self.body.map(|request| request.request_id().to_owned());

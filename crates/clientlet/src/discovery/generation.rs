@@ -1,4 +1,4 @@
-//! Decides which documents a gateway speaks, and where it takes them.
+//! Decides which documents a gateway speaks, and at which address it takes them.
 
 use super::{Gateway, Kept};
 use crate::error::{AttemptError, ErrorKind, Event, Hint};
@@ -6,13 +6,13 @@ use crate::foreign::shorten;
 use crate::message::{DocArray, GatewayStatus};
 use crate::transport::{Ask, Listing, Transport};
 
-/// Asks for the gateway's status, and for its endpoints if they matter. `set` is the client's setting.
-/// `kept` has what an earlier try learned before it failed, and takes what this one learns before it
-/// fails.
+/// Asks for the gateway's status, and for its endpoints if they matter. `set` is the client's
+/// setting. `kept` holds what an earlier try learned before it failed, and takes what this try
+/// learns before it fails.
 ///
 /// # Errors
-/// Why the gateway could not be asked, or that it does not say which documents it speaks, or that it
-/// contradicts the setting.
+/// If the gateway could not be asked, does not say which documents it speaks, or contradicts the
+/// setting.
 pub(super) async fn learn(
     transport: &dyn Transport,
     set: Option<DocArray>,
@@ -25,8 +25,8 @@ pub(super) async fn learn(
         None => settled(set, questions.status(ask).await),
     };
     let is_listed = match &told {
-        // One name or path is as good as another. Over gRPC 3.14.1 cannot list its endpoints, and
-        // 3.33.1 fails at it; a bare Deployment shows no status, but has paths.
+        // The endpoints do not matter if requests name them. Over gRPC 3.14.1 cannot list its
+        // endpoints, and 3.33.1 fails at it. A bare Deployment has no status, but has paths.
         Ok(Told { docarray: DocArray::V1, is_by_status }) => facts.has_paths && !is_by_status,
         Ok(Told { docarray: DocArray::V2, .. }) => true,
         // The list may show which documents are spoken by a gateway that hides its status.
@@ -36,7 +36,8 @@ pub(super) async fn learn(
         false => None,
         true => match questions.paths(ask).await {
             Ok(listing) => Some(listing),
-            // Some gateways hide the list. Whether an endpoint exists then shows when it is posted to.
+            // Some gateways hide the list. Whether an endpoint exists then shows when it is posted
+            // to.
             Err(error) if !error.retryable => None,
             Err(error) => {
                 if let Ok(told) = told {

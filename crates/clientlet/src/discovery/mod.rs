@@ -22,14 +22,14 @@ use crate::error::{AttemptError, ErrorKind};
 use crate::message::{DocArray, Endpoints};
 use crate::transport::{Ask, BoxFuture, Time, Transport};
 
-/// The number of gateways beside its own of which a client remembers what they speak.
+/// The number of gateways, besides its own, whose facts a client remembers.
 const MOST_GATEWAYS: usize = 16;
 
 /// The key of a gateway: its address, and the `Host` header, by which a proxy chooses among several
 /// gateways and which a call may set for itself.
 type Key = (Address, Option<HeaderValue>);
 
-/// What a client knows of its gateways.
+/// The facts that a client knows about its gateways.
 #[derive(Debug)]
 pub(crate) struct Discoveries {
     /// The documents that the client is set to.
@@ -77,7 +77,7 @@ pub(crate) struct Discovery {
     known: Mutex<Option<Arc<Gateway>>>,
     /// The answers that a question got before it failed.
     kept: Arc<Kept>,
-    /// The question in flight, which goes on as long as any task waits for its answer.
+    /// The question in flight, which continues as long as any task waits for its answer.
     asked: Mutex<Option<Asked>>,
 }
 

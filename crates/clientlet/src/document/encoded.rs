@@ -173,7 +173,7 @@ impl fmt::Debug for EncodedDocument {
 /// The beginning of the markers of all forms.
 const NAME: &str = "clientlet::EncodedDocument::";
 
-/// The name by which this crate's encoders recognize a document of a form.
+/// Returns the marker by which this crate's encoders recognize a document of this form.
 fn name(docarray: DocArray, encoding: Encoding) -> &'static str {
     match (docarray, encoding) {
         (DocArray::V1, Encoding::Json) => "clientlet::EncodedDocument::JSON of v1",
@@ -190,7 +190,7 @@ fn described(name: &str) -> &str {
 /// The marker of a document of v2 in JSON with exactly two fields.
 const PAIR: &str = "clientlet::EncodedDocument::JSON of v2 with two fields";
 
-/// Why an encoded document is refused in a field.
+/// The reason why an encoded document is refused inside a field.
 pub(super) const WITHIN: &str = "an encoded document cannot be a part of another";
 
 /// Whether this is the marker of an encoded document.

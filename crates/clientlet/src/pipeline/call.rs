@@ -80,8 +80,7 @@ impl Call {
         self.transport.facts().address.context(request_id, Some(documents))
     }
 
-    /// Checks that the parameters can be sent: once, before anything is sent, and not for each
-    /// batch.
+    /// Checks once that the parameters can be sent, before anything is sent and not for each batch.
     ///
     /// # Errors
     /// [`ErrorKind::Encode`], naming the parameter.

@@ -52,7 +52,7 @@ pub(crate) struct Pipeline<S: Stream> {
     call: Arc<Call>,
     /// `None` after the end of the input, or once no more documents are to be read.
     input: Option<Pin<Box<S>>>,
-    /// Why the input ended, until it is told.
+    /// The failure of the input, until it is reported.
     failed: Option<Source>,
     /// A document whose batch can only begin once the gateway is known.
     held: Option<S::Item>,
@@ -62,22 +62,23 @@ pub(crate) struct Pipeline<S: Stream> {
     prepared: Option<Prepared>,
     /// Whether this call has asked the gateway before.
     has_asked: bool,
-    /// Why the open batch cannot be sent.
+    /// The reason why the open batch cannot be sent.
     doom: Option<Doom>,
     batcher: Batcher,
     /// Complete batches that wait for room. There are at most two: a batch, and the refused
     /// document that ended it.
     waiting: VecDeque<Batch>,
     window: Window,
-    /// Documents in requests that have begun.
+    /// The number of documents in requests that have begun.
     sent: u64,
     /// First attempts on shared connections.
     flights: Flights,
-    /// What these were handed to last.
+    /// The connection that took the last of the first attempts.
     lane: Option<Arc<Handle>>,
     /// All other requests, each in a future that runs its first or later attempts to the end.
     driven: FuturesUnordered<BoxFuture<'static, Ended>>,
-    /// Which of the two is asked first, by turns: neither must wait for the other to have nothing.
+    /// Which of the two sets is polled first. They alternate, because neither must wait until the
+    /// other has nothing ready.
     is_flights_turn: bool,
     order: Order<Ended>,
     /// The remaining results of a request that was split.
@@ -414,7 +415,7 @@ where
         self.end(Ended { index, bytes, result: Err(error), rest: Vec::new() });
     }
 
-    /// Hands a request to a connection that is open, or leaves it to a future that opens one.
+    /// Hands a request to an open connection, or leaves it to a future that opens a connection.
     fn depart(&mut self, flight: Flight) {
         let is_kept = !self.call.transport.facts().has_channels;
         if !self.lane.as_ref().is_some_and(|lane| is_kept && lane.is_open()) {

@@ -23,7 +23,7 @@ use crate::options::ClientletOptions;
 use crate::transport::{Answer, Ask, Facts, Questions, Terms, Transport};
 use crate::{Client, Delivery, ErrorKind, Responses, RetryPolicy};
 
-/// What the gateway at the other end does, and what it saw.
+/// The gateway at the other end: its behaviour, and what it has seen.
 struct Multiplexed {
     facts: Facts,
     script: Script,
@@ -38,7 +38,7 @@ struct Script {
     seed: u64,
     /// The longest time of an answer, in milliseconds. Each answer has a random time.
     slowest: u64,
-    /// The connection dies when so many requests have arrived on it.
+    /// The number of requests after whose arrival the connection dies.
     dies_after: Option<u64>,
     /// Documents with this id are never answered.
     stalls: Option<&'static str>,
@@ -59,7 +59,7 @@ struct State {
     /// The ids of the documents that arrived, if they are numbers.
     documents: BTreeSet<u64>,
     answered: BTreeSet<u64>,
-    /// Requests that came again although they had been answered.
+    /// The number of requests that came again although they had been answered.
     needless: u32,
     in_flight: usize,
     most_in_flight: usize,

@@ -24,8 +24,9 @@ use crate::stop::{Stop, stopped};
 /// The longest wait that a gateway may ask for. A longer wait is not kept, and the failure is
 /// final.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
-/// A random wait of up to this share of the gateway's wait, at most [`LONGEST_LAG`], is added to it.
-/// Otherwise all clients that were told the same wait would return at the same instant.
+/// The share of the gateway's wait up to which a random wait is added to it, at most
+/// [`LONGEST_LAG`]. Otherwise all clients that were told the same wait would return at the same
+/// instant.
 const LAG: f64 = 0.5;
 const LONGEST_LAG: Duration = Duration::from_secs(5);
 
@@ -36,8 +37,9 @@ const LONGEST_LAG: Duration = Duration::from_secs(5);
 /// The fuzzer's servers usually close before they are asked, so this many connections for each
 /// input would limit the fuzzer to a few inputs a second.
 const MOST_ANEW: u32 = if cfg!(fuzzing) { MOST_AT_ONCE + 2 } else { 256 };
-/// How often it begins anew immediately. After that it waits for a random time up to
-/// [`LONGEST_PAUSE`], since requests that are refused again and again would storm the gateway.
+/// The number of times that an attempt begins anew immediately. After that it waits for a random
+/// time up to [`LONGEST_PAUSE`], because requests that are refused again and again would overload
+/// the gateway.
 const MOST_AT_ONCE: u32 = 16;
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// The number of times in a row that an attempt begins anew although its time is over. If the
@@ -45,18 +47,18 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// slow caller does not make the gateway late.
 const MOST_LATE: u32 = 4;
 
-/// What follows from a failed attempt.
+/// The decision about a failed attempt.
 #[derive(Debug, PartialEq)]
 enum Verdict {
     /// Tries again after this wait.
     Again(Duration),
-    /// The failure stands.
+    /// Gives up with this failure.
     Final,
 }
 
 /// Decides about attempt number `attempt`, which failed with `error`.
 ///
-/// `unit` is random in `[0, 1)`; `left` is the time until the deadline.
+/// `unit` is random in `[0, 1)`. `left` is the time until the deadline.
 fn judge(
     policy: &RetryPolicy,
     attempt: u32,
@@ -156,7 +158,7 @@ pub(crate) struct Times {
     pub(crate) started: Instant,
     /// The time by which all attempts must have ended.
     pub(crate) deadline: Option<Instant>,
-    /// For each attempt.
+    /// The time limit of each attempt.
     pub(crate) attempt: Option<Duration>,
 }
 
@@ -182,11 +184,11 @@ pub(crate) fn later(start: Instant, after: Option<Duration>) -> Option<Instant> 
 /// One attempt of a request.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    /// When it began.
+    /// The time at which the attempt began.
     pub(crate) began: Instant,
     /// The time by which the attempt must have ended.
     pub(crate) deadline: Option<Instant>,
-    /// Whether the policy allows none after it.
+    /// Whether the policy allows no attempt after this one.
     pub(crate) is_last: bool,
     /// The event that ended the previous attempt.
     pub(crate) after: Option<Event>,

@@ -55,7 +55,7 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// What an attempt or a question gives.
 pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, AttemptError>>;
 
-/// What an attempt is held to.
+/// The conditions of an attempt.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms<'a> {
     /// When the attempt began.
@@ -83,8 +83,8 @@ impl<'a> Terms<'a> {
 /// request on a [`lane`](Transport::lane).
 pub(crate) trait Transport: Send + Sync {
     /// Sends a request once and reads the envelope of its answer. An executor's exception is an
-    /// error. If the transport [masks](Facts::is_masking), the last attempt owns the body, and a body
-    /// that was not sent returns with the error.
+    /// error. If the transport [masks](Facts::is_masking), the last attempt owns the body, and a
+    /// body that was not sent is returned with the error.
     fn attempt<'a>(
         &'a self,
         request: &'a Request,
@@ -92,8 +92,8 @@ pub(crate) trait Transport: Send + Sync {
         terms: Terms<'a>,
     ) -> Answer<'a, RawAnswer>;
 
-    /// The connection or stream that a request's first attempt may be handed to without waiting; `None`
-    /// if none is open, or if the request takes an [`attempt`](Transport::attempt).
+    /// Returns the connection or stream that can take a request's first attempt without waiting;
+    /// `None` if none is open, or if the request needs an [`attempt`](Transport::attempt).
     fn lane(&self, request: &Request) -> Option<Arc<Handle>> {
         let _ = request;
         None
@@ -119,30 +119,30 @@ pub(crate) trait Transport: Send + Sync {
     fn connections(&self) -> Connections;
 }
 
-/// What never changes about a transport.
+/// The properties of a transport that never change.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     pub(crate) address: Address,
-    /// How requests are written.
+    /// The encoding of requests.
     pub(crate) encoding: Encoding,
     /// Whether endpoints may have paths of their own. Otherwise each request names its endpoint.
     pub(crate) has_paths: bool,
     /// Whether the transport overwrites a body that it owns, and copies any other.
     pub(crate) is_masking: bool,
-    /// The most documents that a v2 gateway takes in one request.
+    /// The maximum number of documents that a v2 gateway takes in one request.
     pub(crate) most_v2_documents: Option<usize>,
     /// Whether requests take turns between several connections, so that each asks for its own
     /// [`lane`](Transport::lane).
     pub(crate) has_channels: bool,
-    /// The most requests that it is worth to begin at a time: more of them would only wait, and their
-    /// time run out meanwhile.
+    /// The number of requests beyond which it is useless to begin more at a time: they would only
+    /// wait, and time out meanwhile.
     pub(crate) most_in_flight: Option<usize>,
     /// The documents that no gateway takes in this encoding, and the advice for them.
     pub(crate) denied: Option<(DocArray, &'static str)>,
 }
 
 impl Facts {
-    /// The facts of a protocol without peculiarities.
+    /// Returns the facts of a protocol without peculiarities.
     pub(crate) fn new(address: &Address, encoding: Encoding) -> Facts {
         Facts {
             address: address.clone(),

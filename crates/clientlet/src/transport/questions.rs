@@ -12,7 +12,7 @@ use crate::message::{DocArray, GatewayStatus, Health, Status};
 /// A gateway's list of its endpoints. By default it lists nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
-    /// Which documents the endpoints take, if the list shows it.
+    /// The documents that the endpoints take, if the list shows it.
     pub(crate) docarray: Option<DocArray>,
     /// Whether the list shows that requests name their endpoint.
     pub(crate) is_by_name: bool,
@@ -29,9 +29,9 @@ pub(crate) struct Ask<'a> {
     pub(crate) deadline: Option<Instant>,
 }
 
-/// The questions that a protocol has. Each is asked once.
+/// The questions of a protocol. Each is asked once.
 pub(crate) trait Questions: Send + Sync {
-    /// Asks what the gateway says of itself.
+    /// Asks for the gateway's status.
     fn status<'a>(&'a self, ask: Ask<'a>) -> Answer<'a, GatewayStatus>;
 
     /// Asks for the endpoints. An error that is not retryable means that the gateway does not list
@@ -44,7 +44,7 @@ pub(crate) trait Questions: Send + Sync {
     /// Sends a request without documents through all executors.
     fn dry_run<'a>(&'a self, ask: Ask<'a>) -> Answer<'a, Status>;
 
-    /// Asks gRPC's health service about a service, the empty name for the gateway as a whole.
+    /// Asks gRPC's health service about a service. The empty name means the gateway as a whole.
     fn health<'a>(&'a self, service: &'a str, ask: Ask<'a>) -> Answer<'a, Health> {
         let _ = (service, ask);
         let what = "only gRPC has a health service; ask whether the gateway is ready instead";

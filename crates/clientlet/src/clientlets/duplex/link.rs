@@ -20,7 +20,7 @@ use crate::retry::{Failure, Retry, RetryPolicy, Times, Turn};
 use crate::runtime;
 use crate::transport::{Answer, Time};
 
-/// How long a close is waited for; a connection gives its gateway less.
+/// The longest wait for a close. A connection gives its gateway less time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const NEW: u8 = 0;
@@ -31,11 +31,11 @@ const CLOSED: u8 = 3;
 
 /// A protocol's way of opening a connection or stream.
 pub(in crate::clientlets) trait Opener: fmt::Debug + Send + Sync {
-    /// Opens one whose task brings what comes to the mailbox. The task ends when the mailbox is hung up, or
-    /// with the last handle.
+    /// Opens a connection or stream whose task puts incoming messages into the mailbox. The task
+    /// ends when the mailbox is hung up, or with the last handle.
     fn open<'a>(&'a self, mailbox: &'a Arc<Mailbox>) -> Answer<'a, Session>;
 
-    /// What helps where nothing can be sent any more.
+    /// Returns the advice for a session on which nothing can be sent any more.
     fn again(&self) -> &'static str;
 }
 
@@ -47,7 +47,8 @@ pub(in crate::clientlets) struct Link {
     /// The generation of the requests that were sent, and so of their answers.
     docarray: OnceLock<DocArray>,
     phase: AtomicU8,
-    /// Held while a connection is opened: one at a time, however many wait.
+    /// The lock is held while a connection is opened, so only one is opened at a time, however many
+    /// callers wait.
     session: tokio::sync::Mutex<Option<Arc<Session>>>,
 }
 
@@ -127,7 +128,7 @@ impl Link {
     /// Announces the end of input.
     pub(in crate::clientlets) async fn send_end_of_input(&self) -> Result<(), Error> {
         self.send(Outgoing::EndOfInput, &self.once(), None).await?;
-        // Unless it was closed meanwhile.
+        // This has no effect if the link was closed meanwhile.
         let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
         let _ = self.phase.compare_exchange(OPEN, ENDED, set, fetch);
         Ok(())

@@ -26,7 +26,7 @@ use crate::stream_document::StreamDocument;
 use crate::transport::grpc::GrpcTransport;
 use crate::transport::{Ask, Transport};
 
-/// Sends requests to a gateway over gRPC, one by itself or many on a stream, over one connection.
+/// Sends requests to a gateway over gRPC, unary or many on a stream, over one connection.
 ///
 /// Requests are protobuf, begun with [`DataRequest::proto`]. [`Client`] does more of the work: it
 /// makes requests from documents, and knows which requests of a stream are unanswered and resends
@@ -144,11 +144,11 @@ impl GrpcClientlet {
         Ok(self.session()?.client.stream_document(endpoint, document))
     }
 
-    /// Sends a request without documents through all executors and gives what came of it, which may be
-    /// that something is wrong. It is not tried again.
+    /// Sends a request without documents through all executors and returns the resulting status,
+    /// which may report a failure. It is not retried.
     ///
     /// # Errors
-    /// Why there is no answer.
+    /// The reason why there is no answer.
     pub async fn send_dry_run(&self) -> Result<StatusMessage, Error> {
         let session = self.session()?;
         let headers = &*self.headers;
@@ -156,10 +156,10 @@ impl GrpcClientlet {
         self.once(|turn| session.transport.questions().dry_run(ask(turn))).await
     }
 
-    /// What the gateway says of itself.
+    /// Asks for the gateway's status.
     ///
     /// # Errors
-    /// Why it could not be asked, or that its answer is no status.
+    /// If the gateway could not be asked, or its answer is not a status.
     pub async fn status(&self) -> Result<GatewayStatus, Error> {
         self.session()?.client.status().await
     }

@@ -17,7 +17,7 @@ use crate::panics::unless_it_panics;
 use crate::transport::grpc::GrpcTransport;
 use crate::transport::{Answer, Ending, Orders};
 
-/// What helps where nothing can be sent any more.
+/// The advice for a stream on which nothing can be sent any more.
 const AGAIN: &str = "open another stream";
 
 const OK: u16 = 0;

@@ -77,7 +77,7 @@ struct Task {
     orders: Orders<Outgoing, ()>,
     /// The order that was taken from the queue but not yet by the socket.
     next: Option<Order<Outgoing, ()>>,
-    /// Taken by the socket, not yet out.
+    /// The tickets of messages that the socket has taken but not yet written.
     flushing: Vec<Ticket<()>>,
     /// Whether the end of input was sent.
     has_ended: bool,

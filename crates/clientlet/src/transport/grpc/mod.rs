@@ -62,7 +62,8 @@ const ENDPOINTS: &str = "/jina.JinaDiscoverEndpointsRPC/endpoint_discovery";
 /// stream of its own.
 pub(crate) struct GrpcTransport {
     shared: Arc<Shared>,
-    /// Opened with the first request, and again when it was lost; held while it is opened.
+    /// The call's stream, opened with the first request, and again if it was lost. The lock is held
+    /// while the stream is opened.
     stream: tokio::sync::Mutex<Option<Arc<Handle>>>,
     /// The number of the stream's requests that a gateway works on at a time.
     prefetch: usize,
@@ -253,7 +254,8 @@ impl Shared {
     /// Opens a connection; `again` if it replaces another.
     async fn open(&self, again: bool) -> Result<Channel, AttemptError> {
         let uri = self.uri()?;
-        // Boxed, or the future of every attempt would have the size of this one, which is rare.
+        // The future is boxed, because it is rare and large. Otherwise the future of every attempt
+        // would be as large.
         let opening = Box::pin(Channel::open(&self.connector, &uri, &self.register));
         let channel = opening.await?;
         self.tally.opened(again);

@@ -75,7 +75,7 @@ pub(crate) struct WebsocketTransport {
     subprotocol: Subprotocol,
     /// The requests that a gateway's WebSocket port answers as plain GETs.
     http: HttpTransport,
-    /// One connection for each set of headers, in each runtime.
+    /// One connection for each set of headers in each runtime.
     shared: PerRuntime<Arc<Mutex<Vec<Arc<Shared>>>>>,
     /// Permits for connections that carry a single request.
     alone: Semaphore,
@@ -314,8 +314,8 @@ impl Questions for WebsocketTransport {
         self.http.status(ask)
     }
 
-    /// By a plain GET, which this port answers as truthfully as a message to `/dry_run`. A port for
-    /// HTTP answers it as well, so a connection is opened, too.
+    /// Sends a plain GET, which this port answers as truthfully as a message to `/dry_run`. A port
+    /// for HTTP answers it as well, so a connection is opened, too.
     fn dry_run<'a>(&'a self, ask: Ask<'a>) -> Answer<'a, Status> {
         Box::pin(async move {
             let status = self.http.dry_run(ask).await?;
