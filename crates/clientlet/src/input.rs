@@ -1,4 +1,4 @@
-//! Where a call's documents come from.
+//! The sources of a call's documents.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use futures_core::Stream;
 
 use crate::error::Source;
 
-/// The documents of a call that has none: it makes one request.
+/// The input of a call without documents, which makes one request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoDocuments;
 
@@ -20,7 +20,7 @@ impl Stream for NoDocuments {
     }
 }
 
-/// Documents that are there already, or made on demand.
+/// Documents that already exist, or are made on demand.
 #[derive(Clone, Debug)]
 pub struct Documents<I>(I);
 
@@ -41,15 +41,15 @@ impl<I: Iterator> Stream for Documents<I> {
     }
 }
 
-/// Documents that are read one by one, each of which may fail to be read; the first failure ends
-/// them.
+/// Documents that are read one by one, and each may fail to be read. The first failure ends the
+/// input.
 #[derive(Debug)]
 pub struct Fallible<S> {
     documents: Pin<Box<S>>,
     failure: InputFailure,
 }
 
-/// The error that ended an input, left there for the pipeline.
+/// The error that ended an input, left here for the pipeline.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InputFailure(Arc<Mutex<Option<Source>>>);
 

@@ -1,4 +1,4 @@
-//! What comes of a call: its answers, one after the other or all at once.
+//! The results of a call: its answers, one by one or all at once.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -15,15 +15,15 @@ use crate::error::ErrorKind;
 use crate::pipeline::{Call, Pipeline};
 use crate::response::Response;
 
-/// The answers of a call, as they come or in order. One failed request does not end them.
+/// The answers of a call, as they come or in order. A failed request does not end them.
 #[must_use = "nothing is sent before the answers are polled"]
-// The bound is needed: a document waits in here until it is known how to encode it.
+// The bound is needed, because a document waits here until it is known how to encode it.
 pub struct Responses<S: Stream> {
     state: State<S>,
 }
 
 enum State<S: Stream> {
-    /// The call cannot be made; the reason is its only item.
+    /// The call cannot be made. The error is its only item.
     Refused(Option<Error>),
     Running(Box<Pipeline<S>>),
 }
@@ -44,13 +44,13 @@ where
         Responses { state: State::Refused(Some(error)) }
     }
 
-    /// The next answer, or the error of the request that failed; nothing after the last. Dropping
-    /// the future loses nothing.
+    /// Returns the next answer, or the error of the request that failed; `None` after the last.
+    /// Dropping the future loses no answer.
     pub async fn next(&mut self) -> Option<Result<Response, Error>> {
         poll_fn(|cx| self.poll_ended(cx)).await
     }
 
-    /// How many documents were read from the input so far.
+    /// Returns the number of documents that were read from the input so far.
     pub fn documents_read(&self) -> u64 {
         match &self.state {
             State::Refused(_) => 0,
@@ -58,8 +58,8 @@ where
         }
     }
 
-    /// How many documents the requests carry that were begun so far; those of a request that is not
-    /// full yet are read and not among them.
+    /// Returns the number of documents in requests that were begun so far. Documents of a request
+    /// that is not full yet are read, but do not count.
     pub fn documents_sent(&self) -> u64 {
         match &self.state {
             State::Refused(_) => 0,
@@ -69,11 +69,11 @@ where
 
     /// Stops the call: reads and sends no more, and ends each request that was not taken yet, so
     /// that all documents that were read are accounted for. Answers and errors that have come are
-    /// returned as they are, including answers that waited for an earlier one. All others are
-    /// errors of kind [`Cancelled`](ErrorKind::Cancelled) with their documents:
+    /// returned, including answers that waited for an earlier one. All other requests end in errors
+    /// of kind [`Cancelled`](ErrorKind::Cancelled) with their documents:
     /// [`delivery`](Error::delivery) is `Unknown` if the request may have been sent, and `NotSent`
-    /// if it was not. Documents that were read and waited for the rest of their request are
-    /// `NotSent`, too.
+    /// if it was not. Documents that were read and waited for the rest of their request are also
+    /// `NotSent`.
     ///
     /// After that the stream has ended; [`documents_read`](Responses::documents_read) and
     /// [`documents_sent`](Responses::documents_sent) keep their values.
@@ -84,7 +84,7 @@ where
         }
     }
 
-    /// How many requests are under way: sent, or answered and not taken yet.
+    /// Returns the number of requests in progress: sent, or answered and not taken yet.
     pub fn in_flight(&self) -> usize {
         match &self.state {
             State::Refused(_) => 0,
@@ -138,7 +138,7 @@ impl Answers {
         Answers { results }
     }
 
-    /// All documents that came back, read as `T`.
+    /// Returns all documents of the answers, read as `T`.
     ///
     /// # Errors
     /// The first error of a request, or that a document does not fit `T`.
@@ -150,7 +150,7 @@ impl Answers {
         Ok(documents)
     }
 
-    /// The answers, if every request was answered.
+    /// Returns the answers, if every request was answered.
     ///
     /// # Errors
     /// The first error of a request.
@@ -158,22 +158,22 @@ impl Answers {
         self.results.into_iter().collect()
     }
 
-    /// The answers that came.
+    /// Returns the answers of the requests that were answered.
     pub fn responses(&self) -> impl Iterator<Item = &Response> {
         self.results.iter().filter_map(|result| result.as_ref().ok())
     }
 
-    /// The errors of the requests that failed.
+    /// Returns the errors of the requests that failed.
     pub fn errors(&self) -> impl Iterator<Item = &Error> {
         self.results.iter().filter_map(|result| result.as_ref().err())
     }
 
-    /// How many requests there were.
+    /// Returns the number of requests.
     pub fn len(&self) -> usize {
         self.results.len()
     }
 
-    /// Never: a call makes one request at least.
+    /// Always `false`, because a call makes at least one request.
     pub fn is_empty(&self) -> bool {
         self.results.is_empty()
     }

@@ -1,4 +1,4 @@
-//! The documents of a failed request, kept as they were encoded for those who ask for them back.
+//! The documents of a failed request, kept in encoded form for callers who want them back.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -8,19 +8,19 @@ use crate::document::{self, proto};
 use crate::envelope::{read_answer, read_proto_answer};
 use crate::message::{DocArray, Encoding};
 
-/// The documents of a request that was not answered well.
+/// The documents of a failed request.
 #[derive(Clone, Debug)]
 pub(crate) enum Unanswered {
     /// The request's body.
     Body { encoding: Encoding, docarray: DocArray, body: Bytes },
-    /// The documents of a request that was never made, because nothing was known of the gateway.
+    /// The documents of a request that was never made, because the gateway was not known.
     List(Bytes),
 }
 
 impl Unanswered {
     pub(crate) fn documents<T: DeserializeOwned>(&self) -> Result<Vec<T>, String> {
         match self {
-            // A request has its documents where an answer has them.
+            // A request has its documents in the same place as an answer.
             Unanswered::Body { encoding: Encoding::Json, docarray, body } => {
                 let documents = read_answer(*docarray, body)?.documents.clone();
                 let read = |json: Bytes| document::decode_documents(*docarray, &json);
@@ -36,7 +36,7 @@ impl Unanswered {
     }
 }
 
-/// The generation that lists are of: it holds whatever fields a document has.
+/// The generation in which lists are encoded, because its documents can have any fields.
 const LIST: DocArray = DocArray::V2;
 
 /// Documents that are kept although they cannot be encoded for a gateway yet.

@@ -36,15 +36,15 @@ pub(crate) struct Call {
     pub(crate) timeout: Option<Duration>,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) request_size: usize,
-    /// How long a request that is not full waits for documents.
+    /// The time for which a request that is not full waits for documents.
     pub(crate) linger: Option<Duration>,
-    /// Where the input leaves its failure, if it may fail.
+    /// The place where the input leaves its failure, if it can fail.
     pub(crate) input_failure: Option<InputFailure>,
     pub(crate) prefetch: usize,
     pub(crate) prefetch_bytes: usize,
     pub(crate) in_order: bool,
     pub(crate) stop_on_error: bool,
-    /// Whether the error of a request has the request's documents.
+    /// Whether the error of a request contains the request's documents.
     pub(crate) keep_documents: bool,
     /// The seed of the jitter of each request's waits.
     pub(crate) seed: u64,
@@ -93,7 +93,8 @@ impl Call {
         }
     }
 
-    /// The documents of a request with this body, if they are to be returned.
+    /// Returns the documents of a request with this body, if they are to be returned with its
+    /// error.
     pub(super) fn kept(&self, docarray: DocArray, body: &Bytes) -> Option<Unanswered> {
         let encoding = self.transport.facts().encoding;
         let kept = || Unanswered::Body { encoding, docarray, body: body.clone() };
@@ -105,7 +106,7 @@ impl Call {
         Failure::unattempted(last).into_error(self.context(None, documents))
     }
 
-    /// The error of a request that was never begun, because the call was stopped.
+    /// Returns the error of a request that was never begun, because the call was stopped.
     pub(super) fn unbegun(&self, documents: Range<u64>) -> Error {
         Failure::unattempted(stopped(false)).into_error(self.context(None, documents))
     }

@@ -283,12 +283,12 @@ where
         }
     }
 
-    /// Ready when the open batch has waited long enough for the next document, which is not there.
+    /// Ready when the open batch has waited long enough for the next document, which has not come.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(linger) = self.call.linger.filter(|_| self.batcher.is_open()) else {
             return Poll::Pending;
         };
-        // Outside of a runtime there is no clock, and every request fails anyway.
+        // Outside a runtime there is no clock, and every request fails anyway.
         if linger.is_zero() || runtime::here().is_err() {
             return Poll::Ready(());
         }

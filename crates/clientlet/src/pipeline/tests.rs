@@ -536,7 +536,7 @@ async fn with_prefetch_one_each_document_is_answered_before_the_next_is_read() {
     assert_eq!(*seen.lock().unwrap(), expected);
 }
 
-/// Documents that come at these times, in milliseconds, and then no more for an hour.
+/// Gives documents at these times, in milliseconds, and then none for an hour.
 fn trickle(times: &[u64]) -> impl Stream<Item = Value> + use<> {
     let began = Instant::now();
     let times: Vec<u64> = times.iter().copied().chain([3_600_000]).collect();
@@ -546,7 +546,7 @@ fn trickle(times: &[u64]) -> impl Stream<Item = Value> + use<> {
     })
 }
 
-/// The answers that come within a second: for each the number of documents and the time in
+/// Returns the answers that come within a second: for each, the number of documents and the time in
 /// milliseconds.
 async fn within_a_second<S>(mut responses: Responses<S>) -> Vec<(u64, u128)>
 where
@@ -564,10 +564,10 @@ where
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_not_full_is_sent_when_it_has_lingered() {
     for (linger, times, answered) in [
-        // The time runs from the moment when no document was ready.
+        // The time runs from the moment at which no document was ready.
         (Some(50), &[0, 10, 20, 49][..], &[(4, 50)][..]),
         (Some(50), &[0, 10, 60, 200], &[(2, 50), (1, 110), (1, 250)]),
-        // A full request is sent at once.
+        // A full request is sent immediately.
         (Some(50), &[0, 0, 0, 0, 0, 70], &[(5, 0), (1, 120)]),
         (Some(50), &[0, 20, 30, 31, 32, 60], &[(5, 32), (1, 110)]),
         (Some(200), &[0, 10, 190], &[(3, 200)]),

@@ -1,5 +1,5 @@
-//! More than one connection to a gateway, for protocols whose requests share one: requests take turns
-//! between transports that are alike.
+//! Several connections to a gateway, for protocols whose requests share one: requests take turns
+//! between transports with the same settings.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,8 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    /// Requests take turns between these; there is at least one.
+    /// Makes a transport whose requests take turns between `members`, of which there must be at
+    /// least one.
     pub(crate) fn new(members: Vec<Arc<dyn Transport>>) -> Channels {
         let facts = members[0].facts();
         let most_in_flight = facts.most_in_flight.map(|most| most.saturating_mul(members.len()));

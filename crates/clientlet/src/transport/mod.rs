@@ -52,7 +52,7 @@ use crate::message::{Connections, DocArray, Encoding, RawAnswer, Request};
 use crate::stop::Stop;
 
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-/// What an attempt or a question gives.
+/// The result of an attempt or a question.
 pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, AttemptError>>;
 
 /// The conditions of an attempt.

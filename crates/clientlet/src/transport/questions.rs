@@ -22,7 +22,7 @@ pub(crate) struct Listing {
     pub(crate) streams: Option<Vec<String>>,
 }
 
-/// With what, and until when, a question is asked.
+/// The headers and the deadline of a question.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ask<'a> {
     pub(crate) headers: &'a HeaderMap,

@@ -67,7 +67,7 @@ impl GrpcStream {
     /// Sends a request; see [`GrpcSender::send_message`].
     ///
     /// # Errors
-    /// The same as there.
+    /// The errors of [`GrpcSender::send_message`].
     pub async fn send_message(&self, request: &DataRequest) -> Result<(), Error> {
         self.link.send_message(request).await
     }
@@ -75,7 +75,7 @@ impl GrpcStream {
     /// Announces the end of input; see [`GrpcSender::send_eoi`].
     ///
     /// # Errors
-    /// The same as there.
+    /// The errors of [`GrpcSender::send_eoi`].
     pub async fn send_eoi(&self) -> Result<(), Error> {
         self.link.send_end_of_input().await
     }

@@ -109,7 +109,7 @@ impl WebsocketClientlet {
     /// Sends a request; see [`WebsocketSender::send_message`].
     ///
     /// # Errors
-    /// The same as there.
+    /// The errors of [`WebsocketSender::send_message`].
     pub async fn send_message(&self, request: &DataRequest) -> Result<(), Error> {
         self.sender().send_message(request).await
     }
@@ -117,7 +117,7 @@ impl WebsocketClientlet {
     /// Asks for a dry run; see [`WebsocketSender::send_dry_run`].
     ///
     /// # Errors
-    /// The same as there.
+    /// The errors of [`WebsocketSender::send_dry_run`].
     pub async fn send_dry_run(&self) -> Result<(), Error> {
         self.sender().send_dry_run().await
     }
@@ -125,7 +125,7 @@ impl WebsocketClientlet {
     /// Announces the end of input; see [`WebsocketSender::send_eoi`].
     ///
     /// # Errors
-    /// The same as there.
+    /// The errors of [`WebsocketSender::send_eoi`].
     pub async fn send_eoi(&self) -> Result<(), Error> {
         self.sender().send_eoi().await
     }

@@ -1,4 +1,4 @@
-//! A stream and single requests for a clientlet.
+//! Streams and unary requests for the clientlets.
 
 use std::pin::pin;
 

@@ -1,22 +1,22 @@
-//! Why a connection or stream ended, and what that means for the requests on it.
+//! The end of a connection or stream, and what it means for the requests on it.
 
 use crate::error::{Again, AttemptError, Detail, Event};
 
-/// Why a connection or stream ended.
+/// The reason why a connection or stream ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Ending {
     event: Event,
     what: String,
     again: Again,
-    /// What the gateway said.
+    /// The gateway's answer in the terms of its protocol.
     detail: Detail,
     closing: Closing,
     is_said: bool,
     is_fault: bool,
 }
 
-/// How a connection or stream was closed, as the protocol has it: a WebSocket's close code or a stream's
-/// status, with the gateway's words, or ours if it said nothing.
+/// How a connection or stream was closed, in the terms of its protocol: a WebSocket's close code or
+/// a stream's status, with the gateway's reason, or the client's own if the gateway gave none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Closing {
     pub(crate) code: u16,
@@ -37,7 +37,7 @@ impl Ending {
         }
     }
 
-    /// Adds what the gateway says about trying again.
+    /// Adds the gateway's wish about retries.
     pub(crate) fn asking(self, again: Again) -> Ending {
         Ending { again, ..self }
     }
@@ -56,12 +56,12 @@ impl Ending {
         self
     }
 
-    /// The gateway said that it is the end.
+    /// Notes that the gateway itself announced the end.
     pub(crate) fn said(self) -> Ending {
         Ending { is_said: true, ..self }
     }
 
-    /// Notes whether what came was at fault, and not only the connection lost or closed.
+    /// Notes whether the gateway sent something wrong, as opposed to a lost or closed connection.
     pub(crate) fn at_fault(self, is_fault: bool) -> Ending {
         Ending { is_fault, ..self }
     }
@@ -78,19 +78,19 @@ impl Ending {
         self.is_fault
     }
 
-    /// What it means for a request that was sent.
+    /// Returns the error of a request that was sent.
     pub(crate) fn sent(&self) -> AttemptError {
         let error = AttemptError::new(self.event, &*self.what).asking(self.again);
         error.with_detail(self.detail.clone())
     }
 
-    /// What it means for a request that was not sent: that it ended in `event`.
+    /// Returns the error of a request that was not sent and ended in `event`.
     pub(crate) fn unsent(&self, event: Event) -> AttemptError {
         let error = AttemptError::new(event, format!("{} before the request was sent", self.what));
         match self.again {
-            // The gateway asked for no requests for a while, this one or any other.
+            // The gateway asked for a pause in all requests, not only in this one.
             Again::After(_) => error.asking(self.again),
-            // What ended must not be tried again, but this request was never tried.
+            // The call that ended must not be retried, but this request was never tried.
             Again::Never | Again::Unsaid => error,
         }
     }

@@ -1,4 +1,4 @@
-//! The other end of a handle, in the hands of a test.
+//! The other end of a handle, for tests.
 
 use std::mem;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ impl FarEnd {
         (Arc::new(handle), FarEnd { desk, in_flight })
     }
 
-    /// Writes what is queued; returns the bytes.
+    /// Writes the queued requests. Returns their bytes.
     pub(crate) fn write(&mut self) -> Vec<Bytes> {
         let mut cx = Context::from_waker(Waker::noop());
         let orders = std::iter::from_fn(|| match self.desk.orders.poll_next(&mut cx) {
@@ -38,14 +38,15 @@ impl FarEnd {
         self.in_flight.answer(answer).expect("it was sent");
     }
 
-    /// Ends the connection: what was written fails, what is queued is let go.
+    /// Ends the connection: requests that were written fail, and queued requests are released.
     pub(crate) async fn end(mut self) {
         let ending = Arc::new(Ending::new(Event::SocketDropped, "the connection was dropped"));
         let Desk { mut orders, notice } = self.desk;
         notice.tell(ending.clone());
         self.in_flight.fail(&ending);
         std::future::poll_fn(|cx| orders.poll_let_go(cx)).await;
-        // The queue of a gRPC stream may live on for a while; no sender may wait for it.
+        // The queue of a gRPC stream may outlive its connection for a while. No sender may wait for
+        // it.
         mem::forget(orders);
     }
 }

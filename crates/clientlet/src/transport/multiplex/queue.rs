@@ -56,7 +56,7 @@ impl<W, R> Queue<W, R> {
         self.ended.borrow().clone()
     }
 
-    /// Waits until the connection or stream has ended; returns `None` if its task went without a word.
+    /// Waits until the connection or stream has ended; `None` if its task ended without a report.
     pub(crate) async fn ended(&self) -> Option<Arc<Ending>> {
         let mut ended = self.ended.clone();
         ended.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone())

@@ -13,7 +13,8 @@ const UNSUPPORTED_DATA: u16 = 1003;
 const TOO_BIG: u16 = 1009;
 
 impl Ending {
-    /// Ended without a close frame: what came was at fault, unless the connection was only lost.
+    /// Ended without a close frame. The gateway sent something wrong, unless the connection was
+    /// only lost.
     fn without_frame(event: Event, code: u16, what: impl Into<String>) -> Ending {
         Ending::new(event, what).with_code(code).at_fault(code != ABNORMAL)
     }
