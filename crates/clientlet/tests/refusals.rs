@@ -36,8 +36,8 @@ const EMPTY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 #[tokio::test]
 async fn an_answer_that_is_not_json_is_shown_with_its_content_type() {
     let table = [
-        (SHOP, "what came is text/html and begins with `<html>"),
-        (EMPTY, "what came is of no content-type and is empty"),
+        (SHOP, "the body is text/html and begins with `<html>"),
+        (EMPTY, "the body is without a content-type and is empty"),
     ];
     for (answer, shown) in table {
         let address = answering(answer).await;

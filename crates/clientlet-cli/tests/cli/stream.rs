@@ -89,7 +89,7 @@ fn a_failure_is_reported_with_the_number_of_documents_before_it() {
 
         let run = clientlet(["stream", &url, "--on", "/upper", "--text", "hey"]).run().exits(1);
         let told = "kind not_found, delivery not_sent, 1 attempt: \
-                    /upper gives no stream of documents; those that do are /endless, ";
+                    /upper gives no stream of documents; the endpoints that do are /endless, ";
         assert!(run.stderr.contains(told), "{}", run.stderr);
     }
     let run = clientlet(["stream", &v1().url(), "--on", "/stream", "--text", "hey"]).run().exits(1);

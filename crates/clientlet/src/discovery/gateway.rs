@@ -78,12 +78,16 @@ impl Gateway {
             return Ok(Found::listed(endpoint, name));
         }
         let what = match &listed[..] {
-            [] => format!("the gateway gives no stream of documents, from {endpoint} or elsewhere"),
+            [] => format!(
+                "no endpoint of the gateway gives a stream of documents, {endpoint} included"
+            ),
             listed => {
                 let mut listed = listed.to_vec();
                 listed.sort();
                 let listed = foreign::listed(&listed);
-                format!("{endpoint} gives no stream of documents; those that do are {listed}")
+                format!(
+                    "{endpoint} gives no stream of documents; the endpoints that do are {listed}"
+                )
             }
         };
         Err(AttemptError::new(Event::EndpointUnknown, what))

@@ -298,8 +298,8 @@ impl HttpSession {
 pub(super) fn shown(headers: &HeaderMap, body: &[u8]) -> String {
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let kind = kind.map(|kind| shorten(&String::from_utf8_lossy(kind)));
-    let kind = kind.as_deref().unwrap_or("of no content-type");
-    format!("what came is {kind} and {}", begins(body))
+    let kind = kind.as_deref().unwrap_or("without a content-type");
+    format!("the body is {kind} and {}", begins(body))
 }
 
 /// Describes how a body begins: `begins with ..`, or `is empty`.

@@ -164,7 +164,7 @@ impl Facts {
     /// Checks an endpoint before anything is sent, as the path of a v2 gateway will be checked.
     pub(crate) fn check_endpoint(&self, endpoint: &str) -> Result<(), Error> {
         if endpoint.is_empty() {
-            return Err(Error::config("the endpoint has no name; that of all executors is /"));
+            return Err(Error::config("the endpoint has no name; use / for all executors"));
         }
         self.uri(&to_path(endpoint)).map(drop)
     }

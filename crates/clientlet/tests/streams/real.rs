@@ -45,7 +45,7 @@ async fn jina_3_33_1_v2_streams_the_documents_of_its_generators() {
             assert_eq!(error.kind(), ErrorKind::NotFound, "{protocol}: {error}");
             assert_eq!(error.delivery(), Delivery::NotSent, "{protocol}: {error}");
             let what = format!(
-                "{endpoint} gives no stream of documents; those that do are /stream, /stream_fail"
+                "{endpoint} gives no stream of documents; the endpoints that do are /stream, /stream_fail"
             );
             assert_eq!(error.message(), what);
         }

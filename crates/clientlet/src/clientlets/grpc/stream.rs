@@ -49,7 +49,7 @@ use crate::transport::Closing;
 /// gateway. Sending waits until the connection takes the request. If the gateway does not read,
 /// sending waits up to [`attempt_timeout`](crate::clientlets::ClientletOptions::attempt_timeout).
 #[derive(Debug)]
-#[must_use = "dropping it gives it up"]
+#[must_use = "dropping the stream gives it up"]
 pub struct GrpcStream {
     link: Arc<Link>,
 }
