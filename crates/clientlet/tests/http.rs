@@ -179,7 +179,7 @@ async fn without_faults_every_request_arrives_exactly_once() {
 }
 
 #[tokio::test]
-async fn resets_with_retries_lose_nothing_and_resend_only_what_failed() {
+async fn resets_with_retries_lose_no_request_and_resend_only_failed_ones() {
     let (gateway, client) = gateway_with(&["reset-after@20%,seed=7"]).await;
     let documents = (0..2000).map(|n| Document::text("x").with_id(n.to_string()));
     let call = client.post("/upper").documents(documents).request_size(10);

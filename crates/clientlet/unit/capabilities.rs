@@ -71,7 +71,7 @@ const CAPABILITIES: &[Capability] = &[
             "name, arguments, traceback, executor, and the documents",
             "name, arguments, traceback, executor, and the documents",
         ],
-        check: Contract("an_executors_exception_is_told_whole_with_the_documents"),
+        check: Contract("an_executors_exception_is_reported_in_full_with_the_documents"),
     },
     Capability {
         what: "an executor that is down or slow",

@@ -263,7 +263,7 @@ fn the_page_of_guarantees_lists_the_recorded_failures() {
 }
 
 #[test]
-fn an_exception_of_v1_is_told_whole_and_brings_the_documents() {
+fn an_exception_of_v1_is_reported_in_full_with_the_documents() {
     for environment in ["seed-era", "current-v1"] {
         let error = answer(environment, DocArray::V1, "fail").unwrap_err();
         let exception = error.exception.as_ref().unwrap();

@@ -219,7 +219,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_what_serde_json_writes(value in value()) {
+    fn json_is_written_as_serde_json_writes_it(value in value()) {
         // In a field of its own, so that the rules for a document's own fields do not apply.
         #[derive(serde::Serialize)]
         struct Free<'a> {

@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_as_text_is_what_python_prints() {
+    fn a_number_becomes_text_as_python_prints_it() {
         for (number, expected) in [
             (Number::Whole(-7), "-7"),
             (Number::Double(7.0), "7.0"),

@@ -349,8 +349,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_come_is_given_out_when_the_call_stops_and_the_rest_says_whether_it_was_sent()
-    {
+    async fn when_the_call_stops_answers_are_given_out_and_other_requests_say_whether_they_were_sent()
+     {
         let (lane, mut far) = FarEnd::open(NONCE);
         let mut flights = Flights::default();
         for index in 0..3 {

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_protobuf_is_like_itself() {
+    fn bytes_that_are_not_protobuf_equal_only_themselves() {
         let prints = Fingerprints::default();
         let mut deep = Vec::new();
         let list = json!({"id": "a", "list": ["x", {"y": [1, 2]}], "n": 3, "f": 0.5});

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_told_apart_by_their_methods() {
+    fn paths_are_classified_by_their_methods() {
         let openapi = read(
             r#"{"paths": {"/": {"get": {}, "post": {}}, "/status": {"get": {}}, "/s": {"get": {}},
                 "/p": {"post": {}}}}"#,

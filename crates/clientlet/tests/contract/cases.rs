@@ -90,7 +90,7 @@ pub(crate) async fn documents_that_are_encoded_already_are_passed_on_as_they_are
     assert_eq!(read, first.documents::<Item>().unwrap());
 }
 
-pub(crate) async fn no_documents_at_all_is_a_request(row: &'static Row) {
+pub(crate) async fn an_empty_input_is_a_request(row: &'static Row) {
     let stage = stage!(row);
     let response = only(stage.client().post("/upper").send().await).unwrap();
     assert_eq!(response.documents::<Item>().unwrap(), []);
@@ -153,7 +153,9 @@ pub(crate) async fn an_executors_exception_is_an_error_with_its_name(row: &'stat
     only(client.post("/").documents(items(1)).send().await).unwrap();
 }
 
-pub(crate) async fn an_executors_exception_is_told_whole_with_the_documents(row: &'static Row) {
+pub(crate) async fn an_executors_exception_is_reported_in_full_with_the_documents(
+    row: &'static Row,
+) {
     let stage = stage!(row);
     let call = stage.client().post("/fail").documents(items(2));
     let error = only(call.parameters(json!({"message": "boom"})).send().await).unwrap_err();
@@ -259,9 +261,7 @@ pub(crate) async fn an_endpoint_that_no_executor_binds_leaves_documents_unchange
     assert_eq!(back, items(1).collect::<Vec<_>>());
 }
 
-pub(crate) async fn an_endpoint_that_is_not_there_is_an_error_that_lists_those_that_are(
-    row: &'static Row,
-) {
+pub(crate) async fn an_unknown_endpoint_is_an_error_that_lists_the_known_ones(row: &'static Row) {
     let stage = stage!(row);
     let client = stage.client();
     let error = only(client.post("/uper").documents(items(3)).send().await).unwrap_err();
@@ -273,7 +273,7 @@ pub(crate) async fn an_endpoint_that_is_not_there_is_an_error_that_lists_those_t
     assert!(endpoints.paths.contains(&"/upper".to_owned()) && !endpoints.takes_any);
 }
 
-pub(crate) async fn a_value_of_the_wrong_type_is_refused_by_place(row: &'static Row) {
+pub(crate) async fn a_value_of_the_wrong_type_is_refused_with_its_place(row: &'static Row) {
     let stage = stage!(row);
     let documents =
         [json!({"id": "a", "text": "fine"}), json!({"id": "b", "text": {"no": "text"}})];
@@ -389,7 +389,7 @@ pub(crate) async fn a_slow_executor_stops_the_input_after_prefetch(row: &'static
     assert_eq!(read.load(Ordering::SeqCst), most);
 }
 
-pub(crate) async fn a_flood_and_polite_calls_on_one_client_are_all_answered(row: &'static Row) {
+pub(crate) async fn large_and_small_calls_on_one_client_are_all_answered(row: &'static Row) {
     let stage = stage!(row);
     let client = stage.client();
     let flood = client.post("/").documents(items(300)).request_size(1).prefetch(64).send();
@@ -402,7 +402,7 @@ pub(crate) async fn a_flood_and_polite_calls_on_one_client_are_all_answered(row:
     assert_eq!(flood.documents::<Item>().unwrap().len(), 300);
 }
 
-pub(crate) async fn the_gateway_is_ready_and_tells_its_releases(row: &'static Row) {
+pub(crate) async fn the_gateway_is_ready_and_reports_its_releases(row: &'static Row) {
     let stage = stage!(row);
     let client = stage.client();
     client.ready().await.unwrap();
@@ -412,7 +412,7 @@ pub(crate) async fn the_gateway_is_ready_and_tells_its_releases(row: &'static Ro
     assert_eq!(client.endpoints().await.unwrap().docarray, row.docarray);
 }
 
-pub(crate) async fn an_attempt_ends_with_its_time(row: &'static Row) {
+pub(crate) async fn an_attempt_ends_at_its_time_out(row: &'static Row) {
     let stage = stage!(row);
     let client = stage.client();
     // Asks for the status and connects first, then measures the time of a request on this machine.

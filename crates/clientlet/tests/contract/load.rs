@@ -31,7 +31,7 @@ pub(crate) async fn with_retries_all_is_answered_while_the_executor_dies_and_ret
     assert!(again > 0, "no request met the dead executor");
 }
 
-pub(crate) async fn without_retries_each_request_ends_once_and_tells_of_the_dead_executor(
+pub(crate) async fn without_retries_each_request_ends_once_and_names_the_dead_executor(
     row: &'static Row,
 ) {
     let blow = Blow::ExecutorDies;

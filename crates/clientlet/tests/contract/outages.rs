@@ -25,7 +25,7 @@ async fn post(client: &Client, endpoint: &str) -> Result<Response, Error> {
     answers.into_iter().next().unwrap()
 }
 
-pub(crate) async fn a_dead_executor_is_a_gateway_error_until_it_is_back(row: &'static Row) {
+pub(crate) async fn a_dead_executor_is_a_gateway_error_until_it_returns(row: &'static Row) {
     let mut gateway = breakable!(row, PATIENT);
     let client = gateway.client();
     let (status, delivery) = match (row.protocol, row.docarray) {

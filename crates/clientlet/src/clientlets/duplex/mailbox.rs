@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_before_an_end_is_taken_before_it_and_what_came_later_behind_it() {
+    fn messages_before_an_end_are_taken_before_it_and_later_ones_after_it() {
         let mailbox = Mailbox::new(10);
         let end = |what: &str| {
             let ending = Ending::new(Event::SocketDropped, what).with_code(1006);

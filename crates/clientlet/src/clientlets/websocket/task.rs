@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_was_closed_ends_in_its_time_whatever_the_gateway_sends() {
+    async fn a_closed_connection_ends_in_time_whatever_the_gateway_sends() {
         let (connector, mut accepted, _) = network();
         let gateway = tokio::spawn(async move {
             let stream = accepted.accept().await.unwrap();

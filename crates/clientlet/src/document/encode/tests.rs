@@ -73,7 +73,7 @@ fn every_kind_of_serde_value_is_written_as_serde_json_writes_it() {
 }
 
 #[test]
-fn a_document_of_v1_is_written_with_what_is_set() {
+fn a_document_of_v1_is_written_with_the_fields_that_are_set() {
     let document = Document {
         id: Some("a".into()),
         blob: Some(Blob::from(&b"hi"[..])),
@@ -108,7 +108,7 @@ fn nan_and_infinity_are_refused_by_field_and_index() {
 }
 
 #[test]
-fn v1_refuses_what_its_gateway_would_lose() {
+fn v1_refuses_values_that_its_gateway_would_lose() {
     let cases = [
         (json!({"txet": "typo"}), "has no field \"txet\""),
         (json!({"chunks": [{"id": "c"}, {"x": 1}]}), "chunks[1]"),

@@ -135,7 +135,7 @@ impl<'a> Fields<'a> {
                 continue;
             }
             let end = (self.bytes.len() - message.left()) as u32;
-            found.check_before_it_is_lost(index)?;
+            found.check_before_overwrite(index)?;
             let known = &mut found.spots[index];
             if known.count == 0 {
                 known.start = start;
@@ -145,7 +145,7 @@ impl<'a> Fields<'a> {
                 // The content field that is set last wins.
                 for other in CONTENT.map(|number| number as usize - 1) {
                     if other != index {
-                        found.check_before_it_is_lost(other)?;
+                        found.check_before_overwrite(other)?;
                         found.spots[other] = Spot::default();
                     }
                 }
@@ -213,7 +213,7 @@ impl<'a> Found<'a> {
     }
 
     /// Checks the content that is about to be replaced, because prost does so too.
-    fn check_before_it_is_lost(&self, index: usize) -> Result<(), Fault> {
+    fn check_before_overwrite(&self, index: usize) -> Result<(), Fault> {
         match self.last(index)? {
             Some((wire, _)) => self.table[index].2.check(wire),
             None => Ok(()),

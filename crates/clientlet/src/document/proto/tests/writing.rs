@@ -122,7 +122,7 @@ fn a_map_within_a_document_is_a_dictionary_whose_id_is_plain_text() {
 }
 
 #[test]
-fn v2_refuses_what_it_cannot_hold_by_field() {
+fn v2_refuses_values_that_it_cannot_hold_and_names_the_field() {
     let cases = [
         (json!({"n": 2_147_483_648_u64}), "n: 2147483648 is beyond the 32 bits"),
         (json!({"a": {"b": [1, -2_147_483_649_i64]}}), "a.b[1]: -2147483649 is beyond"),
@@ -139,7 +139,7 @@ fn v2_refuses_what_it_cannot_hold_by_field() {
 }
 
 #[test]
-fn v1_refuses_what_its_gateway_would_lose() {
+fn v1_refuses_values_that_its_gateway_would_lose() {
     let cases = [
         (json!({"txet": "typo"}), "has no field \"txet\""),
         (json!({"chunks": [{"id": "c"}, {"x": 1}]}), "chunks[1]: a v1 document has no field"),
@@ -246,7 +246,7 @@ fn raw_json_is_checked_like_any_other_value() {
 }
 
 #[test]
-fn depth_is_bounded_by_what_a_gateway_reads() {
+fn depth_is_bounded_by_the_limit_of_gateways() {
     fn nested(depth: usize) -> Document {
         (0..depth).fold(Document::text("x"), |inner, _| Document {
             chunks: Some(vec![inner]),
