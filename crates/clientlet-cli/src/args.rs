@@ -10,7 +10,7 @@ use clientlet_gateway::{FAULT_HELP, Fault};
 use crate::fields::{Path, TensorField};
 use crate::secret::Secret;
 
-/// The client for Jina gateways: documents in, answers out, every request accounted for.
+/// A client for Jina gateways: posts documents, prints answers, and accounts for every request.
 #[derive(Parser)]
 #[command(name = "clientlet", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -27,49 +27,49 @@ Examples:
   clientlet gateway --http 8080
 
 Exit codes:
-  0    all well
+  0    success
   1    something failed
-  2    wrong usage or bad input (wins over 1)
+  2    wrong usage or bad input (takes precedence over 1)
   130  interrupted";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Post documents to an endpoint and print those that come back
-    // Boxed: it is many times larger than the others.
+    /// Post documents to an endpoint and print the documents that come back
+    // Boxed, because it is many times larger than the others.
     Post(Box<PostArgs>),
-    /// Send one document and print those that an executor's generator yields, as they come
+    /// Send one document and print the documents that an executor's generator yields, as they come
     Stream(Box<StreamArgs>),
-    /// Ask whether the gateway and its executors can work
+    /// Ask whether the gateway and its executors are ready
     #[command(visible_alias = "dry-run", after_help = READY_EXAMPLES)]
     Ready(AskArgs),
-    /// Print what the gateway says of itself: releases, machine, environment
+    /// Print the gateway's releases, machine and environment
     #[command(after_help = STATUS_EXAMPLES)]
     Status(AskArgs),
-    /// List what can be posted to
+    /// List the gateway's endpoints
     #[command(after_help = ENDPOINTS_EXAMPLES)]
     Endpoints(AskArgs),
-    /// Serve an embedded gateway, with faults on demand, to try a client with
+    /// Serve an embedded gateway for experiments and tests, with faults on demand
     #[command(after_help = gateway_help())]
     Gateway(GatewayArgs),
 }
 
-// Each paragraph is one line here, so that it fills the lines of any terminal.
+// Each paragraph is one line, so that clap wraps it to the terminal's width.
 const POST_EXAMPLES: &str = "\
-Documents are read as a stream and sent in requests of --request-size documents, --prefetch of \
-them at a time. Those that come back are printed as they come.
+Documents are read as a stream and sent in requests of --request-size documents, with --prefetch \
+requests in flight. Documents that come back are printed as they come.
 
-JSON has lists and text where documents have tensors and bytes. The embedding, tensor and blob \
-of a v1 document are known as such; all else, and a tensor's type of elements, is said by --tensor \
-and --blob, for over WebSocket and gRPC nothing else tells. Dots lead to a field in another, and in \
-each element of a list: chunks.embedding. A name that has a dot in it cannot be given. Objects in a \
-v2 document go as dictionaries, which executors take for nested documents as well. Over HTTP tensors \
-go as lists, and bytes as the gateway's JSON has them: base64 in v1, text in v2, which must be \
-UTF-8. Documents that come back over WebSocket or gRPC are printed with bytes as base64 and with \
-null for NaN and infinity.
+JSON has only lists and text for tensors and bytes. The fields embedding, tensor and blob of a v1 \
+document are known. For any other field, and for the element type of a tensor, use --tensor and \
+--blob: over WebSocket and gRPC the executor cannot tell them otherwise. A dot leads to a field \
+within another, also within each element of a list: chunks.embedding. A name that contains a dot \
+cannot be given. Objects in a v2 document are sent as dictionaries, which executors also accept for \
+nested documents. Over HTTP tensors are sent as lists, and bytes in the gateway's form: base64 in \
+v1, text in v2, which must be UTF-8. Documents that come back over WebSocket or gRPC are printed \
+with bytes as base64, and with null for NaN and infinity.
 
 Examples:
   clientlet post --on /upper --text hello
-      one document, to an embedded gateway that is started for the call
+      posts one document to an embedded gateway that is started for the call
   clientlet post http://localhost:8080 --on /index --input documents.jsonl --max-attempts 10
   zcat documents.jsonl.gz | clientlet post http://localhost:8080 --input - --output answers.jsonl
   clientlet post http://localhost:8080 --on /search --text cat --parameters '{\"limit\": 3}'
@@ -78,36 +78,36 @@ Examples:
   clientlet post http://localhost:8080 --bearer @token.txt --no-documents --on /train --responses
 
 Exit codes:
-  0    all well
+  0    success
   1    something failed; each failure is on stderr with its request, lines, kind and delivery
-  2    wrong usage or bad input (wins over 1); all other lines were posted
-  130  interrupted; what was answered is written, the rest is on stderr";
+  2    wrong usage or bad input (takes precedence over 1); all other lines were posted
+  130  interrupted; answers so far are written, all other documents are listed on stderr";
 
-/// What to post, how, and where to.
+/// The options of `clientlet post`.
 #[derive(clap::Args)]
 #[command(after_help = POST_EXAMPLES)]
 pub(crate) struct PostArgs {
-    /// The gateway, http://, ws:// or grpc://HOST:PORT; without it, an embedded one is started for the call
+    /// The gateway: http://, ws:// or grpc://HOST:PORT; by default an embedded one is started for the call
     pub(crate) url: Option<String>,
 
-    /// The executors' endpoint, with or without its slash where the gateway lists it
+    /// The executors' endpoint; its leading slash is optional if the gateway lists the endpoint
     #[arg(long, value_name = "ENDPOINT", default_value = "/")]
     pub(crate) on: String,
 
-    /// Documents as JSON Lines, an object a line; - is stdin
+    /// Documents as JSON Lines, one object on each line; - is stdin
     #[arg(long, value_name = "FILE|-", help_heading = "Documents")]
     pub(crate) input: Option<PathBuf>,
 
-    /// A document with this text; may be given again; comes before those of --input
+    /// A document with this text; may be repeated; sent before the documents of --input
     #[arg(long, value_name = "T", help_heading = "Documents")]
     pub(crate) text: Vec<String>,
 
-    /// A field whose numbers, in lists of lists, are a tensor of these elements (numpy's names;
-    /// float64 unless said); may be given again
+    /// A field whose nested lists of numbers are a tensor with this element type (numpy's names; by
+    /// default float64); may be repeated
     #[arg(long, value_name = "FIELD[:DTYPE]", help_heading = "Documents")]
     pub(crate) tensor: Vec<TensorField>,
 
-    /// A field whose text is bytes, as base64; may be given again
+    /// A field whose text is base64 of bytes; may be repeated
     #[arg(long, value_name = "FIELD", help_heading = "Documents")]
     pub(crate) blob: Vec<Path>,
 
@@ -119,41 +119,41 @@ pub(crate) struct PostArgs {
     #[arg(long, value_name = "JSON", value_parser = object, help_heading = "Request")]
     pub(crate) parameters: Option<Object>,
 
-    /// Which executors are to work: a regular expression that a name's beginning must match
+    /// The executors that work: a regular expression that matches the beginning of their names
     #[arg(long, value_name = "RE", help_heading = "Request")]
     pub(crate) target_executor: Option<String>,
 
-    /// Documents in a request; 0 puts all into one (at most 100 over HTTP to a v2 gateway)
+    /// Documents in a request; 0 puts all into one request (at most 100 over HTTP to a v2 gateway)
     /// [default: 100]
     #[arg(long, value_name = "N", value_parser = whole::<usize>, help_heading = "Request")]
     pub(crate) request_size: Option<usize>,
 
-    /// How long a request that is not full waits for more of an input that is no file, in seconds
-    /// [default: 0.05, without end for --request-size 0]
+    /// How long a request that is not full waits for more documents of an input that is not a file, in
+    /// seconds [default: 0.05, and no limit with --request-size 0]
     #[arg(long, value_name = "S", value_parser = seconds, allow_hyphen_values = true, help_heading = "Request")]
     pub(crate) linger: Option<Duration>,
 
-    /// Requests under way at a time [default: 16]
+    /// Requests in flight at a time [default: 16]
     #[arg(long, value_name = "N", value_parser = at_least_one::<usize>, help_heading = "Request")]
     pub(crate) prefetch: Option<usize>,
 
-    /// Connections at a time; over HTTP each request under way has one for itself [default: 256]
+    /// Connections at a time; over HTTP each request in flight has its own [default: 256]
     #[arg(long, value_name = "N", value_parser = at_least_one::<usize>, help_heading = "Request")]
     pub(crate) max_connections: Option<usize>,
 
-    /// Connections that requests share over WebSocket and gRPC, taking turns [default: 1]
+    /// Connections that requests share in turns over WebSocket and gRPC [default: 1]
     #[arg(long, value_name = "N", value_parser = at_least_one::<usize>, help_heading = "Request")]
     pub(crate) channels: Option<usize>,
 
-    /// Print answers in the order of the documents, not as they come
+    /// Print answers in the order of the documents and not as they come
     #[arg(long, help_heading = "Request")]
     pub(crate) in_order: bool,
 
-    /// Documents of docarray below 0.30 (v1) or from there on (v2); auto asks the gateway
+    /// Documents of docarray below 0.30 (v1) or 0.30 and above (v2); auto asks the gateway
     #[arg(long, value_enum, default_value = "auto", help_heading = "Request")]
     pub(crate) docarray: DocArrayChoice,
 
-    /// The largest answer that is taken, in bytes, or with K, M or G behind the number in KiB, MiB or GiB
+    /// The largest answer that is accepted, in bytes; K, M or G after the number mean KiB, MiB or GiB
     /// [default: 64M]
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Request")]
     pub(crate) answer_limit: Option<usize>,
@@ -161,11 +161,11 @@ pub(crate) struct PostArgs {
     #[command(flatten)]
     pub(crate) retry: RetryArgs,
 
-    /// How long a request may take over all its attempts, in seconds [default: for ever]
+    /// How long a request may take over all its attempts, in seconds [default: no limit]
     #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Retry")]
     pub(crate) timeout: Option<Duration>,
 
-    /// How long an attempt may take, in seconds [default: 60, and at most half of --timeout where
+    /// How long an attempt may take, in seconds [default: 60, and at most half of --timeout if
     /// another attempt could follow]
     #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Retry")]
     pub(crate) attempt_timeout: Option<Duration>,
@@ -177,19 +177,19 @@ pub(crate) struct PostArgs {
     #[command(flatten)]
     pub(crate) grpc: GrpcArgs,
 
-    /// How long to wait until the gateway is ready before anything is sent, in seconds
+    /// How long to wait for the gateway to get ready before sending, in seconds
     #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Request")]
     pub(crate) wait_ready: Option<Duration>,
 
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
 
-    /// Where the documents that come back are written, one a line; - is stdout
+    /// The file for the documents that come back, one on each line; - is stdout
     #[arg(long, value_name = "FILE|-", default_value = "-", help_heading = "Output")]
     pub(crate) output: PathBuf,
 
-    /// Write a JSON object a response instead: request_id, input (its lines), status, routes,
-    /// parameters, data
+    /// Write one JSON object for each response instead: request_id, input (its lines), status,
+    /// routes, parameters, data
     #[arg(long, help_heading = "Output")]
     pub(crate) responses: bool,
 
@@ -197,17 +197,17 @@ pub(crate) struct PostArgs {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) summary: Option<PathBuf>,
 
-    /// No progress bar and no closing line; failures are printed nevertheless
+    /// Print no progress bar and no closing line; failures are still printed
     #[arg(long, help_heading = "Output")]
     pub(crate) quiet: bool,
 }
 
-/// How often to try, and how long to wait in between.
+/// The number of attempts and the waits between them.
 #[derive(clap::Args)]
 pub(crate) struct RetryArgs {
-    /// How often a request is sent, the first time included; more than 1 means at least once. By the
-    /// default waits 4 get over an outage of 0.1 s in 99 of 100 cases, 7 over 0.9 s, 10 over 4.5 s,
-    /// 20 over 23 s [default: 1]
+    /// Attempts for each request, the first one included; with more than 1 a request may run more
+    /// than once. With the default waits, 99 of 100 requests outlast an outage of 0.1 s with 4
+    /// attempts, 0.9 s with 7, 4.5 s with 10 and 23 s with 20 [default: 1]
     #[arg(long, value_name = "N", value_parser = at_least_one::<u32>, help_heading = "Retry")]
     pub(crate) max_attempts: Option<u32>,
 
@@ -219,44 +219,45 @@ pub(crate) struct RetryArgs {
     #[arg(long, value_name = "S", value_parser = seconds, allow_hyphen_values = true, help_heading = "Retry")]
     pub(crate) max_backoff: Option<Duration>,
 
-    /// By how much the longest wait grows from attempt to attempt [default: 2]
+    /// The factor by which the longest wait grows from attempt to attempt [default: 2]
     #[arg(long, value_name = "X", value_parser = factor, allow_hyphen_values = true, help_heading = "Retry")]
     pub(crate) backoff_multiplier: Option<f64>,
 }
 
 const STREAM_EXAMPLES: &str = "\
-One document goes in, and what the executor's generator yields is printed as it comes, over HTTP or \
-gRPC. Gateways with v1 documents have no such endpoints, and WebSocket none at all. Documents that \
-a gateway gives again since the generator raised are left out where their ids tell them.
+Sends one document over HTTP or gRPC and prints the documents that the executor's generator yields, \
+as they come. Gateways with v1 documents have no such endpoints, and WebSocket has none at all. If \
+a generator raises, the gateway repeats its documents; the repeats are dropped if the documents' ids \
+show them.
 
-Nothing is sent again once a document has come. Over HTTP a gateway takes neither parameters nor a \
-target.
+After the first document nothing is sent again. Over HTTP a gateway takes neither parameters nor a \
+target executor.
 
 Examples:
   clientlet stream --on /stream --text hello
-      to an embedded gateway that is started for the call
+      sends it to an embedded gateway that is started for the call
   clientlet stream grpc://localhost:8082 --on /chat --text 'Why?' --parameters '{\"tokens\": 50}'
   clientlet stream http://localhost:8080 --on /chat --document '{\"prompt\": \"Why?\"}' --idle-timeout 5
 
 Exit codes:
-  0    all well
-  1    something failed; what came until then is printed
+  0    success
+  1    something failed; documents so far are printed
   2    wrong usage or bad input
-  130  interrupted; what came until then is printed";
+  130  interrupted; documents so far are printed";
 
-/// What to ask for, and where.
+/// The options of `clientlet stream`.
 #[derive(clap::Args)]
 #[command(after_help = STREAM_EXAMPLES)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["text", "document"]))]
 pub(crate) struct StreamArgs {
-    /// The gateway, http:// or grpc://HOST:PORT; without it, an embedded one is started for the call
+    /// The gateway: http:// or grpc://HOST:PORT; by default an embedded one is started for the call
     pub(crate) url: Option<String>,
 
-    /// The executors' endpoint, a generator
+    /// The executor's endpoint, which must be a generator
     #[arg(long, value_name = "ENDPOINT")]
     pub(crate) on: String,
 
-    /// The document: one with this text
+    /// A document with this text
     #[arg(long, value_name = "T", help_heading = "Document")]
     pub(crate) text: Option<String>,
 
@@ -264,21 +265,21 @@ pub(crate) struct StreamArgs {
     #[arg(long, value_name = "JSON", value_parser = object, help_heading = "Document")]
     pub(crate) document: Option<Object>,
 
-    /// A field whose numbers, in lists of lists, are a tensor of these elements (numpy's names;
-    /// float64 unless said); may be given again
+    /// A field whose nested lists of numbers are a tensor with this element type (numpy's names; by
+    /// default float64); may be repeated
     #[arg(long, value_name = "FIELD[:DTYPE]", help_heading = "Document")]
     pub(crate) tensor: Vec<TensorField>,
 
-    /// A field whose text is bytes, as base64; may be given again
+    /// A field whose text is base64 of bytes; may be repeated
     #[arg(long, value_name = "FIELD", help_heading = "Document")]
     pub(crate) blob: Vec<Path>,
 
-    /// Parameters for the executor, a JSON object; over gRPC alone
+    /// Parameters for the executor, a JSON object; only over gRPC
     #[arg(long, value_name = "JSON", value_parser = object, help_heading = "Request")]
     pub(crate) parameters: Option<Object>,
 
-    /// Which executors are to work: a regular expression that a name's beginning must match; over gRPC
-    /// alone, and not looked at by Jina 3.33.1
+    /// The executors that work: a regular expression that matches the beginning of their names; only
+    /// over gRPC, and ignored by Jina 3.33.1
     #[arg(long, value_name = "RE", help_heading = "Request")]
     pub(crate) target_executor: Option<String>,
 
@@ -286,7 +287,7 @@ pub(crate) struct StreamArgs {
     #[arg(long, value_enum, default_value = "auto", help_heading = "Request")]
     pub(crate) docarray: DocArrayChoice,
 
-    /// The largest answer that is taken, in bytes, or with K, M or G behind the number in KiB, MiB or GiB
+    /// The largest answer that is accepted, in bytes; K, M or G after the number mean KiB, MiB or GiB
     /// [default: 64M]
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Request")]
     pub(crate) answer_limit: Option<usize>,
@@ -294,23 +295,23 @@ pub(crate) struct StreamArgs {
     #[command(flatten)]
     pub(crate) retry: RetryArgs,
 
-    /// How long all may take, in seconds [default: for ever]
+    /// How long the whole stream may take, in seconds [default: no limit]
     #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Retry")]
     pub(crate) timeout: Option<Duration>,
 
-    /// How long to wait for each document, in seconds [default: 60, for the first at most half of
-    /// --timeout where another attempt could follow]
+    /// How long to wait for each document, in seconds [default: 60, and for the first at most half of
+    /// --timeout if another attempt could follow]
     #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Retry")]
     pub(crate) idle_timeout: Option<Duration>,
 
-    /// How long to wait until the gateway is ready before anything is sent, in seconds
+    /// How long to wait for the gateway to get ready before sending, in seconds
     #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Request")]
     pub(crate) wait_ready: Option<Duration>,
 
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
 
-    /// Where the documents are written, one a line; - is stdout
+    /// The file for the documents, one on each line; - is stdout
     #[arg(long, value_name = "FILE|-", default_value = "-", help_heading = "Output")]
     pub(crate) output: PathBuf,
 
@@ -318,14 +319,14 @@ pub(crate) struct StreamArgs {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) summary: Option<PathBuf>,
 
-    /// No closing line; a failure is printed nevertheless
+    /// Print no closing line; a failure is still printed
     #[arg(long, help_heading = "Output")]
     pub(crate) quiet: bool,
 }
 
 const READY_EXAMPLES: &str = "\
-Over HTTP a v2 gateway says that it is ready even when an executor is dead; over WebSocket and gRPC \
-it does not.
+Over HTTP a v2 gateway reports that it is ready even if an executor is dead. Over WebSocket and gRPC \
+it reports the dead executor.
 
 Examples:
   clientlet ready http://localhost:8080 --timeout 2 && echo up
@@ -344,7 +345,7 @@ Examples:
 
 Exit codes:
   0    the status is on stdout
-  1    no answer, or none that can be read
+  1    no answer, or one that cannot be read
   2    wrong usage";
 
 const ENDPOINTS_EXAMPLES: &str = "\
@@ -354,32 +355,32 @@ Examples:
 
 Exit codes:
   0    the list is on stdout
-  1    no answer, or none that can be read
+  1    no answer, or one that cannot be read
   2    wrong usage";
 
-/// What is said over gRPC alone.
+/// The options for gRPC.
 #[derive(clap::Args, Clone, Copy, Default)]
-#[command(next_help_heading = "gRPC (for grpc:// alone)")]
+#[command(next_help_heading = "gRPC (only for grpc://)")]
 pub(crate) struct GrpcArgs {
-    /// Send each request by itself, with its deadline, instead of all on one stream
+    /// Send each request as a call of its own, with its deadline, instead of all on one stream
     #[arg(long)]
     pub(crate) unary: bool,
 
-    /// Compress requests; gateways compress no answers
+    /// Compress requests; gateways do not compress answers
     #[arg(long, value_enum, value_name = "HOW")]
     pub(crate) compression: Option<Compression>,
 }
 
-/// How to compress.
+/// The compression of requests.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Compression {
     Gzip,
 }
 
-/// The gateway, and how to ask it.
+/// The options of `ready`, `status` and `endpoints`.
 #[derive(clap::Args)]
 pub(crate) struct AskArgs {
-    /// The gateway, http://, ws:// or grpc://HOST:PORT
+    /// The gateway: http://, ws:// or grpc://HOST:PORT
     pub(crate) url: String,
 
     /// Print JSON
@@ -390,11 +391,11 @@ pub(crate) struct AskArgs {
     #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true)]
     pub(crate) timeout: Option<Duration>,
 
-    /// How long to wait until the gateway is ready before it is asked, in seconds
+    /// How long to wait for the gateway to get ready before asking, in seconds
     #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true)]
     pub(crate) wait_ready: Option<Duration>,
 
-    /// The largest answer that is taken, in bytes, or with K, M or G behind the number in KiB, MiB or GiB
+    /// The largest answer that is accepted, in bytes; K, M or G after the number mean KiB, MiB or GiB
     /// [default: 64M]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) answer_limit: Option<usize>,
@@ -403,12 +404,12 @@ pub(crate) struct AskArgs {
     pub(crate) identity: IdentityArgs,
 }
 
-/// Who asks. Each value may stand in a file, and some in the environment, where no list of
-/// processes shows it.
+/// Headers and credentials. Each value may come from a file, and some from the environment, so that no
+/// list of processes shows them.
 #[derive(clap::Args, Default)]
-#[command(next_help_heading = "Identity (each value may be @FILE: it is read from there)")]
+#[command(next_help_heading = "Identity (@FILE reads a value from a file)")]
 pub(crate) struct IdentityArgs {
-    /// A header for every request; may be given again
+    /// A header for every request; may be repeated
     #[arg(long, value_name = "K: V")]
     pub(crate) header: Vec<Secret>,
 
@@ -420,28 +421,28 @@ pub(crate) struct IdentityArgs {
     #[arg(long, value_name = "T")]
     pub(crate) bearer: Option<Secret>,
 
-    /// A cookie, or more, separated by semicolons; may be given again [env: CLIENTLET_COOKIE]
+    /// A cookie, or several, separated by semicolons; may be repeated [env: CLIENTLET_COOKIE]
     #[arg(long, value_name = "K=V")]
     pub(crate) cookie: Vec<Secret>,
 }
 
-/// What to serve.
+/// The options of `clientlet gateway`.
 #[derive(clap::Args)]
 pub(crate) struct GatewayArgs {
-    /// The port of 127.0.0.1 to listen on for HTTP; 0 takes one that is free. Without any port all
-    /// protocols are served, each on a free port
+    /// The port on 127.0.0.1 for HTTP; 0 takes a free port. Without any port option all protocols are
+    /// served, each on a free port
     #[arg(long, value_name = "PORT", value_parser = port)]
     pub(crate) http: Option<u16>,
 
-    /// The port to listen on for WebSocket
+    /// The port for WebSocket
     #[arg(long, value_name = "PORT", value_parser = port)]
     pub(crate) websocket: Option<u16>,
 
-    /// The port to listen on for gRPC
+    /// The port for gRPC
     #[arg(long, value_name = "PORT", value_parser = port)]
     pub(crate) grpc: Option<u16>,
 
-    /// One port for all three
+    /// One port for all protocols
     #[arg(long, value_name = "PORT", value_parser = port, conflicts_with_all = ["http", "websocket", "grpc"])]
     pub(crate) port: Option<u16>,
 
@@ -449,32 +450,32 @@ pub(crate) struct GatewayArgs {
     #[arg(long, value_name = "v1|v2", default_value = "v1")]
     pub(crate) docarray: clientlet_gateway::DocArray,
 
-    /// What is to go wrong, and when; may be given again
+    /// A fault, and when it happens; may be repeated
     #[arg(long, value_name = "SPEC")]
     pub(crate) fault: Vec<Fault>,
 
-    /// The seed of faults by probability that name none
+    /// The seed for faults with a probability and without a seed of their own
     #[arg(long, value_name = "N", value_parser = whole::<u64>, default_value_t = 0)]
     pub(crate) seed: u64,
 }
 
 fn gateway_help() -> String {
     format!(
-        "Prints {{\"ports\": {{\"http\": PORT, \"websocket\": PORT, \"grpc\": PORT}}}} when it is ready, \
-         those asked for alone, and runs until SIGTERM or Ctrl-C.\n\nFaults:\n{}\n\n\
+        "Prints {{\"ports\": {{\"http\": PORT, \"websocket\": PORT, \"grpc\": PORT}}}} with its ports when \
+         it is ready, and runs until SIGTERM or Ctrl-C.\n\nFaults:\n{}\n\n\
          Examples:\n  \
          clientlet gateway --http 8080 --docarray v2\n  \
          clientlet gateway --port 8080\n  \
          clientlet gateway --fault reset-after@20%,seed=7 --fault status:503:1@1-3\n\n\
          Exit codes:\n  \
          0    stopped by SIGTERM or Ctrl-C\n  \
-         1    it cannot listen\n  \
+         1    cannot listen\n  \
          2    wrong usage",
         FAULT_HELP.trim_end()
     )
 }
 
-/// Which documents to speak, or to ask the gateway.
+/// The generation of documents, or `auto` to ask the gateway.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DocArrayChoice {
     Auto,
@@ -483,7 +484,7 @@ pub(crate) enum DocArrayChoice {
 }
 
 impl DocArrayChoice {
-    /// What was chosen, if it was.
+    /// The generation that was chosen; `None` for `auto`.
     pub(crate) fn chosen(self) -> Option<DocArray> {
         match self {
             DocArrayChoice::Auto => None,
@@ -502,7 +503,7 @@ fn object(text: &str) -> Result<Object, String> {
             None => Ok(map),
             Some((_, number)) => Err(crate::wide::refusal(number)),
         },
-        Ok(_) => Err("it is no object; write {\"name\": value}".to_owned()),
+        Ok(_) => Err("it is not an object; write {\"name\": value}".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }

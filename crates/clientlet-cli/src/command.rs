@@ -1,4 +1,4 @@
-//! From parsed arguments to an exit code.
+//! Runs a command from its parsed arguments to its exit code.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use crate::args::{Args, Command};
 use crate::report::{Exit, Failure};
 use crate::{endpoints, gateway, post, ready, report, status, stream};
 
-/// Runs the command, prints why it failed if it did, and says how to exit.
+/// Runs the command, prints its failure if there is one, and returns the exit code.
 pub(crate) fn run(args: Args) -> ExitCode {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let runtime = match runtime {
@@ -18,9 +18,9 @@ pub(crate) fn run(args: Args) -> ExitCode {
             return end(Err(Failure::failed(format!("the runtime does not start: {error}"))));
         }
     };
-    // As a task of the runtime, the command runs right after the task of the connection that wakes
-    // it. Before the runtime polls the future of `block_on`, it asks the system for events, which
-    // costs two more system calls for each answer.
+    // The command is a task of the runtime, so that it runs right after the connection's task that
+    // wakes it. Before the runtime polls the future of `block_on`, it asks the system for events,
+    // which costs two more system calls for each answer.
     let ended = runtime.block_on(async { spawn_local(run_command(args.command)).await });
     // The process must not wait for a thread that looks up a name.
     runtime.shutdown_background();
@@ -49,7 +49,7 @@ fn end(result: Result<Exit, Failure>) -> ExitCode {
     exit.into()
 }
 
-/// Prints what is wrong with the command line, or the help or version that it asks for.
+/// Prints the error of a command line, or the help or version that it asks for.
 pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
         let _ = error.print();

@@ -1,4 +1,5 @@
-//! Who asks, and from where that is taken: the command line, files, the environment.
+//! Makes clients from the command line: headers and credentials come from options, files and the
+//! environment.
 
 use std::env::VarError;
 use std::path::PathBuf;
@@ -11,10 +12,11 @@ use crate::hint::Task;
 use crate::report::Failure;
 use crate::secret::Secret;
 
-/// The client for a question that is no request, its gateway ready if that is waited for.
+/// Makes the client for a question to a gateway. With `--wait-ready` it waits until the gateway is
+/// ready.
 ///
 /// # Errors
-/// When the URL or an option is wrong, or why the gateway did not get ready.
+/// When the URL or an option is wrong, or when the gateway does not get ready.
 pub(crate) async fn client(args: AskArgs) -> Result<Client, Failure> {
     let mut builder = Client::builder(&args.url);
     if let Some(timeout) = args.timeout {
@@ -32,10 +34,10 @@ pub(crate) async fn client(args: AskArgs) -> Result<Client, Failure> {
     Ok(client)
 }
 
-/// Starts the gateway that a call without URL is for, with documents v1 unless others are asked for.
+/// Starts the embedded gateway for a call without a URL, by default with documents v1.
 ///
 /// # Errors
-/// When it does not start.
+/// When the gateway does not start.
 pub(crate) async fn embed(choice: DocArrayChoice) -> Result<Gateway, Failure> {
     let docarray = match choice {
         DocArrayChoice::V2 => DocArray::V2,
@@ -46,7 +48,7 @@ pub(crate) async fn embed(choice: DocArrayChoice) -> Result<Gateway, Failure> {
         .map_err(|error| Failure::failed(format!("the embedded gateway does not start: {error}")))
 }
 
-/// What was said of retries.
+/// The retry policy of the command line.
 pub(crate) fn retry_policy(args: &RetryArgs) -> RetryPolicy {
     let mut policy = RetryPolicy::new();
     if let Some(attempts) = args.max_attempts {
@@ -65,7 +67,7 @@ pub(crate) fn retry_policy(args: &RetryArgs) -> RetryPolicy {
 }
 
 impl IdentityArgs {
-    /// The files that values are read from, with the options that name them.
+    /// The files from which values are read, with the options that name the files.
     ///
     /// # Errors
     /// When a variable is not UTF-8.
@@ -83,12 +85,11 @@ impl IdentityArgs {
         Ok(named.into_iter().filter_map(file).collect())
     }
 
-    /// Adds headers and credentials to a client's settings. What the environment says counts only
-    /// where the command line says nothing.
+    /// Adds headers and credentials to a client's settings. Values of the environment count only if the
+    /// command line has none.
     ///
     /// # Errors
-    /// When a file cannot be read or a value has not the form that it must have. Values are not
-    /// shown.
+    /// When a file cannot be read or a value has the wrong form. Values are not shown.
     pub(crate) fn add_to(self, mut builder: ClientBuilder) -> Result<ClientBuilder, Failure> {
         let of_many = self.header.len() > 1;
         for (index, header) in self.header.into_iter().enumerate() {
@@ -99,8 +100,8 @@ impl IdentityArgs {
             };
             let (name, value) = split(header, ':', &place, "'NAME: VALUE'")?;
             if !is_header_name(name.trim()) {
-                // The library would show it, and it may well be a secret that has a colon in it.
-                let what = "what stands before its ':' is no name of a header";
+                // The library would show the name, which may be a secret that contains a colon.
+                let what = "the text before its ':' is not a header's name";
                 return Err(Failure::bad_input(format!("{place}: {what}")));
             }
             builder = builder.header(name.trim(), value.trim());
@@ -131,7 +132,7 @@ impl IdentityArgs {
     }
 }
 
-/// Whether this is a token of RFC 9110, section 5.6.2.
+/// Whether this is a token by RFC 9110, section 5.6.2.
 fn is_header_name(name: &str) -> bool {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     !name.is_empty() && name.chars().all(is_token)
@@ -147,10 +148,10 @@ fn or(
     given.map_or_else(other, |given| Ok(Some(given)))
 }
 
-/// Reads a variable; `None` if it is unset or empty.
+/// Reads a variable. Returns `None` if it is unset or empty.
 ///
 /// # Errors
-/// When it is not UTF-8. If it were ignored, requests would go out without credentials.
+/// When the variable is not UTF-8. If it were ignored, requests would go out without credentials.
 fn environment(name: &'static str) -> Result<Option<Named>, Failure> {
     match std::env::var(name) {
         Ok(value) if value.is_empty() => Ok(None),

@@ -1,4 +1,4 @@
-//! `clientlet post`: documents in, answers out, every request accounted for.
+//! `clientlet post`: posts documents, writes answers, and accounts for every request.
 
 use std::rc::Rc;
 
@@ -18,8 +18,8 @@ use crate::report::{Exit, Failure};
 use crate::run::{Format, Run};
 use crate::session::{End, Options, Session};
 
-/// Everything that can be wrong is found before anything is sent: first the options, then the
-/// input, then the outputs.
+/// Runs the command. It checks the options, then the input, then the outputs before it sends
+/// anything.
 pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
     if args.input.is_none() && args.text.is_empty() && !args.no_documents {
         return Err(Failure::bad_input(
@@ -77,8 +77,8 @@ pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
     Ok(run.close(client.connections()))
 }
 
-/// Takes answers as they come and writes them, until all requests have ended or nothing more can
-/// be written or is wanted.
+/// Writes answers as they come, until all requests have ended, the output takes no more, or a signal
+/// comes.
 async fn exchange<S>(run: &mut Run, mut responses: Responses<S>)
 where
     S: Stream,
@@ -103,12 +103,12 @@ where
             },
         }
     };
-    // What is under way stops here; answers that waited for a late one before them are kept.
+    // Requests in flight stop here. Answers that waited for an earlier one, which is late, are kept.
     let mut in_flight = 0;
     for ended in responses.stop() {
         match ended {
             Ok(response) => run.answered(&response),
-            // Its documents are reported with all others that were not answered.
+            // The request's documents are reported with all others that were not answered.
             Err(error) if error.kind() == ErrorKind::Cancelled => {
                 in_flight += usize::from(error.may_have_run());
             }
@@ -120,7 +120,7 @@ where
     run.end(end, read, in_flight);
 }
 
-/// Refuses options that only gRPC has, where another protocol would ignore them.
+/// Refuses options for gRPC if the address has another protocol, which would ignore them.
 fn require_grpc(args: &PostArgs) -> Result<(), Failure> {
     let option = match &args.grpc {
         grpc if grpc.unary => "--unary",
@@ -128,14 +128,14 @@ fn require_grpc(args: &PostArgs) -> Result<(), Failure> {
         _ => return Ok(()),
     };
     let spoken = match args.url.as_deref().map(|url| url.split_once("://")) {
-        None => "the embedded gateway is asked over HTTP".to_owned(),
+        None => "the embedded gateway is used over HTTP".to_owned(),
         Some(Some((scheme, _))) if is_other(scheme) => {
             format!("the address begins with {}://", scheme.to_ascii_lowercase())
         }
-        // The client tells what is wrong with any other address.
+        // The client reports what is wrong with any other address.
         Some(_) => return Ok(()),
     };
-    Err(Failure::bad_input(format!("{option} is for gRPC alone, and {spoken}; use grpc://")))
+    Err(Failure::bad_input(format!("{option} is only for gRPC, but {spoken}; use grpc://")))
 }
 
 /// Whether an address with this scheme asks for a protocol other than gRPC.
@@ -193,7 +193,7 @@ where
         post = post.prefetch(requests);
     }
     if is_file {
-        // A file is there as a whole: all requests but the last are full, however slow its disk is.
+        // A file is complete: all requests but the last are full, even if its disk is slow.
         post = post.linger(None);
     } else if let Some(linger) = args.linger {
         post = post.linger(linger);

@@ -1,4 +1,4 @@
-//! How failures are told: one line, its causes behind it, a hint below it.
+//! Reports failures: one line with the failure and its causes, and a line with a hint.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,11 +10,11 @@ use clientlet::{Error, ErrorKind};
 use crate::hint::{self, Advice, Task};
 use crate::standard;
 
-/// How the command ends; of several, the later one wins.
+/// How the command ends. If several apply, the later one takes precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
     Success,
-    /// A request failed, or what was asked is not so.
+    /// A request failed, or the gateway is not ready.
     Failed,
     /// Wrong usage or bad input.
     BadInput,
@@ -27,13 +27,13 @@ impl From<Exit> for ExitCode {
             Exit::Success => 0,
             Exit::Failed => 1,
             Exit::BadInput => 2,
-            // As a shell reports a process that SIGINT has ended.
+            // The status that a shell reports for a process that SIGINT ended.
             Exit::Interrupted => 130,
         })
     }
 }
 
-/// Why the command ends before its work is done.
+/// The reason why the command ends before its work is done.
 #[derive(Debug)]
 pub(crate) struct Failure {
     exit: Exit,
@@ -42,12 +42,12 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// Something that should have worked did not.
+    /// A failure of something that should have worked.
     pub(crate) fn failed(message: impl Into<String>) -> Failure {
         Failure { exit: Exit::Failed, message: message.into(), advice: None }
     }
 
-    /// An option, a file or its content is wrong.
+    /// A wrong option, file or content.
     pub(crate) fn bad_input(message: impl Into<String>) -> Failure {
         Failure { exit: Exit::BadInput, message: message.into(), advice: None }
     }
@@ -62,7 +62,7 @@ impl Failure {
         self.exit
     }
 
-    /// The line of the failure, and another one for the hint.
+    /// The line of the failure, and a line for the hint if there is one.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         let hint = self.advice.map(|advice| format!("  hint: {advice}"));
         [Some(format!("error: {}", self.message)), hint].into_iter().flatten()
@@ -81,7 +81,7 @@ pub(crate) fn exit_of(error: &Error) -> Exit {
 /// attempts.
 pub(crate) fn failed(error: &Error, place: &str, attempts: u64) -> String {
     let mut line = "failed: ".to_owned();
-    // A failure that comes before there is a request has no id.
+    // A failure before the request was made has no id.
     if let Some(id) = error.request_id() {
         line += &format!("request {id}, ");
     }
@@ -92,7 +92,7 @@ pub(crate) fn failed(error: &Error, place: &str, attempts: u64) -> String {
     line + &format!(": {}{}", one_line(error.message()), Causes(error))
 }
 
-/// What lies below an error, each cause behind a colon; what the line says already is left out.
+/// The causes of an error, each after a colon, without causes that the line already contains.
 pub(crate) struct Causes<'e>(pub(crate) &'e Error);
 
 impl fmt::Display for Causes<'_> {
@@ -111,13 +111,13 @@ impl fmt::Display for Causes<'_> {
     }
 }
 
-/// A gateway's text may have more lines than one; a report has not.
+/// Joins the lines of a text, since a gateway's text may have several and a report has only one.
 pub(crate) fn one_line(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join(" | ")
 }
 
-/// A line as a terminal may get it: characters on which the terminal would act are escaped.
+/// Escapes the characters of a line on which a terminal would act.
 pub(crate) fn escape(line: &str) -> Cow<'_, str> {
     if !line.contains(is_unruly) {
         return Cow::Borrowed(line);
@@ -135,8 +135,8 @@ pub(crate) fn escape(line: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Control characters, Unicode's line ends, and characters that are invisible or change the
-/// direction of the text behind them.
+/// Whether this is a control character, a line end of Unicode, or a character that is invisible or
+/// changes the direction of the text after it.
 fn is_unruly(character: char) -> bool {
     character.is_control()
         || matches!(character,
@@ -144,7 +144,7 @@ fn is_unruly(character: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// `1 document`, `2 documents`.
+/// A number with its noun, such as `1 document` or `2 documents`.
 pub(crate) fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
@@ -162,7 +162,7 @@ pub(crate) fn answer(text: &str) -> Result<(), Failure> {
     to_stdout(|| writeln!(io::stdout(), "{text}"))
 }
 
-/// Writes a command's answer for people: one item a line, escaped.
+/// Writes a command's answer for people: one item on each line, escaped.
 ///
 /// # Errors
 /// When stdout is closed or full.
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_escaped() {
+    fn characters_that_a_terminal_would_obey_are_escaped() {
         for (text, expected) in [
             ("plain text, é 文书", "plain text, é 文书"),
             ("\u{1b}[2J\u{7}", "\\u{1b}[2J\\u{7}"),

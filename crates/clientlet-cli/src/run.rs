@@ -1,4 +1,4 @@
-//! One run of `clientlet post`: what ended how, and what is to be said of it.
+//! One run of `clientlet post`: counts how requests end, and reports failures.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -18,9 +18,9 @@ use crate::report::{self, Exit, Failure, count};
 use crate::session::{End, Session};
 use crate::summary::Summary;
 
-/// How a run writes and what it tells of its input.
+/// How a run writes answers and names its input.
 pub(crate) struct Format {
-    /// What messages call the input; `None` if there is none.
+    /// The input's name in messages; `None` without an input.
     pub(crate) input_name: Option<String>,
     /// Whether responses are written instead of documents.
     pub(crate) as_responses: bool,
@@ -33,7 +33,7 @@ pub(crate) struct Run {
     fields: Option<Rc<Fields>>,
     outstanding: Outstanding,
     summary: Summary,
-    /// Each hint is given once.
+    /// The hints that were given; each is given once.
     hints: BTreeSet<&'static str>,
 }
 
@@ -55,7 +55,7 @@ impl Run {
         }
     }
 
-    /// A request was answered.
+    /// Records that a request was answered.
     pub(crate) fn answered(&mut self, response: &Response) {
         let documents = response.input();
         let added = self.session.output.add(documents.clone(), |out| {
@@ -75,7 +75,7 @@ impl Run {
         self.outstanding.end(&documents);
     }
 
-    /// A request failed, or could not even be made.
+    /// Records and reports that a request failed or could not be made.
     pub(crate) fn failed(&mut self, error: &Error) {
         let attempts = u32::try_from(error.attempts().len()).unwrap_or(u32::MAX);
         match (error.kind(), error.input()) {
@@ -108,7 +108,7 @@ impl Run {
         }
     }
 
-    /// A document that the gateway's generation cannot hold.
+    /// Records and reports a document that the gateway's generation cannot represent.
     fn refused(&mut self, error: &Error, documents: &Range<u64>) {
         self.summary.bad_input += 1;
         self.session.exit_with(Exit::BadInput);
@@ -119,26 +119,26 @@ impl Run {
         self.session.line.print(&format!("{place}: {}", error.message()));
     }
 
-    /// How often to call [`show`](Run::show).
+    /// The time between two calls of [`show`](Run::show).
     pub(crate) fn period(&self) -> Duration {
         self.session.line.period()
     }
 
-    /// Shows how far the run is, and forgets what can no longer be asked for.
+    /// Shows the progress of the run, and forgets places that are no longer needed.
     pub(crate) fn show(&mut self, read: u64, in_flight: usize) {
         let unwritten = self.session.output.first_unwritten().unwrap_or(read);
         let oldest = self.outstanding.first().min(unwritten);
-        // The last one before it is still asked for: what was not read begins behind it.
+        // The place of the document before it may still be needed, to name the first line not read.
         self.input.borrow_mut().places.forget_below(oldest.saturating_sub(1));
         let ended = self.outstanding.ended();
         self.session.line.show(&self.summary, ended, in_flight, self.session.elapsed());
     }
 
-    /// The input holds no document.
+    /// Ends a run whose input has no document.
     pub(crate) fn is_without_documents(&mut self) {
         let bad_lines = self.input.borrow().bad_lines;
         self.finish(0);
-        // Bad lines have been told already.
+        // Bad lines were reported already.
         if bad_lines == 0 {
             self.session.line.print(&format!("error: no documents in {}", self.input_name()));
         }
@@ -149,7 +149,7 @@ impl Run {
         self.format.input_name.as_deref().unwrap_or_default()
     }
 
-    /// Takes what was read into account.
+    /// Counts the documents and bad lines that were read.
     fn finish(&mut self, read: u64) {
         self.session.line.clear();
         self.summary.elapsed = self.session.elapsed();
@@ -161,7 +161,7 @@ impl Run {
         }
     }
 
-    /// Says what has not ended, of the documents that were read.
+    /// Reports the documents that were read and have not ended.
     pub(crate) fn end(&mut self, end: End, read: u64, in_flight: usize) {
         self.finish(read);
         let input = self.input.clone();
@@ -174,7 +174,7 @@ impl Run {
             None => Some("the input was not read".to_owned()),
         };
         let mut clauses = Vec::new();
-        // A document that was rejected may be the one that has the field.
+        // A rejected document may have the field.
         if unread.is_none() && self.summary.bad_input == 0 {
             for option in self.fields.iter().flat_map(|fields| fields.unmet()) {
                 self.session.line.print(&format!("warning: no document has the field of {option}"));
@@ -188,7 +188,7 @@ impl Run {
                 let documents = count(self.summary.not_answered, "document");
                 let requests = count(u64::try_from(in_flight).unwrap_or(u64::MAX), "request");
                 let mut clause =
-                    format!("interrupted: {documents} not answered, {requests} under way");
+                    format!("interrupted: {documents} not answered, {requests} in flight");
                 if !unanswered.is_empty() {
                     clause += &format!(" ({})", input.places.describe_all(&unanswered));
                 }
@@ -213,7 +213,7 @@ impl Run {
         }
     }
 
-    /// The last words.
+    /// Prints the closing line, writes the summary, and returns the exit status.
     pub(crate) fn close(mut self, connections: Connections) -> Exit {
         self.summary.reconnects = connections.reconnects;
         self.summary.duplicates_dropped = connections.duplicates_dropped;

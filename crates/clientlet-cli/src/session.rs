@@ -1,5 +1,5 @@
-//! What the commands that move documents have in common: an output, signals, a closing line, counts
-//! in a file and an exit status.
+//! The common part of the commands that move documents: an output, signals, a closing line, a summary
+//! and an exit status.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -17,12 +17,12 @@ use crate::progress::ProgressLine;
 use crate::report::{Exit, Failure};
 use crate::summary::SummaryFile;
 
-/// The longest time that the output has for what is left after a signal.
+/// The time that the output has for the remaining lines after a signal.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Why no more is exchanged.
+/// The reason why an exchange ended.
 pub(crate) enum End {
-    /// Everything has ended.
+    /// All requests have ended.
     Complete,
     /// A signal came.
     Interrupted,
@@ -30,7 +30,7 @@ pub(crate) enum End {
     Unwritten(Unwritten),
 }
 
-/// The options that each of these commands has.
+/// The options that these commands share.
 pub(crate) struct Options<'a> {
     pub(crate) output: &'a Path,
     pub(crate) pace: Pace,
@@ -49,11 +49,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Opens the files to write, which must be none of those that are read, and listens for signals.
-    /// `read` are open files with the options that name them; `secrets` were read already.
+    /// Opens the files to write, which must not be read too, and listens for signals. `read` are open
+    /// files with the options that name them; `secrets` are files that were read already.
     ///
     /// # Errors
-    /// When a file cannot be written, or is read as well.
+    /// When a file cannot be written, or is also read.
     pub(crate) fn open(
         options: &Options<'_>,
         read: &[(&File, &str)],
@@ -75,7 +75,7 @@ impl Session {
         })
     }
 
-    /// Everything is checked, and sending begins; names the embedded gateway if it sends there.
+    /// Starts the clock when sending begins, and prints the address of an embedded gateway.
     pub(crate) fn begin(&mut self, embedded: Option<&Gateway>) {
         if let Some(gateway) = embedded.filter(|_| !self.is_quiet) {
             let url = gateway.http_url();
@@ -89,7 +89,7 @@ impl Session {
         self.started.elapsed()
     }
 
-    /// Takes an exit status into account: the graver one counts.
+    /// Records an exit status. The more serious one counts.
     pub(crate) fn exit_with(&mut self, exit: Exit) {
         self.exit = self.exit.max(exit);
     }
@@ -98,7 +98,7 @@ impl Session {
         self.exit
     }
 
-    /// Writes what has come by the end. After a signal this takes no longer than [`GRACE`].
+    /// Writes the remaining lines. After a signal this takes at most [`GRACE`].
     pub(crate) async fn flush(&mut self, end: End) -> End {
         match end {
             End::Unwritten(_) => return end,
@@ -113,7 +113,7 @@ impl Session {
             },
         }
         self.exit_with(Exit::Interrupted);
-        // A second signal asks not to wait.
+        // A second signal ends the wait.
         let finished = tokio::select! {
             biased;
             () = self.interrupt.wait() => None,
@@ -123,7 +123,7 @@ impl Session {
             Some(Ok(())) => End::Interrupted,
             Some(Err(unwritten)) => End::Unwritten(unwritten),
             None => {
-                let reason = "it does not take what is left".to_owned();
+                let reason = "it does not accept the remaining lines".to_owned();
                 End::Unwritten(self.output.unwritten(reason))
             }
         }

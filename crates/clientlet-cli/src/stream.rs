@@ -1,4 +1,4 @@
-//! `clientlet stream`: one document in, and what an executor's generator yields, as it comes.
+//! `clientlet stream`: sends one document and writes the documents that an executor's generator yields.
 
 use std::fmt;
 use std::rc::Rc;
@@ -21,7 +21,7 @@ use crate::session::{End, Options, Session};
 use crate::summary::as_seconds;
 use crate::typed;
 
-/// How a run went.
+/// The counts of a run.
 #[derive(Default, Serialize)]
 struct Summary {
     /// Documents that came.
@@ -33,7 +33,7 @@ struct Summary {
     interrupted: bool,
 }
 
-/// Everything that can be wrong is found before anything is sent.
+/// Runs the command. It checks the options and the outputs before it sends anything.
 pub(crate) async fn run(mut args: StreamArgs) -> Result<Exit, Failure> {
     let embedded = match &args.url {
         Some(_) => None,
@@ -71,7 +71,7 @@ async fn wait_ready(args: &StreamArgs, client: &Client) -> Result<(), Error> {
     }
 }
 
-/// Writes documents as they come, each at once if the output takes it.
+/// Writes documents as they come, each at once if the output accepts it.
 async fn exchange(
     mut documents: DocumentStream<Box<RawValue>>,
     session: &mut Session,
@@ -106,7 +106,7 @@ async fn exchange(
         }
     };
     (summary.documents, summary.repeats_dropped) = (number, documents.repeats_dropped());
-    // The executor is stopped before the output may take its time.
+    // This stops the executor before the output, which may be slow, is flushed.
     drop(documents);
     let end = session.flush(end).await;
     if let Some(error) = failed {
@@ -128,9 +128,9 @@ async fn exchange(
 
 fn print_failure(error: &Error, documents: u64) {
     let attempts = u64::try_from(error.attempts().len()).unwrap_or(u64::MAX);
-    let place = format!("behind {}", count(documents, "document"));
+    let place = format!("after {}", count(documents, "document"));
     report::print(&report::failed(error, &place, attempts));
-    // Nothing is tried again behind a document.
+    // After a document nothing is retried.
     if documents == 0
         && let Some(advice) = hint::advice(error, Task::Stream, true)
     {
@@ -151,7 +151,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// The generation of an embedded gateway: only that of v2 has streams.
+/// The generation of an embedded gateway: v2 unless v1 is chosen, because only v2 has streams.
 fn v2_unless_v1(choice: DocArrayChoice) -> DocArrayChoice {
     match choice {
         DocArrayChoice::V1 => DocArrayChoice::V1,
@@ -192,7 +192,7 @@ fn call(args: &StreamArgs, client: &Client) -> Result<DocumentStream<Box<RawValu
         call = call.idle_timeout(timeout);
     }
     let documents = call.try_stream().map_err(|error| Failure::of(&error, Task::Stream))?;
-    // A document that was rejected may not have been read as far as the field.
+    // A rejected document may not have been read up to the field.
     for option in fields.iter().flat_map(|fields| fields.unmet()) {
         report::print(&format!("warning: the document has no field of {option}"));
     }

@@ -67,7 +67,7 @@ fn wrong_usage_is_named_before_anything_is_sent() {
         (&["--header", "a: b", "--header", "c"], "error: --header (number 2) has no ':'"),
         (
             &["--header", "b\u{e4}d: x"],
-            "error: --header: what stands before its ':' is no name of a header",
+            "error: --header: the text before its ':' is not a header's name",
         ),
         (&["--header", "te: x"], "the header te is set by the client itself"),
         (
@@ -116,11 +116,11 @@ fn options_that_only_grpc_has_are_refused_over_other_protocols() {
             (websocket.replace("ws://", "WebSocket://"), "the address begins with websocket://"),
         ] {
             let run = clientlet(["post", &url]).args(text).args(option).run().exits(2);
-            let told = format!("error: {name} is for gRPC alone, and {spoken}; use grpc://\n");
+            let told = format!("error: {name} is only for gRPC, but {spoken}; use grpc://\n");
             assert_eq!((run.stderr, run.stdout), (told, String::new()));
         }
         let run = clientlet(["post"]).args(text).args(option).run().exits(2);
-        assert!(run.stderr.contains("the embedded gateway is asked over HTTP"), "{}", run.stderr);
+        assert!(run.stderr.contains("the embedded gateway is used over HTTP"), "{}", run.stderr);
         let run = clientlet(["post", "ftp://h"]).args(text).args(option).run().exits(2);
         assert!(run.stderr.contains("unknown scheme"), "{}", run.stderr);
     }

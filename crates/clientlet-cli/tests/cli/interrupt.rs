@@ -27,7 +27,7 @@ fn answers_so_far_are_written_and_other_documents_are_counted() {
         running.signal(signal);
         let run = running.finish().exits(130);
         assert_eq!(documents(&fs::read_to_string(path("out.jsonl")).unwrap()).len(), 20);
-        let told = "interrupted: 40 documents not answered, 4 requests under way (line";
+        let told = "interrupted: 40 documents not answered, 4 requests in flight (line";
         assert!(run.stderr.starts_with(told), "{}", run.stderr);
         assert!(
             run.stderr.contains("; the input from line 61 on was not read\n"),
@@ -73,7 +73,7 @@ fn a_signal_ends_the_run_while_stdin_is_silent() {
     }
     running.signal(Signal::SIGINT);
     let run = running.finish_with_open_stdin().exits(130);
-    let told = "interrupted: 0 documents not answered, 0 requests under way; \
+    let told = "interrupted: 0 documents not answered, 0 requests in flight; \
                 the input from line 3 on was not read\n";
     assert!(run.stderr.contains(told), "{}", run.stderr);
 }
@@ -105,7 +105,7 @@ fn a_signal_ends_the_run_while_stdout_is_not_read() {
     let run = running.finish_unread().exits(130);
     assert!(
         run.stderr.starts_with(
-            "error: stdout: it does not take what is left; answered, not written: lines "
+            "error: stdout: it does not accept the remaining lines; answered, not written: lines "
         ),
         "{}",
         run.stderr

@@ -79,7 +79,7 @@ fn a_failure_is_reported_with_the_number_of_documents_before_it() {
             .args(["--idle-timeout", "0.2"])
             .run()
             .exits(1);
-        let told = ", behind 0 documents, kind timeout, delivery unknown, 1 attempt: no ";
+        let told = ", after 0 documents, kind timeout, delivery unknown, 1 attempt: no ";
         assert!(run.stderr.contains(told), "{}", run.stderr);
         assert!(
             run.stderr.contains("  hint: --timeout, --attempt-timeout and --idle-timeout give"),
@@ -103,7 +103,7 @@ fn a_call_that_cannot_be_sent_is_bad_input() {
         (&["stream", url, "--on", "/s"][..], "--text <T>|--document <JSON>"),
         (&["stream", url, "--text", "t"], "--on <ENDPOINT>"),
         (&["stream", url, "--on", "/s", "--text", "t", "--document", "{}"], "cannot be used with"),
-        (&["stream", url, "--on", "/s", "--document", "[1]"], "it is no object"),
+        (&["stream", url, "--on", "/s", "--document", "[1]"], "it is not an object"),
         (&["stream", url, "--on", "/s", "--text", "t", "--parameters", "{}"], "use grpc://"),
         (&["stream", url, "--on", "/s", "--text", "t", "--target-executor", "a"], "use grpc://"),
         (&["stream", "ws://127.0.0.1:1", "--on", "/s", "--text", "t"], "use http:// or grpc://"),

@@ -125,6 +125,6 @@ fn ctrl_c_keeps_answers_so_far_and_reports_the_other_documents() {
     let run = running.finish().exits(130);
     let answers = run.documents();
     assert_eq!(ids(&answers).into_iter().collect::<BTreeSet<_>>().len(), 20);
-    let told = "interrupted: 40 documents not answered, 4 requests under way (line";
+    let told = "interrupted: 40 documents not answered, 4 requests in flight (line";
     assert!(run.stderr.starts_with(told), "{}", run.stderr);
 }
