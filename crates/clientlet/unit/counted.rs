@@ -8,9 +8,9 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::client::Client;
-use crate::error::AttemptError;
+
 use crate::message::{
-    AnswerParts, Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status,
+    AnswerParts, Connections, Encoding, GatewayStatus, RawAnswer, Request, Status,
 };
 use crate::options::ClientletOptions;
 use crate::transport::{Answer, Ask, Facts, Questions, Terms, Transport};

@@ -6,6 +6,14 @@ use crate::foreign::shorten;
 use crate::message::{DocArray, GatewayStatus};
 use crate::transport::{Ask, Listing, Transport};
 
+/// What a gateway has told.
+#[derive(Debug)]
+pub(super) struct Learned {
+    pub(super) gateway: Gateway,
+    /// Why it does not list its endpoints, if it was asked for them.
+    pub(super) unlisted: Option<AttemptError>,
+}
+
 /// Asks for the gateway's status, and for its endpoints if they matter. `set` is the client's
 /// setting. `kept` holds what an earlier try learned before it failed, and takes what this try
 /// learns before it fails.
@@ -18,7 +26,7 @@ pub(super) async fn learn(
     set: Option<DocArray>,
     kept: &Kept,
     ask: Ask<'_>,
-) -> Result<Gateway, AttemptError> {
+) -> Result<Learned, AttemptError> {
     let (facts, questions) = (transport.facts(), transport.questions());
     let told = match kept.get() {
         Some(told) => Ok(told),
@@ -32,13 +40,17 @@ pub(super) async fn learn(
         // The list may show which documents are spoken by a gateway that hides its status.
         Err(error) => facts.has_paths && !error.retryable && error.event != Event::SettingDenied,
     };
+    let mut unlisted = None;
     let listing = match is_listed {
         false => None,
         true => match questions.paths(ask).await {
             Ok(listing) => Some(listing),
             // Some gateways hide the list. Whether an endpoint exists then shows when it is posted
             // to.
-            Err(error) if !error.retryable => None,
+            Err(error) if !error.retryable => {
+                unlisted = Some(error);
+                None
+            }
             Err(error) => {
                 if let Ok(told) = told {
                     kept.keep(told);
@@ -63,11 +75,12 @@ pub(super) async fn learn(
     let Listing { is_by_name, endpoints, streams, .. } = listing.unwrap_or_default();
     let is_known = docarray == DocArray::V2 || shown.is_some();
     let has_paths = facts.has_paths && !is_by_name && is_known;
-    match facts.has_paths && !has_paths {
+    let gateway = match facts.has_paths && !has_paths {
         // The list has paths, but the gateway takes names.
-        true => Ok(Gateway { docarray, endpoints: None, streams: None, is_by_name: true }),
-        false => Ok(Gateway { docarray, endpoints, streams, is_by_name: !has_paths }),
-    }
+        true => Gateway { docarray, endpoints: None, streams: None, is_by_name: true },
+        false => Gateway { docarray, endpoints, streams, is_by_name: !has_paths },
+    };
+    Ok(Learned { gateway, unlisted })
 }
 
 /// The decision about a gateway's documents.

@@ -14,7 +14,7 @@ use http::header::{HOST, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 pub(crate) use self::gateway::{Found, Gateway};
-use self::generation::learn;
+use self::generation::{Learned, learn};
 use self::kept::Kept;
 use crate::address::Address;
 use crate::config::Config;
@@ -102,8 +102,12 @@ impl Discovery {
         transport: &dyn Transport,
         ask: Ask<'_>,
     ) -> Result<Endpoints, AttemptError> {
-        let gateway = learn(transport, self.set, &self.kept, ask).await?;
-        Ok(gateway.to_endpoints())
+        let Learned { gateway, unlisted } = learn(transport, self.set, &self.kept, ask).await?;
+        match unlisted {
+            // Over gRPC the question is all that is asked for; over HTTP a page may be hidden.
+            Some(error) if !transport.facts().has_paths => Err(error),
+            _ => Ok(gateway.to_endpoints()),
+        }
     }
 
     /// Returns the facts that are already known.
@@ -174,7 +178,8 @@ impl Discovery {
         let (set, kept) = (self.set, self.kept.clone());
         let question: Question = Box::pin(async move {
             let ask = Ask { headers: &with, deadline };
-            learn(&*transport, set, &kept, ask).await.map(Arc::new).map_err(Arc::new)
+            let learned = learn(&*transport, set, &kept, ask).await;
+            learned.map(|learned| Arc::new(learned.gateway)).map_err(Arc::new)
         });
         let question = question.shared();
         *asked = question.downgrade().map(|question| Asked { headers: headers.clone(), question });
