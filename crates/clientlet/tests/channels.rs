@@ -1,4 +1,4 @@
-//! Several connections to one gateway, between which requests take turns.
+//! Several connections to one gateway. Requests take turns between them.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -30,7 +30,7 @@ fn documents() -> impl Iterator<Item = Document> {
     (0..200).map(|n| Document::text("x").with_id(n.to_string()))
 }
 
-/// The connections that documents went over.
+/// Returns the connections over which documents came.
 fn used(gateway: &Gateway, way: Way) -> u64 {
     match way.0 {
         "ws" => gateway.journal().websocket_connections(),
@@ -49,7 +49,7 @@ async fn the_requests_of_a_call_take_turns_between_the_connections() {
         assert_eq!(ids.collect::<Vec<_>>(), (0..200).map(|n| n.to_string()).collect::<Vec<_>>());
         assert_eq!(used(&gateway, way), CHANNELS as u64, "{}", way.0);
         assert!(client.connections().opened >= CHANNELS as u64);
-        // A second call shares them.
+        // A second call shares the connections.
         let one = Document::text("x");
         client.post("/upper").document(&one).send().await.into_result().unwrap();
         assert_eq!(used(&gateway, way), CHANNELS as u64, "{}", way.0);
@@ -64,7 +64,7 @@ async fn a_connection_that_is_lost_costs_no_request_of_the_others() {
         let answers = client.post("/upper").documents(documents()).request_size(1).send().await;
         assert!(answers.errors().next().is_none(), "{fault}");
         let again = answers.responses().filter(|response| response.attempts() > 1).count();
-        // Of the 16 requests in flight those on the other connections are not sent again.
+        // Of the 16 requests in flight, those on the other connection are not sent again.
         assert!((1..=8).contains(&again), "{fault}: {again}");
         assert_eq!(used(&gateway, way), CHANNELS as u64 + 1, "{fault}");
         assert_eq!(client.connections().reconnects, 1, "{fault}");

@@ -115,7 +115,7 @@ impl EncodedDocument {
     /// Splits a JSON list into its documents, each a share of the list's memory.
     ///
     /// # Errors
-    /// What is wrong with the list, in words.
+    /// The fault in the list, in words.
     pub(crate) fn split_json(
         docarray: DocArray,
         list: &Bytes,
@@ -135,7 +135,7 @@ impl EncodedDocument {
     /// of its memory.
     ///
     /// # Errors
-    /// What is wrong with the message, in words.
+    /// The fault in the message, in words.
     pub(crate) fn split_proto(
         docarray: DocArray,
         list: &Bytes,

@@ -79,7 +79,7 @@ impl FromStr for Dtype {
     }
 }
 
-/// An element type as it stands on the wire, where elements may be big-endian.
+/// An element type on the wire, where elements may be big-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WireDtype {
     pub(super) dtype: Dtype,

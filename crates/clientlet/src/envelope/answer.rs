@@ -66,7 +66,7 @@ struct ExceptionJson {
 /// Opens the envelope of an answer.
 ///
 /// # Errors
-/// What is wrong with the JSON, in words.
+/// The fault in the JSON, in words.
 pub(crate) fn read_answer(docarray: DocArray, body: &Bytes) -> Result<RawAnswer, String> {
     let json: AnswerJson<'_> = serde_json::from_slice(body).map_err(|error| told(&error))?;
     // Without this check an object with other keys, such as an error body, would read as an empty
@@ -93,7 +93,7 @@ pub(crate) fn read_answer(docarray: DocArray, body: &Bytes) -> Result<RawAnswer,
 /// Reads the stations of a request from a JSON list.
 ///
 /// # Errors
-/// What is wrong with the JSON, in words.
+/// The fault in the JSON, in words.
 pub(crate) fn read_routes(json: &[u8]) -> Result<Vec<RouteTimes>, String> {
     let Routes(routes) = serde_json::from_slice(json).map_err(|error| told(&error))?;
     Ok(routes)
@@ -131,7 +131,7 @@ impl<'de> Visitor<'de> for RoutesVisitor {
 /// Reads the answer to a dry run, which is only a status.
 ///
 /// # Errors
-/// What is wrong with the JSON, in words.
+/// The fault in the JSON, in words.
 pub(crate) fn read_status(body: &[u8]) -> Result<Status, String> {
     serde_json::from_slice::<StatusJson>(body).map(Status::from).map_err(|error| told(&error))
 }

@@ -99,7 +99,7 @@ impl ProtoTemplate {
 /// share the frame's memory.
 ///
 /// # Errors
-/// What is wrong with the bytes, in words.
+/// The fault in the bytes, in words.
 pub(crate) fn read_proto_answer(docarray: DocArray, frame: &Bytes) -> Result<RawAnswer, String> {
     let fields = Fields::read(frame).map_err(|fault| in_words(&fault))?;
     let budget = Cell::new(frame.len().saturating_mul(8));
@@ -149,7 +149,7 @@ pub(crate) const SINGLE_DOCUMENT: u32 = 4;
 /// the request so far, and the document, which shares the frame's memory.
 ///
 /// # Errors
-/// What is wrong with the bytes, in words.
+/// The fault in the bytes, in words.
 pub(crate) fn read_proto_document(frame: &Bytes) -> Result<(Status, Option<Bytes>), String> {
     let read = || {
         // The fields have the same numbers as in a `DataRequestProto`.
@@ -250,7 +250,7 @@ fn in_words(fault: &Fault) -> String {
 /// Reads the stations of a request from an answer's frame.
 ///
 /// # Errors
-/// What is wrong with the bytes, in words.
+/// The fault in the bytes, in words.
 pub(crate) fn read_proto_routes(frame: &Bytes) -> Result<Vec<RouteTimes>, String> {
     let mut routes = Vec::new();
     let mut message = Message::new(frame);
@@ -270,7 +270,7 @@ pub(crate) fn read_proto_routes(frame: &Bytes) -> Result<Vec<RouteTimes>, String
 /// Reads the answer to a dry run, which is only a status. An empty message is a success.
 ///
 /// # Errors
-/// What is wrong with the bytes, in words.
+/// The fault in the bytes, in words.
 pub(crate) fn read_proto_status(bytes: &[u8]) -> Result<Status, String> {
     StatusProto::decode(bytes).map(Status::from).map_err(|error| told(&error))
 }

@@ -1,4 +1,4 @@
-//! What is written as JSON, and what is refused.
+//! The values that are written as JSON, and those that are refused.
 
 use std::collections::BTreeMap;
 
