@@ -163,6 +163,40 @@ async fn element_types_and_bytes_of_documents_v1_pass_through_a_handler() {
 }
 
 #[tokio::test]
+async fn json_over_websocket_reaches_handlers_too() {
+    let search = |request: Request| {
+        let mut queries: Vec<Query> = request.documents()?;
+        queries.iter_mut().for_each(|query| query.text.push('!'));
+        Ok::<_, Exception>(queries)
+    };
+    let builder = Gateway::builder().websocket(true).on("/search", search);
+    let gateway = builder.start().await.unwrap();
+    let client = Client::builder(&gateway.websocket_url()).websocket_json(true).build().unwrap();
+    let query = Query { id: "q".into(), text: "x".into() };
+    let found: Vec<Query> =
+        client.post("/search").document(&query).send().await.documents().unwrap();
+    assert_eq!(found[0].text, "x!");
+    gateway.journal().to("/search").assert_documents(&[query]);
+}
+
+#[tokio::test]
+async fn an_executor_that_is_down_runs_no_handler() {
+    for (docarray, protocol) in both() {
+        let never = |_| -> Vec<Value> { unreachable!("the executor is down") };
+        let builder = Gateway::builder().docarray(docarray).on("/search", never);
+        let (gateway, client) = start(builder.executor_down(true), protocol).await;
+        let error = error_of(&client, "/search", &json!({"id": "a", "text": "x"})).await;
+        assert!(error.is_retryable(), "{docarray} over {protocol:?}: {error}");
+        gateway.control().executor_down(false);
+        gateway.control().executor_slow(true);
+        let error = error_of(&client, "/search", &json!({"id": "a", "text": "x"})).await;
+        assert!(error.is_retryable(), "{docarray} over {protocol:?}: {error}");
+        // That a handler ran would be a mistake.
+        assert_eq!(gateway.take_mistakes(), []);
+    }
+}
+
+#[tokio::test]
 async fn an_exception_comes_with_its_name_and_arguments() {
     for (docarray, protocol) in both() {
         let fail = |_| Exception::new("KeyError", ["shelf", "row"]);

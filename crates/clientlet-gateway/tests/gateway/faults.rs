@@ -103,7 +103,7 @@ async fn reset_mid_of_a_large_answer_waits_until_half_is_out() {
     let (_, headers) = client.head().await.unwrap();
     assert_eq!(client.end().await, ConnectionReset);
     let length: usize = headers["content-length"].parse().unwrap();
-    // What the kernel held when the reset came is lost.
+    // Bytes that the kernel held when the reset arrived are lost.
     assert!(client.ahead.len() <= length / 2 && !client.ahead.is_empty());
 }
 
@@ -114,7 +114,7 @@ async fn stall_keeps_the_connection_open_until_the_gateway_stops() {
     let body = request("r", "/").to_string();
     client.send(&message("POST", "/post", "", body.as_bytes())).await.unwrap();
     gateway.journal().wait_for(1).await;
-    // Another connection is served meanwhile.
+    // Another connection is served in the meantime.
     let mut other = Client::connect(&gateway).await;
     assert_eq!(other.post("/post", &request("s", "/")).await.unwrap().status, 200);
     let waiting = tokio::time::timeout(Duration::from_millis(20), client.read_more()).await;
@@ -169,7 +169,7 @@ async fn malformed_answers_are_complete_but_no_json() {
     for documents in [DocArray::V1, DocArray::V2] {
         let gateway = start(documents, &["malformed@1-2"]).await;
         let mut client = Client::connect(&gateway).await;
-        // Also where the answer would be an error.
+        // The fault also strikes answers that are errors.
         for path in ["/post", "/nowhere"] {
             let answer = client.post(path, &request("r", "/upper")).await.unwrap();
             assert_eq!(answer.status, 200);
@@ -205,7 +205,7 @@ async fn faults_with_a_path_strike_its_gets_only() {
     );
 }
 
-/// The numbers that fail of 400 requests on so many connections at once.
+/// The numbers of the requests that fail, of 400 requests on this many connections at once.
 async fn failing_numbers(connections: usize) -> BTreeSet<u64> {
     let fault: Fault = "status:503@20%".parse().unwrap();
     let gateway = Gateway::builder().fault(fault).seed(7).start().await.unwrap();

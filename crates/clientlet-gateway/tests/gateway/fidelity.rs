@@ -1,5 +1,5 @@
-//! The embedded gateway against captures of real ones: the same request gets the same answer, but
-//! for ids, times and stack traces.
+//! The embedded gateway against captures of real ones: the same request gets the same answer,
+//! except ids, times and stack traces.
 
 #![allow(clippy::print_stdout, reason = "what is left out is to be seen")]
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::common::{Client, message, start};
 
-/// Captures that are not compared, and why. The rest of `http_*.json` is.
+/// Captures of `http_*.json` that are not compared, and the reasons.
 const LEFT_OUT: &[(&str, &str)] = &[
     ("*/http_status", "versions and environment are of another machine; compared apart"),
     ("current/http_openapi", "compared apart"),
@@ -80,7 +80,7 @@ async fn compare(folder: &str, docarray: DocArray) {
     assert!(compared >= 13, "{folder}: only {compared} compared");
 }
 
-/// Makes equal what differs from run to run: ids that the gateway made, times, stack traces.
+/// Replaces what differs from run to run: ids that the gateway made, times, stack traces.
 fn level(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -188,7 +188,7 @@ async fn v1_keeps_what_protobuf_keeps_of_a_document() {
     assert_eq!(status, 200);
     let document = &answer["data"][0];
     assert_eq!(document.as_object().unwrap().len(), 19);
-    // The longer of two numbers that are one in 32 bits is what comes back.
+    // Two numbers that are equal in 32 bits come back as the longer one.
     assert_eq!(document["weight"], json!(0.10000000149011612));
     for (field, expected) in [
         ("text", Value::Null),

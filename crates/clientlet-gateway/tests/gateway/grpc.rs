@@ -1,4 +1,4 @@
-//! What calls of the embedded gateway's gRPC do, and how it starts and stops.
+//! Calls of the embedded gateway's gRPC, and its start and stop.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -53,7 +53,7 @@ async fn answers_come_as_they_are_ready_or_in_order() {
         call.end();
         assert_eq!(call.status().await.unwrap().0, 0);
     }
-    // Nothing else is read before the one in flight was answered.
+    // No other request is read before the one in flight was answered.
     let before = gateway.journal().len();
     let mut call = channel.open_with(CALL, &[("__prefetch__", "2")]).await.unwrap();
     for name in ["a", "b", "c"] {
@@ -84,7 +84,7 @@ async fn an_executor_that_is_down_or_slow_ends_the_stream() {
         assert_eq!(id(&mut call).await, "fails");
         switch(true);
         call.send(&request("last", "/"));
-        // As a real gateway: the request that fails is answered with its bare id first.
+        // As from a real gateway, the failed request is first answered with its bare id.
         assert_eq!(id(&mut call).await, "last");
         assert_eq!(call.message().await.unwrap(), None);
         let (found, details) = call.status().await.unwrap();
@@ -175,7 +175,8 @@ async fn ten_thousand_requests_on_one_stream_and_a_thousand_streams() {
 async fn a_unary_call_is_answered_when_its_request_has_ended() {
     let gateway = start(DocArray::V1, &[]).await;
     let mut channel = Channel::connect(&gateway).await;
-    // Streams that h2 has to forget before the rest of their requests comes: more than it forgives.
+    // h2 forgets these streams before the rest of their requests arrives, and there are more of
+    // them than it tolerates.
     for n in 0..1_100 {
         let mut call = channel.open(SINGLE).await;
         call.send(&request(&n.to_string(), "/"));
@@ -237,7 +238,7 @@ async fn one_port_serves_all_protocols() {
     let journal = gateway.journal();
     assert_eq!((journal.connections(), journal.websocket_connections()), (3, 1));
     assert_eq!(journal.grpc_connections(), 1);
-    // Whoever says nothing does not hold up its end.
+    // A client that is silent does not delay the end.
     let _silent = TcpStream::connect(address).await.unwrap();
     drop((client, socket, channel));
     timeout(Duration::from_secs(4), gateway.stop()).await.unwrap();

@@ -1,4 +1,4 @@
-//! What faults do over gRPC.
+//! Every scripted fault of gRPC, as a client sees it.
 
 use std::io::ErrorKind::ConnectionReset;
 use std::time::Duration;
@@ -42,7 +42,7 @@ async fn a_status_ends_the_call_with_its_pushback() {
     assert_eq!(trailers["grpc-retry-pushback-ms"], "250");
     let request = request("b", "/").encode_to_vec();
     assert_eq!(channel.unary(SINGLE, &request).await.unwrap_err(), (99, String::new()));
-    // The connection is as good as ever.
+    // The connection is still usable.
     channel.unary(SINGLE, &request).await.unwrap();
     let entries = gateway.journal().entries();
     let answered: Vec<_> = entries.iter().map(|entry| entry.answered).collect();
@@ -97,7 +97,7 @@ async fn a_refused_stream_was_not_looked_at() {
 async fn goaway_lets_streams_go_on_or_ends_the_connection() {
     let (_gateway, mut channel, mut call) = two(&["goaway@1"]).await;
     assert_eq!((id(&mut call).await, id(&mut call).await), ("a".into(), "b".into()));
-    // It is announced with the next ping at the latest; then no stream is opened any more.
+    // The GOAWAY arrives with the next ping at the latest. After it no stream is opened.
     let refused = timeout(Duration::from_secs(5), async {
         loop {
             match channel.open_with(DRY_RUN, &[]).await {
@@ -113,7 +113,7 @@ async fn goaway_lets_streams_go_on_or_ends_the_connection() {
     });
     let refused = refused.await.unwrap();
     assert!(refused.reason().is_none_or(|r| r == Reason::NO_ERROR || r == Reason::REFUSED_STREAM));
-    // The open one is still served.
+    // The open stream is still served.
     call.send(&request("c", "/"));
     assert_eq!(id(&mut call).await, "c");
     call.end();
@@ -261,7 +261,7 @@ async fn recorded(gateway: &Gateway) -> (TcpStream, Vec<u8>) {
     let _open = sending.await.unwrap();
     let mut bytes = vec![0; 1 << 16];
     let mut length = 0;
-    // A paused clock advances when no task has anything left to write.
+    // A paused clock advances when no task has more to write.
     tokio::time::pause();
     while let Ok(read) = timeout(Duration::from_millis(20), far.read(&mut bytes[length..])).await {
         length += read.unwrap();
@@ -297,7 +297,7 @@ async fn stall_leaves_one_message_and_answers_the_others() {
     assert!(timeout(Duration::from_millis(30), call.message()).await.is_err());
     channel.unary(SINGLE, &request("c", "/").encode_to_vec()).await.unwrap();
     assert_eq!(gateway.journal().entries()[0].fault, Some(FaultKind::Stall));
-    // In order nothing passes it.
+    // In order, no answer overtakes it.
     let gateway = start(DocArray::V1, &["stall@1"]).await;
     let mut channel = Channel::connect(&gateway).await;
     let mut call = channel.open_with(CALL, &[("__results_in_order__", "true")]).await.unwrap();
@@ -320,7 +320,7 @@ async fn slow_twice_reorder_and_unknown_id_as_they_say() {
 
     let (_gateway, _channel, mut call) = two(&["reorder@1"]).await;
     assert_eq!((id(&mut call).await, id(&mut call).await), ("b".into(), "a".into()));
-    // Nothing follows the last one.
+    // No answer follows the last one.
     let (_gateway, _channel, mut call) = two(&["reorder@2"]).await;
     call.end();
     assert_eq!((id(&mut call).await, id(&mut call).await), ("a".into(), "b".into()));
@@ -343,7 +343,7 @@ async fn answers_that_are_no_answers() {
     assert_eq!(call.message().await.unwrap().unwrap().len(), 5_000_000);
     assert_eq!(id(&mut call).await, "b");
 
-    // Half of a message, and all is well.
+    // Half of a message, then the status OK.
     let (_gateway, _channel, mut call) = two(&["truncated@2"]).await;
     assert_eq!(id(&mut call).await, "a");
     assert_eq!(call.message().await.unwrap(), None);

@@ -1,5 +1,5 @@
 //! The gRPC of the embedded gateway against captures of real ones: the same request gets the same
-//! answer, but for ids, times and stack traces.
+//! answer, except ids, times and stack traces.
 
 #![allow(clippy::print_stdout, reason = "how much was compared is to be seen")]
 
@@ -162,7 +162,7 @@ async fn errors_are_those_of_real_gateways() {
         for (case, (code, message)) in found {
             assert_eq!(errors[case]["number"], code, "{name}/{case}");
             let details = errors[case]["details"].as_str().unwrap();
-            // What releases of the libraries below put differently.
+            // Texts that differ between releases of Python libraries.
             let told = |text: &str| match case {
                 "grpc_garbage" => text.split(": ").next().unwrap().to_owned(),
                 "grpc_executor_down" => text.split('|').nth(1).unwrap().to_owned(),

@@ -1,4 +1,4 @@
-//! Starting, stopping, and what the journal says in between.
+//! Start and stop, and the journal in between.
 
 use std::io::ErrorKind::UnexpectedEof;
 use std::net::SocketAddr;
@@ -167,7 +167,7 @@ async fn control_takes_the_executor_down_and_up_again() {
     gateway.control().executor_down(false);
     gateway.control().executor_slow(true);
     assert_eq!(client.post("/post", &request("r", "/")).await.unwrap().status, 504);
-    // Nothing is sent to an executor that does not bind the endpoint.
+    // No request is sent to an executor that does not bind the endpoint.
     assert_eq!(client.post("/post", &request("r", "/unbound")).await.unwrap().status, 200);
     gateway.control().executor_slow(false);
     assert_eq!(client.post("/post", &request("r", "/")).await.unwrap().status, 200);
@@ -187,7 +187,7 @@ async fn any_listener_and_simulated_time_will_do() {
     let mut answer = [0; 4096];
     let n = client.read(&mut answer).await.unwrap();
     assert!(answer[..n].starts_with(b"HTTP/1.1 200 OK\r\n"));
-    // Where there is no RST, the connection just ends.
+    // Connections in memory have no RST, so the connection just ends.
     client.write_all(&message).await.unwrap();
     assert_eq!(client.read(&mut answer).await.unwrap(), 0);
     drop(gateway);

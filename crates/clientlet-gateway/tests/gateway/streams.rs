@@ -96,7 +96,8 @@ async fn stream_doc_answers_as_a_real_gateway_does() {
     }
     assert_eq!(answers[0], expected);
 
-    // Broken off in the middle, the first documents repeat; nobody's document comes back four times.
+    // If the endpoint raises, the first documents repeat. If it is not bound, the document comes
+    // back four times.
     let (answers, status) = all(&gateway, "/stream_fail").await;
     assert_eq!((answers.len(), status), (4, ok()));
     let (answers, status) = all(&gateway, "/zzz").await;
@@ -139,7 +140,7 @@ async fn a_stream_that_its_client_cancels_stops() {
     drop(socket);
     timeout(patience, gateway.journal().wait_for_cancelled(2)).await.unwrap();
     assert!(gateway.journal().gets()[0].is_cancelled);
-    // One that is read to its end is none.
+    // A stream that is read to its end is not cancelled.
     all(&gateway, "/stream").await;
     assert_eq!(gateway.journal().cancelled(), 2);
 }
@@ -204,7 +205,7 @@ async fn faults_strike_the_stream_or_its_first_document() {
     assert_eq!(call.code, 503);
 }
 
-/// A GET: its status, its head and its body, `None` where that was cut.
+/// Sends a GET. Returns status, head and body, which is `None` if it was cut off.
 pub(crate) async fn get(
     gateway: &Gateway,
     target: &str,
@@ -271,7 +272,7 @@ async fn events_are_those_of_a_real_gateway() {
     gateway.control().executor_down(true);
     let (status, _, events) = get(&gateway, "/stream?text=x", "").await;
     assert_eq!((status, events), (200, None));
-    // Documents v1 have none.
+    // Documents v1 have no streams.
     gateway.control().docarray(DocArray::V1);
     assert_eq!(get(&gateway, "/stream?text=x", "").await.0, 404);
 }

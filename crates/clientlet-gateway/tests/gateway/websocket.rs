@@ -14,7 +14,7 @@ use crate::common::websocket::{
 };
 use crate::common::{Client, message};
 
-/// A request to `/slow` that takes so many seconds.
+/// A request to `/slow` that takes this many seconds.
 fn slow(id: &str, seconds: f64) -> v1::DataRequest {
     let value = Value { kind: Some(value::Kind::Number(seconds)) };
     let parameters = Struct { fields: [("seconds".to_owned(), value)].into() };
@@ -118,7 +118,7 @@ async fn requests_are_answered_as_they_are_ready_and_ids_come_back() {
         socket.send(&request(id, "/upper")).await;
     }
     socket.send_frame(BINARY, END_MARKER).await.unwrap();
-    // Never read.
+    // This request is never read.
     socket.send(&request("late", "/")).await;
     let mut ids = Vec::new();
     for _ in 0..4 {
@@ -191,7 +191,7 @@ async fn an_executor_that_is_down_or_slow_closes_the_connection() {
         let gateway = start(docarray, &[]).await;
         gateway.control().executor_down(true);
         let mut socket = Socket::connect(&gateway).await;
-        // Nothing is sent to an executor that does not bind the endpoint.
+        // No request is sent to an executor that does not bind the endpoint.
         socket.send(&empty_request("a", "/unbound")).await;
         assert_eq!(socket.frame().await.unwrap().id(), "a");
         socket.send(&empty_request("b", "/")).await;
@@ -235,7 +235,7 @@ async fn what_cannot_be_decoded_ends_the_connection_without_a_word() {
         assert_eq!(socket.end().await, UnexpectedEof, "{content:?}");
         assert!(socket.ahead.is_empty(), "{content:?}");
     }
-    // It happens to nobody else, and is in the journal.
+    // Other connections are not affected, and the journal shows the message.
     let entries = gateway.journal().entries();
     assert_eq!(entries.len(), cases.len());
     assert!(entries.iter().all(|entry| entry.answered.is_none() && entry.method == "WS"));
@@ -329,7 +329,7 @@ async fn crud_default_and_documents_as_bytes() {
             docs_bytes: Some(v1::DocArray::default().encode_to_vec()),
         });
         socket.send(&as_bytes).await;
-        // Nobody should read a pickle.
+        // A pickle is never read.
         let code = socket.frame().await.unwrap().answer().header.unwrap().status.map(|s| s.code);
         assert_eq!(code, if docarray == DocArray::V1 { Some(1) } else { None });
     }

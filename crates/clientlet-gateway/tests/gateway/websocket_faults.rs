@@ -33,7 +33,7 @@ fn answered(gateway: &Gateway) -> Vec<bool> {
 async fn drop_ends_the_connection_when_the_message_has_arrived() {
     let gateway = start(DocArray::V1, &["drop@3"]).await;
     let mut socket = Socket::connect(&gateway).await;
-    // What follows was sent, but never arrived.
+    // Later messages were sent, but never arrived.
     send(&mut socket, &["a", "b", "c", "d", "e"]).await;
     assert_eq!(ids(&mut socket, 2).await, ["a", "b"]);
     assert_eq!(socket.end().await, UnexpectedEof);
@@ -108,7 +108,7 @@ async fn half_open_reads_nothing_and_writes_nothing() {
     send(&mut other, &["b"]).await;
     assert_eq!(ids(&mut other, 1).await, ["b"]);
     drop(gateway);
-    // With bytes unread.
+    // Bytes are unread here.
     assert_eq!(socket.end().await, ConnectionReset);
 }
 
@@ -123,7 +123,7 @@ async fn ping_flood_sends_pings_without_end_and_reads_no_pong() {
         assert_eq!((frame.opcode, frame.content.len()), (PING, 125));
     }
     assert_eq!(gateway.journal().len(), 2);
-    // What is never read fills the sockets' buffers, and then nothing more can be sent.
+    // Unread bytes fill the buffers of the sockets, until no more can be sent.
     let pongs = vec![0; 1 << 20];
     let unread = async { while socket.stream.write_all(&pongs).await.is_ok() {} };
     assert!(tokio::time::timeout(Duration::from_millis(500), unread).await.is_err());
@@ -172,7 +172,7 @@ async fn half_a_frame_ends_by_fin_or_reset() {
         let mut socket = Socket::connect(&gateway).await;
         send(&mut socket, &["a"]).await;
         assert_eq!(socket.frame().await.unwrap_err().kind(), end);
-        // A head that says more than there is.
+        // The head announces more bytes than follow.
         assert_eq!(socket.ahead[0], 0x80 | BINARY);
         let length = match socket.ahead[1] {
             126 => usize::from(u16::from_be_bytes([socket.ahead[2], socket.ahead[3]])) + 4,
@@ -237,7 +237,7 @@ async fn upgrades_are_struck_and_counted_by_themselves() {
     assert!(subprotocol.unwrap().contains("sec-websocket-protocol: other\r\n"));
     assert!(fine.unwrap().contains(accept));
     assert!(Socket::open(&gateway, "/dry_run", None).await.err().unwrap().contains(" 429 "));
-    // GETs of the same path are something else.
+    // GETs for the same path are not struck.
     let mut client = Client::connect_to(gateway.websocket_address()).await;
     assert_eq!(client.get("/").await.unwrap().status, 500);
     assert_eq!(client.get("/").await.unwrap().status, 200);

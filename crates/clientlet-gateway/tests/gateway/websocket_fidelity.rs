@@ -1,5 +1,5 @@
 //! The WebSocket of the embedded gateway against captures of real ones: the same request gets the
-//! same answer, but for ids, times and stack traces.
+//! same answer, except ids, times and stack traces.
 
 #![allow(clippy::print_stdout, reason = "how much was compared is to be seen")]
 
@@ -39,7 +39,7 @@ async fn compare<T: std::fmt::Debug + PartialEq>(
         let expected = fs::read(path.with_file_name(format!("response_{case}.bin"))).unwrap();
         assert_eq!(read(&answer.content), read(&expected), "{name}/{case}");
         if case == "text" {
-            // This one has three documents, that one the first of them.
+            // The second capture has only the first of the three documents.
             let expected = fs::read(folder(name).join("ws_response_text.bin")).unwrap();
             assert_ne!(read(&answer.content), read(&expected));
         }
@@ -81,7 +81,8 @@ async fn json_answers_as_real_gateways_do() {
             level_json(&mut fixture["received"]);
             assert_eq!(answer, fixture["received"], "{name}/{case}");
         }
-        // A list is no request and no error; the client's own id is not used, but noted.
+        // A list is neither a request nor an error. The client's id is not used, but is in the
+        // journal.
         socket.send_frame(TEXT, b"[]").await.unwrap();
         let skipped = br#"{"data": null, "exec_endpoint": "/zzz", "header": {"request_id": "r"}}"#;
         socket.send_frame(TEXT, skipped).await.unwrap();

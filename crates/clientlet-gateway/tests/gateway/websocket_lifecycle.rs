@@ -32,7 +32,7 @@ async fn a_gateway_serves_http_websocket_or_both() {
     assert_eq!(arrivals, ["h", "w"]);
     assert_eq!((both.journal().connections(), both.journal().websocket_connections()), (2, 1));
 
-    // Where an address is named, it is used.
+    // An address that is set is used.
     let address = both.websocket_address();
     drop(socket);
     both.stop().await;
@@ -148,12 +148,12 @@ async fn a_ping_without_its_pong_closes_the_connection() {
     let (gateway, mut socket) = in_memory().await;
     let began = Instant::now();
     assert_eq!(socket.frame().await.unwrap().opcode, PING);
-    // A pong that nobody asked for is not it.
+    // An unsolicited pong does not count.
     socket.send_frame(PONG, b"else").await.unwrap();
     let close = socket.frame().await.unwrap();
     assert_eq!(close.close(), (1011, "keepalive ping timeout"));
     assert_eq!(began.elapsed().as_secs(), 40);
-    // The client's close frame is waited for, though not for ever.
+    // The gateway waits for the client's close frame, but not for ever.
     assert_eq!(socket.end().await, UnexpectedEof);
     assert!(began.elapsed() <= Duration::from_secs(61));
     drop(gateway);
@@ -215,7 +215,8 @@ async fn another_implementation_gets_along_with_it() {
     for documents in [DocArray::V1, DocArray::V2] {
         let gateway = start(documents, &[]).await;
         let socket = Socket::connect(&gateway).await;
-        // A handshake of the test's own, because theirs would want the subprotocol back.
+        // The handshake is the test's own, because the library insists on a subprotocol in the
+        // answer.
         assert!(socket.ahead.is_empty());
         let Socket { stream, .. } = socket;
         let mut client = tokio_websockets::ClientBuilder::new().take_over(stream);

@@ -163,7 +163,7 @@ impl Call {
         Ok(true)
     }
 
-    /// How the call ends; what else comes is skipped.
+    /// The status of the call. Remaining messages are skipped.
     pub(crate) async fn status(&mut self) -> Result<Status, h2::Error> {
         let trailers = self.trailers().await?;
         let code = trailers.get("grpc-status").unwrap().to_str().unwrap().parse().unwrap();
@@ -174,7 +174,7 @@ impl Call {
     pub(crate) async fn trailers(&mut self) -> Result<HeaderMap, h2::Error> {
         while self.read_more().await? {}
         let trailers = self.body.as_mut().unwrap().trailers().await?;
-        // Without answers they come in the head.
+        // Without answers the trailers are in the head.
         Ok(trailers.unwrap_or_else(|| self.head.clone()))
     }
 
@@ -189,7 +189,7 @@ impl Call {
 }
 
 impl Call {
-    /// Sends one message, and gives the status of the call.
+    /// Sends one message, and returns the status of the call.
     pub(crate) async fn status_of(mut self, message: &[u8]) -> Status {
         self.send_bytes(message);
         self.end();

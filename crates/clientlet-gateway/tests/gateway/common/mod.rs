@@ -1,4 +1,4 @@
-//! A small HTTP client of the tests' own: what it sends and sees are bytes on a socket.
+//! A small HTTP client for the tests, which sends and reads bytes on a socket.
 
 pub(crate) mod grpc;
 pub(crate) mod proto;
@@ -61,7 +61,7 @@ impl Client {
         Self { stream, ahead: Vec::new() }
     }
 
-    /// Goes on as a WebSocket.
+    /// Continues as a WebSocket.
     pub(crate) fn into_socket(self) -> websocket::Socket {
         websocket::Socket { stream: self.stream, ahead: self.ahead }
     }
@@ -130,7 +130,7 @@ impl Client {
         }
     }
 
-    /// Reads until the connection ends, and says how.
+    /// Reads until the connection ends, and returns how it ended.
     pub(crate) async fn end(&mut self) -> io::ErrorKind {
         loop {
             if let Err(error) = self.read_more().await {

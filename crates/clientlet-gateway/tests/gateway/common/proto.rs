@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use prost::Message as _;
 
-/// Struct messages of prost, shortly.
+/// A short form for messages of prost.
 macro_rules! messages {
     ($($name:ident { $($(#[$kind:meta])* $field:ident: $type:ty,)* })*) => {
         $(
@@ -196,7 +196,7 @@ pub(crate) mod v2 {
     }
 }
 
-/// Not compared: the deployment that was skipped has an end time there, by a whim of that release.
+/// Not compared: in this capture the skipped deployment has an end time.
 pub(crate) const LEFT_OUT: &[(&str, &str)] = &[("current-v1", "target"), ("current-v1", "unknown")];
 
 /// A message of a v1 gateway, without what differs from run to run.
@@ -206,7 +206,7 @@ pub(crate) fn read_v1(bytes: &[u8]) -> v1::DataRequest {
     message
 }
 
-/// The same of a v2 gateway.
+/// A message of a v2 gateway, without what differs from run to run.
 pub(crate) fn read_v2(bytes: &[u8]) -> v2::DataRequest {
     let mut message = v2::DataRequest::decode(bytes).unwrap();
     level(&mut message.header, &mut message.routes);

@@ -1,4 +1,4 @@
-//! A small WebSocket client of the tests' own: what it sends and sees are frames on a socket.
+//! A small WebSocket client for the tests, which sends and reads frames on a socket.
 
 use std::io;
 
@@ -15,7 +15,7 @@ pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 
-/// What ends a client's input on `bytes`.
+/// The end marker of the subprotocol `bytes`.
 pub(crate) const END_MARKER: &[u8] = &[0];
 
 pub(crate) async fn start(docarray: DocArray, faults: &[&str]) -> Gateway {
@@ -48,7 +48,7 @@ pub(crate) fn request(id: &str, endpoint: &str) -> v1::DataRequest {
     }
 }
 
-/// The same without a document, in which the generations differ.
+/// The same request without a document, so that it is the same in both generations.
 pub(crate) fn empty_request(id: &str, endpoint: &str) -> v1::DataRequest {
     let mut request = request(id, endpoint);
     request.data = Some(v1::Data { docs: Some(v1::DocArray::default()), ..v1::Data::default() });
@@ -105,7 +105,7 @@ impl Socket {
 }
 
 impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Socket<S> {
-    /// Asks to become a WebSocket; gives the head of the answer.
+    /// Asks to become a WebSocket; returns the head of the answer.
     pub(crate) async fn upgrade(
         &mut self,
         path: &str,
@@ -150,7 +150,7 @@ impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Socket<S> {
         }
     }
 
-    /// Whether nothing comes for a moment.
+    /// Whether no frame arrives for a moment.
     pub(crate) async fn is_silent(&mut self) -> bool {
         let moment = std::time::Duration::from_millis(30);
         tokio::time::timeout(moment, self.read_more()).await.is_err()
@@ -167,7 +167,7 @@ impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Socket<S> {
         }
     }
 
-    /// Reads until the connection ends, and says how.
+    /// Reads until the connection ends, and returns how it ended.
     pub(crate) async fn end(&mut self) -> io::ErrorKind {
         loop {
             if let Err(error) = self.read_more().await {
@@ -206,7 +206,7 @@ pub(crate) fn frame(first: u8, content: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The frame that bytes begin with, if it is whole, and its length.
+/// The frame at the beginning of the bytes and its length, if the frame is complete.
 fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     assert_eq!(second & 0x80, 0, "a server does not mask");
