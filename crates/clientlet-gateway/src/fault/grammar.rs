@@ -14,67 +14,67 @@ const MOST_BYTES: usize = 1 << 30;
 
 /// The grammar of a fault with examples, for a command's `--help`.
 pub const FAULT_HELP: &str = "\
-A fault is KIND[:ARG]@WHEN[,seed=N][,path=/PATH][,pushback=MS][,on=upgrade]; of several, the first
-that matches strikes. A kind that a protocol does not know is ignored there.
+A fault is KIND[:ARG]@WHEN[,seed=N][,path=/PATH][,pushback=MS][,on=upgrade]. If several faults match
+a request, the first one applies. A protocol ignores kinds that it does not have.
 
 KIND, over HTTP
   refuse              reset the connection as soon as it is accepted (WHEN counts connections)
   reset-before        reset when the request begins to arrive; it is never read
-  reset-after         read the request whole, run nothing, reset
-  reset-mid           run it, send half of the answer, reset
+  reset-after         read the whole request, run nothing, reset
+  reset-mid           run the request, send half of the answer, reset
   stall               read the request and never answer
   status:CODE[:RETRY] answer CODE at once, with a Retry-After header of RETRY if given
-  early:CODE          answer CODE before the body is read, and reset behind the answer
-  hang-up             answer, then close the connection without saying so
-  gzip                answer compressed with gzip, which was not asked for
+  early:CODE          answer CODE before the body is read, and reset after the answer
+  hang-up             answer, then close the connection without announcing it
+  gzip                answer compressed with gzip, although the client did not ask for it
   slow:SECONDS        send the answer's head at once, its body in pieces over SECONDS
   malformed           answer 200 with JSON that breaks off in the middle
-  shifted             answer with the answer to the request before
+  shifted             answer with the answer to the previous request
 
-KIND, over WebSocket (what else is in flight is lost where the connection ends)
+KIND, over WebSocket (if the connection ends, its other requests in flight are lost)
   refuse              as over HTTP
   drop                end the connection without a close frame (FIN) when the message has arrived
-  reset-after         the same with a reset
-  close:CODE[:REASON] close with this code, also a forbidden one, and reason
+  reset-after         like drop, with a reset
+  close:CODE[:REASON] close with this code, even a forbidden one, and this reason
   half-open           from this message on read nothing, write nothing, and stay open
   ping-flood          from this message on read nothing, pongs included, and send pings without end
   truncated           send half of the answer's frame, then FIN
   reset-mid           send half of the answer's frame, then reset
-  stall               never answer this message; the end marker is then not answered either
-  slow:SECONDS        answer so much later
+  stall               never answer this message; the end marker is not answered either
+  slow:SECONDS        answer SECONDS later
   twice               send the answer twice
-  reorder             hold the answer until the next one was sent, for a second at most
+  reorder             hold the answer until the next one was sent, at most for a second
   unknown-id          answer with another request id
-  malformed           answer with what cannot be decoded
-  wrong-type          answer with text where binary is spoken, and the reverse
-  oversize:BYTES      answer with a message of so many zero bytes
+  malformed           answer with a message that cannot be decoded
+  wrong-type          answer with text instead of binary, or the reverse
+  oversize:BYTES      answer with a message of BYTES zero bytes
 
-KIND, over gRPC (what else is in flight is lost where the stream or the connection ends)
+KIND, over gRPC (if the stream or the connection ends, its other requests in flight are lost)
   refuse, reset-after, reset-mid, half-open, stall, slow, twice, reorder, unknown-id, malformed,
   oversize            as over WebSocket
-  reset-before        as reset-after, but the message is not noted
+  reset-before        as reset-after, but the message is not in the journal
   grpc-status:CODE[:MESSAGE]
-                      end the call with this status; with pushback=MS its trailers say when to
-                      try again, in grpc-retry-pushback-ms
-  reset-stream[:CODE] reset the stream with this code of HTTP/2, unless given 2 (INTERNAL_ERROR);
-                      with 7 (REFUSED_STREAM) the message is not noted, and where it is not the
-                      stream's first, the code is 2
-  goaway[:CODE]       send a GOAWAY with this code, unless given 0, with which streams that are
-                      open go on; with another one the connection ends
-  goaway-after[:CODE] send a GOAWAY that names the stream before the message's as the last one, with
-                      this code, unless given 0: no stream above it is looked at, so the message is
-                      not noted, and those up to it go on; where the message is not its stream's
-                      first, the GOAWAY names the last stream that was looked at, and the message is
-                      answered
-  half-close          end the call as if all were well, without an answer
+                      end the call with this status; with pushback=MS its trailers have
+                      grpc-retry-pushback-ms
+  reset-stream[:CODE] reset the stream with this HTTP/2 code, by default 2 (INTERNAL_ERROR); with 7
+                      (REFUSED_STREAM) the message is not in the journal, and the code is 2 if the
+                      message is not the stream's first
+  goaway[:CODE]       send a GOAWAY with this code, by default 0; with 0 open streams go on, with
+                      another code the connection ends
+  goaway-after[:CODE] send a GOAWAY with this code, by default 0, that names the stream before the
+                      message's as the last one: later streams are ignored, so the message is not in
+                      the journal, and streams up to the last one go on; if the message is not its
+                      stream's first, the GOAWAY names the last stream that was looked at, and the
+                      message is answered
+  half-close          end the call with success, without an answer
   drop                end the connection without a GOAWAY (FIN)
-  truncated           send half of the answer, then end the call as if all were well
-  wrong-type          answer what is no gRPC, or mark the answer, if it is not the stream's first,
-                      as compressed in a way that there is not
-  status:CODE[:RETRY] answer with a status of HTTP, or reset a stream that was answered before
-  On a stream of documents the answer that is struck is the first.
+  truncated           send half of the answer, then end the call with success
+  wrong-type          answer with something other than gRPC; an answer that is not the stream's
+                      first is marked as compressed in an unknown way
+  status:CODE[:RETRY] answer with an HTTP status, or reset a stream that had an answer already
+  On a stream of documents the fault applies to the first answer.
 
-KIND, with on=upgrade (WHEN counts requests to become a WebSocket)
+KIND, with on=upgrade (WHEN counts requests to upgrade to WebSocket)
   status:CODE[:RETRY], stall, drop, reset-after   instead of 101
   malformed           101 with a wrong Sec-WebSocket-Accept
   subprotocol:NAME    101 with this Sec-WebSocket-Protocol
@@ -83,18 +83,18 @@ WHEN
   N                   the Nth request, counted from 1
   N-M                 the Nth to the Mth
   /N                  every Nth
-  P%                  each with this probability; the same ones for the same seed
+  P%                  each with this probability; the same seed gives the same requests
 
-Requests are those that carry data: POST, PUT, DELETE, WebSocket messages but for the end marker,
-gRPC messages of Call, process_single_data and stream_doc; counted over all connections. With
-path=/PATH the fault strikes, and counts, GETs of that path instead, or calls of a gRPC method that
-carries no data (path=/jina.JinaInfoRPC/_status); with on=upgrade as well, requests to become a
-WebSocket there, without a path those for /.
+Only requests that carry data count: POST, PUT, DELETE, WebSocket messages except the end marker,
+and gRPC messages of Call, process_single_data and stream_doc, over all connections. With path=/PATH
+the fault applies to, and counts, GETs of that path instead, or calls of a gRPC method that carries
+no data (path=/jina.JinaInfoRPC/_status). With on=upgrade it applies to requests to upgrade to
+WebSocket at the path, by default /.
 
 Examples
   reset-after@20%,seed=7      a fifth of the requests are read and lost
-  status:503:1@1-3            the first three are told to come back in a second
-  stall@/100                  every hundredth is never answered
+  status:503:1@1-3            the first three get a 503 with a Retry-After of a second
+  stall@/100                  every hundredth request is never answered
   status:500@1,path=/status   the first GET /status fails
   drop@/50                    every fiftieth WebSocket message ends its connection
   close:1012:restart@7        the seventh message closes it
