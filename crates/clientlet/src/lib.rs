@@ -80,6 +80,42 @@
 //! # }
 //! ```
 //!
+//! # Inputs that trickle or fail
+//!
+//! [`Post::document_stream`] takes documents as they come; a request that waits for more of them is
+//! sent after 50 ms even if it is not full ([`Post::linger`]). [`Post::try_documents`] takes an input
+//! that may fail: what was read before the failure is sent. The documents of a failed request come back
+//! from its error if the call [keeps](Post::keep_documents) them.
+//!
+//! ```
+//! use clientlet::{Client, Document, ErrorKind};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let gateway = clientlet_gateway::Gateway::builder()
+//! #     .fault("status:503:2@1".parse()?)
+//! #     .start()
+//! #     .await?;
+//! # let client = Client::new(&gateway.http_url())?;
+//! let lines = ["one", "two", "three"].map(Ok).into_iter().chain([Err("the disk is full")]);
+//! let documents = lines.map(|line| line.map(Document::text));
+//! let call = client.post("/upper").try_documents(documents).request_size(2);
+//!
+//! for result in call.keep_documents(true).send().await {
+//!     match result {
+//!         Ok(response) => assert_eq!(response.input(), 2..3),
+//!         // The gateway answered 503 and asked for two seconds.
+//!         Err(error) if error.is_retryable() => {
+//!             let again: Vec<Document> = error.documents().expect("they are kept")?;
+//!             println!("{} documents again in {:?}", again.len(), error.retry_after());
+//!         }
+//!         Err(error) => assert_eq!((error.kind(), error.input()), (ErrorKind::Input, Some(3..4))),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # One document in, many out
 //!
 //! An executor's endpoint may be a generator: [`Client::stream_document`] gives what it yields, as it

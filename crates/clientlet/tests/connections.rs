@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
+#[path = "events/mod.rs"]
+mod events;
+
 use std::pin::pin;
 use std::time::Duration;
 
@@ -18,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 fn builder(url: &str) -> ClientBuilder {
+    events::watch();
     Client::builder(url).retry(RetryPolicy::new())
 }
 

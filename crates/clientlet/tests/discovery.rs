@@ -3,12 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
+#[path = "events/mod.rs"]
+mod events;
+
 use clientlet::{Client, Delivery, DocArray, Document, Error, ErrorKind, RetryPolicy};
 use clientlet_gateway::Gateway;
 use clientlet_interop::{Environment, Nginx, Options, RealGateway};
 use serde_json::{Value, json};
 
 async fn start(environment: Environment, options: Options) -> Option<RealGateway> {
+    events::watch();
     let start = tokio::task::spawn_blocking(move || {
         RealGateway::start_or_skip(environment, options).unwrap_or_else(|error| panic!("{error}"))
     });
@@ -16,6 +20,7 @@ async fn start(environment: Environment, options: Options) -> Option<RealGateway
 }
 
 async fn post(client: &Client, endpoint: &str) -> Result<Value, Error> {
+    events::watch();
     let answers = client.post(endpoint).documents([Document::text("a")]).send().await;
     Ok(answers.documents::<Value>()?.remove(0))
 }

@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
+#[path = "events/mod.rs"]
+mod events;
+
 use std::time::Duration;
 
-use clientlet::{Client, Document, Error, GrpcCode, Hint};
+use clientlet::{Client, Document, Error, ErrorKind, GrpcCode, Hint};
 use clientlet_gateway::{DocArray, Gateway};
 
 /// The expected fields of an error.
@@ -48,6 +51,7 @@ impl Told {
 
 /// Returns the error of posting one document to a gateway with this fault.
 async fn error(protocol: &str, fault: &str, limit: usize) -> Error {
+    events::watch();
     let builder = Gateway::builder().docarray(DocArray::V2).websocket(true).grpc(true);
     let builder = if fault.is_empty() { builder } else { builder.fault(fault.parse().unwrap()) };
     let gateway = builder.start().await.unwrap();
@@ -78,6 +82,9 @@ async fn an_error_has_the_gateways_answer_in_the_terms_of_its_protocol() {
         (&["http"], "status:403@1-9", hinting(credentials, Told::http(403))),
         (&["http"], "status:413@1-9", hinting(large, Told::http(413))),
         (&["http"], "status:503@1-9", retryable(Told::http(503))),
+        (&["http", "grpc", "unary"], "status:501@1-9", Told::http(501)),
+        (&["ws"], "status:501@1-9,on=upgrade", Told::http(501)),
+        (&["ws"], "status:500@1-9,on=upgrade", retryable(Told::http(500))),
         (&["http"], "status:422@1-9", Told::http(422)),
         (&["http"], "reset-after@1-9", retryable(Told::default())),
         (
@@ -149,4 +156,25 @@ async fn a_gateway_without_a_status_has_a_hint() {
     let answers = client.post("/upper").documents([Document::text("x")]).send().await;
     let error = answers.into_result().unwrap_err();
     assert_eq!((error.hint(), error.is_retryable()), (Some(Hint::NoStatus), false), "{error}");
+}
+
+#[tokio::test]
+async fn a_question_that_a_protocol_does_not_have_is_an_error_of_the_caller() {
+    events::watch();
+    for url in ["http://127.0.0.1:1", "ws://127.0.0.1:1"] {
+        let error = Client::new(url).unwrap().health("").await.unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Config, false), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_status_of_http_is_told_on_every_protocol() {
+    for status in [308, 408, 425, 429, 502, 503, 504] {
+        for (protocol, at) in [("http", ""), ("ws", ",on=upgrade"), ("grpc", ""), ("unary", "")] {
+            let error = error(protocol, &format!("status:{status}@1-9{at}"), 64 << 20).await;
+            let told = error.http_status().map(|status| status.as_u16());
+            assert_eq!(told, Some(status), "{protocol}: {error}");
+            assert_eq!(error.is_retryable(), status != 308, "{protocol}: {error}");
+        }
+    }
 }

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
+#[path = "events/mod.rs"]
+mod events;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -12,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 fn builder(docarray: clientlet_gateway::DocArray, faults: &[&str]) -> GatewayBuilder {
+    events::watch();
     let builder = Gateway::builder().docarray(docarray);
     faults.iter().fold(builder, |builder, fault| builder.fault(fault.parse().unwrap()))
 }

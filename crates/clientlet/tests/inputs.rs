@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
+#[path = "events/mod.rs"]
+mod events;
+
 use std::time::Duration;
 
 use clientlet::{
@@ -15,6 +18,7 @@ use http::{HeaderMap, HeaderValue};
 const PROTOCOLS: [&str; 4] = ["http", "ws", "grpc", "unary"];
 
 async fn gateway(faults: &[&str]) -> Gateway {
+    events::watch();
     let builder = Gateway::builder().docarray(DocArray::V2).websocket(true).grpc(true);
     let builder =
         faults.iter().fold(builder, |builder, fault| builder.fault(fault.parse().unwrap()));

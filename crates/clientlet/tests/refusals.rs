@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
+#[path = "events/mod.rs"]
+mod events;
+
 use clientlet::{Client, Delivery, DocArray, Document, Error, ErrorKind, RetryPolicy};
 use clientlet_gateway::Gateway;
 use clientlet_interop::{Environment, Options, RealGateway};
@@ -25,6 +28,7 @@ async fn answering(answer: &'static [u8]) -> String {
 }
 
 async fn post(client: &Client) -> Error {
+    events::watch();
     let answers = client.post("/").documents([Document::text("a")]).send().await;
     answers.into_result().unwrap_err()
 }

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
+#[path = "events/mod.rs"]
+mod events;
+
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -25,6 +28,7 @@ struct Served {
 
 impl Served {
     fn start() -> Served {
+        events::watch();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let builder =
             Gateway::builder().docarray(clientlet_gateway::DocArray::V2).websocket(true).grpc(true);

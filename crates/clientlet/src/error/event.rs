@@ -240,92 +240,38 @@ mod tests {
 
     const ALL: &[&str] = &["HTTP", "WebSocket", "gRPC"];
 
-    /// The protocols over which it happens to a request. An HTTP status ends a request over WebSocket,
-    /// too, when the upgrade is answered with it; it is `not_sent` then. Over gRPC it is a proxy's.
-    fn over(event: Event) -> &'static [&'static str] {
-        match event {
-            Event::ConnectFailed
-            | Event::ConnectTimedOut
-            | Event::ClosedFresh
-            | Event::ClosedUnsent
-            | Event::TimedOutUnsent
-            | Event::TimedOut
-            | Event::ExecutorFailed
-            | Event::EncodeFailed
-            | Event::InputFailed
-            | Event::SettingDenied
-            | Event::SessionClosed
-            | Event::Stopped
-            | Event::StoppedSent => ALL,
-            Event::Unreadable | Event::TooLarge => &["HTTP", "unary gRPC"],
-            Event::AnotherAnswered
-            | Event::CannotPassOn
-            | Event::ConnectionLost
-            | Event::EndpointUnknown => &["HTTP"],
-            Event::PlainError500 => &["HTTP", "WebSocket"],
-            Event::SocketDropped
-            | Event::SocketOversize
-            | Event::SocketOutage1011
-            | Event::SocketTimeout1011
-            | Event::SocketTryAgain1013
-            | Event::SocketClosed
-            | Event::SocketGarbled
-            | Event::NotWebSocket => &["WebSocket"],
-            Event::Unprocessed
-            | Event::StreamDropped
-            | Event::StreamFailed
-            | Event::StreamOversize
-            | Event::StreamGarbled
-            | Event::GrpcOutage
-            | Event::GrpcTimeout
-            | Event::GrpcExhausted
-            | Event::GrpcAborted
-            | Event::GrpcBroken
-            | Event::GrpcFailed
-            | Event::GrpcRefused
-            | Event::GrpcUnimplemented
-            | Event::NotGrpc => &["gRPC"],
-            Event::NotHttp => &["HTTP", "WebSocket"],
-            Event::SessionLost | Event::TimedOutSending => &["WebSocket", "gRPC"],
-            _ => ALL,
-        }
+    /// The events and protocols that tests with a gateway were seen to meet: the matrix, the contract
+    /// and others. They hold it against what they meet as they run (`tests/events/`).
+    const RECORD: &str = include_str!("../../tests/events/record.txt");
+
+    /// What none of the watched tests is sure to meet, and what does: unit tests, which no watcher
+    /// hears, real gateways, and races.
+    const ELSEWHERE: &str = include_str!("../../tests/events/elsewhere.txt");
+
+    fn met() -> impl Iterator<Item = &'static str> {
+        let elsewhere = ELSEWHERE.lines().map(|line| line.split_once(": ").unwrap().0);
+        RECORD.lines().chain(elsewhere)
+    }
+
+    /// The protocols over which an event happens.
+    fn over(event: Event) -> Vec<&'static str> {
+        let is_over = |protocol: &&str| {
+            let line = format!("{event:?} over {protocol}");
+            met().any(|met| met == line)
+        };
+        ALL.iter().copied().filter(is_over).collect()
     }
 
     #[test]
-    fn what_happens_over_one_protocol_alone_is_said_by_no_other() {
-        let sources: [(&str, &[&str]); 3] = [
-            ("HTTP", &[include_str!("../transport/http.rs"), include_str!("../transport/body.rs")]),
-            (
-                "WebSocket",
-                &[
-                    include_str!("../transport/websocket/mod.rs"),
-                    include_str!("../transport/websocket/connection.rs"),
-                    include_str!("../transport/websocket/ending.rs"),
-                    include_str!("../transport/websocket/handshake.rs"),
-                ],
-            ),
-            (
-                "gRPC",
-                &[
-                    include_str!("../transport/grpc/mod.rs"),
-                    include_str!("../transport/grpc/stream.rs"),
-                    include_str!("../transport/grpc/failure.rs"),
-                ],
-            ),
-        ];
+    fn each_event_was_met_by_a_test_and_stands_once_as_such() {
         for row in EVENTS {
-            let [only] = over(row.event) else { continue };
-            let name = format!("Event::{:?}", row.event);
-            for (protocol, sources) in sources {
-                // Whole names: one may begin like another.
-                let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric());
-                let is_in = |source: &&str| {
-                    source.match_indices(&name).any(|(at, _)| ends(&source[at + name.len()..]))
-                };
-                let is_said = sources.iter().any(is_in);
-                assert!(!is_said || *only == protocol, "{name} over {protocol}");
-                assert!(is_said || *only != protocol || *only == "HTTP", "{name} over {protocol}");
-            }
+            assert!(!over(row.event).is_empty(), "{:?} is met by no test", row.event);
+        }
+        for line in met() {
+            let (name, protocol) = line.split_once(" over ").unwrap();
+            let is_event = EVENTS.iter().any(|row| format!("{:?}", row.event) == name);
+            assert!(is_event && ALL.contains(&protocol), "{line}");
+            assert_eq!(met().filter(|met| *met == line).count(), 1, "{line} stands twice");
         }
     }
 

@@ -9,6 +9,7 @@ use futures_util::{Stream, StreamExt};
 
 /// Returns a builder of a gateway that speaks all protocols, with these faults.
 pub(crate) fn builder(faults: &[&str]) -> GatewayBuilder {
+    crate::events::watch();
     let builder = Gateway::builder().websocket(true).grpc(true);
     faults.iter().fold(builder, |builder, fault| builder.fault(fault.parse().unwrap()))
 }

@@ -8,6 +8,7 @@ use clientlet_gateway::Gateway;
 use serde_json::{Value, json};
 
 async fn gateway_with(faults: &[&str]) -> Gateway {
+    crate::events::watch();
     let builder = faults
         .iter()
         .fold(Gateway::builder(), |builder, fault| builder.fault(fault.parse().unwrap()));

@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
 mod cases;
+#[path = "../events/mod.rs"]
+mod events;
 mod load;
 mod outages;
 mod rows;
@@ -70,6 +72,7 @@ macro_rules! tests {
                 if !ROW.can(stringify!($case), &needs) {
                     return;
                 }
+                crate::events::watch();
                 let case = crate::$module::$case(&ROW);
                 tokio::time::timeout(crate::LIMIT, case).await.expect("the case ends in time");
             }

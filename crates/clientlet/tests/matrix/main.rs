@@ -9,6 +9,8 @@
 
 mod cell;
 mod checks;
+#[path = "../events/mod.rs"]
+mod events;
 mod mode;
 mod poison;
 mod protocol;
@@ -38,6 +40,7 @@ fn under_every_fault_in_every_mode_each_request_ends_exactly_once_as_the_journal
         .collect();
     assert!(!cells.is_empty(), "no cell's name contains CLIENTLET_CELL={only}");
 
+    events::watch();
     let began = Instant::now();
     let reports = run_all(&cells);
     let table = table::of(&reports, began.elapsed());

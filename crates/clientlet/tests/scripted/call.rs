@@ -22,6 +22,7 @@ pub(crate) fn retrying(attempts: u32) -> RetryPolicy {
 }
 
 pub(crate) async fn post(client: &Client, count: usize, policy: RetryPolicy) -> Answers {
+    crate::events::watch();
     let call = client.post("/upper").documents(documents(count)).request_size(1).retry(policy);
     call.attempt_timeout(SILENCE).send().await
 }

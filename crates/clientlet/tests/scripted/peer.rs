@@ -48,11 +48,13 @@ const UNIMPLEMENTED: Answer =
 impl Peer {
     /// Starts a peer that gives these answers in turn, and then repeats the last one forever.
     pub(crate) async fn start(answers: Vec<Answer>) -> Peer {
+        crate::events::watch();
         Peer::over(answers, false).await
     }
 
     /// Starts a peer like `start`, but without a status and without a list of endpoints.
     pub(crate) async fn without_questions(answers: Vec<Answer>) -> Peer {
+        crate::events::watch();
         Peer::over(answers, true).await
     }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{LIMIT, texts};
 
 fn v2() -> GatewayBuilder {
+    crate::events::watch();
     Gateway::builder().docarray(DocArray::V2).grpc(true)
 }
 

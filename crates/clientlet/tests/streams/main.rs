@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
 mod embedded;
+#[path = "../events/mod.rs"]
+mod events;
 mod real;
 mod scripted;
 mod server;

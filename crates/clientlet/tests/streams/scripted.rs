@@ -19,6 +19,7 @@ const PLAIN_500: Act = Raw(
 );
 
 fn call(server: &Server) -> StreamDocument {
+    crate::events::watch();
     let client = Client::new(&server.url).unwrap();
     client.stream_document("/stream", &json!({"text": "hey"}))
 }
