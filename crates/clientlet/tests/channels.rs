@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
 use clientlet::{Client, ClientBuilder, Document, ErrorKind, RetryPolicy};
-use clientlet_gateway::{DocArray, Gateway};
+use clientlet_gateway::{DocArray, Gateway, GatewayBuilder};
 
 const CHANNELS: usize = 3;
 
@@ -19,8 +19,7 @@ const WAYS: [Way; 4] = [
 async fn start(way: Way, faults: &[&str]) -> (Gateway, ClientBuilder) {
     let builder = Gateway::builder().docarray(DocArray::V1).websocket(true).grpc(true);
     let faults = faults.iter().map(|fault| fault.parse().unwrap());
-    let gateway =
-        faults.fold(builder, |builder, fault| builder.fault(fault)).start().await.unwrap();
+    let gateway = faults.fold(builder, GatewayBuilder::fault).start().await.unwrap();
     let url = if way.0 == "ws" { gateway.websocket_url() } else { gateway.grpc_url() };
     let client = (way.1)(Client::builder(&url));
     (gateway, client)

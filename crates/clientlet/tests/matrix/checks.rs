@@ -90,7 +90,7 @@ fn by_document<'a>(entries: &'a [Entry], complaints: &mut Vec<String>) -> Vec<Ve
         match document {
             Some(arrivals) => arrivals.push(entry),
             None => {
-                complaints.push(format!("a request arrived that the call did not make: {entry:?}"))
+                complaints.push(format!("a request arrived that the call did not make: {entry:?}"));
             }
         }
     }
