@@ -134,6 +134,7 @@ fn network_with(
             let start = async || -> io::Result<Gateway> {
                 let listener = TcpListener::bind(("0.0.0.0", 80)).await?;
                 let gateway = Gateway::builder()
+                    .journal_bytes(0)
                     .docarray(docarray)
                     .http(protocol == Protocol::Http)
                     .websocket(protocol == Protocol::Websocket)

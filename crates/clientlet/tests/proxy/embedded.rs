@@ -97,7 +97,7 @@ async fn run(protocol: Protocol, docarray: DocArray, at_most_once: bool) {
 }
 
 async fn run_one(docarray: DocArray, plan: Plan) -> (u64, Ended, Vec<String>) {
-    let builder = Gateway::builder().docarray(docarray).websocket(true).grpc(true);
+    let builder = Gateway::builder().docarray(docarray).websocket(true).grpc(true).journal_bytes(0);
     let gateway = builder.start().await.unwrap();
     let address = match plan.protocol {
         Protocol::Http => gateway.http_address(),
