@@ -6,6 +6,31 @@ use std::time::Duration;
 
 use crate::cell::{REQUESTS, Ran, Report};
 
+/// The results of a cell, counted.
+#[derive(Debug)]
+pub(crate) struct Sums {
+    requests: usize,
+    answered: usize,
+    retried: usize,
+    attempts: u32,
+    arrived: usize,
+    failed: String,
+}
+
+impl Sums {
+    pub(crate) fn of(ran: &Ran) -> Sums {
+        let Ran { ends, entries, .. } = ran;
+        Sums {
+            requests: ends.len(),
+            answered: ends.iter().filter(|end| end.result.is_ok()).count(),
+            retried: ends.iter().filter(|end| end.attempts > 1).count(),
+            attempts: ends.iter().map(|end| end.attempts).sum(),
+            arrived: entries.len(),
+            failed: failed(ran),
+        }
+    }
+}
+
 pub(crate) fn of(reports: &[Report], took: Duration) -> String {
     let mut table = format!("\nfault matrix: {REQUESTS} requests a cell\n\n");
     line(
@@ -23,19 +48,17 @@ pub(crate) fn of(reports: &[Report], took: Duration) -> String {
         let order = format!("{}{}", mode.order(), mode.end());
         let name = format!("  {:11}  {:13}  {order:21}", mode.attempts(), mode.promise());
         let time = format!("{:.1} s", report.took.as_secs_f64());
-        let Some(ran) = &report.ran else {
+        let Some(sums) = &report.sums else {
             line(&mut table, [&name, "", "", "", "", &time], "did not end");
             continue;
         };
-        let answered = ran.ends.iter().filter(|end| end.result.is_ok()).count();
-        let retried = ran.ends.iter().filter(|end| end.attempts > 1).count();
-        let attempts: u32 = ran.ends.iter().map(|end| end.attempts).sum();
-        let numbers = [answered, retried, attempts as usize, ran.entries.len()];
+        let Sums { answered, retried, arrived, .. } = sums;
+        let numbers = [*answered, *retried, sums.attempts as usize, *arrived];
         let [answered, retried, attempts, arrived] = numbers.map(|number| number.to_string());
         let columns = [&name[..], &answered, &retried, &attempts, &arrived, &time];
-        line(&mut table, columns, &failed(ran));
+        line(&mut table, columns, &sums.failed);
     }
-    let ends = |report: &Report| report.ran.as_ref().map_or(0, |ran| ran.ends.len());
+    let ends = |report: &Report| report.sums.as_ref().map_or(0, |sums| sums.requests);
     let requests: usize = reports.iter().map(ends).sum();
     let _ = writeln!(
         table,
