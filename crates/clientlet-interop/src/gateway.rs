@@ -19,7 +19,7 @@ use crate::error::StartError;
 use crate::log::LogTail;
 
 /// The time limit of a start. A start takes about 2 s, on a busy machine many times as long.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_secs(120);
 /// The time limit of a stop. `gateway.py` needs up to 10 s if an executor was killed or connections are
 /// open.
 const STOPPED_WITHIN: Duration = Duration::from_secs(12);
