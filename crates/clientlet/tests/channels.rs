@@ -39,19 +39,20 @@ fn used(gateway: &Gateway, way: Way) -> u64 {
 
 #[tokio::test]
 async fn the_requests_of_a_call_take_turns_between_the_connections() {
-    for way in WAYS {
+    for (way, channels) in WAYS.into_iter().flat_map(|way| [1, 2, 3, 4].map(|n| (way, n))) {
+        let what = format!("{channels} over {}", way.0);
         let (gateway, builder) = start(way, &[]).await;
-        let client = builder.channels(CHANNELS).build().unwrap();
+        let client = builder.channels(channels).build().unwrap();
         let answers = client.post("/upper").documents(documents()).request_size(1).send().await;
         let answered: Vec<Document> = answers.documents().unwrap();
         let ids = answered.into_iter().map(|document| document.id.unwrap());
         assert_eq!(ids.collect::<Vec<_>>(), (0..200).map(|n| n.to_string()).collect::<Vec<_>>());
-        assert_eq!(used(&gateway, way), CHANNELS as u64, "{}", way.0);
-        assert!(client.connections().opened >= CHANNELS as u64);
+        assert_eq!(used(&gateway, way), channels as u64, "{what}");
+        assert!(client.connections().opened >= channels as u64, "{what}");
         // A second call shares the connections.
         let one = Document::text("x");
         client.post("/upper").document(&one).send().await.into_result().unwrap();
-        assert_eq!(used(&gateway, way), CHANNELS as u64, "{}", way.0);
+        assert_eq!(used(&gateway, way), channels as u64, "{what}");
     }
 }
 

@@ -14,7 +14,8 @@ use crate::message::{Connections, RawAnswer, Request};
 pub(crate) struct Channels {
     members: Vec<Arc<dyn Transport>>,
     facts: Facts,
-    next: AtomicUsize,
+    /// The number of streams of documents, which take turns as well.
+    streams: AtomicUsize,
 }
 
 impl Channels {
@@ -24,12 +25,14 @@ impl Channels {
         let facts = members[0].facts();
         let most_in_flight = facts.most_in_flight.map(|most| most.saturating_mul(members.len()));
         let facts = Facts { has_channels: true, most_in_flight, ..facts.clone() };
-        Channels { members, facts, next: AtomicUsize::new(0) }
+        Channels { members, facts, streams: AtomicUsize::new(0) }
     }
 
-    fn next(&self) -> &Arc<dyn Transport> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        &self.members[turn % self.members.len()]
+    /// The transport of a request: always the same one, because an attempt opens the connection
+    /// that the next requests of this transport find as their lane.
+    fn of(&self, request: &Request) -> &Arc<dyn Transport> {
+        let turn = request.id.sequence % self.members.len() as u64;
+        &self.members[turn as usize]
     }
 }
 
@@ -40,11 +43,11 @@ impl Transport for Channels {
         body: Bytes,
         terms: Terms<'a>,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
-        self.next().attempt(request, body, terms)
+        self.of(request).attempt(request, body, terms)
     }
 
     fn lane(&self, request: &Request) -> Option<Arc<Handle>> {
-        self.next().lane(request)
+        self.of(request).lane(request)
     }
 
     fn open_call(&self, prefetch: usize) -> Option<Arc<dyn Transport>> {
@@ -62,7 +65,8 @@ impl Transport for Channels {
     }
 
     fn streams(&self) -> Option<&dyn Streams> {
-        self.next().streams()
+        let turn = self.streams.fetch_add(1, Ordering::Relaxed);
+        self.members[turn % self.members.len()].streams()
     }
 
     fn connections(&self) -> Connections {
