@@ -8,8 +8,8 @@ use crate::command::{self, cargo};
 const MOST: usize = 110;
 /// Compilers of `.proto` files, which users do not need because the generated types are checked in.
 const COMPILERS: [&str; 2] = ["protox", "prost-build"];
-/// Crates that only WebSocket and gRPC need.
-const PROTOCOLS: [&str; 3] = ["h2", "tokio-websockets", "tonic"];
+/// Crates that only WebSocket, gRPC and TLS need.
+const PROTOCOLS: [&str; 4] = ["h2", "rustls", "tokio-websockets", "tonic"];
 
 /// Counts the crates of the library's dependency tree, and looks for crates that must not be in it.
 ///

@@ -424,6 +424,34 @@ pub(crate) struct IdentityArgs {
     /// A cookie, or several, separated by semicolons; may be repeated [env: CLIENTLET_COOKIE]
     #[arg(long, value_name = "K=V")]
     pub(crate) cookie: Vec<Secret>,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+}
+
+/// Whom to trust, and as whom to appear.
+#[derive(clap::Args, Default)]
+#[command(next_help_heading = "TLS (URLs that begin with https://, wss:// or grpcs://)")]
+pub(crate) struct TlsArgs {
+    /// Certificates of authorities to trust beside the system's, in PEM; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Vec<PathBuf>,
+
+    /// The client's own certificate, with those between it and its root, in PEM
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// The private key of --cert, in PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// The name that the server's certificate must be for, in place of the URL's host
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server_name: Option<String>,
+
+    /// Accepts any certificate from anyone: others can then read and change what is sent
+    #[arg(long)]
+    pub(crate) insecure: bool,
 }
 
 /// The options of `clientlet gateway`.

@@ -4,10 +4,10 @@
 use std::env::VarError;
 use std::path::PathBuf;
 
-use clientlet::{Client, ClientBuilder, RetryPolicy};
+use clientlet::{Client, ClientBuilder, Pem, RetryPolicy, Tls};
 use clientlet_gateway::{DocArray, Gateway};
 
-use crate::args::{AskArgs, DocArrayChoice, IdentityArgs, RetryArgs};
+use crate::args::{AskArgs, DocArrayChoice, IdentityArgs, RetryArgs, TlsArgs};
 use crate::hint::Task;
 use crate::report::Failure;
 use crate::secret::Secret;
@@ -82,7 +82,8 @@ impl IdentityArgs {
         named.extend(variables.iter().flatten().map(|(secret, name)| (secret, *name)));
         let file =
             |(secret, place): (&Secret, _)| secret.file().map(|file| (PathBuf::from(file), place));
-        Ok(named.into_iter().filter_map(file).collect())
+        let secrets = named.into_iter().filter_map(file);
+        Ok(secrets.chain(self.tls.files()).collect())
     }
 
     /// Adds headers and credentials to a client's settings. Values of the environment count only if the
@@ -128,7 +129,32 @@ impl IdentityArgs {
                 builder = builder.cookie(name, value);
             }
         }
-        Ok(builder)
+        Ok(builder.tls(self.tls.settings()))
+    }
+}
+
+impl TlsArgs {
+    /// The files, with the options that name them.
+    fn files(&self) -> impl Iterator<Item = (PathBuf, &'static str)> {
+        let ca = self.ca.iter().map(|file| (file, "--ca"));
+        let cert = self.cert.iter().map(|file| (file, "--cert"));
+        let key = self.key.iter().map(|file| (file, "--key"));
+        ca.chain(cert).chain(key).map(|(file, option)| (file.clone(), option))
+    }
+
+    fn settings(self) -> Tls {
+        let pem = |file: PathBuf, option: &str| Pem::file(file).named(option);
+        let mut tls = Tls::new().danger_accept_invalid_certs(self.insecure);
+        for file in self.ca {
+            tls = tls.ca(pem(file, "--ca"));
+        }
+        if let (Some(cert), Some(key)) = (self.cert, self.key) {
+            tls = tls.client_certificate(pem(cert, "--cert"), pem(key, "--key"));
+        }
+        match self.server_name {
+            Some(name) => tls.server_name(name),
+            None => tls,
+        }
     }
 }
 

@@ -56,7 +56,10 @@ fn of_hint(hint: Hint, task: Task) -> Option<&'static str> {
         }
         (Hint::PortForGrpc, _) => "a URL that begins with grpc:// asks for gRPC",
         (Hint::PortForTls, _) => {
-            "this release does not speak TLS: give the gateway's own port, or a proxy that takes plain connections"
+            "a URL that begins with https://, wss:// or grpcs:// asks for TLS; --ca FILE trusts an authority"
+        }
+        (Hint::PortWithoutTls, _) => {
+            "a URL that begins with http://, ws:// or grpc:// asks for a connection without TLS"
         }
         (Hint::UpgradeForbidden, _) => {
             "this is also the answer of a port for HTTP, or to a path other than /; credentials are given \
@@ -91,6 +94,10 @@ fn of_kind(kind: ErrorKind, task: Task) -> Option<&'static str> {
         (ErrorKind::Connect, _) => {
             "is the gateway running there? `clientlet gateway` starts one to try"
         }
+        (ErrorKind::Tls, _) => {
+            "--ca FILE trusts a further authority, --cert and --key show a certificate, --server-name expects \
+             another name"
+        }
         (ErrorKind::Timeout, Task::Post) => {
             "--attempt-timeout gives an attempt more time, and --timeout all attempts of a request; with \
              --max-attempts and without --attempt-timeout, an attempt has half of --timeout"
@@ -119,7 +126,7 @@ fn again(task: Task, may_be_tls: bool) -> Advice {
     };
     let also = match may_be_tls {
         true => {
-            ". A port for TLS, which this release does not speak, closes every connection like this"
+            ". A port for TLS closes every connection like this; its URL begins with https://, wss:// or grpcs://"
         }
         false => "",
     };
@@ -127,5 +134,4 @@ fn again(task: Task, may_be_tls: bool) -> Advice {
 }
 
 /// The advice for errors of requests that were already retried.
-const TLS: &str =
-    "a port for TLS, which this release does not speak, closes every connection like this";
+const TLS: &str = "a port for TLS closes every connection like this; its URL begins with https://, wss:// or grpcs://";

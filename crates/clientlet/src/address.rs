@@ -33,6 +33,8 @@ impl Protocol {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Address {
     protocol: Protocol,
+    /// Whether the protocol is spoken over TLS.
+    is_secure: bool,
     authority: Authority,
     /// The prefix of every path, without a slash at its end.
     path: String,
@@ -54,14 +56,18 @@ impl Address {
             let what = format!("has no scheme; write http://{shown}, or ws:// or grpc:// instead");
             return Err(wrong(&what));
         };
-        let protocol = match scheme.to_ascii_lowercase().as_str() {
-            "http" => Protocol::Http,
-            "ws" | "websocket" => Protocol::Websocket,
-            "https" | "wss" | "websockets" | "grpcs" => {
-                return Err(wrong("asks for TLS, which this release does not speak yet"));
+        let (protocol, is_secure) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => (Protocol::Http, false),
+            "https" => (Protocol::Http, true),
+            "ws" | "websocket" => (Protocol::Websocket, false),
+            "wss" | "websockets" => (Protocol::Websocket, true),
+            "grpc" => (Protocol::Grpc, false),
+            "grpcs" => (Protocol::Grpc, true),
+            _ => {
+                let what =
+                    "has an unknown scheme; use http, ws or grpc, or https, wss or grpcs for TLS";
+                return Err(wrong(what));
             }
-            "grpc" => Protocol::Grpc,
-            _ => return Err(wrong("has an unknown scheme; use http, ws or grpc")),
         };
         if has_stray_at(rest) {
             let what = "has an @ after its host: in a user's name or password write / as %2F, ? as %3F, \
@@ -111,6 +117,7 @@ impl Address {
         });
         Ok(Address {
             protocol,
+            is_secure,
             authority,
             path: path.trim_end_matches('/').to_owned(),
             query,
@@ -132,6 +139,21 @@ impl Address {
         self.protocol
     }
 
+    /// Whether the protocol is spoken over TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.is_secure
+    }
+
+    /// The scheme of the address as it is shown.
+    fn scheme(&self) -> &'static str {
+        match (self.protocol, self.is_secure) {
+            (Protocol::Http, true) => "https",
+            (Protocol::Websocket, true) => "wss",
+            (Protocol::Grpc, true) => "grpcs",
+            (protocol, false) => protocol.name(),
+        }
+    }
+
     /// Returns the URL's user and password, percent-decoded.
     pub(crate) fn credentials(&self) -> Option<&(String, String)> {
         self.credentials.as_ref()
@@ -141,17 +163,17 @@ impl Address {
         self.query.is_some()
     }
 
-    /// Returns the host for the `Host` header: with its port, unless the port is HTTP's default.
+    /// Returns the host for the `Host` header: with its port, unless the port is the scheme's default.
     pub(crate) fn host(&self) -> Option<HeaderValue> {
-        let host = match self.authority.port_u16() {
-            Some(80) => self.authority.host(),
+        let host = match (self.authority.port_u16(), self.is_secure) {
+            (Some(80), false) | (Some(443), true) => self.authority.host(),
             _ => self.authority.as_str(),
         };
         HeaderValue::from_str(host).ok()
     }
 
     /// Returns the full URI of `path` below the gateway's address; `path` begins with a slash. The
-    /// scheme is always `http`, whichever protocol is spoken.
+    /// scheme is `http`, or `https` over TLS, whichever protocol is spoken.
     ///
     /// # Errors
     /// If the path cannot be part of a URI.
@@ -176,7 +198,7 @@ impl Address {
 
     fn uri(&self, path: &str) -> Result<Uri, Error> {
         Uri::builder()
-            .scheme(Scheme::HTTP)
+            .scheme(if self.is_secure { Scheme::HTTPS } else { Scheme::HTTP })
             .authority(self.authority.clone())
             .path_and_query(path)
             .build()
@@ -187,7 +209,7 @@ impl Address {
 /// Shows the address without user information and query.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.protocol.name(), self.authority, self.path)
+        write!(f, "{}://{}{}", self.scheme(), self.authority, self.path)
     }
 }
 
@@ -353,6 +375,9 @@ mod tests {
             ("HTTP://h/below/", "/post", "http://h/below/post"),
             ("http://[::1]:8080", "/", "http://[::1]:8080/"),
             ("http://h:", "/x", "http://h/x"),
+            ("https://h", "/x", "https://h/x"),
+            ("wss://h:1/below", "/x", "https://h:1/below/x"),
+            ("grpcs://h", "/x", "https://h/x"),
         ];
         for (url, path, expected) in table {
             assert_eq!(parse(url).unwrap().at(path).unwrap().to_string(), expected);
@@ -364,8 +389,6 @@ mod tests {
         let table = [
             ("localhost:8080", "has no scheme; write http://localhost:8080"),
             ("ftp://h", "unknown scheme"),
-            ("https://h", "TLS"),
-            ("grpcs://h", "TLS"),
             ("http://h:70000", "has port 70000, which is out of range"),
             ("http://h:0", "port 0"),
             ("http://h:8080:9090", "more than one port"),

@@ -106,6 +106,13 @@ impl ClientBuilder {
         gzip(gzip: bool);
     }
 
+    /// How connections to `https://`, `wss://` and `grpcs://` addresses are secured.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::tls::Tls) -> ClientBuilder {
+        self.options = self.options.tls(tls);
+        self
+    }
+
     /// Whether messages over WebSocket are JSON and not protobuf, as some proxies want it; for
     /// gateways with documents v1 alone.
     ///
@@ -126,6 +133,10 @@ impl ClientBuilder {
         let config = self.options.check(self.url.reveal())?;
         if config.address.has_query() {
             return Err(Error::config("a gateway's URL has no query; use a header instead"));
+        }
+        #[cfg(not(feature = "tls"))]
+        if config.address.is_secure() {
+            return Err(missing(&config.address, "tls"));
         }
         let is_websocket = config.address.protocol() == Protocol::Websocket;
         if self.websocket_json && !is_websocket {
@@ -160,12 +171,17 @@ impl ClientBuilder {
             #[cfg(not(all(feature = "grpc", feature = "websocket")))]
             protocol => {
                 let feature = if protocol == Protocol::Grpc { "grpc" } else { "websocket" };
-                let address = &config.address;
-                Err(Error::config(format!(
-                    "{address} needs the feature {feature:?} of the crate clientlet, which this program \
-                     was built without"
-                )))
+                Err(missing(&config.address, feature))
             }
         }
     }
+}
+
+/// The error of an address that needs a feature which is not there.
+#[cfg(not(all(feature = "grpc", feature = "tls", feature = "websocket")))]
+fn missing(address: &crate::address::Address, feature: &str) -> Error {
+    Error::config(format!(
+        "{address} needs the feature {feature:?} of the crate clientlet, which this program was built \
+         without"
+    ))
 }

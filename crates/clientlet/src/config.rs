@@ -43,6 +43,9 @@ pub(crate) struct Config {
     pub(crate) headers: HeaderMap,
     pub(crate) retry: RetryPolicy,
     pub(crate) connect_timeout: Duration,
+    /// For an address over TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<crate::tls::Prepared>,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) is_attempt_timeout_set: bool,
     /// The number of connections that requests share.

@@ -10,6 +10,8 @@ use crate::config::{Config, GrpcOptions, Identity, Secret, one_by_one};
 use crate::error::Error;
 use crate::message::DocArray;
 use crate::retry::RetryPolicy;
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
 /// The settings of a [`HttpClientlet`](crate::clientlets::HttpClientlet),
 /// [`WebsocketClientlet`](crate::clientlets::WebsocketClientlet) or [`GrpcClientlet`](crate::clientlets::GrpcClientlet), the
@@ -23,6 +25,8 @@ pub struct ClientletOptions {
     retry: RetryPolicy,
     port: Option<u16>,
     connect_timeout: Duration,
+    #[cfg(feature = "tls")]
+    tls: Tls,
     /// `None` unless it was set by hand.
     attempt_timeout: Option<Option<Duration>>,
     channels: usize,
@@ -47,6 +51,8 @@ impl Default for ClientletOptions {
             retry: RetryPolicy::python(),
             port: None,
             connect_timeout: CONNECT_TIMEOUT,
+            #[cfg(feature = "tls")]
+            tls: Tls::default(),
             attempt_timeout: None,
             channels: 1,
             max_connections: MAX_CONNECTIONS,
@@ -152,6 +158,14 @@ impl ClientletOptions {
         self
     }
 
+    /// How connections to `https://`, `wss://` and `grpcs://` addresses are secured.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> ClientletOptions {
+        self.tls = tls;
+        self
+    }
+
     /// How long one attempt may take, connecting included; 60 s by default, `None` for ever.
     #[must_use]
     pub fn attempt_timeout(mut self, timeout: impl Into<Option<Duration>>) -> ClientletOptions {
@@ -218,8 +232,12 @@ impl ClientletOptions {
         }
         let mut headers = self.identity.to_headers(&address)?;
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(NAME));
+        #[cfg(feature = "tls")]
+        let tls = address.is_secure().then(|| self.tls.prepare(address.protocol())).transpose()?;
         Ok(Config {
             headers,
+            #[cfg(feature = "tls")]
+            tls,
             address,
             retry: self.retry.clone(),
             connect_timeout: self.connect_timeout,

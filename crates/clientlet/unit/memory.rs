@@ -1,17 +1,16 @@
 //! Connections in memory, for tests and the fuzzer.
 
 use std::fmt;
-use std::io;
 
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::ready;
 
-use super::dial::{Dial, Io};
+use super::dial::{Dial, Dialling, Io, Step};
 
 /// A network whose connections are made by a function.
 pub(crate) struct Memory<F>(pub(crate) F);
 
 impl<F: Fn() -> T + Send + Sync + 'static, T: Io> Dial for Memory<F> {
-    fn dial<'d>(&'d self, _: &'d str, _: u16) -> BoxFuture<'d, io::Result<Box<dyn Io>>> {
+    fn dial<'d>(&'d self, _: &'d str, _: u16, _: &'d Step) -> Dialling<'d> {
         Box::pin(ready(Ok(Box::new((self.0)()) as Box<dyn Io>)))
     }
 }

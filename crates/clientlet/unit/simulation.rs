@@ -10,13 +10,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clientlet_gateway::{DocArray, Gateway, Journal, Listener};
-use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use turmoil::net::{TcpListener, TcpStream};
 
 use crate::address::Protocol;
 use crate::connect::Connector;
-use crate::connect::dial::{Dial, Io};
+use crate::connect::dial::{Dial, Dialling, Io, Step};
 use crate::options::ClientletOptions;
 use crate::transport::grpc::GrpcTransport;
 use crate::transport::http::HttpTransport;
@@ -69,7 +68,7 @@ type Journals = Arc<Mutex<Vec<Journal>>>;
 struct Network;
 
 impl Dial for Network {
-    fn dial<'d>(&'d self, host: &'d str, port: u16) -> BoxFuture<'d, io::Result<Box<dyn Io>>> {
+    fn dial<'d>(&'d self, host: &'d str, port: u16, _: &'d Step) -> Dialling<'d> {
         Box::pin(async move {
             let stream = TcpStream::connect((host, port)).await?;
             Ok(Box::new(stream) as Box<dyn Io>)

@@ -124,7 +124,7 @@ impl Counted {
             let mut bytes = [0; GLANCE];
             let mut first = ReadBuf::new(&mut bytes);
             if let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, first.unfilled()) {
-                read?;
+                read.inspect_err(|error| self.spoken.end(error))?;
                 if first.filled().is_empty() {
                     return Poll::Ready(Ok(()));
                 }
@@ -145,7 +145,8 @@ impl Counted {
         let mut bytes = [0; GLANCE];
         let room = buffer.remaining().min(GLANCE);
         let mut first = ReadBuf::new(&mut bytes[..room]);
-        ready!(Pin::new(&mut self.io).poll_read(cx, first.unfilled()))?;
+        let read = ready!(Pin::new(&mut self.io).poll_read(cx, first.unfilled()));
+        read.inspect_err(|error| self.spoken.end(error))?;
         self.spoken.hear(first.filled());
         buffer.put_slice(first.filled());
         Poll::Ready(Ok(()))

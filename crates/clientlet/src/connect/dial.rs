@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,10 +17,37 @@ pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug + 'stati
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug + 'static> Io for T {}
 
+/// What the opening of a connection is waiting for.
+#[derive(Debug, Default)]
+pub(crate) struct Step(AtomicU8);
+
+impl Step {
+    pub(super) const LOOK_UP: u8 = 1;
+    pub(super) const TCP: u8 = 2;
+    pub(super) const TLS: u8 = 3;
+
+    pub(super) fn set(&self, step: u8) {
+        self.0.store(step, Ordering::Relaxed);
+    }
+
+    /// Says which step took too long.
+    pub(super) fn late(&self) -> &'static str {
+        match self.0.load(Ordering::Relaxed) {
+            Step::LOOK_UP => "; the name was not found by then",
+            Step::TLS => "; the TLS handshake was not complete by then",
+            _ => "",
+        }
+    }
+}
+
+/// The opening of a connection.
+pub(crate) type Dialling<'d> = BoxFuture<'d, io::Result<Box<dyn Io>>>;
+
 /// A network.
 pub(crate) trait Dial: Send + Sync + fmt::Debug + 'static {
-    /// Opens a connection to a host: a name, or an address without brackets.
-    fn dial<'d>(&'d self, host: &'d str, port: u16) -> BoxFuture<'d, io::Result<Box<dyn Io>>>;
+    /// Opens a connection to a host: a name, or an address without brackets. Notes in `step` what it
+    /// is waiting for.
+    fn dial<'d>(&'d self, host: &'d str, port: u16, step: &'d Step) -> Dialling<'d>;
 }
 
 /// TCP with Nagle's algorithm switched off.
@@ -38,7 +66,12 @@ impl Tcp {
 }
 
 impl Dial for Tcp {
-    fn dial<'d>(&'d self, host: &'d str, port: u16) -> BoxFuture<'d, io::Result<Box<dyn Io>>> {
-        Box::pin(async move { self.first(names::look_up(host, port).await?).await })
+    fn dial<'d>(&'d self, host: &'d str, port: u16, step: &'d Step) -> Dialling<'d> {
+        Box::pin(async move {
+            step.set(Step::LOOK_UP);
+            let addresses = names::look_up(host, port).await?;
+            step.set(Step::TCP);
+            self.first(addresses).await
+        })
     }
 }

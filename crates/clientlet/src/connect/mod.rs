@@ -7,6 +7,8 @@ mod eyeballs;
 #[path = "../../unit/memory.rs"]
 pub(crate) mod memory;
 mod names;
+#[cfg(feature = "tls")]
+mod secure;
 mod spoken;
 
 use std::io;
@@ -14,10 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use http::uri::Scheme;
 use tokio::time::timeout;
 
 pub(crate) use self::counted::{Counted, Written};
-use self::dial::{Dial, Tcp};
+use self::dial::{Dial, Io, Step, Tcp};
 pub(crate) use self::spoken::Spoken;
 use crate::config::Config;
 use crate::error::{AttemptError, Event};
@@ -27,66 +30,104 @@ use crate::runtime;
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     dial: Arc<dyn Dial>,
-    /// The time from looking up the name to the finished connection.
+    /// The time from looking up the name to the finished connection, TLS included.
     timeout: Duration,
+    #[cfg(feature = "tls")]
+    tls: Option<crate::tls::Prepared>,
 }
 
 impl Connector {
     pub(crate) fn new(config: &Config) -> Connector {
-        Connector::over(Tcp::default(), config.connect_timeout)
+        Connector {
+            dial: Arc::new(Tcp::default()),
+            timeout: config.connect_timeout,
+            #[cfg(feature = "tls")]
+            tls: config.tls.clone(),
+        }
     }
 
-    /// Makes a connector over any kind of network.
+    /// Makes a connector over any kind of network, without TLS.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn over(dial: impl Dial, timeout: Duration) -> Connector {
-        Connector { dial: Arc::new(dial), timeout }
+        Connector {
+            dial: Arc::new(dial),
+            timeout,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
     }
 
-    /// Opens a connection to the host and port of `uri`, or to port 80 if `uri` names none.
+    /// Opens a connection to the host and port of `uri`, or to its scheme's port if `uri` names none,
+    /// with TLS if the scheme is `https`.
     ///
     /// # Errors
-    /// If there is no runtime, the host has no address, no address accepts the connection, or the
-    /// connect time-out passes.
+    /// If there is no runtime, the host has no address, no address accepts the connection, the TLS
+    /// handshake fails, or the connect time-out passes.
     pub(crate) async fn open(&self, uri: &Uri) -> Result<Counted, AttemptError> {
         runtime::here()?;
-        // In a URL an IPv6 address is in brackets, which are not part of the address.
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let port = uri.port_u16().unwrap_or(HTTP);
-        let dialled = timeout(self.timeout, self.dial.dial(host, port)).await;
-        let io = dialled.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let io = io.map_err(|error| failed(error, uri))?;
-        Ok(Counted::new(io))
+        let step = Step::default();
+        let opening = async {
+            let io = self.reach(uri, &step).await?;
+            #[cfg(feature = "tls")]
+            if let (Some(tls), true) = (&self.tls, is_secure(uri)) {
+                step.set(Step::TLS);
+                return secure::handshake(io, tls, host(uri)).await;
+            }
+            Ok(io)
+        };
+        match timeout(self.timeout, opening).await {
+            Ok(opened) => opened.map(Counted::new),
+            Err(_) => Err(late(uri, &step)),
+        }
+    }
+
+    /// Opens a connection without TLS.
+    async fn reach(&self, uri: &Uri, step: &Step) -> Result<Box<dyn Io>, AttemptError> {
+        let dialled = self.dial.dial(host(uri), port(uri), step).await;
+        dialled.map_err(|error| failed(error, uri))
     }
 }
 
-/// The port of URLs without a port.
-const HTTP: u16 = 80;
+/// The host of a URL: a name, or an address without the brackets that IPv6 has in a URL.
+fn host(uri: &Uri) -> &str {
+    uri.host().unwrap_or_default().trim_matches(['[', ']'])
+}
+
+/// The port of a URL, or its scheme's port.
+fn port(uri: &Uri) -> u16 {
+    uri.port_u16().unwrap_or(if is_secure(uri) { 443 } else { 80 })
+}
+
+fn is_secure(uri: &Uri) -> bool {
+    uri.scheme() == Some(&Scheme::HTTPS)
+}
+
+fn late(uri: &Uri, step: &Step) -> AttemptError {
+    let (host, port, late) = (uri.host().unwrap_or_default(), port(uri), step.late());
+    let what = format!("no connection to {host}:{port} within the connect time-out{late}");
+    AttemptError::new(Event::ConnectTimedOut, what)
+}
 
 /// Classifies the failure to open a connection.
 fn failed(error: io::Error, uri: &Uri) -> AttemptError {
     let host = uri.host().unwrap_or_default();
-    let port = uri.port_u16().unwrap_or(HTTP);
-    let (event, message) = match error.kind() {
-        io::ErrorKind::TimedOut => {
-            let what = format!("no connection to {host}:{port} within the connect time-out");
-            (Event::ConnectTimedOut, what)
-        }
+    let port = port(uri);
+    let message = match error.kind() {
         io::ErrorKind::ConnectionRefused => {
-            let what = format!("connection refused; nothing listens at {host}:{port}");
-            (Event::ConnectFailed, what)
+            format!("connection refused; nothing listens at {host}:{port}")
         }
-        _ => (Event::ConnectFailed, format!("no connection to {host}:{port}: {error}")),
+        _ => format!("no connection to {host}:{port}: {error}"),
     };
-    AttemptError::new(event, message).with_source(error)
+    AttemptError::new(Event::ConnectFailed, message).with_source(error)
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
 
-    use futures_util::future::BoxFuture;
     use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-    use super::dial::Io;
+    use super::dial::Dialling;
     use super::*;
 
     /// A network in which every name has these addresses.
@@ -94,7 +135,7 @@ mod tests {
     struct Fixed(Vec<SocketAddr>);
 
     impl Dial for Fixed {
-        fn dial<'d>(&'d self, _: &'d str, _: u16) -> BoxFuture<'d, io::Result<Box<dyn Io>>> {
+        fn dial<'d>(&'d self, _: &'d str, _: u16, _: &'d Step) -> Dialling<'d> {
             Box::pin(async { Tcp::default().first(self.0.clone()).await })
         }
     }

@@ -1,20 +1,34 @@
 //! Recognizes the protocol that the other side of a connection speaks by its first bytes. The error
 //! of a request to the wrong port can then name that protocol.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::Uri;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Connector;
+use super::dial::Step;
+#[cfg(feature = "tls")]
+use super::is_secure;
+#[cfg(feature = "tls")]
+use crate::address::Protocol;
 use crate::error::Hint;
+#[cfg(feature = "tls")]
+use crate::error::{AttemptError, Event};
 
 /// The protocol that was recognized. All parts that use the connection share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Spoken(Arc<AtomicU8>);
+pub(crate) struct Spoken(Arc<Heard>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    /// What the first bytes told.
+    protocol: AtomicU8,
+    /// Why the server refused the client, if TLS ended with that before anything came.
+    refusal: OnceLock<String>,
+}
 
 const NOTHING: u8 = 0;
 const HTTP1: u8 = 1;
@@ -26,12 +40,6 @@ const TLS: u8 = 4;
 /// frame.
 const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-/// The first bytes that a TLS client sends (RFC 5246, 7.4.1.2), with minimal content: version 1.2,
-/// 32 bytes that should be random, two cipher suites. A server answers with a TLS record, at least
-/// with an alert.
-const HELLO: &[u8] = b"\x16\x03\x01\0\x2f\x01\0\0\x2b\x03\x03\
-    clientlet asks what is spoken...\0\0\x04\xc0\x2f\xc0\x30\x01\0";
-
 /// The first byte of a TLS record, which is its type.
 const ALERT: u8 = 0x15;
 const HANDSHAKE: u8 = 0x16;
@@ -40,27 +48,49 @@ const HANDSHAKE: u8 = 0x16;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Spoken {
+    fn protocol(&self) -> u8 {
+        self.0.protocol.load(Ordering::Relaxed)
+    }
+
+    /// Returns why the server refused the client over TLS. Then it has looked at no request.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        self.0.refusal.get().cloned()
+    }
+
+    /// Takes the error that ended reading.
+    #[cfg(feature = "tls")]
+    pub(super) fn end(&self, error: &std::io::Error) {
+        if !self.is_known()
+            && let Some(refusal) = crate::tls::of_end(error)
+        {
+            let _ = self.0.refusal.set(refusal);
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    pub(super) fn end(&self, _: &std::io::Error) {}
+
     /// Whether anything was read yet.
     pub(crate) fn is_known(&self) -> bool {
-        self.0.load(Ordering::Relaxed) != NOTHING
+        self.protocol() != NOTHING
     }
 
     pub(crate) fn is_http1(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == HTTP1
+        self.protocol() == HTTP1
     }
 
     pub(crate) fn is_http2(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == HTTP2
+        self.protocol() == HTTP2
     }
 
     pub(crate) fn is_tls(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == TLS
+        self.protocol() == TLS
     }
 
     /// Takes the first bytes that were read. No bytes change nothing.
     pub(super) fn hear(&self, first: &[u8]) {
         if !first.is_empty() {
-            self.0.store(told_by(first), Ordering::Relaxed);
+            self.0.protocol.store(told_by(first), Ordering::Relaxed);
         }
     }
 }
@@ -86,25 +116,56 @@ impl Connector {
     /// Whether the server speaks HTTP/2. Asks on a new connection, because some HTTP/2 servers
     /// close without sending anything if a connection begins with anything else.
     async fn greets_in_http2(&self, uri: &Uri) -> bool {
-        self.greets(uri, GREETING, HTTP2).await
+        #[cfg(feature = "tls")]
+        if is_secure(uri) {
+            let agreed = within(self.probe(uri, Some(Protocol::Grpc))).await;
+            return matches!(agreed, Some(Ok(_)));
+        }
+        let greeting = async {
+            let mut io = self.reach(uri, &Step::default()).await.ok()?;
+            io.write_all(GREETING).await.ok()?;
+            let mut first = [0; 4];
+            io.read_exact(&mut first).await.ok()?;
+            Some(told_by(&first) == HTTP2)
+        };
+        within(greeting).await.flatten() == Some(true)
     }
 
     /// Whether the server speaks TLS. TLS servers often close without an answer if a connection
     /// begins with anything else.
+    #[cfg(feature = "tls")]
     async fn greets_in_tls(&self, uri: &Uri) -> bool {
-        self.greets(uri, HELLO, TLS).await
+        if is_secure(uri) {
+            return false;
+        }
+        match within(self.probe(uri, None)).await {
+            Some(Ok(_)) => true,
+            Some(Err(error)) => {
+                error.event == Event::TlsFailed && error.detail.hint != Some(Hint::PortWithoutTls)
+            }
+            None => false,
+        }
     }
 
-    async fn greets(&self, uri: &Uri, hello: &[u8], spoken: u8) -> bool {
-        let greeting = async {
-            let mut io = TokioIo::new(self.open(uri).await.ok()?);
-            io.write_all(hello).await.ok()?;
-            let mut first = [0; 4];
-            io.read_exact(&mut first).await.ok()?;
-            Some(told_by(&first) == spoken)
-        };
-        matches!(tokio::time::timeout(PATIENCE, greeting).await, Ok(Some(true)))
+    #[cfg(not(feature = "tls"))]
+    async fn greets_in_tls(&self, _: &Uri) -> bool {
+        false
     }
+
+    /// Makes a TLS handshake with whatever server is there, over which nothing is sent.
+    #[cfg(feature = "tls")]
+    async fn probe(
+        &self,
+        uri: &Uri,
+        protocol: Option<Protocol>,
+    ) -> Result<Box<dyn super::dial::Io>, AttemptError> {
+        let io = self.reach(uri, &Step::default()).await?;
+        super::secure::handshake(io, &crate::tls::probe(protocol), super::host(uri)).await
+    }
+}
+
+async fn within<T>(greeting: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(PATIENCE, greeting).await.ok()
 }
 
 /// HTTP/2 begins with a SETTINGS frame: three bytes of length, type 4, on stream 0.
@@ -127,8 +188,6 @@ mod tests {
         assert_eq!(told_by(&[0, 0, 18, 4, 0, 0, 0, 0, 0]), HTTP2);
         assert_eq!(told_by(b"SSH-2.0"), OTHER);
         assert_eq!(told_by(&[0x15, 3, 3, 0, 2, 2, 70]), TLS);
-        assert_eq!(HELLO.len(), 5 + 0x2f);
-        assert_eq!(told_by(HELLO), TLS);
         assert_eq!(told_by(b"H"), OTHER);
     }
 }

@@ -8,6 +8,7 @@ use super::{Delivery, ErrorKind};
 pub(crate) enum Event {
     ConnectFailed,
     ConnectTimedOut,
+    TlsFailed,
     ClosedFresh,
     ClosedUnsent,
     Unprocessed,
@@ -125,6 +126,7 @@ use Retry::{Anew, Final, Yes};
 pub(crate) const EVENTS: &[Row] = &[
     row(Event::ConnectFailed, "no connection: refused, unreachable, name not found", ErrorKind::Connect, NotSent, Yes, Never),
     row(Event::ConnectTimedOut, "no connection within the connect time-out", ErrorKind::Connect, NotSent, Yes, Never),
+    row(Event::TlsFailed, "the TLS handshake failed: a certificate that is not trusted, has expired or is for another name, no version, cipher or protocol in common, a client certificate that is missing or refused, a port without TLS", ErrorKind::Tls, NotSent, Final, Never),
     row(Event::ClosedFresh, "a new connection was closed before the peer had sent anything on it, or before the upgrade to WebSocket", ErrorKind::Transport, NotSent, Yes, Never),
     row(Event::ClosedUnsent, "the connection was lost before a byte of the request was written", ErrorKind::Transport, NotSent, Anew, Never),
     row(Event::Unprocessed, "the gateway closed the request's stream without looking at the request: REFUSED_STREAM, or a GOAWAY whose last stream is an earlier one", ErrorKind::Transport, NotSent, Anew, Never),

@@ -20,8 +20,10 @@ pub enum Hint {
     PortForGrpc,
     /// The address is a port of some other protocol.
     PortForAnother,
-    /// The address seems to be a port for TLS, which this release does not speak.
+    /// The address seems to be a port for TLS.
     PortForTls,
+    /// The address seems to be a port without TLS.
+    PortWithoutTls,
     /// An upgrade to WebSocket is forbidden (403): the address is the gateway's port for HTTP, its
     /// path is wrong, or credentials are needed.
     UpgradeForbidden,
@@ -75,10 +77,8 @@ impl Hint {
         let found = match self {
             Hint::PortForHttpOrWebsocket => "HTTP/1.1 is spoken there",
             Hint::PortForGrpc => "HTTP/2 is spoken there, not HTTP/1.1",
-            Hint::PortForTls => {
-                return "TLS seems to be spoken there, which this release does not speak yet"
-                    .into();
-            }
+            Hint::PortForTls => "TLS seems to be spoken there",
+            Hint::PortWithoutTls => "TLS is not spoken there",
             _ => "the answer is not HTTP/1.1",
         };
         format!("{found}; {self}")
@@ -100,7 +100,10 @@ impl fmt::Display for Hint {
             Hint::PortForHttpOrWebsocket => "is it the gateway's port for HTTP or WebSocket?",
             Hint::PortForGrpc => "is it the gateway's port for gRPC?",
             Hint::PortForAnother => "is this another protocol's port?",
-            Hint::PortForTls => "is it a port for TLS? this release does not speak it",
+            Hint::PortForTls => "is it a port for TLS? then its URL begins with https, wss or grpcs",
+            Hint::PortWithoutTls => {
+                "is it a port without TLS? then its URL begins with http, ws or grpc"
+            }
             Hint::Credentials => "the gateway, or a proxy before it, wants credentials, or other ones",
             Hint::RequestTooLarge => {
                 "the gateway, or a proxy before it, limits the size of requests: send fewer documents in \

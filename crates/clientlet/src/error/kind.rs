@@ -14,6 +14,8 @@ pub enum ErrorKind {
     Input,
     /// No connection could be made.
     Connect,
+    /// No secure connection could be made: a certificate, or what TLS has to agree on.
+    Tls,
     /// The connection broke before the answer was complete.
     Transport,
     /// The client or its connection was closed already.
@@ -45,6 +47,7 @@ impl ErrorKind {
             ErrorKind::Encode => "encode",
             ErrorKind::Input => "input",
             ErrorKind::Connect => "connect",
+            ErrorKind::Tls => "tls",
             ErrorKind::Transport => "transport",
             ErrorKind::Closed => "closed",
             ErrorKind::Timeout => "timeout",

@@ -213,6 +213,10 @@ impl HttpSession {
                 Ok((response, lease))
             }
             Err(error) => {
+                if let Some(refusal) = lease.spoken().refusal() {
+                    let refused = AttemptError::new(Event::TlsFailed, refusal);
+                    return Err(refused.with_source(error));
+                }
                 let is_proven = self.is_proven.load(Ordering::Relaxed);
                 let instead = self.connector.instead(sent.uri, lease.spoken(), is_proven).await;
                 // The gateway may just have closed a connection that was used before. A question

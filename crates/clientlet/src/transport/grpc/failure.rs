@@ -91,6 +91,10 @@ pub(super) fn read(status: &Status, channel: &Channel, scope: Scope) -> Failure 
 }
 
 fn read_cause(cause: &ChannelError, channel: &Channel, scope: Scope) -> Failure {
+    if let Some(what) = channel.spoken().refusal() {
+        channel.suspect();
+        return Failure { event: Event::TlsFailed, what, ..of_cause(cause, scope) };
+    }
     match cause {
         ChannelError::Lost(_) if channel.spoken().is_http1() => {
             channel.suspect();

@@ -58,6 +58,9 @@ pub(super) async fn connect(
     let upgraded = upgrade(io, &spoken, request, &key, subprotocol, answer_limit).await;
     match upgraded {
         Err(error) if matches!(error.event, Event::ClosedFresh | Event::NotHttp) => {
+            if let Some(refusal) = spoken.refusal() {
+                return Err(AttemptError::new(Event::TlsFailed, refusal));
+            }
             let instead = connector.instead(uri, &spoken, false).await;
             Err(instead.map_or(error, |seems| not_http(seems).before_sending("upgrade")))
         }
