@@ -151,7 +151,7 @@ impl Discovery {
                     // more time.
                     let is_late = error.kind == ErrorKind::Timeout;
                     if is_own || !is_late || !has_more(began, deadline) {
-                        return Err(error.share());
+                        return Err(AttemptError::clone(&error));
                     }
                 }
             }

@@ -11,10 +11,10 @@ use crate::foreign::one_line;
 use crate::message::{Culprit, Exception, RawAnswer};
 
 /// One word wide, since every attempt's result carries its space.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct AttemptError(pub(crate) Box<Failed>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failed {
     pub(crate) event: Event,
     pub(crate) kind: ErrorKind,
@@ -135,26 +135,6 @@ impl AttemptError {
     pub(crate) fn asking_whether(mut self, hint: Hint) -> AttemptError {
         self.message += &format!("; {hint}");
         self.with_hint(hint)
-    }
-
-    /// Copies the failure for another request that failed with it.
-    pub(crate) fn share(&self) -> AttemptError {
-        let Failed { event, kind, delivery, retryable, may_have_run, retry_after, .. } = *self.0;
-        AttemptError(Box::new(Failed {
-            event,
-            kind,
-            delivery,
-            retryable,
-            may_have_run,
-            message: self.message.clone(),
-            source: self.source.clone(),
-            unsent: None,
-            retry_after,
-            detail: self.detail.clone(),
-            exception: self.exception.clone(),
-            answer: self.answer.clone(),
-            culprits: self.culprits.clone(),
-        }))
     }
 
     /// The same failure, of a question that came before the request: nothing of the request was

@@ -408,7 +408,7 @@ where
             Content::Unread(failure) => self.call.unread(failure, documents),
             Content::Unencoded(kept) => {
                 let doom = self.doom.as_ref().expect("a batch is left unencoded for a reason");
-                let error = doom.failure.share().into_error(self.call.context(None, documents));
+                let error = doom.failure.clone().into_error(self.call.context(None, documents));
                 error.with_documents(kept)
             }
         };

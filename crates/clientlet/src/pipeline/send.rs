@@ -134,7 +134,7 @@ async fn send_parts(
             results.push(send_part(call, request, body, started, next..*index).await);
         }
         let number = first + *index as u64;
-        let mut alone = failure.share();
+        let mut alone = failure.clone();
         alone.last.message = cannot_pass_on(number, what);
         let context = call.context(Some(request.id_text.clone()), number..number + 1);
         let own = inner::part(body, *index..index + 1, &request.id_text, &request.id_text);

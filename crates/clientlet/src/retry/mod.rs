@@ -110,7 +110,7 @@ impl Ledger {
 }
 
 /// The failure of a request: its last failure and all attempts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) last: AttemptError,
     ledger: Ledger,
@@ -139,11 +139,6 @@ impl Failure {
     /// Whether an executor may have worked on the request.
     pub(crate) fn may_have_run(&self) -> bool {
         self.ledger.may_have_run
-    }
-
-    /// Copies the failure for another request that fails with it.
-    pub(crate) fn share(&self) -> Failure {
-        Failure { last: self.last.share(), ledger: self.ledger.clone(), elapsed: self.elapsed }
     }
 
     pub(crate) fn into_error(self, context: Context) -> Error {
