@@ -9,7 +9,7 @@ const MOST: usize = 110;
 /// Compilers of `.proto` files, which users do not need because the generated types are checked in.
 const COMPILERS: [&str; 2] = ["protox", "prost-build"];
 /// Crates that only WebSocket, gRPC and TLS need.
-const PROTOCOLS: [&str; 4] = ["h2", "rustls", "tokio-websockets", "tonic"];
+const PROTOCOLS: [&str; 3] = ["h2", "rustls", "tokio-websockets"];
 
 /// Counts the crates of the library's dependency tree, and looks for crates that must not be in it.
 ///

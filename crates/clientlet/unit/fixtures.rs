@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::RawHttpAnswer;
-use super::grpc::{self, Scope};
+use super::grpc;
 use super::websocket;
 use crate::document::{Blob, Document, NamedScore, Tensor, Value};
 use crate::envelope::{outcome, read_proto_answer};
@@ -74,6 +74,15 @@ struct Recorded {
     message: &'static str,
 }
 
+/// The call to which a recorded status belongs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Scope {
+    /// A call of one request.
+    Request,
+    /// A stream of many requests.
+    Stream,
+}
+
 /// The place of a recorded failure.
 #[derive(Clone, Copy, Debug)]
 enum Recording {
@@ -114,7 +123,7 @@ impl Recording {
             Recording::Status(name, scope) => {
                 let entry = entry(environment, name);
                 let code = entry["number"].as_u64().unwrap() as u32;
-                grpc::recorded(code, entry["details"].as_str().unwrap(), scope)
+                grpc::recorded(code, entry["details"].as_str().unwrap(), scope == Scope::Stream)
             }
         }
     }

@@ -45,7 +45,7 @@ impl Error for Cause {
 
 /// Converts a cause for keeping. An I/O error of the system is kept as it is, so that callers can
 /// inspect it.
-pub(super) fn keep(source: Source) -> SharedSource {
+pub(crate) fn keep(source: Source) -> SharedSource {
     match source.downcast::<io::Error>() {
         Ok(error) => SharedSource::from(error as Source),
         Err(source) => SharedSource::from(Box::new(Cause::of(&*source, 0)) as Source),

@@ -17,7 +17,7 @@ use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
 pub(crate) use attempt::{Again, AttemptError};
-pub(crate) use cause::Chain;
+pub(crate) use cause::{Chain, keep};
 pub(crate) use detail::Detail;
 #[cfg(test)]
 pub(crate) use event::EVENTS;

@@ -37,8 +37,7 @@ use http_session::{is_too_large_a_head, not_http, too_large_a_head};
 #[cfg(test)]
 pub(crate) use multiplex::FarEnd;
 pub(crate) use multiplex::{
-    Claim, Closing, Desk, Dispatched, Ending, Handle, Inbox, Mail, Notice, Order, Orders, Queue,
-    Ticket,
+    Claim, Dispatched, Ending, Handle, Inbox, Mail, Notice, Order, Orders, Queue, Ticket,
 };
 use pool::HEAD_LIMIT;
 pub(crate) use questions::{Ask, Listing, Questions};

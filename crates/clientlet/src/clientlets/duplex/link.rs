@@ -142,7 +142,7 @@ impl Link {
     ) -> Result<(), Error> {
         let sent = self.send(Outgoing::Message(message), &self.once(), None).await;
         let has_ended = match &*self.session.lock().await {
-            Some(session) => session.ending().is_some_and(|ending| ending.is_said()),
+            Some(session) => session.ending().is_some_and(|ending| ending.said.is_some()),
             None => false,
         };
         if has_ended { Ok(()) } else { sent }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 
-use crate::transport::{Closing, Ending};
+use crate::transport::Ending;
 
 /// The maximum number of messages that are kept. A gateway works on this many requests of one
 /// connection at a time, so all of them may be answered before one answer is taken.
@@ -40,7 +40,8 @@ struct State {
     is_live: bool,
     /// Whether no more messages are wanted.
     is_hung_up: bool,
-    closing: Option<Closing>,
+    /// The end of the last connection that ended.
+    ending: Option<Arc<Ending>>,
 }
 
 impl Mailbox {
@@ -83,7 +84,7 @@ impl Mailbox {
     pub(super) fn end(&self, ending: Arc<Ending>) {
         let mut state = self.state();
         state.is_live = false;
-        state.closing = Some(ending.closing().clone());
+        state.ending = Some(ending.clone());
         if let Some(Item::End(_)) = state.items.back() {
             state.items.pop_back();
         }
@@ -130,9 +131,9 @@ impl Mailbox {
         state.is_live || state.items.iter().any(is_message)
     }
 
-    /// Returns how the last connection that ended was closed.
-    pub(in crate::clientlets) fn closing(&self) -> Option<Closing> {
-        self.state().closing.clone()
+    /// Returns the end of the last connection that ended.
+    pub(in crate::clientlets) fn ending(&self) -> Option<Arc<Ending>> {
+        self.state().ending.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -175,7 +176,7 @@ mod tests {
     fn messages_before_an_end_are_taken_before_it_and_later_ones_after_it() {
         let mailbox = Mailbox::new(10);
         let end = |what: &str| {
-            let ending = Ending::new(Event::SocketDropped, what).with_code(1006);
+            let ending = Ending { code: 1006, ..Ending::new(Event::SocketDropped, what) };
             mailbox.end(Arc::new(ending));
         };
         mailbox.begin();
@@ -186,7 +187,7 @@ mod tests {
         mailbox.push(Bytes::from_static(b"2"));
         assert!(matches!(take(&mailbox), Poll::Ready(Some(Item::Message(m))) if m == "1"));
         assert!(
-            matches!(take(&mailbox), Poll::Ready(Some(Item::End(e))) if e.closing().reason == "second")
+            matches!(take(&mailbox), Poll::Ready(Some(Item::End(e))) if e.reason() == "second")
         );
         assert!(matches!(take(&mailbox), Poll::Ready(Some(Item::Message(m))) if m == "2"));
         assert!(take(&mailbox).is_pending());

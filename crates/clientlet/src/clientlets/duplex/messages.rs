@@ -13,14 +13,14 @@ use crate::error::{AttemptError, Error, Event};
 use crate::message::{DocArray, RawAnswer};
 use crate::response::Response;
 use crate::retry::Failure;
-use crate::transport::Closing;
+use crate::transport::Ending;
 
 /// The messages of one session, read as `T`.
 pub(in crate::clientlets) struct Messages<'a, T> {
     link: &'a Arc<Link>,
     read: fn(&Link, &Bytes) -> Result<T, Error>,
     is_ended: bool,
-    closing: Option<Closing>,
+    ending: Option<Arc<Ending>>,
 }
 
 impl<'a, T> Messages<'a, T> {
@@ -28,12 +28,12 @@ impl<'a, T> Messages<'a, T> {
         link: &'a Arc<Link>,
         read: fn(&Link, &Bytes) -> Result<T, Error>,
     ) -> Messages<'a, T> {
-        Messages { link, read, is_ended: false, closing: None }
+        Messages { link, read, is_ended: false, ending: None }
     }
 
-    /// Returns how the session was closed, once the messages have ended.
-    pub(in crate::clientlets) fn closing(&self) -> Option<&Closing> {
-        self.closing.as_ref()
+    /// Returns the end of the session, once the messages have ended.
+    pub(in crate::clientlets) fn ending(&self) -> Option<&Ending> {
+        self.ending.as_deref()
     }
 
     pub(in crate::clientlets) fn poll_message(
@@ -51,11 +51,8 @@ impl<'a, T> Messages<'a, T> {
             None => None,
         };
         self.is_ended = true;
-        self.closing = match &ending {
-            Some(ending) => Some(ending.closing().clone()),
-            None => self.link.mailbox.closing(),
-        };
-        let fault = ending.filter(|ending| ending.is_fault());
+        self.ending = ending.clone().or_else(|| self.link.mailbox.ending());
+        let fault = ending.filter(|ending| ending.is_fault);
         Poll::Ready(fault.map(|ending| Err(failed(self.link, ending.sent(), None))))
     }
 }
@@ -87,6 +84,6 @@ fn failed(link: &Link, error: AttemptError, id: Option<String>) -> Error {
 
 impl<T> fmt::Debug for Messages<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Messages").field("closing", &self.closing).finish_non_exhaustive()
+        f.debug_struct("Messages").field("ending", &self.ending).finish_non_exhaustive()
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::mailbox::Mailbox;
 use crate::error::{AttemptError, Event};
-use crate::transport::{Claim, Desk, Ending, Notice, Order, Orders, Queue, Time};
+use crate::transport::{Claim, Ending, Notice, Order, Orders, Queue, Time};
 
 /// The number of messages that wait to be written. A sender with one more message waits as well.
 const QUEUE: usize = 16;
@@ -26,7 +26,7 @@ pub(in crate::clientlets) type Session = Queue<Outgoing, ()>;
 pub(in crate::clientlets) fn session(
     mailbox: &Arc<Mailbox>,
 ) -> (Session, Orders<Outgoing, ()>, Report) {
-    let (session, Desk { orders, notice }) = Queue::new(QUEUE);
+    let (session, orders, notice) = Queue::new(QUEUE);
     (session, orders, Report { mailbox: mailbox.clone(), notice, is_live: false })
 }
 
@@ -120,7 +120,7 @@ mod tests {
         report.begin();
         drop((orders, report));
         let taken = poll_fn(|cx| mailbox.poll_take(cx)).await;
-        let said = |ending: &Ending| ending.closing().reason.contains("dropped");
+        let said = |ending: &Ending| ending.reason().contains("dropped");
         assert!(matches!(taken, Some(Item::End(ending)) if said(&ending)));
         assert!(session.ending().is_some());
         let sent = session.send(Outgoing::EndOfInput, &mut Time::until(None)).await;

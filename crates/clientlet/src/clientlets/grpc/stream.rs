@@ -11,7 +11,7 @@ use crate::clientlets::DataRequest;
 use crate::clientlets::duplex::{Link, Messages};
 use crate::error::{Error, GrpcCode};
 use crate::response::Response;
-use crate::transport::Closing;
+use crate::transport::Ending;
 
 /// A stream of a [`GrpcClientlet`](crate::clientlets::GrpcClientlet). Requests and answers travel
 /// independently and at the same time. Answers come as they are ready, and belong to the request
@@ -87,12 +87,12 @@ impl GrpcStream {
 
     /// Returns the status of the last stream that ended; see [`GrpcResponses::status_code`].
     pub fn status_code(&self) -> Option<GrpcCode> {
-        self.link.mailbox.closing().map(|closing| code(&closing))
+        self.link.mailbox.ending().map(|ending| code(&ending))
     }
 
     /// Returns the message of that status; see [`GrpcResponses::status_message`].
     pub fn status_message(&self) -> Option<String> {
-        self.link.mailbox.closing().map(|closing| closing.reason)
+        self.link.mailbox.ending().map(|ending| ending.reason().to_owned())
     }
 }
 
@@ -160,13 +160,13 @@ impl GrpcResponses<'_> {
     /// the connection was lost or the stream was not processed; usually `Cancelled` or `Internal`
     /// if it was reset; `Unknown` if it ended without a status.
     pub fn status_code(&self) -> Option<GrpcCode> {
-        self.0.closing().map(code)
+        self.0.ending().map(code)
     }
 
     /// Returns the message of the status, once the answers have ended: the gateway's, which is
     /// often empty, or the client's own if there was no status.
     pub fn status_message(&self) -> Option<&str> {
-        self.0.closing().map(|closing| closing.reason.as_str())
+        self.0.ending().map(Ending::reason)
     }
 }
 
@@ -178,6 +178,6 @@ impl Stream for GrpcResponses<'_> {
     }
 }
 
-fn code(closing: &Closing) -> GrpcCode {
-    GrpcCode::of_number(closing.code.into())
+fn code(ending: &Ending) -> GrpcCode {
+    GrpcCode::of_number(ending.code.into())
 }

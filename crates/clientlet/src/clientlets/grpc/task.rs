@@ -2,20 +2,16 @@
 //! task of the stream keeps the incoming messages.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_core::Stream;
-use futures_util::TryStreamExt;
 use http::HeaderMap;
 
 use crate::clientlets::duplex::{Mailbox, Opener, Outgoing, Session, refuse, session};
 use crate::error::Event;
 use crate::panics::unless_it_panics;
-use crate::transport::grpc::GrpcTransport;
-use crate::transport::{Answer, Ending, Orders};
+use crate::transport::grpc::{GrpcTransport, Messages, SharedTraffic, Traffic};
+use crate::transport::{Answer, Ending, Order, Orders};
 
 /// The advice for a stream on which nothing can be sent any more.
 const AGAIN: &str = "open another stream";
@@ -35,9 +31,8 @@ impl Opener for Streams {
     fn open<'a>(&'a self, mailbox: &'a Arc<Mailbox>) -> Answer<'a, Session> {
         Box::pin(async move {
             let (session, orders, mut report) = session(mailbox);
-            let orders = Arc::new(Mutex::new(orders));
-            let requests = Requests { orders: orders.clone(), has_ended: false };
-            let messages = self.transport.duplex(&self.headers, requests).await?;
+            let traffic = SharedTraffic::new(Outbound { orders, has_ended: false });
+            let messages = self.transport.duplex(&self.headers, traffic.requests()).await?;
             report.begin();
             let (transport, mailbox) = (self.transport.clone(), mailbox.clone());
             tokio::spawn(async move {
@@ -55,7 +50,7 @@ impl Opener for Streams {
                     true => given_up("the clientlet was closed"),
                     false => ending,
                 });
-                poll_fn(|cx| lock(&orders).poll_let_go(cx)).await;
+                traffic.let_go().await;
             });
             Ok(session)
         })
@@ -67,11 +62,10 @@ impl Opener for Streams {
 }
 
 /// Keeps incoming messages while there is room for them.
-async fn receive(messages: impl Stream<Item = Result<Bytes, Ending>>, mailbox: &Mailbox) -> Ending {
-    let mut messages = pin!(messages);
+async fn receive(mut messages: Messages, mailbox: &Mailbox) -> Ending {
     loop {
         poll_fn(|cx| mailbox.poll_room(cx)).await;
-        match messages.try_next().await {
+        match messages.next().await {
             Ok(Some(message)) => mailbox.push(message),
             Ok(None) => return in_order(),
             Err(ending) => return ending,
@@ -81,59 +75,50 @@ async fn receive(messages: impl Stream<Item = Result<Bytes, Ending>>, mailbox: &
 
 fn in_order() -> Ending {
     let ending = Ending::new(Event::StreamDropped, "the gateway ended the stream");
-    ending.with_code(OK).with_reason("").said()
+    Ending { code: OK, said: Some(String::new()), ..ending }
 }
 
 fn given_up(what: &str) -> Ending {
-    Ending::new(Event::SessionClosed, what).with_code(CANCELLED)
+    Ending { code: CANCELLED, ..Ending::new(Event::SessionClosed, what) }
 }
 
 /// Returns the ending of a stream whose task panicked.
 fn failed(what: String) -> Ending {
-    Ending::new(Event::StreamDropped, what).with_code(INTERNAL).at_fault(true)
+    Ending { code: INTERNAL, is_fault: true, ..Ending::new(Event::StreamDropped, what) }
 }
 
-/// The messages as HTTP/2 asks for them. Their end is the end of the client's half of the stream.
-struct Requests {
-    orders: Arc<Mutex<Orders<Outgoing, ()>>>,
+/// The messages to send.
+struct Outbound {
+    orders: Orders<Outgoing, ()>,
     /// Whether the end of input was sent.
     has_ended: bool,
 }
 
-impl Stream for Requests {
-    type Item = Bytes;
+impl Traffic for Outbound {
+    type What = Outgoing;
+    type Reply = ();
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        loop {
-            let next = lock(&self.orders).poll_next(cx);
-            let Some(order) = ready!(next) else { return Poll::Ready(None) };
-            if self.has_ended {
-                refuse(order, AGAIN);
-            } else if order.passage.enter() {
-                order.ticket.send(Ok(()));
-                match order.what {
-                    Outgoing::Message(body) => return Poll::Ready(Some(body)),
-                    // The messages that are in the queue by now are refused before the client's
-                    // half ends.
-                    Outgoing::EndOfInput => {
-                        self.has_ended = true;
-                        lock(&self.orders).close();
-                    }
+    fn orders(&mut self) -> &mut Orders<Outgoing, ()> {
+        &mut self.orders
+    }
+
+    fn enter(&mut self, order: Order<Outgoing, ()>) -> Option<Bytes> {
+        if self.has_ended {
+            refuse(order, AGAIN);
+        } else if order.passage.enter() {
+            order.ticket.send(Ok(()));
+            match order.what {
+                Outgoing::Message(body) => return Some(body),
+                // The messages that are in the queue by now are refused before the client's half
+                // ends.
+                Outgoing::EndOfInput => {
+                    self.has_ended = true;
+                    self.orders.close();
                 }
             }
         }
+        None
     }
-}
-
-impl Drop for Requests {
-    /// HTTP/2 asks for no more messages, whatever happens to the answers.
-    fn drop(&mut self) {
-        lock(&self.orders).close();
-    }
-}
-
-fn lock(orders: &Mutex<Orders<Outgoing, ()>>) -> MutexGuard<'_, Orders<Outgoing, ()>> {
-    orders.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -167,6 +152,6 @@ mod tests {
         let mut messages = Messages::responses(&link);
         let all = async { while poll_fn(|cx| messages.poll_message(cx)).await.is_some() {} };
         timeout(Duration::from_secs(1), all).await.expect("at once");
-        assert!(messages.closing().is_some_and(|closing| closing.code != OK));
+        assert!(messages.ending().is_some_and(|ending| ending.code != OK));
     }
 }

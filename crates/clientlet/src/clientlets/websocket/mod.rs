@@ -142,12 +142,12 @@ impl WebsocketClientlet {
 
     /// Returns how the last connection that ended was closed; see [`WsMessages::close_code`].
     pub fn close_code(&self) -> Option<u16> {
-        self.link.mailbox.closing().map(|closing| closing.code)
+        self.link.mailbox.ending().map(|ending| ending.code)
     }
 
     /// Returns why the last connection that ended was closed; see [`WsMessages::close_message`].
     pub fn close_message(&self) -> Option<String> {
-        self.link.mailbox.closing().map(|closing| closing.reason)
+        self.link.mailbox.ending().map(|ending| ending.reason().to_owned())
     }
 }
 

@@ -12,6 +12,7 @@ use crate::envelope::read_proto_status;
 use crate::error::Error;
 use crate::message::StatusMessage;
 use crate::response::Response;
+use crate::transport::Ending;
 
 /// Python's `WsResponseIter`: the answers that come on a connection until it ends, and then how it
 /// was closed.
@@ -48,13 +49,13 @@ impl<T> WsMessages<'_, T> {
     /// Returns how the connection was closed, once the stream has ended: 1000 in good order, 1006
     /// without a close frame, and other codes as RFC 6455 defines them.
     pub fn close_code(&self) -> Option<u16> {
-        self.0.closing().map(|closing| closing.code)
+        self.0.ending().map(|ending| ending.code)
     }
 
     /// Returns why the connection was closed, once the stream has ended: the gateway's reason,
     /// which is often empty, or the client's own if the gateway sent no close frame.
     pub fn close_message(&self) -> Option<&str> {
-        self.0.closing().map(|closing| closing.reason.as_str())
+        self.0.ending().map(Ending::reason)
     }
 }
 

@@ -201,9 +201,9 @@ mod tests {
         let mut messages = Messages::responses(&link);
         let all = async { while poll_fn(|cx| messages.poll_message(cx)).await.is_some() {} };
         timeout(Duration::from_secs(1), all).await.expect("at once");
-        let closing = messages.closing().unwrap();
-        assert_eq!(closing.code, 1006);
-        assert!(closing.reason.contains("it went off"), "{closing:?}");
+        let ending = messages.ending().unwrap();
+        assert_eq!(ending.code, 1006);
+        assert!(ending.reason().contains("it went off"), "{ending:?}");
     }
 
     #[tokio::test(start_paused = true)]

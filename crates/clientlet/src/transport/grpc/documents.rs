@@ -1,11 +1,10 @@
 //! Streams of documents: `stream_doc`.
 
 use std::collections::HashSet;
-use std::future::ready;
 use std::pin::pin;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::stream;
 use tokio::time::Instant;
 
 use super::super::Answer;
@@ -13,8 +12,8 @@ use super::super::Time;
 use super::super::multiplex::Claim;
 use super::super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 use super::channel::Channel;
-use super::codec::Raw;
-use super::{GrpcTransport, call, failure, path};
+use super::outgoing::Outgoing;
+use super::{GrpcTransport, failure};
 use crate::document::proto::{Fault, Message};
 use crate::envelope::{outcome, read_proto_document};
 use crate::error::{AttemptError, Event};
@@ -141,20 +140,22 @@ impl GrpcTransport {
         request: &StreamRequest,
         claim: &Claim,
     ) -> Result<RawDocuments, AttemptError> {
-        let mut grpc = self.shared.grpc(channel);
-        let left = request.until.map(|until| until.saturating_duration_since(Instant::now()));
-        let call = call(channel, &request.headers, request.body.clone(), claim, left);
+        let StreamRequest { body, headers, until, .. } = request;
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let body = Outgoing::of_one(body.clone(), channel.progress().clone(), claim.passage());
         // A gateway sends no headers before the first document.
-        let answers = grpc
-            .streaming(call, path(STREAM_DOC), Raw)
-            .await
-            .map_err(|status| failure::failed(&status, channel, claim.give_up()))?;
+        let opened = channel.call(STREAM_DOC, headers, left, body).await;
+        let failed = |ending| failure::of_request(ending, channel, claim.give_up());
+        let answers = Box::new(opened.map_err(failed)?.copying());
         let channel = channel.clone();
-        let documents = answers.into_inner().filter_map(move |message| {
-            ready(match message {
-                Ok(message) => read(&message).transpose(),
-                Err(status) => Some(Err(failure::failed(&status, &channel, true))),
-            })
+        let documents = stream::try_unfold((answers, channel), async |(mut answers, channel)| {
+            let failed = |ending| failure::of_request(ending, &channel, true);
+            while let Some(message) = answers.message().await.map_err(failed)? {
+                if let Some(document) = read(&message)? {
+                    return Ok(Some((document, (answers, channel))));
+                }
+            }
+            Ok(None)
         });
         Ok(Box::pin(documents))
     }

@@ -5,15 +5,11 @@ use std::pin::pin;
 use ::http::HeaderMap;
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::{TryStreamExt, stream};
 use tokio::time::Instant;
-use tonic::{Extensions, Request as Call};
 
-use super::super::multiplex::Ending;
 use super::super::{Terms, Time};
-use super::codec::Raw;
 use super::messages::Messages;
-use super::{CALL, GrpcTransport, failure, metadata, of_another, path};
+use super::{GrpcTransport, of_another};
 use crate::envelope::outcome;
 use crate::error::AttemptError;
 use crate::message::{DocArray, RawAnswer};
@@ -43,30 +39,13 @@ impl GrpcTransport {
         outcome(answer)
     }
 
-    /// Opens a stream for these requests; when they end, the client's half of the stream ends. The
-    /// messages end when the gateway has ended the stream with OK; any other end is an error.
-    /// Dropping the messages cancels the stream.
+    /// Opens a stream for these requests; when they end, the client's half of the stream ends.
     pub(crate) async fn duplex(
         &self,
         headers: &HeaderMap,
         requests: impl Stream<Item = Bytes> + Send + 'static,
-    ) -> Result<impl Stream<Item = Result<Bytes, Ending>> + Send + 'static, AttemptError> {
-        let channel = self.shared.channel().await?;
-        let mut grpc = self.shared.grpc(&channel);
-        let call = Call::from_parts(metadata(headers), Extensions::default(), requests);
-        // A gateway may send no headers before the first answer, and no answer before the first
-        // request.
-        let opening = async move {
-            grpc.streaming(call, path(CALL), Raw).await.map(tonic::Response::into_inner)
-        };
-        let messages = stream::try_unfold(State::Opening(Box::pin(opening)), async |state| {
-            let mut messages = match state {
-                State::Opening(opening) => Box::new(Messages::new(opening.await?)),
-                State::Open(messages) => messages,
-            };
-            Ok(messages.next().await?.map(|message| (message, State::Open(messages))))
-        });
-        Ok(messages.map_err(move |status| failure::ending(&status, &channel)))
+    ) -> Result<Messages, AttemptError> {
+        Ok(Messages::new(self.shared.channel().await?, headers, requests))
     }
 
     /// Ends the connection and everything on it. No other connection is opened afterwards.
@@ -77,9 +56,4 @@ impl GrpcTransport {
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.register.is_closed()
     }
-}
-
-enum State<O> {
-    Opening(O),
-    Open(Box<Messages>),
 }

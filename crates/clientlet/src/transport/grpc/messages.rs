@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
+use ::http::HeaderMap;
 use bytes::Bytes;
 use clientlet_proto::prost::{decode_length_delimiter, length_delimiter_len};
+use futures_core::Stream;
 use tokio::time::{Instant, timeout_at};
-use tonic::{Status, Streaming};
 
+use super::super::BoxFuture;
+use super::super::multiplex::Ending;
+use super::answers::Answers;
+use super::channel::Channel;
+use super::outgoing::Outgoing;
+use super::{CALL, failure};
 use crate::envelope::read_proto_answer;
 use crate::message::DocArray;
 
@@ -15,9 +22,14 @@ use crate::message::DocArray;
 /// held back until the stream continues, or for this time.
 const OMEN: Duration = Duration::from_secs(5);
 
-/// The messages as they come, except an answer that announces a failure.
-pub(super) struct Messages {
-    messages: Streaming<Bytes>,
+/// The messages that come on a stream of requests, except an answer that announces a failure.
+/// Dropping them cancels the stream.
+pub(crate) struct Messages {
+    channel: Channel,
+    /// The head of the answers. A gateway may send none before the first answer, and no answer
+    /// before the first request.
+    opening: BoxFuture<'static, Result<Answers, Ending>>,
+    answers: Option<Answers>,
     /// The answer that may announce a failure, and the end of the wait.
     omen: Option<(Bytes, Instant)>,
     /// The message that came after such an answer, if the stream continued.
@@ -25,18 +37,30 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    pub(super) fn new(messages: Streaming<Bytes>) -> Messages {
-        Messages { messages, omen: None, next: None }
+    /// Opens a stream for these requests. When they end, the client's half of the stream ends.
+    pub(super) fn new(
+        channel: Channel,
+        headers: &HeaderMap,
+        requests: impl Stream<Item = Bytes> + Send + 'static,
+    ) -> Messages {
+        let opening = channel.call(CALL, headers, None, Outgoing::of_stream(requests));
+        let opening = Box::pin(opening);
+        Messages { channel, opening, answers: None, omen: None, next: None }
     }
 
     /// Returns the next message; `None` once the gateway has ended the stream in good order.
     /// Dropping the future loses no message.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Status> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Ending> {
+        let next = self.next_but_omens().await;
+        next.map_err(|ending| failure::of_stream(ending, &self.channel))
+    }
+
+    async fn next_but_omens(&mut self) -> Result<Option<Bytes>, Ending> {
         loop {
-            let Some((_, until)) = &self.omen else {
+            let Some((_, until)) = self.omen else {
                 let next = match self.next.take() {
                     Some(next) => next,
-                    None => self.messages.message().await?,
+                    None => self.message().await?,
                 };
                 match next {
                     Some(message) if is_bare(&message) => {
@@ -46,13 +70,21 @@ impl Messages {
                     next => return Ok(next),
                 }
             };
-            let next = timeout_at(*until, self.messages.message()).await;
+            let next = timeout_at(until, self.message()).await;
             let omen = self.omen.take().map(|(message, _)| message);
             if let Ok(next) = next {
                 self.next = Some(next?);
             }
             return Ok(omen);
         }
+    }
+
+    async fn message(&mut self) -> Result<Option<Bytes>, Ending> {
+        let answers = match &mut self.answers {
+            Some(answers) => answers,
+            none => none.insert(self.opening.as_mut().await?.copying()),
+        };
+        answers.message().await
     }
 }
 

@@ -1,26 +1,25 @@
 //! Jina's gRPC protocol: a stream for each call, or unary requests, over one HTTP/2 connection for
 //! all calls.
 
+mod answers;
+mod call;
 mod channel;
-mod codec;
 mod documents;
 mod duplex;
 mod failure;
-mod framing;
 mod goaway;
+mod head;
 mod messages;
 mod outgoing;
-mod single;
+mod requests;
 mod status;
 mod stream;
 
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use ::http::uri::PathAndQuery;
-use ::http::{HeaderMap, Uri};
+use ::http::{HeaderMap, HeaderName, Uri};
 use bytes::Bytes;
 use clientlet_proto::health::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
@@ -29,16 +28,13 @@ use clientlet_proto::prost::Message;
 use clientlet_proto::v1::jina::JinaInfoProto;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
-use tonic::client::Grpc;
-use tonic::codec::CompressionEncoding;
-use tonic::metadata::{MetadataMap, MetadataValue};
-use tonic::{Extensions, Request as Call};
 
-use self::channel::{Channel, Register};
+use self::channel::{Channel, Register, Settings};
 #[cfg(test)]
-pub(super) use self::failure::{Scope, recorded};
-use self::single::Single;
-use super::multiplex::{Claim, Handle, InFlight};
+pub(super) use self::failure::recorded;
+pub(crate) use self::messages::Messages;
+pub(crate) use self::requests::{Shared as SharedTraffic, Traffic};
+use super::multiplex::{Handle, InFlight};
 use super::{Answer, Ask, Facts, Listing, Questions, Streams, Tally, Terms, Time, Transport};
 use crate::config::Config;
 use crate::connect::Connector;
@@ -58,6 +54,9 @@ const STATUS: &str = "/jina.JinaInfoRPC/_status";
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 const ENDPOINTS: &str = "/jina.JinaDiscoverEndpointsRPC/endpoint_discovery";
 
+/// The header that tells a gateway how many requests of a stream to work on at a time.
+const PREFETCH: HeaderName = HeaderName::from_static("__prefetch__");
+
 /// The transport of a client, or of one call by [`open_call`](Transport::open_call). A call has a
 /// stream of its own.
 pub(crate) struct GrpcTransport {
@@ -73,9 +72,8 @@ pub(crate) struct GrpcTransport {
 struct Shared {
     connector: Connector,
     facts: Facts,
-    answer_limit: usize,
+    settings: Settings,
     is_unary: bool,
-    compression: Option<CompressionEncoding>,
     /// The shared connection of each runtime.
     channel: PerRuntime<Slot>,
     /// Permits for connections that carry a single request.
@@ -97,9 +95,11 @@ impl GrpcTransport {
         let shared = Shared {
             connector,
             facts: Facts::new(&config.address, Encoding::Proto),
-            answer_limit: config.answer_limit,
+            settings: Settings {
+                is_gzipped: config.grpc.is_gzipped,
+                answer_limit: config.answer_limit,
+            },
             is_unary: config.grpc.is_unary,
-            compression: config.grpc.is_gzipped.then_some(CompressionEncoding::Gzip),
             channel: PerRuntime::default(),
             alone: Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)),
             register: Register::default(),
@@ -125,13 +125,11 @@ impl GrpcTransport {
             None => {
                 // Boxed, because this future is rare and large.
                 let opening = Box::pin(async {
-                    match terms.is_alone {
-                        true => {
-                            let (channel, place) = self.shared.open_alone().await?;
-                            Ok((Arc::new(self.open_stream(channel, request)), Some(place)))
-                        }
-                        false => Ok((self.stream(request).await?, None)),
+                    if !terms.is_alone {
+                        return Ok((self.stream(request).await?, None));
                     }
+                    let (channel, place) = self.shared.open_alone().await?;
+                    Ok((Arc::new(self.open_stream(channel, request)), Some(place)))
                 });
                 time.opening(opening).await?
             }
@@ -175,20 +173,18 @@ impl GrpcTransport {
             Some(channel) => (channel, began, None),
             None => {
                 let opening = Box::pin(async {
-                    match is_alone {
-                        true => {
-                            let (channel, place) = self.shared.open_alone().await?;
-                            Ok((channel, Some(place)))
-                        }
-                        false => Ok((self.shared.channel().await?, None)),
+                    if !is_alone {
+                        return Ok((self.shared.channel().await?, None));
                     }
+                    let (channel, place) = self.shared.open_alone().await?;
+                    Ok((channel, Some(place)))
                 });
                 let (channel, place) = time.opening(opening).await?;
                 (channel, Instant::now(), place)
             }
         };
-        let single = self.shared.one(SINGLE, headers, body, time.left(from));
-        let message = channel.single(single, &mut time).await?;
+        let timeout = time.left(from);
+        let message = channel.single(SINGLE, headers, body, timeout, &mut time).await?;
         read_proto_answer(docarray, &message).map_err(|what| {
             AttemptError::new(Event::Unreadable, format!("the answer cannot be read: {what}"))
         })
@@ -208,15 +204,14 @@ impl GrpcTransport {
 
     fn open_stream(&self, channel: Channel, request: &Request) -> Handle {
         let docarray = request.route.docarray;
-        let mut metadata = metadata(&request.headers);
+        let mut headers = HeaderMap::clone(&request.headers);
         if self.prefetch > 0 {
-            metadata.insert("__prefetch__", MetadataValue::from(self.prefetch));
+            headers.insert(PREFETCH, self.prefetch.into());
         }
         let progress = channel.progress().of_stream();
         let in_flight = InFlight::new(request.id.nonce, progress, self.shared.tally.clone());
-        let grpc = self.shared.grpc(&channel);
         let read = Box::new(move |message: &Bytes| read_proto_answer(docarray, message));
-        stream::open(grpc, channel, metadata, in_flight, read)
+        stream::open(channel, &headers, in_flight, read)
     }
 }
 
@@ -256,8 +251,8 @@ impl Shared {
         let uri = self.uri()?;
         // The future is boxed, because it is rare and large. Otherwise the future of every attempt
         // would be as large.
-        let opening = Box::pin(Channel::open(&self.connector, &uri, &self.register));
-        let channel = opening.await?;
+        let opening = Channel::open(&self.connector, &uri, &self.register, self.settings);
+        let channel = Box::pin(opening).await?;
         self.tally.opened(again);
         Ok(channel)
     }
@@ -273,26 +268,6 @@ impl Shared {
             .address
             .at("/")
             .map_err(|error| AttemptError::new(Event::EncodeFailed, error.message()))
-    }
-
-    fn grpc(&self, channel: &Channel) -> Grpc<Channel> {
-        let grpc = Grpc::with_origin(channel.clone(), channel.origin().clone())
-            .max_decoding_message_size(self.answer_limit);
-        match self.compression {
-            Some(encoding) => grpc.send_compressed(encoding),
-            None => grpc,
-        }
-    }
-
-    fn one<'a>(
-        &self,
-        method: &'static str,
-        headers: &'a HeaderMap,
-        message: Bytes,
-        timeout: Option<Duration>,
-    ) -> Single<'a> {
-        let is_gzipped = self.compression.is_some();
-        Single { method, headers, message, timeout, is_gzipped, answer_limit: self.answer_limit }
     }
 
     /// Asks one question, for which no executor runs.
@@ -315,7 +290,7 @@ impl Shared {
         let mut time = Time::until(deadline);
         let channel = time.opening(pin!(self.channel())).await?;
         let timeout = time.left(Instant::now());
-        channel.single(self.one(method, headers, question, timeout), &mut time).await
+        channel.single(method, headers, question, timeout, &mut time).await
     }
 }
 
@@ -324,33 +299,6 @@ fn of_another(answer: &RawAnswer) -> AttemptError {
     let shown = shorten(&answer.request_id);
     let what = format!("the gateway answered another request: id {shown:?}");
     AttemptError::new(Event::Unreadable, what)
-}
-
-/// Makes a call of one message. The gateway is told the time-out.
-fn call(
-    channel: &Channel,
-    headers: &HeaderMap,
-    message: Bytes,
-    claim: &Claim,
-    timeout: Option<Duration>,
-) -> Call<impl futures_core::Stream<Item = Bytes> + Send + 'static> {
-    let (progress, passage) = (channel.progress().clone(), claim.passage());
-    // HTTP/2 asks for the body once it can be written.
-    let body = std::iter::once_with(move || progress.enter(&passage).map(|_| message)).flatten();
-    let body = futures_util::stream::iter(body);
-    let mut call = Call::from_parts(metadata(headers), Extensions::default(), body);
-    if let Some(timeout) = timeout {
-        call.set_timeout(timeout);
-    }
-    call
-}
-
-fn metadata(headers: &HeaderMap) -> MetadataMap {
-    MetadataMap::from_headers(headers.clone())
-}
-
-fn path(method: &'static str) -> PathAndQuery {
-    PathAndQuery::from_static(method)
 }
 
 impl Transport for GrpcTransport {

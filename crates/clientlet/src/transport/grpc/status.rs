@@ -1,39 +1,20 @@
 //! Reads the status that ends a gRPC call from headers or trailers. The peer may put anything into
-//! them, and tonic's own parser panics on some of it, so tonic gets none of them.
+//! them.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use ::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use super::super::multiplex::Ending;
 use super::super::retry_after::retry_after;
+use super::failure;
 use crate::address::decode_percent;
 use crate::error::{Again, GrpcCode};
 use crate::foreign::shorten;
-
-/// The status of a call as the peer sent it.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Told {
-    pub(super) code: GrpcCode,
-    /// The message, percent-decoded; empty if there was none.
-    pub(super) message: String,
-    pub(super) again: Again,
-    /// The HTTP status that came with it, if it was not 200.
-    pub(super) http: Option<StatusCode>,
-    /// The head or the trailers that contained it; empty for OK.
-    pub(super) metadata: Arc<HeaderMap>,
-}
-
-impl Told {
-    /// Makes a status with only a message.
-    pub(super) fn of(code: GrpcCode, message: impl Into<String>) -> Told {
-        let (message, metadata) = (message.into(), Arc::default());
-        Told { code, message, again: Again::Unsaid, http: None, metadata }
-    }
-}
 
 pub(super) static STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -50,37 +31,32 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Reads the status from trailers, or from the head of an answer without messages. `None` if there
-/// is no status.
-///
-/// # Errors
-/// A description of the part that cannot be read.
-pub(super) fn read(headers: &HeaderMap) -> Result<Option<Told>, String> {
-    let Some(status) = headers.get(&STATUS) else { return Ok(None) };
-    let code = match status.as_bytes() {
-        b"0" => GrpcCode::Ok,
-        status => {
-            let text = std::str::from_utf8(status).ok();
-            // Only digits, because a sign would parse, too.
-            let digits = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-            let number = digits
-                .and_then(|text| text.parse::<u32>().ok())
-                .ok_or_else(|| format!("its {} is {:?}, not a number", STATUS, shown(status)))?;
-            GrpcCode::of_number(number)
-        }
+/// Reads the status from trailers, or from the head of an answer without messages: an error unless
+/// it is OK. `None` if there is no status.
+pub(super) fn read(headers: &HeaderMap) -> Option<Result<(), Ending>> {
+    let status = headers.get(&STATUS)?.as_bytes();
+    let text = std::str::from_utf8(status).ok();
+    // Only digits, because a sign would parse, too.
+    let digits = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let Some(code) = digits.and_then(|text| text.parse().ok()).map(GrpcCode::of_number) else {
+        let what = format!("its {STATUS} is {:?}, not a number", shown(status));
+        return Some(Err(failure::unreadable(&what)));
     };
     if let Some(details) = headers.get(&DETAILS)
         && !is_binary(details.as_bytes())
     {
         let shown = shorten(&lossy(details.as_bytes()));
-        return Err(format!("its {DETAILS} is {shown:?}, not base64"));
+        let what = format!("its {DETAILS} is {shown:?}, not base64");
+        return Some(Err(failure::unreadable(&what)));
     }
     if code == GrpcCode::Ok {
-        return Ok(Some(Told::of(code, "")));
+        return Some(Ok(()));
     }
     let message = headers.get(&MESSAGE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let told = Told::of(code, decode_percent(message));
-    Ok(Some(Told { again: again(headers), metadata: Arc::new(headers.clone()), ..told }))
+    let mut ending = failure::told(code, decode_percent(message));
+    ending.again = again(headers);
+    ending.detail.headers = Some(Arc::new(headers.clone()));
+    Some(Err(ending))
 }
 
 /// Whether the value is valid binary metadata: base64, or several values separated by commas.
@@ -125,25 +101,27 @@ mod tests {
         pairs.iter().map(pair).collect()
     }
 
-    fn told(pairs: &[(&HeaderName, &[u8])]) -> Told {
-        read(&headers(pairs)).unwrap().unwrap()
+    fn told(pairs: &[(&HeaderName, &[u8])]) -> Ending {
+        read(&headers(pairs)).unwrap().unwrap_err()
     }
 
     #[test]
     fn codes_are_numbers_and_unknown_ones_are_unknown() {
-        assert_eq!(read(&headers(&[(&MESSAGE, b"x")])), Ok(None));
+        assert!(read(&headers(&[(&MESSAGE, b"x")])).is_none());
+        for ok in [&b"0"[..], b"00"] {
+            assert!(read(&headers(&[(&STATUS, ok)])).unwrap().is_ok());
+        }
         for (status, code) in [
-            (&b"0"[..], GrpcCode::Ok),
-            (b"14", GrpcCode::Unavailable),
+            (&b"14"[..], GrpcCode::Unavailable),
             (b"16", GrpcCode::Unauthenticated),
             (b"17", GrpcCode::Unknown),
             (b"4294967295", GrpcCode::Unknown),
         ] {
-            assert_eq!(told(&[(&STATUS, status)]).code, code);
+            assert_eq!(told(&[(&STATUS, status)]).detail.grpc, Some(code));
         }
         for status in [&b""[..], b"ok", b"-1", b"1.0", b"\xff"] {
-            let error = read(&headers(&[(&STATUS, status)])).unwrap_err();
-            assert!(error.contains("not a number"), "{error}");
+            let what = told(&[(&STATUS, status)]).what;
+            assert!(what.contains("not a number"), "{what}");
         }
     }
 
@@ -158,23 +136,22 @@ mod tests {
             (b"", ""),
         ];
         for (given, decoded) in table {
-            assert_eq!(told(&[(&STATUS, b"2"), (&MESSAGE, given)]).message, decoded);
+            let said = told(&[(&STATUS, b"2"), (&MESSAGE, given)]).said;
+            assert_eq!(said.as_deref(), Some(decoded));
         }
     }
 
     #[test]
     fn details_are_base64_or_the_status_cannot_be_read() {
         for details in [&b""[..], b"CAM", b"CAM=", b"CAM, CAM=", b"AAECAw"] {
-            assert_eq!(
-                told(&[(&STATUS, b"3"), (&DETAILS, details)]).code,
-                GrpcCode::InvalidArgument
-            );
+            let code = told(&[(&STATUS, b"3"), (&DETAILS, details)]).detail.grpc;
+            assert_eq!(code, Some(GrpcCode::InvalidArgument));
         }
         for (status, details) in
             [(b"3", &b"!!!"[..]), (b"0", b"!!!"), (b"3", b"\xff"), (b"3", b"A")]
         {
-            let error = read(&headers(&[(&STATUS, status), (&DETAILS, details)])).unwrap_err();
-            assert!(error.contains("not base64"), "{error}");
+            let what = told(&[(&STATUS, status), (&DETAILS, details)]).what;
+            assert!(what.contains("not base64"), "{what}");
         }
     }
 

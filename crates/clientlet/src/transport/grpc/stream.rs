@@ -3,24 +3,18 @@
 //! HTTP/2 itself asks for the next request when there is room for it. A task of the stream reads
 //! the answers. The stream ends with its last handle.
 
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::HeaderMap;
 use bytes::Bytes;
-use futures_core::Stream;
 use tokio::time::timeout;
-use tonic::client::Grpc;
-use tonic::metadata::MetadataMap;
-use tonic::{Extensions, Request as Call, Status};
 
-use super::super::multiplex::{Desk, Ending, Handle, InFlight, Notice, Orders};
+use super::super::multiplex::{Ending, Handle, InFlight, Notice, Order, Orders};
 use super::channel::Channel;
-use super::codec::Raw;
 use super::messages::Messages;
-use super::{CALL, failure, path};
+use super::requests::{Shared, Traffic};
 use crate::error::Event;
 use crate::message::{RawAnswer, RequestId};
 use crate::panics::unless_it_panics;
@@ -31,67 +25,68 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// Opens the envelope of an answer.
 pub(super) type Read = Box<dyn Fn(&Bytes) -> Result<RawAnswer, String> + Send + Sync>;
 
-/// Opens a stream and starts its task. The metadata is the call's.
+/// The requests to write and the requests to answer.
+struct Calls {
+    orders: Orders<RequestId, RawAnswer>,
+    in_flight: InFlight,
+}
+
+impl Traffic for Calls {
+    type What = RequestId;
+    type Reply = RawAnswer;
+
+    fn orders(&mut self) -> &mut Orders<RequestId, RawAnswer> {
+        &mut self.orders
+    }
+
+    fn enter(&mut self, order: Order<RequestId, RawAnswer>) -> Option<Bytes> {
+        self.in_flight.enter(order)
+    }
+}
+
+/// Opens a stream and starts its task. The headers are the call's.
 pub(super) fn open(
-    grpc: Grpc<Channel>,
     channel: Channel,
-    metadata: MetadataMap,
+    headers: &HeaderMap,
     in_flight: InFlight,
     read: Read,
 ) -> Handle {
-    let (handle, Desk { orders, notice }) = Handle::new(in_flight.progress(), true);
-    let traffic = Arc::new(Mutex::new(Traffic { orders, in_flight, writer: None }));
-    let requests = Requests(traffic.clone());
-    let call = Call::from_parts(metadata, Extensions::default(), requests);
+    let (handle, orders, notice) = Handle::new(in_flight.progress(), true);
+    let calls = Shared::new(Calls { orders, in_flight });
+    let messages = Messages::new(channel.clone(), headers, calls.requests());
     tokio::spawn(async move {
-        let answering = async {
-            match answers(grpc, call, &traffic, &read).await {
-                Ok(ending) => ending,
-                Err(status) => failure::ending(&status, &channel),
-            }
-        };
-        let answering = until_left(answering, &channel, &traffic);
+        let answering = until_left(answers(messages, &calls, &read), &channel, &calls);
         // If this task panicked, HTTP/2 would keep the client's half of the stream open, with the
         // requests on it.
-        let ending = unless_it_panics(until_deserted(answering, &notice, &traffic)).await;
-        let ending = ending.unwrap_or_else(|what| Ending::new(Event::StreamDropped, what));
-        let ending = Arc::new(ending);
+        let ending = unless_it_panics(until_deserted(answering, &notice, &calls)).await;
+        let ending = Arc::new(ending.unwrap_or_else(dropped));
         notice.tell(ending.clone());
-        lock(&traffic).in_flight.fail(&ending);
-        let_go(&traffic).await;
+        calls.with(|calls| calls.in_flight.fail(&ending));
+        calls.let_go().await;
     });
     handle
 }
 
-/// Releases the queued requests, and lets HTTP/2 see that no more will come. Otherwise the client's
-/// half of the stream would stay open, and the connection with it.
-async fn let_go(traffic: &Mutex<Traffic>) {
-    poll_fn(|cx| lock(traffic).orders.poll_let_go(cx)).await;
-    let writer = lock(traffic).writer.take();
-    if let Some(writer) = writer {
-        writer.wake();
-    }
+fn dropped(what: impl Into<String>) -> Ending {
+    Ending::new(Event::StreamDropped, what)
 }
 
 /// Gives answers to their requests until the stream ends.
-async fn answers(
-    mut grpc: Grpc<Channel>,
-    call: Call<Requests>,
-    traffic: &Mutex<Traffic>,
-    read: &Read,
-) -> Result<Ending, Status> {
-    // A gateway may send no headers before the first answer.
-    let mut messages = Messages::new(grpc.streaming(call, path(CALL), Raw).await?.into_inner());
-    while let Some(message) = messages.next().await? {
+async fn answers(mut messages: Messages, calls: &Shared<Calls>, read: &Read) -> Ending {
+    loop {
+        let message = match messages.next().await {
+            Ok(Some(message)) => message,
+            Ok(None) => return dropped("the gateway ended the stream"),
+            Err(ending) => return ending,
+        };
         let outcome = match read(&message) {
-            Ok(answer) => lock(traffic).in_flight.answer(answer),
+            Ok(answer) => calls.with(|calls| calls.in_flight.answer(answer)),
             Err(what) => Err(format!("an answer cannot be read: {what}")),
         };
         if let Err(what) = outcome {
-            return Ok(Ending::new(Event::StreamGarbled, what));
+            return Ending::new(Event::StreamGarbled, what);
         }
     }
-    Ok(Ending::new(Event::StreamDropped, "the gateway ended the stream"))
 }
 
 /// Reads to the end. When the gateway takes no new requests on the connection, the stream takes
@@ -100,15 +95,15 @@ async fn answers(
 async fn until_left(
     answering: impl Future<Output = Ending>,
     channel: &Channel,
-    traffic: &Mutex<Traffic>,
+    calls: &Shared<Calls>,
 ) -> Ending {
-    let mut answering = std::pin::pin!(answering);
+    let mut answering = pin!(answering);
     tokio::select! {
         biased;
         ending = &mut answering => return ending,
         () = channel.left() => {}
     }
-    let_go(traffic).await;
+    calls.let_go().await;
     answering.await
 }
 
@@ -117,78 +112,32 @@ async fn until_left(
 async fn until_deserted(
     answering: impl Future<Output = Ending>,
     notice: &Notice,
-    traffic: &Mutex<Traffic>,
+    calls: &Shared<Calls>,
 ) -> Ending {
-    let mut answering = std::pin::pin!(answering);
+    let mut answering = pin!(answering);
     tokio::select! {
         biased;
         ending = &mut answering => return ending,
         () = notice.deserted() => {}
     }
-    let given_up = || Ending::new(Event::StreamDropped, "the call was given up");
-    let is_answered = lock(traffic).in_flight.is_empty();
-    match is_answered {
-        false => given_up(),
-        true => timeout(CLOSING, answering).await.unwrap_or_else(|_| given_up()),
-    }
-}
-
-/// The requests to write and the requests to answer.
-struct Traffic {
-    orders: Orders<RequestId, RawAnswer>,
-    in_flight: InFlight,
-    /// The waker of HTTP/2 while it waits for a request. The queue forgets the waker when it is
-    /// read for another reason.
-    writer: Option<Waker>,
-}
-
-impl Traffic {
-    /// Returns the next request that was not given up; `None` if no more will come.
-    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        loop {
-            let Poll::Ready(order) = self.orders.poll_next(cx) else {
-                self.writer = Some(cx.waker().clone());
-                return Poll::Pending;
-            };
-            let Some(order) = order else { return Poll::Ready(None) };
-            if let Some(body) = self.in_flight.enter(order) {
-                return Poll::Ready(Some(body));
-            }
-        }
-    }
-}
-
-/// The requests as HTTP/2 asks for them. Their end is the end of the client's half of the stream.
-struct Requests(Arc<Mutex<Traffic>>);
-
-impl Stream for Requests {
-    type Item = Bytes;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        lock(&self.0).poll_request(cx)
-    }
-}
-
-impl Drop for Requests {
-    /// HTTP/2 asks for no more requests, whatever happens to the answers.
-    fn drop(&mut self) {
-        lock(&self.0).orders.close();
-    }
-}
-
-fn lock(traffic: &Mutex<Traffic>) -> MutexGuard<'_, Traffic> {
-    traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    let closing = match calls.with(|calls| calls.in_flight.is_empty()) {
+        true => timeout(CLOSING, answering).await.ok(),
+        false => None,
+    };
+    closing.unwrap_or_else(|| dropped("the call was given up"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::task::Wake;
+    use std::task::{Context, Poll, Wake, Waker};
 
     use ::http::Uri;
     use clientlet_gateway::{DocArray, Gateway};
+    use futures_core::Stream;
 
-    use super::super::channel::Register;
+    use super::super::channel::{Register, Settings};
     use super::*;
     use crate::connect::memory::network::network;
     use crate::transport::Time;
@@ -211,11 +160,12 @@ mod tests {
         let builder = builder.fault("stall@2".parse().unwrap());
         let gateway = builder.serve(accepted).unwrap();
         let uri = Uri::from_static("http://h/");
-        let channel = Channel::open(&connector, &uri, &Register::default()).await.unwrap();
-        let grpc = Grpc::with_origin(channel.clone(), uri);
+        let settings = Settings { is_gzipped: false, answer_limit: 1 << 20 };
+        let opening = Channel::open(&connector, &uri, &Register::default(), settings).await;
+        let channel = opening.unwrap();
         let in_flight = InFlight::new(7, Progress::default(), Arc::default());
         let read = Box::new(|_: &Bytes| panic!("it cannot be read"));
-        let handle = open(grpc, channel, MetadataMap::new(), in_flight, read);
+        let handle = open(channel, &HeaderMap::new(), in_flight, read);
         let handle = Arc::new(handle);
         let exchange = async |sequence| {
             let body = Bytes::from_static(b"\x0a\x03\x1a\x01/");
@@ -236,14 +186,14 @@ mod tests {
     #[tokio::test]
     async fn the_clients_half_of_the_stream_ends_with_the_answers() {
         let in_flight = InFlight::new(7, Progress::default(), Arc::default());
-        let (_handle, Desk { orders, .. }) = Handle::new(in_flight.progress(), true);
-        let traffic = Arc::new(Mutex::new(Traffic { orders, in_flight, writer: None }));
-        let mut requests = Requests(traffic.clone());
+        let (_handle, orders, _) = Handle::new(in_flight.progress(), true);
+        let calls = Shared::new(Calls { orders, in_flight });
+        let mut requests = calls.requests();
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         let mut cx = Context::from_waker(&waker);
         assert!(Pin::new(&mut requests).poll_next(&mut cx).is_pending());
-        let_go(&traffic).await;
+        calls.let_go().await;
         assert!(woken.0.load(Ordering::Relaxed));
         assert_eq!(Pin::new(&mut requests).poll_next(&mut cx), Poll::Ready(None));
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::inbox::{Reply, Ticket};
-use super::{Claim, Desk, Ending, Order, Progress, Queue};
+use super::{Claim, Ending, Notice, Order, Orders, Progress, Queue};
 use crate::error::{AttemptError, Event};
 use crate::message::{RawAnswer, RequestId};
 use crate::stop::stopped;
@@ -38,9 +38,9 @@ impl Handle {
     pub(crate) fn new(
         progress: Progress,
         is_copying: bool,
-    ) -> (Handle, Desk<RequestId, RawAnswer>) {
-        let (queue, desk) = Queue::new(QUEUE);
-        (Handle { queue, progress, is_copying }, desk)
+    ) -> (Handle, Orders<RequestId, RawAnswer>, Notice) {
+        let (queue, orders, notice) = Queue::new(QUEUE);
+        (Handle { queue, progress, is_copying }, orders, notice)
     }
 
     /// Whether the handle takes new requests.

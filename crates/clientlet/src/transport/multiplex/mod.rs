@@ -10,7 +10,7 @@ mod inbox;
 mod progress;
 mod queue;
 
-pub(crate) use self::ending::{Closing, Ending};
+pub(crate) use self::ending::Ending;
 #[cfg(test)]
 pub(crate) use self::far_end::FarEnd;
 pub(crate) use self::handle::{Dispatched, Handle};
@@ -18,4 +18,4 @@ pub(super) use self::in_flight::InFlight;
 pub(crate) use self::inbox::{Inbox, Mail, Ticket};
 pub(crate) use self::progress::Claim;
 pub(super) use self::progress::{Passage, Progress};
-pub(crate) use self::queue::{Desk, Notice, Order, Orders, Queue};
+pub(crate) use self::queue::{Notice, Order, Orders, Queue};

@@ -29,21 +29,15 @@ pub(crate) struct Queue<W, R> {
     ended: watch::Receiver<Option<Arc<Ending>>>,
 }
 
-/// The task's side: the orders, and the means to report the end.
-#[derive(Debug)]
-pub(crate) struct Desk<W, R> {
-    pub(crate) orders: Orders<W, R>,
-    pub(crate) notice: Notice,
-}
-
 impl<W, R> Queue<W, R> {
-    /// Makes a queue of at most `size` orders. A sender with one more order waits.
-    pub(crate) fn new(size: usize) -> (Queue<W, R>, Desk<W, R>) {
+    /// Makes a queue of at most `size` orders, with the task's side of it. A sender with one more
+    /// order waits.
+    pub(crate) fn new(size: usize) -> (Queue<W, R>, Orders<W, R>, Notice) {
         let (sender, receiver) = mpsc::channel(size);
         let (notice, ended) = watch::channel(None);
         let room = Arc::new(Notify::new());
         let orders = Orders { orders: receiver, room: room.clone() };
-        (Queue { orders: sender, room, ended }, Desk { orders, notice: Notice(notice) })
+        (Queue { orders: sender, room, ended }, orders, Notice(notice))
     }
 
     /// Whether the queue takes new orders.

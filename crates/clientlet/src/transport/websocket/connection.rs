@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::super::multiplex::{Desk, Ending, Handle, InFlight, Order, Orders};
+use super::super::multiplex::{Ending, Handle, InFlight, Order, Orders};
 use super::line::Line;
 use crate::message::{RawAnswer, RequestId};
 use crate::panics::unless_it_panics;
@@ -21,7 +21,7 @@ pub(super) type Read = Arc<dyn Fn(&Bytes) -> Result<RawAnswer, String> + Send + 
 
 /// Starts the task of a connection.
 pub(super) fn start(line: Line, in_flight: InFlight, read: Read) -> Handle {
-    let (handle, Desk { orders, notice }) = Handle::new(in_flight.progress(), false);
+    let (handle, orders, notice) = Handle::new(in_flight.progress(), false);
     let task = Task { line, in_flight, read, queue: Some(orders), next: None, has_ended: false };
     tokio::spawn(async move {
         let (ending, mut task) = task.run().await;

@@ -16,7 +16,7 @@ impl Ending {
     /// Ended without a close frame. The gateway sent something wrong, unless the connection was
     /// only lost.
     fn without_frame(event: Event, code: u16, what: impl Into<String>) -> Ending {
-        Ending::new(event, what).with_code(code).at_fault(code != ABNORMAL)
+        Ending { code, is_fault: code != ABNORMAL, ..Ending::new(event, what) }
     }
 
     /// The connection was lost without a close frame.
@@ -62,7 +62,7 @@ impl Ending {
             _ => Event::SocketClosed,
         };
         let detail = Detail { close: Some(code), ..Detail::default() };
-        Ending::new(event, what).with_code(code).with_reason(reason).with_detail(detail).said()
+        Ending { code, detail, said: Some(reason.to_owned()), ..Ending::new(event, what) }
     }
 
     pub(super) fn of_error(error: &SocketError) -> Ending {

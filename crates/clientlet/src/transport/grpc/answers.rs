@@ -1,0 +1,199 @@
+//! Reads the messages that answer a call, and how the call ends.
+
+use std::future::poll_fn;
+use std::mem::take;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use ::http::HeaderMap;
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use hyper::body::Incoming;
+
+use super::super::multiplex::Ending;
+use super::outgoing::PREFIX;
+use super::{failure, status};
+
+/// The size from which the messages of a stream share the buffer they were read into. Smaller ones
+/// are copied, because they would keep a buffer of many times their size from being reused.
+pub(super) const SHARED_FROM: usize = 4 << 10;
+
+/// The answers of a call, message by message. Any end other than status OK is an error.
+#[derive(Debug)]
+pub(super) struct Answers {
+    body: Incoming,
+    end: End,
+    frames: Frames,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    /// The status must come in the trailers.
+    Open,
+    /// The head has the status OK. The call must end without trailers.
+    Told,
+    /// The status has come.
+    Over,
+}
+
+impl Answers {
+    /// Reads the body of an answer. `is_told` means that the head already contains a status, which
+    /// is OK. `limit` is the maximum size of a message, in bytes.
+    pub(super) fn new(body: Incoming, is_told: bool, limit: usize) -> Answers {
+        let end = if is_told { End::Told } else { End::Open };
+        Answers { body, end, frames: Frames::new(limit) }
+    }
+
+    /// Copies messages that are smaller than [`SHARED_FROM`].
+    pub(super) fn copying(mut self) -> Answers {
+        self.frames.shared_from = SHARED_FROM;
+        self
+    }
+
+    /// Returns the next message; `None` once the call has ended well. Dropping the future loses
+    /// nothing.
+    pub(super) async fn message(&mut self) -> Result<Option<Bytes>, Ending> {
+        poll_fn(|cx| self.poll_message(cx)).await
+    }
+
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Ending>> {
+        loop {
+            if let Some(message) = self.frames.next()? {
+                return Poll::Ready(Ok(Some(message)));
+            }
+            if self.end == End::Over {
+                return Poll::Ready(Ok(None));
+            }
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(frame) => frame.map_err(failure::lost)?,
+                None => return Poll::Ready(self.finish(None).map(|()| None)),
+            };
+            match frame.into_data() {
+                Ok(data) => self.frames.add(data),
+                // In HTTP/2 a body has no other frames than data and trailers.
+                Err(frame) => {
+                    if let Ok(trailers) = frame.into_trailers() {
+                        return Poll::Ready(self.finish(Some(&trailers)).map(|()| None));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Decides what the end of the body means, with or without trailers.
+    fn finish(&mut self, trailers: Option<&HeaderMap>) -> Result<(), Ending> {
+        let told = trailers.and_then(status::read).transpose()?;
+        if !self.frames.is_whole() {
+            return Err(failure::cut("the stream ended within a message"));
+        }
+        if told.is_none() && self.end == End::Open {
+            return Err(failure::cut("the stream ended without a status"));
+        }
+        self.end = End::Over;
+        Ok(())
+    }
+}
+
+/// The bytes of messages that have come and were not taken.
+#[derive(Debug)]
+struct Frames {
+    limit: usize,
+    /// The size from which the messages share the bytes that have come.
+    shared_from: usize,
+    /// Bytes that are divided without copying them.
+    shared: Bytes,
+    /// Bytes of messages that came in pieces or are copied. Empty while `shared` is not.
+    copied: BytesMut,
+}
+
+impl Frames {
+    fn new(limit: usize) -> Frames {
+        Frames { limit, shared_from: 0, shared: Bytes::new(), copied: BytesMut::new() }
+    }
+
+    /// Adds bytes, once no whole message is left.
+    fn add(&mut self, data: Bytes) {
+        if self.copied.is_empty() && data.len() >= self.shared_from {
+            self.shared = data;
+        } else {
+            self.copied.extend_from_slice(&data);
+        }
+    }
+
+    /// Returns the next message, if all of it has come.
+    fn next(&mut self) -> Result<Option<Bytes>, Ending> {
+        if !self.shared.is_empty() {
+            let whole = place(&self.shared, self.limit)?;
+            if let Some(place) = whole.filter(|place| place.end <= self.shared.len()) {
+                return Ok(Some(self.shared.split_to(place.end).slice(place)));
+            }
+            self.copied.extend_from_slice(&take(&mut self.shared));
+        }
+        match place(&self.copied, self.limit)? {
+            Some(place) if place.end <= self.copied.len() => {
+                Ok(Some(self.copied.split_to(place.end).freeze().slice(place)))
+            }
+            Some(place) => {
+                self.copied.reserve(place.end - self.copied.len());
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.shared.is_empty() && self.copied.is_empty()
+    }
+}
+
+/// Returns the place of the first message in these bytes, once its prefix has come.
+fn place(bytes: &[u8], limit: usize) -> Result<Option<Range<usize>>, Ending> {
+    let Some((&[flag, ref length @ ..], _)) = bytes.split_first_chunk::<PREFIX>() else {
+        return Ok(None);
+    };
+    if flag != 0 {
+        let what = format!("its message has flag {flag}, for a compression that was not announced");
+        return Err(failure::unreadable(&what));
+    }
+    // Saturates if a usize has 16 bits. Such a message is beyond any limit.
+    let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+    if length > limit {
+        return Err(failure::too_large(length, limit));
+    }
+    Ok(Some(PREFIX..PREFIX + length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Event;
+
+    #[test]
+    fn messages_are_whole_however_they_are_split() {
+        let stream = [&[0, 0, 0, 0, 3][..], b"abc", &[0, 0, 0, 0, 0], &[0, 0, 0, 1, 0], &[7; 256]];
+        let ends = [0, 8, 13, 13 + 5 + 256];
+        let stream = stream.concat();
+        for (size, shared_from) in (1..=stream.len()).flat_map(|n| [(n, 0), (n, 9), (n, 999)]) {
+            let mut frames = Frames { shared_from, ..Frames::new(256) };
+            let (mut messages, mut at) = (Vec::new(), 0);
+            for piece in stream.chunks(size) {
+                frames.add(Bytes::copy_from_slice(piece));
+                messages.extend(std::iter::from_fn(|| frames.next().unwrap()));
+                at += piece.len();
+                assert_eq!(frames.is_whole(), ends.contains(&at), "{at} in pieces of {size}");
+            }
+            assert_eq!(messages, [&b"abc"[..], b"", &[7; 256]]);
+        }
+    }
+
+    #[test]
+    fn a_message_beyond_the_limit_or_with_a_flag_is_an_error() {
+        assert!(matches!(place(&[0, 0, 0, 0], 5), Ok(None)));
+        assert_eq!(place(&[0, 0, 0, 0, 5], 5).unwrap(), Some(5..10));
+        let large = place(&[0, 0, 0, 0, 5], 4).unwrap_err();
+        assert_eq!(large.event, Event::TooLarge);
+        assert_eq!(large.what, "an answer of 5 bytes is larger than the limit of 4 bytes");
+        assert_eq!(place(b"\x01\0\0\0\0", 4).unwrap_err().event, Event::Unreadable);
+    }
+}

@@ -1,0 +1,101 @@
+//! Reads the head of an answer.
+
+use ::http::header::{CONTENT_TYPE, HeaderValue};
+use ::http::{HeaderMap, HeaderName, StatusCode};
+
+use super::super::multiplex::Ending;
+use super::{failure, status};
+use crate::foreign::shorten;
+
+/// The header that names the compression of messages.
+pub(super) static ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+
+/// Reads the head before messages. Returns whether the head already contains the status. Any other
+/// head is an error.
+pub(super) fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<bool, Ending> {
+    let is_grpc = is_grpc(headers);
+    let is_ok = status == StatusCode::OK;
+    let told = if is_grpc { status::read(headers) } else { None };
+    if let Some(Err(mut ending)) = told {
+        ending.detail.http = (!is_ok).then_some(status);
+        return Err(ending);
+    }
+    if !status.is_success() {
+        return Err(failure::refused(status, headers));
+    }
+    let value = |name| headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
+    let shown = |name| shorten(&String::from_utf8_lossy(value(name)));
+    if !is_grpc || !is_ok {
+        let and = if is_ok { String::new() } else { format!(" with {status}") };
+        let kind = shown(&CONTENT_TYPE);
+        return Err(failure::not_grpc(format!(
+            "the answer is {kind:?}{and}, not application/grpc"
+        )));
+    }
+    match value(&ENCODING) {
+        b"" | b"identity" => Ok(told.is_some()),
+        _ => {
+            let encoding = shown(&ENCODING);
+            Err(failure::not_grpc(format!(
+                "the answer is compressed, as {encoding:?}, which the client did not ask for"
+            )))
+        }
+    }
+}
+
+/// Whether the head belongs to a gRPC answer.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    match headers.get(CONTENT_TYPE) {
+        // The name of gRPC-Web begins alike, but its framing differs.
+        Some(kind) => kind
+            .as_bytes()
+            .strip_prefix(b"application/grpc")
+            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' '))),
+        None => headers.contains_key(&status::STATUS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::error::{Again, Event, GrpcCode};
+
+    #[test]
+    fn a_head_announces_messages_or_gives_the_reason_why_there_are_none() {
+        let read = |status: u16, headers: &[(&'static str, &'static str)]| {
+            let header = |(name, value): &(&'static str, &'static str)| {
+                (::http::HeaderName::from_static(name), HeaderValue::from_static(value))
+            };
+            let headers = headers.iter().map(header).collect();
+            read_head(StatusCode::from_u16(status).unwrap(), &headers)
+        };
+        let grpc = ("content-type", "application/grpc");
+        let proto = ("content-type", "application/grpc+proto");
+        let html = ("content-type", "text/html");
+        let after = ("retry-after", "2");
+        assert!(!read(200, &[grpc]).unwrap());
+        assert!(!read(200, &[proto, ("grpc-encoding", "identity")]).unwrap());
+        assert!(read(200, &[grpc, ("grpc-status", "0")]).unwrap());
+        let two = Again::After(Duration::from_secs(2));
+        let busy = |error: Ending| error.event == Event::RateLimited429 && error.again == two;
+        assert!(busy(read(429, &[html, after]).unwrap_err()));
+        assert!(busy(read(429, &[grpc, after, ("grpc-status", "0")]).unwrap_err()));
+        // A gRPC status counts even without a content type.
+        for status in [204, 503] {
+            let error = read(status, &[after, ("grpc-status", "8")]).unwrap_err();
+            assert_eq!((error.event, error.again), (Event::GrpcExhausted, two));
+            assert_eq!(error.detail.grpc, Some(GrpcCode::ResourceExhausted));
+            assert_eq!(error.detail.http, StatusCode::from_u16(status).ok());
+        }
+        let not_grpc = |error: Ending| error.event == Event::NotGrpc;
+        assert!(not_grpc(read(200, &[html, ("grpc-status", "8")]).unwrap_err()));
+        assert!(not_grpc(read(200, &[]).unwrap_err()));
+        assert!(not_grpc(read(204, &[grpc]).unwrap_err()));
+        assert!(not_grpc(read(200, &[grpc, ("grpc-encoding", "gzip")]).unwrap_err()));
+        let details = ("grpc-status-details-bin", "!!!");
+        let error = read(200, &[grpc, ("grpc-status", "3"), details]).unwrap_err();
+        assert_eq!(error.event, Event::Unreadable);
+    }
+}
