@@ -21,6 +21,8 @@ use crate::mistakes::Mistakes;
 use crate::sample::Bindings;
 use crate::schedule::Schedule;
 use crate::script::StreamScript;
+#[cfg(feature = "tls")]
+use crate::tls::{Server, Tls};
 use crate::world::{Protocol, World};
 
 /// A free port of 127.0.0.1.
@@ -47,6 +49,8 @@ pub struct GatewayBuilder {
     grpc: Option<SocketAddr>,
     /// The address that all protocols share, in place of the addresses above.
     all: Option<SocketAddr>,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
 }
 
 impl Gateway {
@@ -69,6 +73,8 @@ impl Gateway {
             websocket: None,
             grpc: None,
             all: None,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -126,6 +132,15 @@ impl GatewayBuilder {
     /// Serves all protocols on this one address.
     pub fn one_port_address(mut self, address: SocketAddr) -> Self {
         self.all = Some(address);
+        self
+    }
+
+    /// Speaks TLS on all ports. The gateway agrees on `http/1.1` for HTTP and WebSocket and on `h2`
+    /// for gRPC (ALPN), and on either of them on one port for all. Clients that offer no protocol
+    /// are served as well. [`Journal::handshakes`] shows the handshakes.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -249,8 +264,9 @@ impl GatewayBuilder {
     ///
     /// # Errors
     ///
-    /// An address cannot be bound, no protocol is on, or the classes of two executors disagree
-    /// about an endpoint, as no Flow of such executors would start.
+    /// An address cannot be bound, no protocol is on, the classes of two executors disagree about an
+    /// endpoint, as no Flow of such executors would start, or the minimum version of TLS is newer
+    /// than the maximum.
     pub async fn start(self) -> io::Result<Gateway> {
         let mut listeners = Vec::new();
         for (protocol, address) in self.wanted() {
@@ -355,6 +371,8 @@ impl GatewayBuilder {
             ids: Ids::new(self.seed),
             last: Mutex::default(),
             stopping,
+            #[cfg(feature = "tls")]
+            tls: self.tls.as_ref().map(Server::new).transpose()?,
         });
         let tasks = listeners
             .into_iter()
@@ -366,6 +384,7 @@ impl GatewayBuilder {
             http: address(Protocol::Http),
             websocket: address(Protocol::WebSocket),
             grpc: address(Protocol::Grpc),
+            speaks_tls: world.speaks_tls(),
             journal,
             control,
             mistakes,

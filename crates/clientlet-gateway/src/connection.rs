@@ -24,6 +24,7 @@ use crate::journal::{self, Entry, Sent};
 use crate::listener::Listener;
 use crate::routes::{self, Asked};
 use crate::schedule::{Drawn, carries_data};
+use crate::stream::Stream;
 use crate::websocket::{self, Upgrade};
 use crate::wire::{Line, Wire};
 use crate::world::{Protocol, World};
@@ -41,10 +42,11 @@ const NO_HTTP2: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 /// Serves a connection to its end.
 pub(crate) async fn serve<L: Listener>(
     world: Arc<World>,
-    mut io: L::Io,
+    io: L::Io,
     protocol: Protocol,
     number: u64,
 ) {
+    let Some(mut io) = secure::<L>(&world, io, protocol, number).await else { return };
     let line = Arc::new(Line::default());
     let mut is_http2 = protocol == Protocol::Grpc;
     let mut read = Vec::new();
@@ -68,6 +70,25 @@ pub(crate) async fn serve<L: Listener>(
     } else {
         serve_http1(world, line, wire, protocol, number).await;
     }
+}
+
+/// Makes a connection secret if the gateway speaks TLS.
+#[cfg(feature = "tls")]
+async fn secure<L: Listener>(
+    world: &World,
+    io: L::Io,
+    protocol: Protocol,
+    number: u64,
+) -> Option<Stream<L>> {
+    match &world.tls {
+        Some(tls) => tls.shake(world, io, protocol, number).await,
+        None => Some(Stream::Plain(io)),
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+async fn secure<L: Listener>(_: &World, io: L::Io, _: Protocol, _: u64) -> Option<Stream<L>> {
+    Some(Stream::Plain(io))
 }
 
 async fn serve_http1<L: Listener>(

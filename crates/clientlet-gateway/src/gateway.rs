@@ -28,6 +28,7 @@ pub struct Gateway {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) websocket: Option<SocketAddr>,
     pub(crate) grpc: Option<SocketAddr>,
+    pub(crate) speaks_tls: bool,
     pub(crate) journal: Journal,
     pub(crate) control: Control,
     pub(crate) mistakes: Mistakes,
@@ -46,13 +47,13 @@ impl Gateway {
         self.http.expect("the gateway was built without HTTP")
     }
 
-    /// The URL for HTTP, such as `http://127.0.0.1:41234`.
+    /// The URL for HTTP, such as `http://127.0.0.1:41234`; with TLS `https://`.
     ///
     /// # Panics
     ///
     /// If the gateway was built not to serve HTTP.
     pub fn http_url(&self) -> String {
-        format!("http://{}", self.http_address())
+        self.url("http", self.http_address())
     }
 
     /// The address for WebSocket.
@@ -64,13 +65,13 @@ impl Gateway {
         self.websocket.expect("the gateway was built without `websocket(true)`")
     }
 
-    /// The URL for WebSocket, such as `ws://127.0.0.1:41235`.
+    /// The URL for WebSocket, such as `ws://127.0.0.1:41235`; with TLS `wss://`.
     ///
     /// # Panics
     ///
     /// If the gateway was not built to serve WebSocket.
     pub fn websocket_url(&self) -> String {
-        format!("ws://{}", self.websocket_address())
+        self.url("ws", self.websocket_address())
     }
 
     /// The address for gRPC.
@@ -82,13 +83,18 @@ impl Gateway {
         self.grpc.expect("the gateway was built without `grpc(true)`")
     }
 
-    /// The URL for gRPC, such as `grpc://127.0.0.1:41236`.
+    /// The URL for gRPC, such as `grpc://127.0.0.1:41236`; with TLS `grpcs://`.
     ///
     /// # Panics
     ///
     /// If the gateway was not built to serve gRPC.
     pub fn grpc_url(&self) -> String {
-        format!("grpc://{}", self.grpc_address())
+        self.url("grpc", self.grpc_address())
+    }
+
+    fn url(&self, scheme: &str, address: SocketAddr) -> String {
+        let secure = if self.speaks_tls { "s" } else { "" };
+        format!("{scheme}{secure}://{address}")
     }
 
     /// The record of what arrived.

@@ -16,6 +16,8 @@ use tokio::time::Instant;
 use crate::docarray::DocArray;
 use crate::fault::FaultKind;
 use crate::request::{Content, read_documents};
+#[cfg(feature = "tls")]
+use crate::tls::Handshake;
 use crate::value::{ReadError, read};
 
 /// The most entries of each kind that a journal keeps. If there are more, the oldest are dropped.
@@ -172,6 +174,18 @@ struct Pages {
     grpc_streams: AtomicU64,
     cancelled: AtomicU64,
     arrival: Notify,
+    #[cfg(feature = "tls")]
+    handshakes: Mutex<Handshakes>,
+}
+
+/// The last handshakes, and the numbers of all.
+#[cfg(feature = "tls")]
+#[derive(Debug, Default)]
+struct Handshakes {
+    kept: VecDeque<Handshake>,
+    full: u64,
+    resumed: u64,
+    failed: u64,
 }
 
 impl Journal {
@@ -189,6 +203,8 @@ impl Journal {
             grpc_streams: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             arrival: Notify::new(),
+            #[cfg(feature = "tls")]
+            handshakes: Mutex::default(),
         }))
     }
 
@@ -264,6 +280,41 @@ impl Journal {
         self.0.cancelled.load(Ordering::Acquire)
     }
 
+    /// The TLS handshakes that have ended, in the order of their ends. If there were more than
+    /// 100,000, the last ones. Empty if the gateway keeps no journal.
+    #[cfg(feature = "tls")]
+    pub fn handshakes(&self) -> Vec<Handshake> {
+        lock(&self.0.handshakes).kept.iter().cloned().collect()
+    }
+
+    /// The number of TLS handshakes that began a new session; also counted without a journal.
+    #[cfg(feature = "tls")]
+    pub fn full_handshakes(&self) -> u64 {
+        lock(&self.0.handshakes).full
+    }
+
+    /// The number of TLS handshakes that resumed a session; also counted without a journal.
+    #[cfg(feature = "tls")]
+    pub fn resumed_handshakes(&self) -> u64 {
+        lock(&self.0.handshakes).resumed
+    }
+
+    /// The number of TLS handshakes that failed; also counted without a journal.
+    #[cfg(feature = "tls")]
+    pub fn failed_handshakes(&self) -> u64 {
+        lock(&self.0.handshakes).failed
+    }
+
+    /// Waits until `n` TLS handshakes have ended, well or not; also works without a journal.
+    #[cfg(feature = "tls")]
+    pub async fn wait_for_handshakes(&self, n: u64) {
+        let ended = || {
+            let handshakes = lock(&self.0.handshakes);
+            handshakes.full + handshakes.resumed + handshakes.failed
+        };
+        self.wait_until(|| ended() >= n).await;
+    }
+
     /// Waits until `n` requests with data have arrived; also works without a journal.
     pub async fn wait_for(&self, n: usize) {
         self.wait_until(|| self.len() >= n).await;
@@ -290,6 +341,25 @@ impl Journal {
     /// Counts an accepted connection and returns its number.
     pub(crate) fn connected(&self) -> u64 {
         self.0.connections.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn shook(&self, handshake: Handshake) {
+        {
+            let mut handshakes = lock(&self.0.handshakes);
+            *match (&handshake.error, handshake.is_resumed) {
+                (Some(_), _) => &mut handshakes.failed,
+                (None, true) => &mut handshakes.resumed,
+                (None, false) => &mut handshakes.full,
+            } += 1;
+            if self.0.keeps {
+                if handshakes.kept.len() == MOST_ENTRIES {
+                    handshakes.kept.pop_front();
+                }
+                handshakes.kept.push_back(handshake);
+            }
+        }
+        self.0.arrival.notify_waiters();
     }
 
     pub(crate) fn upgraded(&self) {
@@ -418,7 +488,7 @@ pub(crate) enum Place {
     Get(usize),
 }
 
-fn lock(entries: &Mutex<Book>) -> MutexGuard<'_, Book> {
+fn lock<T>(entries: &Mutex<T>) -> MutexGuard<'_, T> {
     // Entries are pushed whole, so they are in order even after a panic elsewhere.
     entries.lock().unwrap_or_else(PoisonError::into_inner)
 }

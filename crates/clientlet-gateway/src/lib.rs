@@ -66,6 +66,7 @@
 //! | an executor that is down or slow, a change of documents | [`Gateway::control`], [`Control`] |
 //! | mistakes of handlers | [`Mistake`], [`Gateway::take_mistakes`] |
 //! | protocols and ports | [`GatewayBuilder::websocket`], [`GatewayBuilder::grpc`], [`GatewayBuilder::one_port`] |
+//! | TLS | [`GatewayBuilder::tls`], [`Tls`], [`Journal::handshakes`] |
 //!
 //! # Protocols
 //!
@@ -180,8 +181,11 @@ mod schedule;
 mod schema;
 mod script;
 mod status;
+mod stream;
 mod streaming;
 mod target;
+#[cfg(feature = "tls")]
+mod tls;
 mod v1;
 mod v2;
 mod validation;
@@ -208,6 +212,8 @@ pub use reply::{IntoReply, Reply};
 pub use request::Request;
 pub use schema::{Field, Schema};
 pub use script::StreamScript;
+#[cfg(feature = "tls")]
+pub use tls::{ClientIdentity, Handshake, Tls, TlsError, TlsVersion};
 pub use value::ReadError;
 
 /// For the fuzzer alone.

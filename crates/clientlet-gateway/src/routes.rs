@@ -47,7 +47,7 @@ impl<'a> Asked<'a> {
         let find = |path: &str| find(world, protocol, docarray, head.method.as_str(), path);
         let route = find(head.uri.path());
         let route = match route {
-            Route::NotFound => find_shorter(head, find),
+            Route::NotFound => find_shorter(world, head, find),
             route => route,
         };
         // Data for an unknown path are read for the journal.
@@ -155,7 +155,7 @@ fn find(world: &World, protocol: Protocol, docarray: DocArray, method: &str, pat
 }
 
 /// A path that ends with a slash redirects to the path without the slash, if that exists.
-fn find_shorter(head: &Parts, find: impl Fn(&str) -> Route) -> Route {
+fn find_shorter(world: &World, head: &Parts, find: impl Fn(&str) -> Route) -> Route {
     let Some(path) = head.uri.path().strip_suffix('/') else {
         return Route::NotFound;
     };
@@ -163,7 +163,8 @@ fn find_shorter(head: &Parts, find: impl Fn(&str) -> Route) -> Route {
         Route::NotFound => Route::NotFound,
         _ => {
             let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
-            Route::Redirect(format!("http://{}{path}", host.unwrap_or_default()))
+            let scheme = if world.speaks_tls() { "https" } else { "http" };
+            Route::Redirect(format!("{scheme}://{}{path}", host.unwrap_or_default()))
         }
     }
 }

@@ -16,6 +16,7 @@ use tokio::time::{Sleep, sleep};
 use crate::fault::FaultKind;
 use crate::listener::Listener;
 use crate::schedule::{Drawn, carries_data};
+use crate::stream::Stream;
 use crate::world::{Protocol, World};
 
 /// The longest request line that is watched. hyper accepts longer ones, but no client sends them.
@@ -123,7 +124,7 @@ impl Line {
 
 /// A connection's byte stream.
 pub(crate) struct Wire<L: Listener> {
-    io: L::Io,
+    io: Stream<L>,
     line: Arc<Line>,
     world: Arc<World>,
     /// The beginning of a request line that has not arrived completely.
@@ -140,7 +141,12 @@ pub(crate) struct Wire<L: Listener> {
 }
 
 impl<L: Listener> Wire<L> {
-    pub(crate) fn new(io: L::Io, protocol: Protocol, line: Arc<Line>, world: Arc<World>) -> Self {
+    pub(crate) fn new(
+        io: Stream<L>,
+        protocol: Protocol,
+        line: Arc<Line>,
+        world: Arc<World>,
+    ) -> Self {
         let (start, ahead) = (Vec::new(), Vec::new());
         let inserted = Bytes::new();
         Self { io, line, world, start, ahead, inserted, idle: None, protocol, is_raw: false }
@@ -369,7 +375,7 @@ impl<L: Listener> AsyncWrite for Wire<L> {
 impl<L: Listener> Drop for Wire<L> {
     fn drop(&mut self) {
         if self.line.lock().reset {
-            L::reset_on_drop(&self.io);
+            self.io.reset_on_drop();
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::sample::{Bindings, DEPLOYMENT, Sample};
 use crate::schedule::Schedule;
 use crate::schema::{ITEM, PART};
 use crate::target::Target;
+#[cfg(feature = "tls")]
+use crate::tls::Server;
 
 /// The protocols of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(crate) struct World {
     /// The last answer, kept if a fault may repeat it.
     pub(crate) last: Mutex<Option<Vec<u8>>>,
     pub(crate) stopping: watch::Receiver<bool>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Server>,
 }
 
 impl World {
@@ -101,6 +105,14 @@ impl World {
         self.executors.as_ref().filter(|executors| executors.run_for(path, target))
     }
 
+    /// Whether connections are secret.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        return false;
+    }
+
     /// Waits until the gateway is to stop.
     pub(crate) async fn stops(&self) {
         // An error means that the gateway is gone, which has the same effect.
@@ -130,6 +142,8 @@ impl World {
             ids: Ids::new(0),
             last: Mutex::default(),
             stopping,
+            #[cfg(feature = "tls")]
+            tls: None,
         };
         (world, stop)
     }

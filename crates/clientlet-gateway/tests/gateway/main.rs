@@ -12,6 +12,8 @@ mod grpc_faults;
 mod grpc_fidelity;
 mod lifecycle;
 mod streams;
+#[cfg(feature = "tls")]
+mod tls;
 mod websocket;
 mod websocket_faults;
 mod websocket_fidelity;

@@ -2,6 +2,8 @@
 
 pub(crate) mod grpc;
 pub(crate) mod proto;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 pub(crate) mod websocket;
 
 use std::collections::BTreeMap;
@@ -10,7 +12,7 @@ use std::net::SocketAddr;
 
 use clientlet_gateway::{DocArray, Fault, Gateway, Listener};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -31,8 +33,8 @@ pub(crate) fn request(id: &str, endpoint: &str) -> Value {
     })
 }
 
-pub(crate) struct Client {
-    stream: TcpStream,
+pub(crate) struct Client<S = TcpStream> {
+    stream: S,
     /// Bytes read but not used yet.
     pub(crate) ahead: Vec<u8>,
 }
@@ -58,11 +60,17 @@ impl Client {
     pub(crate) async fn connect_to(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::over(stream)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub(crate) fn over(stream: S) -> Self {
         Self { stream, ahead: Vec::new() }
     }
 
     /// Continues as a WebSocket.
-    pub(crate) fn into_socket(self) -> websocket::Socket {
+    pub(crate) fn into_socket(self) -> websocket::Socket<S> {
         websocket::Socket { stream: self.stream, ahead: self.ahead }
     }
 
