@@ -426,7 +426,21 @@ pub(crate) struct IdentityArgs {
     pub(crate) cookie: Vec<Secret>,
 
     #[command(flatten)]
+    pub(crate) proxy: ProxyArgs,
+
+    #[command(flatten)]
     pub(crate) tls: TlsArgs,
+}
+
+/// The way to the gateway.
+#[derive(clap::Args, Default)]
+#[command(next_help_heading = "Proxy")]
+pub(crate) struct ProxyArgs {
+    /// The proxy for every address: http://, https:// or socks5h://, with USER:PASS@ before its host if it
+    /// wants them; or none. Without this option the environment decides (http_proxy, https_proxy,
+    /// all_proxy, no_proxy), except for loopback addresses
+    #[arg(long, value_name = "URL|none")]
+    pub(crate) proxy: Option<Secret>,
 }
 
 /// Whom to trust, and as whom to appear.

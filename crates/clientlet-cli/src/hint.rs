@@ -61,6 +61,14 @@ fn of_hint(hint: Hint, task: Task) -> Option<&'static str> {
         (Hint::PortWithoutTls, _) => {
             "a URL that begins with http://, ws:// or grpc:// asks for a connection without TLS"
         }
+        (Hint::Proxy, _) => {
+            "is the proxy right, and may it connect to the gateway? --proxy URL names another one, --proxy none \
+             uses none"
+        }
+        (Hint::ProxyCredentials, _) => {
+            "a proxy's user and password are part of its URL: --proxy http://USER:PASS@HOST:PORT, or --proxy \
+             @FILE with the URL in a file"
+        }
         (Hint::UpgradeForbidden, _) => {
             "this is also the answer of a port for HTTP, or to a path other than /; credentials are given \
              with --auth, --bearer, --cookie or --header"

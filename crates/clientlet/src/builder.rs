@@ -106,6 +106,28 @@ impl ClientBuilder {
         gzip(gzip: bool);
     }
 
+    /// The proxy through which the gateway is reached: `http://`, `https://` or `socks5h://`, with a user
+    /// and a password if it wants them. See [`ClientletOptions::proxy`].
+    #[cfg(feature = "proxy")]
+    pub fn proxy(mut self, url: impl Into<String>) -> ClientBuilder {
+        self.options = self.options.proxy(url);
+        self
+    }
+
+    /// Hosts that are reached without a proxy. See [`ClientletOptions::no_proxy`].
+    #[cfg(feature = "proxy")]
+    pub fn no_proxy(mut self, hosts: impl Into<String>) -> ClientBuilder {
+        self.options = self.options.no_proxy(hosts);
+        self
+    }
+
+    /// Takes the proxy from the environment. See [`ClientletOptions::proxy_from_env`].
+    #[cfg(feature = "proxy")]
+    pub fn proxy_from_env(mut self) -> ClientBuilder {
+        self.options = self.options.proxy_from_env();
+        self
+    }
+
     /// How connections to `https://`, `wss://` and `grpcs://` addresses are secured.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::tls::Tls) -> ClientBuilder {

@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) headers: HeaderMap,
     pub(crate) retry: RetryPolicy,
     pub(crate) connect_timeout: Duration,
+    #[cfg(feature = "proxy")]
+    pub(crate) proxy: Option<ProxyConfig>,
     /// For an address over TLS.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<crate::tls::Prepared>,
@@ -73,6 +75,19 @@ impl Config {
         let share = timeout.filter(|_| is_shared).map(|timeout| timeout / 2);
         [self.attempt_timeout, share].into_iter().flatten().min()
     }
+}
+
+/// The proxy for the gateway's address.
+#[cfg(feature = "proxy")]
+#[derive(Clone, Debug)]
+pub(crate) struct ProxyConfig {
+    pub(crate) proxy: crate::proxy::Proxy,
+    /// Whether the proxy gets requests to pass on, instead of being asked for a connection (RFC 9112,
+    /// 3.2.2): an HTTP proxy, for a gateway that is spoken to in HTTP without TLS.
+    pub(crate) forwards: bool,
+    /// For a proxy that is spoken to over TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<crate::tls::Prepared>,
 }
 
 /// The settings that only gRPC has.

@@ -204,11 +204,12 @@
 //! | `websocket` | yes | `ws://` URLs |
 //! | `grpc` | yes | `grpc://` URLs |
 //! | `tls` | yes | `https://`, `wss://` and `grpcs://` URLs ([`Tls`]) |
+//! | `proxy` | yes | HTTP and SOCKS proxies ([`ClientBuilder::proxy`]) |
 //! | `clientlets` | yes | the module [`clientlets`] |
 //! | `half` | no | `half::f16` as an element of tensors |
 //! | `ndarray` | no | arrays of the crate `ndarray` as tensors, and tensors as arrays |
 //!
-//! Without `websocket`, `grpc` and `tls` the library speaks HTTP, and needs 63 crates instead of 110.
+//! Without these features the library speaks HTTP without TLS, and needs 63 crates.
 //!
 //! # Bounds
 //!
@@ -220,7 +221,13 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // A build without a protocol does not use what only that protocol uses.
 #![cfg_attr(
-    not(all(feature = "clientlets", feature = "grpc", feature = "tls", feature = "websocket")),
+    not(all(
+        feature = "clientlets",
+        feature = "grpc",
+        feature = "proxy",
+        feature = "tls",
+        feature = "websocket"
+    )),
     allow(dead_code, unreachable_pub, unused_imports)
 )]
 
@@ -258,6 +265,8 @@ mod page;
 mod panics;
 mod pipeline;
 mod post;
+#[cfg(feature = "proxy")]
+mod proxy;
 mod response;
 mod responses;
 mod retry;

@@ -6,9 +6,15 @@ use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue};
 
 use crate::address::Address;
+#[cfg(feature = "proxy")]
+use crate::address::Protocol;
+#[cfg(feature = "proxy")]
+use crate::config::ProxyConfig;
 use crate::config::{Config, GrpcOptions, Identity, Secret, one_by_one};
 use crate::error::Error;
 use crate::message::DocArray;
+#[cfg(feature = "proxy")]
+use crate::proxy::{ProxyKind, ProxyOptions};
 use crate::retry::RetryPolicy;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
@@ -25,6 +31,8 @@ pub struct ClientletOptions {
     retry: RetryPolicy,
     port: Option<u16>,
     connect_timeout: Duration,
+    #[cfg(feature = "proxy")]
+    proxy: ProxyOptions,
     #[cfg(feature = "tls")]
     tls: Tls,
     /// `None` unless it was set by hand.
@@ -51,6 +59,8 @@ impl Default for ClientletOptions {
             retry: RetryPolicy::python(),
             port: None,
             connect_timeout: CONNECT_TIMEOUT,
+            #[cfg(feature = "proxy")]
+            proxy: ProxyOptions::default(),
             #[cfg(feature = "tls")]
             tls: Tls::default(),
             attempt_timeout: None,
@@ -158,6 +168,38 @@ impl ClientletOptions {
         self
     }
 
+    /// The proxy through which the gateway is reached: `http://`, `https://` or `socks5h://`, with a user
+    /// and a password if it wants them. A SOCKS proxy looks names up itself. Requests in HTTP without TLS
+    /// are given to an HTTP proxy to pass on; for all others the proxy is asked for a connection.
+    ///
+    /// By default no proxy is used, whatever the environment says.
+    #[cfg(feature = "proxy")]
+    #[must_use]
+    pub fn proxy(mut self, url: impl Into<String>) -> ClientletOptions {
+        self.proxy.url(url.into());
+        self
+    }
+
+    /// Hosts that are reached without a proxy: names, which stand for all names below them as well,
+    /// addresses and networks, separated by commas, each with a port if it is meant for that port alone.
+    /// `*` is every host.
+    #[cfg(feature = "proxy")]
+    #[must_use]
+    pub fn no_proxy(mut self, hosts: impl Into<String>) -> ClientletOptions {
+        self.proxy.no_proxy(hosts.into());
+        self
+    }
+
+    /// Takes the proxy from the environment: `http_proxy`, or `https_proxy` for addresses over TLS, or
+    /// else `all_proxy`, unless `no_proxy` lists the host. Each may be in capitals. `localhost` and
+    /// loopback addresses need no proxy. The variables are read when the client is built.
+    #[cfg(feature = "proxy")]
+    #[must_use]
+    pub fn proxy_from_env(mut self) -> ClientletOptions {
+        self.proxy.environment();
+        self
+    }
+
     /// How connections to `https://`, `wss://` and `grpcs://` addresses are secured.
     #[cfg(feature = "tls")]
     #[must_use]
@@ -216,6 +258,30 @@ impl ClientletOptions {
         self
     }
 
+    #[cfg(feature = "proxy")]
+    fn proxy_for(&self, address: &Address) -> Result<Option<ProxyConfig>, Error> {
+        let uri = address.at("/")?;
+        let variable = |name: &str| std::env::var(name).ok();
+        let Some(proxy) = self.proxy.choose(&uri, variable)? else { return Ok(None) };
+        let is_plain = address.protocol() == Protocol::Http && !address.is_secure();
+        #[cfg(not(feature = "tls"))]
+        if proxy.kind == ProxyKind::Https {
+            return Err(Error::config(format!(
+                "the proxy {proxy} needs the feature \"tls\" of the crate clientlet, which this program was \
+                 built without"
+            )));
+        }
+        Ok(Some(ProxyConfig {
+            forwards: is_plain && proxy.kind != ProxyKind::Socks5,
+            #[cfg(feature = "tls")]
+            tls: match proxy.kind {
+                ProxyKind::Https => Some(self.tls.prepare_for_proxy()?),
+                ProxyKind::Http | ProxyKind::Socks5 => None,
+            },
+            proxy,
+        }))
+    }
+
     /// Checks everything.
     pub(crate) fn check(&self, url: &str) -> Result<Config, Error> {
         let address = Address::parse(url, self.port)?;
@@ -232,10 +298,14 @@ impl ClientletOptions {
         }
         let mut headers = self.identity.to_headers(&address)?;
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(NAME));
+        #[cfg(feature = "proxy")]
+        let proxy = self.proxy_for(&address)?;
         #[cfg(feature = "tls")]
         let tls = address.is_secure().then(|| self.tls.prepare(address.protocol())).transpose()?;
         Ok(Config {
             headers,
+            #[cfg(feature = "proxy")]
+            proxy,
             #[cfg(feature = "tls")]
             tls,
             address,

@@ -15,7 +15,7 @@ use turmoil::net::{TcpListener, TcpStream};
 
 use crate::address::Protocol;
 use crate::connect::Connector;
-use crate::connect::dial::{Dial, Dialling, Io, Step};
+use crate::connect::dial::{Dial, Dialling, Io, Step, failed};
 use crate::options::ClientletOptions;
 use crate::transport::grpc::GrpcTransport;
 use crate::transport::http::HttpTransport;
@@ -70,7 +70,8 @@ struct Network;
 impl Dial for Network {
     fn dial<'d>(&'d self, host: &'d str, port: u16, _: &'d Step) -> Dialling<'d> {
         Box::pin(async move {
-            let stream = TcpStream::connect((host, port)).await?;
+            let stream = TcpStream::connect((host, port)).await;
+            let stream = stream.map_err(|error| failed(error, host, port))?;
             Ok(Box::new(stream) as Box<dyn Io>)
         })
     }

@@ -37,6 +37,9 @@ impl Invocation {
         for name in ["CLIENTLET_AUTH", "CLIENTLET_BEARER", "CLIENTLET_COOKIE"] {
             command.env_remove(name);
         }
+        for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+            command.env_remove(name).env_remove(name.to_uppercase());
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Invocation { command, may_linger: false, stdin: Vec::new() }
     }

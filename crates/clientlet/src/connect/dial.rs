@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use super::eyeballs::{self, SetAside};
 use super::names;
+use crate::error::{AttemptError, Event};
 
 /// The client's side of a connection on any kind of network.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug + 'static {}
@@ -25,9 +26,15 @@ impl Step {
     pub(super) const LOOK_UP: u8 = 1;
     pub(super) const TCP: u8 = 2;
     pub(super) const TLS: u8 = 3;
+    pub(super) const PROXY: u8 = 4;
 
     pub(super) fn set(&self, step: u8) {
         self.0.store(step, Ordering::Relaxed);
+    }
+
+    /// Whether a proxy was asked for the connection.
+    pub(super) fn is_of_proxy(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Step::PROXY
     }
 
     /// Says which step took too long.
@@ -35,13 +42,14 @@ impl Step {
         match self.0.load(Ordering::Relaxed) {
             Step::LOOK_UP => "; the name was not found by then",
             Step::TLS => "; the TLS handshake was not complete by then",
+            Step::PROXY => "; the proxy had not answered by then",
             _ => "",
         }
     }
 }
 
 /// The opening of a connection.
-pub(crate) type Dialling<'d> = BoxFuture<'d, io::Result<Box<dyn Io>>>;
+pub(crate) type Dialling<'d> = BoxFuture<'d, Result<Box<dyn Io>, AttemptError>>;
 
 /// A network.
 pub(crate) trait Dial: Send + Sync + fmt::Debug + 'static {
@@ -69,9 +77,30 @@ impl Dial for Tcp {
     fn dial<'d>(&'d self, host: &'d str, port: u16, step: &'d Step) -> Dialling<'d> {
         Box::pin(async move {
             step.set(Step::LOOK_UP);
-            let addresses = names::look_up(host, port).await?;
-            step.set(Step::TCP);
-            self.first(addresses).await
+            let dialled = async {
+                let addresses = names::look_up(host, port).await?;
+                step.set(Step::TCP);
+                self.first(addresses).await
+            };
+            dialled.await.map_err(|error| failed(error, host, port))
         })
+    }
+}
+
+/// Classifies the failure to open a connection.
+pub(crate) fn failed(error: io::Error, host: &str, port: u16) -> AttemptError {
+    let to = port_of(host, port);
+    let message = match error.kind() {
+        io::ErrorKind::ConnectionRefused => format!("connection refused; nothing listens at {to}"),
+        _ => format!("no connection to {to}: {error}"),
+    };
+    AttemptError::new(Event::ConnectFailed, message).with_source(error)
+}
+
+/// A host and a port, as a URL writes them.
+pub(super) fn port_of(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
     }
 }

@@ -7,11 +7,12 @@ mod eyeballs;
 #[path = "../../unit/memory.rs"]
 pub(crate) mod memory;
 mod names;
+#[cfg(feature = "proxy")]
+pub(crate) mod proxied;
 #[cfg(feature = "tls")]
 mod secure;
 mod spoken;
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,10 +21,10 @@ use http::uri::Scheme;
 use tokio::time::timeout;
 
 pub(crate) use self::counted::{Counted, Written};
-use self::dial::{Dial, Io, Step, Tcp};
+use self::dial::{Dial, Io, Step, Tcp, port_of};
 pub(crate) use self::spoken::Spoken;
 use crate::config::Config;
-use crate::error::{AttemptError, Event};
+use crate::error::{AttemptError, Event, Hint};
 use crate::runtime;
 
 /// Makes connections that count the writes to them.
@@ -39,7 +40,7 @@ pub(crate) struct Connector {
 impl Connector {
     pub(crate) fn new(config: &Config) -> Connector {
         Connector {
-            dial: Arc::new(Tcp::default()),
+            dial: network(config),
             timeout: config.connect_timeout,
             #[cfg(feature = "tls")]
             tls: config.tls.clone(),
@@ -83,9 +84,21 @@ impl Connector {
 
     /// Opens a connection without TLS.
     async fn reach(&self, uri: &Uri, step: &Step) -> Result<Box<dyn Io>, AttemptError> {
-        let dialled = self.dial.dial(host(uri), port(uri), step).await;
-        dialled.map_err(|error| failed(error, uri))
+        self.dial.dial(host(uri), port(uri), step).await
     }
+}
+
+#[cfg(feature = "proxy")]
+fn network(config: &Config) -> Arc<dyn Dial> {
+    match &config.proxy {
+        Some(proxy) => Arc::new(proxied::Proxied::new(proxy.clone())),
+        None => Arc::new(Tcp::default()),
+    }
+}
+
+#[cfg(not(feature = "proxy"))]
+fn network(_: &Config) -> Arc<dyn Dial> {
+    Arc::new(Tcp::default())
 }
 
 /// The host of a URL: a name, or an address without the brackets that IPv6 has in a URL.
@@ -103,22 +116,10 @@ fn is_secure(uri: &Uri) -> bool {
 }
 
 fn late(uri: &Uri, step: &Step) -> AttemptError {
-    let (host, port, late) = (uri.host().unwrap_or_default(), port(uri), step.late());
-    let what = format!("no connection to {host}:{port} within the connect time-out{late}");
-    AttemptError::new(Event::ConnectTimedOut, what)
-}
-
-/// Classifies the failure to open a connection.
-fn failed(error: io::Error, uri: &Uri) -> AttemptError {
-    let host = uri.host().unwrap_or_default();
-    let port = port(uri);
-    let message = match error.kind() {
-        io::ErrorKind::ConnectionRefused => {
-            format!("connection refused; nothing listens at {host}:{port}")
-        }
-        _ => format!("no connection to {host}:{port}: {error}"),
-    };
-    AttemptError::new(Event::ConnectFailed, message).with_source(error)
+    let (to, late) = (port_of(host(uri), port(uri)), step.late());
+    let what = format!("no connection to {to} within the connect time-out{late}");
+    let error = AttemptError::new(Event::ConnectTimedOut, what);
+    if step.is_of_proxy() { error.with_hint(Hint::Proxy) } else { error }
 }
 
 #[cfg(test)]
@@ -136,7 +137,10 @@ mod tests {
 
     impl Dial for Fixed {
         fn dial<'d>(&'d self, _: &'d str, _: u16, _: &'d Step) -> Dialling<'d> {
-            Box::pin(async { Tcp::default().first(self.0.clone()).await })
+            Box::pin(async {
+                let first = Tcp::default().first(self.0.clone()).await;
+                first.map_err(|error| dial::failed(error, "name", 80))
+            })
         }
     }
 

@@ -24,6 +24,10 @@ pub enum Hint {
     PortForTls,
     /// The address seems to be a port without TLS.
     PortWithoutTls,
+    /// The connection goes through a proxy, which did not make it.
+    Proxy,
+    /// The proxy wants credentials, or other ones.
+    ProxyCredentials,
     /// An upgrade to WebSocket is forbidden (403): the address is the gateway's port for HTTP, its
     /// path is wrong, or credentials are needed.
     UpgradeForbidden,
@@ -104,6 +108,8 @@ impl fmt::Display for Hint {
             Hint::PortWithoutTls => {
                 "is it a port without TLS? then its URL begins with http, ws or grpc"
             }
+            Hint::Proxy => "is the proxy right, and may it connect to the gateway?",
+            Hint::ProxyCredentials => "the credentials of a proxy are part of the proxy's URL",
             Hint::Credentials => "the gateway, or a proxy before it, wants credentials, or other ones",
             Hint::RequestTooLarge => {
                 "the gateway, or a proxy before it, limits the size of requests: send fewer documents in \

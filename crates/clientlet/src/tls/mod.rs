@@ -169,6 +169,15 @@ impl Tls {
         Ok(Prepared { config: Arc::new(config), server_name: server_name.transpose()? })
     }
 
+    /// The same for connections to a proxy, whose name is its own.
+    ///
+    /// # Errors
+    /// As [`prepare`](Tls::prepare).
+    #[cfg(feature = "proxy")]
+    pub(crate) fn prepare_for_proxy(&self) -> Result<Prepared, Error> {
+        Ok(Prepared { server_name: None, ..self.prepare(Protocol::Http)? })
+    }
+
     fn verifier(
         &self,
         provider: Arc<CryptoProvider>,

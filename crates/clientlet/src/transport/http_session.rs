@@ -19,6 +19,8 @@ use super::time::Over;
 use super::{RawHttpAnswer, Tally, Time};
 use crate::config::Config;
 use crate::connect::Connector;
+#[cfg(feature = "proxy")]
+use crate::connect::proxied::Forwarder;
 use crate::error::{AttemptError, Detail, Event, Hint};
 use crate::foreign::shorten;
 use crate::message::Connections;
@@ -32,6 +34,9 @@ pub(crate) struct HttpSession {
     most_connections: usize,
     /// The gateway's host, for requests that set no `Host`.
     host: Option<HeaderValue>,
+    /// The proxy that passes requests on, if there is one.
+    #[cfg(feature = "proxy")]
+    forwarder: Option<Forwarder>,
     /// Whether the server has ever answered in HTTP/1.1.
     is_proven: AtomicBool,
     answer_limit: usize,
@@ -79,6 +84,8 @@ impl HttpSession {
             pools: PerRuntime::default(),
             most_connections: config.max_connections,
             host: config.address.host(),
+            #[cfg(feature = "proxy")]
+            forwarder: config.proxy.as_ref().and_then(Forwarder::of),
             is_proven: AtomicBool::new(false),
             answer_limit: config.answer_limit,
         }
@@ -210,6 +217,15 @@ impl HttpSession {
         match lease.send(self.request(sent, probe, &lease)).await {
             Ok(response) => {
                 self.is_proven.store(true, Ordering::Relaxed);
+                #[cfg(feature = "proxy")]
+                if let Some(forwarder) = &self.forwarder {
+                    let (head, body) = response.into_parts();
+                    let response = match forwarder.own(&head, sent.uri) {
+                        Some(error) => return Err(error),
+                        None => Response::from_parts(head, body),
+                    };
+                    return Ok((response, lease));
+                }
                 Ok((response, lease))
             }
             Err(error) => {
@@ -243,6 +259,10 @@ impl HttpSession {
         }
         if has_body {
             map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        #[cfg(feature = "proxy")]
+        if let Some(forwarder) = &self.forwarder {
+            forwarder.address(&mut request, uri);
         }
         request
     }
