@@ -22,9 +22,9 @@ const TEXT: Fault = Fault("text is not UTF-8");
 #[derive(Clone, Copy, Debug, Hash, PartialEq)]
 pub(crate) enum Wire<'a> {
     Varint(u64),
-    Fixed64([u8; 8]),
+    Fixed64(u64),
     Bytes(&'a [u8]),
-    Fixed32([u8; 4]),
+    Fixed32(u32),
     /// A group, an obsolete kind of nested message. None of our fields is a group.
     Group,
 }
@@ -43,11 +43,11 @@ impl<'a> Wire<'a> {
     }
 
     pub(crate) fn double(self) -> Result<f64, Fault> {
-        if let Wire::Fixed64(raw) = self { Ok(f64::from_le_bytes(raw)) } else { Err(TYPE) }
+        if let Wire::Fixed64(raw) = self { Ok(f64::from_bits(raw)) } else { Err(TYPE) }
     }
 
     pub(crate) fn single(self) -> Result<f32, Fault> {
-        if let Wire::Fixed32(raw) = self { Ok(f32::from_le_bytes(raw)) } else { Err(TYPE) }
+        if let Wire::Fixed32(raw) = self { Ok(f32::from_bits(raw)) } else { Err(TYPE) }
     }
 }
 
@@ -74,10 +74,12 @@ impl<'a> Message<'a> {
             return Ok(None);
         }
         let (number, kind) = self.key()?;
-        if kind == 4 {
-            return Err(GROUP);
-        }
-        let wire = self.content(number, kind, super::MOST_DEPTH)?;
+        let wire = match kind {
+            // Nearly all fields are bytes.
+            2 => Wire::Bytes(self.bytes()?),
+            4 => return Err(GROUP),
+            _ => self.content(number, kind, super::MOST_DEPTH)?,
+        };
         Ok(Some((number, wire)))
     }
 
@@ -108,6 +110,7 @@ impl<'a> Message<'a> {
         count
     }
 
+    #[inline]
     fn key(&mut self) -> Result<(u32, u32), Fault> {
         let key = u32::try_from(self.varint()?).map_err(|_| KEY)?;
         match (key >> 3, key & 7) {
@@ -116,21 +119,16 @@ impl<'a> Message<'a> {
         }
     }
 
-    #[inline]
     fn content(&mut self, number: u32, kind: u32, depth: usize) -> Result<Wire<'a>, Fault> {
         Ok(match kind {
             0 => Wire::Varint(self.varint()?),
-            1 => Wire::Fixed64(self.fixed()?),
-            2 => {
-                let length = self.varint()?;
-                let length = usize::try_from(length).map_err(|_| CUT)?;
-                Wire::Bytes(self.take(length)?)
-            }
+            1 => Wire::Fixed64(u64::from_le_bytes(self.fixed()?)),
+            2 => Wire::Bytes(self.bytes()?),
             3 => {
                 self.skip_group(number, depth)?;
                 Wire::Group
             }
-            _ => Wire::Fixed32(self.fixed()?),
+            _ => Wire::Fixed32(u32::from_le_bytes(self.fixed()?)),
         })
     }
 
@@ -148,13 +146,18 @@ impl<'a> Message<'a> {
     /// Reads a number of one to ten bytes.
     #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, Fault> {
-        if let [first, rest @ ..] = self.rest
-            && *first < 0x80
-        {
-            self.rest = rest;
-            return Ok((*first).into());
+        // Nearly all numbers are tags and lengths of one or two bytes.
+        match *self.rest {
+            [first @ ..0x80, ref rest @ ..] => {
+                self.rest = rest;
+                Ok(first.into())
+            }
+            [first, second @ ..0x80, ref rest @ ..] => {
+                self.rest = rest;
+                Ok(u64::from(first & 0x7f) | u64::from(second) << 7)
+            }
+            _ => self.long_varint(),
         }
-        self.long_varint()
     }
 
     fn long_varint(&mut self) -> Result<u64, Fault> {
@@ -178,7 +181,10 @@ impl<'a> Message<'a> {
         Ok(*raw)
     }
 
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
+    /// Reads a length and as many bytes.
+    #[inline]
+    fn bytes(&mut self) -> Result<&'a [u8], Fault> {
+        let length = usize::try_from(self.varint()?).map_err(|_| CUT)?;
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(CUT)?;
         self.rest = rest;
         Ok(taken)
@@ -266,9 +272,9 @@ mod tests {
         let bytes = b"\x08\x96\x01\x11\x00\x00\x00\x00\x00\x00\xf0\x3f\x1a\x02hi\x25\x00\x00\x80\x3f\x2b\x08\x01\x2c";
         let expected = [
             (1, Wire::Varint(150)),
-            (2, Wire::Fixed64(1.0_f64.to_le_bytes())),
+            (2, Wire::Fixed64(1.0_f64.to_bits())),
             (3, Wire::Bytes(b"hi")),
-            (4, Wire::Fixed32(1.0_f32.to_le_bytes())),
+            (4, Wire::Fixed32(1.0_f32.to_bits())),
             (5, Wire::Group),
         ];
         assert_eq!(fields(bytes).unwrap(), expected);

@@ -7,7 +7,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use serde::forward_to_deserialize_any;
 
 use super::Problem;
-use super::fields::Found;
+use super::fields::{Default, Found};
 use super::view::{Kind, Repeated, View, entry_name, entry_value, open};
 use crate::document::proto::wire::{Fault, Message, Wire};
 
@@ -178,15 +178,22 @@ impl<'de> MapAccess<'de> for Entries<'_> {
 /// The fields of a message that has field names. Fields of `wanted` that are absent have their
 /// defaults.
 pub(super) struct Named<'a> {
-    found: Found<'a>,
+    found: &'a Found<'a>,
     index: usize,
     wanted: std::slice::Iter<'static, &'static str>,
-    next: View<'a>,
+    next: Next,
+}
+
+/// The field whose value is read next.
+#[derive(Clone, Copy)]
+enum Next {
+    Present(usize),
+    Absent(Default),
 }
 
 impl<'a> Named<'a> {
-    pub(super) fn new(found: Found<'a>, wanted: &'static [&'static str]) -> Named<'a> {
-        Named { found, index: 0, wanted: wanted.iter(), next: View::Null }
+    pub(super) fn new(found: &'a Found<'a>, wanted: &'static [&'static str]) -> Named<'a> {
+        Named { found, index: 0, wanted: wanted.iter(), next: Next::Present(0) }
     }
 }
 
@@ -199,13 +206,13 @@ impl<'de> MapAccess<'de> for Named<'_> {
     ) -> Result<Option<K::Value>, Problem> {
         if let Some((index, name)) = self.found.at(self.index) {
             self.index = index + 1;
-            self.next = self.found.view(index)?;
+            self.next = Next::Present(index);
             return seed.deserialize(Name(name)).map(Some);
         }
         self.index = usize::MAX;
         for name in self.wanted.by_ref() {
             if let Some(default) = self.found.default(name) {
-                self.next = View::Unset(default);
+                self.next = Next::Absent(default);
                 return seed.deserialize(Name(name)).map(Some);
             }
         }
@@ -213,7 +220,10 @@ impl<'de> MapAccess<'de> for Named<'_> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Problem> {
-        seed.deserialize(std::mem::replace(&mut self.next, View::Null))
+        match self.next {
+            Next::Present(index) => seed.deserialize(self.found.view(index)?),
+            Next::Absent(default) => seed.deserialize(View::Unset(default)),
+        }
     }
 }
 

@@ -121,43 +121,46 @@ struct Spot {
     count: u32,
 }
 
-impl<'a> Fields<'a> {
-    pub(super) fn find(self) -> Result<Found<'a>, Fault> {
-        let table = if self.kind == Kind::Score { SCORE } else { DOCUMENT };
-        let spots = [Spot::default(); MOST_FIELDS];
-        let mut found = Found { fields: self, table, spots };
-        let mut message = Message::new(self.bytes);
+/// The mutually exclusive fields of a document.
+const CONTENT: [u32; 3] = [2, 3, 4];
+
+impl<'a> Found<'a> {
+    /// Nothing is found before [`Found::read`].
+    pub(super) fn new(fields: Fields<'a>) -> Found<'a> {
+        let table = if fields.kind == Kind::Score { SCORE } else { DOCUMENT };
+        Found { fields, table, spots: [Spot::default(); MOST_FIELDS] }
+    }
+
+    /// Finds the fields of the message.
+    pub(super) fn read(&mut self) -> Result<(), Fault> {
+        let bytes = self.fields.bytes;
+        let mut message = Message::new(bytes);
         loop {
-            let start = (self.bytes.len() - message.left()) as u32;
-            let Some((number, _)) = message.next()? else { return Ok(found) };
+            let start = (bytes.len() - message.left()) as u32;
+            let Some((number, _)) = message.next()? else { return Ok(()) };
             let index = number as usize - 1;
-            if index >= table.len() {
+            if index >= self.table.len() {
                 continue;
             }
-            let end = (self.bytes.len() - message.left()) as u32;
-            found.check_before_overwrite(index)?;
-            let known = &mut found.spots[index];
+            let end = (bytes.len() - message.left()) as u32;
+            self.check_before_overwrite(index)?;
+            let known = &mut self.spots[index];
             if known.count == 0 {
                 known.start = start;
             }
             *known = Spot { end, last: start, count: known.count + 1, ..*known };
-            if self.kind == Kind::DocumentV1 && CONTENT.contains(&number) {
+            if self.fields.kind == Kind::DocumentV1 && CONTENT.contains(&number) {
                 // The content field that is set last wins.
                 for other in CONTENT.map(|number| number as usize - 1) {
-                    if other != index {
-                        found.check_before_overwrite(other)?;
-                        found.spots[other] = Spot::default();
+                    if other != index && self.spots[other].count > 0 {
+                        self.check_before_overwrite(other)?;
+                        self.spots[other] = Spot::default();
                     }
                 }
             }
         }
     }
-}
 
-/// The mutually exclusive fields of a document.
-const CONTENT: [u32; 3] = [2, 3, 4];
-
-impl<'a> Found<'a> {
     /// Returns the first field at or after `index` that is present.
     pub(super) fn at(&self, index: usize) -> Option<(usize, &'static str)> {
         let index = (index..self.table.len()).find(|&index| self.spots[index].count > 0)?;
@@ -172,21 +175,24 @@ impl<'a> Found<'a> {
 
     /// Returns the content of the field at `index`.
     pub(super) fn view(&self, index: usize) -> Result<View<'a>, Fault> {
-        let Some((wire, run)) = self.last(index)? else { return Ok(View::Null) };
+        let spot = self.spots[index];
+        let Some(wire) = self.last(spot)? else { return Ok(View::Null) };
         let (_, number, holds) = self.table[index];
         let (bytes, context) = (self.fields.bytes, self.fields.context);
+        let (start, end) = (spot.start as usize, spot.end as usize);
         let message = || -> Result<Cow<'a, [u8]>, Fault> {
-            wire.bytes()?;
+            let run = Run { start, end, last: wire.bytes()?, parts: spot.count as usize };
             run.message(bytes, number, context.budget())
         };
-        let repeated = |of| Repeated { bytes: run.range(bytes).into(), number, of, context };
+        let range = &bytes[start..end];
+        let repeated = |of| Repeated { bytes: range.into(), number, of, context };
         Ok(match holds {
             Holds::Text => View::Text(wire.text()?),
             Holds::Count => View::Count(wire.varint()? as u32),
             Holds::Single => View::Single(wire.single()?),
             Holds::Blob => View::Blob(wire.bytes()?),
             Holds::Array => View::Array(Array::v1(message()?, context.within(1)?)),
-            Holds::Singles => View::Singles { bytes: run.range(bytes), number },
+            Holds::Singles => View::Singles { bytes: range, number },
             Holds::Documents => View::List(repeated(Kind::DocumentV1)),
             Holds::Scores => View::Entries(repeated(Kind::Score)),
             Holds::Struct => View::Entries(Repeated {
@@ -198,24 +204,21 @@ impl<'a> Found<'a> {
         })
     }
 
-    /// Returns the last content of the field, and the range of all its occurrences.
-    fn last(&self, index: usize) -> Result<Option<(Wire<'a>, Run<'a>)>, Fault> {
-        let spot = self.spots[index];
+    /// Returns the last content of the field; `None` if the field is absent.
+    #[inline]
+    fn last(&self, spot: Spot) -> Result<Option<Wire<'a>>, Fault> {
         if spot.count == 0 {
             return Ok(None);
         }
-        let Some((_, wire)) = Message::new(&self.fields.bytes[spot.last as usize..]).next()? else {
-            return Ok(None);
-        };
-        let part = if let Wire::Bytes(bytes) = wire { bytes } else { &[] };
-        let (start, end) = (spot.start as usize, spot.end as usize);
-        Ok(Some((wire, Run { start, end, last: part, parts: spot.count as usize })))
+        let field = Message::new(&self.fields.bytes[spot.last as usize..]).next()?;
+        Ok(field.map(|(_, wire)| wire))
     }
 
     /// Checks the content that is about to be replaced, because prost does so too.
+    #[inline]
     fn check_before_overwrite(&self, index: usize) -> Result<(), Fault> {
-        match self.last(index)? {
-            Some((wire, _)) => self.table[index].2.check(wire),
+        match self.last(self.spots[index])? {
+            Some(wire) => self.table[index].2.check(wire),
             None => Ok(()),
         }
     }

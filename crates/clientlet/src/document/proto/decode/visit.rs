@@ -8,7 +8,7 @@ use serde::forward_to_deserialize_any;
 
 use super::Problem;
 use super::access::{Elements, Entries, Named, Singles, Variant};
-use super::fields::Default;
+use super::fields::{Default, Found};
 use super::view::{View, entry_value, open};
 use crate::document::blob::BLOB;
 use crate::document::json_text::JsonText;
@@ -42,7 +42,11 @@ impl View<'_> {
             View::Singles { bytes, number } => visitor.visit_seq(Singles::new(bytes, number)),
             View::List(repeated) => visitor.visit_seq(Elements::new(&repeated)),
             View::Entries(repeated) => visitor.visit_map(Entries::new(&repeated)?),
-            View::Fields(fields) => visitor.visit_map(Named::new(fields.find()?, wanted)),
+            View::Fields(fields) => {
+                let mut found = Found::new(fields);
+                found.read()?;
+                visitor.visit_map(Named::new(&found, wanted))
+            }
         }
     }
 
@@ -87,10 +91,14 @@ macro_rules! reals {
     };
 }
 
-macro_rules! as_they_are {
+macro_rules! texts {
     ($($method:ident)*) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-            self.or_default().visit(visitor, &[])
+        $(#[inline]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+            match self {
+                View::Text(text) | View::JsonText(text) => visitor.visit_str(text),
+                view => view.or_default().visit(visitor, &[]),
+            }
         })*
     };
 }
@@ -109,7 +117,7 @@ impl<'de> Deserializer<'de> for View<'_> {
 
     reals! { deserialize_f32 deserialize_f64 }
 
-    as_they_are! { deserialize_str deserialize_string deserialize_char }
+    texts! { deserialize_str deserialize_string deserialize_char }
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
         match self.or_default() {
