@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::command::{self, cargo};
 
-/// The maximum number of crates with default features, the library included: 110 without TLS, proxies and what
-/// else real networks need, and a few for those.
-const MOST: usize = 125;
+/// The maximum number of crates with default features, the library included.
+const MOST: usize = 110;
 /// Compilers of `.proto` files, which users do not need because the generated types are checked in.
 const COMPILERS: [&str; 2] = ["protox", "prost-build"];
 /// Crates that only WebSocket, gRPC and TLS need.
