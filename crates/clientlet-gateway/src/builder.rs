@@ -265,8 +265,8 @@ impl GatewayBuilder {
     /// # Errors
     ///
     /// An address cannot be bound, no protocol is on, the classes of two executors disagree about an
-    /// endpoint, as no Flow of such executors would start, or the minimum version of TLS is newer
-    /// than the maximum.
+    /// endpoint, as no Flow of such executors would start, the minimum version of TLS is newer than
+    /// the maximum, or a fault for handshakes lacks TLS or the CA's key.
     pub async fn start(self) -> io::Result<Gateway> {
         let mut listeners = Vec::new();
         for (protocol, address) in self.wanted() {
@@ -357,6 +357,14 @@ impl GatewayBuilder {
         let control = Control::new(self.docarray);
         control.executor_down(self.executor_down);
         control.executor_slow(self.executor_slow);
+        #[cfg(feature = "tls")]
+        let tls = self.tls.as_ref().map(|tls| Server::new(tls, &self.faults)).transpose()?;
+        #[cfg(not(feature = "tls"))]
+        let tls: Option<()> = None;
+        let on_handshake = self.faults.iter().find(|fault| fault.is_for_handshakes());
+        if let Some(fault) = on_handshake.filter(|_| tls.is_none()) {
+            return Err(invalid(&format!("fault `{fault}` needs a gateway that speaks TLS")));
+        }
         let (stop, stopping) = watch::channel(false);
         let mistakes = Mistakes::default();
         let world = Arc::new(World {
@@ -372,7 +380,7 @@ impl GatewayBuilder {
             last: Mutex::default(),
             stopping,
             #[cfg(feature = "tls")]
-            tls: self.tls.as_ref().map(Server::new).transpose()?,
+            tls,
         });
         let tasks = listeners
             .into_iter()

@@ -107,6 +107,27 @@ pub enum FaultKind {
     HalfClose,
     /// The upgrade is answered with this subprotocol, which a gateway never does.
     Subprotocol(String),
+    /// The connection is served without TLS, so the client reads plain text where it expects a
+    /// handshake.
+    Plain,
+    /// The certificate is for `elsewhere.test` alone.
+    WrongName,
+    /// The certificate expired a day ago.
+    Expired,
+    /// The certificate is valid from tomorrow on.
+    NotYetValid,
+    /// The certificate is by another CA, which has another name.
+    UnknownIssuer,
+    /// The certificate is its own issuer.
+    SelfSigned,
+    /// The certificate is for clients alone.
+    WrongUsage,
+    /// The gateway knows only this protocol (ALPN). A client that offers others gets an alert.
+    /// With `None` the gateway knows no ALPN, and agrees on no protocol.
+    Alpn(Option<String>),
+    /// The gateway speaks only TLS 1.1, 1.2 or 1.3, of which this is the last digit. With TLS 1.1
+    /// it gets no further than its first message.
+    OnlyTls(u8),
 }
 
 impl fmt::Display for FaultKind {
@@ -145,6 +166,16 @@ impl fmt::Display for FaultKind {
             Self::GoAwayAfter(code) => write!(f, "goaway-after:{code}"),
             Self::HalfClose => f.write_str("half-close"),
             Self::Subprotocol(name) => write!(f, "subprotocol:{name}"),
+            Self::Plain => f.write_str("plain"),
+            Self::WrongName => f.write_str("wrong-name"),
+            Self::Expired => f.write_str("expired"),
+            Self::NotYetValid => f.write_str("not-yet-valid"),
+            Self::UnknownIssuer => f.write_str("unknown-issuer"),
+            Self::SelfSigned => f.write_str("self-signed"),
+            Self::WrongUsage => f.write_str("wrong-usage"),
+            Self::Alpn(None) => f.write_str("alpn"),
+            Self::Alpn(Some(name)) => write!(f, "alpn:{name}"),
+            Self::OnlyTls(minor) => write!(f, "only-tls:1.{minor}"),
         }
     }
 }
@@ -161,21 +192,24 @@ pub(crate) enum Target {
     Call,
     /// A request to become a WebSocket.
     Upgrade,
+    /// The TLS handshake of a connection.
+    Handshake,
 }
 
 impl FaultKind {
     /// Whether this fault can strike the target.
     pub(crate) fn fits(&self, target: Target) -> bool {
-        use Target::{Call, Connection, Message, Request, Upgrade};
+        use Target::{Call, Connection, Handshake, Message, Request, Upgrade};
         let targets: &[Target] = match self {
             Self::Refuse => &[Connection],
             Self::ResetBefore => &[Request, Call],
             Self::Shifted => &[Request],
-            Self::ResetAfter | Self::Stall | Self::Malformed => &[Request, Message, Call, Upgrade],
+            Self::ResetAfter | Self::Stall => &[Request, Message, Call, Upgrade, Handshake],
+            Self::Malformed => &[Request, Message, Call, Upgrade],
             Self::Early(_) | Self::HangUp | Self::Gzip => &[Request],
             Self::ResetMid | Self::Slow(_) => &[Request, Message, Call],
             Self::Status { .. } => &[Request, Call, Upgrade],
-            Self::Drop => &[Message, Call, Upgrade],
+            Self::Drop => &[Message, Call, Upgrade, Handshake],
             Self::Close { .. } | Self::PingFlood => &[Message],
             Self::HalfOpen
             | Self::Twice
@@ -190,9 +224,25 @@ impl FaultKind {
             | Self::GoAwayAfter(_)
             | Self::HalfClose => &[Call],
             Self::Subprotocol(_) => &[Upgrade],
+            Self::Plain
+            | Self::WrongName
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::UnknownIssuer
+            | Self::SelfSigned
+            | Self::WrongUsage
+            | Self::Alpn(_)
+            | Self::OnlyTls(_) => &[Handshake],
         };
         targets.contains(&target)
     }
+}
+
+/// What a fault strikes in place of requests with data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum On {
+    Upgrade,
+    Handshake,
 }
 
 /// Which of the counted requests a fault strikes.
@@ -231,7 +281,7 @@ pub struct Fault {
     when: When,
     seed: Option<u64>,
     path: Option<String>,
-    on_upgrade: bool,
+    on: Option<On>,
 }
 
 impl Fault {
@@ -243,7 +293,16 @@ impl Fault {
     /// Whether the fault strikes requests to become a WebSocket, for [`path`](Self::path) or for
     /// `/`.
     pub fn is_for_upgrades(&self) -> bool {
-        self.on_upgrade
+        self.on == Some(On::Upgrade)
+    }
+
+    /// Whether the fault strikes TLS handshakes.
+    pub fn is_for_handshakes(&self) -> bool {
+        self.on == Some(On::Handshake)
+    }
+
+    pub(crate) fn is_for_requests(&self) -> bool {
+        self.on.is_none()
     }
 
     /// The path whose GETs are struck, if the fault is not for requests that carry data.
@@ -288,10 +347,11 @@ impl fmt::Display for Fault {
         if let FaultKind::GrpcStatus { pushback: Some(pushback), .. } = &self.kind {
             write!(f, ",pushback={pushback}")?;
         }
-        if self.on_upgrade {
-            f.write_str(",on=upgrade")?;
+        match self.on {
+            None => Ok(()),
+            Some(On::Upgrade) => f.write_str(",on=upgrade"),
+            Some(On::Handshake) => f.write_str(",on=handshake"),
         }
-        Ok(())
     }
 }
 

@@ -43,6 +43,15 @@ impl Schedule {
         })
     }
 
+    /// The fault that strikes the TLS handshake of the connection of this number.
+    #[cfg(feature = "tls")]
+    pub(crate) fn of_handshake(&self, connection: u64) -> Option<&FaultKind> {
+        let strikes = |(index, Counted { fault, .. }): &(usize, &Counted)| {
+            fault.is_for_handshakes() && fault.strikes(*index, connection, self.seed)
+        };
+        self.faults.iter().enumerate().find(strikes).map(|(_, counted)| counted.fault.kind())
+    }
+
     /// Whether a fault may repeat answers.
     pub(crate) fn shifts(&self) -> bool {
         self.faults.iter().any(|Counted { fault, .. }| *fault.kind() == FaultKind::Shifted)
@@ -72,7 +81,7 @@ impl Schedule {
         let number = count(&self.requests);
         let fault = self.faults.iter().enumerate().find(|(index, Counted { fault, .. })| {
             fault.path().is_none()
-                && !fault.is_for_upgrades()
+                && fault.is_for_requests()
                 && fault.kind().fits(target)
                 && fault.strikes(*index, number, self.seed)
         });
@@ -82,7 +91,7 @@ impl Schedule {
 
     fn draw_get(&self, path: &[u8]) -> Drawn {
         self.draw_by_path(|fault| {
-            !fault.is_for_upgrades() && fault.path().map(str::as_bytes) == Some(path)
+            fault.is_for_requests() && fault.path().map(str::as_bytes) == Some(path)
         })
     }
 

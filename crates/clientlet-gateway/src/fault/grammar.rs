@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::{Fault, FaultError, FaultKind, Target, When};
+use super::{Fault, FaultError, FaultKind, On, Target, When};
 
 /// The most bytes of a reason that fit a close frame.
 const LONGEST_REASON: usize = 123;
@@ -14,8 +14,8 @@ const MOST_BYTES: usize = 1 << 30;
 
 /// The grammar of a fault with examples, for a command's `--help`.
 pub const FAULT_HELP: &str = "\
-A fault is KIND[:ARG]@WHEN[,seed=N][,path=/PATH][,pushback=MS][,on=upgrade]. If several faults match
-a request, the first one applies. A protocol ignores kinds that it does not have.
+A fault is KIND[:ARG]@WHEN[,seed=N][,path=/PATH][,pushback=MS][,on=upgrade|handshake]. If several
+faults match a request, the first one applies. A protocol ignores kinds that it does not have.
 
 KIND, over HTTP
   refuse              reset the connection as soon as it is accepted (WHEN counts connections)
@@ -79,6 +79,18 @@ KIND, with on=upgrade (WHEN counts requests to upgrade to WebSocket)
   malformed           101 with a wrong Sec-WebSocket-Accept
   subprotocol:NAME    101 with this Sec-WebSocket-Protocol
 
+KIND, with on=handshake, behind TLS (WHEN counts connections)
+  reset-after, drop   reset, or FIN without an alert, when the client's first message has arrived
+  stall               never answer the client's first message
+  plain               speak plain text instead of TLS
+  expired, not-yet-valid, wrong-name, wrong-usage
+                      a certificate of the same CA that is not valid any more or not yet, that is for
+                      elsewhere.test, or that is only for clients
+  unknown-issuer      a certificate of a CA that no client knows
+  self-signed         a certificate that is its own issuer
+  alpn[:NAME]         agree on no protocol but NAME; without NAME, on none at all
+  only-tls:1.N        speak only TLS 1.1, 1.2 or 1.3
+
 WHEN
   N                   the Nth request, counted from 1
   N-M                 the Nth to the Mth
@@ -89,7 +101,7 @@ Only requests that carry data count: POST, PUT, DELETE, WebSocket messages excep
 and gRPC messages of Call, process_single_data and stream_doc, over all connections. With path=/PATH
 the fault applies to, and counts, GETs of that path instead, or calls of a gRPC method that carries
 no data (path=/jina.JinaInfoRPC/_status). With on=upgrade it applies to requests to upgrade to
-WebSocket at the path, by default /.
+WebSocket at the path, by default /. With on=handshake it applies to TLS handshakes.
 
 Examples
   reset-after@20%,seed=7      a fifth of the requests are read and lost
@@ -101,6 +113,7 @@ Examples
   status:503@1-2,on=upgrade   the first two upgrades are turned away
   reset-stream@5              the fifth message resets its stream
   grpc-status:14@1,pushback=200   the first call is told to come back in 200 ms
+  expired@1,on=handshake      the first connection gets an expired certificate
 ";
 
 impl FromStr for Fault {
@@ -119,7 +132,7 @@ fn parse(spec: &str) -> Result<Fault, String> {
     let kind = parse_kind(kind)?;
     let mut parts = rest.split(',');
     let when = parse_when(parts.next().unwrap_or_default())?;
-    let mut fault = Fault { kind, when, seed: None, path: None, on_upgrade: false };
+    let mut fault = Fault { kind, when, seed: None, path: None, on: None };
     for part in parts {
         match part.split_once('=') {
             Some(("seed", seed)) if fault.seed.is_none() => {
@@ -143,11 +156,14 @@ fn parse(spec: &str) -> Result<Fault, String> {
                 FaultKind::GrpcStatus { .. } => return Err("pushback is given twice".into()),
                 kind => return Err(format!("{kind} has no pushback; grpc-status has")),
             },
-            Some(("on", "upgrade")) if !fault.on_upgrade => fault.on_upgrade = true,
-            Some((name @ ("seed" | "path"), _)) => return Err(format!("{name} is given twice")),
+            Some(("on", "upgrade")) if fault.on.is_none() => fault.on = Some(On::Upgrade),
+            Some(("on", "handshake")) if fault.on.is_none() => fault.on = Some(On::Handshake),
+            Some((name @ ("seed" | "path" | "on"), _)) if has(&fault, name) => {
+                return Err(format!("{name} is given twice"));
+            }
             _ => {
                 return Err(format!(
-                    "`{part}` is none of seed=N, path=/PATH, pushback=MS and on=upgrade"
+                    "`{part}` is none of seed=N, path=/PATH, pushback=MS, on=upgrade and on=handshake"
                 ));
             }
         }
@@ -156,19 +172,41 @@ fn parse(spec: &str) -> Result<Fault, String> {
     Ok(fault)
 }
 
+/// Whether the fault has this part already.
+fn has(fault: &Fault, part: &str) -> bool {
+    match part {
+        "seed" => fault.seed.is_some(),
+        "path" => fault.path.is_some(),
+        _ => fault.on.is_some(),
+    }
+}
+
 /// Whether the kind can strike the target that the fault names.
 fn check(fault: &Fault) -> Result<(), String> {
     let kind = &fault.kind;
-    if fault.on_upgrade && !kind.fits(Target::Upgrade) {
-        return Err(format!("{kind} does not strike upgrades"));
-    }
-    if !fault.on_upgrade && matches!(kind, FaultKind::Subprotocol(_)) {
-        return Err("subprotocol strikes upgrades only; add on=upgrade".into());
+    let strikes_requests = [Target::Connection, Target::Request, Target::Message, Target::Call];
+    match fault.on {
+        Some(On::Upgrade) if !kind.fits(Target::Upgrade) => {
+            return Err(format!("{kind} does not strike upgrades"));
+        }
+        Some(On::Handshake) if !kind.fits(Target::Handshake) => {
+            return Err(format!("{kind} does not strike handshakes"));
+        }
+        Some(On::Handshake) if fault.path.is_some() => {
+            return Err("handshakes have no path".into());
+        }
+        None if matches!(kind, FaultKind::Subprotocol(_)) => {
+            return Err("subprotocol strikes upgrades only; add on=upgrade".into());
+        }
+        None if !strikes_requests.into_iter().any(|target| kind.fits(target)) => {
+            return Err(format!("{kind} strikes handshakes only; add on=handshake"));
+        }
+        _ => {}
     }
     if *kind == FaultKind::Refuse && fault.path.is_some() {
         return Err("refuse strikes connections, which have no path".into());
     }
-    let Some(path) = fault.path.as_deref().filter(|_| !fault.on_upgrade) else { return Ok(()) };
+    let Some(path) = fault.path.as_deref().filter(|_| fault.on.is_none()) else { return Ok(()) };
     match (is_method(path), kind.fits(Target::Call), kind.fits(Target::Request)) {
         (true, false, _) => Err(format!("{kind} does not strike gRPC, which the path speaks of")),
         (false, _, false) if kind.fits(Target::Message) => {
@@ -202,6 +240,9 @@ fn parse_kind(text: &str) -> Result<FaultKind, String> {
         ("goaway-after", code) => return parse_code(name, code, 0).map(FaultKind::GoAwayAfter),
         ("oversize", argument) => return parse_oversize(argument.unwrap_or_default()),
         ("subprotocol", argument) => return parse_subprotocol(argument.unwrap_or_default()),
+        ("alpn", None) => return Ok(FaultKind::Alpn(None)),
+        ("alpn", Some(name)) => return parse_alpn(name),
+        ("only-tls", version) => return parse_version(version.unwrap_or_default()),
         _ => {}
     }
     let kind = match name {
@@ -223,6 +264,13 @@ fn parse_kind(text: &str) -> Result<FaultKind, String> {
         "truncated" => FaultKind::Truncated,
         "wrong-type" => FaultKind::WrongType,
         "half-close" => FaultKind::HalfClose,
+        "plain" => FaultKind::Plain,
+        "wrong-name" => FaultKind::WrongName,
+        "expired" => FaultKind::Expired,
+        "not-yet-valid" => FaultKind::NotYetValid,
+        "unknown-issuer" => FaultKind::UnknownIssuer,
+        "self-signed" => FaultKind::SelfSigned,
+        "wrong-usage" => FaultKind::WrongUsage,
         _ => {
             return Err(format!(
                 "unknown kind `{name}`; kinds are refuse, reset-before, reset-after, reset-mid, \
@@ -230,7 +278,8 @@ fn parse_kind(text: &str) -> Result<FaultKind, String> {
                  over WebSocket and gRPC drop, half-open, \
                  twice, reorder, unknown-id, truncated, wrong-type, oversize:BYTES, over WebSocket \
                  close:CODE, ping-flood, subprotocol:NAME, over gRPC grpc-status:CODE, reset-stream, goaway, \
-                 goaway-after, half-close"
+                 goaway-after, half-close, in handshakes plain, expired, not-yet-valid, wrong-name, \
+                 wrong-usage, unknown-issuer, self-signed, alpn, only-tls:1.N"
             ));
         }
     };
@@ -310,6 +359,23 @@ fn parse_subprotocol(argument: &str) -> Result<FaultKind, String> {
     Ok(FaultKind::Subprotocol(argument.to_owned()))
 }
 
+fn parse_alpn(name: &str) -> Result<FaultKind, String> {
+    // Its length is sent in one byte.
+    if name.is_empty() || name.len() > 255 {
+        return Err("alpn takes a name of 1 to 255 bytes, for example alpn:h2".into());
+    }
+    Ok(FaultKind::Alpn(Some(name.to_owned())))
+}
+
+fn parse_version(version: &str) -> Result<FaultKind, String> {
+    match version {
+        "1.1" => Ok(FaultKind::OnlyTls(1)),
+        "1.2" => Ok(FaultKind::OnlyTls(2)),
+        "1.3" => Ok(FaultKind::OnlyTls(3)),
+        _ => Err(format!("only-tls needs 1.1, 1.2 or 1.3, not `{version}`")),
+    }
+}
+
 fn parse_when(text: &str) -> Result<When, String> {
     let number = |text: &str| {
         text.parse()
@@ -378,6 +444,12 @@ mod tests {
             "goaway-after:11@/50",
             "half-close@2",
             "drop@1,path=/jina.JinaInfoRPC/_status",
+            "stall@1,on=handshake",
+            "expired@/3,seed=1,on=handshake",
+            "self-signed@1,on=handshake",
+            "alpn@1,on=handshake",
+            "alpn:h2@1,on=handshake",
+            "only-tls:1.1@1,on=handshake",
         ] {
             let fault: Fault = spec.parse().unwrap();
             assert_eq!(fault.to_string(), spec);
@@ -389,7 +461,7 @@ mod tests {
         let examples = FAULT_HELP.split("Examples\n").nth(1).unwrap();
         let specs: Vec<_> =
             examples.lines().filter_map(|line| line.split_whitespace().next()).collect();
-        assert_eq!(specs.len(), 9);
+        assert_eq!(specs.len(), 10);
         for spec in specs {
             spec.parse::<Fault>().unwrap();
         }
@@ -435,7 +507,16 @@ mod tests {
             ("grpc-status:14@1,pushback=", "cannot be sent in trailers"),
             ("grpc-status:14@1,pushback=1,pushback=2", "given twice"),
             ("twice@1,on=upgrade", "twice does not strike upgrades"),
-            ("drop@1,on=upgrade,on=upgrade", "is none of"),
+            ("drop@1,on=upgrade,on=upgrade", "on is given twice"),
+            ("drop@1,on=upgrade,on=handshake", "on is given twice"),
+            ("stall@1,on=request", "is none of"),
+            ("expired@1", "strikes handshakes only; add on=handshake"),
+            ("expired@1,on=upgrade", "does not strike upgrades"),
+            ("status:503@1,on=handshake", "does not strike handshakes"),
+            ("refuse@1,on=handshake", "does not strike handshakes"),
+            ("stall@1,path=/,on=handshake", "handshakes have no path"),
+            ("alpn:@1,on=handshake", "1 to 255 bytes"),
+            ("only-tls:1.0@1,on=handshake", "1.1, 1.2 or 1.3, not `1.0`"),
             ("subprotocol:x@1", "add on=upgrade"),
             ("subprotocol@1,on=upgrade", "cannot be sent"),
             ("close@1", "close needs a code"),

@@ -4,9 +4,11 @@ use std::io;
 
 use rustls::server::{Acceptor, ClientHello};
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::{Server, TlsVersion, subject};
+use crate::fault::FaultKind;
 use crate::listener::Listener;
 use crate::stream::Stream;
 use crate::world::{Protocol, World};
@@ -33,6 +35,8 @@ pub struct Handshake {
     pub client_certificate: Option<Vec<u8>>,
     /// The common name of the client's certificate.
     pub client_name: Option<String>,
+    /// The fault that struck the handshake.
+    pub fault: Option<FaultKind>,
     /// Why the handshake failed, such as the alert that the client sent. `None` if it succeeded. A
     /// client may refuse the gateway's certificate without an alert, by ending the connection.
     pub error: Option<String>,
@@ -49,6 +53,7 @@ impl Handshake {
             is_resumed: false,
             client_certificate: None,
             client_name: None,
+            fault: None,
             error: None,
         }
     }
@@ -87,12 +92,15 @@ impl Server {
         number: u64,
     ) -> Option<Stream<L>> {
         let mut handshake = Handshake::begin(number);
+        handshake.fault = world.schedule.of_handshake(number).cloned();
         let stream = tokio::select! {
-            stream = self.agree(io, protocol, &mut handshake) => stream,
+            stream = self.agree::<L>(io, protocol, &mut handshake) => stream,
             () = world.stops() => Err(io::ErrorKind::ConnectionAborted.into()),
             () = world.idles() => Err(io::ErrorKind::TimedOut.into()),
         };
-        handshake.error = stream.as_ref().err().map(ToString::to_string);
+        if let Err(error) = &stream {
+            handshake.error = Some(error.to_string());
+        }
         world.journal.shook(handshake);
         stream.ok()
     }
@@ -103,10 +111,54 @@ impl Server {
         protocol: Protocol,
         handshake: &mut Handshake,
     ) -> io::Result<Stream<L>> {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
+        if handshake.fault == Some(FaultKind::Plain) {
+            handshake.error = Some("a fault has left the handshake out".into());
+            return Ok(Stream::Plain(io));
+        }
+        let mut start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
         handshake.hear(&start.client_hello());
-        let stream = start.into_stream(self.config(protocol)).await?;
+        strike::<L>(&mut start.io, handshake.fault.as_ref()).await?;
+        let config = self.config(protocol, handshake.fault.as_ref());
+        let stream = start.into_stream(config).await?;
         handshake.end(stream.get_ref().1);
         Ok(Stream::Tls(Box::new(stream)))
     }
+}
+
+/// Does what a fault does in place of the handshake.
+///
+/// # Errors
+///
+/// The fault has ended the handshake, or the client has.
+async fn strike<L: Listener>(io: &mut L::Io, fault: Option<&FaultKind>) -> io::Result<()> {
+    match fault {
+        Some(FaultKind::ResetAfter) => L::reset_on_drop(io),
+        Some(FaultKind::Stall) => ignore(io).await,
+        Some(FaultKind::Drop) => {
+            io.shutdown().await?;
+            ignore(io).await;
+        }
+        Some(FaultKind::OnlyTls(1)) => {
+            io.write_all(&hello_of_tls_1_1()).await?;
+            io.flush().await?;
+            ignore(io).await;
+        }
+        _ => return Ok(()),
+    }
+    Err(io::Error::other("a fault has ended the handshake"))
+}
+
+/// Reads until the client leaves.
+async fn ignore(io: &mut (impl AsyncRead + Unpin)) {
+    let mut ignored = [0; 1024];
+    while io.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
+}
+
+/// The first message of a server that speaks TLS 1.1.
+fn hello_of_tls_1_1() -> Vec<u8> {
+    // A record (22) with a ServerHello (2), each with its version and length.
+    let mut hello = vec![22, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2];
+    hello.extend([0; 32]); // The server's random bytes.
+    hello.extend([0, 0xc0, 0x13, 0]); // No session, a cipher suite of TLS 1.1, no compression.
+    hello
 }

@@ -214,6 +214,122 @@ async fn a_shorter_path_is_named_with_https() {
     assert_eq!((answer.status, &*answer.headers["location"]), (307, "https://gateway/status"));
 }
 
+/// The error of a handshake on each protocol's port, struck by this fault, and the server's error.
+async fn struck(
+    fault: &str,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Vec<String> {
+    let tls = Tls::self_signed();
+    let fault = format!("{fault}@1-3,on=handshake").parse().unwrap();
+    let gateway = all().tls(tls.clone()).fault(fault).start().await.unwrap();
+    let trust = Trust::with(&tls, versions, None);
+    let mut errors = Vec::new();
+    for (address, alpn) in [
+        (gateway.http_address(), "http/1.1"),
+        (gateway.websocket_address(), "http/1.1"),
+        (gateway.grpc_address(), "h2"),
+    ] {
+        let trust = trust.clone().offering(&[alpn]);
+        errors.push(trust.connect(address).await.map(drop).unwrap_err().to_string());
+    }
+    gateway.journal().wait_for_handshakes(3).await;
+    // A fault that does not strike leaves no trace.
+    post_everywhere(&gateway, &trust).await;
+    let journal = gateway.journal();
+    assert_eq!((journal.failed_handshakes(), journal.len()), (3, 3), "{errors:?}");
+    let shakes = journal.handshakes();
+    assert!(shakes[..3].iter().all(|shake| shake.fault.is_some() && shake.error.is_some()));
+    assert!(shakes[3..].iter().all(|shake| shake.fault.is_none() && shake.error.is_none()));
+    errors
+}
+
+#[tokio::test]
+async fn each_fault_of_a_handshake_is_what_its_name_says() {
+    let both = &[&TLS12, &TLS13][..];
+    for (fault, versions, told) in [
+        ("reset-after", both, "Connection reset"),
+        ("drop", both, "eof"),
+        ("expired", both, "certificate expired"),
+        ("not-yet-valid", both, "not valid yet"),
+        ("wrong-name", both, "elsewhere.test"),
+        ("unknown-issuer", both, "UnknownIssuer"),
+        ("self-signed", both, "UnknownIssuer"),
+        ("wrong-usage", both, "certificate does not allow extended key usage"),
+        ("alpn:other", both, "NoApplicationProtocol"),
+        ("only-tls:1.1", both, "ServerDoesNotSupportTls12Or13"),
+        ("only-tls:1.2", &[&TLS13], "ProtocolVersion"),
+        ("only-tls:1.3", &[&TLS12], "ProtocolVersion"),
+        ("plain", both, "corrupt message"),
+    ] {
+        for error in struck(fault, versions).await {
+            assert!(error.contains(told), "{fault}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_without_alpn_agrees_on_no_protocol() {
+    let tls = Tls::self_signed();
+    let fault = "alpn@1,on=handshake".parse().unwrap();
+    let gateway = all().http(false).tls(tls.clone()).fault(fault).start().await.unwrap();
+    let trust = Trust::new(&tls).offering(&["h2"]);
+    for agreed in [None, Some(&b"h2"[..])] {
+        let stream = trust.connect(gateway.grpc_address()).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), agreed);
+        // gRPC is spoken all the same.
+        Channel::over(stream).await.unary(DRY_RUN, b"").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_stalled_handshake_lasts_until_the_client_leaves_or_the_gateway_stops() {
+    let tls = Tls::self_signed();
+    let fault = "stall@1-2,on=handshake".parse().unwrap();
+    let gateway = all().tls(tls.clone()).fault(fault).start().await.unwrap();
+    let trust = Trust::new(&tls);
+    let connect = || {
+        let (trust, address) = (trust.clone(), gateway.http_address());
+        tokio::spawn(async move { trust.connect(address).await.map(drop) })
+    };
+    let connected = async |number| {
+        while gateway.journal().connections() < number {
+            tokio::task::yield_now().await;
+        }
+    };
+    let first = connect();
+    connected(1).await;
+    let second = connect();
+    connected(2).await;
+    post_everywhere(&gateway, &trust).await;
+    assert!(!first.is_finished() && !second.is_finished());
+    assert_eq!(gateway.journal().failed_handshakes(), 0);
+    first.abort();
+    gateway.journal().wait_for_handshakes(4).await;
+    assert_eq!(gateway.journal().failed_handshakes(), 1);
+    gateway.stop().await;
+    second.await.unwrap().unwrap_err();
+}
+
+#[tokio::test]
+async fn a_fault_that_cannot_strike_is_an_error_at_the_start() {
+    let identity = Tls::self_signed().client_identity("no CA");
+    let foreign = Tls::from_pem(identity.certificate, identity.key).unwrap();
+    let plain = Gateway::builder();
+    for (builder, fault, told) in [
+        (plain.clone(), "stall@1,on=handshake", "needs a gateway that speaks TLS"),
+        (plain.clone().tls(foreign.clone()), "expired@1,on=handshake", "`Tls::self_signed()`"),
+    ] {
+        let error = builder.fault(fault.parse().unwrap()).start().await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+        assert!(error.to_string().starts_with(&format!("fault `{fault}` ")), "{error}");
+        assert!(error.to_string().contains(told), "{error}");
+    }
+    for fault in ["unknown-issuer@1,on=handshake", "stall@1,on=handshake"] {
+        let builder = plain.clone().tls(foreign.clone()).fault(fault.parse().unwrap());
+        builder.start().await.unwrap();
+    }
+}
+
 #[test]
 fn bad_certificates_and_keys_are_named_in_one_line() {
     let (one, other) = (Tls::self_signed().client_identity("a"), Tls::self_signed());
