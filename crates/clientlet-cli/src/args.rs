@@ -492,6 +492,23 @@ pub(crate) struct GatewayArgs {
     #[arg(long, value_name = "v1|v2", default_value = "v1")]
     pub(crate) docarray: clientlet_gateway::DocArray,
 
+    /// Speak TLS with this certificate, followed by those of its issuers, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The private key of --tls-cert, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Speak TLS with a certificate for localhost, 127.0.0.1 and ::1 that is made at the start. The line
+    /// with the ports also has the file of its CA, for --ca; the file goes away with the gateway
+    #[arg(long, conflicts_with = "tls_cert")]
+    pub(crate) tls_self_signed: bool,
+
+    /// Accept only clients with a certificate that a CA in this file has issued
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
+
     /// A fault, and when it happens; may be repeated
     #[arg(long, value_name = "SPEC")]
     pub(crate) fault: Vec<Fault>,
@@ -504,15 +521,17 @@ pub(crate) struct GatewayArgs {
 fn gateway_help() -> String {
     format!(
         "Prints {{\"ports\": {{\"http\": PORT, \"websocket\": PORT, \"grpc\": PORT}}}} with its ports when \
-         it is ready, and runs until SIGTERM or Ctrl-C.\n\nFaults:\n{}\n\n\
+         it is ready, and runs until SIGTERM or Ctrl-C. With --tls-self-signed the line also has \
+         \"ca\": FILE.\n\nFaults:\n{}\n\n\
          Examples:\n  \
          clientlet gateway --http 8080 --docarray v2\n  \
          clientlet gateway --port 8080\n  \
-         clientlet gateway --fault reset-after@20%,seed=7 --fault status:503:1@1-3\n\n\
+         clientlet gateway --fault reset-after@20%,seed=7 --fault status:503:1@1-3\n  \
+         clientlet gateway --tls-self-signed --fault expired@1,on=handshake\n\n\
          Exit codes:\n  \
          0    stopped by SIGTERM or Ctrl-C\n  \
          1    cannot listen\n  \
-         2    wrong usage",
+         2    wrong usage, or a file that cannot be used",
         FAULT_HELP.trim_end()
     )
 }

@@ -1,9 +1,12 @@
 //! `clientlet gateway`: serves the embedded gateway.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 
-use clientlet_gateway::{Gateway, GatewayBuilder};
+use clientlet_gateway::{Gateway, GatewayBuilder, Tls};
 use serde_json::{Map, json};
+use tempfile::TempDir;
 
 use crate::args::GatewayArgs;
 use crate::interrupt::Interrupt;
@@ -11,8 +14,17 @@ use crate::report::{Exit, Failure, answer};
 
 pub(crate) async fn run(args: GatewayArgs) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen()?;
+    let tls = tls(&args)?;
+    // The folder with the CA's file goes away when this function returns.
+    let folder = match &tls {
+        Some(tls) if args.tls_self_signed => Some(publish(tls.ca_pem())?),
+        _ => None,
+    };
     // A journal would grow for as long as the gateway runs.
     let mut builder = Gateway::builder().docarray(args.docarray).seed(args.seed).journal(false);
+    if let Some(tls) = tls {
+        builder = builder.tls(tls);
+    }
     for fault in args.fault {
         builder = builder.fault(fault);
     }
@@ -36,6 +48,9 @@ pub(crate) async fn run(args: GatewayArgs) -> Result<Exit, Failure> {
         }
     };
     let gateway = builder.start().await.map_err(|error| {
+        if error.kind() == io::ErrorKind::InvalidInput {
+            return Failure::bad_input(error.to_string());
+        }
         let asked: Vec<_> = asked.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         Failure::failed(format!("cannot listen on {}: {error}", asked.join(" and ")))
     })?;
@@ -50,7 +65,11 @@ pub(crate) async fn run(args: GatewayArgs) -> Result<Exit, Failure> {
     if serves(2) {
         listening.insert("grpc".to_owned(), gateway.grpc_address().port().into());
     }
-    answer(&json!({ "ports": listening }).to_string())?;
+    let mut line = json!({ "ports": listening });
+    if let Some(folder) = &folder {
+        line["ca"] = ca_file(folder.path()).into();
+    }
+    answer(&line.to_string())?;
     interrupt.wait().await;
     tokio::select! {
         () = gateway.stop() => {}
@@ -58,6 +77,51 @@ pub(crate) async fn run(args: GatewayArgs) -> Result<Exit, Failure> {
         () = interrupt.wait() => {}
     }
     Ok(Exit::Success)
+}
+
+/// The settings of TLS, from the files that the options name.
+///
+/// # Errors
+/// When a file cannot be used.
+fn tls(args: &GatewayArgs) -> Result<Option<Tls>, Failure> {
+    let bad = |option: &str, error: &dyn std::fmt::Display| {
+        Failure::bad_input(format!("{option} {error}"))
+    };
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => Tls::from_files(certificate, key).map_err(|error| {
+            bad(if error.is_about_key() { "--tls-key" } else { "--tls-cert" }, &error)
+        })?,
+        _ if args.tls_self_signed => Tls::self_signed(),
+        _ if args.tls_client_ca.is_some() => {
+            return Err(Failure::bad_input(
+                "--tls-client-ca needs --tls-cert and --tls-key, or --tls-self-signed",
+            ));
+        }
+        _ => return Ok(None),
+    };
+    let Some(file) = &args.tls_client_ca else { return Ok(Some(tls)) };
+    let named = |error: &dyn std::fmt::Display| {
+        bad("--tls-client-ca", &format!("{}: {error}", file.display()))
+    };
+    let issuers = std::fs::read(file).map_err(|error| named(&error))?;
+    tls.require_client_certificate(issuers).map(Some).map_err(|error| named(&error))
+}
+
+/// Writes the CA's certificate to a folder of its own.
+///
+/// # Errors
+/// When the folder for temporary files cannot be written to.
+fn publish(ca: &str) -> Result<TempDir, Failure> {
+    let made = tempfile::Builder::new().prefix("clientlet-gateway-").tempdir();
+    let written = made.and_then(|folder| {
+        std::fs::write(ca_file(folder.path()), ca)?;
+        Ok(folder)
+    });
+    written.map_err(|error| Failure::failed(format!("--tls-self-signed: {error}")))
+}
+
+fn ca_file(folder: &Path) -> String {
+    folder.join("ca.pem").display().to_string()
 }
 
 fn set(

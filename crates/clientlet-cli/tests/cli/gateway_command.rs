@@ -1,6 +1,9 @@
 //! `clientlet gateway`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -67,6 +70,100 @@ fn its_faults_have_their_effect() {
     drop(gateway);
 }
 
+/// Runs openssl with these arguments; `None` if it is not installed, which it says.
+fn openssl(arguments: &[&str]) -> Option<()> {
+    match Command::new("openssl").args(arguments).stdin(Stdio::null()).output() {
+        Ok(made) => {
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            Some(())
+        }
+        Err(_) => {
+            // The harness would hide the output of `eprintln` when the test passes.
+            let _ = writeln!(std::io::stderr(), "skipped: openssl is not installed");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_self_signed_gateway_names_its_ca_until_it_ends() {
+    let mut running = clientlet(["gateway", "--tls-self-signed"]).start();
+    let line: Value = serde_json::from_str(&running.line()).unwrap();
+    let ca = line["ca"].as_str().unwrap();
+    for (scheme, place) in [("https", "http"), ("wss", "websocket"), ("grpcs", "grpc")] {
+        for host in ["localhost", "127.0.0.1"] {
+            let url = format!("{scheme}://{host}:{}", line["ports"][place]);
+            let post = ["post", &url, "--text", "x"];
+            clientlet(post).args(["--ca", ca]).run().exits(0);
+            clientlet(post).run().exits(1);
+        }
+    }
+    running.signal(Signal::SIGTERM);
+    running.finish().exits(0);
+    assert!(!Path::new(ca).parent().unwrap().exists(), "{ca}");
+}
+
+#[test]
+fn certificates_of_ones_own_are_served_and_demanded() {
+    let folder = tempfile::tempdir().unwrap();
+    let [cert, key] = ["c.pem", "k.pem"].map(|it| folder.path().join(it).display().to_string());
+    let made = openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-keyout",
+        &key,
+        "-out",
+        &cert,
+    ]);
+    let Some(()) = made else { return };
+    let (_gateway, port) = start(&["--tls-cert", &cert, "--tls-key", &key]);
+    let url = format!("https://localhost:{port}");
+    clientlet(["ready", &url, "--insecure"]).run().exits(0);
+    let all = ["--tls-cert", &cert, "--tls-key", &key, "--tls-client-ca", &cert];
+    let (_gateway, port) = start(&all);
+    let url = format!("https://localhost:{port}");
+    clientlet(["ready", &url, "--insecure"]).run().exits(1);
+}
+
+#[test]
+fn a_file_that_is_no_certificate_or_key_is_named_with_its_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("f.pem").display().to_string();
+    let missing = folder.path().join("missing.pem").display().to_string();
+    std::fs::write(&file, "rubbish").unwrap();
+    let ca = ["--tls-self-signed", "--tls-client-ca"];
+    let expired = ["--fault", "expired@1,on=handshake"];
+    for (args, told) in [
+        (vec!["--tls-cert", &file, "--tls-key", &file], format!("--tls-cert {file}: it holds no")),
+        (
+            vec!["--tls-cert", &missing, "--tls-key", &file],
+            format!("--tls-cert {missing}: No such"),
+        ),
+        (vec!["--tls-cert", &file, "--tls-key", &missing], format!("--tls-key {missing}: No such")),
+        ([&ca[..], &[&file]].concat(), format!("--tls-client-ca {file}: ")),
+        ([&ca[..], &[&missing]].concat(), format!("--tls-client-ca {missing}: No such")),
+        (vec!["--tls-client-ca", &file], "--tls-client-ca needs --tls-cert".to_owned()),
+        (expired.to_vec(), "fault `expired@1,on=handshake` needs a gateway that speaks".to_owned()),
+    ] {
+        let run = clientlet(["gateway"]).args(&args).run().exits(2);
+        assert!(run.stderr.starts_with(&format!("error: {told}")), "{}", run.stderr);
+        assert_eq!((run.stderr.lines().count(), &*run.stdout), (1, ""), "{}", run.stderr);
+    }
+}
+
 #[test]
 fn a_port_in_use_is_an_error() {
     let (_gateway, port) = start(&[]);
@@ -77,12 +174,14 @@ fn a_port_in_use_is_an_error() {
 
 #[test]
 fn wrong_usage_is_named() {
-    let table: [(&[&str], &str); 5] = [
+    let table: [(&[&str], &str); 7] = [
         (&["--port", "0", "--grpc", "0"], "cannot be used with"),
         (&["--http", "70000"], "--http"),
         (&["--docarray", "v3"], "documents are v1 or v2, not `v3`"),
         (&["--fault", "stall"], "fault `stall`: it has no `@WHEN`"),
         (&["--seed", "x"], "--seed"),
+        (&["--tls-cert", "c.pem"], "--tls-key"),
+        (&["--tls-self-signed", "--tls-cert", "c", "--tls-key", "k"], "cannot be used with"),
     ];
     for (args, expected) in table {
         let run = clientlet(["gateway"]).args(args).run().exits(2);
