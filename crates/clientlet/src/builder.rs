@@ -7,11 +7,12 @@ use http::HeaderMap;
 
 use crate::address::Protocol;
 use crate::client::Client;
-use crate::config::{Config, Secret};
+use crate::config::Config;
 use crate::error::Error;
 use crate::message::DocArray;
 use crate::options::ClientletOptions;
 use crate::retry::RetryPolicy;
+use crate::secret::Secret;
 #[cfg(feature = "grpc")]
 use crate::transport::grpc::GrpcTransport;
 use crate::transport::http::HttpTransport;

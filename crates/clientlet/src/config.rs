@@ -1,6 +1,5 @@
 //! The settings of a client after they were checked.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,26 +13,7 @@ use crate::address::{Address, Protocol, check_port};
 use crate::error::Error;
 use crate::message::DocArray;
 use crate::retry::RetryPolicy;
-
-/// Text that is never shown by `Debug`, logs or errors.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(String);
-
-impl Secret {
-    pub(crate) fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
-    }
-
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
-    }
-}
+use crate::secret::Secret;
 
 /// The settings of a connection.
 #[derive(Clone, Debug)]

@@ -271,6 +271,7 @@ mod response;
 mod responses;
 mod retry;
 mod runtime;
+mod secret;
 #[cfg(test)]
 #[path = "../unit/simulation.rs"]
 mod simulation;

@@ -10,12 +10,13 @@ use crate::address::Address;
 use crate::address::Protocol;
 #[cfg(feature = "proxy")]
 use crate::config::ProxyConfig;
-use crate::config::{Config, GrpcOptions, Identity, Secret, one_by_one};
+use crate::config::{Config, GrpcOptions, Identity, one_by_one};
 use crate::error::Error;
 use crate::message::DocArray;
 #[cfg(feature = "proxy")]
 use crate::proxy::{ProxyKind, ProxyOptions};
 use crate::retry::RetryPolicy;
+use crate::secret::Secret;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 

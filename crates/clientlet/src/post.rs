@@ -10,7 +10,7 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use crate::client::Client;
-use crate::config::{Secret, one_by_one, with_headers};
+use crate::config::{one_by_one, with_headers};
 use crate::document::Encoder;
 use crate::error::{Error, ErrorKind};
 use crate::input::{Documents, Fallible, InputFailure, NoDocuments};
@@ -18,6 +18,7 @@ use crate::message::DocArray;
 use crate::pipeline::Call;
 use crate::responses::{Answers, Responses};
 use crate::retry::RetryPolicy;
+use crate::secret::Secret;
 use crate::stop::Stop;
 use crate::target;
 

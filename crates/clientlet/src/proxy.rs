@@ -8,8 +8,8 @@ use http::uri::Authority;
 use hyper_util::client::proxy::matcher::Matcher;
 
 use crate::address::{check_port, decode_percent, redact};
-use crate::config::Secret;
 use crate::error::Error;
+use crate::secret::Secret;
 
 /// What the caller asked for.
 #[derive(Clone, Debug, Default)]

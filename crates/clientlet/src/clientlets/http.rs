@@ -9,11 +9,12 @@ use http::{HeaderMap, Method};
 
 use super::{DataRequest, HttpAnswer};
 use crate::address::Protocol;
-use crate::config::{Config, Secret, one_by_one, with_headers};
+use crate::config::{Config, one_by_one, with_headers};
 use crate::error::{AttemptError, Error, ErrorKind, Event};
 use crate::message::{DocArray, Encoding, StatusMessage};
 use crate::options::ClientletOptions;
 use crate::retry::{Retry, Times};
+use crate::secret::Secret;
 use crate::transport::{HttpSession, MOST_V2_DOCUMENTS, Time};
 
 /// Python's `HTTPClientlet`: sends one message at a time to one URL and returns its answer, even

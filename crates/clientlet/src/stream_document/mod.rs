@@ -19,12 +19,13 @@ use self::content::Content;
 use self::flow::Call;
 pub use self::stream::DocumentStream;
 use crate::client::Client;
-use crate::config::{Secret, one_by_one, with_headers};
+use crate::config::{one_by_one, with_headers};
 use crate::document::{self, EncodeError};
 use crate::envelope::SINGLE_DOCUMENT;
 use crate::error::{Error, ErrorKind};
 use crate::message::{DocArray, Encoding};
 use crate::retry::RetryPolicy;
+use crate::secret::Secret;
 use crate::target;
 
 /// A call for a stream of documents that is not made yet. [`stream`](StreamDocument::stream) makes

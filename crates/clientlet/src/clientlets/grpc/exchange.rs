@@ -7,11 +7,12 @@ use http::HeaderMap;
 use super::{GrpcClientlet, not_open};
 use crate::address::Protocol;
 use crate::clientlets::DataRequest;
-use crate::config::{Secret, one_by_one, with_headers};
+use crate::config::{one_by_one, with_headers};
 use crate::error::Error;
 use crate::message::Encoding;
 use crate::response::Response;
 use crate::retry::{Retry, Times};
+use crate::secret::Secret;
 
 /// A request that is about to be sent, with settings for this request only.
 #[must_use = "nothing is sent before `send`"]
