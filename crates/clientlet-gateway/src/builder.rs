@@ -44,6 +44,8 @@ pub struct GatewayBuilder {
     idle_timeout: Option<Duration>,
     executor_down: bool,
     executor_slow: bool,
+    authorization: Option<String>,
+    cookies: Vec<String>,
     http: Option<SocketAddr>,
     websocket: Option<SocketAddr>,
     grpc: Option<SocketAddr>,
@@ -69,6 +71,8 @@ impl Gateway {
             idle_timeout: None,
             executor_down: false,
             executor_slow: false,
+            authorization: None,
+            cookies: Vec::new(),
             http: Some(FREE),
             websocket: None,
             grpc: None,
@@ -260,6 +264,26 @@ impl GatewayBuilder {
         self
     }
 
+    /// Accepts only requests whose `Authorization` header is this text, such as `Bearer TOKEN`; see
+    /// [`Control::require_authorization`], with which the text can be changed later.
+    pub fn require_authorization(mut self, value: impl Into<String>) -> Self {
+        self.authorization = Some(value.into());
+        self
+    }
+
+    /// Sets a cookie with every answer over HTTP and gRPC, errors included, and with every answer to
+    /// an upgrade. The text is a cookie with its attributes, as `Set-Cookie` has them:
+    /// `route=1; Path=/; HttpOnly`. Each call adds a cookie; [`Control::set_cookies`] changes them
+    /// later.
+    ///
+    /// # Panics
+    ///
+    /// When the gateway is started, if the text cannot be sent in a header.
+    pub fn set_cookie(mut self, cookie: impl Into<String>) -> Self {
+        self.cookies.push(cookie.into());
+        self
+    }
+
     /// Starts the gateway on the addresses that were set, and otherwise on free ports of 127.0.0.1.
     ///
     /// # Errors
@@ -357,6 +381,8 @@ impl GatewayBuilder {
         let control = Control::new(self.docarray);
         control.executor_down(self.executor_down);
         control.executor_slow(self.executor_slow);
+        control.require_authorization(self.authorization.as_deref());
+        control.set_cookies(self.cookies.iter().map(String::as_str));
         #[cfg(feature = "tls")]
         let tls = self.tls.as_ref().map(|tls| Server::new(tls, &self.faults)).transpose()?;
         #[cfg(not(feature = "tls"))]

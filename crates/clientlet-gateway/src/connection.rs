@@ -101,7 +101,7 @@ async fn serve_http1<L: Listener>(
     let agreed = Agreed::default();
     {
         let site = Site { world: &world, line: &line, protocol, number, agreed: &agreed };
-        let service = service_fn(|request| exchange(site, request));
+        let service = service_fn(|request| stamped(site, request));
         let connection = http1::Builder::new().serve_connection(TokioIo::new(wire), service);
         let mut connection = pin!(connection.with_upgrades());
         // An error is the way in which the client, a fault or the gateway's stop has ended the
@@ -137,6 +137,13 @@ struct Site<'a> {
     agreed: &'a Agreed,
 }
 
+/// Answers a request, with the cookies of the gateway.
+async fn stamped(site: Site<'_>, request: Request<Incoming>) -> io::Result<Response<AnswerBody>> {
+    let mut response = exchange(site, request).await?;
+    site.world.control.ingress().stamp(response.headers_mut());
+    Ok(response)
+}
+
 /// Reads a request to its end, notes it in the journal, and answers it unless a fault prevents
 /// that. An error ends the connection without an answer.
 async fn exchange(
@@ -164,6 +171,9 @@ async fn exchange(
         // A pipelined request gets the same answer.
         return Ok(early(world, line, code));
     }
+    if !world.control.ingress().admits(&head.headers) {
+        return Ok(turned_away(world, line));
+    }
     let asked = Asked::read(world, protocol, &head, &body);
     let place = note(world, connection, &head, &drawn, Some((&asked, &body)));
 
@@ -179,6 +189,9 @@ async fn exchange(
         }
         Some(FaultKind::Status { code, retry_after }) => {
             HttpReply::scripted(*code, retry_after.clone())
+        }
+        Some(FaultKind::Redirect { code, location }) => {
+            HttpReply::redirect(*code, location.clone())
         }
         Some(FaultKind::Malformed) if !asked.is_stream() => {
             broken_off(routes::answer(world, asked, &head, &body).await)
@@ -217,6 +230,9 @@ async fn become_websocket(
     let Site { world, line, protocol, number, agreed } = site;
     // Faults for upgrades are drawn by the headers and not by the first line.
     line.arrived();
+    if !world.control.ingress().admits(&head.headers) {
+        return Ok(turned_away(world, line));
+    }
     let drawn = world.schedule.draw_upgrade(head.uri.path());
     let place = note(world, number, &head, &drawn, None);
     let whole = |bytes| AnswerBody::whole(bytes, Arc::clone(line));
@@ -232,6 +248,11 @@ async fn become_websocket(
         }
         Some(FaultKind::Status { code, retry_after }) => {
             let reply = HttpReply::scripted(*code, retry_after.clone());
+            world.journal.answered(&place, reply.status);
+            return Ok(reply.into_response(whole));
+        }
+        Some(FaultKind::Redirect { code, location }) => {
+            let reply = HttpReply::redirect(*code, location.clone());
             world.journal.answered(&place, reply.status);
             return Ok(reply.into_response(whole));
         }
@@ -331,6 +352,12 @@ fn early(world: &World, line: &Arc<Line>, code: u16) -> Response<AnswerBody> {
     world.journal.refuse();
     HttpReply::scripted(code, None)
         .into_response(|bytes| AnswerBody::last(bytes, true, Arc::clone(line)))
+}
+
+/// The answer to a request without the right `Authorization`, which is not looked at.
+fn turned_away(world: &World, line: &Arc<Line>) -> Response<AnswerBody> {
+    world.journal.turn_away();
+    HttpReply::unauthorized().into_response(|bytes| AnswerBody::whole(bytes, Arc::clone(line)))
 }
 
 /// Keeps the answer for the next request. If this request `is_struck`, its answer is replaced by

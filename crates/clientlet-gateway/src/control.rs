@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::docarray::DocArray;
+use crate::ingress::{Ingress, cookie};
 
 /// Changes what stands behind a running gateway. A change counts for requests that are answered
 /// after it. Clones change the same gateway.
@@ -15,6 +16,7 @@ struct Switches {
     v2: AtomicBool,
     executor_down: AtomicBool,
     executor_slow: AtomicBool,
+    ingress: Ingress,
 }
 
 impl Control {
@@ -23,6 +25,7 @@ impl Control {
             v2: AtomicBool::new(docarray == DocArray::V2),
             executor_down: AtomicBool::new(false),
             executor_slow: AtomicBool::new(false),
+            ingress: Ingress::default(),
         }))
     }
 
@@ -45,6 +48,32 @@ impl Control {
     /// Speaks this generation of documents from now on, as if another gateway had been deployed.
     pub fn docarray(&self, docarray: DocArray) {
         self.0.v2.store(docarray == DocArray::V2, Ordering::Relaxed);
+    }
+
+    /// Accepts only requests whose `Authorization` header is this text, such as `Bearer TOKEN`;
+    /// with `None`, all requests. Any other request is answered with 401, before it is looked at:
+    /// over HTTP for all paths, over WebSocket in place of the upgrade, over gRPC with
+    /// UNAUTHENTICATED. It is not in the journal, but [`Journal::unauthorized`] counts it. Over HTTP
+    /// faults count it too, and those that strike before a request is read strike it.
+    /// WebSockets and gRPC streams that are open stay open.
+    ///
+    /// [`Journal::unauthorized`]: crate::Journal::unauthorized
+    pub fn require_authorization(&self, value: Option<&str>) {
+        self.0.ingress.require_authorization(value);
+    }
+
+    /// Sets these cookies with every answer, in place of the cookies before; see
+    /// [`GatewayBuilder::set_cookie`](crate::GatewayBuilder::set_cookie).
+    ///
+    /// # Panics
+    ///
+    /// If a text cannot be sent in a header.
+    pub fn set_cookies<'t>(&self, cookies: impl IntoIterator<Item = &'t str>) {
+        self.0.ingress.set_cookies(cookies.into_iter().map(cookie).collect());
+    }
+
+    pub(crate) fn ingress(&self) -> &Ingress {
+        &self.0.ingress
     }
 
     pub(crate) fn is_executor_down(&self) -> bool {

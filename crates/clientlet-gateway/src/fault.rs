@@ -37,6 +37,14 @@ pub enum FaultKind {
         /// The value of the `Retry-After` header, unchanged.
         retry_after: Option<String>,
     },
+    /// This redirect is answered at once. The endpoint does not run. Over gRPC the call gets it in
+    /// place of an answer, as with [`Status`](Self::Status).
+    Redirect {
+        /// The status code: 301, 302, 303, 307 or 308.
+        code: u16,
+        /// The value of the `Location` header, unchanged.
+        location: String,
+    },
     /// This status is answered before the request's body is read, and then the connection is reset.
     Early(u16),
     /// The answer is sent, and then the connection is closed without `Connection: close`.
@@ -140,6 +148,7 @@ impl fmt::Display for FaultKind {
             Self::Stall => f.write_str("stall"),
             Self::Status { code, retry_after: None } => write!(f, "status:{code}"),
             Self::Status { code, retry_after: Some(after) } => write!(f, "status:{code}:{after}"),
+            Self::Redirect { code, location } => write!(f, "redirect:{code}:{location}"),
             Self::Early(code) => write!(f, "early:{code}"),
             Self::HangUp => f.write_str("hang-up"),
             Self::Gzip => f.write_str("gzip"),
@@ -208,7 +217,7 @@ impl FaultKind {
             Self::Malformed => &[Request, Message, Call, Upgrade],
             Self::Early(_) | Self::HangUp | Self::Gzip => &[Request],
             Self::ResetMid | Self::Slow(_) => &[Request, Message, Call],
-            Self::Status { .. } => &[Request, Call, Upgrade],
+            Self::Status { .. } | Self::Redirect { .. } => &[Request, Call, Upgrade],
             Self::Drop => &[Message, Call, Upgrade, Handshake],
             Self::Close { .. } | Self::PingFlood => &[Message],
             Self::HalfOpen

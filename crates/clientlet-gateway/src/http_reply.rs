@@ -73,8 +73,13 @@ impl HttpReply {
         Self { is_json: false, closes: true, ..Self::json(status, text.into_bytes()) }
     }
 
-    pub(crate) fn redirect(location: String) -> Self {
-        Self { location: Some(location), is_json: false, ..Self::json(307, Vec::new()) }
+    pub(crate) fn redirect(code: u16, location: String) -> Self {
+        Self { location: Some(location), is_json: false, ..Self::json(code, Vec::new()) }
+    }
+
+    /// The answer to a request without the right `Authorization`.
+    pub(crate) fn unauthorized() -> Self {
+        Self::detail(401, "Not authenticated")
     }
 
     /// The documents that a streaming endpoint gives.
@@ -111,6 +116,9 @@ impl HttpReply {
         *response.status_mut() = http::StatusCode::from_u16(self.status).unwrap_or_default();
         let headers = response.headers_mut();
         headers.insert(header::SERVER, HeaderValue::from_static("uvicorn"));
+        if self.status == 401 {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if self.is_gzipped {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }

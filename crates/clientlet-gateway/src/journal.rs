@@ -168,6 +168,7 @@ struct Pages {
     gets: Mutex<Book>,
     arrived: AtomicU64,
     refused: AtomicU64,
+    unauthorized: AtomicU64,
     connections: AtomicU64,
     websocket_connections: AtomicU64,
     grpc_connections: AtomicU64,
@@ -197,6 +198,7 @@ impl Journal {
             gets: Mutex::new(Book::new(most_bytes)),
             arrived: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            unauthorized: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             websocket_connections: AtomicU64::new(0),
             grpc_connections: AtomicU64::new(0),
@@ -248,6 +250,13 @@ impl Journal {
     /// journal.
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Ordering::Acquire)
+    }
+
+    /// The number of requests, upgrades and gRPC calls that were answered with 401 or
+    /// UNAUTHENTICATED because they did not have the right `Authorization`; also counted without a
+    /// journal.
+    pub fn unauthorized(&self) -> u64 {
+        self.0.unauthorized.load(Ordering::Acquire)
     }
 
     /// The number of accepted connections, including those that a fault refused; also counted
@@ -372,6 +381,10 @@ impl Journal {
 
     pub(crate) fn opened_stream(&self) {
         self.0.grpc_streams.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn turn_away(&self) {
+        self.0.unauthorized.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn refuse(&self) {

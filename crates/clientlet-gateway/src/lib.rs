@@ -64,6 +64,7 @@
 //! | what arrived, and assertions | [`Gateway::journal`], [`Journal`], [`Entry`], [`Arrived`] |
 //! | failures of the network and of proxies | [`GatewayBuilder::fault`], [`FAULT_HELP`] |
 //! | an executor that is down or slow, a change of documents | [`Gateway::control`], [`Control`] |
+//! | an ingress that demands a token or sets cookies | [`GatewayBuilder::require_authorization`], [`GatewayBuilder::set_cookie`] |
 //! | mistakes of handlers | [`Mistake`], [`Gateway::take_mistakes`] |
 //! | protocols and ports | [`GatewayBuilder::websocket`], [`GatewayBuilder::grpc`], [`GatewayBuilder::one_port`] |
 //! | TLS | [`GatewayBuilder::tls`], [`Tls`], [`Journal::handshakes`] |
@@ -164,6 +165,7 @@ mod gateway;
 mod grpc;
 mod http_reply;
 mod identity;
+mod ingress;
 mod journal;
 mod json;
 mod listener;

@@ -111,7 +111,7 @@ pub(crate) async fn answer(
     let headers = &head.headers;
     match (asked.route, asked.message) {
         (Route::NotFound, _) => HttpReply::not_found(),
-        (Route::Redirect(location), _) => HttpReply::redirect(location),
+        (Route::Redirect(location), _) => HttpReply::redirect(307, location),
         (Route::NotAllowed(allow), _) => HttpReply::not_allowed(allow),
         (Route::Stream(path), _) => match events::start(world, path, head, body).await {
             Ok(run) => HttpReply::stream(Box::new(run)),

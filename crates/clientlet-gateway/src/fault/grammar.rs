@@ -24,6 +24,7 @@ KIND, over HTTP
   reset-mid           run the request, send half of the answer, reset
   stall               read the request and never answer
   status:CODE[:RETRY] answer CODE at once, with a Retry-After header of RETRY if given
+  redirect:CODE:URL   answer CODE (301, 302, 303, 307 or 308) at once, with URL as the Location
   early:CODE          answer CODE before the body is read, and reset after the answer
   hang-up             answer, then close the connection without announcing it
   gzip                answer compressed with gzip, although the client did not ask for it
@@ -71,11 +72,12 @@ KIND, over gRPC (if the stream or the connection ends, its other requests in fli
   truncated           send half of the answer, then end the call with success
   wrong-type          answer with something other than gRPC; an answer that is not the stream's
                       first is marked as compressed in an unknown way
-  status:CODE[:RETRY] answer with an HTTP status, or reset a stream that had an answer already
+  status:CODE[:RETRY], redirect:CODE:URL
+                      answer with an HTTP status, or reset a stream that had an answer already
   On a stream of documents the fault applies to the first answer.
 
 KIND, with on=upgrade (WHEN counts requests to upgrade to WebSocket)
-  status:CODE[:RETRY], stall, drop, reset-after   instead of 101
+  status:CODE[:RETRY], redirect:CODE:URL, stall, drop, reset-after   instead of 101
   malformed           101 with a wrong Sec-WebSocket-Accept
   subprotocol:NAME    101 with this Sec-WebSocket-Protocol
 
@@ -231,6 +233,7 @@ fn parse_kind(text: &str) -> Result<FaultKind, String> {
     match (name, argument) {
         ("status", Some(argument)) => return parse_status(argument),
         ("status", None) => return Err("status needs a code, for example status:503".into()),
+        ("redirect", argument) => return parse_redirect(argument.unwrap_or_default()),
         ("early", argument) => return parse_early(argument.unwrap_or_default()),
         ("slow", argument) => return parse_slow(argument.unwrap_or_default()),
         ("close", argument) => return parse_close(argument.unwrap_or_default()),
@@ -274,7 +277,7 @@ fn parse_kind(text: &str) -> Result<FaultKind, String> {
         _ => {
             return Err(format!(
                 "unknown kind `{name}`; kinds are refuse, reset-before, reset-after, reset-mid, \
-                 stall, status:CODE, slow:SECONDS, malformed, over HTTP early:CODE, hang-up, gzip, shifted, \
+                 stall, status:CODE, redirect:CODE:URL, slow:SECONDS, malformed, over HTTP early:CODE, hang-up, gzip, shifted, \
                  over WebSocket and gRPC drop, half-open, \
                  twice, reorder, unknown-id, truncated, wrong-type, oversize:BYTES, over WebSocket \
                  close:CODE, ping-flood, subprotocol:NAME, over gRPC grpc-status:CODE, reset-stream, goaway, \
@@ -305,6 +308,18 @@ fn parse_status(argument: &str) -> Result<FaultKind, String> {
         return Err(format!("Retry-After `{}` cannot be sent in a header", after.escape_debug()));
     }
     Ok(FaultKind::Status { code, retry_after: retry_after.map(str::to_owned) })
+}
+
+fn parse_redirect(argument: &str) -> Result<FaultKind, String> {
+    let (code, location) = argument.split_once(':').unwrap_or((argument, ""));
+    let code = code.parse().ok().filter(|code| matches!(code, 301..=303 | 307 | 308));
+    let code = code.ok_or_else(|| {
+        format!("redirect needs 301, 302, 303, 307 or 308 and a URL, not `{argument}`")
+    })?;
+    if location.is_empty() || HeaderValue::from_str(location).is_err() {
+        return Err(format!("Location `{}` cannot be sent in a header", location.escape_debug()));
+    }
+    Ok(FaultKind::Redirect { code, location: location.to_owned() })
 }
 
 fn parse_early(argument: &str) -> Result<FaultKind, String> {
@@ -419,6 +434,8 @@ mod tests {
             "status:503@1",
             "status:503:1@/2,seed=0,path=/status",
             "status:429:Wed, 21 Oct 2015 07:28:00 GMT@1",
+            "redirect:307:https://user@host:1/a,b?c=d@1-3,path=/status",
+            "redirect:301:/@1,on=upgrade",
             "early:413@1",
             "hang-up@/20",
             "gzip@3%,seed=1",
@@ -477,6 +494,10 @@ mod tests {
             ("status@1", "status needs a code"),
             ("status:99@1", "`99` is no number from 200 to 599"),
             ("status:503:@1", "Retry-After"),
+            ("redirect@1", "redirect needs 301"),
+            ("redirect:300:/@1", "not `300:/`"),
+            ("redirect:307@1", "Location ``"),
+            ("redirect:307:a\nb@1", "Location `a\\nb` cannot"),
             ("early@1", "early needs a code"),
             ("early:99@1", "not `99`"),
             ("hang-up@1,on=upgrade", "does not strike upgrades"),

@@ -95,7 +95,7 @@ async fn answer(stream: &mut Stream) -> Finish {
             Ok(run) => give(stream, delivery, run, drawn.fault).await,
             Err((code, retry_after)) => {
                 delivery.break_off();
-                Finish::Http { code, retry_after }
+                Finish::http(code, retry_after)
             }
         };
     }
@@ -144,7 +144,7 @@ async fn give(
             }
             Some(FaultKind::WrongType) => {
                 delivery.break_off();
-                return Finish::Http { code: 200, retry_after: None };
+                return Finish::http(200, None);
             }
             // No key of a field is this long, so the message cannot be decoded.
             Some(FaultKind::Malformed) => message = Bytes::from_static(&[0xff; 16]),

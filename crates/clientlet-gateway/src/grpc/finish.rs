@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderValue, StatusCode};
+use http::header::{LOCATION, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::status::{REFUSED, Status};
 use super::stream::Stream;
@@ -23,7 +24,8 @@ pub(super) enum Finish {
     /// By a status of HTTP, if there was no answer yet.
     Http {
         code: u16,
-        retry_after: Option<String>,
+        /// A header that the answer has besides its usual ones.
+        header: Option<(HeaderName, String)>,
     },
     /// Half of this message is sent, then the stream ends as if it were whole, or the connection is
     /// reset.
@@ -36,6 +38,11 @@ pub(super) enum Finish {
 }
 
 impl Finish {
+    /// By a status of HTTP, and the value of its `Retry-After`.
+    pub(super) fn http(code: u16, retry_after: Option<String>) -> Self {
+        Self::Http { code, header: retry_after.map(|after| (RETRY_AFTER, after)) }
+    }
+
     /// How a fault ends the stream before its message runs; `None` if the fault does not.
     pub(super) fn by(fault: &FaultKind) -> Option<Self> {
         Some(match fault {
@@ -52,8 +59,9 @@ impl Finish {
                 message: message.clone().into(),
                 pushback: pushback.clone(),
             }),
-            FaultKind::Status { code, retry_after } => {
-                Self::Http { code: *code, retry_after: retry_after.clone() }
+            FaultKind::Status { code, retry_after } => Self::http(*code, retry_after.clone()),
+            FaultKind::Redirect { code, location } => {
+                Self::Http { code: *code, header: Some((LOCATION, location.clone())) }
             }
             _ => return None,
         })
@@ -72,11 +80,12 @@ impl Stream {
                     self.outbox.finish(&status);
                 }
             }
-            Finish::Http { code, retry_after } if self.outbox.is_fresh() => {
+            Finish::Http { code, header } if self.outbox.is_fresh() => {
                 // Both were checked when the fault was parsed.
                 let code = StatusCode::from_u16(code).unwrap_or_default();
-                let retry_after = retry_after.and_then(|after| HeaderValue::try_from(after).ok());
-                self.outbox.answer_http(code, retry_after, "scripted");
+                let header = header
+                    .and_then(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?)));
+                self.outbox.answer_http(code, header, "scripted");
             }
             Finish::Http { .. } => {
                 if self.outbox.flush().await {

@@ -1,13 +1,14 @@
 //! The outgoing side of a stream: head, messages, trailers.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::inbox::PREFIX;
 use super::status::Status;
@@ -23,11 +24,14 @@ pub(super) struct Outbox {
     pieces: VecDeque<Bytes>,
     /// Small messages, joined to be sent in one frame.
     joined: BytesMut,
+    /// What the head has besides its usual headers.
+    headers: HeaderMap,
 }
 
 impl Outbox {
-    pub(super) fn new(respond: SendResponse<Bytes>) -> Self {
-        Self { respond, body: None, pieces: VecDeque::new(), joined: BytesMut::new() }
+    /// Besides its usual headers the head has these.
+    pub(super) fn new(respond: SendResponse<Bytes>, headers: HeaderMap) -> Self {
+        Self { respond, body: None, pieces: VecDeque::new(), joined: BytesMut::new(), headers }
     }
 
     /// Returns the unused handle for answering.
@@ -72,7 +76,8 @@ impl Outbox {
             let body = match &mut self.body {
                 Some(body) => body,
                 None => {
-                    let head = head(StatusCode::OK, "application/grpc");
+                    let headers = mem::take(&mut self.headers);
+                    let head = head(StatusCode::OK, "application/grpc", headers);
                     self.body.insert(self.respond.send_response(head, false)?)
                 }
             };
@@ -117,12 +122,12 @@ impl Outbox {
         // An error would mean that the client is gone.
         let _ = match &mut self.body {
             Some(body) => {
-                let mut trailers = http::HeaderMap::new();
+                let mut trailers = HeaderMap::new();
                 status.write(&mut trailers);
                 body.send_trailers(trailers)
             }
             None => {
-                let mut head = head(StatusCode::OK, "application/grpc");
+                let mut head = head(StatusCode::OK, "application/grpc", self.headers);
                 status.write(head.headers_mut());
                 self.respond.send_response(head, true).map(drop)
             }
@@ -133,13 +138,11 @@ impl Outbox {
     pub(super) fn answer_http(
         mut self,
         status: StatusCode,
-        retry_after: Option<HeaderValue>,
+        more: Option<(HeaderName, HeaderValue)>,
         text: &'static str,
     ) {
-        let mut head = head(status, "text/plain; charset=utf-8");
-        if let Some(after) = retry_after {
-            head.headers_mut().insert(RETRY_AFTER, after);
-        }
+        self.headers.extend(more);
+        let head = head(status, "text/plain; charset=utf-8", self.headers);
         // An error would mean that the client is gone.
         if let Ok(mut body) = self.respond.send_response(head, false) {
             let _ = body.send_data(Bytes::from_static(text.as_bytes()), true);
@@ -154,9 +157,10 @@ impl Outbox {
     }
 }
 
-fn head(status: StatusCode, content_type: &'static str) -> Response<()> {
+fn head(status: StatusCode, content_type: &'static str, headers: HeaderMap) -> Response<()> {
     let mut head = Response::new(());
     *head.status_mut() = status;
+    *head.headers_mut() = headers;
     let headers = head.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity, deflate, gzip"));

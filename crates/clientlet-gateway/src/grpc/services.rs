@@ -136,7 +136,7 @@ impl Asked {
             Self::Data(request) => match request.answer(world, headers).await {
                 Verdict::Answer(answer) => Ok(answer),
                 Verdict::Outage(outage) => Err(Finish::Status(outage_status(outage))),
-                Verdict::Status(code, retry_after) => Err(Finish::Http { code, retry_after }),
+                Verdict::Status(code, retry_after) => Err(Finish::http(code, retry_after)),
                 Verdict::Broken => Err(Finish::Status(Status::unknown(
                     "Unexpected <class 're.error'>: the target is no regular expression",
                 ))),

@@ -346,7 +346,7 @@ impl Session {
             Some(FaultKind::Malformed) => (0, Bytes::from_static(&[0xff; 16]), Some(place)),
             Some(FaultKind::Oversize(bytes)) => (0, vec![0; bytes].into(), None),
             Some(FaultKind::WrongType) if self.is_fresh() => {
-                return Some(Finish::Http { code: 200, retry_after: None });
+                return Some(Finish::http(200, None));
             }
             // This flag is no compression.
             Some(FaultKind::WrongType) => (0xff, message, None),

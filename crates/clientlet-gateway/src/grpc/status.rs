@@ -57,6 +57,10 @@ impl Status {
         Self::new(14, message)
     }
 
+    pub(super) const fn unauthenticated(message: &'static str) -> Self {
+        Self::new(16, message)
+    }
+
     pub(super) fn write(&self, trailers: &mut HeaderMap) {
         trailers.insert(GRPC_STATUS, HeaderValue::from(self.code));
         let values = [

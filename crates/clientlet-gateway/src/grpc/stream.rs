@@ -45,10 +45,18 @@ pub(super) async fn serve(
 ) -> Option<Unheard> {
     let id = respond.stream_id().as_u32();
     let (head, body) = request.into_parts();
-    let outbox = Outbox::new(respond);
+    let ingress = shared.world.control.ingress();
+    let mut headers = HeaderMap::new();
+    ingress.stamp(&mut headers);
+    let outbox = Outbox::new(respond, headers);
     if head.method != Method::POST || !is_grpc(&head.headers) {
         let refusal = "this port speaks gRPC";
         outbox.answer_http(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, refusal);
+        return None;
+    }
+    if !ingress.admits(&head.headers) {
+        shared.world.journal.turn_away();
+        outbox.finish(&Status::unauthenticated("Not authenticated"));
         return None;
     }
     let Some(service) = services::find(&shared.world, head.uri.path()) else {

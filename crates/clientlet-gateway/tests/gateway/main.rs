@@ -10,6 +10,7 @@ mod fidelity;
 mod grpc;
 mod grpc_faults;
 mod grpc_fidelity;
+mod ingress;
 mod lifecycle;
 mod streams;
 #[cfg(feature = "tls")]
