@@ -48,6 +48,15 @@ pub(crate) enum Content {
 /// and the spare capacity that vectors ask for.
 const SLACK: usize = 64;
 
+impl Batch {
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.content {
+            Content::Body { body, .. } => body.len(),
+            Content::Refused(_) | Content::Unread(_) | Content::Unencoded(_) => 0,
+        }
+    }
+}
+
 /// Splits a call's documents into numbered requests of `size` documents each; 0 puts all documents
 /// into one request.
 ///
@@ -135,7 +144,7 @@ impl Batcher {
         {
             let complete = if count > 0 { Some(self.complete(id)) } else { None };
             self.open = None;
-            let refused = Some(self.refuse(error));
+            let refused = Some(self.alone(Content::Refused(error)));
             return Pushed { complete, refused };
         }
         if open.list.as_mut().is_some_and(|list| !list.add(document)) {
@@ -169,22 +178,14 @@ impl Batcher {
     pub(crate) fn leave_out<D: Serialize>(&mut self, document: &D, keep: bool) -> Batch {
         let mut list = List::default();
         let kept = (keep && list.add(document)).then(|| list.complete());
-        let document = self.next;
-        self.next += 1;
-        self.batch(document..self.next, Content::Unencoded(kept))
+        self.alone(Content::Unencoded(kept))
     }
 
-    /// Puts the input's failure in place of the next document.
-    pub(crate) fn unread(&mut self, failure: Source) -> Batch {
+    /// Makes a batch that takes the place of the next document alone.
+    pub(crate) fn alone(&mut self, content: Content) -> Batch {
         let document = self.next;
         self.next += 1;
-        self.batch(document..self.next, Content::Unread(failure))
-    }
-
-    fn refuse(&mut self, error: EncodeError) -> Batch {
-        let document = self.next;
-        self.next += 1;
-        self.batch(document..self.next, Content::Refused(error))
+        self.batch(document..self.next, content)
     }
 
     fn batch(&mut self, documents: Range<u64>, content: Content) -> Batch {

@@ -166,7 +166,7 @@ impl ClientBuilder {
             return Err(Error::config("websocket_json is for URLs that begin with ws://"));
         }
         if self.websocket_json && config.docarray == Some(DocArray::V2) {
-            let what = "websocket_json is for documents v1: a gateway takes none of v2 in JSON";
+            let what = "websocket_json is for documents v1: documents v2 are not sent as JSON over WebSocket";
             return Err(Error::config(what));
         }
         let transport = match config.channels {

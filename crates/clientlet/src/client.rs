@@ -17,7 +17,7 @@ use crate::input::NoDocuments;
 use crate::message::{Connections, Endpoints, GatewayStatus, Health};
 use crate::pipeline::Ids;
 use crate::post::Post;
-use crate::retry::{Retry, Times, later};
+use crate::retry::{Turn, later};
 use crate::runtime;
 use crate::stream_document::StreamDocument;
 use crate::transport::{Answer, Ask, Questions, Transport};
@@ -53,7 +53,6 @@ pub(crate) struct Shared {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) discoveries: Discoveries,
     pub(crate) ids: Arc<Ids>,
-    pub(crate) headers: Arc<HeaderMap>,
 }
 
 impl Shared {
@@ -83,13 +82,7 @@ impl Client {
         // The fuzzer's gateways have to know the ids of the requests in advance.
         let nonce = if cfg!(fuzzing) { 0x0123_4567_89ab_cdef } else { fastrand::u64(..) };
         let discoveries = Discoveries::new(&config);
-        let shared = Shared {
-            headers: Arc::new(config.headers.clone()),
-            config,
-            transport,
-            discoveries,
-            ids: Arc::new(Ids::new(nonce)),
-        };
+        let shared = Shared { config, transport, discoveries, ids: Arc::new(Ids::new(nonce)) };
         Client { shared: Arc::new(shared) }
     }
 
@@ -186,8 +179,8 @@ impl Client {
     /// # Errors
     /// Why it could not be asked.
     pub async fn endpoints(&self) -> Result<Endpoints, Error> {
-        let Shared { transport, headers, .. } = &*self.shared;
-        let discovery = self.shared.discovery(headers);
+        let Shared { transport, config, .. } = &*self.shared;
+        let discovery = self.shared.discovery(&config.headers);
         self.ask(|_, ask| {
             let (discovery, transport) = (discovery.clone(), &**transport);
             Box::pin(async move { discovery.endpoints(transport, ask).await })
@@ -214,16 +207,10 @@ impl Client {
         &'s self,
         question: impl Fn(&'s dyn Questions, Ask<'s>) -> Answer<'s, T>,
     ) -> Result<T, Error> {
-        let Shared { config, transport, headers, .. } = &*self.shared;
-        let retry = Retry::new(
-            &config.retry,
-            Times::from_now(None, config.attempt_timeout),
-            &config.address,
-        );
-        let asking = retry
-            .run(|turn| question(transport.questions(), Ask { headers, deadline: turn.deadline }));
-        let asked = asking.await.map(|(answer, _)| answer);
-        asked.map_err(|failure| failure.into_error(self.context()))
+        let Shared { config, transport, .. } = &*self.shared;
+        let ask = |turn: Turn| Ask { headers: &config.headers, deadline: turn.deadline };
+        let attempt = |turn| question(transport.questions(), ask(turn));
+        config.run(&config.retry, config.attempt_timeout, None, attempt).await
     }
 
     fn context(&self) -> Context {

@@ -10,9 +10,9 @@ use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderVal
 use http::uri::Authority;
 
 use crate::address::{Address, Protocol, check_port};
-use crate::error::Error;
+use crate::error::{AttemptError, Error};
 use crate::message::DocArray;
-use crate::retry::RetryPolicy;
+use crate::retry::{Retry, RetryPolicy, Times, Turn};
 use crate::secret::Secret;
 
 /// The settings of a connection.
@@ -20,7 +20,7 @@ use crate::secret::Secret;
 pub(crate) struct Config {
     pub(crate) address: Address,
     /// The headers of every request, including those of discovery.
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Arc<HeaderMap>,
     pub(crate) retry: RetryPolicy,
     pub(crate) connect_timeout: Duration,
     #[cfg(feature = "proxy")]
@@ -54,6 +54,29 @@ impl Config {
         let is_shared = retry.repeats_late() && !self.is_attempt_timeout_set;
         let share = timeout.filter(|_| is_shared).map(|timeout| timeout / 2);
         [self.attempt_timeout, share].into_iter().flatten().min()
+    }
+
+    /// Returns the client's policy with a single attempt.
+    pub(crate) fn once(&self) -> RetryPolicy {
+        self.retry.clone().max_attempts(1)
+    }
+
+    /// Runs attempts that each have `timeout`, and makes the error of their failure. `id` is the id
+    /// of the request, if there is one.
+    pub(crate) async fn run<T, F>(
+        &self,
+        policy: &RetryPolicy,
+        timeout: Option<Duration>,
+        id: Option<&str>,
+        attempt: impl FnMut(Turn) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, AttemptError>>,
+    {
+        let times = Times::from_now(None, timeout);
+        let result = Retry::new(policy, times, &self.address).run(attempt).await;
+        let context = || self.address.context(id.map(str::to_owned), None);
+        result.map(|(value, _)| value).map_err(|failure| failure.into_error(context()))
     }
 }
 

@@ -1,13 +1,12 @@
 //! What a client and a clientlet can be told, in one list.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue};
 
-use crate::address::Address;
-#[cfg(feature = "proxy")]
-use crate::address::Protocol;
+use crate::address::{Address, Protocol};
 #[cfg(feature = "proxy")]
 use crate::config::ProxyConfig;
 use crate::config::{Config, GrpcOptions, Identity, one_by_one};
@@ -283,12 +282,27 @@ impl ClientletOptions {
         }))
     }
 
+    /// Checks everything. The URL must be of this protocol.
+    #[cfg(feature = "clientlets")]
+    pub(crate) fn check_as(&self, url: &str, protocol: Protocol) -> Result<Arc<Config>, Error> {
+        let config = self.check(url)?;
+        match config.address.protocol() == protocol {
+            true => Ok(Arc::new(config)),
+            false => {
+                let (address, scheme) = (&config.address, protocol.name());
+                Err(Error::config(format!("{address} is not an address of {scheme}://")))
+            }
+        }
+    }
+
     /// Checks everything.
     pub(crate) fn check(&self, url: &str) -> Result<Config, Error> {
         let address = Address::parse(url, self.port)?;
         self.retry.check()?;
         if self.retry.is_capped_from_the_start() {
-            tracing::info!("max_backoff lies below initial_backoff: no wait ever grows");
+            tracing::info!(
+                "max_backoff is below initial_backoff, so every wait is at most max_backoff and never grows"
+            );
         }
         if self.channels == 0 {
             return Err(Error::config("channels is 0; nothing could be sent without a connection"));
@@ -304,7 +318,7 @@ impl ClientletOptions {
         #[cfg(feature = "tls")]
         let tls = address.is_secure().then(|| self.tls.prepare(address.protocol())).transpose()?;
         Ok(Config {
-            headers,
+            headers: Arc::new(headers),
             #[cfg(feature = "proxy")]
             proxy,
             #[cfg(feature = "tls")]

@@ -312,7 +312,7 @@ impl Settings {
         let retry = self.retry.unwrap_or_else(|| shared.config.retry.clone());
         retry.check()?;
         let protocol = shared.config.address.protocol();
-        let headers = with_headers(&shared.headers, protocol, &self.headers)?;
+        let headers = with_headers(&shared.config.headers, protocol, &self.headers)?;
         let call = Call {
             transport: shared
                 .transport

@@ -19,13 +19,10 @@ use crate::response::Response;
 #[must_use = "nothing is sent before the answers are polled"]
 // The bound is needed, because a document waits here until it is known how to encode it.
 pub struct Responses<S: Stream> {
-    state: State<S>,
-}
-
-enum State<S: Stream> {
-    /// The call cannot be made. The error is its only item.
-    Refused(Option<Error>),
-    Running(Box<Pipeline<S>>),
+    /// `None` if the call cannot be made.
+    pipeline: Option<Box<Pipeline<S>>>,
+    /// The reason why the call cannot be made, which is the only item.
+    refused: Option<Error>,
 }
 
 // The documents are pinned in a box of their own.
@@ -37,11 +34,11 @@ where
     S::Item: Serialize,
 {
     pub(crate) fn running(call: Call, documents: S) -> Responses<S> {
-        Responses { state: State::Running(Box::new(Pipeline::new(call, documents))) }
+        Responses { pipeline: Some(Box::new(Pipeline::new(call, documents))), refused: None }
     }
 
     pub(crate) fn refused(error: Error) -> Responses<S> {
-        Responses { state: State::Refused(Some(error)) }
+        Responses { pipeline: None, refused: Some(error) }
     }
 
     /// Returns the next answer, or the error of the request that failed; `None` after the last.
@@ -52,19 +49,13 @@ where
 
     /// Returns the number of documents that were read from the input so far.
     pub fn documents_read(&self) -> u64 {
-        match &self.state {
-            State::Refused(_) => 0,
-            State::Running(pipeline) => pipeline.documents(),
-        }
+        self.pipeline.as_ref().map_or(0, |pipeline| pipeline.documents())
     }
 
     /// Returns the number of documents in requests that were begun so far. Documents of a request
     /// that is not full yet are read, but do not count.
     pub fn documents_sent(&self) -> u64 {
-        match &self.state {
-            State::Refused(_) => 0,
-            State::Running(pipeline) => pipeline.documents_sent(),
-        }
+        self.pipeline.as_ref().map_or(0, |pipeline| pipeline.documents_sent())
     }
 
     /// Stops the call: reads and sends no more, and ends each request that was not taken yet, so
@@ -78,24 +69,21 @@ where
     /// After that the stream has ended; [`documents_read`](Responses::documents_read) and
     /// [`documents_sent`](Responses::documents_sent) keep their values.
     pub fn stop(&mut self) -> Vec<Result<Response, Error>> {
-        match &mut self.state {
-            State::Refused(error) => error.take().map(Err).into_iter().collect(),
-            State::Running(pipeline) => pipeline.stop(),
+        match &mut self.pipeline {
+            Some(pipeline) => pipeline.stop(),
+            None => self.refused.take().map(Err).into_iter().collect(),
         }
     }
 
     /// Returns the number of requests in progress: sent, or answered and not taken yet.
     pub fn in_flight(&self) -> usize {
-        match &self.state {
-            State::Refused(_) => 0,
-            State::Running(pipeline) => pipeline.in_flight(),
-        }
+        self.pipeline.as_ref().map_or(0, |pipeline| pipeline.in_flight())
     }
 
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Response, Error>>> {
-        match &mut self.state {
-            State::Refused(error) => Poll::Ready(error.take().map(Err)),
-            State::Running(pipeline) => pipeline.poll_ended(cx),
+        match &mut self.pipeline {
+            Some(pipeline) => pipeline.poll_ended(cx),
+            None => Poll::Ready(self.refused.take().map(Err)),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::config::{Config, one_by_one, with_headers};
 use crate::error::{AttemptError, Error, ErrorKind, Event};
 use crate::message::{DocArray, Encoding, StatusMessage};
 use crate::options::ClientletOptions;
-use crate::retry::{Retry, Times};
+use crate::retry::Turn;
 use crate::secret::Secret;
 use crate::transport::{HttpSession, MOST_V2_DOCUMENTS, Time};
 
@@ -43,7 +43,6 @@ use crate::transport::{HttpSession, MOST_V2_DOCUMENTS, Time};
 #[derive(Debug)]
 pub struct HttpClientlet {
     config: Arc<Config>,
-    headers: Arc<HeaderMap>,
     session: Option<Arc<HttpSession>>,
 }
 
@@ -53,12 +52,7 @@ impl HttpClientlet {
     /// # Errors
     /// [`ErrorKind::Config`], naming the first wrong setting.
     pub fn new(url: &str, options: &ClientletOptions) -> Result<HttpClientlet, Error> {
-        let config = options.check(url)?;
-        if config.address.protocol() != Protocol::Http {
-            return Err(Error::config(format!("{} is not an address of HTTP", config.address)));
-        }
-        let headers = Arc::new(config.headers.clone());
-        Ok(HttpClientlet { config: Arc::new(config), headers, session: None })
+        Ok(HttpClientlet { config: options.check_as(url, Protocol::Http)?, session: None })
     }
 
     /// Posts a request. Sending is retried as the options say. A request of more than 100 documents
@@ -175,28 +169,25 @@ impl<'a> Exchange<'a> {
     /// The reason why there is no answer.
     pub async fn send(self) -> Result<HttpAnswer, Error> {
         let config = &self.clientlet.config;
-        let id = self.body.map(|request| request.request_id().to_owned());
-        let context = config.address.context(id, None);
+        let id = self.body.map(DataRequest::request_id);
         if let Some(request) = self.body {
-            request.require(Encoding::Json).map_err(|error| error.with_context(context.clone()))?;
+            let context = || config.address.context(id.map(str::to_owned), None);
+            let refused = |error: Error| error.with_context(context());
+            request.require(Encoding::Json).map_err(refused)?;
+            if request.docarray() == DocArray::V2 && request.count() > MOST_V2_DOCUMENTS {
+                let what = format!(
+                    "over HTTP a v2 gateway loses all documents of a request after the {MOST_V2_DOCUMENTS}th"
+                );
+                return Err(refused(Error::new(ErrorKind::Encode, what)));
+            }
         }
-        if self
-            .body
-            .is_some_and(|body| body.docarray() == DocArray::V2 && body.count() > MOST_V2_DOCUMENTS)
-        {
-            let what = format!(
-                "over HTTP a v2 gateway loses all documents of a request after the {MOST_V2_DOCUMENTS}th"
-            );
-            return Err(Error::new(ErrorKind::Encode, what).with_context(context));
-        }
-        let headers = with_headers(&self.clientlet.headers, Protocol::Http, &self.headers)?;
+        let headers = with_headers(&config.headers, Protocol::Http, &self.headers)?;
         let uri = config.address.as_given()?;
         let (method, body, policy) = match self.body {
             Some(request) => (Method::POST, request.to_bytes(), config.retry.clone()),
-            None => (Method::GET, Bytes::new(), config.retry.clone().max_attempts(1)),
+            None => (Method::GET, Bytes::new(), config.once()),
         };
-        let retry = Retry::new(&policy, Times::from_now(None, self.timeout), &config.address);
-        let result = retry.run(async |turn| {
+        let attempt = async |turn: Turn| {
             let Some(session) = &self.clientlet.session else {
                 let what = "the clientlet is not open; start it first";
                 return Err(AttemptError::new(Event::SessionClosed, what));
@@ -204,10 +195,7 @@ impl<'a> Exchange<'a> {
             let time = Time::until(turn.deadline);
             let (method, uri) = (method.clone(), uri.clone());
             session.exchange(method, uri, &headers, body.clone(), time, true).await
-        });
-        match result.await {
-            Ok((answer, _)) => Ok(HttpAnswer(answer)),
-            Err(failure) => Err(failure.into_error(context)),
-        }
+        };
+        config.run(&policy, self.timeout, id, attempt).await.map(HttpAnswer)
     }
 }

@@ -41,7 +41,7 @@ fn each_host_and_each_address_is_a_gateway_of_its_own() {
     };
     let config = |host: Option<&str>| {
         let mut config = ClientletOptions::new().check("http://h").unwrap();
-        config.headers = headers(host);
+        config.headers = Arc::new(headers(host));
         config
     };
     for own in [None, Some("own.example")] {

@@ -10,14 +10,14 @@ use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::prepare::unsendable;
+use crate::batch::{Batch, Content};
 use crate::discovery::Discovery;
-use crate::document::EncodeError;
 use crate::envelope::Template;
-use crate::error::{AttemptError, Context, Error, ErrorKind, Event, Source};
+use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
 use crate::input::InputFailure;
-use crate::message::{DocArray, RequestId};
+use crate::message::{DocArray, Request, RequestId};
 use crate::retry::{Failure, RetryPolicy, Times, later};
-use crate::stop::{Stop, stopped};
+use crate::stop::Stop;
 use crate::transport::Transport;
 use crate::unanswered::Unanswered;
 
@@ -101,19 +101,30 @@ impl Call {
         (self.keep_documents && !body.is_empty()).then(kept)
     }
 
-    pub(super) fn refused(&self, refusal: &EncodeError, documents: Range<u64>) -> Error {
-        let last = AttemptError::new(Event::EncodeFailed, refusal.to_string());
-        Failure::unattempted(last).into_error(self.context(None, documents))
+    /// Returns the error of a request with this body.
+    pub(super) fn failed(&self, failure: Failure, request: Request, body: &Bytes) -> Error {
+        let kept = self.kept(request.route.docarray, body);
+        let context = self.context(Some(request.id_text), request.documents);
+        failure.into_error(context).with_documents(kept)
     }
 
-    /// Returns the error of a request that was never begun, because the call was stopped.
-    pub(super) fn unbegun(&self, documents: Range<u64>) -> Error {
-        Failure::unattempted(stopped(false)).into_error(self.context(None, documents))
-    }
-
-    pub(super) fn unread(&self, failure: Source, documents: Range<u64>) -> Error {
-        let what = format!("the document cannot be read: {failure}");
-        let last = AttemptError::new(Event::InputFailed, what).with_own_source(failure);
-        Failure::unattempted(last).into_error(self.context(None, documents))
+    /// Returns the error of a batch that is not sent. `why` is the reason if the documents are not
+    /// at fault.
+    pub(super) fn unsent(&self, batch: Batch, why: impl FnOnce() -> Failure) -> Error {
+        let Batch { documents, content, .. } = batch;
+        let (failure, kept) = match content {
+            Content::Body { body, format, .. } => (why(), self.kept(format.route.docarray, &body)),
+            Content::Unencoded(kept) => (why(), kept),
+            Content::Refused(refusal) => {
+                let last = AttemptError::new(Event::EncodeFailed, refusal.to_string());
+                (Failure::unattempted(last), None)
+            }
+            Content::Unread(failure) => {
+                let what = format!("the document cannot be read: {failure}");
+                let last = AttemptError::new(Event::InputFailed, what).with_own_source(failure);
+                (Failure::unattempted(last), None)
+            }
+        };
+        failure.into_error(self.context(None, documents)).with_documents(kept)
     }
 }

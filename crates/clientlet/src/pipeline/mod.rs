@@ -36,6 +36,7 @@ use crate::order::Order;
 use crate::response::Response;
 use crate::retry::Failure;
 use crate::runtime;
+use crate::stop::stopped;
 use crate::transport::{BoxFuture, Handle, Patience};
 use crate::window::Window;
 
@@ -139,41 +140,26 @@ where
                 self.end(ended);
             }
         }
-        for batch in mem::take(&mut self.waiting) {
-            self.end_unbegun(batch);
-        }
+        let mut unbegun = mem::take(&mut self.waiting);
         if self.batcher.is_open() {
-            let batch = self.batcher.complete(|| self.call.ids.next());
-            self.end_unbegun(batch);
+            unbegun.push_back(self.batcher.complete(|| self.call.ids.next()));
         }
         if let Some(document) = self.held.take() {
-            let batch = self.batcher.leave_out(&document, self.call.keep_documents);
-            self.end_unbegun(batch);
+            unbegun.push_back(self.batcher.leave_out(&document, self.call.keep_documents));
         }
         if let Some(failure) = self.failed.take() {
-            let batch = self.batcher.unread(failure);
-            self.end_unbegun(batch);
+            unbegun.push_back(self.batcher.alone(Content::Unread(failure)));
+        }
+        for batch in unbegun {
+            let index = batch.index;
+            let error = self.call.unsent(batch, || Failure::unattempted(stopped(false)));
+            self.order.push(index, Ended::whole(index, 0, Err(error)));
         }
         self.window = Window::new(self.call.prefetch, self.call.prefetch_bytes);
         let order = mem::replace(&mut self.order, Order::new(self.call.in_order));
         let parts = mem::take(&mut self.parts).into_iter();
         let ended = order.into_iter();
         parts.chain(ended.flat_map(|ended| once(ended.result).chain(ended.rest))).collect()
-    }
-
-    /// Ends a batch that was never begun, because the call was stopped.
-    fn end_unbegun(&mut self, batch: Batch) {
-        let Batch { index, documents, content } = batch;
-        let error = match content {
-            Content::Refused(refusal) => self.call.refused(&refusal, documents),
-            Content::Unread(failure) => self.call.unread(failure, documents),
-            Content::Body { body, format, .. } => {
-                let kept = self.call.kept(format.route.docarray, &body);
-                self.call.unbegun(documents).with_documents(kept)
-            }
-            Content::Unencoded(kept) => self.call.unbegun(documents).with_documents(kept),
-        };
-        self.order.push(index, Ended { index, bytes: 0, result: Err(error), rest: Vec::new() });
     }
 
     /// Returns the number of requests that have begun and were not given to the caller.
@@ -275,7 +261,7 @@ where
                 let batch = self.batcher.complete(|| self.call.ids.next());
                 self.push(batch);
             } else if let Some(failure) = self.failed.take() {
-                let batch = self.batcher.unread(failure);
+                let batch = self.batcher.alone(Content::Unread(failure));
                 self.push(batch);
             } else {
                 return Poll::Ready(None);
@@ -391,28 +377,23 @@ where
     fn begin(&mut self, batch: Batch) {
         let bytes = batch.bytes();
         self.window.enter(bytes);
-        let Batch { index, documents, content } = batch;
-        self.sent = documents.end;
-        observer::begun(index, &documents);
-        let error = match content {
-            Content::Body { body, format, id, id_text } => {
-                let (route, headers) = (format.route.clone(), self.call.headers.clone());
-                let request = Request { id, id_text, index, documents, route, headers };
-                let started = Instant::now();
-                let deadline = self.call.times(started).attempt_deadline(started);
-                let patience = Patience::new(started, deadline);
-                self.depart(Flight { request, body, bytes, started, patience });
-                return;
-            }
-            Content::Refused(refusal) => self.call.refused(&refusal, documents),
-            Content::Unread(failure) => self.call.unread(failure, documents),
-            Content::Unencoded(kept) => {
-                let doom = self.doom.as_ref().expect("a batch is left unencoded for a reason");
-                let error = doom.failure.clone().into_error(self.call.context(None, documents));
-                error.with_documents(kept)
-            }
-        };
-        self.end(Ended { index, bytes, result: Err(error), rest: Vec::new() });
+        self.sent = batch.documents.end;
+        observer::begun(batch.index, &batch.documents);
+        if let Batch { index, documents, content: Content::Body { body, format, id, id_text } } =
+            batch
+        {
+            let (route, headers) = (format.route.clone(), self.call.headers.clone());
+            let request = Request { id, id_text, index, documents, route, headers };
+            let started = Instant::now();
+            let deadline = self.call.times(started).attempt_deadline(started);
+            let patience = Patience::new(started, deadline);
+            self.depart(Flight { request, body, bytes, started, patience });
+            return;
+        }
+        let doom = || self.doom.as_ref().expect("a batch is left unencoded for a reason");
+        let index = batch.index;
+        let error = self.call.unsent(batch, || doom().failure.clone());
+        self.end(Ended::whole(index, bytes, Err(error)));
     }
 
     /// Hands a request to an open connection, or leaves it to a future that opens a connection.
@@ -438,7 +419,7 @@ where
                 let Flight { request, bytes, started, .. } = flight;
                 let index = request.index;
                 let result = Ok(response(request, answer, 1, started));
-                self.end(Ended { index, bytes, result, rest: Vec::new() });
+                self.end(Ended::whole(index, bytes, result));
             }
             Err(error) => self.drive(flight, Some(error)),
         }
@@ -460,15 +441,6 @@ where
             self.asking = None;
         }
         self.order.push(ended.index, ended);
-    }
-}
-
-impl Batch {
-    fn bytes(&self) -> usize {
-        match &self.content {
-            Content::Body { body, .. } => body.len(),
-            Content::Refused(_) | Content::Unread(_) | Content::Unencoded(_) => 0,
-        }
     }
 }
 

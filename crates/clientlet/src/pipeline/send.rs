@@ -30,6 +30,13 @@ pub(super) struct Ended {
     pub(super) rest: Vec<Result<Response, Error>>,
 }
 
+impl Ended {
+    /// A request whose documents share one result.
+    pub(super) fn whole(index: u64, bytes: usize, result: Result<Response, Error>) -> Ended {
+        Ended { index, bytes, result, rest: Vec::new() }
+    }
+}
+
 /// Sends a request until it is answered or its failure is final. `failed` is the failure of its
 /// first attempt, if that was already made. If only some documents are at fault, these fail by
 /// themselves, and the others are sent without them.
@@ -41,10 +48,14 @@ pub(super) async fn send(
 ) -> Ended {
     let Flight { request, mut body, bytes, started, .. } = flight;
     let index = request.index;
-    let result = run(&call, &request, &mut body, started, failed).await;
-    let mut results = match result {
+    let result = match run(&call, &request, &mut body, started, failed).await {
+        Ok((answer, ledger)) => Ok(response(request, answer, ledger.next(), started)),
         Err(failure) if may_be_split(&call, &failure) => {
-            Box::pin(send_parts(&call, &request, &body, started, failure)).await
+            let parts = send_parts(&call, &request, &body, started, failure);
+            let mut results = Box::pin(parts).await;
+            let rest = results.split_off(1);
+            let result = results.pop().expect("a request that is split has parts");
+            return Ended { index, bytes, result, rest };
         }
         Err(failure) => {
             if let (Event::NotFound404, Some(gateway)) = (failure.last.event, &gateway) {
@@ -52,19 +63,10 @@ pub(super) async fn send(
                 // asked again.
                 call.discovery.forget(gateway);
             }
-            let kept = call.kept(request.route.docarray, &body);
-            let context = call.context(Some(request.id_text), request.documents);
-            let result = Err(failure.into_error(context).with_documents(kept));
-            return Ended { index, bytes, result, rest: Vec::new() };
-        }
-        Ok((answer, ledger)) => {
-            let result = Ok(response(request, answer, ledger.next(), started));
-            return Ended { index, bytes, result, rest: Vec::new() };
+            Err(call.failed(failure, request, &body))
         }
     };
-    let rest = results.split_off(1);
-    let result = results.pop().expect("a request that is split has parts");
-    Ended { index, bytes, result, rest }
+    Ended::whole(index, bytes, result)
 }
 
 /// Runs the attempts of one request. Returns its answer and the failures before it.
@@ -177,10 +179,6 @@ async fn send_part(
     };
     match run(call, &request, &mut body, started, None).await {
         Ok((answer, ledger)) => Ok(response(request, answer, ledger.next(), started)),
-        Err(failure) => {
-            let kept = call.kept(request.route.docarray, &body);
-            let context = call.context(Some(request.id_text), request.documents);
-            Err(failure.into_error(context).with_documents(kept))
-        }
+        Err(failure) => Err(call.failed(failure, request, &body)),
     }
 }

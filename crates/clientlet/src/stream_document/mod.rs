@@ -154,7 +154,7 @@ impl StreamDocument {
         let retry = self.retry.unwrap_or_else(|| shared.config.retry.clone());
         retry.check()?;
         let protocol = shared.config.address.protocol();
-        let headers = with_headers(&shared.headers, protocol, &self.headers)?;
+        let headers = with_headers(&shared.config.headers, protocol, &self.headers)?;
         let id = shared.ids.next();
         let (document, parameters) = (self.document?, self.parameters.transpose()?);
         let (target, encoding) = (self.target_executor, transport.facts().encoding);

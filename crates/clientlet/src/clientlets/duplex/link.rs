@@ -16,7 +16,7 @@ use crate::clientlets::DataRequest;
 use crate::config::Config;
 use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
 use crate::message::{DocArray, Encoding};
-use crate::retry::{Failure, Retry, RetryPolicy, Times, Turn};
+use crate::retry::{RetryPolicy, Turn};
 use crate::runtime;
 use crate::transport::{Answer, Time};
 
@@ -70,7 +70,7 @@ impl Link {
             let live = async { self.live(&mut *self.session.lock().await).await.map(drop) };
             Time::until(turn.deadline).opening(pin!(live)).await
         };
-        self.run(&self.once(), None, opening).await?;
+        self.run(&self.config.once(), None, opening).await?;
         self.phase.store(OPEN, Ordering::Release);
         Ok(())
     }
@@ -127,7 +127,7 @@ impl Link {
 
     /// Announces the end of input.
     pub(in crate::clientlets) async fn send_end_of_input(&self) -> Result<(), Error> {
-        self.send(Outgoing::EndOfInput, &self.once(), None).await?;
+        self.send(Outgoing::EndOfInput, &self.config.once(), None).await?;
         // This has no effect if the link was closed meanwhile.
         let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
         let _ = self.phase.compare_exchange(OPEN, ENDED, set, fetch);
@@ -140,16 +140,12 @@ impl Link {
         &self,
         message: Bytes,
     ) -> Result<(), Error> {
-        let sent = self.send(Outgoing::Message(message), &self.once(), None).await;
+        let sent = self.send(Outgoing::Message(message), &self.config.once(), None).await;
         let has_ended = match &*self.session.lock().await {
             Some(session) => session.ending().is_some_and(|ending| ending.said.is_some()),
             None => false,
         };
         if has_ended { Ok(()) } else { sent }
-    }
-
-    fn once(&self) -> RetryPolicy {
-        self.config.retry.clone().max_attempts(1)
     }
 
     async fn send(
@@ -175,13 +171,7 @@ impl Link {
     where
         F: Future<Output = Result<(), AttemptError>>,
     {
-        let times = Times::from_now(None, self.config.attempt_timeout);
-        let failed = |failure: Failure| failure.into_error(self.context(id.map(str::to_owned)));
-        Retry::new(policy, times, &self.config.address)
-            .run(attempt)
-            .await
-            .map(|_| ())
-            .map_err(failed)
+        self.config.run(policy, self.config.attempt_timeout, id, attempt).await
     }
 
     /// Returns the connection. With `is_again` a dead connection is replaced.

@@ -11,7 +11,7 @@ use crate::config::{one_by_one, with_headers};
 use crate::error::Error;
 use crate::message::Encoding;
 use crate::response::Response;
-use crate::retry::{Retry, Times};
+use crate::retry::Turn;
 use crate::secret::Secret;
 
 /// A request that is about to be sent, with settings for this request only.
@@ -58,20 +58,16 @@ impl<'a> GrpcExchange<'a> {
     pub async fn send(self) -> Result<Response, Error> {
         let GrpcExchange { clientlet, request, headers, timeout } = self;
         let id = request.request_id();
-        let context = clientlet.context(Some(id.to_owned()));
-        request.require(Encoding::Proto).map_err(|error| error.with_context(context.clone()))?;
-        let headers = with_headers(&clientlet.headers, Protocol::Grpc, &headers)?;
+        let refused = |error: Error| error.with_context(clientlet.context(Some(id.to_owned())));
+        request.require(Encoding::Proto).map_err(refused)?;
+        let headers = with_headers(&clientlet.config.headers, Protocol::Grpc, &headers)?;
         let body = request.to_bytes();
-        let (config, times) = (&clientlet.config, Times::from_now(None, timeout));
-        let retry = Retry::new(&config.retry, times, &config.address);
-        let result = retry.run(async |turn| {
+        let attempt = async |turn: Turn| {
             let session = clientlet.session.as_ref().ok_or_else(not_open)?;
             let (docarray, body) = (request.docarray(), body.clone());
             session.transport.send_one(id, docarray, &headers, body, turn.deadline).await
-        });
-        match result.await {
-            Ok((answer, _)) => Ok(Response::alone(answer)),
-            Err(failure) => Err(failure.into_error(context)),
-        }
+        };
+        let config = &clientlet.config;
+        config.run(&config.retry, timeout, Some(id), attempt).await.map(Response::alone)
     }
 }

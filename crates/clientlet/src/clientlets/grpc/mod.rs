@@ -6,7 +6,6 @@ mod task;
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use serde::Serialize;
 
 pub use self::exchange::GrpcExchange;
@@ -21,7 +20,7 @@ use crate::error::{AttemptError, Context, Error, Event};
 use crate::message::{Endpoints, GatewayStatus, Health, StatusMessage};
 use crate::options::ClientletOptions;
 use crate::response::Response;
-use crate::retry::{Failure, Retry, Times, Turn};
+use crate::retry::{Failure, Turn};
 use crate::stream_document::StreamDocument;
 use crate::transport::grpc::GrpcTransport;
 use crate::transport::{Ask, Transport};
@@ -77,7 +76,6 @@ use crate::transport::{Ask, Transport};
 #[derive(Debug)]
 pub struct GrpcClientlet {
     config: Arc<Config>,
-    headers: Arc<HeaderMap>,
     session: Option<Session>,
 }
 
@@ -95,12 +93,7 @@ impl GrpcClientlet {
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the first wrong setting.
     pub fn new(url: &str, options: &ClientletOptions) -> Result<GrpcClientlet, Error> {
-        let config = options.check(url)?;
-        if config.address.protocol() != Protocol::Grpc {
-            return Err(Error::config(format!("{} is not an address of gRPC", config.address)));
-        }
-        let headers = Arc::new(config.headers.clone());
-        Ok(GrpcClientlet { config: Arc::new(config), headers, session: None })
+        Ok(GrpcClientlet { config: options.check_as(url, Protocol::Grpc)?, session: None })
     }
 
     /// Sends a unary request and waits for its answer.
@@ -123,7 +116,7 @@ impl GrpcClientlet {
     /// The reason why there is no connection.
     pub async fn open_stream(&self) -> Result<GrpcStream, Error> {
         let transport = self.session()?.transport.clone();
-        let streams = Streams { transport, headers: self.headers.clone() };
+        let streams = Streams { transport, headers: self.config.headers.clone() };
         let link = Link::new(&self.config, streams);
         link.start().await?;
         Ok(GrpcStream::new(Arc::new(link)))
@@ -151,7 +144,7 @@ impl GrpcClientlet {
     /// The reason why there is no answer.
     pub async fn send_dry_run(&self) -> Result<StatusMessage, Error> {
         let session = self.session()?;
-        let headers = &*self.headers;
+        let headers = &*self.config.headers;
         let ask = |turn: Turn| Ask { headers, deadline: turn.deadline };
         self.once(|turn| session.transport.questions().dry_run(ask(turn))).await
     }
@@ -192,10 +185,8 @@ impl GrpcClientlet {
     where
         F: Future<Output = Result<T, AttemptError>>,
     {
-        let policy = self.config.retry.clone().max_attempts(1);
-        let times = Times::from_now(None, self.config.attempt_timeout);
-        let result = Retry::new(&policy, times, &self.config.address).run(attempt).await;
-        result.map(|(value, _)| value).map_err(|failure| failure.into_error(self.context(None)))
+        let config = &self.config;
+        config.run(&config.once(), config.attempt_timeout, None, attempt).await
     }
 
     fn context(&self, request_id: Option<String>) -> Context {

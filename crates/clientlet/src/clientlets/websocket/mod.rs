@@ -88,13 +88,7 @@ impl WebsocketClientlet {
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the first wrong setting.
     pub fn new(url: &str, options: &ClientletOptions) -> Result<WebsocketClientlet, Error> {
-        let config = Arc::new(options.check(url)?);
-        if config.address.protocol() != Protocol::Websocket {
-            return Err(Error::config(format!(
-                "{} is not an address of WebSocket",
-                config.address
-            )));
-        }
+        let config = options.check_as(url, Protocol::Websocket)?;
         let link = Arc::new(Link::new(&config, Upgrade::new(&config)?));
         Ok(WebsocketClientlet { config, link })
     }
