@@ -13,6 +13,7 @@ use super::encode::THIRD_FIELD;
 use super::one_kind::EncodedContent;
 use super::proto::Message;
 use super::refusal::{Refusal, refuse};
+use super::serializer::To;
 use super::{EncodeError, Encoder, decode, proto};
 use crate::error::{Error, ErrorKind};
 use crate::foreign::told;
@@ -211,7 +212,7 @@ pub(super) fn write<T: Serialize + ?Sized>(
 ) -> Result<(), Refusal> {
     let wanted = self::name(docarray, encoding);
     if name == PAIR && wanted == self::name(DocArray::V2, Encoding::Json) {
-        document.serialize(EncodedContent(out))?;
+        document.serialize(To(EncodedContent(out)))?;
         // An object ends with its bracket.
         out.pop();
         out.extend_from_slice(THIRD_FIELD);
@@ -225,7 +226,7 @@ pub(super) fn write<T: Serialize + ?Sized>(
             described(wanted)
         ));
     }
-    document.serialize(EncodedContent(out))
+    document.serialize(To(EncodedContent(out)))
 }
 
 /// In other formats an encoded document is bytes.

@@ -114,6 +114,15 @@ pub(in crate::document) enum Number {
 const MOST_EXACT: i128 = 1 << 53;
 
 impl Number {
+    #[inline]
+    pub(in crate::document) fn is_finite(self) -> bool {
+        match self {
+            Number::Whole(_) => true,
+            Number::Single(n) => n.is_finite(),
+            Number::Double(n) => n.is_finite(),
+        }
+    }
+
     pub(in crate::document) fn to_f64(self) -> f64 {
         match self {
             Number::Whole(n) => n as f64,

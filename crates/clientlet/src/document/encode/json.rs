@@ -3,16 +3,23 @@
 //! The functions that are called for each value are `inline`. Their callers are in other files, and
 //! so in other codegen units; without `inline`, encoding numbers was almost a third slower.
 
+use serde::Serialize;
+use serde::ser;
+
 use super::Slot;
 use super::parts::Parts;
-use crate::document::blob::check_base64;
+use crate::document::blob::{BLOB, check_base64, write_base64};
+use crate::document::encoded;
+use crate::document::one_kind::BlobContent;
 use crate::document::refusal::{Refusal, refuse};
+use crate::document::serializer::{Destination, Num, To};
+use crate::document::tensor::TENSOR;
 use crate::document::v1_fields::{Field, Kind, Number, numeral};
-use crate::message::DocArray;
+use crate::message::{DocArray, Encoding};
 
 /// The reason why such a tensor is refused: v1 gateways reject it, and v2 gateways answer with
 /// memory that was never written.
-pub(super) const NO_DIMENSIONS: &str = "a tensor without dimensions cannot be sent as JSON";
+const NO_DIMENSIONS: &str = "a tensor without dimensions cannot be sent as JSON";
 
 pub(super) struct Json<'o> {
     pub(super) docarray: DocArray,
@@ -32,7 +39,7 @@ impl<'o> Json<'o> {
     }
 
     /// Checks a value that is neither an object nor a list; `what` describes it.
-    pub(super) fn scalar(&mut self, what: &str) -> Result<(), Refusal> {
+    fn scalar(&mut self, what: &str) -> Result<(), Refusal> {
         match self.slot {
             Slot::Free | Slot::Value => Ok(()),
             Slot::Document => refuse(format!("a document must be an object, not {what}")),
@@ -46,7 +53,7 @@ impl<'o> Json<'o> {
 
     /// Checks a number before it is written.
     #[inline]
-    pub(super) fn number(&mut self, number: Number) -> Result<(), Refusal> {
+    fn check(&mut self, number: Number) -> Result<(), Refusal> {
         match self.slot {
             Slot::Free => Ok(()),
             Slot::Tensor(_) => self.leaf(),
@@ -69,15 +76,74 @@ impl<'o> Json<'o> {
         }
     }
 
-    pub(super) fn boolean(&mut self) -> Result<(), Refusal> {
-        match self.slot {
-            Slot::Tensor(_) => self.leaf(),
-            Slot::Field(Kind::Text | Kind::Count | Kind::Single) => Ok(()),
-            _ => self.scalar("a boolean"),
-        }
+    #[inline]
+    fn quoted(&mut self, text: &str) {
+        serde_json::to_writer(&mut *self.out, text).expect("writing text to memory cannot fail");
     }
 
-    pub(super) fn null(&mut self) -> Result<(), Refusal> {
+    /// Writes `{"Variant":` of an enum, before its content.
+    fn begin_variant(&mut self, name: &'static str) -> Result<Slot, Refusal> {
+        let slot = self.object()?.slot;
+        self.key(slot, name)?;
+        Ok(slot)
+    }
+
+    /// Writes the name of a field of an object in `slot`, and notes what may follow it.
+    #[inline]
+    pub(super) fn key(&mut self, slot: Slot, name: &str) -> Result<(), Refusal> {
+        self.is_content = false;
+        self.slot = match slot {
+            Slot::Document if self.docarray == DocArray::V1 => {
+                let field = Field::of_document(name)?;
+                self.is_content = field.is_content();
+                if field.is_tensor() {
+                    self.leaves = None;
+                    self.lengths.clear();
+                    Slot::Tensor(0)
+                } else {
+                    Slot::Field(field.kind)
+                }
+            }
+            Slot::Map | Slot::Value | Slot::Field(Kind::Tags) => Slot::Value,
+            Slot::Field(Kind::Scores) => Slot::Score,
+            Slot::Score => Slot::Field(Field::of_score(name)?.kind),
+            _ => Slot::Free,
+        };
+        self.quoted(name);
+        self.out.push(b':');
+        Ok(())
+    }
+}
+
+impl<'j, 'o> Destination for &'j mut Json<'o> {
+    type Seq = Parts<'j, 'o>;
+    type Tuple = Parts<'j, 'o>;
+    type Object = Parts<'j, 'o>;
+
+    // It has a method for every kind.
+    const ONLY: &'static str = "";
+
+    #[inline]
+    fn number<N: Num>(self, n: N) -> Result<(), Refusal> {
+        let number = n.number();
+        self.check(number)?;
+        if !number.is_finite() {
+            return refuse(format!("{n} cannot be sent as JSON"));
+        }
+        n.write_json(self.out).map_err(ser::Error::custom)
+    }
+
+    fn boolean(self, b: bool) -> Result<(), Refusal> {
+        match self.slot {
+            Slot::Tensor(_) => self.leaf()?,
+            Slot::Field(Kind::Text | Kind::Count | Kind::Single) => {}
+            _ => self.scalar("a boolean")?,
+        }
+        self.out.extend_from_slice(if b { b"true" } else { b"false" });
+        Ok(())
+    }
+
+    fn null(self) -> Result<(), Refusal> {
         match self.slot {
             Slot::Document | Slot::Map | Slot::Tensor(1..) | Slot::Coordinate | Slot::Score => {
                 self.scalar("null")?;
@@ -89,13 +155,13 @@ impl<'o> Json<'o> {
     }
 
     #[inline]
-    pub(super) fn text(&mut self, text: &str) -> Result<(), Refusal> {
+    fn text(self, text: &str) -> Result<(), Refusal> {
         match self.slot {
             Slot::Free | Slot::Value | Slot::Field(Kind::Text) => {}
             Slot::Field(Kind::Blob) => check_base64(text)?,
             Slot::Field(kind @ (Kind::Count | Kind::Single)) => {
                 let number = numeral(kind, text)?;
-                self.number(number)?;
+                self.check(number)?;
             }
             _ => self.scalar("text")?,
         }
@@ -103,13 +169,30 @@ impl<'o> Json<'o> {
         Ok(())
     }
 
-    #[inline]
-    pub(super) fn quoted(&mut self, text: &str) {
-        serde_json::to_writer(&mut *self.out, text).expect("writing text to memory cannot fail");
+    fn bytes(self, bytes: &[u8]) -> Result<(), Refusal> {
+        if !matches!(self.slot, Slot::Field(Kind::Blob) | Slot::Value | Slot::Free) {
+            self.scalar("bytes")?;
+        }
+        match self.docarray {
+            DocArray::V1 => {
+                self.out.push(b'"');
+                write_base64(bytes, self.out);
+                self.out.push(b'"');
+            }
+            DocArray::V2 => match std::str::from_utf8(bytes) {
+                Ok(text) => self.quoted(text),
+                Err(_) => {
+                    return refuse(
+                        "bytes that are not UTF-8 cannot be sent as JSON to a v2 gateway",
+                    );
+                }
+            },
+        }
+        Ok(())
     }
 
     #[inline]
-    pub(super) fn list(&mut self, length: Option<usize>) -> Result<Parts<'_, 'o>, Refusal> {
+    fn seq(self, length: Option<usize>) -> Result<Parts<'j, 'o>, Refusal> {
         let slot = match self.slot {
             Slot::Free | Slot::Value => self.slot,
             Slot::Field(Kind::Documents) => Slot::Document,
@@ -142,7 +225,12 @@ impl<'o> Json<'o> {
     }
 
     #[inline]
-    pub(super) fn object(&mut self) -> Result<Parts<'_, 'o>, Refusal> {
+    fn tuple(self, length: usize) -> Result<Parts<'j, 'o>, Refusal> {
+        self.seq(Some(length))
+    }
+
+    #[inline]
+    fn object(self) -> Result<Parts<'j, 'o>, Refusal> {
         match self.slot {
             Slot::Free | Slot::Document | Slot::Map | Slot::Value | Slot::Score => {}
             Slot::Field(Kind::Tags | Kind::Scores) => {}
@@ -159,36 +247,40 @@ impl<'o> Json<'o> {
         })
     }
 
-    /// Writes `{"Variant":` of an enum, before its content.
-    pub(super) fn variant(&mut self, variant: &'static str) -> Result<Slot, Refusal> {
-        let slot = self.object()?.slot;
-        self.key(slot, variant)?;
-        Ok(slot)
+    #[inline]
+    fn marked<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Refusal> {
+        match name {
+            BLOB => value.serialize(To(BlobContent(self))),
+            TENSOR if self.slot == Slot::Free => {
+                let start = self.out.len();
+                value.serialize(To(&mut *self))?;
+                if self.out.get(start) == Some(&b'[') { Ok(()) } else { refuse(NO_DIMENSIONS) }
+            }
+            _ if encoded::is_encoded(name) => match self.slot {
+                Slot::Document => {
+                    encoded::write(name, value, self.docarray, Encoding::Json, self.out)
+                }
+                _ => refuse(encoded::WITHIN),
+            },
+            _ => value.serialize(To(self)),
+        }
     }
 
-    /// Writes the name of a field of an object in `slot`, and notes what may follow it.
-    #[inline]
-    pub(super) fn key(&mut self, slot: Slot, name: &str) -> Result<(), Refusal> {
-        self.is_content = false;
-        self.slot = match slot {
-            Slot::Document if self.docarray == DocArray::V1 => {
-                let field = Field::of_document(name)?;
-                self.is_content = field.is_content();
-                if field.is_tensor() {
-                    self.leaves = None;
-                    self.lengths.clear();
-                    Slot::Tensor(0)
-                } else {
-                    Slot::Field(field.kind)
-                }
-            }
-            Slot::Map | Slot::Value | Slot::Field(Kind::Tags) => Slot::Value,
-            Slot::Field(Kind::Scores) => Slot::Score,
-            Slot::Score => Slot::Field(Field::of_score(name)?.kind),
-            _ => Slot::Free,
-        };
-        self.quoted(name);
-        self.out.push(b':');
+    fn variant<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Refusal> {
+        let slot = self.begin_variant(name)?;
+        value.serialize(To(&mut *self))?;
+        self.slot = slot;
+        self.out.push(b'}');
         Ok(())
+    }
+
+    fn tuple_variant(self, name: &'static str, length: usize) -> Result<Parts<'j, 'o>, Refusal> {
+        let slot = self.begin_variant(name)?;
+        Ok(Parts { slot, ends: 2, ..self.tuple(length)? })
+    }
+
+    fn object_variant(self, name: &'static str) -> Result<Parts<'j, 'o>, Refusal> {
+        let slot = self.begin_variant(name)?;
+        Ok(Parts { slot, ends: 2, ..self.object()? })
     }
 }

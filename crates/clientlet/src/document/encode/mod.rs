@@ -6,7 +6,6 @@
 
 mod json;
 mod parts;
-mod serializer;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +14,7 @@ use serde::Serialize;
 use self::json::Json;
 pub(super) use self::parts::THIRD_FIELD;
 use super::refusal::EncodeError;
+use super::serializer::To;
 use super::v1_fields::Kind;
 use crate::message::DocArray;
 
@@ -54,7 +54,7 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
         let start = out.len();
-        value.serialize(&mut Json::new(self.docarray, slot, out)).map_err(|refusal| {
+        value.serialize(To(&mut Json::new(self.docarray, slot, out))).map_err(|refusal| {
             out.truncate(start);
             refusal.into()
         })

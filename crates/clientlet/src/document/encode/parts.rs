@@ -1,14 +1,13 @@
 //! Lists and objects while their parts are written.
 
 use serde::Serialize;
-use serde::ser::{self, SerializeMap as _};
+use serde::ser::SerializeMap;
 
 use super::Slot;
 use super::json::Json;
-use crate::document::list_parts::list_parts;
 use crate::document::one_kind::Key;
-use crate::document::raw::write_again;
 use crate::document::refusal::{Refusal, Step, refuse};
+use crate::document::serializer::{Entries, To, list_parts};
 use crate::message::DocArray;
 
 /// A list or an object while its parts are written.
@@ -36,21 +35,14 @@ impl Parts<'_, '_> {
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
         self.comma();
         let index = self.count - 1;
-        value.serialize(&mut *self.json).map_err(|refusal| refusal.at(Step::Index(index)))
-    }
-
-    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Refusal> {
-        self.comma();
-        self.key_start = self.json.out.len();
-        self.json.key(self.slot, name)?;
-        self.value(value)
+        value.serialize(To(&mut *self.json)).map_err(|refusal| refusal.at(Step::Index(index)))
     }
 
     /// Writes the value of the entry whose name is at `key_start`.
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
         let is_content = self.json.is_content;
         let start = self.json.out.len();
-        let written = value.serialize(&mut *self.json);
+        let written = value.serialize(To(&mut *self.json));
         written.map_err(|refusal| refusal.at(Step::Field(self.name_at(self.key_start))))?;
         // A v1 gateway treats empty text as absent.
         if is_content && !matches!(&self.json.out[start..], b"null" | b"\"\"") {
@@ -97,14 +89,23 @@ impl Parts<'_, '_> {
 
 list_parts!(Parts<'_, '_>, element, close_list);
 
-impl ser::SerializeMap for Parts<'_, '_> {
+impl Entries for Parts<'_, '_> {
+    fn entry<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Refusal> {
+        self.comma();
+        self.key_start = self.json.out.len();
+        self.json.key(self.slot, name)?;
+        self.value(value)
+    }
+}
+
+impl SerializeMap for Parts<'_, '_> {
     type Ok = ();
     type Error = Refusal;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Refusal> {
         self.comma();
         self.key_start = self.json.out.len();
-        key.serialize(Key(|name: &str| self.json.key(self.slot, name)))
+        key.serialize(To(Key(|name: &str| self.json.key(self.slot, name))))
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
@@ -126,48 +127,3 @@ impl ser::SerializeMap for Parts<'_, '_> {
 /// The gateway drops fields that its class does not have, and no class can have a field of this
 /// name.
 pub(in crate::document) const THIRD_FIELD: &[u8] = b",\"_\":null";
-
-/// The fields of a struct, or serde_json's way of handing over raw JSON.
-pub(super) enum Fields<'j, 'o> {
-    Object(Parts<'j, 'o>),
-    Raw(&'j mut Json<'o>),
-}
-
-impl Fields<'_, '_> {
-    fn write<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Refusal> {
-        match self {
-            Fields::Object(parts) => parts.field(name, value),
-            Fields::Raw(json) => write_again(value, &mut **json),
-        }
-    }
-
-    fn close(self) -> Result<(), Refusal> {
-        match self {
-            Fields::Object(parts) => parts.end(),
-            Fields::Raw(_) => Ok(()),
-        }
-    }
-}
-
-macro_rules! struct_fields {
-    ($($trait:ident),*) => {
-        $(impl ser::$trait for Fields<'_, '_> {
-            type Ok = ();
-            type Error = Refusal;
-
-            fn serialize_field<T: Serialize + ?Sized>(
-                &mut self,
-                name: &'static str,
-                value: &T,
-            ) -> Result<(), Refusal> {
-                self.write(name, value)
-            }
-
-            fn end(self) -> Result<(), Refusal> {
-                self.close()
-            }
-        })*
-    };
-}
-
-struct_fields! { SerializeStruct, SerializeStructVariant }

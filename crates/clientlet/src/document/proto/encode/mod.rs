@@ -22,6 +22,7 @@ pub(super) use grid::Grid;
 use place::{Place, Slot};
 
 use super::write::{LENGTH, Writer, put_varint, varint_size};
+use crate::document::serializer::To;
 use crate::document::{EncodeError, Value};
 use crate::message::DocArray;
 
@@ -107,7 +108,7 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
         let mut writer = Writer::new(self.docarray, out);
-        value.serialize(Place::new(&mut writer, slot)).map_err(|refusal| {
+        value.serialize(To(Place::new(&mut writer, slot))).map_err(|refusal| {
             out.truncate(start);
             refusal.into()
         })

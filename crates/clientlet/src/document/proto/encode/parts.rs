@@ -1,16 +1,15 @@
 //! Writes the parts of lists and objects.
 
 use serde::Serialize;
-use serde::ser;
+use serde::ser::SerializeMap;
 
 use super::field::write_grid;
 use super::node::Seat;
 use super::place::{Place, Slot};
-use crate::document::list_parts::list_parts;
 use crate::document::one_kind::Key;
 use crate::document::proto::write::Writer;
-use crate::document::raw::write_again;
 use crate::document::refusal::{Refusal, Step, refuse};
+use crate::document::serializer::{Entries, To, list_parts};
 use crate::document::v1_fields::Field;
 use crate::message::DocArray;
 
@@ -80,11 +79,42 @@ impl<'w, 'o> Parts<'w, 'o> {
         })
     }
 
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
+        let slot = match self.what {
+            What::Documents(number) => Slot::Document(number),
+            What::Location => Slot::Coordinate,
+            What::Rows { depth, .. } => Slot::Leaf(depth + 1),
+            What::Nodes => Slot::Node { seat: Seat::Element, is_field: false },
+            _ => Slot::Value(Seat::Element),
+        };
+        let index = self.count;
+        self.count += 1;
+        value
+            .serialize(To(Place::new(self.writer, slot)))
+            .map_err(|refusal| refusal.at(Step::Index(index)))?;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Refusal> {
+        if let What::Rows { depth, number } = self.what {
+            self.writer.grid.close(depth, self.count)?;
+            if depth == 0 {
+                write_grid(self.writer, number)?;
+            }
+        }
+        self.writer.close(self.opened);
+        Ok(())
+    }
+}
+
+list_parts!(Parts<'_, '_>, element, finish);
+
+impl Entries for Parts<'_, '_> {
     fn entry<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Refusal> {
         let slot = self.slot_of(name)?;
         let start = self.writer.out.len();
         value
-            .serialize(Place::new(self.writer, slot))
+            .serialize(To(Place::new(self.writer, slot)))
             .map_err(|refusal| refusal.at(Step::Field(name.to_owned())))?;
         match (slot, &mut self.what) {
             (Slot::Field(field), What::Document { has_content }) if field.is_content() => {
@@ -106,47 +136,18 @@ impl<'w, 'o> Parts<'w, 'o> {
         }
         Ok(())
     }
-
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
-        let slot = match self.what {
-            What::Documents(number) => Slot::Document(number),
-            What::Location => Slot::Coordinate,
-            What::Rows { depth, .. } => Slot::Leaf(depth + 1),
-            What::Nodes => Slot::Node { seat: Seat::Element, is_field: false },
-            _ => Slot::Value(Seat::Element),
-        };
-        let index = self.count;
-        self.count += 1;
-        value
-            .serialize(Place::new(self.writer, slot))
-            .map_err(|refusal| refusal.at(Step::Index(index)))?;
-        Ok(())
-    }
-
-    fn finish(self) -> Result<(), Refusal> {
-        if let What::Rows { depth, number } = self.what {
-            self.writer.grid.close(depth, self.count)?;
-            if depth == 0 {
-                write_grid(self.writer, number)?;
-            }
-        }
-        self.writer.close(self.opened);
-        Ok(())
-    }
 }
 
-list_parts!(Parts<'_, '_>, element, finish);
-
-impl ser::SerializeMap for Parts<'_, '_> {
+impl SerializeMap for Parts<'_, '_> {
     type Ok = ();
     type Error = Refusal;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Refusal> {
         self.key.clear();
-        key.serialize(Key(|name: &str| {
+        key.serialize(To(Key(|name: &str| {
             self.key.push_str(name);
             Ok(())
-        }))
+        })))
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
@@ -160,41 +161,3 @@ impl ser::SerializeMap for Parts<'_, '_> {
         self.finish()
     }
 }
-
-/// The fields of a struct, or serde_json's way of handing over raw JSON.
-pub(super) enum Fields<'w, 'o, 'k> {
-    Object(Parts<'w, 'o>),
-    Raw(Option<Place<'w, 'o, 'k>>),
-}
-
-macro_rules! struct_fields {
-    ($($trait:ident),*) => {
-        $(impl ser::$trait for Fields<'_, '_, '_> {
-            type Ok = ();
-            type Error = Refusal;
-
-            fn serialize_field<T: Serialize + ?Sized>(
-                &mut self,
-                name: &'static str,
-                value: &T,
-            ) -> Result<(), Refusal> {
-                match self {
-                    Fields::Object(parts) => parts.entry(name, value),
-                    Fields::Raw(place) => match place.take() {
-                        Some(place) => write_again(value, place),
-                        None => refuse("raw JSON must be one text"),
-                    },
-                }
-            }
-
-            fn end(self) -> Result<(), Refusal> {
-                match self {
-                    Fields::Object(parts) => parts.finish(),
-                    Fields::Raw(_) => Ok(()),
-                }
-            }
-        })*
-    };
-}
-
-struct_fields! { SerializeStruct, SerializeStructVariant }

@@ -1,18 +1,17 @@
 //! Writes the value that serde hands over at its place.
 
 use serde::Serialize;
-use serde::ser::Serializer;
 
 use super::node::Seat;
-use super::parts::{Fields, Parts};
+use super::parts::Parts;
 use super::tensor_parts::TensorParts;
 use crate::document::Dtype;
 use crate::document::blob::BLOB;
 use crate::document::encoded;
 use crate::document::one_kind::BlobContent;
 use crate::document::proto::write::Writer;
-use crate::document::raw::{RAW_NUMBER, RAW_VALUE};
 use crate::document::refusal::{Refusal, refuse};
+use crate::document::serializer::{Destination, Num, To};
 use crate::document::tensor::TENSOR;
 use crate::document::v1_fields::{Field, Number};
 use crate::message::Encoding;
@@ -80,7 +79,7 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
         })
     }
 
-    fn number(self, number: Number, dtype: Dtype, bytes: &[u8]) -> Result<(), Refusal> {
+    fn put_number(self, number: Number, dtype: Dtype, bytes: &[u8]) -> Result<(), Refusal> {
         match self.slot {
             Slot::Field(field) => self.field_number(field, number, dtype, bytes),
             Slot::Leaf(depth) => {
@@ -98,12 +97,72 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
         }
     }
 
+    /// Writes an array of numbers whose parts are known.
+    pub(super) fn tensor(self, dtype: &str, buffer: &[u8]) -> Result<(), Refusal> {
+        match self.slot {
+            Slot::Field(field) => self.field_tensor(field, dtype, buffer),
+            Slot::Node { seat, .. } => self.node_tensor(seat, dtype, buffer),
+            _ => self.misfit("a tensor"),
+        }
+    }
+
+    /// Begins an object whose only entry has the variant's name, and returns the place of its
+    /// value.
+    fn of_variant(self, name: &'static str) -> Result<Place<'w, 'o, 'static>, Refusal> {
+        let parts = self.object()?;
+        let slot = parts.slot_of(name)?;
+        Ok(Place { writer: parts.writer, slot, around: parts.opened })
+    }
+}
+
+impl<'w, 'o> Destination for Place<'w, 'o, '_> {
+    type Seq = Parts<'w, 'o>;
+    type Tuple = Parts<'w, 'o>;
+    type Object = Parts<'w, 'o>;
+
+    // It has a method for every kind.
+    const ONLY: &'static str = "";
+
+    fn number<N: Num>(self, n: N) -> Result<(), Refusal> {
+        if let Some(dtype) = N::DTYPE {
+            return self.put_number(n.number(), dtype, n.to_bytes().as_ref());
+        }
+        let Number::Whole(whole) = n.number() else { return self.misfit("a number") };
+        match (i64::try_from(whole), u64::try_from(whole)) {
+            (Ok(n), _) => self.number(n),
+            (_, Ok(n)) => self.number(n),
+            _ => refuse(format!("{n} is too large for any number in a document")),
+        }
+    }
+
+    fn boolean(self, b: bool) -> Result<(), Refusal> {
+        match self.slot {
+            Slot::Field(field) if field.takes_bool() => self.field_bool(field, b),
+            Slot::Leaf(depth) => {
+                self.writer.grid.push(depth, Dtype::Bool, &[u8::from(b)])?;
+                self.done()
+            }
+            Slot::Value(seat) => self.value_bool(seat, b),
+            Slot::Node { seat, .. } => self.node_bool(seat, b),
+            _ => self.misfit("a boolean"),
+        }
+    }
+
     fn text(self, text: &str) -> Result<(), Refusal> {
         match self.slot {
             Slot::Field(field) => self.field_text(field, text),
             Slot::Value(seat) => self.value_text(seat, text),
             Slot::Node { seat, is_field } => self.node_text(seat, is_field, text),
             _ => self.misfit("text"),
+        }
+    }
+
+    fn bytes(self, bytes: &[u8]) -> Result<(), Refusal> {
+        match self.slot {
+            Slot::Field(field) => self.field_bytes(field, bytes),
+            Slot::Value(seat) => self.value_bytes(seat, bytes),
+            Slot::Node { seat, is_field } => self.node_bytes(seat, is_field, bytes),
+            _ => self.misfit("bytes"),
         }
     }
 
@@ -117,7 +176,6 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
         }
     }
 
-    /// Begins an object, from a struct or a map.
     fn object(self) -> Result<Parts<'w, 'o>, Refusal> {
         match self.slot {
             Slot::Root | Slot::Document(_) => self.document(),
@@ -130,7 +188,7 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
         }
     }
 
-    fn list(self) -> Result<Parts<'w, 'o>, Refusal> {
+    fn seq(self, _: Option<usize>) -> Result<Parts<'w, 'o>, Refusal> {
         match self.slot {
             Slot::Field(field) => self.field_list(field),
             Slot::Leaf(depth) => self.rows(depth),
@@ -140,134 +198,14 @@ impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
         }
     }
 
-    /// Writes an array of numbers whose parts are known.
-    pub(super) fn tensor(self, dtype: &str, buffer: &[u8]) -> Result<(), Refusal> {
-        match self.slot {
-            Slot::Field(field) => self.field_tensor(field, dtype, buffer),
-            Slot::Node { seat, .. } => self.node_tensor(seat, dtype, buffer),
-            _ => self.misfit("a tensor"),
-        }
+    fn tuple(self, _: usize) -> Result<Parts<'w, 'o>, Refusal> {
+        self.seq(None)
     }
 
-    /// Begins an object whose only entry has the variant's name, and returns the place of its
-    /// value.
-    fn variant(self, variant: &'static str) -> Result<Place<'w, 'o, 'static>, Refusal> {
-        let parts = self.object()?;
-        let slot = parts.slot_of(variant)?;
-        Ok(Place { writer: parts.writer, slot, around: parts.opened })
-    }
-}
-
-macro_rules! numbers {
-    ($($method:ident($type:ty) => $kind:ident, $dtype:ident;)*) => {
-        $(fn $method(self, n: $type) -> Result<(), Refusal> {
-            self.number(Number::$kind(n.into()), Dtype::$dtype, &n.to_le_bytes())
-        })*
-    };
-}
-
-impl<'w, 'o, 'k> Serializer for Place<'w, 'o, 'k> {
-    type Ok = ();
-    type Error = Refusal;
-    type SerializeSeq = Parts<'w, 'o>;
-    type SerializeTuple = Parts<'w, 'o>;
-    type SerializeTupleStruct = Parts<'w, 'o>;
-    type SerializeTupleVariant = Parts<'w, 'o>;
-    type SerializeMap = Parts<'w, 'o>;
-    type SerializeStruct = Fields<'w, 'o, 'k>;
-    type SerializeStructVariant = Fields<'w, 'o, 'k>;
-
-    numbers! {
-        serialize_i8(i8) => Whole, I8;
-        serialize_i16(i16) => Whole, I16;
-        serialize_i32(i32) => Whole, I32;
-        serialize_i64(i64) => Whole, I64;
-        serialize_u8(u8) => Whole, U8;
-        serialize_u16(u16) => Whole, U16;
-        serialize_u32(u32) => Whole, U32;
-        serialize_u64(u64) => Whole, U64;
-        serialize_f32(f32) => Single, F32;
-        serialize_f64(f64) => Double, F64;
-    }
-
-    fn serialize_i128(self, n: i128) -> Result<(), Refusal> {
-        match (i64::try_from(n), u64::try_from(n)) {
-            (Ok(n), _) => self.serialize_i64(n),
-            (_, Ok(n)) => self.serialize_u64(n),
-            _ => refuse(format!("{n} is too large for any number in a document")),
-        }
-    }
-
-    fn serialize_u128(self, n: u128) -> Result<(), Refusal> {
-        match u64::try_from(n) {
-            Ok(n) => self.serialize_u64(n),
-            Err(_) => refuse(format!("{n} is too large for any number in a document")),
-        }
-    }
-
-    fn serialize_bool(self, b: bool) -> Result<(), Refusal> {
-        match self.slot {
-            Slot::Field(field) if field.takes_bool() => self.field_bool(field, b),
-            Slot::Leaf(depth) => {
-                self.writer.grid.push(depth, Dtype::Bool, &[u8::from(b)])?;
-                self.done()
-            }
-            Slot::Value(seat) => self.value_bool(seat, b),
-            Slot::Node { seat, .. } => self.node_bool(seat, b),
-            _ => self.misfit("a boolean"),
-        }
-    }
-
-    fn serialize_char(self, c: char) -> Result<(), Refusal> {
-        self.text(c.encode_utf8(&mut [0; 4]))
-    }
-
-    fn serialize_str(self, text: &str) -> Result<(), Refusal> {
-        self.text(text)
-    }
-
-    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Refusal> {
-        match self.slot {
-            Slot::Field(field) => self.field_bytes(field, bytes),
-            Slot::Value(seat) => self.value_bytes(seat, bytes),
-            Slot::Node { seat, is_field } => self.node_bytes(seat, is_field, bytes),
-            _ => self.misfit("bytes"),
-        }
-    }
-
-    fn serialize_none(self) -> Result<(), Refusal> {
-        self.null()
-    }
-
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Refusal> {
-        value.serialize(self)
-    }
-
-    fn serialize_unit(self) -> Result<(), Refusal> {
-        self.null()
-    }
-
-    fn serialize_unit_struct(self, _name: &'static str) -> Result<(), Refusal> {
-        self.null()
-    }
-
-    fn serialize_unit_variant(
-        self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-    ) -> Result<(), Refusal> {
-        self.text(variant)
-    }
-
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        name: &'static str,
-        value: &T,
-    ) -> Result<(), Refusal> {
+    fn marked<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Refusal> {
         match name {
-            TENSOR if !self.is_json() => value.serialize(TensorParts::new(self)),
-            BLOB => value.serialize(BlobContent(self)),
+            TENSOR if !self.is_json() => value.serialize(To(TensorParts::new(self))),
+            BLOB => value.serialize(To(BlobContent(self))),
             _ if encoded::is_encoded(name) => match self.slot {
                 Slot::Root => {
                     let docarray = self.writer.docarray;
@@ -276,68 +214,19 @@ impl<'w, 'o, 'k> Serializer for Place<'w, 'o, 'k> {
                 }
                 _ => refuse(encoded::WITHIN),
             },
-            _ => value.serialize(self),
+            _ => value.serialize(To(self)),
         }
     }
 
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-        value: &T,
-    ) -> Result<(), Refusal> {
-        value.serialize(self.variant(variant)?)
+    fn variant<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Refusal> {
+        value.serialize(To(self.of_variant(name)?))
     }
 
-    fn serialize_seq(self, _length: Option<usize>) -> Result<Parts<'w, 'o>, Refusal> {
-        self.list()
+    fn tuple_variant(self, name: &'static str, _: usize) -> Result<Parts<'w, 'o>, Refusal> {
+        self.of_variant(name)?.seq(None)
     }
 
-    fn serialize_tuple(self, _length: usize) -> Result<Parts<'w, 'o>, Refusal> {
-        self.list()
-    }
-
-    fn serialize_tuple_struct(
-        self,
-        _name: &'static str,
-        _length: usize,
-    ) -> Result<Parts<'w, 'o>, Refusal> {
-        self.list()
-    }
-
-    fn serialize_tuple_variant(
-        self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-        _length: usize,
-    ) -> Result<Parts<'w, 'o>, Refusal> {
-        self.variant(variant)?.list()
-    }
-
-    fn serialize_map(self, _length: Option<usize>) -> Result<Parts<'w, 'o>, Refusal> {
-        self.object()
-    }
-
-    fn serialize_struct(
-        self,
-        name: &'static str,
-        _length: usize,
-    ) -> Result<Fields<'w, 'o, 'k>, Refusal> {
-        if name == RAW_VALUE || name == RAW_NUMBER {
-            return Ok(Fields::Raw(Some(self)));
-        }
-        self.object().map(Fields::Object)
-    }
-
-    fn serialize_struct_variant(
-        self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-        _length: usize,
-    ) -> Result<Fields<'w, 'o, 'k>, Refusal> {
-        self.variant(variant)?.object().map(Fields::Object)
+    fn object_variant(self, name: &'static str) -> Result<Parts<'w, 'o>, Refusal> {
+        self.of_variant(name)?.object()
     }
 }

@@ -1,12 +1,13 @@
 //! Writes a tensor from its parts: element type, shape, elements.
 
 use serde::Serialize;
-use serde::ser::{Impossible, SerializeSeq, SerializeTuple, Serializer};
+use serde::ser::Impossible;
 
 use super::parts::Parts;
 use super::place::Place;
-use crate::document::one_kind::refuse_others;
 use crate::document::refusal::{Refusal, refuse};
+use crate::document::serializer::{Destination, Num, To, list_parts};
+use crate::document::v1_fields::Number;
 
 /// Takes the parts of a tensor one after the other: element type, shape, elements. The last part
 /// writes the tensor.
@@ -15,73 +16,22 @@ pub(super) struct TensorParts<'w, 'o, 'k> {
     dtype: String,
 }
 
+const PARTS: &str = "a tensor must be made of element type, shape and elements";
+
 impl<'w, 'o, 'k> TensorParts<'w, 'o, 'k> {
     pub(super) fn new(place: Place<'w, 'o, 'k>) -> TensorParts<'w, 'o, 'k> {
         TensorParts { place: Some(place), dtype: String::new() }
     }
-}
 
-const PARTS: &str = "a tensor must be made of element type, shape and elements";
-
-/// Writes numbers outside arrays. serde's own buffers (`flatten` around an enum) are
-/// human-readable, so a tensor in such a buffer is nested lists, which are written like any other
-/// lists.
-macro_rules! numbers {
-    ($($method:ident($type:ty);)*) => {
-        $(fn $method(mut self, n: $type) -> Result<(), Refusal> {
-            match self.place.take() {
-                Some(place) => place.$method(n),
-                None => refuse(PARTS),
-            }
-        })*
-    };
-}
-
-impl<'w, 'o> Serializer for TensorParts<'w, 'o, '_> {
-    type SerializeSeq = Parts<'w, 'o>;
-    type SerializeTuple = Self;
-
-    refuse_others! { (), PARTS;
-        serialize_char(char); serialize_bytes(&[u8]); serialize_none(); serialize_unit();
-        serialize_str(&str); serialize_unit_struct(&'static str);
-        serialize_unit_variant(&'static str, u32, &'static str);
+    fn place(&mut self) -> Result<Place<'w, 'o, 'k>, Refusal> {
+        self.place.take().ok_or_else(|| Refusal::new(PARTS.to_owned()))
     }
 
-    numbers! {
-        serialize_bool(bool);
-        serialize_i8(i8); serialize_i16(i16); serialize_i32(i32); serialize_i64(i64);
-        serialize_u8(u8); serialize_u16(u16); serialize_u32(u32); serialize_u64(u64);
-        serialize_f32(f32); serialize_f64(f64);
+    fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
+        value.serialize(To(TensorPart(self)))
     }
 
-    fn serialize_seq(mut self, length: Option<usize>) -> Result<Parts<'w, 'o>, Refusal> {
-        match self.place.take() {
-            Some(place) => place.serialize_seq(length),
-            None => refuse(PARTS),
-        }
-    }
-
-    fn serialize_tuple(mut self, _: usize) -> Result<Self, Refusal> {
-        if let Some(place) = &mut self.place {
-            place.writer.shape.clear();
-        }
-        Ok(self)
-    }
-
-    fn is_human_readable(&self) -> bool {
-        false
-    }
-}
-
-impl SerializeTuple for TensorParts<'_, '_, '_> {
-    type Ok = ();
-    type Error = Refusal;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
-        value.serialize(TensorPart(self))
-    }
-
-    fn end(self) -> Result<(), Refusal> {
+    fn finish(self) -> Result<(), Refusal> {
         match self.place {
             None => Ok(()),
             Some(_) => refuse(PARTS),
@@ -89,63 +39,81 @@ impl SerializeTuple for TensorParts<'_, '_, '_> {
     }
 }
 
+list_parts!(TensorParts<'_, '_, '_>, part, finish);
+
+/// Also takes lists, and numbers outside lists. serde's own buffers (`flatten` around an enum) are
+/// human-readable, so a tensor in such a buffer is nested lists, which are written like any other
+/// lists.
+impl<'w, 'o> Destination for TensorParts<'w, 'o, '_> {
+    type Seq = Parts<'w, 'o>;
+    type Tuple = Self;
+    type Object = Impossible<(), Refusal>;
+
+    const ONLY: &'static str = PARTS;
+    const IS_HUMAN_READABLE: bool = false;
+
+    fn number<N: Num>(mut self, n: N) -> Result<(), Refusal> {
+        self.place()?.number(n)
+    }
+
+    fn boolean(mut self, b: bool) -> Result<(), Refusal> {
+        self.place()?.boolean(b)
+    }
+
+    fn seq(mut self, length: Option<usize>) -> Result<Parts<'w, 'o>, Refusal> {
+        self.place()?.seq(length)
+    }
+
+    fn tuple(mut self, _: usize) -> Result<Self, Refusal> {
+        if let Some(place) = &mut self.place {
+            place.writer.shape.clear();
+        }
+        Ok(self)
+    }
+}
+
 /// One part, or one dimension of the shape.
 struct TensorPart<'a, 'w, 'o, 'k>(&'a mut TensorParts<'w, 'o, 'k>);
 
-impl Serializer for TensorPart<'_, '_, '_, '_> {
-    type SerializeSeq = Self;
-    type SerializeTuple = Impossible<(), Refusal>;
-
-    refuse_others! { (), PARTS;
-        serialize_bool(bool); serialize_char(char); serialize_none();
-        serialize_i8(i8); serialize_i16(i16); serialize_i32(i32); serialize_i64(i64);
-        serialize_u8(u8); serialize_u16(u16); serialize_u32(u32);
-        serialize_f32(f32); serialize_f64(f64); serialize_unit();
-        serialize_unit_struct(&'static str);
-        serialize_unit_variant(&'static str, u32, &'static str);
+impl TensorPart<'_, '_, '_, '_> {
+    fn dimension<T: Serialize + ?Sized>(&mut self, dimension: &T) -> Result<(), Refusal> {
+        dimension.serialize(To(TensorPart(self.0)))
     }
 
-    fn serialize_str(self, dtype: &str) -> Result<(), Refusal> {
+    fn finish(self) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+list_parts!(TensorPart<'_, '_, '_, '_>, dimension, finish);
+
+impl Destination for TensorPart<'_, '_, '_, '_> {
+    type Seq = Self;
+    type Tuple = Impossible<(), Refusal>;
+    type Object = Impossible<(), Refusal>;
+
+    const ONLY: &'static str = PARTS;
+    const IS_HUMAN_READABLE: bool = false;
+
+    fn text(self, dtype: &str) -> Result<(), Refusal> {
         dtype.clone_into(&mut self.0.dtype);
         Ok(())
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<Self, Refusal> {
+    fn seq(self, _: Option<usize>) -> Result<Self, Refusal> {
         Ok(self)
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, Refusal> {
-        refuse(PARTS)
-    }
-
-    fn serialize_u64(self, dimension: u64) -> Result<(), Refusal> {
-        if let Some(place) = &mut self.0.place {
+    fn number<N: Num>(self, dimension: N) -> Result<(), Refusal> {
+        let Number::Whole(dimension) = dimension.number() else { return refuse(PARTS) };
+        if let (Some(place), Ok(dimension)) = (&mut self.0.place, dimension.try_into()) {
             place.writer.shape.push(dimension);
         }
         Ok(())
     }
 
-    fn serialize_bytes(self, buffer: &[u8]) -> Result<(), Refusal> {
-        match self.0.place.take() {
-            Some(place) => place.tensor(&self.0.dtype, buffer),
-            None => refuse(PARTS),
-        }
-    }
-
-    fn is_human_readable(&self) -> bool {
-        false
-    }
-}
-
-impl SerializeSeq for TensorPart<'_, '_, '_, '_> {
-    type Ok = ();
-    type Error = Refusal;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, dimension: &T) -> Result<(), Refusal> {
-        dimension.serialize(TensorPart(self.0))
-    }
-
-    fn end(self) -> Result<(), Refusal> {
-        Ok(())
+    fn bytes(self, buffer: &[u8]) -> Result<(), Refusal> {
+        let place = self.0.place()?;
+        place.tensor(&self.0.dtype, buffer)
     }
 }
