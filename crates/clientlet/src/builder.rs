@@ -8,6 +8,7 @@ use http::HeaderMap;
 use crate::address::Protocol;
 use crate::client::Client;
 use crate::config::Config;
+use crate::connect::Connector;
 use crate::error::Error;
 use crate::message::DocArray;
 use crate::options::ClientletOptions;
@@ -181,21 +182,29 @@ impl ClientBuilder {
     }
 
     fn transport(&self, config: &Config) -> Result<Arc<dyn Transport>, Error> {
-        match config.address.protocol() {
-            Protocol::Http => Ok(Arc::new(HttpTransport::new(config))),
-            #[cfg(feature = "websocket")]
-            Protocol::Websocket => {
-                let json = self.websocket_json;
-                let subprotocol = if json { Subprotocol::Json } else { Subprotocol::Bytes };
-                Ok(Arc::new(WebsocketTransport::new(config, subprotocol)))
-            }
-            #[cfg(feature = "grpc")]
-            Protocol::Grpc => Ok(Arc::new(GrpcTransport::new(config))),
-            #[cfg(not(all(feature = "grpc", feature = "websocket")))]
-            protocol => {
-                let feature = if protocol == Protocol::Grpc { "grpc" } else { "websocket" };
-                Err(missing(&config.address, feature))
-            }
+        transport(Connector::new(config), config, self.websocket_json)
+    }
+}
+
+/// Makes the transport of the address's protocol over these connections.
+pub(crate) fn transport(
+    connector: Connector,
+    config: &Config,
+    is_json: bool,
+) -> Result<Arc<dyn Transport>, Error> {
+    match config.address.protocol() {
+        Protocol::Http => Ok(Arc::new(HttpTransport::new(connector, config))),
+        #[cfg(feature = "websocket")]
+        Protocol::Websocket => {
+            let subprotocol = if is_json { Subprotocol::Json } else { Subprotocol::Bytes };
+            Ok(Arc::new(WebsocketTransport::new(connector, config, subprotocol)))
+        }
+        #[cfg(feature = "grpc")]
+        Protocol::Grpc => Ok(Arc::new(GrpcTransport::new(connector, config))),
+        #[cfg(not(all(feature = "grpc", feature = "websocket")))]
+        protocol => {
+            let feature = if protocol == Protocol::Grpc { "grpc" } else { "websocket" };
+            Err(missing(&config.address, feature))
         }
     }
 }

@@ -56,6 +56,26 @@ impl Config {
         [self.attempt_timeout, share].into_iter().flatten().min()
     }
 
+    /// Merges the headers of a call into the client's. The call's headers replace the client's of
+    /// the same name.
+    pub(crate) fn headers_with(&self, extra: &[(String, Secret)]) -> Result<Arc<HeaderMap>, Error> {
+        if extra.is_empty() {
+            return Ok(self.headers.clone());
+        }
+        let mut own = HeaderMap::new();
+        for (name, value) in extra {
+            add_header(&mut own, self.address.protocol(), name, value)?;
+        }
+        let mut merged = HeaderMap::clone(&self.headers);
+        for name in own.keys() {
+            merged.remove(name);
+        }
+        for (name, value) in &own {
+            merged.append(name, value.clone());
+        }
+        Ok(Arc::new(merged))
+    }
+
     /// Returns the client's policy with a single attempt.
     pub(crate) fn once(&self) -> RetryPolicy {
         self.retry.clone().max_attempts(1)
@@ -243,30 +263,6 @@ impl Identity {
         }
         Ok(map)
     }
-}
-
-/// Merges the headers of a call into the client's. The call's headers replace the client's of the
-/// same name.
-pub(crate) fn with_headers(
-    base: &Arc<HeaderMap>,
-    protocol: Protocol,
-    extra: &[(String, Secret)],
-) -> Result<Arc<HeaderMap>, Error> {
-    if extra.is_empty() {
-        return Ok(base.clone());
-    }
-    let mut own = HeaderMap::new();
-    for (name, value) in extra {
-        add_header(&mut own, protocol, name, value)?;
-    }
-    let mut merged = HeaderMap::clone(base);
-    for name in own.keys() {
-        merged.remove(name);
-    }
-    for (name, value) in &own {
-        merged.append(name, value.clone());
-    }
-    Ok(Arc::new(merged))
 }
 
 #[cfg(test)]

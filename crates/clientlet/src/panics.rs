@@ -25,7 +25,6 @@ fn told(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use clientlet_gateway::Gateway;
@@ -33,12 +32,9 @@ mod tests {
     use tokio::time::{Instant, timeout};
 
     use super::*;
+    use crate::builder::transport;
     use crate::connect::memory::network::network;
     use crate::options::ClientletOptions;
-    use crate::transport::grpc::GrpcTransport;
-    use crate::transport::http::HttpTransport;
-    use crate::transport::websocket::{Subprotocol, WebsocketTransport};
-    use crate::transport::{HttpSession, Transport};
     use crate::{Client, Delivery, DocArray, ErrorKind};
 
     /// Longer than the longest wait for the end of a task, shorter than any time-out.
@@ -61,17 +57,7 @@ mod tests {
                 ClientletOptions::new().max_attempts(1).check(&format!("{scheme}://h:80")).unwrap();
             config.docarray = Some(DocArray::V1);
             config.grpc.is_unary = protocol == "grpc unary";
-            let transport: Arc<dyn Transport> = match protocol {
-                "http" => {
-                    let session = HttpSession::over(connector, &config);
-                    Arc::new(HttpTransport::over(session, &config))
-                }
-                "ws" => Arc::new(WebsocketTransport::over(connector, &config, Subprotocol::Bytes)),
-                "ws json" => {
-                    Arc::new(WebsocketTransport::over(connector, &config, Subprotocol::Json))
-                }
-                _ => Arc::new(GrpcTransport::over(connector, &config)),
-            };
+            let transport = transport(connector, &config, protocol == "ws json").unwrap();
             let client = Client::over(config, transport);
             // With JSON, a WebSocket carries one request at a time.
             let requests: usize = if protocol == "ws json" { 1 } else { 3 };

@@ -10,11 +10,12 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use crate::client::Client;
-use crate::config::{one_by_one, with_headers};
-use crate::document::Encoder;
-use crate::error::{Error, ErrorKind};
+use crate::config::one_by_one;
+use crate::document::encode_parameters;
+use crate::error::Error;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::input::{Documents, Fallible, InputFailure, NoDocuments};
-use crate::message::DocArray;
 use crate::pipeline::Call;
 use crate::responses::{Answers, Responses};
 use crate::retry::RetryPolicy;
@@ -146,15 +147,7 @@ impl<S> Post<S> {
     /// numbers beyond 2^53, NaN or infinity makes the call fail with [`ErrorKind::Encode`], which
     /// names the entry, before any document is read. Bytes are base64.
     pub fn parameters<P: Serialize>(mut self, parameters: P) -> Post<S> {
-        let mut json = Vec::new();
-        let encoded = Encoder::new(DocArray::V1).map(&parameters, &mut json);
-        self.settings.parameters = Some(match encoded {
-            Ok(()) => Ok(json.into()),
-            Err(error) => {
-                let what = format!("the parameters cannot be sent: {error}");
-                Err(Error::new(ErrorKind::Encode, what))
-            }
-        });
+        self.settings.parameters = Some(encode_parameters(&parameters));
         self
     }
 
@@ -311,8 +304,7 @@ impl Settings {
         self.target_executor.as_deref().map_or(Ok(()), target::check)?;
         let retry = self.retry.unwrap_or_else(|| shared.config.retry.clone());
         retry.check()?;
-        let protocol = shared.config.address.protocol();
-        let headers = with_headers(&shared.config.headers, protocol, &self.headers)?;
+        let headers = shared.config.headers_with(&self.headers)?;
         let call = Call {
             transport: shared
                 .transport

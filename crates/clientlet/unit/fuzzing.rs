@@ -1,22 +1,17 @@
 //! Entry points of the fuzzer for readers that otherwise only an exchange with a gateway reaches.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::address::Protocol;
+use crate::builder::transport;
 use crate::clientlets::ClientletOptions;
 use crate::connect::Connector;
 use crate::connect::memory::Memory;
 use crate::document::proto;
-use crate::transport::grpc::GrpcTransport;
-use crate::transport::http::HttpTransport;
-use crate::transport::websocket::{Subprotocol, WebsocketTransport};
-use crate::transport::{HttpSession, Transport};
 use crate::{Client, DocArray, Response};
 
 /// Connects a client to the gateway at the other end of the connections that `dial` makes.
@@ -27,16 +22,7 @@ pub fn client<T: AsyncRead + AsyncWrite + Send + Unpin + Debug + 'static>(
 ) -> Client {
     let config = options.check(url).expect("the fuzzer's own settings");
     let connector = Connector::over(Memory(dial), config.connect_timeout);
-    let transport: Arc<dyn Transport> = match config.address.protocol() {
-        Protocol::Http => {
-            let session = HttpSession::over(connector, &config);
-            Arc::new(HttpTransport::over(session, &config))
-        }
-        Protocol::Websocket => {
-            Arc::new(WebsocketTransport::over(connector, &config, Subprotocol::Bytes))
-        }
-        Protocol::Grpc => Arc::new(GrpcTransport::over(connector, &config)),
-    };
+    let transport = transport(connector, &config, false).expect("all protocols are built");
     Client::over(config, transport)
 }
 

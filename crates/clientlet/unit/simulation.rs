@@ -14,13 +14,10 @@ use serde_json::{Value, json};
 use turmoil::net::{TcpListener, TcpStream};
 
 use crate::address::Protocol;
+use crate::builder::transport;
 use crate::connect::Connector;
 use crate::connect::dial::{Dial, Dialling, Io, Step, failed};
 use crate::options::ClientletOptions;
-use crate::transport::grpc::GrpcTransport;
-use crate::transport::http::HttpTransport;
-use crate::transport::websocket::{Subprotocol, WebsocketTransport};
-use crate::transport::{HttpSession, Transport};
 use crate::{Client, Delivery, ErrorKind, RetryPolicy};
 
 const DOCUMENTS: usize = 60;
@@ -91,15 +88,7 @@ fn client_with(protocol: Protocol, is_unary: bool) -> Client {
     };
     let config = options.check(&format!("{scheme}://gateway:80")).unwrap();
     let connector = Connector::over(Network, config.connect_timeout);
-    let transport: Arc<dyn Transport> = match protocol {
-        Protocol::Http => {
-            Arc::new(HttpTransport::over(HttpSession::over(connector, &config), &config))
-        }
-        Protocol::Grpc => Arc::new(GrpcTransport::over(connector, &config)),
-        Protocol::Websocket => {
-            Arc::new(WebsocketTransport::over(connector, &config, Subprotocol::Bytes))
-        }
-    };
+    let transport = transport(connector, &config, false).unwrap();
     Client::over(config, transport)
 }
 

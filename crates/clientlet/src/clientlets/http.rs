@@ -9,7 +9,8 @@ use http::{HeaderMap, Method};
 
 use super::{DataRequest, HttpAnswer};
 use crate::address::Protocol;
-use crate::config::{Config, one_by_one, with_headers};
+use crate::config::{Config, one_by_one};
+use crate::connect::Connector;
 use crate::error::{AttemptError, Error, ErrorKind, Event};
 use crate::message::{DocArray, Encoding, StatusMessage};
 use crate::options::ClientletOptions;
@@ -117,7 +118,8 @@ impl HttpClientlet {
     /// None at present.
     pub async fn start(&mut self) -> Result<(), Error> {
         if self.session.is_none() {
-            self.session = Some(Arc::new(HttpSession::new(&self.config)));
+            self.session =
+                Some(Arc::new(HttpSession::new(Connector::new(&self.config), &self.config)));
         }
         Ok(())
     }
@@ -181,7 +183,7 @@ impl<'a> Exchange<'a> {
                 return Err(refused(Error::new(ErrorKind::Encode, what)));
             }
         }
-        let headers = with_headers(&config.headers, Protocol::Http, &self.headers)?;
+        let headers = config.headers_with(&self.headers)?;
         let uri = config.address.as_given()?;
         let (method, body, policy) = match self.body {
             Some(request) => (Method::POST, request.to_bytes(), config.retry.clone()),

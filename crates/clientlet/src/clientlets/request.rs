@@ -92,7 +92,7 @@ impl DataRequest {
         self.parameters = Some(json);
         match encoded.and_then(|()| self.template().map(drop)) {
             Ok(()) => Ok(self),
-            Err(error) => Err(refused("the parameters cannot be sent", &error)),
+            Err(error) => Err(error.of("parameters")),
         }
     }
 
@@ -117,7 +117,7 @@ impl DataRequest {
                 self.count += 1;
                 Ok(self)
             }
-            Err(error) => Err(refused("the document cannot be sent", &error)),
+            Err(error) => Err(error.of("document")),
         }
     }
 
@@ -179,8 +179,4 @@ impl DataRequest {
         };
         Err(Error::new(ErrorKind::Encode, what))
     }
-}
-
-fn refused(what: &str, error: &EncodeError) -> Error {
-    Error::new(ErrorKind::Encode, format!("{what}: {error}"))
 }

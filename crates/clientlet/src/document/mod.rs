@@ -7,6 +7,7 @@ mod blob;
 mod decode;
 mod encode;
 mod encoded;
+mod grid;
 mod json_text;
 mod lenient;
 mod list;
@@ -23,6 +24,9 @@ mod tensor;
 mod v1_fields;
 mod value;
 
+use bytes::Bytes;
+use serde::Serialize;
+
 pub use blob::Blob;
 pub(crate) use decode::{decode_document, decode_documents, decode_parameters};
 pub(crate) use encode::Encoder;
@@ -31,6 +35,16 @@ pub use model::{Document, NamedScore};
 pub(crate) use refusal::EncodeError;
 pub use tensor::{Dtype, Element, Tensor, TensorError};
 pub use value::Value;
+
+use crate::error::Error;
+use crate::message::DocArray;
+
+/// Encodes parameters as a JSON object. Both generations write parameters in the same way.
+pub(crate) fn encode_parameters<P: Serialize>(parameters: &P) -> Result<Bytes, Error> {
+    let mut json = Vec::new();
+    let encoded = Encoder::new(DocArray::V1).map(parameters, &mut json);
+    encoded.map(|()| json.into()).map_err(|error| error.of("parameters"))
+}
 
 /// The maximum number of dimensions of a tensor, which is numpy's limit.
 const MOST_DIMENSIONS: usize = 64;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::ser;
 
+use crate::error::{Error, ErrorKind};
+
 /// The reason why a document cannot be sent, and the place of the fault.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct EncodeError {
@@ -11,6 +13,13 @@ pub(crate) struct EncodeError {
     /// document as a whole.
     pub(crate) path: String,
     pub(crate) message: String,
+}
+
+impl EncodeError {
+    /// Returns the error of a document, or of parameters.
+    pub(crate) fn of(self, what: &str) -> Error {
+        Error::new(ErrorKind::Encode, format!("the {what} cannot be sent: {self}"))
+    }
 }
 
 impl fmt::Display for EncodeError {

@@ -8,6 +8,7 @@ use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Blob;
+use super::grid::Grid;
 pub use super::number::{Dtype, Element};
 use super::number::{Scalar, WireDtype};
 
@@ -278,7 +279,7 @@ impl<'de> Visitor<'de> for TensorVisitor {
         }
         let mut grid = Grid::default();
         Nested { grid: &mut grid, depth: 0 }.deserialize(inner)?;
-        grid.into_tensor().map_err(de::Error::custom)
+        grid.into_tensor(Dtype::I64).map_err(de::Error::custom)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tensor, A::Error> {
@@ -321,76 +322,6 @@ impl WireDtype {
     }
 }
 
-/// The numbers of nested lists while they are read, and the shape as far as it is known.
-#[derive(Default)]
-struct Grid {
-    numbers: Numbers,
-    /// The length of each dimension, known once the first list of that depth has ended.
-    shape: Vec<Option<usize>>,
-    /// The depth at which the numbers are.
-    leaves: Option<usize>,
-}
-
-enum Numbers {
-    Whole(Vec<i64>),
-    Real(Vec<f64>),
-}
-
-impl Default for Numbers {
-    fn default() -> Numbers {
-        Numbers::Whole(Vec::new())
-    }
-}
-
-impl Grid {
-    fn push<E: de::Error>(&mut self, depth: usize, number: Result<i64, f64>) -> Result<(), E> {
-        if *self.leaves.get_or_insert(depth) != depth || self.shape.len() > depth {
-            return Err(E::custom("the lists of a tensor are not all nested to the same depth"));
-        }
-        match (&mut self.numbers, number) {
-            (Numbers::Whole(whole), Ok(n)) => whole.push(n),
-            (Numbers::Real(real), Ok(n)) => real.push(n as f64),
-            (Numbers::Real(real), Err(n)) => real.push(n),
-            (Numbers::Whole(whole), Err(n)) => {
-                let mut real: Vec<f64> = whole.iter().map(|n| *n as f64).collect();
-                real.push(n);
-                self.numbers = Numbers::Real(real);
-            }
-        }
-        Ok(())
-    }
-
-    /// Begins a list at `depth`.
-    fn open<E: de::Error>(&mut self, depth: usize) -> Result<(), E> {
-        if self.leaves.is_some_and(|leaves| leaves <= depth) {
-            return Err(E::custom("the lists of a tensor are not all nested to the same depth"));
-        }
-        if self.shape.len() <= depth {
-            self.shape.resize(depth + 1, None);
-        }
-        Ok(())
-    }
-
-    /// Ends a list at `depth` that has `length` elements.
-    fn close<E: de::Error>(&mut self, depth: usize, length: usize) -> Result<(), E> {
-        let known = *self.shape[depth].get_or_insert(length);
-        if known != length {
-            return Err(E::custom(format_args!(
-                "the lists of a tensor differ in length: {known} and {length} at depth {depth}"
-            )));
-        }
-        Ok(())
-    }
-
-    fn into_tensor(self) -> Result<Tensor, TensorError> {
-        let shape: Vec<usize> = self.shape.into_iter().map(Option::unwrap_or_default).collect();
-        match self.numbers {
-            Numbers::Whole(whole) => Tensor::new(&shape, &whole),
-            Numbers::Real(real) => Tensor::new(&shape, &real),
-        }
-    }
-}
-
 /// Reads one level of nested lists into the grid.
 struct Nested<'a> {
     grid: &'a mut Grid,
@@ -413,28 +344,31 @@ impl<'de> Visitor<'de> for Nested<'_> {
     }
 
     fn visit_i64<E: de::Error>(self, n: i64) -> Result<(), E> {
-        self.grid.push(self.depth, Ok(n))
+        self.grid.push(self.depth, Dtype::I64, &n.to_le_bytes()).map_err(E::custom)
     }
 
     fn visit_u64<E: de::Error>(self, n: u64) -> Result<(), E> {
-        self.grid.push(self.depth, i64::try_from(n).map_err(|_| n as f64))
+        match i64::try_from(n) {
+            Ok(n) => self.visit_i64(n),
+            Err(_) => self.visit_f64(n as f64),
+        }
     }
 
     fn visit_f64<E: de::Error>(self, n: f64) -> Result<(), E> {
-        self.grid.push(self.depth, Err(n))
+        self.grid.push(self.depth, Dtype::F64, &n.to_le_bytes()).map_err(E::custom)
     }
 
     fn visit_bool<E: de::Error>(self, b: bool) -> Result<(), E> {
-        self.grid.push(self.depth, Ok(b.into()))
+        self.visit_i64(b.into())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        self.grid.open(self.depth)?;
+        self.grid.open(self.depth).map_err(de::Error::custom)?;
         let mut length = 0;
         while seq.next_element_seed(Nested { grid: self.grid, depth: self.depth + 1 })?.is_some() {
             length += 1;
         }
-        self.grid.close(self.depth, length)
+        self.grid.close(self.depth, length).map_err(de::Error::custom)
     }
 }
 

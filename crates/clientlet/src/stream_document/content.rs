@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::refused;
 use crate::address::encode_percent;
 use crate::envelope::ProtoTemplate;
 use crate::error::Error;
@@ -66,7 +65,7 @@ impl Content {
             Content::Enclosed { document, target, parameters } => {
                 let (target, parameters) = (target.as_deref(), parameters.as_deref());
                 let template = ProtoTemplate::new(DocArray::V2, endpoint, target, parameters)
-                    .map_err(|error| refused("parameters", &error))?;
+                    .map_err(|error| error.of("parameters"))?;
                 Ok(template.around(&id.to_string(), document))
             }
         }

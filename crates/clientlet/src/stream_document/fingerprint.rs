@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::document::proto::{Fault, MOST_DEPTH, Message};
+use crate::document::proto::{Fault, MOST_DEPTH, Message, each_entry};
 use crate::message::Encoding;
 use crate::transport::RawDocument;
 
@@ -105,21 +105,14 @@ impl Fingerprints {
 
 /// Returns the `NodeProto` of a document's id; empty if the document has no id.
 fn entry_of_id(document: &[u8]) -> Result<&[u8], Fault> {
-    let mut message = Message::new(document);
-    while let Some((_, wire)) = message.next()? {
-        let (mut key, mut value) = (&b""[..], &b""[..]);
-        let mut entry = Message::new(wire.bytes()?);
-        while let Some((number, wire)) = entry.next()? {
-            match number {
-                1 => key = wire.bytes()?,
-                _ => value = wire.bytes()?,
-            }
+    let mut id = &b""[..];
+    each_entry(document, |name, node| {
+        if name == "id" {
+            id = node;
         }
-        if key == b"id" {
-            return Ok(value);
-        }
-    }
-    Ok(b"")
+        Ok(())
+    })?;
+    Ok(id)
 }
 
 #[cfg(test)]

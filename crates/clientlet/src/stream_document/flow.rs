@@ -1,10 +1,11 @@
 //! The course of a stream: attempts until the first document has come, then the other documents.
 
+use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::Stream;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryFutureExt, stream};
 use http::HeaderMap;
 use tokio::time::{Instant, timeout_at};
 
@@ -42,32 +43,24 @@ struct Run {
     /// The time at which the attempt began that gave the first document.
     began: Instant,
     documents: RawDocuments,
+    /// The first document, or the end of a stream without documents, until it is taken.
+    first: Option<Option<RawDocument>>,
 }
 
 /// Returns the documents of a call as they come. If the call fails, its error is the last item.
 pub(super) fn documents(
     call: Call,
 ) -> impl Stream<Item = Result<RawDocument, Error>> + Send + 'static {
-    enum State {
-        Begin(Call),
-        Going(Run),
-        Ended,
-    }
-    stream::unfold(State::Begin(call), async |state| {
-        let (item, run) = match state {
-            State::Begin(call) => begin(call).await?,
-            State::Going(run) => run.next().await?,
-            State::Ended => return None,
-        };
-        Some((item, run.map_or(State::Ended, State::Going)))
-    })
+    let documents = |run| {
+        stream::try_unfold(run, async |mut run: Run| {
+            Ok(run.next().await?.map(|document| (document, run)))
+        })
+    };
+    begin(call).map_ok(documents).try_flatten_stream()
 }
 
-/// The next item, with the run that continues after it, if any; `None` at the end.
-type Step = Option<(Result<RawDocument, Error>, Option<Run>)>;
-
 /// Sends the request, and retries it until the first document has come.
-async fn begin(call: Call) -> Step {
+async fn begin(call: Call) -> Result<Run, Error> {
     let times = Times::from_now(call.timeout, call.first_timeout);
     let Times { started, deadline: until, .. } = times;
     let attempts = Retry::new(&call.retry, times, &call.transport.facts().address)
@@ -75,24 +68,24 @@ async fn begin(call: Call) -> Step {
         .await;
     match attempts {
         Ok(((began, documents, first), ledger)) => {
-            let run = Run { call, started, until, ledger, began, documents };
-            first.map(|first| (Ok(first), Some(run)))
+            Ok(Run { call, started, until, ledger, began, documents, first: Some(first) })
         }
-        Err(failure) => Some((Err(failure.into_error(call.context())), None)),
+        Err(failure) => Err(failure.into_error(call.context())),
     }
 }
 
 impl Run {
-    async fn next(mut self) -> Step {
-        match self.call.next(&mut self.documents, self.until).await {
-            Ok(document) => document.map(|document| (Ok(document), Some(self))),
-            Err(last) => {
-                let Run { call, started, ledger, began, .. } = self;
-                let failure =
-                    Failure::late(last, ledger, &call.transport.facts().address, started, began);
-                Some((Err(failure.into_error(call.context())), None))
-            }
+    async fn next(&mut self) -> Result<Option<RawDocument>, Error> {
+        if let Some(first) = self.first.take() {
+            return Ok(first);
         }
+        let Run { call, started, until, began, .. } = self;
+        let deadline = [later(Instant::now(), call.idle_timeout), *until];
+        let deadline = deadline.into_iter().flatten().min();
+        wait(&mut self.documents, deadline, *until).await.map_err(|last| {
+            let (ledger, address) = (take(&mut self.ledger), &call.transport.facts().address);
+            Failure::late(last, ledger, address, *started, *began).into_error(call.context())
+        })
     }
 }
 
@@ -132,23 +125,10 @@ impl Call {
         }
     }
 
-    async fn next(
-        &self,
-        documents: &mut RawDocuments,
-        until: Option<Instant>,
-    ) -> Result<Option<RawDocument>, AttemptError> {
-        wait(documents, deadline(self.idle_timeout, until), until).await
-    }
-
     /// Returns the context of the stream's errors.
     pub(super) fn context(&self) -> Context {
         self.transport.facts().address.context(Some(self.id.to_string()), Some(0..1))
     }
-}
-
-/// Returns the time by which a document must come if waiting for it begins now.
-fn deadline(timeout: Option<Duration>, until: Option<Instant>) -> Option<Instant> {
-    [later(Instant::now(), timeout), until].into_iter().flatten().min()
 }
 
 async fn wait(
@@ -177,11 +157,9 @@ mod tests {
 
     use super::*;
     use crate::Client;
+    use crate::builder::transport;
     use crate::connect::memory::network::network;
     use crate::options::ClientletOptions;
-    use crate::transport::HttpSession;
-    use crate::transport::grpc::GrpcTransport;
-    use crate::transport::http::HttpTransport;
 
     /// Makes a call of 5 s whose first `stalled` attempts are never answered. Returns the number of
     /// attempts, the duration and the number of documents.
@@ -205,10 +183,7 @@ mod tests {
             .serve(accepted)
             .unwrap();
         let config = ClientletOptions::new().check(&format!("{scheme}://h:80")).unwrap();
-        let transport: Arc<dyn Transport> = match scheme {
-            "http" => Arc::new(HttpTransport::over(HttpSession::over(connector, &config), &config)),
-            _ => Arc::new(GrpcTransport::over(connector, &config)),
-        };
+        let transport = transport(connector, &config, false).unwrap();
         let client = Client::over(config, transport);
         let began = Instant::now();
         let call = client.stream_document("/stream", &json!({"text": "x"})).retry(retry);

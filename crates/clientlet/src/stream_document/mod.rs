@@ -19,10 +19,12 @@ use self::content::Content;
 use self::flow::Call;
 pub use self::stream::DocumentStream;
 use crate::client::Client;
-use crate::config::{one_by_one, with_headers};
-use crate::document::{self, EncodeError};
+use crate::config::one_by_one;
+use crate::document::{self, EncodeError, encode_parameters};
 use crate::envelope::SINGLE_DOCUMENT;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::message::{DocArray, Encoding};
 use crate::retry::RetryPolicy;
 use crate::secret::Secret;
@@ -56,7 +58,7 @@ impl StreamDocument {
         D: Serialize + ?Sized,
     {
         let document = write(client.shared().transport.facts().encoding, document)
-            .map_err(|error| refused("document", &error));
+            .map_err(|error| error.of("document"));
         StreamDocument {
             client,
             endpoint,
@@ -73,10 +75,7 @@ impl StreamDocument {
     /// Sets parameters for the executor, a map; only over gRPC. On their way all numbers become
     /// doubles.
     pub fn parameters<P: Serialize>(mut self, parameters: P) -> StreamDocument {
-        let mut json = Vec::new();
-        let encoded = document::Encoder::new(DocArray::V1).map(&parameters, &mut json);
-        let encoded = encoded.map_err(|error| refused("parameters", &error));
-        self.parameters = Some(encoded.map(|()| json.into()));
+        self.parameters = Some(encode_parameters(&parameters));
         self
     }
 
@@ -153,8 +152,7 @@ impl StreamDocument {
         }
         let retry = self.retry.unwrap_or_else(|| shared.config.retry.clone());
         retry.check()?;
-        let protocol = shared.config.address.protocol();
-        let headers = with_headers(&shared.config.headers, protocol, &self.headers)?;
+        let headers = shared.config.headers_with(&self.headers)?;
         let id = shared.ids.next();
         let (document, parameters) = (self.document?, self.parameters.transpose()?);
         let (target, encoding) = (self.target_executor, transport.facts().encoding);
@@ -187,10 +185,6 @@ fn write<D: Serialize + ?Sized>(encoding: Encoding, document: &D) -> Result<Vec<
         }
     }
     Ok(out)
-}
-
-fn refused(what: &str, error: &EncodeError) -> Error {
-    Error::new(ErrorKind::Encode, format!("the {what} cannot be sent: {error}"))
 }
 
 impl fmt::Debug for StreamDocument {

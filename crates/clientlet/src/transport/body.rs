@@ -1,6 +1,5 @@
 //! A request's body that remembers whether it was sent.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +31,9 @@ pub(super) struct Probe {
 
 const NEVER: u64 = u64::MAX;
 const GIVEN_UP: u64 = u64::MAX - 1;
+
+/// The error if the request was given up before its connection took it.
+const GIVEN_UP_UNSENT: &str = "the request was given up before it was sent";
 
 impl Probe {
     pub(super) fn new(has_body: bool) -> Arc<Probe> {
@@ -69,16 +71,16 @@ impl Outgoing {
 
 impl Body for Outgoing {
     type Data = Bytes;
-    type Error = GivenUp;
+    type Error = &'static str;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
         let Some(bytes) = self.bytes.take() else { return Poll::Ready(None) };
         // An error here makes hyper close the connection with the head still in its buffer.
         let is_wanted = self.probe.ask(&self.written);
-        Poll::Ready(Some(if is_wanted { Ok(Frame::data(bytes)) } else { Err(GivenUp) }))
+        Poll::Ready(Some(if is_wanted { Ok(Frame::data(bytes)) } else { Err(GIVEN_UP_UNSENT) }))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -89,18 +91,6 @@ impl Body for Outgoing {
         SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
     }
 }
-
-/// The error if the request's time was over before its connection took it.
-#[derive(Debug)]
-pub(super) struct GivenUp;
-
-impl fmt::Display for GivenUp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the request was given up before it was sent")
-    }
-}
-
-impl std::error::Error for GivenUp {}
 
 #[cfg(test)]
 mod tests {

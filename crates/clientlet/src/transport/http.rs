@@ -12,6 +12,7 @@ use super::{
 };
 use crate::address::decode_percent;
 use crate::config::Config;
+use crate::connect::Connector;
 use crate::envelope::inner::{self, cannot_pass_on};
 use crate::envelope::read_status;
 use crate::error::{AttemptError, Event, Hint};
@@ -31,11 +32,8 @@ pub(crate) struct HttpTransport {
 }
 
 impl HttpTransport {
-    pub(crate) fn new(config: &Config) -> HttpTransport {
-        HttpTransport::over(HttpSession::new(config), config)
-    }
-
-    pub(crate) fn over(session: HttpSession, config: &Config) -> HttpTransport {
+    pub(crate) fn new(connector: Connector, config: &Config) -> HttpTransport {
+        let session = HttpSession::new(connector, config);
         let facts = Facts {
             has_paths: true,
             most_v2_documents: Some(MOST_V2_DOCUMENTS),

@@ -72,12 +72,8 @@ impl Stage {
 }
 
 impl HttpSession {
-    pub(crate) fn new(config: &Config) -> HttpSession {
-        HttpSession::over(Connector::new(config), config)
-    }
-
     /// Makes a session over connections of this connector.
-    pub(crate) fn over(connector: Connector, config: &Config) -> HttpSession {
+    pub(crate) fn new(connector: Connector, config: &Config) -> HttpSession {
         HttpSession {
             connector,
             tally: Arc::default(),
@@ -128,23 +124,12 @@ impl HttpSession {
         uri: Uri,
         headers: &HeaderMap,
         body: Bytes,
-        mut time: Time<'_>,
+        time: Time<'_>,
     ) -> Result<(RawHttpAnswer, Lease), AttemptError> {
         let is_question = method == Method::GET && body.is_empty();
         let sent = Sent { method: &method, uri: &uri, headers, body: &body, is_question };
-        let (probe, stage) = (Probe::new(!body.is_empty()), Stage::default());
-        // The number of pieces of the answer that have come.
-        let pieces = AtomicU32::new(0);
-        let exchange = async {
-            let (response, lease) = self.send(sent, &probe, &stage).await?;
-            Ok((self.read_whole(response, &pieces).await?, lease))
-        };
-        // More pieces of the answer may be waiting to be read.
-        let so_far = || pieces.load(Ordering::Relaxed);
-        let is_sent = || !probe.give_up(stage.is(ANSWER));
-        let exchanged = time.exchange_in_pieces(pin!(exchange), is_sent, so_far).await;
-        exchanged
-            .unwrap_or_else(|over| Err(self.given_up(over, &time, &stage, "no complete answer")))
+        let read = async |response, pieces: &_| self.read_whole(response, pieces).await;
+        self.timed(sent, time, "no complete answer", read).await
     }
 
     /// Sends a GET with a body. Returns the answer as soon as its head has come with status 200,
@@ -159,21 +144,38 @@ impl HttpSession {
     ) -> Result<Result<(Response<Incoming>, Lease), RawHttpAnswer>, AttemptError> {
         let (method, is_question) = (Method::GET, false);
         let sent = Sent { method: &method, uri: &uri, headers, body: &body, is_question };
-        let (probe, stage) = (Probe::new(!body.is_empty()), Stage::default());
-        let pieces = AtomicU32::new(0);
-        let opening = async {
-            let (response, lease) = self.send(sent, &probe, &stage).await?;
-            if response.status() == StatusCode::OK {
-                let (head, body) = response.into_parts();
-                refuse_encoding(&head)?;
-                return Ok(Ok((Response::from_parts(head, body), lease)));
+        let begin = async |response: Response<_>, pieces: &_| {
+            if response.status() != StatusCode::OK {
+                return Ok(Err(self.read_whole(response, pieces).await?));
             }
-            Ok(Err(self.read_whole(response, &pieces).await?))
+            let (head, body) = response.into_parts();
+            refuse_encoding(&head)?;
+            Ok(Ok(Response::from_parts(head, body)))
         };
-        let mut time = Time::until(deadline);
+        let (opened, lease) = self.timed(sent, Time::until(deadline), "no answer", begin).await?;
+        Ok(opened.map(|response| (response, lease)))
+    }
+
+    /// Sends a request and reads its answer with `read`, as long as `time` allows. `missed` names
+    /// what did not come.
+    async fn timed<T>(
+        &self,
+        sent: Sent<'_>,
+        mut time: Time<'_>,
+        missed: &str,
+        read: impl AsyncFnOnce(Response<Incoming>, &AtomicU32) -> Result<T, AttemptError>,
+    ) -> Result<(T, Lease), AttemptError> {
+        let (probe, stage) = (Probe::new(!sent.body.is_empty()), Stage::default());
+        // The number of pieces of the answer that have come. More may be waiting to be read.
+        let pieces = AtomicU32::new(0);
+        let exchange = async {
+            let (response, lease) = self.send(sent, &probe, &stage).await?;
+            Ok((read(response, &pieces).await?, lease))
+        };
+        let so_far = || pieces.load(Ordering::Relaxed);
         let is_sent = || !probe.give_up(stage.is(ANSWER));
-        let opened = time.exchange(pin!(opening), is_sent).await;
-        opened.unwrap_or_else(|over| Err(self.given_up(over, &time, &stage, "no answer")))
+        let exchanged = time.exchange_in_pieces(pin!(exchange), is_sent, so_far).await;
+        exchanged.unwrap_or_else(|over| Err(self.given_up(over, &time, &stage, missed)))
     }
 
     /// Reads an answer to its end. A refusal counts even if the rest of its body is lost, because

@@ -5,9 +5,8 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::{GrpcClientlet, not_open};
-use crate::address::Protocol;
 use crate::clientlets::DataRequest;
-use crate::config::{one_by_one, with_headers};
+use crate::config::one_by_one;
 use crate::error::Error;
 use crate::message::Encoding;
 use crate::response::Response;
@@ -60,7 +59,7 @@ impl<'a> GrpcExchange<'a> {
         let id = request.request_id();
         let refused = |error: Error| error.with_context(clientlet.context(Some(id.to_owned())));
         request.require(Encoding::Proto).map_err(refused)?;
-        let headers = with_headers(&clientlet.config.headers, Protocol::Grpc, &headers)?;
+        let headers = clientlet.config.headers_with(&headers)?;
         let body = request.to_bytes();
         let attempt = async |turn: Turn| {
             let session = clientlet.session.as_ref().ok_or_else(not_open)?;

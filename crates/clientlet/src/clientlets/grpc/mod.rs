@@ -16,6 +16,7 @@ use super::duplex::Link;
 use crate::address::Protocol;
 use crate::client::Client;
 use crate::config::Config;
+use crate::connect::Connector;
 use crate::error::{AttemptError, Context, Error, Event};
 use crate::message::{Endpoints, GatewayStatus, Health, StatusMessage};
 use crate::options::ClientletOptions;
@@ -218,7 +219,7 @@ impl GrpcClientlet {
         if self.session.is_some() {
             return Ok(());
         }
-        let transport = Arc::new(GrpcTransport::new(&self.config));
+        let transport = Arc::new(GrpcTransport::new(Connector::new(&self.config), &self.config));
         self.once(|turn| transport.connect(turn.deadline)).await?;
         let client = Client::over(Config::clone(&self.config), transport.clone());
         self.session = Some(Session { transport, client });

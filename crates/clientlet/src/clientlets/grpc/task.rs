@@ -142,7 +142,7 @@ mod tests {
         let builder = builder.grpc(true).fault("stall@1".parse().unwrap());
         let gateway = builder.serve(accepted).unwrap();
         let config = Arc::new(ClientletOptions::new().check("grpc://h:80").unwrap());
-        let transport = Arc::new(GrpcTransport::over(connector, &config));
+        let transport = Arc::new(GrpcTransport::new(connector, &config));
         let opener = Streams { transport, headers: Arc::default() };
         let link = Arc::new(Link::new(&config, opener));
         link.start().await.unwrap();

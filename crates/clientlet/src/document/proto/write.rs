@@ -1,7 +1,7 @@
 //! Writes protobuf's format, front to back.
 
 use super::MOST_DEPTH;
-use super::encode::Grid;
+use crate::document::grid::Grid;
 use crate::document::refusal::Refusal;
 use crate::message::DocArray;
 

@@ -14,7 +14,7 @@ use super::super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 use super::channel::Channel;
 use super::outgoing::Outgoing;
 use super::{GrpcTransport, failure};
-use crate::document::proto::{Fault, Message};
+use crate::document::proto::{Fault, Message, each_entry};
 use crate::envelope::{outcome, read_proto_document};
 use crate::error::{AttemptError, Event};
 use crate::message::{AnswerParts, DocArray, Encoding, RawAnswer};
@@ -51,30 +51,6 @@ fn listed(answer: &[u8]) -> Result<(Vec<String>, Vec<String>), Fault> {
     let streams = endpoints.iter().filter(|name| !others.contains(*name));
     let owned = |name: &&str| (*name).to_owned();
     Ok((endpoints.iter().map(owned).collect(), streams.map(owned).collect()))
-}
-
-/// Passes the names and values of a `google.protobuf.Struct` to `take`.
-fn each_entry<'a>(
-    entries: &'a [u8],
-    mut take: impl FnMut(&'a str, &'a [u8]) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    let mut entries = Message::new(entries);
-    while let Some((number, wire)) = entries.next()? {
-        if number != 1 {
-            continue;
-        }
-        let (mut name, mut value) = ("", &[][..]);
-        let mut entry = Message::new(wire.bytes()?);
-        while let Some((number, wire)) = entry.next()? {
-            match number {
-                1 => name = wire.text()?,
-                2 => value = wire.bytes()?,
-                _ => {}
-            }
-        }
-        take(name, value)?;
-    }
-    Ok(())
 }
 
 /// Whether the schema, a `google.protobuf.Value`, says that its endpoint is not a generator.

@@ -87,11 +87,7 @@ struct Shared {
 type Slot = Arc<tokio::sync::Mutex<Option<Channel>>>;
 
 impl GrpcTransport {
-    pub(crate) fn new(config: &Config) -> GrpcTransport {
-        GrpcTransport::over(Connector::new(config), config)
-    }
-
-    pub(crate) fn over(connector: Connector, config: &Config) -> GrpcTransport {
+    pub(crate) fn new(connector: Connector, config: &Config) -> GrpcTransport {
         let shared = Shared {
             connector,
             facts: Facts::new(&config.address, Encoding::Proto),

@@ -78,28 +78,31 @@ async fn upgrade(
     subprotocol: &'static str,
     answer_limit: usize,
 ) -> Result<Socket, AttemptError> {
-    let lost = |error| lost(error, spoken);
-    let (mut sender, connection) =
-        http1::Builder::new().max_buf_size(HEAD_LIMIT).handshake(io).await.map_err(lost)?;
-    // The task ends with the connection, which the upgrade takes over.
-    tokio::spawn(connection.with_upgrades());
-    let response = sender.send_request(request).await.map_err(lost)?;
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(refused(response).await);
-    }
-    let accepted = response.headers().get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
-    if accepted != Some(accept(key).as_bytes()) {
-        let what = "the gateway upgraded, but not to this connection's WebSocket";
-        return Err(AttemptError::new(Event::NotWebSocket, what).before_sending("upgrade"));
-    }
-    let chosen = response.headers().get(SEC_WEBSOCKET_PROTOCOL).map(HeaderValue::as_bytes);
-    if chosen.is_some_and(|chosen| chosen != subprotocol.as_bytes()) {
-        let what = format!("the gateway insists on another subprotocol than {subprotocol}");
-        return Err(AttemptError::new(Event::NotWebSocket, what).before_sending("upgrade"));
-    }
-    let upgraded = hyper::upgrade::on(response).await.map_err(lost)?;
-    let limits = Limits::default().max_payload_len(Some(answer_limit));
-    Ok(ClientBuilder::new().limits(limits).take_over(TokioIo::new(upgraded)))
+    let upgrading = async {
+        let lost = |error| lost(error, spoken);
+        let (mut sender, connection) =
+            http1::Builder::new().max_buf_size(HEAD_LIMIT).handshake(io).await.map_err(lost)?;
+        // The task ends with the connection, which the upgrade takes over.
+        tokio::spawn(connection.with_upgrades());
+        let response = sender.send_request(request).await.map_err(lost)?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(refused(response).await);
+        }
+        let accepted = response.headers().get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
+        if accepted != Some(accept(key).as_bytes()) {
+            let what = "the gateway upgraded, but not to this connection's WebSocket";
+            return Err(AttemptError::new(Event::NotWebSocket, what));
+        }
+        let chosen = response.headers().get(SEC_WEBSOCKET_PROTOCOL).map(HeaderValue::as_bytes);
+        if chosen.is_some_and(|chosen| chosen != subprotocol.as_bytes()) {
+            let what = format!("the gateway insists on another subprotocol than {subprotocol}");
+            return Err(AttemptError::new(Event::NotWebSocket, what));
+        }
+        let upgraded = hyper::upgrade::on(response).await.map_err(lost)?;
+        let limits = Limits::default().max_payload_len(Some(answer_limit));
+        Ok(ClientBuilder::new().limits(limits).take_over(TokioIo::new(upgraded)))
+    };
+    upgrading.await.map_err(|error: AttemptError| error.before_sending("upgrade"))
 }
 
 fn request(
@@ -137,15 +140,13 @@ fn accept(key: &str) -> String {
 
 fn lost(error: hyper::Error, spoken: &Spoken) -> AttemptError {
     if is_too_large_a_head(&error) && !spoken.is_http2() {
-        let error = AttemptError::new(Event::TooLarge, too_large_a_head()).with_source(error);
-        return error.before_sending("upgrade");
+        return AttemptError::new(Event::TooLarge, too_large_a_head()).with_source(error);
     }
     if error.is_parse() || spoken.is_http2() {
-        let error = not_http(Hint::PortForAnother).with_source(error);
-        return error.before_sending("upgrade");
+        return not_http(Hint::PortForAnother).with_source(error);
     }
     let what = "the connection was lost before it was upgraded";
-    AttemptError::new(Event::ClosedFresh, what).with_source(error).before_sending("upgrade")
+    AttemptError::new(Event::ClosedFresh, what).with_source(error)
 }
 
 /// Returns the error for an answer that is not an upgrade. A short body is shown.
@@ -182,7 +183,7 @@ async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptErro
     } else if let Some(hint) = Hint::of_refusal(&text) {
         error = error.with_hint(hint);
     }
-    error.before_sending("upgrade")
+    error
 }
 
 /// Runs the upgrade for the fuzzer: the answer to an upgrade with the key of RFC 6455's example,

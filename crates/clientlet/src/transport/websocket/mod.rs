@@ -19,7 +19,7 @@ pub use self::handshake::answered_with;
 pub(crate) use self::line::Line;
 use super::http::HttpTransport;
 use super::multiplex::{Handle, InFlight, Progress};
-use super::{Answer, Ask, Facts, HttpSession, Questions, Tally, Terms, Time, Transport};
+use super::{Answer, Ask, Facts, Questions, Tally, Terms, Time, Transport};
 use crate::config::Config;
 use crate::connect::Connector;
 use crate::envelope::{read_answer, read_proto_answer};
@@ -140,22 +140,18 @@ enum Held<'s> {
 const MOST_SHARED: usize = 16;
 
 impl WebsocketTransport {
-    pub(crate) fn new(config: &Config, subprotocol: Subprotocol) -> WebsocketTransport {
-        WebsocketTransport::over(Connector::new(config), config, subprotocol)
-    }
-
-    pub(crate) fn over(
+    pub(crate) fn new(
         connector: Connector,
         config: &Config,
         subprotocol: Subprotocol,
     ) -> WebsocketTransport {
-        let session = HttpSession::over(connector.clone(), config);
         let (answer_limit, tally) = (config.answer_limit, Arc::default());
+        let http = HttpTransport::new(connector.clone(), config);
         WebsocketTransport {
             opener: Opener { connector, answer_limit, subprotocol, tally },
             facts: facts(config, subprotocol),
             subprotocol,
-            http: HttpTransport::over(session, config),
+            http,
             shared: PerRuntime::default(),
             alone: Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)),
         }

@@ -10,7 +10,6 @@
 //! markers.
 
 mod field;
-mod grid;
 mod node;
 mod parts;
 mod place;
@@ -18,7 +17,6 @@ mod tensor_parts;
 
 use serde::Serialize;
 
-pub(super) use grid::Grid;
 use place::{Place, Slot};
 
 use super::write::{LENGTH, Writer, put_varint, varint_size};

@@ -1,15 +1,16 @@
 //! Gathers numbers in nested lists into one array.
 
-use crate::document::Dtype;
-use crate::document::number::Scalar;
-use crate::document::refusal::{Refusal, refuse};
+use super::number::Scalar;
+use super::refusal::{Refusal, refuse};
+use super::tensor::TensorError;
+use super::{Dtype, Tensor};
 
 /// The numbers of nested lists while they are gathered, and the shape as far as it is known.
 ///
 /// If all numbers have the same serde type, the element type is that type. Otherwise it is `i64` if
 /// all numbers are whole and fit, else `f64`.
 #[derive(Debug, Default)]
-pub(in crate::document::proto) struct Grid {
+pub(super) struct Grid {
     dtype: Option<Dtype>,
     buffer: Vec<u8>,
     /// The length of each dimension, known once the first list of that depth has ended.
@@ -96,6 +97,14 @@ impl Grid {
     pub(super) fn parts(&self) -> (Dtype, impl Iterator<Item = u64> + '_, &[u8]) {
         let shape = self.shape.iter().map(|length| length.unwrap_or_default() as u64);
         (self.dtype.unwrap_or(Dtype::F64), shape, &self.buffer)
+    }
+}
+
+impl Grid {
+    /// Makes a tensor of the numbers; of type `empty` if there are none.
+    pub(super) fn into_tensor(self, empty: Dtype) -> Result<Tensor, TensorError> {
+        let shape: Vec<usize> = self.shape.into_iter().map(Option::unwrap_or_default).collect();
+        Tensor::from_buffer(self.dtype.unwrap_or(empty), &shape, self.buffer)
     }
 }
 
