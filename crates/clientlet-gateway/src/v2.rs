@@ -120,6 +120,7 @@ pub(crate) fn content(_: DocArray, body: &Bytes) -> Option<Content> {
         Some(one @ Json::Map(_)) => vec![one.clone()],
         _ => Vec::new(),
     };
+    let documents = documents.into_iter().map(without_filler).collect();
     let header = request.get("header");
     let target = |name| header?.get(name)?.as_text().map(str::to_owned);
     Some(Content {
@@ -127,6 +128,16 @@ pub(crate) fn content(_: DocArray, body: &Bytes) -> Option<Content> {
         parameters: parameters::of(request.get("parameters")),
         target_executor: target("targetExecutor").or_else(|| target("target_executor")),
     })
+}
+
+/// A document without the field `_`, which clients add and no class of a real gateway can have.
+fn without_filler(document: Json) -> Json {
+    match document {
+        Json::Map(entries) => {
+            Json::Map(entries.into_iter().filter(|(name, _)| name != "_").collect())
+        }
+        other => other,
+    }
 }
 
 impl<'a> Envelope<'a> {

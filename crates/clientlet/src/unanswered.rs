@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::document::{self, proto};
+use crate::document::{self, EncodedDocument, proto};
 use crate::envelope::{read_answer, read_proto_answer};
 use crate::message::{DocArray, Encoding};
 
@@ -23,7 +23,10 @@ impl Unanswered {
             // A request has its documents in the same place as an answer.
             Unanswered::Body { encoding: Encoding::Json, docarray, body } => {
                 let documents = read_answer(*docarray, body)?.documents.clone();
-                let read = |json: Bytes| document::decode_documents(*docarray, &json);
+                let read = |json: Bytes| {
+                    let given = as_given(*docarray, &json)?;
+                    document::decode_documents(*docarray, &given)
+                };
                 documents.map_or_else(|| Ok(Vec::new()), read)
             }
             Unanswered::Body { encoding: Encoding::Proto, docarray, body } => {
@@ -34,6 +37,20 @@ impl Unanswered {
             Unanswered::List(list) => proto::decode_documents(LIST, list),
         }
     }
+}
+
+/// The documents of a request without the fields that the encoder added.
+fn as_given(docarray: DocArray, list: &Bytes) -> Result<Vec<u8>, String> {
+    let mut given = Vec::with_capacity(list.len());
+    given.push(b'[');
+    for document in EncodedDocument::split_json(docarray, list)? {
+        if given.len() > 1 {
+            given.push(b',');
+        }
+        given.extend_from_slice(document.as_bytes());
+    }
+    given.push(b']');
+    Ok(given)
 }
 
 /// The generation in which lists are encoded, because its documents can have any fields.

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
-use clientlet::{Client, ClientBuilder, Document, ErrorKind, RetryPolicy};
+use std::time::Duration;
+
+use clientlet::{Client, ClientBuilder, DocArray as Docs, Document, ErrorKind, RetryPolicy};
 use clientlet_gateway::{DocArray, Gateway, GatewayBuilder};
+use tokio::io::{AsyncReadExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
 
 const CHANNELS: usize = 3;
 
@@ -68,6 +72,51 @@ async fn a_connection_that_is_lost_costs_no_request_of_the_others() {
         assert!((1..=8).contains(&again), "{fault}: {again}");
         assert_eq!(used(&gateway, way), CHANNELS as u64 + 1, "{fault}");
         assert_eq!(client.connections().reconnects, 1, "{fault}");
+    }
+}
+
+/// Passes the first connections on to a port of this machine, and closes all others once something came.
+async fn only_the_first(passed: usize, port: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        for _ in 0..passed {
+            let (mut first, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut gateway = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                // Either side may end the connection.
+                let _ = copy_bidirectional(&mut first, &mut gateway).await;
+            });
+        }
+        loop {
+            let (mut other, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let _ = other.read(&mut [0; 1]).await;
+                drop(other);
+            });
+        }
+    });
+    own
+}
+
+#[tokio::test]
+async fn a_request_leaves_a_channel_that_does_not_work() {
+    for way in [WAYS[0], WAYS[2], WAYS[3]] {
+        let (gateway, _) = start(way, &[]).await;
+        let url = if way.0 == "ws" { gateway.websocket_url() } else { gateway.grpc_url() };
+        let port = url.rsplit(':').next().unwrap().trim_end_matches('/').parse().unwrap();
+        // Over WebSocket the question for the status has a connection of its own.
+        let passed = if way.0 == "ws" { 2 } else { 1 };
+        let url = format!("{}://127.0.0.1:{}", way.0, only_the_first(passed, port).await);
+        let builder = (way.1)(Client::builder(&url)).docarray(Docs::V1).channels(2);
+        let policy = RetryPolicy::standard().initial_backoff(Duration::from_millis(1));
+        let client = builder.retry(policy).build().unwrap();
+        // The first channel gets the one connection that works.
+        client.post("/upper").documents(documents().take(1)).send().await.into_result().unwrap();
+        let answers = client.post("/upper").documents(documents().take(8)).request_size(1);
+        let answers = answers.send().await;
+        let failed: Vec<_> = answers.errors().map(ToString::to_string).collect();
+        assert!(failed.is_empty(), "{}: {failed:?}", way.0);
     }
 }
 

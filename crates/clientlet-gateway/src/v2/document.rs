@@ -172,7 +172,8 @@ impl<'w, 'c> Writer<'w, 'c> {
             }
         }
         if class.is_open() {
-            for (name, json) in item.fields.iter().filter(|(name, _)| name != "id") {
+            // No class of a real gateway can have a field `_`.
+            for (name, json) in item.fields.iter().filter(|(name, _)| name != "id" && name != "_") {
                 self.key(name);
                 self.complaints.enter(&**name);
                 self.value(class, &Kind::Any, json.given().unwrap_or("null"));

@@ -67,7 +67,11 @@ impl EncodedDocument {
     ) -> Result<EncodedDocument, Error> {
         let mut bytes = Vec::new();
         Encoder::new(docarray).document(document, &mut bytes).map_err(|error| refused(&error))?;
-        Ok(EncodedDocument::new(docarray, Encoding::Json, bytes.into()))
+        let is_pair = docarray == DocArray::V2 && take_third_field(&mut bytes);
+        Ok(EncodedDocument {
+            is_pair,
+            ..EncodedDocument::new(docarray, Encoding::Json, bytes.into())
+        })
     }
 
     /// Encodes a document as protobuf.
@@ -113,7 +117,8 @@ impl EncodedDocument {
         read.map_err(|what| Error::decode(format!("the document does not fit: {what}")))
     }
 
-    /// Splits a JSON list into its documents, each a share of the list's memory.
+    /// Splits a JSON list into its documents, each a share of the list's memory. A third field that the
+    /// encoder added is no part of them.
     ///
     /// # Errors
     /// The fault in the list, in words.
@@ -125,8 +130,13 @@ impl EncodedDocument {
             serde_json::from_slice(list).map_err(|error| told(&error))?;
         let share = |document: &RawValue| {
             let text = document.get();
-            let bytes = list.slice_ref(text.as_bytes());
-            let is_pair = docarray == DocArray::V2 && has_two_fields(text);
+            let mut bytes = list.slice_ref(text.as_bytes());
+            let mut is_pair = docarray == DocArray::V2 && has_two_fields(text);
+            if docarray == DocArray::V2 && text.as_bytes().ends_with(ADDED) {
+                let mut own = text.as_bytes().to_vec();
+                is_pair = take_third_field(&mut own);
+                bytes = own.into();
+            }
             EncodedDocument { is_pair, ..EncodedDocument::new(docarray, Encoding::Json, bytes) }
         };
         Ok(documents.into_iter().map(share).collect())
@@ -152,6 +162,19 @@ impl EncodedDocument {
         }
         Ok(documents)
     }
+}
+
+/// How a document ends to which the encoder added [`THIRD_FIELD`].
+const ADDED: &[u8] = b",\"_\":null}";
+
+/// Removes the third field that the encoder added; `false` if there is none.
+fn take_third_field(document: &mut Vec<u8>) -> bool {
+    let is_added = document.ends_with(ADDED);
+    if is_added {
+        document.truncate(document.len() - ADDED.len());
+        document.push(b'}');
+    }
+    is_added
 }
 
 fn has_two_fields(object: &str) -> bool {
@@ -320,6 +343,20 @@ mod tests {
         out.clear();
         Encoder::new(DocArray::V1).document(&split[0], &mut out).unwrap();
         assert_eq!(out, br#"{"id":"a","text":"b"}"#);
+    }
+
+    #[test]
+    fn the_third_field_is_not_seen_by_those_who_read_an_encoded_document() {
+        type Fields = std::collections::BTreeMap<String, String>;
+        let given: Fields = [("id".into(), "a".into()), ("text".into(), "b".into())].into();
+        let encoded = EncodedDocument::json(DocArray::V2, &given).unwrap();
+        assert_eq!(encoded.decode::<Fields>().unwrap(), given);
+        assert_eq!(&encoded.as_bytes()[..], br#"{"id":"a","text":"b"}"#);
+        let mut sent = Vec::new();
+        Encoder::new(DocArray::V2).document(&encoded, &mut sent).unwrap();
+        assert_eq!(sent, br#"{"id":"a","text":"b","_":null}"#);
+        let list = Bytes::from([b"[", &sent[..], b"]"].concat());
+        assert_eq!(EncodedDocument::split_json(DocArray::V2, &list).unwrap(), [encoded]);
     }
 
     #[test]

@@ -62,7 +62,7 @@ events! {
     TlsFailed: Tls, NotSent, Final, Never, "the TLS handshake failed: a certificate that is not trusted, has expired or is for another name, no version, cipher or protocol in common, a client certificate that is missing or refused, a port without TLS";
     ProxyRefused: Connect, NotSent, Final, Never, "the proxy refuses to connect to the gateway: 407, 403 or another 4xx, a SOCKS reply that speaks of rules or credentials";
     ProxyFailed: Connect, NotSent, Yes, Never, "the proxy cannot connect to the gateway: a 5xx, any other SOCKS reply, or it closes without an answer";
-    ClosedFresh: Transport, NotSent, Yes, Never, "a new connection was closed before the peer had sent anything on it, or before the upgrade to WebSocket";
+    ClosedFresh: Transport, NotSent, Yes, Never, "a new connection was closed before a byte of the request was written, or before the upgrade to WebSocket";
     ClosedUnsent: Transport, NotSent, Anew, Never, "the connection was lost before a byte of the request was written";
     Unprocessed: Transport, NotSent, Anew, Never, "the gateway closed the request's stream without looking at the request: REFUSED_STREAM, or a GOAWAY whose last stream is an earlier one";
     TimedOutUnsent: Timeout, NotSent, Yes, Never, "the attempt timed out before a byte of the request was written";

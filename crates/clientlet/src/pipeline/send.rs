@@ -77,7 +77,10 @@ async fn run(
     started: Instant,
     mut failed: Option<AttemptError>,
 ) -> Result<(RawAnswer, Ledger), Failure> {
+    let mut made = 0;
     let attempt = |turn: Turn| {
+        let before = made;
+        made += 1;
         if let Some(error) = failed.take() {
             return Either::Left(done(Err(error)));
         }
@@ -86,7 +89,8 @@ async fn run(
         }
         let is_suspect = turn.after.is_some_and(Event::is_anyones);
         let Turn { began, deadline, is_last, .. } = turn;
-        let terms = Terms { began, deadline, is_alone: is_last && is_suspect, stop: &call.stop };
+        let is_alone = is_last && is_suspect;
+        let terms = Terms { began, deadline, failed: before, is_alone, stop: &call.stop };
         if let Some(unsent) = turn.unsent {
             *body = unsent;
         }

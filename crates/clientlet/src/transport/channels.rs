@@ -28,10 +28,12 @@ impl Channels {
         Channels { members, facts, streams: AtomicUsize::new(0) }
     }
 
-    /// The transport of a request: always the same one, because an attempt opens the connection
-    /// that the next requests of this transport find as their lane.
-    fn of(&self, request: &Request) -> &Arc<dyn Transport> {
-        let turn = request.id.sequence % self.members.len() as u64;
+    /// The transport of a request that failed `failed` times. The first attempt is made where the
+    /// request's lane is looked for, because it opens the connection that the next requests of this
+    /// transport find as their lane. Each further attempt goes to another transport, since only one of
+    /// them may be out of order.
+    fn of(&self, request: &Request, failed: u32) -> &Arc<dyn Transport> {
+        let turn = request.id.sequence.wrapping_add(failed.into()) % self.members.len() as u64;
         &self.members[turn as usize]
     }
 }
@@ -43,11 +45,11 @@ impl Transport for Channels {
         body: Bytes,
         terms: Terms<'a>,
     ) -> BoxFuture<'a, Result<RawAnswer, AttemptError>> {
-        self.of(request).attempt(request, body, terms)
+        self.of(request, terms.failed).attempt(request, body, terms)
     }
 
     fn lane(&self, request: &Request) -> Option<Arc<Handle>> {
-        self.of(request).lane(request)
+        self.of(request, 0).lane(request)
     }
 
     fn open_call(&self, prefetch: usize) -> Option<Arc<dyn Transport>> {

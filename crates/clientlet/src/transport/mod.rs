@@ -60,6 +60,8 @@ pub(crate) struct Terms<'a> {
     /// When the attempt began.
     pub(crate) began: Instant,
     pub(crate) deadline: Option<Instant>,
+    /// The number of attempts of the request that failed before, those included that were not counted.
+    pub(crate) failed: u32,
     /// Whether the attempt uses a connection of its own where requests share connections. This
     /// applies to the last attempt of a request that may be the one for which the gateway drops
     /// connections.

@@ -31,7 +31,7 @@ impl GrpcTransport {
         deadline: Option<Instant>,
     ) -> Result<RawAnswer, AttemptError> {
         let stop = Stop::never();
-        let terms = Terms { began: Instant::now(), deadline, is_alone: false, stop };
+        let terms = Terms { began: Instant::now(), deadline, failed: 0, is_alone: false, stop };
         let answer = self.single(docarray, headers, body, terms).await?;
         if answer.request_id != id {
             return Err(of_another(&answer));
