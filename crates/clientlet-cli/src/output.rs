@@ -277,7 +277,13 @@ impl Output {
 
     /// Reports the answers that may not be written, for this reason.
     pub(crate) fn unwritten(&mut self, reason: String) -> Unwritten {
-        let mut documents: Vec<_> = self.marks.drain(..).map(|mark| mark.documents).collect();
+        self.unwritten_since(Unwritten { reason, documents: Vec::new() })
+    }
+
+    /// Adds the answers that were added since the output failed, none of which is written.
+    pub(crate) fn unwritten_since(&mut self, failed: Unwritten) -> Unwritten {
+        let Unwritten { reason, mut documents } = failed;
+        documents.extend(self.marks.drain(..).map(|mark| mark.documents));
         documents.sort_by_key(|range| range.start);
         documents.dedup_by(|next, range| {
             let adjoins = range.end == next.start;

@@ -101,7 +101,8 @@ impl Session {
     /// Writes the remaining lines. After a signal this takes at most [`GRACE`].
     pub(crate) async fn flush(&mut self, end: End) -> End {
         match end {
-            End::Unwritten(_) => return end,
+            // Answers may have come since the output failed.
+            End::Unwritten(failed) => return End::Unwritten(self.output.unwritten_since(failed)),
             End::Interrupted => {}
             End::Complete => tokio::select! {
                 biased;

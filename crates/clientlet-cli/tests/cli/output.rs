@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::process::{Invocation, clientlet, documents, ids, lines};
 
 #[test]
@@ -46,14 +48,14 @@ fn a_full_device_does_not_hide_bad_input() {
 #[test]
 fn a_file_on_a_full_disk_is_cut_back_to_its_last_whole_line() {
     let directory = tempfile::tempdir().unwrap();
-    let output = directory.path().join("out.jsonl");
+    let [output, summary] = ["out.jsonl", "summary.json"].map(|name| directory.path().join(name));
     let mut shell = Command::new("sh");
     // 25 is SIGXFSZ, which would end the process; the limit's unit is 512 bytes or 1024.
     shell.args(["-c", "trap '' 25; ulimit -f 40; exec \"$0\" \"$@\""]);
     shell.arg(env!("CARGO_BIN_EXE_clientlet"));
     shell.args(["post", "--input", "-", "--quiet", "--in-order", "--request-size", "10"]);
     let run = Invocation::new(shell)
-        .args(["--output", output.to_str().unwrap()])
+        .args(["--output", output.to_str().unwrap(), "--summary", summary.to_str().unwrap()])
         .stdin(lines(1000))
         .run()
         .exits(1);
@@ -67,6 +69,12 @@ fn a_file_on_a_full_disk_is_cut_back_to_its_last_whole_line() {
     let first_missing = written.len() / 10 * 10 + 1;
     let told = format!("; answered, not written: lines {first_missing}-");
     assert!(run.stderr.contains(&told), "{told} {}", run.stderr);
+    // So are all others, those included that were answered after the output had failed.
+    let summary: Value = serde_json::from_str(&fs::read_to_string(&summary).unwrap()).unwrap();
+    let count = |name: &str| summary[name].as_u64().unwrap();
+    let whole = u64::try_from(first_missing - 1).unwrap();
+    assert_eq!(whole + count("not_written"), 10 * count("answered"), "{summary}");
+    assert_eq!(10 * count("answered") + count("not_answered"), count("documents"), "{summary}");
 }
 
 #[test]
