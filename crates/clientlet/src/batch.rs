@@ -206,7 +206,8 @@ mod tests {
 
     fn limited(most_documents: Option<usize>) -> Arc<Format> {
         let uri = http::Uri::from_static("/post");
-        let route = Arc::new(Route { docarray: DocArray::V1, uri, is_by_name: true });
+        let headers = Arc::default();
+        let route = Arc::new(Route { docarray: DocArray::V1, uri, is_by_name: true, headers });
         let template = Template::new(Encoding::Json, DocArray::V1, "/", None, None).unwrap();
         Arc::new(Format { route, template, most_documents })
     }

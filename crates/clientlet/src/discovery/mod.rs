@@ -115,6 +115,12 @@ impl Discovery {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether these facts are the ones that are known.
+    pub(crate) fn is_known(&self, facts: &Arc<Gateway>) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().is_some_and(|known| Arc::ptr_eq(known, facts))
+    }
+
     /// Forgets facts that a request has shown to be outdated, unless newer facts are known.
     pub(crate) fn forget(&self, stale: &Arc<Gateway>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

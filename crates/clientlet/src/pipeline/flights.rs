@@ -6,6 +6,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use slab::Slab;
@@ -33,8 +34,10 @@ pub(super) struct Flight {
 pub(super) struct Flights {
     under_way: Slab<(Flight, Dispatched)>,
     inbox: Inbox<RawAnswer>,
-    /// The mail taken from the inbox.
+    /// The mail taken from the inbox, and the time at which it was taken: the clock is read once for
+    /// all answers that came together.
     mail: VecDeque<Mail<RawAnswer>>,
+    taken: Option<Instant>,
     late: VecDeque<(Flight, AttemptError)>,
     /// Rings at the earliest deadline of the attempts in flight, or earlier.
     alarm: Option<Pin<Box<Sleep>>>,
@@ -83,6 +86,9 @@ impl Flights {
             }
             // Some attempts may time out while others are answered all the time.
             let has_mail = self.inbox.poll_take(cx, &mut self.mail).is_ready();
+            if has_mail {
+                self.taken = Some(Instant::now());
+            }
             if !self.has_rung(cx) && !has_mail {
                 return Poll::Pending;
             }
@@ -93,11 +99,17 @@ impl Flights {
     /// was sent.
     pub(super) fn stop(&mut self) -> Vec<(Flight, Result<RawAnswer, AttemptError>)> {
         self.mail.append(&mut self.inbox.take());
+        self.taken = Some(Instant::now());
         let mut ended: Vec<_> = std::iter::from_fn(|| self.next_ended()).collect();
         for (_, (flight, dispatched)) in mem::take(&mut self.under_way) {
             ended.push((flight, Err(dispatched.stopped())));
         }
         ended
+    }
+
+    /// Returns the time from the beginning of an answered request until its answer was taken.
+    pub(super) fn elapsed(&self, flight: &Flight) -> Duration {
+        self.taken.unwrap_or_else(Instant::now).duration_since(flight.started)
     }
 
     /// Returns one of the attempts that are known to have ended.
@@ -179,10 +191,8 @@ impl Drop for Flights {
 
 #[cfg(test)]
 mod tests {
+    use http::Uri;
     use std::future::poll_fn;
-    use std::time::Duration;
-
-    use http::{HeaderMap, Uri};
 
     use super::*;
     use crate::error::Event;
@@ -197,6 +207,7 @@ mod tests {
             docarray: DocArray::V2,
             uri: Uri::from_static("ws://gateway"),
             is_by_name: true,
+            headers: Arc::default(),
         };
         let id = RequestId { nonce: NONCE, sequence: index };
         let request = Request {
@@ -205,7 +216,6 @@ mod tests {
             index,
             documents: index..index + 1,
             route: Arc::new(route),
-            headers: Arc::new(HeaderMap::new()),
         };
         let started = Instant::now();
         let patience = Patience::new(started, Some(started + Duration::from_millis(allowed)));

@@ -217,6 +217,10 @@ where
     }
 
     fn poll_driven(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Even without a future, polling the set would cost as much as a step of a request.
+        if self.driven.is_empty() {
+            return Poll::Pending;
+        }
         match self.driven.poll_next_unpin(cx) {
             Poll::Ready(Some(ended)) => {
                 self.end(ended);
@@ -346,13 +350,10 @@ where
 
     /// Returns the format for the gateway as it is known now. If the gateway is not known, asks it.
     fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arc<Format>, Failure>> {
-        if self.asking.is_none() {
-            let known = self.call.discovery.known();
-            if let (Some(prepared), Some(known)) = (&self.prepared, &known)
-                && Arc::ptr_eq(&prepared.gateway, known)
-            {
-                return Poll::Ready(Ok(prepared.format.clone()));
-            }
+        if let (None, Some(prepared)) = (&self.asking, &self.prepared)
+            && self.call.discovery.is_known(&prepared.gateway)
+        {
+            return Poll::Ready(Ok(prepared.format.clone()));
         }
         let again = !self.has_asked;
         let asking = self.asking.get_or_insert_with(|| Box::pin(prepare(self.call.clone(), again)));
@@ -382,8 +383,8 @@ where
         if let Batch { index, documents, content: Content::Body { body, format, id, id_text } } =
             batch
         {
-            let (route, headers) = (format.route.clone(), self.call.headers.clone());
-            let request = Request { id, id_text, index, documents, route, headers };
+            let route = format.route.clone();
+            let request = Request { id, id_text, index, documents, route };
             let started = Instant::now();
             let deadline = self.call.times(started).attempt_deadline(started);
             let patience = Patience::new(started, deadline);
@@ -416,9 +417,10 @@ where
     fn land(&mut self, flight: Flight, result: Result<RawAnswer, AttemptError>) {
         match result {
             Ok(answer) => {
-                let Flight { request, bytes, started, .. } = flight;
+                let elapsed = self.flights.elapsed(&flight);
+                let Flight { request, bytes, .. } = flight;
                 let index = request.index;
-                let result = Ok(response(request, answer, 1, started));
+                let result = Ok(response(request, answer, 1, elapsed));
                 self.end(Ended::whole(index, bytes, result));
             }
             Err(error) => self.drive(flight, Some(error)),

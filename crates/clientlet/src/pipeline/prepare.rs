@@ -49,7 +49,8 @@ impl Call {
             .uri(&path)
             .map_err(|error| AttemptError::new(Event::EncodeFailed, error.message()))?;
         let (docarray, is_by_name) = (gateway.docarray, gateway.is_by_name);
-        let route = Arc::new(Route { docarray, uri, is_by_name });
+        let headers = self.headers.clone();
+        let route = Arc::new(Route { docarray, uri, is_by_name, headers });
         let template = Template::new(
             facts.encoding,
             docarray,

@@ -4,6 +4,7 @@ use std::future::ready as done;
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::Either;
@@ -49,7 +50,7 @@ pub(super) async fn send(
     let Flight { request, mut body, bytes, started, .. } = flight;
     let index = request.index;
     let result = match run(&call, &request, &mut body, started, failed).await {
-        Ok((answer, ledger)) => Ok(response(request, answer, ledger.next(), started)),
+        Ok((answer, ledger)) => Ok(response(request, answer, ledger.next(), started.elapsed())),
         Err(failure) if may_be_split(&call, &failure) => {
             let parts = send_parts(&call, &request, &body, started, failure);
             let mut results = Box::pin(parts).await;
@@ -110,10 +111,10 @@ pub(super) fn response(
     request: Request,
     answer: RawAnswer,
     attempts: u32,
-    started: Instant,
+    elapsed: Duration,
 ) -> Response {
     let Request { id_text, documents, .. } = request;
-    Response::new(answer, id_text, documents, attempts, started.elapsed())
+    Response::new(answer, id_text, documents, attempts, elapsed)
 }
 
 /// Whether the other documents may be sent without those at fault.
@@ -173,16 +174,10 @@ async fn send_part(
         let context = call.context(Some(id_text), documents);
         return Err(Failure::unattempted(last).into_error(context));
     };
-    let request = Request {
-        id,
-        id_text,
-        index: whole.index,
-        documents,
-        route: whole.route.clone(),
-        headers: whole.headers.clone(),
-    };
+    let request =
+        Request { id, id_text, index: whole.index, documents, route: whole.route.clone() };
     match run(call, &request, &mut body, started, None).await {
-        Ok((answer, ledger)) => Ok(response(request, answer, ledger.next(), started)),
+        Ok((answer, ledger)) => Ok(response(request, answer, ledger.next(), started.elapsed())),
         Err(failure) => Err(call.failed(failure, request, &body)),
     }
 }

@@ -106,7 +106,7 @@ impl Transport for HttpTransport {
     ) -> Answer<'a, RawAnswer> {
         Box::pin(async move {
             let route = &request.route;
-            let headers = &request.headers;
+            let headers = &route.headers;
             // A bare Deployment answers like a v2 gateway, whichever documents it takes.
             let distrust = !route.is_by_name;
             let uri = route.uri.clone();

@@ -42,7 +42,7 @@ use crate::envelope::{outcome, read_proto_answer, read_proto_status};
 use crate::error::{AttemptError, Event};
 use crate::foreign::{shorten, told};
 use crate::message::{
-    Connections, DocArray, Encoding, GatewayStatus, Health, RawAnswer, Request, RequestId, Status,
+    Connections, DocArray, Encoding, GatewayStatus, Health, RawAnswer, Request, Status,
 };
 use crate::runtime::{self, PerRuntime};
 
@@ -147,8 +147,8 @@ impl GrpcTransport {
         terms: Terms<'_>,
     ) -> Result<RawAnswer, AttemptError> {
         let docarray = request.route.docarray;
-        let answer = self.single(docarray, &request.headers, body, terms).await?;
-        if RequestId::parse(&answer.request_id) != Some(request.id) {
+        let answer = self.single(docarray, &request.route.headers, body, terms).await?;
+        if answer.request_id != request.id_text {
             return Err(of_another(&answer));
         }
         outcome(answer)
@@ -200,7 +200,7 @@ impl GrpcTransport {
 
     fn open_stream(&self, channel: Channel, request: &Request) -> Handle {
         let docarray = request.route.docarray;
-        let mut headers = HeaderMap::clone(&request.headers);
+        let mut headers = HeaderMap::clone(&request.route.headers);
         if self.prefetch > 0 {
             headers.insert(PREFETCH, self.prefetch.into());
         }

@@ -16,8 +16,8 @@ use crate::transport::Tally;
 /// How an answer finds its request.
 #[derive(Debug)]
 enum Matching {
-    /// By its id, which has this nonce.
-    ById(u64),
+    /// By its id, which begins with this text.
+    ById(String),
     /// By order, because only one request is in flight and the gateway makes the ids. The text is
     /// the id of the last answer, which may come twice.
     InTurn(String),
@@ -54,7 +54,7 @@ impl Waiting {
 impl InFlight {
     /// For requests whose ids have this nonce.
     pub(crate) fn new(nonce: u64, progress: Progress, tally: Arc<Tally>) -> InFlight {
-        InFlight::matching(Matching::ById(nonce), progress, tally)
+        InFlight::matching(Matching::ById(RequestId::prefix(nonce)), progress, tally)
     }
 
     /// For one request at a time, whatever the ids of the answers.
@@ -102,9 +102,10 @@ impl InFlight {
     pub(crate) fn answer(&mut self, answer: RawAnswer) -> Result<(), String> {
         let id = &answer.request_id;
         let found = match &mut self.matching {
-            Matching::ById(nonce) => RequestId::parse(id)
-                .filter(|id| id.nonce == *nonce)
-                .map(|id| self.waiting.remove(&id.sequence)),
+            Matching::ById(prefix) => id
+                .strip_prefix(prefix.as_str())
+                .and_then(|sequence| sequence.parse().ok())
+                .map(|sequence: u64| self.waiting.remove(&sequence)),
             Matching::InTurn(last) if last == id => Some(None),
             Matching::InTurn(last) => {
                 last.clone_from(id);

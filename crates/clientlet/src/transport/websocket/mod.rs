@@ -94,13 +94,11 @@ struct Opener {
 struct Wanted {
     nonce: u64,
     route: Arc<Route>,
-    headers: Arc<HeaderMap>,
 }
 
 impl Wanted {
     fn by(request: &Request) -> Wanted {
-        let Request { id, route, headers, .. } = request;
-        Wanted { nonce: id.nonce, route: route.clone(), headers: headers.clone() }
+        Wanted { nonce: request.id.nonce, route: request.route.clone() }
     }
 }
 
@@ -235,9 +233,9 @@ impl Opener {
     }
 
     async fn open(&self, wanted: &Wanted, again: bool) -> Result<Handle, AttemptError> {
-        let Wanted { nonce, route, headers } = wanted;
+        let Wanted { nonce, route } = wanted;
         let opening =
-            open(&self.connector, &route.uri, headers, self.subprotocol, self.answer_limit);
+            open(&self.connector, &route.uri, &route.headers, self.subprotocol, self.answer_limit);
         // The future is boxed, because it is rare and large. Otherwise the future of every attempt
         // would be as large.
         let line = Box::pin(opening).await?;
@@ -265,7 +263,7 @@ impl Transport for WebsocketTransport {
     ) -> Answer<'a, RawAnswer> {
         Box::pin(async move {
             let mut time = terms.time();
-            let shared = self.shared(&request.headers)?;
+            let shared = self.shared(&request.route.headers)?;
             let (connection, held) = match self.take_now(&shared, terms.is_alone) {
                 Some(connection) => (connection, Held::Nothing),
                 None => {
@@ -288,7 +286,7 @@ impl Transport for WebsocketTransport {
     }
 
     fn lane(&self, request: &Request) -> Option<Arc<Handle>> {
-        self.take_now(&*self.shared(&request.headers).ok()?, false)
+        self.take_now(&*self.shared(&request.route.headers).ok()?, false)
     }
 
     fn facts(&self) -> &Facts {
