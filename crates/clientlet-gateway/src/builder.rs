@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::watch;
 
+use crate::compression::Compression;
 use crate::control::Control;
 use crate::docarray::DocArray;
 use crate::endpoint::IntoEndpoint;
@@ -46,6 +47,7 @@ pub struct GatewayBuilder {
     executor_slow: bool,
     authorization: Option<String>,
     cookies: Vec<String>,
+    compressions: Vec<Compression>,
     http: Option<SocketAddr>,
     websocket: Option<SocketAddr>,
     grpc: Option<SocketAddr>,
@@ -73,6 +75,7 @@ impl Gateway {
             executor_slow: false,
             authorization: None,
             cookies: Vec::new(),
+            compressions: Vec::new(),
             http: Some(FREE),
             websocket: None,
             grpc: None,
@@ -284,6 +287,15 @@ impl GatewayBuilder {
         self
     }
 
+    /// Compresses answers in this way if the client accepts it: over HTTP by `Accept-Encoding`,
+    /// server-sent events excepted, over gRPC by `grpc-accept-encoding`. Of several calls, the first
+    /// way that the client accepts is taken. Answers on WebSockets are never compressed. The faults
+    /// `gzip` and `bomb` compress without being asked.
+    pub fn compress(mut self, compression: Compression) -> Self {
+        self.compressions.push(compression);
+        self
+    }
+
     /// Starts the gateway on the addresses that were set, and otherwise on free ports of 127.0.0.1.
     ///
     /// # Errors
@@ -399,6 +411,7 @@ impl GatewayBuilder {
             bindings: self.bindings,
             hides_status: self.hides_status,
             idle_timeout: self.idle_timeout,
+            compressions: self.compressions,
             control: control.clone(),
             journal: journal.clone(),
             schedule: Schedule::new(self.faults, self.seed),

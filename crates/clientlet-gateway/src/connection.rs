@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::ACCEPT_ENCODING;
 use http::request::Parts as Head;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -17,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 
 use crate::body::AnswerBody;
+use crate::compression::Compression;
 use crate::docarray::DocArray;
 use crate::fault::FaultKind;
 use crate::http_reply::HttpReply;
@@ -207,13 +209,18 @@ async fn exchange(
         let reset = drawn.fault == Some(FaultKind::ResetMid);
         return Ok(reply.into_event_stream(AnswerBody::events(events, reset, line)));
     }
+    reply = match drawn.fault {
+        Some(FaultKind::Gzip) => reply.compressed(&Compression::gzip()),
+        Some(FaultKind::Bomb(bytes)) => reply.bomb(bytes),
+        _ => match Compression::accepted(&world.compressions, &head.headers, &ACCEPT_ENCODING) {
+            Some(compression) => reply.compressed(compression),
+            None => reply,
+        },
+    };
     if drawn.fault == Some(FaultKind::ResetMid) {
         return Ok(reply.into_response(|bytes| AnswerBody::half(bytes, line)));
     }
     world.journal.answered(&place, reply.status);
-    if drawn.fault == Some(FaultKind::Gzip) {
-        reply = reply.gzipped();
-    }
     Ok(reply.into_response(|bytes| match drawn.fault {
         Some(FaultKind::Slow(time)) => AnswerBody::slow(bytes, time, line),
         Some(FaultKind::HangUp) => AnswerBody::last(bytes, false, line),

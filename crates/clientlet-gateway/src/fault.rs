@@ -51,6 +51,10 @@ pub enum FaultKind {
     HangUp,
     /// The answer is compressed with gzip, as by a proxy that compresses without being asked.
     Gzip,
+    /// The answer is compressed with gzip, and this many bytes longer when it is decompressed: by
+    /// spaces before its JSON, or by an unknown field of its message. What is sent has about a
+    /// thousandth of the bytes.
+    Bomb(u64),
     /// The head of the answer is sent at once, and its body in pieces spread over this time. Over
     /// WebSocket and gRPC the answer comes this much later, and other answers do not wait for it.
     Slow(Duration),
@@ -152,6 +156,7 @@ impl fmt::Display for FaultKind {
             Self::Early(code) => write!(f, "early:{code}"),
             Self::HangUp => f.write_str("hang-up"),
             Self::Gzip => f.write_str("gzip"),
+            Self::Bomb(bytes) => write!(f, "bomb:{bytes}"),
             Self::Slow(time) => write!(f, "slow:{}", time.as_secs_f64()),
             Self::Malformed => f.write_str("malformed"),
             Self::Shifted => f.write_str("shifted"),
@@ -215,7 +220,8 @@ impl FaultKind {
             Self::Shifted => &[Request],
             Self::ResetAfter | Self::Stall => &[Request, Message, Call, Upgrade, Handshake],
             Self::Malformed => &[Request, Message, Call, Upgrade],
-            Self::Early(_) | Self::HangUp | Self::Gzip => &[Request],
+            Self::Early(_) | Self::HangUp => &[Request],
+            Self::Gzip | Self::Bomb(_) => &[Request, Call],
             Self::ResetMid | Self::Slow(_) => &[Request, Message, Call],
             Self::Status { .. } | Self::Redirect { .. } => &[Request, Call, Upgrade],
             Self::Drop => &[Message, Call, Upgrade, Handshake],

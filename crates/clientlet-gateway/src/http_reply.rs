@@ -1,12 +1,11 @@
 //! An answer before it is written as HTTP.
 
-use std::io::Write;
+use std::sync::Arc;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use http::{HeaderName, HeaderValue, Response, header};
 use serde_json::json;
 
+use crate::compression::{Compression, bomb};
 use crate::streaming::Run;
 
 /// Status, body and the few headers that differ between answers.
@@ -23,8 +22,8 @@ pub(crate) struct HttpReply {
     pub(crate) stream: Option<Box<Run>>,
     /// The connection ends after the answer.
     pub(crate) closes: bool,
-    /// Whether the body is compressed with gzip.
-    pub(crate) is_gzipped: bool,
+    /// How the body is compressed.
+    pub(crate) encoding: Option<Arc<str>>,
 }
 
 impl HttpReply {
@@ -38,7 +37,7 @@ impl HttpReply {
             location: None,
             stream: None,
             closes: false,
-            is_gzipped: false,
+            encoding: None,
         }
     }
 
@@ -59,13 +58,19 @@ impl HttpReply {
     }
 
     /// Compresses the body, as a proxy does.
-    pub(crate) fn gzipped(self) -> Self {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        // Writing to memory cannot fail.
-        match encoder.write_all(&self.body).and_then(|()| encoder.finish()) {
-            Ok(body) => Self { body, is_gzipped: true, ..self },
-            Err(_) => self,
+    pub(crate) fn compressed(self, compression: &Compression) -> Self {
+        if self.body.is_empty() {
+            return self;
         }
+        let encoding = Some(Arc::clone(compression.name()));
+        Self { body: compression.encode(&self.body), encoding, ..self }
+    }
+
+    /// Puts this number of spaces before the body, which do not change JSON, and compresses all of
+    /// it with gzip.
+    pub(crate) fn bomb(self, bytes: u64) -> Self {
+        let encoding = Some("gzip".into());
+        Self { body: bomb(b"", b' ', bytes, &self.body), encoding, ..self }
     }
 
     /// The refusal of a WebSocket: plain text, after which the connection ends.
@@ -119,8 +124,9 @@ impl HttpReply {
         if self.status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if self.is_gzipped {
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        let encoding = self.encoding.as_deref().map(HeaderValue::from_str);
+        if let Some(Ok(encoding)) = encoding {
+            headers.insert(header::CONTENT_ENCODING, encoding);
         }
         if self.closes {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -65,6 +65,7 @@
 //! | failures of the network and of proxies | [`GatewayBuilder::fault`], [`FAULT_HELP`] |
 //! | an executor that is down or slow, a change of documents | [`Gateway::control`], [`Control`] |
 //! | an ingress that demands a token or sets cookies | [`GatewayBuilder::require_authorization`], [`GatewayBuilder::set_cookie`] |
+//! | answers compressed as a proxy compresses them | [`GatewayBuilder::compress`], [`Compression`] |
 //! | mistakes of handlers | [`Mistake`], [`Gateway::take_mistakes`] |
 //! | protocols and ports | [`GatewayBuilder::websocket`], [`GatewayBuilder::grpc`], [`GatewayBuilder::one_port`] |
 //! | TLS | [`GatewayBuilder::tls`], [`Tls`], [`Journal::handshakes`] |
@@ -95,8 +96,8 @@
 //!   `dry_run`, `_status`, and with documents v2 `endpoint_discovery` and `stream_doc`.
 //! * `grpc.health.v1.Health/Check` says SERVING, whatever the executor does; there is no `Watch`.
 //!   `grpc.reflection.v1alpha` lists the services, and answers no other question.
-//! * Messages compressed with gzip or deflate are accepted; answers are not compressed. `grpc-timeout` counts
-//!   for every method with data.
+//! * Messages compressed with gzip or deflate are accepted; answers are not compressed unless
+//!   [`GatewayBuilder::compress`] says so. `grpc-timeout` counts for every method with data.
 //! * An executor that is down (UNAVAILABLE) or too slow (DEADLINE_EXCEEDED) ends the whole stream, and so
 //!   does a message that cannot be decoded (UNKNOWN). The requests in flight on the stream are lost.
 //!
@@ -151,6 +152,7 @@
 mod arrived;
 mod body;
 mod builder;
+mod compression;
 mod connection;
 mod control;
 mod delivery;
@@ -198,6 +200,7 @@ mod world;
 
 pub use arrived::Arrived;
 pub use builder::GatewayBuilder;
+pub use compression::Compression;
 pub use control::Control;
 pub use docarray::{DocArray, DocArrayError};
 #[doc(hidden)]

@@ -57,6 +57,12 @@ impl Schedule {
         self.faults.iter().any(|Counted { fault, .. }| *fault.kind() == FaultKind::Shifted)
     }
 
+    /// Whether a fault may compress messages over gRPC.
+    pub(crate) fn compresses(&self) -> bool {
+        let compresses = |kind: &FaultKind| matches!(kind, FaultKind::Gzip | FaultKind::Bomb(_));
+        self.faults.iter().any(|Counted { fault, .. }| compresses(fault.kind()))
+    }
+
     /// Draws for a request that has begun to arrive.
     pub(crate) fn draw(&self, method: &[u8], path: &[u8]) -> Drawn {
         if carries_data(method) { self.draw_data(Target::Request) } else { self.draw_get(path) }

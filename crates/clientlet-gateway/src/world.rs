@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::compression::Compression;
 use crate::control::Control;
 use crate::docarray::DocArray;
 use crate::executor::{DEFAULT, Executors, Shown};
@@ -41,6 +42,8 @@ pub(crate) struct World {
     pub(crate) mistakes: Mistakes,
     pub(crate) hides_status: bool,
     pub(crate) idle_timeout: Option<Duration>,
+    /// How answers are compressed, if a client accepts it.
+    pub(crate) compressions: Vec<Compression>,
     pub(crate) control: Control,
     pub(crate) journal: Journal,
     pub(crate) schedule: Schedule,
@@ -136,6 +139,7 @@ impl World {
             mistakes: Mistakes::default(),
             hides_status: false,
             idle_timeout: None,
+            compressions: Vec::new(),
             control: Control::new(DocArray::V2),
             journal: Journal::new(true, 1 << 20),
             schedule: Schedule::new(Vec::new(), 0),

@@ -12,6 +12,9 @@ const LONGEST_REASON: usize = 123;
 /// The largest message of `oversize`. A larger one might exhaust the memory.
 const MOST_BYTES: usize = 1 << 30;
 
+/// The largest `bomb`, whose compressed bytes must fit the memory.
+const MOST_BOMB: u64 = 1 << 36;
+
 /// The grammar of a fault with examples, for a command's `--help`.
 pub const FAULT_HELP: &str = "\
 A fault is KIND[:ARG]@WHEN[,seed=N][,path=/PATH][,pushback=MS][,on=upgrade|handshake]. If several
@@ -28,6 +31,7 @@ KIND, over HTTP
   early:CODE          answer CODE before the body is read, and reset after the answer
   hang-up             answer, then close the connection without announcing it
   gzip                answer compressed with gzip, although the client did not ask for it
+  bomb:BYTES          answer compressed with gzip, with BYTES spaces before the JSON
   slow:SECONDS        send the answer's head at once, its body in pieces over SECONDS
   malformed           answer 200 with JSON that breaks off in the middle
   shifted             answer with the answer to the previous request
@@ -70,6 +74,8 @@ KIND, over gRPC (if the stream or the connection ends, its other requests in fli
   half-close          end the call with success, without an answer
   drop                end the connection without a GOAWAY (FIN)
   truncated           send half of the answer, then end the call with success
+  gzip                answer with a message compressed with gzip, without being asked
+  bomb:BYTES          the same, with an unknown field of BYTES zero bytes in the message
   wrong-type          answer with something other than gRPC; an answer that is not the stream's
                       first is marked as compressed in an unknown way
   status:CODE[:RETRY], redirect:CODE:URL
@@ -86,8 +92,8 @@ KIND, with on=handshake, behind TLS (WHEN counts connections)
   stall               never answer the client's first message
   plain               speak plain text instead of TLS
   expired, not-yet-valid, wrong-name, wrong-usage
-                      a certificate of the same CA that is not valid any more or not yet, that is for
-                      elsewhere.test, or that is only for clients
+                      a certificate of the same CA that is not valid any more or not yet, that is
+                      for elsewhere.test, or that is only for clients
   unknown-issuer      a certificate of a CA that no client knows
   self-signed         a certificate that is its own issuer
   alpn[:NAME]         agree on no protocol but NAME; without NAME, on none at all
@@ -241,6 +247,7 @@ fn parse_kind(text: &str) -> Result<FaultKind, String> {
         ("reset-stream", code) => return parse_code(name, code, 2).map(FaultKind::ResetStream),
         ("goaway", code) => return parse_code(name, code, 0).map(FaultKind::GoAway),
         ("goaway-after", code) => return parse_code(name, code, 0).map(FaultKind::GoAwayAfter),
+        ("bomb", argument) => return parse_bomb(argument.unwrap_or_default()),
         ("oversize", argument) => return parse_oversize(argument.unwrap_or_default()),
         ("subprotocol", argument) => return parse_subprotocol(argument.unwrap_or_default()),
         ("alpn", None) => return Ok(FaultKind::Alpn(None)),
@@ -277,7 +284,7 @@ fn parse_kind(text: &str) -> Result<FaultKind, String> {
         _ => {
             return Err(format!(
                 "unknown kind `{name}`; kinds are refuse, reset-before, reset-after, reset-mid, \
-                 stall, status:CODE, redirect:CODE:URL, slow:SECONDS, malformed, over HTTP early:CODE, hang-up, gzip, shifted, \
+                 stall, status:CODE, redirect:CODE:URL, slow:SECONDS, malformed, over HTTP early:CODE, hang-up, shifted, over HTTP and gRPC gzip, bomb:BYTES, \
                  over WebSocket and gRPC drop, half-open, \
                  twice, reorder, unknown-id, truncated, wrong-type, oversize:BYTES, over WebSocket \
                  close:CODE, ping-flood, subprotocol:NAME, over gRPC grpc-status:CODE, reset-stream, goaway, \
@@ -366,6 +373,15 @@ fn parse_oversize(argument: &str) -> Result<FaultKind, String> {
     )
 }
 
+fn parse_bomb(argument: &str) -> Result<FaultKind, String> {
+    argument
+        .parse()
+        .ok()
+        .filter(|&bytes| bytes <= MOST_BOMB)
+        .map(FaultKind::Bomb)
+        .ok_or_else(|| format!("bomb needs a number of bytes up to {MOST_BOMB}, not `{argument}`"))
+}
+
 fn parse_subprotocol(argument: &str) -> Result<FaultKind, String> {
     if argument.is_empty() || HeaderValue::from_str(argument).is_err() {
         let shown = argument.escape_debug();
@@ -452,6 +468,7 @@ mod tests {
             "truncated@1",
             "wrong-type@1",
             "oversize:1000@1",
+            "bomb:10000000000@1",
             "status:503:1@1,on=upgrade",
             "subprotocol:other@1,seed=1,path=/dry_run,on=upgrade",
             "grpc-status:14@1",
@@ -543,6 +560,8 @@ mod tests {
             ("close@1", "close needs a code"),
             ("close:70000@1", "not `70000`"),
             ("oversize:-1@1", "not `-1`"),
+            ("bomb@1", "bomb needs a number of bytes"),
+            ("bomb:99999999999999@1", "up to 68719476736"),
             ("oversize:2000000000@1", "up to 1073741824"),
         ] {
             let error = spec.parse::<Fault>().unwrap_err().to_string();

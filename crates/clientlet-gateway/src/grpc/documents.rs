@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::sleep;
 
-use super::finish::Finish;
+use super::finish::{Finish, compressed};
 use super::inbox::Broken;
+use super::outbox::COMPRESSED;
 use super::services::Service;
 use super::status::{DEADLINE, SHUTDOWN, Status, time_out};
 use super::stream::Stream;
@@ -104,7 +105,7 @@ async fn answer(stream: &mut Stream) -> Finish {
         false => vec![asked.untouched(); ECHOES],
     };
     for answer in answers {
-        stream.outbox.push(0, &answer, answer.len());
+        stream.outbox.send(answer);
     }
     if !stream.outbox.flush().await {
         return Finish::Gone;
@@ -137,6 +138,7 @@ async fn give(
             return Finish::Status(Status::OK);
         };
         let mut message = answer_of(run.class(), &given, &delivery.world().ids);
+        let mut packed = None;
         match fault.take() {
             Some(kind @ (FaultKind::Truncated | FaultKind::ResetMid)) => {
                 delivery.break_off();
@@ -149,10 +151,14 @@ async fn give(
             // No key of a field is this long, so the message cannot be decoded.
             Some(FaultKind::Malformed) => message = Bytes::from_static(&[0xff; 16]),
             Some(FaultKind::Oversize(bytes)) => message = vec![0; bytes].into(),
-            Some(FaultKind::Twice) => stream.outbox.push(0, &message, message.len()),
-            _ => {}
+            Some(FaultKind::Twice) => stream.outbox.send(message.clone()),
+            Some(kind) => packed = compressed(&kind, &message),
+            None => {}
         }
-        stream.outbox.push(0, &message, message.len());
+        match packed {
+            Some(packed) => stream.outbox.push(COMPRESSED, &packed, packed.len()),
+            None => stream.outbox.send(message),
+        }
         if !stream.outbox.flush().await {
             return Finish::Gone;
         }

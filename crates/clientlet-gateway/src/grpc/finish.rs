@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::status::{REFUSED, Status};
 use super::stream::Stream;
 use super::{End, Unheard};
+use crate::compression::{Compression, bomb};
 use crate::fault::FaultKind;
 
 /// The HTTP/2 code for a fault of the server.
@@ -65,6 +66,20 @@ impl Finish {
             }
             _ => return None,
         })
+    }
+}
+
+/// A message as a fault compresses it, with gzip; `None` if the fault does not.
+pub(super) fn compressed(fault: &FaultKind, message: &Bytes) -> Option<Bytes> {
+    match fault {
+        FaultKind::Gzip => Some(Compression::gzip().encode(message).into()),
+        FaultKind::Bomb(bytes) => {
+            // The key of field 1000, which no message has, and the length of its bytes.
+            let mut begin = vec![0xc2, 0x3e];
+            prost::encoding::encode_varint(*bytes, &mut begin);
+            Some(bomb(&begin, 0, *bytes, message).into())
+        }
+        _ => None,
     }
 }
 

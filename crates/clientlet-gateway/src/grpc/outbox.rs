@@ -12,7 +12,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::inbox::PREFIX;
 use super::status::Status;
+use crate::compression::Compression;
 
+/// The flag of a message that is compressed.
+pub(super) const COMPRESSED: u8 = 1;
 /// The largest message that is copied to be sent together with others.
 const SMALL: usize = 16 << 10;
 
@@ -26,12 +29,33 @@ pub(super) struct Outbox {
     joined: BytesMut,
     /// What the head has besides its usual headers.
     headers: HeaderMap,
+    /// How messages are compressed.
+    compression: Option<Compression>,
 }
 
 impl Outbox {
     /// Besides its usual headers the head has these.
-    pub(super) fn new(respond: SendResponse<Bytes>, headers: HeaderMap) -> Self {
-        Self { respond, body: None, pieces: VecDeque::new(), joined: BytesMut::new(), headers }
+    pub(super) fn new(
+        respond: SendResponse<Bytes>,
+        headers: HeaderMap,
+        compression: Option<Compression>,
+    ) -> Self {
+        let (pieces, joined) = (VecDeque::new(), BytesMut::new());
+        Self { respond, body: None, pieces, joined, headers, compression }
+    }
+
+    /// A message as it is sent, with its flag.
+    pub(super) fn pack(&self, message: Bytes) -> (u8, Bytes) {
+        match &self.compression {
+            Some(compression) => (COMPRESSED, compression.encode(&message).into()),
+            None => (0, message),
+        }
+    }
+
+    /// Appends a whole message.
+    pub(super) fn send(&mut self, message: Bytes) {
+        let (flag, message) = self.pack(message);
+        self.push(flag, &message, message.len());
     }
 
     /// Returns the unused handle for answering.

@@ -18,8 +18,9 @@ use futures_util::{FutureExt, StreamExt};
 use http::HeaderValue;
 use tokio::time::{Sleep, sleep};
 
-use super::finish::Finish;
+use super::finish::{Finish, compressed};
 use super::inbox::Broken;
+use super::outbox::COMPRESSED;
 use super::services::{Asked, Service};
 use super::status::{DEADLINE, SHUTDOWN, Status, time_out};
 use super::stream::Stream;
@@ -360,14 +361,21 @@ impl Session {
                 self.hold.get_or_insert_with(|| Box::pin(sleep(HOLD)));
                 return None;
             }
-            _ => (0, message, Some(place)),
+            Some(kind) => match compressed(&kind, &message) {
+                Some(packed) => (COMPRESSED, packed, Some(place)),
+                None => (0, message, Some(place)),
+            },
+            None => (0, message, Some(place)),
         };
         self.push(Answer { flag, message, place });
         self.release();
         None
     }
 
-    fn push(&mut self, answer: Answer) {
+    fn push(&mut self, mut answer: Answer) {
+        if answer.flag == 0 {
+            (answer.flag, answer.message) = self.stream.outbox.pack(answer.message);
+        }
         self.ready_bytes += answer.message.len();
         self.ready.push_back(answer);
     }

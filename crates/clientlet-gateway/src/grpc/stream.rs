@@ -8,7 +8,7 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 
 use super::documents;
 use super::finish::Finish;
@@ -18,11 +18,16 @@ use super::services::{self, Service};
 use super::session::Session;
 use super::status::{REFUSED, Status};
 use super::{End, Shared, Unheard};
+use crate::compression::Compression;
 use crate::docarray::DocArray;
 use crate::fault::FaultKind;
 use crate::journal::{Entry, Place, Sent};
 use crate::protobuf;
 use crate::schedule::Drawn;
+use crate::world::World;
+
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// A stream that calls a method.
 pub(super) struct Stream {
@@ -45,16 +50,13 @@ pub(super) async fn serve(
 ) -> Option<Unheard> {
     let id = respond.stream_id().as_u32();
     let (head, body) = request.into_parts();
-    let ingress = shared.world.control.ingress();
-    let mut headers = HeaderMap::new();
-    ingress.stamp(&mut headers);
-    let outbox = Outbox::new(respond, headers);
+    let outbox = outbox(&shared.world, &head.headers, respond);
     if head.method != Method::POST || !is_grpc(&head.headers) {
         let refusal = "this port speaks gRPC";
         outbox.answer_http(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, refusal);
         return None;
     }
-    if !ingress.admits(&head.headers) {
+    if !shared.world.control.ingress().admits(&head.headers) {
         shared.world.journal.turn_away();
         outbox.finish(&Status::unauthenticated("Not authenticated"));
         return None;
@@ -78,6 +80,21 @@ pub(super) async fn serve(
         Service::StreamDocument => documents::serve(stream).await,
         _ => Session::new(stream, service).run().await,
     }
+}
+
+/// The outgoing side of a stream. Which messages a fault will compress is not known when the head is
+/// sent, so the head says gzip if there are such faults.
+fn outbox(world: &World, asked: &HeaderMap, respond: SendResponse<Bytes>) -> Outbox {
+    let mut headers = HeaderMap::new();
+    world.control.ingress().stamp(&mut headers);
+    let by_fault = world.schedule.compresses().then(Compression::gzip);
+    let fits = |way: &&Compression| by_fault.as_ref().is_none_or(|gzip| gzip.name() == way.name());
+    let accepted = Compression::accepted(&world.compressions, asked, &ACCEPTED).filter(fits);
+    let named = accepted.or(by_fault.as_ref());
+    if let Some(Ok(name)) = named.map(|way| HeaderValue::from_str(way.name())) {
+        headers.insert(ENCODING, name);
+    }
+    Outbox::new(respond, headers, accepted.cloned())
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {

@@ -1,12 +1,18 @@
-//! What an ingress before a gateway does: tokens, cookies and redirects.
+//! What an ingress before a gateway does: tokens, cookies, redirects and compression.
 
-use clientlet_gateway::{DocArray, Gateway, GatewayBuilder};
+use std::io::Read as _;
+
+use bytes::Bytes;
+use clientlet_gateway::{Compression, DocArray, Gateway, GatewayBuilder};
+use flate2::read::{GzDecoder, ZlibDecoder};
 use prost::Message as _;
+use serde_json::Value;
 use tokio::net::TcpStream;
 
 use crate::common::grpc::{CALL, Channel, DRY_RUN, SINGLE};
+use crate::common::proto::v1;
 use crate::common::websocket::{self, Socket};
-use crate::common::{Client, message, request, start};
+use crate::common::{Client, message, request, run_or_skip, start};
 
 fn all() -> GatewayBuilder {
     Gateway::builder().websocket(true).grpc(true)
@@ -179,4 +185,147 @@ async fn gets_upgrades_and_calls_are_redirected_as_well() {
     while call.read_more().await.unwrap() {}
     assert_eq!((call.code, call.head["location"].to_str().unwrap()), (303, "https://host/"));
     channel.unary(SINGLE, &websocket::request("h", "/").encode_to_vec()).await.unwrap();
+}
+
+/// Posts with this `Accept-Encoding`, and returns the answer's `Content-Encoding` and body.
+async fn post_accepting(client: &mut Client, accepted: &str) -> (Option<String>, Vec<u8>) {
+    let body = request("r", "/upper").to_string();
+    let headers = format!("accept-encoding: {accepted}\r\n");
+    client.send(&message("POST", "/post", &headers, body.as_bytes())).await.unwrap();
+    let answer = client.answer(true).await.unwrap();
+    assert_eq!(answer.status, 200);
+    (answer.headers.get("content-encoding").cloned(), answer.body)
+}
+
+fn is_the_answer(json: &[u8]) {
+    let json: Value = serde_json::from_slice(json).unwrap();
+    assert_eq!(json["data"][0]["text"], "HI");
+}
+
+#[tokio::test]
+async fn answers_are_compressed_as_the_client_accepts_it() {
+    let reversed = |bytes: &[u8]| bytes.iter().rev().copied().collect::<Vec<_>>();
+    let builder = Gateway::builder()
+        .compress(Compression::new("br", reversed))
+        .compress(Compression::gzip())
+        .compress(Compression::deflate());
+    let gateway = builder.start().await.unwrap();
+    let mut client = Client::connect(&gateway).await;
+    for (accepted, encoding) in [
+        ("identity", None),
+        ("gzip, deflate", Some("gzip")),
+        ("gzip;q=0, deflate", Some("deflate")),
+        ("gzip, deflate, br, zstd", Some("br")),
+    ] {
+        let (named, body) = post_accepting(&mut client, accepted).await;
+        assert_eq!(named.as_deref(), encoding, "{accepted}");
+        let mut json = Vec::new();
+        match encoding {
+            Some("gzip") => GzDecoder::new(&*body).read_to_end(&mut json).unwrap(),
+            Some("deflate") => ZlibDecoder::new(&*body).read_to_end(&mut json).unwrap(),
+            Some(_) => reversed(&body).as_slice().read_to_end(&mut json).unwrap(),
+            None => body.as_slice().read_to_end(&mut json).unwrap(),
+        };
+        is_the_answer(&json);
+    }
+}
+
+/// The flags and messages of the answers to two requests on a stream, and the encoding that the
+/// head names.
+async fn grpc_answers(
+    builder: GatewayBuilder,
+    accepted: &str,
+) -> (Option<String>, Vec<(u8, Bytes)>) {
+    let gateway = builder.start().await.unwrap();
+    let mut channel = Channel::connect(&gateway).await;
+    let metadata = [("grpc-accept-encoding", accepted)];
+    let mut call = channel.open_with(CALL, &metadata).await.unwrap();
+    let mut answers = Vec::new();
+    for id in ["a", "b"] {
+        call.send(&websocket::request(id, "/upper"));
+        answers.push(call.flagged().await.unwrap().unwrap());
+    }
+    let encoding = call.head.get("grpc-encoding");
+    (encoding.map(|name| name.to_str().unwrap().to_owned()), answers)
+}
+
+#[tokio::test]
+async fn messages_over_grpc_are_compressed_as_the_client_accepts_it() {
+    let builder = all().compress(Compression::gzip()).compress(Compression::deflate());
+    for (accepted, encoding) in
+        [("identity", None), ("identity,deflate,gzip", Some("gzip")), ("deflate", Some("deflate"))]
+    {
+        let (named, answers) = grpc_answers(builder.clone(), accepted).await;
+        assert_eq!(named.as_deref(), encoding);
+        for (id, (flag, message)) in ["a", "b"].into_iter().zip(answers) {
+            assert_eq!(flag, u8::from(encoding.is_some()));
+            let mut plain = Vec::new();
+            match encoding {
+                Some("gzip") => GzDecoder::new(&*message).read_to_end(&mut plain).unwrap(),
+                Some(_) => ZlibDecoder::new(&*message).read_to_end(&mut plain).unwrap(),
+                None => (&*message).read_to_end(&mut plain).unwrap(),
+            };
+            let answer = v1::DataRequest::decode(&*plain).unwrap();
+            assert_eq!(answer.header.unwrap().request_id, id);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bomb_is_the_answer_and_a_thousand_times_as_many_bytes() {
+    const BYTES: u64 = 100_000_000;
+    let fault = format!("bomb:{BYTES}@1");
+    let gateway = start(DocArray::V1, &[&fault]).await;
+    let mut client = Client::connect(&gateway).await;
+    let (encoding, body) = post_accepting(&mut client, "identity").await;
+    assert_eq!(encoding.as_deref(), Some("gzip"));
+    assert!(body.len() < 200_000, "{}", body.len());
+    let mut json = Vec::new();
+    GzDecoder::new(&*body).read_to_end(&mut json).unwrap();
+    assert!(json.len() as u64 > BYTES);
+    is_the_answer(&json);
+    is_the_answer(&post_accepting(&mut client, "gzip").await.1);
+
+    let (encoding, answers) = grpc_answers(all().fault(fault.parse().unwrap()), "identity").await;
+    assert_eq!(encoding.as_deref(), Some("gzip"));
+    let [(1, bomb), (0, plain)] = &answers[..] else { panic!("{answers:?}") };
+    assert!(bomb.len() < 200_000, "{}", bomb.len());
+    let mut message = Vec::new();
+    GzDecoder::new(&**bomb).read_to_end(&mut message).unwrap();
+    assert!(message.len() as u64 > BYTES);
+    for message in [&message[..], plain] {
+        v1::DataRequest::decode(message).unwrap().header.unwrap();
+    }
+}
+
+/// The gateway runs beside the program, which blocks the test's thread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn curl_follows_keeps_cookies_authorizes_and_decompresses() {
+    let builder = Gateway::builder()
+        .require_authorization("Bearer one")
+        .set_cookie("route=a; Path=/")
+        .compress(Compression::gzip())
+        // The request that is turned away counts.
+        .fault("redirect:302:/status@2,path=/old".parse().unwrap())
+        .fault("bomb:50000000@1,path=/dry_run".parse().unwrap());
+    let gateway = builder.start().await.unwrap();
+    // An empty cookie file switches curl's jar on.
+    let curl = ["-sS", "--noproxy", "*", "--compressed", "--location", "--cookie", ""];
+    let ask = |path: &str, more: &[&str]| {
+        let url = format!("{}{path}", gateway.http_url());
+        run_or_skip("curl", &[&curl[..], more, &[&url]].concat())
+    };
+    let Some((_, told)) = ask("/old", &[]) else { return };
+    assert!(told.contains("Not authenticated"), "{told}");
+    let (is_well, told) = ask("/old", &["--oauth2-bearer", "one"]).unwrap();
+    let status: Value = serde_json::from_str(&told).unwrap();
+    assert!(is_well && status["jina"]["jina"].is_string(), "{told}");
+    let gets = gateway.journal().gets();
+    let [old, status] = &gets[gets.len() - 2..] else { panic!("{gets:?}") };
+    assert_eq!((&*old.path, old.answered, old.header("cookie")), ("/old", Some(302), None));
+    assert_eq!((&*status.path, status.header("cookie")), ("/status", Some("route=a")));
+
+    let (is_well, told) = ask("/dry_run", &["--oauth2-bearer", "one"]).unwrap();
+    let spaces = told.len() - told.trim_start().len();
+    assert!(is_well && spaces == 50_000_000, "{spaces}");
 }

@@ -1,8 +1,5 @@
 //! The gateway behind TLS: as rustls sees it, and as clients see it that we did not write.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-
 use clientlet_gateway::{Gateway, GatewayBuilder, Tls, TlsVersion};
 use prost::Message as _;
 use rustls::version::{TLS12, TLS13};
@@ -12,7 +9,7 @@ use crate::common::grpc::{Channel, DRY_RUN, SINGLE};
 use crate::common::proto::v1;
 use crate::common::tls::Trust;
 use crate::common::websocket::{self, Socket};
-use crate::common::{Client, request};
+use crate::common::{Client, request, run_or_skip};
 
 fn all() -> GatewayBuilder {
     Gateway::builder().websocket(true).grpc(true)
@@ -369,22 +366,6 @@ fn no_key_is_shown() {
     let shown = format!("{tls:?} {identity:?} {:?}", Gateway::builder().tls(tls.clone()));
     assert!(!shown.contains("PRIVATE"), "{shown}");
     assert!(!shown.contains(identity.key.lines().nth(1).unwrap()), "{shown}");
-}
-
-/// Runs a program to its end; `None` if the program is not installed, which it says on standard
-/// error.
-fn run_or_skip(program: &str, arguments: &[&str]) -> Option<(bool, String)> {
-    match Command::new(program).args(arguments).stdin(Stdio::null()).output() {
-        Ok(output) => {
-            let [out, error] = [&output.stdout, &output.stderr].map(|b| String::from_utf8_lossy(b));
-            Some((output.status.success(), format!("{out}{error}")))
-        }
-        Err(_) => {
-            // The harness would hide the output of `eprintln` when the test passes.
-            let _ = writeln!(std::io::stderr(), "skipped: {program} is not installed");
-            None
-        }
-    }
 }
 
 /// The gateway runs beside the program, which blocks the test's thread.

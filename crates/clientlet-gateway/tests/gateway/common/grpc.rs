@@ -135,13 +135,22 @@ impl Call {
 
     /// The next message; `None` at the end of the body.
     pub(crate) async fn message(&mut self) -> Result<Option<Bytes>, h2::Error> {
+        let flagged = self.flagged().await?;
+        Ok(flagged.map(|(flag, message)| {
+            assert_eq!(flag, 0, "the answer is compressed");
+            message
+        }))
+    }
+
+    /// The next message with its flag; `None` at the end of the body.
+    pub(crate) async fn flagged(&mut self) -> Result<Option<(u8, Bytes)>, h2::Error> {
         loop {
             if self.ahead.len() >= 5 {
                 let length = u32::from_be_bytes(self.ahead[1..5].try_into().unwrap()) as usize;
                 if self.ahead.len() >= 5 + length {
-                    assert_eq!(self.ahead[0], 0, "answers are not compressed");
-                    self.ahead.advance(5);
-                    return Ok(Some(self.ahead.split_to(length).freeze()));
+                    let flag = self.ahead.get_u8();
+                    self.ahead.advance(4);
+                    return Ok(Some((flag, self.ahead.split_to(length).freeze())));
                 }
             }
             if !self.read_more().await? {

@@ -8,7 +8,9 @@ pub(crate) mod websocket;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 
 use clientlet_gateway::{DocArray, Fault, Gateway, Listener};
 use serde_json::{Value, json};
@@ -157,6 +159,22 @@ pub(crate) fn message(method: &str, path: &str, headers: &str, body: &[u8]) -> V
     message.extend_from_slice(b"\r\n");
     message.extend_from_slice(body);
     message
+}
+
+/// Runs a program to its end; `None` if the program is not installed, which it says on standard
+/// error.
+pub(crate) fn run_or_skip(program: &str, arguments: &[&str]) -> Option<(bool, String)> {
+    match Command::new(program).args(arguments).stdin(Stdio::null()).output() {
+        Ok(output) => {
+            let [out, error] = [&output.stdout, &output.stderr].map(|b| String::from_utf8_lossy(b));
+            Some((output.status.success(), format!("{out}{error}")))
+        }
+        Err(_) => {
+            // The harness would hide the output of `eprintln` when the test passes.
+            let _ = writeln!(io::stderr(), "skipped: {program} is not installed");
+            None
+        }
+    }
 }
 
 /// Connections in memory.
