@@ -38,7 +38,7 @@ impl HttpTransport {
             has_paths: true,
             most_v2_documents: Some(MOST_V2_DOCUMENTS),
             // A connection carries one request at a time.
-            most_in_flight: Some(session.most_connections()),
+            most_in_flight: Some(config.max_connections),
             ..Facts::new(&config.address, Encoding::Json)
         };
         HttpTransport { session, facts, page: Mutex::default() }

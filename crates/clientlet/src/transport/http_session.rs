@@ -39,7 +39,8 @@ pub(crate) struct HttpSession {
     forwarder: Option<Forwarder>,
     /// Whether the server has ever answered in HTTP/1.1.
     is_proven: AtomicBool,
-    answer_limit: usize,
+    /// The maximum size of an answer, in bytes.
+    pub(super) answer_limit: usize,
 }
 
 /// The parts of a request to send.
@@ -90,11 +91,6 @@ impl HttpSession {
     /// Returns the counts of the connections.
     pub(crate) fn connections(&self) -> Connections {
         self.tally.connections()
-    }
-
-    /// Returns the maximum number of connections at a time.
-    pub(crate) fn most_connections(&self) -> usize {
-        self.most_connections
     }
 
     /// Sends a request once and reads the whole answer, whatever its status. With `distrust` the
@@ -194,11 +190,6 @@ impl HttpSession {
         };
         refuse_encoding(&head)?;
         Ok(RawHttpAnswer { status: head.status, headers: head.headers, body })
-    }
-
-    /// Returns the maximum size of an answer, in bytes.
-    pub(crate) fn answer_limit(&self) -> usize {
-        self.answer_limit
     }
 
     /// Sends a request as soon as a connection is free.

@@ -57,7 +57,7 @@ impl Streams for HttpTransport {
                 let _ = &lease;
                 Source::from(error)
             });
-            let documents = Documents::of(chunks, self.session.answer_limit());
+            let documents = Documents::of(chunks, self.session.answer_limit);
             Ok(Box::pin(documents) as RawDocuments)
         })
     }

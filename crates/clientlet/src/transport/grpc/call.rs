@@ -42,7 +42,7 @@ impl Channel {
         time: &mut Time<'_>,
     ) -> Result<Bytes, AttemptError> {
         let claim = Claim::default();
-        let body = Outgoing::of_one(message, self.progress().clone(), claim.passage());
+        let body = Outgoing::of_one(message, self.progress.clone(), claim.passage());
         let call = self.call(method, headers, timeout, body);
         let answer = pin!(async {
             let mut answers = call.await?;
@@ -51,8 +51,8 @@ impl Channel {
             while answers.message().await?.is_some() {}
             answer.ok_or_else(|| failure::unreadable("the call ended without an answer"))
         });
-        let answer = self.progress().in_time(time, &claim, answer).await?;
-        self.progress().answered(&claim);
+        let answer = self.progress.in_time(time, &claim, answer).await?;
+        self.progress.answered(&claim);
         answer.map_err(|ending| failure::of_request(ending, self, claim.give_up()))
     }
 
@@ -64,7 +64,7 @@ impl Channel {
         timeout: Option<Duration>,
         body: Outgoing,
     ) -> impl Future<Output = Result<Answers, Ending>> + Send + use<> {
-        let answer_limit = self.settings().answer_limit;
+        let answer_limit = self.settings.answer_limit;
         let request = self.request(method, headers, timeout, body);
         let answering = self.sender.clone().send_request(request);
         async move {
@@ -89,11 +89,11 @@ impl Channel {
         timeout: Option<Duration>,
         body: Outgoing,
     ) -> Request<Outgoing> {
-        let is_gzipped = self.settings().is_gzipped;
+        let is_gzipped = self.settings.is_gzipped;
         let mut request = Request::new(body.gzipped(is_gzipped));
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;
-        *request.uri_mut() = below(self.origin(), method);
+        *request.uri_mut() = below(&self.origin, method);
         if !headers.is_empty() {
             *request.headers_mut() = headers.clone();
             RESERVED.iter().for_each(|name| drop(request.headers_mut().remove(name)));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -108,12 +109,22 @@ fn closed() -> AttemptError {
 
 /// What is known about the other side of a connection.
 #[derive(Debug)]
-struct Peer {
-    origin: Uri,
-    settings: Settings,
-    progress: Progress,
-    spoken: Spoken,
+pub(super) struct Peer {
+    /// The gateway's address.
+    pub(super) origin: Uri,
+    pub(super) settings: Settings,
+    pub(super) progress: Progress,
+    /// The protocol that the other side speaks, by its first bytes.
+    pub(super) spoken: Spoken,
     leaving: Leaving,
+}
+
+impl Deref for Channel {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        &self.peer
+    }
 }
 
 impl Channel {
@@ -151,32 +162,19 @@ impl Channel {
         Ok(Channel { sender, peer: Arc::new(peer) })
     }
 
-    pub(super) fn progress(&self) -> &Progress {
-        &self.peer.progress
-    }
-
-    /// The gateway's address.
-    pub(super) fn origin(&self) -> &Uri {
-        &self.peer.origin
-    }
-
-    pub(super) fn settings(&self) -> Settings {
-        self.peer.settings
-    }
-
     pub(super) fn is_open(&self) -> bool {
-        !self.sender.is_closed() && !self.progress().is_doubted()
+        !self.sender.is_closed() && !self.progress.is_doubted()
     }
 
     /// Notes that the connection failed in some way, so that the next request uses another.
     pub(super) fn suspect(&self) {
-        self.progress().doubt_connection();
+        self.progress.doubt_connection();
     }
 
     /// Waits until the gateway takes no new requests on the connection. Waits forever if the
     /// gateway never announces this.
     pub(super) async fn left(&self) {
-        let mut leaving = self.peer.leaving.clone();
+        let mut leaving = self.leaving.clone();
         if leaving.wait_for(Option::is_some).await.is_err() {
             // The connection has ended without a GOAWAY. Its streams learn of the end by
             // themselves.
@@ -186,12 +184,7 @@ impl Channel {
 
     /// Returns the gateway's announcement that it leaves the connection, if it came.
     pub(super) fn goaway(&self) -> Option<GoAway> {
-        self.peer.leaving.borrow().clone()
-    }
-
-    /// Returns the protocol that the other side speaks, by its first bytes.
-    pub(super) fn spoken(&self) -> &Spoken {
-        &self.peer.spoken
+        self.leaving.borrow().clone()
     }
 }
 

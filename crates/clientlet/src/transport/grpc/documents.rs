@@ -99,7 +99,7 @@ impl Streams for GrpcTransport {
             let channel = time.opening(pin!(self.shared.channel())).await?;
             let claim = Claim::default();
             let opening = pin!(self.open_on(&channel, request, &claim));
-            channel.progress().in_time(&mut time, &claim, opening).await.unwrap_or_else(|late| {
+            channel.progress.in_time(&mut time, &claim, opening).await.unwrap_or_else(|late| {
                 // The executor may be slow, or the connection dead. Another connection costs
                 // little.
                 channel.suspect();
@@ -118,7 +118,7 @@ impl GrpcTransport {
     ) -> Result<RawDocuments, AttemptError> {
         let StreamRequest { body, headers, until, .. } = request;
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let body = Outgoing::of_one(body.clone(), channel.progress().clone(), claim.passage());
+        let body = Outgoing::of_one(body.clone(), channel.progress.clone(), claim.passage());
         // A gateway sends no headers before the first document.
         let opened = channel.call(STREAM_DOC, headers, left, body).await;
         let failed = |ending| failure::of_request(ending, channel, claim.give_up());

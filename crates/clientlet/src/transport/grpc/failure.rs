@@ -99,7 +99,7 @@ pub(super) fn of_request(ending: Ending, channel: &Channel, is_sent: bool) -> At
     let mut ending = explained(ending, channel);
     // If the client's side ended the call, it was unsent as long as no byte of it was asked for.
     if ending.said.is_none() && !is_sent && ending.event == Event::StreamDropped {
-        ending.event = match channel.spoken().is_known() {
+        ending.event = match channel.spoken.is_known() {
             true => Event::ClosedUnsent,
             false => Event::ClosedFresh,
         };
@@ -126,7 +126,7 @@ fn on_stream(event: Event) -> Event {
 
 /// Adds what is known about the connection. New requests avoid a connection that is at fault.
 fn explained(mut ending: Ending, channel: &Channel) -> Ending {
-    if let Some(what) = channel.spoken().refusal() {
+    if let Some(what) = channel.spoken.refusal() {
         channel.suspect();
         return Ending { event: Event::TlsFailed, what, ..ending };
     }
@@ -137,7 +137,7 @@ fn explained(mut ending: Ending, channel: &Channel) -> Ending {
     if !is_dropped || ending.source.is_none() {
         return ending;
     }
-    let seems = match channel.spoken() {
+    let seems = match &channel.spoken {
         spoken if spoken.is_http1() => Some(Hint::PortForHttpOrWebsocket),
         spoken if spoken.is_tls() => Some(Hint::PortForTls),
         _ => None,

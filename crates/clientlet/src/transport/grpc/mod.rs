@@ -204,7 +204,7 @@ impl GrpcTransport {
         if self.prefetch > 0 {
             headers.insert(PREFETCH, self.prefetch.into());
         }
-        let progress = channel.progress().of_stream();
+        let progress = channel.progress.of_stream();
         let in_flight = InFlight::new(request.id.nonce, progress, self.shared.tally.clone());
         let read = Box::new(move |message: &Bytes| read_proto_answer(docarray, message));
         stream::open(channel, &headers, in_flight, read)
