@@ -1,6 +1,6 @@
 //! The end of a connection or stream, and what it means for the requests on it.
 
-use crate::error::{Again, AttemptError, Detail, Event, SharedSource};
+use crate::error::{Again, AttemptError, Delivery, Detail, Event, SharedSource};
 
 /// The reason why a connection or stream ended.
 #[derive(Debug)]
@@ -50,6 +50,12 @@ impl Ending {
 
     /// Returns the error of a request that was not sent and ended in `event`.
     pub(crate) fn unsent(&self, event: Event) -> AttemptError {
+        if matches!(self.event, Event::TlsFailed | Event::NotGrpc) {
+            // No request can be answered there.
+            let mut error = self.sent();
+            (error.delivery, error.may_have_run) = (Delivery::NotSent, false);
+            return error;
+        }
         let error = AttemptError::new(event, format!("{} before the request was sent", self.what));
         match self.again {
             // The gateway asked for a pause in all requests, not only in this one.
