@@ -356,10 +356,13 @@ impl<L: Listener> AsyncWrite for Wire<L> {
             state.reset = true;
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        if state.close_when_flushed {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        if !state.close_when_flushed {
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Ok(()))
+        drop(state);
+        // TLS says that the end is no accident.
+        ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+        Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
