@@ -2,6 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
+#[cfg(feature = "tls")]
+use std::task::ready;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,6 +16,9 @@ pub(crate) enum Stream<L: Listener> {
     Plain(L::Io),
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream<L::Io>>),
+    /// TLS whose end is not announced (`close_notify`).
+    #[cfg(feature = "tls")]
+    TlsWithoutEnd(Box<TlsStream<L::Io>>),
 }
 
 impl<L: Listener> Stream<L> {
@@ -22,7 +27,7 @@ impl<L: Listener> Stream<L> {
         match self {
             Self::Plain(io) => L::reset_on_drop(io),
             #[cfg(feature = "tls")]
-            Self::Tls(tls) => L::reset_on_drop(tls.get_ref().0),
+            Self::Tls(tls) | Self::TlsWithoutEnd(tls) => L::reset_on_drop(tls.get_ref().0),
         }
     }
 }
@@ -33,7 +38,7 @@ macro_rules! below {
         match $this {
             Stream::Plain(io) => Pin::new(io).$method($($argument),*),
             #[cfg(feature = "tls")]
-            Stream::Tls(tls) => Pin::new(&mut **tls).$method($($argument),*),
+            Stream::Tls(tls) | Stream::TlsWithoutEnd(tls) => Pin::new(&mut **tls).$method($($argument),*),
         }
     };
 }
@@ -69,7 +74,7 @@ impl<L: Listener> AsyncWrite for Stream<L> {
         match self {
             Self::Plain(io) => io.is_write_vectored(),
             #[cfg(feature = "tls")]
-            Self::Tls(tls) => tls.is_write_vectored(),
+            Self::Tls(tls) | Self::TlsWithoutEnd(tls) => tls.is_write_vectored(),
         }
     }
 
@@ -78,6 +83,11 @@ impl<L: Listener> AsyncWrite for Stream<L> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        #[cfg(feature = "tls")]
+        if let Self::TlsWithoutEnd(tls) = &mut *self {
+            ready!(Pin::new(&mut **tls).poll_flush(cx))?;
+            return Pin::new(tls.get_mut().0).poll_shutdown(cx);
+        }
         below!(&mut *self, poll_shutdown(cx))
     }
 }

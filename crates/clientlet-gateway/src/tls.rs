@@ -48,6 +48,7 @@ pub struct Tls {
     maximum: TlsVersion,
     /// Who issues the certificates that clients must show.
     clients: Option<Arc<RootCertStore>>,
+    announces_end: bool,
 }
 
 /// A version of TLS.
@@ -85,6 +86,7 @@ impl fmt::Debug for Tls {
             .field("minimum", &self.minimum)
             .field("maximum", &self.maximum)
             .field("requires_client_certificate", &self.clients.is_some())
+            .field("close_notify", &self.announces_end)
             .finish_non_exhaustive()
     }
 }
@@ -152,6 +154,7 @@ impl Tls {
             minimum: TlsVersion::V1_2,
             maximum: TlsVersion::V1_3,
             clients: None,
+            announces_end: false,
         }
     }
 
@@ -164,6 +167,13 @@ impl Tls {
     /// The newest version that the gateway speaks; TLS 1.3 by default.
     pub fn maximum_version(mut self, version: TlsVersion) -> Self {
         self.maximum = version;
+        self
+    }
+
+    /// Whether the gateway announces the end of a connection (`close_notify`), as nginx does; off by
+    /// default, because uvicorn and grpcio end connections without it.
+    pub fn close_notify(mut self, announce: bool) -> Self {
+        self.announces_end = announce;
         self
     }
 

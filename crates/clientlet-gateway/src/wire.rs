@@ -360,7 +360,7 @@ impl<L: Listener> AsyncWrite for Wire<L> {
             return Poll::Ready(Ok(()));
         }
         drop(state);
-        // TLS says that the end is no accident.
+        // TLS may announce the end.
         ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
         Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
     }

@@ -121,7 +121,11 @@ impl Server {
         let config = self.config(protocol, handshake.fault.as_ref());
         let stream = start.into_stream(config).await?;
         handshake.end(stream.get_ref().1);
-        Ok(Stream::Tls(Box::new(stream)))
+        let stream = Box::new(stream);
+        Ok(match self.announces_end {
+            true => Stream::Tls(stream),
+            false => Stream::TlsWithoutEnd(stream),
+        })
     }
 }
 

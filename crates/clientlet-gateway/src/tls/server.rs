@@ -23,6 +23,8 @@ pub(crate) struct Server {
     usual: Ports,
     /// What is offered for a fault.
     struck: Vec<(FaultKind, Ports)>,
+    /// Whether connections end with a `close_notify`.
+    pub(super) announces_end: bool,
 }
 
 /// What is offered on each port. Each has a memory of sessions of its own.
@@ -44,7 +46,7 @@ impl Server {
                 struck.push((fault.kind().clone(), ports));
             }
         }
-        Ok(Self { usual: Ports::new(tls)?, struck })
+        Ok(Self { usual: Ports::new(tls)?, struck, announces_end: tls.announces_end })
     }
 
     /// What is offered on a port of this protocol, under this fault.
