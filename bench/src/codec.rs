@@ -20,7 +20,7 @@ use crate::statistics::Spread;
 const DOCUMENTS: usize = 100;
 const ENDPOINT: &str = "/";
 /// The limit of the codec's time to decode, as a multiple of the time of prost's types.
-const LIMIT_DECODE: f64 = 1.5;
+const LIMIT_DECODE: f64 = 1.4;
 
 /// The options of this benchmark.
 #[derive(Debug, PartialEq, Eq)]

@@ -44,7 +44,7 @@ impl Patience {
         // If the deadline has already passed, as for the second of two questions, the caller was
         // away for that long.
         let allowed = deadline.map_or(Duration::MAX, |deadline| {
-            deadline.saturating_duration_since(began).max(began.saturating_duration_since(deadline))
+            deadline.max(began).duration_since(deadline.min(began))
         });
         Patience { began, deadline, allowed, excused: 0, progress: 0, away: Duration::ZERO }
     }

@@ -42,7 +42,8 @@ impl<W, R> Queue<W, R> {
 
     /// Whether the queue takes new orders.
     pub(crate) fn is_open(&self) -> bool {
-        self.ended.borrow().is_none() && !self.orders.is_closed()
+        // The only change is the notice of the end. Every request asks, and this takes no lock.
+        matches!(self.ended.has_changed(), Ok(false)) && !self.orders.is_closed()
     }
 
     /// Returns the reason why the connection or stream ended, if it has ended.
