@@ -49,7 +49,7 @@ fn raw(fixture: &Fixture) -> RawHttpAnswer {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_str(&fixture.content_type).unwrap());
     let status = StatusCode::from_u16(fixture.status).unwrap();
-    RawHttpAnswer { status, headers, body: Bytes::from(body) }
+    RawHttpAnswer { status, headers, body: Bytes::from(body), unfollowed: None }
 }
 
 fn answer(environment: &str, docarray: DocArray, name: &str) -> Result<RawAnswer, AttemptError> {

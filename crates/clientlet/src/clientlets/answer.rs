@@ -18,7 +18,8 @@ pub struct HttpAnswer(pub(super) RawHttpAnswer);
 impl From<http::Response<Bytes>> for HttpAnswer {
     fn from(response: http::Response<Bytes>) -> HttpAnswer {
         let (head, body) = response.into_parts();
-        HttpAnswer(RawHttpAnswer { status: head.status, headers: head.headers, body })
+        let (status, headers) = (head.status, head.headers);
+        HttpAnswer(RawHttpAnswer { status, headers, body, unfollowed: None })
     }
 }
 

@@ -84,7 +84,7 @@ events! {
     PlainError500: Gateway, Answered, Yes, Maybe, "500 in plain text: the gateway itself failed, for example while it shuts down; with v2 also an executor that is down or slow; the request may have run to its end";
     CannotPassOn: Encode, Answered, Final, Never, "500 from v2 for a document that the gateway's own protobuf cannot carry: an integer beyond 32 bits, or nested too deeply; the request's other documents are sent without it";
     ServerError: Gateway, Answered, Final, Maybe, "any other 5xx";
-    Redirect: Gateway, Answered, Final, Never, "3xx: redirects are not followed";
+    Redirect: Gateway, Answered, Final, Never, "3xx that is not followed: neither 307 nor 308, to another host, port or scheme, after five others, or over gRPC";
     EndpointUnknown: NotFound, NotSent, Final, Never, "the gateway does not list the endpoint (v2), does not list it as one that streams, or has no streams of documents (v1)";
     EncodeFailed: Encode, NotSent, Final, Never, "a document that the wire format cannot hold";
     InputFailed: Input, NotSent, Final, Never, "the input of documents failed: the caller's own error";

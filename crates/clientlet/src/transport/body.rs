@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -27,6 +27,7 @@ pub(super) struct Probe {
     has_body: bool,
     /// The connection's write counter when the body was asked for, or one of the marks below.
     asked: AtomicU64,
+    is_given_up: AtomicBool,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -37,7 +38,8 @@ const GIVEN_UP_UNSENT: &str = "the request was given up before it was sent";
 
 impl Probe {
     pub(super) fn new(has_body: bool) -> Arc<Probe> {
-        Arc::new(Probe { has_body, asked: AtomicU64::new(NEVER) })
+        let (asked, is_given_up) = (AtomicU64::new(NEVER), AtomicBool::new(false));
+        Arc::new(Probe { has_body, asked, is_given_up })
     }
 
     /// Notes that the connection asks for the body; `false` if the request was given up before.
@@ -49,8 +51,15 @@ impl Probe {
     /// Gives the request up; `true` if no byte of it can be written from now on. If the request has
     /// no body, hyper never asks for it, so it can be given up only before it has a connection.
     pub(super) fn give_up(&self, has_connection: bool) -> bool {
+        self.is_given_up.store(true, Ordering::Release);
         let was = self.asked.compare_exchange(NEVER, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
         was.is_ok() && (self.has_body || !has_connection)
+    }
+
+    /// Begins again after a redirect, since the request is sent once more; `false` if it was given up.
+    pub(super) fn renew(&self) -> bool {
+        self.asked.store(NEVER, Ordering::Release);
+        !self.is_given_up.load(Ordering::Acquire)
     }
 
     /// Whether bytes of the request may have been written, once its connection has failed. `before`
@@ -107,6 +116,14 @@ mod tests {
         assert!(!probe.give_up(true), "a body that was asked for may be sent");
         assert!(!Probe::new(false).give_up(true), "a request without a body is never asked for it");
         assert!(Probe::new(false).give_up(false), "there is no connection that could have sent it");
+    }
+
+    #[test]
+    fn a_request_is_sent_again_unless_it_was_given_up() {
+        let written = Written::default();
+        let probe = Probe::new(true);
+        assert!(probe.ask(&written) && probe.renew() && probe.ask(&written));
+        assert!(!probe.give_up(true) && !probe.renew());
     }
 
     #[test]

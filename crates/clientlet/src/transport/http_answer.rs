@@ -3,15 +3,14 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LOCATION};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::http_session::shown;
+use super::redirect::{Unfollowed, describe};
 use super::retry_after::retry_after;
-use crate::address::redact;
 use crate::envelope::{outcome, read_answer, read_failure};
 use crate::error::{AttemptError, Detail, Event};
-use crate::foreign::shorten;
 use crate::message::{DocArray, RawAnswer};
 
 /// A v2 gateway splits a request over HTTP into requests of 100 documents and answers with the
@@ -24,6 +23,8 @@ pub(crate) struct RawHttpAnswer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// The reason why a redirect was not followed.
+    pub(crate) unfollowed: Option<Unfollowed>,
 }
 
 impl RawHttpAnswer {
@@ -59,16 +60,10 @@ impl RawHttpAnswer {
         let error = read_failure(docarray, is_by_name, status, self.is_json(), &self.body);
         let mut error = error.with_detail(Detail::of_http(self.status, &self.headers));
         error.retry_after = retry_after(&self.headers, SystemTime::now());
-        if let (Event::Redirect, Some(to)) = (error.event, redirect(&self.headers)) {
+        if let (Event::Redirect, Some(why)) = (error.event, self.unfollowed) {
+            let to = describe(&self.headers, why);
             error.message = format!("the gateway answered {status}{to}");
         }
         error
     }
-}
-
-/// Describes the target of a redirect, without anything secret.
-pub(super) fn redirect(headers: &HeaderMap) -> Option<String> {
-    let to = String::from_utf8_lossy(headers.get(LOCATION)?.as_bytes());
-    let to = shorten(&redact(&to));
-    Some(format!(" and points to {to}; redirects are not followed, so use that address"))
 }

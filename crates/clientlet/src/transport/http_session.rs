@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::body::{Outgoing, Probe};
 use super::pool::{HEAD_LIMIT, Lease, MOST_HEADERS, Pool};
+use super::redirect::{Redirects, Unfollowed};
 use super::time::Over;
 use super::{RawHttpAnswer, Tally, Time};
 use crate::config::Config;
@@ -25,6 +26,7 @@ use crate::error::{AttemptError, Detail, Event, Hint};
 use crate::foreign::shorten;
 use crate::message::Connections;
 use crate::runtime::PerRuntime;
+use crate::stop::stopped;
 
 /// The pools of connections, and the parts that all requests over them share.
 pub(crate) struct HttpSession {
@@ -152,8 +154,8 @@ impl HttpSession {
         Ok(opened.map(|response| (response, lease)))
     }
 
-    /// Sends a request and reads its answer with `read`, as long as `time` allows. `missed` names
-    /// what did not come.
+    /// Sends a request, follows redirects, and reads the answer with `read`, as long as `time`
+    /// allows. `missed` names what did not come.
     async fn timed<T>(
         &self,
         sent: Sent<'_>,
@@ -165,8 +167,31 @@ impl HttpSession {
         // The number of pieces of the answer that have come. More may be waiting to be read.
         let pieces = AtomicU32::new(0);
         let exchange = async {
-            let (response, lease) = self.send(sent, &probe, &stage).await?;
-            Ok((read(response, &pieces).await?, lease))
+            let (mut redirects, mut target) = (Redirects::default(), None);
+            loop {
+                let uri = target.as_ref().unwrap_or(sent.uri);
+                let sent = Sent { uri, ..sent };
+                let (mut response, lease) = self.send(sent, &probe, &stage).await?;
+                let head = (response.status(), response.headers());
+                match redirects.follow(head, uri, sent.headers) {
+                    Some(Ok(to)) => target = Some(to),
+                    unfollowed => {
+                        if let Some(Err(why)) = unfollowed {
+                            response.extensions_mut().insert(why);
+                        }
+                        return Ok((read(response, &pieces).await?, lease));
+                    }
+                }
+                let (head, body) = response.into_parts();
+                // The connection can be used again once the redirect is read to its end.
+                if self.read(&head.headers, body, &pieces).await.is_ok() {
+                    lease.give_back();
+                }
+                if !probe.renew() {
+                    return Err(stopped(false));
+                }
+                stage.set(TURN);
+            }
         };
         let so_far = || pieces.load(Ordering::Relaxed);
         let is_sent = || !probe.give_up(stage.is(ANSWER));
@@ -189,7 +214,8 @@ impl HttpSession {
             body => body?,
         };
         refuse_encoding(&head)?;
-        Ok(RawHttpAnswer { status: head.status, headers: head.headers, body })
+        let unfollowed = head.extensions.get::<Unfollowed>().copied();
+        Ok(RawHttpAnswer { status: head.status, headers: head.headers, body, unfollowed })
     }
 
     /// Sends a request as soon as a connection is free.

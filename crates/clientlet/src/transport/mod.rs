@@ -14,6 +14,7 @@ mod multiplex;
 pub(crate) mod openapi;
 mod pool;
 mod questions;
+mod redirect;
 mod retry_after;
 pub(crate) mod sse;
 mod streams;

@@ -208,7 +208,7 @@ async fn one_session_serves_many_messages_over_one_connection() {
 }
 
 #[tokio::test]
-async fn redirects_are_never_followed() {
+async fn a_redirect_without_a_location_is_an_answer() {
     let gateway = gateway_with(&["status:307@1"]).await;
     let clientlet = started(&gateway, "/post", &ClientletOptions::new()).await;
     assert_eq!(clientlet.send_message(&request()).await.unwrap().status(), 307);

@@ -3,11 +3,12 @@
 use std::error::Error as _;
 use std::time::SystemTime;
 
+use ::http::header::LOCATION;
 use ::http::{HeaderMap, StatusCode};
 use h2::Reason;
 
-use super::super::http_answer::redirect;
 use super::super::multiplex::Ending;
+use super::super::redirect::{Unfollowed, describe};
 use super::super::retry_after::retry_after;
 use super::channel::Channel;
 use crate::error::{AttemptError, Chain, Detail, Event, GrpcCode, Hint, keep};
@@ -69,7 +70,8 @@ pub(super) fn refused(status: StatusCode, headers: &HeaderMap) -> Ending {
         429 | 502..=504 => GrpcCode::Unavailable,
         _ => GrpcCode::Unknown,
     };
-    let to = redirect(headers).filter(|_| status.is_redirection());
+    let is_redirect = status.is_redirection() && headers.contains_key(LOCATION);
+    let to = is_redirect.then(|| describe(headers, Unfollowed::Grpc));
     let what = format!("the gateway answered {status}{}", to.unwrap_or_default());
     let ending = ended(Event::of_status(status.as_u16()), code, what);
     let again = retry_after(headers, SystemTime::now()).into();

@@ -28,7 +28,7 @@ use futures_util::StreamExt as _;
 use crate::connect::{Connector, Spoken};
 use crate::error::{AttemptError, Detail, Event, Hint};
 use crate::foreign::shorten;
-use crate::transport::http_answer::redirect;
+use crate::transport::redirect::{Redirects, Unfollowed, describe};
 use crate::transport::retry_after::retry_after;
 use crate::transport::{HEAD_LIMIT, is_too_large_a_head, not_http, too_large_a_head};
 
@@ -43,7 +43,7 @@ const REFUSAL_LIMIT: usize = 64 << 10;
 /// The longest time for a refusal's body.
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
 
-/// Connects to `uri` and upgrades. No part of a request is sent before that.
+/// Connects to `uri`, upgrades, and follows redirects. No part of a request is sent before that.
 pub(super) async fn connect(
     connector: &Connector,
     uri: &Uri,
@@ -51,11 +51,43 @@ pub(super) async fn connect(
     subprotocol: &'static str,
     answer_limit: usize,
 ) -> Result<Socket, AttemptError> {
+    let (mut redirects, mut target) = (Redirects::default(), None);
+    loop {
+        let uri = target.as_ref().unwrap_or(uri);
+        let follow = |status, answer: &HeaderMap| redirects.follow((status, answer), uri, headers);
+        match connect_once(connector, uri, headers, subprotocol, answer_limit, follow).await? {
+            Upgrade::Done(socket) => return Ok(*socket),
+            Upgrade::Elsewhere(to) => target = Some(to),
+        }
+    }
+}
+
+/// The answer to an upgrade.
+enum Upgrade {
+    // Boxed, because it is large.
+    Done(Box<Socket>),
+    /// The target of a redirect that is to be followed.
+    Elsewhere(Uri),
+}
+
+/// Judges an answer that may be a redirect.
+trait Follow: FnOnce(StatusCode, &HeaderMap) -> Option<Result<Uri, Unfollowed>> {}
+
+impl<F: FnOnce(StatusCode, &HeaderMap) -> Option<Result<Uri, Unfollowed>>> Follow for F {}
+
+async fn connect_once(
+    connector: &Connector,
+    uri: &Uri,
+    headers: &HeaderMap,
+    subprotocol: &'static str,
+    answer_limit: usize,
+    follow: impl Follow,
+) -> Result<Upgrade, AttemptError> {
     let io = connector.open(uri).await?;
     let spoken = io.spoken();
     let key = STANDARD.encode(fastrand::u128(..).to_le_bytes());
     let request = request(uri, headers, subprotocol, &key);
-    let upgraded = upgrade(io, &spoken, request, &key, subprotocol, answer_limit).await;
+    let upgraded = upgrade(io, &spoken, request, &key, subprotocol, answer_limit, follow).await;
     match upgraded {
         Err(error) if matches!(error.event, Event::ClosedFresh | Event::NotHttp) => {
             if let Some(refusal) = spoken.refusal() {
@@ -77,7 +109,8 @@ async fn upgrade(
     key: &str,
     subprotocol: &'static str,
     answer_limit: usize,
-) -> Result<Socket, AttemptError> {
+    follow: impl Follow,
+) -> Result<Upgrade, AttemptError> {
     let upgrading = async {
         let lost = |error| lost(error, spoken);
         let (mut sender, connection) =
@@ -86,7 +119,10 @@ async fn upgrade(
         tokio::spawn(connection.with_upgrades());
         let response = sender.send_request(request).await.map_err(lost)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(refused(response).await);
+            return match follow(response.status(), response.headers()) {
+                Some(Ok(to)) => Ok(Upgrade::Elsewhere(to)),
+                unfollowed => Err(refused(response, unfollowed.and_then(Result::err)).await),
+            };
         }
         let accepted = response.headers().get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
         if accepted != Some(accept(key).as_bytes()) {
@@ -100,7 +136,8 @@ async fn upgrade(
         }
         let upgraded = hyper::upgrade::on(response).await.map_err(lost)?;
         let limits = Limits::default().max_payload_len(Some(answer_limit));
-        Ok(ClientBuilder::new().limits(limits).take_over(TokioIo::new(upgraded)))
+        let socket = ClientBuilder::new().limits(limits).take_over(TokioIo::new(upgraded));
+        Ok(Upgrade::Done(Box::new(socket)))
     };
     upgrading.await.map_err(|error: AttemptError| error.before_sending("upgrade"))
 }
@@ -150,11 +187,14 @@ fn lost(error: hyper::Error, spoken: &Spoken) -> AttemptError {
 }
 
 /// Returns the error for an answer that is not an upgrade. A short body is shown.
-async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptError {
+async fn refused(
+    response: http::Response<hyper::body::Incoming>,
+    unfollowed: Option<Unfollowed>,
+) -> AttemptError {
     let status = response.status();
     let detail = Detail::of_http(status, response.headers());
     let again = retry_after(response.headers(), SystemTime::now());
-    let redirect = redirect(response.headers()).filter(|_| status.is_redirection());
+    let redirect = unfollowed.map(|why| describe(response.headers(), why));
     let body = Limited::new(response.into_body(), REFUSAL_LIMIT).collect();
     let body = match tokio::time::timeout(REFUSAL_TIME, body).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -192,8 +232,10 @@ async fn refused(response: http::Response<hyper::body::Incoming>) -> AttemptErro
 pub async fn answered_with(answer: impl Read + Write + Unpin + Send + 'static) -> bool {
     let (uri, key) = (Uri::from_static("http://h/"), "dGhlIHNhbXBsZSBub25jZQ==");
     let request = request(&uri, &HeaderMap::new(), "bytes", key);
-    match upgrade(answer, &Spoken::default(), request, key, "bytes", 1 << 16).await {
-        Ok(mut socket) => matches!(socket.next().await, Some(Ok(_))),
+    let follow = |_: StatusCode, _: &HeaderMap| None;
+    match upgrade(answer, &Spoken::default(), request, key, "bytes", 1 << 16, follow).await {
+        Ok(Upgrade::Done(mut socket)) => matches!(socket.next().await, Some(Ok(_))),
+        Ok(Upgrade::Elsewhere(_)) => false,
         Err(error) => {
             assert!(!error.may_have_run, "nothing was sent yet");
             false
