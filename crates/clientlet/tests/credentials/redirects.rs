@@ -67,12 +67,12 @@ async fn other_redirects_are_errors_that_say_where_they_point() {
     let away = format!("{}/post", other.http_url());
     let away = away.as_str();
     let elsewhere = "to another host, port or scheme are not followed, so use that address";
-    for scheme in SCHEMES {
+    for (scheme, here) in [("http", "/post"), ("ws", "/")] {
         for (code, to, which, said) in [
-            (307, "/post", "1-6", "points to /post; five redirects were followed already"),
-            (301, "/post", "1", "points to /post; only 307 and 308 are followed"),
-            (302, "/post", "1", "points to /post; only 307 and 308 are followed"),
-            (303, "/post", "1", "points to /post; only 307 and 308 are followed"),
+            (307, here, "1-6", "; five redirects were followed already"),
+            (301, here, "1", "; only 307 and 308 are followed, so use that address"),
+            (302, here, "1", "; only 307 and 308 are followed, so use that address"),
+            (303, here, "1", "; only 307 and 308 are followed, so use that address"),
             (307, away, "1", elsewhere),
             (302, away, "1", elsewhere),
             (
