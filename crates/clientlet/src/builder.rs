@@ -1,5 +1,7 @@
 //! From settings to a client; the only place that knows which transports there are.
 
+use std::error::Error as StdError;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +9,7 @@ use http::HeaderMap;
 
 use crate::address::Protocol;
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{Config, NextAttempt};
 use crate::connect::Connector;
 use crate::error::Error;
 use crate::message::DocArray;
@@ -69,8 +71,8 @@ impl ClientBuilder {
         basic_auth(user: impl Into<String>, password: impl Into<String>);
         /// A token for every request.
         bearer_token(token: impl Into<String>);
-        /// A cookie for every request; may be given again for another. Cookies that a gateway sets
-        /// are not kept.
+        /// A cookie for every request; may be given again for another. It wins over a cookie of the
+        /// same name that the gateway sets.
         cookie(name: impl Into<String>, value: impl Into<String>);
         /// The port, if it is not in the URL.
         port(port: u16);
@@ -106,6 +108,67 @@ impl ClientBuilder {
         /// Over gRPC, whether requests are compressed. Gateways compress no answers, and take no compressed
         /// requests over the other protocols, where this changes nothing.
         gzip(gzip: bool);
+    }
+
+    /// A function that is asked for headers before each attempt: tokens that expire, or signatures
+    /// over the body. Its headers replace others of the same names.
+    ///
+    /// It is called
+    /// * over HTTP before each request that is sent, questions and followed redirects included,
+    /// * over WebSocket and on a gRPC stream when the connection or stream is opened, and not again for
+    ///   the requests on it,
+    /// * for unary gRPC, and for questions over gRPC, before each call.
+    ///
+    /// Its time is part of the attempt's. After a 401, or `UNAUTHENTICATED` over gRPC, it is called
+    /// once more with [`was_refused`](NextAttempt::was_refused), and the request is sent once more,
+    /// however many attempts the [policy](ClientBuilder::retry) allows: a request that was refused did
+    /// not run. If the function fails, panics, or returns a header that cannot be sent, or that the
+    /// client sets itself, the request fails with that reason, and nothing is sent.
+    ///
+    /// ```
+    /// use clientlet::{Client, NextAttempt};
+    /// use http::HeaderMap;
+    /// use http::header::AUTHORIZATION;
+    ///
+    /// async fn token(renew: bool) -> Result<String, std::io::Error> {
+    ///     // Asks the token's issuer, if `renew` is set or the last token has expired.
+    ///     # drop(renew);
+    ///     Ok("t0k3n".to_owned())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let gateway = clientlet_gateway::Gateway::builder().require_authorization("Bearer t0k3n");
+    /// # let gateway = gateway.start().await?;
+    /// # let url = gateway.http_url();
+    /// // let url = "http://localhost:8080";
+    /// let client = Client::builder(&url)
+    ///     .before_attempt(|next: NextAttempt| async move {
+    ///         let token = token(next.was_refused).await?;
+    ///         Ok(HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {token}").parse()?)]))
+    ///     })
+    ///     .build()?;
+    /// client.ready().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn before_attempt<F, Fut>(mut self, hook: F) -> ClientBuilder
+    where
+        F: Fn(NextAttempt) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<HeaderMap, Box<dyn StdError + Send + Sync>>> + Send + 'static,
+    {
+        self.options = self.options.before_attempt(hook);
+        self
+    }
+
+    /// Whether cookies that the gateway sets are kept and sent back (RFC 6265); so by default. All
+    /// calls of a client share them, on every protocol: the cookie with which a proxy keeps a client at
+    /// one gateway is sent with each request, upgrade and gRPC call. A client keeps at most 50 cookies,
+    /// of at most 4096 bytes each, and sends each to no host but its own.
+    #[cfg(feature = "cookies")]
+    pub fn cookie_jar(mut self, keep: bool) -> ClientBuilder {
+        self.options = self.options.cookie_jar(keep);
+        self
     }
 
     /// The proxy through which the gateway is reached: `http://`, `https://` or `socks5h://`, with a user

@@ -155,6 +155,14 @@
 //! | gRPC | on the stream of its call, as protobuf | once, with the stream | kept |
 //! | gRPC, [`unary`](ClientBuilder::unary) | by itself, with its deadline | with each request | kept |
 //!
+//! # Tokens, cookies and redirects
+//!
+//! [`ClientBuilder::before_attempt`] asks a function for headers before each attempt: tokens that expire,
+//! or signatures over the body. A request that is refused with 401 is sent once more with new headers.
+//! Cookies that a gateway sets are kept and sent back by all calls of a client. Redirects with 307 and
+//! 308 are followed within the scheme, host and port of the gateway's address, at most five; the error of
+//! any other says where it points. No header, credential or cookie goes to another address.
+//!
 //! # Numbers and bytes
 //!
 //! [`Tensor`] holds numbers of any type and shape, [`Blob`] bytes; both share their memory. Plain
@@ -205,6 +213,7 @@
 //! | `grpc` | yes | `grpc://` URLs |
 //! | `tls` | yes | `https://`, `wss://` and `grpcs://` URLs ([`Tls`]) |
 //! | `proxy` | yes | HTTP and SOCKS proxies ([`ClientBuilder::proxy`]) |
+//! | `cookies` | yes | cookies that a gateway sets are kept and sent back (`ClientBuilder::cookie_jar`) |
 //! | `clientlets` | yes | the module [`clientlets`] |
 //! | `half` | no | `half::f16` as an element of tensors |
 //! | `ndarray` | no | arrays of the crate `ndarray` as tensors, and tensors as arrays |
@@ -223,6 +232,7 @@
 #![cfg_attr(
     not(all(
         feature = "clientlets",
+        feature = "cookies",
         feature = "grpc",
         feature = "proxy",
         feature = "tls",
@@ -286,6 +296,7 @@ mod window;
 
 pub use builder::ClientBuilder;
 pub use client::Client;
+pub use config::NextAttempt;
 pub use document::{
     Blob, Document, Dtype, Element, EncodedDocument, NamedScore, Tensor, TensorError, Value,
 };

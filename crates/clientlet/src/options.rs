@@ -1,5 +1,7 @@
 //! What a client and a clientlet can be told, in one list.
 
+use std::error::Error as StdError;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::address::{Address, Protocol};
 #[cfg(feature = "proxy")]
 use crate::config::ProxyConfig;
-use crate::config::{Config, GrpcOptions, Identity, one_by_one};
+use crate::config::{Config, Credentials, GrpcOptions, Hook, Identity, NextAttempt, one_by_one};
 use crate::error::Error;
 use crate::message::DocArray;
 #[cfg(feature = "proxy")]
@@ -28,6 +30,8 @@ use crate::tls::Tls;
 #[derive(Clone, Debug)]
 pub struct ClientletOptions {
     identity: Identity,
+    hook: Option<Hook>,
+    has_jar: bool,
     retry: RetryPolicy,
     port: Option<u16>,
     connect_timeout: Duration,
@@ -56,6 +60,8 @@ impl Default for ClientletOptions {
     fn default() -> ClientletOptions {
         ClientletOptions {
             identity: Identity::default(),
+            hook: None,
+            has_jar: true,
             retry: RetryPolicy::python(),
             port: None,
             connect_timeout: CONNECT_TIMEOUT,
@@ -146,11 +152,35 @@ impl ClientletOptions {
         self
     }
 
-    /// A cookie for every request; may be given again for another. Cookies that a gateway sets are
-    /// not kept.
+    /// A cookie for every request; may be given again for another. It wins over a cookie of the same
+    /// name that the gateway sets.
     #[must_use]
     pub fn cookie(mut self, name: impl Into<String>, value: impl Into<String>) -> ClientletOptions {
         self.identity.cookies.push((name.into(), Secret::new(value)));
+        self
+    }
+
+    /// Whether cookies that the gateway sets are kept and sent back; so by default. A proxy that keeps
+    /// a client at one gateway by a cookie needs them. See
+    /// [`ClientBuilder::cookie_jar`](crate::ClientBuilder::cookie_jar).
+    #[cfg(feature = "cookies")]
+    #[must_use]
+    pub fn cookie_jar(mut self, keep: bool) -> ClientletOptions {
+        self.has_jar = keep;
+        self
+    }
+
+    /// A function that is asked for headers before each attempt. See
+    /// [`ClientBuilder::before_attempt`](crate::ClientBuilder::before_attempt). A
+    /// [`GrpcStream`](crate::clientlets::GrpcStream) that is refused ends with code 16, since its
+    /// messages are not kept; when the next stream is opened, the function is told.
+    #[must_use]
+    pub fn before_attempt<F, Fut>(mut self, hook: F) -> ClientletOptions
+    where
+        F: Fn(NextAttempt) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<HeaderMap, Box<dyn StdError + Send + Sync>>> + Send + 'static,
+    {
+        self.hook = Some(Hook::new(hook));
         self
     }
 
@@ -317,8 +347,10 @@ impl ClientletOptions {
         let proxy = self.proxy_for(&address)?;
         #[cfg(feature = "tls")]
         let tls = address.is_secure().then(|| self.tls.prepare(address.protocol())).transpose()?;
+        let credentials = Credentials::new(address.protocol(), self.hook.clone(), self.has_jar);
         Ok(Config {
             headers: Arc::new(headers),
+            credentials: Arc::new(credentials),
             #[cfg(feature = "proxy")]
             proxy,
             #[cfg(feature = "tls")]

@@ -7,14 +7,22 @@ use futures_util::FutureExt;
 
 use crate::foreign::shorten;
 
+/// Runs the caller's own work, and catches a panic.
+///
+/// # Errors
+/// What the panic says.
+pub(crate) async fn or_panic<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| told(&*panic))
+}
+
 /// Runs the work of a task and catches a panic, so that the task can still report the panic to
 /// everything that waits for it. After a panic the work must not be continued.
 ///
 /// # Errors
 /// A description of the panic.
 pub(crate) async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Result<T, String> {
-    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
-        format!("the client itself failed, which is a fault to be reported: {}", told(&*panic))
+    or_panic(work).await.map_err(|panic| {
+        format!("the client itself failed, which is a fault to be reported: {panic}")
     })
 }
 

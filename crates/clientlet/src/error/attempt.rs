@@ -131,6 +131,12 @@ impl AttemptError {
         self
     }
 
+    /// Whether the gateway, or a proxy before it, refused the request for want of credentials: with
+    /// 401 or UNAUTHENTICATED.
+    pub(crate) fn is_unauthorized(&self) -> bool {
+        matches!(self.event, Event::Refused | Event::GrpcRefused) && self.detail.is_unauthorized()
+    }
+
     /// Adds a hint, and its words to the message.
     pub(crate) fn asking_whether(mut self, hint: Hint) -> AttemptError {
         self.message += &format!("; {hint}");

@@ -25,6 +25,11 @@ impl Detail {
         Detail { http: Some(status), headers, ..Detail::default() }
     }
 
+    /// Whether this is 401 or UNAUTHENTICATED.
+    pub(crate) fn is_unauthorized(&self) -> bool {
+        self.http == Some(StatusCode::UNAUTHORIZED) || self.grpc == Some(GrpcCode::Unauthenticated)
+    }
+
     pub(crate) fn of_hint(hint: Hint) -> Detail {
         Detail { hint: Some(hint), ..Detail::default() }
     }

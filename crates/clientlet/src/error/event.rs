@@ -88,6 +88,7 @@ events! {
     EndpointUnknown: NotFound, NotSent, Final, Never, "the gateway does not list the endpoint (v2), does not list it as one that streams, or has no streams of documents (v1)";
     EncodeFailed: Encode, NotSent, Final, Never, "a document that the wire format cannot hold";
     InputFailed: Input, NotSent, Final, Never, "the input of documents failed: the caller's own error";
+    HookFailed: Input, NotSent, Final, Never, "the hook before_attempt failed, panicked or returned a header that cannot be sent: the caller's own error";
     SettingDenied: Config, NotSent, Final, Never, "the gateway's status contradicts the generation of documents that was set on the client";
     NoSuchQuestion: Config, NotSent, Final, Never, "the protocol has no such question: only gRPC has a health service";
     SessionClosed: Closed, NotSent, Final, Never, "the client was closed";

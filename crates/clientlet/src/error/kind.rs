@@ -10,7 +10,7 @@ pub enum ErrorKind {
     Config,
     /// A document or parameter that the wire format cannot hold.
     Encode,
-    /// The caller's own input of documents failed.
+    /// The caller's own input of documents failed, or the caller's own hook.
     Input,
     /// No connection could be made.
     Connect,

@@ -82,8 +82,13 @@ async fn run(
     let attempt = |turn: Turn| {
         let before = made;
         made += 1;
+        let renews = call.transport.facts().renews;
+        let mut was_refused = false;
         if let Some(error) = failed.take() {
-            return Either::Left(done(Err(error)));
+            if !(renews && error.is_unauthorized()) {
+                return Either::Left(done(Err(error)));
+            }
+            was_refused = true;
         }
         if call.stop.is_set() {
             return Either::Left(done(Err(stopped(false))));
@@ -91,7 +96,8 @@ async fn run(
         let is_suspect = turn.after.is_some_and(Event::is_anyones);
         let Turn { began, deadline, is_last, .. } = turn;
         let is_alone = is_last && is_suspect;
-        let terms = Terms { began, deadline, failed: before, is_alone, stop: &call.stop };
+        let terms =
+            Terms { began, deadline, failed: before, is_alone, was_refused, stop: &call.stop };
         if let Some(unsent) = turn.unsent {
             *body = unsent;
         }

@@ -56,7 +56,7 @@ impl Probe {
         was.is_ok() && (self.has_body || !has_connection)
     }
 
-    /// Begins again after a redirect, since the request is sent once more; `false` if it was given up.
+    /// Begins again when the request is sent once more, after a redirect for example; `false` if it was given up.
     pub(super) fn renew(&self) -> bool {
         self.asked.store(NEVER, Ordering::Release);
         !self.is_given_up.load(Ordering::Acquire)

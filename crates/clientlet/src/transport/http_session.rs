@@ -18,7 +18,7 @@ use super::pool::{HEAD_LIMIT, Lease, MOST_HEADERS, Pool};
 use super::redirect::{Redirects, Unfollowed};
 use super::time::Over;
 use super::{RawHttpAnswer, Tally, Time};
-use crate::config::Config;
+use crate::config::{Config, Credentials, Draft};
 use crate::connect::Connector;
 #[cfg(feature = "proxy")]
 use crate::connect::proxied::Forwarder;
@@ -43,6 +43,7 @@ pub(crate) struct HttpSession {
     is_proven: AtomicBool,
     /// The maximum size of an answer, in bytes.
     pub(super) answer_limit: usize,
+    credentials: Arc<Credentials>,
 }
 
 /// The parts of a request to send.
@@ -63,6 +64,7 @@ struct Stage(AtomicU8);
 const TURN: u8 = 0;
 const CONNECTION: u8 = 1;
 const ANSWER: u8 = 2;
+const HOOK: u8 = 3;
 
 impl Stage {
     fn set(&self, stage: u8) {
@@ -87,6 +89,7 @@ impl HttpSession {
             forwarder: config.proxy.as_ref().and_then(Forwarder::of),
             is_proven: AtomicBool::new(false),
             answer_limit: config.answer_limit,
+            credentials: config.credentials.clone(),
         }
     }
 
@@ -155,7 +158,8 @@ impl HttpSession {
     }
 
     /// Sends a request, follows redirects, and reads the answer with `read`, as long as `time`
-    /// allows. `missed` names what did not come.
+    /// allows. A request that was refused for want of credentials is sent once more with new ones, if
+    /// there is a hook for them. `missed` names what did not come.
     async fn timed<T>(
         &self,
         sent: Sent<'_>,
@@ -168,13 +172,30 @@ impl HttpSession {
         let pieces = AtomicU32::new(0);
         let exchange = async {
             let (mut redirects, mut target) = (Redirects::default(), None);
+            let mut was_refused = false;
             loop {
                 let uri = target.as_ref().unwrap_or(sent.uri);
-                let sent = Sent { uri, ..sent };
+                let own = match self.credentials.may_add() {
+                    true => {
+                        stage.set(HOOK);
+                        let Sent { method, headers, body, .. } = sent;
+                        let draft = Draft { method, uri, headers, body, was_refused };
+                        // Boxed, because this future is rare and large.
+                        Box::pin(self.credentials.complete(draft)).await?
+                    }
+                    false => None,
+                };
+                let sent = Sent { uri, headers: own.as_ref().unwrap_or(sent.headers), ..sent };
+                stage.set(TURN);
                 let (mut response, lease) = self.send(sent, &probe, &stage).await?;
+                self.credentials.learn(uri, sent.headers, response.headers_mut());
                 let head = (response.status(), response.headers());
+                let is_unauthorized = head.0 == StatusCode::UNAUTHORIZED;
                 match redirects.follow(head, uri, sent.headers) {
                     Some(Ok(to)) => target = Some(to),
+                    None if is_unauthorized && self.credentials.has_hook() && !was_refused => {
+                        was_refused = true;
+                    }
                     unfollowed => {
                         if let Some(Err(why)) = unfollowed {
                             response.extensions_mut().insert(why);
@@ -183,14 +204,13 @@ impl HttpSession {
                     }
                 }
                 let (head, body) = response.into_parts();
-                // The connection can be used again once the redirect is read to its end.
+                // The connection can be used again once the answer is read to its end.
                 if self.read(&head.headers, body, &pieces).await.is_ok() {
                     lease.give_back();
                 }
                 if !probe.renew() {
                     return Err(stopped(false));
                 }
-                stage.set(TURN);
             }
         };
         let so_far = || pieces.load(Ordering::Relaxed);
@@ -288,6 +308,9 @@ impl HttpSession {
 
     /// Returns the error of a request that timed out or was stopped.
     fn given_up(&self, over: Over, time: &Time<'_>, stage: &Stage, missed: &str) -> AttemptError {
+        if stage.is(HOOK) && !over.is_stopped {
+            return time.missed("the hook before_attempt did not end");
+        }
         let mut error = time.error(over, missed);
         if stage.is(TURN) && !over.is_stopped {
             let most = self.most_connections;

@@ -67,6 +67,8 @@ pub(crate) struct Terms<'a> {
     /// applies to the last attempt of a request that may be the one for which the gateway drops
     /// connections.
     pub(crate) is_alone: bool,
+    /// Whether the request was refused on a shared stream for want of credentials.
+    pub(crate) was_refused: bool,
     /// The flag that stops the call.
     pub(crate) stop: &'a Stop,
 }
@@ -141,6 +143,8 @@ pub(crate) struct Facts {
     pub(crate) most_in_flight: Option<usize>,
     /// The documents that no gateway takes in this encoding, and the advice for them.
     pub(crate) denied: Option<(DocArray, &'static str)>,
+    /// Whether a request that was refused on a shared stream is sent once more with new credentials.
+    pub(crate) renews: bool,
 }
 
 impl Facts {
@@ -155,6 +159,7 @@ impl Facts {
             has_channels: false,
             most_in_flight: None,
             denied: None,
+            renews: false,
         }
     }
 

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
+mod cookies;
 #[path = "../events/mod.rs"]
 mod events;
+mod hook;
 mod redirects;
+mod ways;

@@ -5,6 +5,7 @@ mod stream;
 mod task;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
@@ -86,6 +87,8 @@ struct Session {
     transport: Arc<GrpcTransport>,
     /// The client for everything that a client does in the same way.
     client: Client,
+    /// Whether the last stream that ended was refused for want of credentials.
+    was_refused: Arc<AtomicBool>,
 }
 
 impl GrpcClientlet {
@@ -116,8 +119,10 @@ impl GrpcClientlet {
     /// # Errors
     /// The reason why there is no connection.
     pub async fn open_stream(&self) -> Result<GrpcStream, Error> {
-        let transport = self.session()?.transport.clone();
-        let streams = Streams { transport, headers: self.config.headers.clone() };
+        let Session { transport, was_refused, .. } = self.session()?;
+        let (transport, was_refused) = (transport.clone(), was_refused.clone());
+        let headers = self.config.headers.clone();
+        let streams = Streams { transport, headers, was_refused };
         let link = Link::new(&self.config, streams);
         link.start().await?;
         Ok(GrpcStream::new(Arc::new(link)))
@@ -222,7 +227,7 @@ impl GrpcClientlet {
         let transport = Arc::new(GrpcTransport::new(Connector::new(&self.config), &self.config));
         self.once(|turn| transport.connect(turn.deadline)).await?;
         let client = Client::over(Config::clone(&self.config), transport.clone());
-        self.session = Some(Session { transport, client });
+        self.session = Some(Session { transport, client, was_refused: Arc::default() });
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -25,6 +26,7 @@ const INTERNAL: u16 = 13;
 pub(super) struct Streams {
     pub(super) transport: Arc<GrpcTransport>,
     pub(super) headers: Arc<HeaderMap>,
+    pub(super) was_refused: Arc<AtomicBool>,
 }
 
 impl Opener for Streams {
@@ -32,7 +34,10 @@ impl Opener for Streams {
         Box::pin(async move {
             let (session, orders, mut report) = session(mailbox);
             let traffic = SharedTraffic::new(Outbound { orders, has_ended: false });
-            let messages = self.transport.duplex(&self.headers, traffic.requests()).await?;
+            let was_refused = self.was_refused.swap(false, Ordering::AcqRel);
+            let opening = self.transport.duplex(&self.headers, was_refused, traffic.requests());
+            let messages = opening.await?;
+            let refused = self.was_refused.clone();
             report.begin();
             let (transport, mailbox) = (self.transport.clone(), mailbox.clone());
             tokio::spawn(async move {
@@ -46,6 +51,9 @@ impl Opener for Streams {
                     }
                 });
                 let ending = ending.await.unwrap_or_else(failed);
+                if ending.detail.is_unauthorized() {
+                    refused.store(true, Ordering::Release);
+                }
                 report.end(match transport.is_closed() {
                     true => given_up("the clientlet was closed"),
                     false => ending,
@@ -143,7 +151,8 @@ mod tests {
         let gateway = builder.serve(accepted).unwrap();
         let config = Arc::new(ClientletOptions::new().check("grpc://h:80").unwrap());
         let transport = Arc::new(GrpcTransport::new(connector, &config));
-        let opener = Streams { transport, headers: Arc::default() };
+        let (headers, was_refused) = Default::default();
+        let opener = Streams { transport, headers, was_refused };
         let link = Arc::new(Link::new(&config, opener));
         link.start().await.unwrap();
         link.send_message(&DataRequest::proto(DocArray::V1, "/")).await.unwrap();

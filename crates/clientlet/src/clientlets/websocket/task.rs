@@ -34,9 +34,10 @@ impl Upgrade {
 impl Opener for Upgrade {
     fn open<'a>(&'a self, mailbox: &'a Arc<Mailbox>) -> Answer<'a, Session> {
         Box::pin(async move {
-            let Config { headers, answer_limit, .. } = &*self.config;
-            let opening =
-                open(&self.connector, &self.uri, headers, Subprotocol::Bytes, *answer_limit);
+            let Config { headers, answer_limit, credentials, .. } = &*self.config;
+            let (connector, uri) = (&self.connector, &self.uri);
+            let bytes = Subprotocol::Bytes;
+            let opening = open(connector, credentials, uri, headers, bytes, *answer_limit);
             Ok(start(opening.await?, mailbox))
         })
     }

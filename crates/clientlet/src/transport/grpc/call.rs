@@ -8,6 +8,7 @@ use ::http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, TE};
 use ::http::uri::{Authority, PathAndQuery};
 use ::http::{HeaderMap, Method, Request, Uri, Version};
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::super::Time;
 use super::super::http_session::{begins, glance};
@@ -17,6 +18,7 @@ use super::channel::Channel;
 use super::failure;
 use super::head::{ENCODING, is_grpc, read_head};
 use super::outgoing::Outgoing;
+use crate::config::Draft;
 use crate::error::{AttemptError, Event};
 
 static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -29,11 +31,58 @@ static RESERVED: [HeaderName; 3] = [
 
 impl Channel {
     /// Makes a call of one message, as long as `time` allows. Returns the message of the answer.
-    /// The gateway is told the time-out.
+    /// The gateway is told the time-out. A call that was refused for want of credentials is made once
+    /// more with new ones, if there is a hook for them.
     ///
     /// # Errors
     /// The end of the call, if it is not an answer with status OK.
     pub(super) async fn single(
+        &self,
+        method: &'static str,
+        headers: &HeaderMap,
+        message: Bytes,
+        timeout: Option<Duration>,
+        time: &mut Time<'_>,
+    ) -> Result<Bytes, AttemptError> {
+        let credentials = &*self.settings.credentials;
+        let mut was_refused = false;
+        loop {
+            let (own, timeout) = match credentials.may_add() {
+                true => {
+                    // Boxed, because this future is rare and large.
+                    let own = Box::pin(self.completed(method, headers, &message, was_refused));
+                    let own = time.opening(own).await;
+                    let own = own.map_err(|error| credentials.explain(error))?;
+                    (own, time.left(Instant::now()))
+                }
+                false => (None, timeout),
+            };
+            let (headers, message) = (own.as_ref().unwrap_or(headers), message.clone());
+            match self.single_once(method, headers, message, timeout, time).await {
+                Err(error) if credentials.renews(&error, &mut was_refused) => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Returns the headers of a call with what the hook and the cookies add; `None` if they add
+    /// nothing.
+    pub(super) async fn completed(
+        &self,
+        method: &'static str,
+        headers: &HeaderMap,
+        body: &Bytes,
+        was_refused: bool,
+    ) -> Result<Option<HeaderMap>, AttemptError> {
+        let credentials = &self.settings.credentials;
+        if !credentials.may_add() {
+            return Ok(None);
+        }
+        let (method, uri) = (&Method::POST, &below(&self.origin, method));
+        credentials.complete(Draft { method, uri, headers, body, was_refused }).await
+    }
+
+    async fn single_once(
         &self,
         method: &'static str,
         headers: &HeaderMap,
@@ -66,10 +115,13 @@ impl Channel {
     ) -> impl Future<Output = Result<Answers, Ending>> + Send + use<> {
         let answer_limit = self.settings.answer_limit;
         let request = self.request(method, headers, timeout, body);
+        let (peer, uri) = (self.peer.clone(), request.uri().clone());
         let answering = self.sender.clone().send_request(request);
         async move {
             let response = answering.await.map_err(failure::unanswered)?;
-            let (head, body) = response.into_parts();
+            let (mut head, body) = response.into_parts();
+            // The URI has the host that the headers named.
+            peer.settings.credentials.learn(&uri, &HeaderMap::new(), &mut head.headers);
             let is_told = match read_head(head.status, &head.headers) {
                 Err(mut ending) if ending.event == Event::NotGrpc && !is_grpc(&head.headers) => {
                     let begins = begins(&glance(body).await);

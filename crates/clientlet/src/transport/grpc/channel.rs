@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use super::super::multiplex::Progress;
 use super::goaway::{GoAway, Leaving, Watched};
 use super::outgoing::Outgoing;
+use crate::config::Credentials;
 use crate::connect::{Connector, Spoken};
 use crate::error::{AttemptError, Event};
 
@@ -32,16 +33,17 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 #[derive(Clone)]
 pub(super) struct Channel {
     pub(super) sender: http2::SendRequest<Outgoing>,
-    peer: Arc<Peer>,
+    pub(super) peer: Arc<Peer>,
 }
 
 /// The settings of all calls.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Settings {
     /// Whether requests are compressed.
     pub(super) is_gzipped: bool,
     /// The maximum size of an answer, in bytes.
     pub(super) answer_limit: usize,
+    pub(super) credentials: Arc<Credentials>,
 }
 
 /// Spawns the tasks of a connection, and keeps the first one, which reads and writes.

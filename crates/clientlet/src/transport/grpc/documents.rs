@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::pin::pin;
 
+use ::http::HeaderMap;
 use bytes::Bytes;
 use futures_util::stream;
 use tokio::time::Instant;
@@ -97,14 +98,27 @@ impl Streams for GrpcTransport {
         Box::pin(async move {
             let mut time = Time::until(deadline);
             let channel = time.opening(pin!(self.shared.channel())).await?;
-            let claim = Claim::default();
-            let opening = pin!(self.open_on(&channel, request, &claim));
-            channel.progress.in_time(&mut time, &claim, opening).await.unwrap_or_else(|late| {
-                // The executor may be slow, or the connection dead. Another connection costs
-                // little.
-                channel.suspect();
-                Err(late)
-            })
+            let credentials = &self.shared.settings.credentials;
+            let mut was_refused = false;
+            loop {
+                let StreamRequest { body, headers, .. } = request;
+                let own = pin!(channel.completed(STREAM_DOC, headers, body, was_refused));
+                let own = time.opening(own).await.map_err(|error| credentials.explain(error))?;
+                let headers = own.as_ref().unwrap_or(headers);
+                let claim = Claim::default();
+                let opening = pin!(self.open_on(&channel, request, headers, &claim));
+                let opened = channel.progress.in_time(&mut time, &claim, opening).await;
+                let opened = opened.unwrap_or_else(|late| {
+                    // The executor may be slow, or the connection dead. Another connection costs
+                    // little.
+                    channel.suspect();
+                    Err(late)
+                });
+                match opened {
+                    Err(error) if credentials.renews(&error, &mut was_refused) => {}
+                    opened => return opened,
+                }
+            }
         })
     }
 }
@@ -114,9 +128,10 @@ impl GrpcTransport {
         &self,
         channel: &Channel,
         request: &StreamRequest,
+        headers: &HeaderMap,
         claim: &Claim,
     ) -> Result<RawDocuments, AttemptError> {
-        let StreamRequest { body, headers, until, .. } = request;
+        let StreamRequest { body, until, .. } = request;
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let body = Outgoing::of_one(body.clone(), channel.progress.clone(), claim.passage());
         // A gateway sends no headers before the first document.

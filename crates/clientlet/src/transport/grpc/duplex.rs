@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::super::{Terms, Time};
 use super::messages::Messages;
-use super::{GrpcTransport, of_another};
+use super::{CALL, GrpcTransport, of_another};
 use crate::envelope::outcome;
 use crate::error::AttemptError;
 use crate::message::{DocArray, RawAnswer};
@@ -31,7 +31,14 @@ impl GrpcTransport {
         deadline: Option<Instant>,
     ) -> Result<RawAnswer, AttemptError> {
         let stop = Stop::never();
-        let terms = Terms { began: Instant::now(), deadline, failed: 0, is_alone: false, stop };
+        let terms = Terms {
+            began: Instant::now(),
+            deadline,
+            failed: 0,
+            is_alone: false,
+            was_refused: false,
+            stop,
+        };
         let answer = self.single(docarray, headers, body, terms).await?;
         if answer.request_id != id {
             return Err(of_another(&answer));
@@ -39,13 +46,16 @@ impl GrpcTransport {
         outcome(answer)
     }
 
-    /// Opens a stream for these requests; when they end, the client's half of the stream ends.
+    /// Opens a stream for these requests, after another that `was_refused`; when they end, the client's half of the stream ends.
     pub(crate) async fn duplex(
         &self,
         headers: &HeaderMap,
+        was_refused: bool,
         requests: impl Stream<Item = Bytes> + Send + 'static,
     ) -> Result<Messages, AttemptError> {
-        Ok(Messages::new(self.shared.channel().await?, headers, requests))
+        let channel = self.shared.channel().await?;
+        let own = channel.completed(CALL, headers, &Bytes::new(), was_refused).await?;
+        Ok(Messages::new(channel, own.as_ref().unwrap_or(headers), requests))
     }
 
     /// Ends the connection and everything on it. No other connection is opened afterwards.

@@ -90,10 +90,14 @@ impl GrpcTransport {
     pub(crate) fn new(connector: Connector, config: &Config) -> GrpcTransport {
         let shared = Shared {
             connector,
-            facts: Facts::new(&config.address, Encoding::Proto),
+            facts: Facts {
+                renews: config.credentials.has_hook(),
+                ..Facts::new(&config.address, Encoding::Proto)
+            },
             settings: Settings {
                 is_gzipped: config.grpc.is_gzipped,
                 answer_limit: config.answer_limit,
+                credentials: config.credentials.clone(),
             },
             is_unary: config.grpc.is_unary,
             channel: PerRuntime::default(),
@@ -116,21 +120,29 @@ impl GrpcTransport {
         terms: Terms<'_>,
     ) -> Result<RawAnswer, AttemptError> {
         let mut time = terms.time();
-        let (stream, _place) = match self.stream_now(terms.is_alone) {
-            Some(stream) => (stream, None),
-            None => {
-                // Boxed, because this future is rare and large.
-                let opening = Box::pin(async {
-                    if !terms.is_alone {
-                        return Ok((self.stream(request).await?, None));
-                    }
-                    let (channel, place) = self.shared.open_alone().await?;
-                    Ok((Arc::new(self.open_stream(channel, request)), Some(place)))
-                });
-                time.opening(opening).await?
+        let credentials = &self.shared.settings.credentials;
+        let mut was_refused = terms.was_refused;
+        loop {
+            let (stream, _place) = match self.stream_now(terms.is_alone) {
+                Some(stream) => (stream, None),
+                None => {
+                    // Boxed, because this future is rare and large.
+                    let opening = Box::pin(async {
+                        if !terms.is_alone {
+                            return Ok((self.stream(request).await?, None));
+                        }
+                        let (channel, place) = self.shared.open_alone().await?;
+                        let stream = self.open_stream(channel, request, was_refused).await?;
+                        Ok((Arc::new(stream), Some(place)))
+                    });
+                    time.opening(opening).await.map_err(|error| credentials.explain(error))?
+                }
+            };
+            match stream.exchange(request.id, body.clone(), &mut time).await {
+                Err(error) if credentials.renews(&error, &mut was_refused) => {}
+                answer => return answer,
             }
-        };
-        stream.exchange(request.id, body, &mut time).await
+        }
     }
 
     /// Returns the call's stream if it is open. Nearly every request finds it open.
@@ -193,12 +205,19 @@ impl GrpcTransport {
             return Ok(stream.clone());
         }
         let channel = self.shared.channel().await?;
-        let stream = Arc::new(self.open_stream(channel, request));
+        // The hook is told what became of the stream before, whichever request opens the next one.
+        let was_refused = slot.as_ref().is_some_and(|stream| stream.was_refused());
+        let stream = Arc::new(self.open_stream(channel, request, was_refused).await?);
         *slot = Some(stream.clone());
         Ok(stream)
     }
 
-    fn open_stream(&self, channel: Channel, request: &Request) -> Handle {
+    async fn open_stream(
+        &self,
+        channel: Channel,
+        request: &Request,
+        was_refused: bool,
+    ) -> Result<Handle, AttemptError> {
         let docarray = request.route.docarray;
         let mut headers = HeaderMap::clone(&request.route.headers);
         if self.prefetch > 0 {
@@ -207,7 +226,8 @@ impl GrpcTransport {
         let progress = channel.progress.of_stream();
         let in_flight = InFlight::new(request.id.nonce, progress, self.shared.tally.clone());
         let read = Box::new(move |message: &Bytes| read_proto_answer(docarray, message));
-        stream::open(channel, &headers, in_flight, read)
+        let own = channel.completed(CALL, &headers, &Bytes::new(), was_refused).await?;
+        Ok(stream::open(channel, own.as_ref().unwrap_or(&headers), in_flight, read))
     }
 }
 
@@ -247,7 +267,7 @@ impl Shared {
         let uri = self.uri()?;
         // The future is boxed, because it is rare and large. Otherwise the future of every attempt
         // would be as large.
-        let opening = Channel::open(&self.connector, &uri, &self.register, self.settings);
+        let opening = Channel::open(&self.connector, &uri, &self.register, self.settings.clone());
         let channel = Box::pin(opening).await?;
         self.tally.opened(again);
         Ok(channel)

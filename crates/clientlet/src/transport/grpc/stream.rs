@@ -139,6 +139,8 @@ mod tests {
 
     use super::super::channel::{Register, Settings};
     use super::*;
+    use crate::address::Protocol;
+    use crate::config::Credentials;
     use crate::connect::memory::network::network;
     use crate::transport::Time;
     use crate::transport::multiplex::Progress;
@@ -160,7 +162,8 @@ mod tests {
         let builder = builder.fault("stall@2".parse().unwrap());
         let gateway = builder.serve(accepted).unwrap();
         let uri = Uri::from_static("http://h/");
-        let settings = Settings { is_gzipped: false, answer_limit: 1 << 20 };
+        let credentials = Arc::new(Credentials::new(Protocol::Grpc, None, false));
+        let settings = Settings { is_gzipped: false, answer_limit: 1 << 20, credentials };
         let opening = Channel::open(&connector, &uri, &Register::default(), settings).await;
         let channel = opening.unwrap();
         let in_flight = InFlight::new(7, Progress::default(), Arc::default());

@@ -44,6 +44,11 @@ impl Handle {
     }
 
     /// Whether the handle takes new requests.
+    /// Whether the connection or stream ended because the gateway wanted other credentials.
+    pub(crate) fn was_refused(&self) -> bool {
+        self.queue.ending().is_some_and(|ending| ending.detail.is_unauthorized())
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.queue.is_open() && !self.progress.is_doubted()
     }

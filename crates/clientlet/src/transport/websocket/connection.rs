@@ -135,6 +135,8 @@ mod tests {
 
     use super::super::{Subprotocol, open};
     use super::*;
+    use crate::address::Protocol;
+    use crate::config::Credentials;
     use crate::connect::memory::network::network;
     use crate::envelope::read_proto_answer;
     use crate::error::Event;
@@ -152,7 +154,8 @@ mod tests {
         let _gateway = builder.serve(accepted).unwrap();
         let uri = Uri::from_static("http://h/");
         let headers = HeaderMap::new();
-        let line = open(&connector, &uri, &headers, Subprotocol::Bytes, 1 << 20);
+        let none = Credentials::new(Protocol::Websocket, None, false);
+        let line = open(&connector, &none, &uri, &headers, Subprotocol::Bytes, 1 << 20);
         let in_flight = InFlight::new(7, Progress::default(), Arc::default());
         let handle =
             start(line.await.unwrap(), in_flight, Arc::new(|_| panic!("it cannot be read")));
@@ -180,7 +183,9 @@ mod tests {
             ServerBuilder::new().accept(stream).await.unwrap().1.into_inner()
         });
         let (uri, headers) = (Uri::from_static("http://h/"), HeaderMap::new());
-        let line = open(&connector, &uri, &headers, Subprotocol::Bytes, 1 << 20).await.unwrap();
+        let none = Credentials::new(Protocol::Websocket, None, false);
+        let line =
+            open(&connector, &none, &uri, &headers, Subprotocol::Bytes, 1 << 20).await.unwrap();
         let in_flight = InFlight::new(7, Progress::default(), Arc::default());
         let read = Arc::new(|message: &Bytes| read_proto_answer(DocArray::V1, message));
         (start(line, in_flight, read), gateway.await.unwrap())

@@ -13,7 +13,7 @@ use http::header::{
     CONNECTION, HOST, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, Request, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
@@ -25,6 +25,7 @@ use tokio_websockets::{ClientBuilder, Limits, WebSocketStream};
 #[cfg(fuzzing)]
 use futures_util::StreamExt as _;
 
+use crate::config::{Credentials, Draft};
 use crate::connect::{Connector, Spoken};
 use crate::error::{AttemptError, Detail, Event, Hint};
 use crate::foreign::shorten;
@@ -43,21 +44,32 @@ const REFUSAL_LIMIT: usize = 64 << 10;
 /// The longest time for a refusal's body.
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
 
-/// Connects to `uri`, upgrades, and follows redirects. No part of a request is sent before that.
+/// Connects to `uri`, upgrades, and follows redirects. An upgrade that was refused for want of
+/// credentials is tried once more with new ones, if there is a hook for them. No part of a request is
+/// sent before that.
 pub(super) async fn connect(
     connector: &Connector,
+    credentials: &Credentials,
     uri: &Uri,
     headers: &HeaderMap,
     subprotocol: &'static str,
     answer_limit: usize,
 ) -> Result<Socket, AttemptError> {
-    let (mut redirects, mut target) = (Redirects::default(), None);
+    let (mut redirects, mut target, mut was_refused) = (Redirects::default(), None, false);
     loop {
         let uri = target.as_ref().unwrap_or(uri);
-        let follow = |status, answer: &HeaderMap| redirects.follow((status, answer), uri, headers);
-        match connect_once(connector, uri, headers, subprotocol, answer_limit, follow).await? {
-            Upgrade::Done(socket) => return Ok(*socket),
-            Upgrade::Elsewhere(to) => target = Some(to),
+        let (method, body) = (&Method::GET, &Bytes::new());
+        let own = credentials.complete(Draft { method, uri, headers, body, was_refused }).await?;
+        let headers = own.as_ref().unwrap_or(headers);
+        let follow = |status, answer: &mut HeaderMap| {
+            credentials.learn(uri, headers, answer);
+            redirects.follow((status, answer), uri, headers)
+        };
+        match connect_once(connector, uri, headers, subprotocol, answer_limit, follow).await {
+            Ok(Upgrade::Done(socket)) => return Ok(*socket),
+            Ok(Upgrade::Elsewhere(to)) => target = Some(to),
+            Err(error) if credentials.renews(&error, &mut was_refused) => {}
+            Err(error) => return Err(error),
         }
     }
 }
@@ -70,10 +82,10 @@ enum Upgrade {
     Elsewhere(Uri),
 }
 
-/// Judges an answer that may be a redirect.
-trait Follow: FnOnce(StatusCode, &HeaderMap) -> Option<Result<Uri, Unfollowed>> {}
+/// Takes note of an answer, which may be a redirect.
+trait Follow: FnOnce(StatusCode, &mut HeaderMap) -> Option<Result<Uri, Unfollowed>> {}
 
-impl<F: FnOnce(StatusCode, &HeaderMap) -> Option<Result<Uri, Unfollowed>>> Follow for F {}
+impl<F: FnOnce(StatusCode, &mut HeaderMap) -> Option<Result<Uri, Unfollowed>>> Follow for F {}
 
 async fn connect_once(
     connector: &Connector,
@@ -117,9 +129,10 @@ async fn upgrade(
             http1::Builder::new().max_buf_size(HEAD_LIMIT).handshake(io).await.map_err(lost)?;
         // The task ends with the connection, which the upgrade takes over.
         tokio::spawn(connection.with_upgrades());
-        let response = sender.send_request(request).await.map_err(lost)?;
+        let mut response = sender.send_request(request).await.map_err(lost)?;
+        let followed = follow(response.status(), response.headers_mut());
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return match follow(response.status(), response.headers()) {
+            return match followed {
                 Some(Ok(to)) => Ok(Upgrade::Elsewhere(to)),
                 unfollowed => Err(refused(response, unfollowed.and_then(Result::err)).await),
             };
@@ -232,7 +245,7 @@ async fn refused(
 pub async fn answered_with(answer: impl Read + Write + Unpin + Send + 'static) -> bool {
     let (uri, key) = (Uri::from_static("http://h/"), "dGhlIHNhbXBsZSBub25jZQ==");
     let request = request(&uri, &HeaderMap::new(), "bytes", key);
-    let follow = |_: StatusCode, _: &HeaderMap| None;
+    let follow = |_: StatusCode, _: &mut HeaderMap| None;
     match upgrade(answer, &Spoken::default(), request, key, "bytes", 1 << 16, follow).await {
         Ok(Upgrade::Done(mut socket)) => matches!(socket.next().await, Some(Ok(_))),
         Ok(Upgrade::Elsewhere(_)) => false,

@@ -20,7 +20,7 @@ pub(crate) use self::line::Line;
 use super::http::HttpTransport;
 use super::multiplex::{Handle, InFlight, Progress};
 use super::{Answer, Ask, Facts, Questions, Tally, Terms, Time, Transport};
-use crate::config::Config;
+use crate::config::{Config, Credentials};
 use crate::connect::Connector;
 use crate::envelope::{read_answer, read_proto_answer};
 use crate::error::{AttemptError, Delivery, Event};
@@ -59,13 +59,15 @@ impl Subprotocol {
 /// Connects to `uri` and upgrades.
 pub(crate) async fn open(
     connector: &Connector,
+    credentials: &Credentials,
     uri: &Uri,
     headers: &HeaderMap,
     subprotocol: Subprotocol,
     answer_limit: usize,
 ) -> Result<Line, AttemptError> {
     let name = subprotocol.name();
-    let socket = handshake::connect(connector, uri, headers, name, answer_limit).await?;
+    let socket =
+        handshake::connect(connector, credentials, uri, headers, name, answer_limit).await?;
     Ok(Line::new(socket, subprotocol))
 }
 
@@ -85,6 +87,7 @@ pub(crate) struct WebsocketTransport {
 #[derive(Clone)]
 struct Opener {
     connector: Connector,
+    credentials: Arc<Credentials>,
     answer_limit: usize,
     subprotocol: Subprotocol,
     tally: Arc<Tally>,
@@ -146,7 +149,13 @@ impl WebsocketTransport {
         let (answer_limit, tally) = (config.answer_limit, Arc::default());
         let http = HttpTransport::new(connector.clone(), config);
         WebsocketTransport {
-            opener: Opener { connector, answer_limit, subprotocol, tally },
+            opener: Opener {
+                connector,
+                credentials: config.credentials.clone(),
+                answer_limit,
+                subprotocol,
+                tally,
+            },
             facts: facts(config, subprotocol),
             subprotocol,
             http,
@@ -232,10 +241,15 @@ impl Opener {
         Ok(connection)
     }
 
+    async fn line(&self, uri: &Uri, headers: &HeaderMap) -> Result<Line, AttemptError> {
+        let Opener { connector, credentials, answer_limit, subprotocol, .. } = self;
+        let opening = open(connector, credentials, uri, headers, *subprotocol, *answer_limit);
+        opening.await
+    }
+
     async fn open(&self, wanted: &Wanted, again: bool) -> Result<Handle, AttemptError> {
         let Wanted { nonce, route } = wanted;
-        let opening =
-            open(&self.connector, &route.uri, &route.headers, self.subprotocol, self.answer_limit);
+        let opening = self.line(&route.uri, &route.headers);
         // The future is boxed, because it is rare and large. Otherwise the future of every attempt
         // would be as large.
         let line = Box::pin(opening).await?;
@@ -271,7 +285,10 @@ impl Transport for WebsocketTransport {
                     let taking = Box::pin(self.take(&shared, request, terms.is_alone));
                     match time.opening(taking).await {
                         Ok(taken) => taken,
-                        Err(error) => return Err(error.with_unsent(body)),
+                        Err(error) => {
+                            let error = self.opener.credentials.explain(error);
+                            return Err(error.with_unsent(body));
+                        }
                     }
                 }
             };
@@ -316,8 +333,7 @@ impl Questions for WebsocketTransport {
             if status.is_success() {
                 let uri = self.facts.address.at("/");
                 let uri = uri.map_err(|e| AttemptError::new(Event::EncodeFailed, e.message()))?;
-                let Opener { connector, answer_limit, subprotocol, .. } = &self.opener;
-                let opening = open(connector, &uri, ask.headers, *subprotocol, *answer_limit);
+                let opening = self.opener.line(&uri, ask.headers);
                 let opened = Time::until(ask.deadline).opening(Box::pin(opening)).await;
                 opened.map_err(|error| error.before_sending("opening a connection"))?;
             }

@@ -1,5 +1,9 @@
 //! The settings of a client after they were checked.
 
+mod credentials;
+#[cfg(feature = "cookies")]
+mod jar;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +13,8 @@ use base64::{Engine, alphabet};
 use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
 
+pub use self::credentials::NextAttempt;
+pub(crate) use self::credentials::{Credentials, Draft, Hook};
 use crate::address::{Address, Protocol, check_port};
 use crate::error::{AttemptError, Error};
 use crate::message::DocArray;
@@ -21,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) address: Address,
     /// The headers of every request, including those of discovery.
     pub(crate) headers: Arc<HeaderMap>,
+    /// The hook and the cookies, shared by all transports.
+    pub(crate) credentials: Arc<Credentials>,
     pub(crate) retry: RetryPolicy,
     pub(crate) connect_timeout: Duration,
     #[cfg(feature = "proxy")]
@@ -67,12 +75,7 @@ impl Config {
             add_header(&mut own, self.address.protocol(), name, value)?;
         }
         let mut merged = HeaderMap::clone(&self.headers);
-        for name in own.keys() {
-            merged.remove(name);
-        }
-        for (name, value) in &own {
-            merged.append(name, value.clone());
-        }
+        replace(&mut merged, &own);
         Ok(Arc::new(merged))
     }
 
@@ -150,6 +153,16 @@ const BINARY: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
+
+/// Adds headers in place of those with the same names.
+fn replace(headers: &mut HeaderMap, by: &HeaderMap) {
+    for name in by.keys() {
+        headers.remove(name);
+    }
+    for (name, value) in by {
+        headers.append(name, value.clone());
+    }
+}
 
 /// Lists headers as if they were given one by one, to be checked together with all others.
 pub(crate) fn one_by_one(headers: HeaderMap) -> impl Iterator<Item = (String, Secret)> {
