@@ -8,4 +8,5 @@ mod cookies;
 mod events;
 mod hook;
 mod redirects;
+mod streams;
 mod ways;

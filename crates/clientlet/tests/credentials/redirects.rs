@@ -5,6 +5,7 @@ use std::time::Duration;
 use clientlet::clientlets::{ClientletOptions, DataRequest, HttpClientlet};
 use clientlet::{Client, Delivery, DocArray, Document, Error, ErrorKind, Response, RetryPolicy};
 use clientlet_gateway::{Gateway, GatewayBuilder};
+use clientlet_interop::{Environment, Options, RealGateway};
 
 fn builder() -> GatewayBuilder {
     crate::events::watch();
@@ -135,4 +136,23 @@ async fn a_followed_redirect_takes_of_its_attempts_time() {
     let error = call.attempt_timeout(limit).send().await.into_iter().next().unwrap().unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::Unknown));
     assert_eq!(error.attempts().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_gateway_redirects_a_slash_at_the_end_of_a_path_by_the_name_in_host() {
+    let options = Options { protocols: &["http"], ..Options::default() };
+    let start = move || RealGateway::start_or_skip(Environment::Current, options);
+    let Some(gateway) = tokio::task::spawn_blocking(start).await.unwrap().unwrap() else { return };
+    // The client leaves out a slash that is not encoded.
+    let url = format!("{}/dry_run%2F", gateway.url("http"));
+    for host in [None, Some("flow.example"), Some("flow.example:8080")] {
+        let options = ClientletOptions::new();
+        let options = host.into_iter().fold(options, |o, host| o.header("host", host));
+        let mut clientlet = HttpClientlet::new(&url, &options).unwrap();
+        clientlet.start().await.unwrap();
+        assert_eq!(clientlet.send_dry_run().await.unwrap().status(), 200, "{host:?}");
+        // A proxy before the gateway says that the client speaks TLS, which is another origin.
+        let call = clientlet.dry_run().header("x-forwarded-proto", "https");
+        assert_eq!(call.send().await.unwrap().status(), 307, "{host:?}");
+    }
 }
