@@ -191,6 +191,10 @@ impl GatewayBuilder {
     /// The endpoints belong to the executor `executor0`. They replace the sample executor with all
     /// of its endpoints.
     ///
+    /// By convention an endpoint starts with a slash. Over HTTP with documents v2 its route has one
+    /// slash at the start and none at the end whatever it is called; over the other protocols clients
+    /// name it as it is bound.
+    ///
     /// ```
     /// use clientlet_gateway::{Gateway, Reply, Request};
     /// use serde_json::json;
@@ -214,6 +218,9 @@ impl GatewayBuilder {
     /// Adds an executor behind the executors that were added before. A request goes through them in
     /// this order, as far as they bind its endpoint and its `target_executor` means them. Executors
     /// replace the sample executor.
+    ///
+    /// With documents v2 each executor must bind the endpoints of the one before, or `/default`, and
+    /// take what that one gives. As a real Flow, the gateway does not start otherwise.
     pub fn executor(mut self, executor: Executor) -> Self {
         self.executors.get_or_insert_default().0.push(executor);
         self
@@ -378,8 +385,9 @@ impl GatewayBuilder {
         if listeners.is_empty() {
             return Err(nothing());
         }
-        if let Some(disagreement) = self.executors.as_ref().and_then(Executors::disagreement) {
-            return Err(invalid(&disagreement));
+        let flaw = |executors: &Executors| executors.flaw(self.docarray);
+        if let Some(flaw) = self.executors.as_ref().and_then(flaw) {
+            return Err(invalid(&flaw));
         }
         let mut addresses = Vec::new();
         for (protocol, listener) in &listeners {

@@ -336,6 +336,7 @@ fn note(
         is_cancelled: false,
         arrived_at: Duration::ZERO,
         answered_at: None,
+        is_stripped: false,
         sent: asked.zip(body).map(|(asked, body)| sent(world, head, asked, body)),
     };
     if drawn.carries_data { world.journal.arrived(entry) } else { world.journal.got(entry) }

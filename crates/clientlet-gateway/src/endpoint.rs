@@ -1,5 +1,6 @@
 //! Endpoints of a test's own executors.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -102,12 +103,15 @@ impl Endpoint {
             Ok(running) => AssertUnwindSafe(running).catch_unwind().await,
             Err(panic) => Err(panic),
         };
-        reply.map_err(|panic| {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            text.unwrap_or("the panic has no message").to_owned()
-        })
+        reply.map_err(said)
     }
+}
+
+/// What user code said when it panicked.
+pub(crate) fn said(panic: Box<dyn Any + Send>) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("the panic has no message").to_owned()
 }
 
 /// What can be bound as an endpoint: an [`Endpoint`], and any handler that is `Fn(Request)` and returns

@@ -1,6 +1,5 @@
 //! Server-sent events: a streaming endpoint over HTTP.
 
-use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use crate::http_reply::HttpReply;
 use crate::journal::Place;
 use crate::outage::Outage;
 use crate::parameters;
+use crate::percent::decoded;
 use crate::request::{About, Content};
 use crate::schema::PART;
 use crate::streaming::{END, Run, event};
@@ -83,32 +83,10 @@ pub(crate) fn content(_: DocArray, document: &Bytes) -> Option<Content> {
 fn query_document(query: &str) -> String {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let fields = pairs.map(|(name, value)| {
-        (decoded(name).into_owned(), serde_json::Value::String(decoded(value).into_owned()))
+        let decoded = |part: &str| decoded(&part.replace('+', " ")).into_owned();
+        (decoded(name), serde_json::Value::String(decoded(value)))
     });
     serde_json::Value::Object(fields.collect()).to_string()
-}
-
-/// A part of a query, decoded.
-fn decoded(value: &str) -> Cow<'_, str> {
-    if !value.contains(['%', '+']) {
-        return Cow::Borrowed(value);
-    }
-    let bytes = value.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut place = 0;
-    while let Some(&byte) = bytes.get(place) {
-        let code = value.get(place + 1..place + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match (byte, code) {
-            (b'%', Some(code)) => {
-                out.push(code);
-                place += 2;
-            }
-            (b'+', _) => out.push(b' '),
-            _ => out.push(byte),
-        }
-        place += 1;
-    }
-    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
 }
 
 /// The pieces of the body of an answer. An error cuts the body off.

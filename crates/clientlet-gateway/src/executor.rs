@@ -13,7 +13,7 @@ use crate::mistakes::{Mistake, Mistakes};
 use crate::reply::{Content, Reply};
 use crate::request::{About, Request};
 use crate::sample::{CLASS, DEPLOYMENT, Outcome, results};
-use crate::schema::{Schema, V1};
+use crate::schema::{Schema, Uncarried, V1};
 use crate::target::Target;
 use crate::value::{ReadError, Value};
 
@@ -60,6 +60,31 @@ impl Executor {
             self.endpoints.iter().find(is_it).map(|(_, endpoint)| endpoint)
         };
         bound(path).or_else(|| bound(DEFAULT))
+    }
+}
+
+impl Executor {
+    /// Why the executor `next` cannot stand behind this one, by the rules of a gateway of 3.33.1.
+    fn conflict(&self, next: &Self) -> Option<String> {
+        let (name, next_name) = (&self.name, &next.name);
+        self.endpoints.iter().find_map(|(path, endpoint)| {
+            let bound = |path: &str| next.endpoints.iter().find(|(bound, _)| bound == path);
+            if let Some((_, after)) = bound(path) {
+                let (gives, takes) = (&endpoint.gives, &after.takes);
+                return (!gives.is_passed_on_to(takes)).then(|| {
+                    let (gives, takes) = (gives.name(), takes.name());
+                    format!(
+                        "`{path}` of `{name}` gives `{gives}`, but that of `{next_name}` takes `{takes}`"
+                    )
+                });
+            }
+            (path != DEFAULT && bound(DEFAULT).is_none()).then(|| {
+                format!(
+                    "`{next_name}` cannot stand behind `{name}`, which binds `{path}`: a Flow of \
+                     documents v2 starts only if `{next_name}` binds `{path}` or `{DEFAULT}` as well"
+                )
+            })
+        })
     }
 }
 
@@ -178,26 +203,37 @@ impl Executors {
         Journey { stops, ..Journey::default() }
     }
 
-    /// Why the classes of neighbours do not agree, as a Flow of such executors would not start.
-    pub(crate) fn disagreement(&self) -> Option<String> {
-        for (index, executor) in self.0.iter().enumerate() {
-            for (path, endpoint) in &executor.endpoints {
-                let next = self.0[index + 1..]
-                    .iter()
-                    .find_map(|next| Some((&next.name, next.find(path, endpoint.is_stream)?)));
-                let Some((next, after)) = next else { continue };
-                let (gives, takes) = (&endpoint.gives, &after.takes);
-                if gives != takes && !gives.is_open() && !takes.is_open() {
-                    return Some(format!(
-                        "`{path}` of `{}` gives `{}`, but that of `{next}` takes `{}`",
-                        executor.name,
-                        gives.name(),
-                        takes.name(),
-                    ));
-                }
+    /// Why a Flow of such executors would not start.
+    pub(crate) fn flaw(&self, docarray: DocArray) -> Option<String> {
+        for executor in &self.0 {
+            if executor.endpoints.iter().any(|(path, _)| path.is_empty()) {
+                return Some(format!("an endpoint of `{}` has no name", executor.name));
             }
         }
-        None
+        // Executors of documents v1 have no classes, and nothing is compared.
+        if docarray == DocArray::V1 {
+            return None;
+        }
+        let conflict = self.0.windows(2).find_map(|pair| match pair {
+            [executor, next] => executor.conflict(next),
+            _ => None,
+        });
+        conflict.or_else(|| self.unheard_stream())
+    }
+
+    /// Why a stream would never be heard. A real Flow starts with it all the same, and asks its first
+    /// executor alone.
+    fn unheard_stream(&self) -> Option<String> {
+        let (first, others) = self.0.split_first()?;
+        others.iter().find_map(|executor| {
+            let mut streams = executor.endpoints.iter().filter(|(_, endpoint)| endpoint.is_stream);
+            let (path, _) = streams.find(|(path, _)| first.find(path, true).is_none())?;
+            let (first, name) = (&first.name, &executor.name);
+            Some(format!(
+                "`{path}` of `{name}` streams, but a Flow asks its first executor alone for streams: \
+                 bind `{path}` to `{first}`"
+            ))
+        })
     }
 }
 
@@ -236,6 +272,17 @@ impl Journey {
         let stop =
             Stop { executor: DEPLOYMENT.into(), class: CLASS.into(), ran: None, failure: None };
         Self { documents: None, results: Vec::new(), stops: vec![stop], status: None }
+    }
+
+    /// The way of a request that the sample executor fails at once.
+    pub(crate) fn failed(exception: Exception) -> Self {
+        let now = SystemTime::now();
+        let mut journey = Self::skipped();
+        for stop in &mut journey.stops {
+            stop.ran = Some((now, now));
+            stop.failure = Some(exception.clone());
+        }
+        journey
     }
 
     /// The way through the sample executor, which has changed the documents itself.
@@ -332,7 +379,8 @@ enum Done {
 
 async fn run(ids: &Ids, mistakes: &Mistakes, endpoint: &Endpoint, request: Request) -> Done {
     let (about, executor) = (Arc::clone(&request.about), Arc::clone(&request.executor));
-    let mistake = |message: String| blame(mistakes, &about.endpoint, &executor, message);
+    let mistake =
+        |message: String| mistakes.blame(Mistake::new(&about.endpoint, &executor, &message));
     let Reply { content, delay, results, .. } = match endpoint.call(request).await {
         Ok(reply) => reply,
         Err(panic) => return Done::Raised(mistake(format!("panicked: {panic}"))),
@@ -349,9 +397,14 @@ async fn run(ids: &Ids, mistakes: &Mistakes, endpoint: &Endpoint, request: Reque
     match content {
         Content::Unchanged => Done::Given(None, results),
         Content::Documents(documents) => {
-            match documents.and_then(|documents| fit(ids, endpoint, about.docarray, documents)) {
+            let given = documents.map_err(Unfit::Mistake).and_then(|documents| {
+                let each = documents.into_iter().enumerate();
+                each.map(|(index, document)| fit(ids, endpoint, about.docarray, index, document))
+                    .collect()
+            });
+            match given {
                 Ok(documents) => Done::Given(Some(documents), results),
-                Err(error) => Done::Raised(mistake(format!("returned {error}"))),
+                Err(unfit) => Done::Raised(unfit.blame(|what| mistake(format!("returned {what}")))),
             }
         }
         Content::Exception(exception) => Done::Raised(exception),
@@ -366,35 +419,44 @@ async fn run(ids: &Ids, mistakes: &Mistakes, endpoint: &Endpoint, request: Reque
     }
 }
 
-/// Documents that a handler returned, as the class of its endpoint has them.
-fn fit(
+/// Why a document that a handler returned cannot go back.
+pub(crate) enum Unfit {
+    /// The handler's mistake, which no real executor can make.
+    Mistake(ReadError),
+    /// A mistake of the handler for which a real executor raises an exception of its own.
+    Uncarried(Exception, ReadError),
+}
+
+impl Unfit {
+    /// Notes the mistake with `blame`, which makes an exception of it, and returns the exception that
+    /// the client finds.
+    pub(crate) fn blame(self, blame: impl FnOnce(&ReadError) -> Exception) -> Exception {
+        match self {
+            Self::Mistake(error) => blame(&error),
+            Self::Uncarried(exception, error) => {
+                blame(&error);
+                exception
+            }
+        }
+    }
+}
+
+/// A document that a handler returned, as the class of its endpoint has it.
+pub(crate) fn fit(
     ids: &Ids,
     endpoint: &Endpoint,
     docarray: DocArray,
-    documents: Vec<Value>,
-) -> Result<Vec<Value>, ReadError> {
+    index: usize,
+    document: Value,
+) -> Result<Value, Unfit> {
     let class = match docarray {
         DocArray::V1 => &*V1,
         DocArray::V2 => &endpoint.gives,
     };
-    let fit = |(index, document)| {
-        class
-            .fit(document, ids)
-            .map_err(|error| ReadError::new(format!("document {index}, {error}")))
-    };
-    documents.into_iter().enumerate().map(fit).collect()
-}
-
-/// Notes a handler's mistake, and makes the exception that its client finds.
-pub(crate) fn blame(
-    mistakes: &Mistakes,
-    endpoint: &str,
-    executor: &str,
-    message: String,
-) -> Exception {
-    let (endpoint, executor) = (endpoint.to_owned(), executor.to_owned());
-    let mistake = Mistake { endpoint, executor, message };
-    let exception = Exception::new("RuntimeError", [mistake.to_string()]);
-    mistakes.add(mistake);
-    exception
+    let placed = |error| ReadError::new(format!("document {index}, {error}"));
+    let fitted = class.fit(document, ids).map_err(|error| Unfit::Mistake(placed(error)))?;
+    match class.carried(docarray, &fitted) {
+        Ok(()) => Ok(fitted),
+        Err(Uncarried { exception, error }) => Err(Unfit::Uncarried(exception, placed(error))),
+    }
 }

@@ -12,7 +12,7 @@ use crate::connection;
 use crate::control::Control;
 use crate::journal::Journal;
 use crate::listener::Listener;
-use crate::mistakes::{Mistake, Mistakes, report};
+use crate::mistakes::{Mistake, Mistakes};
 use crate::world::{Protocol, World};
 
 /// How long [`Gateway::stop`] waits for requests that are running.
@@ -116,8 +116,8 @@ impl Gateway {
     /// Fails the test if handlers made mistakes, unless it has failed already.
     #[track_caller]
     fn verify(&self) {
-        let mistakes = self.mistakes.take();
-        assert!(mistakes.is_empty() || std::thread::panicking(), "{}", report(&mistakes));
+        let report = self.mistakes.report().filter(|_| !std::thread::panicking());
+        assert!(report.is_none(), "{}", report.unwrap_or_default());
     }
 
     /// Stops the gateway in good order. It accepts no more connections and closes idle and stalled

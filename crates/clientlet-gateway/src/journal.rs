@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -24,6 +24,12 @@ use crate::value::{ReadError, read};
 const MOST_ENTRIES: usize = 100_000;
 /// The most bytes of bodies that a journal keeps by default.
 pub(crate) const MOST_BYTES: usize = 64 << 20;
+/// The most bytes of headers, ids and paths that a journal keeps of each kind of entries.
+const MOST_REST: usize = 64 << 20;
+/// What a text or a header costs beside its bytes.
+const OVERHEAD: usize = 32;
+/// The most bytes of a path or id that are left of an entry whose headers and ids were dropped.
+const STUMP: usize = 128;
 
 /// A request, a WebSocket message or a gRPC message that was read to its end.
 #[derive(Clone, Debug)]
@@ -41,7 +47,8 @@ pub struct Entry {
     /// The path, without a query; over gRPC `/SERVICE/METHOD`.
     pub path: String,
     /// The headers of the request. A WebSocket message has the headers of the handshake, a gRPC
-    /// message those of its stream.
+    /// message those of its stream. A journal keeps 64 MiB of headers, ids and paths; if there are
+    /// more, the oldest entries have no headers and no document ids, and long paths end with `...`.
     pub headers: HeaderMap,
     /// The endpoint that the request is for; `None` for GETs other than streams, and for unreadable
     /// requests.
@@ -69,6 +76,8 @@ pub struct Entry {
     pub answered_at: Option<Duration>,
     /// The body and the way to read it; `None` if the body was dropped.
     pub(crate) sent: Option<Sent>,
+    /// Whether headers and ids were dropped to save memory.
+    pub(crate) is_stripped: bool,
 }
 
 /// A body or message, and how it is read.
@@ -151,6 +160,31 @@ impl Entry {
 
     fn body_length(&self) -> usize {
         self.sent.as_ref().map_or(0, |sent| sent.body.len())
+    }
+
+    /// The bytes of everything but the body that a client chose.
+    fn rest_length(&self) -> usize {
+        let texts = [
+            Some(&self.method),
+            Some(&self.path),
+            self.endpoint.as_ref(),
+            self.request_id.as_ref(),
+        ];
+        let texts = texts.into_iter().flatten().chain(&self.document_ids).map(String::len);
+        let headers = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+        texts.chain(headers).map(|length| length + OVERHEAD).sum()
+    }
+
+    /// Drops headers and ids, and the ends of long texts.
+    fn strip(&mut self) {
+        self.headers = HeaderMap::new();
+        self.document_ids = Vec::new();
+        self.is_stripped = true;
+        let texts = [Some(&mut self.method), Some(&mut self.path)];
+        let texts = texts.into_iter().chain([self.endpoint.as_mut(), self.request_id.as_mut()]);
+        for text in texts.flatten().filter(|text| text.len() > STUMP) {
+            *text = text.chars().take(STUMP / 4).chain("...".chars()).collect();
+        }
     }
 }
 
@@ -414,7 +448,12 @@ impl Journal {
     }
 
     fn timed(&self, entry: Entry) -> Entry {
-        Entry { arrived_at: self.0.start.elapsed(), ..entry }
+        // The values share the memory in which they came, which may be much larger.
+        let copy = |(name, value): (&HeaderName, &HeaderValue)| {
+            Some((name.clone(), HeaderValue::from_bytes(value.as_bytes()).ok()?))
+        };
+        let headers = entry.headers.iter().filter_map(copy).collect();
+        Entry { arrived_at: self.0.start.elapsed(), headers, ..entry }
     }
 
     pub(crate) fn answered(&self, place: &Place, status: u16) {
@@ -455,35 +494,68 @@ struct Book {
     entries: VecDeque<Entry>,
     /// The number of entries that were dropped.
     gone: usize,
-    /// The number of the first entry that may have a body, counted with dropped entries.
-    with_body: usize,
+    bodies: Hoard,
+    rests: Hoard,
+}
+
+/// Bytes that entries hold, within a bound: the oldest entries lose theirs first.
+#[derive(Debug)]
+struct Hoard {
     bytes: usize,
-    most_bytes: usize,
+    most: usize,
+    /// The number of the first entry that may have such bytes, counted with dropped entries.
+    first: usize,
+    weigh: fn(&Entry) -> usize,
+    strip: fn(&mut Entry),
+}
+
+impl Hoard {
+    fn new(most: usize, weigh: fn(&Entry) -> usize, strip: fn(&mut Entry)) -> Self {
+        Self { bytes: 0, most, first: 0, weigh, strip }
+    }
+
+    /// Counts the newest of the entries, the first of which has the number `gone`.
+    fn add(&mut self, entries: &mut VecDeque<Entry>, gone: usize) {
+        self.bytes += entries.back().map_or(0, self.weigh);
+        while self.bytes > self.most
+            && let Some(entry) = entries.get_mut(self.first.saturating_sub(gone))
+        {
+            self.bytes -= (self.weigh)(entry);
+            (self.strip)(entry);
+            self.bytes += (self.weigh)(entry);
+            self.first += 1;
+        }
+    }
+
+    /// An entry was dropped, so that `gone` are.
+    fn drop(&mut self, entry: &Entry, gone: usize) {
+        self.bytes -= (self.weigh)(entry);
+        self.first = self.first.max(gone);
+    }
 }
 
 impl Book {
     fn new(most_bytes: usize) -> Self {
-        Self { entries: VecDeque::new(), gone: 0, with_body: 0, bytes: 0, most_bytes }
+        Self {
+            entries: VecDeque::new(),
+            gone: 0,
+            bodies: Hoard::new(most_bytes, Entry::body_length, |entry| entry.sent = None),
+            rests: Hoard::new(MOST_REST, Entry::rest_length, Entry::strip),
+        }
     }
 
     /// Adds an entry, and returns its number among all that were ever added.
     fn push(&mut self, entry: Entry) -> usize {
-        self.bytes += entry.body_length();
         self.entries.push_back(entry);
         let number = self.gone + self.entries.len() - 1;
-        while self.bytes > self.most_bytes
-            && let Some(entry) = self.entries.get_mut(self.with_body.saturating_sub(self.gone))
-        {
-            self.bytes -= entry.body_length();
-            entry.sent = None;
-            self.with_body += 1;
-        }
+        self.bodies.add(&mut self.entries, self.gone);
+        self.rests.add(&mut self.entries, self.gone);
         if self.entries.len() > MOST_ENTRIES
             && let Some(oldest) = self.entries.pop_front()
         {
-            self.bytes -= oldest.body_length();
             self.gone += 1;
-            self.with_body = self.with_body.max(self.gone);
+            self.bodies.drop(&oldest, self.gone);
+            self.rests.drop(&oldest, self.gone);
         }
         number
     }
@@ -529,7 +601,32 @@ mod tests {
             arrived_at: Duration::ZERO,
             answered_at: None,
             sent: Some(Sent::new(DocArray::V1, body, |_, _| None)),
+            is_stripped: false,
         }
+    }
+
+    #[tokio::test]
+    async fn the_oldest_headers_and_ids_go_when_there_are_too_many_bytes() {
+        let kilobyte = "x".repeat(1 << 10);
+        let journal = Journal::new(true, 0);
+        for number in 0..800 {
+            journal.arrived(|| Entry {
+                document_ids: vec![kilobyte.clone(); 50],
+                headers: [("h", &kilobyte); 50]
+                    .into_iter()
+                    .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+                    .collect(),
+                path: kilobyte.clone(),
+                ..entry(number, b"")
+            });
+        }
+        let entries = journal.entries();
+        let kept: usize = entries.iter().map(Entry::rest_length).sum();
+        assert!((MOST_REST - (1 << 20)..=MOST_REST).contains(&kept), "{kept}");
+        let (oldest, newest) = (&entries[0], &entries[799]);
+        assert!(oldest.is_stripped && oldest.headers.is_empty() && oldest.document_ids.is_empty());
+        assert!(oldest.path.len() < 200);
+        assert_eq!((newest.header("h"), newest.document_ids.len()), (Some(&*kilobyte), 50));
     }
 
     #[tokio::test]

@@ -158,7 +158,6 @@ mod control;
 mod delivery;
 mod docarray;
 mod endpoint;
-
 mod events;
 mod exception;
 mod executor;
@@ -175,6 +174,7 @@ mod mistakes;
 mod openapi;
 mod outage;
 mod parameters;
+mod percent;
 mod preface;
 mod protobuf;
 mod reply;

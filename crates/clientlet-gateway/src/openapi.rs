@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::docarray::DocArray;
 use crate::http_reply::HttpReply;
+use crate::percent::route;
 use crate::schema::{self, Place, Schema, definitions};
 use crate::world::{Protocol, World};
 
@@ -81,10 +82,10 @@ fn v2(world: &World) -> Value {
             let mut operation = operation(path);
             operation["summary"] = format!("Streaming Endpoint {path}").into();
             operation["requestBody"] = json!({"content": content(shown.takes.name())});
-            paths.insert(path.to_owned(), json!({"get": operation}));
+            paths.insert(route(path), json!({"get": operation}));
             continue;
         }
-        let name = path.trim_start_matches('/');
+        let name = path.trim_matches('/');
         for (kind, class) in [("input", shown.takes), ("output", shown.gives)] {
             let title = format!("{name}_{kind}_model");
             schemas.insert(title.clone(), model(&title, class.name()));
@@ -95,7 +96,7 @@ fn v2(world: &World) -> Value {
             "required": true,
         });
         operation["responses"]["200"]["content"] = content(&format!("{name}_output_model"));
-        let methods = paths.entry(path).or_insert_with(|| json!({}));
+        let methods = paths.entry(route(path)).or_insert_with(|| json!({}));
         methods["post"] = operation;
     }
     for (name, class) in &classes {

@@ -69,11 +69,8 @@ impl Reply {
     /// These documents, of any type that serde can write. A streaming endpoint gives one after the
     /// other.
     pub fn documents<T: Serialize>(documents: impl IntoIterator<Item = T>) -> Self {
-        let write = |(index, document)| {
-            to_value(&document)
-                .map_err(|error| ReadError::new(format!("document {index}, {error}")))
-        };
-        let documents = documents.into_iter().enumerate().map(write);
+        let documents = documents.into_iter().enumerate();
+        let documents = documents.map(|(index, document)| write(index, &document));
         Self::of(Content::Documents(documents.collect()))
     }
 
@@ -108,7 +105,8 @@ impl Reply {
     pub fn stream<T: Serialize>(
         documents: impl futures_util::Stream<Item = T> + Send + 'static,
     ) -> Self {
-        Self::of(Content::Stream(documents.map(|document| to_value(&document)).boxed()))
+        let documents = documents.enumerate().map(|(index, document)| write(index, &document));
+        Self::of(Content::Stream(documents.boxed()))
     }
 
     /// Waits for this long before the reply is given, by tokio's clock.
@@ -137,6 +135,10 @@ impl Reply {
         self.results = Some(to_value(&results));
         self
     }
+}
+
+fn write(index: usize, document: &impl Serialize) -> Result<Value, ReadError> {
+    to_value(document).map_err(|error| ReadError::new(format!("document {index}, {error}")))
 }
 
 /// What a handler may return.

@@ -21,8 +21,9 @@ pub(crate) struct Asked<'a> {
 enum Route {
     /// Data for documents v1, with the endpoint in the body or named by the path.
     V1(Option<&'static str>),
+    /// Data for this endpoint.
     V2(String),
-    /// The documents that a streaming endpoint gives.
+    /// The documents that this streaming endpoint gives.
     Stream(String),
     Health,
     DryRun(Protocol),
@@ -182,11 +183,11 @@ fn find_v1(path: &str) -> Option<(Route, &'static str)> {
 }
 
 fn find_v2(world: &World, path: &str) -> Option<(Route, &'static str)> {
-    if world.binds(path) {
-        return Some((Route::V2(path.to_owned()), "POST"));
+    if let Some(endpoint) = world.routed(path, false) {
+        return Some((Route::V2(endpoint), "POST"));
     }
-    if world.streams(path) {
-        return Some((Route::Stream(path.to_owned()), "GET"));
+    if let Some(endpoint) = world.routed(path, true) {
+        return Some((Route::Stream(endpoint), "GET"));
     }
     (path == "/").then_some((Route::Health, "GET"))
 }

@@ -1,5 +1,6 @@
 //! The class of an endpoint's documents: its fields, what they hold, and which may be left out.
 
+mod carried;
 mod known;
 mod publish;
 mod trace;
@@ -9,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) use self::carried::Uncarried;
 pub(crate) use self::known::{ITEM, PART, V1};
 pub(crate) use self::publish::{Place, class, definitions};
 use crate::identity::Ids;
@@ -148,6 +150,12 @@ impl Schema {
 
     pub(crate) fn is_open(&self) -> bool {
         self.is_open
+    }
+
+    /// Whether a gateway takes this class for the one that the next executor takes: it compares the
+    /// names of the fields and their outermost types. An open class goes with any.
+    pub(crate) fn is_passed_on_to(&self, next: &Self) -> bool {
+        self.is_open || next.is_open || publish::outline(self) == publish::outline(next)
     }
 
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &Field)> {

@@ -1,14 +1,17 @@
 //! Streaming endpoints: one document in, any number out, one after another.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::sleep;
 
-use crate::endpoint::Endpoint;
-use crate::executor::blame;
+use crate::docarray::DocArray;
+use crate::endpoint::{Endpoint, said};
+use crate::executor::{Unfit, fit};
+use crate::mistakes::Mistake;
 use crate::reply::Content;
 use crate::request::{About, Request};
 use crate::schema::{PART, Schema};
@@ -48,6 +51,12 @@ struct Given {
     documents: BoxStream<'static, Result<Value, ReadError>>,
     pause: Duration,
     raises: bool,
+}
+
+impl Given {
+    fn nothing() -> Self {
+        Self { documents: stream::empty().boxed(), pause: Duration::ZERO, raises: false }
+    }
 }
 
 /// How a handler begins.
@@ -130,18 +139,37 @@ impl Run {
                 if !given.pause.is_zero() {
                     sleep(given.pause).await;
                 }
-                if let Some(document) = given.documents.next().await {
-                    let index = *count;
-                    *count += 1;
-                    match document.and_then(|document| endpoint.gives.fit(document, &world.ids)) {
-                        Ok(document) => return Some(document),
-                        Err(error) => {
-                            let message = format!("gave document {index}, {error}");
-                            blame(&world.mistakes, request.endpoint(), request.executor(), message);
+                let index = *count;
+                let blame = |what: String| {
+                    let mistake = Mistake::new(request.endpoint(), request.executor(), &what);
+                    world.mistakes.blame(mistake)
+                };
+                // A panic must not end the connection, which other requests share.
+                match AssertUnwindSafe(given.documents.next()).catch_unwind().await {
+                    Err(panic) => {
+                        blame(format!("panicked before document {index}: {}", said(panic)));
+                        self.source = Source::Empty;
+                        return None;
+                    }
+                    Ok(Some(document)) => {
+                        *count += 1;
+                        let fitted = document.map_err(Unfit::Mistake).and_then(|document| {
+                            fit(&world.ids, endpoint, DocArray::V2, index, document)
+                        });
+                        let unfit = match fitted {
+                            Ok(document) => return Some(document),
+                            Err(unfit) => unfit,
+                        };
+                        // Where a real executor raises, the documents come again.
+                        let raises = matches!(unfit, Unfit::Uncarried(..));
+                        unfit.blame(|what| blame(format!("gave {what}")));
+                        if !raises {
                             self.source = Source::Empty;
                             return None;
                         }
+                        *given = Given { raises, ..Given::nothing() };
                     }
+                    Ok(None) => {}
                 }
                 if !given.raises || self.call == CALLS {
                     return None;
@@ -167,12 +195,9 @@ impl Run {
 
 /// Calls a handler.
 async fn call(world: &World, endpoint: &Endpoint, request: &Request) -> Begun {
-    let nothing = |raises| {
-        let documents = stream::empty().boxed();
-        Begun::Given(Given { documents, pause: Duration::ZERO, raises })
-    };
+    let nothing = |raises| Begun::Given(Given { raises, ..Given::nothing() });
     let mistake = |message: &str| {
-        blame(&world.mistakes, request.endpoint(), request.executor(), message.to_owned());
+        world.mistakes.blame(Mistake::new(request.endpoint(), request.executor(), message));
         nothing(false)
     };
     let reply = match endpoint.call(request.clone()).await {

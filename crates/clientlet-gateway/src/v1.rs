@@ -249,8 +249,10 @@ async fn run(
         None => read_endpoint(envelope, &mut complaints),
     };
     let target_executor = read_target(envelope, &mut complaints);
-    let Ok(target) = Target::parse(&target_executor) else {
-        return Ended::Refused(HttpReply::internal_error());
+    let (target, unknown) = match world.target(&endpoint, &target_executor) {
+        Ok(target) => (target, None),
+        Err(None) => return Ended::Refused(HttpReply::internal_error()),
+        Err(Some(exception)) => (Target::All, Some(exception)),
     };
     let sent = envelope.parameters.given();
     if sent.is_some_and(|sent| !sent.starts_with('{')) {
@@ -272,8 +274,9 @@ async fn run(
         return Ended::Outage(outage, body, documents);
     }
 
-    let mut journey = match (sample, &world.executors) {
-        (_, Some(executors)) => {
+    let mut journey = match (unknown, sample, &world.executors) {
+        (Some(exception), ..) => world.fail(&endpoint, exception),
+        (None, _, Some(executors)) => {
             let about = About {
                 docarray: DocArray::V1,
                 endpoint: endpoint.clone().into_owned(),
@@ -292,7 +295,7 @@ async fn run(
             )
             .await
         }
-        (Some(sample), None) => {
+        (None, Some(sample), None) => {
             let executor_began = SystemTime::now();
             let outcome = sample.run(|| parameters::read(sent)).await;
             if let Outcome::Documents(bulk) = outcome {
@@ -301,7 +304,7 @@ async fn run(
             let count = envelope.documents().len();
             Journey::of_sample(outcome, executor_began, || parameters::read(sent), count)
         }
-        (None, None) => Journey::skipped(),
+        (None, None, None) => Journey::skipped(),
     };
     if let Some((code, retry_after)) = journey.status {
         return Ended::Status(code, retry_after);

@@ -23,7 +23,6 @@ use crate::parameters;
 use crate::request::{About, Content};
 use crate::sample::{Bulk, Change, Outcome, Sample};
 use crate::schema::{ITEM, Schema};
-use crate::target::Target;
 use crate::validation::{
     Break, Complaints, MISSING, NO_DICT, NO_LIST, NO_TEXT, NULL, complain, unprocessable,
 };
@@ -236,8 +235,10 @@ async fn run(
 ) -> Result<HttpReply, HttpReply> {
     let mut complaints = Complaints::new();
     let target_executor = read_target(envelope, &mut complaints);
-    let Ok(target) = Target::parse(&target_executor) else {
-        return Ok(HttpReply::internal_error());
+    let target = match world.target(path, &target_executor) {
+        Ok(target) => target,
+        Err(None) => return Ok(HttpReply::internal_error()),
+        Err(Some(exception)) => return Ok(HttpReply::detail(500, &exception.to_string())),
     };
     let sent = envelope.parameters.given();
     if sent.is_some_and(|sent| !sent.starts_with('{')) {

@@ -8,14 +8,16 @@ use tokio::sync::watch;
 use crate::compression::Compression;
 use crate::control::Control;
 use crate::docarray::DocArray;
-use crate::executor::{DEFAULT, Executors, Shown};
+use crate::exception::Exception;
+use crate::executor::{DEFAULT, Executors, Journey, Shown};
 use crate::identity::Ids;
 use crate::journal::Journal;
-use crate::mistakes::Mistakes;
+use crate::mistakes::{Mistake, Mistakes};
+use crate::percent::{decoded, route};
 use crate::sample::{Bindings, DEPLOYMENT, Sample};
 use crate::schedule::Schedule;
 use crate::schema::{ITEM, PART};
-use crate::target::Target;
+use crate::target::{Target, TargetError};
 #[cfg(feature = "tls")]
 use crate::tls::Server;
 
@@ -100,6 +102,49 @@ impl World {
         match &self.executors {
             Some(executors) => executors.find(path, true).is_some(),
             None => self.bindings.stream(path).is_some(),
+        }
+    }
+
+    /// The endpoint of documents v2 whose route over HTTP is this path.
+    pub(crate) fn routed(&self, path: &str, is_stream: bool) -> Option<String> {
+        let path = decoded(path);
+        let is_bound = if is_stream { self.streams(&path) } else { self.binds(&path) };
+        if is_bound && route(&path) == *path {
+            return Some(path.into_owned());
+        }
+        let shown = self.shown().into_iter();
+        let is_it = |shown: &Shown<'_>| shown.is_stream == is_stream && route(shown.path) == *path;
+        shown.filter(is_it).map(|shown| shown.path.to_owned()).next()
+    }
+
+    /// Which executors a request for an endpoint is meant for.
+    ///
+    /// # Errors
+    ///
+    /// `None` if it cannot be told because it is no regular expression. If this gateway cannot read
+    /// it, that is a mistake of the test, and this is the exception that the client finds.
+    pub(crate) fn target(
+        &self,
+        endpoint: &str,
+        expression: &str,
+    ) -> Result<Target, Option<Exception>> {
+        Target::parse(expression).map_err(|error| match error {
+            TargetError::Invalid => None,
+            TargetError::Unknown => {
+                let message = format!(
+                    "has the target executor `{expression}`, a regular expression that the embedded \
+                     gateway does not know"
+                );
+                Some(self.mistakes.blame(Mistake::new(endpoint, "", &message)))
+            }
+        })
+    }
+
+    /// The way of a request that fails before the first executor.
+    pub(crate) fn fail(&self, endpoint: &str, exception: Exception) -> Journey {
+        match &self.executors {
+            Some(executors) => executors.fail(endpoint, &Target::All, exception),
+            None => Journey::failed(exception),
         }
     }
 

@@ -174,6 +174,7 @@ impl Stream {
             is_cancelled: false,
             arrived_at: Duration::ZERO,
             answered_at: None,
+            is_stripped: false,
             sent: sent(self.shared.world.control.spoken()),
         };
         let journal = &self.shared.world.journal;

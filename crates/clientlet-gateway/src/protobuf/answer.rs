@@ -39,8 +39,14 @@ impl Request {
     pub(crate) async fn answer(mut self, world: &World, headers: &HeaderMap) -> Verdict {
         let header = self.message.header.as_ref();
         let target_executor = header.and_then(|header| header.target_executor.clone());
-        let Ok(target) = Target::parse(target_executor.as_deref().unwrap_or_default()) else {
-            return Verdict::Broken;
+        let expression = target_executor.as_deref().unwrap_or_default();
+        let target = match world.target(self.endpoint(), expression) {
+            Ok(target) => target,
+            Err(None) => return Verdict::Broken,
+            Err(Some(exception)) => {
+                let journey = world.fail(self.endpoint(), exception);
+                return self.finish(journey);
+            }
         };
         let sample = world.sample(self.endpoint(), self.docarray, &target);
         let own = world.own(self.endpoint(), &target).is_some();

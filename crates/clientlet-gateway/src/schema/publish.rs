@@ -1,5 +1,7 @@
 //! A class as a gateway publishes it, in the words of pydantic and FastAPI.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value as Json, json};
 
 use super::{Kind, Presence, Schema};
@@ -38,6 +40,14 @@ pub(crate) fn class(class: &Schema, place: Place) -> Json {
         published["additionalProperties"] = true.into();
     }
     published
+}
+
+/// The fields of a class and the types that are published for them, in the order of their names.
+pub(super) fn outline(of: &Schema) -> BTreeMap<&str, Option<Json>> {
+    let fields = of.fields();
+    fields
+        .map(|(name, field)| (name, kind(of, &field.kind, Place::Definitions).remove("type")))
+        .collect()
 }
 
 /// The classes of documents within documents of a class, by their names.

@@ -313,6 +313,7 @@ impl<L: Listener> Session<L> {
             is_cancelled: false,
             arrived_at: Duration::ZERO,
             answered_at: None,
+            is_stripped: false,
             sent: request.map(|request| request.sent(self.link.world.control.spoken())),
         })
     }

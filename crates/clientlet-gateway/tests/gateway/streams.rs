@@ -32,7 +32,7 @@ fn fixture(file: &str) -> Vec<u8> {
     fs::read(folder.join(file)).unwrap()
 }
 
-fn request(endpoint: &str) -> Vec<u8> {
+pub(crate) fn request(endpoint: &str) -> Vec<u8> {
     let mut request = Single::decode(&*fixture("stream_request.bin")).unwrap();
     request.header.as_mut().unwrap().exec_endpoint = Some(endpoint.into());
     request.encode_to_vec()
