@@ -103,12 +103,12 @@ impl Endpoint {
             Ok(running) => AssertUnwindSafe(running).catch_unwind().await,
             Err(panic) => Err(panic),
         };
-        reply.map_err(said)
+        reply.map_err(|panic| said(&*panic))
     }
 }
 
 /// What user code said when it panicked.
-pub(crate) fn said(panic: Box<dyn Any + Send>) -> String {
+pub(crate) fn said(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("the panic has no message").to_owned()

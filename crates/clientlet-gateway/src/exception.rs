@@ -17,6 +17,16 @@ use crate::value::ReadError;
 pub struct Exception {
     name: Cow<'static, str>,
     arguments: Vec<Argument>,
+    /// What Python says of it in other words than those of its arguments.
+    words: Option<Box<Words>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Words {
+    /// What `repr` shows between the parentheses.
+    shown: String,
+    /// The last line of the traceback.
+    last_line: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,13 +47,13 @@ impl Exception {
             let text = text.into();
             Argument { shown: python_repr(&text), text }
         });
-        Self { name: name.into(), arguments: arguments.collect() }
+        Self { name: name.into(), arguments: arguments.collect(), words: None }
     }
 
     /// An exception whose one argument is no text: its text is what `repr` shows.
     pub(crate) fn shown(name: &'static str, text: String) -> Self {
         let arguments = vec![Argument { shown: text.clone(), text }];
-        Self { name: name.into(), arguments }
+        Self { name: name.into(), arguments, words: None }
     }
 
     /// The name of its class.
@@ -61,9 +71,31 @@ impl Exception {
         Self::new("ValueError", [message])
     }
 
-    /// A field does not hold what its class declares.
-    pub(crate) fn unreadable(errors: String) -> Self {
-        Self::shown("ValidationError", errors)
+    /// Pydantic's complaints about a document: the place of each as the steps of a Python tuple, what
+    /// is wrong and its type. `class` is the class as Python shows it, `model` its name.
+    pub(crate) fn validation(model: &str, class: &str, errors: &[ValidationError]) -> Self {
+        let (mut shown, mut wrapped, mut lines) = (Vec::new(), Vec::new(), String::new());
+        for ValidationError { path, message, kind } in errors {
+            // Python writes a tuple of one element with a comma.
+            let comma = if path.contains(", ") { "" } else { "," };
+            let (quoted, exception) = (python_repr(message), pydantic_class(message, kind));
+            shown.push(format!("{{'loc': ({path}{comma}), 'msg': {quoted}, 'type': '{kind}'}}"));
+            wrapped.push(format!("ErrorWrapper(exc={exception}, loc=({path}{comma}))"));
+            let steps: Vec<&str> = path.split(", ").map(|step| step.trim_matches('\'')).collect();
+            // Writing to a string cannot fail.
+            let _ = write!(lines, "\n{}\n  {message} (type={kind})", steps.join(" -> "));
+        }
+        let plural = if errors.len() == 1 { "" } else { "s" };
+        let words = Words {
+            shown: format!("model='{model}', errors=[{}]", shown.join(", ")),
+            last_line: format!(
+                "pydantic.error_wrappers.ValidationError: {} validation error{plural} for \
+                 {model}{lines}\n",
+                errors.len(),
+            ),
+        };
+        let arguments = [format!("[{}]", wrapped.join(", ")), class.to_owned()];
+        Self { words: Some(Box::new(words)), ..Self::new("ValidationError", arguments) }
     }
 
     /// Python's error for an attribute that an object does not have.
@@ -83,6 +115,9 @@ impl Exception {
 
     /// The last line of the traceback. A KeyError shows its argument with quotes.
     pub(crate) fn last_line(&self) -> String {
+        if let Some(words) = &self.words {
+            return words.last_line.clone();
+        }
         match self.arguments.as_slice() {
             [] => format!("{}\n", self.name),
             [one] if self.name == "KeyError" => format!("{}: {}\n", self.name, one.shown),
@@ -98,6 +133,9 @@ impl Exception {
 impl fmt::Display for Exception {
     /// As Python's `repr` shows it, which is what a gateway describes a failure with.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(words) = &self.words {
+            return write!(f, "{}({})", self.name, words.shown);
+        }
         let shown: Vec<&str> = self.arguments.iter().map(|one| one.shown.as_str()).collect();
         write!(f, "{}({})", self.name, shown.join(", "))
     }
@@ -110,6 +148,35 @@ impl From<ReadError> for Exception {
     fn from(error: ReadError) -> Self {
         Self::value_error(error.to_string())
     }
+}
+
+/// A complaint of pydantic.
+#[derive(Debug)]
+pub(crate) struct ValidationError {
+    /// The place, as the steps of a Python tuple.
+    pub(crate) path: String,
+    pub(crate) message: String,
+    pub(crate) kind: &'static str,
+}
+
+/// The exception within a complaint of pydantic, as `repr` shows it.
+fn pydantic_class(message: &str, kind: &str) -> String {
+    let name = match kind {
+        "value_error.missing" => "MissingError",
+        "type_error.none.not_allowed" => "NoneIsNotAllowedError",
+        "type_error.integer" => "IntegerError",
+        "type_error.float" => "FloatError",
+        "type_error.str" => "StrError",
+        "type_error.bool" => "BoolError",
+        "type_error.bytes" => "BytesError",
+        "type_error.dict" => "DictError",
+        "type_error.list" => "ListError",
+        kind if kind.starts_with("type_error") => {
+            return format!("TypeError({})", python_repr(message));
+        }
+        _ => return format!("ValueError({})", python_repr(message)),
+    };
+    format!("{name}()")
 }
 
 /// A text as Python's `repr` shows it.
@@ -160,5 +227,30 @@ mod tests {
         ] {
             assert_eq!((&*exception.to_string(), &*exception.last_line()), (shown, last_line));
         }
+    }
+
+    #[test]
+    fn complaints_of_pydantic_are_shown_as_an_executor_was_seen_to_show_them() {
+        let error = ValidationError {
+            path: "'reqd'".into(),
+            message: "field required".into(),
+            kind: "value_error.missing",
+        };
+        let exception = Exception::validation("K", "<class '__main__.K'>", &[error]);
+        let arguments: Vec<&str> = exception.arguments().collect();
+        assert_eq!(
+            arguments,
+            ["[ErrorWrapper(exc=MissingError(), loc=('reqd',))]", "<class '__main__.K'>"]
+        );
+        assert_eq!(
+            exception.to_string(),
+            "ValidationError(model='K', errors=[{'loc': ('reqd',), 'msg': 'field required', 'type': \
+             'value_error.missing'}])"
+        );
+        assert_eq!(
+            exception.last_line(),
+            "pydantic.error_wrappers.ValidationError: 1 validation error for K\nreqd\n  field \
+             required (type=value_error.missing)\n"
+        );
     }
 }

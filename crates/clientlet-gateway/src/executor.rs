@@ -33,13 +33,21 @@ pub(crate) const DEFAULT: &str = "/default";
 #[must_use]
 pub struct Executor {
     pub(crate) name: Arc<str>,
+    class: Option<Arc<str>>,
     endpoints: Vec<(String, Endpoint)>,
 }
 
 impl Executor {
     /// An executor without endpoints. Its name is what `target_executor` is matched against.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: Arc::from(name.into()), endpoints: Vec::new() }
+        Self { name: Arc::from(name.into()), class: None, endpoints: Vec::new() }
+    }
+
+    /// The name of the executor's class, which exceptions are said to come from; by default the name of
+    /// the executor.
+    pub fn class(mut self, class: impl Into<String>) -> Self {
+        self.class = Some(Arc::from(class.into()));
+        self
     }
 
     /// Binds a handler to an endpoint. Binding the same endpoint again replaces the handler. The
@@ -181,7 +189,7 @@ impl Executors {
 
     /// The way of a request that no executor runs for.
     pub(crate) fn skip(&self) -> Journey {
-        let stops = self.0.iter().map(|executor| Stop::skipped(&executor.name)).collect();
+        let stops = self.0.iter().map(Stop::skipped).collect();
         Journey { stops, ..Journey::default() }
     }
 
@@ -190,7 +198,7 @@ impl Executors {
         let first = self.first_for(path, target).map(|(executor, _)| &executor.name);
         let mut stops = Vec::new();
         for executor in &self.0 {
-            stops.push(Stop::skipped(&executor.name));
+            stops.push(Stop::skipped(executor));
             if Some(&executor.name) == first {
                 break;
             }
@@ -261,8 +269,9 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    fn skipped(executor: &str) -> Self {
-        Self { executor: executor.into(), class: executor.into(), ran: None, failure: None }
+    fn skipped(executor: &Executor) -> Self {
+        let class = executor.class.as_ref().unwrap_or(&executor.name).to_string();
+        Self { executor: executor.name.to_string(), class, ran: None, failure: None }
     }
 }
 
@@ -275,7 +284,7 @@ impl Journey {
     }
 
     /// The way of a request that the sample executor fails at once.
-    pub(crate) fn failed(exception: Exception) -> Self {
+    pub(crate) fn failed(exception: &Exception) -> Self {
         let now = SystemTime::now();
         let mut journey = Self::skipped();
         for stop in &mut journey.stops {
@@ -331,12 +340,12 @@ pub(crate) async fn travel(
         let name = executor.name.to_string();
         let endpoint = executor.find(&about.endpoint, false).filter(|_| target.is(&name));
         let Some(endpoint) = endpoint else {
-            journey.stops.push(Stop::skipped(&name));
+            journey.stops.push(Stop::skipped(executor));
             continue;
         };
         let began = SystemTime::now();
         let request = Request {
-            documents: Arc::clone(&documents),
+            documents: endpoint.takes.without_own_defaults(&documents),
             about: Arc::clone(&about),
             executor: Arc::clone(&executor.name),
         };
@@ -360,7 +369,7 @@ pub(crate) async fn travel(
             }
         };
         let has_failed = failure.is_some();
-        journey.stops.push(Stop { ran, failure, ..Stop::skipped(&name) });
+        journey.stops.push(Stop { ran, failure, ..Stop::skipped(executor) });
         if has_failed {
             break;
         }

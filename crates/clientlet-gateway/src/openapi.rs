@@ -64,12 +64,20 @@ fn v1() -> Value {
 
 fn v2(world: &World) -> Value {
     let mut paths = Map::new();
-    for path in ["/", "/dry_run", "/status"] {
-        paths.insert(path.into(), json!({"get": operation(path)}));
+    for (path, summary, description, name, model) in OWN_ROUTES {
+        let mut operation = json!({
+            "summary": summary,
+            "description": description,
+            "operationId": operation_id(name, path, "get"),
+            "responses": {"200": {"description": "Successful Response", "content": content(model)}},
+        });
+        if path == "/status" {
+            operation["tags"] = json!(["Debug"]);
+        }
+        paths.insert(path.into(), json!({"get": operation}));
     }
     let mut classes: Vec<(String, Schema)> = Vec::new();
-    let mut schemas = Map::new();
-    schemas.insert("Header".into(), header());
+    let mut schemas = own_schemas();
     for shown in world.shown() {
         let path = shown.path;
         for class in [shown.takes, shown.gives] {
@@ -78,11 +86,15 @@ fn v2(world: &World) -> Value {
                 definitions(class, &mut classes);
             }
         }
+        let route = route(path);
         if shown.is_stream {
-            let mut operation = operation(path);
-            operation["summary"] = format!("Streaming Endpoint {path}").into();
-            operation["requestBody"] = json!({"content": content(shown.takes.name())});
-            paths.insert(route(path), json!({"get": operation}));
+            let operation = json!({
+                "summary": format!("Streaming Endpoint {path}"),
+                "operationId": operation_id("streaming_get", &route, "get"),
+                "requestBody": {"content": content(shown.takes.name())},
+                "responses": responses(&json!({"application/json": {"schema": {}}})),
+            });
+            paths.insert(route, json!({"get": operation}));
             continue;
         }
         let name = path.trim_matches('/');
@@ -90,24 +102,157 @@ fn v2(world: &World) -> Value {
             let title = format!("{name}_{kind}_model");
             schemas.insert(title.clone(), model(&title, class.name()));
         }
-        let mut operation = operation(path);
-        operation["requestBody"] = json!({
-            "content": content(&format!("{name}_input_model")),
-            "required": true,
+        let operation = json!({
+            "summary": format!("Endpoint {path}"),
+            "operationId": operation_id("post", &route, "post"),
+            "requestBody": {
+                "content": content(&format!("{name}_input_model")),
+                "required": true,
+            },
+            "responses": responses(&content(&format!("{name}_output_model"))),
         });
-        operation["responses"]["200"]["content"] = content(&format!("{name}_output_model"));
-        let methods = paths.entry(route(path)).or_insert_with(|| json!({}));
+        let methods = paths.entry(route).or_insert_with(|| json!({}));
         methods["post"] = operation;
     }
     for (name, class) in &classes {
         schemas.insert(name.clone(), schema::class(class, Place::Components));
     }
+    let mut info = info("3.33.1");
+    info["description"] = "The embedded gateway of a test.".into();
     json!({
         "openapi": "3.1.0",
-        "info": info("3.33.1"),
+        "info": info,
         "paths": paths,
         "components": {"schemas": schemas},
     })
+}
+
+/// The routes of every gateway: path, summary, description, FastAPI's name and the model of the answer.
+const OWN_ROUTES: [(&str, &str, &str, &str, &str); 3] = [
+    (
+        "/",
+        "Get the health of Jina Gateway service",
+        "Get the health of this Gateway service.",
+        "_gateway_health",
+        "JinaHealthModel",
+    ),
+    (
+        "/dry_run",
+        "Get the readiness of Jina Flow service",
+        "Get the readiness of the executors behind this gateway.",
+        "_flow_health",
+        "StatusProto",
+    ),
+    (
+        "/status",
+        "Get the status of Jina service",
+        "Get the versions of the packages of this gateway.",
+        "_status",
+        "JinaInfoModel",
+    ),
+];
+
+/// The id that FastAPI gives an operation.
+fn operation_id(name: &str, route: &str, method: &str) -> String {
+    let is_word = |c: char| if c.is_alphanumeric() { c } else { '_' };
+    let id: String = format!("{name}{route}").chars().map(is_word).collect();
+    format!("{id}_{method}")
+}
+
+/// The answers of an endpoint.
+fn responses(content: &Value) -> Value {
+    json!({
+        "200": {"description": "Successful Response", "content": content},
+        "422": {
+            "description": "Validation Error",
+            "content": self::content("HTTPValidationError"),
+        },
+    })
+}
+
+/// The schemas of every gateway.
+fn own_schemas() -> Map<String, Value> {
+    let text = |title: &str| json!({"type": "string", "title": title, "default": ""});
+    let texts = |title: &str| json!({"items": {"type": "string"}, "type": "array", "title": title, "default": []});
+    let refer = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
+    let object = |title: &str, properties: Value| json!({"properties": properties, "type": "object", "title": title});
+    let required = |names: Value, mut schema: Value| {
+        schema["required"] = names;
+        schema
+    };
+    let mut code = json!({"allOf": [refer("StatusCode")]});
+    code["default"] = 0.into();
+    let schemas = [
+        ("Header", header()),
+        (
+            "ExceptionProto",
+            object(
+                "ExceptionProto",
+                json!({
+                    "name": text("Name"),
+                    "args": texts("Args"),
+                    "stacks": texts("Stacks"),
+                    "executor": text("Executor"),
+                }),
+            ),
+        ),
+        (
+            "HTTPValidationError",
+            object(
+                "HTTPValidationError",
+                json!({
+                    "detail": {
+                        "items": refer("ValidationError"), "type": "array", "title": "Detail",
+                    },
+                }),
+            ),
+        ),
+        ("JinaHealthModel", object("JinaHealthModel", json!({}))),
+        (
+            "JinaInfoModel",
+            required(
+                json!(["jina", "envs"]),
+                object(
+                    "JinaInfoModel",
+                    json!({
+                        "jina": {"type": "object", "title": "Jina"},
+                        "envs": {"type": "object", "title": "Envs"},
+                    }),
+                ),
+            ),
+        ),
+        ("StatusCode", json!({"enum": [0, 1], "title": "StatusCode"})),
+        (
+            "StatusProto",
+            object(
+                "StatusProto",
+                json!({
+                    "code": code,
+                    "description": text("Description"),
+                    "exception": refer("ExceptionProto"),
+                }),
+            ),
+        ),
+        (
+            "ValidationError",
+            required(
+                json!(["loc", "msg", "type"]),
+                object(
+                    "ValidationError",
+                    json!({
+                        "loc": {
+                            "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+                            "type": "array",
+                            "title": "Location",
+                        },
+                        "msg": {"type": "string", "title": "Message"},
+                        "type": {"type": "string", "title": "Error Type"},
+                    }),
+                ),
+            ),
+        ),
+    ];
+    schemas.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
 }
 
 fn info(version: &str) -> Value {

@@ -5,6 +5,8 @@ mod known;
 mod publish;
 mod trace;
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -96,6 +98,9 @@ pub(crate) enum Presence {
     Optional,
     /// `X = default`
     Default(Value),
+    /// `Optional[X] = None`, but a handler finds no field in place of null, so that the default of the
+    /// type holds that it reads.
+    Own,
 }
 
 impl Schema {
@@ -124,8 +129,13 @@ impl Schema {
     /// | `Vec<T>` of plain values | `List[T]` |
     /// | a struct, `Vec` of a struct | a document, `DocList` |
     /// | maps with texts as keys | `Dict[str, T]` |
-    /// | `Option<T>`, and what serde lets be missing | optional, or with its default |
-    /// | anything else | `Any` |
+    /// | `Option<T>` | the same, [optional](Field::optional) |
+    /// | what serde lets be missing, or may let be missing | the same, with [its own default](Field::own_default) |
+    /// | lists and maps of `Option<T>`, and anything else | `Any` |
+    ///
+    /// serde does not tell defaults, so none is published. If a field takes none of the samples, as one
+    /// that checks what it reads may do, fields behind it are taken for such that may be missing. Other
+    /// names of a field (`alias`) are no fields.
     ///
     /// A type that is no struct, or a struct with a flattened field, has the [open](Schema::open) class.
     pub fn of<T: DeserializeOwned>() -> Self {
@@ -186,7 +196,7 @@ impl Schema {
                 (None, _, Presence::Required) => {
                     return Err(ReadError::new(self.complaint("it is missing")).within(name));
                 }
-                (None | Some(Value::Null), _, Presence::Optional) => Value::Null,
+                (None | Some(Value::Null), _, Presence::Optional | Presence::Own) => Value::Null,
                 (None, _, Presence::Default(value)) => value.clone(),
                 (Some(value), kind, _) => {
                     self.fit_kind(kind, value, ids).map_err(|error| error.within(name))?
@@ -271,6 +281,47 @@ impl Schema {
                 return Err(ReadError::new(self.complaint(&what)));
             }
         })
+    }
+
+    /// Documents of this class as a handler finds them: without fields that are null because their own
+    /// default holds.
+    pub(crate) fn without_own_defaults(&self, documents: &Arc<Vec<Value>>) -> Arc<Vec<Value>> {
+        if !self.has_own_defaults() {
+            return Arc::clone(documents);
+        }
+        Arc::new(documents.iter().map(|document| self.pruned(document)).collect())
+    }
+
+    fn has_own_defaults(&self) -> bool {
+        self.fields.iter().any(|(_, field)| match &field.kind {
+            _ if field.presence == Presence::Own => true,
+            Kind::Document(inner) | Kind::Documents(inner) => inner.has_own_defaults(),
+            _ => false,
+        })
+    }
+
+    fn pruned(&self, document: &Value) -> Value {
+        let Value::Map(entries) = document else { return document.clone() };
+        let entries = entries.iter().filter_map(|(name, value)| {
+            let field = self.fields.iter().find(|(known, _)| known == name);
+            let pruned = match (field.map(|(_, field)| (&field.kind, &field.presence)), value) {
+                (Some((_, Presence::Own)), Value::Null) => return None,
+                (Some((Kind::Document(class) | Kind::Documents(class), _)), value) => {
+                    class.pruned_each(value)
+                }
+                (Some((Kind::Own | Kind::OwnList, _)), value) => self.pruned_each(value),
+                (_, value) => value.clone(),
+            };
+            Some((name.clone(), pruned))
+        });
+        Value::Map(entries.collect())
+    }
+
+    fn pruned_each(&self, value: &Value) -> Value {
+        match value {
+            Value::List(list) => list.iter().map(|document| self.pruned(document)).collect(),
+            document => self.pruned(document),
+        }
     }
 
     /// A document as JSON over HTTP has it: of an optional list of documents only the ids are left.
@@ -437,6 +488,15 @@ impl Field {
     #[must_use]
     pub fn optional(mut self) -> Self {
         self.presence = Presence::Optional;
+        self
+    }
+
+    /// The field may be left out, and then its type's own default holds: a handler that reads the
+    /// documents finds no such field. The gateway publishes and gives it as an [optional](Self::optional)
+    /// field, but keeps whole documents in an optional list of documents.
+    #[must_use]
+    pub fn own_default(mut self) -> Self {
+        self.presence = Presence::Own;
         self
     }
 

@@ -98,7 +98,7 @@ impl Run {
         };
         let (executor, endpoint) = executors.stream(&about.endpoint)?;
         let request = Request {
-            documents: Arc::new(vec![document]),
+            documents: endpoint.takes.without_own_defaults(&Arc::new(vec![document])),
             about: Arc::new(about),
             executor: Arc::clone(&executor.name),
         };
@@ -147,7 +147,7 @@ impl Run {
                 // A panic must not end the connection, which other requests share.
                 match AssertUnwindSafe(given.documents.next()).catch_unwind().await {
                     Err(panic) => {
-                        blame(format!("panicked before document {index}: {}", said(panic)));
+                        blame(format!("panicked before document {index}: {}", said(&*panic)));
                         self.source = Source::Empty;
                         return None;
                     }

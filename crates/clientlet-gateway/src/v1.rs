@@ -105,6 +105,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Data<'a> {
 ///
 /// The 422 of a body that is no JSON, or no object.
 pub(crate) fn read(body: &str) -> Result<Envelope<'_>, HttpReply> {
+    // Python makes a dictionary of anything without elements.
+    let body = if matches!(body.trim(), "[]" | "\"\"") { "{}" } else { body };
     let envelope: Envelope<'_> =
         serde_json::from_str(body).map_err(|error| bad_json(body, &error))?;
     if envelope.stray {

@@ -144,7 +144,7 @@ impl World {
     pub(crate) fn fail(&self, endpoint: &str, exception: Exception) -> Journey {
         match &self.executors {
             Some(executors) => executors.fail(endpoint, &Target::All, exception),
-            None => Journey::failed(exception),
+            None => Journey::failed(&exception),
         }
     }
 

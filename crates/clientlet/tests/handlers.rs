@@ -296,6 +296,32 @@ fn typed() -> GatewayBuilder {
 }
 
 #[tokio::test]
+async fn one_integer_beyond_32_bits_is_one_error_with_a_class_and_without() {
+    let echo = || Endpoint::new(|_| Reply::unchanged());
+    let class = Schema::new("Number").field("n", Field::integer());
+    let builder = v2().on("/open", echo()).on("/class", echo().takes(class.clone()).gives(class));
+    let (_gateway, client) = start(builder, Http).await;
+    for endpoint in ["/open", "/class"] {
+        let sent = [json!({"n": 1}), json!({"n": 1_u64 << 40}), json!({"n": 2})];
+        let mut results = client.post(endpoint).documents(sent).stream();
+        let mut given = Vec::new();
+        let mut kinds = Vec::new();
+        while let Some(result) = results.next().await {
+            match result {
+                Ok(response) => {
+                    let documents: Vec<Value> = response.documents().unwrap();
+                    given.extend(documents.iter().map(|document| document["n"].clone()));
+                }
+                Err(error) => kinds.push(error.kind()),
+            }
+        }
+        given.sort_by_key(Value::as_u64);
+        assert_eq!(given, [json!(1), json!(2)], "{endpoint}: {kinds:?}");
+        assert_eq!(kinds, [ErrorKind::Encode], "{endpoint}");
+    }
+}
+
+#[tokio::test]
 async fn a_document_that_fits_its_class_is_read_and_given() {
     for protocol in PROTOCOLS {
         let (_gateway, client) = start(typed(), protocol).await;
@@ -472,21 +498,24 @@ async fn a_request_goes_through_all_executors_that_it_is_meant_for() {
 #[tokio::test]
 async fn a_failed_executor_is_the_last_one() {
     for (docarray, protocol) in both() {
-        let first = Executor::new("first").on("/search", |_| Exception::new("ValueError", ["no"]));
+        let first = Executor::new("first")
+            .class("Finder")
+            .on("/search", |_| Exception::new("ValueError", ["no"]));
         let second = Executor::new("second").on("/search", |_| Reply::status(503));
         let builder = Gateway::builder().docarray(docarray).executor(first).executor(second);
         let (_gateway, client) = start(builder, protocol).await;
         let error = error_of(&client, "/search", &json!({"id": "a", "text": "x"})).await;
         assert_eq!(error.kind(), ErrorKind::Executor, "{docarray} over {protocol:?}: {error}");
         if (docarray, protocol) != (DocArray::V2, Http) {
-            assert_eq!(error.exception().unwrap().executor, "first");
+            assert_eq!(error.exception().unwrap().executor, "Finder");
         }
     }
 }
 
 #[tokio::test]
 async fn executors_whose_classes_disagree_do_not_start() {
-    let gives = Endpoint::new(|_| Reply::unchanged()).gives(Schema::new("Found"));
+    let gives = Endpoint::new(|_| Reply::unchanged())
+        .gives(Schema::new("Found").field("text", Field::text()));
     let takes = Endpoint::new(|_| Reply::unchanged()).takes(Schema::new("Query"));
     let builder = v2()
         .executor(Executor::new("first").on("/search", gives))

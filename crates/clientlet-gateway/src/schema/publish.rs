@@ -25,7 +25,7 @@ pub(crate) fn class(class: &Schema, place: Place) -> Json {
         property.insert("title".into(), title(name).into());
         match &field.presence {
             Presence::Required => required.push(name),
-            Presence::Optional => {}
+            Presence::Optional | Presence::Own => {}
             Presence::Default(value) => {
                 property.insert("default".into(), value.to_json(BytesAs::Text));
             }

@@ -3,7 +3,8 @@
 //! serde tells a format what a type wants to read: a struct names its fields, and each field asks for
 //! text, a number, a list. So the type is asked to read itself, and what it asks for is noted. A type
 //! that refuses a sample is asked again with the next one, or without the field, until nothing new can
-//! be learned. Then each field is left out once, which shows whether the type can do without it.
+//! be learned. Then each field is left out once, which shows whether the type can do without it. What the
+//! field is then is never seen: serde does not tell defaults.
 
 mod probe;
 
@@ -14,7 +15,6 @@ use serde::de::DeserializeOwned;
 
 use self::probe::Probe;
 use super::{Field, Kind, Presence, Schema};
-use crate::value::Value;
 
 /// How often a type is asked. A field needs a few times.
 const MOST_PASSES: usize = 10_000;
@@ -29,20 +29,16 @@ pub(super) fn schema<T: DeserializeOwned>() -> Schema {
             Ok(_) | Err(_) => break,
         }
     }
-    for (path, name) in notes.required_so_far() {
+    for (path, name) in notes.fields_so_far() {
         *notes.left_out.borrow_mut() = Some((path.clone(), name));
-        let is_missed = match T::deserialize(Probe { notes: &notes, path: Path::new() }) {
-            Ok(_) => false,
-            // Fields are missed in their order.
-            Err(refusal) => match refusal.missing {
-                Some((at, missed)) if at == path => !notes.is_behind(&path, missed, name),
-                _ => true,
-            },
-        };
+        let read = T::deserialize(Probe { notes: &notes, path: Path::new() });
         notes.left_out.borrow_mut().take();
+        // Only what serde says to be missing must be given. Anything else may hide what it would say.
+        let missing = read.err().and_then(|refusal| refusal.missing);
+        let is_required = missing.is_some_and(|missing| missing == (path.clone(), name));
         let mut field = path;
         field.push(Step::Field(name));
-        notes.change(&field, |note| note.may_be_missing = !is_missed);
+        notes.change(&field, |note| note.is_required = is_required);
     }
     notes.class(&Path::new(), 0).unwrap_or_else(Schema::open)
 }
@@ -55,6 +51,8 @@ enum Step {
     Field(&'static str),
     Element,
     Value,
+    /// The content of this variant of an enum.
+    Variant(&'static str),
 }
 
 /// What a type asked for.
@@ -84,13 +82,21 @@ enum Plain {
 struct Note {
     asked: Option<Asked>,
     is_option: bool,
-    may_be_missing: bool,
+    is_required: bool,
+    /// The field is another name of a field.
+    is_alias: bool,
+    /// The fields of a struct that are to be given first, because they have other names.
+    leaders: Vec<&'static str>,
     /// The sample that is given next.
     sample: usize,
-    /// No sample is taken: an option is none, a list or map empty, a field left out.
+    /// No sample is taken: an option is none, a list or map empty, a plain value left out.
     is_given_up: bool,
+    /// Nothing is taken at all, so that the field is left out.
+    is_refused: bool,
     /// A variant of an enum has content.
     has_content: bool,
+    /// The first variant of an enum that took a sample.
+    fitting: Option<usize>,
 }
 
 #[derive(Default)]
@@ -118,7 +124,7 @@ impl Notes {
     }
 
     /// The fields of all structs that are no options.
-    fn required_so_far(&self) -> Vec<(Path, &'static str)> {
+    fn fields_so_far(&self) -> Vec<(Path, &'static str)> {
         let notes = self.notes.borrow();
         let structs = notes.iter().filter_map(|(path, note)| match note.asked {
             Some(Asked::Struct(_, fields)) => Some((path, fields)),
@@ -129,36 +135,35 @@ impl Notes {
             .filter(|(path, name)| {
                 let mut field = path.clone();
                 field.push(Step::Field(name));
-                notes.get(&field).is_some_and(|note| !note.is_option)
+                notes.get(&field).is_some_and(|note| !note.is_option && !note.is_alias)
             })
             .collect()
     }
 
-    /// Whether a field of the struct at a path stands behind another.
-    fn is_behind(&self, path: &Path, field: &str, other: &str) -> bool {
-        let Some(Asked::Struct(_, fields)) = self.at(path).asked else { return false };
-        let place = |name| fields.iter().position(|field| *field == name);
-        place(field) > place(other)
+    /// Whether the field that is left out stands within the value at a path, which must be given
+    /// then even if it is refused.
+    fn looks_into(&self, path: &Path) -> bool {
+        self.left_out.borrow().as_ref().is_some_and(|(at, _)| at.starts_with(path))
     }
 
     /// The class of the struct at a path; `None` if there is none.
     fn class(&self, path: &Path, depth: usize) -> Option<Schema> {
         let Some(Asked::Struct(name, fields)) = self.at(path).asked else { return None };
-        let class =
-            fields.iter().filter(|name| **name != "id").fold(Schema::new(name), |class, name| {
-                let mut field = path.clone();
-                field.push(Step::Field(name));
-                let kind = self.kind(&field, depth + 1);
-                let note = self.at(&field);
-                let presence = if note.is_option {
-                    Presence::Optional
-                } else if note.may_be_missing {
-                    empty(&kind).map_or(Presence::Optional, Presence::Default)
-                } else {
-                    Presence::Required
-                };
-                class.field(*name, Field { kind, presence })
-            });
+        let mut class = Schema::new(name);
+        for name in fields.iter().filter(|name| **name != "id") {
+            let mut field = path.clone();
+            field.push(Step::Field(name));
+            let note = self.at(&field);
+            if note.is_alias {
+                continue;
+            }
+            let presence = match note {
+                Note { is_option: true, .. } => Presence::Optional,
+                Note { is_required: true, .. } => Presence::Required,
+                _ => Presence::Own,
+            };
+            class = class.field(*name, Field { kind: self.kind(&field, depth + 1), presence });
+        }
         Some(class)
     }
 
@@ -166,7 +171,11 @@ impl Notes {
         let within = |step| {
             let mut inner = path.clone();
             inner.push(step);
-            self.kind(&inner, depth + 1)
+            // Python's List[Optional[X]] is published as List[X], which takes no null.
+            match self.at(&inner).is_option {
+                true => Kind::Any,
+                false => self.kind(&inner, depth + 1),
+            }
         };
         match self.at(path).asked {
             _ if depth >= DEEPEST => Kind::Any,
@@ -197,21 +206,6 @@ impl Notes {
             None => Kind::Any,
         }
     }
-}
-
-/// What a field has that may be missing, since most types that can do without a field read it as
-/// empty. serde does not tell.
-fn empty(kind: &Kind) -> Option<Value> {
-    Some(match kind {
-        Kind::Text => Value::Text(String::new()),
-        Kind::Bytes => Value::Bytes(bytes::Bytes::new()),
-        Kind::Integer => Value::Integer(0),
-        Kind::Float => Value::Float(0.0),
-        Kind::Boolean => Value::Boolean(false),
-        Kind::List(_) | Kind::Documents(_) | Kind::OwnList => Value::List(Vec::new()),
-        Kind::Dictionary(_) => Value::Map(Vec::new()),
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

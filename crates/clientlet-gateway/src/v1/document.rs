@@ -3,6 +3,10 @@
 
 use std::borrow::Cow;
 
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::{Engine, alphabet};
+
 use super::Data;
 use crate::identity::Ids;
 use crate::json::{
@@ -249,9 +253,23 @@ impl<'w, 'c> Writer<'w, 'c> {
         match blob.given() {
             None | Some("\"\"") => self.null("blob"),
             Some(blob) => {
-                if !is_base64(blob) {
-                    self.complaints.broken = true;
-                }
+                let read;
+                let blob = if is_base64(blob) {
+                    blob
+                } else {
+                    let text = serde_json::from_str::<String>(blob).ok();
+                    match text.and_then(|text| python_base64(&text)) {
+                        Some(bytes) if bytes.is_empty() => return self.null("blob"),
+                        Some(bytes) => {
+                            read = format!("\"{}\"", STANDARD.encode(bytes));
+                            &read
+                        }
+                        None => {
+                            self.complaints.broken = true;
+                            blob
+                        }
+                    }
+                };
                 self.key("blob");
                 let shown = if hidden { "null" } else { blob };
                 self.out.extend_from_slice(shown.as_bytes());
@@ -415,6 +433,40 @@ fn is_base64(json: &str) -> bool {
         && digits.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
 }
 
+/// The bytes that Python's `b64decode` finds in text that is not standard base64: characters that are no
+/// digits are skipped, and what follows the padding is dropped. `None` if Python raises.
+fn python_base64(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() {
+        return None;
+    }
+    let (mut digits, mut padding) = (String::new(), 0);
+    for character in text.chars() {
+        let held = digits.len() % 4;
+        match character {
+            '=' if held >= 2 => {
+                padding += 1;
+                if held + padding == 4 {
+                    break;
+                }
+            }
+            c if c.is_ascii_alphanumeric() || matches!(c, '+' | '/') => {
+                digits.push(c);
+                padding = 0;
+            }
+            _ => {}
+        }
+    }
+    let held = digits.len() % 4;
+    if held > 0 && held + padding != 4 {
+        return None;
+    }
+    // Python ignores bits behind the last whole byte.
+    let lenient = GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone);
+    GeneralPurpose::new(&alphabet::STANDARD, lenient).decode(digits).ok()
+}
+
 /// The base64 of `size` letters x.
 pub(super) fn base64_of_x(size: usize) -> String {
     let mut text = "eHh4".repeat(size / 3);
@@ -440,5 +492,22 @@ mod tests {
             assert_eq!(is_base64(json), expected, "{json}");
         }
         assert_eq!(base64_of_x(4), "eHh4eA==");
+    }
+
+    #[test]
+    fn base64_that_is_not_standard_is_read_as_3_14_1_was_seen_to_read_it() {
+        for (text, bytes) in [
+            ("!!", Some("")),
+            ("====", Some("")),
+            ("Y Q = =", Some("a")),
+            ("YWI=YWI=", Some("ab")),
+            ("a", None),
+            ("YQ", None),
+            ("YQ!=", None),
+            ("\u{e9}", None),
+        ] {
+            let bytes = bytes.map(|bytes| bytes.as_bytes().to_vec());
+            assert_eq!(python_base64(text), bytes, "{text}");
+        }
     }
 }

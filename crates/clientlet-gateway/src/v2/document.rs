@@ -207,7 +207,7 @@ impl<'w, 'c> Writer<'w, 'c> {
     /// Writes a field that is not given, or null.
     fn missing(&mut self, name: &str, field: &Field, is_null: bool) {
         match (&field.kind, &field.presence) {
-            (_, Presence::Optional) => self.null(),
+            (_, Presence::Optional | Presence::Own) => self.null(),
             (_, Presence::Default(value)) if !is_null => {
                 value.write_json(&mut self.out, BytesAs::Text);
             }
@@ -330,8 +330,18 @@ impl<'w, 'c> Writer<'w, 'c> {
         self.refusal(&["tags"], complaint);
     }
 
-    /// Dictionaries are checked by the executor alone.
+    /// Of dictionaries of anything the executor alone checks whether they are any. Values are always
+    /// checked by the executor.
     fn dictionary(&mut self, class: &Schema, name: &str, kind: &Kind, json: &str) {
+        let made;
+        let mut json = json;
+        if *kind != Kind::Any && !json.starts_with('{') {
+            let Some(dictionary) = python_dictionary(json) else {
+                return self.complain(&NO_DICT);
+            };
+            made = dictionary;
+            json = &made;
+        }
         let Ok(entries) = serde_json::from_str::<Entries<'_>>(json) else {
             self.null();
             return self.refusal(&[name], &NO_DICT);
@@ -428,5 +438,34 @@ impl<'w, 'c> Writer<'w, 'c> {
             write(&mut writer.out, &id.unwrap_or_else(|| writer.ids.make().into()));
             writer.out.push(b'}');
         });
+    }
+}
+
+/// The dictionary that Python's `dict` makes of JSON that is no object: of nothing, or of a list of pairs
+/// with texts as keys. `None` if it makes none.
+fn python_dictionary(json: &str) -> Option<String> {
+    use serde_json::Value;
+
+    let pair = |element: Value| match element {
+        Value::Array(pair) => {
+            let [Value::String(key), value] = <[Value; 2]>::try_from(pair).ok()? else {
+                return None;
+            };
+            Some((key, value))
+        }
+        Value::String(text) => {
+            let mut characters = text.chars().map(String::from);
+            let pair = (characters.next()?, Value::String(characters.next()?));
+            characters.next().is_none().then_some(pair)
+        }
+        _ => None,
+    };
+    match serde_json::from_str(json).ok()? {
+        Value::String(text) if text.is_empty() => Some("{}".into()),
+        Value::Array(elements) => {
+            let entries: Option<serde_json::Map<_, _>> = elements.into_iter().map(pair).collect();
+            Some(Value::Object(entries?).to_string())
+        }
+        _ => None,
     }
 }

@@ -24,7 +24,7 @@
 //!     maybe: Optional[List[int]] = None
 //! ```
 
-use clientlet_gateway::{DocArray, Endpoint, Field, Gateway, Reply, Schema};
+use clientlet_gateway::{DocArray, Endpoint, Exception, Field, Gateway, Reply, Schema};
 use serde_json::{Map, Value, json};
 
 use crate::common::Client;
@@ -109,6 +109,10 @@ async fn documents_that_fit_come_back_with_all_their_fields() {
         (json!({"anything": 5}), json!({"anything": 5})),
         (json!({"maybe": null, "blob": 5}), json!({"blob": "5"})),
         (json!({"unknown": 5}), json!({})),
+        // Python makes dictionaries of these.
+        (json!({"table": []}), json!({})),
+        (json!({"table": ""}), json!({})),
+        (json!({"table": [["a", 1]]}), json!({"table": {"a": 1.0}})),
     ] {
         let body = json!({"data": [with(sent.clone())]});
         let answer = client.post("/search", &body).await.unwrap();
@@ -126,6 +130,7 @@ fn complaint(path: &[Value], message: &str, kind: &str) -> Value {
 #[tokio::test]
 async fn the_gateway_refuses_what_its_model_does_not_take() {
     let no_list = ("value is not a valid list", "type_error.list");
+    let no_dict = ("value is not a valid dict", "type_error.dict");
     let none = ("none is not an allowed value", "type_error.none.not_allowed");
     let gateway = start().await;
     let mut client = Client::connect(&gateway).await;
@@ -137,6 +142,8 @@ async fn the_gateway_refuses_what_its_model_does_not_take() {
                 complaint(&["words".into()], no_list.0, no_list.1),
             ],
         ),
+        (with(json!({"table": [1]})), vec![complaint(&["table".into()], no_dict.0, no_dict.1)]),
+        (with(json!({"table": 0})), vec![complaint(&["table".into()], no_dict.0, no_dict.1)]),
         (
             with(json!({"rows": [1]})),
             vec![complaint(&["rows".into(), 0.into()], no_list.0, no_list.1)],
@@ -253,4 +260,49 @@ async fn classes_are_published_with_what_must_be_given_and_defaults() {
     assert_eq!(model, &json!({"$ref": "#/components/schemas/Query"}));
     let body = &openapi["paths"]["/gen"]["get"]["requestBody"]["content"]["application/json"];
     assert_eq!(body["schema"], json!({"$ref": "#/components/schemas/Query"}));
+}
+
+#[derive(serde::Deserialize, serde::Serialize)]
+struct Part {
+    #[serde(default = "seven")]
+    n: i32,
+}
+
+fn seven() -> i32 {
+    7
+}
+
+#[derive(serde::Deserialize, serde::Serialize)]
+struct Own {
+    id: String,
+    #[serde(default = "seven")]
+    n: i32,
+    #[serde(alias = "titel", default)]
+    title: String,
+    list: Vec<Option<i32>>,
+    parts: Vec<Part>,
+}
+
+#[tokio::test]
+async fn the_defaults_of_a_type_hold_where_its_fields_are_left_out() {
+    let class = Schema::of::<Own>();
+    let read =
+        |request: clientlet_gateway::Request| Ok::<_, Exception>(request.documents::<Own>()?);
+    let endpoint = Endpoint::new(read).takes(class.clone()).gives(class);
+    let gateway =
+        Gateway::builder().docarray(DocArray::V2).on("/a", endpoint).start().await.unwrap();
+    let mut client = Client::connect(&gateway).await;
+    let document = json!({"id": "a", "list": [1, null], "parts": [{}, {"n": 1}]});
+    let answer = client.post("/a", &json!({"data": [document]})).await.unwrap().json();
+    let given = &answer["data"][0];
+    assert_eq!(
+        (&given["n"], &given["title"], &given["list"]),
+        (&json!(7), &json!(""), &json!([1, null]))
+    );
+    assert_eq!((&given["parts"][0]["n"], &given["parts"][1]["n"]), (&json!(7), &json!(1)));
+    let openapi = client.get("/openapi.json").await.unwrap().json();
+    let class = &openapi["components"]["schemas"]["Own"];
+    assert_eq!(class["properties"]["n"], json!({"type": "integer", "title": "N"}));
+    assert_eq!(class["required"], json!(["list", "parts"]));
+    assert!(class["properties"].get("titel").is_none());
 }

@@ -72,10 +72,12 @@ fn passed(value: Value, schema: &Value, all: &Map<String, Value>, depth: usize) 
         (Some("object"), Value::Object(fields)) => {
             let properties = schema["properties"].as_object();
             let passed = |(name, value): (String, Value)| {
-                let schema = match properties {
-                    // Fields that the class does not have are dropped.
-                    Some(properties) => properties.get(&name)?,
-                    None => &schema["additionalProperties"],
+                let own = properties.map(|properties| properties.get(&name));
+                let schema = match (own, &schema["additionalProperties"]) {
+                    (Some(Some(schema)), _) => schema,
+                    // Fields that the class does not have are dropped, unless it takes any.
+                    (Some(None), Value::Null | Value::Bool(false)) => return None,
+                    (Some(None) | None, others) => others,
                 };
                 Some((name, passed(value, schema, all, depth)?))
             };
@@ -193,8 +195,15 @@ mod tests {
         }});
         let part = json!({"type": "object", "properties": {"n": {"type": "integer"}, "r": {"type": "number"}}});
         let all = Map::from_iter([("Part".to_owned(), part)]);
+        let open = json!({
+            "type": "object", "properties": {"id": {"type": "string"}}, "additionalProperties": true,
+        });
+        let open = Fields { schema: open, all: Map::new() };
         let fields = Fields { schema, all };
         let big = 1_u64 << 40;
+        let taken =
+            culprits(&body(&json!([{"unknown": 1}, {"id": big}, {"unknown": big}])), Some(&open));
+        assert_eq!(taken.iter().map(|it| it.index).collect::<Vec<_>>(), [2]);
         let table = [
             (json!({"ratio": big, "tensor": [1, big], "unknown": big}), true),
             (json!({"part": {"r": big, "unknown": big}, "parts": [{"r": big}]}), true),

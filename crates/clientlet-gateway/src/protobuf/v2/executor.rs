@@ -10,7 +10,7 @@ use super::{
     ARRAY, BLOB, BOOLEAN, DICTIONARY, DOCUMENT, DOCUMENTS, FLOAT, INTEGER, Node, TEXT, TRUE,
     entries, field, find, text, typed, upper, write_node,
 };
-use crate::exception::{Exception, python_repr};
+use crate::exception::{Exception, ValidationError, python_repr};
 use crate::identity::Ids;
 use crate::protobuf::shape::{Field, Fields};
 use crate::protobuf::structs::{copy_without, entry_parts, write_entry};
@@ -53,7 +53,7 @@ impl Executor<'_> {
     ) -> Result<(), Exception> {
         let mut errors = Errors::default();
         self.write_fields(out, document, class, "", &mut errors)?;
-        errors.end(class.name())
+        errors.end(class.name(), &python_class(class))
     }
 
     /// Writes every field of the class from the entries of a document or a dictionary at `path`.
@@ -116,7 +116,10 @@ impl Executor<'_> {
                 (Kind::Url, DOCUMENTS) => {
                     let mut errors = Errors::default();
                     errors.add("'__root__'", ("str type expected".into(), "type_error.str"));
-                    errors.end("ParsingModel[AnyUrl]")?;
+                    errors.end(
+                        "ParsingModel[AnyUrl]",
+                        "<class 'pydantic.main.ParsingModel[AnyUrl]'>",
+                    )?;
                 }
                 (Kind::Documents(_) | Kind::OwnList, DOCUMENTS) => {
                     let mut docs = Vec::new();
@@ -167,7 +170,7 @@ impl Executor<'_> {
         if declared.kind == Kind::Text && self.is_upper() {
             return text(b"");
         }
-        if declared.presence != Presence::Optional {
+        if !matches!(declared.presence, Presence::Optional | Presence::Own) {
             errors.add(path, no_none());
         }
         Vec::new()
@@ -345,7 +348,7 @@ impl Executor<'_> {
             (Kind::Dictionary(_), _) if matches!(self.change, Change::Tag(_)) => {
                 self.tags(&[], &[]).into_owned().into()
             }
-            (_, Presence::Optional) => Cow::Borrowed(&[]),
+            (_, Presence::Optional | Presence::Own) => Cow::Borrowed(&[]),
             (kind, Presence::Default(value)) => write_node(class, kind, value).into(),
             (_, Presence::Required) => {
                 errors.add(path, ("field required".into(), "value_error.missing"));
@@ -421,28 +424,22 @@ fn annotation(kind: &Kind) -> String {
 
 /// Pydantic's complaints about one document.
 #[derive(Default)]
-struct Errors(Vec<String>);
+struct Errors(Vec<ValidationError>);
 
 impl Errors {
     /// Adds a complaint about the value at `path`, the steps of a Python tuple.
     fn add(&mut self, path: &str, (message, kind): Complaint) {
-        // Python writes a tuple of one element with a comma.
-        let comma = if path.contains(", ") { "" } else { "," };
-        self.0.push(format!(
-            "{{'loc': ({path}{comma}), 'msg': {}, 'type': '{kind}'}}",
-            python_repr(&message)
-        ));
+        self.0.push(ValidationError { path: path.to_owned(), message, kind });
     }
 
     /// # Errors
     ///
     /// All complaints, as one exception.
-    fn end(self, model: &str) -> Result<(), Exception> {
+    fn end(self, model: &str, class: &str) -> Result<(), Exception> {
         if self.0.is_empty() {
             return Ok(());
         }
-        let errors = self.0.join(", ");
-        Err(Exception::unreadable(format!("model='{model}', errors=[{errors}]")))
+        Err(Exception::validation(model, class, &self.0))
     }
 }
 

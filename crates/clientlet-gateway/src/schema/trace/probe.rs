@@ -1,5 +1,6 @@
 //! The format that gives a type samples, and notes what the type asks for.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
@@ -8,11 +9,11 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
-use super::{Asked, DEEPEST, Notes, Path, Plain, Step};
+use super::{Asked, DEEPEST, Note, Notes, Path, Plain, Step};
 use crate::value::{BLOB, TENSOR};
 
 /// Texts, one of which most types take that read themselves from text.
-const TEXTS: [&str; 8] = [
+const TEXTS: [&str; 13] = [
     "",
     "0",
     "2000-01-01T00:00:00Z",
@@ -21,6 +22,11 @@ const TEXTS: [&str; 8] = [
     "00000000-0000-0000-0000-000000000000",
     "http://localhost/",
     "127.0.0.1",
+    "a",
+    "a@b.cc",
+    "1.0.0",
+    "#000000",
+    "en",
 ];
 /// The most samples of one kind.
 const MOST_SAMPLES: usize = TEXTS.len();
@@ -31,6 +37,8 @@ pub(super) struct Refusal {
     pub(super) is_progress: bool,
     /// The field that a struct misses, and where that struct stands.
     pub(super) missing: Option<(Path, &'static str)>,
+    /// The field that a struct was given twice, under different names.
+    duplicate: Option<&'static str>,
 }
 
 impl fmt::Display for Refusal {
@@ -47,7 +55,11 @@ impl de::Error for Refusal {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self { is_progress: false, missing: Some((Path::new(), field)) }
+        Self { missing: Some((Path::new(), field)), ..Self::default() }
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self { duplicate: Some(field), ..Self::default() }
     }
 }
 
@@ -86,13 +98,42 @@ impl Probe<'_> {
         Refusal { is_progress, ..refusal }
     }
 
-    /// Gives up on the content of this value, unless there is another way to go on.
+    /// Whether no sample of the content of this value is given.
+    fn is_held_back(&self) -> bool {
+        self.notes.at(&self.path).is_given_up && !self.notes.looks_into(&self.path)
+    }
+
+    /// Gives up on the content of this value, and then on the value, unless there is another way to go
+    /// on.
     fn give_up(&self, refusal: Refusal) -> Refusal {
-        if refusal.is_progress || self.notes.at(&self.path).is_given_up {
+        let note = self.notes.at(&self.path);
+        if refusal.is_progress || note.is_refused {
             return refusal;
         }
-        self.notes.change(&self.path, |note| note.is_given_up = true);
+        self.notes.change(&self.path, |note| {
+            // The type may have read the sample well, and refused it afterwards.
+            if matches!(note.asked, Some(Asked::Plain(_))) && note.sample + 1 < MOST_SAMPLES {
+                note.sample += 1;
+            } else {
+                note.is_refused = note.is_given_up;
+                note.is_given_up = true;
+            }
+        });
         Refusal { is_progress: true, ..refusal }
+    }
+
+    /// Learns that `key` stands for the field of a struct that was given before, which is called `field`.
+    fn alias(&self, field: &'static str, key: &'static str) -> Refusal {
+        let is_progress = if field == key {
+            // The field was given under another name, which shows if the field is given first.
+            let is_new = !self.notes.at(&self.path).leaders.contains(&field);
+            self.notes.change(&self.path, |note| note.leaders.push(field));
+            is_new
+        } else {
+            self.notes.change(&self.within(Step::Field(key)).path, |note| note.is_alias = true);
+            true
+        };
+        Refusal { is_progress, ..Refusal::default() }
     }
 
     /// Whether a struct around this place is the same one: the nearest or another.
@@ -123,18 +164,18 @@ impl<'de> Deserializer<'de> for Probe<'_> {
 
     plain! {
         deserialize_bool Boolean visit_bool [false, true];
-        deserialize_i8 Integer visit_i64 [0, 1];
-        deserialize_i16 Integer visit_i64 [0, 1];
-        deserialize_i32 Integer visit_i64 [0, 1];
-        deserialize_i64 Integer visit_i64 [0, 1];
-        deserialize_i128 Integer visit_i64 [0, 1];
-        deserialize_u8 Integer visit_u64 [0, 1];
-        deserialize_u16 Integer visit_u64 [0, 1];
-        deserialize_u32 Integer visit_u64 [0, 1];
-        deserialize_u64 Integer visit_u64 [0, 1];
-        deserialize_u128 Integer visit_u64 [0, 1];
-        deserialize_f32 Float visit_f64 [0.0, 1.0];
-        deserialize_f64 Float visit_f64 [0.0, 1.0];
+        deserialize_i8 Integer visit_i64 [0, 1, -1, 2, 10, 100, 1000];
+        deserialize_i16 Integer visit_i64 [0, 1, -1, 2, 10, 100, 1000];
+        deserialize_i32 Integer visit_i64 [0, 1, -1, 2, 10, 100, 1000];
+        deserialize_i64 Integer visit_i64 [0, 1, -1, 2, 10, 100, 1000];
+        deserialize_i128 Integer visit_i64 [0, 1, -1, 2, 10, 100, 1000];
+        deserialize_u8 Integer visit_u64 [0, 1, 2, 10, 100, 1000];
+        deserialize_u16 Integer visit_u64 [0, 1, 2, 10, 100, 1000];
+        deserialize_u32 Integer visit_u64 [0, 1, 2, 10, 100, 1000];
+        deserialize_u64 Integer visit_u64 [0, 1, 2, 10, 100, 1000];
+        deserialize_u128 Integer visit_u64 [0, 1, 2, 10, 100, 1000];
+        deserialize_f32 Float visit_f64 [0.0, 1.0, 0.5, -1.0, 10.0, 100.0];
+        deserialize_f64 Float visit_f64 [0.0, 1.0, 0.5, -1.0, 10.0, 100.0];
         deserialize_char Text visit_char ['a', '0'];
         deserialize_bytes Bytes visit_bytes [b""];
     }
@@ -185,7 +226,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
         self.notes.change(&self.path, |note| note.is_option = true);
-        if self.notes.at(&self.path).is_given_up {
+        if self.is_held_back() {
             return visitor.visit_none();
         }
         visitor.visit_some(self.clone()).map_err(|refusal| self.give_up(refusal))
@@ -209,7 +250,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
         self.notes.ask(&self.path, Asked::List);
-        let count = usize::from(!self.notes.at(&self.path).is_given_up);
+        let count = usize::from(!self.is_held_back());
         let elements = Elements { probe: self.within(Step::Element), left: count };
         visitor.visit_seq(elements).map_err(|refusal| self.give_up(refusal))
     }
@@ -234,8 +275,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
         self.notes.ask(&self.path, Asked::Map);
-        let is_given_up = self.notes.at(&self.path).is_given_up;
-        let entry = (!is_given_up).then(|| self.within(Step::Value));
+        let entry = (!self.is_held_back()).then(|| self.within(Step::Value));
         visitor.visit_map(Entry(entry)).map_err(|refusal| self.give_up(refusal))
     }
 
@@ -256,23 +296,30 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         }
         let left_out = self.notes.left_out.borrow().clone();
         let left_out = left_out.filter(|(path, _)| *path == self.path).map(|(_, name)| name);
-        let given: Vec<&'static str> = fields
-            .iter()
-            .copied()
-            .filter(|name| Some(*name) != left_out)
-            .filter(|name| {
-                let note = self.notes.at(&self.within(Step::Field(name)).path);
-                note.is_option || !note.is_given_up || !matches!(note.asked, Some(Asked::Plain(_)))
-            })
-            .collect();
-        let given = Fields { probe: &self, given: given.into_iter(), next: None };
+        let is_given = |name: &&'static str| {
+            let field = self.within(Step::Field(name));
+            let Note { is_option, is_alias, is_given_up, is_refused, asked, .. } =
+                self.notes.at(&field.path);
+            let is_plain = matches!(asked, Some(Asked::Plain(_))) && !is_option;
+            let is_bad = is_refused || is_given_up && is_plain;
+            !(Some(*name) == left_out || is_alias || is_bad && !self.notes.looks_into(&field.path))
+        };
+        let leaders = self.notes.at(&self.path).leaders;
+        let others = fields.iter().copied().filter(|name| !leaders.contains(name));
+        let given = leaders.iter().copied().chain(others).filter(is_given);
+        let given: Vec<&'static str> = given.collect();
+        let key = Cell::new(None);
+        let given = Fields { probe: &self, given: given.into_iter(), key: &key };
         visitor.visit_map(given).map_err(|mut refusal| {
             if let Some((path, _)) = &mut refusal.missing
                 && path.is_empty()
             {
                 path.clone_from(&self.path);
             }
-            refusal
+            match (refusal.duplicate.take(), key.get()) {
+                (Some(field), Some(key)) => self.alias(field, key),
+                _ => refusal,
+            }
         })
     }
 
@@ -282,20 +329,24 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refusal> {
-        // Each variant is tried once, to see whether any has content.
+        // Each variant is tried until nothing more can be learned, to see whether any has content.
         let note = self.notes.at(&self.path);
         let plain = if note.has_content { Plain::Any } else { Plain::Text };
         self.notes.change(&self.path, |note| note.asked = Some(Asked::Plain(plain)));
         let is_last = note.sample >= variants.len();
-        let Some(name) = variants.get(if is_last { 0 } else { note.sample }) else {
+        let chosen = if is_last { note.fitting.unwrap_or_default() } else { note.sample };
+        let Some(name) = variants.get(chosen) else {
             return Err(Refusal::default());
         };
         let given = visitor.visit_enum(Variant { name, probe: &self });
-        if is_last {
+        if is_last || given.as_ref().is_err_and(|refusal| refusal.is_progress) {
             return given;
         }
-        self.notes.change(&self.path, |note| note.sample += 1);
-        Err(Refusal { is_progress: true, missing: None })
+        self.notes.change(&self.path, |note| {
+            note.sample += 1;
+            note.fitting = note.fitting.or(given.is_ok().then_some(chosen));
+        });
+        Err(Refusal { is_progress: true, ..Refusal::default() })
     }
 }
 
@@ -346,7 +397,8 @@ impl<'de> MapAccess<'de> for Entry<'_> {
 struct Fields<'p, 'n> {
     probe: &'p Probe<'n>,
     given: std::vec::IntoIter<&'static str>,
-    next: Option<&'static str>,
+    /// The key whose value was not asked for yet.
+    key: &'p Cell<Option<&'static str>>,
 }
 
 impl<'de> MapAccess<'de> for Fields<'_, '_> {
@@ -356,13 +408,13 @@ impl<'de> MapAccess<'de> for Fields<'_, '_> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Refusal> {
-        self.next = self.given.next();
-        let Some(name) = self.next else { return Ok(None) };
+        self.key.set(self.given.next());
+        let Some(name) = self.key.get() else { return Ok(None) };
         seed.deserialize(name.into_deserializer()).map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Refusal> {
-        let field = self.probe.within(Step::Field(self.next.take().unwrap_or_default()));
+        let field = self.probe.within(Step::Field(self.key.take().unwrap_or_default()));
         seed.deserialize(field.clone()).map_err(|refusal| field.give_up(refusal))
     }
 }
@@ -382,10 +434,16 @@ impl<'de> EnumAccess<'de> for Variant<'_, '_> {
     }
 }
 
-impl Variant<'_, '_> {
-    fn content<V>(&self) -> Result<V, Refusal> {
+impl<'n> Variant<'_, 'n> {
+    /// The place of the variant's content. Enums within enums are not looked into.
+    fn content(&self) -> Result<Probe<'n>, Refusal> {
         self.probe.notes.change(&self.probe.path, |note| note.has_content = true);
-        Err(Refusal::default())
+        let is_within = self.probe.path.iter().any(|step| matches!(step, Step::Variant(_)));
+        if is_within {
+            Err(Refusal::default())
+        } else {
+            Ok(self.probe.within(Step::Variant(self.name)))
+        }
     }
 }
 
@@ -396,19 +454,23 @@ impl<'de> VariantAccess<'de> for Variant<'_, '_> {
         Ok(())
     }
 
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, _: S) -> Result<S::Value, Refusal> {
-        self.content()
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Refusal> {
+        seed.deserialize(self.content()?)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Refusal> {
-        self.content()
+    fn tuple_variant<V: Visitor<'de>>(
+        self,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        self.content()?.deserialize_tuple(length, visitor)
     }
 
     fn struct_variant<V: Visitor<'de>>(
         self,
-        _: &'static [&'static str],
-        _: V,
+        fields: &'static [&'static str],
+        visitor: V,
     ) -> Result<V::Value, Refusal> {
-        self.content()
+        self.content()?.deserialize_struct(self.name, fields, visitor)
     }
 }

@@ -60,13 +60,13 @@ struct Whole {
 fn a_type_shows_its_class() {
     let part = Schema::new("Part")
         .field("name", Field::text())
-        .field("count", Field::integer().default_value(0));
+        .field("count", Field::integer().own_default());
     let own = |kind, presence| Field { kind, presence };
     let expected = Schema::new("Article")
         .field("text", Field::text())
         .field("year", Field::integer())
         .field("publishedAt", Field::float().optional())
-        .field("words", Field::list(Field::text()).default_value([""; 0]))
+        .field("words", Field::list(Field::text()).own_default())
         .field("rows", Field::list(Field::list(Field::float())))
         .field("part", Field::document(part.clone()))
         .field("parts", Field::documents(part))
@@ -103,9 +103,9 @@ fn refuse<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error
 fn a_type_that_takes_no_sample_shows_its_other_fields() {
     let expected = Schema::new("Picky")
         .field("never", Field::text())
-        .field("after", Field::boolean())
-        // Whether it may be missing cannot be seen, because `never` is missed first.
-        .field("last", Field::float());
+        // Whether these may be missing cannot be seen, because `never` is missed first.
+        .field("after", Field::boolean().own_default())
+        .field("last", Field::float().own_default());
     assert_eq!(Schema::of::<Picky>(), expected);
 }
 
@@ -114,4 +114,144 @@ fn what_is_no_struct_is_open() {
     assert!(Schema::of::<serde_json::Value>().is_open());
     assert!(Schema::of::<HashMap<String, u8>>().is_open());
     assert!(Schema::of::<Vec<Part>>().is_open());
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+#[allow(dead_code)]
+struct Filled {
+    count: i32,
+    words: Vec<String>,
+}
+
+impl Default for Filled {
+    fn default() -> Self {
+        Self { count: 6, words: vec!["six".into()] }
+    }
+}
+
+fn six() -> String {
+    "six".into()
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind")]
+#[allow(dead_code)]
+enum Tagged {
+    One { a: u8 },
+    Two,
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Email;
+
+impl TryFrom<String> for Email {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.contains('@') { Ok(Self) } else { Err("no address") }
+    }
+}
+
+#[derive(Deserialize)]
+#[allow(dead_code)]
+struct Defaults {
+    #[serde(default = "six")]
+    text: String,
+    must: String,
+    email: Email,
+    shape: Shape,
+    outline: Outline,
+    filled: Filled,
+    behind: u8,
+    #[serde(default)]
+    count: u8,
+    tagged: Tagged,
+    #[serde(default)]
+    last: u8,
+}
+
+/// An enum all of whose variants have content.
+#[derive(Deserialize)]
+#[allow(dead_code)]
+enum Outline {
+    Circle(f32),
+    Square { side: f32 },
+}
+
+#[test]
+fn a_default_is_never_guessed_and_what_has_one_may_be_left_out() {
+    let filled = Schema::new("Filled")
+        .field("count", Field::integer().own_default())
+        .field("words", Field::list(Field::text()).own_default());
+    let expected = Schema::new("Defaults")
+        .field("text", Field::text().own_default())
+        .field("must", Field::text())
+        .field("email", Field::text())
+        .field("shape", Field::any())
+        .field("outline", Field::any())
+        .field("filled", Field::document(filled))
+        .field("behind", Field::integer())
+        .field("count", Field::integer().own_default())
+        .field("tagged", Field::any())
+        .field("last", Field::integer().own_default());
+    assert_eq!(Schema::of::<Defaults>(), expected);
+}
+
+#[derive(Deserialize)]
+#[allow(dead_code)]
+struct Named {
+    #[serde(alias = "titel", alias = "a_title", alias = "title2")]
+    title: String,
+    #[serde(alias = "a")]
+    other: Option<u8>,
+    parts: Vec<Aliased>,
+}
+
+#[derive(Deserialize)]
+#[allow(dead_code)]
+struct Aliased {
+    #[serde(alias = "number", default)]
+    n: u8,
+    must: u8,
+}
+
+#[test]
+fn an_alias_is_no_field() {
+    let part = Schema::new("Aliased")
+        .field("n", Field::integer().own_default())
+        .field("must", Field::integer());
+    let expected = Schema::new("Named")
+        .field("title", Field::text())
+        .field("other", Field::integer().optional())
+        .field("parts", Field::documents(part));
+    let found = Schema::of::<Named>();
+    let sorted = |class: &Schema| {
+        let mut fields: Vec<_> = class.fields().map(|(n, f)| (n.to_owned(), f.clone())).collect();
+        fields.sort_by(|one, other| one.0.cmp(&other.0));
+        fields
+    };
+    assert_eq!(sorted(&found), sorted(&expected));
+}
+
+#[derive(Deserialize)]
+#[allow(dead_code)]
+struct Holes {
+    list: Vec<Option<i32>>,
+    table: HashMap<String, Option<f64>>,
+    rows: Vec<Vec<Option<f32>>>,
+    maybe: Option<Vec<Option<String>>>,
+    parts: Vec<Option<Part>>,
+}
+
+#[test]
+fn elements_that_may_be_null_may_be_anything() {
+    let expected = Schema::new("Holes")
+        .field("list", Field::list(Field::any()))
+        .field("table", Field::dictionary())
+        .field("rows", Field::list(Field::list(Field::any())))
+        .field("maybe", Field::list(Field::any()).optional())
+        .field("parts", Field::list(Field::any()));
+    assert_eq!(Schema::of::<Holes>(), expected);
 }
