@@ -56,7 +56,24 @@ pub(crate) enum Command {
 // Each paragraph is one line, so that clap wraps it to the terminal's width.
 const POST_EXAMPLES: &str = "\
 Documents are read as a stream and sent in requests of --request-size documents, with --prefetch \
-requests in flight. Documents that come back are printed as they come.
+requests in flight. Documents that come back are printed as they come. Lines that are not documents \
+are shown one by one; as long as no line was a document, only the first 20 are, and the others as a \
+range.
+
+With --summary the counts are one JSON object:
+  documents           documents that were read
+  bad_input           lines that are not documents, and documents that the gateway cannot take
+  requests            requests that ended: answered and failed together
+  answered, failed    requests
+  failed_documents    documents of the failed requests
+  not_sent            documents of requests that a wrong setting kept from being made
+  not_answered        documents of requests that had not ended when the run ended early
+  not_written         documents that were answered and whose answers could not be written
+  retried             requests that took more than one attempt, answered or not
+  reconnects          connections that replaced lost ones
+  duplicates_dropped  answers that came twice or too late
+  elapsed_s           seconds
+  interrupted         true or false
 
 JSON has only lists and text for tensors and bytes. The fields embedding, tensor and blob of a v1 \
 document are known. For any other field, and for the element type of a tensor, use --tensor and \
@@ -193,7 +210,7 @@ pub(crate) struct PostArgs {
     #[arg(long, help_heading = "Output")]
     pub(crate) responses: bool,
 
-    /// Write the counts as JSON to this file
+    /// Write the counts as JSON to this file; its fields are listed below
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) summary: Option<PathBuf>,
 
@@ -283,7 +300,8 @@ pub(crate) struct StreamArgs {
     #[arg(long, value_name = "RE", help_heading = "Request")]
     pub(crate) target_executor: Option<String>,
 
-    /// Documents of docarray 0.30 and above (v2); auto asks the gateway
+    /// Documents of docarray 0.30 and above (v2); auto asks the gateway; v1 is always refused, because a
+    /// gateway with documents v1 has no streams
     #[arg(long, value_enum, default_value = "auto", help_heading = "Request")]
     pub(crate) docarray: DocArrayChoice,
 
@@ -315,7 +333,8 @@ pub(crate) struct StreamArgs {
     #[arg(long, value_name = "FILE|-", default_value = "-", help_heading = "Output")]
     pub(crate) output: PathBuf,
 
-    /// Write the counts as JSON to this file
+    /// Write the counts as JSON to this file: documents and repeats_dropped (documents), failed and
+    /// interrupted (true or false), elapsed_s (seconds)
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) summary: Option<PathBuf>,
 
@@ -328,6 +347,10 @@ const READY_EXAMPLES: &str = "\
 Over HTTP a v2 gateway reports that it is ready even if an executor is dead. Over WebSocket and gRPC \
 it reports the dead executor.
 
+With --json the answer is {\"ready\": BOOLEAN, \"reason\": TEXT, \"kind\": KIND}; the reason and the \
+kind are null if the gateway is ready. KIND is the kind of the error: config, connect, tls, timeout, \
+gateway, not_found and so on, as in docs/guarantees.md.
+
 Examples:
   clientlet ready http://localhost:8080 --timeout 2 && echo up
   clientlet ready grpc://localhost:8082 --wait-ready 60
@@ -339,6 +362,10 @@ Exit codes:
   2    wrong usage";
 
 const STATUS_EXAMPLES: &str = "\
+With --json the answer is {\"jina\": {NAME: TEXT}, \"envs\": {NAME: TEXT}}, or after a failure \
+{\"kind\": KIND, \"reason\": TEXT}. KIND is the kind of the error: config, connect, tls, timeout, \
+gateway, not_found and so on, as in docs/guarantees.md.
+
 Examples:
   clientlet status http://localhost:8080
   clientlet status http://localhost:8080 --json
@@ -349,6 +376,11 @@ Exit codes:
   2    wrong usage";
 
 const ENDPOINTS_EXAMPLES: &str = "\
+With --json the answer is {\"docarray\": \"v1\" or \"v2\", \"takes_any\": BOOLEAN, \"paths\": [TEXT]}, or \
+after a failure {\"kind\": KIND, \"reason\": TEXT}. If takes_any is true, the gateway also takes \
+endpoints that it does not list. KIND is the kind of the error: config, connect, tls, timeout, \
+gateway, not_found and so on, as in docs/guarantees.md.
+
 Examples:
   clientlet endpoints http://localhost:8080
   clientlet endpoints http://localhost:8080 --json
@@ -383,7 +415,7 @@ pub(crate) struct AskArgs {
     /// The gateway: http://, ws:// or grpc://HOST:PORT
     pub(crate) url: String,
 
-    /// Print JSON
+    /// Print JSON, also for a failure: {"kind": KIND, "reason": TEXT}
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -558,14 +590,17 @@ impl DocArrayChoice {
 /// A JSON object.
 pub(crate) type Object = serde_json::Map<String, serde_json::Value>;
 
+/// The end of the reason why a text is not a JSON object.
+pub(crate) const OBJECT_FORM: &str = "; write {\"name\": value}";
+
 fn object(text: &str) -> Result<Object, String> {
     match serde_json::from_str(text) {
         Ok(serde_json::Value::Object(map)) => match crate::wide::find(text) {
             None => Ok(map),
             Some((_, number)) => Err(crate::wide::refusal(number)),
         },
-        Ok(_) => Err("it is not an object; write {\"name\": value}".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Ok(_) => Err(format!("it is not an object{OBJECT_FORM}")),
+        Err(error) => Err(format!("{error}{OBJECT_FORM}")),
     }
 }
 
@@ -603,15 +638,29 @@ fn size(text: &str) -> Result<usize, String> {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let number = text.parse().ok();
-    number
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "it must be a number of seconds, not negative".to_owned())
+    parse_seconds(text).ok_or_else(|| no_seconds(text, "not negative"))
 }
 
 fn positive_seconds(text: &str) -> Result<Duration, String> {
-    let time = seconds(text).ok().filter(|time| !time.is_zero());
-    time.ok_or_else(|| "it must be a number of seconds above 0".to_owned())
+    let time = parse_seconds(text).filter(|time| !time.is_zero());
+    time.ok_or_else(|| no_seconds(text, "above 0"))
+}
+
+fn parse_seconds(text: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(text.parse().ok()?).ok()
+}
+
+/// Says that a text is no number of seconds, and which number is meant if the text has a unit.
+fn no_seconds(text: &str, bound: &str) -> String {
+    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let meant = units.iter().find_map(|(unit, seconds)| {
+        parse_seconds(text.strip_suffix(unit)?.trim_end())
+            .map(|number| number.as_secs_f64() * seconds)
+    });
+    match meant {
+        Some(meant) => format!("it must be a number of seconds without a unit; write {meant}"),
+        None => format!("it must be a number of seconds, {bound}"),
+    }
 }
 
 fn factor(text: &str) -> Result<f64, String> {
@@ -647,5 +696,9 @@ mod tests {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
         assert!(positive_seconds("0").is_err());
+        for (text, meant) in [("5s", "5"), ("500ms", "0.5"), ("1.5m", "90"), ("2 h", "7200")] {
+            let told = positive_seconds(text).unwrap_err();
+            assert!(told.ends_with(&format!("; write {meant}")), "{text}: {told}");
+        }
     }
 }

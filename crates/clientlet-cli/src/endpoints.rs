@@ -1,20 +1,19 @@
 //! `clientlet endpoints`: lists the endpoints of a gateway.
 
-use clientlet::DocArray;
+use clientlet::{DocArray, Endpoints};
 use serde_json::json;
 
-use crate::args::AskArgs;
+use crate::args::{AskArgs, Object};
 use crate::connection;
 use crate::hint::Task;
 use crate::report::{self, Exit, Failure, answer, answer_lines};
 
 pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
     let is_json = args.json;
-    let endpoints = connection::client(args)
-        .await?
-        .endpoints()
-        .await
-        .map_err(|error| Failure::of(&error, Task::Ask))?;
+    let endpoints = match ask(args).await {
+        Ok(endpoints) => endpoints,
+        Err(failure) => return failure.written(is_json, Object::new()),
+    };
     if is_json {
         let text = json!({
             "docarray": endpoints.docarray.to_string(),
@@ -43,4 +42,9 @@ pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
         (_, false) => {}
     }
     Ok(Exit::Success)
+}
+
+async fn ask(args: AskArgs) -> Result<Endpoints, Failure> {
+    let endpoints = connection::client(args).await?.endpoints().await;
+    endpoints.map_err(|error| Failure::of(&error, Task::Ask))
 }

@@ -90,9 +90,18 @@ fn of_hint(hint: Hint, task: Task) -> Option<&'static str> {
         }
         (Hint::AnswerTooLarge, _) => "--answer-limit takes larger answers, such as 256M",
         (Hint::NoStatus, Task::Post | Task::Stream) => {
-            "is this a Jina gateway, and is the URL's path right? --docarray v1 or v2 avoids the question"
+            "is the URL's path right, and is this a Jina gateway? if it hides its status, --docarray v1 or v2 \
+             avoids the question"
         }
-        (Hint::NoStatus, Task::Ask) => "is this a Jina gateway, and is the URL's path right?",
+        (Hint::NoStatus, Task::Ask) => "is the URL's path right, and is this a Jina gateway?",
+        (Hint::Path, Task::Post | Task::Stream) => {
+            "are the URL's path and the endpoint's name (--on) right?"
+        }
+        (Hint::Path, Task::Ask) => "is the URL's path right, and is this a Jina gateway?",
+        (Hint::UnknownEndpoint, _) => "`clientlet endpoints URL` lists the endpoints",
+        (Hint::NoStreams, _) => {
+            "`clientlet post` sends documents to an endpoint that does not stream"
+        }
         _ => return None,
     })
 }
@@ -112,12 +121,6 @@ fn of_kind(kind: ErrorKind, task: Task) -> Option<&'static str> {
         }
         (ErrorKind::Timeout, Task::Stream) => {
             "--timeout, --attempt-timeout and --idle-timeout give the stream more time"
-        }
-        (ErrorKind::NotFound, Task::Ask) => {
-            "is the URL's path right? the URL of a WebSocket port begins with ws://, of a gRPC port with grpc://"
-        }
-        (ErrorKind::NotFound, _) => {
-            "`clientlet endpoints URL` lists the endpoints; the URL of a WebSocket port begins with ws://"
         }
         _ => return None,
     })

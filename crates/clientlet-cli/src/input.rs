@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::future::poll_fn;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -69,12 +70,17 @@ fn stdin() -> io::Result<File> {
     owned.map(File::from)
 }
 
+/// The number of bad lines that are reported one by one, as long as no line is a document.
+const MOST_LISTED: u64 = 20;
+
 /// What is known about the input while it is read. The stream of documents, which the pipeline owns,
 /// and the report share it.
 pub(crate) struct Progress {
     pub(crate) places: Places,
     /// The number of lines that are not documents.
     pub(crate) bad_lines: u64,
+    /// The bad lines that were not reported one by one, the first and the last.
+    pub(crate) unlisted: Option<RangeInclusive<u64>>,
     /// Whether the whole input was read.
     pub(crate) is_complete: bool,
 }
@@ -114,6 +120,7 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
         let progress = Progress {
             places: Places::new(u64::try_from(texts.len()).unwrap_or(u64::MAX)),
             bad_lines: 0,
+            unlisted: None,
             is_complete: false,
         };
         Ok(Documents {
@@ -194,11 +201,25 @@ impl<R: FnMut(&str) + Unpin> Documents<R> {
         Poll::Ready(())
     }
 
+    /// Whether the input seems to have another form than JSON Lines: it has had many bad lines and no
+    /// document. The first line with a document ends this.
+    fn is_of_another_form(&self) -> bool {
+        let progress = self.progress.borrow();
+        progress.bad_lines >= MOST_LISTED && !progress.places.has_lines()
+    }
+
     fn is_unread(&self) -> bool {
         self.source.is_some() && self.lines.as_slice().is_empty() && self.first.is_none()
     }
 
     fn refuse(&mut self, line: u64, bad: &BadLine) {
+        if self.is_of_another_form() && !bad.is_last {
+            let mut progress = self.progress.borrow_mut();
+            let first = progress.unlisted.as_ref().map_or(line, |unlisted| *unlisted.start());
+            progress.unlisted = Some(first..=line);
+            progress.bad_lines += 1;
+            return;
+        }
         let BadLine { column, what, hint, is_last } = bad;
         let place = match column {
             Some(column) => format!(":{line}:{column}"),

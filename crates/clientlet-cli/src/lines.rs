@@ -154,7 +154,10 @@ impl Lines {
         if bytes.len() > self.longest {
             return Some(self.too_long());
         }
-        let content = parse(without_mark(bytes, self.number)).transpose();
+        let mut content = parse(without_mark(bytes, self.number)).transpose();
+        if let (1, Some(Err(bad))) = (self.number, &mut content) {
+            bad.hint = table(without_mark(bytes, 1)).or(bad.hint);
+        }
         let line = content.map(|content| Line { number: self.number, content });
         self.number += 1;
         line
@@ -216,8 +219,46 @@ fn hint(line: &str, error: Option<Category>) -> Option<&'static str> {
             Some("each line must be one JSON object; jq -c '.[]' FILE makes it so")
         }
         (Some(b'{' | b'['), _) => None,
-        _ => Some("each line must be one JSON object, such as {\"text\": \"hello\"}"),
+        _ => Some(
+            "each line must be one JSON object, such as {\"text\": \"hello\"}; jq -cR '{text: .}' FILE makes \
+             one of each line of text",
+        ),
     }
+}
+
+/// The hint for a table whose fields are separated so. `$reader` is an argument of Python's `DictReader`.
+macro_rules! table {
+    ($name:literal, $reader:literal) => {
+        concat!(
+            "this looks like a table (",
+            $name,
+            "); each line must be one JSON object: python3 -c 'import csv, json, sys; \
+             [print(json.dumps(row)) for row in csv.DictReader(sys.stdin",
+            $reader,
+            ")]' <FILE makes one of each row, with all values as text"
+        )
+    };
+}
+
+/// The hint for a first line that looks like the header of a table: several names with separators
+/// between them. A sentence has a space after its commas.
+fn table(line: &[u8]) -> Option<&'static str> {
+    let line = std::str::from_utf8(line).ok()?.trim_end_matches(['\r', '\n']);
+    let is_name = |name: &str| {
+        // A number is no name: the table has no header.
+        let begins_well =
+            name.starts_with(|first: char| first.is_alphabetic() || "_\"'#".contains(first));
+        begins_well && name.trim() == name && !name.contains(['{', '}', '[', ']', ':'])
+    };
+    let tables = [
+        ('\t', table!("TSV", ", delimiter=\"\\t\"")),
+        (';', table!("CSV with semicolons", ", delimiter=\";\"")),
+        (',', table!("CSV", "")),
+    ];
+    let mut found = tables
+        .iter()
+        .filter(|(separator, _)| line.contains(*separator) && line.split(*separator).all(is_name));
+    found.next().map(|(_, hint)| *hint)
 }
 
 /// Describes a value's kind in words.
@@ -324,7 +365,10 @@ mod tests {
             ("{\"a\": [", "jq -c . FILE"),
             ("[", "jq -c '.[]' FILE"),
             ("[{\"a\": 1}, {}]", "jq -c '.[]' FILE"),
-            ("id,text", "one JSON object, such as {"),
+            ("id,text", "(CSV); each line must be"),
+            ("\"id\";text", "(CSV with semicolons); each"),
+            ("id\ttext", "(TSV); each line must be"),
+            ("Hello, world", "one JSON object, such as {"),
             ("1,2", "one JSON object, such as {"),
             ("\"a\": 1,", "one JSON object, such as {"),
             ("{\"a\": }", ""),

@@ -34,6 +34,11 @@ impl Places {
         self.next += 1;
     }
 
+    /// Whether any document of the input was read.
+    pub(crate) fn has_lines(&self) -> bool {
+        self.next > self.texts
+    }
+
     /// Forgets the documents below `document`.
     pub(crate) fn forget_below(&mut self, document: u64) {
         while self.runs.get(1).is_some_and(|run| run.document <= document) {

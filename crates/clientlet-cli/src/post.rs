@@ -51,7 +51,7 @@ pub(crate) async fn run(mut args: PostArgs) -> Result<Exit, Failure> {
     let report = move |text: &str| bad_lines.print(text);
     let texts = std::mem::take(&mut args.text);
     let mut documents = Documents::new(texts, input, fields.clone(), args.stop_on_error, report)?;
-    let mut run = Run::new(session, format, documents.progress(), fields);
+    let mut run = Run::new(session, format, documents.progress(), fields, args.stop_on_error);
     let begun = async {
         if let Some(patience) = args.wait_ready {
             let ready = client.wait_ready(patience).await;

@@ -2,29 +2,28 @@
 
 use serde_json::json;
 
-use crate::args::AskArgs;
+use crate::args::{AskArgs, Object};
 use crate::connection;
 use crate::hint::Task;
-use crate::report::{self, Causes, Exit, Failure, answer};
+use crate::report::{Exit, Failure, answer};
 
-pub(crate) async fn run(mut args: AskArgs) -> Result<Exit, Failure> {
+pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
     let is_json = args.json;
+    if let Err(failure) = ask(args).await {
+        let not_ready = Object::from_iter([("ready".to_owned(), false.into())]);
+        return failure.written(is_json, not_ready);
+    }
+    let text = json!({ "ready": true, "reason": null, "kind": null }).to_string();
+    answer(if is_json { &text } else { "ready" })?;
+    Ok(Exit::Success)
+}
+
+async fn ask(mut args: AskArgs) -> Result<(), Failure> {
     let patience = args.wait_ready.take();
     let client = connection::client(args).await?;
     let asked = match patience {
         Some(patience) => client.wait_ready(patience).await,
         None => client.ready().await,
     };
-    let Err(error) = asked else {
-        let text = json!({ "ready": true, "reason": null, "kind": null }).to_string();
-        answer(if is_json { &text } else { "ready" })?;
-        return Ok(Exit::Success);
-    };
-    if is_json {
-        let reason = format!("{error}{}", Causes(&error));
-        let text = json!({ "ready": false, "reason": reason, "kind": error.kind().name() });
-        answer(&text.to_string())?;
-        return Ok(report::exit_of(&error));
-    }
-    Err(Failure::of(&error, Task::Ask))
+    asked.map_err(|error| Failure::of(&error, Task::Ask))
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clientlet::{Error, ErrorKind};
 
+use crate::args::Object;
 use crate::hint::{self, Advice, Task};
 use crate::standard;
 
@@ -38,24 +39,41 @@ impl From<Exit> for ExitCode {
 pub(crate) struct Failure {
     exit: Exit,
     message: String,
+    /// The kind of the error; `None` if something beside the call failed, such as stdout.
+    kind: Option<ErrorKind>,
     advice: Option<Advice>,
 }
 
 impl Failure {
     /// A failure of something that should have worked.
     pub(crate) fn failed(message: impl Into<String>) -> Failure {
-        Failure { exit: Exit::Failed, message: message.into(), advice: None }
+        Failure { exit: Exit::Failed, message: message.into(), kind: None, advice: None }
     }
 
     /// A wrong option, file or content.
     pub(crate) fn bad_input(message: impl Into<String>) -> Failure {
-        Failure { exit: Exit::BadInput, message: message.into(), advice: None }
+        let kind = Some(ErrorKind::Config);
+        Failure { exit: Exit::BadInput, message: message.into(), kind, advice: None }
     }
 
     /// Reports an error of the library, with a hint if there is one.
     pub(crate) fn of(error: &Error, task: Task) -> Failure {
         let message = format!("{error}{}", Causes(error));
-        Failure { exit: exit_of(error), message, advice: hint::advice(error, task, true) }
+        let advice = hint::advice(error, task, true);
+        Failure { exit: exit_of(error), message, kind: Some(error.kind()), advice }
+    }
+
+    /// With `--json`, writes the failure to stdout as an object: the given fields, the failure in words
+    /// and its kind.
+    ///
+    /// # Errors
+    /// The failure itself without `--json`, or if it is not an answer to the command.
+    pub(crate) fn written(self, is_json: bool, mut fields: Object) -> Result<Exit, Failure> {
+        let (true, Some(kind)) = (is_json, self.kind) else { return Err(self) };
+        fields.insert("reason".to_owned(), self.message.into());
+        fields.insert("kind".to_owned(), kind.name().into());
+        answer(&serde_json::Value::Object(fields).to_string())?;
+        Ok(self.exit)
     }
 
     pub(crate) fn exit(&self) -> Exit {

@@ -35,7 +35,17 @@ pub(crate) struct Run {
     summary: Summary,
     /// The hints that were given; each is given once.
     hints: BTreeSet<&'static str>,
+    /// The kind of the last failures, and how many of this kind came since the last answer.
+    in_a_row: (Option<ErrorKind>, u32),
+    /// Whether the run ends with its first failure.
+    stops_on_error: bool,
 }
+
+/// The number of failures of one kind in a row after which `--stop-on-error` is named. So many requests
+/// hardly fail by chance.
+const MANY: u32 = 10;
+const STOP: &str = "many requests in a row failed for the same reason; --stop-on-error reads no more \
+                    documents after the first failure";
 
 impl Run {
     pub(crate) fn new(
@@ -43,6 +53,7 @@ impl Run {
         format: Format,
         input: Rc<RefCell<Progress>>,
         fields: Option<Rc<Fields>>,
+        stops_on_error: bool,
     ) -> Run {
         Run {
             session,
@@ -52,6 +63,8 @@ impl Run {
             outstanding: Outstanding::default(),
             summary: Summary::default(),
             hints: BTreeSet::new(),
+            in_a_row: (None, 0),
+            stops_on_error,
         }
     }
 
@@ -69,7 +82,10 @@ impl Run {
         self.summary.requests += 1;
         self.summary.retried += u64::from(response.attempts() > 1);
         match added {
-            Ok(()) => self.summary.answered += 1,
+            Ok(()) => {
+                self.summary.answered += 1;
+                self.in_a_row = (None, 0);
+            }
             Err(error) => self.report_failed(&error, response.attempts()),
         }
         self.outstanding.end(&documents);
@@ -82,6 +98,7 @@ impl Run {
             (ErrorKind::Encode, Some(documents)) => self.refused(error, &documents),
             (ErrorKind::Config | ErrorKind::Encode, _) => {
                 self.session.exit_with(Exit::BadInput);
+                self.summary.not_sent += error.input().map_or(0, |range| range.end - range.start);
                 for line in Failure::of(error, Task::Post).lines() {
                     self.session.line.print(&line);
                 }
@@ -99,12 +116,21 @@ impl Run {
         self.summary.failed += 1;
         self.session.exit_with(Exit::Failed);
         let documents = error.input().unwrap_or(0..0);
+        self.summary.failed_documents += documents.end - documents.start;
         let place = self.input.borrow().places.describe(&documents);
         self.session.line.print(&report::failed(error, &place, attempts.into()));
         if let Some(advice) = hint::advice(error, Task::Post, self.summary.answered == 0)
             && self.hints.insert(advice.what)
         {
             self.session.line.print(&format!("  hint: {advice}"));
+        }
+        let before = match self.in_a_row {
+            (Some(kind), before) if kind == error.kind() => before,
+            _ => 0,
+        };
+        self.in_a_row = (Some(error.kind()), before + 1);
+        if before + 1 == MANY && !self.stops_on_error && self.hints.insert(STOP) {
+            self.session.line.print(&format!("  hint: {STOP}"));
         }
     }
 
@@ -156,6 +182,12 @@ impl Run {
         self.summary.documents = read;
         let bad_lines = self.input.borrow().bad_lines;
         self.summary.bad_input += bad_lines;
+        if let Some(unlisted) = &self.input.borrow().unlisted {
+            let (first, last) = (unlisted.start(), unlisted.end());
+            let name = self.input_name();
+            let what = "these lines are not documents either";
+            self.session.line.print(&format!("{name}:{first}-{last}: {what}"));
+        }
         if bad_lines > 0 {
             self.session.exit_with(Exit::BadInput);
         }

@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Error};
 use clientlet_gateway::Fault;
 
-use crate::args::Args;
+use crate::args::{Args, OBJECT_FORM};
 
 /// Hides possible secrets in clap's error: in each word that the error repeats, the part of a URL
 /// before its host, and the whole of a JSON value. The reason is left out if it repeats a secret.
@@ -17,6 +17,9 @@ pub(crate) fn hide(mut error: Error) -> Error {
         _ => Form::Word,
     };
     let reason = error.source().map(ToString::to_string).unwrap_or_default();
+    if form == Form::Json && error.kind() == clap::error::ErrorKind::ValueValidation {
+        return without_value(&error, &reason);
+    }
     let mut is_told = false;
     let mut shown = Vec::new();
     for (kind, value) in error.context() {
@@ -38,6 +41,21 @@ pub(crate) fn hide(mut error: Error) -> Error {
         error.insert(kind, value);
     }
     error
+}
+
+/// The error of an option whose value is JSON, which is the user's data, without the value. The reason
+/// is left out if it repeats a piece of the value.
+fn without_value(error: &Error, reason: &str) -> Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    let (option, value) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
+    let without_form = reason.trim_end_matches(OBJECT_FORM);
+    let is_told = pieces(value, "").iter().any(|secret| without_form.contains(secret.as_str()));
+    let reason = if is_told { OBJECT_FORM.trim_start_matches("; ") } else { reason };
+    Error::raw(error.kind(), format!("the value of '{option}' cannot be used: {reason}\n"))
+        .with_cmd(&Args::command())
 }
 
 /// The name of a file for messages, without secrets: a URL may have been given by mistake.

@@ -4,24 +4,28 @@ use std::fmt::Write;
 
 use clientlet::GatewayStatus;
 
-use crate::args::AskArgs;
+use crate::args::{AskArgs, Object};
 use crate::connection;
 use crate::hint::Task;
 use crate::report::{Exit, Failure, answer, answer_lines, escape, one_line};
 
 pub(crate) async fn run(args: AskArgs) -> Result<Exit, Failure> {
     let is_json = args.json;
-    let status = connection::client(args)
-        .await?
-        .status()
-        .await
-        .map_err(|error| Failure::of(&error, Task::Ask))?;
+    let status = match ask(args).await {
+        Ok(status) => status,
+        Err(failure) => return failure.written(is_json, Object::new()),
+    };
     if is_json {
         answer(&serde_json::to_string(&status).expect("text can be written as JSON"))?;
     } else {
         answer_lines(table(&status).lines())?;
     }
     Ok(Exit::Success)
+}
+
+async fn ask(args: AskArgs) -> Result<GatewayStatus, Failure> {
+    let status = connection::client(args).await?.status().await;
+    status.map_err(|error| Failure::of(&error, Task::Ask))
 }
 
 /// Prints two columns. The releases come first, because they decide how a client talks to the gateway.

@@ -21,11 +21,17 @@ pub(crate) struct Summary {
     pub(crate) bad_input: u64,
     /// Requests that ended.
     pub(crate) requests: u64,
+    /// Requests that were answered.
     pub(crate) answered: u64,
+    /// Requests that failed.
     pub(crate) failed: u64,
-    /// In a run that ended early: documents that were read and whose requests did not end, and
-    /// documents whose answers could not be written.
+    /// Documents of the requests that failed.
+    pub(crate) failed_documents: u64,
+    /// Documents of requests that could not be made, because a setting is wrong.
+    pub(crate) not_sent: u64,
+    /// In a run that ended early: documents that were read and whose requests did not end.
     pub(crate) not_answered: u64,
+    /// Documents that were answered and whose answers could not be written.
     pub(crate) not_written: u64,
     /// Requests that took more than one attempt, answered or not.
     pub(crate) retried: u64,
@@ -49,9 +55,19 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary { answered, failed, retried, .. } = self;
         let documents = count(self.documents, "document");
-        let requests = count(self.requests, "request");
-        write!(f, "{documents} in {requests}: {answered} answered, {failed} failed, ")?;
-        write!(f, "{retried} retried, ")?;
+        if self.requests > 0 {
+            let requests = count(self.requests, "request");
+            write!(f, "{documents} in {requests}: {answered} answered, {failed} failed, ")?;
+            write!(f, "{retried} retried, ")?;
+        } else {
+            write!(f, "{documents} read, no request ended, ")?;
+        }
+        if self.failed_documents > 0 {
+            write!(f, "{} failed, ", count(self.failed_documents, "document"))?;
+        }
+        if self.not_sent > 0 {
+            write!(f, "{} not sent, ", count(self.not_sent, "document"))?;
+        }
         if self.not_answered > 0 {
             write!(f, "{} not answered, ", count(self.not_answered, "document"))?;
         }

@@ -37,9 +37,19 @@ fn a_missing_gateway_is_not_ready() {
     let url = gone();
     let run = clientlet(["ready", &url]).run().exits(1);
     insta::assert_snapshot!("not_ready", redact(&run.stderr));
-    for command in ["status", "endpoints"] {
-        clientlet([command, &url]).run().exits(1);
+    for command in ["ready", "status", "endpoints"] {
+        let run = clientlet([command, &url]).run().exits(1);
+        assert_eq!(run.stdout, "", "{command}");
+        for (url, kind, exit) in [(&url, "connect", 1), (&"ftp://h".to_owned(), "config", 2)] {
+            let run = clientlet([command, url, "--json"]).run().exits(exit);
+            let answer = &run.documents()[0];
+            assert_eq!(answer["kind"], kind, "{command}: {answer}");
+            assert!(!answer["reason"].as_str().unwrap().is_empty(), "{command}: {answer}");
+            assert_eq!(run.stderr, "", "{command}");
+        }
     }
+    let run = clientlet(["status", &url, "--wait-ready", "0.1", "--json"]).run().exits(1);
+    assert_eq!(run.documents()[0].as_object().unwrap().len(), 2, "{}", run.stdout);
 }
 
 #[test]

@@ -140,8 +140,9 @@ fn an_input_of_another_form_has_a_hint_once_a_run() {
             "each line must be one JSON object; jq -c '.[]' FILE makes it so",
         ),
         (
-            "id,text\n1,a\n2,b\n".to_owned(),
-            "each line must be one JSON object, such as {\"text\": \"hello\"}",
+            "a line of text\nanother\n".to_owned(),
+            "each line must be one JSON object, such as {\"text\": \"hello\"}; jq -cR '{text: .}' FILE makes \
+             one of each line of text",
         ),
     ] {
         let run = clientlet(["post", &gateway.url(), "--input", "-", "--quiet"]).stdin(&input);
@@ -154,6 +155,37 @@ fn an_input_of_another_form_has_a_hint_once_a_run() {
     assert!(gateway.is_untouched());
     let typo = clientlet(["post", "--input", "-", "--quiet"]).stdin("{\"id\": }\n").run().exits(2);
     assert_eq!(typo.stderr, "stdin:1:8: expected value\n");
+}
+
+#[test]
+fn a_table_is_recognized_and_its_lines_are_not_told_one_by_one() {
+    let gateway = v1();
+    for (separator, name, reader) in
+        [(",", "(CSV)", "(sys.stdin)"), (";", "semicolons", "\";\""), ("\t", "(TSV)", "\"\\t\"")]
+    {
+        let rows: String = (0..1000).map(|row| format!("{row}{separator}text {row}\n")).collect();
+        let run = clientlet(["post", &gateway.url(), "--input", "-"])
+            .stdin(format!("id{separator}text\n{rows}"))
+            .run()
+            .exits(2);
+        let told: Vec<_> = run.stderr.lines().collect();
+        assert!(told[1].starts_with("  hint: this looks like a table ("), "{told:?}");
+        assert!(told[1].contains(name) && told[1].contains(reader), "{told:?}");
+        assert_eq!(told[21], "stdin:21-1001: these lines are not documents either");
+        assert_eq!(told[22].split(", ").nth(1), Some("no request ended"), "{told:?}");
+        assert_eq!((told.len(), told[22].contains("1001 lines of bad input")), (23, true));
+    }
+    assert!(gateway.is_untouched());
+}
+
+#[test]
+fn after_the_first_document_each_bad_line_is_told() {
+    let (before, after) = ("bad\n".repeat(30), "bad\n".repeat(30));
+    let input = format!("{before}{{\"id\": \"a\"}}\n{after}");
+    let run = clientlet(["post", "--input", "-"]).stdin(input).run().exits(2);
+    assert_eq!(run.stderr.matches(": expected value").count(), 20 + 30, "{}", run.stderr);
+    assert!(run.stderr.contains("stdin:21-30: these lines are not documents"), "{}", run.stderr);
+    assert!(run.stderr.contains(" 60 lines of bad input"), "{}", run.stderr);
 }
 
 #[test]
@@ -263,5 +295,6 @@ fn the_error_of_an_unknown_endpoint_lists_the_known_ones() {
         clientlet(["post", &gateway.url(), "--on", "/uper", "--text", "hello"]).run().exits(1);
     assert!(run.stderr.contains("kind not_found, delivery not_sent"), "{}", run.stderr);
     assert!(run.stderr.contains("the gateway has no endpoint /uper; it has "), "{}", run.stderr);
-    assert!(run.stderr.contains("hint: `clientlet endpoints URL`"), "{}", run.stderr);
+    let hint = "  hint: `clientlet endpoints URL` lists the endpoints\n";
+    assert!(run.stderr.contains(hint), "{}", run.stderr);
 }

@@ -106,6 +106,67 @@ fn a_missing_gateway_is_reported_with_a_hint() {
 }
 
 #[test]
+fn many_failures_in_a_row_name_stop_on_error_once() {
+    let post = |count, options: &[&str]| {
+        let arguments = ["post", &gone(), "--input", "-", "--request-size", "1", "--quiet"];
+        let run = clientlet(arguments).args(options).stdin(lines(count)).run().exits(1);
+        run.stderr.matches("  hint: many requests in a row failed").count()
+    };
+    assert_eq!(post(100, &[]), 1);
+    assert_eq!(post(9, &[]), 0);
+    assert_eq!(post(100, &["--stop-on-error"]), 0);
+}
+
+#[test]
+fn what_became_of_the_documents_is_counted_in_documents() {
+    let summary = tempfile::NamedTempFile::new().unwrap();
+    let path = summary.path().to_str().unwrap();
+    let gateway = serve(DocArray::V1, &["status:500@2"]);
+    let post = |options: &[&str]| {
+        let run = clientlet(["post", &gateway.url(), "--input", "-", "--request-size", "10"])
+            .args(["--prefetch", "1", "--summary", path])
+            .args(options)
+            .stdin(lines(25))
+            .run();
+        let text = std::fs::read_to_string(path).unwrap();
+        (run.stderr, serde_json::from_str::<serde_json::Value>(&text).unwrap())
+    };
+    let (told, counts) = post(&[]);
+    assert_eq!((&counts["failed"], &counts["failed_documents"]), (&json!(1), &json!(10)), "{told}");
+    assert!(told.contains("1 failed, 0 retried, 10 documents failed, "), "{told}");
+    // The gateway speaks v1, so nothing is sent.
+    let (told, counts) = post(&["--docarray", "v2"]);
+    let not_sent = counts["not_sent"].as_u64().unwrap();
+    assert_eq!((&counts["requests"], counts["documents"].as_u64()), (&json!(0), Some(not_sent)));
+    let closing = format!("{not_sent} documents read, no request ended, {not_sent} documents not");
+    assert!(not_sent > 0 && told.contains(&closing), "{told}");
+}
+
+#[test]
+fn a_wrong_path_is_named_with_what_was_asked_and_the_hint_begins_with_it() {
+    let gateway =
+        Served::start(Gateway::builder().docarray(DocArray::V2).websocket(true).grpc(true));
+    let wrong = |url: String| format!("{url}/wrong");
+    for (arguments, told, hint) in [
+        (["post", &wrong(gateway.url())], "GET /wrong/status: ", "is the URL's path right"),
+        (["status", &wrong(gateway.url())], "GET /wrong/status: ", "is the URL's path right"),
+        (["post", &wrong(gateway.grpc_url())], "UNIMPLEMENTED", "is the URL's path right"),
+        (
+            ["post", &gateway.websocket_url().replace("ws://", "http://")],
+            "this port lists no endpoints",
+            "a URL that begins with ws:// asks for WebSocket",
+        ),
+    ] {
+        let options: &[&str] = if arguments[0] == "post" { &["--text", "a"] } else { &[] };
+        let run = clientlet(arguments).args(options).run().exits(1);
+        assert!(run.stderr.contains(told), "{arguments:?}: {}", run.stderr);
+        let hinted = format!("  hint: {hint}");
+        assert!(run.stderr.contains(&hinted), "{arguments:?}: {}", run.stderr);
+        assert_eq!(run.stderr.matches("  hint: ").count(), 1, "{arguments:?}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn a_gateway_that_hides_its_status_must_be_named_by_generation() {
     let gateway = Served::start(Gateway::builder().hide_status(true));
     let run = clientlet(["post", &gateway.url(), "--text", "hello"]).run().exits(1);

@@ -317,7 +317,15 @@ fn a_refused_value_that_is_no_secret_is_shown_with_the_reason() {
         (&["post", "--tensor", "vector:float99"], &["'vector:float99'", "is not an element type"]),
         (&["post", "--blob", "a..b"], &["'a..b'", "names no field"]),
         (&["post", "--timeout", "1:30"], &["'1:30'", "a number of seconds"]),
-        (&["post", "--parameters", "x"], &["'[hidden]'", "expected value at line 1 column 1"]),
+        (
+            &["post", "--parameters", "x"],
+            &[
+                "'--parameters <JSON>'",
+                "expected value at line 1 column 1; write {\"name\": value}",
+            ],
+        ),
+        (&["post", "--timeout", "5s"], &["'5s'", "write 5\n"]),
+        (&["gateway", "--fault", "status:401@1-"], &["a number is missing; write 1-3"]),
         (&["gateway", "--fault", "nonsense@x"], &["'nonsense@x'", "unknown kind `nonsense`"]),
         (&["gateway", "--fault", "stall@x"], &["'stall@x'", "`x` is no whole number"]),
         (&["gateway", "--fault", "close:7e4@1"], &["'close:7e4@1'", "not `7e4`"]),

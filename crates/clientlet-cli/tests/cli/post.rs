@@ -69,7 +69,7 @@ fn the_output_file_and_the_summary_replace_older_ones() {
     assert!(summary["elapsed_s"].as_f64().unwrap() > 0.0);
     summary["elapsed_s"] = json!(0);
     let expected = json!({
-        "documents": 100, "bad_input": 0, "requests": 4, "answered": 4, "failed": 0, "retried": 0,
+        "documents": 100, "bad_input": 0, "requests": 4, "answered": 4, "failed": 0, "failed_documents": 0, "not_sent": 0, "retried": 0,
         "not_answered": 0, "not_written": 0, "reconnects": 0, "duplicates_dropped": 0, "elapsed_s": 0, "interrupted": false,
     });
     assert_eq!(summary, expected);

@@ -94,6 +94,8 @@ fn a_failure_is_reported_with_the_number_of_documents_before_it() {
     }
     let run = clientlet(["stream", &v1().url(), "--on", "/stream", "--text", "hey"]).run().exits(1);
     assert!(run.stderr.contains("a gateway with documents v1 has no streams"), "{}", run.stderr);
+    let hint = "  hint: `clientlet post` sends documents to an endpoint that does not stream\n";
+    assert!(run.stderr.contains(hint), "{}", run.stderr);
 }
 
 #[test]

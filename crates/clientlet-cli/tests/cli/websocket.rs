@@ -76,7 +76,10 @@ fn a_connection_that_cannot_be_made_is_reported_with_a_hint() {
             gateway.websocket_url().replace("ws://", "http://"),
             "hint: a URL that begins with ws:// asks for WebSocket",
         ),
-        (format!("{}/other", gateway.websocket_url()), "and is the URL's path right?"),
+        (
+            format!("{}/other", gateway.websocket_url()),
+            "hint: is the URL's path right, and is this a Jina gateway?",
+        ),
         (no_gateway.clone(), "hint: is the gateway running there? `clientlet gateway` starts one"),
     ];
     for (url, hint) in table {

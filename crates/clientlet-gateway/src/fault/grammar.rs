@@ -426,6 +426,11 @@ fn parse_when(text: &str) -> Result<When, String> {
         return number(every).map(When::Every);
     }
     match text.split_once('-') {
+        Some((first, "")) => {
+            let first = number(first)?;
+            let last = first.saturating_add(2);
+            Err(format!("after `-` a number is missing; write {first}-{last}"))
+        }
         Some((first, last)) => match (number(first)?, number(last)?) {
             (first, last) if first <= last => Ok(When::Range(first, last)),
             _ => Err(format!("`{text}` ends before it begins")),
@@ -525,6 +530,7 @@ mod tests {
             ("stall@0", "`0` is no whole number from 1 on"),
             ("stall@/0", "`0` is no whole number from 1 on"),
             ("stall@5-2", "ends before it begins"),
+            ("stall@1-", "after `-` a number is missing; write 1-3"),
             ("stall@101%", "no probability"),
             ("stall@NaN%", "no probability"),
             ("stall@1,sed=1", "`sed=1` is none of"),

@@ -48,17 +48,17 @@ impl Gateway {
         match name.or(default_of(listed)) {
             Some(name) => Ok(Found::listed(endpoint, name)),
             None if self.endpoints.is_none() => Ok(Found::written(endpoint)),
+            // A gateway's port for WebSocket answers all questions, but takes no documents over HTTP.
+            None if listed.is_empty() => {
+                let what = format!("this port lists no endpoints, {endpoint} included");
+                Err(AttemptError::new(Event::EndpointUnknown, what)
+                    .asking_whether(Hint::PortForWebsocket))
+            }
             None => {
-                let unknown = |listed: &str| {
-                    let what = format!("the gateway has no endpoint {endpoint}; it has {listed}");
-                    AttemptError::new(Event::EndpointUnknown, what)
-                };
-                Err(match listed {
-                    // A gateway's port for WebSocket answers all questions, but takes no documents
-                    // over HTTP.
-                    [] => unknown("none").asking_whether(Hint::PortForWebsocket),
-                    listed => unknown(&foreign::listed(listed)),
-                })
+                let listed = foreign::listed(listed);
+                let what = format!("the gateway has no endpoint {endpoint}; it has {listed}");
+                Err(AttemptError::new(Event::EndpointUnknown, what)
+                    .with_hint(Hint::UnknownEndpoint))
             }
         }
     }
@@ -71,7 +71,8 @@ impl Gateway {
     pub(crate) fn find_stream(&self, endpoint: &str) -> Result<Found, AttemptError> {
         if self.docarray == DocArray::V1 {
             let what = "a gateway with documents v1 has no streams of documents";
-            return Err(AttemptError::new(Event::EndpointUnknown, what));
+            let error = AttemptError::new(Event::EndpointUnknown, what);
+            return Err(error.with_hint(Hint::NoStreams));
         }
         let Some(listed) = &self.streams else { return Ok(Found::written(endpoint)) };
         if let Some(name) = listed_as(endpoint, listed).or(default_of(listed)) {
@@ -90,7 +91,7 @@ impl Gateway {
                 )
             }
         };
-        Err(AttemptError::new(Event::EndpointUnknown, what))
+        Err(AttemptError::new(Event::EndpointUnknown, what).with_hint(Hint::NoStreams))
     }
 
     /// Returns the endpoints that can be posted to.

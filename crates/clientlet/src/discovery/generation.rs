@@ -129,12 +129,12 @@ fn denied(set: DocArray, by: &str) -> AttemptError {
     AttemptError::new(Event::SettingDenied, what)
 }
 
-/// Adds advice to the error of a gateway that does not say which documents it speaks.
+/// Adds advice to the error of a gateway that does not say which documents it speaks. The error
+/// keeps what was asked and answered, because the path may be wrong.
 fn hidden(mut error: AttemptError) -> AttemptError {
     if error.kind == ErrorKind::NotFound {
-        error.message = "the gateway does not show its status, so whether it speaks documents v1 \
-                         or v2 must be set by hand"
-            .to_owned();
+        error.message +=
+            "; if this is a gateway that hides its status, documents v1 or v2 must be set by hand";
         error.detail.hint = Some(Hint::NoStatus);
     }
     error

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::address::Address;
-use crate::error::Event;
+use crate::error::{Event, Hint};
 use crate::message::{Connections, Encoding, GatewayStatus, RawAnswer, Request, Status};
 use crate::options::ClientletOptions;
 use crate::retry::later;
@@ -80,6 +80,20 @@ fn an_unknown_endpoint_is_an_error_that_lists_the_known_ones() {
     assert_eq!(error.message, "the gateway has no endpoint /uper; it has /, /upper");
     let many = vec!["/endpoint"; 100_000];
     assert!(v2(&many).find("/uper").unwrap_err().message.len() < 3000);
+}
+
+#[test]
+fn what_is_not_there_has_a_hint_by_its_cause() {
+    let streamless = Gateway { streams: names(&[]), ..v2(&["/upper"]) };
+    for (error, hint) in [
+        (v2(&["/upper"]).find("/uper").unwrap_err(), Hint::UnknownEndpoint),
+        (v2(&[]).find("/upper").unwrap_err(), Hint::PortForWebsocket),
+        (v2(&["/stream"]).find_stream("/upper").unwrap_err(), Hint::NoStreams),
+        (streamless.find_stream("/upper").unwrap_err(), Hint::NoStreams),
+        (by_name(DocArray::V1).find_stream("/upper").unwrap_err(), Hint::NoStreams),
+    ] {
+        assert_eq!(error.detail.hint, Some(hint), "{}", error.message);
+    }
 }
 
 #[test]

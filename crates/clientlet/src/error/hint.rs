@@ -37,9 +37,17 @@ pub enum Hint {
     RequestTooLarge,
     /// The answer is larger than [`answer_limit`](crate::ClientBuilder::answer_limit).
     AnswerTooLarge,
-    /// The gateway does not show a status that names the documents it speaks. It may be no Jina
-    /// gateway; if it is one, [`docarray`](crate::ClientBuilder::docarray) sets them.
+    /// The gateway does not show a status that names the documents it speaks. The URL's path may be
+    /// wrong, or the server may be no Jina gateway; if it is one,
+    /// [`docarray`](crate::ClientBuilder::docarray) sets the documents.
     NoStatus,
+    /// The server has no such path or method: the URL's path is wrong, or the endpoint's name.
+    Path,
+    /// The gateway lists its endpoints, and the request's endpoint is not among them.
+    UnknownEndpoint,
+    /// The endpoint gives no stream of documents: it does not stream, or the gateway speaks
+    /// documents v1. [`post`](crate::Client::post) may be meant.
+    NoStreams,
 }
 
 impl Hint {
@@ -56,6 +64,8 @@ impl Hint {
             (Some(StatusCode::PAYLOAD_TOO_LARGE), ..) | (_, _, Some(MESSAGE_TOO_BIG)) => {
                 Some(Hint::RequestTooLarge)
             }
+            (Some(StatusCode::NOT_FOUND), ..)
+            | (_, Some(GrpcCode::Unimplemented | GrpcCode::NotFound), _) => Some(Hint::Path),
             _ => None,
         }
     }
@@ -116,7 +126,13 @@ impl fmt::Display for Hint {
                  each, or raise the limit there"
             }
             Hint::AnswerTooLarge => "a larger answer_limit takes it",
-            Hint::NoStatus => "is it a Jina gateway? if so, set whether it speaks documents v1 or v2",
+            Hint::NoStatus => {
+                "is the URL's path right, and is it a Jina gateway? if so, set whether it speaks documents v1 \
+                 or v2"
+            }
+            Hint::Path => "are the URL's path and the endpoint's name right?",
+            Hint::UnknownEndpoint => "is the endpoint's name right? the gateway lists its endpoints",
+            Hint::NoStreams => "the endpoint gives no stream of documents: post to it",
         })
     }
 }
@@ -150,6 +166,16 @@ mod tests {
                 Hint::RequestTooLarge,
             ),
             (Event::SocketDropped, Detail { close: Some(1009), ..none() }, Hint::RequestTooLarge),
+            (
+                Event::NotFound404,
+                Detail { http: Some(StatusCode::NOT_FOUND), ..none() },
+                Hint::Path,
+            ),
+            (
+                Event::GrpcUnimplemented,
+                Detail { grpc: Some(GrpcCode::Unimplemented), ..none() },
+                Hint::Path,
+            ),
             (Event::SocketOversize, none(), Hint::AnswerTooLarge),
             (Event::StreamOversize, none(), Hint::AnswerTooLarge),
         ] {

@@ -208,8 +208,10 @@ impl Error {
     }
 
     /// Whether an executor may have worked on the request: true where its delivery is unknown,
-    /// after an executor's exception and after a time-out of the gateway; false where nothing was
-    /// sent and where the gateway refused before running anything (404, 422, 429).
+    /// after an executor's exception and after a time-out of the gateway (504); false where nothing
+    /// was sent and where the gateway refused before running anything (404, 408, 422, 429). A 408
+    /// counts as a refusal although its kind is a time-out, because a server answers 408 when the
+    /// request did not arrive in time.
     pub fn may_have_run(&self) -> bool {
         self.0.may_have_run
     }
@@ -289,7 +291,18 @@ impl Error {
         self.0.detail.headers.as_deref()
     }
 
-    /// What may help, if the client can tell.
+    /// What may help, if the client can tell. There is a hint for:
+    ///
+    /// * the port of another protocol, of TLS or without TLS
+    /// * a proxy that does not connect, or that wants credentials
+    /// * credentials that the gateway wants (401, 403, and gRPC's codes for them)
+    /// * a request or an answer that is too large
+    /// * a gateway that does not show what it speaks, a wrong path, and an endpoint that the gateway
+    ///   does not list or that gives no stream
+    ///
+    /// `None` for all other errors: an executor's exception, a time-out, a refused connection, an
+    /// unknown host, or a document that cannot be encoded. What these errors say is in
+    /// [`kind`](Error::kind) and [`message`](Error::message).
     pub fn hint(&self) -> Option<Hint> {
         self.0.detail.hint
     }

@@ -55,7 +55,8 @@ impl HttpTransport {
             .address
             .at(path)
             .map_err(|error| AttemptError::new(Event::EncodeFailed, error.to_string()))?;
-        let doing = format!("GET {path}");
+        // The whole path, because the path of the client's URL may be the one that is wrong.
+        let doing = format!("GET {}", uri.path());
         let answer = self
             .session
             .exchange(Method::GET, uri, headers, Bytes::new(), Time::until(deadline), true)
