@@ -43,6 +43,7 @@ impl Gateway {
     /// # Panics
     ///
     /// If the gateway was built not to serve HTTP.
+    #[track_caller]
     pub fn http_address(&self) -> SocketAddr {
         self.http.expect("the gateway was built without HTTP")
     }
@@ -52,6 +53,7 @@ impl Gateway {
     /// # Panics
     ///
     /// If the gateway was built not to serve HTTP.
+    #[track_caller]
     pub fn http_url(&self) -> String {
         self.url("http", self.http_address())
     }
@@ -60,7 +62,8 @@ impl Gateway {
     ///
     /// # Panics
     ///
-    /// If the gateway was not built to serve WebSocket.
+    /// If the gateway was not built with [`websocket(true)`](crate::GatewayBuilder::websocket).
+    #[track_caller]
     pub fn websocket_address(&self) -> SocketAddr {
         self.websocket.expect("the gateway was built without `websocket(true)`")
     }
@@ -69,7 +72,8 @@ impl Gateway {
     ///
     /// # Panics
     ///
-    /// If the gateway was not built to serve WebSocket.
+    /// If the gateway was not built with [`websocket(true)`](crate::GatewayBuilder::websocket).
+    #[track_caller]
     pub fn websocket_url(&self) -> String {
         self.url("ws", self.websocket_address())
     }
@@ -78,7 +82,8 @@ impl Gateway {
     ///
     /// # Panics
     ///
-    /// If the gateway was not built to serve gRPC.
+    /// If the gateway was not built with [`grpc(true)`](crate::GatewayBuilder::grpc).
+    #[track_caller]
     pub fn grpc_address(&self) -> SocketAddr {
         self.grpc.expect("the gateway was built without `grpc(true)`")
     }
@@ -87,7 +92,8 @@ impl Gateway {
     ///
     /// # Panics
     ///
-    /// If the gateway was not built to serve gRPC.
+    /// If the gateway was not built with [`grpc(true)`](crate::GatewayBuilder::grpc).
+    #[track_caller]
     pub fn grpc_url(&self) -> String {
         self.url("grpc", self.grpc_address())
     }

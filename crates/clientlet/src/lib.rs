@@ -1,14 +1,40 @@
 //! The client for [Jina](https://github.com/jina-ai/serve) gateways.
 //!
 //! A gateway takes *requests* full of *documents*, sends them through *executors* and answers.
-//! This crate sends them, over HTTP, WebSocket or gRPC, and accounts for each: a request ends exactly once,
-//! as an answer or as an error that says whether the gateway may have run it.
+//! This crate sends requests over HTTP, WebSocket or gRPC, and accounts for each: a request ends exactly
+//! once, as an answer or as an error that says whether an executor may have worked on it. A request is
+//! sent once, unless a [`RetryPolicy`] allows more attempts.
+//!
+//! # How do I ..
+//!
+//! | to .. | use |
+//! | --- | --- |
+//! | give executors parameters | [`Post::parameters`], any serde type that is a map |
+//! | choose the executors that work | [`Post::target_executor`], a regular expression |
+//! | send headers | [`Post::header`] for a call, [`ClientBuilder::header`] for all calls |
+//! | send credentials | [`ClientBuilder::bearer_token`], [`basic_auth`](ClientBuilder::basic_auth), [`cookie`](ClientBuilder::cookie) |
+//! | limit the time | [`Post::timeout`] for a request with all its attempts, [`Post::attempt_timeout`] for one attempt (60 s), [`ClientBuilder::connect_timeout`] (10 s) |
+//! | try again after a failure | [`Post::retry`] with [`RetryPolicy::standard`]; the default is one attempt |
+//! | never run a request twice | [`RetryPolicy::at_most_once`] |
+//! | stop at the first failure | [`Post::stop_on_error`]; `send().await.documents()?` reports the first failure |
+//! | stop a call, and know what became of it | [`Responses::stop`]; dropping a stream stops the call as well |
+//! | know what went wrong | [`Error::kind`], [`Error::delivery`], [`Error::may_have_run`], [`Error::exception`]; [`Error::hint`] is advice; `docs/guarantees.md` lists each failure |
+//! | get the documents of a failed request | [`Post::keep_documents`], [`Error::documents`] |
+//! | read any fields of a document | [`Value`], or a struct of your own |
+//! | use TLS | a URL that begins with `https://`, `wss://` or `grpcs://`, and [`Tls`] for authorities and client certificates |
+//! | use a proxy | [`ClientBuilder::proxy`], [`ClientBuilder::proxy_from_env`]; by default none is used |
+//! | test my own code | the crate `clientlet-gateway`, a gateway inside the test: `docs/testing.md` |
+//! | work without writing code | the command `clientlet`: `clientlet post --help` |
 //!
 //! # Documents in, documents out
 //!
-//! A document is any [`serde`] type. [`Document`] has the fields that DocArray v1 knows; for v2, whose
-//! executors define their own, bring your own struct. Which of the two a gateway speaks is asked
-//! of it.
+//! A document is any [`serde`] type whose fields fit the gateway. The client asks the gateway which
+//! documents it speaks:
+//!
+//! * **Documents v1** have the fields of [`Document`]. A struct of your own may have some of these fields;
+//!   a struct with any other field is refused before sending. Over HTTP an answer has all fields, `null` where they are not set.
+//! * **Documents v2** have the fields of the executor's class. A nested struct is a nested document or a
+//!   dictionary, as the class says. Executors drop fields that their class does not have.
 //!
 //! ```
 //! use clientlet::Client;
@@ -31,6 +57,60 @@
 //! let upper: Vec<Article> = client.post("/upper").documents(articles).send().await.documents()?;
 //! assert_eq!(upper.len(), 250);
 //! assert_eq!(upper[249].text, "HELLO");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A struct for documents v2 may be nested, and have optional fields and tensors:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use clientlet::{Client, RetryPolicy, Tensor};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Clone, Debug, Serialize, Deserialize)]
+//! struct Author {
+//!     name: String,
+//!     born: Option<i32>,
+//! }
+//!
+//! #[derive(Clone, Debug, Serialize, Deserialize)]
+//! struct Book {
+//!     id: String,
+//!     author: Author,
+//!     language: Option<String>,
+//!     embedding: Option<Tensor>,
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use clientlet_gateway::{DocArray, Endpoint, Gateway, Reply, Schema};
+//! # let class = Schema::of::<Book>();
+//! # let index = Endpoint::new(|_| Reply::unchanged()).takes(class.clone()).gives(class);
+//! # let gateway =
+//! #     Gateway::builder().docarray(DocArray::V2).grpc(true).on("/index", index).start().await?;
+//! # let url = gateway.grpc_url();
+//! // let url = "grpc://localhost:8082";
+//! let book = Book {
+//!     id: "1".into(),
+//!     author: Author { name: "George Eliot".into(), born: Some(1819) },
+//!     language: None,
+//!     embedding: Some(Tensor::from(vec![0.5_f32, -1.25])),
+//! };
+//! let client = Client::builder(&url).retry(RetryPolicy::standard().at_most_once(true)).build()?;
+//! let indexed: Vec<Book> = client
+//!     .post("/index")
+//!     .document(&book)
+//!     .parameters(serde_json::json!({"shelf": 7}))
+//!     .header("x-tenant", "blue")
+//!     .timeout(Duration::from_secs(30))
+//!     .attempt_timeout(Duration::from_secs(5))
+//!     .send()
+//!     .await
+//!     .documents()?;
+//! assert_eq!(indexed[0].author.born, Some(1819));
+//! assert_eq!(indexed[0].embedding, book.embedding);
 //! # Ok(())
 //! # }
 //! ```
@@ -145,7 +225,7 @@
 //!
 //! # Three protocols, one meaning
 //!
-//! The URL decides: `http://`, `ws://` or `grpc://`. They differ in speed and in what their wire can carry,
+//! The URL decides: `http://`, `ws://` or `grpc://`, and over TLS `https://`, `wss://` or `grpcs://`. They differ in speed and in what their wire can carry,
 //! never in what a call means.
 //!
 //! | | a request travels | headers of a call are sent | element types and bytes |
@@ -166,7 +246,8 @@
 //! # Numbers and bytes
 //!
 //! [`Tensor`] holds numbers of any type and shape, [`Blob`] bytes; both share their memory. Plain
-//! `Vec<f32>` fields work as well wherever the answer is to be read as such.
+//! `Vec<f32>` fields work as well wherever the answer is to be read as such. HTTP does not keep the
+//! element type of a tensor, which counts when two tensors are compared.
 //!
 //! ```
 //! use clientlet::{Document, Tensor};

@@ -278,7 +278,8 @@ where
         self.try_stream().unwrap_or_else(Responses::refused)
     }
 
-    /// The same for whoever wants to know before the first item that the call can be made.
+    /// Makes the call like [`stream`](Post::stream), but returns the error at once if the call cannot
+    /// be made.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] or [`ErrorKind::Encode`], naming the option that is wrong.

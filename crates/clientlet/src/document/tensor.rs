@@ -26,6 +26,10 @@ use super::number::{Scalar, WireDtype};
 /// protocol. The feature `half` adds half-precision elements of the crate of that name. The feature
 /// `ndarray` converts between tensors and the arrays of that crate.
 ///
+/// Two tensors are equal if element type, shape and numbers are equal. HTTP does not keep the
+/// element type, so a tensor that came back over HTTP mostly differs from the one that was sent. To
+/// compare only the numbers, compare [`shape`](Tensor::shape) and `to_vec`.
+///
 /// ```
 /// use clientlet::Tensor;
 ///
@@ -34,6 +38,17 @@ use super::number::{Scalar, WireDtype};
 /// let image = Tensor::new(&[2, 2], &[1_u8, 2, 3, 4])?;
 /// assert_eq!(image.to_vec::<f32>(), [1.0, 2.0, 3.0, 4.0]);
 /// # Ok::<(), clientlet::TensorError>(())
+/// ```
+///
+/// With `clientlet = { .., features = ["half"] }` and `half = "2.7"` in Cargo.toml:
+///
+#[cfg_attr(feature = "half", doc = "```")]
+#[cfg_attr(not(feature = "half"), doc = "```ignore")]
+/// use clientlet::{Dtype, Tensor};
+/// use half::f16;
+///
+/// let embedding = Tensor::from(vec![f16::from_f32(0.5), f16::from_f32(-1.25)]);
+/// assert_eq!(embedding.dtype(), Dtype::F16);
 /// ```
 ///
 /// Inside `#[serde(flatten)]` or an untagged enum, serde buffers the values that it reads. A tensor

@@ -34,11 +34,15 @@ use crate::target;
 /// it.
 ///
 /// The document is encoded when the call is made, as v2: gateways with v1 documents have no
-/// streams. Over HTTP a call can carry only the document. The document is the body of a GET, which
-/// some proxies drop. So its text, numbers and booleans are also in the query of the address, up to
-/// 2 KiB. Servers may show a query in their logs. Without the body a gateway works on the query,
-/// and refuses documents with other fields. Only fields beyond the 2 KiB may be lost silently;
-/// `tracing` warns of documents that long.
+/// streams. Over HTTP a call can carry only the document, which is the body of a GET. Some proxies
+/// drop the body of a GET. So the document's text, numbers and booleans are sent a second time, in
+/// the query of the address, up to 2 KiB. If a proxy drops the body:
+///
+/// * The gateway makes the document from the query.
+/// * The gateway refuses the request if the executor needs a field that is not in the query.
+/// * Fields beyond the 2 KiB may be lost silently. `tracing` warns of documents that long.
+///
+/// Servers may show a query in their logs.
 #[must_use = "a call is not made before `stream`"]
 pub struct StreamDocument {
     client: Client,

@@ -41,7 +41,6 @@ use crate::transport::RawDocument;
 /// raised before its first document, the stream is empty and ends as if all were well. And a
 /// generator that yields all of its documents a second time on purpose, with the same ids, is taken
 /// for a repeat.
-/// all that it has yielded so far once more, ids and all, which is taken for a repeat.
 #[must_use = "nothing is sent before the documents are polled"]
 pub struct DocumentStream<T> {
     /// `None` after the end of the documents.
