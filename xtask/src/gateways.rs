@@ -1,22 +1,24 @@
-//! Installs the real Jina gateways that tests run against, and nginx as a proxy before them.
+//! Installs the real Jina gateways that tests run against, and the servers that tests put before them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{Beside, workspace};
+use crate::python;
+use crate::servers::{self, SERVERS, Server};
 use crate::steps::{Steps, Stopped};
-use crate::{nginx, python};
 
 pub(crate) const LEFT_OUT: &str = "--no-interop was given";
 
-/// The places of the gateways and of nginx.
+/// The places of the gateways and of the servers before them.
 #[derive(Debug)]
 pub(crate) struct Gateways {
     /// `None` if real gateways are left out.
     environments: Option<PathBuf>,
     /// The installation in the background; `None` after [`wait`](Gateways::wait).
     installing: Option<Beside>,
-    nginx: Option<PathBuf>,
+    /// The servers that tests may use.
+    servers: Vec<(&'static Server, PathBuf)>,
 }
 
 /// Starts to install the gateways below the target directory, or records that they are left out.
@@ -29,23 +31,27 @@ pub(crate) fn prepare(
     if !interop {
         steps.leave_out("Python", LEFT_OUT);
         steps.leave_out("real gateways", LEFT_OUT);
-        steps.leave_out("nginx", LEFT_OUT);
-        return Ok(Gateways { environments: None, installing: None, nginx: None });
+        for server in &SERVERS {
+            steps.leave_out(server.name, LEFT_OUT);
+        }
+        return Ok(Gateways { environments: None, installing: None, servers: Vec::new() });
     }
     let python = steps.run("Python", &python::hint(), python::find_or_install)?;
-    let nginx = match nginx::is_in_reach() {
-        true => Some(steps.run("nginx", nginx::HINT, nginx::find_or_install)?),
-        false => {
-            steps.leave_out("nginx", "it is not installed; on Debian it is nginx-light");
-            None
+    let mut found = Vec::new();
+    for server in &SERVERS {
+        if server.is_in_reach() {
+            let path = steps.run(server.name, servers::HINT, || server.find_or_install())?;
+            found.push((server, path));
+        } else {
+            steps.leave_out(server.name, server.missing);
         }
-    };
+    }
     let environments = target.join("interop");
     let mut install = Command::new(workspace().join("interop/install"));
     install.arg(&environments).env("INTEROP_PYTHON", python);
     // In the background, because the installation mostly waits for the network.
     let installing = Some(Beside::start(install));
-    Ok(Gateways { environments: Some(environments), installing, nginx })
+    Ok(Gateways { environments: Some(environments), installing, servers: found })
 }
 
 impl Gateways {
@@ -65,9 +71,11 @@ impl Gateways {
             }
             None => test.env("CLIENTLET_NO_INTEROP", "1").env_remove("CLIENTLET_INTEROP"),
         };
-        match &self.nginx {
-            Some(nginx) => test.env("CLIENTLET_NGINX", nginx),
-            None => test.env_remove("CLIENTLET_NGINX"),
-        };
+        for server in &SERVERS {
+            test.env_remove(server.variable);
+        }
+        for (server, path) in &self.servers {
+            test.env(server.variable, path);
+        }
     }
 }

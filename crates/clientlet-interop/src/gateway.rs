@@ -1,6 +1,7 @@
 //! A running gateway: `interop/gateway.py` as a child process.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -14,6 +15,7 @@ use nix::unistd::Pid;
 use serde::Deserialize;
 use tempfile::TempDir;
 
+use crate::certificate::Certificate;
 use crate::environment::{Availability, Environment, workspace};
 use crate::error::StartError;
 use crate::log::LogTail;
@@ -52,6 +54,8 @@ pub struct Options {
     pub odd_names: bool,
     /// Whether the executor is served directly, without a gateway: only 3.33.1, over HTTP or gRPC.
     pub deployment: bool,
+    /// Whether all protocols are spoken over TLS, with a certificate that is made for this gateway.
+    pub tls: bool,
 }
 
 impl Default for Options {
@@ -67,6 +71,7 @@ impl Default for Options {
             connection_age: None,
             odd_names: false,
             deployment: false,
+            tls: false,
         }
     }
 }
@@ -85,6 +90,7 @@ pub struct RealGateway {
     /// The gateway's temporary folder. `gateway.py` removes the folder when it ends. Dropping this
     /// field removes the folder too, in case the process had to be killed.
     scratch: TempDir,
+    certificate: Option<Certificate>,
 }
 
 impl RealGateway {
@@ -136,14 +142,22 @@ impl RealGateway {
         *self.ports.get(protocol).expect("a protocol that the gateway was started with")
     }
 
-    /// The gateway's address for a protocol, with the scheme `http`, `ws` or `grpc`.
+    /// The gateway's address for a protocol, with the scheme `http`, `ws` or `grpc`, or over TLS `https`,
+    /// `wss` or `grpcs`.
     ///
     /// # Panics
     /// If the gateway was started without that protocol.
     #[must_use]
     pub fn url(&self, protocol: &str) -> String {
         let scheme = if protocol == "websocket" { "ws" } else { protocol };
-        format!("{scheme}://127.0.0.1:{}", self.port(protocol))
+        let s = if self.certificate.is_some() { "s" } else { "" };
+        format!("{scheme}{s}://127.0.0.1:{}", self.port(protocol))
+    }
+
+    /// The certificate of the CA, in PEM, that clients of a gateway over TLS are to trust.
+    #[must_use]
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.certificate.as_ref().map(Certificate::ca_pem)
     }
 
     /// The end of the gateway's standard error.
@@ -237,10 +251,12 @@ impl RealGateway {
         options: Options,
     ) -> Result<Self, StartError> {
         let scratch = tempfile::Builder::new().prefix("clientlet-gateway-").tempdir()?;
+        let certificate = options.tls.then(Certificate::new).transpose()?;
         let mut child = Command::new(python)
             .env("CLIENTLET_SCRATCH", scratch.path())
             .arg(workspace().join("interop/gateway.py"))
             .args(arguments(options))
+            .args(certificate.iter().flat_map(tls_arguments))
             // These variables would add other packages to the pinned ones.
             .env_remove("PYTHONPATH")
             .env_remove("PYTHONHOME")
@@ -253,8 +269,17 @@ impl RealGateway {
         let (ports, executors) = (BTreeMap::new(), BTreeMap::new());
         let (lines, log) = (follow_lines(stdout), LogTail::follow(stderr));
         // From here on a drop stops the process, even if it does not get ready.
-        let mut gateway =
-            Self { environment, child, lines, log, ports, executors, served_by: None, scratch };
+        let mut gateway = Self {
+            environment,
+            child,
+            lines,
+            log,
+            ports,
+            executors,
+            served_by: None,
+            scratch,
+            certificate,
+        };
         let ReadyLine { ports, pids } = gateway.next_ready()?;
         gateway.ports = ports;
         (gateway.executors, gateway.served_by) = (pids.executors, pids.gateway);
@@ -340,6 +365,8 @@ fn arguments(options: Options) -> Vec<String> {
         connection_age,
         odd_names,
         deployment,
+        // The files are made when the gateway starts.
+        tls: _,
     } = options;
     // Without `--port` every protocol gets a free port.
     let mut arguments = vec![
@@ -372,6 +399,11 @@ fn arguments(options: Options) -> Vec<String> {
         arguments.push("--deployment".to_owned());
     }
     arguments
+}
+
+fn tls_arguments(certificate: &Certificate) -> [OsString; 4] {
+    let (file, key) = (certificate.certificate(), certificate.key());
+    ["--ssl-certfile".into(), file.into(), "--ssl-keyfile".into(), key.into()]
 }
 
 fn follow_lines(pipe: impl io::Read + Send + 'static) -> Receiver<String> {
@@ -414,6 +446,7 @@ mod tests {
             connection_age: Some((Duration::from_secs(1), Duration::from_secs(3))),
             odd_names: true,
             deployment: true,
+            tls: false,
         };
         let expected = [
             "--die-with-parent",

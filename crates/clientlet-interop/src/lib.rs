@@ -1,5 +1,5 @@
-//! Starts, breaks, restarts and stops real Jina gateways for tests, and [`Nginx`] as a proxy before
-//! them.
+//! Starts, breaks, restarts and stops real Jina gateways for tests, [`Nginx`] as an ingress before them,
+//! and [`Squid`] and [`Socks`] as proxies on the way to them.
 //!
 //! Each [`Environment`] is a Python virtual environment with one pinned Jina release.
 //! `interop/install DIR` makes the environments; `cargo xtask test` does so below the target directory.
@@ -12,8 +12,9 @@
 //! | unset | set | skipped, even if the environment exists |
 //! | unset | unset | skipped if there is no `target/interop`, otherwise fails |
 //!
-//! Tests with nginx are skipped if nginx is not installed, unless `CLIENTLET_NGINX` names it.
-//! `CLIENTLET_NO_INTEROP` applies to nginx as above.
+//! Tests with nginx, squid and microsocks are skipped if the program is not installed, unless
+//! `CLIENTLET_NGINX`, `CLIENTLET_SQUID` or `CLIENTLET_MICROSOCKS` names it. `CLIENTLET_NO_INTEROP` applies
+//! to them as above.
 //!
 //! A skip is written to standard error past the test harness, which would hide it.
 //!
@@ -33,13 +34,20 @@
 //! All functions block. Asynchronous tests call them in `spawn_blocking`.
 #![forbid(unsafe_code)]
 
+mod certificate;
+mod daemon;
 mod environment;
 mod error;
 mod gateway;
 mod log;
 mod nginx;
+mod socks;
+mod squid;
 
+pub use certificate::Certificate;
 pub use environment::{Environment, environments_dir};
 pub use error::StartError;
 pub use gateway::{Options, RealGateway};
 pub use nginx::Nginx;
+pub use socks::Socks;
+pub use squid::Squid;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use futures_util::future::BoxFuture;
@@ -20,7 +21,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug + 'static> Io for T {
 
 /// What the opening of a connection is waiting for.
 #[derive(Debug, Default)]
-pub(crate) struct Step(AtomicU8);
+pub(crate) struct Step {
+    now: AtomicU8,
+    /// The proxy that is to make the connection.
+    proxy: OnceLock<String>,
+}
 
 impl Step {
     pub(super) const LOOK_UP: u8 = 1;
@@ -29,21 +34,32 @@ impl Step {
     pub(super) const PROXY: u8 = 4;
 
     pub(super) fn set(&self, step: u8) {
-        self.0.store(step, Ordering::Relaxed);
+        self.now.store(step, Ordering::Relaxed);
     }
 
-    /// Whether a proxy was asked for the connection.
+    /// Notes that a proxy is to make the connection. The steps up to TLS with the gateway are about it.
+    #[cfg(feature = "proxy")]
+    pub(super) fn through(&self, proxy: String) {
+        // An error says that this was noted before.
+        let _ = self.proxy.set(proxy);
+    }
+
+    /// Whether the opening is waiting for a proxy.
     pub(super) fn is_of_proxy(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == Step::PROXY
+        self.proxy.get().is_some() && self.now.load(Ordering::Relaxed) != Step::TLS
     }
 
     /// Says which step took too long.
-    pub(super) fn late(&self) -> &'static str {
-        match self.0.load(Ordering::Relaxed) {
-            Step::LOOK_UP => "; the name was not found by then",
-            Step::TLS => "; the TLS handshake was not complete by then",
-            Step::PROXY => "; the proxy had not answered by then",
-            _ => "",
+    pub(super) fn late(&self) -> String {
+        match (self.now.load(Ordering::Relaxed), self.proxy.get()) {
+            (Step::TLS, _) => "; the TLS handshake was not complete by then".to_owned(),
+            (Step::LOOK_UP, None) => "; the name was not found by then".to_owned(),
+            (Step::LOOK_UP, Some(proxy)) => {
+                format!("; the name of the proxy {proxy} was not found by then")
+            }
+            (Step::PROXY, Some(proxy)) => format!("; the proxy {proxy} had not answered by then"),
+            (_, Some(proxy)) => format!("; the proxy {proxy} was not reached by then"),
+            (_, None) => String::new(),
         }
     }
 }

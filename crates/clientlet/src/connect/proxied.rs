@@ -37,6 +37,7 @@ impl Proxied {
 
     async fn reach(&self, step: &Step) -> Result<Box<dyn Io>, AttemptError> {
         let proxy = &self.config.proxy;
+        step.through(proxy.to_string());
         let io = self.tcp.dial(&proxy.host, proxy.port, step).await.map_err(|mut error| {
             error.message = format!("the proxy {proxy}: {}", error.message);
             error.with_hint(Hint::Proxy)
@@ -115,6 +116,13 @@ impl Forwarder {
         let what =
             format!("the proxy {} answered {status} to a request for {to}: {name}", self.proxy);
         Some(AttemptError::new(Event::of_status(status.as_u16()), what))
+    }
+
+    /// Names the proxy in the error of a connection on which no answer came: the proxy has the other end of
+    /// it, and would answer if the gateway had failed.
+    pub(crate) fn failed(&self, mut error: AttemptError) -> AttemptError {
+        error.message = format!("the proxy {}: {}", self.proxy, error.message);
+        error.with_hint(Hint::Proxy)
     }
 }
 

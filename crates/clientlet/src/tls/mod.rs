@@ -169,13 +169,14 @@ impl Tls {
         Ok(Prepared { config: Arc::new(config), server_name: server_name.transpose()? })
     }
 
-    /// The same for connections to a proxy, whose name is its own.
+    /// The same for connections to a proxy, whose name is its own, and which is not shown the certificate that
+    /// is for the gateway.
     ///
     /// # Errors
     /// As [`prepare`](Tls::prepare).
     #[cfg(feature = "proxy")]
     pub(crate) fn prepare_for_proxy(&self) -> Result<Prepared, Error> {
-        Ok(Prepared { server_name: None, ..self.prepare(Protocol::Http)? })
+        Tls { server_name: None, identity: None, ..self.clone() }.prepare(Protocol::Http)
     }
 
     fn verifier(

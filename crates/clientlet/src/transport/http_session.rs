@@ -278,7 +278,13 @@ impl HttpSession {
                 // runs nothing, so it may be sent again whether or not it was written.
                 let is_unsent = sent.is_question && lease.is_used()
                     || !probe.is_written(lease.written(), before);
-                Err(classify(error, instead, is_unsent, lease.is_used()))
+                let error = classify(error, instead, is_unsent, lease.is_used());
+                #[cfg(feature = "proxy")]
+                let error = match &self.forwarder {
+                    Some(forwarder) => forwarder.failed(error),
+                    None => error,
+                };
+                Err(error)
             }
         }
     }
