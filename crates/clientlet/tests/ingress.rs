@@ -1,0 +1,238 @@
+//! nginx as an ingress that ends TLS in front of real gateways, below a path of its own for each protocol.
+//! What nginx answers by itself is reported as what it is, and a reload loses nothing.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clientlet::{Client, ClientBuilder, Document, Error, ErrorKind, Hint, Pem, RetryPolicy, Tls};
+use clientlet_interop::{Certificate, Environment, Nginx, Options, RealGateway};
+use serde_json::json;
+
+/// A way to a gateway: the scheme, and whether each request is a unary call.
+type Way = (&'static str, bool);
+const WAYS: [Way; 4] = [("https", false), ("wss", false), ("grpcs", false), ("grpcs", true)];
+
+struct Ingress {
+    nginx: Nginx,
+    certificate: Certificate,
+}
+
+/// The ports of a gateway.
+#[derive(Clone, Copy)]
+struct Ports {
+    http: u16,
+    websocket: u16,
+    grpc: u16,
+}
+
+async fn gateway(environment: Environment) -> Option<RealGateway> {
+    let options = Options { protocols: &["http", "websocket", "grpc"], ..Options::default() };
+    let start = move || RealGateway::start_or_skip(environment, options);
+    tokio::task::spawn_blocking(start).await.unwrap().unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn ports(gateway: &RealGateway) -> Ports {
+    let [http, websocket, grpc] = ["http", "websocket", "grpc"].map(|name| gateway.port(name));
+    Ports { http, websocket, grpc }
+}
+
+impl Ingress {
+    /// Starts nginx with further settings of its server. Returns `None` if it is not installed.
+    async fn start(ports: Ports, settings: &'static str) -> Option<Ingress> {
+        let certificate = Certificate::new().unwrap();
+        let (file, key) = (certificate.certificate(), certificate.key());
+        let (file, key) = (file.display(), key.display());
+        let Ports { http, websocket, grpc } = ports;
+        let server = format!(
+            "ssl_certificate {file};
+        ssl_certificate_key {key};
+        {settings}
+        location /flow/http/ {{
+            proxy_pass http://127.0.0.1:{http}/;
+            proxy_http_version 1.1;
+            proxy_set_header Connection '';
+        }}
+        location /flow/websocket/ {{
+            proxy_pass http://127.0.0.1:{websocket}/;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection upgrade;
+        }}
+        location /flow/grpc/ {{
+            rewrite ^/flow/grpc(/.*)$ $1 break;
+            grpc_pass grpc://127.0.0.1:{grpc};
+        }}"
+        );
+        let start = move || Nginx::start_or_skip("ssl http2", &server);
+        let nginx = tokio::task::spawn_blocking(start).await.unwrap();
+        let nginx = nginx.unwrap_or_else(|error| panic!("{error}"))?;
+        Some(Ingress { nginx, certificate })
+    }
+
+    /// A client that sends each request once.
+    fn client(&self, way: Way) -> ClientBuilder {
+        let path = match way.0 {
+            "https" => "http",
+            "wss" => "websocket",
+            _ => "grpc",
+        };
+        let url = format!("{}://127.0.0.1:{}/flow/{path}", way.0, self.nginx.port());
+        let tls = Tls::new().ca(Pem::text(self.certificate.ca_pem())).without_system_roots(true);
+        Client::builder(&url).unary(way.1).tls(tls).retry(RetryPolicy::new())
+    }
+}
+
+async fn post(client: &Client, endpoint: &str, document: Document) -> Result<String, Error> {
+    let call = client.post(endpoint).document(&document).parameters(json!({"seconds": 60}));
+    let answers = call.send().await.into_result()?;
+    Ok(answers[0].documents::<Document>()?.remove(0).text.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_and_questions_pass_an_ingress_that_ends_tls_below_a_path() {
+    for environment in [Environment::SeedEra, Environment::Current] {
+        let Some(gateway) = gateway(environment).await else { return };
+        for way in WAYS {
+            let Some(ingress) = Ingress::start(ports(&gateway), "").await else { return };
+            let client = ingress.client(way).build().unwrap();
+            client.ready().await.unwrap_or_else(|error| panic!("{environment} {way:?}: {error}"));
+            let text = post(&client, "/upper", Document::text("a")).await.unwrap();
+            assert_eq!(text, "A", "{environment} {way:?}");
+        }
+    }
+}
+
+/// What nginx does by itself.
+struct Case {
+    settings: &'static str,
+    /// Whether nginx finds no gateway at its port.
+    is_down: bool,
+    endpoint: &'static str,
+    text_length: usize,
+    /// What comes of it over HTTP, WebSocket, gRPC and unary gRPC.
+    outcomes: [Outcome; 4],
+}
+
+/// A kind, the status if there is one, whether the request may have run, and a part of the message; `None` if
+/// the request is answered.
+type Outcome = Option<(ErrorKind, Option<u16>, bool, &'static str)>;
+
+const TOO_LARGE: Outcome = Some((ErrorKind::Gateway, Some(413), false, "answered 413"));
+const TOO_SLOW: Outcome = Some((ErrorKind::Timeout, Some(504), true, "answered 504"));
+/// The gateway is asked what it speaks first, which runs nothing.
+const DOWN: Outcome = Some((ErrorKind::Gateway, Some(502), false, "answered 502"));
+
+/// Longer than nginx waits.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+const CASES: [Case; 3] = [
+    Case {
+        settings: "client_max_body_size 1k;",
+        is_down: false,
+        endpoint: "/upper",
+        text_length: 5000,
+        // nginx does not look into the messages of a WebSocket.
+        outcomes: [TOO_LARGE, None, TOO_LARGE, TOO_LARGE],
+    },
+    Case {
+        settings: "proxy_read_timeout 1s; grpc_read_timeout 1s;",
+        is_down: false,
+        endpoint: "/slow",
+        text_length: 1,
+        outcomes: [
+            TOO_SLOW,
+            // The connection is closed without a word.
+            Some((ErrorKind::Transport, None, true, "")),
+            // nginx does not wait for an answer as long as the client may still send.
+            Some((ErrorKind::Timeout, None, true, "no answer within 5.0 s")),
+            TOO_SLOW,
+        ],
+    },
+    Case { settings: "", is_down: true, endpoint: "/upper", text_length: 1, outcomes: [DOWN; 4] },
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_ingress_answers_by_itself_is_reported_as_what_it_is() {
+    let Some(gateway) = gateway(Environment::Current).await else { return };
+    let mut wrong = Vec::new();
+    for case in CASES {
+        for (way, outcome) in WAYS.into_iter().zip(case.outcomes) {
+            let mut ports = ports(&gateway);
+            if case.is_down {
+                // Port 1 needs privileges that no test has used.
+                ports = Ports { http: 1, websocket: 1, grpc: 1 };
+            }
+            let Some(ingress) = Ingress::start(ports, case.settings).await else { return };
+            let client = ingress.client(way).attempt_timeout(ATTEMPT).build().unwrap();
+            let document = Document::text("x".repeat(case.text_length));
+            let answer = post(&client, case.endpoint, document).await;
+            let found = answer.as_ref().err().map(|error| {
+                let status = error.http_status().map(|status| status.as_u16());
+                (error.kind(), status, error.may_have_run())
+            });
+            let expected =
+                outcome.map(|(kind, status, may_have_run, _)| (kind, status, may_have_run));
+            let told = outcome.map_or("", |(.., told)| told);
+            let hint = answer.as_ref().err().and_then(Error::hint);
+            let expected_hint = (outcome == TOO_LARGE).then_some(Hint::RequestTooLarge);
+            let text = answer.map_or_else(|error| format!("{error}"), |text| text);
+            if found != expected || !text.contains(told) || hint != expected_hint {
+                wrong.push(format!("{way:?} {:?}: {found:?} {text}", case.settings));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ingress_that_leaves_its_connections_costs_no_request() {
+    let Some(gateway) = gateway(Environment::Current).await else { return };
+    for way in WAYS {
+        let settings = "keepalive_requests 7;";
+        let Some(ingress) = Ingress::start(ports(&gateway), settings).await else { return };
+        // Requests that may have arrived are not sent again.
+        let policy = RetryPolicy::new().at_most_once(true);
+        let client = ingress.client(way).retry(policy).build().unwrap();
+        let documents = (0..200).map(|n: u32| Document::text("x").with_id(n.to_string()));
+        let call = client.post("/upper").documents(documents).request_size(1).prefetch(8);
+        let answers = call.send().await;
+        let failed: Vec<&Error> = answers.errors().collect();
+        assert!(failed.is_empty(), "{way:?}: {} of 200: {}", failed.len(), failed[0]);
+        assert_eq!(answers.documents::<Document>().unwrap().len(), 200, "{way:?}");
+        // A stream, over WebSocket or gRPC, is one request for nginx.
+        let is_stream = matches!(way, ("wss", _) | ("grpcs", false));
+        let opened = client.connections().opened;
+        assert!(is_stream || opened >= 200 / 7, "{way:?}: {opened}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_under_load_loses_nothing() {
+    let Some(gateway) = gateway(Environment::Current).await else { return };
+    for way in WAYS {
+        let Some(mut ingress) = Ingress::start(ports(&gateway), "").await else { return };
+        let client = ingress.client(way).retry(RetryPolicy::standard()).build().unwrap();
+        let is_over = AtomicBool::new(false);
+        let input = (0..).take_while(|_| !is_over.load(Ordering::Relaxed));
+        let documents = input.map(|n: u32| Document::text("x").with_id(n.to_string()));
+        let call = client.post("/upper").documents(documents).request_size(1).prefetch(16);
+        let mut responses = call.stream();
+        let mut answered = 0;
+        while let Some(response) = responses.next().await {
+            let response = response.unwrap_or_else(|error| {
+                panic!("{way:?}, {answered} answered: {error:?}\n{}", ingress.nginx.log())
+            });
+            let back: Vec<Document> = response.documents().unwrap();
+            let own = (Some(response.input().start.to_string()), Some("X".to_owned()));
+            assert_eq!((back[0].id.clone(), back[0].text.clone()), own, "{way:?}");
+            answered += 1;
+            if answered % 200 == 0 {
+                ingress.nginx.reload().unwrap();
+            }
+            is_over.store(answered >= 900, Ordering::Relaxed);
+        }
+        assert!(answered >= 900, "{way:?}");
+    }
+}
