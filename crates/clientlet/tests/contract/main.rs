@@ -26,37 +26,37 @@ macro_rules! cases {
     ($then:ident $($row:expr)?) => {
         $then! { $($row;)?
             cases::documents_come_back_with_their_text_changed: [];
-            cases::parameters_come_back_with_the_executors_result: [];
-            cases::a_target_that_matches_nothing_still_answers: [Targets];
-            cases::documents_that_are_encoded_already_are_passed_on_as_they_are: [];
+            cases::parameters_come_back_with_the_executors_result: [Plain];
+            cases::a_target_that_matches_nothing_still_answers: [Targets, Plain];
+            cases::documents_that_are_encoded_already_are_passed_on_as_they_are: [Plain];
             cases::an_empty_input_is_a_request: [];
             cases::a_thousand_documents_with_parameters_come_back_once_and_in_order: [];
-            cases::unordered_answers_hold_each_document_once: [];
+            cases::unordered_answers_hold_each_document_once: [Plain];
             cases::an_executors_exception_is_an_error_with_its_name: [];
             cases::an_executors_exception_is_reported_in_full_with_the_documents: [WholeException];
-            cases::a_failed_request_does_not_end_the_stream: [Json];
+            cases::a_failed_request_does_not_end_the_stream: [Json, Plain];
             cases::routes_name_gateway_and_executor_with_their_times: [Routes];
             cases::tensors_and_unicode_survive_an_echo: [];
             cases::bytes_survive_an_echo: [Bytes];
-            cases::tags_survive_an_echo: [EqualTags];
-            cases::empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2: [];
-            cases::an_endpoint_that_no_executor_binds_leaves_documents_unchanged: [UnboundEndpoints];
+            cases::tags_survive_an_echo: [EqualTags, Plain];
+            cases::empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2: [Plain];
+            cases::an_endpoint_that_no_executor_binds_leaves_documents_unchanged: [UnboundEndpoints, Plain];
             cases::an_unknown_endpoint_is_an_error_that_lists_the_known_ones: [EndpointList];
-            cases::a_value_of_the_wrong_type_is_refused_with_its_place: [];
+            cases::a_value_of_the_wrong_type_is_refused_with_its_place: [Plain];
             cases::an_answer_of_twenty_megabytes_comes_through: [];
             cases::an_answer_beyond_the_limit_names_the_limit: [];
-            cases::documents_that_do_not_fit_the_type_name_document_and_field: [];
+            cases::documents_that_do_not_fit_the_type_name_document_and_field: [Plain];
             cases::slow_inputs_are_answered_one_by_one: [];
-            cases::a_slow_executor_stops_the_input_after_prefetch: [];
+            cases::a_slow_executor_stops_the_input_after_prefetch: [Plain];
             cases::large_and_small_calls_on_one_client_are_all_answered: [];
             cases::the_gateway_is_ready_and_reports_its_releases: [];
             cases::an_attempt_ends_at_its_time_out: [];
-            outages::a_dead_executor_is_a_gateway_error_until_it_returns: [];
+            outages::a_dead_executor_is_a_gateway_error_until_it_returns: [Plain];
             outages::a_dead_executor_is_named_by_error_and_dry_run: [HonestOutage];
-            load::with_retries_all_is_answered_while_the_executor_dies_and_returns: [];
-            load::without_retries_each_request_ends_once_and_names_the_dead_executor: [];
+            load::with_retries_all_is_answered_while_the_executor_dies_and_returns: [Plain];
+            load::without_retries_each_request_ends_once_and_names_the_dead_executor: [Plain];
             load::with_retries_all_is_answered_while_the_gateway_restarts_in_good_order: [];
-            outages::an_executor_slower_than_the_gateway_waits_may_have_run: [];
+            outages::an_executor_slower_than_the_gateway_waits_may_have_run: [Plain];
         }
     };
 }
@@ -123,4 +123,20 @@ gateways! {
     embedded_v1_websocket_json: WS_JSON_EMBEDDED_V1;
     jina_3_14_1_websocket_json: WS_JSON_SEED_ERA;
     jina_3_33_1_v1_websocket_json: WS_JSON_CURRENT_V1;
+    embedded_v1_https: HTTPS_EMBEDDED_V1;
+    embedded_v1_websocket_tls: WSS_EMBEDDED_V1;
+    embedded_v1_grpc_tls: GRPCS_EMBEDDED_V1;
+    embedded_v1_grpc_unary_tls: SECURE_UNARY_EMBEDDED_V1;
+    embedded_v2_https: HTTPS_EMBEDDED_V2;
+    embedded_v2_websocket_tls: WSS_EMBEDDED_V2;
+    embedded_v2_grpc_tls: GRPCS_EMBEDDED_V2;
+    embedded_v2_grpc_unary_tls: SECURE_UNARY_EMBEDDED_V2;
+    jina_3_14_1_https: HTTPS_SEED_ERA;
+    jina_3_14_1_websocket_tls: WSS_SEED_ERA;
+    jina_3_14_1_grpc_tls: GRPCS_SEED_ERA;
+    jina_3_14_1_grpc_unary_tls: SECURE_UNARY_SEED_ERA;
+    jina_3_33_1_v2_https: HTTPS_CURRENT;
+    jina_3_33_1_v2_websocket_tls: WSS_CURRENT;
+    jina_3_33_1_v2_grpc_tls: GRPCS_CURRENT;
+    jina_3_33_1_v2_grpc_unary_tls: SECURE_UNARY_CURRENT;
 }

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use clientlet::{Client, ClientBuilder, DocArray};
-use clientlet_gateway::Gateway;
+use clientlet::{Client, ClientBuilder, DocArray, Pem, Tls};
+use clientlet_gateway::{Gateway, GatewayBuilder, Tls as Served};
 use clientlet_interop::{Environment, Options, RealGateway};
 
 /// A gateway on which the contract is checked.
@@ -14,6 +14,8 @@ pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) docarray: DocArray,
     pub(crate) protocol: Protocol,
+    /// Whether the protocol is spoken over TLS.
+    is_secure: bool,
     world: World,
     cannot: &'static [(Ability, &'static str)],
 }
@@ -67,6 +69,8 @@ pub(crate) enum Ability {
     Json,
     /// A target that matches no deployment leaves the documents unchanged.
     Targets,
+    /// No TLS. Cases ask for it that TLS cannot change.
+    Plain,
 }
 
 const V1: &[(Ability, &str)] = &[(
@@ -86,6 +90,7 @@ pub(crate) const EMBEDDED_V1: Row = Row {
     name: "embedded v1",
     docarray: DocArray::V1,
     protocol: Protocol::Http,
+    is_secure: false,
     world: World::Embedded,
     cannot: V1,
 };
@@ -93,6 +98,7 @@ pub(crate) const EMBEDDED_V2: Row = Row {
     name: "embedded v2",
     docarray: DocArray::V2,
     protocol: Protocol::Http,
+    is_secure: false,
     world: World::Embedded,
     cannot: V2,
 };
@@ -100,6 +106,7 @@ pub(crate) const SEED_ERA: Row = Row {
     name: "Jina 3.14.1, documents v1",
     docarray: DocArray::V1,
     protocol: Protocol::Http,
+    is_secure: false,
     world: World::Real(Environment::SeedEra),
     cannot: V1,
 };
@@ -107,6 +114,7 @@ pub(crate) const CURRENT_V1: Row = Row {
     name: "Jina 3.33.1, documents v1",
     docarray: DocArray::V1,
     protocol: Protocol::Http,
+    is_secure: false,
     world: World::Real(Environment::CurrentV1),
     cannot: V1,
 };
@@ -114,6 +122,7 @@ pub(crate) const CURRENT: Row = Row {
     name: "Jina 3.33.1, documents v2",
     docarray: DocArray::V2,
     protocol: Protocol::Http,
+    is_secure: false,
     world: World::Real(Environment::Current),
     cannot: V2,
 };
@@ -244,6 +253,58 @@ pub(crate) const WS_JSON_CURRENT_V1: Row = Row {
     ..WS_CURRENT_V1
 };
 
+pub(crate) const HTTPS_EMBEDDED_V1: Row =
+    Row { name: "embedded v1, HTTPS", is_secure: true, ..EMBEDDED_V1 };
+pub(crate) const WSS_EMBEDDED_V1: Row =
+    Row { name: "embedded v1, WebSocket over TLS", is_secure: true, ..WS_EMBEDDED_V1 };
+pub(crate) const GRPCS_EMBEDDED_V1: Row =
+    Row { name: "embedded v1, gRPC over TLS", is_secure: true, ..GRPC_EMBEDDED_V1 };
+pub(crate) const SECURE_UNARY_EMBEDDED_V1: Row =
+    Row { name: "embedded v1, gRPC unary over TLS", is_secure: true, ..UNARY_EMBEDDED_V1 };
+pub(crate) const HTTPS_EMBEDDED_V2: Row =
+    Row { name: "embedded v2, HTTPS", is_secure: true, ..EMBEDDED_V2 };
+pub(crate) const WSS_EMBEDDED_V2: Row =
+    Row { name: "embedded v2, WebSocket over TLS", is_secure: true, ..WS_EMBEDDED_V2 };
+pub(crate) const GRPCS_EMBEDDED_V2: Row =
+    Row { name: "embedded v2, gRPC over TLS", is_secure: true, ..GRPC_EMBEDDED_V2 };
+pub(crate) const SECURE_UNARY_EMBEDDED_V2: Row =
+    Row { name: "embedded v2, gRPC unary over TLS", is_secure: true, ..UNARY_EMBEDDED_V2 };
+pub(crate) const HTTPS_SEED_ERA: Row =
+    Row { name: "Jina 3.14.1, documents v1, HTTPS", is_secure: true, ..SEED_ERA };
+pub(crate) const WSS_SEED_ERA: Row =
+    Row { name: "Jina 3.14.1, documents v1, WebSocket over TLS", is_secure: true, ..WS_SEED_ERA };
+pub(crate) const GRPCS_SEED_ERA: Row =
+    Row { name: "Jina 3.14.1, documents v1, gRPC over TLS", is_secure: true, ..GRPC_SEED_ERA };
+pub(crate) const SECURE_UNARY_SEED_ERA: Row = Row {
+    name: "Jina 3.14.1, documents v1, gRPC unary over TLS",
+    is_secure: true,
+    ..UNARY_SEED_ERA
+};
+pub(crate) const HTTPS_CURRENT: Row =
+    Row { name: "Jina 3.33.1, documents v2, HTTPS", is_secure: true, ..CURRENT };
+pub(crate) const WSS_CURRENT: Row =
+    Row { name: "Jina 3.33.1, documents v2, WebSocket over TLS", is_secure: true, ..WS_CURRENT };
+pub(crate) const GRPCS_CURRENT: Row =
+    Row { name: "Jina 3.33.1, documents v2, gRPC over TLS", is_secure: true, ..GRPC_CURRENT };
+pub(crate) const SECURE_UNARY_CURRENT: Row = Row {
+    name: "Jina 3.33.1, documents v2, gRPC unary over TLS",
+    is_secure: true,
+    ..UNARY_CURRENT
+};
+
+const NOT_PLAIN: &str = "nothing in the case depends on TLS; it runs without TLS";
+
+/// The certificate of all embedded gateways over TLS.
+fn served() -> &'static Served {
+    static SERVED: OnceLock<Served> = OnceLock::new();
+    SERVED.get_or_init(Served::self_signed)
+}
+
+/// Trusts this CA, in PEM, alone.
+fn trusting(authority: &str) -> Tls {
+    Tls::new().ca(Pem::text(authority)).without_system_roots(true)
+}
+
 impl Row {
     /// Whether the row has all abilities that a case needs. If not, says what is skipped and why.
     pub(crate) fn can(&self, case: &str, needs: &[Ability]) -> bool {
@@ -258,13 +319,16 @@ impl Row {
 
     /// Returns why the row cannot run a case that needs these abilities; `None` if it can.
     pub(crate) fn why_not(&self, needs: &[Ability]) -> Option<&'static str> {
+        if self.is_secure && needs.contains(&Ability::Plain) {
+            return Some(NOT_PLAIN);
+        }
         let missing = self.cannot.iter().find(|(ability, _)| needs.contains(ability));
         missing.map(|(_, reason)| *reason)
     }
 
-    /// Whether the row is the newest real gateway.
+    /// Whether the row is the newest real gateway, without TLS.
     pub(crate) fn is_current(&self) -> bool {
-        matches!(self.world, World::Real(Environment::Current))
+        matches!(self.world, World::Real(Environment::Current)) && !self.is_secure
     }
 
     /// Returns the row's gateway, shared by the cases that leave it unchanged; `None` if it is not
@@ -274,16 +338,20 @@ impl Row {
             World::Embedded => Some(self.embedded().await),
             World::Real(_) => None,
         };
-        let url = match &embedded {
-            Some(gateway) => self.url_of(gateway),
-            None => self.shared_url()?,
+        let (url, tls) = match &embedded {
+            Some(gateway) => (self.url_of(gateway), trusting(served().ca_pem())),
+            None => self.shared()?,
         };
-        Some(Stage { url, protocol: self.protocol, _embedded: embedded })
+        Some(Stage { url, tls, protocol: self.protocol, _embedded: embedded })
+    }
+
+    fn builder(&self) -> GatewayBuilder {
+        let builder = Gateway::builder().docarray(self.spoken()).websocket(true).grpc(true);
+        if self.is_secure { builder.tls(served().clone()) } else { builder }
     }
 
     async fn embedded(&self) -> Gateway {
-        let builder = Gateway::builder().docarray(self.spoken());
-        builder.websocket(true).grpc(true).start().await.unwrap()
+        self.builder().start().await.unwrap()
     }
 
     fn spoken(&self) -> clientlet_gateway::DocArray {
@@ -299,7 +367,7 @@ impl Row {
         let grpc = gateway.grpc_address();
         gateway.stop().await;
         loop {
-            let builder = Gateway::builder().docarray(self.spoken()).http_address(http);
+            let builder = self.builder().http_address(http);
             let builder = builder.websocket_address(websocket).grpc_address(grpc);
             match builder.start().await {
                 Ok(gateway) => return gateway,
@@ -329,22 +397,27 @@ impl Row {
         }
     }
 
-    /// Returns the URL of the row's real gateway. Real gateways take seconds to start, so the cases
-    /// of a row share one, which ends with this process.
-    fn shared_url(&self) -> Option<String> {
-        static SHARED: [OnceLock<Option<Mutex<RealGateway>>>; 3] = [const { OnceLock::new() }; 3];
+    /// Returns the URL of the row's real gateway, and what its clients trust. Real gateways take seconds
+    /// to start, so the cases of a row share one, which ends with this process.
+    fn shared(&self) -> Option<(String, Tls)> {
+        static PLAIN: [OnceLock<Option<Mutex<RealGateway>>>; 3] = [const { OnceLock::new() }; 3];
+        static SECURE: [OnceLock<Option<Mutex<RealGateway>>>; 3] = [const { OnceLock::new() }; 3];
         let World::Real(environment) = self.world else { return None };
-        let gateway = SHARED[environment as usize].get_or_init(|| {
-            start(environment, Options { protocols: ALL, ..Options::default() }).map(Mutex::new)
+        let shared = if self.is_secure { &SECURE } else { &PLAIN };
+        let gateway = shared[environment as usize].get_or_init(|| {
+            let options = Options { protocols: ALL, tls: self.is_secure, ..Options::default() };
+            start(environment, options).map(Mutex::new)
         });
-        Some(gateway.as_ref()?.lock().unwrap().url(self.protocol_name()))
+        let gateway = gateway.as_ref()?.lock().unwrap();
+        Some((gateway.url(self.protocol_name()), trust(&gateway)))
     }
 
     /// Starts a gateway that only this case uses and may break. Its executor is given
     /// `timeout_send`.
     pub(crate) async fn breakable(&'static self, timeout_send: Duration) -> Option<Breakable> {
         let timeout_send = Some(timeout_send);
-        let options = Options { protocols: ALL, timeout_send, ..Options::default() };
+        let tls = self.is_secure;
+        let options = Options { protocols: ALL, timeout_send, tls, ..Options::default() };
         match self.world {
             World::Embedded => {
                 Some(Breakable { row: self, world: Broken::Embedded(self.embedded().await) })
@@ -367,9 +440,15 @@ fn start(environment: Environment, options: Options) -> Option<RealGateway> {
     RealGateway::start_or_skip(environment, options).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// What clients of a real gateway trust.
+fn trust(gateway: &RealGateway) -> Tls {
+    gateway.ca_pem().map_or_else(Tls::new, trusting)
+}
+
 /// A running gateway that a case leaves unchanged.
 pub(crate) struct Stage {
-    pub(crate) url: String,
+    url: String,
+    tls: Tls,
     protocol: Protocol,
     /// Ends with the case.
     _embedded: Option<Gateway>,
@@ -377,7 +456,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn builder(&self) -> ClientBuilder {
-        self.protocol.builder(&self.url)
+        self.protocol.builder(&self.url).tls(self.tls.clone())
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -398,11 +477,11 @@ enum Broken {
 
 impl Breakable {
     pub(crate) fn client(&self) -> Client {
-        let url = match &self.world {
-            Broken::Embedded(gateway) => self.row.url_of(gateway),
-            Broken::Real(gateway) => gateway.url(self.row.protocol_name()),
+        let (url, tls) = match &self.world {
+            Broken::Embedded(gateway) => (self.row.url_of(gateway), trusting(served().ca_pem())),
+            Broken::Real(gateway) => (gateway.url(self.row.protocol_name()), trust(gateway)),
         };
-        self.row.protocol.builder(&url).build().unwrap()
+        self.row.protocol.builder(&url).tls(tls).build().unwrap()
     }
 
     pub(crate) fn kill_executor(&mut self) {

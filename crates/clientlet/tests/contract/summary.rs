@@ -39,7 +39,7 @@ fn page() -> String {
     let all = CASES.len() * ROWS.len();
     let mut page = format!(
         "# The contract\n\n\
-         {} cases on {} gateways: {} of {all} run, {skipped} are skipped for what a gateway cannot do.\n\
+         {} cases on {} gateways: {} of {all} run, {skipped} are skipped for the reasons below.\n\
          Real gateways that are not installed are left out, which their tests say.\n\n",
         CASES.len(),
         ROWS.len(),
