@@ -11,8 +11,10 @@ use crate::error::StartError;
 
 const SQUID: Program = Program { name: "squid", variable: "CLIENTLET_SQUID", package: "squid" };
 
-/// The helper that reads the file of users, where Debian has it.
-const HELPER: &str = "/usr/lib/squid/basic_ncsa_auth";
+/// Where Debian and others have squid's helpers.
+const HELPERS: [&str; 3] = ["/usr/lib/squid", "/usr/lib64/squid", "/usr/libexec/squid"];
+/// The helper that reads the file of users.
+const HELPER: &str = "basic_ncsa_auth";
 /// [`Squid::USER`] with the hash of [`Squid::PASSWORD`], as `openssl passwd -apr1` prints it.
 const USERS: &str = "user:$apr1$clientlt$/mzWdR.vnfjgfpJZnWmuz1\n";
 
@@ -83,11 +85,15 @@ impl Squid {
 
 fn configuration(directory: &Path, port: u16) -> String {
     let (at, forbidden) = (directory.display(), Squid::FORBIDDEN);
+    let mut helpers = HELPERS.iter().map(|helpers| Path::new(helpers).join(HELPER));
+    // Without the helper squid says that it does not find it.
+    let helper = helpers.find(|helper| helper.is_file()).unwrap_or_else(|| HELPER.into());
+    let helper = helper.display();
     format!(
         "http_port 127.0.0.1:{port}
 pid_filename none
 pinger_enable off
-auth_param basic program {HELPER} {at}/users
+auth_param basic program {helper} {at}/users
 auth_param basic realm proxy
 acl known proxy_auth REQUIRED
 acl forbidden dstdomain .{forbidden}

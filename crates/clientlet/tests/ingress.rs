@@ -161,7 +161,7 @@ async fn what_an_ingress_answers_by_itself_is_reported_as_what_it_is() {
         for (way, outcome) in WAYS.into_iter().zip(case.outcomes) {
             let mut ports = ports(&gateway);
             if case.is_down {
-                // Port 1 needs privileges that no test has used.
+                // Nothing listens at port 1.
                 ports = Ports { http: 1, websocket: 1, grpc: 1 };
             }
             let Some(ingress) = Ingress::start(ports, case.settings).await else { return };
@@ -177,7 +177,7 @@ async fn what_an_ingress_answers_by_itself_is_reported_as_what_it_is() {
             let told = outcome.map_or("", |(.., told)| told);
             let hint = answer.as_ref().err().and_then(Error::hint);
             let expected_hint = (outcome == TOO_LARGE).then_some(Hint::RequestTooLarge);
-            let text = answer.map_or_else(|error| format!("{error}"), |text| text);
+            let text = answer.unwrap_or_else(|error| error.to_string());
             if found != expected || !text.contains(told) || hint != expected_hint {
                 wrong.push(format!("{way:?} {:?}: {found:?} {text}", case.settings));
             }

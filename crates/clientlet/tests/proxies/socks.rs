@@ -47,10 +47,10 @@ async fn what_socks_refuses_or_cannot_reach_is_reported_as_the_proxys() {
         let Some(socks) = start(credentials).await else { return };
         let address = format!("127.0.0.1:{}", socks.port());
         let proxy = format!("socks5h://{userinfo}{address}");
-        for way in WAYS {
+        for (way, number) in WAYS.into_iter().zip(0..) {
             let authority = match host {
                 Some(host) => str::to_owned(host),
-                None => closed().await,
+                None => closed(number),
             };
             let what = format!("{way:?} to {authority} by {userinfo:?}");
             let client = gateways.client_of(&authority, way, &proxy).build().unwrap();
