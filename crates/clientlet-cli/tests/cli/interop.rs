@@ -5,21 +5,10 @@ use serde_json::json;
 
 use crate::process::{clientlet, documents, ids};
 
-const BOTH: Options = Options {
-    protocols: &["http", "websocket"],
-    executors: &["executor0"],
-    replicas: 1,
-    timeout_send: None,
-    with_default: false,
-    retries: None,
-    connection_age: None,
-    odd_names: false,
-    deployment: false,
-};
-
 /// Starts a gateway of this environment. Returns `None` with a message if the environment is missing.
 fn start(environment: Environment) -> Option<RealGateway> {
-    RealGateway::start_or_skip(environment, BOTH).unwrap()
+    let options = Options { protocols: &["http", "websocket"], ..Options::default() };
+    RealGateway::start_or_skip(environment, options).unwrap()
 }
 
 fn check_documents_and_failures(environment: Environment) {
