@@ -319,7 +319,7 @@
         feature = "tls",
         feature = "websocket"
     )),
-    allow(dead_code, unreachable_pub, unused_imports)
+    allow(dead_code, unreachable_pub, unused_imports, unused_variables)
 )]
 
 mod address;
