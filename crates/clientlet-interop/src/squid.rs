@@ -104,6 +104,7 @@ cache deny all
 # No name is looked up in a network.
 dns_nameservers 127.0.0.1
 dns_timeout 1 second
+dns_retransmit_interval 1 second
 logformat short %rm %ru %>Hs %un
 access_log stdio:{at}/access short
 cache_log /dev/null

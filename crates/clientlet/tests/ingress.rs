@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
+mod events;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -155,6 +157,7 @@ const CASES: [Case; 3] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_ingress_answers_by_itself_is_reported_as_what_it_is() {
+    events::watch();
     let Some(gateway) = gateway(Environment::Current).await else { return };
     let mut wrong = Vec::new();
     for case in CASES {
@@ -210,6 +213,7 @@ async fn an_ingress_that_leaves_its_connections_costs_no_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_under_load_loses_nothing() {
+    events::watch();
     let Some(gateway) = gateway(Environment::Current).await else { return };
     for way in WAYS {
         let Some(mut ingress) = Ingress::start(ports(&gateway), "").await else { return };
