@@ -20,8 +20,14 @@ impl Certificate {
     /// # Errors
     /// If the files cannot be written.
     pub fn new() -> io::Result<Certificate> {
+        Certificate::within(&std::env::temp_dir())
+    }
+
+    /// Makes a CA and a certificate, with its files in a folder of their own within this one.
+    pub(crate) fn within(parent: &Path) -> io::Result<Certificate> {
         let (authority, certificate, key) = make().map_err(io::Error::other)?;
-        let directory = tempfile::Builder::new().prefix("clientlet-certificate-").tempdir()?;
+        let prefix = "clientlet-certificate-";
+        let directory = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?;
         let made = Certificate { authority, directory };
         std::fs::write(made.certificate(), certificate)?;
         std::fs::write(made.key(), key)?;

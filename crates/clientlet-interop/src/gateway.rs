@@ -251,7 +251,8 @@ impl RealGateway {
         options: Options,
     ) -> Result<Self, StartError> {
         let scratch = tempfile::Builder::new().prefix("clientlet-gateway-").tempdir()?;
-        let certificate = options.tls.then(Certificate::new).transpose()?;
+        let made = options.tls.then(|| Certificate::within(scratch.path()));
+        let certificate = made.transpose()?;
         let mut child = Command::new(python)
             .env("CLIENTLET_SCRATCH", scratch.path())
             .arg(workspace().join("interop/gateway.py"))
