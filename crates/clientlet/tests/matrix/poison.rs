@@ -45,13 +45,12 @@ async fn check(protocol: Protocol, docarray: DocArray, mode: Mode) {
     assert_eq!(poisoned, POISONED * ATTEMPTS as usize, "each arrived with each attempt");
 }
 
-/// Sends requests for which the embedded gateway drops the connection. Their pattern has a
-/// look-ahead, which only the embedded gateway does not know. Real gateways do the same for text
-/// that is not a regular expression.
+/// Sends requests for which the embedded gateway drops the connection. Their pattern is larger than
+/// what it takes. Real gateways do the same for text that is not a regular expression.
 async fn poison(protocol: Protocol, client: &Client) {
     for n in 0..POISONED {
         let document = Document::default().with_id(format!("poison-{n}"));
-        let call = client.post("/").documents([document]).target_executor("(?=x)");
+        let call = client.post("/").documents([document]).target_executor("(?:x{1000}){1000}");
         let error = call.retry(RetryPolicy::new().max_attempts(ATTEMPTS)).send().await;
         let error = error.into_result().unwrap_err();
         let kind = match protocol {
