@@ -31,27 +31,36 @@ pub(super) fn verifier(
         }
     }
     let extra = authorities.iter().flat_map(|(_, certificates)| certificates).cloned();
-    if system && let Ok(verifier) = Verifier::new_with_extra_roots(extra, provider.clone()) {
-        return Ok(Arc::new(Explained(Arc::new(verifier))));
-    }
-    if system {
-        // The system has no roots, as in many containers.
-        given.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(given), provider).build();
-    Ok(Arc::new(Explained(verifier.map_err(|error| error.to_string())?)))
+    let of_system = system.then(|| Verifier::new_with_extra_roots(extra, provider.clone()));
+    let checking: Arc<dyn ServerCertVerifier> = match of_system {
+        Some(Ok(verifier)) => Arc::new(verifier),
+        failed => {
+            if failed.is_some() {
+                // The system has no roots, as in many containers.
+                given.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+            }
+            WebPkiServerVerifier::builder_with_provider(Arc::new(given), provider.clone())
+                .build()
+                .map_err(|error| error.to_string())?
+        }
+    };
+    Ok(Arc::new(Trust { checking: Some(checking), provider }))
 }
 
-/// Trusts every certificate.
+/// Trusts every certificate whose key the server has.
 pub(super) fn anything(provider: Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
-    Arc::new(Anything(provider))
+    Arc::new(Trust { checking: None, provider })
 }
 
-/// Names the issuer of a certificate that is not trusted, which rustls does not.
 #[derive(Debug)]
-struct Explained(Arc<dyn ServerCertVerifier>);
+struct Trust {
+    /// Checks the server's certificate; `None` if every certificate is accepted.
+    checking: Option<Arc<dyn ServerCertVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
 
-impl ServerCertVerifier for Explained {
+impl ServerCertVerifier for Trust {
+    /// Names the issuer of a certificate that is not trusted, which rustls does not.
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -60,8 +69,9 @@ impl ServerCertVerifier for Explained {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verified = self.0.verify_server_cert(certificate, intermediates, name, ocsp, now);
-        verified.map_err(|error| match error {
+        let Some(checking) = &self.checking else { return Ok(ServerCertVerified::assertion()) };
+        let checked = checking.verify_server_cert(certificate, intermediates, name, ocsp, now);
+        checked.map_err(|error| match error {
             Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
                 let chain = [certificate].into_iter().chain(intermediates);
                 let unknown = Arc::new(UnknownIssuer::of(chain));
@@ -77,46 +87,7 @@ impl ServerCertVerifier for Explained {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
-}
-
-/// Accepts every certificate whose key the server has.
-#[derive(Debug)]
-struct Anything(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anything {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signed, algorithms)
     }
 
@@ -126,11 +97,11 @@ impl ServerCertVerifier for Anything {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
