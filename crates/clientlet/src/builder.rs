@@ -97,7 +97,7 @@ impl ClientBuilder {
         /// set of headers), and this limit applies to the connections beside it: after a shared
         /// connection was dropped, a request's last attempt goes on a connection of its own.
         max_connections(connections: usize);
-        /// The largest answer that is accepted, in bytes of its body; 64 MiB by default. At most
+        /// The largest answer that is accepted, in bytes of its body without compression; 64 MiB by default. At most
         /// `prefetch` answers are held at a time.
         answer_limit(bytes: usize);
         /// Which documents the gateway speaks, for those that do not show their status.
@@ -105,9 +105,24 @@ impl ClientBuilder {
         /// Over gRPC, whether each request is sent by itself, with its deadline, instead of all of a call on
         /// one stream. Other protocols do so anyway.
         unary(unary: bool);
-        /// Over gRPC, whether requests are compressed. Gateways compress no answers, and take no compressed
-        /// requests over the other protocols, where this changes nothing.
+        /// Over gRPC, whether requests are compressed. Gateways take no compressed requests over the other
+        /// protocols, where this changes nothing.
         gzip(gzip: bool);
+    }
+
+    /// Whether compressed answers are asked for; so by default, like aiohttp. Over HTTP requests have
+    /// `Accept-Encoding: gzip, deflate, br, zstd`, unless they have such a header of the caller's; over gRPC
+    /// calls have `grpc-accept-encoding: gzip`. Gateways themselves compress nothing, unless a gateway of gRPC is
+    /// told to, but ingresses do. That saves traffic and costs time; where the network is fast, `false`
+    /// is faster.
+    ///
+    /// A compressed answer is read in any case, asked for or not. All limits, such as
+    /// [`answer_limit`](ClientBuilder::answer_limit), count bytes without compression. Content that breaks
+    /// the rules of its compression is an error of the kind [`Decode`](crate::ErrorKind::Decode).
+    #[cfg(feature = "compression")]
+    pub fn compression(mut self, accept: bool) -> ClientBuilder {
+        self.options = self.options.compression(accept);
+        self
     }
 
     /// A function that is asked for headers before each attempt: tokens that expire, or signatures

@@ -293,6 +293,7 @@
 //! | `websocket` | yes | `ws://` URLs |
 //! | `grpc` | yes | `grpc://` URLs |
 //! | `tls` | yes | `https://`, `wss://` and `grpcs://` URLs ([`Tls`]) |
+//! | `compression` | yes | answers compressed with gzip, deflate, br and zstd, over gRPC with gzip (`ClientBuilder::compression`); needs a C compiler, as `tls` does |
 //! | `proxy` | yes | HTTP and SOCKS proxies ([`ClientBuilder::proxy`]) |
 //! | `cookies` | yes | cookies that a gateway sets are kept and sent back (`ClientBuilder::cookie_jar`) |
 //! | `clientlets` | yes | the module [`clientlets`] |
@@ -304,7 +305,7 @@
 //! # Bounds
 //!
 //! Everything has one: requests in flight ([`Post::prefetch`]) and their bytes
-//! ([`Post::prefetch_bytes`]), connections ([`ClientBuilder::max_connections`]), an answer's size ([`ClientBuilder::answer_limit`]), time to connect, for
+//! ([`Post::prefetch_bytes`]), connections ([`ClientBuilder::max_connections`]), an answer's size without compression ([`ClientBuilder::answer_limit`]), time to connect, for
 //! an attempt and, if asked for, for a request over all its attempts ([`Post::timeout`]). JSON is
 //! read to a depth of 128.
 #![forbid(unsafe_code)]
@@ -313,6 +314,7 @@
 #![cfg_attr(
     not(all(
         feature = "clientlets",
+        feature = "compression",
         feature = "cookies",
         feature = "grpc",
         feature = "proxy",
@@ -331,6 +333,8 @@ mod capabilities;
 mod client;
 #[cfg(feature = "clientlets")]
 pub mod clientlets;
+#[cfg(feature = "compression")]
+mod compression;
 mod config;
 mod connect;
 #[cfg(clientlet_bench)]

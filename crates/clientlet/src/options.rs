@@ -5,10 +5,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "compression")]
+use http::header::ACCEPT_ENCODING;
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue};
 
 use crate::address::{Address, Protocol};
+#[cfg(feature = "compression")]
+use crate::compression::ACCEPTED;
 #[cfg(feature = "proxy")]
 use crate::config::ProxyConfig;
 use crate::config::{Config, Credentials, GrpcOptions, Hook, Identity, NextAttempt, one_by_one};
@@ -46,6 +50,8 @@ pub struct ClientletOptions {
     answer_limit: usize,
     docarray: Option<DocArray>,
     grpc: GrpcOptions,
+    #[cfg(feature = "compression")]
+    accepts_compression: bool,
 }
 
 /// What a gateway's log shows, unless a header says otherwise.
@@ -75,6 +81,8 @@ impl Default for ClientletOptions {
             answer_limit: ANSWER_LIMIT,
             docarray: None,
             grpc: GrpcOptions::default(),
+            #[cfg(feature = "compression")]
+            accepts_compression: true,
         }
     }
 }
@@ -280,11 +288,20 @@ impl ClientletOptions {
         self
     }
 
-    /// Over gRPC, whether requests are compressed. Gateways compress no answers, and take no compressed requests
-    /// over the other protocols, where this changes nothing.
+    /// Over gRPC, whether requests are compressed. Gateways take no compressed requests over the other
+    /// protocols, where this changes nothing.
     #[must_use]
     pub fn gzip(mut self, gzip: bool) -> ClientletOptions {
         self.grpc.is_gzipped = gzip;
+        self
+    }
+
+    /// Whether compressed answers are asked for; so by default, like aiohttp. See
+    /// [`ClientBuilder::compression`](crate::ClientBuilder::compression).
+    #[cfg(feature = "compression")]
+    #[must_use]
+    pub fn compression(mut self, accept: bool) -> ClientletOptions {
+        self.accepts_compression = accept;
         self
     }
 
@@ -343,6 +360,10 @@ impl ClientletOptions {
         }
         let mut headers = self.identity.to_headers(&address)?;
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(NAME));
+        #[cfg(feature = "compression")]
+        if self.accepts_compression && address.protocol() == Protocol::Http {
+            headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static(ACCEPTED));
+        }
         #[cfg(feature = "proxy")]
         let proxy = self.proxy_for(&address)?;
         #[cfg(feature = "tls")]
@@ -365,6 +386,8 @@ impl ClientletOptions {
             answer_limit: self.answer_limit,
             docarray: self.docarray,
             grpc: self.grpc,
+            #[cfg(feature = "compression")]
+            accepts_compression: self.accepts_compression,
         })
     }
 }

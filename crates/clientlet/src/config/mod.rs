@@ -45,6 +45,9 @@ pub(crate) struct Config {
     /// The maximum size of an answer's body, in bytes.
     pub(crate) answer_limit: usize,
     pub(crate) grpc: GrpcOptions,
+    /// Whether gRPC calls ask for compressed answers. Over HTTP a header does.
+    #[cfg(feature = "compression")]
+    pub(crate) accepts_compression: bool,
     /// The generation that the caller set, for gateways that hide their status.
     pub(crate) docarray: Option<DocArray>,
 }

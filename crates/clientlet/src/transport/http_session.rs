@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant, timeout};
 
 use super::body::{Outgoing, Probe};
+use super::content::Content;
 use super::pool::{HEAD_LIMIT, Lease, MOST_HEADERS, Pool};
 use super::redirect::{Redirects, Unfollowed};
 use super::time::Over;
@@ -134,24 +134,24 @@ impl HttpSession {
     }
 
     /// Sends a GET with a body. Returns the answer as soon as its head has come with status 200,
-    /// and its body is read as it comes. Dropping the returned lease closes the connection. An
+    /// and its content is read as it comes. Dropping the returned lease closes the connection. An
     /// answer with any other status is read whole.
-    pub(crate) async fn open(
+    pub(super) async fn open(
         &self,
         uri: Uri,
         headers: &HeaderMap,
         body: Bytes,
         deadline: Option<Instant>,
-    ) -> Result<Result<(Response<Incoming>, Lease), RawHttpAnswer>, AttemptError> {
+    ) -> Result<Result<(Response<Content>, Lease), RawHttpAnswer>, AttemptError> {
         let (method, is_question) = (Method::GET, false);
         let sent = Sent { method: &method, uri: &uri, headers, body: &body, is_question };
         let begin = async |response: Response<_>, pieces: &_| {
             if response.status() != StatusCode::OK {
                 return Ok(Err(self.read_whole(response, pieces).await?));
             }
-            let (head, body) = response.into_parts();
-            refuse_encoding(&head)?;
-            Ok(Ok(Response::from_parts(head, body)))
+            let (mut head, body) = response.into_parts();
+            let content = content(&mut head, body)?;
+            Ok(Ok(Response::from_parts(head, content)))
         };
         let (opened, lease) = self.timed(sent, Time::until(deadline), "no answer", begin).await?;
         Ok(opened.map(|response| (response, lease)))
@@ -203,9 +203,9 @@ impl HttpSession {
                         return Ok((read(response, &pieces).await?, lease));
                     }
                 }
-                let (head, body) = response.into_parts();
                 // The connection can be used again once the answer is read to its end.
-                if self.read(&head.headers, body, &pieces).await.is_ok() {
+                let mut content = Content::plain(response.into_body());
+                if self.read(&mut content, &pieces).await.is_ok() {
                     lease.give_back();
                 }
                 if !probe.renew() {
@@ -219,21 +219,24 @@ impl HttpSession {
         exchanged.unwrap_or_else(|over| Err(self.given_up(over, &time, &stage, missed)))
     }
 
-    /// Reads an answer to its end. A refusal counts even if the rest of its body is lost, because
-    /// its status has come.
+    /// Reads an answer to its end. A refusal counts even if the rest of its body is lost or cannot be
+    /// decompressed, because its status has come.
     async fn read_whole(
         &self,
         response: Response<Incoming>,
         pieces: &AtomicU32,
     ) -> Result<RawHttpAnswer, AttemptError> {
-        let (head, body) = response.into_parts();
-        let body = match self.read(&head.headers, body, pieces).await {
-            Err(error) if error.event == Event::ConnectionLost && !head.status.is_success() => {
+        let (mut head, body) = response.into_parts();
+        let read = match content(&mut head, body) {
+            Ok(mut content) => self.read(&mut content, pieces).await,
+            Err(error) => Err(error),
+        };
+        let body = match read {
+            Err(error) if error.event != Event::TooLarge && !head.status.is_success() => {
                 Bytes::new()
             }
-            body => body?,
+            body => body.map_err(|error| with_head(error, &head))?,
         };
-        refuse_encoding(&head)?;
         let unfollowed = head.extensions.get::<Unfollowed>().copied();
         Ok(RawHttpAnswer { status: head.status, headers: head.headers, body, unfollowed })
     }
@@ -325,27 +328,21 @@ impl HttpSession {
         error
     }
 
-    /// Reads the body and counts its pieces.
-    async fn read(
-        &self,
-        headers: &HeaderMap,
-        mut body: Incoming,
-        pieces: &AtomicU32,
-    ) -> Result<Bytes, AttemptError> {
+    /// Reads the content and counts its pieces. The limit counts bytes without compression.
+    async fn read(&self, content: &mut Content, pieces: &AtomicU32) -> Result<Bytes, AttemptError> {
         let limit = self.answer_limit;
         let too_large = || {
             let what = format!("the answer is larger than the limit of {limit} bytes");
             AttemptError::new(Event::TooLarge, what).with_hint(Hint::AnswerTooLarge)
         };
-        let expected = body.size_hint().lower();
+        let expected = content.least();
         if expected > limit as u64 {
             return Err(too_large());
         }
         let mut whole = Bytes::new();
         let mut parts = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| cut_off(headers, error))?;
-            let Ok(data) = frame.into_data() else { continue };
+        while let Some(data) = content.piece().await {
+            let data = data.map_err(|why| content.error(why))?;
             pieces.fetch_add(1, Ordering::Relaxed);
             if whole.len() + parts.len() + data.len() > limit {
                 return Err(too_large());
@@ -384,14 +381,13 @@ pub(super) fn begins(body: &[u8]) -> String {
     }
 }
 
-/// Reads the beginning of an unexpected body, as far as it comes soon.
-pub(super) async fn glance(mut body: Incoming) -> Vec<u8> {
+/// Reads the beginning of unexpected content, as far as it comes soon.
+pub(super) async fn glance(mut content: Content) -> Vec<u8> {
     let mut read = Vec::new();
     let reading = async {
         while read.len() < GLANCE
-            && let Some(Ok(frame)) = body.frame().await
+            && let Some(Ok(data)) = content.piece().await
         {
-            let data = frame.into_data().unwrap_or_default();
             read.extend_from_slice(&data[..data.len().min(GLANCE)]);
         }
     };
@@ -409,26 +405,17 @@ const GLANCE: usize = 4 * BEGINNING;
 /// The longest wait for the beginning of such an answer.
 const GLANCE_TIME: Duration = Duration::from_secs(1);
 
-/// Refuses a compressed answer, because the client did not ask for compression and could not read
-/// the answer.
-fn refuse_encoding(head: &http::response::Parts) -> Result<(), AttemptError> {
-    let given = head.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
-    if !head.status.is_success() || given.is_empty() || given.eq_ignore_ascii_case(b"identity") {
-        return Ok(());
-    }
-    let given = shorten(&String::from_utf8_lossy(given));
-    let what = format!(
-        "the answer is compressed ({given}), which the client did not ask for; does a proxy compress answers?"
-    );
-    let detail = Detail::of_http(head.status, &head.headers);
-    Err(AttemptError::new(Event::Unreadable, what).with_detail(detail))
+/// The content of an answer with this head.
+fn content(head: &mut http::response::Parts, body: Incoming) -> Result<Content, AttemptError> {
+    Content::of(&mut head.headers, body).map_err(|error| with_head(error, head))
 }
 
-fn cut_off(headers: &HeaderMap, error: hyper::Error) -> AttemptError {
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    let of = length.map(|length| format!(" of {length} bytes")).unwrap_or_default();
-    let what = format!("the connection was lost in the middle of the answer{of}");
-    AttemptError::new(Event::ConnectionLost, what).with_source(error)
+/// Adds what the head tells to an error that says that the answer cannot be read.
+fn with_head(error: AttemptError, head: &http::response::Parts) -> AttemptError {
+    match error.event {
+        Event::Unreadable => error.with_detail(Detail::of_http(head.status, &head.headers)),
+        _ => error,
+    }
 }
 
 /// Classifies an error of a connection for the request on it.

@@ -2,6 +2,7 @@
 
 mod body;
 mod channels;
+mod content;
 #[cfg(test)]
 #[path = "../../unit/fixtures.rs"]
 mod fixtures;

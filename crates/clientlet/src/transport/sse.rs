@@ -10,12 +10,12 @@ use ::http::header::{ACCEPT, CONTENT_TYPE};
 use ::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::{StreamExt, TryStreamExt};
-use http_body_util::BodyExt;
+use futures_util::{StreamExt, stream};
 use sse_stream::{Error as SseError, Sse, SseByteStream};
 use tokio::time::Instant;
 
 use super::Answer;
+use super::content::Unread;
 use super::http::HttpTransport;
 use super::http_session::{begins, glance};
 use super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
@@ -52,10 +52,18 @@ impl Streams for HttpTransport {
                 let error = AttemptError::new(Event::Unreadable, what);
                 return Err(error.with_detail(detail));
             }
-            let chunks = response.into_body().into_data_stream().map_err(move |error| {
-                // The closure keeps the lease, and so the connection, as long as the body is read.
-                let _ = &lease;
-                Source::from(error)
+            // The lease keeps the connection as long as the content is read.
+            let rest = (response.into_body(), lease);
+            let chunks = stream::unfold(rest, async |(mut content, lease)| {
+                let piece = content.piece().await?;
+                let piece = piece.map_err(|why| match why {
+                    Unread::Lost(error) => ChunkError::Cut(error.into()),
+                    #[cfg(feature = "compression")]
+                    Unread::Cut(what) => ChunkError::Cut(what.into()),
+                    #[cfg(feature = "compression")]
+                    Unread::Broken(what) => ChunkError::Broken(what),
+                });
+                Some((piece, (content, lease)))
             });
             let documents = Documents::of(chunks, self.session.answer_limit);
             Ok(Box::pin(documents) as RawDocuments)
@@ -83,13 +91,13 @@ impl Documents {
     /// Limits the size of an event, because the parser has no limit. At most `limit` bytes of an
     /// event are read, and the piece that exceeds them.
     fn of(
-        chunks: impl Stream<Item = Result<Bytes, Source>> + Send + 'static,
+        chunks: impl Stream<Item = Result<Bytes, ChunkError>> + Send + 'static,
         limit: usize,
     ) -> Documents {
         let unread = Arc::<AtomicUsize>::default();
         let counted = unread.clone();
         let chunks = chunks.map(move |chunk| {
-            let chunk = chunk.map_err(ChunkError::Cut)?;
+            let chunk = chunk?;
             match counted.fetch_add(chunk.len(), Ordering::Relaxed) > limit {
                 true => Err(ChunkError::TooLarge),
                 false => Ok(chunk),
@@ -107,6 +115,11 @@ impl Documents {
         match error {
             SseError::Body(source) => match source.downcast::<ChunkError>().map(|error| *error) {
                 Ok(ChunkError::TooLarge) => self.too_large(),
+                #[cfg(feature = "compression")]
+                Ok(ChunkError::Broken(what)) => {
+                    let what = format!("the stream cannot be read: {what}");
+                    AttemptError::new(Event::Unreadable, what)
+                }
                 Ok(ChunkError::Cut(source)) | Err(source) => {
                     let what = "the connection was lost in the middle of the stream";
                     AttemptError::new(Event::ConnectionLost, what).with_source(source)
@@ -157,6 +170,9 @@ impl Stream for Documents {
 enum ChunkError {
     TooLarge,
     Cut(Source),
+    /// It cannot be decompressed.
+    #[cfg(feature = "compression")]
+    Broken(String),
 }
 
 impl fmt::Display for ChunkError {
@@ -172,7 +188,7 @@ impl std::error::Error for ChunkError {}
 #[cfg(fuzzing)]
 pub fn read_events<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Bytes>, bool) {
     let chunks: Vec<_> = pieces.map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
-    let mut events = Documents::of(futures_util::stream::iter(chunks), 1 << 20);
+    let mut events = Documents::of(stream::iter(chunks), 1 << 20);
     let mut context = Context::from_waker(std::task::Waker::noop());
     let mut documents = Vec::new();
     loop {
@@ -188,7 +204,6 @@ pub fn read_events<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Bytes>, b
 mod tests {
     use std::io;
 
-    use futures_util::stream;
     use proptest::prelude::*;
 
     use super::*;
@@ -199,10 +214,11 @@ mod tests {
     /// Reads the documents in a body that comes in these pieces, and the kind of the error after
     /// them.
     fn read(pieces: &[&[u8]], is_cut: bool) -> (Vec<String>, Option<ErrorKind>) {
-        let mut chunks: Vec<Result<Bytes, Source>> =
+        let mut chunks: Vec<Result<Bytes, ChunkError>> =
             pieces.iter().map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         if is_cut {
-            chunks.push(Err(io::Error::from(io::ErrorKind::ConnectionReset).into()));
+            let lost = io::Error::from(io::ErrorKind::ConnectionReset);
+            chunks.push(Err(ChunkError::Cut(lost.into())));
         }
         let mut documents = Documents::of(stream::iter(chunks), LIMIT);
         let mut texts = Vec::new();

@@ -101,15 +101,19 @@ async fn an_answer_that_is_not_grpc_is_described() {
         (head(200, &[GRPC, ("grpc-status", b"3"), GARBLED]), Decode, "not base64"),
         (grpc(b"", End::Trailers(no_number)), Decode, "not a number"),
         (head(200, &[GRPC, ("grpc-status", b"\xff")]), Decode, "not a number"),
-        // Compressed although the client did not ask for it, with and without naming the
-        // compression.
+        // Compressed and cut, in a way that the client cannot read, and without naming the compression.
         (
             Answer {
                 head: &[GRPC, ("grpc-encoding", b"gzip")],
                 ..grpc(b"\x01\0\0\0\x02\x1f\x8b", ok)
             },
             Decode,
-            "compressed, as \"gzip\"",
+            "the answer cannot be read: its gzip data end too early",
+        ),
+        (
+            Answer { head: &[GRPC, ("grpc-encoding", b"snappy")], ..grpc(b"\x01\0\0\0\x01a", ok) },
+            Decode,
+            "compressed as \"snappy\", which the client cannot read; it reads gzip",
         ),
         (grpc(b"\x01\0\0\0\x02\x1f\x8b", ok), Decode, "flag"),
         (grpc(b"\x07\0\0\0\x01a", ok), Decode, "flag"),

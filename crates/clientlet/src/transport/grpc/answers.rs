@@ -12,6 +12,9 @@ use http_body::Body;
 use hyper::body::Incoming;
 
 use super::super::multiplex::Ending;
+use super::head::Head;
+#[cfg(feature = "compression")]
+use super::inflating::Inflating;
 use super::outgoing::PREFIX;
 use super::{failure, status};
 
@@ -25,6 +28,9 @@ pub(super) struct Answers {
     body: Incoming,
     end: End,
     frames: Frames,
+    /// The message that is being decompressed.
+    #[cfg(feature = "compression")]
+    inflating: Option<Inflating>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,11 +44,18 @@ enum End {
 }
 
 impl Answers {
-    /// Reads the body of an answer. `is_told` means that the head already contains a status, which
-    /// is OK. `limit` is the maximum size of a message, in bytes.
-    pub(super) fn new(body: Incoming, is_told: bool, limit: usize) -> Answers {
-        let end = if is_told { End::Told } else { End::Open };
-        Answers { body, end, frames: Frames::new(limit) }
+    /// Reads the body of an answer with this head. A status that the head contains is OK. `limit` is the
+    /// maximum size of a message without its compression, in bytes.
+    pub(super) fn new(body: Incoming, head: Head, limit: usize) -> Answers {
+        let end = if head.is_told { End::Told } else { End::Open };
+        let frames = Frames { is_gzipped: head.is_gzipped, ..Frames::new(limit) };
+        Answers {
+            body,
+            end,
+            frames,
+            #[cfg(feature = "compression")]
+            inflating: None,
+        }
     }
 
     /// Copies messages that are smaller than [`SHARED_FROM`].
@@ -59,8 +72,20 @@ impl Answers {
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Ending>> {
         loop {
-            if let Some(message) = self.frames.next()? {
-                return Poll::Ready(Ok(Some(message)));
+            #[cfg(feature = "compression")]
+            if let Some(inflating) = &mut self.inflating {
+                let message = ready!(inflating.poll(cx));
+                self.inflating = None;
+                return Poll::Ready(message.map(Some));
+            }
+            match self.frames.next()? {
+                Some((Flag::Plain, message)) => return Poll::Ready(Ok(Some(message))),
+                #[cfg(feature = "compression")]
+                Some((Flag::Compressed, message)) => {
+                    self.inflating = Some(Inflating::new(message, self.frames.limit));
+                    continue;
+                }
+                None => {}
             }
             if self.end == End::Over {
                 return Poll::Ready(Ok(None));
@@ -95,10 +120,21 @@ impl Answers {
     }
 }
 
+/// Whether a message is compressed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Flag {
+    Plain,
+    #[cfg(feature = "compression")]
+    Compressed,
+}
+
 /// The bytes of messages that have come and were not taken.
 #[derive(Debug)]
 struct Frames {
+    /// The maximum size of a message without its compression.
     limit: usize,
+    /// Whether messages may be compressed.
+    is_gzipped: bool,
     /// The size from which the messages share the bytes that have come.
     shared_from: usize,
     /// Bytes that are divided without copying them.
@@ -109,7 +145,8 @@ struct Frames {
 
 impl Frames {
     fn new(limit: usize) -> Frames {
-        Frames { limit, shared_from: 0, shared: Bytes::new(), copied: BytesMut::new() }
+        let (shared, copied) = (Bytes::new(), BytesMut::new());
+        Frames { limit, is_gzipped: false, shared_from: 0, shared, copied }
     }
 
     /// Adds bytes, once no whole message is left.
@@ -122,19 +159,19 @@ impl Frames {
     }
 
     /// Returns the next message, if all of it has come.
-    fn next(&mut self) -> Result<Option<Bytes>, Ending> {
+    fn next(&mut self) -> Result<Option<(Flag, Bytes)>, Ending> {
         if !self.shared.is_empty() {
-            let whole = place(&self.shared, self.limit)?;
-            if let Some(place) = whole.filter(|place| place.end <= self.shared.len()) {
-                return Ok(Some(self.shared.split_to(place.end).slice(place)));
+            let whole = self.place(&self.shared)?;
+            if let Some((flag, place)) = whole.filter(|(_, place)| place.end <= self.shared.len()) {
+                return Ok(Some((flag, self.shared.split_to(place.end).slice(place))));
             }
             self.copied.extend_from_slice(&take(&mut self.shared));
         }
-        match place(&self.copied, self.limit)? {
-            Some(place) if place.end <= self.copied.len() => {
-                Ok(Some(self.copied.split_to(place.end).freeze().slice(place)))
+        match self.place(&self.copied)? {
+            Some((flag, place)) if place.end <= self.copied.len() => {
+                Ok(Some((flag, self.copied.split_to(place.end).freeze().slice(place))))
             }
-            Some(place) => {
+            Some((_, place)) => {
                 self.copied.reserve(place.end - self.copied.len());
                 Ok(None)
             }
@@ -145,23 +182,30 @@ impl Frames {
     fn is_whole(&self) -> bool {
         self.shared.is_empty() && self.copied.is_empty()
     }
-}
 
-/// Returns the place of the first message in these bytes, once its prefix has come.
-fn place(bytes: &[u8], limit: usize) -> Result<Option<Range<usize>>, Ending> {
-    let Some((&[flag, ref length @ ..], _)) = bytes.split_first_chunk::<PREFIX>() else {
-        return Ok(None);
-    };
-    if flag != 0 {
-        let what = format!("its message has flag {flag}, for a compression that was not announced");
-        return Err(failure::unreadable(&what));
+    /// Returns the place of the first message in these bytes, once its prefix has come.
+    fn place(&self, bytes: &[u8]) -> Result<Option<(Flag, Range<usize>)>, Ending> {
+        let Some((&[flag, ref length @ ..], _)) = bytes.split_first_chunk::<PREFIX>() else {
+            return Ok(None);
+        };
+        let (flag, most) = match flag {
+            0 => (Flag::Plain, self.limit),
+            #[cfg(feature = "compression")]
+            1 if self.is_gzipped => (Flag::Compressed, Inflating::most(self.limit)),
+            _ => {
+                let what = format!(
+                    "its message has flag {flag}, for a compression that was not announced"
+                );
+                return Err(failure::unreadable(&what));
+            }
+        };
+        // Saturates if a usize has 16 bits. Such a message is beyond any limit.
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        if length > most {
+            return Err(failure::too_large(length, self.limit));
+        }
+        Ok(Some((flag, PREFIX..PREFIX + length)))
     }
-    // Saturates if a usize has 16 bits. Such a message is beyond any limit.
-    let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-    if length > limit {
-        return Err(failure::too_large(length, limit));
-    }
-    Ok(Some(PREFIX..PREFIX + length))
 }
 
 #[cfg(test)]
@@ -179,7 +223,8 @@ mod tests {
             let (mut messages, mut at) = (Vec::new(), 0);
             for piece in stream.chunks(size) {
                 frames.add(Bytes::copy_from_slice(piece));
-                messages.extend(std::iter::from_fn(|| frames.next().unwrap()));
+                let next = || frames.next().unwrap().map(|(_, message)| message);
+                messages.extend(std::iter::from_fn(next));
                 at += piece.len();
                 assert_eq!(frames.is_whole(), ends.contains(&at), "{at} in pieces of {size}");
             }
@@ -189,11 +234,14 @@ mod tests {
 
     #[test]
     fn a_message_beyond_the_limit_or_with_a_flag_is_an_error() {
-        assert!(matches!(place(&[0, 0, 0, 0], 5), Ok(None)));
-        assert_eq!(place(&[0, 0, 0, 0, 5], 5).unwrap(), Some(5..10));
-        let large = place(&[0, 0, 0, 0, 5], 4).unwrap_err();
+        let five = Frames::new(5);
+        assert!(matches!(five.place(&[0, 0, 0, 0]), Ok(None)));
+        assert_eq!(five.place(&[0, 0, 0, 0, 5]).unwrap(), Some((Flag::Plain, 5..10)));
+        let large = Frames::new(4).place(&[0, 0, 0, 0, 5]).unwrap_err();
         assert_eq!(large.event, Event::TooLarge);
         assert_eq!(large.what, "an answer of 5 bytes is larger than the limit of 4 bytes");
-        assert_eq!(place(b"\x01\0\0\0\0", 4).unwrap_err().event, Event::Unreadable);
+        assert_eq!(five.place(b"\x01\0\0\0\0").unwrap_err().event, Event::Unreadable);
+        let gzipped = Frames { is_gzipped: true, ..five };
+        assert_eq!(gzipped.place(b"\x02\0\0\0\0").unwrap_err().event, Event::Unreadable);
     }
 }

@@ -11,11 +11,14 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::super::Time;
+use super::super::content::Content;
 use super::super::http_session::{begins, glance};
 use super::super::multiplex::{Claim, Ending};
 use super::answers::Answers;
 use super::channel::Channel;
 use super::failure;
+#[cfg(feature = "compression")]
+use super::head::ACCEPTED;
 use super::head::{ENCODING, is_grpc, read_head};
 use super::outgoing::Outgoing;
 use crate::config::Draft;
@@ -122,15 +125,17 @@ impl Channel {
             let (mut head, body) = response.into_parts();
             // The URI has the host that the headers named.
             peer.settings.credentials.learn(&uri, &HeaderMap::new(), &mut head.headers);
-            let is_told = match read_head(head.status, &head.headers) {
+            let head = match read_head(head.status, &head.headers) {
                 Err(mut ending) if ending.event == Event::NotGrpc && !is_grpc(&head.headers) => {
-                    let begins = begins(&glance(body).await);
-                    ending.what += &format!(", and {begins}");
+                    if let Ok(content) = Content::of(&mut head.headers, body) {
+                        let begins = begins(&glance(content).await);
+                        ending.what += &format!(", and {begins}");
+                    }
                     return Err(ending);
                 }
                 read => read?,
             };
-            Ok(Answers::new(body, is_told, answer_limit))
+            Ok(Answers::new(body, head, answer_limit))
         }
     }
 
@@ -155,6 +160,10 @@ impl Channel {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         if is_gzipped {
             headers.insert(&ENCODING, HeaderValue::from_static("gzip"));
+        }
+        #[cfg(feature = "compression")]
+        if self.settings.accepts_compression {
+            headers.insert(&ACCEPTED, HeaderValue::from_static("gzip"));
         }
         if let Some(timeout) = timeout.and_then(grpc_timeout) {
             headers.insert(&TIMEOUT, timeout);

@@ -41,6 +41,9 @@ pub(super) struct Channel {
 pub(super) struct Settings {
     /// Whether requests are compressed.
     pub(super) is_gzipped: bool,
+    /// Whether the client asks for compressed answers.
+    #[cfg(feature = "compression")]
+    pub(super) accepts_compression: bool,
     /// The maximum size of an answer, in bytes.
     pub(super) answer_limit: usize,
     pub(super) credentials: Arc<Credentials>,

@@ -91,7 +91,16 @@ pub(super) fn unreadable(what: &str) -> Ending {
 
 /// A message that is longer than the limit, both in bytes.
 pub(super) fn too_large(length: usize, limit: usize) -> Ending {
-    let what = format!("an answer of {length} bytes is larger than the limit of {limit} bytes");
+    oversize(format!("an answer of {length} bytes is larger than the limit of {limit} bytes"))
+}
+
+/// A compressed message that is longer than the limit without its compression.
+#[cfg(feature = "compression")]
+pub(super) fn inflates_too_much(limit: usize) -> Ending {
+    oversize(format!("a compressed answer is larger than the limit of {limit} bytes"))
+}
+
+fn oversize(what: String) -> Ending {
     let ending = ended(Event::TooLarge, GrpcCode::OutOfRange, what);
     Ending { detail: Detail::of_hint(Hint::AnswerTooLarge), ..ending }
 }

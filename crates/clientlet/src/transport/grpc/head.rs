@@ -10,9 +10,21 @@ use crate::foreign::shorten;
 /// The header that names the compression of messages.
 pub(super) static ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
-/// Reads the head before messages. Returns whether the head already contains the status. Any other
-/// head is an error.
-pub(super) fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<bool, Ending> {
+/// The header that names the compressions that the client reads.
+#[cfg(feature = "compression")]
+pub(super) static ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+
+/// What the head tells about the messages after it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Head {
+    /// Whether the head already contains the status.
+    pub(super) is_told: bool,
+    /// Whether messages may be compressed with gzip.
+    pub(super) is_gzipped: bool,
+}
+
+/// Reads the head before messages. Any other head is an error.
+pub(super) fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<Head, Ending> {
     let is_grpc = is_grpc(headers);
     let is_ok = status == StatusCode::OK;
     let told = if is_grpc { status::read(headers) } else { None };
@@ -32,16 +44,27 @@ pub(super) fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<bool,
             "the answer is {kind:?}{and}, not application/grpc"
         )));
     }
+    let is_told = told.is_some();
     match value(&ENCODING) {
-        b"" | b"identity" => Ok(told.is_some()),
+        b"" | b"identity" => Ok(Head { is_told, is_gzipped: false }),
+        #[cfg(feature = "compression")]
+        b"gzip" => Ok(Head { is_told, is_gzipped: true }),
         _ => {
             let encoding = shown(&ENCODING);
             Err(failure::not_grpc(format!(
-                "the answer is compressed, as {encoding:?}, which the client did not ask for"
+                "the answer is compressed as {encoding:?}, which the client {UNREADABLE}"
             )))
         }
     }
 }
+
+/// What the client says of a compression that it does not read.
+const UNREADABLE: &str = match cfg!(feature = "compression") {
+    true => "cannot read; it reads gzip",
+    false => {
+        "did not ask for; it reads gzip with the feature \"compression\" of the crate clientlet"
+    }
+};
 
 /// Whether the head belongs to a gRPC answer.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
@@ -75,9 +98,10 @@ mod tests {
         let proto = ("content-type", "application/grpc+proto");
         let html = ("content-type", "text/html");
         let after = ("retry-after", "2");
-        assert!(!read(200, &[grpc]).unwrap());
-        assert!(!read(200, &[proto, ("grpc-encoding", "identity")]).unwrap());
-        assert!(read(200, &[grpc, ("grpc-status", "0")]).unwrap());
+        let plain = |is_told| Head { is_told, is_gzipped: false };
+        assert_eq!(read(200, &[grpc]).unwrap(), plain(false));
+        assert_eq!(read(200, &[proto, ("grpc-encoding", "identity")]).unwrap(), plain(false));
+        assert_eq!(read(200, &[grpc, ("grpc-status", "0")]).unwrap(), plain(true));
         let two = Again::After(Duration::from_secs(2));
         let busy = |error: Ending| error.event == Event::RateLimited429 && error.again == two;
         assert!(busy(read(429, &[html, after]).unwrap_err()));
@@ -93,7 +117,11 @@ mod tests {
         assert!(not_grpc(read(200, &[html, ("grpc-status", "8")]).unwrap_err()));
         assert!(not_grpc(read(200, &[]).unwrap_err()));
         assert!(not_grpc(read(204, &[grpc]).unwrap_err()));
-        assert!(not_grpc(read(200, &[grpc, ("grpc-encoding", "gzip")]).unwrap_err()));
+        assert!(not_grpc(read(200, &[grpc, ("grpc-encoding", "snappy")]).unwrap_err()));
+        match read(200, &[grpc, ("grpc-encoding", "gzip")]) {
+            Ok(head) if cfg!(feature = "compression") => assert!(head.is_gzipped && !head.is_told),
+            read => assert!(not_grpc(read.unwrap_err())),
+        }
         let details = ("grpc-status-details-bin", "!!!");
         let error = read(200, &[grpc, ("grpc-status", "3"), details]).unwrap_err();
         assert_eq!(error.event, Event::Unreadable);

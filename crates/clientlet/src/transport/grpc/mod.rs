@@ -9,6 +9,8 @@ mod duplex;
 mod failure;
 mod goaway;
 mod head;
+#[cfg(feature = "compression")]
+mod inflating;
 mod messages;
 mod outgoing;
 mod requests;
@@ -96,6 +98,8 @@ impl GrpcTransport {
             },
             settings: Settings {
                 is_gzipped: config.grpc.is_gzipped,
+                #[cfg(feature = "compression")]
+                accepts_compression: config.accepts_compression,
                 answer_limit: config.answer_limit,
                 credentials: config.credentials.clone(),
             },

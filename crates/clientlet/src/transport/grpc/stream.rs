@@ -163,7 +163,13 @@ mod tests {
         let gateway = builder.serve(accepted).unwrap();
         let uri = Uri::from_static("http://h/");
         let credentials = Arc::new(Credentials::new(Protocol::Grpc, None, false));
-        let settings = Settings { is_gzipped: false, answer_limit: 1 << 20, credentials };
+        let settings = Settings {
+            is_gzipped: false,
+            #[cfg(feature = "compression")]
+            accepts_compression: false,
+            answer_limit: 1 << 20,
+            credentials,
+        };
         let opening = Channel::open(&connector, &uri, &Register::default(), settings).await;
         let channel = opening.unwrap();
         let in_flight = InFlight::new(7, Progress::default(), Arc::default());

@@ -14,12 +14,13 @@ use http::header::{
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use sha1_smol::Sha1;
+use tokio::time::timeout;
 use tokio_websockets::{ClientBuilder, Limits, WebSocketStream};
 
 #[cfg(fuzzing)]
@@ -29,6 +30,7 @@ use crate::config::{Credentials, Draft};
 use crate::connect::{Connector, Spoken};
 use crate::error::{AttemptError, Detail, Event, Hint};
 use crate::foreign::shorten;
+use crate::transport::content::Content;
 use crate::transport::redirect::{Redirects, Unfollowed, describe};
 use crate::transport::retry_after::retry_after;
 use crate::transport::{HEAD_LIMIT, is_too_large_a_head, not_http, too_large_a_head};
@@ -208,11 +210,12 @@ async fn refused(
     let detail = Detail::of_http(status, response.headers());
     let again = retry_after(response.headers(), SystemTime::now());
     let redirect = unfollowed.map(|why| describe(response.headers(), why));
-    let body = Limited::new(response.into_body(), REFUSAL_LIMIT).collect();
-    let body = match tokio::time::timeout(REFUSAL_TIME, body).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(_)) | Err(_) => Bytes::new(),
+    let (mut head, body) = response.into_parts();
+    let body = match Content::of(&mut head.headers, body) {
+        Ok(content) => timeout(REFUSAL_TIME, content.within(REFUSAL_LIMIT)).await.ok().flatten(),
+        Err(_) => None,
     };
+    let body = body.unwrap_or_default();
     let event = match status.as_u16() {
         // A gateway's HTTP port ignores the upgrade and answers an ordinary GET.
         200..=299 => Event::NotWebSocket,
