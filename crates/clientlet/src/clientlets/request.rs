@@ -9,6 +9,9 @@ use crate::error::{Error, ErrorKind};
 use crate::message::{DocArray, Encoding, RequestId};
 use crate::target;
 
+/// The most that is reserved for documents that are still to come, in bytes.
+const AHEAD: usize = 1 << 20;
+
 /// A request made by hand: [`new`](DataRequest::new) for HTTP, [`proto`](DataRequest::proto) for
 /// WebSocket and gRPC.
 ///
@@ -101,6 +104,34 @@ impl DataRequest {
     /// # Errors
     /// [`ErrorKind::Encode`], naming the field that cannot be sent.
     pub fn document<D: Serialize + ?Sized>(mut self, document: &D) -> Result<DataRequest, Error> {
+        self.add(document)?;
+        Ok(self)
+    }
+
+    /// Adds documents, which are encoded immediately.
+    ///
+    /// # Errors
+    /// As for [`document`](DataRequest::document).
+    pub fn documents<D: Serialize>(
+        mut self,
+        documents: impl IntoIterator<Item = D>,
+    ) -> Result<DataRequest, Error> {
+        let mut documents = documents.into_iter();
+        if let Some(first) = documents.next() {
+            let start = self.documents.len();
+            self.add(&first)?;
+            // Documents of one request are mostly alike. Growing by doubling would copy them again
+            // and again.
+            let length = (self.documents.len() - start).saturating_mul(documents.size_hint().0);
+            self.documents.reserve(length.saturating_add(length / 8).min(AHEAD));
+        }
+        for document in documents {
+            self.add(&document)?;
+        }
+        Ok(self)
+    }
+
+    fn add<D: Serialize + ?Sized>(&mut self, document: &D) -> Result<(), Error> {
         let encoded = match self.encoding {
             Encoding::Json => {
                 if self.count > 0 {
@@ -112,24 +143,9 @@ impl DataRequest {
                 proto::Encoder::new(self.docarray).document(document, &mut self.documents)
             }
         };
-        match encoded {
-            Ok(()) => {
-                self.count += 1;
-                Ok(self)
-            }
-            Err(error) => Err(error.of("document")),
-        }
-    }
-
-    /// Adds documents, which are encoded immediately.
-    ///
-    /// # Errors
-    /// As for [`document`](DataRequest::document).
-    pub fn documents<D: Serialize>(
-        self,
-        documents: impl IntoIterator<Item = D>,
-    ) -> Result<DataRequest, Error> {
-        documents.into_iter().try_fold(self, |request, document| request.document(&document))
+        encoded.map_err(|error| error.of("document"))?;
+        self.count += 1;
+        Ok(())
     }
 
     /// Returns the request's id.
