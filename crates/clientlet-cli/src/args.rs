@@ -187,6 +187,11 @@ pub(crate) struct PostArgs {
     #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Retry")]
     pub(crate) attempt_timeout: Option<Duration>,
 
+    /// How long nothing may come while a request waits for its answer, in seconds; longer than executors
+    /// compute, because a gateway sends nothing meanwhile [default: no limit]
+    #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true, help_heading = "Retry")]
+    pub(crate) idle_timeout: Option<Duration>,
+
     /// Read no more documents after the first failure
     #[arg(long, help_heading = "Retry")]
     pub(crate) stop_on_error: bool,
@@ -422,6 +427,10 @@ pub(crate) struct AskArgs {
     /// How long the gateway may take to answer, in seconds [default: 60]
     #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true)]
     pub(crate) timeout: Option<Duration>,
+
+    /// How long nothing may come while the gateway answers, in seconds [default: no limit]
+    #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true)]
+    pub(crate) idle_timeout: Option<Duration>,
 
     /// How long to wait for the gateway to get ready before asking, in seconds
     #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true)]

@@ -22,6 +22,9 @@ pub(crate) async fn client(args: AskArgs) -> Result<Client, Failure> {
     if let Some(timeout) = args.timeout {
         builder = builder.connect_timeout(timeout).attempt_timeout(timeout);
     }
+    if let Some(timeout) = args.idle_timeout {
+        builder = builder.idle_timeout(timeout);
+    }
     if let Some(limit) = args.answer_limit {
         builder = builder.answer_limit(limit);
     }

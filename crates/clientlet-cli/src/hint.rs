@@ -61,6 +61,18 @@ fn of_hint(hint: Hint, task: Task) -> Option<&'static str> {
         (Hint::PortWithoutTls, _) => {
             "a URL that begins with http://, ws:// or grpc:// asks for a connection without TLS"
         }
+        (Hint::CertificateDates, _) => {
+            "the server needs a new certificate, unless this machine's clock is wrong"
+        }
+        (Hint::CertificateName, _) => {
+            "is the URL's host right? --server-name NAME expects the certificate of another name"
+        }
+        (Hint::CertificateIssuer, _) => {
+            "is it the right server? --ca FILE trusts a further authority"
+        }
+        (Hint::ClientCertificate, _) => {
+            "the server wants a client certificate, or another one: --cert FILE and --key FILE"
+        }
         (Hint::Proxy, _) => {
             "is the proxy right, and may it connect to the gateway? --proxy URL names another one, --proxy none \
              uses none"
@@ -111,16 +123,13 @@ fn of_kind(kind: ErrorKind, task: Task) -> Option<&'static str> {
         (ErrorKind::Connect, _) => {
             "is the gateway running there? `clientlet gateway` starts one to try"
         }
-        (ErrorKind::Tls, _) => {
-            "--ca FILE trusts a further authority, --cert and --key show a certificate, --server-name expects \
-             another name"
-        }
         (ErrorKind::Timeout, Task::Post) => {
             "--attempt-timeout gives an attempt more time, and --timeout all attempts of a request; with \
-             --max-attempts and without --attempt-timeout, an attempt has half of --timeout"
+             --max-attempts and without --attempt-timeout, an attempt has half of --timeout; an --idle-timeout \
+             has to be longer than executors compute"
         }
         (ErrorKind::Timeout, Task::Stream) => {
-            "--timeout, --attempt-timeout and --idle-timeout give the stream more time"
+            "--timeout and --idle-timeout give the stream more time"
         }
         _ => return None,
     })

@@ -166,6 +166,9 @@ fn client(args: &mut PostArgs, embedded: Option<&Gateway>) -> Result<Client, Fai
     if let Some(timeout) = args.attempt_timeout {
         builder = builder.attempt_timeout(timeout);
     }
+    if let Some(timeout) = args.idle_timeout {
+        builder = builder.idle_timeout(timeout);
+    }
     builder.build().map_err(|error| Failure::of(&error, Task::Post))
 }
 

@@ -82,6 +82,22 @@ impl ClientBuilder {
         /// 60 s, and at most half of a call's [`timeout`](crate::Post::timeout) if another attempt
         /// could follow.
         attempt_timeout(timeout: impl Into<Option<Duration>>);
+        /// How long nothing may come while a request waits for its answer; `None`, the default, for
+        /// no limit. It finds a gateway that has vanished sooner than the attempt's time ends, and
+        /// lets an answer that goes on coming take its time.
+        ///
+        /// **A gateway sends nothing while an executor computes.** So this time has to be longer than
+        /// the longest computation, and is of most use for answers that come in many parts, such as
+        /// streams of documents and large answers.
+        ///
+        /// The time begins when the request was handed to a connection, and again with each byte that
+        /// comes. A wait for a free connection or for the hook does not count, and neither does a long
+        /// request while the gateway takes it. Over WebSocket and gRPC requests share a connection, so a
+        /// byte of any answer counts for all of them; pings and their answers do not count, since they
+        /// only show that the connection lives. The idle time-out of an attempt is an
+        /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) like the other time-outs, is retried like
+        /// them, and is named in the message.
+        idle_timeout(timeout: impl Into<Option<Duration>>);
         /// The number of connections that calls share over WebSocket and gRPC, for each runtime and each
         /// set of headers; 1 by default. Requests take turns between them, those of one call as well:
         /// over gRPC the call has a stream on each. More than one helps where a single connection is

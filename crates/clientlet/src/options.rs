@@ -45,6 +45,7 @@ pub struct ClientletOptions {
     tls: Tls,
     /// `None` unless it was set by hand.
     attempt_timeout: Option<Option<Duration>>,
+    idle_timeout: Option<Duration>,
     channels: usize,
     max_connections: usize,
     answer_limit: usize,
@@ -76,6 +77,7 @@ impl Default for ClientletOptions {
             #[cfg(feature = "tls")]
             tls: Tls::default(),
             attempt_timeout: None,
+            idle_timeout: None,
             channels: 1,
             max_connections: MAX_CONNECTIONS,
             answer_limit: ANSWER_LIMIT,
@@ -253,6 +255,18 @@ impl ClientletOptions {
         self
     }
 
+    /// How long nothing may come while a request waits for its answer; `None`, the default, for ever. See
+    /// [`ClientBuilder::idle_timeout`](crate::ClientBuilder::idle_timeout). It applies to everything
+    /// that is answered: requests and questions. What comes on a
+    /// [`WebsocketClientlet`](crate::clientlets::WebsocketClientlet) or a
+    /// [`GrpcStream`](crate::clientlets::GrpcStream) need not be an answer, so a receiver there waits as
+    /// long as it likes.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> ClientletOptions {
+        self.idle_timeout = timeout.into();
+        self
+    }
+
     pub(crate) fn channels(mut self, channels: usize) -> ClientletOptions {
         self.channels = channels;
         self
@@ -381,6 +395,7 @@ impl ClientletOptions {
             connect_timeout: self.connect_timeout,
             attempt_timeout: self.attempt_timeout.unwrap_or(Some(ATTEMPT_TIMEOUT)),
             is_attempt_timeout_set: self.attempt_timeout.is_some(),
+            idle_timeout: self.idle_timeout,
             channels: self.channels,
             max_connections: self.max_connections,
             answer_limit: self.answer_limit,

@@ -48,6 +48,7 @@ struct Settings {
     retry: Option<RetryPolicy>,
     timeout: Option<Duration>,
     attempt_timeout: Option<Option<Duration>>,
+    idle_timeout: Option<Option<Duration>>,
     request_size: usize,
     linger: Option<Option<Duration>>,
     prefetch: usize,
@@ -70,6 +71,7 @@ impl Post<NoDocuments> {
             retry: None,
             timeout: None,
             attempt_timeout: None,
+            idle_timeout: None,
             request_size: REQUEST_SIZE,
             linger: None,
             prefetch: PREFETCH,
@@ -224,6 +226,14 @@ impl<S> Post<S> {
         self
     }
 
+    /// How long nothing may come while a request waits for its answer, `None` for no limit. The
+    /// default is the [client's setting](crate::ClientBuilder::idle_timeout). It has to be longer than
+    /// an executor computes, because a gateway sends nothing meanwhile.
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Post<S> {
+        self.settings.idle_timeout = Some(timeout.into());
+        self
+    }
+
     /// A header for the requests of this call; may be given again for another. It takes the place
     /// of the client's header of the same name.
     ///
@@ -321,6 +331,7 @@ impl Settings {
             attempt_timeout: self
                 .attempt_timeout
                 .unwrap_or_else(|| shared.config.attempt_timeout_within(self.timeout, &retry)),
+            idle_timeout: self.idle_timeout.unwrap_or(shared.config.idle_timeout),
             retry,
             request_size: self.request_size,
             // A request of all documents that there are waits for all of them.

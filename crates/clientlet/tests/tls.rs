@@ -64,26 +64,63 @@ async fn documents_travel_over_tls_and_later_connections_resume_the_session() {
     }
 }
 
+#[tokio::test]
+async fn a_server_that_agrees_on_another_protocol_is_named() {
+    for way in WAYS {
+        let tls = Served::self_signed();
+        let fault = "alpn:other@100%,on=handshake".parse().unwrap();
+        let gateway = served(&tls).fault(fault).start().await.unwrap();
+        let error =
+            post(&client(&gateway, way, trusting(&tls)).build().unwrap()).await.unwrap_err();
+        assert!(error.message().contains("over TLS (ALPN)"), "{way:?}: {error}");
+        let port = match way.0 {
+            "grpcs" => Hint::PortForHttpOrWebsocket,
+            _ => Hint::PortForGrpc,
+        };
+        assert_eq!((error.kind(), error.hint()), (ErrorKind::Tls, Some(port)), "{way:?}: {error}");
+        assert_eq!(error.delivery(), Delivery::NotSent, "{way:?}: {error}");
+    }
+}
+
 /// What a fault in the handshake makes of a request: what the message says, and whether another attempt
-/// may succeed.
-const FAULTS: &[(&str, &str, bool)] = &[
-    ("expired", "the server's certificate expired on 20", false),
-    ("not-yet-valid", "the server's certificate is not valid before 20", false),
-    ("wrong-name", "the server's certificate is not for \"127.0.0.1\" but for ", false),
-    ("unknown-issuer", "the server's certificate is issued by \"", false),
-    ("self-signed", "the server's certificate is self-signed by \"", false),
-    ("wrong-usage", "(its extended key usage lacks serverAuth)", false),
-    ("plain", "TLS is not spoken there", false),
-    ("only-tls:1.1", "older than the oldest one allowed", false),
-    ("alpn:other", "over TLS (ALPN)", false),
-    ("reset-after", "the connection was lost in the TLS handshake", true),
-    ("drop", "the connection was lost in the TLS handshake", true),
+/// may succeed, and what may help.
+const FAULTS: &[(&str, &str, bool, Option<Hint>)] = &[
+    ("expired", "the server's certificate expired on 20", false, Some(Hint::CertificateDates)),
+    (
+        "not-yet-valid",
+        "the server's certificate is not valid before 20",
+        false,
+        Some(Hint::CertificateDates),
+    ),
+    (
+        "wrong-name",
+        "the server's certificate is not for \"127.0.0.1\" but for ",
+        false,
+        Some(Hint::CertificateName),
+    ),
+    (
+        "unknown-issuer",
+        "the server's certificate is issued by \"",
+        false,
+        Some(Hint::CertificateIssuer),
+    ),
+    (
+        "self-signed",
+        "the server's certificate is self-signed by \"",
+        false,
+        Some(Hint::CertificateIssuer),
+    ),
+    ("wrong-usage", "(its extended key usage lacks serverAuth)", false, None),
+    ("plain", "TLS is not spoken there", false, Some(Hint::PortWithoutTls)),
+    ("only-tls:1.1", "older than the oldest one allowed", false, None),
+    ("reset-after", "the connection was lost in the TLS handshake", true, None),
+    ("drop", "the connection was lost in the TLS handshake", true, None),
 ];
 
 #[tokio::test]
 async fn a_handshake_that_fails_is_not_sent_and_says_what_is_wrong() {
     for way in WAYS {
-        for (fault, told, is_passing) in FAULTS {
+        for (fault, told, is_passing, hint) in FAULTS {
             let what = format!("{fault} over {way:?}");
             let tls = Served::self_signed();
             let fault = format!("{fault}@100%,on=handshake").parse().unwrap();
@@ -95,7 +132,7 @@ async fn a_handshake_that_fails_is_not_sent_and_says_what_is_wrong() {
             assert_eq!(error.delivery(), Delivery::NotSent, "{what}: {error}");
             assert!(!error.may_have_run(), "{what}: {error}");
             let kind = if *is_passing { ErrorKind::Connect } else { ErrorKind::Tls };
-            assert_eq!(error.kind(), kind, "{what}: {error}");
+            assert_eq!((error.kind(), error.hint()), (kind, *hint), "{what}: {error}");
             assert_eq!(error.attempts().len(), 1 + usize::from(*is_passing), "{what}: {error}");
             assert_eq!(gateway.journal().len(), 0, "{what}");
         }
@@ -166,6 +203,7 @@ async fn a_client_certificate_is_shown_and_one_that_is_missing_or_wrong_is_named
                 let client = client(&gateway, way, settings).build().unwrap();
                 let error = post(&client).await.unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::Tls, "{what}: {error}");
+                assert_eq!(error.hint(), Some(Hint::ClientCertificate), "{what}: {error}");
                 assert!(error.message().contains(told), "{what}: {error}");
                 assert_eq!(error.delivery(), Delivery::NotSent, "{what}: {error:?}");
                 assert_eq!(error.attempts().len(), 1, "{what}: {error}");

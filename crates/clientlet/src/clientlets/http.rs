@@ -194,7 +194,7 @@ impl<'a> Exchange<'a> {
                 let what = "the clientlet is not open; start it first";
                 return Err(AttemptError::new(Event::SessionClosed, what));
             };
-            let time = Time::until(turn.deadline);
+            let time = Time::until(turn.deadline).or_idle(config.idle_timeout);
             let (method, uri) = (method.clone(), uri.clone());
             session.exchange(method, uri, &headers, body.clone(), time, true).await
         };

@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::header::{Entry, SET_COOKIE};
@@ -75,11 +76,29 @@ impl fmt::Debug for Hook {
     }
 }
 
+/// Counts a run of the hook until it ends or is dropped.
+struct Running<'a>(&'a AtomicUsize);
+
+impl Running<'_> {
+    fn of(count: &AtomicUsize) -> Running<'_> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Running(count)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The hook and the cookies of a client, shared by all its calls.
 #[derive(Debug)]
 pub(crate) struct Credentials {
     protocol: Protocol,
     hook: Option<Hook>,
+    /// The number of attempts for which the hook is running.
+    running: AtomicUsize,
     /// `None` if cookies are not kept.
     #[cfg(feature = "cookies")]
     jar: Option<Jar>,
@@ -104,6 +123,7 @@ impl Credentials {
         Credentials {
             protocol,
             hook,
+            running: AtomicUsize::new(0),
             #[cfg(feature = "cookies")]
             jar: has_jar.then(Jar::default),
         }
@@ -166,7 +186,9 @@ impl Credentials {
         };
         let failed = |what: String| AttemptError::new(Event::HookFailed, format!("{NAME} {what}"));
         // The hook is called within the future, so that a panic is caught wherever it happens.
+        let running = Running::of(&self.running);
         let added = or_panic(async { (hook.0)(next).await }).await;
+        drop(running);
         let added = added.map_err(|panic| failed(format!("panicked: {panic}")))?;
         let added = added
             .map_err(|error| failed(format!("failed: {}", told(&error))).with_own_source(error))?;
@@ -180,12 +202,9 @@ impl Credentials {
         Ok(all)
     }
 
-    /// Adds to an error of a time that ended before anything was sent that the hook took part of it.
-    pub(crate) fn explain(&self, mut error: AttemptError) -> AttemptError {
-        if self.has_hook() && error.event == Event::TimedOutUnsent {
-            error.message += &format!(" ({NAME} included)");
-        }
-        error
+    /// Whether the hook is running for any attempt.
+    pub(crate) fn is_hook_running(&self) -> bool {
+        self.running.load(Ordering::Relaxed) > 0
     }
 
     /// Keeps the cookies that an answer sets, and marks them as secret. `sent` contains the headers of

@@ -38,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) tls: Option<crate::tls::Prepared>,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) is_attempt_timeout_set: bool,
+    /// How long nothing may come while a request waits for its answer.
+    pub(crate) idle_timeout: Option<Duration>,
     /// The number of connections that requests share.
     pub(crate) channels: usize,
     /// The maximum number of connections in one runtime that carry a single request each.

@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 
 use super::Spoken;
 use super::dial::Io;
+use super::heard::{Heard, Listening};
 
 /// Counts the writes to one connection.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +40,7 @@ impl Written {
 /// Bytes that come before anything was sent, such as the 503 of a proxy with too many connections,
 /// are kept until the request is written, and are then read as its answer.
 pub(crate) struct Counted {
-    io: TokioIo<Box<dyn Io>>,
+    io: TokioIo<Listening>,
     written: Written,
     spoken: Spoken,
     /// Bytes that came before anything was sent.
@@ -61,7 +62,7 @@ enum Early {
 impl Counted {
     pub(super) fn new(io: Box<dyn Io>) -> Counted {
         Counted {
-            io: TokioIo::new(io),
+            io: TokioIo::new(Listening::new(io)),
             written: Written::default(),
             spoken: Spoken::default(),
             early: Early::Held(Vec::new(), None),
@@ -75,6 +76,11 @@ impl Counted {
     /// Returns the write counter of this connection.
     pub(crate) fn written(&self) -> Written {
         self.written.clone()
+    }
+
+    /// Returns what this connection has brought.
+    pub(crate) fn heard(&self) -> Heard {
+        self.io.inner().heard.clone()
     }
 
     /// Begins writing: from now on bytes are handed over as they come.
@@ -108,7 +114,7 @@ fn is_closed(error: &io::Error) -> bool {
 
 impl fmt::Debug for Counted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Counted").field("io", self.io.inner()).finish_non_exhaustive()
+        f.debug_struct("Counted").field("io", &self.io.inner().io).finish_non_exhaustive()
     }
 }
 

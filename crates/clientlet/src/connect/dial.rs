@@ -59,7 +59,7 @@ impl Step {
             }
             (Step::PROXY, Some(proxy)) => format!("; the proxy {proxy} had not answered by then"),
             (_, Some(proxy)) => format!("; the proxy {proxy} was not reached by then"),
-            (_, None) => String::new(),
+            (_, None) => "; no address answered by then".to_owned(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod counted;
 pub(crate) mod dial;
 mod eyeballs;
+mod heard;
 #[cfg(any(test, fuzzing))]
 #[path = "../../unit/memory.rs"]
 pub(crate) mod memory;
@@ -22,6 +23,7 @@ use tokio::time::timeout;
 
 pub(crate) use self::counted::{Counted, Written};
 use self::dial::{Dial, Io, Step, Tcp, port_of};
+pub(crate) use self::heard::Heard;
 pub(crate) use self::spoken::Spoken;
 use crate::config::Config;
 use crate::error::{AttemptError, Event, Hint};
@@ -78,7 +80,7 @@ impl Connector {
         };
         match timeout(self.timeout, opening).await {
             Ok(opened) => opened.map(Counted::new),
-            Err(_) => Err(late(uri, &step)),
+            Err(_) => Err(late(uri, &step, self.timeout)),
         }
     }
 
@@ -115,9 +117,9 @@ fn is_secure(uri: &Uri) -> bool {
     uri.scheme() == Some(&Scheme::HTTPS)
 }
 
-fn late(uri: &Uri, step: &Step) -> AttemptError {
+fn late(uri: &Uri, step: &Step, timeout: Duration) -> AttemptError {
     let (to, late) = (port_of(host(uri), port(uri)), step.late());
-    let what = format!("no connection to {to} within the connect time-out{late}");
+    let what = format!("no connection to {to} within the connect time-out of {timeout:?}{late}");
     let error = AttemptError::new(Event::ConnectTimedOut, what);
     if step.is_of_proxy() { error.with_hint(Hint::Proxy) } else { error }
 }
@@ -172,6 +174,34 @@ mod tests {
         let connector = Connector::over(Fixed(vec![dead]), Duration::from_millis(50));
         let error = connector.open(&Uri::from_static("http://name/")).await.unwrap_err();
         assert_eq!(error.event, Event::ConnectTimedOut);
+        let told = "no connection to name:80 within the connect time-out of 50ms; no address answered by then";
+        assert_eq!(error.message, told);
+    }
+
+    /// A network that waits in this step forever.
+    #[derive(Debug)]
+    struct Slow(u8);
+
+    impl Dial for Slow {
+        fn dial<'d>(&'d self, _: &'d str, _: u16, step: &'d Step) -> Dialling<'d> {
+            step.set(self.0);
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_connect_time_out_says_which_part_was_slow() {
+        for (step, slow) in [
+            (Step::LOOK_UP, "the name was not found by then"),
+            (Step::TCP, "no address answered by then"),
+            (Step::TLS, "the TLS handshake was not complete by then"),
+        ] {
+            let connector = Connector::over(Slow(step), Duration::from_secs(10));
+            let error = connector.open(&Uri::from_static("http://name/")).await.unwrap_err();
+            let told =
+                format!("no connection to name:80 within the connect time-out of 10s; {slow}");
+            assert_eq!((error.event, &error.message), (Event::ConnectTimedOut, &told));
+        }
     }
 
     #[tokio::test]

@@ -47,7 +47,10 @@ fn failed(error: io::Error, is_http2: bool) -> AttemptError {
     };
     // These messages say all that the error says.
     match fault {
-        Fault::Final(what) => AttemptError::new(Event::TlsFailed, what),
+        Fault::Final(what, hint) => {
+            let error = AttemptError::new(Event::TlsFailed, what);
+            hint.into_iter().fold(error, AttemptError::with_hint)
+        }
         Fault::Passing(what) => AttemptError::new(Event::ConnectFailed, what),
         Fault::OtherProtocol => other_protocol(is_http2),
         Fault::NotTls => {

@@ -14,9 +14,7 @@ use super::dial::Step;
 use super::is_secure;
 #[cfg(feature = "tls")]
 use crate::address::Protocol;
-use crate::error::Hint;
-#[cfg(feature = "tls")]
-use crate::error::{AttemptError, Event};
+use crate::error::{AttemptError, Event, Hint};
 
 /// The protocol that was recognized. All parts that use the connection share it.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +25,7 @@ struct Heard {
     /// What the first bytes told.
     protocol: AtomicU8,
     /// Why the server refused the client, if TLS ended with that before anything came.
-    refusal: OnceLock<String>,
+    refusal: OnceLock<(String, Option<Hint>)>,
 }
 
 const NOTHING: u8 = 0;
@@ -53,8 +51,10 @@ impl Spoken {
     }
 
     /// Returns why the server refused the client over TLS. Then it has looked at no request.
-    pub(crate) fn refusal(&self) -> Option<String> {
-        self.0.refusal.get().cloned()
+    pub(crate) fn refusal(&self) -> Option<AttemptError> {
+        let (what, hint) = self.0.refusal.get()?;
+        let error = AttemptError::new(Event::TlsFailed, &**what);
+        Some(hint.iter().copied().fold(error, AttemptError::with_hint))
     }
 
     /// Takes the error that ended reading.

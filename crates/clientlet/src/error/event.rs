@@ -68,6 +68,7 @@ events! {
     TimedOutUnsent: Timeout, NotSent, Yes, Never, "the attempt timed out before a byte of the request was written";
     ConnectionLost: Transport, Unknown, Yes, Maybe, "the connection was reset, closed or cut after bytes of the request were written";
     TimedOut: Timeout, Unknown, Yes, Maybe, "the attempt timed out after bytes of the request were written";
+    IdleTimedOut: Timeout, Unknown, Yes, Maybe, "nothing came for the idle time-out after bytes of the request were written";
     NotHttp: Decode, Answered, Final, Maybe, "the answer is not HTTP/1.1";
     Unreadable: Decode, Answered, Final, Maybe, "the answer's body cannot be read";
     AnotherAnswered: Decode, Unknown, Yes, Maybe, "the answer carries the id of another request (v2); this request's answer never came, and the connection is not used again";

@@ -24,6 +24,14 @@ pub enum Hint {
     PortForTls,
     /// The address seems to be a port without TLS.
     PortWithoutTls,
+    /// The server's certificate has expired or is not valid yet.
+    CertificateDates,
+    /// The server's certificate is for another name.
+    CertificateName,
+    /// The server's certificate was issued by an authority that is not trusted.
+    CertificateIssuer,
+    /// The server wants a client certificate, or another one.
+    ClientCertificate,
     /// The connection goes through a proxy, which did not make it.
     Proxy,
     /// The proxy wants credentials, or other ones.
@@ -118,6 +126,16 @@ impl fmt::Display for Hint {
             Hint::PortWithoutTls => {
                 "is it a port without TLS? then its URL begins with http, ws or grpc"
             }
+            Hint::CertificateDates => {
+                "the server needs a new certificate, unless this machine's clock is wrong"
+            }
+            Hint::CertificateName => {
+                "is the URL's host right? a server_name expects the certificate of another name"
+            }
+            Hint::CertificateIssuer => {
+                "is it the right server? a CA that is given is trusted beside the system's"
+            }
+            Hint::ClientCertificate => "the server wants a client certificate, or another one",
             Hint::Proxy => "is the proxy right, and may it connect to the gateway?",
             Hint::ProxyCredentials => "the credentials of a proxy are part of the proxy's URL",
             Hint::Credentials => "the gateway, or a proxy before it, wants credentials, or other ones",

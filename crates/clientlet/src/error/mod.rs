@@ -16,6 +16,8 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "grpc")]
+pub(crate) use attempt::Failed;
 pub(crate) use attempt::{Again, AttemptError};
 pub(crate) use cause::{Chain, keep};
 pub(crate) use detail::Detail;
@@ -294,6 +296,8 @@ impl Error {
     /// What may help, if the client can tell. There is a hint for:
     ///
     /// * the port of another protocol, of TLS or without TLS
+    /// * a certificate of the server that has expired, is for another name or is not trusted, and a
+    ///   client certificate that the server wants
     /// * a proxy that does not connect, or that wants credentials
     /// * credentials that the gateway wants (401, 403, and gRPC's codes for them)
     /// * a request or an answer that is too large

@@ -35,6 +35,8 @@ pub(crate) struct Call {
     /// The time limit of a request over all its attempts.
     pub(crate) timeout: Option<Duration>,
     pub(crate) attempt_timeout: Option<Duration>,
+    /// How long nothing may come while a request waits for its answer.
+    pub(crate) idle_timeout: Option<Duration>,
     pub(crate) request_size: usize,
     /// The time for which a request that is not full waits for documents.
     pub(crate) linger: Option<Duration>,

@@ -28,6 +28,8 @@ pub(super) struct Flight {
     pub(super) started: Instant,
     /// The time of the first attempt. A request that began earlier never times out later.
     pub(super) patience: Patience,
+    /// How long nothing may come on the connection while the request waits for its answer.
+    pub(super) idle_timeout: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -59,11 +61,12 @@ impl Flights {
         let slot = self.under_way.vacant_entry();
         let mark = mark(slot.key(), &flight);
         let ticket = || self.inbox.ticket(mark);
-        match lane.dispatch(flight.request.id, &mut flight.body, keep, ticket) {
+        let Flight { request, body, idle_timeout, .. } = &mut flight;
+        match lane.dispatch(request.id, body, keep, *idle_timeout, ticket) {
             Some(dispatched) => {
                 if self.alarm.is_none() {
-                    let deadline = flight.patience.deadline();
-                    self.alarm = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
+                    let end = end(&flight, &dispatched);
+                    self.alarm = end.map(|end| Box::pin(sleep_until(end)));
                 }
                 slot.insert((flight, dispatched));
                 None
@@ -158,23 +161,30 @@ impl Flights {
         let now = Instant::now();
         let mut first: Option<Instant> = None;
         let mut late = Vec::new();
-        for (slot, (flight, _)) in under_way {
-            let Some(deadline) = flight.patience.deadline() else { continue };
-            if deadline <= now && !flight.patience.excuse_once(now) {
-                late.push((flight.request.index, slot));
-            } else if let Some(deadline) = flight.patience.deadline() {
-                first = Some(first.map_or(deadline, |first| first.min(deadline)));
+        for (slot, (flight, dispatched)) in under_way {
+            let is_over = flight.patience.deadline().is_some_and(|deadline| deadline <= now);
+            let error = match is_over && !flight.patience.excuse_once(now) {
+                true => Some(dispatched.late(&flight.patience)),
+                false => dispatched.silent(now),
+            };
+            match error {
+                Some(error) => late.push((flight.request.index, slot, error)),
+                None => first = [first, end(flight, dispatched)].into_iter().flatten().min(),
             }
         }
         // The oldest requests come first, because they are sent again first.
-        late.sort_unstable();
-        for (_, slot) in late {
-            let (flight, dispatched) = self.under_way.remove(slot);
-            let error = dispatched.late(&flight.patience);
+        late.sort_unstable_by_key(|(index, ..)| *index);
+        for (_, slot, error) in late {
+            let (flight, _) = self.under_way.remove(slot);
             self.late.push_back((flight, error));
         }
-        self.alarm = first.map(|deadline| Box::pin(sleep_until(deadline)));
+        self.alarm = first.map(|end| Box::pin(sleep_until(end)));
     }
+}
+
+/// Returns the time at which an attempt times out, unless it is answered or the time is extended.
+fn end(flight: &Flight, dispatched: &Dispatched) -> Option<Instant> {
+    [flight.patience.deadline(), dispatched.silent_from()].into_iter().flatten().min()
 }
 
 /// Returns the mark of a request's mail: its slot, together with its index in the call because
@@ -219,7 +229,8 @@ mod tests {
         };
         let started = Instant::now();
         let patience = Patience::new(started, Some(started + Duration::from_millis(allowed)));
-        Flight { request, body: Bytes::from(vec![index as u8]), bytes: 1, started, patience }
+        let body = Bytes::from(vec![index as u8]);
+        Flight { request, body, bytes: 1, started, patience, idle_timeout: None }
     }
 
     fn answer(index: u64) -> RawAnswer {

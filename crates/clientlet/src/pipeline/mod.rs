@@ -388,7 +388,8 @@ where
             let started = Instant::now();
             let deadline = self.call.times(started).attempt_deadline(started);
             let patience = Patience::new(started, deadline);
-            self.depart(Flight { request, body, bytes, started, patience });
+            let idle_timeout = self.call.idle_timeout;
+            self.depart(Flight { request, body, bytes, started, patience, idle_timeout });
             return;
         }
         let doom = || self.doom.as_ref().expect("a batch is left unencoded for a reason");

@@ -96,8 +96,9 @@ async fn run(
         let is_suspect = turn.after.is_some_and(Event::is_anyones);
         let Turn { began, deadline, is_last, .. } = turn;
         let is_alone = is_last && is_suspect;
-        let terms =
-            Terms { began, deadline, failed: before, is_alone, was_refused, stop: &call.stop };
+        let (idle_timeout, stop) = (call.idle_timeout, &call.stop);
+        let failed = before;
+        let terms = Terms { began, deadline, idle_timeout, failed, is_alone, was_refused, stop };
         if let Some(unsent) = turn.unsent {
             *body = unsent;
         }

@@ -143,7 +143,10 @@ async fn wait(
         .map_err(|_| {
             let what = match until == Some(deadline) {
                 true => "the stream did not end in time".to_owned(),
-                false => format!("no document within {:.1} s", began.elapsed().as_secs_f64()),
+                false => {
+                    let waited = began.elapsed().as_secs_f64();
+                    format!("no document within {waited:.1} s, the stream's idle time-out")
+                }
             };
             AttemptError::new(Event::TimedOut, what)
         })?

@@ -11,13 +11,14 @@ use time::OffsetDateTime;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
+use crate::error::Hint;
 use crate::foreign::{listed, shorten};
 
 /// Why a handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Trying again does not help.
-    Final(String),
+    /// Trying again does not help. The hint is what may help.
+    Final(String, Option<Hint>),
     /// The other side does not speak TLS.
     NotTls,
     /// The other side speaks another protocol over TLS than the one that was asked for.
@@ -32,7 +33,10 @@ pub(crate) fn told(error: &Error) -> Fault {
         Error::InvalidMessage(InvalidMessage::InvalidContentType)
         | Error::InvalidMessage(InvalidMessage::UnknownProtocolVersion)
         | Error::InvalidMessage(InvalidMessage::MessageTooLarge) => return Fault::NotTls,
-        Error::InvalidCertificate(error) => of_certificate(error),
+        Error::InvalidCertificate(error) => {
+            let (why, hint) = of_certificate(error);
+            return Fault::Final(format!("the server's certificate {why}"), hint);
+        }
         Error::AlertReceived(alert) => return of_alert(*alert),
         Error::PeerIncompatible(
             PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
@@ -42,13 +46,14 @@ pub(crate) fn told(error: &Error) -> Fault {
         Error::PeerIncompatible(why) => format!("the server's TLS does not fit: {why:?}"),
         error => format!("the TLS handshake failed: {error}"),
     };
-    Fault::Final(what)
+    Fault::Final(what, None)
 }
 
 /// Says what the server's alert means.
 fn of_alert(alert: AlertDescription) -> Fault {
     use AlertDescription as A;
-    Fault::Final(match alert {
+    let asks = Some(Hint::ClientCertificate);
+    let (what, hint) = match alert {
         A::NoApplicationProtocol => return Fault::OtherProtocol,
         A::InternalError | A::UserCanceled | A::CloseNotify => {
             return Fault::Passing(format!(
@@ -56,7 +61,7 @@ fn of_alert(alert: AlertDescription) -> Fault {
             ));
         }
         A::CertificateRequired | A::NoCertificate => {
-            "the server asks for a client certificate, and none was given".into()
+            ("the server asks for a client certificate, and none was given".into(), asks)
         }
         A::BadCertificate
         | A::UnsupportedCertificate
@@ -65,55 +70,70 @@ fn of_alert(alert: AlertDescription) -> Fault {
         | A::CertificateUnknown
         | A::UnknownCA
         | A::AccessDenied
-        | A::DecryptError => {
+        | A::DecryptError => (
             format!(
                 "the server refuses the client certificate, or that none was given (alert {alert:?})"
-            )
-        }
-        A::ProtocolVersion => {
-            "the server speaks none of the versions of TLS that are allowed (alert ProtocolVersion)"
-                .into()
-        }
-        A::HandshakeFailure | A::InsufficientSecurity => format!(
-            "the server has no cipher in common with the client, or wants a client certificate (alert \
-             {alert:?})"
+            ),
+            asks,
         ),
-        A::UnrecognisedName => {
+        A::ProtocolVersion => (
+            "the server speaks none of the versions of TLS that are allowed (alert ProtocolVersion)"
+                .into(),
+            None,
+        ),
+        A::HandshakeFailure | A::InsufficientSecurity => (
+            format!(
+                "the server has no cipher in common with the client, or wants a client certificate (alert \
+                 {alert:?})"
+            ),
+            None,
+        ),
+        A::UnrecognisedName => (
             "the server does not know the name that it was asked for (alert UnrecognisedName)"
-                .into()
-        }
-        alert => format!("the server refused the TLS handshake (alert {alert:?})"),
-    })
+                .into(),
+            Some(Hint::CertificateName),
+        ),
+        alert => (format!("the server refused the TLS handshake (alert {alert:?})"), None),
+    };
+    Fault::Final(what, hint)
 }
 
-fn of_certificate(error: &CertificateError) -> String {
-    let why = match error {
+/// Says what is wrong with the server's certificate, and what may help.
+fn of_certificate(error: &CertificateError) -> (String, Option<Hint>) {
+    let (dates, name) = (Some(Hint::CertificateDates), Some(Hint::CertificateName));
+    let issuer = Some(Hint::CertificateIssuer);
+    match error {
         CertificateError::ExpiredContext { not_after, .. } => {
-            format!("expired on {}", day(*not_after))
+            (format!("expired on {}", day(*not_after)), dates)
         }
-        CertificateError::Expired => "has expired".to_owned(),
+        CertificateError::Expired => ("has expired".to_owned(), dates),
         CertificateError::NotValidYetContext { not_before, .. } => {
-            format!("is not valid before {}; is the clock right?", day(*not_before))
+            let what = format!("is not valid before {}; is the clock right?", day(*not_before));
+            (what, dates)
         }
-        CertificateError::NotValidYet => "is not valid yet; is the clock right?".to_owned(),
+        CertificateError::NotValidYet => {
+            ("is not valid yet; is the clock right?".to_owned(), dates)
+        }
         CertificateError::NotValidForNameContext { expected, presented } => {
-            format!("is not for {:?} but for {}", expected.to_str(), names(presented))
+            let what = format!("is not for {:?} but for {}", expected.to_str(), names(presented));
+            (what, name)
         }
-        CertificateError::NotValidForName => "is for another name".to_owned(),
-        CertificateError::UnknownIssuer => "has an issuer that is not trusted".to_owned(),
+        CertificateError::NotValidForName => ("is for another name".to_owned(), name),
+        CertificateError::UnknownIssuer => ("has an issuer that is not trusted".to_owned(), issuer),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            WRONG_USAGE.to_owned()
+            (WRONG_USAGE.to_owned(), None)
         }
-        CertificateError::Revoked => "was revoked".to_owned(),
+        CertificateError::Revoked => ("was revoked".to_owned(), None),
         CertificateError::Other(OtherError(other)) => match other.downcast_ref::<UnknownIssuer>() {
-            Some(unknown) => unknown.to_string(),
+            Some(unknown) => (unknown.to_string(), issuer),
             // The platform's verifier has a private type for this.
-            None if other.to_string().contains("invalid extensions") => WRONG_USAGE.to_owned(),
-            None => format!("is not accepted: {}", shorten(&other.to_string())),
+            None if other.to_string().contains("invalid extensions") => {
+                (WRONG_USAGE.to_owned(), None)
+            }
+            None => (format!("is not accepted: {}", shorten(&other.to_string())), None),
         },
-        error => format!("is not accepted: {}", shorten(&error.to_string())),
-    };
-    format!("the server's certificate {why}")
+        error => (format!("is not accepted: {}", shorten(&error.to_string())), None),
+    }
 }
 
 const WRONG_USAGE: &str = "may not be used by servers (its extended key usage lacks serverAuth)";
@@ -186,9 +206,9 @@ impl std::error::Error for UnknownIssuer {}
 
 /// Says what the alert means with which the server ended a connection, if it did so. In TLS 1.3 a server
 /// refuses a client's certificate only when the client may have sent something already.
-pub(crate) fn of_end(error: &io::Error) -> Option<String> {
+pub(crate) fn of_end(error: &io::Error) -> Option<(String, Option<Hint>)> {
     match told(error.get_ref()?.downcast_ref()?) {
-        Fault::Final(what) => Some(what),
+        Fault::Final(what, hint) => Some((what, hint)),
         Fault::NotTls | Fault::OtherProtocol | Fault::Passing(_) => None,
     }
 }

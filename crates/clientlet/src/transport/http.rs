@@ -59,7 +59,14 @@ impl HttpTransport {
         let doing = format!("GET {}", uri.path());
         let answer = self
             .session
-            .exchange(Method::GET, uri, headers, Bytes::new(), Time::until(deadline), true)
+            .exchange(
+                Method::GET,
+                uri,
+                headers,
+                Bytes::new(),
+                Time::until(deadline).or_idle(self.session.idle_timeout),
+                true,
+            )
             .await
             .map_err(|error| error.before_sending(&doing))?;
         if answer.status.is_success() {

@@ -14,9 +14,10 @@ use tokio::time::{Instant, timeout};
 
 use super::body::{Outgoing, Probe};
 use super::content::Content;
+use super::idle::Idle;
 use super::pool::{HEAD_LIMIT, Lease, MOST_HEADERS, Pool};
 use super::redirect::{Redirects, Unfollowed};
-use super::time::Over;
+use super::time::{HOOK_MISSED, Over};
 use super::{RawHttpAnswer, Tally, Time};
 use crate::config::{Config, Credentials, Draft};
 use crate::connect::Connector;
@@ -43,6 +44,8 @@ pub(crate) struct HttpSession {
     is_proven: AtomicBool,
     /// The maximum size of an answer, in bytes.
     pub(super) answer_limit: usize,
+    /// The client's idle time-out, for questions and streams of documents.
+    pub(super) idle_timeout: Option<Duration>,
     credentials: Arc<Credentials>,
 }
 
@@ -89,6 +92,7 @@ impl HttpSession {
             forwarder: config.proxy.as_ref().and_then(Forwarder::of),
             is_proven: AtomicBool::new(false),
             answer_limit: config.answer_limit,
+            idle_timeout: config.idle_timeout,
             credentials: config.credentials.clone(),
         }
     }
@@ -153,7 +157,8 @@ impl HttpSession {
             let content = content(&mut head, body)?;
             Ok(Ok(Response::from_parts(head, content)))
         };
-        let (opened, lease) = self.timed(sent, Time::until(deadline), "no answer", begin).await?;
+        let time = Time::until(deadline).or_idle(self.idle_timeout);
+        let (opened, lease) = self.timed(sent, time, "no answer", begin).await?;
         Ok(opened.map(|response| (response, lease)))
     }
 
@@ -170,6 +175,7 @@ impl HttpSession {
         let (probe, stage) = (Probe::new(!sent.body.is_empty()), Stage::default());
         // The number of pieces of the answer that have come. More may be waiting to be read.
         let pieces = AtomicU32::new(0);
+        let idle = time.idle.clone();
         let exchange = async {
             let (mut redirects, mut target) = (Redirects::default(), None);
             let mut was_refused = false;
@@ -177,6 +183,7 @@ impl HttpSession {
                 let uri = target.as_ref().unwrap_or(sent.uri);
                 let own = match self.credentials.may_add() {
                     true => {
+                        idle.as_ref().inspect(|idle| idle.pause());
                         stage.set(HOOK);
                         let Sent { method, headers, body, .. } = sent;
                         let draft = Draft { method, uri, headers, body, was_refused };
@@ -187,7 +194,7 @@ impl HttpSession {
                 };
                 let sent = Sent { uri, headers: own.as_ref().unwrap_or(sent.headers), ..sent };
                 stage.set(TURN);
-                let (mut response, lease) = self.send(sent, &probe, &stage).await?;
+                let (mut response, lease) = self.send(sent, &probe, &stage, idle.as_ref()).await?;
                 self.credentials.learn(uri, sent.headers, response.headers_mut());
                 let head = (response.status(), response.headers());
                 let is_unauthorized = head.0 == StatusCode::UNAUTHORIZED;
@@ -247,7 +254,9 @@ impl HttpSession {
         sent: Sent<'_>,
         probe: &Arc<Probe>,
         stage: &Stage,
+        idle: Option<&Idle>,
     ) -> Result<(Response<Incoming>, Lease), AttemptError> {
+        idle.inspect(|idle| idle.pause());
         let pool = self.pools.here(|| {
             Pool::new(self.connector.clone(), self.tally.clone(), self.most_connections)
         })?;
@@ -255,6 +264,7 @@ impl HttpSession {
         stage.set(CONNECTION);
         let mut lease = pool.lease(slot, sent.uri).await?;
         stage.set(ANSWER);
+        idle.inspect(|idle| idle.wait_on(lease.heard()));
         let before = lease.written().count();
         match lease.send(self.request(sent, probe, &lease)).await {
             Ok(response) => {
@@ -272,8 +282,7 @@ impl HttpSession {
             }
             Err(error) => {
                 if let Some(refusal) = lease.spoken().refusal() {
-                    let refused = AttemptError::new(Event::TlsFailed, refusal);
-                    return Err(refused.with_source(error));
+                    return Err(refusal.with_source(error));
                 }
                 let is_proven = self.is_proven.load(Ordering::Relaxed);
                 let instead = self.connector.instead(sent.uri, lease.spoken(), is_proven).await;
@@ -318,7 +327,7 @@ impl HttpSession {
     /// Returns the error of a request that timed out or was stopped.
     fn given_up(&self, over: Over, time: &Time<'_>, stage: &Stage, missed: &str) -> AttemptError {
         if stage.is(HOOK) && !over.is_stopped {
-            return time.missed("the hook before_attempt did not end");
+            return time.missed(HOOK_MISSED);
         }
         let mut error = time.error(over, missed);
         if stage.is(TURN) && !over.is_stopped {

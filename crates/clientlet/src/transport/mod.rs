@@ -11,6 +11,7 @@ pub(crate) mod grpc;
 pub(crate) mod http;
 mod http_answer;
 mod http_session;
+mod idle;
 mod multiplex;
 pub(crate) mod openapi;
 mod pool;
@@ -27,6 +28,7 @@ pub(crate) mod websocket;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::Uri;
 use bytes::Bytes;
@@ -62,6 +64,8 @@ pub(crate) struct Terms<'a> {
     /// When the attempt began.
     pub(crate) began: Instant,
     pub(crate) deadline: Option<Instant>,
+    /// How long nothing may come while the attempt waits for its answer.
+    pub(crate) idle_timeout: Option<Duration>,
     /// The number of attempts of the request that failed before, those included that were not counted.
     pub(crate) failed: u32,
     /// Whether the attempt uses a connection of its own where requests share connections. This
@@ -76,7 +80,7 @@ pub(crate) struct Terms<'a> {
 
 impl<'a> Terms<'a> {
     fn time(&self) -> Time<'a> {
-        Time::new(self.began, self.deadline, self.stop)
+        Time::new(self.began, self.deadline, self.stop).or_idle(self.idle_timeout)
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Tally;
 use super::body::Outgoing;
-use crate::connect::{Connector, Spoken, Written};
+use crate::connect::{Connector, Heard, Spoken, Written};
 use crate::error::{AttemptError, Event};
 
 /// The longest time that a connection is idle. uvicorn closes idle connections after 5 s, and a
@@ -62,6 +62,7 @@ struct Connection {
     sender: SendRequest<Outgoing>,
     task: JoinHandle<()>,
     written: Written,
+    heard: Heard,
     spoken: Spoken,
 }
 
@@ -107,7 +108,7 @@ impl Pool {
         let io = self.connector.open(uri).await?;
         // Any connection takes any request, so no connection replaces another.
         self.tally.opened(false);
-        let (written, spoken) = (io.written(), io.spoken());
+        let (written, heard, spoken) = (io.written(), io.heard(), io.spoken());
         let (sender, driving) =
             Builder::new().max_buf_size(HEAD_LIMIT).handshake(io).await.map_err(|error| {
                 let what = "the connection was lost before it was used";
@@ -117,7 +118,7 @@ impl Pool {
             // The request learns the reason of the connection's end by itself.
             let _ = driving.await;
         });
-        let connection = Connection { sender, task, written, spoken };
+        let connection = Connection { sender, task, written, heard, spoken };
         Ok(Lease { connection, is_used: false, slot, pool: self.clone() })
     }
 
@@ -190,6 +191,10 @@ impl Lease {
 
     pub(super) fn written(&self) -> &Written {
         &self.connection.written
+    }
+
+    pub(super) fn heard(&self) -> &Heard {
+        &self.connection.heard
     }
 
     pub(super) fn spoken(&self) -> &Spoken {

@@ -18,6 +18,7 @@ use super::Answer;
 use super::content::Unread;
 use super::http::HttpTransport;
 use super::http_session::{begins, glance};
+use super::idle::Watched;
 use super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 use crate::error::{AttemptError, Detail, Event, Hint, Source};
 use crate::foreign::shorten;
@@ -52,6 +53,7 @@ impl Streams for HttpTransport {
                 let error = AttemptError::new(Event::Unreadable, what);
                 return Err(error.with_detail(detail));
             }
+            let (idle_timeout, heard) = (self.session.idle_timeout, lease.heard().clone());
             // The lease keeps the connection as long as the content is read.
             let rest = (response.into_body(), lease);
             let chunks = stream::unfold(rest, async |(mut content, lease)| {
@@ -66,7 +68,7 @@ impl Streams for HttpTransport {
                 Some((piece, (content, lease)))
             });
             let documents = Documents::of(chunks, self.session.answer_limit);
-            Ok(Box::pin(documents) as RawDocuments)
+            Ok(Box::pin(Watched::new(documents, idle_timeout, heard)) as RawDocuments)
         })
     }
 }

@@ -6,21 +6,26 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::idle::Idle;
+use crate::config::Credentials;
 use crate::error::{AttemptError, Event};
 use crate::stop::{Stop, stopped};
 
 /// If the end of the time is noticed this late or later, the caller was not polling.
-const AWAY: Duration = Duration::from_millis(10);
+pub(super) const AWAY: Duration = Duration::from_millis(10);
 
 /// The maximum number of extensions in a row. Without it, an attempt would wait for a silent
 /// gateway forever if the caller polls rarely.
-const MOST_EXCUSED: u32 = 4;
+pub(super) const MOST_EXCUSED: u32 = 4;
 
 /// The length of an extension: this many times the time from the deadline to the next poll, but at
 /// most the attempt's whole time.
 const MADE_GOOD: u32 = 20;
+
+/// What did not come if the caller's hook took too long.
+pub(super) const HOOK_MISSED: &str = "the hook before_attempt did not end";
 
 /// Decides when an attempt times out. If the caller was not polling when the time ended, the time
 /// is extended, up to [`MOST_EXCUSED`] times in a row, because a slow caller does not make the
@@ -99,7 +104,7 @@ impl Patience {
 }
 
 /// Formats a duration so that it never shows as zero.
-fn seconds(time: Duration) -> String {
+pub(super) fn seconds(time: Duration) -> String {
     match time.as_millis() {
         millis @ 0..1000 => format!("{millis} ms"),
         _ => format!("{:.1} s", time.as_secs_f64()),
@@ -110,6 +115,7 @@ fn seconds(time: Duration) -> String {
 #[derive(Debug)]
 pub(crate) struct Time<'a> {
     patience: Patience,
+    pub(super) idle: Option<Idle>,
     stop: &'a Stop,
 }
 
@@ -117,12 +123,19 @@ pub(crate) struct Time<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Over {
     pub(super) is_stopped: bool,
+    /// Whether nothing came for the idle time-out.
+    is_idle: bool,
     pub(super) is_sent: bool,
 }
 
 impl<'a> Time<'a> {
     pub(super) fn new(began: Instant, deadline: Option<Instant>, stop: &'a Stop) -> Time<'a> {
-        Time { patience: Patience::new(began, deadline), stop }
+        Time { patience: Patience::new(began, deadline), idle: None, stop }
+    }
+
+    /// Adds an idle time-out.
+    pub(crate) fn or_idle(self, timeout: Option<Duration>) -> Time<'a> {
+        Time { idle: timeout.map(Idle::new), ..self }
     }
 
     /// Returns a time that begins now, for work that is stopped only by dropping it.
@@ -157,8 +170,26 @@ impl<'a> Time<'a> {
     where
         F: Future<Output = Result<T, AttemptError>> + Unpin,
     {
+        self.idle.as_ref().inspect(|idle| idle.pause());
         let waiting = self.exchange(what, || false).await;
         waiting.unwrap_or_else(|over| Err(self.error(over, "")))
+    }
+
+    /// Like `opening`, for a step in which the caller's hook may run. If the time ends while it runs,
+    /// the error names the hook.
+    pub(super) async fn opening_with_hook<T, F>(
+        &mut self,
+        credentials: &Credentials,
+        mut what: F,
+    ) -> Result<T, AttemptError>
+    where
+        F: Future<Output = Result<T, AttemptError>> + Unpin,
+    {
+        let opened = self.opening(&mut what).await;
+        opened.map_err(|error| match error.event {
+            Event::TimedOutUnsent if credentials.is_hook_running() => self.missed(HOOK_MISSED),
+            _ => error,
+        })
     }
 
     /// Waits for an answer. `give_up` gives the request up and returns whether it was sent by then.
@@ -197,7 +228,7 @@ impl<'a> Time<'a> {
                 return match is_sent.then(|| Pin::new(&mut what).poll(cx)) {
                     Some(Poll::Ready(output)) => Poll::Ready(Ok(output)),
                     Some(Poll::Pending) | None => {
-                        Poll::Ready(Err(Over { is_stopped: true, is_sent }))
+                        Poll::Ready(Err(Over { is_stopped: true, is_idle: false, is_sent }))
                     }
                 };
             }
@@ -205,18 +236,29 @@ impl<'a> Time<'a> {
                 if let Poll::Ready(output) = Pin::new(&mut what).poll(cx) {
                     return Poll::Ready(Ok(output));
                 }
-                let Some(deadline) = self.patience.deadline else { return Poll::Pending };
-                if timer.is_none() {
-                    timer.set(Some(sleep_until(deadline)));
+                let quiet = self.idle.as_ref().and_then(Idle::end);
+                let ends = [self.patience.deadline, quiet];
+                let Some(end) = ends.into_iter().flatten().min() else { return Poll::Pending };
+                // An alarm that rings too early is set again then.
+                let alarm: Option<Pin<&mut Sleep>> = timer.as_mut().as_pin_mut();
+                if alarm.is_none_or(|alarm| alarm.deadline() > end) {
+                    timer.set(Some(sleep_until(end)));
                 }
                 let alarm = timer.as_mut().as_pin_mut().expect("the timer was set a line ago");
                 if alarm.poll(cx).is_pending() {
                     return Poll::Pending;
                 }
-                if !self.patience.excuse(Instant::now(), pieces()) {
-                    return Poll::Ready(Err(Over { is_stopped: false, is_sent: is_sent() }));
-                }
                 timer.set(None);
+                let now = Instant::now();
+                let is_late = self.patience.deadline.is_some_and(|deadline| deadline <= now);
+                if is_late && !self.patience.excuse(now, pieces()) {
+                    let is_sent = is_sent();
+                    return Poll::Ready(Err(Over { is_stopped: false, is_idle: false, is_sent }));
+                }
+                if self.idle.as_ref().is_some_and(|idle| idle.is_over(now)) {
+                    let is_sent = is_sent();
+                    return Poll::Ready(Err(Over { is_stopped: false, is_idle: true, is_sent }));
+                }
             }
         })
         .await
@@ -224,10 +266,12 @@ impl<'a> Time<'a> {
 
     /// Returns the error of the request; `missed` names what did not come.
     pub(super) fn error(&self, over: Over, missed: &str) -> AttemptError {
-        match over.is_stopped {
-            true => stopped(over.is_sent),
-            false => self.patience.late(over.is_sent, missed),
+        if over.is_stopped {
+            return stopped(over.is_sent);
         }
+        let idle = self.idle.as_ref().filter(|_| over.is_idle);
+        let error = idle.and_then(|idle| idle.error(over.is_sent));
+        error.unwrap_or_else(|| self.patience.late(over.is_sent, missed))
     }
 
     /// Waits until a message is out. `give_up` gives the message up and says whether it was sent by

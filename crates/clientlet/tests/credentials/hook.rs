@@ -212,7 +212,8 @@ async fn a_hook_that_does_not_end_takes_only_the_attempts_time() {
         let error = one(&client).await.unwrap_err();
         let context = format!("{way:?}: {error}");
         assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::NotSent));
-        assert!(error.message().contains("before_attempt"), "{context}");
+        let told = "the hook before_attempt did not end within ";
+        assert!(error.message().contains(told), "{context}");
         assert!(gateway.journal().is_empty() && gateway.journal().gets().is_empty(), "{context}");
     }
 }

@@ -54,8 +54,7 @@ impl Channel {
                 true => {
                     // Boxed, because this future is rare and large.
                     let own = Box::pin(self.completed(method, headers, &message, was_refused));
-                    let own = time.opening(own).await;
-                    let own = own.map_err(|error| credentials.explain(error))?;
+                    let own = time.opening_with_hook(credentials, own).await?;
                     (own, time.left(Instant::now()))
                 }
                 false => (None, timeout),

@@ -46,6 +46,8 @@ pub(super) struct Settings {
     pub(super) accepts_compression: bool,
     /// The maximum size of an answer, in bytes.
     pub(super) answer_limit: usize,
+    /// The client's idle time-out, for questions and streams of documents.
+    pub(super) idle_timeout: Option<Duration>,
     pub(super) credentials: Arc<Credentials>,
 }
 
@@ -142,7 +144,9 @@ impl Channel {
     ) -> Result<Channel, AttemptError> {
         let io = connector.open(uri).await?;
         let spoken = io.spoken();
-        let progress = Progress::default();
+        let heard = io.heard();
+        heard.in_frames();
+        let progress = Progress::on(heard);
         let (io, leaving) = Watched::new(io, progress.clone());
         let spawner = Spawner::default();
         let (sender, connection) = http2::Builder::new(spawner.clone())

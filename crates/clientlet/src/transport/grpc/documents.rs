@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::super::Answer;
 use super::super::Time;
+use super::super::idle::Watched;
 use super::super::multiplex::Claim;
 use super::super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 use super::channel::Channel;
@@ -96,14 +97,15 @@ impl Streams for GrpcTransport {
         deadline: Option<Instant>,
     ) -> Answer<'a, RawDocuments> {
         Box::pin(async move {
-            let mut time = Time::until(deadline);
+            let idle_timeout = self.shared.settings.idle_timeout;
+            let mut time = Time::until(deadline).or_idle(idle_timeout);
             let channel = time.opening(pin!(self.shared.channel())).await?;
             let credentials = &self.shared.settings.credentials;
             let mut was_refused = false;
             loop {
                 let StreamRequest { body, headers, .. } = request;
                 let own = pin!(channel.completed(STREAM_DOC, headers, body, was_refused));
-                let own = time.opening(own).await.map_err(|error| credentials.explain(error))?;
+                let own = time.opening_with_hook(credentials, own).await?;
                 let headers = own.as_ref().unwrap_or(headers);
                 let claim = Claim::default();
                 let opening = pin!(self.open_on(&channel, request, headers, &claim));
@@ -139,6 +141,8 @@ impl GrpcTransport {
         let failed = |ending| failure::of_request(ending, channel, claim.give_up());
         let answers = Box::new(opened.map_err(failed)?.copying());
         let channel = channel.clone();
+        let (idle_timeout, heard) =
+            (self.shared.settings.idle_timeout, channel.progress.heard().clone());
         let documents = stream::try_unfold((answers, channel), async |(mut answers, channel)| {
             let failed = |ending| failure::of_request(ending, &channel, true);
             while let Some(message) = answers.message().await.map_err(failed)? {
@@ -148,7 +152,7 @@ impl GrpcTransport {
             }
             Ok(None)
         });
-        Ok(Box::pin(documents))
+        Ok(Box::pin(Watched::new(documents, idle_timeout, heard)))
     }
 }
 

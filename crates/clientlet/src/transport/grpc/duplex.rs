@@ -34,6 +34,7 @@ impl GrpcTransport {
         let terms = Terms {
             began: Instant::now(),
             deadline,
+            idle_timeout: self.shared.settings.idle_timeout,
             failed: 0,
             is_alone: false,
             was_refused: false,
@@ -55,7 +56,7 @@ impl GrpcTransport {
     ) -> Result<Messages, AttemptError> {
         let channel = self.shared.channel().await?;
         let own = channel.completed(CALL, headers, &Bytes::new(), was_refused).await?;
-        Ok(Messages::new(channel, own.as_ref().unwrap_or(headers), requests))
+        Ok(Messages::new(channel, own.as_ref().unwrap_or(headers), None, requests))
     }
 
     /// Ends the connection and everything on it. No other connection is opened afterwards.

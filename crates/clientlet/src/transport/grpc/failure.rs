@@ -11,7 +11,7 @@ use super::super::multiplex::Ending;
 use super::super::redirect::{Unfollowed, describe};
 use super::super::retry_after::retry_after;
 use super::channel::Channel;
-use crate::error::{AttemptError, Chain, Detail, Event, GrpcCode, Hint, keep};
+use crate::error::{AttemptError, Chain, Detail, Event, Failed, GrpcCode, Hint, keep};
 use crate::foreign::shorten;
 
 fn ended(event: Event, code: GrpcCode, what: impl Into<String>) -> Ending {
@@ -137,9 +137,10 @@ fn on_stream(event: Event) -> Event {
 
 /// Adds what is known about the connection. New requests avoid a connection that is at fault.
 fn explained(mut ending: Ending, channel: &Channel) -> Ending {
-    if let Some(what) = channel.spoken.refusal() {
+    if let Some(refusal) = channel.spoken.refusal() {
         channel.suspect();
-        return Ending { event: Event::TlsFailed, what, ..ending };
+        let Failed { event, message: what, detail, .. } = *refusal.0;
+        return Ending { event, what, detail, ..ending };
     }
     let is_dropped = ending.event == Event::StreamDropped && ending.said.is_none();
     if is_dropped || ending.event == Event::NotGrpc {

@@ -77,11 +77,14 @@ where
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
-        if let Some(goaway) = self.frames.find_goaway(&buffer.filled()[before..]) {
+        let this = &mut *self;
+        let goaway = this.frames.find_goaway(&buffer.filled()[before..]);
+        this.progress.heard().answer(this.frames.take_answered());
+        if let Some(goaway) = goaway {
             // This comes first, because the tasks that the next line wakes must not return to the
             // same connection.
-            self.progress.doubt_connection();
-            self.leaving.send_replace(Some(goaway));
+            this.progress.doubt_connection();
+            this.leaving.send_replace(Some(goaway));
         }
         Poll::Ready(Ok(()))
     }
@@ -125,6 +128,9 @@ where
 const HEAD: usize = 9;
 /// The type of a GOAWAY.
 const GOAWAY: u8 = 7;
+/// The types of DATA, HEADERS, CONTINUATION and WINDOW_UPDATE. The last one shows that a gateway takes a
+/// long request.
+const ANSWERS: [u8; 4] = [0, 1, 9, 8];
 
 /// Finds the frames in the bytes of a connection, however the bytes are split.
 #[derive(Debug, Default)]
@@ -136,6 +142,8 @@ struct Frames {
     left: usize,
     /// The beginning of a GOAWAY's payload, as far as it has come.
     payload: Vec<u8>,
+    /// The bytes of frames that belong to answers and were not taken yet.
+    answered: u64,
 }
 
 impl Frames {
@@ -145,6 +153,9 @@ impl Frames {
         loop {
             let (payload, rest) = bytes.split_at(self.left.min(bytes.len()));
             self.left -= payload.len();
+            if ANSWERS.contains(&self.kind()) {
+                self.answered += payload.len() as u64;
+            }
             if self.kind() == GOAWAY && self.filled == 0 {
                 let room = (8 + SAID).saturating_sub(self.payload.len());
                 self.payload.extend_from_slice(&payload[..room.min(payload.len())]);
@@ -165,6 +176,11 @@ impl Frames {
                 self.filled = 0;
             }
         }
+    }
+
+    /// Takes the number of bytes that belong to answers.
+    fn take_answered(&mut self) -> u64 {
+        std::mem::take(&mut self.answered)
     }
 
     /// Returns the type of the frame whose head came last.

@@ -37,13 +37,15 @@ pub(crate) struct Messages {
 }
 
 impl Messages {
-    /// Opens a stream for these requests. When they end, the client's half of the stream ends.
+    /// Opens a stream for these requests. If the whole stream has a time-out, the gateway is told it.
+    /// When the requests end, the client's half of the stream ends.
     pub(super) fn new(
         channel: Channel,
         headers: &HeaderMap,
+        timeout: Option<Duration>,
         requests: impl Stream<Item = Bytes> + Send + 'static,
     ) -> Messages {
-        let opening = channel.call(CALL, headers, None, Outgoing::of_stream(requests));
+        let opening = channel.call(CALL, headers, timeout, Outgoing::of_stream(requests));
         let opening = Box::pin(opening);
         Messages { channel, opening, answers: None, omen: None, next: None }
     }

@@ -101,6 +101,7 @@ impl GrpcTransport {
                 #[cfg(feature = "compression")]
                 accepts_compression: config.accepts_compression,
                 answer_limit: config.answer_limit,
+                idle_timeout: config.idle_timeout,
                 credentials: config.credentials.clone(),
             },
             is_unary: config.grpc.is_unary,
@@ -136,10 +137,11 @@ impl GrpcTransport {
                             return Ok((self.stream(request).await?, None));
                         }
                         let (channel, place) = self.shared.open_alone().await?;
-                        let stream = self.open_stream(channel, request, was_refused).await?;
+                        let stream =
+                            self.open_stream(channel, request, was_refused, terms.deadline).await?;
                         Ok((Arc::new(stream), Some(place)))
                     });
-                    time.opening(opening).await.map_err(|error| credentials.explain(error))?
+                    time.opening_with_hook(credentials, opening).await?
                 }
             };
             match stream.exchange(request.id, body.clone(), &mut time).await {
@@ -211,7 +213,7 @@ impl GrpcTransport {
         let channel = self.shared.channel().await?;
         // The hook is told what became of the stream before, whichever request opens the next one.
         let was_refused = slot.as_ref().is_some_and(|stream| stream.was_refused());
-        let stream = Arc::new(self.open_stream(channel, request, was_refused).await?);
+        let stream = Arc::new(self.open_stream(channel, request, was_refused, None).await?);
         *slot = Some(stream.clone());
         Ok(stream)
     }
@@ -221,6 +223,7 @@ impl GrpcTransport {
         channel: Channel,
         request: &Request,
         was_refused: bool,
+        deadline: Option<Instant>,
     ) -> Result<Handle, AttemptError> {
         let docarray = request.route.docarray;
         let mut headers = HeaderMap::clone(&request.route.headers);
@@ -231,7 +234,8 @@ impl GrpcTransport {
         let in_flight = InFlight::new(request.id.nonce, progress, self.shared.tally.clone());
         let read = Box::new(move |message: &Bytes| read_proto_answer(docarray, message));
         let own = channel.completed(CALL, &headers, &Bytes::new(), was_refused).await?;
-        Ok(stream::open(channel, own.as_ref().unwrap_or(&headers), in_flight, read))
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        Ok(stream::open(channel, own.as_ref().unwrap_or(&headers), left, in_flight, read))
     }
 }
 
@@ -307,7 +311,7 @@ impl Shared {
         question: Bytes,
         Ask { headers, deadline }: Ask<'_>,
     ) -> Result<Bytes, AttemptError> {
-        let mut time = Time::until(deadline);
+        let mut time = Time::until(deadline).or_idle(self.settings.idle_timeout);
         let channel = time.opening(pin!(self.channel())).await?;
         let timeout = time.left(Instant::now());
         channel.single(method, headers, question, timeout, &mut time).await

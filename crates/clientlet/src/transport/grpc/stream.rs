@@ -44,16 +44,18 @@ impl Traffic for Calls {
     }
 }
 
-/// Opens a stream and starts its task. The headers are the call's.
+/// Opens a stream and starts its task. The headers are the call's. The time-out is for a stream of a
+/// single request; requests that share a stream have no common one.
 pub(super) fn open(
     channel: Channel,
     headers: &HeaderMap,
+    timeout: Option<Duration>,
     in_flight: InFlight,
     read: Read,
 ) -> Handle {
     let (handle, orders, notice) = Handle::new(in_flight.progress(), true);
     let calls = Shared::new(Calls { orders, in_flight });
-    let messages = Messages::new(channel.clone(), headers, calls.requests());
+    let messages = Messages::new(channel.clone(), headers, timeout, calls.requests());
     tokio::spawn(async move {
         let answering = until_left(answers(messages, &calls, &read), &channel, &calls);
         // If this task panicked, HTTP/2 would keep the client's half of the stream open, with the
@@ -168,13 +170,14 @@ mod tests {
             #[cfg(feature = "compression")]
             accepts_compression: false,
             answer_limit: 1 << 20,
+            idle_timeout: None,
             credentials,
         };
         let opening = Channel::open(&connector, &uri, &Register::default(), settings).await;
         let channel = opening.unwrap();
         let in_flight = InFlight::new(7, Progress::default(), Arc::default());
         let read = Box::new(|_: &Bytes| panic!("it cannot be read"));
-        let handle = open(channel, &HeaderMap::new(), in_flight, read);
+        let handle = open(channel, &HeaderMap::new(), None, in_flight, read);
         let handle = Arc::new(handle);
         let exchange = async |sequence| {
             let body = Bytes::from_static(b"\x0a\x03\x1a\x01/");

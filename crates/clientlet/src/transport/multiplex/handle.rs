@@ -3,14 +3,17 @@
 use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::inbox::{Reply, Ticket};
 use super::{Claim, Ending, Notice, Order, Orders, Progress, Queue};
 use crate::error::{AttemptError, Event};
 use crate::message::{RawAnswer, RequestId};
 use crate::stop::stopped;
+use crate::transport::idle::Silence;
 use crate::transport::{Patience, Time};
 
 /// The number of requests that wait to be written. A sender with one more request waits as well.
@@ -32,6 +35,8 @@ pub(crate) struct Handle {
 pub(crate) struct Dispatched {
     handle: Arc<Handle>,
     claim: Claim,
+    /// Boxed, because few requests have an idle time-out.
+    silence: Option<Box<Silence>>,
 }
 
 impl Handle {
@@ -43,12 +48,12 @@ impl Handle {
         (Handle { queue, progress, is_copying }, orders, notice)
     }
 
-    /// Whether the handle takes new requests.
     /// Whether the connection or stream ended because the gateway wanted other credentials.
     pub(crate) fn was_refused(&self) -> bool {
         self.queue.ending().is_some_and(|ending| ending.detail.is_unauthorized())
     }
 
+    /// Whether the handle takes new requests.
     pub(crate) fn is_open(&self) -> bool {
         self.queue.is_open() && !self.progress.is_doubted()
     }
@@ -60,11 +65,14 @@ impl Handle {
         id: RequestId,
         body: &mut Bytes,
         keep: bool,
+        idle_timeout: Option<Duration>,
         ticket: impl FnOnce() -> Ticket<RawAnswer>,
     ) -> Option<Dispatched> {
         let place = self.queue.place_now()?;
         let body = if keep || self.is_copying { body.clone() } else { mem::take(body) };
-        let dispatched = self.dispatched(body);
+        let mut dispatched = self.dispatched(body);
+        let silence = |timeout| Box::new(Silence::new(timeout, self.progress.heard()));
+        dispatched.silence = idle_timeout.map(silence);
         let passage = dispatched.claim.passage();
         place.send(Order { what: id, passage, ticket: ticket() });
         Some(dispatched)
@@ -87,7 +95,7 @@ impl Handle {
     }
 
     fn dispatched(self: &Arc<Self>, body: Bytes) -> Dispatched {
-        Dispatched { handle: self.clone(), claim: Claim::carrying(body) }
+        Dispatched { handle: self.clone(), claim: Claim::carrying(body), silence: None }
     }
 }
 
@@ -97,6 +105,22 @@ impl Dispatched {
         let is_sent = self.claim.give_up();
         self.handle.progress.doubt(&self.claim);
         patience.late(is_sent, "no answer")
+    }
+
+    /// Returns the end of the idle time-out, if nothing more comes.
+    pub(crate) fn silent_from(&self) -> Option<Instant> {
+        self.silence.as_ref().and_then(|silence| silence.end())
+    }
+
+    /// Returns the error of a request if its idle time-out is over.
+    pub(crate) fn silent(&mut self, now: Instant) -> Option<AttemptError> {
+        let silence = self.silence.as_mut()?;
+        if !silence.is_over(now) {
+            return None;
+        }
+        let error = silence.error(self.claim.give_up());
+        self.handle.progress.doubt(&self.claim);
+        Some(error)
     }
 
     /// Returns the error of a request whose call was stopped.
@@ -130,7 +154,7 @@ mod tests {
         let dispatch = |sequence| {
             let id = RequestId { nonce: 7, sequence };
             let ticket = || Inbox::default().ticket(sequence);
-            handle.dispatch(id, &mut Bytes::new(), false, ticket)
+            handle.dispatch(id, &mut Bytes::new(), false, None, ticket)
         };
         let queued: Vec<_> = (0..QUEUE as u64).map_while(dispatch).collect();
         assert_eq!(queued.len(), QUEUE);
@@ -160,7 +184,7 @@ mod tests {
         let dispatch = |sequence| {
             let id = RequestId { nonce: 7, sequence };
             let ticket = || Inbox::default().ticket(sequence);
-            handle.dispatch(id, &mut body.clone(), false, ticket).unwrap()
+            handle.dispatch(id, &mut body.clone(), false, None, ticket).unwrap()
         };
         let written = dispatch(1);
         assert_eq!(far.write().concat(), *b"body");

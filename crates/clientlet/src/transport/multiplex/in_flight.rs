@@ -58,8 +58,8 @@ impl InFlight {
     }
 
     /// For one request at a time, whatever the ids of the answers.
-    pub(crate) fn in_turn(tally: Arc<Tally>) -> InFlight {
-        InFlight::matching(Matching::InTurn(String::new()), Progress::default(), tally)
+    pub(crate) fn in_turn(progress: Progress, tally: Arc<Tally>) -> InFlight {
+        InFlight::matching(Matching::InTurn(String::new()), progress, tally)
     }
 
     fn matching(matching: Matching, progress: Progress, tally: Arc<Tally>) -> InFlight {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use crate::connect::Heard;
 use crate::error::AttemptError;
 use crate::transport::Time;
 
@@ -106,9 +107,21 @@ struct Way {
     answered: AtomicU64,
     /// Whether new requests should be sent elsewhere.
     is_doubted: AtomicBool,
+    /// What the connection has brought.
+    heard: Heard,
 }
 
 impl Progress {
+    /// Makes the progress of a new connection.
+    pub(crate) fn on(heard: Heard) -> Progress {
+        let connection = Arc::new(Way { heard, ..Way::default() });
+        Progress { connection, stream: None }
+    }
+
+    pub(crate) fn heard(&self) -> &Heard {
+        &self.connection.heard
+    }
+
     /// Returns the progress of a new stream on the connection.
     pub(crate) fn of_stream(&self) -> Progress {
         Progress { connection: self.connection.clone(), stream: Some(Arc::default()) }
@@ -146,6 +159,7 @@ impl Progress {
     where
         F: Future + Unpin,
     {
+        time.idle.as_ref().inspect(|idle| idle.wait_on(self.heard()));
         time.exchange(answer, || claim.give_up()).await.map_err(|over| {
             if !over.is_stopped {
                 self.doubt(claim);

@@ -27,7 +27,7 @@ use tokio_websockets::{ClientBuilder, Limits, WebSocketStream};
 use futures_util::StreamExt as _;
 
 use crate::config::{Credentials, Draft};
-use crate::connect::{Connector, Spoken};
+use crate::connect::{Connector, Heard, Spoken};
 use crate::error::{AttemptError, Detail, Event, Hint};
 use crate::foreign::shorten;
 use crate::transport::content::Content;
@@ -46,7 +46,7 @@ const REFUSAL_LIMIT: usize = 64 << 10;
 /// The longest time for a refusal's body.
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
 
-/// Connects to `uri`, upgrades, and follows redirects. An upgrade that was refused for want of
+/// Connects to `uri`, upgrades, and follows redirects. Also returns what the connection has brought. An upgrade that was refused for want of
 /// credentials is tried once more with new ones, if there is a hook for them. No part of a request is
 /// sent before that.
 pub(super) async fn connect(
@@ -56,7 +56,7 @@ pub(super) async fn connect(
     headers: &HeaderMap,
     subprotocol: &'static str,
     answer_limit: usize,
-) -> Result<Socket, AttemptError> {
+) -> Result<(Socket, Heard), AttemptError> {
     let (mut redirects, mut target, mut was_refused) = (Redirects::default(), None, false);
     loop {
         let uri = target.as_ref().unwrap_or(uri);
@@ -68,8 +68,8 @@ pub(super) async fn connect(
             redirects.follow((status, answer), uri, headers)
         };
         match connect_once(connector, uri, headers, subprotocol, answer_limit, follow).await {
-            Ok(Upgrade::Done(socket)) => return Ok(*socket),
-            Ok(Upgrade::Elsewhere(to)) => target = Some(to),
+            Ok((Upgrade::Done(socket), heard)) => return Ok((*socket, heard)),
+            Ok((Upgrade::Elsewhere(to), _)) => target = Some(to),
             Err(error) if credentials.renews(&error, &mut was_refused) => {}
             Err(error) => return Err(error),
         }
@@ -96,21 +96,21 @@ async fn connect_once(
     subprotocol: &'static str,
     answer_limit: usize,
     follow: impl Follow,
-) -> Result<Upgrade, AttemptError> {
+) -> Result<(Upgrade, Heard), AttemptError> {
     let io = connector.open(uri).await?;
-    let spoken = io.spoken();
+    let (spoken, heard) = (io.spoken(), io.heard());
     let key = STANDARD.encode(fastrand::u128(..).to_le_bytes());
     let request = request(uri, headers, subprotocol, &key);
     let upgraded = upgrade(io, &spoken, request, &key, subprotocol, answer_limit, follow).await;
     match upgraded {
         Err(error) if matches!(error.event, Event::ClosedFresh | Event::NotHttp) => {
             if let Some(refusal) = spoken.refusal() {
-                return Err(AttemptError::new(Event::TlsFailed, refusal));
+                return Err(refusal);
             }
             let instead = connector.instead(uri, &spoken, false).await;
             Err(instead.map_or(error, |seems| not_http(seems).before_sending("upgrade")))
         }
-        upgraded => upgraded,
+        upgraded => upgraded.map(|upgrade| (upgrade, heard)),
     }
 }
 

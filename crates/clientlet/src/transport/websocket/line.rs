@@ -15,6 +15,7 @@ use tokio_websockets::{CloseCode, Message};
 use super::super::multiplex::Ending;
 use super::Subprotocol;
 use super::handshake::Socket;
+use crate::connect::Heard;
 
 /// The time without any message after which the peer is asked for a sign of life.
 const IDLE: Duration = Duration::from_secs(20);
@@ -30,11 +31,19 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// about to read may wait for the client to read first.
 const MOST_PONGS: usize = 64;
 
+/// The bytes of a gateway's ping or pong before its payload (RFC 6455, 5.2 and 5.5).
+const CONTROL_HEAD: u64 = 2;
+
 /// A WebSocket with its timers. The task that drives it must poll all of it: reading answers pings,
 /// and the alarm detects a silent peer.
 pub(crate) struct Line {
     socket: Socket,
     subprotocol: Subprotocol,
+    /// What the connection has brought.
+    heard: Heard,
+    /// The bytes of pings, pongs and the answer to the upgrade, and those of messages that were counted.
+    uncounted: u64,
+    counted: u64,
     /// Whether something was written but not flushed.
     is_dirty: bool,
     /// Whether the gateway should close now.
@@ -51,10 +60,14 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(socket: Socket, subprotocol: Subprotocol) -> Line {
+    pub(super) fn new(socket: Socket, subprotocol: Subprotocol, heard: Heard) -> Line {
+        heard.in_frames();
         Line {
             socket,
             subprotocol,
+            uncounted: heard.raw(),
+            counted: 0,
+            heard,
             is_dirty: false,
             is_closing: false,
             is_answering: false,
@@ -63,6 +76,11 @@ impl Line {
             is_alive: false,
             is_asked: false,
         }
+    }
+
+    /// What the connection has brought.
+    pub(super) fn heard(&self) -> Heard {
+        self.heard.clone()
     }
 
     /// Whether the gateway should close now.
@@ -101,12 +119,13 @@ impl Line {
                 (Subprotocol::Json, _, true) => {
                     return Poll::Ready(Err(Ending::wrong_type("bytes", "text")));
                 }
-                (_, false, false) if message.is_ping() => {
-                    self.pongs += 1;
-                    self.is_dirty = true;
+                (_, false, false) => {
+                    self.uncounted += CONTROL_HEAD + message.as_payload().len() as u64;
+                    if message.is_ping() {
+                        self.pongs += 1;
+                        self.is_dirty = true;
+                    }
                 }
-                // A pong.
-                (_, false, false) => {}
             }
         }
     }
@@ -161,6 +180,12 @@ impl Line {
     /// must be polled after the messages, so that the alarm is set once for all messages that came
     /// together.
     pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        // A ping of which a part has come counts until its rest has come.
+        let answers = self.heard.raw().saturating_sub(self.uncounted);
+        if answers > self.counted {
+            self.heard.answer(answers - self.counted);
+            self.counted = answers;
+        }
         if self.is_alive && !self.is_closing {
             self.is_alive = false;
             self.is_asked = false;

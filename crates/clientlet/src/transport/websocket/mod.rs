@@ -66,9 +66,9 @@ pub(crate) async fn open(
     answer_limit: usize,
 ) -> Result<Line, AttemptError> {
     let name = subprotocol.name();
-    let socket =
+    let (socket, heard) =
         handshake::connect(connector, credentials, uri, headers, name, answer_limit).await?;
-    Ok(Line::new(socket, subprotocol))
+    Ok(Line::new(socket, subprotocol, heard))
 }
 
 pub(crate) struct WebsocketTransport {
@@ -257,12 +257,13 @@ impl Opener {
         let (docarray, tally) = (route.docarray, self.tally.clone());
         let (in_flight, read): (_, Read) = match self.subprotocol {
             Subprotocol::Bytes => (
-                InFlight::new(*nonce, Progress::default(), tally),
+                InFlight::new(*nonce, Progress::on(line.heard()), tally),
                 Arc::new(move |message| read_proto_answer(docarray, message)),
             ),
-            Subprotocol::Json => {
-                (InFlight::in_turn(tally), Arc::new(move |message| read_answer(docarray, message)))
-            }
+            Subprotocol::Json => (
+                InFlight::in_turn(Progress::on(line.heard()), tally),
+                Arc::new(move |message| read_answer(docarray, message)),
+            ),
         };
         Ok(start(line, in_flight, read))
     }
@@ -283,12 +284,9 @@ impl Transport for WebsocketTransport {
                 None => {
                     // Boxed, because this future is rare and large.
                     let taking = Box::pin(self.take(&shared, request, terms.is_alone));
-                    match time.opening(taking).await {
+                    match time.opening_with_hook(&self.opener.credentials, taking).await {
                         Ok(taken) => taken,
-                        Err(error) => {
-                            let error = self.opener.credentials.explain(error);
-                            return Err(error.with_unsent(body));
-                        }
+                        Err(error) => return Err(error.with_unsent(body)),
                     }
                 }
             };
