@@ -7,7 +7,7 @@ pub(crate) const HELP: &str = "\
 Measures what the client and its command cost.
 
 Usage: clientlet-bench http|websocket|grpc [--check] [--requests N] [--rounds R] [--only TEXT]
-       [--awake] [--json]
+       [--tls] [--awake] [--json]
        clientlet-bench codec [--check] [--messages N] [--rounds R] [--json]
        clientlet-bench memory [--check] [--documents N,M] [--rounds R] [--json]
        clientlet-bench pace [--check] [--against PROGRAM] [--real] [--requests N] [--rounds R] [--json]
@@ -26,11 +26,12 @@ on WebSocket there are also requests with 1 or 100 embeddings of 768 floats.
   --requests N   Requests in a measurement; by default enough for about half a second
   --rounds R     Rounds; 7 by default
   --only TEXT    Only requests whose name in the table contains the text
+  --tls          Put all of them on TLS: the bare transports on rustls, as hyper-rustls does it
   --awake        Use a gateway that never sleeps. Otherwise a contestant that is slower than the
                  gateway pays for waking the gateway at every request, which (a) hardly ever does
-  --check        Fail if a ratio is above 1.25, or 1.5 for 1 document on WebSocket. Implies
-                 --awake, because only then a, b and c pay for the same work. A measurement that
-                 fails is repeated, at most three times in all
+  --check        Fail if a ratio is above 1.25, or for 1 document on WebSocket above 1.5, with --tls
+                 above 1.4. Implies --awake, because only then a, b and c pay for the same work. A
+                 measurement that fails is repeated, at most three times in all
 
 codec: decode and encode 100 documents with embeddings of 768 floats, from protobuf into a struct
 with a Tensor and back, compared with prost's own types with `Bytes` for the same messages.
@@ -142,6 +143,7 @@ fn parse_contest(benchmark: Benchmark, rest: &[String]) -> Result<Task, String> 
                 options.only = Some(rest.next().ok_or("`--only` needs a text")?.clone());
             }
             serve::AWAKE => options.gateway.awake = true,
+            serve::TLS => options.gateway.has_tls = true,
             "--check" => {
                 options.check = true;
                 options.gateway.awake = true;
@@ -251,6 +253,7 @@ fn parse_serve(rest: &[String]) -> Result<Task, String> {
         match option.as_str() {
             serve::AWAKE => options.awake = true,
             serve::V2 => options.is_v2 = true,
+            serve::TLS => options.has_tls = true,
             other => return Err(format!("`serve` does not take `{other}`")),
         }
     }
@@ -365,8 +368,8 @@ mod tests {
     #[test]
     fn gateway_has_the_options_that_were_given() {
         assert_eq!(parse_line("serve"), Ok(Task::Serve(serve::Options::default())));
-        let options = serve::Options { awake: true, is_v2: true };
-        assert_eq!(parse_line("serve --awake --v2"), Ok(Task::Serve(options)));
+        let options = serve::Options { awake: true, is_v2: true, has_tls: true };
+        assert_eq!(parse_line("serve --awake --v2 --tls"), Ok(Task::Serve(options)));
     }
 
     #[test]

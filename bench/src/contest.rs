@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use clientlet::clientlets::{DataRequest, HttpAnswer};
-use clientlet::{Client, DocArray, NoDocuments, Post, Response};
+use clientlet::{Client, ClientBuilder, DocArray, NoDocuments, Pem, Post, Response, Tls};
 
 use crate::bare::Bare;
 use crate::comparison::{Comparison, Round};
@@ -47,25 +47,37 @@ struct Case {
     load: Load,
     /// Requests in a measurement: enough for about half a second.
     requests: usize,
-    limit: f64,
+    limit: Limit,
 }
+
+/// A limit without TLS and with TLS.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    plain: f64,
+    tls: f64,
+}
+
+const USUAL: Limit = Limit { plain: 1.25, tls: 1.25 };
+/// A message of one document over WebSocket costs so little that the account of it shows. TLS adds to
+/// both sides.
+const SMALL: Limit = Limit { plain: 1.5, tls: 1.4 };
 
 use Load::{Embeddings, Texts};
 use Protocol::{GrpcStream, GrpcUnary, Http, WebSocket};
 
 const HTTP: &[Case] =
-    &[Case::new(Http, Texts(1), 100_000, 1.25), Case::new(Http, Texts(100), 16_000, 1.25)];
+    &[Case::new(Http, Texts(1), 100_000, USUAL), Case::new(Http, Texts(100), 16_000, USUAL)];
 const WEBSOCKET: &[Case] = &[
-    Case::new(WebSocket, Texts(1), 300_000, 1.5),
-    Case::new(WebSocket, Texts(100), 30_000, 1.25),
-    Case::new(WebSocket, Embeddings(1), 100_000, 1.5),
-    Case::new(WebSocket, Embeddings(100), 4_000, 1.25),
+    Case::new(WebSocket, Texts(1), 300_000, SMALL),
+    Case::new(WebSocket, Texts(100), 30_000, USUAL),
+    Case::new(WebSocket, Embeddings(1), 100_000, SMALL),
+    Case::new(WebSocket, Embeddings(100), 4_000, USUAL),
 ];
 const GRPC: &[Case] = &[
-    Case::new(GrpcStream, Texts(1), 200_000, 1.25),
-    Case::new(GrpcStream, Texts(100), 30_000, 1.25),
-    Case::new(GrpcUnary, Texts(1), 30_000, 1.25),
-    Case::new(GrpcUnary, Texts(100), 10_000, 1.25),
+    Case::new(GrpcStream, Texts(1), 200_000, USUAL),
+    Case::new(GrpcStream, Texts(100), 30_000, USUAL),
+    Case::new(GrpcUnary, Texts(1), 30_000, USUAL),
+    Case::new(GrpcUnary, Texts(100), 10_000, USUAL),
 ];
 
 /// The options of this benchmark.
@@ -112,11 +124,12 @@ pub(crate) fn run(options: &Options) -> Result<Vec<Attempts>, Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let measure = |case: &Case| {
         let case = Case { requests: options.requests.unwrap_or(case.requests), ..*case };
+        let limit = if options.gateway.has_tls { case.limit.tls } else { case.limit.plain };
         let compare = || runtime.block_on(compare(gateway.addresses(), case, options.rounds));
         let comparisons = gate::attempt(compare, |comparison| {
-            !options.check || Bound::AtMost.holds(comparison.ratio().median, case.limit)
+            !options.check || Bound::AtMost.holds(comparison.ratio().median, limit)
         })?;
-        Ok(Attempts { limit: case.limit, comparisons })
+        Ok(Attempts { limit, comparisons })
     };
     let is_wanted =
         |case: &&Case| options.only.as_ref().is_none_or(|only| case.name().contains(only.as_str()));
@@ -243,12 +256,14 @@ impl Benchmark {
 
 impl Protocol {
     fn client(self, addresses: &Addresses) -> Result<Client, clientlet::Error> {
-        match self {
-            Http => Client::new(&addresses.http),
-            WebSocket => Client::new(&addresses.websocket),
-            GrpcStream => Client::new(&addresses.grpc),
-            GrpcUnary => Client::builder(&addresses.grpc).unary(true).build(),
-        }
+        let builder = match self {
+            Http => Client::builder(&addresses.http),
+            WebSocket => Client::builder(&addresses.websocket),
+            GrpcStream => Client::builder(&addresses.grpc),
+            GrpcUnary => Client::builder(&addresses.grpc).unary(true),
+        };
+        let trust = |ca: &String| Tls::new().ca(Pem::text(ca.as_str())).without_system_roots(true);
+        addresses.ca.iter().map(trust).fold(builder, ClientBuilder::tls).build()
     }
 
     fn encode(self, documents: &[Document]) -> Result<Bytes, clientlet::Error> {
@@ -286,7 +301,7 @@ impl Load {
 }
 
 impl Case {
-    const fn new(protocol: Protocol, load: Load, requests: usize, limit: f64) -> Case {
+    const fn new(protocol: Protocol, load: Load, requests: usize, limit: Limit) -> Case {
         Case { protocol, load, requests, limit }
     }
 
@@ -307,6 +322,8 @@ impl Case {
 
 #[cfg(test)]
 mod tests {
+    use clientlet_gateway::{Gateway, GatewayBuilder, Tls as Served};
+
     use super::*;
     use crate::comparison::tests::comparison;
 
@@ -330,13 +347,22 @@ mod tests {
 
     #[tokio::test]
     async fn all_contestants_are_answered_and_counted_by_the_gateway() {
-        for case in [HTTP, WEBSOCKET, GRPC].concat() {
-            let builder = clientlet_gateway::Gateway::builder().journal(false);
-            let gateway = builder.websocket(true).grpc(true).start().await.unwrap();
-            let mut contest = Contest::prepare(&Addresses::of(&gateway), case).await.unwrap();
+        for (case, has_tls) in [HTTP, WEBSOCKET, GRPC]
+            .concat()
+            .into_iter()
+            .flat_map(|case| [(case, false), (case, true)])
+        {
+            let tls = has_tls.then(Served::self_signed);
+            let builder = Gateway::builder().journal(false).websocket(true).grpc(true);
+            let builder = tls.iter().cloned().fold(builder, GatewayBuilder::tls);
+            let gateway = builder.start().await.unwrap();
+            let addresses = Addresses::of(&gateway, tls.as_ref());
+            let mut contest = Contest::prepare(&addresses, case).await.unwrap();
             contest.round(40).await.unwrap();
             // One request captured the answer; the codec sends no requests.
             assert_eq!(gateway.journal().len(), 1 + 40 + 40, "{:?}", case.protocol);
+            let secured = gateway.journal().handshakes().len();
+            assert_eq!(secured >= 2, has_tls, "{:?}: {secured} handshakes", case.protocol);
         }
     }
 }

@@ -208,7 +208,7 @@ mod tests {
             for docarray in [clientlet_gateway::DocArray::V1, clientlet_gateway::DocArray::V2] {
                 let builder = clientlet_gateway::Gateway::builder().docarray(docarray);
                 let gateway = builder.websocket(true).grpc(true).start().await.unwrap();
-                let addresses = Addresses::of(&gateway);
+                let addresses = Addresses::of(&gateway, None);
                 for (_, _, address) in PROTOCOLS {
                     let client = Client::new(address(&addresses)).unwrap();
                     post(&client, 20).await.unwrap();

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use clientlet_gateway::{DocArray, Gateway};
+use clientlet_gateway::{DocArray, Gateway, GatewayBuilder, Tls};
 use serde::{Deserialize, Serialize};
 
 /// The options of the gateway.
@@ -15,12 +15,16 @@ pub(crate) struct Options {
     pub(crate) awake: bool,
     /// Whether it takes documents v2 instead of v1.
     pub(crate) is_v2: bool,
+    /// Whether it speaks TLS on all its ports.
+    pub(crate) has_tls: bool,
 }
 
 /// The argument that keeps a gateway awake.
 pub(crate) const AWAKE: &str = "--awake";
 /// The argument that makes a gateway take documents v2.
 pub(crate) const V2: &str = "--v2";
+/// The argument that makes a gateway speak TLS.
+pub(crate) const TLS: &str = "--tls";
 
 /// Another process of this program that runs as a gateway. The process ends when this value is
 /// dropped.
@@ -32,12 +36,14 @@ pub(crate) struct GatewayProcess {
     addresses: Addresses,
 }
 
-/// The URLs of the gateway.
+/// The URLs of the gateway, and how it is trusted.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Addresses {
     pub(crate) http: String,
     pub(crate) websocket: String,
     pub(crate) grpc: String,
+    /// The CA of its certificate, in PEM, if it speaks TLS.
+    pub(crate) ca: Option<String>,
 }
 
 impl GatewayProcess {
@@ -48,6 +54,7 @@ impl GatewayProcess {
             .arg("serve")
             .args(options.awake.then_some(AWAKE))
             .args(options.is_v2.then_some(V2))
+            .args(options.has_tls.then_some(TLS))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -70,11 +77,12 @@ impl GatewayProcess {
 }
 
 impl Addresses {
-    pub(crate) fn of(gateway: &Gateway) -> Addresses {
+    pub(crate) fn of(gateway: &Gateway, tls: Option<&Tls>) -> Addresses {
         Addresses {
             http: gateway.http_url(),
             websocket: gateway.websocket_url(),
             grpc: gateway.grpc_url(),
+            ca: tls.map(|tls| tls.ca_pem().to_owned()),
         }
     }
 }
@@ -93,12 +101,15 @@ pub(crate) fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let docarray = if options.is_v2 { DocArray::V2 } else { DocArray::V1 };
+        let tls = options.has_tls.then(Tls::self_signed);
         let builder = Gateway::builder().docarray(docarray).journal(false);
-        let gateway = builder.websocket(true).grpc(true).start().await?;
+        let builder = builder.websocket(true).grpc(true);
+        let builder = tls.iter().cloned().fold(builder, GatewayBuilder::tls);
+        let gateway = builder.start().await?;
         if options.awake {
             tokio::spawn(stay_awake());
         }
-        let addresses = serde_json::to_string(&Addresses::of(&gateway))?;
+        let addresses = serde_json::to_string(&Addresses::of(&gateway, tls.as_ref()))?;
         writeln!(io::stdout().lock(), "{addresses}")?;
         tokio::task::spawn_blocking(|| io::copy(&mut io::stdin().lock(), &mut io::sink()))
             .await??;

@@ -26,9 +26,10 @@ const CONTESTANTS: [Contestant; 3] = [
 /// Prints a table, the ratios, and a note on the gateway.
 pub(crate) fn to_text(benchmark: &str, comparisons: &[Comparison], gateway: Options) -> String {
     let mut text = format!(
-        "{benchmark}: medians of {} rounds\n\n\
+        "{benchmark}{}: medians of {} rounds\n\n\
          {:<20} requests                         requests/s   CPU us/request  (min - max)\n\
          {:<20}  a round\n",
+        if gateway.has_tls { " over TLS" } else { "" },
         rounds(comparisons),
         "request",
         "",
@@ -79,6 +80,7 @@ pub(crate) fn to_json(benchmark: &str, comparisons: &[Comparison], gateway: Opti
         "benchmark": benchmark,
         "rounds": rounds(comparisons),
         "awake": gateway.awake,
+        "tls": gateway.has_tls,
         "sizes": sizes,
     })
 }
@@ -141,7 +143,7 @@ which is (c) more often than (a). With --awake no contestant has to.
     fn json_says_the_same() {
         let json = to_json("http", &[comparison(1)], Options { awake: true, ..Options::default() });
         assert_eq!(json["rounds"], 3);
-        assert_eq!(json["awake"], true);
+        assert_eq!((&json["awake"], &json["tls"]), (&json!(true), &json!(false)));
         assert_eq!(json["sizes"][0]["documents_per_request"], 1);
         assert_eq!(json["sizes"][0]["ratio"], json!({"min": 1.1, "median": 1.2, "max": 1.3}));
         assert_eq!(json["sizes"][0]["codec"]["cpu_us_per_request"]["median"], 30.0);

@@ -6,21 +6,22 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use ::http::uri::PathAndQuery;
-use ::http::{Request as HttpRequest, Response as HttpResponse, Uri};
+use ::http::{Request as HttpRequest, Response as HttpResponse};
 use bytes::{Buf, BufMut, Bytes};
 use futures_util::StreamExt;
 use futures_util::stream::{self, FuturesUnordered};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use hyper_util::rt::TokioExecutor;
 use tokio::sync::mpsc;
 use tonic::client::Grpc;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Request, Status, body::Body};
 use tower_service::Service;
 
+use super::connection::{HTTP2, open, origin};
 use crate::contest::IN_FLIGHT;
+use crate::serve::Addresses;
 
 const CALL: &str = "/jina.JinaRPC/Call";
 const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
@@ -29,19 +30,16 @@ const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
 pub(crate) struct Bare(Grpc<Channel>);
 
 impl Bare {
-    pub(super) async fn connect(url: &str) -> Result<Bare, Box<dyn Error>> {
-        let uri: Uri = url.parse()?;
-        let host = uri.authority().ok_or("the gateway's address has no host")?.as_str();
-        let stream = TcpStream::connect(host).await?;
-        stream.set_nodelay(true)?;
+    pub(super) async fn connect(addresses: &Addresses) -> Result<Bare, Box<dyn Error>> {
+        let origin = origin(addresses, &addresses.grpc)?;
+        let stream = open(addresses, origin.clone(), HTTP2).await?;
         // The windows are the client's, so that flow control limits both equally.
         let (sender, connection) = Builder::new(TokioExecutor::new())
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20)
-            .handshake(TokioIo::new(stream))
+            .handshake(stream)
             .await?;
         tokio::spawn(connection);
-        let origin = Uri::builder().scheme("http").authority(host).path_and_query("/").build()?;
         Ok(Bare(Grpc::with_origin(Channel(sender), origin)))
     }
 

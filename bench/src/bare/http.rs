@@ -11,20 +11,26 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http_body_util::{BodyExt, Full};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::connection::{HTTP1, connector};
 use crate::contest::IN_FLIGHT;
+use crate::serve::Addresses;
+
+type Connector = HttpsConnector<HttpConnector>;
 
 pub(crate) struct Bare {
-    pool: Pool<HttpConnector, Full<Bytes>>,
+    pool: Pool<Connector, Full<Bytes>>,
     uri: Uri,
 }
 
 impl Bare {
-    pub(super) fn new(url: &str) -> Result<Bare, Box<dyn Error>> {
-        Ok(Bare { pool: pool(), uri: format!("{url}/post").parse()? })
+    pub(super) fn new(addresses: &Addresses) -> Result<Bare, Box<dyn Error>> {
+        let pool = pool(connector(addresses, HTTP1)?);
+        Ok(Bare { pool, uri: format!("{}/post", addresses.http).parse()? })
     }
 
     pub(super) async fn post(
@@ -74,10 +80,7 @@ impl fmt::Debug for Bare {
 }
 
 /// Makes a pool of connections with the client's settings.
-fn pool() -> Pool<HttpConnector, Full<Bytes>> {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(Duration::from_secs(10)));
+fn pool(connector: Connector) -> Pool<Connector, Full<Bytes>> {
     Pool::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(Duration::from_secs(4))

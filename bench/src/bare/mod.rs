@@ -1,5 +1,6 @@
 //! The bare transports: they send and receive bytes with the libraries that the client uses too.
 
+mod connection;
 mod grpc;
 mod http;
 mod websocket;
@@ -15,7 +16,7 @@ use crate::serve::Addresses;
 #[derive(Debug)]
 pub(crate) enum Bare {
     Http(http::Bare),
-    WebSocket(websocket::Bare),
+    WebSocket(Box<websocket::Bare>),
     Stream(grpc::Bare),
     Unary(grpc::Bare),
 }
@@ -28,12 +29,12 @@ impl Bare {
         addresses: &Addresses,
     ) -> Result<Bare, Box<dyn Error>> {
         Ok(match protocol {
-            Protocol::Http => Bare::Http(http::Bare::new(&addresses.http)?),
+            Protocol::Http => Bare::Http(http::Bare::new(addresses)?),
             Protocol::WebSocket => {
-                Bare::WebSocket(websocket::Bare::connect(&addresses.websocket).await?)
+                Bare::WebSocket(Box::new(websocket::Bare::connect(addresses).await?))
             }
-            Protocol::GrpcStream => Bare::Stream(grpc::Bare::connect(&addresses.grpc).await?),
-            Protocol::GrpcUnary => Bare::Unary(grpc::Bare::connect(&addresses.grpc).await?),
+            Protocol::GrpcStream => Bare::Stream(grpc::Bare::connect(addresses).await?),
+            Protocol::GrpcUnary => Bare::Unary(grpc::Bare::connect(addresses).await?),
         })
     }
 

@@ -2,27 +2,27 @@
 
 use std::error::Error;
 
-use ::http::Uri;
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, SinkExt, StreamExt};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 
+use super::connection::{Connection, HTTP1, open, origin};
 use crate::contest::IN_FLIGHT;
+use crate::serve::Addresses;
 
 #[derive(Debug)]
-pub(crate) struct Bare(WebSocketStream<TcpStream>);
+pub(crate) struct Bare(WebSocketStream<TokioIo<Connection>>);
 
 /// The maximum length of an answer to an upgrade, in bytes. Gateways send less.
 const MOST_HEAD: usize = 4096;
 
 impl Bare {
-    pub(super) async fn connect(url: &str) -> Result<Bare, Box<dyn Error>> {
-        let uri: Uri = url.parse()?;
-        let host = uri.authority().ok_or("the gateway's address has no host")?.as_str();
-        let mut stream = TcpStream::connect(host).await?;
-        stream.set_nodelay(true)?;
+    pub(super) async fn connect(addresses: &Addresses) -> Result<Bare, Box<dyn Error>> {
+        let origin = origin(addresses, &addresses.websocket)?;
+        let host = origin.authority().ok_or("the gateway's address has no host")?.as_str();
+        let mut stream = TokioIo::new(open(addresses, origin.clone(), HTTP1).await?);
         let request = format!(
             "GET / HTTP/1.1\r\nhost: {host}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
              sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
