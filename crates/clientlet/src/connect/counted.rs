@@ -106,6 +106,16 @@ impl Counted {
     }
 }
 
+/// Says in short that a connection ended without the `close_notify` of TLS; rustls's text is for programmers.
+fn in_short(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            io::Error::new(error.kind(), "it ended without a close_notify of TLS")
+        }
+        _ => error,
+    }
+}
+
 /// Whether the other side has closed.
 fn is_closed(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
@@ -130,7 +140,7 @@ impl Counted {
             let mut bytes = [0; GLANCE];
             let mut first = ReadBuf::new(&mut bytes);
             if let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, first.unfilled()) {
-                read.inspect_err(|error| self.spoken.end(error))?;
+                read.inspect_err(|error| self.spoken.end(error)).map_err(in_short)?;
                 if first.filled().is_empty() {
                     return Poll::Ready(Ok(()));
                 }
@@ -152,7 +162,7 @@ impl Counted {
         let room = buffer.remaining().min(GLANCE);
         let mut first = ReadBuf::new(&mut bytes[..room]);
         let read = ready!(Pin::new(&mut self.io).poll_read(cx, first.unfilled()));
-        read.inspect_err(|error| self.spoken.end(error))?;
+        read.inspect_err(|error| self.spoken.end(error)).map_err(in_short)?;
         self.spoken.hear(first.filled());
         buffer.put_slice(first.filled());
         Poll::Ready(Ok(()))
@@ -167,7 +177,9 @@ impl Read for Counted {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         match &mut this.early {
-            Early::Read if this.spoken.is_known() => Pin::new(&mut this.io).poll_read(cx, buffer),
+            Early::Read if this.spoken.is_known() => {
+                Pin::new(&mut this.io).poll_read(cx, buffer).map_err(in_short)
+            }
             Early::Read => this.poll_first(cx, buffer),
             Early::Held(..) => this.poll_early(cx),
             Early::Due(bytes) => {

@@ -204,11 +204,12 @@ impl fmt::Display for UnknownIssuer {
 
 impl std::error::Error for UnknownIssuer {}
 
-/// Says what the alert means with which the server ended a connection, if it did so. In TLS 1.3 a server
-/// refuses a client's certificate only when the client may have sent something already.
+/// Says what the alert means with which the server refused the client's certificate, if it did so. In
+/// TLS 1.3 it does so only when the client may have sent something already, which it has not looked at.
+/// Other alerts, and records that cannot be read, do not tell what the server has looked at.
 pub(crate) fn of_end(error: &io::Error) -> Option<(String, Option<Hint>)> {
     match told(error.get_ref()?.downcast_ref()?) {
-        Fault::Final(what, hint) => Some((what, hint)),
-        Fault::NotTls | Fault::OtherProtocol | Fault::Passing(_) => None,
+        Fault::Final(what, hint @ Some(Hint::ClientCertificate)) => Some((what, hint)),
+        _ => None,
     }
 }
