@@ -1,15 +1,15 @@
 //! The client and the embedded gateway on a simulated network, over every protocol, with
-//! partitions, repairs, held messages and crashes that a seed decides. `CLIENTLET_SEED=N cargo test
-//! -p clientlet --lib simulation` runs one seed again.
+//! partitions, repairs, held messages and crashes that a seed decides, without TLS and with it.
+//! `CLIENTLET_SEED=N cargo test -p clientlet --lib simulation` runs one seed again.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use clientlet_gateway::{DocArray, Gateway, Journal, Listener};
+use clientlet_gateway::{DocArray, Gateway, GatewayBuilder, Journal, Listener, Tls as Served};
 use serde_json::{Value, json};
 use turmoil::net::{TcpListener, TcpStream};
 
@@ -18,10 +18,46 @@ use crate::builder::transport;
 use crate::connect::Connector;
 use crate::connect::dial::{Dial, Dialling, Io, Step, failed};
 use crate::options::ClientletOptions;
-use crate::{Client, Delivery, ErrorKind, RetryPolicy};
+use crate::{Client, Delivery, ErrorKind, Pem, RetryPolicy, Tls};
 
 const DOCUMENTS: usize = 60;
 const SEEDS: u64 = 1000;
+
+/// What the client and the gateway speak.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    protocol: Protocol,
+    is_unary: bool,
+    is_secure: bool,
+}
+
+/// One seed in this many is over TLS. Even seeds have documents v1 and odd ones v2, so both are.
+const SECURE_EACH: u64 = 11;
+
+impl Way {
+    const fn over(protocol: Protocol) -> Way {
+        Way { protocol, is_unary: false, is_secure: false }
+    }
+
+    const fn unary() -> Way {
+        Way { is_unary: true, ..Way::over(Protocol::Grpc) }
+    }
+
+    fn of_seed(self, seed: u64) -> Way {
+        Way { is_secure: seed.is_multiple_of(SECURE_EACH), ..self }
+    }
+
+    /// Without TLS, and with it.
+    fn both(self) -> [Way; 2] {
+        [false, true].map(|is_secure| Way { is_secure, ..self })
+    }
+}
+
+/// What all gateways show that speak TLS.
+fn served() -> &'static Served {
+    static SERVED: OnceLock<Served> = OnceLock::new();
+    SERVED.get_or_init(Served::self_signed)
+}
 
 struct Simulated(TcpListener);
 
@@ -74,33 +110,36 @@ impl Dial for Network {
     }
 }
 
-fn client(protocol: Protocol) -> Client {
-    client_with(protocol, false)
-}
-
-fn client_with(protocol: Protocol, is_unary: bool) -> Client {
-    let options = ClientletOptions::new().connect_timeout(Duration::from_secs(1)).max_attempts(1);
-    let options = if is_unary { options.unary(true) } else { options };
-    let scheme = match protocol {
-        Protocol::Http => "http",
-        Protocol::Websocket => "ws",
-        Protocol::Grpc => "grpc",
+fn client(way: Way) -> Client {
+    let trust = Tls::new().ca(Pem::text(served().ca_pem())).without_system_roots(true);
+    let options = ClientletOptions::new()
+        .connect_timeout(Duration::from_secs(1))
+        .max_attempts(1)
+        .unary(way.is_unary)
+        .tls(trust.server_name("localhost"));
+    let scheme = match (way.protocol, way.is_secure) {
+        (Protocol::Http, false) => "http",
+        (Protocol::Http, true) => "https",
+        (Protocol::Websocket, false) => "ws",
+        (Protocol::Websocket, true) => "wss",
+        (Protocol::Grpc, false) => "grpc",
+        (Protocol::Grpc, true) => "grpcs",
     };
     let config = options.check(&format!("{scheme}://gateway:80")).unwrap();
-    let connector = Connector::over(Network, config.connect_timeout);
+    let connector = Connector::over(Network, config.connect_timeout).secured(&config);
     let transport = transport(connector, &config, false).unwrap();
     Client::over(config, transport)
 }
 
 /// Makes a network with a gateway on it.
-fn network(protocol: Protocol, seed: u64) -> (turmoil::Sim<'static>, Journals) {
-    network_with(protocol, seed, None)
+fn network(way: Way, seed: u64) -> (turmoil::Sim<'static>, Journals) {
+    network_with(way, seed, None)
 }
 
 /// Like [`network`], but the gateway stops after the first of two times, and its port refuses
 /// connections for the second.
 fn network_with(
-    protocol: Protocol,
+    way: Way,
     seed: u64,
     restart: Option<(Duration, Duration)>,
 ) -> (turmoil::Sim<'static>, Journals) {
@@ -122,13 +161,15 @@ fn network_with(
             let docarray = if seed.is_multiple_of(2) { DocArray::V1 } else { DocArray::V2 };
             let start = async || -> io::Result<Gateway> {
                 let listener = TcpListener::bind(("0.0.0.0", 80)).await?;
-                let gateway = Gateway::builder()
+                let builder = Gateway::builder()
                     .journal_bytes(0)
                     .docarray(docarray)
-                    .http(protocol == Protocol::Http)
-                    .websocket(protocol == Protocol::Websocket)
-                    .grpc(protocol == Protocol::Grpc)
-                    .serve(Simulated(listener))?;
+                    .http(way.protocol == Protocol::Http)
+                    .websocket(way.protocol == Protocol::Websocket)
+                    .grpc(way.protocol == Protocol::Grpc);
+                let tls = way.is_secure.then(|| served().clone());
+                let builder = tls.into_iter().fold(builder, GatewayBuilder::tls);
+                let gateway = builder.serve(Simulated(listener))?;
                 kept.lock().unwrap().push(gateway.journal().clone());
                 Ok(gateway)
             };
@@ -146,14 +187,15 @@ fn network_with(
 }
 
 /// Runs a simulation: the network and the gateway fail and recover as the seed decides.
-fn run(protocol: Protocol, seed: u64, policy: &RetryPolicy, in_order: bool) -> (Outcome, Journals) {
-    let (mut sim, journals) = network(protocol, seed);
+fn run(way: Way, seed: u64, policy: &RetryPolicy, in_order: bool) -> (Outcome, Journals) {
+    let way = way.of_seed(seed);
+    let (mut sim, journals) = network(way, seed);
     let outcome = Arc::new(Mutex::new(Outcome::default()));
     let seen = outcome.clone();
     let policy = policy.clone();
     sim.client("client", async move {
         let documents = (0..DOCUMENTS).map(|n| json!({"id": n.to_string(), "text": "x"}));
-        let mut call = client(protocol)
+        let mut call = client(way)
             .post("/upper")
             .documents(documents)
             .request_size(3)
@@ -270,11 +312,11 @@ fn check(outcome: &Outcome, journals: &Journals, seed: u64) {
     }
 }
 
-fn a_seed_is_the_same_run_each_time(protocol: Protocol) {
+fn a_seed_is_the_same_run_each_time(way: Way) {
     let policy = RetryPolicy::standard().max_attempts(50);
     for seed in 0..60 {
         let runs = [0; 2].map(|_| {
-            let (outcome, journals) = run(protocol, seed, &policy, false);
+            let (outcome, journals) = run(way, seed, &policy, false);
             let arrivals: Vec<_> = journals.lock().unwrap().iter().map(Journal::arrivals).collect();
             (outcome.ended, outcome.attempts, arrivals)
         });
@@ -282,11 +324,11 @@ fn a_seed_is_the_same_run_each_time(protocol: Protocol) {
     }
 }
 
-fn partitions_and_crashes_lose_no_request_with_retries(protocol: Protocol) {
+fn partitions_and_crashes_lose_no_request_with_retries(way: Way) {
     let policy = RetryPolicy::standard().max_attempts(50);
     let mut again = 0;
     for seed in seeds(SEEDS) {
-        let (outcome, journals) = run(protocol, seed, &policy, seed % 3 == 0);
+        let (outcome, journals) = run(way, seed, &policy, seed % 3 == 0);
         check(&outcome, &journals, seed);
         assert_eq!(outcome.answered, DOCUMENTS / 3, "seed {seed}: all are answered");
         assert!(outcome.order_kept || seed % 3 != 0, "seed {seed}: in order");
@@ -295,12 +337,10 @@ fn partitions_and_crashes_lose_no_request_with_retries(protocol: Protocol) {
     assert!(again > 0 || std::env::var_os("CLIENTLET_SEED").is_some(), "something went wrong");
 }
 
-fn at_most_once_no_request_that_may_have_run_is_resent_after_partitions_and_crashes(
-    protocol: Protocol,
-) {
+fn at_most_once_no_request_that_may_have_run_is_resent_after_partitions_and_crashes(way: Way) {
     let policy = RetryPolicy::standard().max_attempts(50).at_most_once(true);
     for seed in seeds(SEEDS / 4) {
-        let (outcome, journals) = run(protocol, seed, &policy, false);
+        let (outcome, journals) = run(way, seed, &policy, false);
         check(&outcome, &journals, seed);
         let mut arrived = BTreeSet::new();
         for journal in journals.lock().unwrap().iter() {
@@ -315,20 +355,18 @@ fn at_most_once_no_request_that_may_have_run_is_resent_after_partitions_and_cras
 /// With the default waits, twelve attempts outlast a gateway that takes three seconds to come back.
 /// Ten attempts do not suffice: for one in 1,250 of the affected requests, here 32, the random
 /// waits add up to less.
-fn a_restart_of_three_seconds_is_outlasted_by_a_thousand_requests(
-    protocol: Protocol,
-    is_unary: bool,
-) {
+fn a_restart_of_three_seconds_is_outlasted_by_a_thousand_requests(way: Way) {
     const REQUESTS: usize = 1_000;
     for (seed, max_attempts, most_lost) in seeds(10).flat_map(|seed| [(seed, 10, 1), (seed, 12, 0)])
     {
         let restart = (Duration::from_millis(200), Duration::from_secs(3));
-        let (mut sim, journals) = network_with(protocol, seed, Some(restart));
+        let way = way.of_seed(seed);
+        let (mut sim, journals) = network_with(way, seed, Some(restart));
         let seen = Arc::new(Mutex::new((0, 0, Vec::new())));
         let told = seen.clone();
         sim.client("client", async move {
             let documents = (0..REQUESTS).map(|n| json!({"id": n.to_string(), "text": "x"}));
-            let client = client_with(protocol, is_unary);
+            let client = client(way);
             let call = client.post("/upper").documents(documents).request_size(1).prefetch(32);
             let call = call.retry(RetryPolicy::standard().max_attempts(max_attempts));
             for result in call.send().await {
@@ -355,15 +393,18 @@ fn a_restart_of_three_seconds_is_outlasted_by_a_thousand_requests(
 
 /// A gateway that answers immediately does not count as late, however rarely the answers are
 /// polled. The first case of each protocol is one that occurred, with one attempt.
-fn a_slow_caller_is_no_slow_gateway(protocol: Protocol, is_unary: bool) {
+fn a_slow_caller_is_no_slow_gateway(way: Way) {
     for (seed, attempt, pause) in
         [(0, 2000, 2500), (1, 300, 500), (2, 2000, 2010), (3, 500, 20_000), (4, 200, 230)]
     {
-        for (in_order, glances) in [(false, false), (true, false), (false, true)] {
-            let (mut sim, _journals) = network(protocol, seed);
+        let modes = [(false, false), (true, false), (false, true)];
+        for (way, (in_order, glances)) in
+            way.both().into_iter().flat_map(|way| modes.map(|mode| (way, mode)))
+        {
+            let (mut sim, _journals) = network(way, seed);
             sim.client("client", async move {
                 let documents = (0..12).map(|n| json!({"id": n.to_string(), "text": "x"}));
-                let client = client_with(protocol, is_unary);
+                let client = client(way);
                 let mut call =
                     client.post("/upper").documents(documents).request_size(1).prefetch(4);
                 call = call.attempt_timeout(Duration::from_millis(attempt));
@@ -380,7 +421,7 @@ fn a_slow_caller_is_no_slow_gateway(protocol: Protocol, is_unary: bool) {
                         Ok(None) => break,
                         Ok(Some(result)) => {
                             let response = result.unwrap_or_else(|error| {
-                                panic!("{protocol:?}, {attempt} ms, {pause} ms between: {error}")
+                                panic!("{way:?}, {attempt} ms, {pause} ms between: {error}")
                             });
                             assert_eq!(response.attempts(), 1);
                             ended += 1;
@@ -399,54 +440,57 @@ fn a_slow_caller_is_no_slow_gateway(protocol: Protocol, is_unary: bool) {
 
 /// A gateway that stays silent times out within a bounded time, whether the caller polls or not.
 /// The error says how long the request waited.
-fn a_silent_gateway_is_late_for_a_slow_caller_too(protocol: Protocol, is_unary: bool) {
-    let (mut sim, _journals) = network(protocol, 0);
-    sim.client("client", async move {
-        let client = client_with(protocol, is_unary);
-        post_one(&client).await.unwrap();
-        turmoil::partition("client", "gateway");
-        let documents = (0..3).map(|n| json!({"id": n.to_string(), "text": "x"}));
-        let call = client.post("/upper").documents(documents).request_size(1);
-        let mut responses = call.attempt_timeout(Duration::from_secs(2)).stream();
-        let began = tokio::time::Instant::now();
-        let mut ended = 0;
-        loop {
-            // The caller polls for a moment, then does something else.
-            match tokio::time::timeout(Duration::from_millis(10), responses.next()).await {
-                Ok(None) => break,
-                Ok(Some(result)) => {
-                    let error = result.unwrap_err();
-                    ended += 1;
-                    // Over HTTP a new connection cannot be opened, either.
-                    if protocol == Protocol::Http && error.kind() == ErrorKind::Connect {
-                        continue;
+fn a_silent_gateway_is_late_for_a_slow_caller_too(way: Way) {
+    for way in way.both() {
+        let (mut sim, _journals) = network(way, 0);
+        sim.client("client", async move {
+            let client = client(way);
+            post_one(&client).await.unwrap();
+            turmoil::partition("client", "gateway");
+            let documents = (0..3).map(|n| json!({"id": n.to_string(), "text": "x"}));
+            let call = client.post("/upper").documents(documents).request_size(1);
+            let mut responses = call.attempt_timeout(Duration::from_secs(2)).stream();
+            let began = tokio::time::Instant::now();
+            let mut ended = 0;
+            loop {
+                // The caller polls for a moment, then does something else.
+                match tokio::time::timeout(Duration::from_millis(10), responses.next()).await {
+                    Ok(None) => break,
+                    Ok(Some(result)) => {
+                        let error = result.unwrap_err();
+                        ended += 1;
+                        // Over HTTP a new connection cannot be opened, either.
+                        if way.protocol == Protocol::Http && error.kind() == ErrorKind::Connect {
+                            continue;
+                        }
+                        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+                        let message = error.message();
+                        assert!(message.contains("were not polled for"), "{message}");
                     }
-                    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-                    let message = error.message();
-                    assert!(message.contains("were not polled for"), "{message}");
+                    Err(_) => tokio::time::sleep(Duration::from_millis(2500)).await,
                 }
-                Err(_) => tokio::time::sleep(Duration::from_millis(2500)).await,
             }
-        }
-        assert_eq!(ended, 3);
-        // The time is extended only a limited number of times in a row.
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-        Ok(())
-    });
-    sim.run().unwrap();
+            assert_eq!(ended, 3);
+            // The time is extended only a limited number of times in a row.
+            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+            Ok(())
+        });
+        sim.run().unwrap();
+    }
 }
 
 /// Whenever a call is stopped, and whatever the network does, each document that was read ends
 /// once, and a document that is reported as not sent never arrives.
-fn each_document_ends_once_whenever_the_call_is_stopped(protocol: Protocol, is_unary: bool) {
+fn each_document_ends_once_whenever_the_call_is_stopped(way: Way) {
     for seed in seeds(SEEDS / 4) {
-        let (mut sim, journals) = network(protocol, seed);
+        let way = way.of_seed(seed);
+        let (mut sim, journals) = network(way, seed);
         let not_sent = Arc::new(Mutex::new(Vec::new()));
         let seen = not_sent.clone();
         sim.client("client", async move {
             let mut random = fastrand::Rng::with_seed(seed);
             let documents = (0..DOCUMENTS).map(|n| json!({"id": n.to_string(), "text": "x"}));
-            let client = client_with(protocol, is_unary);
+            let client = client(way);
             let mut call = client.post("/upper").documents(documents).request_size(3).prefetch(4);
             call = call.retry(RetryPolicy::standard()).attempt_timeout(Duration::from_secs(2));
             if random.bool() {
@@ -497,77 +541,78 @@ fn each_document_ends_once_whenever_the_call_is_stopped(protocol: Protocol, is_u
 
 /// Defines the tests of a protocol.
 macro_rules! over {
-    ($name:ident, $protocol:expr) => {
+    ($name:ident, $way:expr) => {
         mod $name {
+            use super::Way;
             use crate::address::Protocol;
 
             #[test]
             fn a_seed_is_the_same_run_each_time() {
-                super::a_seed_is_the_same_run_each_time($protocol);
+                super::a_seed_is_the_same_run_each_time($way);
             }
 
             #[test]
             fn partitions_and_crashes_lose_no_request_with_retries() {
-                super::partitions_and_crashes_lose_no_request_with_retries($protocol);
+                super::partitions_and_crashes_lose_no_request_with_retries($way);
             }
 
             #[test]
             fn at_most_once_no_request_that_may_have_run_is_resent_after_partitions_and_crashes() {
                 super::at_most_once_no_request_that_may_have_run_is_resent_after_partitions_and_crashes(
-                    $protocol,
+                    $way,
                 );
             }
 
             #[test]
             fn a_restart_of_three_seconds_is_outlasted_by_a_thousand_requests() {
                 super::a_restart_of_three_seconds_is_outlasted_by_a_thousand_requests(
-                    $protocol, false,
+                    $way,
                 );
             }
 
             #[test]
             fn a_slow_caller_is_no_slow_gateway() {
-                super::a_slow_caller_is_no_slow_gateway($protocol, false);
+                super::a_slow_caller_is_no_slow_gateway($way);
             }
 
             #[test]
             fn a_silent_gateway_is_late_for_a_slow_caller_too() {
-                super::a_silent_gateway_is_late_for_a_slow_caller_too($protocol, false);
+                super::a_silent_gateway_is_late_for_a_slow_caller_too($way);
             }
 
             #[test]
             fn each_document_ends_once_whenever_the_call_is_stopped() {
-                super::each_document_ends_once_whenever_the_call_is_stopped($protocol, false);
+                super::each_document_ends_once_whenever_the_call_is_stopped($way);
             }
         }
     };
 }
 
-over!(http, Protocol::Http);
-over!(websocket, Protocol::Websocket);
-over!(grpc, Protocol::Grpc);
+over!(http, Way::over(Protocol::Http));
+over!(websocket, Way::over(Protocol::Websocket));
+over!(grpc, Way::over(Protocol::Grpc));
 
 mod unary_grpc {
-    use crate::address::Protocol;
+    use super::Way;
 
     #[test]
     fn a_restart_of_three_seconds_is_outlasted_by_a_thousand_requests() {
-        super::a_restart_of_three_seconds_is_outlasted_by_a_thousand_requests(Protocol::Grpc, true);
+        super::a_restart_of_three_seconds_is_outlasted_by_a_thousand_requests(Way::unary());
     }
 
     #[test]
     fn a_slow_caller_is_no_slow_gateway() {
-        super::a_slow_caller_is_no_slow_gateway(Protocol::Grpc, true);
+        super::a_slow_caller_is_no_slow_gateway(Way::unary());
     }
 
     #[test]
     fn a_silent_gateway_is_late_for_a_slow_caller_too() {
-        super::a_silent_gateway_is_late_for_a_slow_caller_too(Protocol::Grpc, true);
+        super::a_silent_gateway_is_late_for_a_slow_caller_too(Way::unary());
     }
 
     #[test]
     fn each_document_ends_once_whenever_the_call_is_stopped() {
-        super::each_document_ends_once_whenever_the_call_is_stopped(Protocol::Grpc, true);
+        super::each_document_ends_once_whenever_the_call_is_stopped(Way::unary());
     }
 }
 
@@ -580,46 +625,44 @@ async fn post_one(client: &Client) -> Result<crate::Response, crate::Error> {
 
 #[test]
 fn an_idle_websocket_stays_open_for_as_long_as_both_sides_live() {
-    let (mut sim, journals) = network(Protocol::Websocket, 1);
-    sim.client("client", async {
-        let client = client(Protocol::Websocket);
-        for _ in 0..3 {
-            post_one(&client).await.unwrap();
-            tokio::time::sleep(Duration::from_secs(200)).await;
+    for way in Way::over(Protocol::Websocket).both() {
+        let (mut sim, journals) = network(way, 1);
+        sim.client("client", async move {
+            let client = client(way);
+            for _ in 0..3 {
+                post_one(&client).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(200)).await;
+            }
+            Ok(())
+        });
+        sim.run().unwrap();
+        assert_eq!(journals.lock().unwrap()[0].websocket_connections(), 1, "{way:?}");
+    }
+}
+
+#[test]
+fn a_dead_peer_is_noticed_by_an_unanswered_ping() {
+    for (protocol, what) in
+        [(Protocol::Websocket, "answered no ping"), (Protocol::Grpc, "keep-alive timed out")]
+    {
+        for way in Way::over(protocol).both() {
+            let (mut sim, _journals) = network(way, 2);
+            sim.client("client", async move {
+                let client = client(way);
+                post_one(&client).await.unwrap();
+                turmoil::partition("client", "gateway");
+                let began = tokio::time::Instant::now();
+                let error = post_one(&client).await.unwrap_err();
+                // 20 s of silence, then 20 s for the answer to a ping.
+                assert!((39..42).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+                let ending = (error.kind(), error.delivery());
+                assert_eq!(ending, (ErrorKind::Transport, Delivery::Unknown), "{way:?}");
+                assert!(error.message().contains(what), "{way:?}: {error}");
+                turmoil::repair("client", "gateway");
+                post_one(&client).await.unwrap();
+                Ok(())
+            });
+            sim.run().unwrap();
         }
-        Ok(())
-    });
-    sim.run().unwrap();
-    assert_eq!(journals.lock().unwrap()[0].websocket_connections(), 1);
-}
-
-fn a_dead_peer_is_noticed_by_an_unanswered_ping(protocol: Protocol, what: &'static str) {
-    let (mut sim, _journals) = network(protocol, 2);
-    sim.client("client", async move {
-        let client = client(protocol);
-        post_one(&client).await.unwrap();
-        turmoil::partition("client", "gateway");
-        let began = tokio::time::Instant::now();
-        let error = post_one(&client).await.unwrap_err();
-        // 20 s of silence, then 20 s for the answer to a ping.
-        assert!((39..42).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
-        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Transport, Delivery::Unknown));
-        assert!(error.message().contains(what), "{error}");
-        turmoil::repair("client", "gateway");
-        post_one(&client).await.unwrap();
-        Ok(())
-    });
-    sim.run().unwrap();
-}
-
-#[test]
-fn a_dead_peer_of_a_websocket_is_noticed_by_an_unanswered_ping() {
-    let what = "answered no ping";
-    a_dead_peer_is_noticed_by_an_unanswered_ping(Protocol::Websocket, what);
-}
-
-#[test]
-fn a_dead_peer_of_a_grpc_stream_is_noticed_by_an_unanswered_ping() {
-    let what = "keep-alive timed out";
-    a_dead_peer_is_noticed_by_an_unanswered_ping(Protocol::Grpc, what);
+    }
 }

@@ -60,6 +60,12 @@ impl Connector {
         }
     }
 
+    /// The same connector with the TLS of these settings.
+    #[cfg(all(test, feature = "tls"))]
+    pub(crate) fn secured(self, config: &Config) -> Connector {
+        Connector { tls: config.tls.clone(), ..self }
+    }
+
     /// Opens a connection to the host and port of `uri`, or to its scheme's port if `uri` names none,
     /// with TLS if the scheme is `https`.
     ///

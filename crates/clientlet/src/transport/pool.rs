@@ -21,6 +21,7 @@ use super::Tally;
 use super::body::Outgoing;
 use crate::connect::{Connector, Heard, Spoken, Written};
 use crate::error::{AttemptError, Event};
+use crate::runtime;
 
 /// The longest time that a connection is idle. uvicorn closes idle connections after 5 s, and a
 /// request must not meet a connection that is being closed.
@@ -105,7 +106,9 @@ impl Pool {
         slot: OwnedSemaphorePermit,
         uri: &Uri,
     ) -> Result<Lease, AttemptError> {
-        let io = self.connector.open(uri).await?;
+        // TLS and proxies need several round trips. A caller that polls rarely would make them late.
+        let (connector, to) = (self.connector.clone(), uri.clone());
+        let io = runtime::driven(async move { connector.open(&to).await }).await?;
         // Any connection takes any request, so no connection replaces another.
         self.tally.opened(false);
         let (written, heard, spoken) = (io.written(), io.heard(), io.spoken());
