@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clientlet::{Client, Delivery, Document, Error, ErrorKind, Response, RetryPolicy};
+use clientlet::{
+    Client, ClientBuilder, Delivery, Document, Error, ErrorKind, Pem, Response, RetryPolicy, Tls,
+};
 
 use crate::proxy::Proxy;
 
@@ -36,8 +38,8 @@ impl Protocol {
     pub(crate) const ALL: [Protocol; 4] =
         [Protocol::Http, Protocol::Websocket, Protocol::Grpc, Protocol::GrpcUnary];
 
-    /// Returns the scheme of URLs, which is also the name of the port in `clientlet-interop`.
-    pub(crate) fn scheme(self) -> &'static str {
+    /// Returns the name of the port in `clientlet-interop`, which is also the scheme of URLs without TLS.
+    pub(crate) fn port(self) -> &'static str {
         match self {
             Protocol::Http => "http",
             Protocol::Websocket => "websocket",
@@ -48,15 +50,25 @@ impl Protocol {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Protocol::GrpcUnary => "unary grpc",
-            Protocol::Http | Protocol::Websocket | Protocol::Grpc => self.scheme(),
+            Protocol::Http | Protocol::Websocket | Protocol::Grpc => self.port(),
         }
     }
 
-    fn client(self, url: &str) -> Client {
-        let builder = Client::builder(url);
-        let builder = if self == Protocol::GrpcUnary { builder.unary(true) } else { builder };
-        builder.build().unwrap()
+    fn client(self, proxy: &Proxy, authority: Option<&str>) -> Client {
+        let secure = if authority.is_some() { "s" } else { "" };
+        let url = format!("{}{secure}://{}", self.port(), proxy.address());
+        let builder = Client::builder(&url).unary(self == Protocol::GrpcUnary);
+        let trust = |ca: &str| Tls::new().ca(Pem::text(ca)).without_system_roots(true);
+        authority.map(trust).into_iter().fold(builder, ClientBuilder::tls).build().unwrap()
     }
+}
+
+/// The gateway behind the proxy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Upstream<'a> {
+    pub(crate) address: SocketAddr,
+    /// The CA of its certificate, in PEM, if it speaks TLS.
+    pub(crate) authority: Option<&'a str>,
 }
 
 /// The settings of a call.
@@ -95,20 +107,21 @@ pub(crate) struct Tally {
 impl Plan {
     /// Makes the call through a proxy of its own before the gateway. When this returns, no request
     /// is in flight any more.
-    pub(crate) async fn run(self, gateway: SocketAddr) -> Ended {
-        let proxy = Proxy::start(gateway, self.seed).await.unwrap();
-        let ended = tokio::time::timeout(LIMIT, self.call(&proxy)).await;
+    pub(crate) async fn run(self, gateway: Upstream<'_>) -> Ended {
+        let Upstream { address, authority } = gateway;
+        let proxy = Proxy::start(address, authority.is_some(), self.seed).await.unwrap();
+        let client = self.protocol.client(&proxy, authority);
+        let ended = tokio::time::timeout(LIMIT, self.call(client)).await;
         let ended = ended.unwrap_or_else(|_| panic!("{self:?} has not ended after {LIMIT:?}"));
         proxy.end().await;
         ended
     }
 
-    async fn call(self, proxy: &Proxy) -> Ended {
+    async fn call(self, client: Client) -> Ended {
         let policy = RetryPolicy::new()
             .max_attempts(ATTEMPTS)
             .initial_backoff(Duration::from_millis(2))
             .max_backoff(Duration::from_millis(20));
-        let client = self.protocol.client(&proxy.url(self.protocol.scheme()));
         let documents = (0..self.documents).map(|n| Document::text(text(n)).with_id(n.to_string()));
         let mut call = client
             .post("/upper")

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clientlet::{Delivery, Error, Response};
-use clientlet_gateway::{DocArray, Entry, Gateway};
+use clientlet_gateway::{DocArray, Entry, Gateway, GatewayBuilder, Tls};
 use futures_util::{StreamExt, stream};
 
-use crate::call::{Ended, Plan, Protocol, Tally};
+use crate::call::{Ended, Plan, Protocol, Tally, Upstream};
 
 const SEEDS: std::ops::Range<u64> = 0..30;
 const REQUESTS: usize = 200;
+
+/// One seed in this many is over TLS. Odd seeds are in order, so both orders are.
+const SECURE_EACH: u64 = 11;
 
 /// The number of seeds that run at a time. Most of the time is spent waiting for silent
 /// connections.
@@ -98,13 +101,14 @@ async fn run(protocol: Protocol, docarray: DocArray, at_most_once: bool) {
 
 async fn run_one(docarray: DocArray, plan: Plan) -> (u64, Ended, Vec<String>) {
     let builder = Gateway::builder().docarray(docarray).websocket(true).grpc(true).journal_bytes(0);
-    let gateway = builder.start().await.unwrap();
+    let tls = plan.seed.is_multiple_of(SECURE_EACH).then(Tls::self_signed);
+    let gateway = tls.iter().cloned().fold(builder, GatewayBuilder::tls).start().await.unwrap();
     let address = match plan.protocol {
         Protocol::Http => gateway.http_address(),
         Protocol::Websocket => gateway.websocket_address(),
         Protocol::Grpc | Protocol::GrpcUnary => gateway.grpc_address(),
     };
-    let ended = plan.run(address).await;
+    let ended = plan.run(Upstream { address, authority: tls.as_ref().map(Tls::ca_pem) }).await;
     let journal = gateway.journal().clone();
     gateway.stop().await;
 

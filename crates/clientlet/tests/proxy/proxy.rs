@@ -1,6 +1,6 @@
 //! A proxy that breaks connections: resets and closes at any byte, directions that fall silent,
-//! bytes that come late and in small pieces. Each connection's fate depends only on the seed and
-//! the connection's number.
+//! bytes that come late and in small pieces, and over TLS bytes that are changed. Each connection's fate
+//! depends only on the seed and the connection's number.
 
 use std::io;
 use std::net::SocketAddr;
@@ -52,7 +52,13 @@ enum End {
     /// This direction falls silent. Its bytes are still read, and it stays open until the client
     /// gives up.
     HalfOpen,
+    /// One byte of this direction is changed, which TLS notices.
+    Corrupted,
 }
+
+/// The number of bytes after which a connection over TLS has made its handshake. A changed byte in a
+/// handshake is a failure of the handshake, which is not tried again.
+const SHAKEN: usize = 2_000;
 
 /// The pace at which bytes are passed on.
 #[derive(Clone, Copy, Debug)]
@@ -65,12 +71,12 @@ enum Pace {
 }
 
 impl Fate {
-    fn of(seed: u64, connection: u64) -> Fate {
+    fn of(seed: u64, connection: u64, is_secure: bool) -> Fate {
         // The numbers are spread, because neighbouring connections would otherwise have similar
         // draws.
         let mut random = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ connection);
         let healthy = connection.is_multiple_of(HEALTHY_EACH);
-        Fate {
+        let fate = Fate {
             way: if random.bool() { Way::ToGateway } else { Way::ToClient },
             // At the very beginning, within the first exchange, or between later ones. Even a
             // healthy connection ends eventually; otherwise all connections would soon be healthy.
@@ -88,6 +94,12 @@ impl Fate {
             },
             pace: [Pace::draw(&mut random), Pace::draw(&mut random)],
             random: random.u64(..),
+        };
+        match fate.end {
+            End::Closed if is_secure && fate.after >= SHAKEN => {
+                Fate { end: End::Corrupted, ..fate }
+            }
+            _ => fate,
         }
     }
 }
@@ -112,16 +124,20 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Listens on a free port of 127.0.0.1 and passes connections to the gateway at `upstream`.
-    pub(crate) async fn start(upstream: SocketAddr, seed: u64) -> io::Result<Proxy> {
+    pub(crate) async fn start(
+        upstream: SocketAddr,
+        is_secure: bool,
+        seed: u64,
+    ) -> io::Result<Proxy> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(accept(listener, upstream, seed, stopped));
+        let task = tokio::spawn(accept(listener, upstream, is_secure, seed, stopped));
         Ok(Proxy { address, stop, task })
     }
 
-    pub(crate) fn url(&self, scheme: &str) -> String {
-        format!("{scheme}://{}", self.address)
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Stops accepting and waits until all connections have ended by themselves, as they do when
@@ -144,6 +160,7 @@ impl Proxy {
 async fn accept(
     listener: TcpListener,
     upstream: SocketAddr,
+    is_secure: bool,
     seed: u64,
     mut stopped: oneshot::Receiver<()>,
 ) -> JoinSet<()> {
@@ -155,7 +172,7 @@ async fn accept(
         };
         while connections.try_join_next().is_some() {}
         let (client, _) = accepted.unwrap();
-        let fate = Fate::of(seed, number);
+        let fate = Fate::of(seed, number, is_secure);
         connections.spawn(async move {
             // An error means that a side broke the connection, which is the purpose of this proxy.
             let _ = serve(client, upstream, fate).await;
@@ -230,6 +247,12 @@ impl Pump<'_> {
             let read = self.from.read(&mut buffer).await?;
             if read == 0 {
                 return Ok(Over::Closed);
+            }
+            let is_last = read >= self.limit;
+            if is_last && self.end == End::Corrupted {
+                buffer[self.limit - 1] ^= 1;
+                // The receiver ends the connection, so everything is passed on.
+                self.limit = usize::MAX;
             }
             let through = if self.whole { read } else { read.min(self.limit) };
             self.limit = self.limit.saturating_sub(through);

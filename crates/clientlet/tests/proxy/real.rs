@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clientlet_interop::{Environment, Options, RealGateway};
 use futures_util::future::join_all;
 
-use crate::call::{Plan, Protocol, Tally};
+use crate::call::{Plan, Protocol, Tally, Upstream};
 
 const DOCUMENTS: usize = 2_000;
 
@@ -26,42 +26,55 @@ fn jina_3_33_1_gives_each_v2_document_back_once_through_broken_connections() {
 }
 
 fn run(environment: Environment) {
-    let options = Options { protocols: &["http", "websocket", "grpc"], ..Options::default() };
-    let gateway = RealGateway::start_or_skip(environment, options);
-    let Some(gateway) = gateway.unwrap_or_else(|error| panic!("{error}")) else { return };
+    let start = |tls| {
+        let options =
+            Options { protocols: &["http", "websocket", "grpc"], tls, ..Options::default() };
+        RealGateway::start_or_skip(environment, options).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let (Some(plain), Some(secure)) = (start(false), start(true)) else { return };
     // The runtime and its tasks end before the gateway does.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let plans = crate::seeds(1..2).flat_map(|seed| {
-        Protocol::ALL.into_iter().flat_map(move |protocol| {
-            [true, false].map(|in_order| Plan {
-                protocol,
-                documents: DOCUMENTS,
-                request_size: 4,
-                in_order,
-                at_most_once: false,
-                attempt_timeout: Duration::from_millis(500),
-                seed,
-            })
-        })
+        Protocol::ALL.into_iter().zip([true, false].into_iter().cycle()).flat_map(
+            move |(protocol, order_over_tls)| {
+                let plan = |in_order| Plan {
+                    protocol,
+                    documents: DOCUMENTS,
+                    request_size: 4,
+                    in_order,
+                    at_most_once: false,
+                    attempt_timeout: Duration::from_millis(500),
+                    seed,
+                };
+                [(true, false), (false, false), (order_over_tls, true)]
+                    .map(|(in_order, is_secure)| (plan(in_order), is_secure))
+            },
+        )
     });
     // The runs are concurrent, because most of their time is spent waiting for silent connections.
-    let gateway = &gateway;
-    let runs = runtime.block_on(join_all(plans.map(|plan| async move {
-        let port = gateway.port(plan.protocol.scheme());
+    let (plain, secure) = (&plain, &secure);
+    let runs = runtime.block_on(join_all(plans.map(|(plan, is_secure)| async move {
+        let gateway = if is_secure { secure } else { plain };
+        let port = gateway.port(plan.protocol.port());
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let began = Instant::now();
-        (plan, plan.run(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await, began.elapsed())
+        let ended = plan.run(Upstream { address, authority: gateway.ca_pem() }).await;
+        (plan, is_secure, ended, began.elapsed())
     })));
     let mut complaints = Vec::new();
-    for (plan, ended, took) in runs {
+    for (plan, is_secure, ended, took) in runs {
         let mut wrong = Vec::new();
         plan.check(&ended, &mut wrong);
         complaints.extend(wrong.into_iter().map(|what| (plan.seed, what)));
         let mut tally = Tally::default();
         tally.count(&ended);
         let order = if plan.in_order { "in order" } else { "as they come" };
+        let tls = if is_secure { " over TLS" } else { "" };
         let (protocol, took) = (plan.protocol.name(), took.as_secs_f64());
-        crate::say(&format!("proxy, {environment}, {protocol}, {order}: {tally}, in {took:.1} s"));
+        crate::say(&format!(
+            "proxy, {environment}, {protocol}{tls}, {order}: {tally}, in {took:.1} s"
+        ));
         assert!(tally.retried > 0, "the proxy broke nothing");
     }
     crate::report(&complaints);
