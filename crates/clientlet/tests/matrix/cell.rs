@@ -27,6 +27,7 @@ pub(crate) struct Cell {
     pub(crate) row: &'static Row,
     pub(crate) docarray: DocArray,
     pub(crate) mode: Mode,
+    pub(crate) is_secure: bool,
 }
 
 impl fmt::Display for Cell {
@@ -93,8 +94,10 @@ struct Numbered {
 impl Cell {
     /// Returns the part of the name that cells of other modes share.
     pub(crate) fn fault(self) -> String {
-        let Cell { row, docarray, .. } = self;
-        format!("{} over {}, documents {docarray}", row.faults.join(" and "), row.protocol.name())
+        let Cell { row, docarray, is_secure, .. } = self;
+        let (faults, protocol) = (row.faults.join(" and "), row.protocol.name());
+        let tls = if is_secure { " and TLS" } else { "" };
+        format!("{faults} over {protocol}{tls}, documents {docarray}")
     }
 
     /// Makes the call to a gateway of its own and checks the results.
@@ -111,8 +114,9 @@ impl Cell {
     }
 
     async fn call(self) -> Ran {
-        let Cell { row, docarray, mode } = self;
-        let (gateway, url) = row.protocol.start(docarray, row.faults.iter().copied()).await;
+        let Cell { row, docarray, mode, is_secure } = self;
+        let faults = row.faults.iter().copied();
+        let (gateway, url) = row.protocol.start(docarray, is_secure, faults).await;
         let client = row.protocol.client(&url).answer_limit(ANSWER_LIMIT).build().unwrap();
 
         let taken = std::cell::Cell::new(0);

@@ -1,6 +1,7 @@
 //! The fault matrix: every fault that the embedded gateway can be scripted with, over every
 //! protocol and in every mode of a call, with 10,000 requests each and 16 in flight. In some modes
-//! the call is stopped after 1,000 answers. The gateway's journal is the witness.
+//! the call is stopped after 1,000 answers. One cell in twelve is over TLS: each fault in one mode, and
+//! faults of the handshake in all. The gateway's journal is the witness.
 //!
 //! The table of all cells is written to standard error when the run ends. `CLIENTLET_CELL=TEXT`
 //! runs only the cells whose name contains the text.
@@ -33,11 +34,7 @@ const SHOWN: usize = 5;
 #[test]
 fn under_every_fault_in_every_mode_each_request_ends_exactly_once_as_the_journal_shows() {
     let only = std::env::var("CLIENTLET_CELL").unwrap_or_default();
-    let cells: Vec<Cell> = rows::all()
-        .flat_map(|row| row.documents.iter().map(move |docarray| (row, *docarray)))
-        .flat_map(|(row, docarray)| MODES.map(|mode| Cell { row, docarray, mode }))
-        .filter(|cell| cell.to_string().contains(&only))
-        .collect();
+    let cells: Vec<Cell> = cells().filter(|cell| cell.to_string().contains(&only)).collect();
     assert!(!cells.is_empty(), "no cell's name contains CLIENTLET_CELL={only}");
 
     events::watch();
@@ -49,6 +46,33 @@ fn under_every_fault_in_every_mode_each_request_ends_exactly_once_as_the_journal
 
     let complaints: Vec<String> = reports.iter().filter_map(Report::complaint).collect();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+/// Every fault in every mode, and each fault in one mode over TLS, which changes from row to row.
+fn cells() -> impl Iterator<Item = Cell> {
+    let rows = rows::all()
+        .flat_map(|row| row.documents.iter().map(move |docarray| (row, *docarray)))
+        .enumerate();
+    rows.flat_map(|(number, (row, docarray))| {
+        MODES.into_iter().enumerate().flat_map(move |(place, mode)| {
+            let cell = |is_secure| Cell { row, docarray, mode, is_secure };
+            let plain = (!row.is_of_tls).then(|| cell(false));
+            let is_secure = row.is_of_tls || place == number % MODES.len();
+            plain.into_iter().chain(is_secure.then(|| cell(true)))
+        })
+    })
+}
+
+#[test]
+fn each_fault_and_each_mode_is_tried_over_tls_on_each_protocol() {
+    let secure: Vec<Cell> = cells().filter(|cell| cell.is_secure).collect();
+    for row in rows::all() {
+        assert!(secure.iter().any(|cell| cell.row == row), "{:?}", row.faults);
+        for mode in MODES {
+            let is_it = |cell: &&Cell| cell.row.protocol == row.protocol && cell.mode == mode;
+            assert!(secure.iter().any(|cell| is_it(&cell)), "{:?}, {mode}", row.protocol);
+        }
+    }
 }
 
 /// Runs each cell on one of a few threads, and returns the reports in the order of the cells.

@@ -21,7 +21,7 @@ async fn a_poisoned_request_fails_alone_with_its_reason_and_all_others_are_answe
 }
 
 async fn check(protocol: Protocol, docarray: DocArray, mode: Mode) {
-    let (gateway, url) = protocol.start(docarray, []).await;
+    let (gateway, url) = protocol.start(docarray, false, []).await;
     let client = Client::new(&url).unwrap();
     let numbered = (0..REQUESTS).map(|n| Document::default().with_id(n.to_string()));
     let call = client.post("/").documents(numbered).request_size(1).retry(mode.policy());

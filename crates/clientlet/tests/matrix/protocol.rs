@@ -1,7 +1,9 @@
 //! The protocols of the matrix.
 
-use clientlet::{Client, ClientBuilder};
-use clientlet_gateway::{DocArray, Gateway, GatewayBuilder};
+use std::sync::OnceLock;
+
+use clientlet::{Client, ClientBuilder, Pem, Tls};
+use clientlet_gateway::{DocArray, Gateway, GatewayBuilder, Tls as Served};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Protocol {
@@ -13,11 +15,18 @@ pub(crate) enum Protocol {
     GrpcUnary,
 }
 
+/// What all gateways show that speak TLS.
+fn served() -> &'static Served {
+    static SERVED: OnceLock<Served> = OnceLock::new();
+    SERVED.get_or_init(Served::self_signed)
+}
+
 impl Protocol {
     /// Starts a gateway that speaks only this protocol, and returns it with its URL.
     pub(crate) async fn start(
         self,
         docarray: DocArray,
+        is_secure: bool,
         faults: impl IntoIterator<Item = &'static str>,
     ) -> (Gateway, String) {
         // The checks need no bodies, and all cells together would keep gigabytes of them.
@@ -27,6 +36,7 @@ impl Protocol {
             .http(self == Protocol::Http)
             .websocket(self == Protocol::Websocket)
             .grpc(matches!(self, Protocol::Grpc | Protocol::GrpcUnary));
+        let builder = if is_secure { builder.tls(served().clone()) } else { builder };
         let faults = faults.into_iter().map(|fault| fault.parse().unwrap());
         let gateway = faults.fold(builder, GatewayBuilder::fault).start().await.unwrap();
         let url = match self {
@@ -38,10 +48,8 @@ impl Protocol {
     }
 
     pub(crate) fn client(self, url: &str) -> ClientBuilder {
-        match self {
-            Protocol::GrpcUnary => Client::builder(url).unary(true),
-            Protocol::Http | Protocol::Websocket | Protocol::Grpc => Client::builder(url),
-        }
+        let tls = Tls::new().ca(Pem::text(served().ca_pem())).without_system_roots(true);
+        Client::builder(url).unary(self == Protocol::GrpcUnary).tls(tls)
     }
 
     pub(crate) fn name(self) -> &'static str {

@@ -20,6 +20,7 @@ const fn ends(faults: &'static [&'static str], failures: &'static [Outcome]) -> 
         reach: Reach::Answered,
         arrival: Arrival::Perhaps,
         time: Time::Ample,
+        is_of_tls: false,
     }
 }
 
@@ -78,6 +79,17 @@ pub(super) const ROWS: &[Row] = &[
     Row { time: Time::Short, ..spares(&["slow:600@0.05%,seed=82", "stall@0.05%,seed=83"], LATE) },
     Row { time: Time::Short, ..ends(&["half-open@0.1%,seed=84"], LATE) },
     ends(&["refuse@50%,seed=85", "drop@0.5%,seed=86"], RESISTED),
+    Row {
+        is_of_tls: true,
+        ..ends(
+            &[
+                "reset-after@20%,seed=107,on=handshake",
+                "drop@20%,seed=108,on=handshake",
+                "drop@0.5%,seed=109",
+            ],
+            RESISTED,
+        )
+    },
     // A refused request was not processed. It begins anew, uncounted, so every request is answered.
     Row { documents: &[V2], ..unary(&["reset-stream:7@5%,seed=103"], &[]) },
     unary(&["goaway-after@2%,seed=105", "goaway-after:11@1%,seed=106"], &[]),

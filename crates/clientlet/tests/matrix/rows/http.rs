@@ -16,6 +16,7 @@ const fn row(faults: &'static [&'static str], failures: &'static [Outcome]) -> R
         reach: Reach::Request,
         arrival: Arrival::Always,
         time: Time::Ample,
+        is_of_tls: false,
     }
 }
 
@@ -58,6 +59,19 @@ pub(super) const ROWS: &[Row] = &[
     // begins anew; if it was written, its delivery is unknown.
     Row { arrival: Arrival::Perhaps, ..row(&["hang-up@/20"], LOST) },
     Row { documents: &[V2], ..row(&["gzip@10%,seed=15"], BROKEN) },
+    // Connections end in the handshake. After a 503 another connection is made.
+    Row {
+        is_of_tls: true,
+        arrival: Arrival::Perhaps,
+        ..row(
+            &[
+                "reset-after@20%,seed=16,on=handshake",
+                "drop@20%,seed=17,on=handshake",
+                "status:503@10%,seed=18",
+            ],
+            &[unsent(Connect), DOWN],
+        )
+    },
     // Only a v2 gateway repeats the request's id, by which the client notices the mix-up.
     Row { documents: &[V2], ..row(&["shifted@/50"], MIXED_UP) },
 ];

@@ -23,6 +23,8 @@ pub(crate) struct Row {
     pub(crate) reach: Reach,
     pub(crate) arrival: Arrival,
     pub(crate) time: Time,
+    /// Whether the faults are those of TLS, so that all cells of the row speak it.
+    pub(crate) is_of_tls: bool,
 }
 
 /// A reported failure of an attempt, and whether a policy with attempts left makes another attempt.

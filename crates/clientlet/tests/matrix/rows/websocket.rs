@@ -21,6 +21,7 @@ const fn ends(faults: &'static [&'static str], failures: &'static [Outcome]) -> 
         reach: Reach::Unanswered,
         arrival: Arrival::Perhaps,
         time: Time::Ample,
+        is_of_tls: false,
     }
 }
 
@@ -118,6 +119,17 @@ pub(super) const ROWS: &[Row] = &[
         ],
         ANOTHER_PROTOCOL,
     ),
+    Row {
+        is_of_tls: true,
+        ..ends(
+            &[
+                "reset-after@20%,seed=53,on=handshake",
+                "drop@20%,seed=54,on=handshake",
+                "drop@0.5%,seed=55",
+            ],
+            REFUSED,
+        )
+    },
     v2(Row {
         time: Time::Short,
         ..ends(&["stall@20%,seed=50,on=upgrade", "drop@0.2%,seed=51"], LATE_OR_DROPPED)
