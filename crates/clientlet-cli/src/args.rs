@@ -403,7 +403,7 @@ pub(crate) struct GrpcArgs {
     #[arg(long)]
     pub(crate) unary: bool,
 
-    /// Compress requests; gateways do not compress answers
+    /// Compress requests; --compressed asks for compressed answers
     #[arg(long, value_enum, value_name = "HOW")]
     pub(crate) compression: Option<Compression>,
 }
@@ -465,6 +465,12 @@ pub(crate) struct IdentityArgs {
     /// A cookie, or several, separated by semicolons; may be repeated [env: CLIENTLET_COOKIE]
     #[arg(long, value_name = "K=V")]
     pub(crate) cookie: Vec<Secret>,
+
+    /// Ask for compressed answers, as a proxy before a gateway makes them: gzip, deflate, br or zstd, over
+    /// gRPC gzip, over WebSocket none. This saves traffic and costs time. Answers that are compressed without
+    /// being asked are read as well; limits count bytes without compression
+    #[arg(long, help_heading = "Answers")]
+    pub(crate) compressed: bool,
 
     #[command(flatten)]
     pub(crate) proxy: ProxyArgs,

@@ -138,7 +138,7 @@ impl IdentityArgs {
             Some(none) if none == "none" => builder,
             Some(url) => builder.proxy(url),
         };
-        Ok(builder.tls(self.tls.settings()))
+        Ok(builder.compression(self.compressed).tls(self.tls.settings()))
     }
 }
 

@@ -294,9 +294,8 @@ impl GatewayBuilder {
         self
     }
 
-    /// Compresses answers in this way if the client accepts it: over HTTP by `Accept-Encoding`,
-    /// server-sent events excepted, over gRPC by `grpc-accept-encoding`. Of several calls, the first
-    /// way that the client accepts is taken. Answers on WebSockets are never compressed. The faults
+    /// Compresses answers in this way if the client accepts it: over HTTP by `Accept-Encoding`, over
+    /// gRPC by `grpc-accept-encoding`. Of several calls, the first way that the client accepts is taken. Answers on WebSockets are never compressed. The faults
     /// `gzip` and `bomb` compress without being asked.
     pub fn compress(mut self, compression: Compression) -> Self {
         self.compressions.push(compression);

@@ -13,13 +13,20 @@ use http::header::HeaderName;
 /// The bytes of a bomb that are compressed at a time.
 const PIECE: usize = 1 << 20;
 
-type Encode = dyn Fn(&[u8]) -> Vec<u8> + Send + Sync;
+/// Begins to compress one answer.
+type Begin = dyn Fn() -> Encoder + Send + Sync;
+
+/// Compresses the next piece of an answer, the last one if the flag is set. Returns what lets the client read all
+/// pieces so far.
+pub(crate) type Encoder = Box<dyn FnMut(&[u8], bool) -> Vec<u8> + Send>;
 
 /// A way to compress answers ([`GatewayBuilder::compress`](crate::GatewayBuilder::compress)).
 #[derive(Clone)]
 pub struct Compression {
     name: Arc<str>,
-    encode: Arc<Encode>,
+    begin: Arc<Begin>,
+    /// Whether an answer may come in more than one piece.
+    in_pieces: bool,
 }
 
 impl fmt::Debug for Compression {
@@ -31,11 +38,17 @@ impl fmt::Debug for Compression {
 impl Compression {
     /// gzip, as RFC 1952 has it.
     pub fn gzip() -> Self {
-        Self::new("gzip", |bytes| {
-            let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            // Writing to memory cannot fail.
-            let _ = encoder.write_all(bytes);
-            encoder.finish().unwrap_or_default()
+        Self::in_pieces("gzip", || {
+            let mut encoder = Some(GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+            move |piece, is_last| {
+                let Some(writer) = &mut encoder else { return Vec::new() };
+                // Writing to memory cannot fail.
+                let _ = writer.write_all(piece).and_then(|()| writer.flush());
+                match is_last {
+                    true => encoder.take().and_then(|it| it.finish().ok()).unwrap_or_default(),
+                    false => std::mem::take(writer.get_mut()),
+                }
+            }
         })
     }
 
@@ -50,20 +63,46 @@ impl Compression {
     }
 
     /// Any other way, with the name that `Content-Encoding` has for it, such as `br` or `zstd`. The
-    /// gateway has no encoders for these, so that it stays light; a test brings its own.
+    /// gateway has no encoders for these, so that it stays light; a test brings its own. Answers are
+    /// compressed as a whole, so server-sent events are not.
     pub fn new(
         name: impl Into<String>,
         encode: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
-        Self { name: name.into().into(), encode: Arc::new(encode) }
+        let encode = Arc::new(encode);
+        let begin = move || {
+            let encode = Arc::clone(&encode);
+            move |bytes: &[u8], _| encode(bytes)
+        };
+        Self { in_pieces: false, ..Self::in_pieces(name, begin) }
+    }
+
+    /// Any other way, for answers of any kind: server-sent events are compressed one by one as they are sent. `begin`
+    /// begins an answer. The function that it returns is called for each piece of the answer, and with `true` for the
+    /// last one, which may be empty. It returns the bytes with which the client can read everything so far.
+    pub fn in_pieces<F>(
+        name: impl Into<String>,
+        begin: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: FnMut(&[u8], bool) -> Vec<u8> + Send + 'static,
+    {
+        let begin = move || Box::new(begin()) as Encoder;
+        Self { name: name.into().into(), begin: Arc::new(begin), in_pieces: true }
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
+    /// Compresses a whole answer.
     pub(crate) fn encode(&self, bytes: &[u8]) -> Vec<u8> {
-        (self.encode)(bytes)
+        (self.begin)()(bytes, true)
+    }
+
+    /// Begins an answer that comes in pieces; `None` if this way takes only whole answers.
+    pub(crate) fn encoder(&self) -> Option<Encoder> {
+        self.in_pieces.then(|| (self.begin)())
     }
 
     /// The first of these that a client accepts, by the header of this name.

@@ -204,18 +204,23 @@ async fn exchange(
         shift(world, &mut reply, drawn.fault == Some(FaultKind::Shifted));
     }
     let line = Arc::clone(line);
+    let by_fault = (drawn.fault == Some(FaultKind::Gzip)).then(Compression::gzip);
+    let compression = by_fault
+        .as_ref()
+        .or_else(|| Compression::accepted(&world.compressions, &head.headers, &ACCEPT_ENCODING));
     if let Some(run) = reply.stream.take() {
-        let events = events::events(Arc::clone(world), place, run, drawn.fault.as_ref());
+        let mut events = events::events(Arc::clone(world), place, run, drawn.fault.as_ref());
+        if let Some((compression, encoder)) = compression.and_then(|it| Some((it, it.encoder()?))) {
+            events = events::compressed(events, encoder);
+            reply.encoding = Some(Arc::clone(compression.name()));
+        }
         let reset = drawn.fault == Some(FaultKind::ResetMid);
         return Ok(reply.into_event_stream(AnswerBody::events(events, reset, line)));
     }
-    reply = match drawn.fault {
-        Some(FaultKind::Gzip) => reply.compressed(&Compression::gzip()),
-        Some(FaultKind::Bomb(bytes)) => reply.bomb(bytes),
-        _ => match Compression::accepted(&world.compressions, &head.headers, &ACCEPT_ENCODING) {
-            Some(compression) => reply.compressed(compression),
-            None => reply,
-        },
+    reply = match (&drawn.fault, compression) {
+        (Some(FaultKind::Bomb(bytes)), _) => reply.bomb(*bytes),
+        (_, Some(compression)) => reply.compressed(compression),
+        (_, None) => reply,
     };
     if drawn.fault == Some(FaultKind::ResetMid) {
         return Ok(reply.into_response(|bytes| AnswerBody::half(bytes, line)));

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use http::request::Parts;
 
+use crate::compression::Encoder;
 use crate::delivery::Delivery;
 use crate::docarray::DocArray;
 use crate::fault::FaultKind;
@@ -125,6 +126,19 @@ pub(crate) fn events(
         return events.chain(stream::once(cut())).boxed();
     }
     events.boxed()
+}
+
+/// Events that are compressed one by one.
+pub(crate) fn compressed(events: Events, encoder: Encoder) -> Events {
+    let next = |state: Option<(Events, Encoder)>| async move {
+        let (mut events, mut encoder) = state?;
+        Some(match events.next().await {
+            Some(Ok(event)) => (Ok(encoder(&event, false).into()), Some((events, encoder))),
+            Some(Err(error)) => (Err(error), None),
+            None => (Ok(encoder(b"", true).into()), None),
+        })
+    };
+    stream::unfold(Some((events, encoder)), next).boxed()
 }
 
 /// The error that cuts a body off. Before the error the task yields once, so that hyper sends what

@@ -5,6 +5,7 @@
 
 mod ask;
 mod bad_input;
+mod compressed;
 mod failure;
 mod fields;
 mod gateway_command;

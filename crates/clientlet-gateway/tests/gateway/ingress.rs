@@ -230,6 +230,32 @@ async fn answers_are_compressed_as_the_client_accepts_it() {
     }
 }
 
+#[tokio::test]
+async fn events_are_compressed_one_by_one_where_the_encoder_can() {
+    let whole = Compression::new("br", |_| panic!("it takes no events"));
+    let builder = Gateway::builder().docarray(DocArray::V2).compress(whole);
+    let gateway = builder.compress(Compression::gzip()).start().await.unwrap();
+    for (accepted, encoding) in [("br", None), ("gzip", Some("gzip"))] {
+        let mut client = Client::connect(&gateway).await;
+        let headers = format!("accept-encoding: {accepted}\r\nconnection: close\r\n");
+        client.send(&message("GET", "/stream?text=hey", &headers, b"")).await.unwrap();
+        let (_, head) = client.head().await.unwrap();
+        assert_eq!(head.get("content-encoding").map(String::as_str), encoding);
+        let mut text = Vec::new();
+        for piece in client.chunks().await {
+            // Each piece, with those before it, is read without the next one.
+            text.extend(piece);
+            let mut events = String::new();
+            let read = match encoding {
+                Some(_) => GzDecoder::new(&*text).read_to_string(&mut events).map(drop),
+                None => text.as_slice().read_to_string(&mut events).map(drop),
+            };
+            let is_whole = events.ends_with("\r\n\r\n");
+            assert!(is_whole && (read.is_ok() || encoding.is_some()), "{events}");
+        }
+    }
+}
+
 /// The flags and messages of the answers to two requests on a stream, and the encoding that the
 /// head names.
 async fn grpc_answers(

@@ -110,6 +110,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Ok(Answer { status, headers, body })
     }
 
+    /// The chunks of a chunked body.
+    pub(crate) async fn chunks(&mut self) -> Vec<Vec<u8>> {
+        let mut chunks = Vec::new();
+        loop {
+            let Some(end) = self.ahead.windows(2).position(|two| two == b"\r\n") else {
+                self.read_more().await.unwrap();
+                continue;
+            };
+            let size = std::str::from_utf8(&self.ahead[..end]).unwrap();
+            let size = usize::from_str_radix(size, 16).unwrap();
+            while self.ahead.len() < end + 2 + size + 2 {
+                self.read_more().await.unwrap();
+            }
+            let chunk: Vec<u8> = self.ahead.drain(..end + 2 + size + 2).collect();
+            if size == 0 {
+                return chunks;
+            }
+            chunks.push(chunk[end + 2..end + 2 + size].to_vec());
+        }
+    }
+
     pub(crate) async fn head(&mut self) -> io::Result<(u16, BTreeMap<String, String>)> {
         let end = loop {
             if let Some(end) = self.ahead.windows(4).position(|w| w == b"\r\n\r\n") {
