@@ -9,11 +9,15 @@ use clientlet::{
     Client, ClientBuilder, Delivery, DocArray as Docs, Document, Error, ErrorKind, Hint, Pem,
     RetryPolicy, Tls, TlsVersion,
 };
-use clientlet_gateway::{DocArray, Gateway, GatewayBuilder, Tls as Served};
+use clientlet_gateway::{
+    DocArray, Gateway, GatewayBuilder, Handshake, Tls as Served, TlsVersion as Version,
+};
 
 /// A way to a gateway: the scheme, and the settings that go with it.
 type Way = (&'static str, bool);
 const WAYS: [Way; 4] = [("https", false), ("wss", false), ("grpcs", false), ("grpcs", true)];
+
+const VERSIONS: [Version; 2] = [Version::V1_2, Version::V1_3];
 
 fn served(tls: &Served) -> GatewayBuilder {
     Gateway::builder().docarray(DocArray::V1).websocket(true).grpc(true).tls(tls.clone())
@@ -44,11 +48,12 @@ async fn post(client: &Client) -> Result<String, Error> {
 
 #[tokio::test]
 async fn documents_travel_over_tls_and_later_connections_resume_the_session() {
-    for way in WAYS {
-        let tls = Served::self_signed();
+    for (way, version) in WAYS.into_iter().flat_map(|way| VERSIONS.map(|version| (way, version))) {
+        let what = format!("{way:?} {version:?}");
+        let tls = Served::self_signed().maximum_version(version);
         let gateway = served(&tls).start().await.unwrap();
         let client = client(&gateway, way, trusting(&tls)).build().unwrap();
-        assert_eq!(post(&client).await.unwrap(), "A", "{way:?}");
+        assert_eq!(post(&client).await.unwrap(), "A", "{what}");
         // Another runtime has connections of its own.
         let second = client.clone();
         let other = std::thread::spawn(move || {
@@ -56,11 +61,56 @@ async fn documents_travel_over_tls_and_later_connections_resume_the_session() {
             runtime.unwrap().block_on(post(&second)).unwrap()
         });
         let posted = tokio::task::spawn_blocking(|| other.join().unwrap()).await.unwrap();
-        assert_eq!(posted, "A", "{way:?}");
+        assert_eq!(posted, "A", "{what}");
         let journal = gateway.journal();
-        assert_eq!(journal.full_handshakes(), 1, "{way:?}");
-        assert!(journal.resumed_handshakes() >= 1, "{way:?}");
-        assert_eq!(journal.failed_handshakes(), 0, "{way:?}");
+        assert_eq!(journal.full_handshakes(), 1, "{what}");
+        assert!(journal.resumed_handshakes() >= 1, "{what}");
+        assert_eq!(journal.failed_handshakes(), 0, "{what}");
+        let is_it = |handshake: &Handshake| handshake.version == Some(version);
+        assert!(journal.handshakes().iter().all(is_it), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_restarted_gateway_that_knows_no_session_is_trusted_for_its_certificate_alone() {
+    for (way, version) in WAYS.into_iter().flat_map(|way| VERSIONS.map(|version| (way, version))) {
+        let what = format!("{way:?} {version:?}");
+        let [first, renewed, stranger] =
+            [(); 3].map(|()| Served::self_signed().maximum_version(version));
+        let mut gateway = served(&first).start().await.unwrap();
+        let both = trusting(&first).ca(Pem::text(renewed.ca_pem()));
+        let client = client(&gateway, way, both).build().unwrap();
+        assert_eq!(post(&client).await.unwrap(), "A", "{what}");
+        for tls in [&first, &renewed] {
+            gateway = again(gateway, tls).await;
+            assert_eq!(post(&client).await.unwrap(), "A", "{what}");
+            let journal = gateway.journal();
+            let handshakes = (journal.full_handshakes(), journal.failed_handshakes());
+            assert_eq!((handshakes, journal.len()), ((1, 0), 1), "{what}");
+        }
+        gateway = again(gateway, &stranger).await;
+        let error = post(&client).await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Tls, Delivery::NotSent), "{what}");
+        assert!(error.message().contains("which is not trusted"), "{what}: {error}");
+        assert_eq!(gateway.journal().len(), 0, "{what}");
+    }
+}
+
+/// Stops a gateway and starts another at its addresses, with no memory of sessions.
+async fn again(gateway: Gateway, tls: &Served) -> Gateway {
+    let (http, websocket) = (gateway.http_address(), gateway.websocket_address());
+    let grpc = gateway.grpc_address();
+    gateway.stop().await;
+    loop {
+        let builder = served(tls).http_address(http).websocket_address(websocket);
+        match builder.grpc_address(grpc).start().await {
+            Ok(gateway) => return gateway,
+            // Meanwhile another test's connection may use the port.
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
@@ -181,7 +231,7 @@ async fn without_the_authority_the_error_names_it_and_with_it_or_without_checks_
 
 #[tokio::test]
 async fn a_client_certificate_is_shown_and_one_that_is_missing_or_wrong_is_named() {
-    for version in [clientlet_gateway::TlsVersion::V1_2, clientlet_gateway::TlsVersion::V1_3] {
+    for version in VERSIONS {
         let authority = Served::self_signed();
         let tls = authority.clone().maximum_version(version);
         let tls = tls.require_client_certificate(authority.ca_pem()).unwrap();

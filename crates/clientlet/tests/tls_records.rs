@@ -260,3 +260,83 @@ async fn run(
     }
     assert!(ended.iter().all(|times| *times == 1), "{what}: {ended:?}");
 }
+
+/// An answer whose length only its end tells, and what follows from it when the end is announced by a
+/// close_notify.
+const ENDLESS: [(&str, bool); 2] = [
+    ("", true),
+    // The last chunk is missing, whatever TLS says.
+    ("transfer-encoding: chunked\r\n", false),
+];
+
+const ANSWER: &str =
+    r#"{"header":{"requestId":"r","status":{"code":0}},"data":[{"id":"0","text":"A"}]}"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_only_the_end_of_the_connection_ends_counts_only_if_the_end_is_announced() {
+    let certificate = Certificate::new().unwrap();
+    for (header, is_complete) in ENDLESS {
+        for announces in [false, true] {
+            let what = format!("{header:?}, close_notify: {announces}");
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let acceptor = TlsAcceptor::from(Arc::new(config(&certificate, b"http/1.1")));
+            tokio::spawn(async move {
+                while let Ok((peer, _)) = listener.accept().await {
+                    // An error says that the client has left.
+                    answer(&acceptor, peer, header, announces).await.ok();
+                }
+            });
+            let client = client(&certificate, ("https", false), port);
+            let document = Document::text("a").with_id("0");
+            let call = client.post("/upper").document(&document);
+            let ended = call.retry(RetryPolicy::new()).send().await.into_result();
+            match ended {
+                Ok(answers) => {
+                    assert!(is_complete && announces, "{what}");
+                    let back: Vec<Document> = answers[0].documents().unwrap();
+                    assert_eq!(back[0].text.as_deref(), Some("A"), "{what}");
+                }
+                Err(error) => {
+                    assert!(!(is_complete && announces), "{what}: {error}");
+                    let ending = (error.kind(), error.delivery(), error.may_have_run());
+                    let lost = (ErrorKind::Transport, Delivery::Unknown, true);
+                    assert_eq!(ending, lost, "{what}: {error}");
+                }
+            }
+        }
+    }
+}
+
+/// Answers one request, and a question with 404.
+async fn answer(
+    acceptor: &TlsAcceptor,
+    client: TcpStream,
+    header: &str,
+    announces: bool,
+) -> std::io::Result<()> {
+    let mut client = acceptor.accept(client).await?;
+    let mut request = Vec::new();
+    // A body of JSON ends with a brace, and the head of a question with an empty line.
+    while !request.ends_with(b"}") && !request.ends_with(b"\r\n\r\n") {
+        if client.read_buf(&mut request).await? == 0 {
+            return Ok(());
+        }
+    }
+    let text = match request.starts_with(b"GET") {
+        true => "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        false => {
+            let body = match header {
+                "" => ANSWER.to_owned(),
+                _ => format!("{:x}\r\n{ANSWER}\r\n", ANSWER.len()),
+            };
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{header}\r\n{body}")
+        }
+    };
+    client.write_all(text.as_bytes()).await?;
+    client.flush().await?;
+    match announces {
+        true => client.shutdown().await,
+        false => client.get_mut().0.shutdown().await,
+    }
+}

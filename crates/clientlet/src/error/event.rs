@@ -57,16 +57,16 @@ macro_rules! events {
 
 #[rustfmt::skip]
 events! {
-    ConnectFailed: Connect, NotSent, Yes, Never, "no connection: refused, unreachable, name not found";
-    ConnectTimedOut: Connect, NotSent, Yes, Never, "no connection within the connect time-out";
-    TlsFailed: Tls, NotSent, Final, Never, "the TLS handshake failed: a certificate that is not trusted, has expired or is for another name, no version, cipher or protocol in common, a client certificate that is missing or refused, a port without TLS";
+    ConnectFailed: Connect, NotSent, Yes, Never, "no connection: refused, unreachable, name not found, lost in the TLS handshake";
+    ConnectTimedOut: Connect, NotSent, Yes, Never, "no connection within the connect time-out, TLS included";
+    TlsFailed: Tls, NotSent, Final, Never, "the TLS handshake failed: a certificate that is not trusted, has expired or is for another name, no version, cipher or protocol in common, a client certificate that is missing or refused (in TLS 1.3 also after the handshake, when part of a request may have been written, which the server has not looked at), a port without TLS";
     ProxyRefused: Connect, NotSent, Final, Never, "the proxy refuses to connect to the gateway: 407, 403 or another 4xx, a SOCKS reply that speaks of rules or credentials";
     ProxyFailed: Connect, NotSent, Yes, Never, "the proxy cannot connect to the gateway: a 5xx, any other SOCKS reply, or it closes without an answer";
     ClosedFresh: Transport, NotSent, Yes, Never, "a new connection was closed before a byte of the request was written, or before the upgrade to WebSocket";
     ClosedUnsent: Transport, NotSent, Anew, Never, "the connection was lost before a byte of the request was written";
     Unprocessed: Transport, NotSent, Anew, Never, "the gateway closed the request's stream without looking at the request: REFUSED_STREAM, or a GOAWAY whose last stream is an earlier one";
     TimedOutUnsent: Timeout, NotSent, Yes, Never, "the attempt timed out before a byte of the request was written";
-    ConnectionLost: Transport, Unknown, Yes, Maybe, "the connection was reset, closed or cut after bytes of the request were written";
+    ConnectionLost: Transport, Unknown, Yes, Maybe, "the connection was reset, closed or cut after bytes of the request were written; over TLS also a record that cannot be read, another alert, or an end without a close_notify";
     TimedOut: Timeout, Unknown, Yes, Maybe, "the attempt timed out after bytes of the request were written";
     IdleTimedOut: Timeout, Unknown, Yes, Maybe, "nothing came for the idle time-out after bytes of the request were written";
     NotHttp: Decode, Answered, Final, Maybe, "the answer is not HTTP/1.1";
@@ -98,7 +98,7 @@ events! {
     NoRuntime: Config, NotSent, Final, Never, "the call was made outside a tokio runtime";
     Stopped: Cancelled, NotSent, Final, Never, "the call was stopped before a byte of the request was written";
     StoppedSent: Cancelled, Unknown, Final, Maybe, "the call was stopped after bytes of the request were written";
-    SocketDropped: Transport, Unknown, Yes, Maybe, "a WebSocket was dropped: reset, closed without a close frame or with 1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011 or 1012, or the peer broke its protocol";
+    SocketDropped: Transport, Unknown, Yes, Maybe, "a WebSocket was dropped: reset, closed without a close frame (over TLS with a close_notify or not, or by a record that cannot be read) or with 1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011 or 1012, or the peer broke its protocol";
     SocketOversize: TooLarge, Unknown, Yes, Maybe, "a WebSocket message is larger than the client's limit; which request it answers is unknown";
     SocketOutage1011: Gateway, Unknown, Yes, Maybe, "close 1011 that names a deployment: the deployment's executor is down";
     SocketTimeout1011: Timeout, Unknown, Yes, Maybe, "close 1011 that names a deployment which timed out";
@@ -106,7 +106,7 @@ events! {
     SocketClosed: Closed, Unknown, Final, Maybe, "any other close code";
     SocketGarbled: Decode, Unknown, Yes, Maybe, "a WebSocket message cannot be read, or answers no request that was sent; which request it answers is unknown";
     NotWebSocket: Decode, Answered, Final, Maybe, "the peer does not upgrade to WebSocket, or not to the subprotocol that was asked for";
-    StreamDropped: Transport, Unknown, Yes, Maybe, "a gRPC stream or its connection was dropped: reset, cut, ended early or without a status, CANCELLED, UNAVAILABLE that names no deployment";
+    StreamDropped: Transport, Unknown, Yes, Maybe, "a gRPC stream or its connection was dropped: reset, cut, ended early or without a status, by a TLS record that cannot be read, CANCELLED, UNAVAILABLE that names no deployment";
     StreamFailed: Gateway, Unknown, Yes, Maybe, "UNKNOWN, INTERNAL or DATA_LOSS on a stream of many requests; which request caused it is unknown";
     StreamOversize: TooLarge, Unknown, Yes, Maybe, "a message of a gRPC stream is larger than the client's limit; which request it answers is unknown";
     StreamGarbled: Decode, Unknown, Yes, Maybe, "a message of a gRPC stream cannot be read, or answers no request that was sent; which request it answers is unknown";

@@ -135,8 +135,15 @@ gateways! {
     jina_3_14_1_websocket_tls: WSS_SEED_ERA;
     jina_3_14_1_grpc_tls: GRPCS_SEED_ERA;
     jina_3_14_1_grpc_unary_tls: SECURE_UNARY_SEED_ERA;
+    jina_3_33_1_v1_https: HTTPS_CURRENT_V1;
+    jina_3_33_1_v1_websocket_tls: WSS_CURRENT_V1;
+    jina_3_33_1_v1_grpc_tls: GRPCS_CURRENT_V1;
+    jina_3_33_1_v1_grpc_unary_tls: SECURE_UNARY_CURRENT_V1;
     jina_3_33_1_v2_https: HTTPS_CURRENT;
     jina_3_33_1_v2_websocket_tls: WSS_CURRENT;
     jina_3_33_1_v2_grpc_tls: GRPCS_CURRENT;
     jina_3_33_1_v2_grpc_unary_tls: SECURE_UNARY_CURRENT;
+    embedded_v1_websocket_json_tls: WSS_JSON_EMBEDDED_V1;
+    jina_3_14_1_websocket_json_tls: WSS_JSON_SEED_ERA;
+    jina_3_33_1_v1_websocket_json_tls: WSS_JSON_CURRENT_V1;
 }

@@ -280,6 +280,17 @@ pub(crate) const SECURE_UNARY_SEED_ERA: Row = Row {
     is_secure: true,
     ..UNARY_SEED_ERA
 };
+pub(crate) const HTTPS_CURRENT_V1: Row =
+    Row { name: "Jina 3.33.1, documents v1, HTTPS", is_secure: true, ..CURRENT_V1 };
+pub(crate) const WSS_CURRENT_V1: Row =
+    Row { name: "Jina 3.33.1, documents v1, WebSocket over TLS", is_secure: true, ..WS_CURRENT_V1 };
+pub(crate) const GRPCS_CURRENT_V1: Row =
+    Row { name: "Jina 3.33.1, documents v1, gRPC over TLS", is_secure: true, ..GRPC_CURRENT_V1 };
+pub(crate) const SECURE_UNARY_CURRENT_V1: Row = Row {
+    name: "Jina 3.33.1, documents v1, gRPC unary over TLS",
+    is_secure: true,
+    ..UNARY_CURRENT_V1
+};
 pub(crate) const HTTPS_CURRENT: Row =
     Row { name: "Jina 3.33.1, documents v2, HTTPS", is_secure: true, ..CURRENT };
 pub(crate) const WSS_CURRENT: Row =
@@ -290,6 +301,22 @@ pub(crate) const SECURE_UNARY_CURRENT: Row = Row {
     name: "Jina 3.33.1, documents v2, gRPC unary over TLS",
     is_secure: true,
     ..UNARY_CURRENT
+};
+
+pub(crate) const WSS_JSON_EMBEDDED_V1: Row = Row {
+    name: "embedded v1, JSON over WebSocket and TLS",
+    is_secure: true,
+    ..WS_JSON_EMBEDDED_V1
+};
+pub(crate) const WSS_JSON_SEED_ERA: Row = Row {
+    name: "Jina 3.14.1, documents v1, JSON over WebSocket and TLS",
+    is_secure: true,
+    ..WS_JSON_SEED_ERA
+};
+pub(crate) const WSS_JSON_CURRENT_V1: Row = Row {
+    name: "Jina 3.33.1, documents v1, JSON over WebSocket and TLS",
+    is_secure: true,
+    ..WS_JSON_CURRENT_V1
 };
 
 const NOT_PLAIN: &str = "nothing in the case depends on TLS; it runs without TLS";
