@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use tempfile::TempDir;
 
-/// A certificate for `localhost` and 127.0.0.1 and its key, as files that are removed with this value, and
+/// A certificate, by default for `localhost` and 127.0.0.1, and its key, as files that are removed with this value, and
 /// the CA that issued it.
 #[derive(Debug)]
 pub struct Certificate {
@@ -23,9 +23,21 @@ impl Certificate {
         Certificate::within(&std::env::temp_dir())
     }
 
+    /// Makes a CA and a certificate for this host alone.
+    ///
+    /// # Errors
+    /// If the files cannot be written.
+    pub fn for_host(host: &str) -> io::Result<Certificate> {
+        Certificate::of(&[host], &std::env::temp_dir())
+    }
+
     /// Makes a CA and a certificate, with its files in a folder of their own within this one.
     pub(crate) fn within(parent: &Path) -> io::Result<Certificate> {
-        let (authority, certificate, key) = make().map_err(io::Error::other)?;
+        Certificate::of(&["localhost", "127.0.0.1"], parent)
+    }
+
+    fn of(hosts: &[&str], parent: &Path) -> io::Result<Certificate> {
+        let (authority, certificate, key) = make(hosts).map_err(io::Error::other)?;
         let prefix = "clientlet-certificate-";
         let directory = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?;
         let made = Certificate { authority, directory };
@@ -58,7 +70,7 @@ impl Certificate {
 }
 
 /// Returns the CA's certificate, another certificate of that CA, and the key of the latter.
-fn make() -> Result<(String, String, String), rcgen::Error> {
+fn make(hosts: &[&str]) -> Result<(String, String, String), rcgen::Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "Clientlet interop CA");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -67,7 +79,8 @@ fn make() -> Result<(String, String, String), rcgen::Error> {
     let authority = params.self_signed(&key)?.pem();
     let issuer = Issuer::new(params, key);
 
-    let mut params = CertificateParams::new(["localhost", "127.0.0.1"].map(str::to_owned))?;
+    let mut params =
+        CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>())?;
     params.distinguished_name.push(DnType::CommonName, "Clientlet interop server");
     params.use_authority_key_identifier_extension = true;
     let key = KeyPair::generate()?;

@@ -12,7 +12,7 @@ use crate::error::StartError;
 const NGINX: Program =
     Program { name: "nginx", variable: "CLIENTLET_NGINX", package: "nginx-light" };
 
-/// An nginx on 127.0.0.1 with one server. Dropping this value ends nginx.
+/// An nginx on 127.0.0.1, on one port. Dropping this value ends nginx.
 #[derive(Debug)]
 pub struct Nginx(Daemon);
 
@@ -25,8 +25,19 @@ impl Nginx {
     /// # Errors
     /// If nginx does not listen in time, or `CLIENTLET_NGINX` names no program.
     pub fn start_or_skip(listen: &str, server: &str) -> Result<Option<Nginx>, StartError> {
+        Nginx::start_servers_or_skip(listen, &[server])
+    }
+
+    /// The same with several servers on the port, which tell requests apart by their `server_name`.
+    ///
+    /// # Errors
+    /// As [`start_or_skip`](Nginx::start_or_skip).
+    pub fn start_servers_or_skip(
+        listen: &str,
+        servers: &[&str],
+    ) -> Result<Option<Nginx>, StartError> {
         let start = |program: &Path, directory: &Path, port: u16| {
-            let text = configuration(directory, port, listen, server);
+            let text = configuration(directory, port, listen, servers);
             fs::write(directory.join("nginx.conf"), text)?;
             let mut command = Command::new(program);
             command.arg("-p").arg(directory).args(["-e", "stderr", "-c", "nginx.conf"]);
@@ -74,8 +85,18 @@ impl Drop for Nginx {
     }
 }
 
-fn configuration(directory: &Path, port: u16, listen: &str, server: &str) -> String {
+fn configuration(directory: &Path, port: u16, listen: &str, servers: &[&str]) -> String {
     let at = directory.display();
+    let server = |server: &&str| {
+        format!(
+            "server {{
+        listen 127.0.0.1:{port} {listen};
+        {server}
+    }}"
+        )
+    };
+    let servers: Vec<String> = servers.iter().map(server).collect();
+    let servers = servers.join("\n    ");
     format!(
         "daemon off;
 worker_processes 1;
@@ -93,10 +114,7 @@ http {{
     scgi_temp_path {at}/scgi;
     # For servers that say `limit_req zone=twenty;`: a request in 50 ms.
     limit_req_zone $server_port zone=twenty:1m rate=20r/s;
-    server {{
-        listen 127.0.0.1:{port} {listen};
-        {server}
-    }}
+    {servers}
 }}
 "
     )

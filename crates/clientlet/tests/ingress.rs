@@ -44,11 +44,26 @@ impl Ingress {
     /// Starts nginx with further settings of its server. Returns `None` if it is not installed.
     async fn start(ports: Ports, settings: &'static str) -> Option<Ingress> {
         let certificate = Certificate::new().unwrap();
-        let (file, key) = (certificate.certificate(), certificate.key());
-        let (file, key) = (file.display(), key.display());
-        let Ports { http, websocket, grpc } = ports;
-        let server = format!(
-            "ssl_certificate {file};
+        let server = server(&certificate, ports, settings);
+        let start = move || Nginx::start_or_skip("ssl http2", &server);
+        let nginx = tokio::task::spawn_blocking(start).await.unwrap();
+        let nginx = nginx.unwrap_or_else(|error| panic!("{error}"))?;
+        Some(Ingress { nginx, certificate })
+    }
+
+    /// A client that sends each request once.
+    fn client(&self, way: Way) -> ClientBuilder {
+        client(&self.nginx, &self.certificate, way)
+    }
+}
+
+/// The directives of a server before these ports.
+fn server(certificate: &Certificate, ports: Ports, settings: &str) -> String {
+    let (file, key) = (certificate.certificate(), certificate.key());
+    let (file, key) = (file.display(), key.display());
+    let Ports { http, websocket, grpc } = ports;
+    format!(
+        "ssl_certificate {file};
         ssl_certificate_key {key};
         {settings}
         location /flow/http/ {{
@@ -66,24 +81,21 @@ impl Ingress {
             rewrite ^/flow/grpc(/.*)$ $1 break;
             grpc_pass grpc://127.0.0.1:{grpc};
         }}"
-        );
-        let start = move || Nginx::start_or_skip("ssl http2", &server);
-        let nginx = tokio::task::spawn_blocking(start).await.unwrap();
-        let nginx = nginx.unwrap_or_else(|error| panic!("{error}"))?;
-        Some(Ingress { nginx, certificate })
-    }
+    )
+}
 
-    /// A client that sends each request once.
-    fn client(&self, way: Way) -> ClientBuilder {
-        let path = match way.0 {
-            "https" => "http",
-            "wss" => "websocket",
-            _ => "grpc",
-        };
-        let url = format!("{}://127.0.0.1:{}/flow/{path}", way.0, self.nginx.port());
-        let tls = Tls::new().ca(Pem::text(self.certificate.ca_pem())).without_system_roots(true);
-        Client::builder(&url).unary(way.1).tls(tls).retry(RetryPolicy::new())
-    }
+fn client(nginx: &Nginx, certificate: &Certificate, way: Way) -> ClientBuilder {
+    let path = match way.0 {
+        "https" => "http",
+        "wss" => "websocket",
+        _ => "grpc",
+    };
+    let url = format!("{}://127.0.0.1:{}/flow/{path}", way.0, nginx.port());
+    Client::builder(&url).unary(way.1).tls(trusting(certificate)).retry(RetryPolicy::new())
+}
+
+fn trusting(certificate: &Certificate) -> Tls {
+    Tls::new().ca(Pem::text(certificate.ca_pem())).without_system_roots(true)
 }
 
 async fn post(client: &Client, endpoint: &str, document: Document) -> Result<String, Error> {
@@ -102,6 +114,49 @@ async fn documents_and_questions_pass_an_ingress_that_ends_tls_below_a_path() {
             client.ready().await.unwrap_or_else(|error| panic!("{environment} {way:?}: {error}"));
             let text = post(&client, "/upper", Document::text("a")).await.unwrap();
             assert_eq!(text, "A", "{environment} {way:?}");
+        }
+    }
+}
+
+/// Hosts on one port of nginx, and the release of Jina behind each.
+const HOSTS: [(&str, Environment, &str); 2] = [
+    ("old.flow.example", Environment::SeedEra, "3.14.1"),
+    ("new.flow.example", Environment::Current, "3.33.1"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_on_one_port_have_certificates_and_gateways_of_their_own() {
+    let (mut gateways, mut certificates, mut servers) = (Vec::new(), Vec::new(), Vec::new());
+    for (host, environment, _) in HOSTS {
+        let Some(gateway) = gateway(environment).await else { return };
+        let certificate = Certificate::for_host(host).unwrap();
+        servers.push(server(&certificate, ports(&gateway), &format!("server_name {host};")));
+        gateways.push(gateway);
+        certificates.push(certificate);
+    }
+    let start = move || {
+        let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
+        Nginx::start_servers_or_skip("ssl http2", &servers)
+    };
+    let nginx = tokio::task::spawn_blocking(start).await.unwrap();
+    let Some(nginx) = nginx.unwrap_or_else(|error| panic!("{error}")) else { return };
+    for way in WAYS {
+        for ((host, _, release), certificate) in HOSTS.into_iter().zip(&certificates) {
+            let what = format!("{host} {way:?}");
+            let builder = client(&nginx, certificate, way).header("host", host);
+            let named = builder.tls(trusting(certificate).server_name(host)).build().unwrap();
+            let status = named.status().await.unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(status.jina_release(), Some(release), "{what}");
+            let text = post(&named, "/upper", Document::text("a")).await.unwrap();
+            assert_eq!(text, "A", "{what}");
+
+            // Without a name nginx shows the certificate of its first server.
+            let unnamed = client(&nginx, &certificates[0], way).header("host", host);
+            let error = post(&unnamed.build().unwrap(), "/upper", Document::text("a")).await;
+            let error = error.unwrap_err();
+            let told = format!("is not for \"127.0.0.1\" but for {}", HOSTS[0].0);
+            assert_eq!(error.kind(), ErrorKind::Tls, "{what}: {error}");
+            assert!(error.message().contains(&told), "{what}: {error}");
         }
     }
 }
