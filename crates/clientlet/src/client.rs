@@ -210,7 +210,8 @@ impl Client {
         let Shared { config, transport, .. } = &*self.shared;
         let ask = |turn: Turn| Ask { headers: &config.headers, deadline: turn.deadline };
         let attempt = |turn| question(transport.questions(), ask(turn));
-        config.run(&config.retry, config.attempt_timeout, None, attempt).await
+        let secrets = &config.secrets;
+        config.run(&config.retry, config.attempt_timeout, None, secrets, attempt).await
     }
 
     fn context(&self) -> Context {

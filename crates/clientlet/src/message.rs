@@ -1,7 +1,7 @@
 //! What is sent to a gateway and what it answers: requests, answers, status, routes.
 
 use std::fmt;
-use std::ops::{Deref, Range};
+use std::ops::{Deref, DerefMut, Range};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -194,6 +194,12 @@ impl Deref for RawAnswer {
 
     fn deref(&self) -> &AnswerParts {
         &self.0
+    }
+}
+
+impl DerefMut for RawAnswer {
+    fn deref_mut(&mut self) -> &mut AnswerParts {
+        &mut self.0
     }
 }
 

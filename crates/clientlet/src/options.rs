@@ -21,7 +21,7 @@ use crate::message::DocArray;
 #[cfg(feature = "proxy")]
 use crate::proxy::{ProxyKind, ProxyOptions};
 use crate::retry::RetryPolicy;
-use crate::secret::Secret;
+use crate::secret::{OfClient, Secret, Secrets};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 
@@ -382,9 +382,17 @@ impl ClientletOptions {
         let proxy = self.proxy_for(&address)?;
         #[cfg(feature = "tls")]
         let tls = address.is_secure().then(|| self.tls.prepare(address.protocol())).transpose()?;
-        let credentials = Credentials::new(address.protocol(), self.hook.clone(), self.has_jar);
+        #[cfg(feature = "proxy")]
+        let of_proxy = proxy.as_ref().and_then(|proxy| proxy.proxy.credentials.clone());
+        #[cfg(not(feature = "proxy"))]
+        let of_proxy = None;
+        let of_client = Arc::new(OfClient::new(of_proxy));
+        let (protocol, hook) = (address.protocol(), self.hook.clone());
+        let credentials = Credentials::new(protocol, hook, self.has_jar, of_client.clone());
+        let headers = Arc::new(headers);
         Ok(Config {
-            headers: Arc::new(headers),
+            secrets: Secrets::new(of_client, headers.clone()),
+            headers,
             credentials: Arc::new(credentials),
             #[cfg(feature = "proxy")]
             proxy,

@@ -323,6 +323,7 @@ impl Settings {
                 .unwrap_or_else(|| shared.transport.clone()),
             discovery: shared.discovery(&headers),
             ids: shared.ids.clone(),
+            secrets: shared.config.secrets.of_call(headers.clone()),
             headers,
             endpoint: self.endpoint,
             target_executor: self.target_executor,

@@ -1,5 +1,7 @@
 //! An HTTP answer that the caller reads.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
@@ -8,18 +10,20 @@ use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
 use crate::message::{DocArray, RawAnswer, StatusMessage};
 use crate::response::Response;
 use crate::retry::Failure;
+use crate::secret::Secrets;
 use crate::transport::RawHttpAnswer;
 
-/// An HTTP answer as it came, whatever its status.
-#[derive(Debug)]
-pub struct HttpAnswer(pub(super) RawHttpAnswer);
+/// An HTTP answer as it came, whatever its status. Errors that are made of it show no secret of the
+/// client that the server repeats in it.
+pub struct HttpAnswer(pub(super) RawHttpAnswer, pub(super) Secrets);
 
 /// Makes an answer from one that came by other means, or that a test made up.
 impl From<http::Response<Bytes>> for HttpAnswer {
     fn from(response: http::Response<Bytes>) -> HttpAnswer {
         let (head, body) = response.into_parts();
         let (status, headers) = (head.status, head.headers);
-        HttpAnswer(RawHttpAnswer { status, headers, body, unfollowed: None })
+        let raw = RawHttpAnswer { status, headers, body, unfollowed: None };
+        HttpAnswer(raw, Secrets::default())
     }
 }
 
@@ -45,7 +49,11 @@ impl HttpAnswer {
     /// The failure that the HTTP status or the answer's own status reports, or that the answer
     /// cannot be read.
     pub fn response(&self, docarray: DocArray) -> Result<Response, Error> {
-        alone(self.0.read(docarray, docarray == DocArray::V1))
+        let read = self.0.read(docarray, docarray == DocArray::V1);
+        alone(read.map_err(|mut error| {
+            error.hide(&self.1);
+            error
+        }))
     }
 
     /// Reads the answer to a dry run. The status may report a failure.
@@ -59,6 +67,15 @@ impl HttpAnswer {
         }
         read_status(&self.0.body)
             .map_err(|what| Error::decode(format!("the dry run's answer cannot be read: {what}")))
+    }
+}
+
+impl fmt::Debug for HttpAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpAnswer")
+            .field("status", &self.0.status)
+            .field("body", &format_args!("{} bytes", self.0.body.len()))
+            .finish_non_exhaustive()
     }
 }
 

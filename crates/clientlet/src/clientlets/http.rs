@@ -198,6 +198,8 @@ impl<'a> Exchange<'a> {
             let (method, uri) = (method.clone(), uri.clone());
             session.exchange(method, uri, &headers, body.clone(), time, true).await
         };
-        config.run(&policy, self.timeout, id, attempt).await.map(HttpAnswer)
+        let secrets = config.secrets.of_call(headers.clone());
+        let answer = config.run(&policy, self.timeout, id, &secrets, attempt).await?;
+        Ok(HttpAnswer(answer, secrets))
     }
 }

@@ -18,6 +18,7 @@ use crate::address::Protocol;
 use crate::error::{AttemptError, Event};
 use crate::foreign::told;
 use crate::panics::or_panic;
+use crate::secret::OfClient;
 
 /// An attempt that is about to be sent, for the hook
 /// [`before_attempt`](crate::ClientBuilder::before_attempt). `Debug` shows no values of headers.
@@ -99,6 +100,8 @@ pub(crate) struct Credentials {
     hook: Option<Hook>,
     /// The number of attempts for which the hook is running.
     running: AtomicUsize,
+    /// The secrets of the client. What is added to an attempt is one of them.
+    secrets: Arc<OfClient>,
     /// `None` if cookies are not kept.
     #[cfg(feature = "cookies")]
     jar: Option<Jar>,
@@ -119,11 +122,17 @@ const NAME: &str = "before_attempt";
 
 impl Credentials {
     #[cfg_attr(not(feature = "cookies"), expect(unused_variables, reason = "there is no jar"))]
-    pub(crate) fn new(protocol: Protocol, hook: Option<Hook>, has_jar: bool) -> Credentials {
+    pub(crate) fn new(
+        protocol: Protocol,
+        hook: Option<Hook>,
+        has_jar: bool,
+        secrets: Arc<OfClient>,
+    ) -> Credentials {
         Credentials {
             protocol,
             hook,
             running: AtomicUsize::new(0),
+            secrets,
             #[cfg(feature = "cookies")]
             jar: has_jar.then(Jar::default),
         }
@@ -170,6 +179,7 @@ impl Credentials {
         {
             let mut headers = headers.unwrap_or_else(|| draft.headers.clone());
             headers.insert(http::header::COOKIE, cookie);
+            self.secrets.issue(&headers);
             return Ok(Some(headers));
         }
         Ok(headers)
@@ -199,6 +209,7 @@ impl Credentials {
         }
         let mut all = headers.clone();
         super::replace(&mut all, &own);
+        self.secrets.issue(&own);
         Ok(all)
     }
 

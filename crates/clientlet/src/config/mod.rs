@@ -19,7 +19,7 @@ use crate::address::{Address, Protocol, check_port};
 use crate::error::{AttemptError, Error};
 use crate::message::DocArray;
 use crate::retry::{Retry, RetryPolicy, Times, Turn};
-use crate::secret::Secret;
+use crate::secret::{Secret, Secrets};
 
 /// The settings of a connection.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) headers: Arc<HeaderMap>,
     /// The hook and the cookies, shared by all transports.
     pub(crate) credentials: Arc<Credentials>,
+    /// The secrets of the client, which no error may show.
+    pub(crate) secrets: Secrets,
     pub(crate) retry: RetryPolicy,
     pub(crate) connect_timeout: Duration,
     #[cfg(feature = "proxy")]
@@ -89,20 +91,22 @@ impl Config {
         self.retry.clone().max_attempts(1)
     }
 
-    /// Runs attempts that each have `timeout`, and makes the error of their failure. `id` is the id
+    /// Runs attempts that each have `timeout`, and makes the error of their failure, without these
+    /// secrets. `id` is the id
     /// of the request, if there is one.
     pub(crate) async fn run<T, F>(
         &self,
         policy: &RetryPolicy,
         timeout: Option<Duration>,
         id: Option<&str>,
+        secrets: &Secrets,
         attempt: impl FnMut(Turn) -> F,
     ) -> Result<T, Error>
     where
         F: Future<Output = Result<T, AttemptError>>,
     {
         let times = Times::from_now(None, timeout);
-        let result = Retry::new(policy, times, &self.address).run(attempt).await;
+        let result = Retry::new(policy, times, &self.address).hiding(secrets).run(attempt).await;
         let context = || self.address.context(id.map(str::to_owned), None);
         result.map(|(value, _)| value).map_err(|failure| failure.into_error(context()))
     }

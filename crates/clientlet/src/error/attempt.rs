@@ -9,6 +9,7 @@ use super::cause;
 use super::{Attempt, Delivery, Detail, ErrorKind, Event, Hint, SharedSource, Source};
 use crate::foreign::one_line;
 use crate::message::{Culprit, Exception, RawAnswer};
+use crate::secret::{Mask, Secrets};
 
 /// One word wide, since every attempt's result carries its space.
 #[derive(Clone, Debug)]
@@ -131,6 +132,25 @@ impl AttemptError {
         self
     }
 
+    /// Takes out the secrets that the gateway, or a proxy, has repeated.
+    pub(crate) fn hide(&mut self, secrets: &Secrets) {
+        let mask = secrets.mask();
+        if mask.is_empty() {
+            return;
+        }
+        let failed = &mut *self.0;
+        mask.hide_in(&mut failed.message);
+        failed.detail.hide(&mask);
+        let hidden = failed.source.as_ref().and_then(|source| cause::hidden(&**source, &mask));
+        failed.source = hidden.or(failed.source.take());
+        failed.exception.iter_mut().for_each(|exception| hide_in(exception, &mask));
+        failed.culprits.iter_mut().for_each(|culprit| mask.hide_in(&mut culprit.what));
+        if let Some(answer) = &mut failed.answer {
+            mask.hide_in(&mut answer.status.description);
+            answer.status.exception.iter_mut().for_each(|exception| hide_in(exception, &mask));
+        }
+    }
+
     /// Whether the gateway, or a proxy before it, refused the request for want of credentials: with
     /// 401 or UNAUTHENTICATED.
     pub(crate) fn is_unauthorized(&self) -> bool {
@@ -171,4 +191,9 @@ impl AttemptError {
             message: one_line(self.message.clone()),
         }
     }
+}
+
+fn hide_in(exception: &mut Exception, mask: &Mask) {
+    let Exception { name, args, stacks, executor } = exception;
+    [name, executor].into_iter().chain(args).chain(stacks).for_each(|text| mask.hide_in(text));
 }

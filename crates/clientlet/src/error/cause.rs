@@ -6,6 +6,7 @@ use std::io;
 
 use super::{SharedSource, Source};
 use crate::foreign::told;
+use crate::secret::Mask;
 
 /// The text of an error of another crate and of the causes below it. The error itself is not kept,
 /// because its `Debug` would show its internals.
@@ -50,6 +51,18 @@ pub(crate) fn keep(source: Source) -> SharedSource {
         Ok(error) => SharedSource::from(error as Source),
         Err(source) => SharedSource::from(Box::new(Cause::of(&*source, 0)) as Source),
     }
+}
+
+/// Returns a cause without the secrets that it repeats; `None` if it repeats none.
+pub(super) fn hidden(source: &(dyn Error + 'static), mask: &Mask) -> Option<SharedSource> {
+    mask.hide(&Chain(source).to_string())?;
+    let mut cause = Cause::of(source, 0);
+    let mut next = Some(&mut cause);
+    while let Some(cause) = next {
+        mask.hide_in(&mut cause.text);
+        next = cause.below.as_deref_mut();
+    }
+    Some(SharedSource::from(Box::new(cause) as Source))
 }
 
 /// Shows an error and all causes below it on one line; `Debug` puts the line in quotes.

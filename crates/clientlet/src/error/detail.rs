@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{GrpcCode, Hint};
+use crate::secret::Mask;
 
 /// What the gateway, or a proxy before it, said with a failure, and what that hints at.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +29,17 @@ impl Detail {
     /// Whether this is 401 or UNAUTHENTICATED.
     pub(crate) fn is_unauthorized(&self) -> bool {
         self.http == Some(StatusCode::UNAUTHORIZED) || self.grpc == Some(GrpcCode::Unauthenticated)
+    }
+
+    /// Marks the headers as sensitive in which a secret is repeated.
+    pub(crate) fn hide(&mut self, mask: &Mask) {
+        let Some(headers) = &mut self.headers else { return };
+        let repeats =
+            |value: &HeaderValue| mask.hide(&String::from_utf8_lossy(value.as_bytes())).is_some();
+        if headers.values().any(repeats) {
+            let values = Arc::make_mut(headers).values_mut().filter(|value| repeats(value));
+            values.for_each(|value| value.set_sensitive(true));
+        }
     }
 
     pub(crate) fn of_hint(hint: Hint) -> Detail {

@@ -17,6 +17,7 @@ use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
 use crate::input::InputFailure;
 use crate::message::{DocArray, Request, RequestId};
 use crate::retry::{Failure, RetryPolicy, Times, later};
+use crate::secret::Secrets;
 use crate::stop::Stop;
 use crate::transport::Transport;
 use crate::unanswered::Unanswered;
@@ -31,6 +32,8 @@ pub(crate) struct Call {
     /// A JSON object.
     pub(crate) parameters: Option<Bytes>,
     pub(crate) headers: Arc<HeaderMap>,
+    /// What no error may show.
+    pub(crate) secrets: Secrets,
     pub(crate) retry: RetryPolicy,
     /// The time limit of a request over all its attempts.
     pub(crate) timeout: Option<Duration>,

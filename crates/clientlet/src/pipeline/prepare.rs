@@ -26,7 +26,8 @@ pub(super) struct Prepared {
 pub(super) async fn prepare(call: Arc<Call>, again: bool) -> Result<Prepared, Failure> {
     let (times, address) = (call.times(Instant::now()), &call.transport.facts().address);
     let was_known = if again { call.discovery.known() } else { None };
-    let attempts = Retry::seeded(&call.retry, times, address, call.seed).run(async |turn| {
+    let retry = Retry::seeded(&call.retry, times, address, call.seed).hiding(&call.secrets);
+    let attempts = retry.run(async |turn| {
         let ask = || call.discovery.ask(&call.transport, &call.headers, turn.deadline);
         let gateway = ask().await?;
         match call.format(&gateway) {

@@ -111,7 +111,8 @@ async fn run(
     };
     let seed = call.seed ^ request.id.sequence;
     let (times, address) = (call.times(started), &call.transport.facts().address);
-    Retry::seeded(&call.retry, times, address, seed).until(&call.stop).run(attempt).await
+    let retry = Retry::seeded(&call.retry, times, address, seed).hiding(&call.secrets);
+    retry.until(&call.stop).run(attempt).await
 }
 
 pub(super) fn response(

@@ -19,6 +19,7 @@ pub use policy::RetryPolicy;
 use crate::address::Address;
 use crate::error::{Attempt, AttemptError, Context, Error, Event};
 use crate::runtime;
+use crate::secret::Secrets;
 use crate::stop::{Stop, stopped};
 
 /// The longest wait that a gateway may ask for. A longer wait is not kept, and the failure is
@@ -199,6 +200,8 @@ pub(crate) struct Retry<'a> {
     address: &'a Address,
     random: fastrand::Rng,
     stop: &'a Stop,
+    /// What must not be shown.
+    secrets: Option<&'a Secrets>,
 }
 
 impl<'a> Retry<'a> {
@@ -214,12 +217,17 @@ impl<'a> Retry<'a> {
         seed: u64,
     ) -> Retry<'a> {
         let random = fastrand::Rng::with_seed(seed);
-        Retry { policy, times, address, random, stop: Stop::never() }
+        Retry { policy, times, address, random, stop: Stop::never(), secrets: None }
     }
 
     /// Ends the attempts once `stop` is set and [`run`](Retry::run) is polled again.
     pub(crate) fn until(self, stop: &'a Stop) -> Retry<'a> {
         Retry { stop, ..self }
+    }
+
+    /// Takes these secrets out of each failure, before anything is made of it.
+    pub(crate) fn hiding(self, secrets: &'a Secrets) -> Retry<'a> {
+        Retry { secrets: Some(secrets), ..self }
     }
 
     /// Runs `attempt` until it succeeds or its failure is final. Returns its value and the failures
@@ -251,7 +259,7 @@ impl<'a> Retry<'a> {
     where
         F: Future<Output = Result<T, AttemptError>>,
     {
-        let Retry { policy, times, address, ref mut random, stop } = *self;
+        let Retry { policy, times, address, ref mut random, stop, secrets } = *self;
         // Without a runtime no attempt is possible, and waiting would panic.
         if !stop.is_set() {
             runtime::here()?;
@@ -272,6 +280,7 @@ impl<'a> Retry<'a> {
                 Err(error) => error,
             };
             error.event.tell(address.protocol().name());
+            secrets.inspect(|secrets| error.hide(secrets));
             let now = Instant::now();
             unsent = error.unsent.take();
             if error.is_anew() {

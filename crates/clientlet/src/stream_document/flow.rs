@@ -14,6 +14,7 @@ use crate::discovery::{Discovery, Found};
 use crate::error::{AttemptError, Context, Error, Event};
 use crate::message::RequestId;
 use crate::retry::{Failure, Ledger, Retry, RetryPolicy, Times, later};
+use crate::secret::Secrets;
 use crate::transport::{RawDocument, RawDocuments, StreamRequest, Transport};
 
 /// The settings of a call that is ready to be made. Its transport has streams.
@@ -21,6 +22,8 @@ pub(super) struct Call {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) discovery: Arc<Discovery>,
     pub(super) headers: Arc<HeaderMap>,
+    /// What no error may show.
+    pub(super) secrets: Secrets,
     pub(super) endpoint: String,
     pub(super) content: Content,
     pub(super) id: RequestId,
@@ -64,6 +67,7 @@ async fn begin(call: Call) -> Result<Run, Error> {
     let times = Times::from_now(call.timeout, call.first_timeout);
     let Times { started, deadline: until, .. } = times;
     let attempts = Retry::new(&call.retry, times, &call.transport.facts().address)
+        .hiding(&call.secrets)
         .run(|turn| call.attempt(turn.began, turn.deadline, until))
         .await;
     match attempts {
@@ -82,7 +86,8 @@ impl Run {
         let Run { call, started, until, began, .. } = self;
         let deadline = [later(Instant::now(), call.idle_timeout), *until];
         let deadline = deadline.into_iter().flatten().min();
-        wait(&mut self.documents, deadline, *until).await.map_err(|last| {
+        wait(&mut self.documents, deadline, *until).await.map_err(|mut last| {
+            last.hide(&call.secrets);
             let (ledger, address) = (take(&mut self.ledger), &call.transport.facts().address);
             Failure::late(last, ledger, address, *started, *began).into_error(call.context())
         })

@@ -164,6 +164,7 @@ impl StreamDocument {
         Ok(Call {
             transport,
             discovery: shared.discovery(&headers),
+            secrets: shared.config.secrets.of_call(headers.clone()),
             headers,
             endpoint: self.endpoint,
             content,

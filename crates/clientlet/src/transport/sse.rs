@@ -161,7 +161,7 @@ impl Stream for Documents {
                     return Poll::Ready(Some(Ok(document)));
                 }
                 // Unknown events are ignored, as the rules of server-sent events require.
-                _ => tracing::debug!(name, "an event that is not a document"),
+                _ => tracing::debug!("an event that is not a document"),
             }
         }
     }

@@ -56,7 +56,7 @@ impl Link {
     pub(in crate::clientlets) fn new(config: &Arc<Config>, opener: impl Opener + 'static) -> Link {
         Link {
             opener: Box::new(opener),
-            mailbox: Arc::new(Mailbox::new(config.answer_limit)),
+            mailbox: Arc::new(Mailbox::new(config.answer_limit, config.secrets.clone())),
             docarray: config.docarray.map(OnceLock::from).unwrap_or_default(),
             phase: AtomicU8::new(NEW),
             session: tokio::sync::Mutex::default(),
@@ -171,7 +171,8 @@ impl Link {
     where
         F: Future<Output = Result<(), AttemptError>>,
     {
-        self.config.run(policy, self.config.attempt_timeout, id, attempt).await
+        let Config { attempt_timeout, secrets, .. } = &*self.config;
+        self.config.run(policy, *attempt_timeout, id, secrets, attempt).await
     }
 
     /// Returns the connection. With `is_again` a dead connection is replaced.
@@ -201,6 +202,11 @@ impl Link {
         let session = Arc::new(self.opener.open(&self.mailbox).await?);
         *slot = Some(session.clone());
         Ok(session)
+    }
+
+    /// Takes out the secrets that the gateway has repeated.
+    pub(in crate::clientlets) fn hide(&self, error: &mut AttemptError) {
+        error.hide(&self.config.secrets);
     }
 
     pub(in crate::clientlets) fn docarray(&self) -> Option<DocArray> {

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 
+use crate::secret::Secrets;
 use crate::transport::Ending;
 
 /// The maximum number of messages that are kept. A gateway works on this many requests of one
@@ -28,6 +29,7 @@ pub(super) enum Item {
 pub(in crate::clientlets) struct Mailbox {
     state: Mutex<State>,
     most_bytes: usize,
+    secrets: Secrets,
     receiver: AtomicWaker,
     connection: AtomicWaker,
 }
@@ -45,11 +47,13 @@ struct State {
 }
 
 impl Mailbox {
-    /// Makes a mailbox for `most_bytes`, plus the message that exceeds them.
-    pub(super) fn new(most_bytes: usize) -> Mailbox {
+    /// Makes a mailbox for `most_bytes`, plus the message that exceeds them. No ending shows these
+    /// secrets.
+    pub(super) fn new(most_bytes: usize, secrets: Secrets) -> Mailbox {
         Mailbox {
             state: Mutex::default(),
             most_bytes,
+            secrets,
             receiver: AtomicWaker::new(),
             connection: AtomicWaker::new(),
         }
@@ -79,18 +83,21 @@ impl Mailbox {
         self.receiver.wake();
     }
 
-    /// Notes that a connection has ended. Of several connections in a row without messages, only
+    /// Notes that a connection has ended, and returns its end without secrets. Of several connections in a row without messages, only
     /// the last counts.
-    pub(super) fn end(&self, ending: Arc<Ending>) {
+    pub(super) fn end(&self, mut ending: Ending) -> Arc<Ending> {
+        ending.hide(&self.secrets);
+        let ending = Arc::new(ending);
         let mut state = self.state();
         state.is_live = false;
         state.ending = Some(ending.clone());
         if let Some(Item::End(_)) = state.items.back() {
             state.items.pop_back();
         }
-        state.items.push_back(Item::End(ending));
+        state.items.push_back(Item::End(ending.clone()));
         drop(state);
         self.receiver.wake();
+        ending
     }
 
     /// Returns the next item; `None` if no more will come.
@@ -158,7 +165,7 @@ mod tests {
 
     #[test]
     fn messages_and_bytes_are_bounded_and_taking_makes_room() {
-        let mailbox = Mailbox::new(10);
+        let mailbox = Mailbox::new(10, Secrets::default());
         mailbox.begin();
         mailbox.push(Bytes::from_static(b"123456"));
         assert!(has_room(&mailbox));
@@ -174,10 +181,10 @@ mod tests {
 
     #[test]
     fn messages_before_an_end_are_taken_before_it_and_later_ones_after_it() {
-        let mailbox = Mailbox::new(10);
+        let mailbox = Mailbox::new(10, Secrets::default());
         let end = |what: &str| {
             let ending = Ending { code: 1006, ..Ending::new(Event::SocketDropped, what) };
-            mailbox.end(Arc::new(ending));
+            mailbox.end(ending);
         };
         mailbox.begin();
         mailbox.push(Bytes::from_static(b"1"));

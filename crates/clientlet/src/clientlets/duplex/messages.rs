@@ -78,7 +78,8 @@ pub(in crate::clientlets) fn unreadable(link: &Link, what: &str) -> Error {
     failed(link, AttemptError::new(Event::Unreadable, what), None)
 }
 
-fn failed(link: &Link, error: AttemptError, id: Option<String>) -> Error {
+fn failed(link: &Link, mut error: AttemptError, id: Option<String>) -> Error {
+    link.hide(&mut error);
     Failure::unattempted(error).into_error(link.context(id))
 }
 

@@ -59,10 +59,9 @@ impl Report {
 
     fn tell(&mut self, ending: Ending) {
         self.is_live = false;
-        let ending = Arc::new(ending);
         // The receiver comes first, because a sender that finds the session dead may open the next
         // one.
-        self.mailbox.end(ending.clone());
+        let ending = self.mailbox.end(ending);
         self.notice.tell(ending);
     }
 }
@@ -112,10 +111,11 @@ mod tests {
     use super::super::mailbox::Item;
     use super::*;
     use crate::error::Delivery;
+    use crate::secret::Secrets;
 
     #[tokio::test]
     async fn the_receiver_hears_of_a_task_that_was_dropped() {
-        let mailbox = Arc::new(Mailbox::new(10));
+        let mailbox = Arc::new(Mailbox::new(10, Secrets::default()));
         let (session, orders, mut report) = session(&mailbox);
         report.begin();
         drop((orders, report));
@@ -129,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_session_that_never_began_has_no_end_to_be_heard() {
-        let mailbox = Arc::new(Mailbox::new(10));
+        let mailbox = Arc::new(Mailbox::new(10, Secrets::default()));
         drop(session(&mailbox));
         assert!(poll_fn(|cx| mailbox.poll_take(cx)).await.is_none());
     }

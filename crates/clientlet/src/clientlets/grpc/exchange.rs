@@ -60,6 +60,7 @@ impl<'a> GrpcExchange<'a> {
         let refused = |error: Error| error.with_context(clientlet.context(Some(id.to_owned())));
         request.require(Encoding::Proto).map_err(refused)?;
         let headers = clientlet.config.headers_with(&headers)?;
+        let secrets = clientlet.config.secrets.of_call(headers.clone());
         let body = request.to_bytes();
         let attempt = async |turn: Turn| {
             let session = clientlet.session.as_ref().ok_or_else(not_open)?;
@@ -67,6 +68,6 @@ impl<'a> GrpcExchange<'a> {
             session.transport.send_one(id, docarray, &headers, body, turn.deadline).await
         };
         let config = &clientlet.config;
-        config.run(&config.retry, timeout, Some(id), attempt).await.map(Response::alone)
+        config.run(&config.retry, timeout, Some(id), &secrets, attempt).await.map(Response::alone)
     }
 }

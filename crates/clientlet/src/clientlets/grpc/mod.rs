@@ -192,7 +192,8 @@ impl GrpcClientlet {
         F: Future<Output = Result<T, AttemptError>>,
     {
         let config = &self.config;
-        config.run(&config.once(), config.attempt_timeout, None, attempt).await
+        let secrets = &config.secrets;
+        config.run(&config.once(), config.attempt_timeout, None, secrets, attempt).await
     }
 
     fn context(&self, request_id: Option<String>) -> Context {

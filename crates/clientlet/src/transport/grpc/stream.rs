@@ -164,7 +164,7 @@ mod tests {
         let builder = builder.fault("stall@2".parse().unwrap());
         let gateway = builder.serve(accepted).unwrap();
         let uri = Uri::from_static("http://h/");
-        let credentials = Arc::new(Credentials::new(Protocol::Grpc, None, false));
+        let credentials = Arc::new(Credentials::new(Protocol::Grpc, None, false, Arc::default()));
         let settings = Settings {
             is_gzipped: false,
             #[cfg(feature = "compression")]

@@ -1,6 +1,8 @@
 //! The end of a connection or stream, and what it means for the requests on it.
 
 use crate::error::{Again, AttemptError, Delivery, Detail, Event, SharedSource};
+#[cfg(feature = "clientlets")]
+use crate::secret::Secrets;
 
 /// The reason why a connection or stream ended.
 #[derive(Debug)]
@@ -32,6 +34,15 @@ impl Ending {
             said: None,
             is_fault: false,
         }
+    }
+
+    /// Takes out the secrets that the gateway has repeated.
+    #[cfg(feature = "clientlets")]
+    pub(crate) fn hide(&mut self, secrets: &Secrets) {
+        let mask = secrets.mask();
+        mask.hide_in(&mut self.what);
+        self.detail.hide(&mask);
+        self.said.iter_mut().for_each(|said| mask.hide_in(said));
     }
 
     /// Returns the gateway's reason, which is often empty, or the client's own if the gateway gave

@@ -121,7 +121,9 @@ impl InFlight {
             _ if self.is_deserted => {}
             Some(None) => {
                 self.tally.duplicate_dropped();
-                tracing::debug!(request = id, "an answer came that no request waits for");
+                // An id that is not of the client's form may be any text.
+                let own = matches!(self.matching, Matching::ById(_)).then_some(id);
+                tracing::debug!(request = own, "an answer came that no request waits for");
             }
             None => {
                 let id = shorten(id);

@@ -154,7 +154,7 @@ mod tests {
         let _gateway = builder.serve(accepted).unwrap();
         let uri = Uri::from_static("http://h/");
         let headers = HeaderMap::new();
-        let none = Credentials::new(Protocol::Websocket, None, false);
+        let none = Credentials::new(Protocol::Websocket, None, false, Arc::default());
         let line = open(&connector, &none, &uri, &headers, Subprotocol::Bytes, 1 << 20);
         let in_flight = InFlight::new(7, Progress::default(), Arc::default());
         let handle =
@@ -183,7 +183,7 @@ mod tests {
             ServerBuilder::new().accept(stream).await.unwrap().1.into_inner()
         });
         let (uri, headers) = (Uri::from_static("http://h/"), HeaderMap::new());
-        let none = Credentials::new(Protocol::Websocket, None, false);
+        let none = Credentials::new(Protocol::Websocket, None, false, Arc::default());
         let line =
             open(&connector, &none, &uri, &headers, Subprotocol::Bytes, 1 << 20).await.unwrap();
         let in_flight = InFlight::new(7, Progress::default(), Arc::default());

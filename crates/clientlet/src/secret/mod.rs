@@ -1,6 +1,10 @@
 //! Text that is never shown.
 
+mod mask;
+
 use std::fmt;
+
+pub(crate) use self::mask::{Mask, OfClient, Secrets};
 
 /// Text that is never shown by `Debug`, logs or errors.
 #[derive(Clone, PartialEq, Eq)]
