@@ -50,6 +50,8 @@ pub struct Options {
     /// The maximum age of a gRPC connection, and the time that it may live on after its GOAWAY; `None`
     /// for no limit.
     pub connection_age: Option<(Duration, Duration)>,
+    /// How answers over gRPC are compressed, asked for or not: `"gzip"` or `"deflate"`.
+    pub compression: Option<&'static str>,
     /// Whether executors also bind endpoints without a slash, with a space and with letters beyond ASCII.
     pub odd_names: bool,
     /// Whether the executor is served directly, without a gateway: only 3.33.1, over HTTP or gRPC.
@@ -69,6 +71,7 @@ impl Default for Options {
             with_default: false,
             retries: None,
             connection_age: None,
+            compression: None,
             odd_names: false,
             deployment: false,
             tls: false,
@@ -364,6 +367,7 @@ fn arguments(options: Options) -> Vec<String> {
         with_default,
         retries,
         connection_age,
+        compression,
         odd_names,
         deployment,
         // The files are made when the gateway starts.
@@ -383,12 +387,20 @@ fn arguments(options: Options) -> Vec<String> {
     if let Some(retries) = retries {
         arguments.push(format!("--retries={retries}"));
     }
+    let mut of_grpc = Vec::new();
     if let Some((age, grace)) = connection_age {
-        let (age, grace) = (age.as_millis(), grace.as_millis());
-        arguments.push(format!(
-            "--grpc-server-options={{\"grpc.max_connection_age_ms\":{age},\
-             \"grpc.max_connection_age_grace_ms\":{grace}}}"
-        ));
+        of_grpc.push(("grpc.max_connection_age_ms", age.as_millis()));
+        of_grpc.push(("grpc.max_connection_age_grace_ms", grace.as_millis()));
+    }
+    if let Some(name) = compression {
+        // gRPC's numbers for them.
+        let number = if name == "deflate" { 1 } else { 2 };
+        of_grpc.push(("grpc.default_compression_algorithm", number));
+    }
+    if !of_grpc.is_empty() {
+        let of_grpc = of_grpc.iter().map(|(name, value)| format!("\"{name}\":{value}"));
+        let of_grpc = of_grpc.collect::<Vec<_>>().join(",");
+        arguments.push(format!("--grpc-server-options={{{of_grpc}}}"));
     }
     if with_default {
         arguments.push("--with-default".to_owned());
@@ -445,6 +457,7 @@ mod tests {
             with_default: true,
             retries: Some(0),
             connection_age: Some((Duration::from_secs(1), Duration::from_secs(3))),
+            compression: Some("gzip"),
             odd_names: true,
             deployment: true,
             tls: false,
@@ -458,7 +471,8 @@ mod tests {
             "--timeout-send=1500",
             "--retries=0",
             "--grpc-server-options={\"grpc.max_connection_age_ms\":1000,\
-             \"grpc.max_connection_age_grace_ms\":3000}",
+             \"grpc.max_connection_age_grace_ms\":3000,\
+             \"grpc.default_compression_algorithm\":2}",
             "--with-default",
             "--odd-names",
             "--deployment",

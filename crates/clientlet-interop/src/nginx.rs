@@ -68,6 +68,21 @@ impl Nginx {
         Ok(log.lines().map(str::to_owned).collect())
     }
 
+    /// How answers were compressed, in the order of the access log: the request's path, the answer's
+    /// `Content-Encoding`, its `grpc-encoding`, each `-` if there is none, and the bytes of its body as nginx sent them.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn codings(&self) -> io::Result<Vec<(String, String, String, usize)>> {
+        let log = fs::read_to_string(self.0.directory().join("codings"))?;
+        let fields = log.lines().filter_map(|line| {
+            let mut fields = line.split(' ').map(str::to_owned);
+            let [path, content, grpc] = [fields.next()?, fields.next()?, fields.next()?];
+            Some((path, content, grpc, fields.next()?.parse().ok()?))
+        });
+        Ok(fields.collect())
+    }
+
     /// Makes nginx read its configuration again: new connections go to new worker processes, and the
     /// old ones end when their requests have ended.
     ///
@@ -106,6 +121,8 @@ events {{ worker_connections 1024; }}
 http {{
     log_format short '$server_protocol $status $request_method $uri';
     access_log {at}/access short;
+    log_format codings '$uri $sent_http_content_encoding $sent_http_grpc_encoding $body_bytes_sent';
+    access_log {at}/codings codings;
     client_max_body_size 0;
     client_body_temp_path {at}/body;
     proxy_temp_path {at}/proxy;
@@ -138,6 +155,8 @@ mod tests {
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.ends_with("hello"), "{answer}");
         assert_eq!(nginx.accesses().unwrap(), ["HTTP/1.0 200 GET /"]);
+        let none = || "-".to_owned();
+        assert_eq!(nginx.codings().unwrap(), [("/".to_owned(), none(), none(), 5)]);
         let (port, directory) = (nginx.port(), nginx.0.directory().to_owned());
         drop(nginx);
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err() && !directory.exists());

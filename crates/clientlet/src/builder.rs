@@ -128,9 +128,9 @@ impl ClientBuilder {
 
     /// Whether compressed answers are asked for; so by default, like aiohttp. Over HTTP requests have
     /// `Accept-Encoding: gzip, deflate, br, zstd`, unless they have such a header of the caller's; over gRPC
-    /// calls have `grpc-accept-encoding: gzip`. Gateways themselves compress nothing, unless a gateway of gRPC is
-    /// told to, but ingresses do. That saves traffic and costs time; where the network is fast, `false`
-    /// is faster.
+    /// calls have `grpc-accept-encoding: gzip`. Ingresses compress what is asked for. Gateways themselves compress
+    /// nothing, except over gRPC if a Flow's `grpc_server_options` say so, and then without being asked. Compression
+    /// saves traffic and costs time; where the network is fast, `false` is faster.
     ///
     /// A compressed answer is read in any case, asked for or not. All limits, such as
     /// [`answer_limit`](ClientBuilder::answer_limit), count bytes without compression. Content that breaks

@@ -5,12 +5,16 @@
 
 mod events;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clientlet::{Client, ClientBuilder, Document, Error, ErrorKind, Hint, Pem, RetryPolicy, Tls};
+use clientlet_gateway::{DocArray, Endpoint, Gateway, Reply};
 use clientlet_interop::{Certificate, Environment, Nginx, Options, RealGateway};
+use futures_util::stream;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 /// A way to a gateway: the scheme, and whether each request is a unary call.
 type Way = (&'static str, bool);
@@ -299,5 +303,124 @@ async fn a_reload_under_load_loses_nothing() {
             assert!(answered < 20_000, "{way:?}: no new worker has answered");
         }
         assert!(answered >= 900, "{way:?}");
+    }
+}
+
+/// The directives with which nginx compresses everything, and passes on what comes at once.
+const COMPRESSING: &str = "gzip on; gzip_types *; gzip_min_length 1; gzip_proxied any;
+        proxy_buffering off;";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_an_ingress_compresses_are_read() {
+    const LENGTH: usize = 100_000;
+    for environment in [Environment::SeedEra, Environment::Current] {
+        let Some(gateway) = gateway(environment).await else { return };
+        for (way, compression) in WAYS.into_iter().flat_map(|way| [(way, true), (way, false)]) {
+            let Some(ingress) = Ingress::start(ports(&gateway), COMPRESSING).await else { return };
+            let client = ingress.client(way).compression(compression).build().unwrap();
+            let what = format!("{environment} {way:?} {compression}");
+            client.ready().await.unwrap_or_else(|error| panic!("{what}: {error}"));
+            let text = post(&client, "/upper", Document::text("a".repeat(LENGTH))).await;
+            assert!(text.unwrap() == "A".repeat(LENGTH), "{what}");
+            if environment == Environment::Current && matches!(way.0, "https" | "grpcs") {
+                let document = Document::text("hey");
+                let mut documents =
+                    client.stream_document("/stream", &document).stream::<Document>();
+                for n in 0..3 {
+                    let document = documents.next().await.unwrap().unwrap();
+                    assert_eq!(document.text.unwrap(), format!("hey {n}"), "{what}");
+                }
+                assert!(documents.next().await.is_none(), "{what}");
+            }
+            if way.0 != "https" {
+                continue;
+            }
+            // nginx writes a line when an answer has been sent.
+            drop(client);
+            let count = if environment == Environment::Current { 4 } else { 3 };
+            let mut codings = ingress.nginx.codings().unwrap();
+            while codings.len() < count {
+                tokio::task::yield_now().await;
+                codings = ingress.nginx.codings().unwrap();
+            }
+            let expected = if compression { "gzip" } else { "-" };
+            for (path, coding, ..) in &codings {
+                assert_eq!(coding, expected, "{what} {path}");
+            }
+            let largest = codings.iter().map(|(.., sent)| *sent).max().unwrap();
+            assert_eq!(largest < LENGTH / 10, compression, "{what}: {codings:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_come_through_a_compressing_ingress_as_they_are_sent() {
+    let permits = Arc::new(Semaphore::new(1));
+    let gate = permits.clone();
+    let count = move |_| {
+        let gate = gate.clone();
+        Reply::stream(stream::unfold(0, move |n| {
+            let gate = gate.clone();
+            async move {
+                gate.acquire().await.unwrap().forget();
+                (n < 20).then(|| (Document::text(n.to_string()), n + 1))
+            }
+        }))
+    };
+    let builder = Gateway::builder().docarray(DocArray::V2).on("/count", Endpoint::stream(count));
+    let gateway = builder.start().await.unwrap();
+    let http = gateway.http_address().port();
+    let ports = Ports { http, websocket: 1, grpc: 1 };
+    let Some(ingress) = Ingress::start(ports, COMPRESSING).await else { return };
+    let client = ingress.client(("https", false)).build().unwrap();
+    let document = Document::text("a");
+    let mut documents = client.stream_document("/count", &document).stream::<Document>();
+    for n in 0..20 {
+        // The executor goes on only when the client has read everything before.
+        let next = tokio::time::timeout(Duration::from_secs(60), documents.next()).await;
+        let next = next.unwrap_or_else(|_| panic!("document {n} is held back"));
+        assert_eq!(next.unwrap().unwrap().text.unwrap(), n.to_string());
+        permits.add_permits(1);
+    }
+    assert!(documents.next().await.is_none());
+    let mut codings = ingress.nginx.codings().unwrap();
+    while !codings.iter().any(|(path, ..)| path.ends_with("/count")) {
+        tokio::task::yield_now().await;
+        codings = ingress.nginx.codings().unwrap();
+    }
+    assert!(codings.iter().all(|(_, coding, ..)| coding == "gzip"), "{codings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_gateway_that_compresses_over_grpc_is_read() {
+    const LENGTH: usize = 100_000;
+    for environment in [Environment::SeedEra, Environment::Current] {
+        let protocols: &[&str] = &["http", "websocket", "grpc"];
+        let named = if environment == Environment::Current { "deflate" } else { "gzip" };
+        let options = Options { protocols, compression: Some(named), ..Options::default() };
+        let start = move || RealGateway::start_or_skip(environment, options);
+        let gateway = tokio::task::spawn_blocking(start).await.unwrap();
+        let Some(gateway) = gateway.unwrap_or_else(|error| panic!("{error}")) else { return };
+        for (is_unary, compression) in [(false, true), (true, true), (true, false)] {
+            let Some(ingress) = Ingress::start(ports(&gateway), "").await else { return };
+            let client = ingress.client(("grpcs", is_unary)).compression(compression);
+            let client = client.build().unwrap();
+            let what = format!("{environment}, unary: {is_unary}, {compression}");
+            let text = post(&client, "/upper", Document::text("a".repeat(LENGTH))).await;
+            assert!(
+                text.unwrap_or_else(|error| panic!("{what}: {error}")) == "A".repeat(LENGTH),
+                "{what}"
+            );
+            drop(client);
+            let mut codings = ingress.nginx.codings().unwrap();
+            let is_call = |path: &str| path.ends_with("/Call") || path.ends_with("single_data");
+            while !codings.iter().any(|(path, ..)| is_call(path)) {
+                tokio::task::yield_now().await;
+                codings = ingress.nginx.codings().unwrap();
+            }
+            let (.., coding, sent) = codings.iter().find(|(path, ..)| is_call(path)).unwrap();
+            // grpc compresses whether or not it is asked to.
+            assert!(coding == named && *sent < LENGTH / 10, "{what}: {codings:?}");
+        }
     }
 }

@@ -113,7 +113,7 @@ async fn an_answer_that_is_not_grpc_is_described() {
         (
             Answer { head: &[GRPC, ("grpc-encoding", b"snappy")], ..grpc(b"\x01\0\0\0\x01a", ok) },
             Decode,
-            "compressed as \"snappy\", which the client cannot read; it reads gzip",
+            "compressed as \"snappy\", which the client cannot read; it reads gzip and deflate",
         ),
         (grpc(b"\x01\0\0\0\x02\x1f\x8b", ok), Decode, "flag"),
         (grpc(b"\x07\0\0\0\x01a", ok), Decode, "flag"),

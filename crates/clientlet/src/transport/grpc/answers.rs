@@ -17,6 +17,8 @@ use super::head::Head;
 use super::inflating::Inflating;
 use super::outgoing::PREFIX;
 use super::{failure, status};
+#[cfg(feature = "compression")]
+use crate::compression::Coding;
 
 /// The size from which the messages of a stream share the buffer they were read into. Smaller ones
 /// are copied, because they would keep a buffer of many times their size from being reused.
@@ -48,7 +50,11 @@ impl Answers {
     /// maximum size of a message without its compression, in bytes.
     pub(super) fn new(body: Incoming, head: Head, limit: usize) -> Answers {
         let end = if head.is_told { End::Told } else { End::Open };
-        let frames = Frames { is_gzipped: head.is_gzipped, ..Frames::new(limit) };
+        let frames = Frames {
+            #[cfg(feature = "compression")]
+            coding: head.coding,
+            ..Frames::new(limit)
+        };
         Answers {
             body,
             end,
@@ -82,7 +88,8 @@ impl Answers {
                 Some((Flag::Plain, message)) => return Poll::Ready(Ok(Some(message))),
                 #[cfg(feature = "compression")]
                 Some((Flag::Compressed, message)) => {
-                    self.inflating = Some(Inflating::new(message, self.frames.limit));
+                    let Frames { limit, coding, .. } = self.frames;
+                    self.inflating = coding.map(|coding| Inflating::new(coding, message, limit));
                     continue;
                 }
                 None => {}
@@ -133,8 +140,9 @@ enum Flag {
 struct Frames {
     /// The maximum size of a message without its compression.
     limit: usize,
-    /// Whether messages may be compressed.
-    is_gzipped: bool,
+    /// How messages may be compressed.
+    #[cfg(feature = "compression")]
+    coding: Option<Coding>,
     /// The size from which the messages share the bytes that have come.
     shared_from: usize,
     /// Bytes that are divided without copying them.
@@ -145,8 +153,14 @@ struct Frames {
 
 impl Frames {
     fn new(limit: usize) -> Frames {
-        let (shared, copied) = (Bytes::new(), BytesMut::new());
-        Frames { limit, is_gzipped: false, shared_from: 0, shared, copied }
+        Frames {
+            limit,
+            #[cfg(feature = "compression")]
+            coding: None,
+            shared_from: 0,
+            shared: Bytes::new(),
+            copied: BytesMut::new(),
+        }
     }
 
     /// Adds bytes, once no whole message is left.
@@ -191,7 +205,7 @@ impl Frames {
         let (flag, most) = match flag {
             0 => (Flag::Plain, self.limit),
             #[cfg(feature = "compression")]
-            1 if self.is_gzipped => (Flag::Compressed, Inflating::most(self.limit)),
+            1 if self.coding.is_some() => (Flag::Compressed, Inflating::most(self.limit)),
             _ => {
                 let what = format!(
                     "its message has flag {flag}, for a compression that was not announced"
@@ -241,7 +255,8 @@ mod tests {
         assert_eq!(large.event, Event::TooLarge);
         assert_eq!(large.what, "an answer of 5 bytes is larger than the limit of 4 bytes");
         assert_eq!(five.place(b"\x01\0\0\0\0").unwrap_err().event, Event::Unreadable);
-        let gzipped = Frames { is_gzipped: true, ..five };
-        assert_eq!(gzipped.place(b"\x02\0\0\0\0").unwrap_err().event, Event::Unreadable);
+        #[cfg(feature = "compression")]
+        let five = Frames { coding: Some(Coding::Gzip), ..five };
+        assert_eq!(five.place(b"\x02\0\0\0\0").unwrap_err().event, Event::Unreadable);
     }
 }

@@ -5,6 +5,8 @@ use ::http::{HeaderMap, HeaderName, StatusCode};
 
 use super::super::multiplex::Ending;
 use super::{failure, status};
+#[cfg(feature = "compression")]
+use crate::compression::Coding;
 use crate::foreign::shorten;
 
 /// The header that names the compression of messages.
@@ -15,12 +17,13 @@ pub(super) static ENCODING: HeaderName = HeaderName::from_static("grpc-encoding"
 pub(super) static ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// What the head tells about the messages after it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Head {
     /// Whether the head already contains the status.
     pub(super) is_told: bool,
-    /// Whether messages may be compressed with gzip.
-    pub(super) is_gzipped: bool,
+    /// How messages may be compressed.
+    #[cfg(feature = "compression")]
+    pub(super) coding: Option<Coding>,
 }
 
 /// Reads the head before messages. Any other head is an error.
@@ -44,11 +47,21 @@ pub(super) fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<Head,
             "the answer is {kind:?}{and}, not application/grpc"
         )));
     }
-    let is_told = told.is_some();
+    #[cfg_attr(not(feature = "compression"), allow(unused_mut))]
+    let mut head = Head { is_told: told.is_some(), ..Head::default() };
     match value(&ENCODING) {
-        b"" | b"identity" => Ok(Head { is_told, is_gzipped: false }),
+        b"" | b"identity" => Ok(head),
         #[cfg(feature = "compression")]
-        b"gzip" => Ok(Head { is_told, is_gzipped: true }),
+        b"gzip" => {
+            head.coding = Some(Coding::Gzip);
+            Ok(head)
+        }
+        // It is not asked for, but some gateways are told to use it for all clients.
+        #[cfg(feature = "compression")]
+        b"deflate" => {
+            head.coding = Some(Coding::Deflate);
+            Ok(head)
+        }
         _ => {
             let encoding = shown(&ENCODING);
             Err(failure::not_grpc(format!(
@@ -60,7 +73,7 @@ pub(super) fn read_head(status: StatusCode, headers: &HeaderMap) -> Result<Head,
 
 /// What the client says of a compression that it does not read.
 const UNREADABLE: &str = match cfg!(feature = "compression") {
-    true => "cannot read; it reads gzip",
+    true => "cannot read; it reads gzip and deflate",
     false => {
         "did not ask for; it reads gzip with the feature \"compression\" of the crate clientlet"
     }
@@ -98,7 +111,7 @@ mod tests {
         let proto = ("content-type", "application/grpc+proto");
         let html = ("content-type", "text/html");
         let after = ("retry-after", "2");
-        let plain = |is_told| Head { is_told, is_gzipped: false };
+        let plain = |is_told| Head { is_told, ..Head::default() };
         assert_eq!(read(200, &[grpc]).unwrap(), plain(false));
         assert_eq!(read(200, &[proto, ("grpc-encoding", "identity")]).unwrap(), plain(false));
         assert_eq!(read(200, &[grpc, ("grpc-status", "0")]).unwrap(), plain(true));
@@ -118,9 +131,12 @@ mod tests {
         assert!(not_grpc(read(200, &[]).unwrap_err()));
         assert!(not_grpc(read(204, &[grpc]).unwrap_err()));
         assert!(not_grpc(read(200, &[grpc, ("grpc-encoding", "snappy")]).unwrap_err()));
-        match read(200, &[grpc, ("grpc-encoding", "gzip")]) {
-            Ok(head) if cfg!(feature = "compression") => assert!(head.is_gzipped && !head.is_told),
-            read => assert!(not_grpc(read.unwrap_err())),
+        for name in ["gzip", "deflate"] {
+            match read(200, &[grpc, ("grpc-encoding", name)]) {
+                #[cfg(feature = "compression")]
+                Ok(head) => assert_eq!(head.coding.map(Coding::name), Some(name)),
+                read => assert!(not_grpc(read.unwrap_err())),
+            }
         }
         let details = ("grpc-status-details-bin", "!!!");
         let error = read(200, &[grpc, ("grpc-status", "3"), details]).unwrap_err();

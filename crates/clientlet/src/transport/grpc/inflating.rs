@@ -9,7 +9,7 @@ use super::super::multiplex::Ending;
 use super::failure;
 use crate::compression::{Coding, Decoder, Fault};
 
-/// What the head and the blocks of gzip take beside their content, at most: nothing that cannot be compressed grows
+/// What the head and the blocks of gzip or deflate take beside their content, at most: nothing that cannot be compressed grows
 /// by more than a part of itself.
 const HEAD: usize = 1 << 10;
 const PART: usize = 1 << 7;
@@ -24,8 +24,8 @@ pub(super) struct Inflating {
 
 impl Inflating {
     /// `limit` is the maximum size of the message without its compression, in bytes.
-    pub(super) fn new(compressed: Bytes, limit: usize) -> Inflating {
-        let mut decoder = Decoder::new(Coding::Gzip);
+    pub(super) fn new(coding: Coding, compressed: Bytes, limit: usize) -> Inflating {
+        let mut decoder = Decoder::new(coding);
         decoder.add(compressed);
         Inflating { decoder, message: BytesMut::new(), limit }
     }
