@@ -8,8 +8,9 @@ use crate::command::{self, cargo};
 const MOST: usize = 110;
 /// Compilers of `.proto` files, which users do not need because the generated types are checked in.
 const COMPILERS: [&str; 2] = ["protox", "prost-build"];
-/// Crates that only WebSocket, gRPC and TLS need.
-const PROTOCOLS: [&str; 3] = ["h2", "rustls", "tokio-websockets"];
+/// Crates that only WebSocket, gRPC, TLS and compression need.
+const OPTIONAL: [&str; 6] =
+    ["brotli-decompressor", "flate2", "h2", "rustls", "tokio-websockets", "zstd-safe"];
 
 /// Counts the crates of the library's dependency tree, and looks for crates that must not be in it.
 ///
@@ -25,7 +26,7 @@ pub(crate) fn check() -> Result<String, String> {
         ));
     }
     let http_alone = tree(&["--no-default-features"])?;
-    absent("the library without default features", &http_alone, &PROTOCOLS)?;
+    absent("the library without default features", &http_alone, &OPTIONAL)?;
     Ok(format!("{} crates by default, {} with HTTP only", by_default.len(), http_alone.len()))
 }
 
@@ -62,6 +63,6 @@ mod tests {
         let crates = names("clientlet v0.1.0 (/clientlet)\nh2 v0.4.12\nbytes v1.12.0 (*)\n");
         assert_eq!(crates.len(), 3);
         assert_eq!(absent("it", &crates, &COMPILERS), Ok(()));
-        assert!(absent("it", &crates, &PROTOCOLS).unwrap_err().starts_with("it brings h2;"));
+        assert!(absent("it", &crates, &OPTIONAL).unwrap_err().starts_with("it brings h2;"));
     }
 }

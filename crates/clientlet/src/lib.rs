@@ -22,6 +22,7 @@
 //! | get the documents of a failed request | [`Post::keep_documents`], [`Error::documents`] |
 //! | read any fields of a document | [`Value`], or a struct of your own |
 //! | use TLS | a URL that begins with `https://`, `wss://` or `grpcs://`, and [`Tls`] for authorities and client certificates |
+//! | decline compressed answers | `ClientBuilder::compression(false)`; by default gzip, deflate, br and zstd are asked for over HTTP, gzip over gRPC |
 //! | use a proxy | [`ClientBuilder::proxy`], [`ClientBuilder::proxy_from_env`]; by default none is used |
 //! | test my own code | the crate `clientlet-gateway`, a gateway inside the test: `docs/testing.md` |
 //! | work without writing code | the command `clientlet`: `clientlet post --help` |

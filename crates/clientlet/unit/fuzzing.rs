@@ -31,6 +31,25 @@ pub fn read_paths(openapi: &[u8]) -> Option<Vec<String>> {
     crate::transport::openapi::OpenApi::read(openapi).ok().map(|openapi| openapi.paths())
 }
 
+/// Decompresses content that comes in these pieces, up to a MiB of it, in one of the four codings. Returns
+/// `None` if that fails.
+pub fn decompress<'a>(coding: u8, pieces: impl Iterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
+    use crate::compression::{Coding, Decoder};
+    let all = [Coding::Gzip, Coding::Deflate, Coding::Brotli, Coding::Zstd];
+    let mut decoder = Decoder::new(all[usize::from(coding) % all.len()]);
+    let mut out = bytes::BytesMut::new();
+    for piece in pieces {
+        decoder.add(Bytes::copy_from_slice(piece));
+        while decoder.step(&mut out).ok()? {
+            if out.len() > 1 << 20 {
+                return None;
+            }
+        }
+    }
+    decoder.finish().ok()?;
+    Some(out.to_vec())
+}
+
 pub use crate::transport::sse::read_events;
 pub use crate::transport::websocket::answered_with as read_upgrade;
 

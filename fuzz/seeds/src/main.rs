@@ -43,6 +43,15 @@ const EVENTS: [&str; 3] = [
     "id: 7\nretry: 9\nevent\ndata\nother: x\n\nevent: end\u{1}",
 ];
 
+/// Content in each coding, behind the number of the coding and the size of a piece.
+const COMPRESSED: [&[u8]; 5] = [
+    b"\x00\x03\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xcbH\xcd\xc9\xc9\xd7Q\xc8\x00Q\x00\xff\xc5\xcc\xf3\x0c\x00\x00\x00",
+    b"\x01\x03x\x9c\xcbH\xcd\xc9\xc9\xd7Q\xc8\x00Q\x00\x1c\xda\x04u",
+    b"\x01\x03\xcbH\xcd\xc9\xc9\xd7Q\xc8\x00Q\x00",
+    b"\x02\x03\x0b\x02\x80hello\x03",
+    b"\x03\x03(\xb5/\xfd \x05)\x00\x00hello",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     for (target, texts) in [
         ("url", URLS.as_slice()),
@@ -53,6 +62,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         for (n, text) in texts.iter().enumerate() {
             lay(target, &format!("text-{n}"), text.as_bytes())?;
         }
+    }
+    for (n, content) in COMPRESSED.iter().enumerate() {
+        lay("compressed", &format!("content-{n}"), content)?;
     }
     server::lay_all()?;
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop/fixtures");
