@@ -120,7 +120,6 @@ async fn bombs() {
         let (url, _) = serve(Body::whole(way, codings::compressed(way, &zeros))).await;
         let client = client(&url).build().unwrap();
         let (error, peak, resident) = peak_of(async || post(&client).await).await;
-        println!("a bomb in {way}: {peak} bytes, {resident:?} of the process");
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{way}: {error}");
         let most = AROUND + if way == "br" { WINDOW } else { 0 };
         assert!(peak <= most, "{way}: {peak}");
@@ -135,7 +134,6 @@ async fn bombs_over_grpc() {
         let gateway = builder.fault(fault.parse().unwrap()).start().await.unwrap();
         let client = client(&gateway.grpc_url()).unary(is_unary).build().unwrap();
         let (error, peak, _) = peak_of(async || post(&client).await).await;
-        println!("a bomb over gRPC, unary: {is_unary}: {peak} bytes");
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
         // The gateway makes the bomb of pieces of 1 MiB.
         assert!(peak <= AROUND + 4 * MIB, "{peak}");
@@ -161,7 +159,6 @@ async fn events_without_an_end() {
         documents.next().await.unwrap().unwrap_err()
     };
     let (error, peak, _) = peak_of(call).await;
-    println!("comments: {peak} bytes, {taken:?} taken");
     assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
     assert!(peak <= AROUND, "{peak}");
 }
@@ -183,7 +180,6 @@ async fn blocks_without_content() {
         let (url, taken) = serve(body).await;
         let client = client(&url).build().unwrap();
         let (error, peak, _) = peak_of(async || post(&client).await).await;
-        println!("blocks of {coding}: {peak} bytes, {taken:?} taken");
         assert_eq!(error.kind(), ErrorKind::Decode, "{coding}: {error}");
         let told = format!("its {coding} data are much longer than what they give");
         assert!(error.message().ends_with(&told), "{error}");
@@ -204,7 +200,6 @@ async fn large_windows() {
         let (url, _) = serve(Body::whole(way, body)).await;
         let client = client(&url).build().unwrap();
         let (error, peak, resident) = peak_of(async || post(&client).await).await;
-        println!("a window in {way}: {peak} bytes, {resident:?} of the process: {error}");
         assert_eq!(error.kind(), kind, "{error}");
         assert!(way != "zstd" || error.message().contains("too much memory"), "{error}");
         assert!(peak <= 17 * MIB + AROUND, "{way}: {peak}");
