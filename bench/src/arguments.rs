@@ -1,13 +1,14 @@
 //! The command line.
 
 use crate::contest::{self, Benchmark};
-use crate::{codec, memory, pace, peers, serve, start};
+use crate::{blocking, codec, memory, pace, peers, serve, start};
 
 pub(crate) const HELP: &str = "\
 Measures what the client and its command cost.
 
 Usage: clientlet-bench http|websocket|grpc [--check] [--requests N] [--rounds R] [--only TEXT]
        [--tls] [--awake] [--json]
+       clientlet-bench blocking [--check] [--calls N] [--rounds R] [--json]
        clientlet-bench codec [--check] [--messages N] [--rounds R] [--json]
        clientlet-bench memory [--check] [--documents N,M] [--rounds R] [--json]
        clientlet-bench pace [--check] [--against PROGRAM] [--real] [--requests N] [--rounds R] [--json]
@@ -32,6 +33,12 @@ on WebSocket there are also requests with 1 or 100 embeddings of 768 floats.
   --check        Fail if a ratio is above 1.25, or for 1 document on WebSocket above 1.5, with --tls
                  above 1.4. Implies --awake, because only then a, b and c pay for the same work. A
                  measurement that fails is repeated, at most three times in all
+
+blocking: measure the CPU time of a call of `clientlet::blocking` beyond that of an async call, for
+calls of 1 document, one after the other. The embedded gateway runs in a process of its own.
+  --calls N      Calls in a measurement; 5000 by default
+  --rounds R     Rounds, in turns; 7 by default. The median of the differences counts
+  --check        Fail above 10 us
 
 codec: decode and encode 100 documents with embeddings of 768 floats, from protobuf into a struct
 with a Tensor and back, compared with prost's own types with `Bytes` for the same messages.
@@ -91,12 +98,14 @@ Examples:
 ";
 
 /// The names of all benchmarks.
-const BENCHMARKS: &str = "there are: http, websocket, grpc, codec, memory, pace, peers, start";
+const BENCHMARKS: &str =
+    "there are: http, websocket, grpc, blocking, codec, memory, pace, peers, start";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     Help,
     Contest(contest::Options),
+    Blocking(blocking::Options),
     Codec(codec::Options),
     Memory(memory::Options),
     Pace(pace::Options),
@@ -120,6 +129,7 @@ pub(crate) fn parse(given: &[String]) -> Result<Task, String> {
         "http" => parse_contest(Benchmark::Http, rest),
         "websocket" => parse_contest(Benchmark::WebSocket, rest),
         "grpc" => parse_contest(Benchmark::Grpc, rest),
+        "blocking" => parse_blocking(rest),
         "codec" => parse_codec(rest),
         "memory" => parse_memory(rest),
         "pace" => parse_pace(rest),
@@ -154,6 +164,22 @@ fn parse_contest(benchmark: Benchmark, rest: &[String]) -> Result<Task, String> 
         }
     }
     Ok(Task::Contest(options))
+}
+
+fn parse_blocking(rest: &[String]) -> Result<Task, String> {
+    let mut options = blocking::Options::default();
+    let mut rest = rest.iter();
+    while let Some(option) = rest.next() {
+        match option.as_str() {
+            "--calls" => options.calls = count("--calls", rest.next())?,
+            "--rounds" => options.rounds = count("--rounds", rest.next())?,
+            "--check" => options.check = true,
+            "--json" => options.json = true,
+            "--help" | "-h" => return Ok(Task::Help),
+            other => return Err(format!("`blocking` does not take `{other}`")),
+        }
+    }
+    Ok(Task::Blocking(options))
 }
 
 fn parse_codec(rest: &[String]) -> Result<Task, String> {
@@ -325,6 +351,10 @@ mod tests {
             assert_eq!(parse_line(&line), Ok(Task::Contest(options)));
         }
 
+        let options = blocking::Options { calls: 9, rounds: 2, check: true, json: false };
+        let line = "blocking --rounds 2 --check --calls 9";
+        assert_eq!(parse_line(line), Ok(Task::Blocking(options)));
+
         let options = codec::Options { messages: 9, rounds: 2, check: true, json: false };
         assert_eq!(parse_line("codec --rounds 2 --check --messages 9"), Ok(Task::Codec(options)));
 
@@ -384,7 +414,7 @@ mod tests {
     #[test]
     fn errors_name_the_word_at_fault() {
         for (line, word) in [
-            ("", "http, websocket, grpc, codec, memory, pace, peers, start"),
+            ("", "http, websocket, grpc, blocking, codec, memory, pace, peers, start"),
             ("https", "`https`"),
             ("grpc --round 3", "`grpc`"),
             ("http --round 3", "`--round`"),
@@ -393,6 +423,7 @@ mod tests {
             ("http --requests 1e3", "not `1e3`"),
             ("http --requests -5", "not `-5`"),
             ("http extra", "`extra`"),
+            ("blocking --calls 0", "not `0`"),
             ("memory --documents", "`--documents` needs"),
             ("memory --documents 100", "not `100`"),
             ("memory --documents 100,0", "not `100,0`"),

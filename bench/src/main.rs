@@ -6,6 +6,7 @@
 
 mod arguments;
 mod bare;
+mod blocking;
 mod codec;
 mod comparison;
 mod contest;
@@ -71,6 +72,11 @@ fn run(task: Task) -> Result<ExitCode, Box<dyn Error>> {
             let text = table::to_text(name, &last, options.gateway);
             let json = table::to_json(name, &last, options.gateway);
             return Ok(show(options.json, text, json, gates)?);
+        }
+        Task::Blocking(options) => {
+            let report = blocking::run(&options)?;
+            let gates = options.check.then(|| report.gates());
+            return Ok(show(options.json, report.to_text(), report.to_json(), gates)?);
         }
         Task::Codec(options) => {
             let report = codec::run(&options)?;

@@ -15,7 +15,7 @@ const KEPT_MEMORY: (&str, &str) =
     ("GLIBC_TUNABLES", "glibc.malloc.trim_threshold=67108864:glibc.malloc.mmap_threshold=33554432");
 
 /// The benchmarks with contestants in one process.
-const CONTESTS: [&str; 4] = ["http", "websocket", "grpc", "codec"];
+const CONTESTS: [&str; 5] = ["http", "websocket", "grpc", "blocking", "codec"];
 
 /// Builds the benchmark and its gateway, and runs the benchmark. Returns the benchmark's exit code.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {

@@ -25,6 +25,7 @@
 //! | decline compressed answers | `ClientBuilder::compression(false)`; by default gzip, deflate, br and zstd are asked for over HTTP, gzip over gRPC |
 //! | use a proxy | [`ClientBuilder::proxy`], [`ClientBuilder::proxy_from_env`]; by default none is used |
 //! | test my own code | the crate `clientlet-gateway`, a gateway inside the test: `docs/testing.md` |
+//! | call without an async runtime | the module `blocking`, a feature |
 //! | work without writing code | the command `clientlet`: `clientlet post --help` |
 //!
 //! # Documents in, documents out
@@ -298,6 +299,7 @@
 //! | `proxy` | yes | HTTP and SOCKS proxies ([`ClientBuilder::proxy`]) |
 //! | `cookies` | yes | cookies that a gateway sets are kept and sent back (`ClientBuilder::cookie_jar`) |
 //! | `clientlets` | yes | the module [`clientlets`] |
+//! | `blocking` | no | the module `blocking`: calls that wait, for programs without an async runtime |
 //! | `half` | no | `half::f16` as an element of tensors |
 //! | `ndarray` | no | arrays of the crate `ndarray` as tensors, and tensors as arrays |
 //!
@@ -327,6 +329,8 @@
 
 mod address;
 mod batch;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod builder;
 #[cfg(test)]
 #[path = "../unit/capabilities.rs"]
@@ -401,7 +405,7 @@ pub use stream_document::{DocumentStream, StreamDocument};
 pub use tls::{Pem, Tls, TlsVersion};
 
 /// The Rust of the README runs as it stands there.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "blocking"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 

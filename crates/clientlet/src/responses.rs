@@ -126,6 +126,11 @@ impl Answers {
         Answers { results }
     }
 
+    #[cfg(feature = "blocking")]
+    pub(crate) fn refused(error: Error) -> Answers {
+        Answers { results: vec![Err(error)] }
+    }
+
     /// Returns all documents of the answers, read as `T`.
     ///
     /// # Errors

@@ -1,0 +1,66 @@
+//! The client for programs without an async runtime: the same names, and calls that wait.
+//!
+//! ```
+//! use clientlet::Document;
+//! use clientlet::blocking::Client;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let runtime = tokio::runtime::Runtime::new()?;
+//! # let gateway = runtime.block_on(clientlet_gateway::Gateway::builder().start())?;
+//! # let url = gateway.http_url();
+//! // let url = "http://localhost:8080";
+//! let client = Client::new(&url)?;
+//! let documents = ["one", "two"].map(Document::text);
+//! for document in client.post("/upper").documents(documents).send().documents::<Document>()? {
+//!     println!("{}", document.text.unwrap_or_default());
+//! }
+//!
+//! let documents = (0..1000).map(|n| Document::text(n.to_string()));
+//! let mut answered = 0;
+//! for result in client.post("/upper").documents(documents).stream() {
+//!     answered += result?.documents::<Document>()?.len();
+//! }
+//! assert_eq!(answered, 1000);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Each client and each clientlet has a runtime on a thread of its own, which reads and writes its
+//! connections. The thread ends with the last clone, answer iterator and sender, after connections
+//! have been closed in good order; a program that ends does not wait for it.
+//!
+//! | called from | what to expect |
+//! | --- | --- |
+//! | any thread, several at a time | works; callers share connections |
+//! | `tokio::task::spawn_blocking`, `block_in_place` | works |
+//! | an async task | an error of [`ErrorKind::Config`](crate::ErrorKind::Config), not sent; nothing blocks or panics |
+
+mod client;
+#[cfg(feature = "clientlets")]
+mod clientlets;
+mod driver;
+mod post;
+mod stream_document;
+
+pub use self::client::Client;
+#[cfg(feature = "clientlets")]
+pub use self::clientlets::*;
+pub use self::post::{Post, Responses};
+pub use self::stream_document::{DocumentStream, StreamDocument};
+
+/// Implements options that are handed on to the async call, with a line about each and a link to the
+/// rest.
+macro_rules! same_options {
+    ($call:ident $(<$s:tt>)? of $inner:path: $($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*);)*) => {
+        impl $(<$s>)? $call $(<$s>)? {
+            $($(#[$doc])*
+            #[doc = concat!("See [`", stringify!($call), "::", stringify!($name), "`](", stringify!($inner), "::", stringify!($name), ").")]
+            pub fn $name(mut self, $($argument: $type),*) -> Self {
+                self.call = self.call.$name($($argument),*);
+                self
+            })*
+        }
+    };
+}
+
+use same_options;
