@@ -38,6 +38,10 @@ pub(crate) fn told(error: &Error) -> Fault {
             return Fault::Final(format!("the server's certificate {why}"), hint);
         }
         Error::AlertReceived(alert) => return of_alert(*alert),
+        Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge) => {
+            "a message of the server's TLS handshake is larger than 64 KiB, such as a long chain of certificates"
+                .into()
+        }
         Error::PeerIncompatible(
             PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
             | PeerIncompatible::ServerDoesNotSupportTls12Or13,

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 
 use super::super::multiplex::Progress;
+use super::interim::Interim;
 use crate::foreign::shorten;
 
 /// The last GOAWAY that came. `None` until one comes.
@@ -80,6 +81,11 @@ where
         let this = &mut *self;
         let goaway = this.frames.find_goaway(&buffer.filled()[before..]);
         this.progress.heard().answer(this.frames.take_answered());
+        if this.frames.is_flooded {
+            return Poll::Ready(Err(io::Error::other(
+                "the gateway sends interim answers without end",
+            )));
+        }
         if let Some(goaway) = goaway {
             // This comes first, because the tasks that the next line wakes must not return to the
             // same connection.
@@ -144,6 +150,9 @@ struct Frames {
     payload: Vec<u8>,
     /// The bytes of frames that belong to answers and were not taken yet.
     answered: u64,
+    interim: Interim,
+    /// Whether more interim answers have come than may come.
+    is_flooded: bool,
 }
 
 impl Frames {
@@ -174,6 +183,7 @@ impl Frames {
                 let [high, middle, low, ..] = self.head;
                 self.left = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
                 self.filled = 0;
+                self.is_flooded |= !self.interim.may_go_on(self.head);
             }
         }
     }

@@ -11,6 +11,7 @@ mod goaway;
 mod head;
 #[cfg(feature = "compression")]
 mod inflating;
+mod interim;
 mod messages;
 mod outgoing;
 mod requests;
