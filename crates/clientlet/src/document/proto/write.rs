@@ -95,8 +95,15 @@ impl<'o> Writer<'o> {
         Ok(())
     }
 
-    /// Ends the `count` innermost messages and writes their lengths before them.
+    /// Ends the `count` innermost messages and writes their lengths before them. Most values end none.
+    #[inline]
     pub(super) fn close(&mut self, count: usize) {
+        if count > 0 {
+            self.close_messages(count);
+        }
+    }
+
+    fn close_messages(&mut self, count: usize) {
         let first = self.open.len() - count;
         // From the inside out, the messages whose length fits the reserved byte: most messages.
         while self.open.len() > first {

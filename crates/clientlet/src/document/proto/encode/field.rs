@@ -48,6 +48,7 @@ impl<'w, 'o> Place<'w, 'o, '_> {
         self.field_number(field, Number::Whole(b.into()), Dtype::Bool, &[u8::from(b)])
     }
 
+    #[inline]
     pub(super) fn field_text(self, field: Field, text: &str) -> Result<(), Refusal> {
         match field.kind {
             Kind::Text => self.writer.field(field.number, text.as_bytes()),
@@ -130,6 +131,7 @@ impl<'w, 'o> Place<'w, 'o, '_> {
     }
 
     /// Begins a document, whose entries are its fields.
+    #[inline]
     pub(super) fn document(self) -> Result<Parts<'w, 'o>, Refusal> {
         let opened = match self.slot {
             Slot::Document(number) => {

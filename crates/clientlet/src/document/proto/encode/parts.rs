@@ -53,6 +53,7 @@ pub(super) struct Parts<'w, 'o> {
 
 impl<'w, 'o> Parts<'w, 'o> {
     /// Begins the parts of the value at `place`, for which `levels` messages were opened.
+    #[inline]
     pub(super) fn new(place: Place<'w, 'o, '_>, what: What, levels: usize) -> Parts<'w, 'o> {
         let Place { writer, around, .. } = place;
         Parts { writer, what, opened: around + levels, count: 0, key: String::new() }
@@ -66,6 +67,7 @@ impl<'w, 'o> Parts<'w, 'o> {
     }
 
     /// Returns the slot of the entry with this name.
+    #[inline]
     pub(super) fn slot_of<'k>(&self, name: &'k str) -> Result<Slot<'k>, Refusal> {
         Ok(match self.what {
             What::Document { .. } if self.writer.docarray == DocArray::V1 => {
@@ -95,16 +97,28 @@ impl<'w, 'o> Parts<'w, 'o> {
         Ok(())
     }
 
+    #[inline]
     fn finish(self) -> Result<(), Refusal> {
         if let What::Rows { depth, number } = self.what {
-            self.writer.grid.close(depth, self.count)?;
-            if depth == 0 {
-                write_grid(self.writer, number)?;
-            }
+            close_rows(self.writer, depth, number, self.count)?;
         }
         self.writer.close(self.opened);
         Ok(())
     }
+}
+
+/// Ends a list of a tensor, which had this number of elements. The outermost one writes the tensor.
+fn close_rows(
+    writer: &mut Writer<'_>,
+    depth: usize,
+    number: u32,
+    count: usize,
+) -> Result<(), Refusal> {
+    writer.grid.close(depth, count)?;
+    if depth == 0 {
+        write_grid(writer, number)?;
+    }
+    Ok(())
 }
 
 list_parts!(Parts<'_, '_>, element, finish);

@@ -1,4 +1,7 @@
 //! Writes the value that serde hands over at its place.
+//!
+//! What runs for each document and field is `inline`, as in JSON: a place or its parts that were just made
+//! would otherwise be copied, and the copy waits for the stores before it. That cost 20 ns a document.
 
 use serde::Serialize;
 
@@ -49,11 +52,13 @@ pub(super) struct Place<'w, 'o, 'k> {
 }
 
 impl<'w, 'o, 'k> Place<'w, 'o, 'k> {
+    #[inline]
     pub(super) fn new(writer: &'w mut Writer<'o>, slot: Slot<'k>) -> Place<'w, 'o, 'k> {
         Place { writer, slot, around: 0 }
     }
 
     /// Ends the messages around a value that is complete.
+    #[inline]
     pub(super) fn done(self) -> Result<(), Refusal> {
         self.writer.close(self.around);
         Ok(())
@@ -148,6 +153,7 @@ impl<'w, 'o> Destination for Place<'w, 'o, '_> {
         }
     }
 
+    #[inline]
     fn text(self, text: &str) -> Result<(), Refusal> {
         match self.slot {
             Slot::Field(field) => self.field_text(field, text),
@@ -176,6 +182,7 @@ impl<'w, 'o> Destination for Place<'w, 'o, '_> {
         }
     }
 
+    #[inline]
     fn object(self) -> Result<Parts<'w, 'o>, Refusal> {
         match self.slot {
             Slot::Root | Slot::Document(_) => self.document(),
