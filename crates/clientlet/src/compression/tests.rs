@@ -119,6 +119,20 @@ fn content_is_the_same_however_it_is_split() {
 }
 
 #[test]
+fn content_may_end_exactly_with_a_step() {
+    for count in 1..=3 {
+        let zeros = vec![0; count * PIECE];
+        for (coding, compress) in WAYS {
+            let compressed = compress(&[&zeros]);
+            for size in [1, 7, compressed.len()] {
+                let whole = read(coding, &compressed, size);
+                assert!(whole.as_deref() == Ok(&zeros), "{coding:?} of {count} in {size}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_a_server_has_flushed_is_read_before_more_comes() {
     // The second part is larger than a step's room, so that the decoder holds some of it back.
     let parts = [text(100), vec![b'x'; 10 * PIECE + 7], text(10)];
