@@ -356,6 +356,7 @@ mod foreign;
 #[path = "../unit/fuzzing.rs"]
 pub mod fuzzing;
 mod input;
+mod log;
 mod message;
 mod options;
 mod order;

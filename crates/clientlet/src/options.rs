@@ -17,6 +17,7 @@ use crate::compression::ACCEPTED;
 use crate::config::ProxyConfig;
 use crate::config::{Config, Credentials, GrpcOptions, Hook, Identity, NextAttempt, one_by_one};
 use crate::error::Error;
+use crate::log;
 use crate::message::DocArray;
 #[cfg(feature = "proxy")]
 use crate::proxy::{ProxyKind, ProxyOptions};
@@ -361,9 +362,7 @@ impl ClientletOptions {
         let address = Address::parse(url, self.port)?;
         self.retry.check()?;
         if self.retry.is_capped_from_the_start() {
-            tracing::info!(
-                "max_backoff is below initial_backoff, so every wait is at most max_backoff and never grows"
-            );
+            log::retry_capped();
         }
         if self.channels == 0 {
             return Err(Error::config("channels is 0; nothing could be sent without a connection"));

@@ -26,7 +26,7 @@ impl Visit for Told {
 
 impl Subscriber for Told {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "clientlet::pipeline::observer"
+        metadata.name().starts_with("clientlet.request.")
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -64,7 +64,7 @@ async fn each_request_begins_once_and_ends_once_on_each_way() {
         let count = |begin: &str| told.iter().filter(|told| told.starts_with(begin)).count();
         assert_eq!(count("a request begins"), 2, "{scheme}: {told:?}");
         let errors = answers.errors().count();
-        assert_eq!(count("a request fails: "), errors, "{scheme}: {told:?}");
+        assert_eq!(count("a request failed"), errors, "{scheme}: {told:?}");
         assert_eq!(count("a request is answered") + errors, 2, "{scheme}: {told:?}");
     }
 }

@@ -533,5 +533,5 @@ fn the_page_of_guarantees_holds_the_capabilities() {
     for Capability { what, carried, .. } in CAPABILITIES {
         table += &line(&[&[*what][..], carried].concat());
     }
-    crate::page::check("capabilities", &table);
+    crate::page::check("guarantees.md", "capabilities", &table);
 }

@@ -268,7 +268,7 @@ fn the_page_of_guarantees_lists_the_recorded_failures() {
         table +=
             &format!("| {done} | {over} | {names} | `{kind}` | `{delivery}` | {again} | {ran} |\n");
     }
-    crate::page::check("recorded failures", &table);
+    crate::page::check("guarantees.md", "recorded failures", &table);
 }
 
 #[test]

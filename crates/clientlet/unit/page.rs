@@ -1,17 +1,17 @@
-//! `docs/guarantees.md` contains tables that the code decides by. Tests keep the page equal to the
-//! code.
+//! `docs/guarantees.md` contains tables that the code decides by, and `docs/logs.md` what it tells
+//! `tracing`. Tests keep the pages equal to the code.
 
 use std::sync::Mutex;
 
 /// Tests of one process run in parallel, and each writes the whole page.
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// Checks that the page's table `name` is `table`. If `CLIENTLET_BLESS` is set, writes the table
+/// Checks that the table `name` of a page in `docs` is `table`. If `CLIENTLET_BLESS` is set, writes the table
 /// instead.
-pub(crate) fn check(name: &str, table: &str) {
+pub(crate) fn check(page: &str, name: &str, table: &str) {
     let _one = WRITING.lock().unwrap();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guarantees.md");
-    let page = std::fs::read_to_string(path).unwrap();
+    let path = format!("{}/../../docs/{page}", env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(&path).unwrap();
     let begin = format!("<!-- table of {name} -->\n");
     let end = "<!-- end of the table -->";
     let (before, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("no table of {name}"));

@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::{Shared, WeakShared};
 use http::header::{HOST, HeaderMap, HeaderValue};
 use tokio::time::Instant;
+use tracing::field::display;
 
 pub(crate) use self::gateway::{Found, Gateway};
 use self::generation::{Learned, learn};
@@ -19,6 +20,7 @@ use self::kept::Kept;
 use crate::address::Address;
 use crate::config::Config;
 use crate::error::{AttemptError, ErrorKind};
+use crate::log;
 use crate::message::{DocArray, Endpoints};
 use crate::transport::{Ask, BoxFuture, Time, Transport};
 
@@ -185,7 +187,9 @@ impl Discovery {
         let question: Question = Box::pin(async move {
             let ask = Ask { headers: &with, deadline };
             let learned = learn(&*transport, set, &kept, ask).await;
-            learned.map(|learned| Arc::new(learned.gateway)).map_err(Arc::new)
+            let gateway = learned.map_err(Arc::new)?.gateway;
+            log::gateway_known(display(&transport.facts().address), display(gateway.docarray));
+            Ok(Arc::new(gateway))
         });
         let question = question.shared();
         *asked = question.downgrade().map(|question| Asked { headers: headers.clone(), question });

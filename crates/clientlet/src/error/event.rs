@@ -1,7 +1,10 @@
 //! Everything that can happen to an attempt, and what follows. This table makes the errors, decides
 //! the retries, and is printed on the page *Guarantees*.
 
+use tracing::field::debug;
+
 use super::{Delivery, ErrorKind};
+use crate::log;
 
 /// What an event means for the error and for further attempts.
 #[cfg_attr(not(test), expect(dead_code, reason = "a test prints the page from all of it"))]
@@ -129,7 +132,7 @@ impl Event {
 
     /// Reports that this happened to an attempt. Tests record the protocols of each event.
     pub(crate) fn tell(self, protocol: &str) {
-        tracing::trace!(target: "clientlet::event", event = ?self, %protocol, "an attempt failed");
+        log::attempt_failed(debug(self), protocol);
     }
 
     /// Whether any request on a shared connection or stream may have caused its end. An outage that
@@ -228,7 +231,7 @@ mod tests {
 
     #[test]
     fn the_page_of_guarantees_holds_this_table() {
-        crate::page::check("events", &table());
+        crate::page::check("guarantees.md", "events", &table());
     }
 
     #[test]

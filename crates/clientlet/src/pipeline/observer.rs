@@ -3,24 +3,26 @@
 
 use std::ops::Range;
 
+use tracing::field::display;
+
 use crate::error::Error;
+use crate::log;
 use crate::response::Response;
 
 /// A request with these documents begins; `index` is its index in the call.
 pub(super) fn begun(index: u64, documents: &Range<u64>) {
-    tracing::trace!(index, ?documents, "a request begins");
+    log::request_begun(index, documents.start, documents.end - documents.start);
 }
 
 /// A request has ended, or a part of a request whose documents ended separately.
 pub(super) fn ended(index: u64, end: &Result<Response, Error>) {
     match end {
         Ok(response) => {
-            let (attempts, elapsed) = (response.attempts(), response.elapsed());
-            tracing::trace!(index, attempts, ?elapsed, "a request is answered");
+            log::request_answered(index, response.attempts(), response.elapsed().as_secs_f64());
         }
         Err(error) => {
             let (kind, delivery) = (error.kind(), error.delivery());
-            tracing::debug!(index, %kind, %delivery, "a request fails: {}", error.message());
+            log::request_failed(index, display(kind), display(delivery), error.message());
         }
     }
 }

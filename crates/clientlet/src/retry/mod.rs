@@ -13,11 +13,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use tracing::field::display;
 
 pub use policy::RetryPolicy;
 
 use crate::address::Address;
 use crate::error::{Attempt, AttemptError, Context, Error, Event};
+use crate::log;
 use crate::runtime;
 use crate::secret::Secrets;
 use crate::stop::{Stop, stopped};
@@ -299,7 +301,7 @@ impl<'a> Retry<'a> {
                 };
                 if may_begin {
                     anew += 1;
-                    tracing::debug!(attempt = number, "beginning anew: {}", error.message);
+                    log::attempt_anew(number, &*error.message);
                     if pause > Duration::ZERO {
                         rest(stop, pause).await.ok_or_else(|| stopped(false))?;
                     }
@@ -315,10 +317,9 @@ impl<'a> Retry<'a> {
             match judge(policy, number, &error, left, random.f64()) {
                 Verdict::Final => return Err(error),
                 Verdict::Again(wait) => {
-                    tracing::debug!(
-                        attempt = number, kind = %error.kind, delivery = %error.delivery, ?wait,
-                        "trying again: {}", error.message
-                    );
+                    let (kind, delivery) = (display(&error.kind), display(&error.delivery));
+                    let wait_seconds = wait.as_secs_f64();
+                    log::attempt_again(number, kind, delivery, wait_seconds, &*error.message);
                     rest(stop, wait).await.ok_or_else(|| stopped(false))?;
                     (number, began, anew) = (number + 1, Instant::now(), 0);
                 }

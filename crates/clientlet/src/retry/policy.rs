@@ -231,7 +231,7 @@ mod tests {
             let mean = most / 2.0;
             table += &format!("| {attempts} | {most:.1} s | {mean:.2} s | {outlasted:.2} s |\n");
         }
-        crate::page::check("waits", &table);
+        crate::page::check("guarantees.md", "waits", &table);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::address::encode_percent;
 use crate::envelope::ProtoTemplate;
 use crate::error::Error;
+use crate::log;
 use crate::message::{DocArray, Encoding, RequestId};
 
 /// The maximum size of a document in the query, in bytes: some servers accept addresses of at most
@@ -109,10 +110,7 @@ fn query(document: &[u8]) -> String {
         query += &pair;
     }
     if !is_whole {
-        tracing::warn!(
-            "over HTTP, lists, objects and long texts of a document are only in the body of a GET, which \
-             some proxies drop; use grpc:// if a proxy does"
-        );
+        log::long_document();
     }
     query
 }

@@ -17,6 +17,7 @@ pub(crate) use self::fault::{Fault, of_end, told};
 pub use self::pem::Pem;
 use crate::address::Protocol;
 use crate::error::Error;
+use crate::log;
 
 /// How connections to `https://`, `wss://` and `grpcs://` addresses are secured.
 ///
@@ -184,10 +185,7 @@ impl Tls {
         provider: Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ServerCertVerifier>, Error> {
         if self.danger_accept_invalid_certs {
-            tracing::warn!(
-                "certificates are not checked (danger_accept_invalid_certs): anybody on the way can read and \
-                 change what is sent"
-            );
+            log::tls_unchecked();
             return Ok(trust::anything(provider));
         }
         let mut authorities = Vec::new();

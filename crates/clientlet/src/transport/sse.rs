@@ -22,6 +22,7 @@ use super::idle::Watched;
 use super::streams::{RawDocument, RawDocuments, StreamRequest, Streams};
 use crate::error::{AttemptError, Detail, Event, Hint, Source};
 use crate::foreign::shorten;
+use crate::log;
 use crate::message::{DocArray, Encoding};
 
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -161,7 +162,7 @@ impl Stream for Documents {
                     return Poll::Ready(Some(Ok(document)));
                 }
                 // Unknown events are ignored, as the rules of server-sent events require.
-                _ => tracing::debug!("an event that is not a document"),
+                _ => log::unknown_event(&*shorten(&name)),
             }
         }
     }

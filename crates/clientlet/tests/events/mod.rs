@@ -55,7 +55,7 @@ impl Visit for Fields {
 
 impl Subscriber for Recorder {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "clientlet::event"
+        metadata.name() == "clientlet.attempt.failed"
     }
 
     fn event(&self, event: &Event<'_>) {

@@ -10,6 +10,7 @@ use super::inbox::{Reply, Ticket};
 use super::{Ending, Order, Passage, Progress};
 use crate::envelope::outcome;
 use crate::foreign::shorten;
+use crate::log;
 use crate::message::{RawAnswer, RequestId};
 use crate::transport::Tally;
 
@@ -123,7 +124,7 @@ impl InFlight {
                 self.tally.duplicate_dropped();
                 // An id that is not of the client's form may be any text.
                 let own = matches!(self.matching, Matching::ById(_)).then_some(id);
-                tracing::debug!(request = own, "an answer came that no request waits for");
+                log::answer_unclaimed(own);
             }
             None => {
                 let id = shorten(id);
