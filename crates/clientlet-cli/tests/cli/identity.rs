@@ -108,3 +108,42 @@ fn no_error_shows_a_credential() {
     let run = clientlet(["post", "--help"]).env("CLIENTLET_BEARER", SECRET).run().exits(0);
     assert_hidden(&run);
 }
+
+#[test]
+fn what_a_server_repeats_is_hidden_in_text_and_in_json() {
+    let to = "https://flow.example/s3cr3t/x";
+    let faults = ["", ",path=/status", ",path=/dry_run", ",path=/openapi.json"];
+    let faults = faults.map(|at| format!("redirect:302:{to}@100%{at}"));
+    let gateway = serve(DocArray::V1, &faults.each_ref().map(String::as_str));
+    let url = gateway.url();
+    let commands: [&[&str]; 5] = [
+        &["post", &url, "--text", "a", "--docarray", "v1"],
+        &["ready", &url],
+        &["ready", &url, "--json"],
+        &["status", &url, "--json"],
+        &["endpoints", &url],
+    ];
+    for command in commands {
+        for (option, value) in
+            [("--bearer", SECRET), ("--auth", "u:s3cr3t"), ("--header", "x-key: s3cr3t")]
+        {
+            let run = clientlet(command).args([option, value]).run().exits(1);
+            assert_hidden(&run);
+            let is_told = |text: &str| text.contains("https://flow.example/[secret]/x");
+            assert!(is_told(&run.stdout) || is_told(&run.stderr), "{run:?}");
+        }
+    }
+}
+
+#[test]
+fn a_gateway_that_sends_nothing_is_left_after_the_idle_time_out() {
+    let gateway = serve(DocArray::V1, &["stall@100%", "stall@100%,path=/dry_run"]);
+    let url = gateway.url();
+    let commands: [&[&str]; 2] =
+        [&["post", &url, "--text", "a", "--docarray", "v1"], &["ready", &url]];
+    for command in commands {
+        let run = clientlet(command).args(["--idle-timeout", "0.2"]).run().exits(1);
+        let told = "nothing came for 200 ms, the idle time-out";
+        assert!(run.stderr.contains(told) || run.stdout.contains(told), "{run:?}");
+    }
+}

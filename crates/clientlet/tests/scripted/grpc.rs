@@ -65,6 +65,17 @@ async fn unary_requests_have_a_stream_each_and_tell_the_gateway_their_time_out()
 }
 
 #[tokio::test]
+async fn a_last_attempt_that_goes_alone_tells_the_gateway_the_time_that_is_left() {
+    let (gateway, client) = streaming(DocArray::V1, &["reset-after@1"]).await;
+    let call = client.post("/upper").documents(documents(1)).retry(retrying(2));
+    let answers = call.timeout(Duration::from_secs(600)).attempt_timeout(SILENCE).send().await;
+    assert_eq!(ids(answers), in_order(1));
+    let entries = gateway.journal().entries();
+    let told: Vec<_> = entries.iter().map(|entry| entry.header("grpc-timeout")).collect();
+    assert!(matches!(told[..], [None, Some(_)]), "{told:?}");
+}
+
+#[tokio::test]
 async fn requests_arrive_compressed_if_the_client_is_set_to_gzip() {
     for way in BOTH {
         let gateway = gateway(DocArray::V2, &[]).await;
