@@ -78,6 +78,8 @@ same_options! {
     timeout(timeout: impl Into<Option<Duration>>);
     /// The longest time of one attempt: 60 s by default.
     attempt_timeout(timeout: impl Into<Option<Duration>>);
+    /// How long nothing may come while a request waits for its answer: no limit by default.
+    idle_timeout(timeout: impl Into<Option<Duration>>);
     /// A header for the requests of this call.
     header(name: impl Into<String>, value: impl Into<String>);
     /// Headers for the requests of this call.
