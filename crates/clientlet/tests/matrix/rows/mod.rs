@@ -135,7 +135,8 @@ pub(crate) fn is_harm(fault: &FaultKind) -> bool {
         | FaultKind::Reorder
         | FaultKind::GoAway(0)
         | FaultKind::GoAwayAfter(_)
-        | FaultKind::HangUp => false,
+        | FaultKind::HangUp
+        | FaultKind::Gzip => false,
         _ => true,
     }
 }
