@@ -49,8 +49,8 @@ events! {
         "the gateway told what it speaks", "A gateway was asked what it speaks.";
     DEBUG "clientlet.answer.unclaimed" answer_unclaimed(request),
         "an answer came that no request waits for", "An answer came a second time, or after its request was given up; it is dropped.";
-    DEBUG "clientlet.stream.unknown_event" unknown_event(name),
-        "an event that is not a document", "A stream of documents has a server-sent event of an unknown name; it is dropped.";
+    DEBUG "clientlet.stream.unknown_event" unknown_event(),
+        "an event that is not a document", "A stream of documents has a server-sent event of an unknown name, which may be any text and is not told; it is dropped.";
     WARN "clientlet.stream.long_document" long_document(),
         "over HTTP, lists, objects and long texts of a document are only in the body of a GET, which some proxies drop; use grpc:// if a proxy does",
         "A document for a stream is too long for the query of its address.";

@@ -162,7 +162,7 @@ impl Stream for Documents {
                     return Poll::Ready(Some(Ok(document)));
                 }
                 // Unknown events are ignored, as the rules of server-sent events require.
-                _ => log::unknown_event(&*shorten(&name)),
+                _ => log::unknown_event(),
             }
         }
     }
