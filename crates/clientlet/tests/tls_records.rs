@@ -308,6 +308,14 @@ async fn an_answer_that_only_the_end_of_the_connection_ends_counts_only_if_the_e
     }
 }
 
+/// Whether a request has come with its whole body.
+fn is_whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    length.is_none_or(|length| body.len() >= length.parse().unwrap())
+}
+
 /// Answers one request, and a question with 404.
 async fn answer(
     acceptor: &TlsAcceptor,
@@ -317,14 +325,15 @@ async fn answer(
 ) -> std::io::Result<()> {
     let mut client = acceptor.accept(client).await?;
     let mut request = Vec::new();
-    // A body of JSON ends with a brace, and the head of a question with an empty line.
-    while !request.ends_with(b"}") && !request.ends_with(b"\r\n\r\n") {
+    while !is_whole(&request) {
         if client.read_buf(&mut request).await? == 0 {
             return Ok(());
         }
     }
     let text = match request.starts_with(b"GET") {
-        true => "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        true => {
+            "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".to_owned()
+        }
         false => {
             let body = match header {
                 "" => ANSWER.to_owned(),
