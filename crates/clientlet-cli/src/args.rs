@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clientlet::DocArray;
 use clientlet_gateway::{FAULT_HELP, Fault};
 
@@ -51,6 +51,21 @@ pub(crate) enum Command {
     /// Serve an embedded gateway for experiments and tests, with faults on demand
     #[command(after_help = gateway_help())]
     Gateway(GatewayArgs),
+}
+
+impl Command {
+    /// What to print of the library's log. The embedded gateway alone has none.
+    pub(crate) fn log(&self) -> &LogArgs {
+        const NONE: &LogArgs = &LogArgs { verbose: 0, log: LogForm::Text };
+        match self {
+            Command::Post(args) => &args.identity.log,
+            Command::Stream(args) => &args.identity.log,
+            Command::Ready(args) | Command::Status(args) | Command::Endpoints(args) => {
+                &args.identity.log
+            }
+            Command::Gateway(_) => NONE,
+        }
+    }
 }
 
 // Each paragraph is one line, so that clap wraps it to the terminal's width.
@@ -477,6 +492,30 @@ pub(crate) struct IdentityArgs {
 
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
+
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+/// What to print of the library's log, on stderr.
+#[derive(clap::Args, Clone, Copy, Default)]
+#[command(next_help_heading = "Log (on stderr)")]
+pub(crate) struct LogArgs {
+    /// Print retries, failed requests and what the gateway speaks; -vv prints each request and attempt
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// The form of the log: lines of text, or a JSON object on each line with time, level, name, message
+    /// and fields (docs/logs.md lists the names)
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    pub(crate) log: LogForm,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub(crate) enum LogForm {
+    #[default]
+    Text,
+    Json,
 }
 
 /// The way to the gateway.

@@ -14,6 +14,7 @@ mod hint;
 mod input;
 mod interrupt;
 mod lines;
+mod log;
 mod output;
 mod outstanding;
 mod pipe;
@@ -33,7 +34,6 @@ mod status;
 mod stream;
 mod summary;
 mod typed;
-mod warnings;
 mod wide;
 mod worker;
 
@@ -42,9 +42,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    warnings::print();
     match args::Args::try_parse() {
-        Ok(args) => command::run(args),
+        Ok(args) => {
+            log::print(args.command.log());
+            command::run(args)
+        }
         Err(error) => command::refuse(&secrets::hide(error)),
     }
 }

@@ -13,6 +13,7 @@ mod help;
 mod identity;
 mod interop;
 mod interrupt;
+mod log;
 mod operator;
 mod output;
 mod post;
