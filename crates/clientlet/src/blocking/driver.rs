@@ -1,18 +1,17 @@
-//! The runtime of a blocking client, on a thread of its own.
+//! The runtime of a blocking client.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 use tokio::task::coop;
 
 use crate::error::Error;
@@ -21,18 +20,41 @@ use crate::error::Error;
 const CLOSING: Duration = Duration::from_secs(10);
 /// The time after which it looks again whether they are.
 const LOOK: Duration = Duration::from_millis(5);
+/// The time without a caller after which the thread drives the runtime.
+const GRACE: Duration = Duration::from_millis(5);
 
 /// The message of errors inside a runtime.
 const WOULD_BLOCK: &str = "a blocking call in an async task would hold up its runtime; use \
                            `clientlet::Client` there, or call from `tokio::task::spawn_blocking`";
 
-/// A runtime whose thread reads, writes and measures time, while callers wait on theirs. The thread
-/// ends after the last handle on the driver.
+/// A runtime for callers that wait. A caller drives it on its own thread while it waits, because waking
+/// another thread for each request and each answer would cost more than the request. While no caller
+/// waits, a thread of the runtime's own drives it, so that connections are kept up and closed. The
+/// thread ends after the last handle on the driver.
 #[derive(Debug)]
-pub(super) struct Driver {
-    handle: Handle,
-    /// Dropped with the driver, which tells the thread to end.
-    _in_use: oneshot::Sender<Infallible>,
+pub(super) struct Driver(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// `None` only while it is dropped.
+    runtime: Option<Runtime>,
+    state: Mutex<State>,
+    /// Tells the thread that it is wanted.
+    wanted: Condvar,
+    /// Tells the thread, while it drives, that a caller wants to drive.
+    relieved: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Callers that drive, or wait for another caller to finish.
+    callers: usize,
+    /// Callers that must not drive, because their thread belongs to another runtime.
+    guests: usize,
+    /// When the last caller left.
+    left: Instant,
+    is_driven: bool,
+    is_over: bool,
 }
 
 impl Driver {
@@ -44,11 +66,18 @@ impl Driver {
             Error::config(format!("the thread of a blocking client cannot be started: {error}"))
         };
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let handle = runtime.handle().clone();
-        let (in_use, unused) = oneshot::channel();
+        let state =
+            State { callers: 0, guests: 0, left: Instant::now(), is_driven: false, is_over: false };
+        let shared = Arc::new(Shared {
+            runtime: Some(runtime),
+            state: Mutex::new(state),
+            wanted: Condvar::new(),
+            relieved: Notify::new(),
+        });
+        let own = shared.clone();
         let thread = thread::Builder::new().name("clientlet".to_owned());
-        thread.spawn(move || drive(&runtime, unused)).map_err(failed)?;
-        Ok(Arc::new(Driver { handle, _in_use: in_use }))
+        thread.spawn(move || own.run()).map_err(failed)?;
+        Ok(Arc::new(Driver(shared)))
     }
 
     /// Waits for a future. It is polled on this thread, so that it may borrow.
@@ -56,19 +85,17 @@ impl Driver {
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) inside an async task.
     pub(super) fn wait<F: Future>(&self, future: F) -> Result<F::Output, Error> {
+        let runtime = self.0.runtime();
+        if Handle::try_current().is_err() {
+            let _caller = Caller::enter(&self.0);
+            return Ok(runtime.block_on(future));
+        }
         if is_in_task() {
             return Err(Error::config(WOULD_BLOCK));
         }
-        let _here = self.handle.enter();
-        let waker = Waker::from(Arc::new(Parked(thread::current())));
-        let mut cx = Context::from_waker(&waker);
-        let mut future = pin!(future);
-        loop {
-            match future.as_mut().poll(&mut cx) {
-                Poll::Ready(output) => return Ok(output),
-                Poll::Pending => thread::park(),
-            }
-        }
+        let _guest = Guest::enter(&self.0);
+        let _here = runtime.enter();
+        Ok(park_until(future))
     }
 
     /// Waits for a future that may fail.
@@ -112,16 +139,121 @@ impl<S> fmt::Debug for Items<S> {
     }
 }
 
-/// Runs until the driver is dropped and its connections are closed.
-fn drive(runtime: &Runtime, unused: oneshot::Receiver<Infallible>) {
-    runtime.block_on(async {
-        // It ends with an error, because nothing is ever sent.
-        let _ = unused.await;
-        let until = Instant::now() + CLOSING;
-        while Handle::current().metrics().num_alive_tasks() > 0 && Instant::now() < until {
-            tokio::time::sleep(LOOK).await;
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.state().is_over = true;
+        self.0.wake();
+    }
+}
+
+impl Shared {
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("only dropping takes the runtime")
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the thread look at the state.
+    fn wake(&self) {
+        self.wanted.notify_one();
+        self.relieved.notify_one();
+    }
+
+    /// The work of the thread: drives the runtime while no caller does.
+    fn run(&self) {
+        while self.is_needed() {
+            self.runtime().block_on(self.relieved.notified());
+            self.state().is_driven = false;
         }
-    });
+        self.runtime().block_on(async {
+            let until = Instant::now() + CLOSING;
+            while Handle::current().metrics().num_alive_tasks() > 0 && Instant::now() < until {
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+    }
+
+    /// Waits until the thread has to drive; `false` if the driver was dropped.
+    fn is_needed(&self) -> bool {
+        let mut state = self.state();
+        while !state.is_over {
+            let idle = state.left.elapsed();
+            if state.callers == 0 && (state.guests > 0 || idle >= GRACE) {
+                state.is_driven = true;
+                return true;
+            }
+            // The last caller does not wake the thread, because the next one often follows at once.
+            let wait = if state.callers == 0 { GRACE.saturating_sub(idle) } else { GRACE };
+            let waited = self.wanted.wait_timeout(state, wait);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        false
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // The last handle may be dropped in an async task, which must not wait.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A caller that drives the runtime.
+struct Caller<'s>(&'s Shared);
+
+impl Caller<'_> {
+    fn enter(shared: &Shared) -> Caller<'_> {
+        let mut state = shared.state();
+        state.callers += 1;
+        let is_driven = state.is_driven;
+        drop(state);
+        if is_driven {
+            shared.relieved.notify_one();
+        }
+        Caller(shared)
+    }
+}
+
+impl Drop for Caller<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.callers -= 1;
+        state.left = Instant::now();
+    }
+}
+
+/// A caller that waits for others to drive the runtime.
+struct Guest<'s>(&'s Shared);
+
+impl Guest<'_> {
+    fn enter(shared: &Shared) -> Guest<'_> {
+        shared.state().guests += 1;
+        shared.wanted.notify_one();
+        Guest(shared)
+    }
+}
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        self.0.state().guests -= 1;
+    }
+}
+
+/// Waits for a future on a thread that must not drive a runtime.
+fn park_until<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Parked(thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
 }
 
 /// A thread that waits.
@@ -142,9 +274,6 @@ impl Wake for Parked {
 /// tokio tells them apart by what it lets them do before they have to yield: for a task that is
 /// limited.
 fn is_in_task() -> bool {
-    if Handle::try_current().is_err() {
-        return false;
-    }
     let mut cx = Context::from_waker(Waker::noop());
     let mut turns = Vec::new();
     let is_limited = (0..=u8::MAX).any(|_| match coop::poll_proceed(&mut cx) {
@@ -161,6 +290,10 @@ fn is_in_task() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use tokio::sync::oneshot;
+
     use super::*;
 
     #[test]
@@ -192,7 +325,7 @@ mod tests {
             let _alive = alive;
             std::future::pending::<()>().await;
         };
-        let task = driver.handle.spawn(task);
+        let task = driver.0.runtime().spawn(task);
         drop(driver);
         assert!(ended.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
         task.abort();

@@ -25,9 +25,10 @@
 //! # }
 //! ```
 //!
-//! Each client and each clientlet has a runtime on a thread of its own, which reads and writes its
-//! connections. The thread ends with the last clone, answer iterator and sender, after connections
-//! have been closed in good order; a program that ends does not wait for it.
+//! Each client and each clientlet has a runtime of its own. A thread that waits for an answer reads and
+//! writes the connections meanwhile; while none waits, a thread of the runtime's own does. That thread
+//! ends after the last clone, iterator of answers and sender, once connections have been closed in good
+//! order. A program that ends does not wait for it.
 //!
 //! | called from | what to expect |
 //! | --- | --- |
