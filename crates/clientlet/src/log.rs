@@ -65,6 +65,8 @@ events! {
 #[cfg(test)]
 mod tests {
     use std::fmt::{Debug, Write as _};
+    use std::fs;
+    use std::path::Path;
     use std::sync::{Arc, Mutex};
 
     use tracing::field::{Field, Visit};
@@ -83,9 +85,12 @@ mod tests {
         pub(super) when: &'static str,
     }
 
+    /// The level and name of an event, the names of its fields, and its message.
+    type Line = (String, Vec<String>, String);
+
     /// Keeps what `tracing` was told.
     #[derive(Clone, Default)]
-    struct Told(Arc<Mutex<Vec<(String, Vec<String>, String)>>>);
+    struct Told(Arc<Mutex<Vec<Line>>>);
 
     #[derive(Default)]
     struct Fields(Vec<String>, String);
@@ -139,5 +144,23 @@ mod tests {
             writeln!(table, "| {level} | `{name}` | {} | {when} |", fields.join(", ")).unwrap();
         }
         page::check("logs.md", "events", &table);
+    }
+    #[test]
+    fn no_other_file_tells_tracing_anything() {
+        let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+        let mut folders = vec![root.to_path_buf()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path != root.join("log.rs") {
+                    let text = fs::read_to_string(&path).unwrap();
+                    let levels = ["trace", "debug", "info", "warn", "error", "event", "span"];
+                    let tells = |level: &&str| text.contains(&format!("tracing::{level}!"));
+                    assert_eq!(levels.iter().find(|level| tells(level)), None, "{path:?}");
+                }
+            }
+        }
     }
 }
