@@ -5,10 +5,13 @@
 #[path = "events/mod.rs"]
 mod events;
 
+use std::cell::RefCell;
 use std::env;
 use std::io::{self, Write as _};
+use std::panic::resume_unwind;
 use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -334,4 +337,87 @@ fn a_program_ends_at_once_while_a_thread_waits() {
         assert_eq!(child.wait().unwrap().code(), Some(7));
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
+}
+
+/// A test that hangs would name no reason.
+fn within_a_minute<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, finished) = mpsc::channel();
+    let thread = thread::spawn(move || done.send(what()));
+    match finished.recv_timeout(Duration::from_mins(1)) {
+        Ok(result) => result,
+        Err(RecvTimeoutError::Timeout) => panic!("it hangs"),
+        Err(RecvTimeoutError::Disconnected) => resume_unwind(thread.join().unwrap_err()),
+    }
+}
+
+#[test]
+fn documents_may_come_from_a_thread_that_calls_with_the_same_client() {
+    within_a_minute(|| {
+        let served = Served::start(None);
+        for client in served.clients() {
+            client.ready().unwrap();
+            let (found, documents) = mpsc::channel();
+            let other = client.clone();
+            let finder = thread::spawn(move || {
+                for n in 0..10 {
+                    let document = Document::text(n.to_string());
+                    let answers = other.post("/upper").document(&document).send();
+                    let back: Vec<Document> = answers.documents().unwrap();
+                    found.send(back.into_iter().next().unwrap()).unwrap();
+                }
+            });
+            let answers = client.post("/upper").documents(documents).request_size(1).send();
+            let back: Vec<Document> = answers.documents().unwrap();
+            assert_eq!(back.len(), 10, "{}", client.gateway());
+            finder.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn documents_may_be_answers_of_other_calls_of_the_same_client() {
+    within_a_minute(|| {
+        let served = Served::start(None);
+        for client in served.clients() {
+            let first = (0..30).map(|n| Document::text(format!("x{n}")));
+            let first = client.post("/upper").documents(first).request_size(3).stream();
+            let second = first.flat_map(|answer| answer.unwrap().documents::<Document>().unwrap());
+            let answers = client.post("/upper").documents(second).request_size(5).send();
+            let back: Vec<Document> = answers.documents().unwrap();
+            assert_eq!(back.len(), 30, "{}", client.gateway());
+        }
+    });
+}
+
+#[test]
+fn a_call_while_a_thread_ends_is_answered_or_refused() {
+    struct AtTheEnd(Client, mpsc::Sender<bool>);
+    impl Drop for AtTheEnd {
+        fn drop(&mut self) {
+            let answers = self.0.post("/upper").document(&Document::text("x")).send();
+            let kind = answers.documents::<Document>().map_err(|error| error.kind());
+            let _ = self.1.send(kind.is_ok() || kind.is_err_and(|kind| kind == ErrorKind::Config));
+        }
+    }
+    thread_local!(static LAST: RefCell<Option<AtTheEnd>> = const { RefCell::new(None) });
+    within_a_minute(|| {
+        let served = Served::start(None);
+        for client in served.clients() {
+            for is_first in [true, false] {
+                let (told, ended) = mpsc::channel();
+                let client = client.clone();
+                // What is used first is destroyed last.
+                thread::spawn(move || {
+                    if !is_first {
+                        client.ready().unwrap();
+                    }
+                    LAST.set(Some(AtTheEnd(client.clone(), told)));
+                    client.ready().unwrap();
+                })
+                .join()
+                .unwrap();
+                assert!(ended.recv().unwrap());
+            }
+        }
+    });
 }

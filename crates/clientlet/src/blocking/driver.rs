@@ -27,10 +27,17 @@ const GRACE: Duration = Duration::from_millis(5);
 const WOULD_BLOCK: &str = "a blocking call in an async task would hold up its runtime; use \
                            `clientlet::Client` there, or call from `tokio::task::spawn_blocking`";
 
+/// The message of errors in the destructor of a thread-local value.
+const THREAD_ENDS: &str = "a blocking call cannot be made while its thread ends; call before that, or from \
+                           another thread";
+
 /// A runtime for callers that wait. A caller drives it on its own thread while it waits, because waking
 /// another thread for each request and each answer would cost more than the request. While no caller
 /// waits, a thread of the runtime's own drives it, so that connections are kept up and closed. The
 /// thread ends after the last handle on the driver.
+///
+/// A caller does not drive it while the caller's own code runs, such as the iterator of its documents.
+/// That code may wait for another caller, or call itself.
 #[derive(Debug)]
 pub(super) struct Driver(Arc<Shared>);
 
@@ -83,18 +90,20 @@ impl Driver {
     /// Waits for a future. It is polled on this thread, so that it may borrow.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) inside an async task.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) inside an async task, and while the thread ends.
     pub(super) fn wait<F: Future>(&self, future: F) -> Result<F::Output, Error> {
-        let runtime = self.0.runtime();
-        if Handle::try_current().is_err() {
-            let _caller = Caller::enter(&self.0);
-            return Ok(runtime.block_on(future));
+        match Handle::try_current() {
+            Err(error) if error.is_thread_local_destroyed() => {
+                return Err(Error::config(THREAD_ENDS));
+            }
+            Err(_) => return Ok(self.0.drive_until(future)),
+            Ok(_) => {}
         }
         if is_in_task() {
             return Err(Error::config(WOULD_BLOCK));
         }
         let _guest = Guest::enter(&self.0);
-        let _here = runtime.enter();
+        let _here = self.0.runtime().enter();
         Ok(park_until(future))
     }
 
@@ -159,6 +168,22 @@ impl Shared {
     fn wake(&self) {
         self.wanted.notify_one();
         self.relieved.notify_one();
+    }
+
+    /// Waits for a future, and drives the runtime between the polls of the future.
+    fn drive_until<F: Future>(&self, future: F) -> F::Output {
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut cx = Context::from_waker(&waker);
+        let _here = self.runtime().enter();
+        let mut future = pin!(future);
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                return output;
+            }
+            let _caller = Caller::enter(self);
+            self.runtime().block_on(woken.0.notified());
+        }
     }
 
     /// The work of the thread: drives the runtime while no caller does.
@@ -240,6 +265,20 @@ impl Guest<'_> {
 impl Drop for Guest<'_> {
     fn drop(&mut self) {
         self.0.state().guests -= 1;
+    }
+}
+
+/// Notes that a future is to be polled again.
+#[derive(Default)]
+struct Woken(Notify);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.notify_one();
     }
 }
 

@@ -34,7 +34,9 @@
 //! | --- | --- |
 //! | any thread, several at a time | works; callers share connections |
 //! | `tokio::task::spawn_blocking`, `block_in_place` | works |
+//! | the iterator of a call's documents | works; the iterator may also wait for calls of other threads |
 //! | an async task | an error of [`ErrorKind::Config`](crate::ErrorKind::Config), not sent; nothing blocks or panics |
+//! | the destructor of a thread-local value | works, or the same error if the thread has ended too far |
 
 mod client;
 #[cfg(feature = "clientlets")]
