@@ -25,6 +25,7 @@
 //! | decline compressed answers | `ClientBuilder::compression(false)`; by default gzip, deflate, br and zstd are asked for over HTTP, gzip over gRPC |
 //! | use a proxy | [`ClientBuilder::proxy`], [`ClientBuilder::proxy_from_env`]; by default none is used |
 //! | test my own code | the crate `clientlet-gateway`, a gateway inside the test: `docs/testing.md` |
+//! | see retries and failures in a log | a subscriber for `tracing`; `docs/logs.md` lists the events |
 //! | call without an async runtime | the module `blocking`, a feature |
 //! | work without writing code | the command `clientlet`: `clientlet post --help` |
 //!
