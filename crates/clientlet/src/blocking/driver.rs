@@ -20,8 +20,9 @@ use crate::error::Error;
 const CLOSING: Duration = Duration::from_secs(10);
 /// The time after which it looks again whether they are.
 const LOOK: Duration = Duration::from_millis(5);
-/// The time without a caller after which the thread drives the runtime.
-const GRACE: Duration = Duration::from_millis(5);
+/// The time without a caller after which the thread drives the runtime, and after which it looks again
+/// whether callers are there. Connections that rest for so long come to no harm.
+const GRACE: Duration = Duration::from_millis(50);
 
 /// The message of errors inside a runtime.
 const WOULD_BLOCK: &str = "a blocking call in an async task would hold up its runtime; use \
@@ -248,6 +249,9 @@ impl Drop for Caller<'_> {
         let mut state = self.0.state();
         state.callers -= 1;
         state.left = Instant::now();
+        if state.callers == 0 && state.guests > 0 {
+            self.0.wanted.notify_one();
+        }
     }
 }
 
