@@ -31,6 +31,25 @@ impl Certificate {
         Certificate::of(&[host], &std::env::temp_dir())
     }
 
+    /// Makes a CA whose own certificate is the server's, too, as `openssl req -x509` makes it.
+    ///
+    /// # Errors
+    /// If the files cannot be written.
+    pub fn of_authority() -> io::Result<Certificate> {
+        let made = Certificate::new()?;
+        let certificate = || {
+            let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()])?;
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let key = KeyPair::generate()?;
+            Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
+        };
+        let (certificate, key) =
+            certificate().map_err(|error: rcgen::Error| io::Error::other(error))?;
+        std::fs::write(made.certificate(), &certificate)?;
+        std::fs::write(made.key(), key)?;
+        Ok(Certificate { authority: certificate, ..made })
+    }
+
     /// Makes a CA and a certificate, with its files in a folder of their own within this one.
     pub(crate) fn within(parent: &Path) -> io::Result<Certificate> {
         Certificate::of(&["localhost", "127.0.0.1"], parent)

@@ -323,8 +323,9 @@ impl ClientletOptions {
     #[cfg(feature = "proxy")]
     fn proxy_for(&self, address: &Address) -> Result<Option<ProxyConfig>, Error> {
         let uri = address.at("/")?;
-        let variable = |name: &str| std::env::var(name).ok();
-        let Some(proxy) = self.proxy.choose(&uri, variable)? else { return Ok(None) };
+        let Some(proxy) = self.proxy.choose(&uri, |name| std::env::var_os(name))? else {
+            return Ok(None);
+        };
         let is_plain = address.protocol() == Protocol::Http && !address.is_secure();
         #[cfg(not(feature = "tls"))]
         if proxy.kind == ProxyKind::Https {

@@ -1,5 +1,6 @@
 //! Which proxy, if any, connections go through: the caller's settings and the environment's.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -67,7 +68,7 @@ impl ProxyOptions {
     pub(crate) fn choose(
         &self,
         address: &Uri,
-        environment: impl Fn(&str) -> Option<String>,
+        environment: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Option<Proxy>, Error> {
         if let Some(hosts) = &self.no_proxy
             && is_listed(address, hosts, "no_proxy")?
@@ -86,11 +87,16 @@ impl ProxyOptions {
 /// first; as in Go, `localhost` and loopback addresses need no proxy.
 fn of_environment(
     address: &Uri,
-    environment: impl Fn(&str) -> Option<String>,
+    environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Option<Proxy>, Error> {
     let first = |names: &[&'static str]| {
         let given = |name: &&'static str| Some((*name, environment(name)?));
         names.iter().filter_map(given).find(|(_, value)| !value.is_empty())
+    };
+    // If it were ignored, requests would go another way.
+    let text = |name: &str, value: OsString| {
+        let value = value.into_string();
+        value.map_err(|_| Error::config(format!("the variable {name} is not UTF-8")))
     };
     let is_secure = address.scheme_str() == Some("https");
     let of_scheme = match (is_secure, environment("REQUEST_METHOD")) {
@@ -106,10 +112,11 @@ fn of_environment(
         return Ok(None);
     }
     if let Some((name, hosts)) = first(&["no_proxy", "NO_PROXY"])
-        && is_listed(address, &hosts, name)?
+        && is_listed(address, &text(name, hosts)?, name)?
     {
         return Ok(None);
     }
+    let url = text(name, url)?;
     let has_scheme = url.contains("://");
     let url = if has_scheme { url } else { format!("http://{url}") };
     Proxy::parse(&url, name).map(Some)
@@ -120,19 +127,21 @@ fn is_loopback(address: &Uri) -> bool {
     host.parse::<IpAddr>().map_or(host.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
 }
 
+/// The host, without brackets, and without the dot that may end a name.
 fn host(address: &Uri) -> &str {
-    address.host().unwrap_or_default().trim_matches(['[', ']'])
+    address.host().unwrap_or_default().trim_matches(['[', ']']).trim_end_matches('.')
 }
 
 /// Whether a list such as `localhost,.example.com:8080,10.0.0.0/8` names the host of an address. Entries
-/// are separated by commas or spaces. A name stands for itself and all names below it, `*` for everything.
+/// are separated by commas or white space. A name stands for itself and all names below it, `*` for everything.
 fn is_listed(address: &Uri, hosts: &str, setting: &str) -> Result<bool, Error> {
     let port = address.port_u16().unwrap_or(match address.scheme_str() {
         Some("https") => 443,
         _ => 80,
     });
     let mut listed = Vec::new();
-    for entry in hosts.split([',', ' ']).filter(|entry| !entry.is_empty()) {
+    let entries = hosts.split(|c: char| c == ',' || c.is_whitespace());
+    for entry in entries.filter(|entry| !entry.is_empty()) {
         let wrong = |what: &str| Error::config(format!("{setting}: the entry {entry:?} {what}"));
         if let Some((network, bits)) = entry.split_once('/') {
             let most = match network.parse::<IpAddr>() {
@@ -158,11 +167,16 @@ fn is_listed(address: &Uri, hosts: &str, setting: &str) -> Result<bool, Error> {
         if own_port.is_none_or(|own| own == port) {
             // `*.example.com` is what others call `.example.com`.
             let name = name.strip_prefix('*').filter(|rest| !rest.is_empty()).unwrap_or(name);
-            listed.push(name.trim_matches(['[', ']']).to_owned());
+            listed.push(name.trim_matches(['[', ']']).trim_end_matches('.').to_owned());
         }
     }
     let matcher = Matcher::builder().all("http://proxy").no(listed.join(",")).build();
-    Ok(matcher.intercept(address).is_none())
+    let bare = match host(address) {
+        host if host.contains(':') => format!("http://[{host}]/"),
+        host => format!("http://{host}/"),
+    };
+    // A host that is only dots is no name that a list could have.
+    Ok(bare.parse().is_ok_and(|address| matcher.intercept(&address).is_none()))
 }
 
 impl Proxy {
@@ -241,7 +255,7 @@ mod tests {
         options.environment();
         let look_up = |name: &str| {
             let found = environment.iter().find(|(known, _)| *known == name);
-            found.map(|(_, value)| (*value).to_owned())
+            found.map(|(_, value)| OsString::from(value))
         };
         let proxy = options.choose(&address.parse().unwrap(), look_up);
         proxy
@@ -286,6 +300,13 @@ mod tests {
             ("http://[fd00::1]/", &[("http_proxy", p), ("NO_PROXY", "fd00::/8")], "none"),
             ("http://[fd00::1]:9/", &[("http_proxy", p), ("NO_PROXY", "[fd00::1]:9")], "none"),
             ("http://h/", &[("http_proxy", p), ("no_proxy", ""), ("NO_PROXY", "h")], "none"),
+            ("http://H.Local/", &[("http_proxy", p), ("NO_PROXY", "LOCAL")], "none"),
+            ("http://h.local./", &[("http_proxy", p), ("NO_PROXY", "h.local")], "none"),
+            ("http://h.local/", &[("http_proxy", p), ("NO_PROXY", ".local.")], "none"),
+            ("http://h.local.:8/", &[("http_proxy", p), ("NO_PROXY", "h.local.:8")], "none"),
+            ("http://h/", &[("http_proxy", p), ("NO_PROXY", "a,\tb\n h")], "none"),
+            ("http://h/", &[("http_proxy", p), ("NO_PROXY", ".")], p),
+            ("http://localhost.:1/", &[("http_proxy", p)], "none"),
         ];
         for (address, environment, expected) in table {
             let proxy = chosen(address, environment).unwrap();
@@ -319,6 +340,24 @@ mod tests {
         for (environment, told) in table {
             let error = chosen("http://h/", environment).unwrap_err();
             assert!(error.contains(told) && !error.contains("secret"), "{environment:?}: {error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_that_is_not_text_is_not_ignored() {
+        use std::os::unix::ffi::OsStringExt;
+
+        let mut options = ProxyOptions::default();
+        options.environment();
+        for name in ["http_proxy", "NO_PROXY"] {
+            let look_up = |asked: &str| match asked {
+                asked if asked == name => Some(OsString::from_vec(vec![b'p', 0xff])),
+                "all_proxy" => Some("http://p".into()),
+                _ => None,
+            };
+            let error = options.choose(&Uri::from_static("http://h/"), look_up).unwrap_err();
+            assert_eq!(error.message(), format!("the variable {name} is not UTF-8"));
         }
     }
 

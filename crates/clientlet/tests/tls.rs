@@ -12,6 +12,7 @@ use clientlet::{
 use clientlet_gateway::{
     DocArray, Gateway, GatewayBuilder, Handshake, Tls as Served, TlsVersion as Version,
 };
+use clientlet_interop::Certificate;
 
 /// A way to a gateway: the scheme, and the settings that go with it.
 type Way = (&'static str, bool);
@@ -190,6 +191,24 @@ async fn a_handshake_that_fails_is_not_sent_and_says_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn a_certificate_of_a_ca_is_not_a_servers_whether_it_is_trusted_or_not() {
+    let certificate = Certificate::of_authority().unwrap();
+    let tls = Served::from_files(certificate.certificate(), certificate.key()).unwrap();
+    let stranger = Certificate::of_authority().unwrap();
+    for trusted in [&certificate, &stranger] {
+        for way in WAYS {
+            let gateway = served(&tls).start().await.unwrap();
+            let settings = Tls::new().ca(Pem::text(trusted.ca_pem())).without_system_roots(true);
+            let error = post(&client(&gateway, way, settings).build().unwrap()).await.unwrap_err();
+            let told =
+                "the server's certificate is a CA's own (CA:TRUE), which a server may not use";
+            assert!(error.message().contains(told), "{way:?}: {error}");
+            assert_eq!((error.kind(), error.delivery()), (ErrorKind::Tls, Delivery::NotSent));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_stalled_handshake_ends_with_the_time_to_connect_which_names_it() {
     for way in WAYS {
         let tls = Served::self_signed();
@@ -300,12 +319,27 @@ fn settings_that_cannot_be_used_are_named_with_their_file_and_nothing_is_sent() 
     let key = file("key.pem", &one.key);
     let certificate = file("certificate.pem", &one.certificate);
     let broken = one.certificate.replacen("-----END", "", 1);
+    let der = directory.path().join("ca.der");
+    fs::write(&der, b"\x30\x82\x03\x0a").unwrap();
+    let der = Pem::file(der);
+    let old = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n\
+               -----END EC PRIVATE KEY-----\n";
     let table = [
         (Tls::new().ca(Pem::file("/no/such.pem")), "the CA \"/no/such.pem\" cannot be read"),
         (Tls::new().ca(key.clone()), "holds a private key and no certificate"),
         (Tls::new().ca(file("empty.pem", "")), "empty.pem\" holds no certificate"),
+        (Tls::new().ca(file("marked.key", &format!("\u{feff}{}", one.key))), "holds a private key"),
         (Tls::new().ca(file("broken.pem", &broken)), "without its -----END line"),
         (Tls::new().ca(Pem::file("/dev/zero")), "longer than"),
+        (Tls::new().ca(der.clone()), "is binary (DER or PKCS #12) and not PEM"),
+        (
+            Tls::new().client_certificate(certificate.clone(), der),
+            "is binary (DER or PKCS #12) and not PEM",
+        ),
+        (
+            Tls::new().client_certificate(certificate.clone(), file("old.key", old)),
+            "old.key\" holds an encrypted private key; decrypt it first",
+        ),
         (Tls::new().without_system_roots(true), "no CA is given"),
         (
             Tls::new().client_certificate(certificate.clone(), file("b.key", &other.key)),

@@ -44,6 +44,16 @@ impl Step {
         let _ = self.proxy.set(proxy);
     }
 
+    /// Names the proxy, if any, in the error of a handshake with the gateway: the other side may have been the
+    /// proxy, which answered as if it had made the connection, or broke it.
+    #[cfg(feature = "tls")]
+    pub(super) fn behind(&self, mut error: AttemptError) -> AttemptError {
+        if let Some(proxy) = self.proxy.get() {
+            error.message = format!("through the proxy {proxy}: {}", error.message);
+        }
+        error
+    }
+
     /// Whether the opening is waiting for a proxy.
     pub(super) fn is_of_proxy(&self) -> bool {
         self.proxy.get().is_some() && self.now.load(Ordering::Relaxed) != Step::TLS

@@ -80,7 +80,8 @@ impl Connector {
             #[cfg(feature = "tls")]
             if let (Some(tls), true) = (&self.tls, is_secure(uri)) {
                 step.set(Step::TLS);
-                return secure::handshake(io, tls, host(uri)).await;
+                let secured = secure::handshake(io, tls, host(uri)).await;
+                return secured.map_err(|error| step.behind(error));
             }
             Ok(io)
         };

@@ -145,6 +145,14 @@ async fn tunnel(
     port: u16,
 ) -> Result<Box<dyn Io>, AttemptError> {
     let lost = |error: hyper::Error| {
+        if error.is_parse() {
+            let what = format!(
+                "the proxy {proxy} does not answer as an HTTP proxy does; is the scheme of its URL right?"
+            );
+            return AttemptError::new(Event::ProxyRefused, what)
+                .with_hint(Hint::Proxy)
+                .with_source(error);
+        }
         let what = format!("the connection to the proxy {proxy} was lost before it had answered");
         AttemptError::new(Event::ProxyFailed, what).with_hint(Hint::Proxy).with_source(error)
     };
@@ -202,20 +210,28 @@ async fn socks(
         AttemptError::new(event, format!("the proxy {proxy} {what}")).with_hint(hint)
     };
     let no_socks = || refused(Event::ProxyRefused, Hint::Proxy, "does not speak SOCKS version 5");
-    let method = if proxy.credentials.is_some() { BY_PASSWORD } else { FREE };
-    io.write_all(&[VERSION, 1, method]).await.map_err(lost)?;
+    // A proxy that asks for no credentials is not told them.
+    let methods: &[u8] = match &proxy.credentials {
+        Some(_) => &[VERSION, 2, FREE, BY_PASSWORD],
+        None => &[VERSION, 1, FREE],
+    };
+    io.write_all(methods).await.map_err(lost)?;
     let [version, chosen] = read(&mut io).await.map_err(lost)?;
     if version != VERSION {
         return Err(no_socks());
     }
-    if chosen != method {
-        let what = match method {
-            FREE => "wants credentials",
-            _ => "takes no user and password",
-        };
-        return Err(refused(Event::ProxyRefused, Hint::ProxyCredentials, what));
-    }
-    if let Some((user, password)) = &proxy.credentials {
+    let credentials = match (chosen, &proxy.credentials) {
+        (FREE, _) => None,
+        (BY_PASSWORD, Some(credentials)) => Some(credentials),
+        (_, given) => {
+            let what = match given {
+                None => "wants credentials",
+                Some(_) => "takes no user and password",
+            };
+            return Err(refused(Event::ProxyRefused, Hint::ProxyCredentials, what));
+        }
+    };
+    if let Some((user, password)) = credentials {
         let mut message = vec![PASSWORD_VERSION];
         for text in [user.as_str(), password.reveal()] {
             let length = u8::try_from(text.len()).map_err(|_| {

@@ -130,7 +130,8 @@ fn of_certificate(error: &CertificateError) -> (String, Option<Hint>) {
         CertificateError::Revoked => ("was revoked".to_owned(), None),
         CertificateError::Other(OtherError(other)) => match other.downcast_ref::<UnknownIssuer>() {
             Some(unknown) => (unknown.to_string(), issuer),
-            // The platform's verifier has a private type for this.
+            // These types are not public.
+            None if other.to_string() == "CaUsedAsEndEntity" => (CA_AS_SERVER.to_owned(), None),
             None if other.to_string().contains("invalid extensions") => {
                 (WRONG_USAGE.to_owned(), None)
             }
@@ -139,6 +140,10 @@ fn of_certificate(error: &CertificateError) -> (String, Option<Hint>) {
         error => (format!("is not accepted: {}", shorten(&error.to_string())), None),
     }
 }
+
+/// `openssl req -x509` makes such certificates.
+const CA_AS_SERVER: &str = "is a CA's own (CA:TRUE), which a server may not use even if the CA is trusted; \
+                            give the server one with basicConstraints CA:FALSE";
 
 const WRONG_USAGE: &str = "may not be used by servers (its extended key usage lacks serverAuth)";
 

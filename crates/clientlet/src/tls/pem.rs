@@ -26,6 +26,9 @@ enum Source {
 /// The longest file that is read, in bytes. The roots of a whole system are a quarter of a megabyte.
 const LONGEST: u64 = 16 << 20;
 
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 const CERTIFICATES: &str = "it needs a block that begins with -----BEGIN CERTIFICATE-----";
 
 impl Pem {
@@ -61,6 +64,9 @@ impl Pem {
         if !certificates.is_empty() {
             return Ok(certificates);
         }
+        if let Some(why) = binary(&text) {
+            return Err(wrong(why));
+        }
         if PrivateKeyDer::from_pem_slice(&text).is_ok() {
             return Err(wrong(&format!("holds a private key and no certificate; {CERTIFICATES}")));
         }
@@ -76,14 +82,15 @@ impl Pem {
         let wrong = |why: &str| format!("{} {why}", self.shown(setting));
         match PrivateKeyDer::from_pem_slice(&text) {
             Ok(key) => Ok(key),
-            Err(pem::Error::NoItemsFound) if contains(&text, "ENCRYPTED PRIVATE KEY") => {
+            // The second is how OpenSSL once marked them, below a header that names no encryption.
+            Err(_) if contains(&text, "ENCRYPTED PRIVATE KEY") || contains(&text, "4,ENCRYPTED") => {
                 Err(wrong(
                     "holds an encrypted private key; decrypt it first, for example with `openssl pkey`",
                 ))
             }
-            Err(pem::Error::NoItemsFound) => Err(wrong(
+            Err(pem::Error::NoItemsFound) => Err(wrong(binary(&text).unwrap_or(
                 "holds no private key; it needs a block that begins with -----BEGIN PRIVATE KEY-----",
-            )),
+            ))),
             Err(error) => Err(wrong(&broken(&error))),
         }
     }
@@ -108,6 +115,10 @@ impl Pem {
             if text.len() as u64 > LONGEST {
                 return Err(io::Error::other(format!("it is longer than {LONGEST} bytes")));
             }
+            // Editors of other systems put a mark before the first line, which then is none of PEM's.
+            if text.starts_with(BYTE_ORDER_MARK) {
+                text.drain(..BYTE_ORDER_MARK.len());
+            }
             Ok(text)
         };
         read().map_err(|error| format!("{} cannot be read: {error}", self.shown(setting)))
@@ -126,6 +137,12 @@ fn broken(error: &pem::Error) -> String {
         pem::Error::Base64Decode(_) => "holds a block that is not base64".to_owned(),
         error => format!("is not PEM: {error}"),
     }
+}
+
+/// What is wrong with a file that has no text: DER and PKCS #12 begin with a sequence of ASN.1 with a long length.
+fn binary(text: &[u8]) -> Option<&'static str> {
+    matches!(text, [0x30, 0x80..=0x84, ..])
+        .then_some("is binary (DER or PKCS #12) and not PEM; openssl can convert it")
 }
 
 fn contains(text: &[u8], word: &str) -> bool {

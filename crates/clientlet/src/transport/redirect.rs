@@ -81,6 +81,7 @@ fn within(from: &Uri, host: Option<&Authority>, location: &str) -> Result<Uri, U
                 _ => return Err(Unfollowed::Elsewhere),
             }
         }
+        _ if has_scheme(location) => return Err(Unfollowed::Elsewhere),
         _ => (is_secure, location.strip_prefix("//")),
     };
     let path = match rest {
@@ -109,6 +110,13 @@ fn within(from: &Uri, host: Option<&Authority>, location: &str) -> Result<Uri, U
     parts.path_and_query =
         Some(PathAndQuery::try_from(merged(from, path)).map_err(|_| Unfollowed::Unreadable)?);
     Uri::from_parts(parts).map_err(|_| Unfollowed::Unreadable)
+}
+
+/// Whether a reference begins with a scheme, such as `mailto:` (RFC 3986, 4.2), and so is no path.
+fn has_scheme(location: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    let scheme = location.split_once(':').map_or("", |(scheme, _)| scheme);
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(is_part)
 }
 
 /// Returns the path and query of a reference without an authority, as seen from `from`.
@@ -199,6 +207,9 @@ mod tests {
             ("//other/x", Err(Unfollowed::Elsewhere)),
             ("http://u:p@h:8080/x", Err(Unfollowed::Elsewhere)),
             ("ftp://h:8080/x", Err(Unfollowed::Elsewhere)),
+            ("javascript:alert(1)", Err(Unfollowed::Elsewhere)),
+            ("http:/x", Err(Unfollowed::Elsewhere)),
+            ("./a:b", Ok("http://h:8080/base/a:b")),
             ("https://h:8080/x", Err(Unfollowed::Secure)),
             ("wss://other/x", Err(Unfollowed::Secure)),
             ("http://[/x", Err(Unfollowed::Unreadable)),

@@ -77,8 +77,12 @@ fn told(kind: Kind, mood: Mood) -> (&'static str, bool) {
             ("was lost before it had answered", true)
         }
         (Kind::Socks, _) => ("does not speak SOCKS version 5", false),
-        (_, Mood::AnswersGarbage | Mood::EndlessHead) => ("was lost before it had answered", true),
-        (_, Mood::NeverAnswers | Mood::Works | Mood::Coalesces) => unreachable!("no such case"),
+        (_, Mood::AnswersGarbage | Mood::EndlessHead) => {
+            ("does not answer as an HTTP proxy does; is the scheme of its URL right?", false)
+        }
+        (_, Mood::NeverAnswers | Mood::Works | Mood::Coalesces | Mood::AnswersItself) => {
+            unreachable!("no such case")
+        }
     }
 }
 
@@ -104,6 +108,22 @@ async fn a_proxy_that_fails_before_there_is_a_connection_is_named() {
         }
     }
     assert!(gateways.plain.journal().is_empty() && gateways.secure.journal().is_empty());
+}
+
+/// A portal that wants a login answers to everything with 200 and a page of its own.
+#[tokio::test]
+async fn a_handshake_that_fails_behind_a_proxy_names_the_proxy() {
+    events::watch();
+    let gateways = Gateways::start().await;
+    for kind in Kind::ALL {
+        let proxy = Proxy::start(kind, Mood::AnswersItself).await;
+        for way in WAYS.into_iter().filter(|way| way.0.ends_with('s') && way.0 != "ws") {
+            let error = post(&client(&gateways, way, &proxy)).await.unwrap_err();
+            let told = format!("through the proxy {}: TLS is not spoken there", proxy.url(""));
+            assert!(error.message().contains(&told), "{way:?} through {kind:?}: {error}");
+            assert_eq!(error.delivery(), Delivery::NotSent, "{way:?} through {kind:?}: {error}");
+        }
+    }
 }
 
 #[tokio::test]

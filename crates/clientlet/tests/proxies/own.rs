@@ -39,6 +39,8 @@ pub(crate) enum Mood {
     Works,
     /// In SOCKS: connects, waits until the gateway speaks unasked, and sends its bytes with the answer.
     Coalesces,
+    /// Says that it has connected to the gateway, and answers in its place.
+    AnswersItself,
     ClosesAtOnce,
     /// Closes when the client has said something.
     ClosesAfterTheRequest,
@@ -153,7 +155,9 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
     heard: &Mutex<Heard>,
 ) {
     let said = match (mood, kind) {
-        (Mood::Works | Mood::Coalesces, Kind::Socks) => return socks(stream, mood, heard).await,
+        (Mood::Works | Mood::Coalesces | Mood::AnswersItself, Kind::Socks) => {
+            return socks(stream, mood, heard).await;
+        }
         (_, Kind::Socks) => {
             let mut greeting = [0; 3];
             stream.read_exact(&mut greeting).await.map(|_| greeting.to_vec())
@@ -164,6 +168,12 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
     heard.lock().unwrap().words.push(said.clone());
     match mood {
         Mood::Works | Mood::Coalesces => http(stream, &said).await,
+        Mood::AnswersItself => {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            let _ = stream.write_all(PAGE).await;
+            let _ = stream.flush().await;
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
         Mood::ClosesAtOnce | Mood::ClosesAfterTheRequest => {}
         Mood::NeverAnswers => std::future::pending().await,
         Mood::AnswersGarbage => {
@@ -216,11 +226,17 @@ async fn http<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, head: &[u8]) {
     }
 }
 
+/// What a portal answers to everything.
+const PAGE: &[u8] = b"<html>log in first</html>";
+
 async fn socks<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, mood: Mood, heard: &Mutex<Heard>) {
-    let mut said = vec![0; 3];
+    let mut said = vec![0; 2];
     stream.read_exact(&mut said).await.unwrap();
-    let by_password = said[2] == 2;
-    stream.write_all(&[5, said[2]]).await.unwrap();
+    let mut methods = vec![0; said[1].into()];
+    stream.read_exact(&mut methods).await.unwrap();
+    let by_password = methods.contains(&2);
+    said.extend(methods);
+    stream.write_all(&[5, if by_password { 2 } else { 0 }]).await.unwrap();
     if by_password {
         for skipped in [1, 0] {
             let mut text = vec![0; skipped];
@@ -239,6 +255,12 @@ async fn socks<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, mood: Mood, hea
     heard.lock().unwrap().words.push(said);
     let ip: [u8; 4] = request[4..8].try_into().unwrap();
     let port = u16::from_be_bytes([request[8], request[9]]);
+    if mood == Mood::AnswersItself {
+        stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+        stream.write_all(PAGE).await.unwrap();
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+        return;
+    }
     let mut gateway = TcpStream::connect((std::net::Ipv4Addr::from(ip), port)).await.unwrap();
     // With a name as the bound address, whose length the client must read.
     let mut answer = b"\x05\0\0\x03\x05proxy\0\x01".to_vec();

@@ -17,7 +17,8 @@ async fn start(credentials: Credentials) -> Option<Socks> {
 async fn documents_travel_through_socks_with_and_without_credentials() {
     events::watch();
     let gateways = Gateways::start().await;
-    for (credentials, userinfo) in [(None, ""), (KNOWN, "user:proxy-secret@")] {
+    let table = [(None, ""), (KNOWN, "user:proxy-secret@"), (None, "not-asked:for@")];
+    for (credentials, userinfo) in table {
         for scheme in ["socks5", "socks5h"] {
             let Some(socks) = start(credentials).await else { return };
             let proxy = format!("{scheme}://{userinfo}127.0.0.1:{}", socks.port());
