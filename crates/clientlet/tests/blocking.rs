@@ -343,7 +343,7 @@ fn a_program_ends_at_once_while_a_thread_waits() {
 fn within_a_minute<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, finished) = mpsc::channel();
     let thread = thread::spawn(move || done.send(what()));
-    match finished.recv_timeout(Duration::from_mins(1)) {
+    match finished.recv_timeout(Duration::from_secs(60)) {
         Ok(result) => result,
         Err(RecvTimeoutError::Timeout) => panic!("it hangs"),
         Err(RecvTimeoutError::Disconnected) => resume_unwind(thread.join().unwrap_err()),

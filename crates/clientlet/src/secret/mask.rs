@@ -165,18 +165,20 @@ fn length_of(secret: &str, text: &str) -> Option<usize> {
         return Some(secret.len());
     }
     // A quick check, since this runs for each place of the text.
-    let first = secret.chars().next()?;
-    if !text.starts_with(first) && !text.starts_with(['%', '\\', '&', '+']) {
-        return None;
-    }
-    [true, false].into_iter().find_map(|unescapes| {
+    let is_plain = text.starts_with(secret.chars().next()?);
+    let may_begin = |depth| match depth {
+        Depth::Never => is_plain,
+        Depth::Once => is_plain || text.starts_with(['%', '\\', '&', '+']),
+        Depth::Twice => is_plain || TWICE.iter().any(|sign| text.starts_with(sign)),
+    };
+    DEPTHS.into_iter().filter(|depth| may_begin(*depth)).find_map(|depth| {
         let mut rest = text;
         for (index, character) in secret.chars().enumerate() {
             if let Some(end) = end_of_cut(rest).filter(|_| index >= SHORTEST_CREDENTIAL) {
                 rest = end;
                 break;
             }
-            rest = after(character, rest, unescapes)?;
+            rest = after(character, rest, depth)?;
         }
         Some(text.len() - rest.len())
     })
@@ -194,31 +196,46 @@ fn end_of_cut(text: &str) -> Option<&str> {
     is_cut(rest).then_some(rest)
 }
 
+/// How often the characters of a secret may have been escaped: an ingress puts the JSON of a gateway into its own.
+const DEPTHS: [Depth; 3] = [Depth::Once, Depth::Twice, Depth::Never];
+
+/// What a character that was escaped twice begins with.
+const TWICE: [&str; 4] = ["%25", "\\\\", "&amp;", "+"];
+
+#[derive(Clone, Copy, PartialEq)]
+enum Depth {
+    Never,
+    Once,
+    Twice,
+}
+
 /// Returns the text after a character, which may be written in several ways.
-fn after(character: char, text: &str, unescapes: bool) -> Option<&str> {
+fn after(character: char, text: &str, depth: Depth) -> Option<&str> {
     let escaped = || match text.as_bytes().first()? {
-        b'%' => percent(character, text),
-        b'\\' => backslash(character, text),
-        b'&' => entity(character, text),
+        b'%' => percent(character, text, depth),
+        b'\\' => backslash(character, text, depth),
+        b'&' => entity(character, text, depth),
         b'+' if character == ' ' => Some(&text[1..]),
         _ => None,
     };
-    let escaped = if unescapes { escaped() } else { None };
+    let escaped = if depth == Depth::Never { None } else { escaped() };
     escaped.or_else(|| text.strip_prefix(character))
 }
 
-/// As in URLs: `%XX` for each byte.
-fn percent(character: char, text: &str) -> Option<&str> {
+/// As in URLs: `%XX` for each byte, or `%25XX` in a URL within a URL.
+fn percent(character: char, text: &str, depth: Depth) -> Option<&str> {
+    let sign = if depth == Depth::Twice { "%25" } else { "%" };
     let mut rest = text;
     for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-        rest = hex(rest.strip_prefix('%')?, 2, byte.into())?;
+        rest = hex(rest.strip_prefix(sign)?, 2, byte.into())?;
     }
     Some(rest)
 }
 
-/// As in JSON, Python and Rust: `\"`, `\u0022`, `\u{22}`, `\x22`.
-fn backslash(character: char, text: &str) -> Option<&str> {
-    let rest = text.strip_prefix('\\')?;
+/// As in JSON, Python and Rust: `\"`, `\u0022`, `\u{22}`, `\x22`, each with further backslashes in text within text.
+fn backslash(character: char, text: &str, depth: Depth) -> Option<&str> {
+    let most = if depth == Depth::Twice { MOST_BACKSLASHES } else { 1 };
+    let rest = &text[text.bytes().take(most).take_while(|byte| *byte == b'\\').count()..];
     let code = u32::from(character);
     if let Some(rest) = rest.strip_prefix("u{") {
         let (digits, rest) = until('}', rest)?;
@@ -234,9 +251,13 @@ fn backslash(character: char, text: &str) -> Option<&str> {
     rest.strip_prefix(character).filter(|_| !is_plain)
 }
 
-/// As in HTML: `&amp;`, `&#38;`, `&#x26;`.
-fn entity(character: char, text: &str) -> Option<&str> {
-    let (name, rest) = until(';', text.strip_prefix('&')?)?;
+/// The most that one escape begins with: `"` in text within text.
+const MOST_BACKSLASHES: usize = 3;
+
+/// As in HTML: `&amp;`, `&#38;`, `&#x26;`, or `&amp;amp;` in a page within a page.
+fn entity(character: char, text: &str, depth: Depth) -> Option<&str> {
+    let sign = if depth == Depth::Twice { "&amp;" } else { "&" };
+    let (name, rest) = until(';', text.strip_prefix(sign)?)?;
     let code = match name {
         "amp" => '&'.into(),
         "lt" => '<'.into(),
@@ -298,6 +319,10 @@ mod tests {
             "k3y\\/with\\u003Call>",
             "k3y%2Fwith%3call%3E",
             "k3y/with&lt;all&gt;",
+            // Text within text.
+            "p\\\\u00e4 ss\\\\\\\"w\\\\u0026rd",
+            "p%25C3%25A4%2520ss%2522w%2526rd",
+            "k3y/with&amp;lt;all&amp;gt;",
             "r0ute",
             "qu0ted",
             basic.split_once(' ').unwrap().1,
