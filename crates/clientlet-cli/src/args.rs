@@ -108,6 +108,7 @@ Examples:
   clientlet post ws://localhost:8081 --input items.jsonl --tensor vector:float32 --blob image
   clientlet post grpc://localhost:8082 --input items.jsonl --wait-ready 30 --compression gzip
   clientlet post http://localhost:8080 --bearer @token.txt --no-documents --on /train --responses
+  clientlet post https://flow.example --input items.jsonl --ca ca.pem --proxy @proxy.txt
 
 Exit codes:
   0    success
@@ -119,7 +120,8 @@ Exit codes:
 #[derive(clap::Args)]
 #[command(after_help = POST_EXAMPLES)]
 pub(crate) struct PostArgs {
-    /// The gateway: http://, ws:// or grpc://HOST:PORT; by default an embedded one is started for the call
+    /// The gateway: http://, ws:// or grpc://HOST:PORT, or https://, wss:// or grpcs:// over TLS; by default
+    /// an embedded one is started for the call
     pub(crate) url: Option<String>,
 
     /// The executors' endpoint; its leading slash is optional if the gateway lists the endpoint
@@ -287,7 +289,8 @@ Exit codes:
 #[command(after_help = STREAM_EXAMPLES)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["text", "document"]))]
 pub(crate) struct StreamArgs {
-    /// The gateway: http:// or grpc://HOST:PORT; by default an embedded one is started for the call
+    /// The gateway: http:// or grpc://HOST:PORT, or https:// or grpcs:// over TLS; by default an embedded one
+    /// is started for the call
     pub(crate) url: Option<String>,
 
     /// The executor's endpoint, which must be a generator
@@ -374,6 +377,7 @@ gateway, not_found and so on, as in docs/guarantees.md.
 Examples:
   clientlet ready http://localhost:8080 --timeout 2 && echo up
   clientlet ready grpc://localhost:8082 --wait-ready 60
+  clientlet ready https://flow.example --ca ca.pem --cert client.pem --key client.key
   clientlet ready http://localhost:8080 --json
 
 Exit codes:
@@ -432,7 +436,7 @@ pub(crate) enum Compression {
 /// The options of `ready`, `status` and `endpoints`.
 #[derive(clap::Args)]
 pub(crate) struct AskArgs {
-    /// The gateway: http://, ws:// or grpc://HOST:PORT
+    /// The gateway: http://, ws:// or grpc://HOST:PORT, or https://, wss:// or grpcs:// over TLS
     pub(crate) url: String,
 
     /// Print JSON, also for a failure: {"kind": KIND, "reason": TEXT}
@@ -463,14 +467,22 @@ pub(crate) struct AskArgs {
 /// Headers and credentials. Each value may come from a file, and some from the environment, so that no
 /// list of processes shows them.
 #[derive(clap::Args, Default)]
-#[command(next_help_heading = "Identity (@FILE reads a value from a file)")]
+#[command(
+    next_help_heading = "Identity (@FILE or a variable keeps a value out of lists of processes)"
+)]
 pub(crate) struct IdentityArgs {
     /// A header for every request; may be repeated
-    #[arg(long, value_name = "K: V")]
+    #[arg(short = 'H', long, value_name = "K: V")]
     pub(crate) header: Vec<Secret>,
 
     /// A user and a password [env: CLIENTLET_AUTH]
-    #[arg(long, value_name = "USER:PASS", conflicts_with = "bearer")]
+    #[arg(
+        short = 'u',
+        long,
+        visible_alias = "user",
+        value_name = "USER:PASS",
+        conflicts_with = "bearer"
+    )]
     pub(crate) auth: Option<Secret>,
 
     /// A bearer token [env: CLIENTLET_BEARER]
@@ -488,7 +500,7 @@ pub(crate) struct IdentityArgs {
     pub(crate) compressed: bool,
 
     #[command(flatten)]
-    pub(crate) proxy: ProxyArgs,
+    pub(crate) connection: ConnectionArgs,
 
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
@@ -520,12 +532,18 @@ pub(crate) enum LogForm {
 
 /// The way to the gateway.
 #[derive(clap::Args, Default)]
-#[command(next_help_heading = "Proxy")]
-pub(crate) struct ProxyArgs {
+#[command(next_help_heading = "Connection")]
+pub(crate) struct ConnectionArgs {
+    /// How long making a connection may take, in seconds: looking up the name, TCP, the proxy and TLS
+    /// together [default: 10]
+    #[arg(long, value_name = "S", value_parser = positive_seconds, allow_hyphen_values = true)]
+    pub(crate) connect_timeout: Option<Duration>,
+
     /// The proxy for every address: http://, https:// or socks5h://, with USER:PASS@ before its host if it
-    /// wants them; or none. Without this option the environment decides (http_proxy, https_proxy,
-    /// all_proxy, no_proxy), except for loopback addresses
-    #[arg(long, value_name = "URL|none")]
+    /// wants them; or none. @FILE reads the URL from a file, which keeps a password out of lists of
+    /// processes. Without this option the environment decides (http_proxy, https_proxy, all_proxy,
+    /// no_proxy), except for loopback addresses
+    #[arg(short = 'x', long, value_name = "URL|none")]
     pub(crate) proxy: Option<Secret>,
 }
 
@@ -534,7 +552,7 @@ pub(crate) struct ProxyArgs {
 #[command(next_help_heading = "TLS (URLs that begin with https://, wss:// or grpcs://)")]
 pub(crate) struct TlsArgs {
     /// Certificates of authorities to trust beside the system's, in PEM; may be repeated
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, visible_alias = "cacert", value_name = "FILE")]
     pub(crate) ca: Vec<PathBuf>,
 
     /// The client's own certificate, with those between it and its root, in PEM
@@ -549,8 +567,8 @@ pub(crate) struct TlsArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) server_name: Option<String>,
 
-    /// Accepts any certificate from anyone: others can then read and change what is sent
-    #[arg(long)]
+    /// Accept any certificate from anyone: others can then read and change what is sent
+    #[arg(short = 'k', long)]
     pub(crate) insecure: bool,
 }
 

@@ -80,7 +80,7 @@ impl IdentityArgs {
         named.extend(self.auth.iter().map(|secret| (secret, "--auth")));
         named.extend(self.bearer.iter().map(|secret| (secret, "--bearer")));
         named.extend(self.cookie.iter().map(|secret| (secret, "--cookie")));
-        named.extend(self.proxy.proxy.iter().map(|secret| (secret, "--proxy")));
+        named.extend(self.connection.proxy.iter().map(|secret| (secret, "--proxy")));
         let variables = ["CLIENTLET_AUTH", "CLIENTLET_BEARER", "CLIENTLET_COOKIE"].map(environment);
         let variables = variables.into_iter().collect::<Result<Vec<_>, _>>()?;
         named.extend(variables.iter().flatten().map(|(secret, name)| (secret, *name)));
@@ -133,7 +133,10 @@ impl IdentityArgs {
                 builder = builder.cookie(name, value);
             }
         }
-        builder = match self.proxy.proxy.map(|proxy| proxy.reveal("--proxy")).transpose()? {
+        if let Some(timeout) = self.connection.connect_timeout {
+            builder = builder.connect_timeout(timeout);
+        }
+        builder = match self.connection.proxy.map(|proxy| proxy.reveal("--proxy")).transpose()? {
             None => builder.proxy_from_env(),
             Some(none) if none == "none" => builder,
             Some(url) => builder.proxy(url),

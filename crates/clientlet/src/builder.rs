@@ -203,7 +203,7 @@ impl ClientBuilder {
     }
 
     /// The proxy through which the gateway is reached: `http://`, `https://` or `socks5h://`, with a user
-    /// and a password if it wants them. See [`ClientletOptions::proxy`].
+    /// and a password if it wants them: `http://user:password@proxy.example:3128`. See [`ClientletOptions::proxy`].
     #[cfg(feature = "proxy")]
     pub fn proxy(mut self, url: impl Into<String>) -> ClientBuilder {
         self.options = self.options.proxy(url);

@@ -13,7 +13,8 @@
 //! | choose the executors that work | [`Post::target_executor`], a regular expression |
 //! | send headers | [`Post::header`] for a call, [`ClientBuilder::header`] for all calls |
 //! | send credentials | [`ClientBuilder::bearer_token`], [`basic_auth`](ClientBuilder::basic_auth), [`cookie`](ClientBuilder::cookie) |
-//! | limit the time | [`Post::timeout`] for a request with all its attempts, [`Post::attempt_timeout`] for one attempt (60 s), [`ClientBuilder::connect_timeout`] (10 s) |
+//! | send a token that expires | [`ClientBuilder::before_attempt`], an async function that is asked for headers |
+//! | limit the time | [`Post::timeout`] for a request with all its attempts, [`Post::attempt_timeout`] for one attempt (60 s), [`Post::idle_timeout`] for silence, [`ClientBuilder::connect_timeout`] (10 s) |
 //! | try again after a failure | [`Post::retry`] with [`RetryPolicy::standard`]; the default is one attempt |
 //! | never run a request twice | [`RetryPolicy::at_most_once`] |
 //! | stop at the first failure | [`Post::stop_on_error`]; `send().await.documents()?` reports the first failure |
@@ -22,11 +23,12 @@
 //! | get the documents of a failed request | [`Post::keep_documents`], [`Error::documents`] |
 //! | read any fields of a document | [`Value`], or a struct of your own |
 //! | use TLS | a URL that begins with `https://`, `wss://` or `grpcs://`, and [`Tls`] for authorities and client certificates |
+//! | keep a client at one gateway behind a load balancer | nothing: cookies that it sets are sent back (`ClientBuilder::cookie_jar`) |
 //! | decline compressed answers | `ClientBuilder::compression(false)`; by default gzip, deflate, br and zstd are asked for over HTTP, gzip over gRPC |
 //! | use a proxy | [`ClientBuilder::proxy`], [`ClientBuilder::proxy_from_env`]; by default none is used |
+//! | see connections, retries and failures in a log | a subscriber for `tracing`; `docs/logs.md` lists the events |
 //! | test my own code | the crate `clientlet-gateway`, a gateway inside the test: `docs/testing.md` |
-//! | see retries and failures in a log | a subscriber for `tracing`; `docs/logs.md` lists the events |
-//! | call without an async runtime | the module `blocking`, a feature |
+//! | call without an async runtime | the module `blocking`, a feature; its `Client::builder` ends with `build_blocking()` |
 //! | work without writing code | the command `clientlet`: `clientlet post --help` |
 //!
 //! # Documents in, documents out

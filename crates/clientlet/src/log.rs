@@ -47,6 +47,8 @@ events! {
         "another attempt follows", "Another attempt follows after a wait.";
     DEBUG "clientlet.gateway.known" gateway_known(gateway, documents),
         "the gateway told what it speaks", "A gateway was asked what it speaks.";
+    DEBUG "clientlet.connection.opened" connection_opened(address, proxy, tls, elapsed_seconds),
+        "a connection is open", "A connection to `address` is made. `proxy` is the proxy that it goes through; `tls` is the version of TLS, followed by `, resumed` if a session was resumed. Either is absent where there is none.";
     DEBUG "clientlet.answer.unclaimed" answer_unclaimed(request),
         "an answer came that no request waits for", "An answer came a second time, or after its request was given up; it is dropped.";
     DEBUG "clientlet.stream.unknown_event" unknown_event(),

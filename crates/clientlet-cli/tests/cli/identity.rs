@@ -68,6 +68,33 @@ fn credentials_from_the_environment_reach_the_gateway() {
 }
 
 #[test]
+fn curls_names_of_options_are_known() {
+    let table = [
+        (&["-u", "u:s3cr3t"], "authorization", "Basic dTpzM2NyM3Q="),
+        (&["--user", "u:s3cr3t"], "authorization", "Basic dTpzM2NyM3Q="),
+        (&["-H", "x-tenant: blue"], "x-tenant", "blue"),
+    ];
+    for (options, name, expected) in table {
+        let gateway = v1();
+        clientlet(["ready", &gateway.url(), "-x", "none"]).args(options).run().exits(0);
+        assert_eq!(header(&gateway, name).as_deref(), Some(expected));
+    }
+}
+
+#[test]
+fn the_connect_time_out_names_the_part_that_was_slow() {
+    // The system accepts the connection; nothing answers on it.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("http://u:s3cr3t@{}", silent.local_addr().unwrap());
+    let call = ["ready", "https://flow.example", "--proxy", &proxy, "--connect-timeout", "0.2"];
+    let run = clientlet(call).run().exits(1);
+    let told = "within the connect time-out of 200ms; the proxy http://127.0.0.1:";
+    assert!(run.stderr.contains(told), "{run:?}");
+    assert!(run.stderr.contains("had not answered by then"), "{run:?}");
+    assert_hidden(&run);
+}
+
+#[test]
 fn the_command_line_wins_over_the_environment() {
     let gateway = v1();
     clientlet(["ready", &gateway.url(), "--bearer", "mine", "--cookie", "c=1"])

@@ -1,10 +1,10 @@
 //! The library's log on stderr.
 
-use clientlet_gateway::DocArray;
+use clientlet_gateway::{DocArray, Gateway, Tls};
 use serde_json::Value;
 
 use crate::process::clientlet;
-use crate::served::serve;
+use crate::served::{Served, serve};
 
 /// Posts to a gateway that refuses the first request. Returns the lines on stderr.
 fn told(options: &[&str]) -> Vec<String> {
@@ -23,7 +23,12 @@ fn nothing_but_warnings_is_printed_without_being_asked_for() {
 
 #[test]
 fn once_verbose_prints_retries_and_twice_each_request() {
-    let once = told(&["-v"]);
+    let mut once = told(&["-v"]);
+    // The questions before the request may need more than one.
+    let opened = once.extract_if(.., |line| line.starts_with("debug: a connection is open ("));
+    let opened: Vec<String> = opened.collect();
+    assert!(opened[0].contains("(address 127.0.0.1:"), "{opened:?}");
+    assert!(!opened[0].contains("proxy") && !opened[0].contains("tls"), "{opened:?}");
     let [known, again] = &*once else { panic!("{once:?}") };
     assert!(known.starts_with("debug: the gateway told what it speaks (gateway http"), "{known}");
     assert!(again.starts_with("debug: another attempt follows (attempt 1, "), "{again}");
@@ -36,6 +41,19 @@ fn once_verbose_prints_retries_and_twice_each_request() {
     ] {
         assert_eq!(twice.iter().filter(|line| line.starts_with(begin)).count(), 1, "{twice:?}");
     }
+}
+
+#[test]
+fn a_connection_is_told_with_its_version_of_tls() {
+    let tls = Tls::self_signed();
+    let gateway = Served::start(Gateway::builder().tls(tls.clone()));
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, tls.ca_pem()).unwrap();
+    let url = gateway.url();
+    let run = clientlet(["ready", &url, "--cacert", ca.to_str().unwrap(), "-v"]).run().exits(0);
+    assert!(run.stderr.starts_with("debug: a connection is open (address 127.0.0.1:"), "{run:?}");
+    assert!(run.stderr.contains(", tls 1.3, elapsed_seconds 0."), "{run:?}");
 }
 
 #[test]

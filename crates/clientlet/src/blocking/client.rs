@@ -30,7 +30,8 @@ impl Client {
         Client::builder(url).build_blocking()
     }
 
-    /// The same with settings; [`build_blocking`](ClientBuilder::build_blocking) makes the client.
+    /// The settings of a client. [`build_blocking`](ClientBuilder::build_blocking) makes the blocking client
+    /// of them; [`build`](ClientBuilder::build) makes an async one.
     pub fn builder(url: &str) -> ClientBuilder {
         crate::Client::builder(url)
     }

@@ -25,6 +25,17 @@
 //! # }
 //! ```
 //!
+//! A client with settings is made by [`build_blocking`](crate::ClientBuilder::build_blocking). The builder is the
+//! one of the async client, whose `build` makes an async client:
+//!
+//! ```no_run
+//! use clientlet::blocking::Client;
+//!
+//! let client = Client::builder("https://flow.example").bearer_token("t0k3n").build_blocking()?;
+//! client.ready()?;
+//! # Ok::<(), clientlet::Error>(())
+//! ```
+//!
 //! Each client and each clientlet has a runtime of its own. A thread that waits for an answer reads and
 //! writes the connections meanwhile; while none waits, a thread of the runtime's own does. That thread
 //! ends after the last clone, iterator of answers and sender, once connections have been closed in good

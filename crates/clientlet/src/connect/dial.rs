@@ -44,6 +44,11 @@ impl Step {
         let _ = self.proxy.set(proxy);
     }
 
+    /// The proxy that is to make the connection, if there is one.
+    pub(super) fn proxy(&self) -> Option<&str> {
+        self.proxy.get().map(String::as_str)
+    }
+
     /// Names the proxy, if any, in the error of a handshake with the gateway: the other side may have been the
     /// proxy, which answered as if it had made the connection, or broke it.
     #[cfg(feature = "tls")]

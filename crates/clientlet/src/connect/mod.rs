@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use http::Uri;
 use http::uri::Scheme;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub(crate) use self::counted::{Counted, Written};
 use self::dial::{Dial, Io, Step, Tcp, port_of};
@@ -27,7 +27,7 @@ pub(crate) use self::heard::Heard;
 pub(crate) use self::spoken::Spoken;
 use crate::config::Config;
 use crate::error::{AttemptError, Event, Hint};
-use crate::runtime;
+use crate::{log, runtime};
 
 /// Makes connections that count the writes to them.
 #[derive(Clone, Debug)]
@@ -75,20 +75,23 @@ impl Connector {
     pub(crate) async fn open(&self, uri: &Uri) -> Result<Counted, AttemptError> {
         runtime::here()?;
         let step = Step::default();
+        let began = Instant::now();
         let opening = async {
             let io = self.reach(uri, &step).await?;
             #[cfg(feature = "tls")]
             if let (Some(tls), true) = (&self.tls, is_secure(uri)) {
                 step.set(Step::TLS);
                 let secured = secure::handshake(io, tls, host(uri)).await;
-                return secured.map_err(|error| step.behind(error));
+                let (io, version) = secured.map_err(|error| step.behind(error))?;
+                return Ok((io, Some(version)));
             }
-            Ok(io)
+            Ok((io, None::<&str>))
         };
-        match timeout(self.timeout, opening).await {
-            Ok(opened) => opened.map(Counted::new),
-            Err(_) => Err(late(uri, &step, self.timeout)),
-        }
+        let opened = timeout(self.timeout, opening).await;
+        let (io, tls) = opened.unwrap_or_else(|_| Err(late(uri, &step, self.timeout)))?;
+        let address = port_of(host(uri), port(uri));
+        log::connection_opened(&*address, step.proxy(), tls, began.elapsed().as_secs_f64());
+        Ok(Counted::new(io))
     }
 
     /// Opens a connection without TLS.

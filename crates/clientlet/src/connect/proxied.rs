@@ -46,7 +46,7 @@ impl Proxied {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.config.tls {
             let secured = super::secure::handshake(io, tls, &proxy.host).await;
-            return secured.map_err(|mut error| {
+            return secured.map(|(io, _)| io).map_err(|mut error| {
                 error.message = format!("the proxy {proxy}: {}", error.message);
                 error.with_hint(Hint::Proxy)
             });
@@ -189,7 +189,10 @@ fn refused(proxy: &Proxy, status: StatusCode, to: &str) -> AttemptError {
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => Hint::ProxyCredentials,
         _ => Hint::Proxy,
     };
-    let what = format!("the proxy {proxy} answered {status} to {to}");
+    let mut what = format!("the proxy {proxy} answered {status} to {to}");
+    if hint == Hint::ProxyCredentials && proxy.credentials.is_some() {
+        what += "; it does not accept the credentials";
+    }
     AttemptError::new(event, what).with_hint(hint)
 }
 

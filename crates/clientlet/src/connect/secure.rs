@@ -3,6 +3,7 @@
 use std::io;
 
 use rustls::pki_types::ServerName;
+use rustls::{HandshakeKind, ProtocolVersion};
 use tokio_rustls::TlsConnector;
 
 use super::dial::Io;
@@ -12,7 +13,7 @@ use crate::tls::{Fault, Prepared, told};
 /// The ALPN name of HTTP/2 (RFC 9113, 3.2).
 const HTTP2: &[u8] = b"h2";
 
-/// Secures a connection to `host`.
+/// Secures a connection to `host`. Returns the version of TLS as well, for the log.
 ///
 /// # Errors
 /// If the server's certificate is not accepted, the two sides have nothing in common, the other side does
@@ -21,7 +22,7 @@ pub(super) async fn handshake(
     io: Box<dyn Io>,
     tls: &Prepared,
     host: &str,
-) -> Result<Box<dyn Io>, AttemptError> {
+) -> Result<(Box<dyn Io>, &'static str), AttemptError> {
     let name = match &tls.server_name {
         Some(name) => name.clone(),
         None => ServerName::try_from(host.to_owned()).map_err(|_| {
@@ -32,12 +33,19 @@ pub(super) async fn handshake(
     let connecting = TlsConnector::from(tls.config.clone()).connect(name, io).await;
     let wanted = tls.config.alpn_protocols.first().map(Vec::as_slice);
     let stream = connecting.map_err(|error| failed(error, wanted == Some(HTTP2)))?;
-    let agreed = stream.get_ref().1.alpn_protocol();
+    let session = stream.get_ref().1;
+    let agreed = session.alpn_protocol();
     // A server that agrees on no protocol speaks HTTP/1.1.
     if wanted == Some(HTTP2) && agreed != Some(HTTP2) {
         return Err(other_protocol(true));
     }
-    Ok(Box::new(stream))
+    let version = match (session.protocol_version(), session.handshake_kind()) {
+        (Some(ProtocolVersion::TLSv1_2), Some(HandshakeKind::Resumed)) => "1.2, resumed",
+        (Some(ProtocolVersion::TLSv1_2), _) => "1.2",
+        (_, Some(HandshakeKind::Resumed)) => "1.3, resumed",
+        _ => "1.3",
+    };
+    Ok((Box::new(stream), version))
 }
 
 fn failed(error: io::Error, is_http2: bool) -> AttemptError {

@@ -160,7 +160,8 @@ impl Connector {
         protocol: Option<Protocol>,
     ) -> Result<Box<dyn super::dial::Io>, AttemptError> {
         let io = self.reach(uri, &Step::default()).await?;
-        super::secure::handshake(io, &crate::tls::probe(protocol), super::host(uri)).await
+        let probe = crate::tls::probe(protocol);
+        super::secure::handshake(io, &probe, super::host(uri)).await.map(|(io, _)| io)
     }
 }
 

@@ -80,7 +80,12 @@ impl Hint {
 
     /// The hint at what a refusal says in words: a server says so in the body of a 400.
     pub(crate) fn of_refusal(text: &str) -> Option<Hint> {
-        TLS_SERVERS.iter().any(|sign| text.contains(sign)).then_some(Hint::PortForTls)
+        let says = |signs: &[&str]| signs.iter().any(|sign| text.contains(sign));
+        match () {
+            () if says(&TLS_SERVERS) => Some(Hint::PortForTls),
+            () if says(&CERTIFICATE_WANTED) => Some(Hint::ClientCertificate),
+            () => None,
+        }
     }
 
     /// The hint at what a gateway says with a status of gRPC: grpcio refuses requests that are too
@@ -113,6 +118,11 @@ const MESSAGE_TOO_BIG: u16 = 1009;
 /// How servers refuse a request without TLS at a port for TLS: nginx and Go.
 const TLS_SERVERS: [&str; 2] =
     ["plain HTTP request was sent to HTTPS port", "HTTP request to an HTTPS server"];
+
+/// How nginx refuses a request without a client certificate, or with one that it does not trust: the
+/// handshake succeeds before.
+const CERTIFICATE_WANTED: [&str; 2] =
+    ["No required SSL certificate was sent", "The SSL certificate error"];
 
 impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -206,6 +216,19 @@ mod tests {
             (Event::ConnectFailed, none()),
         ] {
             assert_eq!(Hint::of(event, &detail), None, "{event:?} {detail:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_nginx_is_told_by_its_page() {
+        for (page, hint) in [
+            ("The plain HTTP request was sent to HTTPS port", Some(Hint::PortForTls)),
+            ("No required SSL certificate was sent", Some(Hint::ClientCertificate)),
+            ("The SSL certificate error", Some(Hint::ClientCertificate)),
+            ("Request Header Or Cookie Too Large", None),
+        ] {
+            let page = format!("<html> <head><title>400 {page}</title></head> ..");
+            assert_eq!(Hint::of_refusal(&page), hint, "{page}");
         }
     }
 

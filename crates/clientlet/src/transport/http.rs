@@ -174,7 +174,7 @@ impl Questions for HttpTransport {
                 );
                 AttemptError::new(Event::Unreadable, what)
                     .before_sending("asking for v1 or v2")
-                    .with_hint(Hint::NoStatus)
+                    .with_hint(answer.hint().unwrap_or(Hint::NoStatus))
             })
         })
     }
@@ -201,7 +201,8 @@ impl Questions for HttpTransport {
             let answer = self.get("/dry_run", ask).await.map_err(lacking)?;
             read_status(&answer.body).map_err(|what| {
                 let what = format!("GET /dry_run: {what}; {}", answer.shown());
-                AttemptError::new(Event::Unreadable, what)
+                let error = AttemptError::new(Event::Unreadable, what);
+                answer.hint().into_iter().fold(error, AttemptError::with_hint)
             })
         })
     }

@@ -10,7 +10,7 @@ use super::http_session::shown;
 use super::redirect::{Unfollowed, describe};
 use super::retry_after::retry_after;
 use crate::envelope::{outcome, read_answer, read_failure};
-use crate::error::{AttemptError, Detail, Event};
+use crate::error::{AttemptError, Detail, Event, Hint};
 use crate::message::{DocArray, RawAnswer};
 
 /// A v2 gateway splits a request over HTTP into requests of 100 documents and answers with the
@@ -36,6 +36,13 @@ impl RawHttpAnswer {
     /// Describes the answer for a message that says that it cannot be read.
     pub(crate) fn shown(&self) -> String {
         shown(&self.headers, &self.body)
+    }
+
+    /// The hint at what the answer's content says. An ingress before a port for gRPC answers HTTP/1.1 as
+    /// well, with empty content of gRPC's type.
+    pub(super) fn hint(&self) -> Option<Hint> {
+        let kind = self.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        kind.starts_with(b"application/grpc").then_some(Hint::PortForGrpc)
     }
 
     /// Reads the answer to a posted request. Everything except a result is an error.
@@ -65,5 +72,22 @@ impl RawHttpAnswer {
             error.message = format!("the gateway answered {status}{to}");
         }
         error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_of_grpc_is_a_hint_at_a_port_for_grpc() {
+        let answer = |kind: &'static str| RawHttpAnswer {
+            status: StatusCode::OK,
+            headers: HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]),
+            body: Bytes::new(),
+            unfollowed: None,
+        };
+        assert_eq!(answer("application/grpc").hint(), Some(Hint::PortForGrpc));
+        assert_eq!(answer("application/json").hint(), None);
     }
 }

@@ -157,9 +157,7 @@ impl fmt::Display for Unfollowed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Unfollowed::Unreadable => "that is not an address",
-            Unfollowed::Secure => {
-                "it is to be spoken to over TLS, so use that address, with https, wss or grpcs"
-            }
+            Unfollowed::Secure => "use that host, with a URL that begins with https, wss or grpcs",
             Unfollowed::Elsewhere => {
                 "redirects to another host, port or scheme are not followed, so use that address"
             }

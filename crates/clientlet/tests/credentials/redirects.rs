@@ -80,13 +80,13 @@ async fn other_redirects_are_errors_that_say_where_they_point() {
                 308,
                 "https://127.0.0.1/post?token=s3cr3t",
                 "1",
-                "points to https://127.0.0.1/post; it is to be spoken to over TLS",
+                "points to https://127.0.0.1/post; use that host, with a URL that begins with https",
             ),
             (
                 301,
                 "https://u:s3cr3t@flow.example/",
                 "1",
-                "points to https://flow.example/; it is to be spoken to over TLS",
+                "points to https://flow.example/; use that host, with a URL that begins with https",
             ),
         ] {
             let (_gateway, url) = gateway(scheme, &[redirect(scheme, code, to, which)]).await;

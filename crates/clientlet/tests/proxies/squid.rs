@@ -147,6 +147,8 @@ async fn what_squid_refuses_or_cannot_reach_is_reported_as_squids() {
             } else {
                 check_the_proxys(&error, &shown, &told, case.is_passing, &what);
                 assert_eq!(error.hint(), Some(case.hint), "{what}: {error}");
+                let is_refused = error.message().contains("; it does not accept the credentials");
+                assert_eq!(is_refused, case.userinfo == "user:wrong@", "{what}: {error}");
             }
             assert!(error.message().contains(&authority), "{what}: {error}");
             assert!(!format!("{error:?}").contains(Squid::PASSWORD), "{what}: {error:?}");
