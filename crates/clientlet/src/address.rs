@@ -90,6 +90,11 @@ impl Address {
             (Some(_), None) => host.to_owned(),
             (None, None) => host.trim_end_matches(':').to_owned(),
         };
+        if !host.is_ascii() {
+            return Err(wrong(
+                "has a host that is not ASCII; write each such part of the name in its form that begins with xn--",
+            ));
+        }
         let authority: Authority =
             host.parse().map_err(|error| wrong(&format!("has no valid host: {error}")))?;
         if authority.host().is_empty() {
@@ -389,6 +394,7 @@ mod tests {
         let table = [
             ("localhost:8080", "has no scheme; write http://localhost:8080"),
             ("ftp://h", "unknown scheme"),
+            ("https://b\u{fc}cher.example", "has a host that is not ASCII; write each such part"),
             ("http://h:70000", "has port 70000, which is out of range"),
             ("http://h:0", "port 0"),
             ("http://h:8080:9090", "more than one port"),

@@ -170,6 +170,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_server_says_in_words_gives_a_hint() {
+        for (text, hint) in [
+            (
+                "<title>400 No required SSL certificate was sent</title>",
+                Some(Hint::ClientCertificate),
+            ),
+            ("<center>The SSL certificate error</center>", Some(Hint::ClientCertificate)),
+            ("The plain HTTP request was sent to HTTPS port", Some(Hint::PortForTls)),
+            ("Client sent an HTTP request to an HTTPS server.", Some(Hint::PortForTls)),
+            ("400 Bad Request", None),
+        ] {
+            assert_eq!(Hint::of_refusal(text), hint, "{text}");
+        }
+    }
+
+    #[test]
     fn a_status_a_code_or_an_event_hints_at_what_it_says_by_itself() {
         let none = Detail::default;
         for (event, detail, hint) in [
