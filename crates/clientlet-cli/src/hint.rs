@@ -49,12 +49,18 @@ pub(crate) fn advice(error: &Error, task: Task, is_first: bool) -> Option<Advice
 
 fn of_hint(hint: Hint, task: Task) -> Option<&'static str> {
     Some(match (hint, task) {
-        (Hint::PortForHttp, _) => "a URL that begins with http:// asks for HTTP",
-        (Hint::PortForWebsocket, _) => "a URL that begins with ws:// asks for WebSocket",
-        (Hint::PortForHttpOrWebsocket, _) => {
-            "a URL that begins with http:// or ws:// asks for one of them"
+        (Hint::PortForHttp, _) => {
+            "a URL that begins with http://, or https:// over TLS, asks for HTTP"
         }
-        (Hint::PortForGrpc, _) => "a URL that begins with grpc:// asks for gRPC",
+        (Hint::PortForWebsocket, _) => {
+            "a URL that begins with ws://, or wss:// over TLS, asks for WebSocket"
+        }
+        (Hint::PortForHttpOrWebsocket, _) => {
+            "a URL that begins with http:// or ws://, or https:// or wss:// over TLS, asks for one of them"
+        }
+        (Hint::PortForGrpc, _) => {
+            "a URL that begins with grpc://, or grpcs:// over TLS, asks for gRPC"
+        }
         (Hint::PortForTls, _) => {
             "a URL that begins with https://, wss:// or grpcs:// asks for TLS; --ca FILE trusts an authority"
         }

@@ -154,7 +154,7 @@ fn a_wrong_path_is_named_with_what_was_asked_and_the_hint_begins_with_it() {
         (
             ["post", &gateway.websocket_url().replace("ws://", "http://")],
             "this port lists no endpoints",
-            "a URL that begins with ws:// asks for WebSocket",
+            "a URL that begins with ws://, or wss:// over TLS, asks for WebSocket",
         ),
     ] {
         let options: &[&str] = if arguments[0] == "post" { &["--text", "a"] } else { &[] };

@@ -39,7 +39,7 @@ fn check_documents_and_failures(environment: Environment) {
         (format!("ws://127.0.0.1:{http}"), "hint: this is also the answer of a port for HTTP"),
         (
             format!("http://127.0.0.1:{websocket}"),
-            "hint: a URL that begins with ws:// asks for WebSocket",
+            "hint: a URL that begins with ws://, or wss:// over TLS, asks for WebSocket",
         ),
     ] {
         let run = clientlet(["post", &url, "--text", "hello"]).run().exits(1);

@@ -74,7 +74,7 @@ fn a_connection_that_cannot_be_made_is_reported_with_a_hint() {
         ),
         (
             gateway.websocket_url().replace("ws://", "http://"),
-            "hint: a URL that begins with ws:// asks for WebSocket",
+            "hint: a URL that begins with ws://, or wss:// over TLS, asks for WebSocket",
         ),
         (
             format!("{}/other", gateway.websocket_url()),
