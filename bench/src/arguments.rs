@@ -30,9 +30,10 @@ on WebSocket there are also requests with 1 or 100 embeddings of 768 floats.
   --tls          Put all of them on TLS: the bare transports on rustls, as hyper-rustls does it
   --awake        Use a gateway that never sleeps. Otherwise a contestant that is slower than the
                  gateway pays for waking the gateway at every request, which (a) hardly ever does
-  --check        Fail if a ratio is above 1.25, or for 1 document on WebSocket above 1.5, with --tls
-                 above 1.4. Implies --awake, because only then a, b and c pay for the same work. A
-                 measurement that fails is repeated, at most three times in all
+  --check        Fail if a ratio is above 1.25; for 1 document over gRPC above 1.2, or with --tls above
+                 1.25; for 1 document on WebSocket with --tls above 1.4. Implies --awake, because only
+                 then a, b and c pay for the same work. A measurement that fails is repeated, at most
+                 three times in all
 
 blocking: measure the CPU time of a call of `clientlet::blocking` beyond that of an async call, for
 calls of 1 document, one after the other. The embedded gateway runs in a process of its own.
@@ -44,7 +45,7 @@ codec: decode and encode 100 documents with embeddings of 768 floats, from proto
 with a Tensor and back, compared with prost's own types with `Bytes` for the same messages.
   --messages N   Messages in a measurement; 2000 by default
   --rounds R     Rounds, in turns; 15 by default
-  --check        Fail if decoding takes more than 1.5 times the CPU time of prost's types
+  --check        Fail if decoding takes more than 1.4 times the CPU time of prost's types
 
 memory: measure the peak memory of `clientlet post --input - --output /dev/null` while documents are
 piped in, over HTTP, one WebSocket and one gRPC stream. The embedded gateway runs in a process of
