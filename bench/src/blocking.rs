@@ -142,3 +142,28 @@ impl Report {
         json!({"benchmark": "blocking", "protocols": rows})
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let attempt = |beyond| vec![Round { asynchronous: 30.0, blocking: 30.0 + beyond }];
+        Report { protocols: vec![("HTTP", vec![attempt(12.0), attempt(2.5)])] }
+    }
+
+    #[test]
+    fn last_attempt_counts() {
+        let gates = report().gates();
+        assert_eq!(gates[0].measured, [12.0, 2.5]);
+        assert!(gates[0].is_passed());
+    }
+
+    #[test]
+    fn table_and_json_say_the_same() {
+        let text = report().to_text();
+        let row: Vec<&str> = text.lines().last().unwrap_or_default().split_whitespace().collect();
+        assert_eq!(row, ["HTTP", "30.0", "32.5", "2.5", "(2.5", "-", "2.5)"]);
+        assert_eq!(report().to_json()["protocols"][0]["beyond_us"]["median"], 2.5);
+    }
+}

@@ -4,7 +4,6 @@
 use tracing::{Level, Value, event};
 
 /// The target of all events.
-#[cfg(test)]
 const TARGET: &str = "clientlet";
 
 macro_rules! events {
@@ -13,7 +12,7 @@ macro_rules! events {
             #[doc = $when]
             #[inline]
             pub(crate) fn $function($($field: impl Value),*) {
-                event!(name: $name, target: "clientlet", Level::$level, $($field,)* $message);
+                event!(name: $name, target: TARGET, Level::$level, $($field,)* $message);
             }
         )*
 
@@ -147,6 +146,7 @@ mod tests {
         }
         page::check("logs.md", "events", &table);
     }
+
     #[test]
     fn no_other_file_tells_tracing_anything() {
         let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
