@@ -82,7 +82,7 @@ async fn flood(
     }
 }
 
-/// A server with this certificate, which it shows so many times in its chain.
+/// A server with this certificate, which it shows this number of times in its chain.
 fn acceptor(certificate: &Certificate, times: usize) -> TlsAcceptor {
     let chain = CertificateDer::pem_file_iter(certificate.certificate()).unwrap();
     let chain: Vec<_> = chain.map(Result::unwrap).collect();

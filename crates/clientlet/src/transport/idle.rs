@@ -187,7 +187,7 @@ mod tests {
     type Way = (&'static str, bool);
     const WAYS: [Way; 4] = [("http", false), ("ws", false), ("grpc", false), ("grpc", true)];
 
-    /// A network that brings a byte of the gateway at a time, and nothing more after so many.
+    /// A network that brings a byte of the gateway at a time, and nothing more after a number of them.
     struct Trickle(Accepted, usize, Duration);
 
     /// The time from one byte to the next.
@@ -219,7 +219,7 @@ mod tests {
         }
     }
 
-    /// Makes a client with this idle time-out, and a gateway behind a network that brings so many bytes.
+    /// Makes a client with this idle time-out, and a gateway behind a network that brings this number of bytes.
     fn client(
         (scheme, is_unary): Way,
         docarray: crate::DocArray,
