@@ -159,6 +159,12 @@ impl Address {
         }
     }
 
+    /// The address without its path, as it is shown: `http://localhost:8080`.
+    #[cfg(feature = "otel")]
+    pub(crate) fn origin(&self) -> String {
+        format!("{}://{}", self.scheme(), self.authority)
+    }
+
     /// Returns the URL's user and password, percent-decoded.
     pub(crate) fn credentials(&self) -> Option<&(String, String)> {
         self.credentials.as_ref()

@@ -231,6 +231,28 @@ impl ClientBuilder {
         self
     }
 
+    /// The provider of the tracer that takes spans. See [`ClientletOptions::tracer_provider`].
+    #[cfg(feature = "otel")]
+    pub fn tracer_provider<P>(mut self, provider: P) -> ClientBuilder
+    where
+        P: opentelemetry::trace::TracerProvider,
+        P::Tracer: Send + Sync + 'static,
+        <P::Tracer as opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
+    {
+        self.options = self.options.tracer_provider(provider);
+        self
+    }
+
+    /// The provider of the meter that takes metrics. See [`ClientletOptions::meter_provider`].
+    #[cfg(feature = "otel")]
+    pub fn meter_provider(
+        mut self,
+        provider: impl opentelemetry::metrics::MeterProvider,
+    ) -> ClientBuilder {
+        self.options = self.options.meter_provider(provider);
+        self
+    }
+
     /// Whether messages over WebSocket are JSON and not protobuf, as some proxies want it; for
     /// gateways with documents v1 alone.
     ///

@@ -20,6 +20,7 @@ use crate::post::Post;
 use crate::retry::{Turn, later};
 use crate::runtime;
 use crate::stream_document::StreamDocument;
+use crate::telemetry::{Statistics, Subject};
 use crate::transport::{Answer, Ask, Questions, Transport};
 
 /// A client of one gateway; a cheap clone, shared between tasks and threads as it is.
@@ -109,7 +110,7 @@ impl Client {
     /// [`ErrorKind::Gateway`](crate::ErrorKind::Gateway) with the gateway's reason, or why it could
     /// not be asked.
     pub async fn ready(&self) -> Result<(), Error> {
-        let status = self.ask(|questions, ask| questions.dry_run(ask)).await?;
+        let status = self.ask("ready", |questions, ask| questions.dry_run(ask)).await?;
         if status.is_success() {
             return Ok(());
         }
@@ -163,7 +164,12 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::Config`] unless the gateway is spoken to over gRPC; why it could not be asked.
     pub async fn health(&self, service: &str) -> Result<Health, Error> {
-        self.ask(|questions, ask| questions.health(service, ask)).await
+        let service: Arc<str> = service.into();
+        self.ask("health", move |questions, ask| {
+            let service = service.clone();
+            Box::pin(async move { questions.health(&service, ask).await })
+        })
+        .await
     }
 
     /// What the gateway says of itself.
@@ -171,7 +177,7 @@ impl Client {
     /// # Errors
     /// Why it could not be asked, or that its answer is no status.
     pub async fn status(&self) -> Result<GatewayStatus, Error> {
-        self.ask(|questions, ask| questions.status(ask)).await
+        self.ask("status", |questions, ask| questions.status(ask)).await
     }
 
     /// What can be posted to, asked anew. See [`Endpoints`] for what a v1 gateway does not say.
@@ -179,11 +185,12 @@ impl Client {
     /// # Errors
     /// Why it could not be asked.
     pub async fn endpoints(&self) -> Result<Endpoints, Error> {
-        let Shared { transport, config, .. } = &*self.shared;
-        let discovery = self.shared.discovery(&config.headers);
-        self.ask(|_, ask| {
-            let (discovery, transport) = (discovery.clone(), &**transport);
-            Box::pin(async move { discovery.endpoints(transport, ask).await })
+        let shared = &self.shared;
+        let (discovery, transport) =
+            (shared.discovery(&shared.config.headers), shared.transport.clone());
+        self.ask("endpoints", move |_, ask| {
+            let (discovery, transport) = (discovery.clone(), transport.clone());
+            Box::pin(async move { discovery.endpoints(&*transport, ask).await })
         })
         .await
     }
@@ -198,20 +205,45 @@ impl Client {
         self.shared.transport.connections()
     }
 
+    /// The numbers of this client and its clones, counted from its beginning: requests, attempts, their
+    /// times and outcomes, connections, bytes. OpenTelemetry takes the same numbers as metrics, with
+    /// the feature `otel`.
+    ///
+    /// ```no_run
+    /// # fn example(client: &clientlet::Client) {
+    /// let statistics = client.statistics();
+    /// println!(
+    ///     "{} requests, {:?} each; {} retries",
+    ///     statistics.requests.count,
+    ///     statistics.requests.mean(),
+    ///     statistics.retries,
+    /// );
+    /// # }
+    /// ```
+    pub fn statistics(&self) -> Statistics {
+        self.shared.config.telemetry.statistics(self.connections())
+    }
+
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
 
     /// Asks the gateway for something that is no request, under the client's policy.
-    async fn ask<'s, T>(
-        &'s self,
-        question: impl Fn(&'s dyn Questions, Ask<'s>) -> Answer<'s, T>,
+    async fn ask<T>(
+        &self,
+        name: &'static str,
+        question: impl for<'a> Fn(&'a dyn Questions, Ask<'a>) -> Answer<'a, T>,
     ) -> Result<T, Error> {
         let Shared { config, transport, .. } = &*self.shared;
-        let ask = |turn: Turn| Ask { headers: &config.headers, deadline: turn.deadline };
-        let attempt = |turn| question(transport.questions(), ask(turn));
-        let secrets = &config.secrets;
-        config.run(&config.retry, config.attempt_timeout, None, secrets, attempt).await
+        let Config { retry, attempt_timeout, headers, secrets, .. } = config;
+        let attempt = async |turn: Turn| {
+            let Turn { deadline, trace, .. } = &turn;
+            let headers = trace.headers().unwrap_or(headers);
+            let ask = Ask { headers, deadline: *deadline, trace };
+            question(transport.questions(), ask).await
+        };
+        let what = Subject::named(name);
+        config.run(retry, *attempt_timeout, &what, headers, secrets, attempt).await
     }
 
     fn context(&self) -> Context {

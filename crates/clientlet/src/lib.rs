@@ -382,6 +382,7 @@ mod simulation;
 mod stop;
 mod stream_document;
 mod target;
+mod telemetry;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
@@ -405,6 +406,7 @@ pub use response::Response;
 pub use responses::{Answers, Responses};
 pub use retry::RetryPolicy;
 pub use stream_document::{DocumentStream, StreamDocument};
+pub use telemetry::{Durations, Statistics};
 #[cfg(feature = "tls")]
 pub use tls::{Pem, Tls, TlsVersion};
 

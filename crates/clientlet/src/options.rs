@@ -23,6 +23,7 @@ use crate::message::DocArray;
 use crate::proxy::{ProxyKind, ProxyOptions};
 use crate::retry::RetryPolicy;
 use crate::secret::{OfClient, Secret, Secrets};
+use crate::telemetry::{Providers, Telemetry};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 
@@ -52,6 +53,7 @@ pub struct ClientletOptions {
     answer_limit: usize,
     docarray: Option<DocArray>,
     grpc: GrpcOptions,
+    providers: Providers,
     #[cfg(feature = "compression")]
     accepts_compression: bool,
 }
@@ -84,6 +86,7 @@ impl Default for ClientletOptions {
             answer_limit: ANSWER_LIMIT,
             docarray: None,
             grpc: GrpcOptions::default(),
+            providers: Providers::default(),
             #[cfg(feature = "compression")]
             accepts_compression: true,
         }
@@ -345,6 +348,38 @@ impl ClientletOptions {
         }))
     }
 
+    /// The provider of the tracer that takes spans: one for each call, and one for each attempt. By
+    /// default the provider that is global in `opentelemetry` when the client or clientlet is made.
+    ///
+    /// The context of a span goes with what is sent, in the headers `traceparent`, `tracestate` and
+    /// `baggage`: over HTTP and unary gRPC with each request, the context of the attempt's span; over
+    /// WebSocket and on a gRPC stream with the handshake or the start of the stream, the context of
+    /// the call's span, since requests there have no headers. If the program has set a global
+    /// propagator, it writes the headers instead. Headers of these names that the caller sets win.
+    #[cfg(feature = "otel")]
+    #[must_use]
+    pub fn tracer_provider<P>(mut self, provider: P) -> ClientletOptions
+    where
+        P: opentelemetry::trace::TracerProvider,
+        P::Tracer: Send + Sync + 'static,
+        <P::Tracer as opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
+    {
+        self.providers.trace(&provider);
+        self
+    }
+
+    /// The provider of the meter that takes metrics: by default the one that is global in
+    /// `opentelemetry` when the client or clientlet is made.
+    #[cfg(feature = "otel")]
+    #[must_use]
+    pub fn meter_provider(
+        mut self,
+        provider: impl opentelemetry::metrics::MeterProvider,
+    ) -> ClientletOptions {
+        self.providers.measure(&provider);
+        self
+    }
+
     /// Checks everything. The URL must be of this protocol.
     #[cfg(feature = "clientlets")]
     pub(crate) fn check_as(&self, url: &str, protocol: Protocol) -> Result<Arc<Config>, Error> {
@@ -392,6 +427,7 @@ impl ClientletOptions {
         let headers = Arc::new(headers);
         Ok(Config {
             secrets: Secrets::new(of_client, headers.clone()),
+            telemetry: Telemetry::new(&self.providers, &address),
             headers,
             credentials: Arc::new(credentials),
             #[cfg(feature = "proxy")]

@@ -22,6 +22,7 @@ use crate::retry::RetryPolicy;
 use crate::secret::Secret;
 use crate::stop::Stop;
 use crate::target;
+use crate::telemetry::Parent;
 
 const REQUEST_SIZE: usize = 100;
 const LINGER: Duration = Duration::from_millis(50);
@@ -56,6 +57,7 @@ struct Settings {
     in_order: bool,
     stop_on_error: bool,
     keep_documents: bool,
+    parent: Parent,
     /// Where the input leaves its failure, if it may fail.
     input_failure: Option<InputFailure>,
 }
@@ -79,6 +81,7 @@ impl Post<NoDocuments> {
             in_order: false,
             stop_on_error: false,
             keep_documents: false,
+            parent: Parent::current(),
             input_failure: None,
         };
         Post { documents: NoDocuments, settings }
@@ -268,6 +271,14 @@ impl<S> Post<S> {
         self
     }
 
+    /// The context of which the call's span is a child. By default it is the context that is current
+    /// when the call is made.
+    #[cfg(feature = "otel")]
+    pub fn parent_context(mut self, context: opentelemetry::Context) -> Post<S> {
+        self.settings.parent = Parent(Some(context));
+        self
+    }
+
     /// Whether no more documents are read after the first request that failed; `false` by default.
     /// Requests that were sent by then are still answered.
     pub fn stop_on_error(mut self, stop: bool) -> Post<S> {
@@ -316,7 +327,10 @@ impl Settings {
         let retry = self.retry.unwrap_or_else(|| shared.config.retry.clone());
         retry.check()?;
         let headers = shared.config.headers_with(&self.headers)?;
+        let (endpoint, medium) = (&*self.endpoint, shared.transport.facts().medium);
+        let telemetry = &shared.config.telemetry;
         let call = Call {
+            trace: telemetry.call("post", Some(endpoint), medium, &headers, self.parent),
             transport: shared
                 .transport
                 .open_call(self.prefetch)

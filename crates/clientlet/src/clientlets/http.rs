@@ -16,6 +16,7 @@ use crate::message::{DocArray, Encoding, StatusMessage};
 use crate::options::ClientletOptions;
 use crate::retry::Turn;
 use crate::secret::Secret;
+use crate::telemetry::{Operation, Subject};
 use crate::transport::{HttpSession, MOST_V2_DOCUMENTS, Time};
 
 /// Python's `HTTPClientlet`: sends one message at a time to one URL and returns its answer, even
@@ -196,10 +197,18 @@ impl<'a> Exchange<'a> {
             };
             let time = Time::until(turn.deadline).or_idle(config.idle_timeout);
             let (method, uri) = (method.clone(), uri.clone());
-            session.exchange(method, uri, &headers, body.clone(), time, true).await
+            let headers = turn.trace.headers().unwrap_or(&headers);
+            let answer = session.exchange(method, uri, headers, body.clone(), time, true).await;
+            answer.inspect(|answer| turn.trace.http_status(answer.status))
         };
         let secrets = config.secrets.of_call(headers.clone());
-        let answer = config.run(&policy, self.timeout, id, &secrets, attempt).await?;
+        let (name, verb, documents) = match self.body {
+            Some(request) => ("send_message", "POST", request.count()),
+            None => ("send_dry_run", "GET", 0),
+        };
+        let operation = Operation::Http(verb, &uri);
+        let what = Subject { name, operation, request_id: id, documents: documents as u64 };
+        let answer = config.run(&policy, self.timeout, &what, &headers, &secrets, attempt).await?;
         Ok(HttpAnswer(answer, secrets))
     }
 }

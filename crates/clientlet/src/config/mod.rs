@@ -20,6 +20,7 @@ use crate::error::{AttemptError, Error};
 use crate::message::DocArray;
 use crate::retry::{Retry, RetryPolicy, Times, Turn};
 use crate::secret::{Secret, Secrets};
+use crate::telemetry::{CallTrace, Medium, Parent, Subject, Telemetry};
 
 /// The settings of a connection.
 #[derive(Clone, Debug)]
@@ -31,6 +32,7 @@ pub(crate) struct Config {
     pub(crate) credentials: Arc<Credentials>,
     /// The secrets of the client, which no error may show.
     pub(crate) secrets: Secrets,
+    pub(crate) telemetry: Telemetry,
     pub(crate) retry: RetryPolicy,
     pub(crate) connect_timeout: Duration,
     #[cfg(feature = "proxy")]
@@ -92,13 +94,13 @@ impl Config {
     }
 
     /// Runs attempts that each have `timeout`, and makes the error of their failure, without these
-    /// secrets. `id` is the id
-    /// of the request, if there is one.
+    /// secrets. Their trace is `what`, with these headers.
     pub(crate) async fn run<T, F>(
         &self,
         policy: &RetryPolicy,
         timeout: Option<Duration>,
-        id: Option<&str>,
+        what: &Subject<'_>,
+        headers: &Arc<HeaderMap>,
         secrets: &Secrets,
         attempt: impl FnMut(Turn) -> F,
     ) -> Result<T, Error>
@@ -106,9 +108,19 @@ impl Config {
         F: Future<Output = Result<T, AttemptError>>,
     {
         let times = Times::from_now(None, timeout);
-        let result = Retry::new(policy, times, &self.address).hiding(secrets).run(attempt).await;
-        let context = || self.address.context(id.map(str::to_owned), None);
-        result.map(|(value, _)| value).map_err(|failure| failure.into_error(context()))
+        let trace = self.trace(what.name, headers);
+        let retry = Retry::new(policy, times, &self.address).hiding(secrets);
+        let result = retry.traced(&trace, what).run(attempt).await;
+        let context = || self.address.context(what.request_id.map(str::to_owned), None);
+        let result = result.map(|(value, _)| value);
+        let result = result.map_err(|failure| failure.into_error(context()));
+        trace.end_with(&result);
+        result
+    }
+
+    /// Begins the trace of something that is sent by itself, with headers of its own.
+    fn trace(&self, name: &'static str, headers: &Arc<HeaderMap>) -> CallTrace {
+        self.telemetry.call(name, None, Medium::Http, headers, Parent::current())
     }
 }
 

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use super::Spoken;
 use super::dial::Io;
 use super::heard::{Heard, Listening};
+use crate::telemetry::Telemetry;
 
 /// Counts the writes to one connection.
 #[derive(Clone, Debug, Default)]
@@ -60,9 +61,9 @@ enum Early {
 }
 
 impl Counted {
-    pub(super) fn new(io: Box<dyn Io>) -> Counted {
+    pub(super) fn new(io: Box<dyn Io>, telemetry: Option<Telemetry>) -> Counted {
         Counted {
-            io: TokioIo::new(Listening::new(io)),
+            io: TokioIo::new(Listening::new(io, telemetry)),
             written: Written::default(),
             spoken: Spoken::default(),
             early: Early::Held(Vec::new(), None),

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::dial::Io;
+use crate::telemetry::Telemetry;
 
 /// Counts the bytes of answers that a connection brings. Once a request with an idle time-out waits on the
 /// connection, the time of the last sign of life is noted as well; until then the clock is not read.
@@ -107,11 +108,19 @@ pub(super) struct Listening {
     pub(super) heard: Heard,
     /// Whether a write waits for room.
     is_blocked: bool,
+    /// Counts the bytes in both directions.
+    telemetry: Option<Telemetry>,
 }
 
 impl Listening {
-    pub(super) fn new(io: Box<dyn Io>) -> Listening {
-        Listening { io, heard: Heard::default(), is_blocked: false }
+    pub(super) fn new(io: Box<dyn Io>, telemetry: Option<Telemetry>) -> Listening {
+        Listening { io, heard: Heard::default(), is_blocked: false, telemetry }
+    }
+
+    fn count(&self, result: &Poll<io::Result<usize>>) {
+        if let (Some(telemetry), Poll::Ready(Ok(bytes))) = (&self.telemetry, result) {
+            telemetry.transmitted(*bytes);
+        }
     }
 
     /// Notes whether a write or a flush has to wait. The end of a wait is a sign of life.
@@ -131,7 +140,11 @@ impl AsyncRead for Listening {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(cx, buffer);
-        self.heard.read(buffer.filled().len() - before);
+        let bytes = buffer.filled().len() - before;
+        self.heard.read(bytes);
+        if let Some(telemetry) = self.telemetry.as_ref().filter(|_| bytes > 0) {
+            telemetry.received(bytes);
+        }
         read
     }
 }
@@ -143,6 +156,7 @@ impl AsyncWrite for Listening {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.count(&result);
         self.written(result)
     }
 
@@ -152,6 +166,7 @@ impl AsyncWrite for Listening {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        self.count(&result);
         self.written(result)
     }
 

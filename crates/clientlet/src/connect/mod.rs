@@ -27,6 +27,7 @@ pub(crate) use self::heard::Heard;
 pub(crate) use self::spoken::Spoken;
 use crate::config::Config;
 use crate::error::{AttemptError, Event, Hint};
+use crate::telemetry::Telemetry;
 use crate::{log, runtime};
 
 /// Makes connections that count the writes to them.
@@ -37,6 +38,8 @@ pub(crate) struct Connector {
     timeout: Duration,
     #[cfg(feature = "tls")]
     tls: Option<crate::tls::Prepared>,
+    /// `None` in tests.
+    telemetry: Option<Telemetry>,
 }
 
 impl Connector {
@@ -46,6 +49,7 @@ impl Connector {
             timeout: config.connect_timeout,
             #[cfg(feature = "tls")]
             tls: config.tls.clone(),
+            telemetry: Some(config.telemetry.clone()),
         }
     }
 
@@ -57,6 +61,7 @@ impl Connector {
             timeout,
             #[cfg(feature = "tls")]
             tls: None,
+            telemetry: None,
         }
     }
 
@@ -91,7 +96,7 @@ impl Connector {
         let (io, tls) = opened.unwrap_or_else(|_| Err(late(uri, &step, self.timeout)))?;
         let address = port_of(host(uri), port(uri));
         log::connection_opened(&*address, step.proxy(), tls, began.elapsed().as_secs_f64());
-        Ok(Counted::new(io))
+        Ok(Counted::new(io, self.telemetry.clone()))
     }
 
     /// Opens a connection without TLS.

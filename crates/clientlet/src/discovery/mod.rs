@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::error::{AttemptError, ErrorKind};
 use crate::log;
 use crate::message::{DocArray, Endpoints};
+use crate::telemetry::AttemptTrace;
 use crate::transport::{Ask, BoxFuture, Time, Transport};
 
 /// The number of gateways, besides its own, whose facts a client remembers.
@@ -138,6 +139,7 @@ impl Discovery {
         transport: &Arc<dyn Transport>,
         headers: &Arc<HeaderMap>,
         deadline: Option<Instant>,
+        trace: &AttemptTrace,
     ) -> Result<Arc<Gateway>, AttemptError> {
         let began = Instant::now();
         let mut time = Time::until(deadline);
@@ -145,7 +147,7 @@ impl Discovery {
             if let Some(known) = self.known() {
                 return Ok(known);
             }
-            let (question, is_own) = self.question(transport, headers, deadline);
+            let (question, is_own) = self.question(transport, headers, deadline, trace);
             let Some(answer) = time.shared(question).await else {
                 return Err(time.missed("the gateway did not say what it speaks"));
             };
@@ -173,6 +175,7 @@ impl Discovery {
         transport: &Arc<dyn Transport>,
         headers: &Arc<HeaderMap>,
         deadline: Option<Instant>,
+        trace: &AttemptTrace,
     ) -> (Shared<Question>, bool) {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Asked { headers: with, question }) = &*asked
@@ -182,10 +185,11 @@ impl Discovery {
         {
             return (question, false);
         }
-        let (transport, with) = (transport.clone(), headers.clone());
+        let transport = transport.clone();
+        let (with, trace) = (trace.headers().unwrap_or(headers).clone(), trace.clone());
         let (set, kept) = (self.set, self.kept.clone());
         let question: Question = Box::pin(async move {
-            let ask = Ask { headers: &with, deadline };
+            let ask = Ask { headers: &with, deadline, trace: &trace };
             let learned = learn(&*transport, set, &kept, ask).await;
             let gateway = learned.map_err(Arc::new)?.gateway;
             log::gateway_known(display(&transport.facts().address), display(gateway.docarray));

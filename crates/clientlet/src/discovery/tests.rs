@@ -10,6 +10,7 @@ use crate::error::{Event, Hint};
 use crate::message::{Connections, Encoding, GatewayStatus, RawAnswer, Request, Status};
 use crate::options::ClientletOptions;
 use crate::retry::later;
+use crate::telemetry::Medium;
 use crate::transport::{Answer, Facts, Questions, Terms};
 
 fn names(names: &[&str]) -> Option<Vec<String>> {
@@ -219,7 +220,7 @@ impl Questions for Slow {
 impl Default for Slow {
     fn default() -> Slow {
         let address = Address::parse("http://h", None).unwrap();
-        let facts = Facts::new(&address, Encoding::Json);
+        let facts = Facts::new(&address, Medium::Http, Encoding::Json);
         Slow { facts, asked: AtomicUsize::new(0), silent: 0, failing: 0 }
     }
 }
@@ -227,6 +228,7 @@ impl Default for Slow {
 /// Makes three calls ask, 0.1 s apart, with a time-out in seconds for each. Returns when and how
 /// each call ended, and how often the gateway was asked.
 async fn three(slow: Slow, seconds: [f64; 3]) -> (Vec<(f64, Option<Event>)>, usize) {
+    let trace = AttemptTrace::default();
     let slow = Arc::new(slow);
     let transport: Arc<dyn Transport> = slow.clone();
     let (discovery, headers) = (Discovery::default(), Arc::new(HeaderMap::new()));
@@ -235,7 +237,7 @@ async fn three(slow: Slow, seconds: [f64; 3]) -> (Vec<(f64, Option<Event>)>, usi
         sleep(Duration::from_millis(100) * u32::try_from(number).unwrap()).await;
         let time = Duration::from_secs_f64(seconds[number]);
         let deadline = later(Instant::now(), Some(time));
-        let result = discovery.ask(&transport, &headers, deadline).await;
+        let result = discovery.ask(&transport, &headers, deadline, &trace).await;
         (began.elapsed().as_secs_f64(), result.err().map(|error| error.event))
     };
     let ended = futures_util::future::join_all((0..3).map(call)).await;
@@ -251,10 +253,11 @@ async fn calls_that_wait_share_one_question_and_its_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_that_wait_share_a_failure() {
+    let trace = AttemptTrace::default();
     let slow = Slow { failing: 1, ..Slow::default() };
     let discovery = Discovery::default();
     let (transport, headers): (Arc<dyn Transport>, _) = (Arc::new(slow), Arc::default());
-    let ask = || discovery.ask(&transport, &headers, None);
+    let ask = || discovery.ask(&transport, &headers, None, &trace);
     let (first, second) = tokio::join!(ask(), ask());
     assert_eq!(first.unwrap_err().message, "down");
     assert_eq!(second.unwrap_err().message, "down");
@@ -281,12 +284,13 @@ async fn a_call_with_more_time_asks_again_after_the_shared_question_timed_out() 
 
 #[tokio::test(start_paused = true)]
 async fn a_question_continues_if_the_call_that_asked_it_is_dropped() {
+    let trace = AttemptTrace::default();
     let slow = Arc::new(Slow::default());
     let transport: Arc<dyn Transport> = slow.clone();
     let (discovery, headers) = (Discovery::default(), Arc::new(HeaderMap::new()));
-    let mut first = Box::pin(discovery.ask(&transport, &headers, None));
+    let mut first = Box::pin(discovery.ask(&transport, &headers, None, &trace));
     assert!(futures_util::poll!(&mut first).is_pending());
-    let mut second = Box::pin(discovery.ask(&transport, &headers, None));
+    let mut second = Box::pin(discovery.ask(&transport, &headers, None, &trace));
     assert!(futures_util::poll!(&mut second).is_pending());
     drop(first);
     assert!(second.await.is_ok());
@@ -295,6 +299,7 @@ async fn a_question_continues_if_the_call_that_asked_it_is_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn other_credentials_are_another_question() {
+    let trace = AttemptTrace::default();
     let slow = Arc::new(Slow { failing: 1, ..Slow::default() });
     let transport: Arc<dyn Transport> = slow.clone();
     let discovery = Discovery::default();
@@ -305,8 +310,8 @@ async fn other_credentials_are_another_question() {
     };
     let (wrong, right) = (with("a"), with("b"));
     let (first, second) = tokio::join!(
-        discovery.ask(&transport, &wrong, None),
-        discovery.ask(&transport, &right, None),
+        discovery.ask(&transport, &wrong, None, &trace),
+        discovery.ask(&transport, &right, None, &trace),
     );
     assert!(first.is_err() && second.is_ok());
 }

@@ -19,6 +19,7 @@ use crate::message::{DocArray, Request, RequestId};
 use crate::retry::{Failure, RetryPolicy, Times, later};
 use crate::secret::Secrets;
 use crate::stop::Stop;
+use crate::telemetry::CallTrace;
 use crate::transport::Transport;
 use crate::unanswered::Unanswered;
 
@@ -55,6 +56,7 @@ pub(crate) struct Call {
     pub(crate) seed: u64,
     /// The flag that stops the call.
     pub(crate) stop: Stop,
+    pub(crate) trace: CallTrace,
 }
 
 /// The ids of a client's requests.

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::error::AttemptError;
 use crate::message::{RawAnswer, Request};
+use crate::telemetry::AttemptTrace;
 use crate::transport::{Dispatched, Handle, Inbox, Mail, Patience};
 
 /// A request that may be handed to a connection, with everything that another attempt needs.
@@ -30,6 +31,8 @@ pub(super) struct Flight {
     pub(super) patience: Patience,
     /// How long nothing may come on the connection while the request waits for its answer.
     pub(super) idle_timeout: Option<Duration>,
+    /// The trace of the first attempt.
+    pub(super) trace: AttemptTrace,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +51,11 @@ pub(super) struct Flights {
 impl Flights {
     pub(super) fn is_empty(&self) -> bool {
         self.under_way.is_empty() && self.late.is_empty()
+    }
+
+    /// The number of attempts that have not ended.
+    pub(super) fn len(&self) -> usize {
+        self.under_way.len() + self.late.len()
     }
 
     /// Hands a request to the connection. With `keep` the body stays here for other attempts.
@@ -230,7 +238,15 @@ mod tests {
         let started = Instant::now();
         let patience = Patience::new(started, Some(started + Duration::from_millis(allowed)));
         let body = Bytes::from(vec![index as u8]);
-        Flight { request, body, bytes: 1, started, patience, idle_timeout: None }
+        Flight {
+            request,
+            body,
+            bytes: 1,
+            started,
+            patience,
+            idle_timeout: None,
+            trace: AttemptTrace::default(),
+        }
     }
 
     fn answer(index: u64) -> RawAnswer {

@@ -37,6 +37,7 @@ use crate::response::Response;
 use crate::retry::Failure;
 use crate::runtime;
 use crate::stop::stopped;
+use crate::telemetry::Subject;
 use crate::transport::{BoxFuture, Handle, Patience};
 use crate::window::Window;
 
@@ -82,6 +83,8 @@ pub(crate) struct Pipeline<S: Stream> {
     /// other has nothing ready.
     is_flights_turn: bool,
     order: Order<Ended>,
+    /// When the last place was taken, while no documents are read because all are.
+    full_since: Option<Instant>,
     /// The remaining results of a request that was split.
     parts: VecDeque<Result<Response, Error>>,
 }
@@ -97,6 +100,7 @@ where
             window: Window::new(call.prefetch, call.prefetch_bytes),
             order: Order::new(call.in_order),
             parts: VecDeque::new(),
+            full_since: None,
             input: Some(Box::pin(input)),
             failed: None,
             held: None,
@@ -136,8 +140,9 @@ where
         // Each future is polled once, and then reports the end of its request.
         let mut cx = Context::from_waker(Waker::noop());
         for driven in mem::take(&mut self.driven) {
-            if let Poll::Ready(ended) = pin!(unconstrained(driven)).poll(&mut cx) {
-                self.end(ended);
+            match pin!(unconstrained(driven)).poll(&mut cx) {
+                Poll::Ready(ended) => self.end(ended),
+                Poll::Pending => self.call.trace.requests_dropped(1),
             }
         }
         let mut unbegun = mem::take(&mut self.waiting);
@@ -193,7 +198,10 @@ where
                 Poll::Ready(()) => {}
                 Poll::Pending => match begun {
                     Poll::Ready(Some(())) => {}
-                    Poll::Ready(None) if self.has_none_under_way() => return Poll::Ready(None),
+                    Poll::Ready(None) if self.has_none_under_way() => {
+                        self.call.trace.end();
+                        return Poll::Ready(None);
+                    }
                     Poll::Ready(None) | Poll::Pending => return Poll::Pending,
                 },
             }
@@ -248,7 +256,11 @@ where
                 return Poll::Ready(Some(()));
             }
             if !self.window.has_place() && self.has_more() {
+                self.full_since.get_or_insert_with(Instant::now);
                 return Poll::Pending;
+            }
+            if let Some(since) = self.full_since.take() {
+                self.call.trace.telemetry().waited(since.elapsed());
             }
             let complete = match self.poll_document(cx) {
                 Poll::Ready(Some(document)) => {
@@ -379,7 +391,7 @@ where
         let bytes = batch.bytes();
         self.window.enter(bytes);
         self.sent = batch.documents.end;
-        observer::begun(batch.index, &batch.documents);
+        observer::begun(&self.call.trace, batch.index, &batch.documents);
         if let Batch { index, documents, content: Content::Body { body, format, id, id_text } } =
             batch
         {
@@ -389,7 +401,8 @@ where
             let deadline = self.call.times(started).attempt_deadline(started);
             let patience = Patience::new(started, deadline);
             let idle_timeout = self.call.idle_timeout;
-            self.depart(Flight { request, body, bytes, started, patience, idle_timeout });
+            let trace = self.call.trace.attempt(&Subject::request(&request), 1);
+            self.depart(Flight { request, body, bytes, started, patience, idle_timeout, trace });
             return;
         }
         let doom = || self.doom.as_ref().expect("a batch is left unencoded for a reason");
@@ -419,7 +432,8 @@ where
         match result {
             Ok(answer) => {
                 let elapsed = self.flights.elapsed(&flight);
-                let Flight { request, bytes, .. } = flight;
+                let Flight { request, bytes, trace, .. } = flight;
+                self.call.trace.answered(&trace, &Subject::request(&request), 1, elapsed);
                 let index = request.index;
                 let result = Ok(response(request, answer, 1, elapsed));
                 self.end(Ended::whole(index, bytes, result));
@@ -435,7 +449,12 @@ where
     }
 
     fn end(&mut self, ended: Ended) {
-        once(&ended.result).chain(&ended.rest).for_each(|end| observer::ended(ended.index, end));
+        let trace = &self.call.trace;
+        if !ended.rest.is_empty() {
+            trace.request_split(ended.rest.len());
+        }
+        let ends = once(&ended.result).chain(&ended.rest);
+        ends.for_each(|end| observer::ended(trace, ended.index, end));
         let is_error = ended.result.is_err() || ended.rest.iter().any(Result::is_err);
         if is_error && self.call.stop_on_error {
             // Requests that have begun run to their end, but no more documents are read.
@@ -444,6 +463,15 @@ where
             self.asking = None;
         }
         self.order.push(ended.index, ended);
+    }
+}
+
+impl<S: Stream> Drop for Pipeline<S> {
+    fn drop(&mut self) {
+        let dropped = self.flights.len() + self.driven.len();
+        if dropped > 0 {
+            self.call.trace.requests_dropped(dropped);
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use crate::document::EncodeError;
 use crate::envelope::Template;
 use crate::error::{AttemptError, Event};
 use crate::message::{DocArray, Route};
-use crate::retry::{Failure, Retry};
+use crate::retry::{Failure, Retry, Turn};
+use crate::telemetry::Subject;
 
 /// A call's format, and the gateway for which it is made.
 #[derive(Clone)]
@@ -27,8 +28,10 @@ pub(super) async fn prepare(call: Arc<Call>, again: bool) -> Result<Prepared, Fa
     let (times, address) = (call.times(Instant::now()), &call.transport.facts().address);
     let was_known = if again { call.discovery.known() } else { None };
     let retry = Retry::seeded(&call.retry, times, address, call.seed).hiding(&call.secrets);
-    let attempts = retry.run(async |turn| {
-        let ask = || call.discovery.ask(&call.transport, &call.headers, turn.deadline);
+    let subject = Subject::named("discover");
+    let attempts = retry.traced(&call.trace, &subject).run(async |turn| {
+        let Turn { deadline, trace, .. } = &turn;
+        let ask = || call.discovery.ask(&call.transport, &call.headers, *deadline, trace);
         let gateway = ask().await?;
         match call.format(&gateway) {
             Err(error) if was_known.as_ref().is_some_and(|was| Arc::ptr_eq(was, &gateway)) => {

@@ -19,6 +19,7 @@ use crate::message::{Culprit, RawAnswer, Request};
 use crate::response::Response;
 use crate::retry::{Failure, Ledger, Retry, Turn};
 use crate::stop::stopped;
+use crate::telemetry::{AttemptTrace, Subject};
 use crate::transport::Terms;
 
 /// A request that ended, with an answer or an error.
@@ -47,9 +48,9 @@ pub(super) async fn send(
     flight: Flight,
     failed: Option<AttemptError>,
 ) -> Ended {
-    let Flight { request, mut body, bytes, started, .. } = flight;
+    let Flight { request, mut body, bytes, started, trace, .. } = flight;
     let index = request.index;
-    let result = match run(&call, &request, &mut body, started, failed).await {
+    let result = match run(&call, &request, &mut body, started, failed, trace).await {
         Ok((answer, ledger)) => Ok(response(request, answer, ledger.next(), started.elapsed())),
         Err(failure) if may_be_split(&call, &failure) => {
             let parts = send_parts(&call, &request, &body, started, failure);
@@ -77,6 +78,7 @@ async fn run(
     body: &mut Bytes,
     started: Instant,
     mut failed: Option<AttemptError>,
+    trace: AttemptTrace,
 ) -> Result<(RawAnswer, Ledger), Failure> {
     let mut made = 0;
     let attempt = |turn: Turn| {
@@ -96,9 +98,14 @@ async fn run(
         let is_suspect = turn.after.is_some_and(Event::is_anyones);
         let Turn { began, deadline, is_last, .. } = turn;
         let is_alone = is_last && is_suspect;
+        if is_alone {
+            turn.trace.isolated();
+        }
         let (idle_timeout, stop) = (call.idle_timeout, &call.stop);
         let failed = before;
-        let terms = Terms { began, deadline, idle_timeout, failed, is_alone, was_refused, stop };
+        let trace = turn.trace;
+        let terms =
+            Terms { began, deadline, idle_timeout, failed, is_alone, was_refused, stop, trace };
         if let Some(unsent) = turn.unsent {
             *body = unsent;
         }
@@ -112,7 +119,8 @@ async fn run(
     let seed = call.seed ^ request.id.sequence;
     let (times, address) = (call.times(started), &call.transport.facts().address);
     let retry = Retry::seeded(&call.retry, times, address, seed).hiding(&call.secrets);
-    retry.until(&call.stop).run(attempt).await
+    let subject = Subject::request(request);
+    retry.until(&call.stop).traced(&call.trace, &subject).run_from(trace, attempt).await
 }
 
 pub(super) fn response(
@@ -184,7 +192,8 @@ async fn send_part(
     };
     let request =
         Request { id, id_text, index: whole.index, documents, route: whole.route.clone() };
-    match run(call, &request, &mut body, started, None).await {
+    let trace = call.trace.attempt(&Subject::request(&request), 1);
+    match run(call, &request, &mut body, started, None, trace).await {
         Ok((answer, ledger)) => Ok(response(request, answer, ledger.next(), started.elapsed())),
         Err(failure) => Err(call.failed(failure, request, &body)),
     }

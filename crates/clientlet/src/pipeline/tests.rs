@@ -20,6 +20,7 @@ use crate::message::{
     AnswerParts, Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status,
 };
 use crate::options::ClientletOptions;
+use crate::telemetry::Medium;
 use crate::transport::{Answer, Ask, Facts, Questions, Terms, Transport};
 use crate::{Client, Delivery, ErrorKind, Responses, RetryPolicy};
 
@@ -79,7 +80,7 @@ impl Multiplexed {
     fn new(script: Script) -> Arc<Multiplexed> {
         let random = Some(fastrand::Rng::with_seed(script.seed));
         let address = Address::parse("http://gateway", None).unwrap();
-        let facts = Facts { has_paths: true, ..Facts::new(&address, Encoding::Json) };
+        let facts = Facts { has_paths: true, ..Facts::new(&address, Medium::Http, Encoding::Json) };
         Arc::new(Multiplexed {
             facts,
             script,

@@ -23,6 +23,7 @@ use crate::log;
 use crate::runtime;
 use crate::secret::Secrets;
 use crate::stop::{Stop, stopped};
+use crate::telemetry::{AttemptTrace, CallTrace, Subject};
 
 /// The longest wait that a gateway may ask for. A longer wait is not kept, and the failure is
 /// final.
@@ -192,6 +193,7 @@ pub(crate) struct Turn {
     pub(crate) after: Option<Event>,
     /// The request's body, if the transport had taken it and returned it.
     pub(crate) unsent: Option<Bytes>,
+    pub(crate) trace: AttemptTrace,
 }
 
 /// The attempts of one request: their maximum number, their time, and the flag that stops them.
@@ -204,6 +206,14 @@ pub(crate) struct Retry<'a> {
     stop: &'a Stop,
     /// What must not be shown.
     secrets: Option<&'a Secrets>,
+    traces: Option<Traces<'a>>,
+}
+
+/// Where the attempts of a request are traced.
+#[derive(Clone, Copy, Debug)]
+struct Traces<'a> {
+    call: &'a CallTrace,
+    of: &'a Subject<'a>,
 }
 
 impl<'a> Retry<'a> {
@@ -219,7 +229,8 @@ impl<'a> Retry<'a> {
         seed: u64,
     ) -> Retry<'a> {
         let random = fastrand::Rng::with_seed(seed);
-        Retry { policy, times, address, random, stop: Stop::never(), secrets: None }
+        let (stop, secrets, traces) = (Stop::never(), None, None);
+        Retry { policy, times, address, random, stop, secrets, traces }
     }
 
     /// Ends the attempts once `stop` is set and [`run`](Retry::run) is polled again.
@@ -232,6 +243,11 @@ impl<'a> Retry<'a> {
         Retry { secrets: Some(secrets), ..self }
     }
 
+    /// Traces and counts the attempts.
+    pub(crate) fn traced(self, call: &'a CallTrace, of: &'a Subject<'a>) -> Retry<'a> {
+        Retry { traces: Some(Traces { call, of }), ..self }
+    }
+
     /// Runs `attempt` until it succeeds or its failure is final. Returns its value and the failures
     /// before it.
     ///
@@ -240,14 +256,27 @@ impl<'a> Retry<'a> {
     /// same time, and without an entry in the ledger. Once its time is over, such a failure counts
     /// like any other. Outside a tokio runtime no attempt is made.
     pub(crate) async fn run<T, F>(
+        self,
+        attempt: impl FnMut(Turn) -> F,
+    ) -> Result<(T, Ledger), Failure>
+    where
+        F: Future<Output = Result<T, AttemptError>>,
+    {
+        let first = self.traces.map_or_else(AttemptTrace::default, |traces| traces.begin(1));
+        self.run_from(first, attempt).await
+    }
+
+    /// The same, with a first attempt whose trace has begun.
+    pub(crate) async fn run_from<T, F>(
         mut self,
+        first: AttemptTrace,
         attempt: impl FnMut(Turn) -> F,
     ) -> Result<(T, Ledger), Failure>
     where
         F: Future<Output = Result<T, AttemptError>>,
     {
         let mut ledger = Ledger::default();
-        match self.attempts(&mut ledger, attempt).await {
+        match self.attempts(&mut ledger, first, attempt).await {
             Ok(value) => Ok((value, ledger)),
             Err(last) => Err(Failure { last, ledger, elapsed: self.times.started.elapsed() }),
         }
@@ -256,12 +285,13 @@ impl<'a> Retry<'a> {
     async fn attempts<T, F>(
         &mut self,
         ledger: &mut Ledger,
+        mut trace: AttemptTrace,
         mut attempt: impl FnMut(Turn) -> F,
     ) -> Result<T, AttemptError>
     where
         F: Future<Output = Result<T, AttemptError>>,
     {
-        let Retry { policy, times, address, ref mut random, stop, secrets } = *self;
+        let Retry { policy, times, address, ref mut random, stop, secrets, traces } = *self;
         // Without a runtime no attempt is possible, and waiting would panic.
         if !stop.is_set() {
             runtime::here()?;
@@ -274,11 +304,22 @@ impl<'a> Retry<'a> {
         let (mut number, mut began, mut anew) = (1, started, 0);
         loop {
             let (is_last, until) = (number >= policy.attempts(), times.attempt_deadline(began));
-            let turn = Turn { began, deadline: until, is_last, after, unsent: unsent.take() };
+            let (unsent_body, trace_of) = (unsent.take(), trace.clone());
+            let turn = Turn {
+                began,
+                deadline: until,
+                is_last,
+                after,
+                unsent: unsent_body,
+                trace: trace_of,
+            };
             // Transports report a stop themselves, and more precisely.
             let attempt = unless_stopped(stop, pin!(attempt(turn))).await;
             let mut error = match attempt.unwrap_or_else(|| Err(stopped(true))) {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    traces.inspect(|traces| traces.answered(&trace, number, began));
+                    return Ok(value);
+                }
                 Err(error) => error,
             };
             error.event.tell(address.protocol().name());
@@ -302,6 +343,7 @@ impl<'a> Retry<'a> {
                 if may_begin {
                     anew += 1;
                     log::attempt_anew(number, &*error.message);
+                    trace.anew(&error);
                     if pause > Duration::ZERO {
                         rest(stop, pause).await.ok_or_else(|| stopped(false))?;
                     }
@@ -314,7 +356,9 @@ impl<'a> Retry<'a> {
             ledger.enter(&error, address, began - started, now - began);
             after = Some(error.event);
             let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
-            match judge(policy, number, &error, left, random.f64()) {
+            let verdict = judge(policy, number, &error, left, random.f64());
+            traces.inspect(|traces| traces.failed(&trace, &error, now - began, &verdict));
+            match verdict {
                 Verdict::Final => return Err(error),
                 Verdict::Again(wait) => {
                     let (kind, delivery) = (display(&error.kind), display(&error.delivery));
@@ -322,9 +366,34 @@ impl<'a> Retry<'a> {
                     log::attempt_again(number, kind, delivery, wait_seconds, &*error.message);
                     rest(stop, wait).await.ok_or_else(|| stopped(false))?;
                     (number, began, anew) = (number + 1, Instant::now(), 0);
+                    traces.inspect(|traces| trace = traces.begin(number));
                 }
             }
         }
+    }
+}
+
+impl Traces<'_> {
+    fn begin(&self, number: u32) -> AttemptTrace {
+        self.call.attempt(self.of, number)
+    }
+
+    fn answered(&self, trace: &AttemptTrace, number: u32, began: Instant) {
+        self.call.answered(trace, self.of, number, began.elapsed());
+    }
+
+    fn failed(
+        &self,
+        trace: &AttemptTrace,
+        error: &AttemptError,
+        took: Duration,
+        verdict: &Verdict,
+    ) {
+        if let Verdict::Again(wait) = verdict {
+            trace.again(*wait, error);
+            self.call.retried(self.of);
+        }
+        self.call.failed(trace, self.of, error, took);
     }
 }
 

@@ -13,8 +13,9 @@ use super::content::Content;
 use crate::discovery::{Discovery, Found};
 use crate::error::{AttemptError, Context, Error, Event};
 use crate::message::RequestId;
-use crate::retry::{Failure, Ledger, Retry, RetryPolicy, Times, later};
+use crate::retry::{Failure, Ledger, Retry, RetryPolicy, Times, Turn, later};
 use crate::secret::Secrets;
+use crate::telemetry::{AttemptTrace, CallTrace, Subject};
 use crate::transport::{RawDocument, RawDocuments, StreamRequest, Transport};
 
 /// The settings of a call that is ready to be made. Its transport has streams.
@@ -34,6 +35,7 @@ pub(super) struct Call {
     pub(super) first_timeout: Option<Duration>,
     /// The time limit for each further document.
     pub(super) idle_timeout: Option<Duration>,
+    pub(super) trace: CallTrace,
 }
 
 /// A call in progress.
@@ -66,15 +68,22 @@ pub(super) fn documents(
 async fn begin(call: Call) -> Result<Run, Error> {
     let times = Times::from_now(call.timeout, call.first_timeout);
     let Times { started, deadline: until, .. } = times;
+    let id = call.id.to_string();
+    let subject = Subject { request_id: Some(&id), documents: 1, ..Subject::named("stream") };
     let attempts = Retry::new(&call.retry, times, &call.transport.facts().address)
         .hiding(&call.secrets)
-        .run(|turn| call.attempt(turn.began, turn.deadline, until))
+        .traced(&call.trace, &subject)
+        .run(|turn| call.attempt(turn, until))
         .await;
     match attempts {
         Ok(((began, documents, first), ledger)) => {
             Ok(Run { call, started, until, ledger, began, documents, first: Some(first) })
         }
-        Err(failure) => Err(failure.into_error(call.context())),
+        Err(failure) => {
+            let failed = Err(failure.into_error(call.context()));
+            call.trace.end_with(&failed);
+            failed
+        }
     }
 }
 
@@ -86,29 +95,33 @@ impl Run {
         let Run { call, started, until, began, .. } = self;
         let deadline = [later(Instant::now(), call.idle_timeout), *until];
         let deadline = deadline.into_iter().flatten().min();
-        wait(&mut self.documents, deadline, *until).await.map_err(|mut last| {
+        let next = wait(&mut self.documents, deadline, *until).await.map_err(|mut last| {
             last.hide(&call.secrets);
             let (ledger, address) = (take(&mut self.ledger), &call.transport.facts().address);
             Failure::late(last, ledger, address, *started, *began).into_error(call.context())
-        })
+        });
+        if !matches!(next, Ok(Some(_))) {
+            call.trace.end_with(&next);
+        }
+        next
     }
 }
 
 impl Call {
     async fn attempt(
         &self,
-        began: Instant,
-        deadline: Option<Instant>,
+        turn: Turn,
         until: Option<Instant>,
     ) -> Result<(Instant, RawDocuments, Option<RawDocument>), AttemptError> {
+        let Turn { began, deadline, ref trace, .. } = turn;
         let streams = self.transport.streams().expect("the call was checked for streams");
         let unsent = |error: Error| AttemptError::new(Event::EncodeFailed, error.message());
-        let Found { name, path } = self.find(deadline).await?;
+        let Found { name, path } = self.find(deadline, trace).await?;
         let path = format!("{path}{}", self.content.query());
         let uri = self.transport.facts().uri(&path).map_err(unsent)?;
         let body = self.content.body(&name, self.id).map_err(unsent)?;
-        let headers = self.headers.clone();
-        let request = StreamRequest { body, uri, headers, until };
+        let headers = trace.headers().unwrap_or(&self.headers).clone();
+        let request = StreamRequest { body, uri, headers, until, trace: trace.clone() };
         let mut documents = streams.open(&request, deadline).await?;
         let first = wait(&mut documents, deadline, until).await?;
         Ok((began, documents, first))
@@ -117,8 +130,12 @@ impl Call {
     /// Finds the path at which the stream is requested. If the known facts about the gateway do not
     /// include the endpoint, the gateway is asked once more, because the endpoint may have been
     /// deployed meanwhile.
-    async fn find(&self, deadline: Option<Instant>) -> Result<Found, AttemptError> {
-        let ask = || self.discovery.ask(&self.transport, &self.headers, deadline);
+    async fn find(
+        &self,
+        deadline: Option<Instant>,
+        trace: &AttemptTrace,
+    ) -> Result<Found, AttemptError> {
+        let ask = || self.discovery.ask(&self.transport, &self.headers, deadline, trace);
         let known = self.discovery.known();
         let gateway = ask().await?;
         match gateway.find_stream(&self.endpoint) {

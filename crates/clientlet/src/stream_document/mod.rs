@@ -29,6 +29,7 @@ use crate::message::{DocArray, Encoding};
 use crate::retry::RetryPolicy;
 use crate::secret::Secret;
 use crate::target;
+use crate::telemetry::{Medium, Parent};
 
 /// A call for a stream of documents that is not made yet. [`stream`](StreamDocument::stream) makes
 /// it.
@@ -54,6 +55,7 @@ pub struct StreamDocument {
     retry: Option<RetryPolicy>,
     timeout: Option<Duration>,
     idle_timeout: Option<Option<Duration>>,
+    parent: Parent,
 }
 
 impl StreamDocument {
@@ -73,6 +75,7 @@ impl StreamDocument {
             retry: None,
             timeout: None,
             idle_timeout: None,
+            parent: Parent::current(),
         }
     }
 
@@ -127,6 +130,14 @@ impl StreamDocument {
         self
     }
 
+    /// The context of which the call's span is a child. By default it is the context that is current
+    /// when the call is made.
+    #[cfg(feature = "otel")]
+    pub fn parent_context(mut self, context: opentelemetry::Context) -> StreamDocument {
+        self.parent = Parent(Some(context));
+        self
+    }
+
     /// Makes the call and returns its documents, read as `T`. The request is sent when the stream
     /// is first polled. Dropping the stream stops the executor. If the call cannot be made, the
     /// error is the only item.
@@ -161,7 +172,11 @@ impl StreamDocument {
         let (document, parameters) = (self.document?, self.parameters.transpose()?);
         let (target, encoding) = (self.target_executor, transport.facts().encoding);
         let content = Content::new(encoding, document, target, parameters)?;
+        // A stream is a request by itself, with headers of its own on both protocols that have streams.
+        let (name, endpoint) = ("stream_document", Some(&*self.endpoint));
+        let telemetry = &shared.config.telemetry;
         Ok(Call {
+            trace: telemetry.call(name, endpoint, Medium::Http, &headers, self.parent),
             transport,
             discovery: shared.discovery(&headers),
             secrets: shared.config.secrets.of_call(headers.clone()),

@@ -18,6 +18,7 @@ use crate::envelope::read_status;
 use crate::error::{AttemptError, Event, Hint};
 use crate::foreign::{shorten, told};
 use crate::message::{Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Status};
+use crate::telemetry::Medium;
 
 /// The maximum size of a gateway's description that is kept.
 const LONGEST_PAGE: usize = 1 << 20;
@@ -39,7 +40,7 @@ impl HttpTransport {
             most_v2_documents: Some(MOST_V2_DOCUMENTS),
             // A connection carries one request at a time.
             most_in_flight: Some(config.max_connections),
-            ..Facts::new(&config.address, Encoding::Json)
+            ..Facts::new(&config.address, Medium::Http, Encoding::Json)
         };
         HttpTransport { session, facts, page: Mutex::default() }
     }
@@ -48,7 +49,7 @@ impl HttpTransport {
     pub(super) async fn get(
         &self,
         path: &str,
-        Ask { headers, deadline }: Ask<'_>,
+        Ask { headers, deadline, trace }: Ask<'_>,
     ) -> Result<RawHttpAnswer, AttemptError> {
         let uri = self
             .facts
@@ -57,6 +58,7 @@ impl HttpTransport {
             .map_err(|error| AttemptError::new(Event::EncodeFailed, error.to_string()))?;
         // The whole path, because the path of the client's URL may be the one that is wrong.
         let doing = format!("GET {}", uri.path());
+        trace.gets(&uri);
         let answer = self
             .session
             .exchange(
@@ -69,6 +71,7 @@ impl HttpTransport {
             )
             .await
             .map_err(|error| error.before_sending(&doing))?;
+        trace.http_status(answer.status);
         if answer.status.is_success() {
             return Ok(answer);
         }
@@ -114,13 +117,14 @@ impl Transport for HttpTransport {
     ) -> Answer<'a, RawAnswer> {
         Box::pin(async move {
             let route = &request.route;
-            let headers = &route.headers;
+            let headers = terms.headers(request);
             // A bare Deployment answers like a v2 gateway, whichever documents it takes.
             let distrust = !route.is_by_name;
             let uri = route.uri.clone();
             let sent = body.clone();
             let exchange = self.session.exchange_on(Method::POST, uri, headers, sent, terms.time());
             let (answer, lease) = exchange.await?;
+            terms.trace.http_status(answer.status);
             let result = answer
                 .read(route.docarray, route.is_by_name)
                 .and_then(|raw| own(raw, request))

@@ -84,7 +84,7 @@ impl HttpSession {
     pub(crate) fn new(connector: Connector, config: &Config) -> HttpSession {
         HttpSession {
             connector,
-            tally: Arc::default(),
+            tally: Tally::new(config),
             pools: PerRuntime::default(),
             most_connections: config.max_connections,
             host: config.address.host(),

@@ -30,7 +30,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::Uri;
+use ::http::{HeaderMap, Uri};
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -53,13 +53,14 @@ use crate::address::{Address, to_path};
 use crate::error::{AttemptError, Error};
 use crate::message::{Connections, DocArray, Encoding, RawAnswer, Request};
 use crate::stop::Stop;
+use crate::telemetry::{AttemptTrace, Medium};
 
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// The result of an attempt or a question.
 pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, AttemptError>>;
 
 /// The conditions of an attempt.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Terms<'a> {
     /// When the attempt began.
     pub(crate) began: Instant,
@@ -76,9 +77,16 @@ pub(crate) struct Terms<'a> {
     pub(crate) was_refused: bool,
     /// The flag that stops the call.
     pub(crate) stop: &'a Stop,
+    pub(crate) trace: AttemptTrace,
 }
 
 impl<'a> Terms<'a> {
+    /// Returns the headers of a request, or of the connection that is opened for it: the call's, with the
+    /// context of the trace.
+    fn headers<'h>(&'h self, request: &'h Request) -> &'h Arc<HeaderMap> {
+        self.trace.headers().unwrap_or(&request.route.headers)
+    }
+
     fn time(&self) -> Time<'a> {
         Time::new(self.began, self.deadline, self.stop).or_idle(self.idle_timeout)
     }
@@ -132,6 +140,8 @@ pub(crate) trait Transport: Send + Sync {
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     pub(crate) address: Address,
+    /// How requests are sent.
+    pub(crate) medium: Medium,
     /// The encoding of requests.
     pub(crate) encoding: Encoding,
     /// Whether endpoints may have paths of their own. Otherwise each request names its endpoint.
@@ -154,9 +164,10 @@ pub(crate) struct Facts {
 
 impl Facts {
     /// Returns the facts of a protocol without peculiarities.
-    pub(crate) fn new(address: &Address, encoding: Encoding) -> Facts {
+    pub(crate) fn new(address: &Address, medium: Medium, encoding: Encoding) -> Facts {
         Facts {
             address: address.clone(),
+            medium,
             encoding,
             has_paths: false,
             is_masking: false,

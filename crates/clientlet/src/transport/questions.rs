@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::Answer;
 use crate::error::{AttemptError, Event};
 use crate::message::{DocArray, GatewayStatus, Health, Status};
+use crate::telemetry::AttemptTrace;
 
 /// A gateway's list of its endpoints. By default it lists nothing.
 #[derive(Debug, Default)]
@@ -22,11 +23,12 @@ pub(crate) struct Listing {
     pub(crate) streams: Option<Vec<String>>,
 }
 
-/// The headers and the deadline of a question.
+/// The headers, the deadline and the trace of a question.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ask<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) trace: &'a AttemptTrace,
 }
 
 /// The questions of a protocol. Each is asked once.

@@ -41,9 +41,11 @@ impl Streams for HttpTransport {
             let mut headers = HeaderMap::clone(&request.headers);
             headers.insert(ACCEPT, EVENTS);
             let (uri, body) = (request.uri.clone(), request.body.clone());
+            request.trace.gets(&uri);
             let opening = self.session.open(uri, &headers, body, deadline);
             let opened = opening.await?.map_err(|answer| answer.failure(DocArray::V2, false))?;
             let (response, lease) = opened;
+            request.trace.http_status(response.status());
             let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
             let kind = String::from_utf8_lossy(kind.unwrap_or_default()).into_owned();
             if !is_events(&kind) {

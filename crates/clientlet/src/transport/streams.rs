@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::Answer;
 use crate::error::AttemptError;
 use crate::message::Encoding;
+use crate::telemetry::AttemptTrace;
 
 /// An encoded request for a stream.
 #[derive(Clone, Debug)]
@@ -21,6 +22,7 @@ pub(crate) struct StreamRequest {
     pub(crate) headers: Arc<HeaderMap>,
     /// The time by which the stream must have ended, for gateways that can be told.
     pub(crate) until: Option<Instant>,
+    pub(crate) trace: AttemptTrace,
 }
 
 /// A document as it came: a JSON object, or a `DocProto`.

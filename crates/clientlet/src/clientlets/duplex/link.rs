@@ -18,6 +18,7 @@ use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
 use crate::message::{DocArray, Encoding};
 use crate::retry::{RetryPolicy, Turn};
 use crate::runtime;
+use crate::telemetry::{AttemptTrace, Subject};
 use crate::transport::{Answer, Time};
 
 /// The longest wait for a close. A connection gives its gateway less time.
@@ -33,7 +34,11 @@ const CLOSED: u8 = 3;
 pub(in crate::clientlets) trait Opener: fmt::Debug + Send + Sync {
     /// Opens a connection or stream whose task puts incoming messages into the mailbox. The task
     /// ends when the mailbox is hung up, or with the last handle.
-    fn open<'a>(&'a self, mailbox: &'a Arc<Mailbox>) -> Answer<'a, Session>;
+    fn open<'a>(
+        &'a self,
+        mailbox: &'a Arc<Mailbox>,
+        trace: &'a AttemptTrace,
+    ) -> Answer<'a, Session>;
 
     /// Returns the advice for a session on which nothing can be sent any more.
     fn again(&self) -> &'static str;
@@ -67,10 +72,11 @@ impl Link {
     /// Opens a connection, unless there is one.
     pub(in crate::clientlets) async fn start(&self) -> Result<(), Error> {
         let opening = async |turn: Turn| {
-            let live = async { self.live(&mut *self.session.lock().await).await.map(drop) };
+            let live =
+                async { self.live(&mut *self.session.lock().await, &turn.trace).await.map(drop) };
             Time::until(turn.deadline).opening(pin!(live)).await
         };
-        self.run(&self.config.once(), None, opening).await?;
+        self.run(&self.config.once(), &Subject::named("start"), opening).await?;
         self.phase.store(OPEN, Ordering::Release);
         Ok(())
     }
@@ -122,12 +128,15 @@ impl Link {
                 format!("the request has documents {docarray}, but the gateway takes {known}");
             return Err(of_request(Error::new(ErrorKind::Encode, what)));
         }
-        self.send(Outgoing::Message(request.to_bytes()), &self.config.retry, Some(id)).await
+        let subject = Subject::named("send_message");
+        let what = Subject { request_id: Some(id), documents: request.count() as u64, ..subject };
+        self.send(Outgoing::Message(request.to_bytes()), &self.config.retry, &what).await
     }
 
     /// Announces the end of input.
     pub(in crate::clientlets) async fn send_end_of_input(&self) -> Result<(), Error> {
-        self.send(Outgoing::EndOfInput, &self.config.once(), None).await?;
+        let what = Subject::named("send_eoi");
+        self.send(Outgoing::EndOfInput, &self.config.once(), &what).await?;
         // This has no effect if the link was closed meanwhile.
         let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
         let _ = self.phase.compare_exchange(OPEN, ENDED, set, fetch);
@@ -140,7 +149,8 @@ impl Link {
         &self,
         message: Bytes,
     ) -> Result<(), Error> {
-        let sent = self.send(Outgoing::Message(message), &self.config.once(), None).await;
+        let what = Subject::named("send_dry_run");
+        let sent = self.send(Outgoing::Message(message), &self.config.once(), &what).await;
         let has_ended = match &*self.session.lock().await {
             Some(session) => session.ending().is_some_and(|ending| ending.said.is_some()),
             None => false,
@@ -152,31 +162,36 @@ impl Link {
         &self,
         what: Outgoing,
         policy: &RetryPolicy,
-        id: Option<&str>,
+        subject: &Subject<'_>,
     ) -> Result<(), Error> {
         let attempt = async |turn: Turn| {
             let mut time = Time::until(turn.deadline);
-            let session = time.opening(pin!(self.session(turn.after.is_some()))).await?;
+            let opening = pin!(self.session(turn.after.is_some(), &turn.trace));
+            let session = time.opening(opening).await?;
             session.send(what.clone(), &mut time).await
         };
-        self.run(policy, id, attempt).await
+        self.run(policy, subject, attempt).await
     }
 
     async fn run<F>(
         &self,
         policy: &RetryPolicy,
-        id: Option<&str>,
+        subject: &Subject<'_>,
         attempt: impl FnMut(Turn) -> F,
     ) -> Result<(), Error>
     where
         F: Future<Output = Result<(), AttemptError>>,
     {
-        let Config { attempt_timeout, secrets, .. } = &*self.config;
-        self.config.run(policy, *attempt_timeout, id, secrets, attempt).await
+        let Config { attempt_timeout, headers, secrets, .. } = &*self.config;
+        self.config.run(policy, *attempt_timeout, subject, headers, secrets, attempt).await
     }
 
     /// Returns the connection. With `is_again` a dead connection is replaced.
-    async fn session(&self, is_again: bool) -> Result<Arc<Session>, AttemptError> {
+    async fn session(
+        &self,
+        is_again: bool,
+        trace: &AttemptTrace,
+    ) -> Result<Arc<Session>, AttemptError> {
         let again = self.opener.again();
         let refused = match self.phase.load(Ordering::Acquire) {
             NEW => Some("the clientlet is not open; start it first".to_owned()),
@@ -190,16 +205,24 @@ impl Link {
         let mut session = self.session.lock().await;
         match &*session {
             Some(session) if !is_again => Ok(session.clone()),
-            _ => self.live(&mut session).await,
+            _ => self.live(&mut session, trace).await,
         }
     }
 
     /// Returns the connection if it is alive, otherwise a new one.
-    async fn live(&self, slot: &mut Option<Arc<Session>>) -> Result<Arc<Session>, AttemptError> {
+    async fn live(
+        &self,
+        slot: &mut Option<Arc<Session>>,
+        trace: &AttemptTrace,
+    ) -> Result<Arc<Session>, AttemptError> {
         if let Some(session) = slot.as_ref().filter(|session| session.ending().is_none()) {
             return Ok(session.clone());
         }
-        let session = Arc::new(self.opener.open(&self.mailbox).await?);
+        let session = Arc::new(self.opener.open(&self.mailbox, trace).await?);
+        if slot.is_some() {
+            trace.reconnected();
+            self.config.telemetry.reconnected();
+        }
         *slot = Some(session.clone());
         Ok(session)
     }

@@ -12,6 +12,8 @@ use crate::message::Encoding;
 use crate::response::Response;
 use crate::retry::Turn;
 use crate::secret::Secret;
+use crate::telemetry::{Operation, Subject};
+use crate::transport::grpc::SINGLE;
 
 /// A request that is about to be sent, with settings for this request only.
 #[must_use = "nothing is sent before `send`"]
@@ -65,9 +67,14 @@ impl<'a> GrpcExchange<'a> {
         let attempt = async |turn: Turn| {
             let session = clientlet.session.as_ref().ok_or_else(not_open)?;
             let (docarray, body) = (request.docarray(), body.clone());
-            session.transport.send_one(id, docarray, &headers, body, turn.deadline).await
+            let headers = turn.trace.headers().unwrap_or(&headers);
+            let Turn { deadline, trace, .. } = &turn;
+            session.transport.send_one(id, docarray, headers, body, *deadline, trace.clone()).await
         };
         let config = &clientlet.config;
-        config.run(&config.retry, timeout, Some(id), &secrets, attempt).await.map(Response::alone)
+        let (operation, documents) = (Operation::Rpc(SINGLE), request.count() as u64);
+        let what = Subject { name: "send_message", operation, request_id: Some(id), documents };
+        let sent = config.run(&config.retry, timeout, &what, &headers, &secrets, attempt).await;
+        sent.map(Response::alone)
     }
 }

@@ -24,6 +24,7 @@ use crate::options::ClientletOptions;
 use crate::response::Response;
 use crate::retry::{Failure, Turn};
 use crate::stream_document::StreamDocument;
+use crate::telemetry::Subject;
 use crate::transport::grpc::GrpcTransport;
 use crate::transport::{Ask, Transport};
 
@@ -150,9 +151,13 @@ impl GrpcClientlet {
     /// The reason why there is no answer.
     pub async fn send_dry_run(&self) -> Result<StatusMessage, Error> {
         let session = self.session()?;
-        let headers = &*self.config.headers;
-        let ask = |turn: Turn| Ask { headers, deadline: turn.deadline };
-        self.once(|turn| session.transport.questions().dry_run(ask(turn))).await
+        let asked = self.once("send_dry_run", async |turn: Turn| {
+            let Turn { deadline, trace, .. } = &turn;
+            let headers = trace.headers().unwrap_or(&self.config.headers);
+            let ask = Ask { headers, deadline: *deadline, trace };
+            session.transport.questions().dry_run(ask).await
+        });
+        asked.await
     }
 
     /// Asks for the gateway's status.
@@ -187,13 +192,18 @@ impl GrpcClientlet {
     }
 
     /// Makes a single attempt, without retries.
-    async fn once<T, F>(&self, attempt: impl FnMut(Turn) -> F) -> Result<T, Error>
+    async fn once<T, F>(
+        &self,
+        name: &'static str,
+        attempt: impl FnMut(Turn) -> F,
+    ) -> Result<T, Error>
     where
         F: Future<Output = Result<T, AttemptError>>,
     {
         let config = &self.config;
-        let secrets = &config.secrets;
-        config.run(&config.once(), config.attempt_timeout, None, secrets, attempt).await
+        let Config { attempt_timeout, headers, secrets, .. } = &**config;
+        let what = Subject::named(name);
+        config.run(&config.once(), *attempt_timeout, &what, headers, secrets, attempt).await
     }
 
     fn context(&self, request_id: Option<String>) -> Context {
@@ -226,7 +236,8 @@ impl GrpcClientlet {
             return Ok(());
         }
         let transport = Arc::new(GrpcTransport::new(Connector::new(&self.config), &self.config));
-        self.once(|turn| transport.connect(turn.deadline)).await?;
+        let connecting = async |turn: Turn| transport.connect(turn.deadline, &turn.trace).await;
+        self.once("start", connecting).await?;
         let client = Client::over(Config::clone(&self.config), transport.clone());
         self.session = Some(Session { transport, client, was_refused: Arc::default() });
         Ok(())

@@ -11,6 +11,7 @@ use http::HeaderMap;
 use crate::clientlets::duplex::{Mailbox, Opener, Outgoing, Session, refuse, session};
 use crate::error::Event;
 use crate::panics::unless_it_panics;
+use crate::telemetry::AttemptTrace;
 use crate::transport::grpc::{GrpcTransport, Messages, SharedTraffic, Traffic};
 use crate::transport::{Answer, Ending, Order, Orders};
 
@@ -30,12 +31,17 @@ pub(super) struct Streams {
 }
 
 impl Opener for Streams {
-    fn open<'a>(&'a self, mailbox: &'a Arc<Mailbox>) -> Answer<'a, Session> {
+    fn open<'a>(
+        &'a self,
+        mailbox: &'a Arc<Mailbox>,
+        trace: &'a AttemptTrace,
+    ) -> Answer<'a, Session> {
         Box::pin(async move {
             let (session, orders, mut report) = session(mailbox);
             let traffic = SharedTraffic::new(Outbound { orders, has_ended: false });
             let was_refused = self.was_refused.swap(false, Ordering::AcqRel);
-            let opening = self.transport.duplex(&self.headers, was_refused, traffic.requests());
+            let headers = trace.headers().unwrap_or(&self.headers);
+            let opening = self.transport.duplex(headers, was_refused, trace, traffic.requests());
             let messages = opening.await?;
             let refused = self.was_refused.clone();
             report.begin();

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::connect::Connector;
 use crate::error::Error;
 use crate::panics::unless_it_panics;
+use crate::telemetry::AttemptTrace;
 use crate::transport::websocket::{Line, Subprotocol, open};
 use crate::transport::{Answer, Ending, Order, Orders, Ticket};
 
@@ -32,10 +33,15 @@ impl Upgrade {
 }
 
 impl Opener for Upgrade {
-    fn open<'a>(&'a self, mailbox: &'a Arc<Mailbox>) -> Answer<'a, Session> {
+    fn open<'a>(
+        &'a self,
+        mailbox: &'a Arc<Mailbox>,
+        trace: &'a AttemptTrace,
+    ) -> Answer<'a, Session> {
         Box::pin(async move {
             let Config { headers, answer_limit, credentials, .. } = &*self.config;
             let (connector, uri) = (&self.connector, &self.uri);
+            let headers = trace.headers().unwrap_or(headers);
             let bytes = Subprotocol::Bytes;
             let opening = open(connector, credentials, uri, headers, bytes, *answer_limit);
             Ok(start(opening.await?, mailbox))

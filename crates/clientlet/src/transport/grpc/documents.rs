@@ -97,9 +97,10 @@ impl Streams for GrpcTransport {
         deadline: Option<Instant>,
     ) -> Answer<'a, RawDocuments> {
         Box::pin(async move {
+            request.trace.calls(STREAM_DOC);
             let idle_timeout = self.shared.settings.idle_timeout;
             let mut time = Time::until(deadline).or_idle(idle_timeout);
-            let channel = time.opening(pin!(self.shared.channel())).await?;
+            let channel = time.opening(pin!(self.shared.channel(&request.trace))).await?;
             let credentials = &self.shared.settings.credentials;
             let mut was_refused = false;
             loop {

@@ -14,11 +14,16 @@ use crate::envelope::outcome;
 use crate::error::AttemptError;
 use crate::message::{DocArray, RawAnswer};
 use crate::stop::Stop;
+use crate::telemetry::AttemptTrace;
 
 impl GrpcTransport {
     /// Connects, unless there is a connection.
-    pub(crate) async fn connect(&self, deadline: Option<Instant>) -> Result<(), AttemptError> {
-        Time::until(deadline).opening(pin!(self.shared.channel())).await.map(drop)
+    pub(crate) async fn connect(
+        &self,
+        deadline: Option<Instant>,
+        trace: &AttemptTrace,
+    ) -> Result<(), AttemptError> {
+        Time::until(deadline).opening(pin!(self.shared.channel(trace))).await.map(drop)
     }
 
     /// Sends one request with this id as a unary call. An executor's exception is an error.
@@ -29,6 +34,7 @@ impl GrpcTransport {
         headers: &HeaderMap,
         body: Bytes,
         deadline: Option<Instant>,
+        trace: AttemptTrace,
     ) -> Result<RawAnswer, AttemptError> {
         let stop = Stop::never();
         let terms = Terms {
@@ -39,8 +45,9 @@ impl GrpcTransport {
             is_alone: false,
             was_refused: false,
             stop,
+            trace,
         };
-        let answer = self.single(docarray, headers, body, terms).await?;
+        let answer = self.single(docarray, headers, body, &terms).await?;
         if answer.request_id != id {
             return Err(of_another(&answer));
         }
@@ -52,9 +59,10 @@ impl GrpcTransport {
         &self,
         headers: &HeaderMap,
         was_refused: bool,
+        trace: &AttemptTrace,
         requests: impl Stream<Item = Bytes> + Send + 'static,
     ) -> Result<Messages, AttemptError> {
-        let channel = self.shared.channel().await?;
+        let channel = self.shared.channel(trace).await?;
         let own = channel.completed(CALL, headers, &Bytes::new(), was_refused).await?;
         Ok(Messages::new(channel, own.as_ref().unwrap_or(headers), None, requests))
     }

@@ -48,10 +48,11 @@ use crate::message::{
     Connections, DocArray, Encoding, GatewayStatus, Health, RawAnswer, Request, Status,
 };
 use crate::runtime::{self, PerRuntime};
+use crate::telemetry::{AttemptTrace, Medium};
 
 // The methods of a gateway's services.
 const CALL: &str = "/jina.JinaRPC/Call";
-const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
+pub(crate) const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
 const DRY_RUN: &str = "/jina.JinaGatewayDryRunRPC/dry_run";
 const STATUS: &str = "/jina.JinaInfoRPC/_status";
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
@@ -91,11 +92,15 @@ type Slot = Arc<tokio::sync::Mutex<Option<Channel>>>;
 
 impl GrpcTransport {
     pub(crate) fn new(connector: Connector, config: &Config) -> GrpcTransport {
+        let medium = match config.grpc.is_unary {
+            true => Medium::GrpcUnary,
+            false => Medium::GrpcStream,
+        };
         let shared = Shared {
             connector,
             facts: Facts {
                 renews: config.credentials.has_hook(),
-                ..Facts::new(&config.address, Encoding::Proto)
+                ..Facts::new(&config.address, medium, Encoding::Proto)
             },
             settings: Settings {
                 is_gzipped: config.grpc.is_gzipped,
@@ -109,7 +114,7 @@ impl GrpcTransport {
             channel: PerRuntime::default(),
             alone: Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)),
             register: Register::default(),
-            tally: Arc::default(),
+            tally: Tally::new(config),
         };
         GrpcTransport::of(Arc::new(shared), 0)
     }
@@ -135,11 +140,12 @@ impl GrpcTransport {
                     // Boxed, because this future is rare and large.
                     let opening = Box::pin(async {
                         if !terms.is_alone {
-                            return Ok((self.stream(request).await?, None));
+                            return Ok((self.stream(request, &terms).await?, None));
                         }
-                        let (channel, place) = self.shared.open_alone().await?;
-                        let stream =
-                            self.open_stream(channel, request, was_refused, terms.deadline).await?;
+                        let (channel, place) = self.shared.open_alone(&terms.trace).await?;
+                        let left = terms.deadline;
+                        let opening = self.open_stream(channel, request, &terms, was_refused, left);
+                        let stream = opening.await?;
                         Ok((Arc::new(stream), Some(place)))
                     });
                     time.opening_with_hook(credentials, opening).await?
@@ -166,7 +172,7 @@ impl GrpcTransport {
         terms: Terms<'_>,
     ) -> Result<RawAnswer, AttemptError> {
         let docarray = request.route.docarray;
-        let answer = self.single(docarray, &request.route.headers, body, terms).await?;
+        let answer = self.single(docarray, terms.headers(request), body, &terms).await?;
         if answer.request_id != request.id_text {
             return Err(of_another(&answer));
         }
@@ -179,9 +185,9 @@ impl GrpcTransport {
         docarray: DocArray,
         headers: &HeaderMap,
         body: Bytes,
-        terms: Terms<'_>,
+        terms: &Terms<'_>,
     ) -> Result<RawAnswer, AttemptError> {
-        let Terms { began, is_alone, .. } = terms;
+        let Terms { began, is_alone, .. } = *terms;
         let mut time = terms.time();
         let (channel, from, _place) = match self.shared.channel_now(is_alone) {
             // Nearly every request of a call has the same time-out, which HTTP/2 sends as an index.
@@ -189,9 +195,9 @@ impl GrpcTransport {
             None => {
                 let opening = Box::pin(async {
                     if !is_alone {
-                        return Ok((self.shared.channel().await?, None));
+                        return Ok((self.shared.channel(&terms.trace).await?, None));
                     }
-                    let (channel, place) = self.shared.open_alone().await?;
+                    let (channel, place) = self.shared.open_alone(&terms.trace).await?;
                     Ok((channel, Some(place)))
                 });
                 let (channel, place) = time.opening(opening).await?;
@@ -206,15 +212,20 @@ impl GrpcTransport {
     }
 
     /// Returns the call's stream. If it is missing or lost, opens it.
-    async fn stream(&self, request: &Request) -> Result<Arc<Handle>, AttemptError> {
+    async fn stream(
+        &self,
+        request: &Request,
+        terms: &Terms<'_>,
+    ) -> Result<Arc<Handle>, AttemptError> {
         let mut slot = self.stream.lock().await;
         if let Some(stream) = slot.as_ref().filter(|stream| stream.is_open()) {
             return Ok(stream.clone());
         }
-        let channel = self.shared.channel().await?;
+        let channel = self.shared.channel(&terms.trace).await?;
         // The hook is told what became of the stream before, whichever request opens the next one.
         let was_refused = slot.as_ref().is_some_and(|stream| stream.was_refused());
-        let stream = Arc::new(self.open_stream(channel, request, was_refused, None).await?);
+        let opening = self.open_stream(channel, request, terms, was_refused, None);
+        let stream = Arc::new(opening.await?);
         *slot = Some(stream.clone());
         Ok(stream)
     }
@@ -223,11 +234,12 @@ impl GrpcTransport {
         &self,
         channel: Channel,
         request: &Request,
+        terms: &Terms<'_>,
         was_refused: bool,
         deadline: Option<Instant>,
     ) -> Result<Handle, AttemptError> {
         let docarray = request.route.docarray;
-        let mut headers = HeaderMap::clone(&request.route.headers);
+        let mut headers = HeaderMap::clone(terms.headers(request));
         if self.prefetch > 0 {
             headers.insert(PREFETCH, self.prefetch.into());
         }
@@ -242,7 +254,7 @@ impl GrpcTransport {
 
 impl Shared {
     /// Returns the connection of all calls. If it is missing or lost, opens it.
-    async fn channel(self: &Arc<Self>) -> Result<Channel, AttemptError> {
+    async fn channel(self: &Arc<Self>, trace: &AttemptTrace) -> Result<Channel, AttemptError> {
         self.register.check()?;
         if let Some(channel) = self.channel_now(false) {
             return Ok(channel);
@@ -250,16 +262,17 @@ impl Shared {
         // A task holds the lock and waits for it, because other calls must not wait until this call
         // polls.
         let (shared, slot) = (self.clone(), self.channel.here(Slot::default)?);
-        runtime::driven(async move { shared.open_in(&slot).await }).await
+        let trace = trace.clone();
+        runtime::driven(async move { shared.open_in(&slot, &trace).await }).await
     }
 
-    async fn open_in(&self, slot: &Slot) -> Result<Channel, AttemptError> {
+    async fn open_in(&self, slot: &Slot, trace: &AttemptTrace) -> Result<Channel, AttemptError> {
         let mut slot = slot.lock().await;
         self.register.check()?;
         if let Some(channel) = slot.as_ref().filter(|channel| channel.is_open()) {
             return Ok(channel.clone());
         }
-        let channel = self.open(slot.is_some()).await?;
+        let channel = self.open(slot.is_some(), trace).await?;
         *slot = Some(channel.clone());
         Ok(channel)
     }
@@ -272,20 +285,26 @@ impl Shared {
     }
 
     /// Opens a connection; `again` if it replaces another.
-    async fn open(&self, again: bool) -> Result<Channel, AttemptError> {
+    async fn open(&self, again: bool, trace: &AttemptTrace) -> Result<Channel, AttemptError> {
         let uri = self.uri()?;
         // The future is boxed, because it is rare and large. Otherwise the future of every attempt
         // would be as large.
         let opening = Channel::open(&self.connector, &uri, &self.register, self.settings.clone());
         let channel = Box::pin(opening).await?;
         self.tally.opened(again);
+        if again {
+            trace.reconnected();
+        }
         Ok(channel)
     }
 
     /// Opens a connection for one request, and takes the permit for it.
-    async fn open_alone(&self) -> Result<(Channel, SemaphorePermit<'_>), AttemptError> {
+    async fn open_alone(
+        &self,
+        trace: &AttemptTrace,
+    ) -> Result<(Channel, SemaphorePermit<'_>), AttemptError> {
         let place = self.alone.acquire().await.expect("the semaphore is never closed");
-        Ok((self.open(true).await?, place))
+        Ok((self.open(true, trace).await?, place))
     }
 
     fn uri(&self) -> Result<Uri, AttemptError> {
@@ -310,10 +329,11 @@ impl Shared {
         self: &Arc<Self>,
         method: &'static str,
         question: Bytes,
-        Ask { headers, deadline }: Ask<'_>,
+        Ask { headers, deadline, trace }: Ask<'_>,
     ) -> Result<Bytes, AttemptError> {
+        trace.calls(method);
         let mut time = Time::until(deadline).or_idle(self.settings.idle_timeout);
-        let channel = time.opening(pin!(self.channel())).await?;
+        let channel = time.opening(pin!(self.channel(trace))).await?;
         let timeout = time.left(Instant::now());
         channel.single(method, headers, question, timeout, &mut time).await
     }

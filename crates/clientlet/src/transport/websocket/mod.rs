@@ -28,6 +28,7 @@ use crate::message::{
     Connections, DocArray, Encoding, GatewayStatus, RawAnswer, Request, Route, Status,
 };
 use crate::runtime::{self, PerRuntime};
+use crate::telemetry::{AttemptTrace, Medium};
 
 /// The encoding of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,11 +98,15 @@ struct Opener {
 struct Wanted {
     nonce: u64,
     route: Arc<Route>,
+    /// The headers of the upgrade.
+    headers: Arc<HeaderMap>,
+    trace: AttemptTrace,
 }
 
 impl Wanted {
-    fn by(request: &Request) -> Wanted {
-        Wanted { nonce: request.id.nonce, route: request.route.clone() }
+    fn by(request: &Request, terms: &Terms<'_>) -> Wanted {
+        let (route, headers) = (request.route.clone(), terms.headers(request).clone());
+        Wanted { nonce: request.id.nonce, route, headers, trace: terms.trace.clone() }
     }
 }
 
@@ -146,7 +151,7 @@ impl WebsocketTransport {
         config: &Config,
         subprotocol: Subprotocol,
     ) -> WebsocketTransport {
-        let (answer_limit, tally) = (config.answer_limit, Arc::default());
+        let (answer_limit, tally) = (config.answer_limit, Tally::new(config));
         let http = HttpTransport::new(connector.clone(), config);
         WebsocketTransport {
             opener: Opener {
@@ -198,15 +203,14 @@ impl WebsocketTransport {
     async fn take<'s>(
         &'s self,
         shared: &'s Arc<Shared>,
-        request: &Request,
+        wanted: Wanted,
         is_alone: bool,
     ) -> Result<(Arc<Handle>, Held<'s>), AttemptError> {
         if is_alone {
             let place = self.alone.acquire().await.expect("the semaphore is never closed");
-            let connection = self.opener.open(&Wanted::by(request), true).await?;
+            let connection = self.opener.open(&wanted, true).await?;
             return Ok((Arc::new(connection), Held::Place(place)));
         }
-        let wanted = Wanted::by(request);
         if self.subprotocol == Subprotocol::Bytes {
             // A task holds the lock and waits for it, because other calls must not wait until this
             // call polls.
@@ -248,12 +252,15 @@ impl Opener {
     }
 
     async fn open(&self, wanted: &Wanted, again: bool) -> Result<Handle, AttemptError> {
-        let Wanted { nonce, route } = wanted;
-        let opening = self.line(&route.uri, &route.headers);
+        let Wanted { nonce, route, headers, trace } = wanted;
+        let opening = self.line(&route.uri, headers);
         // The future is boxed, because it is rare and large. Otherwise the future of every attempt
         // would be as large.
         let line = Box::pin(opening).await?;
         self.tally.opened(again);
+        if again {
+            trace.reconnected();
+        }
         let (docarray, tally) = (route.docarray, self.tally.clone());
         let (in_flight, read): (_, Read) = match self.subprotocol {
             Subprotocol::Bytes => (
@@ -283,7 +290,8 @@ impl Transport for WebsocketTransport {
                 Some(connection) => (connection, Held::Nothing),
                 None => {
                     // Boxed, because this future is rare and large.
-                    let taking = Box::pin(self.take(&shared, request, terms.is_alone));
+                    let taking =
+                        Box::pin(self.take(&shared, Wanted::by(request, &terms), terms.is_alone));
                     match time.opening_with_hook(&self.opener.credentials, taking).await {
                         Ok(taken) => taken,
                         Err(error) => return Err(error.with_unsent(body)),
@@ -341,7 +349,10 @@ impl Questions for WebsocketTransport {
 }
 
 fn facts(config: &Config, subprotocol: Subprotocol) -> Facts {
-    let facts = |encoding| Facts { is_masking: true, ..Facts::new(&config.address, encoding) };
+    let facts = |encoding| {
+        let facts = Facts::new(&config.address, Medium::Websocket, encoding);
+        Facts { is_masking: true, ..facts }
+    };
     match subprotocol {
         Subprotocol::Bytes => facts(Encoding::Proto),
         Subprotocol::Json => {

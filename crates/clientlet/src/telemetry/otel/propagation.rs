@@ -1,0 +1,204 @@
+//! Writes a trace's context into headers, as W3C's recommendations Trace Context and Baggage say,
+//! unless the program has set a propagator of its own.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::baggage::BaggageExt;
+use opentelemetry::propagation::Injector;
+use opentelemetry::trace::{SpanContext, TraceContextExt};
+use opentelemetry::{Context, global};
+use percent::encoded;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+
+/// The most bytes of baggage, and the most entries (W3C Baggage, 3.3.2). What is beyond is left out.
+const MOST_BAGGAGE: usize = 8192;
+const MOST_ENTRIES: usize = 64;
+
+/// Returns these headers with those of a context. Headers that the caller set win.
+pub(super) fn with_context(headers: &HeaderMap, context: &Context) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(headers.len() + 3);
+    map.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let mut own = Absent(&mut map);
+    let is_own = global::get_text_map_propagator(|propagator| {
+        propagator.inject_context(context, &mut own);
+        propagator.fields().next().is_some()
+    });
+    if !is_own {
+        write(context, &mut own);
+    }
+    map
+}
+
+fn write(context: &Context, headers: &mut Absent<'_>) {
+    let span = context.span();
+    let span = span.span_context();
+    if span.is_valid() {
+        headers.add(TRACEPARENT, HeaderValue::from_bytes(&parent(span)));
+        let state = span.trace_state().header();
+        if !state.is_empty() {
+            headers.add(TRACESTATE, HeaderValue::from_str(&state));
+        }
+    }
+    if !context.baggage().is_empty() {
+        headers.add(BAGGAGE, HeaderValue::from_str(&baggage(context)));
+    }
+}
+
+/// `00-TRACE-SPAN-FLAGS` in lower-case hexadecimal digits; written by hand, since each sampled request
+/// has one.
+fn parent(span: &SpanContext) -> [u8; 55] {
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    digits(&mut text[3..35], &span.trace_id().to_bytes());
+    digits(&mut text[36..52], &span.span_id().to_bytes());
+    digits(&mut text[53..55], &[u8::from(span.is_sampled())]);
+    text
+}
+
+fn digits(text: &mut [u8], bytes: &[u8]) {
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+        pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+    }
+}
+
+/// `key=value;metadata,key=value`, with values percent-encoded.
+fn baggage(context: &Context) -> String {
+    let mut text = String::new();
+    for (key, (value, metadata)) in context.baggage().iter().take(MOST_ENTRIES) {
+        let mut entry = format!("{}={}", key.as_str().trim(), encoded(value.as_str().trim()));
+        if !metadata.as_str().is_empty() {
+            entry = format!("{entry};{}", metadata.as_str());
+        }
+        if text.len() + 1 + entry.len() > MOST_BAGGAGE {
+            break;
+        }
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text += &entry;
+    }
+    text
+}
+
+/// Percent-encoding as W3C's Baggage wants it.
+mod percent {
+    use std::fmt::Write;
+
+    /// Leaves what a value of baggage may hold: visible ASCII but `"`, `,`, `;`, `\` and `%`.
+    pub(super) fn encoded(value: &str) -> String {
+        let mut text = String::with_capacity(value.len());
+        for byte in value.bytes() {
+            match byte {
+                b'"' | b',' | b';' | b'\\' | b'%' => {}
+                0x21..=0x7e => {
+                    text.push(byte.into());
+                    continue;
+                }
+                _ => {}
+            }
+            // Writing to a text cannot fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+        text
+    }
+}
+
+/// Adds headers that are not there yet. What is no header is left out.
+struct Absent<'a>(&'a mut HeaderMap);
+
+impl Absent<'_> {
+    fn add<E>(&mut self, name: HeaderName, value: Result<HeaderValue, E>) {
+        if let Ok(value) = value {
+            self.0.entry(name).or_insert(value);
+        }
+    }
+}
+
+impl Injector for Absent<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let Ok(name) = HeaderName::from_bytes(key.as_bytes())
+            && !value.is_empty()
+        {
+            self.add(name, HeaderValue::try_from(value));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::str::FromStr;
+
+    use opentelemetry::KeyValue;
+    use opentelemetry::propagation::TextMapPropagator;
+    use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
+    use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
+
+    use super::*;
+
+    fn context(state: &str, baggage: &[(&'static str, &'static str)]) -> Context {
+        let span = SpanContext::new(
+            TraceId::from(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736),
+            SpanId::from(0x00f0_67aa_0ba9_02b7),
+            TraceFlags::SAMPLED,
+            true,
+            TraceState::from_str(state).unwrap(),
+        );
+        let baggage = baggage.iter().map(|(key, value)| KeyValue::new(*key, *value));
+        Context::new().with_remote_span_context(span).with_baggage(baggage)
+    }
+
+    fn written(context: &Context) -> HashMap<String, String> {
+        let headers = with_context(&HeaderMap::new(), context);
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+    }
+
+    #[test]
+    fn the_sdk_reads_what_is_written() {
+        let baggage = [("tenant", "blue"), ("odd", "a b,c;d=\"e\"%\\ä"), ("empty", "")];
+        for state in ["", "vendor=1", "a=1,b=2"] {
+            let context = context(state, &baggage);
+            let headers = written(&context);
+            let read = TraceContextPropagator::new().extract(&headers);
+            let (read_span, span) = (read.span(), context.span());
+            assert_eq!(read_span.span_context(), span.span_context());
+            let read = BaggagePropagator::new().extract(&headers);
+            for (key, value) in baggage {
+                assert_eq!(read.baggage().get(key).unwrap().as_str(), value, "{key}: {headers:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_sdk_writes_the_same_for_a_plain_context() {
+        let context = context("vendor=1", &[("tenant", "blue")]);
+        let mut theirs = HashMap::new();
+        TraceContextPropagator::new().inject_context(&context, &mut theirs);
+        BaggagePropagator::new().inject_context(&context, &mut theirs);
+        assert_eq!(written(&context), theirs);
+    }
+
+    #[test]
+    fn without_a_span_and_baggage_there_is_no_header() {
+        assert_eq!(written(&Context::new()).len(), 0);
+    }
+
+    #[test]
+    fn headers_of_the_caller_win() {
+        let mut headers = HeaderMap::new();
+        headers.insert(TRACEPARENT, HeaderValue::from_static("own"));
+        let headers = with_context(&headers, &context("", &[]));
+        assert_eq!(headers.get_all(TRACEPARENT).iter().collect::<Vec<_>>(), ["own"]);
+    }
+
+    #[test]
+    fn baggage_beyond_the_limits_is_left_out() {
+        let entries = (0..100).map(|n| KeyValue::new(format!("key{n}"), "x".repeat(1000)));
+        let headers = written(&Context::new().with_baggage(entries));
+        let length = headers["baggage"].len();
+        assert!((7_000..=MOST_BAGGAGE).contains(&length), "{length}");
+    }
+}

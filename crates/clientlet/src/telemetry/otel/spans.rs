@@ -1,0 +1,450 @@
+//! Spans: one for each call, and below it one for each attempt. `docs/telemetry.md` lists their
+//! attributes.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, Uri};
+use opentelemetry::baggage::BaggageExt;
+use opentelemetry::trace::{SpanBuilder, SpanKind, Status, TraceContextExt};
+use opentelemetry::{Context, KeyValue};
+
+use super::super::{Medium, Operation, Subject};
+use super::propagation::with_context;
+use super::{Parent, Start};
+use crate::address::{Address, Protocol};
+use crate::error::{AttemptError, Error, ErrorKind};
+use crate::message::Route;
+use crate::response::Response;
+
+/// The methods by which a gateway takes requests.
+const CALL: &str = "jina.JinaRPC/Call";
+const SINGLE: &str = "jina.JinaSingleDataRequestRPC/process_single_data";
+
+/// Makes the spans of a client.
+pub(in crate::telemetry) struct Tracer {
+    start: Option<Arc<dyn Start>>,
+    server: Arc<[KeyValue]>,
+    protocol: KeyValue,
+    /// `scheme://host:port`, without user information.
+    origin: Arc<str>,
+}
+
+/// The attributes that name the gateway.
+pub(super) fn server(address: &Address) -> Vec<KeyValue> {
+    let uri = address.at("/").unwrap_or_default();
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let port = i64::from(uri.port_u16().unwrap_or(if address.is_secure() { 443 } else { 80 }));
+    vec![KeyValue::new("server.address", host), KeyValue::new("server.port", port)]
+}
+
+/// The client's own protocol: gRPC is HTTP/2 in the terms of `network.protocol.name`.
+pub(super) fn protocol(address: &Address) -> KeyValue {
+    let name = match address.protocol() {
+        Protocol::Http => "http",
+        Protocol::Websocket => "websocket",
+        Protocol::Grpc => "grpc",
+    };
+    KeyValue::new("clientlet.protocol", name)
+}
+
+impl Tracer {
+    pub(super) fn new(start: Option<Arc<dyn Start>>, address: &Address) -> Tracer {
+        let (server, protocol) = (server(address).into(), protocol(address));
+        Tracer { start, server, protocol, origin: address.origin().into() }
+    }
+
+    pub(in crate::telemetry) fn call(
+        &self,
+        name: &'static str,
+        endpoint: Option<&str>,
+        medium: Medium,
+        headers: &Arc<HeaderMap>,
+        parent: Parent,
+    ) -> Span {
+        let mut context = parent.context();
+        let Some(start) = &self.start else {
+            return Span(passed_on(&context, headers).map(Inner::PassedOn));
+        };
+        let title = endpoint.map_or_else(|| name.into(), |name_of| format!("{name} {name_of}"));
+        let mut attributes = self.server.to_vec();
+        attributes.push(self.protocol.clone());
+        let endpoint = endpoint.map(|name| KeyValue::new("clientlet.endpoint", name.to_owned()));
+        attributes.extend(endpoint.clone());
+        let span = SpanBuilder::from_name(title).with_kind(SpanKind::Internal);
+        context = start.start(span.with_attributes(attributes), &context);
+        if !context.span().is_recording() {
+            return Span(passed_on(&context, headers).map(Inner::PassedOn));
+        }
+        let server = self.server.iter().cloned().chain([self.protocol.clone()]).chain(endpoint);
+        Span(Some(Inner::Recorded(Box::new(Recorded {
+            start: start.clone(),
+            shared: match medium {
+                Medium::Http => None,
+                #[cfg(feature = "grpc")]
+                Medium::GrpcUnary => None,
+                #[cfg(any(feature = "grpc", feature = "websocket"))]
+                _ => Some(Arc::new(with_context(headers, &context))),
+            },
+            headers: headers.clone(),
+            medium,
+            common: server.collect(),
+            origin: self.origin.clone(),
+            described: Mutex::default(),
+            requests: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            documents: AtomicU64::new(0),
+            context,
+        }))))
+    }
+}
+
+/// Returns the headers with a context that is not recorded here, but may be elsewhere.
+fn passed_on(context: &Context, headers: &Arc<HeaderMap>) -> Option<AttemptTrace> {
+    if !context.span().span_context().is_valid() && context.baggage().is_empty() {
+        return None;
+    }
+    let headers = Arc::new(with_context(headers, context));
+    let (origin, is_http) = (Arc::from(""), false.into());
+    Some(AttemptTrace(Some(Arc::new(Attempt { context: None, headers, origin, is_http }))))
+}
+
+/// The span of a call; `None` if there is nothing to record and nothing to pass on.
+pub(in crate::telemetry) struct Span(Option<Inner>);
+
+enum Inner {
+    /// The context of the caller goes with the requests, and nothing is recorded.
+    PassedOn(AttemptTrace),
+    Recorded(Box<Recorded>),
+}
+
+struct Recorded {
+    start: Arc<dyn Start>,
+    context: Context,
+    headers: Arc<HeaderMap>,
+    /// The headers of a connection or stream that requests share, with the call's context.
+    shared: Option<Arc<HeaderMap>>,
+    medium: Medium,
+    /// The attributes of all attempts.
+    common: Vec<KeyValue>,
+    origin: Arc<str>,
+    /// What the attempts on the last route are called.
+    described: Mutex<Option<(Arc<Route>, Arc<Description>)>>,
+    requests: AtomicU64,
+    failed: AtomicU64,
+    documents: AtomicU64,
+}
+
+/// The name and the attributes of attempts that differ only in their request.
+struct Description {
+    name: String,
+    attributes: Vec<KeyValue>,
+}
+
+impl Span {
+    fn recorded(&self) -> Option<&Recorded> {
+        match &self.0 {
+            Some(Inner::Recorded(recorded)) => Some(recorded),
+            _ => None,
+        }
+    }
+
+    pub(in crate::telemetry) fn attempt(&self, of: &Subject<'_>, number: u32) -> AttemptTrace {
+        match &self.0 {
+            None => AttemptTrace(None),
+            Some(Inner::PassedOn(trace)) => trace.clone(),
+            Some(Inner::Recorded(recorded)) => recorded.attempt(of, number),
+        }
+    }
+
+    pub(in crate::telemetry) fn event(&self, name: &'static str) {
+        if let Some(recorded) = self.recorded() {
+            recorded.context.span().add_event(name, Vec::new());
+        }
+    }
+
+    pub(in crate::telemetry) fn request_ended(&self, end: &Result<Response, Error>) {
+        let Some(recorded) = self.recorded() else { return };
+        let documents = match end {
+            Ok(response) => Some(response.input()),
+            Err(error) => error.input(),
+        };
+        let documents = documents.map_or(0, |range| range.end.saturating_sub(range.start));
+        recorded.requests.fetch_add(1, Ordering::Relaxed);
+        recorded.documents.fetch_add(documents, Ordering::Relaxed);
+        if let Err(error) = end {
+            // The first failure is the call's; the spans of attempts have the others.
+            if recorded.failed.fetch_add(1, Ordering::Relaxed) == 0 {
+                self.failed(error.kind(), error.message());
+            }
+        }
+    }
+
+    pub(in crate::telemetry) fn failed(&self, kind: ErrorKind, message: &str) {
+        if let Some(recorded) = self.recorded() {
+            let span = recorded.context.span();
+            span.set_attribute(KeyValue::new("error.type", kind.name()));
+            span.set_status(Status::error(message.to_owned()));
+        }
+    }
+
+    /// Ends the span, unless it has ended.
+    pub(in crate::telemetry) fn end(&self) {
+        let Some(recorded) = self.recorded() else { return };
+        let span = recorded.context.span();
+        if !span.is_recording() {
+            return;
+        }
+        let read = |count: &AtomicU64| i64::try_from(count.load(Ordering::Relaxed));
+        let requests = read(&recorded.requests).unwrap_or(i64::MAX);
+        if requests > 0 {
+            let failed = read(&recorded.failed).unwrap_or(i64::MAX);
+            let documents = read(&recorded.documents).unwrap_or(i64::MAX);
+            span.set_attributes([
+                KeyValue::new("clientlet.requests", requests),
+                KeyValue::new("clientlet.requests.failed", failed),
+                KeyValue::new("clientlet.documents", documents),
+            ]);
+        }
+        span.end();
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Recorded {
+    fn attempt(&self, of: &Subject<'_>, number: u32) -> AttemptTrace {
+        let Subject { name, operation, request_id, documents } = *of;
+        let (description, is_http) = match operation {
+            Operation::Request(route) => {
+                (self.description(route), matches!(self.medium, Medium::Http))
+            }
+            Operation::Http(method, uri) => (Arc::new(self.http(method, uri)), true),
+            Operation::Rpc(method) => (Arc::new(self.rpc(method.trim_start_matches('/'))), false),
+            Operation::Named => (Arc::new(self.named(name)), false),
+        };
+        let mut attributes = Vec::with_capacity(description.attributes.len() + 3);
+        attributes.extend_from_slice(&description.attributes);
+        if let Some(id) = request_id {
+            attributes.push(KeyValue::new("clientlet.request.id", id.to_owned()));
+            let documents = i64::try_from(documents).unwrap_or(i64::MAX);
+            attributes.push(KeyValue::new("clientlet.request.documents", documents));
+        }
+        if number > 1 {
+            let again = KeyValue::new("http.request.resend_count", i64::from(number) - 1);
+            attributes.push(again);
+        }
+        let span = SpanBuilder::from_name(description.name.clone()).with_kind(SpanKind::Client);
+        let context = self.start.start(span.with_attributes(attributes), &self.context);
+        let headers = match (&self.shared, operation) {
+            // Requests that share a connection have no headers of their own.
+            (Some(shared), Operation::Request(_)) => shared.clone(),
+            _ => Arc::new(with_context(&self.headers, &context)),
+        };
+        let (context, origin) = (Some(context), self.origin.clone());
+        AttemptTrace(Some(Arc::new(Attempt { context, headers, origin, is_http: is_http.into() })))
+    }
+
+    /// Returns the description of the requests on a route, which are described once.
+    fn description(&self, route: &Arc<Route>) -> Arc<Description> {
+        let mut described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*described {
+            Some((known, description)) if Arc::ptr_eq(known, route) => description.clone(),
+            _ => {
+                let description = Arc::new(match self.medium {
+                    Medium::Http => self.http("POST", &route.uri),
+                    #[cfg(feature = "websocket")]
+                    Medium::Websocket => self.websocket(&route.uri),
+                    #[cfg(feature = "grpc")]
+                    Medium::GrpcStream => self.rpc(CALL),
+                    #[cfg(feature = "grpc")]
+                    Medium::GrpcUnary => self.rpc(SINGLE),
+                });
+                *described = Some((route.clone(), description.clone()));
+                description
+            }
+        }
+    }
+
+    fn http(&self, method: &'static str, uri: &Uri) -> Description {
+        self.described(format!("{method} {}", uri.path()), http(method, uri, &self.origin))
+    }
+
+    #[cfg(feature = "websocket")]
+    fn websocket(&self, uri: &Uri) -> Description {
+        let name = KeyValue::new("network.protocol.name", "websocket");
+        self.described("websocket send".to_owned(), [url(uri, &self.origin), name])
+    }
+
+    fn rpc(&self, method: &str) -> Description {
+        self.described(method.to_owned(), rpc(method))
+    }
+
+    fn named(&self, name: &'static str) -> Description {
+        self.described(name.to_owned(), [])
+    }
+
+    fn described<const N: usize>(&self, name: String, own: [KeyValue; N]) -> Description {
+        let transport = KeyValue::new("network.transport", "tcp");
+        let attributes = self.common.iter().cloned().chain([transport]).chain(own).collect();
+        Description { name, attributes }
+    }
+}
+
+/// The attributes of a request over HTTP.
+fn http(method: &'static str, uri: &Uri, origin: &str) -> [KeyValue; 4] {
+    [
+        KeyValue::new("http.request.method", method),
+        url(uri, origin),
+        KeyValue::new("network.protocol.name", "http"),
+        KeyValue::new("network.protocol.version", "1.1"),
+    ]
+}
+
+/// The attributes of a gRPC call.
+fn rpc(method: &str) -> [KeyValue; 4] {
+    [
+        KeyValue::new("rpc.system.name", "grpc"),
+        KeyValue::new("rpc.method", method.to_owned()),
+        KeyValue::new("network.protocol.name", "http"),
+        KeyValue::new("network.protocol.version", "2"),
+    ]
+}
+
+/// The URL without user information, and without the query, which may hold a secret or a document.
+fn url(uri: &Uri, origin: &str) -> KeyValue {
+    KeyValue::new("url.full", format!("{origin}{}", uri.path()))
+}
+
+/// The trace of an attempt; a cheap clone.
+#[derive(Clone, Default)]
+pub(crate) struct AttemptTrace(Option<Arc<Attempt>>);
+
+struct Attempt {
+    /// `None` if nothing is recorded.
+    context: Option<Context>,
+    headers: Arc<HeaderMap>,
+    /// `scheme://host:port`, without user information.
+    origin: Arc<str>,
+    is_http: AtomicBool,
+}
+
+impl Drop for Attempt {
+    /// Ends the span of an attempt that was dropped before its end.
+    fn drop(&mut self) {
+        if let Some(span) = self.context.as_ref().map(Context::span)
+            && span.is_recording()
+        {
+            span.set_attribute(KeyValue::new("error.type", ErrorKind::Cancelled.name()));
+            span.set_status(Status::error("the attempt was dropped before its end"));
+            span.end();
+        }
+    }
+}
+
+impl AttemptTrace {
+    /// Returns the headers to send instead of the call's: the call's, with the trace's context.
+    pub(crate) fn headers(&self) -> Option<&Arc<HeaderMap>> {
+        self.0.as_ref().map(|attempt| &attempt.headers)
+    }
+
+    fn attempt(&self) -> Option<(&Attempt, opentelemetry::trace::SpanRef<'_>)> {
+        let attempt = self.0.as_deref()?;
+        Some((attempt, attempt.context.as_ref()?.span()))
+    }
+
+    fn event(&self, name: &'static str, attributes: Vec<KeyValue>) {
+        if let Some((_, span)) = self.attempt() {
+            span.add_event(name, attributes);
+        }
+    }
+
+    /// The attempt asks with a GET of this URL.
+    pub(crate) fn gets(&self, uri: &Uri) {
+        if let Some((attempt, span)) = self.attempt() {
+            attempt.is_http.store(true, Ordering::Relaxed);
+            span.set_attributes(http("GET", uri, &attempt.origin));
+        }
+    }
+
+    /// The attempt asks by a gRPC call of this method, `/service/method`.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn calls(&self, method: &str) {
+        if let Some((_, span)) = self.attempt() {
+            span.set_attributes(rpc(method.trim_start_matches('/')));
+        }
+    }
+
+    /// An answer over HTTP came with this status.
+    pub(crate) fn http_status(&self, status: StatusCode) {
+        if let Some((_, span)) = self.attempt() {
+            let status = i64::from(status.as_u16());
+            span.set_attribute(KeyValue::new("http.response.status_code", status));
+        }
+    }
+
+    /// The attempt has opened a connection in the place of a lost one.
+    #[cfg(any(feature = "grpc", feature = "websocket"))]
+    pub(crate) fn reconnected(&self) {
+        self.event("clientlet.reconnect", Vec::new());
+    }
+
+    /// The attempt goes alone, on a connection of its own.
+    pub(crate) fn isolated(&self) {
+        self.event("clientlet.isolation", Vec::new());
+    }
+
+    /// The attempt begins anew.
+    pub(crate) fn anew(&self, error: &AttemptError) {
+        if self.attempt().is_some() {
+            let why = KeyValue::new("exception.message", error.message.clone());
+            self.event("clientlet.anew", vec![why]);
+        }
+    }
+
+    /// Another attempt follows after this wait.
+    pub(crate) fn again(&self, wait: Duration, error: &AttemptError) {
+        if self.attempt().is_some() {
+            let wait = KeyValue::new("clientlet.wait", wait.as_secs_f64());
+            if error.retry_after.is_some() {
+                self.event("clientlet.throttled", vec![wait.clone()]);
+            }
+            self.event("clientlet.retry", vec![wait]);
+        }
+    }
+
+    pub(in crate::telemetry) fn answered(&self) {
+        if let Some((_, span)) = self.attempt() {
+            span.end();
+        }
+    }
+
+    pub(in crate::telemetry) fn failed(&self, error: &AttemptError) {
+        let Some((attempt, span)) = self.attempt() else { return };
+        if let Some(status) = error.detail.http.filter(|_| attempt.is_http.load(Ordering::Relaxed))
+        {
+            self.http_status(status);
+        }
+        if let Some(code) = error.detail.grpc {
+            span.set_attribute(KeyValue::new("rpc.response.status_code", code.to_string()));
+        }
+        span.set_attributes([
+            KeyValue::new("error.type", error.kind.name()),
+            KeyValue::new("clientlet.delivery", error.delivery.to_string()),
+        ]);
+        span.set_status(Status::error(error.message.clone()));
+        span.end();
+    }
+}
+
+impl fmt::Debug for AttemptTrace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AttemptTrace").field(&self.0.is_some()).finish()
+    }
+}
