@@ -86,12 +86,13 @@ fn baggage(context: &Context) -> String {
 mod percent {
     use std::fmt::Write;
 
-    /// Leaves what a value of baggage may hold: visible ASCII but `"`, `,`, `;`, `\` and `%`.
+    /// Leaves what a value of baggage may hold: visible ASCII but `"`, `,`, `;`, `\` and `%`. It may
+    /// hold `=`, too, at which readers were seen to cut it off.
     pub(super) fn encoded(value: &str) -> String {
         let mut text = String::with_capacity(value.len());
         for byte in value.bytes() {
             match byte {
-                b'"' | b',' | b';' | b'\\' | b'%' => {}
+                b'"' | b',' | b';' | b'\\' | b'%' | b'=' => {}
                 0x21..=0x7e => {
                     text.push(byte.into());
                     continue;
