@@ -2,7 +2,10 @@
 
 use std::env;
 use std::fmt;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use crate::error::StartError;
 
 /// The variable that names the directory of the virtual environments. If it is set, a missing
 /// environment is a failure.
@@ -64,7 +67,29 @@ impl Environment {
         (finished && python.is_file()).then_some(python)
     }
 
-    pub(crate) fn availability(self) -> Availability {
+    /// The environment's interpreter, or the error that says why the environment cannot be used.
+    pub(crate) fn python_or_missing(self) -> Result<PathBuf, StartError> {
+        match self.availability() {
+            Availability::Installed(python) => Ok(python),
+            Availability::LeftOut(reason) | Availability::Missing(reason) => {
+                Err(StartError::NotInstalled { environment: self, reason })
+            }
+        }
+    }
+
+    /// The environment's interpreter. Returns `None` if the test may be skipped, and writes to standard
+    /// error that `what` is skipped, past the test harness.
+    pub(crate) fn python_or_skip(self, what: &str) -> Result<Option<PathBuf>, StartError> {
+        if let Availability::LeftOut(reason) = self.availability() {
+            // The harness would hide the output of `eprintln` when the test passes. If standard error is
+            // closed, the line is lost.
+            let _ = writeln!(io::stderr(), "skipped: {what} {self}: {reason}");
+            return Ok(None);
+        }
+        self.python_or_missing().map(Some)
+    }
+
+    fn availability(self) -> Availability {
         let surroundings = Surroundings {
             directory_given: env::var_os(DIRECTORY).is_some(),
             left_out: env::var_os(LEFT_OUT).is_some(),
@@ -99,7 +124,7 @@ pub(crate) fn workspace() -> &'static Path {
 
 /// Whether a test can use an environment.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Availability {
+enum Availability {
     /// The test uses the environment through this interpreter.
     Installed(PathBuf),
     /// The test is skipped for this reason.

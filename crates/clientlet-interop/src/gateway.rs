@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,15 +14,10 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use crate::certificate::Certificate;
-use crate::environment::{Availability, Environment, workspace};
+use crate::environment::Environment;
 use crate::error::StartError;
-use crate::log::LogTail;
+use crate::script::Script;
 
-/// The time limit of a start. A start takes about 2 s, on a busy machine many times as long.
-const READY_WITHIN: Duration = Duration::from_secs(120);
-/// The time limit of a stop. `gateway.py` needs up to 10 s if an executor was killed or connections are
-/// open.
-const STOPPED_WITHIN: Duration = Duration::from_secs(12);
 /// The longest time that a gateway may take to end after SIGTERM. Without load all of them end
 /// within half a second.
 const GRACE: Duration = Duration::from_secs(3);
@@ -58,6 +51,9 @@ pub struct Options {
     pub deployment: bool,
     /// Whether all protocols are spoken over TLS, with a certificate that is made for this gateway.
     pub tls: bool,
+    /// The port of 127.0.0.1 to which the gateway and the executors send their spans, in OTLP over gRPC
+    /// ([`OtlpReceiver::grpc_port`](crate::OtlpReceiver::grpc_port)); `None` if they do not trace. Only 3.33.1.
+    pub traces: Option<u16>,
 }
 
 impl Default for Options {
@@ -75,6 +71,7 @@ impl Default for Options {
             odd_names: false,
             deployment: false,
             tls: false,
+            traces: None,
         }
     }
 }
@@ -83,9 +80,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct RealGateway {
     environment: Environment,
-    child: Child,
-    lines: Receiver<String>,
-    log: LogTail,
+    script: Script,
     ports: BTreeMap<String, u16>,
     executors: BTreeMap<String, i32>,
     /// The process id of the gateway, which serves the ports.
@@ -103,12 +98,7 @@ impl RealGateway {
     /// [`StartError::NotInstalled`] if the environment is missing or left out; another kind if the
     /// gateway does not get ready.
     pub fn start(environment: Environment, options: Options) -> Result<Self, StartError> {
-        match environment.availability() {
-            Availability::Installed(python) => Self::start_with(&python, environment, options),
-            Availability::LeftOut(reason) | Availability::Missing(reason) => {
-                Err(StartError::NotInstalled { environment, reason })
-            }
-        }
+        Self::start_with(&environment.python_or_missing()?, environment, options)
     }
 
     /// Starts a gateway like [`start`](Self::start). Returns `None` if the test may be skipped, and
@@ -121,13 +111,8 @@ impl RealGateway {
         environment: Environment,
         options: Options,
     ) -> Result<Option<Self>, StartError> {
-        if let Availability::LeftOut(reason) = environment.availability() {
-            // The harness would hide the output of `eprintln` when the test passes. If standard error is
-            // closed, the line is lost.
-            let _ = writeln!(io::stderr(), "skipped: real gateway {environment}: {reason}");
-            return Ok(None);
-        }
-        Self::start(environment, options).map(Some)
+        let python = environment.python_or_skip("real gateway")?;
+        python.map(|python| Self::start_with(&python, environment, options)).transpose()
     }
 
     /// The gateway's environment.
@@ -166,7 +151,7 @@ impl RealGateway {
     /// The end of the gateway's standard error.
     #[must_use]
     pub fn log(&self) -> String {
-        self.log.text()
+        self.script.log()
     }
 
     /// The temporary folder that the gateway and its executors use. It is removed when the gateway
@@ -230,8 +215,8 @@ impl RealGateway {
 
     /// Restarts all processes that are dead.
     fn revive(&mut self) -> Result<(), StartError> {
-        self.signal(Signal::SIGUSR1)?;
-        let ReadyLine { pids, .. } = self.next_ready()?;
+        self.script.signal(Signal::SIGUSR1)?;
+        let ReadyLine { pids, .. } = self.script.ready()?;
         (self.executors, self.served_by) = (pids.executors, pids.gateway);
         Ok(())
     }
@@ -256,92 +241,17 @@ impl RealGateway {
         let scratch = tempfile::Builder::new().prefix("clientlet-gateway-").tempdir()?;
         let made = options.tls.then(|| Certificate::within(scratch.path()));
         let certificate = made.transpose()?;
-        let mut child = Command::new(python)
-            .env("CLIENTLET_SCRATCH", scratch.path())
-            .arg(workspace().join("interop/gateway.py"))
-            .args(arguments(options))
-            .args(certificate.iter().flat_map(tls_arguments))
-            // These variables would add other packages to the pinned ones.
-            .env_remove("PYTHONPATH")
-            .env_remove("PYTHONHOME")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let stdout = child.stdout.take().expect("piped above");
-        let stderr = child.stderr.take().expect("piped above");
-        let (ports, executors) = (BTreeMap::new(), BTreeMap::new());
-        let (lines, log) = (follow_lines(stdout), LogTail::follow(stderr));
-        // From here on a drop stops the process, even if it does not get ready.
-        let mut gateway = Self {
-            environment,
-            child,
-            lines,
-            log,
-            ports,
-            executors,
-            served_by: None,
-            scratch,
-            certificate,
-        };
-        let ReadyLine { ports, pids } = gateway.next_ready()?;
-        gateway.ports = ports;
-        (gateway.executors, gateway.served_by) = (pids.executors, pids.gateway);
-        Ok(gateway)
-    }
-
-    /// Waits for the next line in which the gateway says that it is ready.
-    fn next_ready(&mut self) -> Result<ReadyLine, StartError> {
-        let reason = match self.lines.recv_timeout(READY_WITHIN) {
-            Err(RecvTimeoutError::Timeout) => return Err(StartError::TimedOut { log: self.log() }),
-            Err(RecvTimeoutError::Disconnected) => {
-                format!("it ended before it was ready: {}", self.child.wait()?)
-            }
-            Ok(line) => match serde_json::from_str(&line) {
-                Ok(Line::Ready(ready)) => return Ok(ready),
-                Ok(Line::Failed { error }) => error,
-                Err(error) => format!("it printed {line:?}: {error}"),
-            },
-        };
-        Err(StartError::Failed { reason, log: self.log() })
-    }
-
-    /// Signals the process. A process that has ended is not signalled, because its id may belong to
-    /// another process by now.
-    fn signal(&mut self, signal: Signal) -> io::Result<()> {
-        if self.child.try_wait()?.is_none() {
-            let pid = i32::try_from(self.child.id()).expect("pids are positive i32 on Unix");
-            kill(Pid::from_raw(pid), signal)?;
-        }
-        Ok(())
+        let mut script = Script::start(python, "gateway.py", |command| {
+            command.env("CLIENTLET_SCRATCH", scratch.path()).args(arguments(options));
+            command.args(certificate.iter().flat_map(tls_arguments));
+        })?;
+        let ReadyLine { ports, pids } = script.ready()?;
+        let Pids { gateway: served_by, executors } = pids;
+        Ok(Self { environment, script, ports, executors, served_by, scratch, certificate })
     }
 }
 
-impl Drop for RealGateway {
-    /// Sends SIGTERM, and kills the process if it does not end. Its children then end by themselves.
-    fn drop(&mut self) {
-        // An error means that the process has ended already.
-        let _ = self.signal(Signal::SIGTERM);
-        let asked = Instant::now();
-        while asked.elapsed() < STOPPED_WITHIN {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
-            }
-            thread::sleep(POLL);
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The line that `gateway.py` prints when it is ready or has failed.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Line {
-    Ready(ReadyLine),
-    Failed { error: String },
-}
-
+/// The line that `gateway.py` prints when it is ready.
 #[derive(Deserialize)]
 struct ReadyLine {
     ports: BTreeMap<String, u16>,
@@ -372,10 +282,10 @@ fn arguments(options: Options) -> Vec<String> {
         deployment,
         // The files are made when the gateway starts.
         tls: _,
+        traces,
     } = options;
     // Without `--port` every protocol gets a free port.
     let mut arguments = vec![
-        "--die-with-parent".to_owned(),
         PORTS.to_owned(),
         format!("--protocol={}", protocols.join(",")),
         format!("--executors={}", executors.join(",")),
@@ -411,24 +321,15 @@ fn arguments(options: Options) -> Vec<String> {
     if deployment {
         arguments.push("--deployment".to_owned());
     }
+    if let Some(port) = traces {
+        arguments.push(format!("--traces-port={port}"));
+    }
     arguments
 }
 
 fn tls_arguments(certificate: &Certificate) -> [OsString; 4] {
     let (file, key) = (certificate.certificate(), certificate.key());
     ["--ssl-certfile".into(), file.into(), "--ssl-keyfile".into(), key.into()]
-}
-
-fn follow_lines(pipe: impl io::Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    receiver
 }
 
 fn wait_until_gone(pid: Pid, within: Duration) -> io::Result<()> {
@@ -461,9 +362,9 @@ mod tests {
             odd_names: true,
             deployment: true,
             tls: false,
+            traces: Some(4317),
         };
         let expected = [
-            "--die-with-parent",
             PORTS,
             "--protocol=http,grpc",
             "--executors=a,b",
@@ -476,20 +377,17 @@ mod tests {
             "--with-default",
             "--odd-names",
             "--deployment",
+            "--traces-port=4317",
         ];
         assert_eq!(arguments(options), expected);
     }
 
     #[test]
-    fn both_kinds_of_line_are_understood() {
+    fn the_line_of_a_gateway_is_understood() {
         let ready = r#"{"ready": true, "jina": "3.33.1", "ports": {"http": 41001},
             "pids": {"main": 1, "gateway": 2, "executors": {"executor0/rep-0": 3}, "other": {}}}"#;
-        let Line::Ready(line) = serde_json::from_str(ready).unwrap() else { panic!("{ready}") };
+        let line: ReadyLine = serde_json::from_str(ready).unwrap();
         assert_eq!((line.ports["http"], line.pids.executors["executor0/rep-0"]), (41001, 3));
         assert_eq!(line.pids.gateway, Some(2));
-
-        let failed = r#"{"ready": false, "error": "OSError: no"}"#;
-        let Line::Failed { error } = serde_json::from_str(failed).unwrap() else { panic!() };
-        assert_eq!(error, "OSError: no");
     }
 }

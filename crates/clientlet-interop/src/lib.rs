@@ -1,5 +1,5 @@
 //! Starts, breaks, restarts and stops real Jina gateways for tests, [`Nginx`] as an ingress before them,
-//! and [`Squid`] and [`Socks`] as proxies on the way to them.
+//! [`Squid`] and [`Socks`] as proxies on the way to them, and an [`OtlpReceiver`] of their traces.
 //!
 //! Each [`Environment`] is a Python virtual environment with one pinned Jina release.
 //! `interop/install DIR` makes the environments; `cargo xtask test` does so below the target directory.
@@ -41,6 +41,8 @@ mod error;
 mod gateway;
 mod log;
 mod nginx;
+mod otlp;
+mod script;
 mod socks;
 mod squid;
 
@@ -49,5 +51,6 @@ pub use environment::{Environment, environments_dir};
 pub use error::StartError;
 pub use gateway::{Options, RealGateway};
 pub use nginx::Nginx;
+pub use otlp::{Metric, OtlpReceiver, Point, Span, SpanEvent};
 pub use socks::Socks;
 pub use squid::Squid;
