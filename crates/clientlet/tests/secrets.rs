@@ -60,6 +60,67 @@ impl Subscriber for Heard {
     fn exit(&self, _: &Id) {}
 }
 
+/// Spans are heard as well, and metrics.
+#[cfg(feature = "otel")]
+mod spans {
+    use opentelemetry::Context;
+    use opentelemetry_sdk::error::OTelSdkResult;
+    use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
+    use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor};
+
+    use super::*;
+
+    impl std::fmt::Debug for Heard {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Heard")
+        }
+    }
+
+    impl SpanProcessor for Heard {
+        fn on_start(&self, _: &mut Span, _: &Context) {}
+
+        fn on_end(&self, span: SpanData) {
+            *self.0.lock().unwrap() += &format!("{span:?}\n");
+        }
+
+        fn force_flush(&self) -> OTelSdkResult {
+            Ok(())
+        }
+
+        fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+            Ok(())
+        }
+    }
+
+    /// Listens to the metrics of clients until it is dropped.
+    pub(super) struct Metrics(Heard, SdkMeterProvider, InMemoryMetricExporter);
+
+    impl Metrics {
+        pub(super) fn of(heard: &Heard) -> Metrics {
+            let exporter = InMemoryMetricExporter::default();
+            let meter = SdkMeterProvider::builder().with_periodic_exporter(exporter.clone());
+            Metrics(heard.clone(), meter.build(), exporter)
+        }
+
+        pub(super) fn meter(&self) -> SdkMeterProvider {
+            self.1.clone()
+        }
+    }
+
+    impl Drop for Metrics {
+        fn drop(&mut self) {
+            self.1.force_flush().unwrap();
+            let metrics = self.2.get_finished_metrics().unwrap();
+            assert!(!metrics.is_empty());
+            *self.0.0.lock().unwrap() += &format!("{metrics:?}\n");
+        }
+    }
+
+    pub(super) fn tracer(heard: &Heard) -> SdkTracerProvider {
+        SdkTracerProvider::builder().with_span_processor(heard.clone()).build()
+    }
+}
+
 /// The part of each secret that every way of writing leaves as it is.
 const MARK: &str = "m4rk";
 
@@ -304,8 +365,21 @@ impl Stage {
     fn post_with(&self, place: &str, what: &str, url: &str, way: Way, proxy: Option<&str>) {
         let what = format!("{what} over {way:?} with {place}");
         let builder = client(url, way, place, &self.tls, proxy);
+        #[cfg(feature = "otel")]
+        let metrics = spans::Metrics::of(&self.heard);
+        #[cfg(feature = "otel")]
+        let builder =
+            builder.tracer_provider(spans::tracer(&self.heard)).meter_provider(metrics.meter());
         let (shown, failures) = self.clients.block_on(shown(builder));
         assert_eq!(failures, 2, "{what}: {shown}");
+        #[cfg(feature = "otel")]
+        {
+            drop(metrics);
+            let told = self.heard.0.lock().unwrap();
+            for part in ["\"post /upper\"", "\"ready\"", "clientlet.request.duration"] {
+                assert!(told.contains(part), "{what}: {part} was not told");
+            }
+        }
         assert!(!self.heard.0.lock().unwrap().is_empty(), "{what}");
         self.check(&what, &shown);
     }
@@ -397,7 +471,12 @@ fn no_fault_of_tls_makes_an_error_show_a_secret() {
 #[test]
 fn clientlets_show_no_secret_that_a_gateway_repeats() {
     let (stage, _guard) = Stage::set();
-    let options = || ClientletOptions::new().bearer_token(secret("bearer"));
+    let options = || {
+        let options = ClientletOptions::new().bearer_token(secret("bearer"));
+        #[cfg(feature = "otel")]
+        let options = options.tracer_provider(spans::tracer(&stage.heard));
+        options
+    };
     let request = DataRequest::proto(clientlet::DocArray::V1, "/upper");
     let request = request.document(&Document::text("x")).unwrap();
     let json = DataRequest::new(clientlet::DocArray::V1, "/upper");

@@ -366,7 +366,7 @@ impl<'a> Retry<'a> {
                     log::attempt_again(number, kind, delivery, wait_seconds, &*error.message);
                     rest(stop, wait).await.ok_or_else(|| stopped(false))?;
                     (number, began, anew) = (number + 1, Instant::now(), 0);
-                    traces.inspect(|traces| trace = traces.begin(number));
+                    traces.inspect(|traces| trace = traces.retry(number));
                 }
             }
         }
@@ -376,6 +376,11 @@ impl<'a> Retry<'a> {
 impl Traces<'_> {
     fn begin(&self, number: u32) -> AttemptTrace {
         self.call.attempt(self.of, number)
+    }
+
+    fn retry(&self, number: u32) -> AttemptTrace {
+        self.call.retried(self.of);
+        self.begin(number)
     }
 
     fn answered(&self, trace: &AttemptTrace, number: u32, began: Instant) {
@@ -391,7 +396,6 @@ impl Traces<'_> {
     ) {
         if let Verdict::Again(wait) = verdict {
             trace.again(*wait, error);
-            self.call.retried(self.of);
         }
         self.call.failed(trace, self.of, error, took);
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use clientlet::{Attempt, Delivery, Error, ErrorKind, Response};
+use clientlet::{Attempt, Delivery, Error, ErrorKind, Response, Statistics};
 use clientlet_gateway::{DocArray, Entry};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,8 @@ pub(crate) struct Cell {
     pub(crate) docarray: DocArray,
     pub(crate) mode: Mode,
     pub(crate) is_secure: bool,
+    /// Whether OpenTelemetry listens.
+    pub(crate) is_told: bool,
 }
 
 impl fmt::Display for Cell {
@@ -48,7 +50,7 @@ pub(crate) struct Report {
 }
 
 /// The results of a cell's requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ran {
     /// In the order in which the call gave them.
     pub(crate) ends: Vec<End>,
@@ -64,6 +66,10 @@ pub(crate) struct Ran {
     /// begun.
     pub(crate) read: u64,
     pub(crate) sent: u64,
+    /// The client's own numbers, after the call.
+    pub(crate) statistics: Statistics,
+    #[cfg(feature = "otel")]
+    pub(crate) told: Option<crate::told::Told>,
 }
 
 /// An item of the call's answers.
@@ -114,10 +120,15 @@ impl Cell {
     }
 
     async fn call(self) -> Ran {
-        let Cell { row, docarray, mode, is_secure } = self;
+        let Cell { row, docarray, mode, is_secure, .. } = self;
         let faults = row.faults.iter().copied();
         let (gateway, url) = row.protocol.start(docarray, is_secure, faults).await;
-        let client = row.protocol.client(&url).answer_limit(ANSWER_LIMIT).build().unwrap();
+        let client = row.protocol.client(&url).answer_limit(ANSWER_LIMIT);
+        #[cfg(feature = "otel")]
+        let listener = self.is_told.then(crate::told::Listener::new);
+        #[cfg(feature = "otel")]
+        let client = listener.iter().fold(client, |client, listener| listener.listen(client));
+        let client = client.build().unwrap();
 
         let taken = std::cell::Cell::new(0);
         let mut call = client
@@ -145,14 +156,30 @@ impl Cell {
             }
         }
         let (read, sent) = (responses.documents_read(), responses.documents_sent());
-        drop((responses, client));
+        drop(responses);
+        let statistics = client.statistics();
+        drop(client);
+        #[cfg(feature = "otel")]
+        let told = listener.map(crate::told::Listener::told);
 
         // After the gateway stopped, no request is in flight any more.
         let journal = gateway.journal().clone();
         gateway.stop().await;
         let turned_away = journal.gets().iter().filter(|get| get.fault.is_some()).count();
         let (entries, refused) = (journal.entries(), journal.refused());
-        Ran { ends, entries, turned_away, refused, taken: taken.get(), read, sent }
+        let taken = taken.get();
+        Ran {
+            ends,
+            entries,
+            turned_away,
+            refused,
+            taken,
+            read,
+            sent,
+            statistics,
+            #[cfg(feature = "otel")]
+            told,
+        }
     }
 }
 

@@ -35,6 +35,11 @@ pub(crate) fn complaints(cell: Cell, ran: &Ran) -> Vec<String> {
         }
     }
     sums_agree(cell, ran, &mut complaints);
+    statistics_agree(ran, &mut complaints);
+    #[cfg(feature = "otel")]
+    if let Some(told) = &ran.told {
+        traces_agree(ran, told, &mut complaints);
+    }
     complaints
 }
 
@@ -264,5 +269,104 @@ fn sums_agree(cell: Cell, ran: &Ran, complaints: &mut Vec<String>) {
         complaints.push(format!(
             "{attempts} attempts were counted, {arrived} arrived and {refused} were refused"
         ));
+    }
+}
+
+/// Returns the number of attempts that the ledgers of all requests have, and how many of them failed.
+fn ledgers(ran: &Ran) -> (u64, u64) {
+    let attempts = ran.ends.iter().map(|end| u64::from(end.attempts)).sum();
+    let answered = ran.ends.iter().filter(|end| end.result.is_ok()).count() as u64;
+    (attempts, attempts - answered)
+}
+
+/// Compares the client's numbers with the ledgers of its requests.
+fn statistics_agree(ran: &Ran, complaints: &mut Vec<String>) {
+    let told = &ran.statistics;
+    let (attempts, failed) = ledgers(ran);
+    let sum = |counts: &[(ErrorKind, u64)]| counts.iter().map(|(_, count)| count).sum::<u64>();
+    // Requests that a stop found unbegun have ended, but were not begun.
+    let errors = ran.ends.iter().filter(|end| end.result.is_err()).count() as u64;
+    let unbegun = ran.ends.len() as u64 - ran.sent;
+    for (what, theirs, ours) in [
+        ("requests", told.requests.count, ran.sent),
+        ("failed requests", sum(&told.requests_failed), errors - unbegun),
+        ("requests in flight", told.requests_in_flight, 0),
+        ("attempts", told.attempts.count, attempts),
+        ("failed attempts", sum(&told.attempts_failed), failed),
+        ("retries", told.retries, retries(ran)),
+    ] {
+        if theirs != ours {
+            complaints.push(format!("the client counts {theirs} {what}, there were {ours}"));
+        }
+    }
+    if told.bytes_sent == 0 && !ran.entries.is_empty() {
+        complaints.push("the client counts no byte that it sent".to_owned());
+    }
+}
+
+/// Returns the number of attempts that followed on another.
+fn retries(ran: &Ran) -> u64 {
+    ran.ends.iter().map(|end| u64::from(end.attempts.saturating_sub(1))).sum()
+}
+
+/// Compares the spans and metrics with the ledgers and with the client's numbers.
+#[cfg(feature = "otel")]
+fn traces_agree(ran: &Ran, told: &crate::told::Told, complaints: &mut Vec<String>) {
+    use crate::told::Attempts;
+
+    for end in &ran.ends {
+        let Some(id) = &end.request_id else { continue };
+        let spans = told.attempts.get(id).copied().unwrap_or_default();
+        let failed = end.attempts - u32::from(end.result.is_ok());
+        let ledger = Attempts { spans: end.attempts, failed };
+        if spans != ledger {
+            let document = end.input.start;
+            complaints.push(format!("document {document}: {spans:?} were told, not {ledger:?}"));
+        }
+    }
+    let statistics = &ran.statistics;
+    let (attempts, failed) = ledgers(ran);
+    // The call was stopped while these waited for the attempt that the event announces.
+    let is_announced = |end: &&End| match &end.result {
+        Err(failure) if failure.kind == ErrorKind::Cancelled => {
+            let last = failure.attempts.last();
+            last.is_some_and(|last| last.kind != ErrorKind::Cancelled)
+        }
+        _ => false,
+    };
+    let stopped_in_wait = ran.ends.iter().filter(is_announced).count() as u64;
+    let errors: u64 = statistics.requests_failed.iter().map(|(_, count)| count).sum();
+    let call = |key: &str| told.call.get(key).copied().unwrap_or(0).try_into().unwrap_or(u64::MAX);
+    for (what, theirs, ours) in [
+        ("spans without the call's as parent", told.strays(), 0),
+        ("events of retries", told.events("clientlet.retry"), retries(ran) + stopped_in_wait),
+        ("requests in the call's span", call("clientlet.requests"), ran.sent),
+        ("failed requests in it", call("clientlet.requests.failed"), errors),
+        ("documents in it", call("clientlet.documents"), ran.sent),
+        ("durations of requests", told.sum("clientlet.request.duration"), ran.sent),
+        ("requests in flight", told.sum("clientlet.request.in_flight"), 0),
+        ("durations of attempts", told.sum("clientlet.attempt.duration"), attempts),
+        ("attempts", told.sum("clientlet.attempts"), attempts),
+        ("answered", told.metric("clientlet.attempts/answered"), attempts - failed),
+        ("retries", told.sum("clientlet.retries"), retries(ran)),
+        ("reconnects", told.sum("clientlet.reconnects"), statistics.connections.reconnects),
+        (
+            "events of reconnects",
+            told.events("clientlet.reconnect"),
+            told.sum("clientlet.reconnects"),
+        ),
+        ("duplicates", told.sum("clientlet.duplicates"), statistics.connections.duplicates_dropped),
+        ("waits", told.sum("clientlet.place.wait"), statistics.waits_for_place.count),
+    ] {
+        if theirs != ours {
+            complaints.push(format!("OpenTelemetry was told {theirs} {what}, there were {ours}"));
+        }
+    }
+    for (kind, count) in &statistics.attempts_failed {
+        let theirs = told.metric(&format!("clientlet.attempts/{kind}"));
+        if theirs != *count {
+            complaints
+                .push(format!("OpenTelemetry was told {theirs} attempts {kind}, not {count}"));
+        }
     }
 }

@@ -17,6 +17,8 @@ mod poison;
 mod protocol;
 mod rows;
 mod table;
+#[cfg(feature = "otel")]
+mod told;
 
 use std::io::Write;
 use std::num::NonZero;
@@ -48,14 +50,17 @@ fn under_every_fault_in_every_mode_each_request_ends_exactly_once_as_the_journal
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
-/// Every fault in every mode, and each fault in one mode over TLS, which changes from row to row.
+/// Every fault in every mode, and each fault in one mode over TLS, which changes from row to row. In
+/// another mode OpenTelemetry listens to the client.
 fn cells() -> impl Iterator<Item = Cell> {
     let rows = rows::all()
         .flat_map(|row| row.documents.iter().map(move |docarray| (row, *docarray)))
         .enumerate();
     rows.flat_map(|(number, (row, docarray))| {
         MODES.into_iter().enumerate().flat_map(move |(place, mode)| {
-            let cell = |is_secure| Cell { row, docarray, mode, is_secure };
+            // Not in the mode that is tried over TLS, and over TLS only where all are.
+            let is_told = place == (number + 1) % MODES.len();
+            let cell = |is_secure| Cell { row, docarray, mode, is_secure, is_told };
             let plain = (!row.is_of_tls).then(|| cell(false));
             let is_secure = row.is_of_tls || place == number % MODES.len();
             plain.into_iter().chain(is_secure.then(|| cell(true)))

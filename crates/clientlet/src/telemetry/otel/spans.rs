@@ -237,8 +237,11 @@ impl Recorded {
             attributes.push(KeyValue::new("clientlet.request.documents", documents));
         }
         if number > 1 {
-            let again = KeyValue::new("http.request.resend_count", i64::from(number) - 1);
-            attributes.push(again);
+            let number = i64::from(number);
+            attributes.push(KeyValue::new("clientlet.attempt", number));
+            if is_http {
+                attributes.push(KeyValue::new("http.request.resend_count", number - 1));
+            }
         }
         let span = SpanBuilder::from_name(description.name.clone()).with_kind(SpanKind::Client);
         let context = self.start.start(span.with_attributes(attributes), &self.context);
