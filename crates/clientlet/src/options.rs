@@ -358,6 +358,7 @@ impl ClientletOptions {
     /// propagator, it writes the headers instead. Headers of these names that the caller sets win.
     #[cfg(feature = "otel")]
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "a setting is given away, as all others are")]
     pub fn tracer_provider<P>(mut self, provider: P) -> ClientletOptions
     where
         P: opentelemetry::trace::TracerProvider,
@@ -372,6 +373,7 @@ impl ClientletOptions {
     /// `opentelemetry` when the client or clientlet is made.
     #[cfg(feature = "otel")]
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "a setting is given away, as all others are")]
     pub fn meter_provider(
         mut self,
         provider: impl opentelemetry::metrics::MeterProvider,

@@ -15,13 +15,15 @@ use clientlet::clientlets::{
     ClientletOptions, DataRequest, GrpcClientlet, HttpClientlet, WebsocketClientlet,
 };
 use clientlet::{Client, ClientBuilder, DocArray, Document, RetryPolicy};
-use clientlet_gateway::{Entry, Gateway, StreamScript};
+use clientlet_gateway::{Entry, Gateway, GatewayBuilder, StreamScript};
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{
     SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState,
 };
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
+use opentelemetry_sdk::metrics::data::{
+    AggregatedMetrics, HistogramDataPoint, MetricData, ScopeMetrics, SumDataPoint,
+};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
 use opentelemetry_semantic_conventions::attribute as conventions;
@@ -80,7 +82,7 @@ async fn gateway(faults: &[&str]) -> Gateway {
     let builder = Gateway::builder().http(true).websocket(true).grpc(true);
     let builder = builder.docarray(clientlet_gateway::DocArray::V1);
     let faults = faults.iter().map(|fault| fault.parse().unwrap());
-    faults.fold(builder, |builder, fault| builder.fault(fault)).start().await.unwrap()
+    faults.fold(builder, GatewayBuilder::fault).start().await.unwrap()
 }
 
 fn recorder() -> (SdkTracerProvider, InMemorySpanExporter) {
@@ -498,18 +500,17 @@ async fn the_page_of_telemetry_lists_what_opentelemetry_is_told() {
             .to_owned();
     let mut rows = BTreeMap::new();
     for export in metrics.get_finished_metrics().unwrap() {
-        for metric in export.scope_metrics().flat_map(|scope| scope.metrics()) {
+        for metric in export.scope_metrics().flat_map(ScopeMetrics::metrics) {
             let (instrument, attributes) = match metric.data() {
                 AggregatedMetrics::F64(MetricData::Histogram(data)) => {
-                    ("histogram", keys(data.data_points().flat_map(|point| point.attributes())))
+                    ("histogram", keys(data.data_points().flat_map(HistogramDataPoint::attributes)))
                 }
                 AggregatedMetrics::U64(MetricData::Sum(data)) => {
-                    ("counter", keys(data.data_points().flat_map(|point| point.attributes())))
+                    ("counter", keys(data.data_points().flat_map(SumDataPoint::attributes)))
                 }
-                AggregatedMetrics::I64(MetricData::Sum(data)) => (
-                    "up-down counter",
-                    keys(data.data_points().flat_map(|point| point.attributes())),
-                ),
+                AggregatedMetrics::I64(MetricData::Sum(data)) => {
+                    ("up-down counter", keys(data.data_points().flat_map(SumDataPoint::attributes)))
+                }
                 other => panic!("{other:?}"),
             };
             let (name, unit, what) = (metric.name(), metric.unit(), metric.description());

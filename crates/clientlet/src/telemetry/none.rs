@@ -11,7 +11,7 @@ use crate::error::{AttemptError, Error, ErrorKind};
 use crate::response::Response;
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Providers;
+pub(crate) struct Providers(());
 
 impl Providers {
     pub(super) fn open(&self, _: &Address) -> (Metrics, Tracer) {
@@ -20,11 +20,11 @@ impl Providers {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Parent;
+pub(crate) struct Parent(());
 
 impl Parent {
     pub(crate) fn current() -> Parent {
-        Parent
+        Parent(())
     }
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Span;
 
 impl Span {
     pub(super) fn attempt(&self, _: &Subject<'_>, _: u32) -> AttemptTrace {
-        AttemptTrace
+        AttemptTrace(())
     }
 
     pub(super) fn event(&self, _: &'static str) {}
@@ -88,7 +88,7 @@ impl Span {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct AttemptTrace;
+pub(crate) struct AttemptTrace(());
 
 impl AttemptTrace {
     pub(crate) fn headers(&self) -> Option<&Arc<HeaderMap>> {

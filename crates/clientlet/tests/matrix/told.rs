@@ -8,7 +8,7 @@ use clientlet::ClientBuilder;
 use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ScopeMetrics};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor};
 
@@ -115,7 +115,7 @@ impl Listener {
         let numbers = call.attributes.iter();
         told.call = numbers.filter_map(|own| Some((own.key.to_string(), number(own)?))).collect();
         for export in self.exporter.get_finished_metrics().unwrap() {
-            for metric in export.scope_metrics().flat_map(|scope| scope.metrics()) {
+            for metric in export.scope_metrics().flat_map(ScopeMetrics::metrics) {
                 let name = metric.name();
                 let mut set = |attributes: Vec<&KeyValue>, value: u64| {
                     *told.metrics.entry(key(name, &attributes)).or_default() = value;
