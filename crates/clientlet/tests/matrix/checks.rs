@@ -272,9 +272,15 @@ fn sums_agree(cell: Cell, ran: &Ran, complaints: &mut Vec<String>) {
     }
 }
 
+/// The requests that were made. Those without an id failed with the question what the gateway speaks,
+/// whose attempts their ledger has.
+fn made(ran: &Ran) -> impl Iterator<Item = &End> {
+    ran.ends.iter().filter(|end| end.request_id.is_some())
+}
+
 /// Returns the number of attempts that the ledgers of all requests have, and how many of them failed.
 fn ledgers(ran: &Ran) -> (u64, u64) {
-    let attempts = ran.ends.iter().map(|end| u64::from(end.attempts)).sum();
+    let attempts = made(ran).map(|end| u64::from(end.attempts)).sum();
     let answered = ran.ends.iter().filter(|end| end.result.is_ok()).count() as u64;
     (attempts, attempts - answered)
 }
@@ -306,7 +312,7 @@ fn statistics_agree(ran: &Ran, complaints: &mut Vec<String>) {
 
 /// Returns the number of attempts that followed on another.
 fn retries(ran: &Ran) -> u64 {
-    ran.ends.iter().map(|end| u64::from(end.attempts.saturating_sub(1))).sum()
+    made(ran).map(|end| u64::from(end.attempts.saturating_sub(1))).sum()
 }
 
 /// Compares the spans and metrics with the ledgers and with the client's numbers.

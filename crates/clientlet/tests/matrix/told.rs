@@ -75,14 +75,18 @@ impl Spans {
     fn end(&self, span: SpanData) {
         let mut told = self.0.lock().unwrap();
         let (told, roots) = &mut *told;
+        let id = text(&span.attributes, "clientlet.request.id");
         for event in &span.events.events {
-            *told.events.entry(event.name.to_string()).or_default() += 1;
+            // Questions are sent again as well, but their attempts are no attempts of requests.
+            if id.is_some() || event.name != "clientlet.retry" {
+                *told.events.entry(event.name.to_string()).or_default() += 1;
+            }
         }
         if span.span_kind == SpanKind::Internal {
             roots.push(span);
             return;
         }
-        let Some(id) = text(&span.attributes, "clientlet.request.id") else { return };
+        let Some(id) = id else { return };
         let attempts = told.attempts.entry(id).or_default();
         attempts.spans += 1;
         attempts.failed += u32::from(matches!(span.status, Status::Error { .. }));
