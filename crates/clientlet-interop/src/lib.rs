@@ -45,6 +45,7 @@ mod otlp;
 mod script;
 mod socks;
 mod squid;
+mod trace;
 
 pub use certificate::Certificate;
 pub use environment::{Environment, environments_dir};
@@ -54,3 +55,4 @@ pub use nginx::Nginx;
 pub use otlp::{Metric, OtlpReceiver, Point, Span, SpanEvent};
 pub use socks::Socks;
 pub use squid::Squid;
+pub use trace::Trace;

@@ -103,7 +103,6 @@ impl OtlpReceiver {
 
 /// A span as it was received. Ids are hexadecimal.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[non_exhaustive]
 pub struct Span {
     /// The sender: `gateway/rep-0`, `executor0/rep-0`, or another program's `service.name`.
     pub service: String,
@@ -137,7 +136,6 @@ pub struct Span {
 
 /// An event of a span.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[non_exhaustive]
 pub struct SpanEvent {
     /// The event's name.
     pub name: String,
@@ -149,7 +147,6 @@ pub struct SpanEvent {
 
 /// A metric as it was received.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[non_exhaustive]
 pub struct Metric {
     /// The sender's `service.name`.
     pub service: String,
@@ -167,7 +164,6 @@ pub struct Metric {
 
 /// A value of a metric.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[non_exhaustive]
 pub struct Point {
     /// The attributes.
     pub attributes: BTreeMap<String, Value>,
