@@ -4,11 +4,18 @@
 
 use std::time::Duration;
 
-use clientlet::{Client, ClientBuilder, Document, RetryPolicy};
+use clientlet::clientlets::{
+    ClientletOptions, DataRequest, GrpcClientlet, HttpClientlet, WebsocketClientlet,
+};
+use clientlet::{Client, ClientBuilder, DocArray, Document, RetryPolicy};
 use clientlet_interop::{Environment, Options, OtlpReceiver, RealGateway, Span, Trace};
 use opentelemetry::Context;
-use opentelemetry::trace::{TraceContextExt, Tracer, TracerProvider};
-use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider};
+use opentelemetry::trace::{
+    SpanContext, SpanId, TraceContextExt, TraceFlags, TraceState, Tracer, TracerProvider,
+};
+use opentelemetry_sdk::trace::{
+    IdGenerator, InMemorySpanExporter, RandomIdGenerator, Sampler, SdkTracerProvider,
+};
 use serde_json::json;
 
 const CLIENT: &str = "client";
@@ -16,6 +23,8 @@ const GATEWAY: &str = "gateway/rep-0";
 const EXECUTORS: [&str; 2] = ["first", "second"];
 /// The requests of a call, each of one document.
 const REQUESTS: usize = 3;
+/// The state of the traces of the programs.
+const STATE: &str = "a state";
 /// The call by which the gateway hands a request to an executor.
 const HANDED_ON: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
 
@@ -74,7 +83,7 @@ impl Flow {
     }
 }
 
-/// A program with a span of its own, which calls a gateway.
+/// A program that handles the request of another one, and calls a gateway for it.
 struct Program {
     exporter: InMemorySpanExporter,
     provider: SdkTracerProvider,
@@ -86,7 +95,12 @@ impl Program {
         let exporter = InMemorySpanExporter::default();
         let builder = SdkTracerProvider::builder().with_simple_exporter(exporter.clone());
         let provider = builder.with_sampler(sampler).build();
-        let handler = Context::new().with_span(provider.tracer("test").start("handler"));
+        let (trace, span) = (RandomIdGenerator::default().new_trace_id(), SpanId::from(7));
+        let state = TraceState::from_key_value([("vendor", STATE)]).unwrap();
+        let caller = SpanContext::new(trace, span, TraceFlags::SAMPLED, true, state);
+        let caller = Context::new().with_remote_span_context(caller);
+        let span = provider.tracer("test").start_with_context("handler", &caller);
+        let handler = caller.with_span(span);
         Program { exporter, provider, handler }
     }
 
@@ -101,17 +115,20 @@ impl Program {
 
     /// The program's trace, when the gateway has ended as many spans of this name, and as many requests
     /// have ended in an executor.
-    fn trace(&self, flow: &mut Flow, server: (&str, usize), handed_on: usize) -> Trace {
+    fn trace(&self, flow: &mut Flow, servers: &[(&str, usize)], handed_on: (&str, usize)) -> Trace {
         self.handler.span().end();
         let id = self.trace_id();
+        let (method, handed_on) = handed_on;
         let is_complete = |spans: &[Span]| {
             let trace = Trace::of(&id, spans.to_vec());
             let count = |is_it: &dyn Fn(&Span) -> bool| {
                 trace.spans().iter().filter(|span| is_it(span)).count()
             };
-            count(&|span| is_of(span, GATEWAY, "SERVER", server.0)) >= server.1
-                && count(&|span| is_of(span, GATEWAY, "CLIENT", HANDED_ON)) >= handed_on
-                && count(&|span| is_executor(span) && span.name == HANDED_ON) >= handed_on
+            servers
+                .iter()
+                .all(|(name, times)| count(&|span| is_of(span, GATEWAY, "SERVER", name)) >= *times)
+                && count(&|span| is_of(span, GATEWAY, "CLIENT", method)) >= handed_on
+                && count(&|span| is_executor(span) && span.name == method) >= handed_on
                 && count(&|span| is_executor(span) && span.kind == "INTERNAL") >= handed_on
         };
         let received = flow.receiver.spans_until(is_complete).to_vec();
@@ -186,13 +203,20 @@ async fn one_trace(environment: Environment, of_http: &'static str) {
         // The gateway ends the span of a WebSocket when the connection is closed.
         drop(client);
         let servers = if way.is_shared { 1 } else { REQUESTS };
-        let trace = program.trace(&mut flow, (way.server, servers), REQUESTS * EXECUTORS.len());
+        let trace = program.trace(
+            &mut flow,
+            &[(way.server, servers)],
+            (HANDED_ON, REQUESTS * EXECUTORS.len()),
+        );
 
         // The handler's span is the only root, so each other span has its parent in the trace.
         let handler = only(&trace, trace.roots());
         assert!(is_of(handler, CLIENT, "INTERNAL", "handler"), "{way:?}\n{trace}");
         let call = only(&trace, trace.children(handler));
         assert!(is_of(call, CLIENT, "INTERNAL", "post /upper"), "{way:?}\n{trace}");
+        // The state of the trace goes with it, to the gateway and on to the executors.
+        let state = format!("vendor={STATE}");
+        assert!(trace.spans().iter().all(|span| span.trace_state == state), "{way:?}\n{trace}");
         let attempts = attempts(&trace, call);
         assert_eq!(attempts.len(), REQUESTS, "{way:?}\n{trace}");
         for attempt in &attempts {
@@ -216,6 +240,102 @@ async fn one_trace(environment: Environment, of_http: &'static str) {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_documents_is_in_one_trace_with_the_executor_that_makes_them() {
+    let Some(mut flow) = Flow::start(Environment::Current, Options::default()).await else {
+        return;
+    };
+    let method = "/jina.JinaSingleDocumentRequestRPC/stream_doc";
+    for (protocol, server) in [("http", "GET /stream"), ("grpc", method)] {
+        let program = Program::new(Sampler::AlwaysOn);
+        let client = Client::builder(&flow.gateway.url(protocol));
+        let client = client.tracer_provider(program.provider.clone()).build().unwrap();
+        let call = client.stream_document("/stream", &Document::text("a"));
+        let mut documents = call.parent_context(program.handler.clone()).stream::<Document>();
+        while let Some(document) = documents.next().await {
+            document.unwrap();
+        }
+        assert_eq!(documents.documents_given(), 3, "{protocol}");
+        drop(documents);
+        let trace = program.trace(&mut flow, &[(server, 1)], (method, 1));
+
+        let handler = only(&trace, trace.roots());
+        let call = only(&trace, trace.children(handler));
+        assert!(is_of(call, CLIENT, "INTERNAL", "stream_document /stream"), "{trace}");
+        let attempt = only(&trace, trace.children(call));
+        assert!(is_of(attempt, CLIENT, "CLIENT", "stream"), "{trace}");
+        // The other children are the gateway's answers to what it was asked first.
+        let is_server = |span: &&Span| is_of(span, GATEWAY, "SERVER", server);
+        let server = only(&trace, trace.children(attempt).into_iter().filter(is_server));
+        let is_client = |span: &&Span| is_of(span, GATEWAY, "CLIENT", method);
+        let handed_on = only(&trace, trace.children(server).into_iter().filter(is_client));
+        let executor = trace.children(handed_on);
+        let has = |kind, name| executor.iter().any(|span| is_of(span, "first/rep-0", kind, name));
+        assert!(has("SERVER", method) && has("INTERNAL", "/stream"), "{trace}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_clientlets_send_is_in_the_current_trace() {
+    let Some(mut flow) = Flow::start(Environment::Current, Options::default()).await else {
+        return;
+    };
+    let program = Program::new(Sampler::AlwaysOn);
+    let url = |protocol| flow.gateway.url(protocol);
+    let options = ClientletOptions::new().tracer_provider(program.provider.clone());
+    let request = DataRequest::new(DocArray::V2, "/upper").document(&Document::text("a")).unwrap();
+    let binary = DataRequest::proto(DocArray::V2, "/upper").document(&Document::text("a")).unwrap();
+
+    // The methods are called in this context.
+    let current = program.handler.clone().attach();
+    let mut http = HttpClientlet::new(&format!("{}/upper", url("http")), &options).unwrap();
+    http.start().await.unwrap();
+    http.send_message(&request).await.unwrap();
+    let mut grpc = GrpcClientlet::new(&url("grpc"), &options).unwrap();
+    grpc.start().await.unwrap();
+    grpc.send_message(&binary).await.unwrap();
+    let mut stream = grpc.open_stream().await.unwrap();
+    let mut websocket = WebsocketClientlet::new(&url("websocket"), &options).unwrap();
+    websocket.start().await.unwrap();
+    for _ in 0..REQUESTS {
+        stream.send_message(&binary).await.unwrap();
+        websocket.send_message(&binary).await.unwrap();
+    }
+    stream.send_eoi().await.unwrap();
+    websocket.send_eoi().await.unwrap();
+    let (mut of_stream, mut of_websocket) = (stream.recv_message(), websocket.recv_message());
+    for _ in 0..REQUESTS {
+        of_stream.next().await.unwrap().unwrap();
+        of_websocket.next().await.unwrap().unwrap();
+    }
+    assert!(of_stream.next().await.is_none() && of_websocket.next().await.is_none());
+    drop(current);
+
+    let [http, single, stream, websocket] = ways("POST /upper");
+    let requests = 2 * REQUESTS + 2;
+    let of_gateway = [http, single, stream, websocket].map(|way| (way.server, 1));
+    let trace = program.trace(&mut flow, &of_gateway, (HANDED_ON, requests * EXECUTORS.len()));
+    let handler = only(&trace, trace.roots());
+    for (way, method, requests) in [
+        (http, "send_message", 1),
+        (single, "send_message", 1),
+        (stream, "start", REQUESTS),
+        (websocket, "start", REQUESTS),
+    ] {
+        let is_server = |span: &&Span| is_of(span, GATEWAY, "SERVER", way.server);
+        let server = only(&trace, trace.spans().iter().filter(is_server));
+        assert_handed_on(&trace, server, requests, "/upper");
+        let parent = |span: &Span| {
+            only(&trace, trace.spans().iter().filter(|other| other.span_id == span.parent_span_id))
+        };
+        let attempt = parent(server);
+        let call = parent(attempt);
+        assert_eq!((&*attempt.kind, &*attempt.service), ("CLIENT", CLIENT), "{way:?}\n{trace}");
+        assert_eq!((&*call.kind, &*call.name), ("INTERNAL", method), "{way:?}\n{trace}");
+        assert_eq!(parent(call), handler, "{way:?}\n{trace}");
+    }
+}
+
 /// The gateway makes all spans of a WebSocket below the span of the call that opened it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_call_on_a_websocket_is_in_the_gateways_trace_of_the_first() {
@@ -230,7 +350,8 @@ async fn a_second_call_on_a_websocket_is_in_the_gateways_trace_of_the_first() {
         call.parent_context(program.handler.clone()).send().await.documents::<Document>().unwrap();
     }
     drop(client);
-    let trace = program.trace(&mut flow, (way.server, 1), 2 * REQUESTS * EXECUTORS.len());
+    let trace =
+        program.trace(&mut flow, &[(way.server, 1)], (HANDED_ON, 2 * REQUESTS * EXECUTORS.len()));
     let handler = only(&trace, trace.roots());
     let calls = trace.children(handler);
     assert_eq!(calls.len(), 2, "{trace}");
@@ -259,7 +380,7 @@ async fn each_attempt_is_the_parent_of_its_own_spans_of_the_gateway() {
         let call = client.build().unwrap().post("/upper").documents(documents(1)).retry(retry);
         let answers = call.parent_context(program.handler.clone()).send().await;
         assert_eq!(answers.errors().count(), 1, "{way:?}");
-        let trace = program.trace(&mut flow, (way.server, 3), 0);
+        let trace = program.trace(&mut flow, &[(way.server, 3)], (HANDED_ON, 0));
 
         let handler = only(&trace, trace.roots());
         let call = only(&trace, trace.children(handler));
@@ -288,7 +409,7 @@ async fn the_exception_of_an_executor_is_in_the_trace_of_the_request_that_failed
         let call = client.post("/fail").documents(documents(1));
         let answers = call.parent_context(program.handler.clone()).send().await;
         assert_eq!(answers.errors().count(), 1, "{way:?}");
-        let trace = program.trace(&mut flow, (way.server, 1), 1);
+        let trace = program.trace(&mut flow, &[(way.server, 1)], (HANDED_ON, 1));
 
         let raised = |span: &&Span| is_executor(span) && span.status == "ERROR";
         let raised = only(&trace, trace.spans().iter().filter(raised));
@@ -322,7 +443,7 @@ async fn a_gateway_and_its_executors_do_not_trace_what_the_program_does_not_samp
         }
         assert!(unsampled.handler.span().span_context().is_valid());
         assert_eq!(unsampled.spans(), []);
-        let trace = sampled.trace(&mut flow, (way.server, 1), EXECUTORS.len());
+        let trace = sampled.trace(&mut flow, &[(way.server, 1)], (HANDED_ON, EXECUTORS.len()));
         let received = flow.receiver.spans_until(|_| true);
         let after = received.iter().filter(|span| is_upper(span)).count();
         assert_eq!(after - before, EXECUTORS.len(), "{way:?}\n{trace}");
