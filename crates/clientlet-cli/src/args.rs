@@ -54,16 +54,33 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// What to print of the library's log. The embedded gateway alone has none.
-    pub(crate) fn log(&self) -> &LogArgs {
-        const NONE: &LogArgs = &LogArgs { verbose: 0, log: LogForm::Text };
+    /// What to print of the library's log.
+    pub(crate) fn log(&self) -> LogArgs {
+        self.identity().map(|identity| identity.log).unwrap_or_default()
+    }
+
+    /// The options that all commands with a client share. The embedded gateway has none.
+    pub(crate) fn identity(&self) -> Option<&IdentityArgs> {
         match self {
-            Command::Post(args) => &args.identity.log,
-            Command::Stream(args) => &args.identity.log,
+            Command::Post(args) => Some(&args.identity),
+            Command::Stream(args) => Some(&args.identity),
             Command::Ready(args) | Command::Status(args) | Command::Endpoints(args) => {
-                &args.identity.log
+                Some(&args.identity)
             }
-            Command::Gateway(_) => NONE,
+            Command::Gateway(_) => None,
+        }
+    }
+
+    /// The name on the command line.
+    #[cfg(feature = "otel")]
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Command::Post(_) => "post",
+            Command::Stream(_) => "stream",
+            Command::Ready(_) => "ready",
+            Command::Status(_) => "status",
+            Command::Endpoints(_) => "endpoints",
+            Command::Gateway(_) => "gateway",
         }
     }
 }
@@ -507,6 +524,10 @@ pub(crate) struct IdentityArgs {
 
     #[command(flatten)]
     pub(crate) log: LogArgs,
+
+    #[cfg(feature = "otel")]
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryArgs,
 }
 
 /// What to print of the library's log, on stderr.
@@ -528,6 +549,20 @@ pub(crate) enum LogForm {
     #[default]
     Text,
     Json,
+}
+
+/// Where traces and metrics go.
+#[cfg(feature = "otel")]
+#[derive(clap::Args, Default)]
+#[command(next_help_heading = "Traces and metrics (OpenTelemetry)")]
+pub(crate) struct TelemetryArgs {
+    /// Send traces and metrics to this OTLP receiver: http://HOST:PORT, or https:// over TLS. Port 4317
+    /// without a path means gRPC, any other URL HTTP; grpc://, grpcs:// and OTEL_EXPORTER_OTLP_PROTOCOL
+    /// choose. Without this option they are sent only if OTEL_EXPORTER_OTLP_ENDPOINT, or the variable for
+    /// traces or metrics alone, has a URL. The other OTEL_* variables count as well, TRACEPARENT is
+    /// continued, and a receiver that fails changes neither documents nor exit code
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp: Option<String>,
 }
 
 /// The way to the gateway.

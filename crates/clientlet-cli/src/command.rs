@@ -6,6 +6,8 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::spawn_local;
 
 use crate::args::{Args, Command};
+#[cfg(feature = "otel")]
+use crate::otlp::Telemetry;
 use crate::report::{Exit, Failure};
 use crate::{endpoints, gateway, post, ready, report, status, stream};
 
@@ -15,19 +17,37 @@ pub(crate) fn run(args: Args) -> ExitCode {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            return end(Err(Failure::failed(format!("the runtime does not start: {error}"))));
+            return end(Err(Failure::failed(format!("the runtime does not start: {error}"))))
+                .into();
         }
+    };
+    #[cfg(feature = "otel")]
+    let telemetry = match start(&args.command) {
+        Ok(telemetry) => telemetry,
+        Err(failure) => return end(Err(failure)).into(),
     };
     // The command is a task of the runtime, so that it runs right after the connection's task that
     // wakes it. Before the runtime polls the future of `block_on`, it asks the system for events,
     // which costs two more system calls for each answer.
     let ended = runtime.block_on(async { spawn_local(run_command(args.command)).await });
-    // The process must not wait for a thread that looks up a name.
-    runtime.shutdown_background();
-    match ended {
+    let exit = match ended {
         Ok(result) => end(result),
         Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    #[cfg(feature = "otel")]
+    if let Some(telemetry) = telemetry {
+        runtime.block_on(telemetry.finish(exit));
     }
+    // The process must not wait for a thread that looks up a name.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+/// Exports traces and metrics of a command with a client, if that is asked for.
+#[cfg(feature = "otel")]
+fn start(command: &Command) -> Result<Option<Telemetry>, Failure> {
+    let Some(identity) = command.identity() else { return Ok(None) };
+    Telemetry::start(identity.telemetry.otlp.as_deref(), command.name())
 }
 
 async fn run_command(command: Command) -> Result<Exit, Failure> {
@@ -41,12 +61,12 @@ async fn run_command(command: Command) -> Result<Exit, Failure> {
     }
 }
 
-fn end(result: Result<Exit, Failure>) -> ExitCode {
-    let exit = result.unwrap_or_else(|failure| {
+/// Prints the failure if there is one.
+fn end(result: Result<Exit, Failure>) -> Exit {
+    result.unwrap_or_else(|failure| {
         failure.lines().for_each(|line| report::print(&line));
         failure.exit()
-    });
-    exit.into()
+    })
 }
 
 /// Prints the error of a command line, or the help or version that it asks for.
@@ -55,5 +75,5 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return Exit::BadInput.into();
     }
-    end(report::to_stdout(|| error.print()).map(|()| Exit::Success))
+    end(report::to_stdout(|| error.print()).map(|()| Exit::Success)).into()
 }

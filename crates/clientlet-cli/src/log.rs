@@ -15,7 +15,7 @@ use crate::args::{LogArgs, LogForm};
 use crate::report;
 
 /// Prints what the options ask for from now on; without an option, warnings.
-pub(crate) fn print(args: &LogArgs) {
+pub(crate) fn print(args: LogArgs) {
     let most = match args.verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::DEBUG,

@@ -15,6 +15,8 @@ mod input;
 mod interrupt;
 mod lines;
 mod log;
+#[cfg(feature = "otel")]
+mod otlp;
 mod output;
 mod outstanding;
 mod pipe;
