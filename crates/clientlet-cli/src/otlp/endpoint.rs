@@ -61,6 +61,9 @@ impl Endpoint {
         else {
             return Err(wrong("it is not a URL such as http://HOST:4317"));
         };
+        if authority.host().is_empty() {
+            return Err(wrong("it has no host; write http://HOST:4317"));
+        }
         if authority.as_str().contains('@') {
             let place = "credentials are given in OTEL_EXPORTER_OTLP_HEADERS";
             return Err(wrong(&format!("a user or password in it is not sent; {place}")));

@@ -8,11 +8,14 @@ mod variables;
 mod wire;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Duration;
 
-use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
+use opentelemetry::propagation::text_map_propagator::FieldIter;
+use opentelemetry::propagation::{
+    Extractor, Injector, TextMapCompositePropagator, TextMapPropagator,
+};
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, ContextGuard, KeyValue, global};
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
@@ -158,7 +161,7 @@ fn span(command: &str, parent: &Context) -> Context {
 
 /// The parent of the command's span, from the variables TRACEPARENT, TRACESTATE and BAGGAGE, which a program
 /// that is traced sets for the programs that it starts. Values that are malformed are ignored, as the
-/// specification wants it.
+/// specification wants it. Propagators that were chosen also write the headers of requests.
 fn parent(propagators: Option<Vec<Propagator>>) -> Context {
     let chosen = propagators.as_deref().unwrap_or(&[Propagator::TraceContext, Propagator::Baggage]);
     let made = chosen.iter().map(|propagator| match propagator {
@@ -167,13 +170,61 @@ fn parent(propagators: Option<Vec<Propagator>>) -> Context {
         }
         Propagator::Baggage => Box::new(BaggagePropagator::new()),
     });
-    let all = TextMapCompositePropagator::new(made.collect());
+    let chosen = Chosen(TextMapCompositePropagator::new(made.collect()));
     let header = |name: &str| Some((name.to_owned(), std::env::var(name.to_uppercase()).ok()?));
     let headers: HashMap<_, _> =
         ["traceparent", "tracestate", "baggage"].into_iter().filter_map(header).collect();
-    let parent = all.extract_with_context(&Context::new(), &headers);
+    let parent = chosen.extract_with_context(&Context::new(), &headers);
     if propagators.is_some() {
-        global::set_text_map_propagator(all);
+        global::set_text_map_propagator(chosen);
     }
     parent
+}
+
+/// The propagators that were chosen, perhaps none. The library writes W3C's headers if the global propagator
+/// has no fields, because that is the one that exists when none was set; so this one always has a field.
+#[derive(Debug)]
+struct Chosen(TextMapCompositePropagator);
+
+impl TextMapPropagator for Chosen {
+    fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
+        self.0.inject_context(cx, injector);
+    }
+
+    fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
+        self.0.extract_with_context(cx, extractor)
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        static FIELDS: LazyLock<[String; 1]> = LazyLock::new(|| ["traceparent".to_owned()]);
+        FieldIter::new(&*FIELDS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn closing(close: impl FnOnce() + Send + 'static) -> Closing {
+        let url = Variables(&|name| {
+            (name == "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").then(|| "http://localhost:1".into())
+        });
+        let settings = Settings::read(None, &url).unwrap().unwrap();
+        Closing { to: settings.traces.unwrap().into(), close: Box::new(close) }
+    }
+
+    /// The clock is paused: it goes on when nothing but time can happen.
+    #[tokio::test(start_paused = true)]
+    async fn the_end_waits_for_the_last_exports_together_and_at_most_as_long_as_its_patience() {
+        let begun = Instant::now();
+        let (_stalls, stalled) = mpsc::channel::<()>();
+        let (_stalls_too, stalled_too) = mpsc::channel::<()>();
+        let stall = |stalled: mpsc::Receiver<()>| closing(move || stalled.recv().unwrap_or(()));
+        let late = close(vec![stall(stalled), stall(stalled_too)]).await;
+        assert_eq!(late.unwrap().endpoint.to_string(), "http://localhost:1");
+        assert_eq!(begun.elapsed(), PATIENCE);
+        assert!(PATIENCE < Duration::from_secs(2));
+    }
 }

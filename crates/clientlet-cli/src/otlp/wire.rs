@@ -19,6 +19,7 @@ use prost::Message;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use super::endpoint::Protocol;
 use super::settings::Destination;
@@ -52,19 +53,38 @@ const ANSWER_LIMIT: usize = 64 * 1024;
 /// # Errors
 /// When the receiver cannot be reached or does not take all of it.
 pub(super) async fn send(to: &Destination, message: Bytes) -> Result<(), Refusal> {
+    let io = TokioIo::new(connect(to).await?);
+    match to.endpoint.protocol {
+        Protocol::Http => {
+            let (mut sender, connection) = http1::handshake(io).await.map_err(lost)?;
+            let _connection = Driver::start(connection);
+            let answer = sender.send_request(over_http(to, message)).await.map_err(lost)?;
+            of_http(answer).await
+        }
+        Protocol::Grpc => {
+            let (mut sender, connection) =
+                http2::handshake(TokioExecutor::new(), io).await.map_err(lost)?;
+            let _connection = Driver::start(connection);
+            let answer = sender.send_request(over_grpc(to, &message)).await.map_err(lost)?;
+            of_grpc(answer).await
+        }
+    }
+}
+
+/// A connection with or without TLS. One type for both keeps hyper's code in the program once.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+async fn connect(to: &Destination) -> Result<Box<dyn Stream>, Refusal> {
     let endpoint = &to.endpoint;
     let tcp = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await;
     let tcp = tcp.map_err(|error| Refusal::passing(error.to_string()))?;
-    match &to.tls {
-        None => exchange(to, tcp, message).await,
-        Some(connector) => {
-            let name = ServerName::try_from(endpoint.host.clone());
-            let name = name.map_err(|error| Refusal::last(error.to_string()))?;
-            let secured = connector.connect(name, tcp).await;
-            let secured = secured.map_err(|error| refused_by_tls(&error))?;
-            exchange(to, secured, message).await
-        }
-    }
+    let Some(connector) = &to.tls else { return Ok(Box::new(tcp)) };
+    let name = ServerName::try_from(endpoint.host.clone());
+    let name = name.map_err(|error| Refusal::last(error.to_string()))?;
+    let secured = connector.connect(name, tcp).await;
+    Ok(Box::new(secured.map_err(|error| refused_by_tls(&error))?))
 }
 
 /// A certificate that is not trusted now will not be trusted later.
@@ -76,30 +96,15 @@ fn refused_by_tls(error: &io::Error) -> Refusal {
     Refusal { may_pass: !is_of_certificate, ..Refusal::passing(chain(error)) }
 }
 
-async fn exchange<S>(to: &Destination, stream: S, message: Bytes) -> Result<(), Refusal>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let io = TokioIo::new(stream);
-    match to.endpoint.protocol {
-        Protocol::Http => {
-            let (mut sender, connection) = http1::handshake(io).await.map_err(lost)?;
-            let _connection = Driver(tokio::spawn(async { drop(connection.await) }));
-            let answer = sender.send_request(over_http(to, message)).await.map_err(lost)?;
-            of_http(answer).await
-        }
-        Protocol::Grpc => {
-            let (mut sender, connection) =
-                http2::handshake(TokioExecutor::new(), io).await.map_err(lost)?;
-            let _connection = Driver(tokio::spawn(async { drop(connection.await) }));
-            let answer = sender.send_request(over_grpc(to, &message)).await.map_err(lost)?;
-            of_grpc(answer).await
-        }
+/// Ends the connection's task, and with it the connection, when it is dropped.
+struct Driver(JoinHandle<()>);
+
+impl Driver {
+    /// What ends the connection also ends the request, which says so.
+    fn start(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) -> Driver {
+        Driver(tokio::spawn(async { drop(connection.await) }))
     }
 }
-
-/// Ends the connection's task, and with it the connection, when it is dropped.
-struct Driver(tokio::task::JoinHandle<()>);
 
 impl Drop for Driver {
     fn drop(&mut self) {

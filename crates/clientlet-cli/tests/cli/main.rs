@@ -15,10 +15,14 @@ mod interop;
 mod interrupt;
 mod log;
 mod operator;
+#[cfg(feature = "otel")]
+mod otlp;
 mod output;
 mod post;
 mod process;
 mod readme;
+#[cfg(feature = "otel")]
+mod receiver;
 mod served;
 mod stream;
 mod tls;

@@ -1,6 +1,6 @@
 //! Runs the command for a bounded time.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
@@ -21,7 +21,7 @@ pub(crate) struct Invocation {
     stdin: Vec<u8>,
 }
 
-/// `clientlet` with these arguments, in an environment without credentials.
+/// `clientlet` with these arguments, in an environment without credentials, proxies or receivers.
 pub(crate) fn clientlet<I>(args: I) -> Invocation
 where
     I: IntoIterator,
@@ -39,6 +39,14 @@ impl Invocation {
         }
         for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
             command.env_remove(name).env_remove(name.to_uppercase());
+        }
+        let variables = std::env::vars_os().map(|(name, _)| name);
+        let is_otel = |name: &OsString| name.to_str().is_some_and(|name| name.starts_with("OTEL_"));
+        for name in variables.filter(is_otel) {
+            command.env_remove(name);
+        }
+        for name in ["TRACEPARENT", "TRACESTATE", "BAGGAGE"] {
+            command.env_remove(name);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Invocation { command, may_linger: false, stdin: Vec::new() }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clientlet_gateway::{DocArray, Gateway, GatewayBuilder, Journal};
 use tokio::runtime::Runtime;
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 });
 
