@@ -557,10 +557,11 @@ pub(crate) enum LogForm {
 #[command(next_help_heading = "Traces and metrics (OpenTelemetry)")]
 pub(crate) struct TelemetryArgs {
     /// Send traces and metrics to this OTLP receiver: http://HOST:PORT, or https:// over TLS. Port 4317
-    /// without a path means gRPC, any other URL HTTP; grpc://, grpcs:// and OTEL_EXPORTER_OTLP_PROTOCOL
-    /// choose. Without this option they are sent only if OTEL_EXPORTER_OTLP_ENDPOINT, or the variable for
-    /// traces or metrics alone, has a URL. The other OTEL_* variables count as well, TRACEPARENT is
-    /// continued, and a receiver that fails changes neither documents nor exit code
+    /// without a path means gRPC, every other URL HTTP; OTEL_EXPORTER_OTLP_PROTOCOL, grpc:// and grpcs://
+    /// decide otherwise. Without this option traces and metrics are sent only if a variable has the
+    /// receiver's URL [env: OTEL_EXPORTER_OTLP_ENDPOINT, or one for TRACES or METRICS alone]. The other
+    /// OTEL_* variables count as docs/telemetry.md lists them, and TRACEPARENT names the parent. A receiver
+    /// that fails costs one warning and at most 1.5 s at the end
     #[arg(long, value_name = "URL")]
     pub(crate) otlp: Option<String>,
 }

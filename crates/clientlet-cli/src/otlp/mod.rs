@@ -86,7 +86,7 @@ impl Telemetry {
             global::set_meter_provider(provider.clone());
             closings.push(Closing { to, close: Box::new(move || drop(provider.shutdown())) });
         }
-        let parent = parent(settings.propagators);
+        let parent = parent(settings.propagators.as_deref());
         let span = span(command, &parent);
         let current = span.clone().attach();
         Ok(Some(Telemetry { is_ending, warning, closings, span, _current: current }))
@@ -162,8 +162,8 @@ fn span(command: &str, parent: &Context) -> Context {
 /// The parent of the command's span, from the variables TRACEPARENT, TRACESTATE and BAGGAGE, which a program
 /// that is traced sets for the programs that it starts. Values that are malformed are ignored, as the
 /// specification wants it. Propagators that were chosen also write the headers of requests.
-fn parent(propagators: Option<Vec<Propagator>>) -> Context {
-    let chosen = propagators.as_deref().unwrap_or(&[Propagator::TraceContext, Propagator::Baggage]);
+fn parent(propagators: Option<&[Propagator]>) -> Context {
+    let chosen = propagators.unwrap_or(&[Propagator::TraceContext, Propagator::Baggage]);
     let made = chosen.iter().map(|propagator| match propagator {
         Propagator::TraceContext => {
             Box::new(TraceContextPropagator::new()) as Box<dyn TextMapPropagator + Send + Sync>

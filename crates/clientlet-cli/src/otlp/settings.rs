@@ -204,9 +204,12 @@ fn resource(variables: &Variables<'_>) -> Result<Resource, Failure> {
     if let Some(name) = variables.read("OTEL_SERVICE_NAME")? {
         attributes.push(KeyValue::new("service.name", name.value));
     }
-    let builder = Resource::builder_empty().with_detector(Box::new(TelemetryResourceDetector));
+    let mut builder = Resource::builder_empty().with_detector(Box::new(TelemetryResourceDetector));
     // A later attribute replaces an earlier one of the same name.
-    Ok(attributes.into_iter().fold(builder, |builder, it| builder.with_attribute(it)).build())
+    for attribute in attributes {
+        builder = builder.with_attribute(attribute);
+    }
+    Ok(builder.build())
 }
 
 fn propagators(variables: &Variables<'_>) -> Result<Option<Vec<Propagator>>, Failure> {
@@ -220,4 +223,137 @@ fn propagators(variables: &Variables<'_>) -> Result<Option<Vec<Propagator>>, Fai
     let each = list.value.split(',').map(|word| named(word).one_of(&words));
     let propagators = each.collect::<Result<Vec<_>, _>>()?;
     Ok(Some(propagators.into_iter().flatten().collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::ffi::OsString;
+
+    use super::*;
+
+    fn read(option: Option<&str>, variables: &[(&str, &str)]) -> Option<Settings> {
+        let variables: BTreeMap<_, _> = variables.iter().copied().collect();
+        let look = |name: &str| variables.get(name).map(OsString::from);
+        Settings::read(option, &Variables(&look)).unwrap()
+    }
+
+    /// The names of variables in the table of the page.
+    fn listed() -> BTreeSet<String> {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/telemetry.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let (_, table) = page.split_once("<!-- table of variables -->").unwrap();
+        let (table, _) = table.split_once("<!-- end of the table -->").unwrap();
+        let words = table.split('`').filter(|word| word.starts_with("OTEL_"));
+        words.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_page_lists_the_variables_that_are_read() {
+        let asked = RefCell::new(BTreeSet::new());
+        let look = |name: &str| {
+            asked.borrow_mut().insert(name.to_owned());
+            match name {
+                "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("https://localhost".into()),
+                "OTEL_TRACES_SAMPLER" => Some("traceidratio".into()),
+                _ => None,
+            }
+        };
+        assert!(Settings::read(None, &Variables(&look)).unwrap().is_some());
+        let asked = asked.into_inner();
+        let general = |name: &String| {
+            let name = name.replace("_OTLP_TRACES_", "_OTLP_").replace("_OTLP_METRICS_", "_OTLP_");
+            asked.get(&name)
+        };
+        let names = asked.iter().map(|name| general(name).unwrap_or(name).clone());
+        assert_eq!(names.collect::<BTreeSet<_>>(), listed());
+    }
+
+    #[test]
+    fn the_url_and_the_variables_choose_protocol_host_port_and_path() {
+        let (grpc, http) = (Protocol::Grpc, Protocol::Http);
+        let call = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+        for (url, protocol, expected) in [
+            ("http://127.0.0.1:4317", None, (grpc, "127.0.0.1", 4317, call)),
+            ("http://127.0.0.1:4317/", None, (grpc, "127.0.0.1", 4317, call)),
+            ("http://h:4317/otlp", None, (http, "h", 4317, "/otlp/v1/traces")),
+            ("http://h:4317", Some("http/protobuf"), (http, "h", 4317, "/v1/traces")),
+            ("http://h:4318", None, (http, "h", 4318, "/v1/traces")),
+            ("http://h:4318", Some("GRPC"), (grpc, "h", 4318, call)),
+            ("http://h", None, (http, "h", 80, "/v1/traces")),
+            ("HTTPS://h/otlp/", None, (http, "h", 443, "/otlp/v1/traces")),
+            ("https://h:4317", None, (grpc, "h", 4317, call)),
+            ("http://h/a?key=1", None, (http, "h", 80, "/a/v1/traces?key=1")),
+            ("grpc://h:9", Some("http/protobuf"), (grpc, "h", 9, call)),
+            ("grpcs://[::1]:9", None, (grpc, "::1", 9, call)),
+        ] {
+            let protocol: Vec<_> =
+                protocol.map(|it| ("OTEL_EXPORTER_OTLP_PROTOCOL", it)).into_iter().collect();
+            let endpoint = read(Some(url), &protocol).unwrap().traces.unwrap().endpoint;
+            let got = (endpoint.protocol, &*endpoint.host, endpoint.port, &*endpoint.path);
+            assert_eq!(got, expected, "{url} {protocol:?}");
+            let is_tls =
+                url.starts_with("HTTPS") || url.starts_with("https") || url.starts_with("grpcs");
+            assert_eq!(endpoint.is_tls, is_tls, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_receiver_is_shown_without_path_and_query() {
+        let traces = read(Some("https://h:1/key?key=2"), &[]).unwrap().traces.unwrap();
+        assert_eq!(traces.endpoint.to_string(), "https://h:1");
+    }
+
+    #[test]
+    fn the_variable_of_a_signal_counts_before_the_general_one_and_the_option_before_both() {
+        let (general, own) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT");
+        let hosts = |option, variables: &[(&str, &str)]| {
+            let settings = read(option, variables)?;
+            let host = |it: Option<Destination>| it.map(|it| it.endpoint.host);
+            Some((host(settings.traces), host(settings.metrics)))
+        };
+        let some = |host: &str| Some(host.to_owned());
+        assert_eq!(hosts(None, &[]), None);
+        assert_eq!(hosts(None, &[(general, "http://g")]), Some((some("g"), some("g"))));
+        assert_eq!(hosts(None, &[(own, "http://o")]), Some((None, some("o"))));
+        let both = [(general, "http://g"), (own, "http://o")];
+        assert_eq!(hosts(None, &both), Some((some("g"), some("o"))));
+        assert_eq!(hosts(Some("http://c"), &both), Some((some("c"), some("c"))));
+    }
+
+    #[test]
+    fn the_shorter_of_two_limits_counts_and_0_is_none() {
+        let (all, batch) = ("OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_BSP_EXPORT_TIMEOUT");
+        for (variables, expected) in [
+            (&[][..], 10_000),
+            (&[(all, "0")], u64::from(u32::MAX)),
+            (&[(all, "20000"), (batch, "500")], 500),
+            (&[(all, "200"), (batch, "0")], 200),
+        ] {
+            let settings = read(Some("http://h"), variables).unwrap();
+            let timeout = settings.traces.unwrap().timeout;
+            assert_eq!(timeout, Duration::from_millis(expected), "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn samplers_have_the_names_of_the_specification() {
+        let (name, arg) = ("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG");
+        for (variables, expected) in [
+            (&[][..], "ParentBased(AlwaysOn)"),
+            (&[(name, "always_on")], "AlwaysOn"),
+            (&[(name, "always_off")], "AlwaysOff"),
+            (&[(name, "traceidratio")], "TraceIdRatioBased(1.0)"),
+            (&[(name, "traceidratio"), (arg, "0.25")], "TraceIdRatioBased(0.25)"),
+            (&[(name, "parentbased_always_off")], "ParentBased(AlwaysOff)"),
+            (
+                &[(name, "parentbased_traceidratio"), (arg, "0")],
+                "ParentBased(TraceIdRatioBased(0.0))",
+            ),
+        ] {
+            let sampler = read(Some("http://h"), variables).unwrap().sampler;
+            assert_eq!(format!("{sampler:?}"), expected, "{variables:?}");
+        }
+    }
 }

@@ -68,7 +68,7 @@ fn trusting(
         added
             .map_err(|error| unusable(file, "a certificate in the file cannot be used", &error))?;
     }
-    Ok(webpki(roots, provider)?)
+    webpki(roots, provider)
 }
 
 fn of_system(provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, Failure> {
@@ -84,8 +84,10 @@ fn webpki(
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, Failure> {
     let built = WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
-    let built = built.build();
-    Ok(built.map_err(|error| Failure::failed(format!("TLS for OTLP: {error}")))?)
+    match built.build() {
+        Ok(verifier) => Ok(verifier),
+        Err(error) => Err(Failure::failed(format!("TLS for OTLP: {error}"))),
+    }
 }
 
 /// # Errors

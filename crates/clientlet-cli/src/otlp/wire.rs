@@ -56,16 +56,19 @@ pub(super) async fn send(to: &Destination, message: Bytes) -> Result<(), Refusal
     let io = TokioIo::new(connect(to).await?);
     match to.endpoint.protocol {
         Protocol::Http => {
-            let (mut sender, connection) = http1::handshake(io).await.map_err(lost)?;
+            let (mut sender, connection) =
+                http1::handshake(io).await.map_err(|error| lost(&error))?;
             let _connection = Driver::start(connection);
-            let answer = sender.send_request(over_http(to, message)).await.map_err(lost)?;
+            let answer =
+                sender.send_request(over_http(to, message)).await.map_err(|error| lost(&error))?;
             of_http(answer).await
         }
         Protocol::Grpc => {
             let (mut sender, connection) =
-                http2::handshake(TokioExecutor::new(), io).await.map_err(lost)?;
+                http2::handshake(TokioExecutor::new(), io).await.map_err(|error| lost(&error))?;
             let _connection = Driver::start(connection);
-            let answer = sender.send_request(over_grpc(to, &message)).await.map_err(lost)?;
+            let answer =
+                sender.send_request(over_grpc(to, &message)).await.map_err(|error| lost(&error))?;
             of_grpc(answer).await
         }
     }
@@ -239,8 +242,8 @@ fn all_of(answer: &[u8]) -> Result<(), Refusal> {
 }
 
 /// The connection ended before the answer.
-fn lost(error: hyper::Error) -> Refusal {
-    Refusal::passing(chain(&error))
+fn lost(error: &hyper::Error) -> Refusal {
+    Refusal::passing(chain(error))
 }
 
 /// An error with its causes.
