@@ -53,6 +53,7 @@ pub struct Options {
     pub tls: bool,
     /// The port of 127.0.0.1 to which the gateway and the executors send their spans, in OTLP over gRPC
     /// ([`OtlpReceiver::grpc_port`](crate::OtlpReceiver::grpc_port)); `None` if they do not trace. Only 3.33.1.
+    /// If they do, executors also bind `/baggage`, which puts the baggage of the request into tags.
     pub traces: Option<u16>,
 }
 

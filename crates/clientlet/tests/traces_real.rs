@@ -9,14 +9,15 @@ use clientlet::clientlets::{
 };
 use clientlet::{Client, ClientBuilder, DocArray, Document, RetryPolicy};
 use clientlet_interop::{Environment, Options, OtlpReceiver, RealGateway, Span, Trace};
-use opentelemetry::Context;
+use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{
     SpanContext, SpanId, TraceContextExt, TraceFlags, TraceState, Tracer, TracerProvider,
 };
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{
     IdGenerator, InMemorySpanExporter, RandomIdGenerator, Sampler, SdkTracerProvider,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 const CLIENT: &str = "client";
 const GATEWAY: &str = "gateway/rep-0";
@@ -236,6 +237,25 @@ async fn one_trace(environment: Environment, of_http: &'static str) {
                 assert!(is_server(&server), "{way:?}\n{trace}");
                 assert_handed_on(&trace, server, 1, "/upper");
             }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn baggage_reaches_the_executors() {
+    for environment in [Environment::Current, Environment::CurrentV1] {
+        let Some(flow) = Flow::start(environment, Options::default()).await else { return };
+        let context = Context::new().with_baggage([
+            KeyValue::new("user", "Zoë, \"admin\"; a=b 100%"),
+            KeyValue::new("tenant", "seven"),
+        ]);
+        for way in ways("") {
+            let client = flow.client(way).build().unwrap();
+            let call = client.post("/baggage").documents(documents(1));
+            let answers = call.parent_context(context.clone()).send().await;
+            let documents: Vec<Value> = answers.documents().unwrap();
+            let expected = json!({"user": "Zoë, \"admin\"; a=b 100%", "tenant": "seven"});
+            assert_eq!(documents[0]["tags"], expected, "{environment} {way:?}");
         }
     }
 }
