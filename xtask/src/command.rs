@@ -73,8 +73,28 @@ impl Beside {
         let (output, took) = output.map_err(|error| format!("`{shown}` cannot be run: {error}"))?;
         let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
         eprintln!("\n$ {shown}\n{err}{out}--- {:.1} s", took.as_secs_f64());
-        if output.status.success() { Ok(()) } else { Err(format!("`{shown}`: {}", output.status)) }
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(format!("`{shown}`: {}{}", output.status, failures(&out))),
+        }
     }
+}
+
+/// The most lines that are repeated of each program that failed, and the most characters of each.
+const REPEATED: (usize, usize) = (40, 500);
+
+/// Returns what a test program says of its failed tests, to be repeated at the end of a run, whose
+/// output is long.
+fn failures(out: &str) -> String {
+    let Some((_, said)) = out.split_once("\nfailures:\n") else { return String::new() };
+    // The names follow once more.
+    let said = said.split("\nfailures:\n").next().unwrap_or(said);
+    let is_told = |line: &&str| !line.is_empty() && !line.starts_with("   ");
+    let (lines, characters) = REPEATED;
+    let lines = said.lines().filter(is_told).take(lines);
+    lines
+        .map(|line| "\n    ".chars().chain(line.chars().take(characters)).collect::<String>())
+        .collect()
 }
 
 /// Prints the command, runs it and returns its standard output. Its standard error goes to our own.
@@ -105,4 +125,20 @@ fn show(command: &Command) -> String {
         shown.push_str(&argument.to_string_lossy());
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_tests_say_is_repeated_without_their_stacks_and_names() {
+        let out = "running 2 tests\ntest a ... FAILED\n\nfailures:\n\n---- a stdout ----\n\n\
+                   thread 'a' panicked at b.rs:1:2:\n3 of 600 failed\nstack backtrace:\n   0: rust\n\n\n\
+                   failures:\n    a\n\ntest result: FAILED.\n";
+        let said = "\n    ---- a stdout ----\n    thread 'a' panicked at b.rs:1:2:\n    3 of 600 failed\
+                    \n    stack backtrace:";
+        assert_eq!(failures(out), said);
+        assert_eq!(failures("test result: ok."), "");
+    }
 }

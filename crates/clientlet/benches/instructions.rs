@@ -118,8 +118,55 @@ fn whole_call(documents: Vec<Document>, size: usize, is_in_order: bool) -> (Vec<
     (documents, requests)
 }
 
-#[cfg(clientlet_bench)]
+/// Providers that take every span and every number, and drop them.
+#[cfg(all(clientlet_bench, feature = "otel"))]
+mod dropping {
+    use std::time::Duration;
+
+    use clientlet::clientlets::ClientletOptions;
+    use opentelemetry::Context;
+    use opentelemetry_sdk::error::OTelSdkResult;
+    use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor};
+
+    #[derive(Debug)]
+    struct Drops;
+
+    impl SpanProcessor for Drops {
+        fn on_start(&self, _: &mut Span, _: &Context) {}
+
+        fn on_end(&self, _: SpanData) {}
+
+        fn force_flush(&self) -> OTelSdkResult {
+            Ok(())
+        }
+
+        fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+            Ok(())
+        }
+    }
+
+    pub(super) fn options() -> ClientletOptions {
+        let provider = SdkTracerProvider::builder().with_span_processor(Drops).build();
+        ClientletOptions::new().tracer_provider(provider)
+    }
+}
+
+// The same call, with each request sampled.
+#[cfg(all(clientlet_bench, feature = "otel"))]
+#[library_benchmark]
+#[bench::one_a_request(dropping::options(), small())]
+fn sampled_call(
+    options: clientlet::clientlets::ClientletOptions,
+    documents: Vec<Document>,
+) -> (Vec<Document>, usize) {
+    let requests = clientlet::counted::call_with(options, black_box(&documents), 1, false);
+    (documents, requests)
+}
+
+#[cfg(all(clientlet_bench, not(feature = "otel")))]
 library_benchmark_group!(name = calls, benchmarks = [whole_call]);
+#[cfg(all(clientlet_bench, feature = "otel"))]
+library_benchmark_group!(name = calls, benchmarks = [whole_call, sampled_call]);
 
 #[cfg(not(clientlet_bench))]
 main!(library_benchmark_groups = [requests, answers]);

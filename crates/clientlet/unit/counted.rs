@@ -13,6 +13,7 @@ use crate::message::{
     AnswerParts, Connections, Encoding, GatewayStatus, RawAnswer, Request, Status,
 };
 use crate::options::ClientletOptions;
+use crate::telemetry::Medium;
 use crate::transport::{Answer, Ask, Facts, Questions, Terms, Transport};
 
 /// Answers each request immediately, without documents.
@@ -62,9 +63,19 @@ impl Questions for AtOnce {
 
 /// Sends `documents` through batches, the retry loop and the order. Returns the number of requests.
 pub fn call<D: Serialize>(documents: &[D], request_size: usize, is_in_order: bool) -> usize {
-    let options = ClientletOptions::new().attempt_timeout(None);
+    call_with(ClientletOptions::new(), documents, request_size, is_in_order)
+}
+
+/// The same with these options.
+pub fn call_with<D: Serialize>(
+    options: ClientletOptions,
+    documents: &[D],
+    request_size: usize,
+    is_in_order: bool,
+) -> usize {
+    let options = options.attempt_timeout(None);
     let config = options.check("http://127.0.0.1").expect("the address is valid");
-    let facts = Facts::new(&config.address, Encoding::Json);
+    let facts = Facts::new(&config.address, Medium::Http, Encoding::Json);
     let client = Client::over(config, Arc::new(AtOnce(facts)));
     let mut call = client.post("/").documents(documents).request_size(request_size);
     if is_in_order {

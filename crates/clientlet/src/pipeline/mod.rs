@@ -433,7 +433,7 @@ where
             Ok(answer) => {
                 let elapsed = self.flights.elapsed(&flight);
                 let Flight { request, bytes, trace, .. } = flight;
-                self.call.trace.answered(&trace, &Subject::request(&request), 1, elapsed);
+                self.call.trace.answered(&trace, &Subject::request(&request), 1, || elapsed);
                 let index = request.index;
                 let result = Ok(response(request, answer, 1, elapsed));
                 self.end(Ended::whole(index, bytes, result));

@@ -384,7 +384,7 @@ impl Traces<'_> {
     }
 
     fn answered(&self, trace: &AttemptTrace, number: u32, began: Instant) {
-        self.call.answered(trace, self.of, number, began.elapsed());
+        self.call.answered(trace, self.of, number, || began.elapsed());
     }
 
     fn failed(

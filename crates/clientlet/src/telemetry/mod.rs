@@ -22,9 +22,7 @@ use self::otel as traces;
 pub(crate) use self::traces::{AttemptTrace, Parent, Providers};
 use self::traces::{Labels, Metrics, Span, Tracer};
 use crate::address::Address;
-#[cfg(feature = "otel")]
-use crate::error::ErrorKind;
-use crate::error::{AttemptError, Error};
+use crate::error::{AttemptError, Error, ErrorKind};
 use crate::message::{Connections, Request, Route};
 use crate::response::Response;
 
@@ -120,7 +118,8 @@ impl Telemetry {
         let Shared { metrics, tracer, .. } = &*self.0;
         let labels = metrics.labels(endpoint);
         let span = tracer.call(name, endpoint, medium, headers, parent);
-        CallTrace { telemetry: self.clone(), labels, span }
+        let is_heard = metrics.is_heard() || span.is_heard();
+        CallTrace { telemetry: self.clone(), labels, span, is_heard }
     }
 
     /// Counts a connection that takes the place of another.
@@ -164,6 +163,8 @@ pub(crate) struct CallTrace {
     telemetry: Telemetry,
     labels: Labels,
     span: Span,
+    /// Whether OpenTelemetry is told anything. If not, each request costs a branch where it would be.
+    is_heard: bool,
 }
 
 impl CallTrace {
@@ -172,37 +173,44 @@ impl CallTrace {
     }
 
     /// Counts a request that begins.
+    #[inline]
     pub(crate) fn request_begun(&self) {
         self.telemetry.0.counts.begun(1);
-        self.telemetry.0.metrics.in_flight(1, &self.labels);
+        if self.is_heard {
+            self.telemetry.0.metrics.in_flight(1, &self.labels);
+        }
     }
 
     /// Counts parts of a request that go on as requests, beside the one that was counted.
     pub(crate) fn request_split(&self, others: usize) {
-        self.telemetry.0.counts.begun(others as u64);
-        self.telemetry.0.metrics.in_flight(others as i64, &self.labels);
+        let Shared { counts, metrics, .. } = &*self.telemetry.0;
+        counts.begun(others as u64);
+        metrics.in_flight(others as i64, &self.labels);
         self.span.event("clientlet.split");
     }
 
     /// Counts a request that ends, or a part of it that ends by itself.
+    #[inline]
     pub(crate) fn request_ended(&self, end: &Result<Response, Error>) {
-        let Shared { counts, metrics, .. } = &*self.telemetry.0;
-        let (kind, elapsed) = match end {
-            Ok(response) if response.attempts() == 1 => {
-                counts.answered_at_once(response.elapsed());
-                (None, response.elapsed())
-            }
-            Ok(response) => {
-                counts.ended(None, response.elapsed());
-                (None, response.elapsed())
-            }
-            Err(error) => {
-                counts.ended(Some(error.kind()), error.elapsed());
-                (Some(error.kind()), error.elapsed())
-            }
-        };
+        let counts = &self.telemetry.0.counts;
+        match end {
+            Ok(response) if response.attempts() == 1 => counts.answered_at_once(response.elapsed()),
+            Ok(response) => counts.ended(None, response.elapsed()),
+            Err(error) => counts.ended(Some(error.kind()), error.elapsed()),
+        }
+        if self.is_heard {
+            self.tell_end(end);
+        }
+    }
+
+    #[cold]
+    fn tell_end(&self, end: &Result<Response, Error>) {
+        let metrics = &self.telemetry.0.metrics;
         metrics.in_flight(-1, &self.labels);
-        metrics.request(kind, elapsed, &self.labels);
+        match end {
+            Ok(response) => metrics.request(None, response.elapsed(), &self.labels),
+            Err(error) => metrics.request(Some(error.kind()), error.elapsed(), &self.labels),
+        }
         self.span.request_ended(end);
     }
 
@@ -213,25 +221,27 @@ impl CallTrace {
     }
 
     /// Begins attempt number `number`, counted from 1.
+    #[inline]
     pub(crate) fn attempt(&self, of: &Subject<'_>, number: u32) -> AttemptTrace {
-        self.span.attempt(of, number)
+        if self.is_heard { self.span.attempt(of, number) } else { AttemptTrace::default() }
     }
 
-    /// Ends an attempt that was answered after `took`.
+    /// Ends an attempt that was answered after `took`, which nearly no attempt needs to know.
+    #[inline]
     pub(crate) fn answered(
         &self,
         trace: &AttemptTrace,
         of: &Subject<'_>,
         number: u32,
-        took: Duration,
+        took: impl Fn() -> Duration,
     ) {
-        trace.answered();
-        if of.is_request() {
-            // A request that is answered at once is counted together with its attempt.
-            if number > 1 {
-                self.telemetry.0.counts.attempted(None, took);
-            }
-            self.telemetry.0.metrics.attempt(None, took, &self.labels);
+        // A request that is answered at once is counted together with its attempt.
+        if number > 1 && of.is_request() {
+            self.telemetry.0.counts.attempted(None, took());
+        }
+        if self.is_heard {
+            trace.answered();
+            self.tell_attempt(of, None, took());
         }
     }
 
@@ -246,7 +256,14 @@ impl CallTrace {
         trace.failed(error);
         if of.is_request() {
             self.telemetry.0.counts.attempted(Some(error.kind), took);
-            self.telemetry.0.metrics.attempt(Some(error.kind), took, &self.labels);
+        }
+        self.tell_attempt(of, Some(error.kind), took);
+    }
+
+    #[cold]
+    fn tell_attempt(&self, of: &Subject<'_>, failed: Option<ErrorKind>, took: Duration) {
+        if of.is_request() {
+            self.telemetry.0.metrics.attempt(failed, took, &self.labels);
         }
     }
 

@@ -117,12 +117,13 @@ impl Transport for HttpTransport {
     ) -> Answer<'a, RawAnswer> {
         Box::pin(async move {
             let route = &request.route;
-            let headers = terms.headers(request);
+            let headers = &route.headers;
             // A bare Deployment answers like a v2 gateway, whichever documents it takes.
             let distrust = !route.is_by_name;
             let uri = route.uri.clone();
             let sent = body.clone();
-            let exchange = self.session.exchange_on(Method::POST, uri, headers, sent, terms.time());
+            let (time, trace) = (terms.time(), &terms.trace);
+            let exchange = self.session.exchange_on(Method::POST, uri, headers, sent, time, trace);
             let (answer, lease) = exchange.await?;
             terms.trace.http_status(answer.status);
             let result = answer

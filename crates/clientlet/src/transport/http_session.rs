@@ -28,6 +28,7 @@ use crate::foreign::shorten;
 use crate::message::Connections;
 use crate::runtime::PerRuntime;
 use crate::stop::stopped;
+use crate::telemetry::AttemptTrace;
 
 /// The pools of connections, and the parts that all requests over them share.
 pub(crate) struct HttpSession {
@@ -58,6 +59,8 @@ struct Sent<'a> {
     body: &'a Bytes,
     /// Whether this is a question, which no executor runs.
     is_question: bool,
+    /// The trace whose context is added to the headers.
+    trace: &'a AttemptTrace,
 }
 
 /// The step that a request is waiting for.
@@ -114,14 +117,17 @@ impl HttpSession {
         time: Time<'_>,
         distrust: bool,
     ) -> Result<RawHttpAnswer, AttemptError> {
-        let (answer, lease) = self.exchange_on(method, uri, headers, body, time).await?;
+        let untraced = AttemptTrace::default();
+        let exchange = self.exchange_on(method, uri, headers, body, time, &untraced);
+        let (answer, lease) = exchange.await?;
         if !(distrust && answer.status.is_server_error()) {
             lease.give_back();
         }
         Ok(answer)
     }
 
-    /// Like `exchange`, but returns the connection with the answer. The connection is closed unless
+    /// Like `exchange`, but adds the context of `trace` to the headers, and returns the connection with the
+    /// answer. The connection is closed unless
     /// its lease is given back.
     pub(crate) async fn exchange_on(
         &self,
@@ -130,9 +136,10 @@ impl HttpSession {
         headers: &HeaderMap,
         body: Bytes,
         time: Time<'_>,
+        trace: &AttemptTrace,
     ) -> Result<(RawHttpAnswer, Lease), AttemptError> {
         let is_question = method == Method::GET && body.is_empty();
-        let sent = Sent { method: &method, uri: &uri, headers, body: &body, is_question };
+        let sent = Sent { method: &method, uri: &uri, headers, body: &body, is_question, trace };
         let read = async |response, pieces: &_| self.read_whole(response, pieces).await;
         self.timed(sent, time, "no complete answer", read).await
     }
@@ -148,7 +155,8 @@ impl HttpSession {
         deadline: Option<Instant>,
     ) -> Result<Result<(Response<Content>, Lease), RawHttpAnswer>, AttemptError> {
         let (method, is_question) = (Method::GET, false);
-        let sent = Sent { method: &method, uri: &uri, headers, body: &body, is_question };
+        let trace = &AttemptTrace::default();
+        let sent = Sent { method: &method, uri: &uri, headers, body: &body, is_question, trace };
         let begin = async |response: Response<_>, pieces: &_| {
             if response.status() != StatusCode::OK {
                 return Ok(Err(self.read_whole(response, pieces).await?));
@@ -302,7 +310,7 @@ impl HttpSession {
     }
 
     fn request(&self, sent: Sent<'_>, probe: &Arc<Probe>, lease: &Lease) -> Request<Outgoing> {
-        let Sent { method, uri, headers, body, .. } = sent;
+        let Sent { method, uri, headers, body, trace, .. } = sent;
         let body = Outgoing::new(body.clone(), probe.clone(), lease.written().clone());
         let has_body = !body.is_end_stream();
         let mut request = Request::new(body);
@@ -311,6 +319,7 @@ impl HttpSession {
         *request.uri_mut() = path.map_or(Uri::from_static("/"), Uri::from);
         let map = request.headers_mut();
         *map = headers.clone();
+        trace.add_to(map);
         if let Some(host) = &self.host {
             map.entry(HOST).or_insert_with(|| host.clone());
         }

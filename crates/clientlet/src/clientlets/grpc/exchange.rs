@@ -67,9 +67,8 @@ impl<'a> GrpcExchange<'a> {
         let attempt = async |turn: Turn| {
             let session = clientlet.session.as_ref().ok_or_else(not_open)?;
             let (docarray, body) = (request.docarray(), body.clone());
-            let headers = turn.trace.headers().unwrap_or(&headers);
             let Turn { deadline, trace, .. } = &turn;
-            session.transport.send_one(id, docarray, headers, body, *deadline, trace.clone()).await
+            session.transport.send_one(id, docarray, &headers, body, *deadline, trace.clone()).await
         };
         let config = &clientlet.config;
         let (operation, documents) = (Operation::Rpc(SINGLE), request.count() as u64);

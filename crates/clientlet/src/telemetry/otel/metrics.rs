@@ -40,6 +40,11 @@ impl Metrics {
         Metrics(meter.map(|meter| Box::new(Instruments::new(meter, address))))
     }
 
+    /// Whether there is a meter.
+    pub(in crate::telemetry) fn is_heard(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(in crate::telemetry) fn labels(&self, endpoint: Option<&str>) -> Labels {
         let Some(Instruments { server, .. }) = self.0.as_deref() else {
             return Labels { call: Vec::new(), answered: Vec::new() };

@@ -16,11 +16,16 @@ const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 const MOST_BAGGAGE: usize = 8192;
 const MOST_ENTRIES: usize = 64;
 
-/// Returns these headers with those of a context. Headers that the caller set win.
+/// Returns these headers with those of a context.
 pub(super) fn with_context(headers: &HeaderMap, context: &Context) -> HeaderMap {
-    let mut map = HeaderMap::with_capacity(headers.len() + 3);
-    map.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-    let mut own = Absent(&mut map);
+    let mut map = headers.clone();
+    add_context(&mut map, context);
+    map
+}
+
+/// Adds the headers of a context. Headers that the caller set win.
+pub(super) fn add_context(headers: &mut HeaderMap, context: &Context) {
+    let mut own = Absent(headers);
     let is_own = global::get_text_map_propagator(|propagator| {
         propagator.inject_context(context, &mut own);
         propagator.fields().next().is_some()
@@ -28,7 +33,6 @@ pub(super) fn with_context(headers: &HeaderMap, context: &Context) -> HeaderMap 
     if !is_own {
         write(context, &mut own);
     }
-    map
 }
 
 fn write(context: &Context, headers: &mut Absent<'_>) {

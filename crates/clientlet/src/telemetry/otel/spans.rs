@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, Uri};
@@ -12,7 +12,7 @@ use opentelemetry::trace::{SpanBuilder, SpanKind, Status, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
 
 use super::super::{Medium, Operation, Subject};
-use super::propagation::with_context;
+use super::propagation::{add_context, with_context};
 use super::{Parent, Start};
 use crate::address::{Address, Protocol};
 use crate::error::{AttemptError, Error, ErrorKind};
@@ -35,9 +35,9 @@ pub(in crate::telemetry) struct Tracer {
 /// The attributes that name the gateway.
 pub(super) fn server(address: &Address) -> Vec<KeyValue> {
     let uri = address.at("/").unwrap_or_default();
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let port = i64::from(uri.port_u16().unwrap_or(if address.is_secure() { 443 } else { 80 }));
-    vec![KeyValue::new("server.address", host), KeyValue::new("server.port", port)]
+    vec![KeyValue::new("server.address", shared(host)), KeyValue::new("server.port", port)]
 }
 
 /// The client's own protocol: gRPC is HTTP/2 in the terms of `network.protocol.name`.
@@ -71,7 +71,7 @@ impl Tracer {
         let title = endpoint.map_or_else(|| name.into(), |name_of| format!("{name} {name_of}"));
         let mut attributes = self.server.to_vec();
         attributes.push(self.protocol.clone());
-        let endpoint = endpoint.map(|name| KeyValue::new("clientlet.endpoint", name.to_owned()));
+        let endpoint = endpoint.map(|name| KeyValue::new("clientlet.endpoint", shared(name)));
         attributes.extend(endpoint.clone());
         let span = SpanBuilder::from_name(title).with_kind(SpanKind::Internal);
         context = start.start(span.with_attributes(attributes), &context);
@@ -106,7 +106,7 @@ fn passed_on(context: &Context, headers: &Arc<HeaderMap>) -> Option<AttemptTrace
     if !context.span().span_context().is_valid() && context.baggage().is_empty() {
         return None;
     }
-    let headers = Arc::new(with_context(headers, context));
+    let headers = Headers::Shared(Arc::new(with_context(headers, context)));
     let (origin, is_http) = (Arc::from(""), false.into());
     Some(AttemptTrace(Some(Arc::new(Attempt { context: None, headers, origin, is_http }))))
 }
@@ -144,6 +144,11 @@ struct Description {
 }
 
 impl Span {
+    /// Whether there is anything to record or to pass on.
+    pub(in crate::telemetry) fn is_heard(&self) -> bool {
+        self.0.is_some()
+    }
+
     fn recorded(&self) -> Option<&Recorded> {
         match &self.0 {
             Some(Inner::Recorded(recorded)) => Some(recorded),
@@ -247,8 +252,8 @@ impl Recorded {
         let context = self.start.start(span.with_attributes(attributes), &self.context);
         let headers = match (&self.shared, operation) {
             // Requests that share a connection have no headers of their own.
-            (Some(shared), Operation::Request(_)) => shared.clone(),
-            _ => Arc::new(with_context(&self.headers, &context)),
+            (Some(shared), Operation::Request(_)) => Headers::Shared(shared.clone()),
+            _ => Headers::Own(self.headers.clone(), OnceLock::new()),
         };
         let (context, origin) = (Some(context), self.origin.clone());
         AttemptTrace(Some(Arc::new(Attempt { context, headers, origin, is_http: is_http.into() })))
@@ -314,7 +319,7 @@ fn http(method: &'static str, uri: &Uri, origin: &str) -> [KeyValue; 4] {
 fn rpc(method: &str) -> [KeyValue; 4] {
     [
         KeyValue::new("rpc.system.name", "grpc"),
-        KeyValue::new("rpc.method", method.to_owned()),
+        KeyValue::new("rpc.method", shared(method)),
         KeyValue::new("network.protocol.name", "http"),
         KeyValue::new("network.protocol.version", "2"),
     ]
@@ -322,7 +327,12 @@ fn rpc(method: &str) -> [KeyValue; 4] {
 
 /// The URL without user information, and without the query, which may hold a secret or a document.
 fn url(uri: &Uri, origin: &str) -> KeyValue {
-    KeyValue::new("url.full", format!("{origin}{}", uri.path()))
+    KeyValue::new("url.full", shared(&format!("{origin}{}", uri.path())))
+}
+
+/// A text that many spans share.
+fn shared(text: &str) -> Arc<str> {
+    Arc::from(text)
 }
 
 /// The trace of an attempt; a cheap clone.
@@ -332,10 +342,18 @@ pub(crate) struct AttemptTrace(Option<Arc<Attempt>>);
 struct Attempt {
     /// `None` if nothing is recorded.
     context: Option<Context>,
-    headers: Arc<HeaderMap>,
+    headers: Headers,
     /// `scheme://host:port`, without user information.
     origin: Arc<str>,
     is_http: AtomicBool,
+}
+
+/// The headers that an attempt sends.
+enum Headers {
+    /// Headers with the call's context.
+    Shared(Arc<HeaderMap>),
+    /// The call's headers, to which the attempt's context is added when it is asked for.
+    Own(Arc<HeaderMap>, OnceLock<Arc<HeaderMap>>),
 }
 
 impl Drop for Attempt {
@@ -354,7 +372,28 @@ impl Drop for Attempt {
 impl AttemptTrace {
     /// Returns the headers to send instead of the call's: the call's, with the trace's context.
     pub(crate) fn headers(&self) -> Option<&Arc<HeaderMap>> {
-        self.0.as_ref().map(|attempt| &attempt.headers)
+        let attempt = self.0.as_deref()?;
+        Some(match (&attempt.headers, &attempt.context) {
+            (Headers::Own(headers, with), Some(context)) => {
+                with.get_or_init(|| Arc::new(with_context(headers, context)))
+            }
+            (Headers::Shared(headers) | Headers::Own(headers, _), _) => headers,
+        })
+    }
+
+    /// Adds the headers of the trace's context to those of a request, which spares a copy.
+    pub(crate) fn add_to(&self, headers: &mut HeaderMap) {
+        match self.0.as_deref() {
+            Some(Attempt { context: Some(context), headers: Headers::Own(..), .. }) => {
+                add_context(headers, context);
+            }
+            Some(Attempt { headers: Headers::Shared(shared), .. }) => {
+                for (name, value) in &**shared {
+                    headers.entry(name).or_insert_with(|| value.clone());
+                }
+            }
+            _ => {}
+        }
     }
 
     fn attempt(&self) -> Option<(&Attempt, opentelemetry::trace::SpanRef<'_>)> {

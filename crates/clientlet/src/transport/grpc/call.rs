@@ -23,6 +23,7 @@ use super::head::{ENCODING, is_grpc, read_head};
 use super::outgoing::Outgoing;
 use crate::config::Draft;
 use crate::error::{AttemptError, Event};
+use crate::telemetry::AttemptTrace;
 
 static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// The headers that a call sets itself. Headers of the user with these names are ignored.
@@ -46,6 +47,7 @@ impl Channel {
         message: Bytes,
         timeout: Option<Duration>,
         time: &mut Time<'_>,
+        trace: &AttemptTrace,
     ) -> Result<Bytes, AttemptError> {
         let credentials = &*self.settings.credentials;
         let mut was_refused = false;
@@ -60,7 +62,7 @@ impl Channel {
                 false => (None, timeout),
             };
             let (headers, message) = (own.as_ref().unwrap_or(headers), message.clone());
-            match self.single_once(method, headers, message, timeout, time).await {
+            match self.single_once(method, headers, message, timeout, time, trace).await {
                 Err(error) if credentials.renews(&error, &mut was_refused) => {}
                 answer => return answer,
             }
@@ -91,10 +93,11 @@ impl Channel {
         message: Bytes,
         timeout: Option<Duration>,
         time: &mut Time<'_>,
+        trace: &AttemptTrace,
     ) -> Result<Bytes, AttemptError> {
         let claim = Claim::default();
         let body = Outgoing::of_one(message, self.progress.clone(), claim.passage());
-        let call = self.call(method, headers, timeout, body);
+        let call = self.call(method, headers, timeout, body, trace);
         let answer = pin!(async {
             let mut answers = call.await?;
             let answer = answers.message().await?;
@@ -114,9 +117,10 @@ impl Channel {
         headers: &HeaderMap,
         timeout: Option<Duration>,
         body: Outgoing,
+        trace: &AttemptTrace,
     ) -> impl Future<Output = Result<Answers, Ending>> + Send + use<> {
         let answer_limit = self.settings.answer_limit;
-        let request = self.request(method, headers, timeout, body);
+        let request = self.request(method, headers, timeout, body, trace);
         let (peer, uri) = (self.peer.clone(), request.uri().clone());
         let answering = self.sender.clone().send_request(request);
         async move {
@@ -144,6 +148,7 @@ impl Channel {
         headers: &HeaderMap,
         timeout: Option<Duration>,
         body: Outgoing,
+        trace: &AttemptTrace,
     ) -> Request<Outgoing> {
         let is_gzipped = self.settings.is_gzipped;
         let mut request = Request::new(body.gzipped(is_gzipped));
@@ -155,6 +160,7 @@ impl Channel {
             RESERVED.iter().for_each(|name| drop(request.headers_mut().remove(name)));
         }
         let headers = request.headers_mut();
+        trace.add_to(headers);
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         if is_gzipped {

@@ -20,6 +20,7 @@ use crate::document::proto::{Fault, Message, each_entry};
 use crate::envelope::{outcome, read_proto_document};
 use crate::error::{AttemptError, Event};
 use crate::message::{AnswerParts, DocArray, Encoding, RawAnswer};
+use crate::telemetry::AttemptTrace;
 
 /// Reads the names of all endpoints that a gateway lists, and of the endpoints that may give
 /// streams. The schemas beside the names may be long, and are parsed only for that.
@@ -138,7 +139,7 @@ impl GrpcTransport {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let body = Outgoing::of_one(body.clone(), channel.progress.clone(), claim.passage());
         // A gateway sends no headers before the first document.
-        let opened = channel.call(STREAM_DOC, headers, left, body).await;
+        let opened = channel.call(STREAM_DOC, headers, left, body, &AttemptTrace::default()).await;
         let failed = |ending| failure::of_request(ending, channel, claim.give_up());
         let answers = Box::new(opened.map_err(failed)?.copying());
         let channel = channel.clone();

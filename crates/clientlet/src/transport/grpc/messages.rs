@@ -16,6 +16,7 @@ use super::outgoing::Outgoing;
 use super::{CALL, failure};
 use crate::envelope::read_proto_answer;
 use crate::message::DocArray;
+use crate::telemetry::AttemptTrace;
 
 /// The longest time for which a bare answer is held back. Before a gateway fails a stream, it
 /// answers the request at fault with only its id, which reads as a success. So such an answer is
@@ -45,7 +46,10 @@ impl Messages {
         timeout: Option<Duration>,
         requests: impl Stream<Item = Bytes> + Send + 'static,
     ) -> Messages {
-        let opening = channel.call(CALL, headers, timeout, Outgoing::of_stream(requests));
+        // The headers have the context already.
+        let untraced = AttemptTrace::default();
+        let opening =
+            channel.call(CALL, headers, timeout, Outgoing::of_stream(requests), &untraced);
         let opening = Box::pin(opening);
         Messages { channel, opening, answers: None, omen: None, next: None }
     }

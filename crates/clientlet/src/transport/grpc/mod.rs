@@ -172,7 +172,7 @@ impl GrpcTransport {
         terms: Terms<'_>,
     ) -> Result<RawAnswer, AttemptError> {
         let docarray = request.route.docarray;
-        let answer = self.single(docarray, terms.headers(request), body, &terms).await?;
+        let answer = self.single(docarray, &request.route.headers, body, &terms).await?;
         if answer.request_id != request.id_text {
             return Err(of_another(&answer));
         }
@@ -205,7 +205,8 @@ impl GrpcTransport {
             }
         };
         let timeout = time.left(from);
-        let message = channel.single(SINGLE, headers, body, timeout, &mut time).await?;
+        let trace = &terms.trace;
+        let message = channel.single(SINGLE, headers, body, timeout, &mut time, trace).await?;
         read_proto_answer(docarray, &message).map_err(|what| {
             AttemptError::new(Event::Unreadable, format!("the answer cannot be read: {what}"))
         })
@@ -335,7 +336,8 @@ impl Shared {
         let mut time = Time::until(deadline).or_idle(self.settings.idle_timeout);
         let channel = time.opening(pin!(self.channel(trace))).await?;
         let timeout = time.left(Instant::now());
-        channel.single(method, headers, question, timeout, &mut time).await
+        let trace = &AttemptTrace::default();
+        channel.single(method, headers, question, timeout, &mut time, trace).await
     }
 }
 
