@@ -27,6 +27,8 @@
 //! | decline compressed answers | `ClientBuilder::compression(false)`; by default gzip, deflate, br and zstd are asked for over HTTP, gzip over gRPC |
 //! | use a proxy | [`ClientBuilder::proxy`], [`ClientBuilder::proxy_from_env`]; by default none is used |
 //! | see connections, retries and failures in a log | a subscriber for `tracing`; `docs/logs.md` lists the events |
+//! | trace calls and measure them with OpenTelemetry | the feature `otel`: `ClientBuilder::tracer_provider` and `meter_provider`, or the global providers; `docs/telemetry.md` lists spans, attributes and metrics |
+//! | count requests, retries and bytes | [`Client::statistics`] |
 //! | test my own code | the crate `clientlet-gateway`, a gateway inside the test: `docs/testing.md` |
 //! | call without an async runtime | the module `blocking`, a feature; its `Client::builder` ends with `build_blocking()` |
 //! | work without writing code | the command `clientlet`: `clientlet post --help` |
@@ -303,6 +305,7 @@
 //! | `cookies` | yes | cookies that a gateway sets are kept and sent back (`ClientBuilder::cookie_jar`) |
 //! | `clientlets` | yes | the module [`clientlets`] |
 //! | `blocking` | no | the module `blocking`: calls that wait, for programs without an async runtime |
+//! | `otel` | no | traces and metrics through OpenTelemetry (`ClientBuilder::tracer_provider`, `meter_provider`) |
 //! | `half` | no | `half::f16` as an element of tensors |
 //! | `ndarray` | no | arrays of the crate `ndarray` as tensors, and tensors as arrays |
 //!
