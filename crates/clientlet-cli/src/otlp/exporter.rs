@@ -24,6 +24,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::queue::Tally;
 use super::settings::Destination;
 use super::wire::{self, Refusal};
 
@@ -105,7 +106,7 @@ impl Warning {
             target: "clientlet",
             receiver = to.endpoint.to_string(),
             reason,
-            "traces or metrics are lost, because the OTLP receiver does not take them"
+            "traces or metrics are lost on the way to the OTLP receiver"
         );
     }
 }
@@ -114,17 +115,19 @@ impl Warning {
 #[derive(Debug)]
 pub(super) struct Spans {
     courier: Courier,
+    tally: Tally,
     resource: ResourceAttributesWithSchema,
 }
 
 impl Spans {
-    pub(super) fn new(courier: Courier) -> Spans {
-        Spans { courier, resource: ResourceAttributesWithSchema::default() }
+    pub(super) fn new(courier: Courier, tally: Tally) -> Spans {
+        Spans { courier, tally, resource: ResourceAttributesWithSchema::default() }
     }
 }
 
 impl SpanExporter for Spans {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.tally.exported(batch.len());
         let resource_spans = group_spans_by_resource_and_scope(batch, &self.resource);
         let message = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
         self.courier.deliver(message).await

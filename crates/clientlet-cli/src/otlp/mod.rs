@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod exporter;
+mod queue;
 mod settings;
 mod tls;
 mod variables;
@@ -26,9 +27,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use self::exporter::{Courier, Metrics, Spans, Warning};
+use self::queue::{Queue, Tally};
 use self::settings::{Destination, Propagator, Settings};
 use self::variables::Variables;
-use crate::report::{Exit, Failure};
+use crate::report::{Exit, Failure, count};
 
 /// How long the end of the command waits for the last exports.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -37,6 +39,7 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 pub(crate) struct Telemetry {
     is_ending: watch::Sender<bool>,
     warning: Warning,
+    tally: Tally,
     closings: Vec<Closing>,
     span: Context,
     /// Makes the command's span the current one of this thread, on which all calls are made.
@@ -66,10 +69,14 @@ impl Telemetry {
             warning: warning.clone(),
             is_ending: ends.clone(),
         };
+        let tally = Tally::default();
         let mut closings = Vec::new();
         if let Some(to) = settings.traces.map(Arc::new) {
             let provider = SdkTracerProvider::builder()
-                .with_batch_exporter(Spans::new(courier(&to)))
+                .with_span_processor(Queue::new(
+                    Spans::new(courier(&to), tally.clone()),
+                    tally.clone(),
+                ))
                 .with_sampler(settings.sampler)
                 .with_resource(settings.resource.clone())
                 .build();
@@ -89,7 +96,7 @@ impl Telemetry {
         let parent = parent(settings.propagators.as_deref());
         let span = span(command, &parent);
         let current = span.clone().attach();
-        Ok(Some(Telemetry { is_ending, warning, closings, span, _current: current }))
+        Ok(Some(Telemetry { is_ending, warning, tally, closings, span, _current: current }))
     }
 
     /// Ends the command's span, and waits for the last exports, at most [`PATIENCE`].
@@ -103,8 +110,15 @@ impl Telemetry {
         }
         span.end();
         self.is_ending.send_replace(true);
-        if let Some(to) = close(self.closings).await {
-            self.warning.tell(&to, "it has not answered when the command ended");
+        // The traces come first, if there are any.
+        let first = self.closings.first().map(|closing| Arc::clone(&closing.to));
+        match (close(self.closings).await, self.tally.dropped()) {
+            (Some(to), _) => self.warning.tell(&to, "it has not answered when the command ended"),
+            (None, 0) => {}
+            (None, dropped) => {
+                let reason = format!("{} did not fit in the queue", count(dropped, "span"));
+                first.iter().for_each(|to| self.warning.tell(to, &reason));
+            }
         }
     }
 }

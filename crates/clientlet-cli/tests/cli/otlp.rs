@@ -4,10 +4,12 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use clientlet_gateway::{DocArray, Gateway, Tls};
 use nix::sys::signal::Signal;
 use opentelemetry_proto::tonic::trace::v1::Span;
+use tokio::sync::Notify;
 
 use crate::process::{Finished, Invocation, clientlet, lines};
 use crate::receiver::{Conduct, Receiver, texts};
@@ -235,7 +237,7 @@ fn a_parent_that_is_not_sampled_or_malformed() {
 fn warned(run: &Finished, reason: &str) {
     assert_eq!(run.documents().len(), 1, "{run:?}");
     let [warning] = &*run.stderr.lines().collect::<Vec<_>>() else { panic!("{run:?}") };
-    let begin = "warning: traces or metrics are lost, because the OTLP receiver does not take them \
+    let begin = "warning: traces or metrics are lost on the way to the OTLP receiver \
                  (receiver http://127.0.0.1:";
     assert!(warning.starts_with(begin), "{warning}");
     assert!(warning.ends_with(&format!(", reason {reason})")), "{warning}");
@@ -341,6 +343,39 @@ fn an_export_that_is_refused_for_a_moment_is_tried_again_without_a_warning() {
     assert_eq!(run.stderr, "");
     let messages = receiver.taken();
     assert!(messages[0].message == messages[1].message, "the first message comes again");
+}
+
+#[test]
+fn spans_that_do_not_fit_in_the_queue_are_counted() {
+    // The first span is in the hands of the exporter, and the receiver takes it when all are there.
+    let gate = Arc::new(Notify::new());
+    let held = Arc::clone(&gate);
+    let receiver = Receiver::serve(
+        move |number| if number == 0 { Conduct::Hold(Arc::clone(&held)) } else { Conduct::Take },
+        None,
+    );
+    let mut running = clientlet(["post", "--input", "-", "--request-size", "1", "--quiet"])
+        .args(["--otlp", &receiver.url()])
+        .env("OTEL_METRICS_EXPORTER", "none")
+        .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
+        .env("OTEL_BSP_MAX_QUEUE_SIZE", "4")
+        .start();
+    running.stdin.as_mut().unwrap().write_all(lines(1).as_bytes()).unwrap();
+    running.line();
+    receiver.wait_for(1);
+    running.stdin.as_mut().unwrap().write_all(lines(50).as_bytes()).unwrap();
+    for _ in 0..50 {
+        running.line();
+    }
+    gate.notify_one();
+    drop(running.stdin.take());
+    let run = running.finish().exits(0);
+    let [warning] = &*run.stderr.lines().collect::<Vec<_>>() else { panic!("{run:?}") };
+    let (_, dropped) = warning.rsplit_once("reason ").unwrap();
+    let dropped: usize =
+        dropped.strip_suffix(" spans did not fit in the queue)").unwrap().parse().unwrap();
+    // Discovery, 51 attempts, the call and the command.
+    assert_eq!(dropped + receiver.spans().len(), 54, "{warning}");
 }
 
 #[test]

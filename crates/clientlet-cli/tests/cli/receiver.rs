@@ -27,9 +27,11 @@ use tokio_rustls::TlsAcceptor;
 use crate::served::RUNTIME;
 
 /// What the receiver does with each message after it has read it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) enum Conduct {
     Take,
+    /// Takes it when it is notified.
+    Hold(Arc<Notify>),
     /// Answers over HTTP with this status.
     Status(u16),
     /// Answers over gRPC with this status, and repeats what it was sent in the status's message.
@@ -57,7 +59,7 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) fn start(conduct: Conduct) -> Receiver {
-        Receiver::serve(move |_| conduct, None)
+        Receiver::serve(move |_| conduct.clone(), None)
     }
 
     /// `conduct` gets the number of the message, from 0.
@@ -143,6 +145,10 @@ impl Receiver {
             }
             Conduct::Grpc(code) => trailers_only(code, &repeated),
             Conduct::Take => taken(is_grpc, &[]),
+            Conduct::Hold(gate) => {
+                gate.notified().await;
+                taken(is_grpc, &[])
+            }
             // An ExportTraceServiceResponse with rejected spans; metrics have the same form.
             Conduct::Reject(count) => taken(is_grpc, &[0x0a, 2, 0x08, count]),
         }
