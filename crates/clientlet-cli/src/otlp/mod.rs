@@ -116,7 +116,8 @@ impl Telemetry {
             (Some(to), _) => self.warning.tell(&to, "it has not answered when the command ended"),
             (None, 0) => {}
             (None, dropped) => {
-                let reason = format!("{} did not fit in the queue", count(dropped, "span"));
+                let what = count(dropped, "span");
+                let reason = format!("{what} did not fit in the queue (OTEL_BSP_MAX_QUEUE_SIZE)");
                 first.iter().for_each(|to| self.warning.tell(to, &reason));
             }
         }

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use clientlet_gateway::{DocArray, Gateway, Tls};
+use clientlet_interop::OtlpReceiver;
 use nix::sys::signal::Signal;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::sync::Notify;
@@ -72,6 +73,35 @@ fn one<'s>(spans: &'s [(String, Span)], name: &str) -> &'s Span {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Over gRPC Python's own server takes them, compressed or not.
+#[test]
+fn opentelemetrys_own_packages_take_them() {
+    for compression in ["none", "gzip"] {
+        let Some(mut receiver) = OtlpReceiver::start_or_skip().unwrap() else { return };
+        for url in [
+            format!("grpc://127.0.0.1:{}", receiver.grpc_port()),
+            format!("http://127.0.0.1:{}", receiver.http_port()),
+        ] {
+            let gateway = v1();
+            let run = post_one(&gateway, &url).env("OTEL_EXPORTER_OTLP_COMPRESSION", compression);
+            assert_eq!(run.run().exits(0).stderr, "", "{url} {compression}");
+        }
+        let count = |name: &'static str| {
+            move |spans: &[clientlet_interop::Span]| {
+                spans.iter().filter(|span| span.name == name).count() == 2
+            }
+        };
+        assert!(count("clientlet post")(receiver.spans_until(count("clientlet post"))));
+        let spans = receiver.spans_until(|_| true);
+        let of_service = |span: &clientlet_interop::Span| span.service == "clientlet";
+        assert!(spans.iter().all(of_service) && count("POST /post")(spans), "{spans:?}");
+        let metrics = receiver.metrics_until(|metrics| {
+            metrics.iter().filter(|it| it.name == "clientlet.request.duration").count() == 2
+        });
+        assert!(metrics.iter().any(|it| it.name == "clientlet.io"), "{metrics:?}");
+    }
 }
 
 #[test]
@@ -372,8 +402,11 @@ fn spans_that_do_not_fit_in_the_queue_are_counted() {
     let run = running.finish().exits(0);
     let [warning] = &*run.stderr.lines().collect::<Vec<_>>() else { panic!("{run:?}") };
     let (_, dropped) = warning.rsplit_once("reason ").unwrap();
-    let dropped: usize =
-        dropped.strip_suffix(" spans did not fit in the queue)").unwrap().parse().unwrap();
+    let dropped: usize = dropped
+        .strip_suffix(" spans did not fit in the queue (OTEL_BSP_MAX_QUEUE_SIZE))")
+        .unwrap()
+        .parse()
+        .unwrap();
     // Discovery, 51 attempts, the call and the command.
     assert_eq!(dropped + receiver.spans().len(), 54, "{warning}");
 }
