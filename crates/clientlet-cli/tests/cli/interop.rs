@@ -1,6 +1,6 @@
 //! The command over WebSocket against real Jina gateways.
 
-use clientlet_interop::{Environment, Options, RealGateway};
+use clientlet_interop::{Environment, Options, OtlpReceiver, RealGateway, Span, Trace};
 use serde_json::json;
 
 use crate::process::{clientlet, documents, ids};
@@ -122,4 +122,92 @@ fn a_dead_executor_is_reported_and_the_command_waits_for_a_revived_one() {
     gateway.revive_executor().unwrap();
     assert_eq!(waiting.finish().exits(0).documents()[0]["text"], "HELLO");
     clientlet(["ready", &url]).run().exits(0);
+}
+
+/// Python's own OpenTelemetry packages read what the command sends, and a gateway of Jina 3.33.1 sends its
+/// spans to the same receiver.
+#[test]
+fn a_receiver_of_python_puts_the_command_the_gateway_and_the_executor_into_one_trace() {
+    let Some(mut receiver) = OtlpReceiver::start_or_skip().unwrap() else { return };
+    let protocols: &[_] = &["http", "websocket", "grpc"];
+    let traces = Some(receiver.grpc_port());
+    let options = Options { protocols, traces, ..Options::default() };
+    let Some(gateway) = RealGateway::start_or_skip(Environment::Current, options).unwrap() else {
+        return;
+    };
+    let mut ids = 0xab..;
+    for (otlp, port) in [("grpc", receiver.grpc_port()), ("http/protobuf", receiver.http_port())] {
+        for (protocol, compression) in protocols.iter().zip(["gzip", "none", "gzip"]) {
+            let what = format!("{protocol}, OTLP over {otlp}, {compression}");
+            let id = format!("{:032x}", ids.next().unwrap());
+            let to = format!("http://127.0.0.1:{port}");
+            let url = gateway.url(protocol);
+            clientlet(["post", &url, "--text", "x", "--on", "/upper", "--quiet", "--otlp", &to])
+                .env("OTEL_EXPORTER_OTLP_PROTOCOL", otlp)
+                .env("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
+                .env("TRACEPARENT", format!("00-{id}-00f067aa0ba902b7-01"))
+                .env("TRACESTATE", "vendor=x")
+                .run()
+                .exits(0);
+
+            let of_command =
+                |span: &Span| span.service == "clientlet" && span.name == "clientlet post";
+            let of_gateway =
+                |span: &Span, kind| span.service == "gateway/rep-0" && span.kind == kind;
+            // The gateway ends its span of a WebSocket or a stream last.
+            let names = ["POST /upper", "HTTP /", "/jina.JinaRPC/Call"];
+            let taken = |span: &Span| of_gateway(span, "SERVER") && names.contains(&&*span.name);
+            let handed_on = |span: &Span| of_gateway(span, "CLIENT");
+            let of_executor =
+                |span: &Span| span.service == "executor0/rep-0" && span.name == "/upper";
+            let parts: [&dyn Fn(&Span) -> bool; 4] =
+                [&of_command, &taken, &handed_on, &of_executor];
+            let is_complete = |spans: &[Span]| {
+                let ours = |span: &&Span| span.trace_id == id;
+                parts.iter().all(|is_part| spans.iter().filter(ours).any(is_part))
+            };
+            let trace = Trace::of(&id, receiver.spans_until(is_complete).to_vec());
+            let [root] = trace.roots()[..] else { panic!("{what}\n{trace}") };
+            assert!(of_command(root), "{what}\n{trace}");
+            assert_eq!(root.parent_span_id, "00f067aa0ba902b7", "{what}");
+            let [call] = trace.children(root)[..] else { panic!("{what}\n{trace}") };
+            assert_eq!(
+                (&*call.name, &*call.scope),
+                ("post /upper", "clientlet"),
+                "{what}\n{trace}"
+            );
+            assert_eq!(call.attributes["clientlet.requests"], json!(1), "{what}");
+            assert!(
+                trace.spans().iter().all(|span| span.trace_state == "vendor=x"),
+                "{what}\n{trace}"
+            );
+            for is_part in parts {
+                assert_eq!(
+                    trace.spans().iter().filter(|span| is_part(span)).count(),
+                    1,
+                    "{what}\n{trace}"
+                );
+            }
+        }
+    }
+
+    let metrics = receiver.metrics_until(|metrics| {
+        metrics.iter().filter(|metric| metric.name == "clientlet.request.duration").count() >= 6
+    });
+    let found =
+        |name: &str| metrics.iter().filter(|metric| metric.name == name).collect::<Vec<_>>();
+    let durations = found("clientlet.request.duration");
+    assert_eq!(durations.len(), 6);
+    for metric in durations {
+        assert_eq!(
+            (&*metric.kind, &*metric.unit, metric.points[0].count),
+            ("histogram", "s", Some(1))
+        );
+        assert_eq!(metric.points[0].attributes["clientlet.endpoint"], json!("/upper"));
+    }
+    for metric in found("clientlet.io") {
+        let are_bytes =
+            metric.points.iter().all(|point| point.value.is_some_and(|bytes| bytes > 0.0));
+        assert!(metric.kind == "sum" && metric.unit == "By" && are_bytes, "{metric:?}");
+    }
 }
