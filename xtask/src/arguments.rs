@@ -33,6 +33,8 @@ Tasks:
   bench http|websocket|grpc [ARGS]...
                         Compare the client with the bare transport, in the same run.
   bench codec [ARGS]... Compare the protobuf codec with prost's own types.
+  bench instructions [ARGS]
+                        Count what traces cost a request. Needs valgrind and gungraun-runner.
   bench memory [ARGS]...
                         Measure the command's memory for 100,000 and 1,000,000 documents.
   bench pace [ARGS]...  Measure the command's system calls and CPU for each request while 200

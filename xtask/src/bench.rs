@@ -4,6 +4,7 @@ use std::process::{Command, ExitCode};
 
 use crate::command::{self, cargo};
 use crate::debian;
+use crate::instructions;
 use crate::metadata::Metadata;
 
 /// Makes glibc keep freed memory, for contestants that run in one process. By default glibc returns
@@ -29,6 +30,11 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
 }
 
 fn build_and_run(arguments: &[String]) -> Result<ExitCode, String> {
+    if let Some((name, rest)) = arguments.split_first()
+        && name == "instructions"
+    {
+        return instructions::run(rest);
+    }
     if arguments.first().is_some_and(|name| name == "pace") {
         find_strace()?;
     }

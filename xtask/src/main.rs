@@ -8,6 +8,7 @@ mod coverage;
 mod debian;
 mod fuzz;
 mod gateways;
+mod instructions;
 mod links;
 mod llvm;
 mod markdown;

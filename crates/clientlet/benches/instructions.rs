@@ -154,12 +154,14 @@ mod dropping {
 // The same call, with each request sampled.
 #[cfg(all(clientlet_bench, feature = "otel"))]
 #[library_benchmark]
-#[bench::one_a_request(dropping::options(), small())]
+#[bench::one_a_request(dropping::options(), small(), 1)]
+#[bench::hundred_a_request(dropping::options(), small(), 100)]
 fn sampled_call(
     options: clientlet::clientlets::ClientletOptions,
     documents: Vec<Document>,
+    size: usize,
 ) -> (Vec<Document>, usize) {
-    let requests = clientlet::counted::call_with(options, black_box(&documents), 1, false);
+    let requests = clientlet::counted::call_with(options, black_box(&documents), size, false);
     (documents, requests)
 }
 
