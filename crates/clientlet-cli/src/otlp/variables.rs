@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::report::Failure;
 
@@ -98,7 +98,7 @@ impl Named {
     pub(super) fn headers(&self) -> Result<HeaderMap, Failure> {
         let mut headers = HeaderMap::new();
         for (index, (name, value)) in self.pairs()?.into_iter().enumerate() {
-            let name = HeaderName::try_from(name).ok();
+            let name = HeaderName::try_from(name).ok().filter(|name| !FRAMING.contains(name));
             let value = HeaderValue::try_from(value).ok();
             let (Some(name), Some(mut value)) = (name, value) else {
                 return Err(self.malformed(&format!("entry {} cannot be a header", index + 1)));
@@ -139,6 +139,15 @@ impl Variables<'_> {
 fn malformed(name: &str, what: &str) -> Failure {
     Failure::bad_input(format!("{name}: {what}"))
 }
+
+/// Headers that belong to the connection, and would break it.
+const FRAMING: [HeaderName; 5] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
 
 /// Words as an enumeration, such as `a, b or c`.
 fn listed(words: &[&str]) -> String {

@@ -45,6 +45,9 @@ impl Refusal {
     }
 }
 
+/// The longest wait for which a receiver can ask.
+const LONGEST_WAIT: u64 = 3600;
+
 /// The largest answer that is read.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
@@ -179,7 +182,7 @@ fn shown(status: StatusCode) -> String {
 fn retry_after(headers: &HeaderMap) -> Duration {
     let seconds =
         headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(0))
+    Duration::from_secs(seconds.unwrap_or(0).min(LONGEST_WAIT))
 }
 
 async fn of_grpc(answer: Response<Incoming>) -> Result<(), Refusal> {

@@ -34,6 +34,8 @@ pub(crate) enum Conduct {
     Hold(Arc<Notify>),
     /// Answers over HTTP with this status.
     Status(u16),
+    /// Answers with the status 503 and this `Retry-After`.
+    Busy(&'static str),
     /// Answers over gRPC with this status, and repeats what it was sent in the status's message.
     Grpc(u8),
     /// Answers that it has rejected this many spans or metrics.
@@ -140,8 +142,11 @@ impl Receiver {
         match conduct(number) {
             Conduct::Stall => std::future::pending().await,
             Conduct::Status(code) => {
-                let answer = Response::builder().status(code).header("retry-after", "1");
-                answer.body(Full::from(repeated).boxed()).unwrap()
+                Response::builder().status(code).body(Full::from(repeated).boxed()).unwrap()
+            }
+            Conduct::Busy(wait) => {
+                let answer = Response::builder().status(503).header("retry-after", wait);
+                answer.body(Full::default().boxed()).unwrap()
             }
             Conduct::Grpc(code) => trailers_only(code, &repeated),
             Conduct::Take => taken(is_grpc, &[]),
