@@ -1,8 +1,18 @@
 //! The command line.
 
-/// The names of the benchmarks in `clientlet-bench`.
-const BENCHMARKS: [&str; 8] =
-    ["http", "websocket", "grpc", "codec", "memory", "pace", "peers", "start"];
+/// The names of the benchmarks.
+const BENCHMARKS: [&str; 10] = [
+    "http",
+    "websocket",
+    "grpc",
+    "blocking",
+    "codec",
+    "instructions",
+    "memory",
+    "pace",
+    "peers",
+    "start",
+];
 
 /// Long enough to run all seeds and some new inputs, short enough to wait for.
 const FUZZ_SECONDS: u64 = 30;
@@ -32,6 +42,7 @@ Tasks:
                         each, by default 30. Installs cargo-fuzz; needs a C++ compiler.
   bench http|websocket|grpc [ARGS]...
                         Compare the client with the bare transport, in the same run.
+  bench blocking [ARGS] Compare blocking calls with async ones.
   bench codec [ARGS]... Compare the protobuf codec with prost's own types.
   bench instructions [ARGS]
                         Count what traces cost a request. Needs valgrind and gungraun-runner.
@@ -244,7 +255,10 @@ mod tests {
             ("fuzz 1e3", "`1e3`"),
             ("fuzz urls 5", "`5`"),
             ("fuzz -5", "`-5`"),
-            ("bench", "http, websocket, grpc, codec, memory, pace, peers, start"),
+            (
+                "bench",
+                "http, websocket, grpc, blocking, codec, instructions, memory, pace, peers, start",
+            ),
             ("bench https", "`https`"),
         ] {
             let error = parse_line(line).unwrap_err();

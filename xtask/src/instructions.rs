@@ -16,6 +16,8 @@ const MANY: &str = "whole_call one_a_request:";
 const ONE: &str = "whole_call hundred_a_request:";
 const SAMPLED: &str = "sampled_call one_a_request:";
 const SAMPLED_ONE: &str = "sampled_call hundred_a_request:";
+const SDK: &str = "sampled_call one_through_the_sdk:";
+const SDK_ONE: &str = "sampled_call hundred_through_the_sdk:";
 /// How many requests more the first of a pair of cases has.
 const REQUESTS: f64 = 99.0;
 
@@ -25,7 +27,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, String> {
         [] => false,
         [check] if check == "--check" => true,
         _ => {
-            return Err("`cargo xtask bench instructions` takes --check and nothing else".to_owned());
+            return Err(
+                "`cargo xtask bench instructions` takes --check and nothing else".to_owned()
+            );
         }
     };
     let (without, with) = (measure(false)?, measure(true)?);
@@ -35,11 +39,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, String> {
     let bare = request(&without, MANY, ONE)?;
     let unheard = request(&with, MANY, ONE)?;
     let sampled = request(&with, SAMPLED, SAMPLED_ONE)?;
+    let sdk = request(&with, SDK, SDK_ONE)?;
     let (more, share) = (sampled - unheard, unheard / bare - 1.0);
     println!("a request without the network           instructions");
     println!("without the feature otel                {bare:>12.0}");
     println!("with it, and no provider                {unheard:>12.0}   {:+.2} %", share * 100.0);
     println!("sampled into a provider that drops all  {sampled:>12.0}   {more:+.0}");
+    println!("the same through OpenTelemetry's SDK    {sdk:>12.0}   {:+.0}", sdk - unheard);
     let mut is_kept = true;
     for (holds, promise) in [
         (share <= MOST_UNHEARD, "without a provider at most 1 % more"),

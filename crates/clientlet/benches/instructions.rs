@@ -121,10 +121,15 @@ fn whole_call(documents: Vec<Document>, size: usize, is_in_order: bool) -> (Vec<
 /// Providers that take every span and every number, and drop them.
 #[cfg(all(clientlet_bench, feature = "otel"))]
 mod dropping {
-    use std::time::Duration;
+    use std::borrow::Cow;
+    use std::time::{Duration, SystemTime};
 
     use clientlet::clientlets::ClientletOptions;
-    use opentelemetry::Context;
+    use opentelemetry::trace::{
+        SpanBuilder, SpanContext, SpanId, Status, TraceFlags, TraceId, TraceState, Tracer,
+        TracerProvider,
+    };
+    use opentelemetry::{Context, InstrumentationScope, KeyValue};
     use opentelemetry_sdk::error::OTelSdkResult;
     use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor};
 
@@ -145,17 +150,78 @@ mod dropping {
         }
     }
 
-    pub(super) fn options() -> ClientletOptions {
+    /// A tracer of spans that are recorded nowhere, to count what is ours.
+    #[derive(Debug)]
+    struct Bare;
+
+    #[derive(Debug)]
+    struct BareSpan(SpanContext);
+
+    impl TracerProvider for Bare {
+        type Tracer = Bare;
+
+        fn tracer_with_scope(&self, _: InstrumentationScope) -> Bare {
+            Bare
+        }
+    }
+
+    impl Tracer for Bare {
+        type Span = BareSpan;
+
+        fn build_with_context(&self, _: SpanBuilder, _: &Context) -> BareSpan {
+            let (trace, span) = (TraceId::from(1), SpanId::from(1));
+            let state = TraceState::default();
+            BareSpan(SpanContext::new(trace, span, TraceFlags::SAMPLED, false, state))
+        }
+    }
+
+    impl opentelemetry::trace::Span for BareSpan {
+        fn add_event_with_timestamp<T>(&mut self, _: T, _: SystemTime, _: Vec<KeyValue>)
+        where
+            T: Into<Cow<'static, str>>,
+        {
+        }
+
+        fn span_context(&self) -> &SpanContext {
+            &self.0
+        }
+
+        fn is_recording(&self) -> bool {
+            true
+        }
+
+        fn set_attribute(&mut self, _: KeyValue) {}
+
+        fn set_status(&mut self, _: Status) {}
+
+        fn update_name<T>(&mut self, _: T)
+        where
+            T: Into<Cow<'static, str>>,
+        {
+        }
+
+        fn add_link(&mut self, _: SpanContext, _: Vec<KeyValue>) {}
+
+        fn end_with_timestamp(&mut self, _: SystemTime) {}
+    }
+
+    pub(super) fn sdk() -> ClientletOptions {
         let provider = SdkTracerProvider::builder().with_span_processor(Drops).build();
         ClientletOptions::new().tracer_provider(provider)
+    }
+
+    pub(super) fn bare() -> ClientletOptions {
+        ClientletOptions::new().tracer_provider(Bare)
     }
 }
 
 // The same call, with each request sampled.
 #[cfg(all(clientlet_bench, feature = "otel"))]
 #[library_benchmark]
-#[bench::one_a_request(dropping::options(), small(), 1)]
-#[bench::hundred_a_request(dropping::options(), small(), 100)]
+#[bench::one_a_request(dropping::bare(), small(), 1)]
+#[bench::hundred_a_request(dropping::bare(), small(), 100)]
+#[bench::one_through_the_sdk(dropping::sdk(), small(), 1)]
+#[bench::hundred_through_the_sdk(dropping::sdk(), small(), 100)]
 fn sampled_call(
     options: clientlet::clientlets::ClientletOptions,
     documents: Vec<Document>,

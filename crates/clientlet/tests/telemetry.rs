@@ -431,9 +431,11 @@ const ATTRIBUTES: &[(&str, &str)] = &[
     (conventions::HTTP_REQUEST_METHOD, "over HTTP"),
     (conventions::HTTP_REQUEST_RESEND_COUNT, "over HTTP, from the second attempt on"),
     (conventions::HTTP_RESPONSE_STATUS_CODE, "over HTTP, if an answer came"),
-    (conventions::NETWORK_PROTOCOL_NAME, "`http` (also for gRPC) or `websocket`"),
+    (
+        conventions::NETWORK_PROTOCOL_NAME,
+        "`websocket`; over HTTP, and so over gRPC, there is no need for it",
+    ),
     (conventions::NETWORK_PROTOCOL_VERSION, "`1.1` or `2`"),
-    (conventions::NETWORK_TRANSPORT, "`tcp`"),
     (conventions::RPC_METHOD, "over gRPC: service and method"),
     (conventions::RPC_RESPONSE_STATUS_CODE, "over gRPC, if the attempt failed with a status"),
     (conventions::RPC_SYSTEM_NAME, "over gRPC: `grpc`"),

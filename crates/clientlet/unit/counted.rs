@@ -2,9 +2,11 @@
 //! clientlet_bench" cargo bench -p clientlet --bench instructions`.
 
 use std::future::ready;
+use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use serde::Serialize;
 
 use crate::client::Client;
@@ -24,8 +26,12 @@ impl Transport for AtOnce {
         &'a self,
         request: &'a Request,
         _: Bytes,
-        _: Terms<'a>,
+        terms: Terms<'a>,
     ) -> Answer<'a, RawAnswer> {
+        // As a request over HTTP has them.
+        let mut headers = HeaderMap::clone(&request.route.headers);
+        terms.trace.add_to(&mut headers);
+        black_box(headers);
         Box::pin(ready(Ok(RawAnswer::from(AnswerParts {
             docarray: request.route.docarray,
             encoding: Encoding::Json,

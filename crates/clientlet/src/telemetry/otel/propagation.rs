@@ -16,22 +16,37 @@ const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 const MOST_BAGGAGE: usize = 8192;
 const MOST_ENTRIES: usize = 64;
 
-/// Returns these headers with those of a context.
-pub(super) fn with_context(headers: &HeaderMap, context: &Context) -> HeaderMap {
-    let mut map = headers.clone();
-    add_context(&mut map, context);
-    map
+/// What writes contexts; decided for each call, since asking takes a lock.
+#[derive(Clone, Copy)]
+pub(super) enum Writer {
+    /// This module.
+    Own,
+    /// The program's propagator.
+    Global,
 }
 
-/// Adds the headers of a context. Headers that the caller set win.
-pub(super) fn add_context(headers: &mut HeaderMap, context: &Context) {
-    let mut own = Absent(headers);
-    let is_own = global::get_text_map_propagator(|propagator| {
-        propagator.inject_context(context, &mut own);
-        propagator.fields().next().is_some()
-    });
-    if !is_own {
-        write(context, &mut own);
+impl Writer {
+    pub(super) fn current() -> Writer {
+        let is_set = global::get_text_map_propagator(|it| it.fields().next().is_some());
+        if is_set { Writer::Global } else { Writer::Own }
+    }
+
+    /// Returns these headers with those of a context.
+    pub(super) fn with_context(self, headers: &HeaderMap, context: &Context) -> HeaderMap {
+        let mut map = headers.clone();
+        self.add_context(&mut map, context);
+        map
+    }
+
+    /// Adds the headers of a context. Headers that the caller set win.
+    pub(super) fn add_context(self, headers: &mut HeaderMap, context: &Context) {
+        let mut absent = Absent(headers);
+        match self {
+            Writer::Own => write(context, &mut absent),
+            Writer::Global => global::get_text_map_propagator(|propagator| {
+                propagator.inject_context(context, &mut absent);
+            }),
+        }
     }
 }
 
@@ -61,9 +76,9 @@ fn parent(span: &SpanContext) -> [u8; 55] {
 }
 
 fn digits(text: &mut [u8], bytes: &[u8]) {
+    let digit = |half: u8| half + if half < 10 { b'0' } else { b'a' - 10 };
     for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
-        pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+        (pair[0], pair[1]) = (digit(byte >> 4), digit(byte & 15));
     }
 }
 
@@ -156,7 +171,7 @@ mod tests {
     }
 
     fn written(context: &Context) -> HashMap<String, String> {
-        let headers = with_context(&HeaderMap::new(), context);
+        let headers = Writer::Own.with_context(&HeaderMap::new(), context);
         let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
         headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
     }
@@ -195,7 +210,7 @@ mod tests {
     fn headers_of_the_caller_win() {
         let mut headers = HeaderMap::new();
         headers.insert(TRACEPARENT, HeaderValue::from_static("own"));
-        let headers = with_context(&headers, &context("", &[]));
+        let headers = Writer::Own.with_context(&headers, &context("", &[]));
         assert_eq!(headers.get_all(TRACEPARENT).iter().collect::<Vec<_>>(), ["own"]);
     }
 

@@ -1,6 +1,7 @@
 //! Spans: one for each call, and below it one for each attempt. `docs/telemetry.md` lists their
 //! attributes.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -12,7 +13,7 @@ use opentelemetry::trace::{SpanBuilder, SpanKind, Status, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
 
 use super::super::{Medium, Operation, Subject};
-use super::propagation::{add_context, with_context};
+use super::propagation::Writer;
 use super::{Parent, Start};
 use crate::address::{Address, Protocol};
 use crate::error::{AttemptError, Error, ErrorKind};
@@ -78,15 +79,17 @@ impl Tracer {
         if !context.span().is_recording() {
             return Span(passed_on(&context, headers).map(Inner::PassedOn));
         }
-        let server = self.server.iter().cloned().chain([self.protocol.clone()]).chain(endpoint);
+        let server = self.server.iter().cloned().chain(endpoint);
+        let writer = Writer::current();
         Span(Some(Inner::Recorded(Box::new(Recorded {
             start: start.clone(),
+            writer,
             shared: match medium {
                 Medium::Http => None,
                 #[cfg(feature = "grpc")]
                 Medium::GrpcUnary => None,
                 #[cfg(any(feature = "grpc", feature = "websocket"))]
-                _ => Some(Arc::new(with_context(headers, &context))),
+                _ => Some(Arc::new(writer.with_context(headers, &context))),
             },
             headers: headers.clone(),
             medium,
@@ -106,9 +109,10 @@ fn passed_on(context: &Context, headers: &Arc<HeaderMap>) -> Option<AttemptTrace
     if !context.span().span_context().is_valid() && context.baggage().is_empty() {
         return None;
     }
-    let headers = Headers::Shared(Arc::new(with_context(headers, context)));
-    let (origin, is_http) = (Arc::from(""), false.into());
-    Some(AttemptTrace(Some(Arc::new(Attempt { context: None, headers, origin, is_http }))))
+    let headers = Headers::Shared(Arc::new(Writer::current().with_context(headers, context)));
+    let (context, origin) = (None, Arc::from(""));
+    let (is_http, has_ended) = (false.into(), true.into());
+    Some(AttemptTrace(Some(Arc::new(Attempt { context, headers, origin, is_http, has_ended }))))
 }
 
 /// The span of a call; `None` if there is nothing to record and nothing to pass on.
@@ -122,6 +126,7 @@ enum Inner {
 
 struct Recorded {
     start: Arc<dyn Start>,
+    writer: Writer,
     context: Context,
     headers: Arc<HeaderMap>,
     /// The headers of a connection or stream that requests share, with the call's context.
@@ -137,9 +142,10 @@ struct Recorded {
     documents: AtomicU64,
 }
 
-/// The name and the attributes of attempts that differ only in their request.
+/// The name and the attributes of attempts that differ only in their request. Each sampled request pays for
+/// each attribute, about a hundred instructions, so there are no more than needed.
 struct Description {
-    name: String,
+    name: Cow<'static, str>,
     attributes: Vec<KeyValue>,
 }
 
@@ -234,6 +240,7 @@ impl Recorded {
             Operation::Rpc(method) => (Arc::new(self.rpc(method.trim_start_matches('/'))), false),
             Operation::Named => (Arc::new(self.named(name)), false),
         };
+        // With room for the request's own two and a status.
         let mut attributes = Vec::with_capacity(description.attributes.len() + 3);
         attributes.extend_from_slice(&description.attributes);
         if let Some(id) = request_id {
@@ -253,10 +260,11 @@ impl Recorded {
         let headers = match (&self.shared, operation) {
             // Requests that share a connection have no headers of their own.
             (Some(shared), Operation::Request(_)) => Headers::Shared(shared.clone()),
-            _ => Headers::Own(self.headers.clone(), OnceLock::new()),
+            _ => Headers::Own(self.headers.clone(), self.writer, OnceLock::new()),
         };
         let (context, origin) = (Some(context), self.origin.clone());
-        AttemptTrace(Some(Arc::new(Attempt { context, headers, origin, is_http: is_http.into() })))
+        let (is_http, has_ended) = (is_http.into(), false.into());
+        AttemptTrace(Some(Arc::new(Attempt { context, headers, origin, is_http, has_ended })))
     }
 
     /// Returns the description of the requests on a route, which are described once.
@@ -281,46 +289,47 @@ impl Recorded {
     }
 
     fn http(&self, method: &'static str, uri: &Uri) -> Description {
-        self.described(format!("{method} {}", uri.path()), http(method, uri, &self.origin))
+        let name = format!("{method} {}", uri.path());
+        self.described(name.into(), http(method, uri, &self.origin))
     }
 
     #[cfg(feature = "websocket")]
     fn websocket(&self, uri: &Uri) -> Description {
         let name = KeyValue::new("network.protocol.name", "websocket");
-        self.described("websocket send".to_owned(), [url(uri, &self.origin), name])
+        self.described("websocket send".into(), [url(uri, &self.origin), name])
     }
 
-    fn rpc(&self, method: &str) -> Description {
-        self.described(method.to_owned(), rpc(method))
+    fn rpc(&self, method: &'static str) -> Description {
+        self.described(method.into(), rpc(method))
     }
 
     fn named(&self, name: &'static str) -> Description {
-        self.described(name.to_owned(), [])
+        self.described(name.into(), [])
     }
 
-    fn described<const N: usize>(&self, name: String, own: [KeyValue; N]) -> Description {
-        let transport = KeyValue::new("network.transport", "tcp");
-        let attributes = self.common.iter().cloned().chain([transport]).chain(own).collect();
-        Description { name, attributes }
+    fn described<const N: usize>(
+        &self,
+        name: Cow<'static, str>,
+        own: [KeyValue; N],
+    ) -> Description {
+        Description { name, attributes: self.common.iter().cloned().chain(own).collect() }
     }
 }
 
 /// The attributes of a request over HTTP.
-fn http(method: &'static str, uri: &Uri, origin: &str) -> [KeyValue; 4] {
+fn http(method: &'static str, uri: &Uri, origin: &str) -> [KeyValue; 3] {
     [
         KeyValue::new("http.request.method", method),
         url(uri, origin),
-        KeyValue::new("network.protocol.name", "http"),
         KeyValue::new("network.protocol.version", "1.1"),
     ]
 }
 
 /// The attributes of a gRPC call.
-fn rpc(method: &str) -> [KeyValue; 4] {
+fn rpc(method: &'static str) -> [KeyValue; 3] {
     [
         KeyValue::new("rpc.system.name", "grpc"),
-        KeyValue::new("rpc.method", shared(method)),
-        KeyValue::new("network.protocol.name", "http"),
+        KeyValue::new("rpc.method", method),
         KeyValue::new("network.protocol.version", "2"),
     ]
 }
@@ -346,6 +355,7 @@ struct Attempt {
     /// `scheme://host:port`, without user information.
     origin: Arc<str>,
     is_http: AtomicBool,
+    has_ended: AtomicBool,
 }
 
 /// The headers that an attempt sends.
@@ -353,14 +363,14 @@ enum Headers {
     /// Headers with the call's context.
     Shared(Arc<HeaderMap>),
     /// The call's headers, to which the attempt's context is added when it is asked for.
-    Own(Arc<HeaderMap>, OnceLock<Arc<HeaderMap>>),
+    Own(Arc<HeaderMap>, Writer, OnceLock<Arc<HeaderMap>>),
 }
 
 impl Drop for Attempt {
     /// Ends the span of an attempt that was dropped before its end.
     fn drop(&mut self) {
         if let Some(span) = self.context.as_ref().map(Context::span)
-            && span.is_recording()
+            && !self.has_ended.load(Ordering::Relaxed)
         {
             span.set_attribute(KeyValue::new("error.type", ErrorKind::Cancelled.name()));
             span.set_status(Status::error("the attempt was dropped before its end"));
@@ -374,18 +384,20 @@ impl AttemptTrace {
     pub(crate) fn headers(&self) -> Option<&Arc<HeaderMap>> {
         let attempt = self.0.as_deref()?;
         Some(match (&attempt.headers, &attempt.context) {
-            (Headers::Own(headers, with), Some(context)) => {
-                with.get_or_init(|| Arc::new(with_context(headers, context)))
+            (Headers::Own(headers, writer, with), Some(context)) => {
+                with.get_or_init(|| Arc::new(writer.with_context(headers, context)))
             }
-            (Headers::Shared(headers) | Headers::Own(headers, _), _) => headers,
+            (Headers::Shared(headers) | Headers::Own(headers, ..), _) => headers,
         })
     }
 
     /// Adds the headers of the trace's context to those of a request, which spares a copy.
     pub(crate) fn add_to(&self, headers: &mut HeaderMap) {
         match self.0.as_deref() {
-            Some(Attempt { context: Some(context), headers: Headers::Own(..), .. }) => {
-                add_context(headers, context);
+            Some(Attempt {
+                context: Some(context), headers: Headers::Own(_, writer, _), ..
+            }) => {
+                writer.add_context(headers, context);
             }
             Some(Attempt { headers: Headers::Shared(shared), .. }) => {
                 for (name, value) in &**shared {
@@ -417,7 +429,7 @@ impl AttemptTrace {
 
     /// The attempt asks by a gRPC call of this method, `/service/method`.
     #[cfg(feature = "grpc")]
-    pub(crate) fn calls(&self, method: &str) {
+    pub(crate) fn calls(&self, method: &'static str) {
         if let Some((_, span)) = self.attempt() {
             span.set_attributes(rpc(method.trim_start_matches('/')));
         }
@@ -462,7 +474,8 @@ impl AttemptTrace {
     }
 
     pub(in crate::telemetry) fn answered(&self) {
-        if let Some((_, span)) = self.attempt() {
+        if let Some((attempt, span)) = self.attempt() {
+            attempt.has_ended.store(true, Ordering::Relaxed);
             span.end();
         }
     }
@@ -481,6 +494,7 @@ impl AttemptTrace {
             KeyValue::new("clientlet.delivery", error.delivery.to_string()),
         ]);
         span.set_status(Status::error(error.message.clone()));
+        attempt.has_ended.store(true, Ordering::Relaxed);
         span.end();
     }
 }
