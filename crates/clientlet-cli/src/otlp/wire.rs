@@ -61,18 +61,20 @@ pub(super) async fn send(to: &Destination, message: Bytes) -> Result<(), Refusal
         Protocol::Http => {
             let (mut sender, connection) =
                 http1::handshake(io).await.map_err(|error| lost(&error))?;
-            let _connection = Driver::start(connection);
-            let answer =
-                sender.send_request(over_http(to, message)).await.map_err(|error| lost(&error))?;
-            of_http(answer).await
+            let connection = Driver::start(connection);
+            match sender.send_request(over_http(to, message)).await {
+                Ok(answer) => of_http(answer).await,
+                Err(error) => Err(connection.lost(error).await),
+            }
         }
         Protocol::Grpc => {
             let (mut sender, connection) =
                 http2::handshake(TokioExecutor::new(), io).await.map_err(|error| lost(&error))?;
-            let _connection = Driver::start(connection);
-            let answer =
-                sender.send_request(over_grpc(to, &message)).await.map_err(|error| lost(&error))?;
-            of_grpc(answer).await
+            let connection = Driver::start(connection);
+            match sender.send_request(over_grpc(to, &message)).await {
+                Ok(answer) => of_grpc(answer).await,
+                Err(error) => Err(connection.lost(error).await),
+            }
         }
     }
 }
@@ -102,13 +104,22 @@ fn refused_by_tls(error: &io::Error) -> Refusal {
     Refusal { may_pass: !is_of_certificate, ..Refusal::passing(chain(error)) }
 }
 
-/// Ends the connection's task, and with it the connection, when it is dropped.
-struct Driver(JoinHandle<()>);
+/// The connection's task. It ends, and with it the connection, when this is dropped.
+struct Driver(JoinHandle<hyper::Result<()>>);
 
 impl Driver {
-    /// What ends the connection also ends the request, which says so.
     fn start(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) -> Driver {
-        Driver(tokio::spawn(async { drop(connection.await) }))
+        Driver(tokio::spawn(connection))
+    }
+
+    /// Why a request has no answer. If the connection has ended with an error, that one says more.
+    async fn lost(mut self, of_request: hyper::Error) -> Refusal {
+        if self.0.is_finished()
+            && let Ok(Err(of_connection)) = (&mut self.0).await
+        {
+            return lost(&of_connection);
+        }
+        lost(&of_request)
     }
 }
 
@@ -244,7 +255,6 @@ fn all_of(answer: &[u8]) -> Result<(), Refusal> {
     }
 }
 
-/// The connection ended before the answer.
 fn lost(error: &hyper::Error) -> Refusal {
     Refusal::passing(chain(error))
 }

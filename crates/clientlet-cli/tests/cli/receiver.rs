@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use clientlet_interop::Certificate;
 use flate2::read::GzDecoder;
 use http::{HeaderMap, Request, Response};
 use http_body_util::combinators::BoxBody;
@@ -19,6 +20,11 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -157,6 +163,29 @@ impl Receiver {
             // An ExportTraceServiceResponse with rejected spans; metrics have the same form.
             Conduct::Reject(count) => taken(is_grpc, &[0x0a, 2, 0x08, count]),
         }
+    }
+
+    /// A receiver over TLS that takes everything from clients with a certificate of the same CA.
+    pub(crate) fn secured(certificate: &Certificate) -> Receiver {
+        let provider = Arc::new(ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_slice(certificate.ca_pem().as_bytes()).unwrap())
+            .unwrap();
+        let clients =
+            WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
+        let chain = CertificateDer::pem_file_iter(certificate.certificate()).unwrap();
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(clients.build().unwrap())
+            .with_single_cert(
+                chain.map(Result::unwrap).collect(),
+                PrivateKeyDer::from_pem_file(certificate.key()).unwrap(),
+            )
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Receiver::serve(|_| Conduct::Take, Some(Arc::new(config).into()))
     }
 
     pub(crate) fn url(&self) -> String {
