@@ -151,13 +151,26 @@ async fn close(closings: Vec<Closing>) -> Option<Arc<Destination>> {
 }
 
 /// A runtime on a thread of its own, which runs until the process ends.
+///
+/// # Errors
+/// When the system allows no more threads, also those that the SDK starts for each signal: it would panic.
 fn runtime() -> Result<Handle, Failure> {
     let started = Builder::new_current_thread().enable_all().build().and_then(|runtime| {
         let handle = runtime.handle().clone();
         let run = move || runtime.block_on(std::future::pending::<()>());
-        thread::Builder::new().name("otlp".to_owned()).spawn(run).map(|_| handle)
+        thread::Builder::new().name("otlp".to_owned()).spawn(run)?;
+        let tried = [(); 2].map(|()| thread::Builder::new().spawn(thread::park));
+        for thread in tried {
+            let thread = thread?;
+            thread.thread().unpark();
+            // It has nothing to return, and cannot panic.
+            let _ = thread.join();
+        }
+        Ok(handle)
     });
-    started.map_err(|error| Failure::failed(format!("exporting over OTLP does not start: {error}")))
+    started.map_err(|error| {
+        Failure::failed(format!("the system does not let traces and metrics be exported: {error}"))
+    })
 }
 
 /// The span of the command, by OpenTelemetry's conventions for command lines.

@@ -363,6 +363,8 @@ fn a_thread_that_cannot_be_started_is_an_error() {
         &["ready", &by_name],
         &["status", &url],
         &["post", "--text", "a"],
+        #[cfg(feature = "otel")]
+        &["post", &url, "--text", "a", "--otlp", "http://127.0.0.1:9"],
     ] {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", "65534", "--clear-groups", "prlimit", "--nproc=1"]);
