@@ -396,7 +396,8 @@ pub use builder::ClientBuilder;
 pub use client::Client;
 pub use config::NextAttempt;
 pub use document::{
-    Blob, Document, Dtype, Element, EncodedDocument, NamedScore, Tensor, TensorError, Value,
+    AnyVisitor, Blob, Document, Dtype, Element, EncodedDocument, NamedScore, Tensor, TensorError,
+    TensorRef, Value,
 };
 pub use error::{Attempt, Delivery, Error, ErrorKind, GrpcCode, Hint};
 pub use input::{Documents, Fallible, NoDocuments};

@@ -10,7 +10,7 @@ use crate::document::proto::{decode_documents, decode_struct};
 use crate::document::{self, EncodedDocument};
 use crate::envelope::{read_proto_routes, read_routes};
 use crate::error::{Context, Error};
-use crate::message::{Encoding, RawAnswer, RouteTimes, Status};
+use crate::message::{DocArray, Encoding, RawAnswer, RouteTimes, Status};
 
 /// The answer to one request.
 #[derive(Clone)]
@@ -53,6 +53,11 @@ impl Response {
     /// order of the input.
     pub fn input(&self) -> Range<u64> {
         self.input.clone()
+    }
+
+    /// Returns the generation of the answer's documents.
+    pub fn docarray(&self) -> DocArray {
+        self.answer.docarray
     }
 
     /// Returns the outcome of the request. A v2 HTTP gateway does not report it; the status is then

@@ -2,7 +2,7 @@
 
 use super::number::Scalar;
 use super::refusal::{Refusal, refuse};
-use super::tensor::TensorError;
+use super::tensor::{TensorError, scalars};
 use super::{Dtype, Tensor};
 
 /// The numbers of nested lists while they are gathered, and the shape as far as it is known.
@@ -106,10 +106,6 @@ impl Grid {
         let shape: Vec<usize> = self.shape.into_iter().map(Option::unwrap_or_default).collect();
         Tensor::from_buffer(self.dtype.unwrap_or(empty), &shape, self.buffer)
     }
-}
-
-fn scalars(dtype: Dtype, buffer: &[u8]) -> impl Iterator<Item = Scalar> + '_ {
-    buffer.chunks_exact(dtype.size()).map(move |element| Scalar::read(dtype, element))
 }
 
 fn push_as(dtype: Dtype, number: Scalar, out: &mut Vec<u8>) {

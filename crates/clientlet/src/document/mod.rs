@@ -1,6 +1,7 @@
 //! Documents: any serde type and the ready-made types, and how they are written to and read from
 //! the wire.
 
+mod any;
 #[cfg(feature = "ndarray")]
 mod array;
 mod blob;
@@ -27,13 +28,14 @@ mod value;
 use bytes::Bytes;
 use serde::Serialize;
 
+pub use any::AnyVisitor;
 pub use blob::Blob;
 pub(crate) use decode::{decode_document, decode_documents, decode_parameters};
 pub(crate) use encode::Encoder;
 pub use encoded::EncodedDocument;
 pub use model::{Document, NamedScore};
 pub(crate) use refusal::EncodeError;
-pub use tensor::{Dtype, Element, Tensor, TensorError};
+pub use tensor::{Dtype, Element, Tensor, TensorError, TensorRef};
 pub use value::Value;
 
 use crate::error::Error;

@@ -105,13 +105,7 @@ impl Tensor {
 
     #[inline]
     fn of_parts(dtype: Dtype, shape: Vec<usize>, buffer: Bytes) -> Result<Tensor, TensorError> {
-        let wanted = shape.iter().try_fold(dtype.size(), |size, n| size.checked_mul(*n));
-        if wanted != Some(buffer.len()) {
-            return Err(TensorError(format!(
-                "the shape {shape:?} of {dtype} does not fit {} bytes",
-                buffer.len()
-            )));
-        }
+        check(dtype, &shape, &buffer)?;
         Ok(Tensor { dtype, shape, buffer })
     }
 
@@ -143,13 +137,24 @@ impl Tensor {
     /// Returns the elements in C order as numbers of type `T`. Elements of another type are
     /// converted as `as` does.
     pub fn to_vec<T: Element>(&self) -> Vec<T> {
-        self.scalars(&self.buffer).map(Scalar::to).collect()
+        scalars(self.dtype, &self.buffer).map(Scalar::to).collect()
     }
+}
 
-    fn scalars<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = Scalar> + 'a {
-        let dtype = self.dtype;
-        bytes.chunks_exact(dtype.size()).map(move |element| Scalar::read(dtype, element))
+pub(super) fn scalars(dtype: Dtype, bytes: &[u8]) -> impl Iterator<Item = Scalar> + '_ {
+    bytes.chunks_exact(dtype.size()).map(move |element| Scalar::read(dtype, element))
+}
+
+#[inline]
+fn check(dtype: Dtype, shape: &[usize], buffer: &[u8]) -> Result<(), TensorError> {
+    let wanted = shape.iter().try_fold(dtype.size(), |size, n| size.checked_mul(*n));
+    if wanted != Some(buffer.len()) {
+        return Err(TensorError(format!(
+            "the shape {shape:?} of {dtype} does not fit {} bytes",
+            buffer.len()
+        )));
     }
+    Ok(())
 }
 
 impl<T: Element> From<&[T]> for Tensor {
@@ -182,22 +187,60 @@ pub(super) const TENSOR: &str = "clientlet::Tensor";
 
 impl Serialize for Tensor {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_newtype_struct(TENSOR, &Content(self))
+        let Tensor { dtype, shape, buffer } = self;
+        TensorRef { dtype: *dtype, shape, buffer }.serialize(serializer)
+    }
+}
+
+/// A [`Tensor`] whose shape and elements lie in the caller's memory. It is written as a `Tensor` is,
+/// and its elements are copied only into the request.
+#[derive(Clone, Copy)]
+pub struct TensorRef<'a> {
+    dtype: Dtype,
+    shape: &'a [usize],
+    buffer: &'a [u8],
+}
+
+impl<'a> TensorRef<'a> {
+    /// Makes a tensor from existing bytes: C order, little-endian.
+    ///
+    /// # Errors
+    /// If the shape needs another number of bytes.
+    pub fn new(
+        dtype: Dtype,
+        shape: &'a [usize],
+        buffer: &'a [u8],
+    ) -> Result<TensorRef<'a>, TensorError> {
+        check(dtype, shape, buffer)?;
+        Ok(TensorRef { dtype, shape, buffer })
+    }
+}
+
+impl fmt::Debug for TensorRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TensorRef({} {:?})", self.dtype, self.shape)
+    }
+}
+
+impl Serialize for TensorRef<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(TENSOR, &Content(*self))
     }
 }
 
 /// The content behind the marker: nested lists for human-readable formats, parts for all others. An
 /// encoder that knows the marker asks for the parts, whatever `is_human_readable` says elsewhere in
 /// the document.
-struct Content<'a>(&'a Tensor);
+struct Content<'a>(TensorRef<'a>);
 
 impl Serialize for Content<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Content(tensor) = *self;
         if serializer.is_human_readable() {
-            Rows { tensor, shape: &tensor.shape, bytes: &tensor.buffer }.serialize(serializer)
+            let TensorRef { dtype, shape, buffer } = tensor;
+            Rows { dtype, shape, bytes: buffer }.serialize(serializer)
         } else {
-            (tensor.dtype.name(), &tensor.shape, serde_bytes(&tensor.buffer)).serialize(serializer)
+            (tensor.dtype.name(), tensor.shape, serde_bytes(tensor.buffer)).serialize(serializer)
         }
     }
 }
@@ -215,7 +258,7 @@ fn serde_bytes(bytes: &[u8]) -> impl Serialize {
 
 /// A part of a tensor, as nested lists.
 struct Rows<'a> {
-    tensor: &'a Tensor,
+    dtype: Dtype,
     shape: &'a [usize],
     bytes: &'a [u8],
 }
@@ -223,17 +266,17 @@ struct Rows<'a> {
 impl Serialize for Rows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Some((&rows, inner)) = self.shape.split_first() else {
-            let scalar = Scalar::read(self.tensor.dtype, self.bytes);
+            let scalar = Scalar::read(self.dtype, self.bytes);
             return scalar.serialize(serializer);
         };
         let mut seq = serializer.serialize_seq(Some(rows))?;
         if inner.is_empty() {
-            match self.tensor.dtype {
+            match self.dtype {
                 // The usual types of embeddings: the type is checked once, not for each number.
                 Dtype::F32 => row(&mut seq, self.bytes, f32::from_le_bytes)?,
                 Dtype::F64 => row(&mut seq, self.bytes, f64::from_le_bytes)?,
                 _ => {
-                    for scalar in self.tensor.scalars(self.bytes) {
+                    for scalar in scalars(self.dtype, self.bytes) {
                         seq.serialize_element(&scalar)?;
                     }
                 }
@@ -242,7 +285,7 @@ impl Serialize for Rows<'_> {
             let step = self.bytes.len() / rows.max(1);
             for row in 0..rows {
                 let bytes = &self.bytes[row * step..(row + 1) * step];
-                seq.serialize_element(&Rows { tensor: self.tensor, shape: inner, bytes })?;
+                seq.serialize_element(&Rows { dtype: self.dtype, shape: inner, bytes })?;
             }
         }
         seq.end()

@@ -11,7 +11,8 @@ mod visitor;
 
 use serde::de::{Deserializer, Error, Visitor};
 
-use self::visitor::{Bytes, Integer, Wrapped};
+use self::visitor::{Bytes, Integer, Kind, Wrapped};
+use super::any::{ANY, Kept};
 use super::raw::RAW_VALUE;
 use crate::message::DocArray;
 
@@ -23,6 +24,8 @@ pub(super) enum Place {
     Document,
     /// The blob of a v1 document.
     Blob,
+    /// The tensor or the embedding of a v1 document.
+    Tensor,
     /// Tags of v1 or parameters, whose numbers are doubles on the wire.
     Values,
     /// Anywhere else.
@@ -51,6 +54,7 @@ impl Place {
             (Place::Document, "tags") => Place::Values,
             (Place::Document, "chunks" | "matches") => Place::Documents,
             (Place::Document, "blob") => Place::Blob,
+            (Place::Document, "tensor" | "embedding") => Place::Tensor,
             (Place::Values, _) => Place::Values,
             _ => Place::Free,
         }
@@ -187,7 +191,12 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Lenient<D> {
         if name == RAW_VALUE && matches!(self.place, Place::Document | Place::Values) {
             return raw::deserialize(self.inner, self.place, visitor);
         }
-        self.inner.deserialize_newtype_struct(name, Wrapped { visitor, place: self.place })
+        match (name, self.place) {
+            (ANY, Place::Blob) => self.inner.deserialize_option(Kind(Kept::Blob, visitor)),
+            (ANY, Place::Tensor) => self.inner.deserialize_option(Kind(Kept::Tensor, visitor)),
+            (ANY, place) => self.inner.deserialize_any(Wrapped { visitor, place }),
+            (_, place) => self.inner.deserialize_newtype_struct(name, Wrapped { visitor, place }),
+        }
     }
 
     fn is_human_readable(&self) -> bool {

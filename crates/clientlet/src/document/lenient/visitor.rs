@@ -8,6 +8,7 @@ use serde::de::{Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 
 use super::access::{Elements, Entries, Enum};
 use super::{Lenient, Place, visit_integer, whole};
+use crate::document::any::{Kept, KeptValue};
 
 /// Passes values that contain no other values to the wrapped visitor.
 macro_rules! handed_on {
@@ -104,6 +105,29 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Integer<V> {
 
     fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         self.0.visit_map(inner)
+    }
+}
+
+/// Reads null, or a value whose place tells its type.
+pub(super) struct Kind<V>(pub(super) Kept, pub(super) V);
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Kind<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.1.expecting(f)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<V::Value, E> {
+        self.1.visit_unit()
+    }
+
+    fn visit_none<E: Error>(self) -> Result<V::Value, E> {
+        self.1.visit_none()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        self.1.visit_enum(KeptValue::new(self.0, inner))
     }
 }
 
