@@ -16,6 +16,7 @@ use crate::docarray::DocArray;
 /// parts then keep the element type and the bytes, which a human-readable format would not.
 pub(crate) const BLOB: &str = "clientlet::Blob";
 pub(crate) const TENSOR: &str = "clientlet::Tensor";
+const ANY: &str = "clientlet::Any";
 
 /// Why documents or parameters cannot be read as a type, or a type cannot be written: one line that
 /// names the place.
@@ -181,6 +182,13 @@ impl<'de> Deserializer<'de> for Reader {
             }
             Value::Array(array) if name == TENSOR => {
                 visitor.visit_newtype_struct(ArrayParts(array))
+            }
+            // A type that takes any value asks to be told what is an array and what is bytes.
+            value @ (Value::Array(_) | Value::Bytes(_)) if name == ANY => {
+                let marker = if matches!(value, Value::Array(_)) { TENSOR } else { BLOB };
+                let entries = vec![(marker.to_owned(), value)].into_iter();
+                let entries = Entries { docarray, entries, entry: None };
+                visitor.visit_enum(MapAccessDeserializer::new(entries))
             }
             value => visitor.visit_newtype_struct(Reader { value, docarray }),
         }
