@@ -1,0 +1,90 @@
+"""The fast client for Jina gateways: documents in, answers out, every request accounted for.
+
+    import clientlet
+
+    client = clientlet.Client("grpc://localhost:54321")
+    documents = client.post("/search", [{"text": "hello"}])
+
+`Client` waits; `AsyncClient` has the same methods, to be awaited. Nothing is started on import: the
+client's one thread begins with the first call.
+"""
+
+from clientlet._core import Response, __version__
+from clientlet._errors import (
+    Cancelled,
+    CallbackError,
+    ClosedError,
+    ConfigError,
+    ConnectError,
+    DecodeError,
+    EncodeError,
+    Error,
+    ExecutorError,
+    GatewayError,
+    InputError,
+    InternalError,
+    NotFoundError,
+    RateLimitedError,
+    TimeoutError,
+    TlsError,
+    TooLargeError,
+    TransportError,
+)
+from clientlet._records import (
+    Attempt,
+    Durations,
+    Endpoints,
+    ExecutorException,
+    GatewayStatus,
+    Retry,
+    Route,
+    Statistics,
+    Status,
+    Tls,
+)
+from clientlet.client import AsyncClient, Client
+
+__all__ = [
+    "AsyncClient",
+    "Attempt",
+    "CallbackError",
+    "Cancelled",
+    "Client",
+    "ClosedError",
+    "ConfigError",
+    "ConnectError",
+    "DecodeError",
+    "Durations",
+    "EncodeError",
+    "Endpoints",
+    "Error",
+    "ExecutorError",
+    "ExecutorException",
+    "GatewayError",
+    "GatewayStatus",
+    "InputError",
+    "InternalError",
+    "NotFoundError",
+    "RateLimitedError",
+    "Response",
+    "Retry",
+    "Route",
+    "Statistics",
+    "Status",
+    "TimeoutError",
+    "Tls",
+    "TlsError",
+    "TooLargeError",
+    "TransportError",
+    "__version__",
+    "testing",
+]
+
+
+def __getattr__(name: str) -> object:
+    # The gateway for tests is loaded when it is asked for.
+    if name == "testing":
+        import importlib
+
+        return importlib.import_module("clientlet.testing")
+    raise AttributeError(f"module 'clientlet' has no attribute {name!r}")

@@ -1,0 +1,161 @@
+"""What the package does in Rust. Its classes are made by the package alone."""
+
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Literal, final, overload
+
+from clientlet._errors import Error
+from clientlet._records import Arrival, Endpoints, GatewayStatus, Route, Statistics, Status
+
+__all__ = [
+    "__version__",
+    "Response",
+    "Memory",
+    "Await",
+    "Call",
+    "DocumentCall",
+    "Core",
+    "Feed",
+    "Gateway",
+    "Calls",
+    "Handling",
+    "is_document",
+]
+
+__version__: str
+
+def is_document(object: Any) -> bool: ...
+@final
+class Response:
+    """The answer to one request."""
+
+    @property
+    def docs(self) -> Any:
+        """The documents of the answer, read anew at each call."""
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The documents as columns: a dict with an array, or a list, for each field."""
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of the answer, with the executors' results under `__results__`."""
+    @property
+    def request_id(self) -> str:
+        """The id of the request, as this client made it."""
+    @property
+    def gateway_request_id(self) -> str:
+        """The id of the request in the gateway's logs."""
+    @property
+    def input(self) -> range:
+        """The range of the call's documents that the request carried, counted from 0."""
+    @property
+    def status(self) -> Status:
+        """The outcome of the request."""
+    @property
+    def routes(self) -> list[Route]:
+        """The stations of the request."""
+    @property
+    def attempts(self) -> int:
+        """How often the request was sent."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the first attempt to the answer."""
+    @property
+    def docarray(self) -> str:
+        """The documents that the gateway speaks: `v1` or `v2`."""
+
+@final
+class Await(Awaitable[Any]):
+    def __await__(self) -> Any: ...
+    def __iter__(self) -> Any: ...
+    def __next__(self) -> Any: ...
+    def send(self, _value: Any) -> Any: ...
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any: ...
+    def close(self) -> None: ...
+
+@final
+class Call:
+    def next(self) -> Response | Error | None: ...
+    def next_async(self) -> Awaitable[Response | Error | None]: ...
+    def stop(self) -> list[Response | Error]: ...
+    def close(self) -> None: ...
+    @property
+    def documents(self) -> tuple[int, int]: ...
+
+@final
+class DocumentCall:
+    def next(self) -> dict[str, Any] | None: ...
+    def next_async(self) -> Awaitable[dict[str, Any] | None]: ...
+
+@final
+class Core:
+    def __new__(cls, url: str, options: Mapping[str, Any]) -> Core: ...
+    @property
+    def gateway(self) -> str: ...
+    def post(
+        self,
+        endpoint: str,
+        kind: str,
+        inputs: Any,
+        options: Mapping[str, Any],
+        convert: Callable[[list[dict[str, Any]]], Any] | None,
+    ) -> Call: ...
+    def stream_doc(self, endpoint: str, document: Any, options: Mapping[str, Any]) -> DocumentCall: ...
+    @overload
+    def ask(self, question: Literal["ready", "wait_ready"], argument: Any = None) -> bool: ...
+    @overload
+    def ask(self, question: Literal["status"], argument: Any = None) -> GatewayStatus: ...
+    @overload
+    def ask(self, question: Literal["endpoints"], argument: Any = None) -> Endpoints: ...
+    @overload
+    def ask(self, question: Literal["health"], argument: Any = None) -> str: ...
+    @overload
+    def ask_async(
+        self, question: Literal["ready", "wait_ready"], argument: Any = None
+    ) -> Awaitable[bool]: ...
+    @overload
+    def ask_async(
+        self, question: Literal["status"], argument: Any = None
+    ) -> Awaitable[GatewayStatus]: ...
+    @overload
+    def ask_async(
+        self, question: Literal["endpoints"], argument: Any = None
+    ) -> Awaitable[Endpoints]: ...
+    @overload
+    def ask_async(self, question: Literal["health"], argument: Any = None) -> Awaitable[str]: ...
+    def statistics(self) -> Statistics: ...
+
+@final
+class Feed:
+    def put(self, document: Any) -> bool: ...
+    def wanted(self, event_loop: Any) -> Awaitable[None] | None: ...
+    def close(self, exception: BaseException | None = None) -> None: ...
+
+@final
+class Memory:
+    def __len__(self) -> int: ...
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class Gateway:
+    def __new__(cls, options: Mapping[str, Any]) -> Gateway: ...
+    @property
+    def calls(self) -> Calls: ...
+    @property
+    def urls(self) -> tuple[str, str, str]: ...
+    @property
+    def journal(self) -> list[Arrival]: ...
+    def executor_down(self, down: bool) -> None: ...
+    def executor_slow(self, slow: bool) -> None: ...
+    def stop(self) -> list[str]: ...
+
+@final
+class Calls:
+    def next(self) -> Handling | None: ...
+
+@final
+class Handling:
+    @property
+    def parts(self) -> tuple[int, list[dict[str, Any]], dict[str, Any], dict[str, str], str]: ...
+    def reply(self, documents: Iterable[Any] | None = None) -> None: ...
+    def raise_exception(self, name: str, arguments: list[str]) -> None: ...

@@ -1,0 +1,560 @@
+"""The clients: `Client` waits, `AsyncClient` is awaited. Their calls and settings are the same."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Union
+
+from clientlet import _core, _inputs
+from clientlet._errors import CallbackError, Error
+from clientlet._models import Collected, converter
+from clientlet._records import Endpoints, GatewayStatus, Retry, Statistics, Tls
+
+_log = logging.getLogger("clientlet")
+
+Headers = Union[Mapping[str, str], Iterable[tuple[str, str]]]
+Result = Union[_core.Response, Error]
+
+_SETTINGS = (
+    "headers, basic_auth, bearer_token, cookies, cookie_jar, port, retry, connect_timeout, "
+    "attempt_timeout, idle_timeout, channels, max_connections, answer_limit, docarray, unary, gzip, "
+    "compression, websocket_json, proxy, no_proxy, proxy_from_env, tls"
+).split(", ")
+
+
+def _pairs(headers: Headers | None) -> list[tuple[str, str]]:
+    if headers is None:
+        return []
+    return [*(headers.items() if isinstance(headers, Mapping) else headers)]
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _policy(retry: Retry) -> tuple[int, float, float, float, bool]:
+    return (
+        retry.max_attempts,
+        retry.initial_backoff,
+        retry.max_backoff,
+        retry.backoff_multiplier,
+        retry.at_most_once,
+    )
+
+
+def _tls(tls: Tls) -> dict[str, Any]:
+    options = _given(vars(tls))
+    options["ca"] = list(tls.ca) if isinstance(tls.ca, (list, tuple)) else [tls.ca]
+    return options
+
+
+class _Base:
+    """What both clients have: settings, and the core that is made of them."""
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        """A client of the gateway at `url`: `http://`, `ws://` or `grpc://` and the port, or the same
+        over TLS (`https://`, `wss://`, `grpcs://`). Nothing is connected before the first call.
+
+        All times are in seconds, and `math.inf` is no limit.
+
+        :param headers: headers of every request.
+        :param basic_auth: a user and a password.
+        :param bearer_token: a token.
+        :param cookies: cookies of every request.
+        :param cookie_jar: whether cookies of the gateway are kept and sent back; so by default.
+        :param port: the port, if it is not in the URL.
+        :param retry: how often a request is sent; once by default.
+        :param connect_timeout: the longest time to connect; 10 by default.
+        :param attempt_timeout: the longest time of one attempt; 60 by default.
+        :param idle_timeout: the longest silence while a request waits; no limit by default.
+        :param channels: the number of connections that calls share over WebSocket and gRPC; 1 by default.
+        :param max_connections: the most connections at a time; 256 by default.
+        :param answer_limit: the largest answer, in bytes; 64 MiB by default.
+        :param docarray: `v1` or `v2`, for gateways that do not say what they speak.
+        :param unary: over gRPC, whether each request is a call of its own.
+        :param gzip: over gRPC, whether requests are compressed.
+        :param compression: whether compressed answers are asked for; so by default.
+        :param websocket_json: whether messages over WebSocket are JSON; for documents v1 alone.
+        :param proxy: the URL of a proxy: `http://`, `https://` or `socks5h://`.
+        :param no_proxy: hosts that are reached without the proxy, as the variable `NO_PROXY` has them.
+        :param proxy_from_env: whether the proxy is taken from the environment.
+        :param tls: how TLS connections are secured.
+        :raises ConfigError: a setting that cannot be used.
+        :raises TypeError: a setting that there is not.
+        """
+        for name in settings:
+            if name not in _SETTINGS:
+                raise TypeError(f"{type(self).__name__} has no setting {name!r}")
+        self._url = url
+        self._settings = settings
+        options = _given(settings)
+        options["headers"] = _pairs(settings.get("headers"))
+        if "cookies" in options:
+            options["cookies"] = _pairs(options["cookies"])
+        if "retry" in options:
+            options["retry"] = _policy(options["retry"])
+        if "tls" in options:
+            options["tls"] = _tls(options["tls"])
+        self._core = _core.Core(url, options)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Settings without connections. Secrets among them are in the pickle.
+        return _unpickled, (type(self), self._url, self._settings)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.gateway!r})"
+
+    @property
+    def gateway(self) -> str:
+        """The gateway's address, without user information."""
+        return self._core.gateway
+
+    def statistics(self) -> Statistics:
+        """The numbers of this client, counted from its beginning in this process: requests, attempts,
+        their times and outcomes, connections, bytes."""
+        return self._core.statistics()
+
+    def _options(
+        self,
+        parameters: Mapping[str, Any] | None,
+        target_executor: str | None,
+        retry: Retry | None,
+        attempts: tuple[int | None, float | None, float | None, float | None],
+        headers: Headers | None,
+        metadata: Headers | None,
+        **others: Any,
+    ) -> dict[str, Any]:
+        options = _given(others)
+        options["headers"] = _pairs(headers) + _pairs(metadata)
+        if parameters is not None:
+            options["parameters"] = parameters
+        if target_executor is not None:
+            options["target_executor"] = target_executor
+        if any(value is not None for value in attempts):
+            base = retry or self._settings.get("retry") or Retry(max_attempts=1)
+            parts = [given if given is not None else own for given, own in zip(attempts, _policy(base))]
+            options["retry"] = (*parts, base.at_most_once)
+        elif retry is not None:
+            options["retry"] = _policy(retry)
+        return options
+
+
+def _unpickled(of: type[_Base], url: str, settings: dict[str, Any]) -> _Base:
+    return of(url, **settings)
+
+
+def _returned(return_type: Any, columns: Any) -> Any:
+    """Columns are answered by columns, unless documents are asked for."""
+    return "columns" if return_type is None and columns is not None else return_type
+
+
+class _Outcome:
+    """What becomes of the results of a call that is waited for."""
+
+    def __init__(
+        self,
+        return_type: Any,
+        on_done: Callable[[_core.Response], Any] | None,
+        on_error: Callable[[Error], Any] | None,
+        on_always: Callable[[Result], Any] | None,
+        continue_on_error: bool,
+    ) -> None:
+        self.on_done, self.on_error, self.on_always = on_done, on_error, on_always
+        self.continue_on_error = continue_on_error
+        self.collected = Collected(return_type) if on_done is None and on_always is None else None
+        self.failure: Error | None = None
+
+    def take(self, result: Result) -> None:
+        """Takes a result: calls the callbacks, and keeps the documents or the first failure."""
+        failed = isinstance(result, Error)
+        if failed and self.on_error is None:
+            if self.continue_on_error:
+                _log.warning("%s", result)
+            elif self.failure is None:
+                self.failure = result  # type: ignore[assignment]
+        self._call(self.on_error if failed else self.on_done, result)
+        self._call(self.on_always, result)
+        if not failed and self.collected is not None:
+            self.collected.add(result)  # type: ignore[arg-type]
+
+    def _call(self, callback: Callable[[Any], Any] | None, result: Result) -> None:
+        if callback is None:
+            return
+        try:
+            callback(result)
+        except Exception as cause:
+            error = CallbackError(f"a callback raised {type(cause).__name__}: {cause}")
+            error.input = result.input
+            error.request_id = result.request_id
+            error.__cause__ = cause
+            if not self.continue_on_error:
+                raise error from cause
+            _log.warning("%s", error, exc_info=cause)
+
+    def end(self) -> Any:
+        """The documents, or the first failure."""
+        if self.failure is not None:
+            raise self.failure
+        return None if self.collected is None else self.collected.end()
+
+
+class Client(_Base):
+    """A client of one gateway, for any number of threads. Its calls wait; it works inside a running
+    event loop as well, which then waits too."""
+
+    def post(
+        self,
+        on: str,
+        inputs: Any = None,
+        *,
+        columns: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        target_executor: str | None = None,
+        request_size: int = 100,
+        prefetch: int | None = None,
+        in_order: bool = True,
+        return_type: Any = None,
+        on_done: Callable[[_core.Response], Any] | None = None,
+        on_error: Callable[[Error], Any] | None = None,
+        on_always: Callable[[Result], Any] | None = None,
+        continue_on_error: bool = False,
+        max_attempts: int | None = None,
+        initial_backoff: float | None = None,
+        max_backoff: float | None = None,
+        backoff_multiplier: float | None = None,
+        retry: Retry | None = None,
+        timeout: float | None = None,
+        attempt_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        headers: Headers | None = None,
+        metadata: Headers | None = None,
+        keep_documents: bool | None = None,
+        stream: bool = False,
+    ) -> Any:
+        """Posts documents to an executor's endpoint, and returns the documents of the answers.
+
+        :param on: the endpoint: `/search`.
+        :param inputs: a document or an iterable of documents: dicts, dataclasses, attrs, msgspec,
+            pydantic and DocArray objects. Without documents one request is sent.
+        :param columns: documents as columns, instead of `inputs`: an array of two or more dimensions,
+            or a list or array with one value a document, for each field. The answers are columns then.
+        :param parameters: parameters for the executors. All numbers become doubles.
+        :param target_executor: a regular expression that chooses executors by name.
+        :param request_size: documents in a request; below 1 all in one.
+        :param prefetch: requests under way at a time; 16 by default.
+        :param in_order: whether answers come in the order of the documents.
+        :param return_type: the class of the documents that are returned; dicts by default. A class of
+            DocArray gives its collection (`DocList`, `DocumentArray`), `"columns"` a dict of columns.
+        :param on_done: called with each response, in place of returning documents.
+        :param on_error: called with the error of each request that failed, in place of raising.
+        :param on_always: called with each response and each error, after the others.
+        :param continue_on_error: whether a failed request is logged, and the others go on.
+        :param max_attempts: how often a request is sent at most.
+        :param initial_backoff: seconds; the longest wait before the second attempt.
+        :param max_backoff: seconds; the longest wait.
+        :param backoff_multiplier: the growth of the longest wait.
+        :param retry: all of the last four.
+        :param timeout: seconds for one request with all its attempts; no limit by default.
+        :param attempt_timeout: seconds for one attempt; the client's by default.
+        :param idle_timeout: seconds of silence; the client's by default.
+        :param headers: headers of this call, beside the client's.
+        :param metadata: the same, by gRPC's name.
+        :param keep_documents: whether errors have the documents of their requests.
+        :param stream: whether an iterator of responses is returned, which holds back the input while
+            it is not read.
+        :raises Error: the first request that failed. With `stream`, each failed request is raised
+            where its response would be; with `continue_on_error` it is an item of the iterator.
+        """
+        kind, documents = _inputs.source(inputs, columns, may_await=False)
+        options = self._options(
+            parameters, target_executor, retry,
+            (max_attempts, initial_backoff, max_backoff, backoff_multiplier), headers, metadata,
+            request_size=request_size, prefetch=prefetch, in_order=in_order, timeout=timeout,
+            attempt_timeout=attempt_timeout, idle_timeout=idle_timeout, keep_documents=keep_documents,
+            stop_on_error=not stream and not continue_on_error and on_error is None,
+        )  # fmt: skip
+        return_type = _returned(return_type, columns)
+        call = self._core.post(on, kind, documents, options, converter(return_type))
+        if stream:
+            return Stream(call, continue_on_error)
+        outcome = _Outcome(return_type, on_done, on_error, on_always, continue_on_error)
+        try:
+            while (result := call.next()) is not None:
+                outcome.take(result)
+        finally:
+            call.close()
+        return outcome.end()
+
+    def stream_doc(
+        self,
+        on: str,
+        inputs: Any,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        target_executor: str | None = None,
+        return_type: Any = None,
+        retry: Retry | None = None,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        headers: Headers | None = None,
+        metadata: Headers | None = None,
+    ) -> Iterator[Any]:
+        """Posts one document to an endpoint that is a generator, and gives what it yields, over HTTP
+        and gRPC from gateways with documents v2.
+
+        :raises Error: why the stream ended before its end.
+        """
+        options = self._options(
+            parameters, target_executor, retry, (None,) * 4, headers, metadata,
+            timeout=timeout, idle_timeout=idle_timeout,
+        )  # fmt: skip
+        call = self._core.stream_doc(on, inputs, options)
+        convert = converter(return_type)
+        return iter(_documents(call, convert))
+
+    def ready(self) -> bool:
+        """Returns `True` if the gateway and its executors can work.
+
+        :raises Error: why they cannot.
+        """
+        return self._core.ask("ready")
+
+    def is_flow_ready(self) -> bool:
+        """Whether the gateway and its executors can work. `ready` says why not."""
+        try:
+            return self.ready()
+        except Error:
+            return False
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Waits until the gateway is ready, at most for `timeout` seconds.
+
+        :raises Error: why it was not.
+        """
+        return self._core.ask("wait_ready", timeout)
+
+    def status(self) -> GatewayStatus:
+        """What the gateway says of itself.
+
+        :raises Error: why it could not be asked.
+        """
+        return self._core.ask("status")
+
+    def endpoints(self) -> Endpoints:
+        """What can be posted to.
+
+        :raises Error: why the gateway could not be asked.
+        """
+        return self._core.ask("endpoints")
+
+    def health(self, service: str = "") -> str:
+        """What gRPC's health service says: `serving`, `not_serving`, `unknown` or `service_unknown`.
+
+        :raises Error: why it could not be asked.
+        """
+        return self._core.ask("health", service)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+
+def _documents(call: _core.DocumentCall, convert: Callable[[Any], Any] | None) -> Iterator[Any]:
+    while (document := call.next()) is not None:
+        yield document if convert is None else convert([document])[0]
+
+
+class Stream:
+    """The responses of a call, one after the other. While they are not taken, the input waits."""
+
+    def __init__(self, call: _core.Call, continue_on_error: bool) -> None:
+        self._call = call
+        self._continue_on_error = continue_on_error
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> Any:
+        result = self._call.next()
+        if result is None:
+            raise StopIteration
+        if isinstance(result, Error) and not self._continue_on_error:
+            raise result
+        return result
+
+    def stop(self) -> list[Result]:
+        """Ends the call. Returns what became of the requests that were not taken: responses, and
+        errors of those that are given up."""
+        return self._call.stop()
+
+
+class AsyncClient(_Base):
+    """A client of one gateway, for any number of tasks and event loops (asyncio, uvloop)."""
+
+    def post(
+        self,
+        on: str,
+        inputs: Any = None,
+        *,
+        columns: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        target_executor: str | None = None,
+        request_size: int = 100,
+        prefetch: int | None = None,
+        in_order: bool = True,
+        return_type: Any = None,
+        on_done: Callable[[_core.Response], Any] | None = None,
+        on_error: Callable[[Error], Any] | None = None,
+        on_always: Callable[[Result], Any] | None = None,
+        continue_on_error: bool = False,
+        max_attempts: int | None = None,
+        initial_backoff: float | None = None,
+        max_backoff: float | None = None,
+        backoff_multiplier: float | None = None,
+        retry: Retry | None = None,
+        timeout: float | None = None,
+        attempt_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        headers: Headers | None = None,
+        metadata: Headers | None = None,
+        keep_documents: bool | None = None,
+        stream: bool = False,
+    ) -> Any:
+        """Posts documents like `Client.post`. The result is awaited; with `stream` it is an
+        asynchronous iterator. The input may be asynchronous as well. Cancelling the task that awaits
+        stops the call.
+        """
+        kind, documents = _inputs.source(inputs, columns, may_await=True)
+        options = self._options(
+            parameters, target_executor, retry,
+            (max_attempts, initial_backoff, max_backoff, backoff_multiplier), headers, metadata,
+            request_size=request_size, prefetch=prefetch, in_order=in_order, timeout=timeout,
+            attempt_timeout=attempt_timeout, idle_timeout=idle_timeout, keep_documents=keep_documents,
+            stop_on_error=not stream and not continue_on_error and on_error is None,
+        )  # fmt: skip
+        return_type = _returned(return_type, columns)
+        call = self._core.post(on, kind, documents, options, converter(return_type))
+        if stream:
+            return AsyncStream(call, continue_on_error)
+        outcome = _Outcome(return_type, on_done, on_error, on_always, continue_on_error)
+        return _collect(call, outcome)
+
+    def stream_doc(
+        self,
+        on: str,
+        inputs: Any,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        target_executor: str | None = None,
+        return_type: Any = None,
+        retry: Retry | None = None,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        headers: Headers | None = None,
+        metadata: Headers | None = None,
+    ) -> AsyncIterator[Any]:
+        """Posts one document to an endpoint that is a generator, like `Client.stream_doc`."""
+        options = self._options(
+            parameters, target_executor, retry, (None,) * 4, headers, metadata,
+            timeout=timeout, idle_timeout=idle_timeout,
+        )  # fmt: skip
+        call = self._core.stream_doc(on, inputs, options)
+        return _documents_async(call, converter(return_type))
+
+    async def ready(self) -> bool:
+        """Returns `True` if the gateway and its executors can work.
+
+        :raises Error: why they cannot.
+        """
+        return await self._core.ask_async("ready")
+
+    async def is_flow_ready(self) -> bool:
+        """Whether the gateway and its executors can work. `ready` says why not."""
+        try:
+            return await self.ready()
+        except Error:
+            return False
+
+    async def wait_ready(self, timeout: float) -> bool:
+        """Waits until the gateway is ready, at most for `timeout` seconds.
+
+        :raises Error: why it was not.
+        """
+        return await self._core.ask_async("wait_ready", timeout)
+
+    async def status(self) -> GatewayStatus:
+        """What the gateway says of itself.
+
+        :raises Error: why it could not be asked.
+        """
+        return await self._core.ask_async("status")
+
+    async def endpoints(self) -> Endpoints:
+        """What can be posted to.
+
+        :raises Error: why the gateway could not be asked.
+        """
+        return await self._core.ask_async("endpoints")
+
+    async def health(self, service: str = "") -> str:
+        """What gRPC's health service says, like `Client.health`."""
+        return await self._core.ask_async("health", service)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+
+async def _collect(call: _core.Call, outcome: _Outcome) -> Any:
+    try:
+        while (result := await call.next_async()) is not None:
+            outcome.take(result)
+    finally:
+        call.close()
+    return outcome.end()
+
+
+async def _documents_async(
+    call: _core.DocumentCall, convert: Callable[[Any], Any] | None
+) -> AsyncIterator[Any]:
+    while (document := await call.next_async()) is not None:
+        yield document if convert is None else convert([document])[0]
+
+
+class AsyncStream:
+    """The responses of a call, one after the other. While they are not taken, the input waits."""
+
+    def __init__(self, call: _core.Call, continue_on_error: bool) -> None:
+        self._call = call
+        self._continue_on_error = continue_on_error
+
+    def __aiter__(self) -> AsyncStream:
+        return self
+
+    async def __anext__(self) -> Any:
+        result = await self._call.next_async()
+        if result is None:
+            raise StopAsyncIteration
+        if isinstance(result, Error) and not self._continue_on_error:
+            raise result
+        return result
+
+    def stop(self) -> list[Result]:
+        """Ends the call, like `Stream.stop`."""
+        return self._call.stop()

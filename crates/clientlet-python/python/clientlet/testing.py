@@ -1,0 +1,145 @@
+"""A gateway for tests: it runs inside the test, on free ports, and breaks as the test says."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from clientlet import _core
+from clientlet._records import Arrival
+
+__all__ = ["Arrival", "Gateway", "Request"]
+
+
+class Request(NamedTuple):
+    """What a handler is given."""
+
+    documents: list[dict[str, Any]]
+    """The documents, as dicts."""
+    parameters: dict[str, Any]
+    """The parameters."""
+    headers: dict[str, str]
+    """The headers, with names in lower case."""
+    endpoint: str
+    """The endpoint: `/search`."""
+
+
+Handler = Callable[[Request], Any]
+
+
+class Gateway:
+    """A gateway that runs in this process, on free ports of 127.0.0.1, and speaks all three protocols.
+
+    Without handlers it has the sample executor: `/upper` turns texts into capitals, `/fail` raises,
+    and `/` gives the documents back.
+
+        with Gateway({"/double": lambda request: request.documents * 2}) as gateway:
+            client = clientlet.Client(gateway.url)
+    """
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler] | None = None,
+        *,
+        docarray: str | None = None,
+        faults: Iterable[str] = (),
+        seed: int | None = None,
+        authorization: str | None = None,
+    ) -> None:
+        """
+        :param handlers: functions that answer endpoints. A handler is given a `Request`, and returns
+            documents, or `None` for those that came. What it raises is an executor's exception.
+        :param docarray: the documents that it speaks: `v1`, the default, or `v2`.
+        :param faults: what goes wrong: `status:503@1`, `reset-after@20%`, ...; the command
+            `clientlet gateway --help` lists them.
+        :param seed: which requests a probability strikes.
+        :param authorization: the value that every request's header `Authorization` must have.
+        :raises ValueError: a setting that cannot be used.
+        """
+        self._handlers = dict(handlers or {})
+        options: dict[str, Any] = {"faults": list(faults), "endpoints": list(self._handlers)}
+        given = {"docarray": docarray, "seed": seed, "authorization": authorization}
+        options.update({name: value for name, value in given.items() if value is not None})
+        self._core = _core.Gateway(options)
+        self._thread = None
+        if self._handlers:
+            functions = list(self._handlers.values())
+            run = (self._core.calls, functions)
+            name = "clientlet gateway"
+            self._thread = threading.Thread(target=_answer, args=run, name=name, daemon=True)
+            self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """The URL for HTTP."""
+        return self._core.urls[0]
+
+    @property
+    def http_url(self) -> str:
+        """The URL for HTTP."""
+        return self._core.urls[0]
+
+    @property
+    def websocket_url(self) -> str:
+        """The URL for WebSocket."""
+        return self._core.urls[1]
+
+    @property
+    def grpc_url(self) -> str:
+        """The URL for gRPC."""
+        return self._core.urls[2]
+
+    @property
+    def urls(self) -> tuple[str, str, str]:
+        """The URLs for HTTP, WebSocket and gRPC."""
+        return self._core.urls
+
+    @property
+    def journal(self) -> list[Arrival]:
+        """The requests that arrived, in their order."""
+        return self._core.journal
+
+    def executor_down(self, down: bool = True) -> None:
+        """Makes the executor unreachable, or reachable again."""
+        self._core.executor_down(down)
+
+    def executor_slow(self, slow: bool = True) -> None:
+        """Makes the executor too slow for the gateway, or as fast as before."""
+        self._core.executor_slow(slow)
+
+    def stop(self) -> None:
+        """Stops the gateway.
+
+        :raises AssertionError: what a handler returned was no document.
+        """
+        mistakes = self._core.stop()
+        if mistakes:
+            raise AssertionError("; ".join(mistakes))
+
+    def __enter__(self) -> Gateway:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.stop()
+        else:
+            # The test has failed already, and its own error says more.
+            self._core.stop()
+
+
+def _answer(calls: _core.Calls, handlers: list[Handler]) -> None:
+    """Answers requests with the handlers until the gateway has stopped."""
+    while (handling := calls.next()) is not None:
+        try:
+            number, documents, parameters, headers, endpoint = handling.parts
+            request = Request(documents, parameters, headers, endpoint)
+            handling.reply(handlers[number](request))
+        except Exception as error:
+            handling.raise_exception(type(error).__name__, [str(arg) for arg in error.args])

@@ -1,0 +1,303 @@
+//! Futures of Rust as awaitables of asyncio.
+//!
+//! A future is polled on the event loop's thread, by the task that awaits it. Only a pending future
+//! costs more: asyncio gets a future of its own, which the loop's bell completes. A waker writes to
+//! the bell, from whatever thread, and never attaches to the interpreter. There is one bell a loop,
+//! and one ring completes all futures that were woken by then.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+use crate::error::internal;
+use crate::runtime;
+
+/// A future whose result is a Python object.
+pub(crate) type Job = Pin<Box<dyn Future<Output = PyResult<Py<PyAny>>> + Send>>;
+
+/// An awaitable for one task of asyncio.
+#[pyclass(frozen, module = "clientlet._core")]
+pub(crate) struct Await {
+    /// `None` once it has ended or was cancelled.
+    job: Mutex<Option<Job>>,
+    sleeper: Arc<Sleeper>,
+}
+
+impl Await {
+    pub(crate) fn new(future: impl Future<Output = PyResult<Py<PyAny>>> + Send + 'static) -> Await {
+        Await { job: Mutex::new(Some(Box::pin(future))), sleeper: Arc::default() }
+    }
+
+    fn job(&self) -> MutexGuard<'_, Option<Job>> {
+        self.job.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn poll(&self, py: Python<'_>) -> PyResult<Poll<PyResult<Py<PyAny>>>> {
+        // The job is out of its lock while it runs Python code, which could come back here.
+        let Some(mut job) = self.job().take() else {
+            return Err(PyRuntimeError::new_err("this was awaited already"));
+        };
+        let handle = runtime::handle(py)?;
+        let waker = Waker::from(self.sleeper.clone());
+        self.sleeper.begin();
+        let polled = {
+            let _inside = handle.enter();
+            let poll = || job.as_mut().poll(&mut Context::from_waker(&waker));
+            catch_unwind(AssertUnwindSafe(poll)).map_err(|panic| internal(py, &*panic))?
+        };
+        if polled.is_pending() {
+            *self.job() = Some(job);
+        }
+        Ok(polled)
+    }
+}
+
+#[pymethods]
+#[expect(
+    clippy::self_named_constructors,
+    reason = "`__await__` is Python's name, and makes nothing"
+)]
+impl Await {
+    fn __await__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __iter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    /// Goes on with the future. What it yields is for asyncio's task.
+    fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self.poll(py)? {
+            Poll::Ready(Ok(value)) => Err(PyStopIteration::new_err((value,))),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending if self.sleeper.was_woken() => Ok(py.None()),
+            Poll::Pending => {
+                let (future, bell) = Bell::of_running_loop(py)?;
+                future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
+                match self.sleeper.sleep(future.clone().unbind(), bell) {
+                    true => Ok(future.unbind()),
+                    // It was woken meanwhile. Without a future the task goes on in the next round.
+                    false => Ok(py.None()),
+                }
+            }
+        }
+    }
+
+    fn send(&self, py: Python<'_>, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        self.__next__(py)
+    }
+
+    /// Ends the future, which is how a task is cancelled.
+    #[pyo3(signature = (kind, value = None, traceback = None))]
+    fn throw(
+        &self,
+        kind: &Bound<'_, PyAny>,
+        value: Option<&Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        self.close();
+        let _ = traceback;
+        let exception = match (value, kind.cast::<PyType>()) {
+            (Some(value), _) if !value.is_none() => value.clone(),
+            (_, Ok(class)) => class.call0()?,
+            (_, Err(_)) => kind.clone(),
+        };
+        Err(PyErr::from_value(exception))
+    }
+
+    fn close(&self) {
+        // It is dropped after the lock is free: a generator in it may run code when it is closed.
+        let ended = self.job().take();
+        drop(ended);
+    }
+}
+
+/// What a waker wakes: the future of asyncio that the awaiting task waits for.
+#[derive(Default)]
+struct Sleeper(Mutex<Sleep>);
+
+#[derive(Default)]
+enum Sleep {
+    #[default]
+    Awake,
+    /// It was woken while it was awake, so that it has to be polled again.
+    Woken,
+    Asleep(Py<PyAny>, Arc<Bell>),
+}
+
+impl Sleeper {
+    fn sleep_state(&self) -> MutexGuard<'_, Sleep> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self) {
+        *self.sleep_state() = Sleep::Awake;
+    }
+
+    fn was_woken(&self) -> bool {
+        matches!(*self.sleep_state(), Sleep::Woken)
+    }
+
+    /// Lets `bell` complete `future` when it is woken; `false` if it was woken already.
+    fn sleep(&self, future: Py<PyAny>, bell: Arc<Bell>) -> bool {
+        let mut state = self.sleep_state();
+        if matches!(*state, Sleep::Woken) {
+            return false;
+        }
+        *state = Sleep::Asleep(future, bell);
+        true
+    }
+}
+
+impl Wake for Sleeper {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let before = std::mem::replace(&mut *self.sleep_state(), Sleep::Woken);
+        if let Sleep::Asleep(future, bell) = before {
+            bell.ring(future);
+        }
+    }
+}
+
+/// Wakes an event loop.
+struct Bell {
+    wire: wire::Wire,
+    /// The futures that the loop is to complete.
+    woken: Mutex<Vec<Py<PyAny>>>,
+}
+
+/// The attribute by which an event loop keeps its bell. So the bell lives as long as the loop.
+const BELL: &str = "_clientlet_bell";
+
+impl Bell {
+    /// Returns a new future of the running loop, and the loop's bell.
+    ///
+    /// # Errors
+    /// `RuntimeError` without a running loop.
+    fn of_running_loop(py: Python<'_>) -> PyResult<(Bound<'_, PyAny>, Arc<Bell>)> {
+        static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let running = RUNNING.get_or_try_init(py, || {
+            py.import("asyncio")?.getattr("get_running_loop").map(Bound::unbind)
+        })?;
+        let event_loop = running.bind(py).call0()?;
+        let bell = match event_loop.getattr_opt(intern!(py, BELL))? {
+            Some(ringer) => ringer.cast::<Ringer>()?.get().0.clone(),
+            None => Bell::hang(&event_loop)?,
+        };
+        Ok((event_loop.call_method0(intern!(py, "create_future"))?, bell))
+    }
+
+    fn hang(event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Bell>> {
+        let py = event_loop.py();
+        let bell = Arc::new(Bell { wire: wire::Wire::new()?, woken: Mutex::default() });
+        let ringer = Bound::new(py, Ringer(bell.clone()))?;
+        event_loop.call_method1("add_reader", (bell.wire.number(), &ringer))?;
+        event_loop.setattr(BELL, ringer)?;
+        Ok(bell)
+    }
+
+    fn woken(&self) -> MutexGuard<'_, Vec<Py<PyAny>>> {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the loop complete `future`.
+    fn ring(&self, future: Py<PyAny>) {
+        let mut woken = self.woken();
+        woken.push(future);
+        if woken.len() == 1 {
+            self.wire.pull();
+        }
+    }
+}
+
+/// What the loop calls when its bell has rung.
+#[pyclass(frozen)]
+struct Ringer(Arc<Bell>);
+
+#[pymethods]
+impl Ringer {
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        self.0.wire.release();
+        let woken = std::mem::take(&mut *self.0.woken());
+        for future in woken {
+            let future = future.bind(py);
+            // A task that was cancelled has cancelled its future.
+            if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
+                future.call_method1(intern!(py, "set_result"), (py.None(),))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The file descriptor that an event loop watches.
+#[cfg(target_os = "linux")]
+mod wire {
+    use std::io;
+    use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+    use nix::sys::eventfd::{EfdFlags, EventFd};
+
+    pub(super) struct Wire(EventFd);
+
+    impl Wire {
+        pub(super) fn new() -> io::Result<Wire> {
+            let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+            Ok(Wire(EventFd::from_value_and_flags(0, flags)?))
+        }
+
+        pub(super) fn number(&self) -> RawFd {
+            self.0.as_fd().as_raw_fd()
+        }
+
+        pub(super) fn pull(&self) {
+            // It fails only when its counter is full, and then the loop is awake.
+            let _ = self.0.write(1);
+        }
+
+        pub(super) fn release(&self) {
+            // It fails only when it was not pulled.
+            let _ = self.0.read();
+        }
+    }
+}
+
+/// The same with a pipe, which has at most one byte in it: it is written to only when no future waits.
+#[cfg(not(target_os = "linux"))]
+mod wire {
+    use std::io::{self, PipeReader, PipeWriter, Read, Write};
+    use std::os::fd::{AsRawFd, RawFd};
+
+    pub(super) struct Wire(PipeReader, PipeWriter);
+
+    impl Wire {
+        pub(super) fn new() -> io::Result<Wire> {
+            io::pipe().map(|(reader, writer)| Wire(reader, writer))
+        }
+
+        pub(super) fn number(&self) -> RawFd {
+            self.0.as_raw_fd()
+        }
+
+        pub(super) fn pull(&self) {
+            // It fails only when the loop's end is closed.
+            let _ = (&self.1).write(&[1]);
+        }
+
+        pub(super) fn release(&self) {
+            // The loop calls this only when there is a byte.
+            let _ = (&self.0).read(&mut [0]);
+        }
+    }
+}

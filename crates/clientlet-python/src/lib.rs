@@ -1,0 +1,60 @@
+//! The module `clientlet._core`: what the Python package does in Rust.
+//!
+//! Whoever polls, attaches: all Python objects are read and made while a thread of Python polls a
+//! future of the library. The runtime's threads only read and write connections, and never attach to
+//! the interpreter.
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod answers;
+mod array;
+mod bridge;
+mod call;
+mod client;
+mod columns;
+mod error;
+mod feed;
+mod gateway;
+mod kind;
+mod options;
+mod questions;
+mod read;
+mod runtime;
+mod wait;
+mod write;
+
+use pyo3::exceptions::PyImportError;
+use pyo3::prelude::*;
+
+/// The core of the package `clientlet`. Its classes are made by the package alone.
+#[pymodule(gil_used = true)]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    refuse_subinterpreters(module.py())?;
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<answers::Response>()?;
+    module.add_class::<array::Memory>()?;
+    module.add_class::<bridge::Await>()?;
+    module.add_class::<call::Call>()?;
+    module.add_class::<call::DocumentCall>()?;
+    module.add_class::<client::Core>()?;
+    module.add_class::<feed::Feed>()?;
+    module.add_class::<gateway::Gateway>()?;
+    module.add_class::<gateway::Calls>()?;
+    module.add_class::<gateway::Handling>()?;
+    module.add_function(wrap_pyfunction!(kind::is_document, module)?)
+}
+
+/// The objects that this module keeps belong to one interpreter. CPython 3.12 and later refuse by
+/// themselves to load it elsewhere.
+fn refuse_subinterpreters(py: Python<'_>) -> PyResult<()> {
+    // What is missing in a release of Python, or a build without it, has no subinterpreters.
+    let found =
+        ["_interpreters", "_xxsubinterpreters"].into_iter().find_map(|name| py.import(name).ok());
+    let Some(interpreters) = found else { return Ok(()) };
+    let (current, main) = ("get_current", "get_main");
+    if interpreters.call_method0(current)?.eq(interpreters.call_method0(main)?)? {
+        return Ok(());
+    }
+    Err(PyImportError::new_err(
+        "clientlet works in the main interpreter only, not in subinterpreters",
+    ))
+}

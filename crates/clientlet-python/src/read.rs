@@ -1,0 +1,261 @@
+//! Python objects as documents: any object is written by serde as it is, without a tree in between.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use serde::ser::{Error, Serialize, SerializeMap, SerializeSeq, Serializer};
+
+use crate::array::{Numbers, from_dlpack};
+use crate::columns::Columns;
+use crate::kind::Kind;
+
+/// A document of the caller's.
+pub(crate) enum Document {
+    Object(Py<PyAny>, Arc<Arrays>),
+    Row(Arc<Columns>, usize),
+}
+
+impl Serialize for Document {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // A document is only written by a thread of Python that polls, so it is attached already.
+        Python::attach(|py| match self {
+            Document::Object(object, arrays) => {
+                let object = object.bind(py);
+                Value { object, depth: 0, arrays: Some(arrays) }.serialize(serializer)
+            }
+            Document::Row(columns, index) => columns.row(py, *index, serializer),
+        })
+    }
+}
+
+/// The names of the fields that a call sends as arrays. JSON has no arrays of numbers, so an answer's
+/// fields of these names are read as such, as on the other protocols.
+#[derive(Default)]
+pub(crate) struct Arrays(Mutex<Vec<Box<str>>>);
+
+/// Documents with more arrays than this get the others as lists.
+const MOST_ARRAYS: usize = 64;
+
+impl Arrays {
+    pub(crate) fn note(&self, name: &str) {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.len() < MOST_ARRAYS && !names.iter().any(|known| **known == *name) {
+            names.push(name.into());
+        }
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        names.iter().any(|known| **known == *name)
+    }
+}
+
+/// How deeply values may be nested; deeper ones mostly contain themselves. Gateways read no more.
+const MOST_DEPTH: u8 = 100;
+
+/// An object, and how deep it lies in the document.
+pub(crate) struct Value<'a, 'py> {
+    object: &'a Bound<'py, PyAny>,
+    depth: u8,
+    /// Where a document notes which of its fields are arrays.
+    arrays: Option<&'a Arrays>,
+}
+
+impl<'a, 'py> Value<'a, 'py> {
+    pub(crate) fn new(object: &'a Bound<'py, PyAny>) -> Value<'a, 'py> {
+        Value { object, depth: 0, arrays: None }
+    }
+
+    fn within<'b>(&self, object: &'b Bound<'py, PyAny>) -> Value<'b, 'py> {
+        Value { object, depth: self.depth + 1, arrays: None }
+    }
+
+    fn entry<M: SerializeMap>(
+        &self,
+        map: &mut M,
+        name: &str,
+        value: &Bound<'py, PyAny>,
+    ) -> Result<(), M::Error> {
+        if let Some(arrays) = self.arrays
+            && !is_plain(value)
+            && Kind::of(value).map_err(told)?.is_array()
+        {
+            arrays.note(name);
+        }
+        map.serialize_entry(name, &self.within(value))
+    }
+
+    /// Writes the entries of a dict.
+    fn dict<S: Serializer>(&self, dict: &Bound<'py, PyDict>, s: S) -> Result<S::Ok, S::Error> {
+        let mut map = s.serialize_map(Some(dict.len()))?;
+        for (name, value) in dict.iter() {
+            self.entry(&mut map, text(&name)?, &value)?;
+        }
+        map.end()
+    }
+
+    fn list<S: Serializer>(
+        &self,
+        values: impl ExactSizeIterator<Item = Bound<'py, PyAny>>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut list = s.serialize_seq(Some(values.len()))?;
+        for value in values {
+            list.serialize_element(&self.within(&value))?;
+        }
+        list.end()
+    }
+
+    /// Writes an object of any other class than the usual ones.
+    fn other<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let object = self.object;
+        let py = object.py();
+        let call = |name| object.call_method0(name).map_err(told);
+        match &*Kind::of(object).map_err(told)? {
+            Kind::Text => s.serialize_str(text(object)?),
+            Kind::Integer => integer(object, s),
+            Kind::Float => s.serialize_f64(object.extract().map_err(told)?),
+            Kind::Bytes => s.serialize_bytes(object.extract().map_err(told)?),
+            Kind::Dict => self.dict(object.cast().map_err(told)?, s),
+            Kind::Mapping => {
+                let mut map = s.serialize_map(None)?;
+                for item in call(intern!(py, "items"))?.try_iter().map_err(told)? {
+                    let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) =
+                        item.and_then(|item| item.extract()).map_err(told)?;
+                    self.entry(&mut map, text(&name)?, &value)?;
+                }
+                map.end()
+            }
+            Kind::List => {
+                let mut list = s.serialize_seq(None)?;
+                for value in object.try_iter().map_err(told)? {
+                    list.serialize_element(&self.within(&value.map_err(told)?))?;
+                }
+                list.end()
+            }
+            Kind::Array => numbers(object, s),
+            Kind::BytesOrArray => {
+                let numbers = Numbers::of(object).map_err(told)?;
+                match numbers.is_plain_bytes() {
+                    true => s.serialize_bytes(numbers.bytes(py)),
+                    false => numbers.as_tensor(py).map_err(told)?.serialize(s),
+                }
+            }
+            Kind::Dlpack => numbers(&from_dlpack(object).map_err(told)?, s),
+            Kind::Model => {
+                let fields = object.getattr(intern!(py, "__dict__")).map_err(told)?;
+                self.dict(fields.cast().map_err(told)?, s)
+            }
+            Kind::DocumentV1 => self.document_v1(s),
+            Kind::Fields(fields) => {
+                let mut map = s.serialize_map(Some(fields.len()))?;
+                for (attribute, name) in fields {
+                    let value = object.getattr(attribute.bind(py)).map_err(told)?;
+                    self.entry(&mut map, name, &value)?;
+                }
+                map.end()
+            }
+            Kind::Enum => {
+                self.within(&object.getattr(intern!(py, "value")).map_err(told)?).serialize(s)
+            }
+            Kind::Scalar => self.within(&call(intern!(py, "item"))?).serialize(s),
+            Kind::Time => s.serialize_str(text(&call(intern!(py, "isoformat"))?)?),
+            Kind::Printed => s.serialize_str(object.str().map_err(told)?.to_str().map_err(told)?),
+            Kind::Unknown => {
+                let class = object.get_type();
+                let name = class.fully_qualified_name().map_err(told)?;
+                Err(S::Error::custom(format_args!("an object of the class {name} cannot be sent")))
+            }
+        }
+    }
+
+    /// Writes the fields of a v1 document that are set.
+    fn document_v1<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let py = self.object.py();
+        let fields = self.object.getattr(intern!(py, "_data"));
+        let fields = fields.and_then(|data| data.getattr(intern!(py, "__dict__"))).map_err(told)?;
+        let mut map = s.serialize_map(None)?;
+        for (name, value) in fields.cast::<PyDict>().map_err(told)?.iter() {
+            let name = text(&name)?;
+            // The document that it belongs to, and what DocArray keeps for itself.
+            if !value.is_none() && !name.starts_with('_') {
+                self.entry(&mut map, name, &value)?;
+            }
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Value<'_, '_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let object = self.object;
+        if self.depth > MOST_DEPTH {
+            return Err(S::Error::custom("it is nested too deeply, or contains itself"));
+        }
+        // The usual classes first, by identity.
+        if object.is_exact_instance_of::<PyString>() {
+            s.serialize_str(text(object)?)
+        } else if object.is_none() {
+            s.serialize_unit()
+        } else if let Ok(number) = object.cast_exact::<PyFloat>() {
+            s.serialize_f64(number.extract().map_err(told)?)
+        } else if object.is_exact_instance_of::<PyInt>() {
+            integer(object, s)
+        } else if let Ok(boolean) = object.cast_exact::<PyBool>() {
+            s.serialize_bool(boolean.is_true())
+        } else if let Ok(dict) = object.cast_exact::<PyDict>() {
+            self.dict(dict, s)
+        } else if let Ok(list) = object.cast_exact::<PyList>() {
+            self.list(list.iter(), s)
+        } else if let Ok(tuple) = object.cast_exact::<PyTuple>() {
+            self.list(tuple.iter(), s)
+        } else if let Ok(bytes) = object.cast_exact::<PyBytes>() {
+            s.serialize_bytes(bytes.as_bytes())
+        } else {
+            self.other(s)
+        }
+    }
+}
+
+/// Whether this is text, a number or `None`, as most values are.
+fn is_plain(object: &Bound<'_, PyAny>) -> bool {
+    object.is_exact_instance_of::<PyString>()
+        || object.is_none()
+        || object.is_exact_instance_of::<PyFloat>()
+        || object.is_exact_instance_of::<PyInt>()
+}
+
+fn numbers<S: Serializer>(array: &Bound<'_, PyAny>, s: S) -> Result<S::Ok, S::Error> {
+    Numbers::of(array).map_err(told)?.as_tensor(array.py()).map_err(told)?.serialize(s)
+}
+
+fn integer<S: Serializer>(object: &Bound<'_, PyAny>, s: S) -> Result<S::Ok, S::Error> {
+    if let Ok(n) = object.extract::<i64>() {
+        return s.serialize_i64(n);
+    }
+    match object.extract::<u64>() {
+        Ok(n) => s.serialize_u64(n),
+        Err(_) => Err(S::Error::custom("the integer has more than 64 bits")),
+    }
+}
+
+fn text<'a, E: Error>(object: &'a Bound<'_, PyAny>) -> Result<&'a str, E> {
+    let Ok(text) = object.cast::<PyString>() else {
+        let name = object.get_type().name().map_err(told)?;
+        return Err(E::custom(format_args!("a name must be a str, not {name}")));
+    };
+    text.to_str()
+        .map_err(|_| E::custom("the text holds half of a surrogate pair, which is no text"))
+}
+
+/// The error of a document, from an exception that was raised while it was read.
+pub(crate) fn told<E: Error>(error: impl Into<PyErr>) -> E {
+    let error = error.into();
+    Python::attach(|py| match error.is_instance_of::<PyTypeError>(py) {
+        true => E::custom(error.value(py)),
+        false => E::custom(error),
+    })
+}

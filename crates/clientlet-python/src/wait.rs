@@ -1,0 +1,88 @@
+//! Waits for a future on the calling thread, with the interpreter released and signals heard.
+
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::runtime;
+
+/// How often Python's main thread looks whether a signal has come: only it runs handlers of signals.
+/// So Ctrl-C ends a wait within this time.
+const SIGNALS: Duration = Duration::from_millis(20);
+
+/// Polls `future` on this thread until it is ready. In between the interpreter is released.
+///
+/// # Errors
+/// What a handler of a signal raised, such as `KeyboardInterrupt`; the future is dropped then.
+pub(crate) fn wait<T>(
+    py: Python<'_>,
+    mut future: Pin<Box<dyn Future<Output = PyResult<T>> + Send + '_>>,
+) -> PyResult<T> {
+    let handle = runtime::handle(py)?;
+    let alarm = Arc::new(Alarm::default());
+    let waker = Waker::from(alarm.clone());
+    let mut rest = None;
+    loop {
+        let polled = {
+            let _inside = handle.enter();
+            future.as_mut().poll(&mut Context::from_waker(&waker))
+        };
+        if let Poll::Ready(result) = polled {
+            return result;
+        }
+        let rest = match rest {
+            Some(rest) => rest,
+            None => *rest.insert(is_main_thread(py)?.then_some(SIGNALS)),
+        };
+        while !py.detach(|| alarm.wait(rest)) {
+            py.check_signals()?;
+        }
+    }
+}
+
+fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
+    let threading = py.import(intern!(py, "threading"))?;
+    let main = threading.call_method0(intern!(py, "main_thread"))?;
+    Ok(threading.call_method0(intern!(py, "current_thread"))?.is(&main))
+}
+
+/// What wakes the thread.
+#[derive(Default)]
+struct Alarm {
+    rings: Mutex<bool>,
+    rung: Condvar,
+}
+
+impl Alarm {
+    /// Waits for the alarm, at most for `limit`; returns whether it rang.
+    fn wait(&self, limit: Option<Duration>) -> bool {
+        let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_quiet = |rings: &mut bool| !*rings;
+        let mut rings = match limit {
+            Some(limit) => {
+                let waited = self.rung.wait_timeout_while(rings, limit, is_quiet);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => {
+                let waited = self.rung.wait_while(rings, is_quiet);
+                waited.unwrap_or_else(PoisonError::into_inner)
+            }
+        };
+        std::mem::take(&mut rings)
+    }
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        *self.rings.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.rung.notify_one();
+    }
+}

@@ -1,0 +1,238 @@
+"""The client that is awaited."""
+
+import asyncio
+import gc
+import os
+import threading
+
+import pytest
+
+import clientlet
+from clientlet import AsyncClient
+from clientlet.testing import Gateway
+
+from conftest import url_of
+
+
+def test_documents_come_back_in_order(url, run):
+    documents = [{"id": str(n), "text": "hello"} for n in range(250)]
+    upper = run(AsyncClient(url).post("/upper", documents, request_size=7))
+    assert [document["id"] for document in upper] == [str(n) for n in range(250)]
+
+
+def test_many_tasks_share_a_client(url, run):
+    async def main():
+        client = AsyncClient(url)
+        calls = (client.post("/upper", {"text": f"a{n}"}) for n in range(100))
+        return [documents[0]["text"] for documents in await asyncio.gather(*calls)]
+
+    assert run(main()) == [f"A{n}" for n in range(100)]
+
+
+def test_a_client_works_in_one_loop_after_another_and_in_several_threads(url, run):
+    client = AsyncClient(url)
+    for _ in range(3):
+        assert run(client.post("/upper", {"text": "a"}))[0]["text"] == "A"
+    texts = []
+
+    def work():
+        texts.append(asyncio.run(client.post("/upper", {"text": "b"}))[0]["text"])
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert texts == ["B"] * 4
+
+
+def test_an_asynchronous_input_is_read_when_it_is_wanted(url, run):
+    read = 0
+
+    async def documents():
+        nonlocal read
+        for n in range(100):
+            read += 1
+            if n % 3 == 0:
+                await asyncio.sleep(0)
+            yield {"text": str(n)}
+
+    async def main():
+        stream = AsyncClient(url).post("/", documents(), request_size=5, prefetch=2, stream=True)
+        first = await stream.__anext__()
+        await asyncio.sleep(0.05)
+        assert first.input == range(0, 5) and read <= 20
+        return [document["text"] async for response in stream for document in response.docs]
+
+    assert run(main()) == [str(n) for n in range(5, 100)] and read == 100
+
+
+def test_with_prefetch_1_each_document_is_answered_before_the_next_is_read(gateway, protocol, run):
+    async def main():
+        async def documents():
+            for n in range(5):
+                assert len([a for a in gateway.journal if a.answered]) == n
+                yield {"text": str(n)}
+
+        client = AsyncClient(url_of(gateway, protocol))
+        await client.ready()
+        return await client.post("/", documents(), request_size=1, prefetch=1)
+
+    assert len(run(main())) == 5
+
+
+def test_an_exception_of_an_asynchronous_input_is_the_cause(url, run):
+    closed = []
+
+    async def documents():
+        try:
+            yield {"text": "a"}
+            raise LookupError("the shelf is empty")
+        finally:
+            closed.append(True)
+
+    async def main():
+        stream = AsyncClient(url).post("/upper", documents(), stream=True)
+        assert (await stream.__anext__()).docs[0]["text"] == "A"
+        with pytest.raises(clientlet.InputError) as raised:
+            await stream.__anext__()
+        assert isinstance(raised.value.__cause__, LookupError)
+        with pytest.raises(StopAsyncIteration):
+            await stream.__anext__()
+
+    run(main())
+    assert closed == [True]
+
+
+def test_cancelling_a_task_stops_its_call_and_its_input(gateway, protocol, run):
+    closed = []
+
+    async def documents():
+        try:
+            for n in range(1000):
+                yield {"text": str(n)}
+        finally:
+            closed.append(True)
+
+    async def main():
+        client = AsyncClient(url_of(gateway, protocol))
+        await client.post("/", {"text": "a"})
+        call = client.post("/slow", documents(), parameters={"seconds": 60}, request_size=1, prefetch=2)
+        task = asyncio.ensure_future(call)
+        while len(gateway.journal) < 3:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        while not closed:
+            await asyncio.sleep(0.01)
+        assert len(gateway.journal) == 3
+        # The client works on.
+        assert (await client.post("/upper", {"text": "a"}))[0]["text"] == "A"
+
+    run(main())
+
+
+def test_wait_for_ends_a_call(url, run):
+    async def main():
+        client = AsyncClient(url)
+        with pytest.raises(asyncio.TimeoutError):
+            slow = client.post("/slow", {"text": "a"}, parameters={"seconds": 60})
+            await asyncio.wait_for(slow, 0.1)
+        return await client.post("/upper", {"text": "a"})
+
+    assert run(main())[0]["text"] == "A"
+
+
+def test_cancelling_a_read_loses_no_response(gateway, run):
+    async def main():
+        client = AsyncClient(gateway.grpc_url)
+        documents = [{"id": str(n)} for n in range(3)]
+        stream = client.post("/slow", documents, parameters={"seconds": 0.2}, request_size=1, stream=True)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(stream.__anext__(), 0.01)
+        return [response.input.start async for response in stream]
+
+    assert run(main()) == [0, 1, 2]
+
+
+def test_a_second_reader_of_a_stream_is_refused(gateway, run):
+    async def main():
+        client = AsyncClient(gateway.url)
+        stream = client.post("/slow", {"text": "a"}, parameters={"seconds": 0.2}, stream=True)
+        first = asyncio.ensure_future(stream.__anext__())
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="another task"):
+            await stream.__anext__()
+        assert (await first).docs[0]["text"] == "a"
+
+    run(main())
+
+
+def test_a_call_runs_beside_other_tasks(gateway, run):
+    async def main():
+        ticks = 0
+
+        async def tick():
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0.005)
+
+        ticking = asyncio.ensure_future(tick())
+        await AsyncClient(gateway.url).post("/slow", {"text": "a"}, parameters={"seconds": 0.3})
+        ticking.cancel()
+        return ticks
+
+    assert run(main()) > 10
+
+
+def test_questions_are_answered(gateway, protocol, run):
+    async def main():
+        client = AsyncClient(url_of(gateway, protocol))
+        assert await client.ready() and await client.is_flow_ready()
+        assert (await client.status()).docarray == "v1"
+        assert (await client.endpoints()).takes_any
+        gateway.executor_down()
+        with pytest.raises(clientlet.GatewayError):
+            await client.ready()
+
+    run(main())
+
+
+def test_a_generator_of_an_executor_is_a_stream(run):
+    with Gateway(docarray="v2") as gateway:
+
+        async def main(url):
+            return [word async for word in AsyncClient(url).stream_doc("/stream", {"text": "a"})]
+
+        for url in (gateway.url, gateway.grpc_url):
+            assert len(run(main(url))) == 3
+
+
+def test_outside_a_loop_an_await_is_a_runtime_error(gateway):
+    call = AsyncClient(gateway.url).post("/slow", {"text": "a"}, parameters={"seconds": 60})
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        call.send(None)
+    call.close()
+
+
+def test_the_client_that_waits_works_inside_a_running_loop(url, run):
+    async def main():
+        return clientlet.Client(url).post("/upper", {"text": "a"})
+
+    assert run(main())[0]["text"] == "A"
+
+
+def test_loops_leave_no_file_descriptors(gateway):
+    client = AsyncClient(gateway.url)
+
+    def count():
+        gc.collect()
+        return len(os.listdir("/proc/self/fd"))
+
+    asyncio.run(client.post("/", {"text": "a"}))
+    before = count()
+    for _ in range(50):
+        asyncio.run(client.post("/", {"text": "a"}))
+    assert count() <= before + 2

@@ -1,0 +1,301 @@
+"""Documents of many classes, and arrays."""
+
+import array
+import dataclasses
+import datetime
+import enum
+import gc
+import json
+import math
+import pathlib
+import sys
+import uuid
+
+import pytest
+
+import clientlet
+from clientlet import Client
+from clientlet.testing import Gateway
+
+from conftest import echo, url_of
+
+numpy = pytest.importorskip("numpy")
+
+
+def there_and_back(url, document, **options):
+    return Client(url).post("/echo", document, **options)[0]
+
+
+def test_values_of_a_dict_come_back(v2_url):
+    document = {
+        "id": "1", "text": "käse \U0001f600", "none": None, "yes": True, "n": -7, "big": 2**31 - 1, "x": 0.1,
+        "list": [1, "two", [3.5]], "deep": {"a": {"b": [None, False]}},
+    }  # fmt: skip
+    assert there_and_back(v2_url, document) == document
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Text(str):
+    pass
+
+
+@pytest.mark.parametrize("value, expected", [
+    (numpy.float32(0.5), 0.5), (numpy.float64(0.1), 0.1), (numpy.int16(-3), -3), (numpy.bool_(True), True),
+    (numpy.str_("a"), "a"), (Text("a"), "a"), (Colour.RED, "red"), ((1, 2), [1, 2]), ({3}, [3]),
+    (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"), (pathlib.PurePosixPath("/a/b"), "/a/b"),
+    (datetime.date(2026, 11, 28), "2026-11-28"), (range(3), [0, 1, 2]),
+])  # fmt: skip
+def test_a_value_of_another_class_is_sent_as_what_it_stands_for(v2_url, value, expected):
+    assert there_and_back(v2_url, {"id": "1", "value": value})["value"] == expected
+
+
+def test_bytes_are_bytes(v2, protocol):
+    for blob in (b"abc", bytearray(b"abc"), memoryview(b"abc")):
+        back = there_and_back(url_of(v2, protocol), {"id": "1", "blob": blob})["blob"]
+        # JSON of documents v2 has no bytes.
+        assert back == ("abc" if protocol == "http" else b"abc")
+
+
+DTYPES = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (2, 0), (0,), (1, 2, 3)])
+def test_an_array_comes_back_as_an_array(v2, protocol, dtype, shape):
+    sent = (numpy.arange(math.prod(shape)) % 2).astype(dtype).reshape(shape)
+    back = there_and_back(url_of(v2, protocol), {"id": "1", "e": sent})["e"]
+    if protocol == "http":
+        # JSON has neither element types nor dimensions behind an empty one.
+        assert numpy.array_equal(numpy.asarray(back, dtype=dtype).reshape(shape), sent)
+    else:
+        assert back.dtype == sent.dtype and back.shape == sent.shape and numpy.array_equal(back, sent)
+
+
+@pytest.mark.parametrize("make", [
+    lambda a: numpy.asfortranarray(a), lambda a: a[:, ::2], lambda a: a[::-1], lambda a: a.T,
+    lambda a: a.astype(">f4"), lambda a: a.astype(">f4")[:, ::2],
+])  # fmt: skip
+def test_an_array_in_any_order_of_bytes_is_sent(v2, make):
+    sent = make(numpy.arange(24, dtype="f4").reshape(4, 6))
+    back = there_and_back(v2.grpc_url, {"id": "1", "e": sent})["e"]
+    assert numpy.array_equal(back, sent)
+
+
+def test_nan_and_infinity_travel_in_arrays(v2, protocol):
+    sent = numpy.array([math.nan, math.inf, 1.0])
+    url = url_of(v2, protocol)
+    if protocol == "http":
+        with pytest.raises(clientlet.EncodeError, match="e"):
+            there_and_back(url, {"id": "1", "e": sent})
+    else:
+        assert numpy.array_equal(there_and_back(url, {"id": "1", "e": sent})["e"], sent, equal_nan=True)
+
+
+def test_other_buffers_are_arrays(v2):
+    for sent in (array.array("f", [1, 2]), memoryview(array.array("d", [1, 2]))):
+        back = there_and_back(v2.grpc_url, {"id": "1", "e": sent})["e"]
+        assert back.tolist() == [1, 2]
+
+
+class Dlpack:
+    """A tensor of another library."""
+
+    def __init__(self, values):
+        self._values = values
+
+    def __dlpack__(self, **options):
+        return self._values.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self._values.__dlpack_device__()
+
+
+def test_tensors_of_other_libraries_are_arrays(v2):
+    sent = numpy.arange(6, dtype="f4").reshape(2, 3)
+    back = there_and_back(v2.grpc_url, {"id": "1", "e": Dlpack(sent)})["e"]
+    assert numpy.array_equal(back, sent)
+
+
+def test_large_arrays_share_the_answers_memory_and_are_read_only(v2):
+    sent = [{"id": str(n), "e": numpy.full(1000, n, dtype="f4")} for n in range(3)]
+    back = Client(v2.grpc_url).post("/echo", sent)
+    arrays = [document["e"] for document in back]
+    assert all(not one.flags.writeable and not one.flags.owndata for one in arrays)
+    with pytest.raises(ValueError):
+        arrays[0][0] = 1
+    del back
+    gc.collect()
+    assert [one[999] for one in arrays] == [0, 1, 2]
+
+
+def test_references_of_buffers_are_given_back(v2):
+    sent = numpy.zeros(1000, dtype="f4")
+    before = sys.getrefcount(sent)
+    client = Client(v2.grpc_url)
+    for _ in range(20):
+        client.post("/echo", {"id": "1", "e": sent})
+        client.post("/echo", columns={"id": ["1"], "e": sent.reshape(1, 1000)})
+    gc.collect()
+    assert sys.getrefcount(sent) == before
+
+
+cyclic = {"id": "1"}
+cyclic["self"] = cyclic
+deep: list = []
+for _ in range(200):
+    deep = [deep]
+
+
+@pytest.mark.parametrize("value, said", [
+    (object(), "builtins.object cannot be sent|object cannot be sent"),
+    (numpy.array([object()]), "array of object"), (numpy.array(["a"]), "array of <U1"),
+    (numpy.array([1j]), "array of complex128"), (numpy.array(["2026"], dtype="M8[D]"), "datetime64"),
+    (2**70, "64 bits"), ("\ud800", "surrogate"), ({1: 2}, "must be a str"), (cyclic, "nested too deeply"),
+    (deep, "nested too deeply"), (1j, "complex"),
+])  # fmt: skip
+def test_a_value_that_cannot_be_sent_is_named(v2_url, value, said):
+    documents = [{"id": "0"}, {"id": "1", "outer": {"inner": [value]}}]
+    with pytest.raises(clientlet.EncodeError, match=said) as raised:
+        Client(v2_url).post("/echo", documents)
+    assert "outer.inner" in str(raised.value) and raised.value.input == range(1, 2)
+    assert raised.value.delivery == "not_sent"
+
+
+def test_parameters_that_cannot_be_sent_are_named(v2_url):
+    for value, said in [(object(), "cannot be sent"), (math.nan, "NaN"), (2**60, "2.53")]:
+        with pytest.raises(clientlet.EncodeError, match=said) as raised:
+            Client(v2_url).post("/echo", {"id": "1"}, parameters={"outer": [value]})
+        assert "outer" in str(raised.value)
+
+
+@dataclasses.dataclass
+class Book:
+    id: str
+    title: str
+    pages: int
+    vector: object = None
+
+
+def test_dataclasses_go_out_and_come_back(v2_url):
+    book = Book("1", "Emma", 474, numpy.arange(3, dtype="f4"))
+    back = there_and_back(v2_url, book, return_type=Book)
+    assert isinstance(back, Book) and (back.title, back.pages) == ("Emma", 474)
+    assert numpy.array_equal(back.vector, book.vector)
+
+
+def test_attrs_classes_go_out_and_come_back(v2_url):
+    attrs = pytest.importorskip("attrs")
+    Point = attrs.make_class("Point", ["id", "x", "_y"])
+    back = there_and_back(v2_url, {"id": "1", "x": 2, "y": 3}, return_type=Point)
+    assert (back.x, back._y) == (2, 3)
+    assert there_and_back(v2_url, attrs.make_class("Plain", ["id", "x"])("1", 2)) == {"id": "1", "x": 2}
+
+
+def test_msgspec_structs_go_out_and_come_back(v2_url):
+    msgspec = pytest.importorskip("msgspec")
+    Inner = msgspec.defstruct("Inner", [("a", int)])
+    Outer = msgspec.defstruct("Outer", [("title", str), ("inner", Inner)], rename="camel")
+    back = there_and_back(v2_url, Outer("Emma", Inner(7)), return_type=Outer)
+    assert back == Outer("Emma", Inner(7))
+
+
+def test_pydantic_models_go_out_and_come_back(v2_url):
+    pydantic = pytest.importorskip("pydantic")
+
+    class Inner(pydantic.BaseModel):
+        a: int
+
+    class Outer(pydantic.BaseModel):
+        id: str
+        inner: Inner
+
+    sent = Outer(id="1", inner=Inner(a=7))
+    assert there_and_back(v2_url, sent, return_type=Outer) == sent
+
+
+def test_a_class_that_does_not_fit_is_named(v2_url):
+    @dataclasses.dataclass
+    class Small:
+        title: str
+
+    with pytest.raises(clientlet.DecodeError, match="document 1 .*pages"):
+        Client(v2_url).post("/echo", [{"title": "a"}, {"title": "b", "pages": 3}], return_type=Small)
+    assert there_and_back(v2_url, {"title": "a"}, return_type=Small) == Small("a")
+    with pytest.raises(TypeError, match="return_type"):
+        there_and_back(v2_url, {"title": "a"}, return_type=7)
+
+
+def test_columns_go_out_and_come_back(v2, protocol):
+    n = 250
+    vectors = numpy.arange(n * 8, dtype="f4").reshape(n, 8)
+    ids = [str(number) for number in range(n)]
+    columns = {"id": ids, "e": vectors, "n": numpy.arange(n), "x": [0.5] * n, "t": numpy.array(["a"] * n)}
+    client = Client(url_of(v2, protocol))
+    back = client.post("/echo", columns=columns, request_size=100)
+    assert list(back["id"]) == ids and back["t"] == ["a"] * n
+    assert numpy.array_equal(back["e"], vectors) and back["e"].shape == (n, 8)
+    assert back["n"].dtype.kind == "i" and numpy.array_equal(back["n"], numpy.arange(n))
+    assert numpy.array_equal(back["x"], numpy.full(n, 0.5))
+    if protocol != "http":
+        assert back["e"].dtype == "f4"
+    documents = client.post("/echo", columns=columns, return_type=dict)
+    assert documents[3]["id"] == "3" and numpy.array_equal(documents[3]["e"], vectors[3])
+    again = client.post("/echo", documents, return_type="columns")
+    assert numpy.array_equal(again["e"], vectors)
+
+
+def test_columns_with_gaps_have_none(v2_url):
+    client = Client(v2_url)
+    back = client.post("/echo", [{"id": "0", "a": 1}, {"id": "1", "b": [1, 2]}, {"id": "2", "a": 3}],
+                       return_type="columns")  # fmt: skip
+    assert list(back["a"]) == [1, None, 3] and back["b"][0] is None and list(back["b"][1]) == [1, 2]
+    assert len(back["b"]) == 3
+    assert client.post("/echo", columns={"id": []}) == {}
+
+
+@pytest.mark.parametrize("columns, said", [
+    ({"id": ["1"], "e": numpy.zeros((2, 3))}, '"id" has 1 rows, "e" has 2'),
+    ({"e": numpy.array(1.0)}, '"e" has no rows'), ({"e": "text"}, '"e" is no list'),
+    ({"e": numpy.array([[object()]])}, '"e": an array of object'),
+])  # fmt: skip
+def test_columns_that_are_none_are_named(v2, columns, said):
+    with pytest.raises((ValueError, TypeError), match=said):
+        Client(v2.url).post("/echo", columns=columns)
+
+
+def test_documents_v1_are_alike_on_all_protocols():
+    document = {
+        "id": "1", "tags": {"a": 1.5, "t": [None, "x"]}, "embedding": numpy.arange(3.0), "blob": b"\x00\xff",
+        "chunks": [{"id": "2", "tensor": numpy.ones((2, 2)), "modality": "chunk"}],
+    }  # fmt: skip
+    with Gateway({"/echo": echo}) as gateway:
+        for url in gateway.urls:
+            back = there_and_back(url, document)
+            assert back["blob"] == b"\x00\xff" and numpy.array_equal(back["embedding"], [0, 1, 2])
+            assert back["tags"] == document["tags"]
+            chunk = back["chunks"][0]
+            assert chunk["modality"] == "chunk" and numpy.array_equal(chunk["tensor"], numpy.ones((2, 2)))
+
+
+def test_numpy_is_not_needed(v2):
+    import subprocess
+
+    code = """
+import sys, array
+sys.modules["numpy"] = None
+import clientlet
+sent = {"id": "1", "e": array.array("f", [1, 2, 3]), "big": memoryview(bytes(4096)).cast("d")}
+back = clientlet.Client(sys.argv[1]).post("/echo", sent)[0]
+assert back["e"].tolist() == [1, 2, 3] and back["e"].readonly, back
+assert back["big"].format == "d" and len(back["big"]) == 512
+"""
+    subprocess.run([sys.executable, "-c", code, v2.grpc_url], check=True)
+
+
+def test_an_answer_can_be_read_twice(v2):
+    response = next(Client(v2.url).post("/echo", {"id": "1", "a": 1}, stream=True))
+    assert response.docs == response.docs == [{"id": "1", "a": 1}]
+    assert json.dumps(response.docs)

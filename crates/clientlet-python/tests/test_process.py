@@ -1,0 +1,148 @@
+"""Signals, forks, and the end of the interpreter."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+import clientlet
+from clientlet import Client
+from clientlet.testing import Gateway
+
+from conftest import url_of
+
+
+def script(code: str, *arguments: str, **options) -> subprocess.Popen:
+    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+
+
+def test_ctrl_c_ends_a_call(gateway, protocol):
+    process = script(
+        """
+        import sys, time, clientlet
+        client = clientlet.Client(sys.argv[1])
+        client.ready()
+        print("ready", flush=True)
+        try:
+            client.post("/slow", {"text": "a"}, parameters={"seconds": 60})
+        except KeyboardInterrupt:
+            print(time.time(), flush=True)
+        """,
+        url_of(gateway, protocol),
+    )
+    assert process.stdout.readline() == "ready\n"
+    while not gateway.journal:
+        time.sleep(0.01)
+    sent = time.time()
+    process.send_signal(signal.SIGINT)
+    caught = float(process.stdout.readline())
+    assert process.wait() == 0
+    # The wait itself takes at most 20 ms; the rest is for a busy machine.
+    assert caught - sent < 0.5
+
+
+def test_a_handler_of_a_signal_runs_while_a_call_waits(gateway):
+    heard = []
+    before = signal.signal(signal.SIGALRM, lambda *_: heard.append(True))
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        Client(gateway.url).post("/slow", {"text": "a"}, parameters={"seconds": 0.2})
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert heard == [True]
+
+
+def _post(client: Client, url: str, answers) -> None:
+    inherited = client.post("/upper", {"text": "a"})[0]["text"]
+    new = Client(url).post("/upper", {"text": "b"})[0]["text"]
+    answers.put((inherited, new))
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_child_opens_its_own_connections(url, method):
+    client = Client(url)
+    assert client.post("/upper", {"text": "a"})[0]["text"] == "A"
+    context = multiprocessing.get_context(method)
+    answers = context.Queue()
+    child = context.Process(target=_post, args=(client, url, answers))
+    child.start()
+    assert answers.get(timeout=30) == ("A", "B")
+    child.join(timeout=30)
+    assert child.exitcode == 0
+    # The parent's connections are as they were.
+    assert client.post("/upper", {"text": "c"})[0]["text"] == "C"
+
+
+def test_the_interpreter_ends_with_calls_in_flight(gateway, protocol):
+    process = script(
+        """
+        import sys, threading, clientlet
+        client = clientlet.Client(sys.argv[1])
+        client.ready()
+        slow = lambda: client.post("/slow", {"text": "a"}, parameters={"seconds": 60})
+        threading.Thread(target=slow, daemon=True).start()
+        stream = client.post("/slow", {"text": "a"}, parameters={"seconds": 60}, stream=True)
+        sys.stdin.readline()
+        """,
+        url_of(gateway, protocol),
+        stdin=subprocess.PIPE,
+    )
+    while not gateway.journal:
+        time.sleep(0.01)
+    process.stdin.write("\n")
+    process.stdin.close()
+    assert process.wait(timeout=30) == 0
+
+
+def test_the_interpreter_ends_with_awaits_in_flight(gateway, protocol):
+    process = script(
+        """
+        import asyncio, sys, clientlet
+        async def main():
+            client = clientlet.AsyncClient(sys.argv[1])
+            tasks = [asyncio.ensure_future(client.post("/slow", {}, parameters={"seconds": 60}))
+                     for _ in range(3)]
+            await asyncio.sleep(0.2)
+            sys.exit(3)
+        asyncio.run(main())
+        """,
+        url_of(gateway, protocol),
+    )
+    assert process.wait(timeout=30) == 3
+
+
+def test_a_gateway_for_tests_ends_with_the_interpreter():
+    process = script(
+        """
+        import clientlet
+        gateway = clientlet.testing.Gateway({"/echo": lambda request: None})
+        print(clientlet.Client(gateway.url).post("/echo", {"text": "a"})[0]["text"])
+        """
+    )
+    assert process.communicate(timeout=30)[0] == "a\n" and process.returncode == 0
+
+
+def test_sub_interpreters_are_refused():
+    interpreters = pytest.importorskip("_xxsubinterpreters" if sys.version_info < (3, 13) else "_interpreters")
+    interpreter = interpreters.create()
+    code = "try:\n import clientlet\nexcept ImportError as e:\n assert 'subinterpreter' in str(e)\nelse:\n 1/0"
+    failure = interpreters.run_string(interpreter, code)
+    assert failure is None
+
+
+def test_a_handler_that_raises_is_an_executors_exception(protocol):
+    def handler(request):
+        raise KeyError("no such shelf")
+
+    with Gateway({"/search": handler}) as gateway:
+        with pytest.raises(clientlet.ExecutorError) as raised:
+            Client(url_of(gateway, protocol)).post("/search", {"text": "a"})
+    assert raised.value.exception.name == "KeyError"
+    assert os.getpid() > 0
