@@ -26,13 +26,17 @@ Tasks:
   test [--no-interop] [--quick]
                         Run all checks: format, links, clippy, the stated rust-version,
                         licences and sources of dependencies, each crate alone with its
-                        features, unit, doc, contract, command and interop tests, and
-                        documentation. Installs the pinned Jina releases, which need Python
+                        features, unit, doc, contract, command and interop tests, the Python
+                        wheel's, and documentation. Installs the pinned Jina releases, which need Python
                         3.11, and cargo-deny and cargo-hack. Several test programs run at a
                         time; the output of each is shown when it ends.
-      --no-interop      Leave out the tests against real Jina gateways; needs no Python.
+      --no-interop      Leave out the tests against real Jina gateways. Without Python 3.11 the
+                        wheel's tests are left out as well.
       --quick           Leave out everything that must be installed first: like --no-interop,
-                        and also without cargo-deny and cargo-hack.
+                        and also without the wheel's tests, cargo-deny and cargo-hack.
+  wheel                 Build the Python wheel and run its tests on the installed wheel: with
+                        Python 3.11, with 3.10, 3.12 and 3.13 where they are found, and in the
+                        environments of the real gateways where `test` has installed them.
   coverage [--no-interop]
                         Run the tests and list, for each file, how many lines they reached and
                         which they missed. Installs cargo-llvm-cov and, if neither the
@@ -95,6 +99,7 @@ pub(crate) enum Task {
     Bench {
         arguments: Vec<String>,
     },
+    Wheel,
 }
 
 /// What `test` includes.
@@ -116,6 +121,11 @@ pub(crate) fn parse(given: &[String]) -> Result<Task, String> {
         "coverage" => parse_coverage(rest),
         "fuzz" => parse_fuzz(rest),
         "bench" => parse_bench(rest),
+        "wheel" => match rest.first().map(String::as_str) {
+            None => Ok(Task::Wheel),
+            Some("--help" | "-h") => Ok(Task::Help),
+            Some(other) => Err(format!("`wheel` does not take `{other}`")),
+        },
         other => Err(format!("no task is called `{other}`")),
     }
 }
@@ -236,10 +246,22 @@ mod tests {
     }
 
     #[test]
+    fn wheel_takes_nothing() {
+        assert_eq!(parse_line("wheel"), Ok(Task::Wheel));
+    }
+
+    #[test]
     fn help_is_recognised_in_all_usual_places() {
-        for line in
-            ["help", "--help", "-h", "test --help", "bench -h", "coverage -h", "fuzz 3 --help"]
-        {
+        for line in [
+            "help",
+            "--help",
+            "-h",
+            "test --help",
+            "bench -h",
+            "coverage -h",
+            "fuzz 3 --help",
+            "wheel -h",
+        ] {
             assert_eq!(parse_line(line), Ok(Task::Help), "{line}");
         }
     }
@@ -260,6 +282,7 @@ mod tests {
                 "http, websocket, grpc, blocking, codec, instructions, memory, pace, peers, start",
             ),
             ("bench https", "`https`"),
+            ("wheel --fast", "`--fast`"),
         ] {
             let error = parse_line(line).unwrap_err();
             assert!(error.contains(word), "{line}: {error}");

@@ -62,6 +62,11 @@ impl Gateways {
         steps.run("real gateways", hint, || installing.finish())
     }
 
+    /// Where the real gateways are installed; `None` if they are left out.
+    pub(crate) fn environments(&self) -> Option<&Path> {
+        self.environments.as_deref()
+    }
+
     /// Tells the tests where the gateways are, so that a missing gateway is a failure. If gateways are
     /// left out, tells the tests not to look for any.
     pub(crate) fn tell(&self, test: &mut Command) {

@@ -25,6 +25,7 @@ mod suite;
 mod test;
 mod tools;
 mod weight;
+mod wheel;
 
 use std::env;
 use std::ffi::OsString;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Ok(Task::Coverage { interop }) => coverage::run(interop),
         Ok(Task::Fuzz { seconds, targets }) => fuzz::run(seconds, &targets),
         Ok(Task::Bench { arguments }) => bench::run(&arguments),
+        Ok(Task::Wheel) => wheel::run(),
         Err(error) => {
             eprintln!("error: {error}\nsee `cargo xtask --help`");
             ExitCode::from(WRONG_USAGE)

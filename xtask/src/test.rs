@@ -9,7 +9,7 @@ use crate::command::{self, cargo, workspace};
 use crate::metadata::Metadata;
 use crate::steps::{Steps, Stopped};
 use crate::tools::{self, Installed};
-use crate::{gateways, links, msrv, packages, structure, suite, weight};
+use crate::{gateways, links, msrv, packages, python, structure, suite, weight, wheel};
 
 const NO_TOOLS: &str = "--quick was given";
 
@@ -105,6 +105,13 @@ fn run_steps(steps: &mut Steps, options: TestOptions) -> Result<(), Stopped> {
         "each of these lines runs one program alone; its output is above",
         || suite::run(jobs, &gateways),
     )?;
+    if !options.tools {
+        steps.leave_out(wheel::STEP, NO_TOOLS);
+    } else if !options.interop && python::find().is_err() {
+        steps.leave_out(wheel::STEP, "there is no Python 3.11");
+    } else {
+        steps.run(wheel::STEP, wheel::HINT, || wheel::check(target, gateways.environments()))?;
+    }
     steps.run("what ran on which gateway", "a test writes this page", || {
         show_contract(options.interop)
     })?;
