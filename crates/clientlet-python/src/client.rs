@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use crate::bridge::Await;
 use crate::call::{Call, DocumentCall};
 use crate::columns::Columns;
-use crate::error::raised;
+use crate::error::{made, raised};
 use crate::feed::{Feeding, Input};
 use crate::options::{CallOptions, ClientOptions, Seconds, documents_of_request, read};
 use crate::questions::{self, Question, ask};
@@ -20,9 +20,11 @@ use crate::wait::wait;
 #[pyclass(frozen, module = "clientlet._core")]
 pub(crate) struct Core {
     builder: ClientBuilder,
-    /// The client, with the process that it was made in. The lock is only taken by threads that are
+    /// The address, for a client that is closed.
+    gateway: String,
+    /// The client, with the process that it was made in; `None` once it is closed. The lock is only taken by threads that are
     /// attached, so that a child that was forked never finds it taken.
-    client: Mutex<(u32, Client)>,
+    client: Mutex<Option<(u32, Client)>>,
 }
 
 impl Core {
@@ -31,12 +33,16 @@ impl Core {
     fn client(&self, py: Python<'_>) -> PyResult<Client> {
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         let here = process::id();
-        if client.0 != here {
-            let own = self.builder.clone().build().map_err(|error| raised(py, &error))?;
-            // The parent's client is not dropped: it would close the parent's connections.
-            std::mem::forget(std::mem::replace(&mut *client, (here, own)));
+        match &*client {
+            None => Err(made(py, "closed", &format!("the client of {} is closed", self.gateway))),
+            Some((process, client)) if *process == here => Ok(client.clone()),
+            Some(_) => {
+                let own = self.builder.clone().build().map_err(|error| raised(py, &error))?;
+                // The parent's client is not dropped: it would close the parent's connections.
+                std::mem::forget(client.replace((here, own.clone())));
+                Ok(own)
+            }
         }
-        Ok(client.1.clone())
     }
 }
 
@@ -46,13 +52,23 @@ impl Core {
     fn new(py: Python<'_>, url: &str, options: &Bound<'_, PyAny>) -> PyResult<Core> {
         let builder = read::<ClientOptions>(options)?.builder(url)?;
         let client = builder.clone().build().map_err(|error| raised(py, &error))?;
-        Ok(Core { builder, client: Mutex::new((process::id(), client)) })
+        let gateway = client.gateway();
+        Ok(Core { builder, gateway, client: Mutex::new(Some((process::id(), client))) })
     }
 
     /// The gateway's address, without user information.
     #[getter]
-    fn gateway(&self, py: Python<'_>) -> PyResult<String> {
-        Ok(self.client(py)?.gateway())
+    fn gateway(&self) -> &str {
+        &self.gateway
+    }
+
+    /// Closes the client; calls that are under way go on to their end.
+    fn close(&self) {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        match client.take() {
+            Some((process, inherited)) if process != process::id() => std::mem::forget(inherited),
+            closed => drop(closed),
+        }
     }
 
     /// Begins a call. `kind` says what `inputs` is: `none`, `documents`, an iterable, `feed`, which

@@ -69,9 +69,13 @@ fn attempt(attempt: &Attempt) -> (u32, &str, f64, f64, &str, &str, &str) {
 pub(crate) fn internal(py: Python<'_>, panic: &(dyn Any + Send)) -> PyErr {
     let said = panic.downcast_ref::<String>().map(String::as_str);
     let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
-    let message = format!("this is a bug of clientlet: {}", said.unwrap_or("it panicked"));
-    let made = class_maker(py, "of_kind")
-        .and_then(|make| make.call1(("internal", message, PyDict::new(py))));
+    made(py, "internal", &format!("this is a bug of clientlet: {}", said.unwrap_or("it panicked")))
+}
+
+/// Makes an exception that has nothing but a kind and a message.
+pub(crate) fn made(py: Python<'_>, kind: &str, message: &str) -> PyErr {
+    let made =
+        class_maker(py, "of_kind").and_then(|make| make.call1((kind, message, PyDict::new(py))));
     made.map_or_else(|failed| failed, PyErr::from_value)
 }
 

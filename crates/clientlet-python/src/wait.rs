@@ -1,5 +1,6 @@
 //! Waits for a future on the calling thread, with the interpreter released and signals heard.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use crate::error::internal;
 use crate::runtime;
 
 /// How often Python's main thread looks whether a signal has come: only it runs handlers of signals.
@@ -29,7 +31,8 @@ pub(crate) fn wait<T>(
     loop {
         let polled = {
             let _inside = handle.enter();
-            future.as_mut().poll(&mut Context::from_waker(&waker))
+            let poll = || future.as_mut().poll(&mut Context::from_waker(&waker));
+            catch_unwind(AssertUnwindSafe(poll)).map_err(|panic| internal(py, &*panic))?
         };
         if let Poll::Ready(result) = polled {
             return result;

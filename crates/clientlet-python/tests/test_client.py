@@ -1,5 +1,6 @@
 """The client that waits."""
 
+import importlib.util
 import math
 import pickle
 import subprocess
@@ -320,3 +321,29 @@ def test_a_client_counts(gateway, protocol):
     assert (numbers.requests.count, numbers.requests_failed) == (4, {"executor": 1})
     assert numbers.requests_in_flight == 0 and numbers.retries == 0 and numbers.connections_opened >= 1
     assert 0 < numbers.requests.mean <= numbers.requests.sum and numbers.bytes_sent > 100
+
+
+def test_a_closed_client_is_a_closed_error(url):
+    with Client(url) as client:
+        stream = client.post("/", {"text": "a"}, stream=True)
+    with pytest.raises(clientlet.ClosedError, match="is closed"):
+        client.post("/", {"text": "a"})
+    with pytest.raises(ConnectionError):
+        client.ready()
+    # What was begun before goes on.
+    assert next(stream).docs[0]["text"] == "a"
+    client.close()
+    assert "127.0.0.1" in repr(client)
+
+
+def test_progress_is_told(gateway, capsys):
+    client = Client(gateway.url)
+    told = []
+    documents = [{"text": "a"}] * 5
+    client.post("/", documents, request_size=2, show_progress=told.append)
+    assert told == [2, 4, 5]
+    list(client.post("/", documents, request_size=5, show_progress=told.append, stream=True))
+    assert told == [2, 4, 5, 5]
+    client.post("/", documents, show_progress=True)
+    if importlib.util.find_spec("tqdm"):
+        assert "5/5" in capsys.readouterr().err

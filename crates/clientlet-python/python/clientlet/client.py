@@ -10,6 +10,7 @@ from typing import Any, Union
 from clientlet import _core, _inputs
 from clientlet._errors import CallbackError, Error
 from clientlet._models import Collected, converter
+from clientlet._progress import Progress, Show, progress
 from clientlet._records import Endpoints, GatewayStatus, Retry, Statistics, Tls
 
 _log = logging.getLogger("clientlet")
@@ -160,7 +161,9 @@ class _Outcome:
         on_error: Callable[[Error], Any] | None,
         on_always: Callable[[Result], Any] | None,
         continue_on_error: bool,
+        bar: Progress,
     ) -> None:
+        self.bar = bar
         self.on_done, self.on_error, self.on_always = on_done, on_error, on_always
         self.continue_on_error = continue_on_error
         self.collected = Collected(return_type) if on_done is None and on_always is None else None
@@ -169,6 +172,7 @@ class _Outcome:
     def take(self, result: Result) -> None:
         """Takes a result: calls the callbacks, and keeps the documents or the first failure."""
         failed = isinstance(result, Error)
+        self.bar.update(len(result.input or ()))
         if failed and self.on_error is None:
             if self.continue_on_error:
                 _log.warning("%s", result)
@@ -231,6 +235,7 @@ class Client(_Base):
         headers: Headers | None = None,
         metadata: Headers | None = None,
         keep_documents: bool | None = None,
+        show_progress: Show = False,
         stream: bool = False,
     ) -> Any:
         """Posts documents to an executor's endpoint, and returns the documents of the answers.
@@ -262,6 +267,8 @@ class Client(_Base):
         :param headers: headers of this call, beside the client's.
         :param metadata: the same, by gRPC's name.
         :param keep_documents: whether errors have the documents of their requests.
+        :param show_progress: whether a bar is shown, by tqdm or rich, where one of them is installed; or a
+            function, which is told the number of documents that have ended.
         :param stream: whether an iterator of responses is returned, which holds back the input while
             it is not read.
         :raises Error: the first request that failed. With `stream`, each failed request is raised
@@ -278,13 +285,15 @@ class Client(_Base):
         return_type = _returned(return_type, columns)
         call = self._core.post(on, kind, documents, options, converter(return_type))
         if stream:
-            return Stream(call, continue_on_error)
-        outcome = _Outcome(return_type, on_done, on_error, on_always, continue_on_error)
+            return Stream(call, continue_on_error, progress(show_progress, documents))
+        bar = progress(show_progress, documents)
+        outcome = _Outcome(return_type, on_done, on_error, on_always, continue_on_error, bar)
         try:
             while (result := call.next()) is not None:
                 outcome.take(result)
         finally:
             call.close()
+            bar.close()
         return outcome.end()
 
     def stream_doc(
@@ -356,6 +365,11 @@ class Client(_Base):
         """
         return self._core.ask("health", service)
 
+    def close(self) -> None:
+        """Closes the client's connections once the calls that are under way have ended. Further calls are a
+        `ClosedError`. A client that is not used any more closes by itself."""
+        self._core.close()
+
     def __enter__(self) -> Client:
         return self
 
@@ -365,7 +379,7 @@ class Client(_Base):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        return None
+        self.close()
 
 
 def _documents(call: _core.DocumentCall, convert: Callable[[Any], Any] | None) -> Iterator[Any]:
@@ -376,9 +390,10 @@ def _documents(call: _core.DocumentCall, convert: Callable[[Any], Any] | None) -
 class Stream:
     """The responses of a call, one after the other. While they are not taken, the input waits."""
 
-    def __init__(self, call: _core.Call, continue_on_error: bool) -> None:
+    def __init__(self, call: _core.Call, continue_on_error: bool, bar: Progress) -> None:
         self._call = call
         self._continue_on_error = continue_on_error
+        self._bar = bar
 
     def __iter__(self) -> Stream:
         return self
@@ -386,7 +401,9 @@ class Stream:
     def __next__(self) -> Any:
         result = self._call.next()
         if result is None:
+            self._bar.close()
             raise StopIteration
+        self._bar.update(len(result.input or ()))
         if isinstance(result, Error) and not self._continue_on_error:
             raise result
         return result
@@ -394,6 +411,7 @@ class Stream:
     def stop(self) -> list[Result]:
         """Ends the call. Returns what became of the requests that were not taken: responses, and
         errors of those that are given up."""
+        self._bar.close()
         return self._call.stop()
 
 
@@ -427,6 +445,7 @@ class AsyncClient(_Base):
         headers: Headers | None = None,
         metadata: Headers | None = None,
         keep_documents: bool | None = None,
+        show_progress: Show = False,
         stream: bool = False,
     ) -> Any:
         """Posts documents like `Client.post`. The result is awaited; with `stream` it is an
@@ -444,8 +463,9 @@ class AsyncClient(_Base):
         return_type = _returned(return_type, columns)
         call = self._core.post(on, kind, documents, options, converter(return_type))
         if stream:
-            return AsyncStream(call, continue_on_error)
-        outcome = _Outcome(return_type, on_done, on_error, on_always, continue_on_error)
+            return AsyncStream(call, continue_on_error, progress(show_progress, documents))
+        bar = progress(show_progress, documents)
+        outcome = _Outcome(return_type, on_done, on_error, on_always, continue_on_error, bar)
         return _collect(call, outcome)
 
     def stream_doc(
@@ -509,6 +529,10 @@ class AsyncClient(_Base):
         """What gRPC's health service says, like `Client.health`."""
         return await self._core.ask_async("health", service)
 
+    async def close(self) -> None:
+        """Closes the client's connections, like `Client.close`."""
+        self._core.close()
+
     async def __aenter__(self) -> AsyncClient:
         return self
 
@@ -518,7 +542,7 @@ class AsyncClient(_Base):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        return None
+        await self.close()
 
 
 async def _collect(call: _core.Call, outcome: _Outcome) -> Any:
@@ -527,6 +551,7 @@ async def _collect(call: _core.Call, outcome: _Outcome) -> Any:
             outcome.take(result)
     finally:
         call.close()
+        outcome.bar.close()
     return outcome.end()
 
 
@@ -540,9 +565,10 @@ async def _documents_async(
 class AsyncStream:
     """The responses of a call, one after the other. While they are not taken, the input waits."""
 
-    def __init__(self, call: _core.Call, continue_on_error: bool) -> None:
+    def __init__(self, call: _core.Call, continue_on_error: bool, bar: Progress) -> None:
         self._call = call
         self._continue_on_error = continue_on_error
+        self._bar = bar
 
     def __aiter__(self) -> AsyncStream:
         return self
@@ -550,11 +576,14 @@ class AsyncStream:
     async def __anext__(self) -> Any:
         result = await self._call.next_async()
         if result is None:
+            self._bar.close()
             raise StopAsyncIteration
+        self._bar.update(len(result.input or ()))
         if isinstance(result, Error) and not self._continue_on_error:
             raise result
         return result
 
     def stop(self) -> list[Result]:
         """Ends the call, like `Stream.stop`."""
+        self._bar.close()
         return self._call.stop()

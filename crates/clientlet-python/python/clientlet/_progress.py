@@ -1,0 +1,77 @@
+"""Progress of a call, shown by tqdm or rich where one of them is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, Union
+
+
+class Progress(Protocol):
+    """What is told of a call's documents."""
+
+    def update(self, documents: int) -> Any:
+        """So many more documents were answered, or have failed."""
+
+    def close(self) -> Any:
+        """The call has ended."""
+
+
+class _Silent:
+    """Nothing is shown."""
+
+    def update(self, documents: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Told:
+    """A function is told the number of documents so far."""
+
+    def __init__(self, tell: Callable[[int], Any]) -> None:
+        self._tell = tell
+        self._count = 0
+
+    def update(self, documents: int) -> None:
+        self._count += documents
+        self._tell(self._count)
+
+    def close(self) -> None: ...
+
+
+class _Rich:
+    """A bar of rich."""
+
+    def __init__(self, total: int | None) -> None:
+        from rich.progress import Progress as Bar  # type: ignore[import-not-found,unused-ignore]
+
+        self._bar = Bar()
+        self._task = self._bar.add_task("documents", total=total)
+        self._bar.start()
+
+    def update(self, documents: int) -> None:
+        self._bar.update(self._task, advance=documents)
+
+    def close(self) -> None:
+        self._bar.stop()
+
+
+Show = Union[bool, Callable[[int], Any]]
+
+
+def progress(show: Show, inputs: Any) -> Progress:
+    """What shows the progress of a call: nothing, a function of the caller's, or a bar. tqdm's bar knows
+    notebooks. Without tqdm and rich nothing is shown."""
+    if not show:
+        return _Silent()
+    if callable(show):
+        return _Told(show)
+    total = len(inputs) if hasattr(inputs, "__len__") else None
+    try:
+        from tqdm.auto import tqdm  # type: ignore[import-untyped,import-not-found,unused-ignore]
+    except ImportError:
+        try:
+            return _Rich(total)
+        except ImportError:
+            return _Silent()
+    bar: Progress = tqdm(total=total, unit="document")
+    return bar
