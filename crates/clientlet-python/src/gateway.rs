@@ -108,6 +108,8 @@ struct Options {
     seed: Option<u64>,
     #[pyo3(default)]
     authorization: Option<String>,
+    #[pyo3(default)]
+    journal: Option<bool>,
 }
 
 impl Options {
@@ -130,6 +132,9 @@ impl Options {
         }
         if let Some(value) = self.authorization {
             builder = builder.require_authorization(value);
+        }
+        if let Some(keep) = self.journal {
+            builder = builder.journal(keep);
         }
         for (number, path) in self.endpoints.into_iter().enumerate() {
             let requests = requests.clone();

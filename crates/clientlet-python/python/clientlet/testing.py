@@ -47,6 +47,7 @@ class Gateway:
         faults: Iterable[str] = (),
         seed: int | None = None,
         authorization: str | None = None,
+        journal: bool = True,
     ) -> None:
         """
         :param handlers: functions that answer endpoints. A handler is given a `Request`, and returns
@@ -56,11 +57,12 @@ class Gateway:
             `clientlet gateway --help` lists them.
         :param seed: which requests a probability strikes.
         :param authorization: the value that every request's header `Authorization` must have.
+        :param journal: whether what arrives is kept, so that `journal` shows it.
         :raises ValueError: a setting that cannot be used.
         """
         self._handlers = dict(handlers or {})
         options: dict[str, Any] = {"faults": list(faults), "endpoints": list(self._handlers)}
-        given = {"docarray": docarray, "seed": seed, "authorization": authorization}
+        given = {"docarray": docarray, "seed": seed, "authorization": authorization, "journal": journal}
         options.update({name: value for name, value in given.items() if value is not None})
         self._core = _core.Gateway(options)
         self._thread = None
