@@ -8,7 +8,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 
 use crate::array::{self, Numbers};
@@ -150,11 +150,21 @@ impl Cell {
 
 impl<'de> Deserialize<'de> for Cell {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Cell, D::Error> {
-        Python::attach(|py| CellVisitor(py).deserialize(deserializer))
+        Python::attach(|py| AnyVisitor::deserialize(CellVisitor(py), deserializer))
     }
 }
 
-struct CellVisitor<'py>(Python<'py>);
+/// Makes a cell; cells within a cell are made by copies of it.
+#[derive(Clone, Copy)]
+pub(crate) struct CellVisitor<'py>(pub(crate) Python<'py>);
+
+impl<'de> DeserializeSeed<'de> for CellVisitor<'_> {
+    type Value = Cell;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cell, D::Error> {
+        AnyVisitor::deserialize(self, deserializer)
+    }
+}
 
 impl<'de> Visitor<'de> for CellVisitor<'_> {
     type Value = Cell;
@@ -195,7 +205,7 @@ impl<'de> Visitor<'de> for CellVisitor<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Cell, A::Error> {
         let py = self.0;
         let mut cells = Gathered::default();
-        while let Some(cell) = seq.next_element::<Cell>()? {
+        while let Some(cell) = seq.next_element_seed(self)? {
             cells.push(py, cell).map_err(de::Error::custom)?;
         }
         cells.into_cell(py).map_err(de::Error::custom)

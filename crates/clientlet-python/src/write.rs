@@ -9,10 +9,10 @@ use clientlet::{AnyVisitor, Blob, DocArray, Tensor};
 use pyo3::BoundObject;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::array;
-use crate::columns::Cell;
+use crate::columns::CellVisitor;
 use crate::read::Arrays;
 
 /// A document, or a value in it, as a Python object. It is read by a thread of Python.
@@ -28,12 +28,22 @@ impl Object {
 
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
-        Python::attach(|py| Making(py).deserialize(deserializer)).map(Object)
+        Python::attach(|py| AnyVisitor::deserialize(Making(py), deserializer)).map(Object)
     }
 }
 
-/// Makes an object of the interpreter that this thread is attached to.
+/// Makes an object of the interpreter that this thread is attached to. Values within a value are made by
+/// copies of it, which need not look whether the thread is attached.
+#[derive(Clone, Copy)]
 struct Making<'py>(Python<'py>);
+
+impl<'de> DeserializeSeed<'de> for Making<'_> {
+    type Value = Py<PyAny>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Py<PyAny>, D::Error> {
+        AnyVisitor::deserialize(self, deserializer)
+    }
+}
 
 fn made<'py, T, E>(py: Python<'py>, value: T) -> Result<Py<PyAny>, E>
 where
@@ -87,7 +97,7 @@ impl<'de> Visitor<'de> for Making<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Py<PyAny>, A::Error> {
         let list = PyList::empty(self.0);
-        while let Some(Object(value)) = seq.next_element()? {
+        while let Some(value) = seq.next_element_seed(self)? {
             list.append(value).map_err(de::Error::custom)?;
         }
         Ok(list.into_any().unbind())
@@ -96,7 +106,7 @@ impl<'de> Visitor<'de> for Making<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Py<PyAny>, A::Error> {
         let dict = PyDict::new(self.0);
         while let Some(Name(name)) = map.next_key()? {
-            let Object(value) = map.next_value()?;
+            let value = map.next_value_seed(self)?;
             dict.set_item(name, value).map_err(de::Error::custom)?;
         }
         Ok(dict.into_any().unbind())
@@ -214,9 +224,10 @@ impl<'de> Deserialize<'de> for Dict {
                             made(py, list.map(Iterator::collect::<Vec<_>>))?
                         }
                         Ok(name) if is_array(name) => {
-                            map.next_value::<Cell>()?.into_object(py).map_err(de::Error::custom)?
+                            let cell = map.next_value_seed(CellVisitor(py))?;
+                            cell.into_object(py).map_err(de::Error::custom)?
                         }
-                        _ => map.next_value::<Object>()?.0,
+                        _ => map.next_value_seed(Making(py))?,
                     };
                     // Over HTTP a v1 gateway writes all fields, also those that are not set.
                     if !(is_v1 && value.is_none(py)) {
