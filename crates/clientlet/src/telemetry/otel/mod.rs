@@ -9,10 +9,11 @@ use std::fmt;
 use std::mem::size_of_val;
 use std::sync::Arc;
 
+use opentelemetry::global::{self, BoxedTracer};
 use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry::trace::{Span as _, SpanBuilder, TraceContextExt, Tracer as _, TracerProvider};
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
-use opentelemetry::{Context, InstrumentationScope, global};
+use opentelemetry::{Context, InstrumentationScope};
 
 pub(super) use self::metrics::{Labels, Metrics};
 pub(crate) use self::spans::AttemptTrace;
@@ -22,7 +23,7 @@ use crate::address::Address;
 /// Whom a client tells, as far as it was set by hand.
 #[derive(Clone, Default)]
 pub(crate) struct Providers {
-    tracer: Option<Arc<dyn Start>>,
+    tracer: Option<Arc<BoxedTracer>>,
     meter: Option<Meter>,
 }
 
@@ -33,7 +34,8 @@ impl Providers {
         P::Tracer: Send + Sync + 'static,
         <P::Tracer as opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
     {
-        self.tracer = Some(Arc::new(provider.tracer_with_scope(scope())));
+        let tracer = Box::new(provider.tracer_with_scope(scope()));
+        self.tracer = Some(Arc::new(BoxedTracer::new(tracer)));
     }
 
     pub(crate) fn measure(&mut self, provider: &impl MeterProvider) {
@@ -70,22 +72,6 @@ impl Parent {
     }
 }
 
-/// A tracer of any kind.
-pub(super) trait Start: Send + Sync {
-    /// Starts a span and returns the context in which it is active.
-    fn start(&self, span: SpanBuilder, parent: &Context) -> Context;
-}
-
-impl<T> Start for T
-where
-    T: opentelemetry::trace::Tracer + Send + Sync,
-    T::Span: Send + Sync + 'static,
-{
-    fn start(&self, span: SpanBuilder, parent: &Context) -> Context {
-        parent.with_span(self.build_with_context(span, parent))
-    }
-}
-
 /// The name of the library in traces and metrics, and the release of the conventions for the names of
 /// attributes.
 fn scope() -> InstrumentationScope {
@@ -100,7 +86,7 @@ fn scope() -> InstrumentationScope {
 /// Without one the API gives a tracer that does nothing, and does not say so. But that tracer alone
 /// hands the parent's span on as it is: in a context in which telemetry is suppressed an SDK gives an
 /// empty span, and exports nothing.
-fn global_tracer() -> Option<Arc<dyn Start>> {
+fn global_tracer() -> Option<Arc<BoxedTracer>> {
     let tracer = global::tracer_provider().tracer_with_scope(scope());
     let (trace, span) = (TraceId::from(1), SpanId::from(1));
     let parent = SpanContext::new(trace, span, TraceFlags::default(), true, TraceState::default());

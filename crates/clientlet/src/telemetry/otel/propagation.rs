@@ -1,10 +1,12 @@
 //! Writes a trace's context into headers, as W3C's recommendations Trace Context and Baggage say,
 //! unless the program has set a propagator of its own.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::baggage::BaggageExt;
-use opentelemetry::propagation::Injector;
-use opentelemetry::trace::{SpanContext, TraceContextExt};
+use opentelemetry::propagation::{Injector, TextMapPropagator};
+use opentelemetry::trace::{SpanContext, TraceContextExt, TraceState};
 use opentelemetry::{Context, global};
 use percent::encoded;
 
@@ -16,52 +18,61 @@ const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 const MOST_BAGGAGE: usize = 8192;
 const MOST_ENTRIES: usize = 64;
 
-/// What writes contexts; decided for each call, since asking takes a lock.
-#[derive(Clone, Copy)]
-pub(super) enum Writer {
-    /// This module.
-    Own,
-    /// The program's propagator.
-    Global,
+/// Writes the contexts of a call and of its attempts into headers. What they have in common is prepared
+/// once, since over HTTP each sampled request has a context of its own.
+pub(super) struct Writer {
+    /// The headers of the call.
+    headers: Arc<HeaderMap>,
+    /// The context of the call.
+    context: Context,
+    /// Whether the program has set a propagator, which writes instead.
+    is_global: bool,
+    baggage: Option<HeaderValue>,
 }
 
 impl Writer {
-    pub(super) fn current() -> Writer {
-        let is_set = global::get_text_map_propagator(|it| it.fields().next().is_some());
-        if is_set { Writer::Global } else { Writer::Own }
+    pub(super) fn new(headers: &Arc<HeaderMap>, context: Context) -> Writer {
+        let is_set = |it: &dyn TextMapPropagator| it.fields().next().is_some();
+        let baggage = match context.baggage().is_empty() {
+            true => None,
+            // Other values than those of headers were encoded.
+            false => HeaderValue::from_str(&baggage(&context)).ok(),
+        };
+        let is_global = global::get_text_map_propagator(is_set);
+        Writer { headers: headers.clone(), context, is_global, baggage }
     }
 
-    /// Returns these headers with those of a context.
-    pub(super) fn with_context(self, headers: &HeaderMap, context: &Context) -> HeaderMap {
-        let mut map = headers.clone();
-        self.add_context(&mut map, context);
-        map
+    /// Returns the call's headers with the context of the call.
+    pub(super) fn of_call(&self) -> Arc<HeaderMap> {
+        self.of(self.context.span().span_context())
     }
 
-    /// Adds the headers of a context. Headers that the caller set win.
-    pub(super) fn add_context(self, headers: &mut HeaderMap, context: &Context) {
+    /// Returns the call's headers with the context of this span.
+    pub(super) fn of(&self, span: &SpanContext) -> Arc<HeaderMap> {
+        let mut headers = HeaderMap::clone(&self.headers);
+        self.add(&mut headers, span);
+        Arc::new(headers)
+    }
+
+    /// Adds the headers of a span below the call. Headers that the caller set win.
+    pub(super) fn add(&self, headers: &mut HeaderMap, span: &SpanContext) {
         let mut absent = Absent(headers);
-        match self {
-            Writer::Own => write(context, &mut absent),
-            Writer::Global => global::get_text_map_propagator(|propagator| {
-                propagator.inject_context(context, &mut absent);
-            }),
+        if self.is_global {
+            let context = self.context.with_remote_span_context(span.clone());
+            global::get_text_map_propagator(|it| it.inject_context(&context, &mut absent));
+            return;
         }
-    }
-}
-
-fn write(context: &Context, headers: &mut Absent<'_>) {
-    let span = context.span();
-    let span = span.span_context();
-    if span.is_valid() {
-        headers.add(TRACEPARENT, HeaderValue::from_bytes(&parent(span)));
-        let state = span.trace_state().header();
-        if !state.is_empty() {
-            headers.add(TRACESTATE, HeaderValue::from_str(&state));
+        if span.is_valid() {
+            absent.add(TRACEPARENT, HeaderValue::from_bytes(&parent(span)));
+            if *span.trace_state() != TraceState::NONE {
+                let state = span.trace_state().header();
+                let state = Some(state).filter(|state| !state.is_empty());
+                state.map(|state| absent.add(TRACESTATE, HeaderValue::try_from(state)));
+            }
         }
-    }
-    if !context.baggage().is_empty() {
-        headers.add(BAGGAGE, HeaderValue::from_str(&baggage(context)));
+        if let Some(baggage) = &self.baggage {
+            absent.0.entry(BAGGAGE).or_insert_with(|| baggage.clone());
+        }
     }
 }
 
@@ -152,8 +163,7 @@ mod tests {
     use std::str::FromStr;
 
     use opentelemetry::KeyValue;
-    use opentelemetry::propagation::TextMapPropagator;
-    use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
+    use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
     use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 
     use super::*;
@@ -171,7 +181,7 @@ mod tests {
     }
 
     fn written(context: &Context) -> HashMap<String, String> {
-        let headers = Writer::Own.with_context(&HeaderMap::new(), context);
+        let headers = Writer::new(&Arc::default(), context.clone()).of_call();
         let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
         headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
     }
@@ -210,7 +220,7 @@ mod tests {
     fn headers_of_the_caller_win() {
         let mut headers = HeaderMap::new();
         headers.insert(TRACEPARENT, HeaderValue::from_static("own"));
-        let headers = Writer::Own.with_context(&headers, &context("", &[]));
+        let headers = Writer::new(&Arc::new(headers), context("", &[])).of_call();
         assert_eq!(headers.get_all(TRACEPARENT).iter().collect::<Vec<_>>(), ["own"]);
     }
 

@@ -4,17 +4,20 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, Uri};
 use opentelemetry::baggage::BaggageExt;
-use opentelemetry::trace::{SpanBuilder, SpanKind, Status, TraceContextExt};
+use opentelemetry::global::{BoxedSpan, BoxedTracer};
+use opentelemetry::trace::{
+    Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer as _,
+};
 use opentelemetry::{Context, KeyValue};
 
 use super::super::{Medium, Operation, Subject};
+use super::Parent;
 use super::propagation::Writer;
-use super::{Parent, Start};
 use crate::address::{Address, Protocol};
 use crate::error::{AttemptError, Error, ErrorKind};
 use crate::message::Route;
@@ -26,7 +29,7 @@ const SINGLE: &str = "jina.JinaSingleDataRequestRPC/process_single_data";
 
 /// Makes the spans of a client.
 pub(in crate::telemetry) struct Tracer {
-    start: Option<Arc<dyn Start>>,
+    tracer: Option<Arc<BoxedTracer>>,
     server: Arc<[KeyValue]>,
     protocol: KeyValue,
     /// `scheme://host:port`, without user information.
@@ -52,9 +55,9 @@ pub(super) fn protocol(address: &Address) -> KeyValue {
 }
 
 impl Tracer {
-    pub(super) fn new(start: Option<Arc<dyn Start>>, address: &Address) -> Tracer {
+    pub(super) fn new(tracer: Option<Arc<BoxedTracer>>, address: &Address) -> Tracer {
         let (server, protocol) = (server(address).into(), protocol(address));
-        Tracer { start, server, protocol, origin: address.origin().into() }
+        Tracer { tracer, server, protocol, origin: address.origin().into() }
     }
 
     pub(in crate::telemetry) fn call(
@@ -66,7 +69,7 @@ impl Tracer {
         parent: Parent,
     ) -> Span {
         let mut context = parent.context();
-        let Some(start) = &self.start else {
+        let Some(tracer) = &self.tracer else {
             return Span(passed_on(&context, headers).map(Inner::PassedOn));
         };
         let title = endpoint.map_or_else(|| name.into(), |name_of| format!("{name} {name_of}"));
@@ -75,23 +78,23 @@ impl Tracer {
         let endpoint = endpoint.map(|name| KeyValue::new("clientlet.endpoint", shared(name)));
         attributes.extend(endpoint.clone());
         let span = SpanBuilder::from_name(title).with_kind(SpanKind::Internal);
-        context = start.start(span.with_attributes(attributes), &context);
+        let span = tracer.build_with_context(span.with_attributes(attributes), &context);
+        context = context.with_span(span);
         if !context.span().is_recording() {
             return Span(passed_on(&context, headers).map(Inner::PassedOn));
         }
         let server = self.server.iter().cloned().chain(endpoint);
-        let writer = Writer::current();
+        let writer = Arc::new(Writer::new(headers, context.clone()));
         Span(Some(Inner::Recorded(Box::new(Recorded {
-            start: start.clone(),
-            writer,
+            tracer: tracer.clone(),
             shared: match medium {
                 Medium::Http => None,
                 #[cfg(feature = "grpc")]
                 Medium::GrpcUnary => None,
                 #[cfg(any(feature = "grpc", feature = "websocket"))]
-                _ => Some(Arc::new(writer.with_context(headers, &context))),
+                _ => Some(writer.of_call()),
             },
-            headers: headers.clone(),
+            writer,
             medium,
             common: server.collect(),
             origin: self.origin.clone(),
@@ -109,10 +112,10 @@ fn passed_on(context: &Context, headers: &Arc<HeaderMap>) -> Option<AttemptTrace
     if !context.span().span_context().is_valid() && context.baggage().is_empty() {
         return None;
     }
-    let headers = Headers::Shared(Arc::new(Writer::current().with_context(headers, context)));
-    let (context, origin) = (None, Arc::from(""));
+    let headers = Headers::Shared(Writer::new(headers, context.clone()).of_call());
+    let (span, origin) = (None, Arc::from(""));
     let (is_http, has_ended) = (false.into(), true.into());
-    Some(AttemptTrace(Some(Arc::new(Attempt { context, headers, origin, is_http, has_ended }))))
+    Some(AttemptTrace(Some(Arc::new(Attempt { span, headers, origin, is_http, has_ended }))))
 }
 
 /// The span of a call; `None` if there is nothing to record and nothing to pass on.
@@ -125,10 +128,9 @@ enum Inner {
 }
 
 struct Recorded {
-    start: Arc<dyn Start>,
-    writer: Writer,
+    tracer: Arc<BoxedTracer>,
     context: Context,
-    headers: Arc<HeaderMap>,
+    writer: Arc<Writer>,
     /// The headers of a connection or stream that requests share, with the call's context.
     shared: Option<Arc<HeaderMap>>,
     medium: Medium,
@@ -256,15 +258,15 @@ impl Recorded {
             }
         }
         let span = SpanBuilder::from_name(description.name.clone()).with_kind(SpanKind::Client);
-        let context = self.start.start(span.with_attributes(attributes), &self.context);
+        let span = self.tracer.build_with_context(span.with_attributes(attributes), &self.context);
         let headers = match (&self.shared, operation) {
             // Requests that share a connection have no headers of their own.
             (Some(shared), Operation::Request(_)) => Headers::Shared(shared.clone()),
-            _ => Headers::Own(self.headers.clone(), self.writer, OnceLock::new()),
+            _ => Headers::Own(self.writer.clone(), OnceLock::new()),
         };
-        let (context, origin) = (Some(context), self.origin.clone());
+        let (span, origin) = (Some(Mutex::new(span)), self.origin.clone());
         let (is_http, has_ended) = (is_http.into(), false.into());
-        AttemptTrace(Some(Arc::new(Attempt { context, headers, origin, is_http, has_ended })))
+        AttemptTrace(Some(Arc::new(Attempt { span, headers, origin, is_http, has_ended })))
     }
 
     /// Returns the description of the requests on a route, which are described once.
@@ -334,6 +336,10 @@ fn rpc(method: &'static str) -> [KeyValue; 3] {
     ]
 }
 
+fn status_code(status: StatusCode) -> KeyValue {
+    KeyValue::new("http.response.status_code", i64::from(status.as_u16()))
+}
+
 /// The URL without user information, and without the query, which may hold a secret or a document.
 fn url(uri: &Uri, origin: &str) -> KeyValue {
     KeyValue::new("url.full", shared(&format!("{origin}{}", uri.path())))
@@ -350,7 +356,7 @@ pub(crate) struct AttemptTrace(Option<Arc<Attempt>>);
 
 struct Attempt {
     /// `None` if nothing is recorded.
-    context: Option<Context>,
+    span: Option<Mutex<BoxedSpan>>,
     headers: Headers,
     /// `scheme://host:port`, without user information.
     origin: Arc<str>,
@@ -363,15 +369,26 @@ enum Headers {
     /// Headers with the call's context.
     Shared(Arc<HeaderMap>),
     /// The call's headers, to which the attempt's context is added when it is asked for.
-    Own(Arc<HeaderMap>, Writer, OnceLock<Arc<HeaderMap>>),
+    Own(Arc<Writer>, OnceLock<Arc<HeaderMap>>),
+}
+
+impl Attempt {
+    fn span(&self) -> Option<MutexGuard<'_, BoxedSpan>> {
+        Some(self.span.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn span_context(&self) -> SpanContext {
+        self.span().map_or(SpanContext::NONE, |span| span.span_context().clone())
+    }
 }
 
 impl Drop for Attempt {
     /// Ends the span of an attempt that was dropped before its end.
     fn drop(&mut self) {
-        if let Some(span) = self.context.as_ref().map(Context::span)
-            && !self.has_ended.load(Ordering::Relaxed)
+        if let Some(span) = &mut self.span
+            && !*self.has_ended.get_mut()
         {
+            let span = span.get_mut().unwrap_or_else(PoisonError::into_inner);
             span.set_attribute(KeyValue::new("error.type", ErrorKind::Cancelled.name()));
             span.set_status(Status::error("the attempt was dropped before its end"));
             span.end();
@@ -383,45 +400,42 @@ impl AttemptTrace {
     /// Returns the headers to send instead of the call's: the call's, with the trace's context.
     pub(crate) fn headers(&self) -> Option<&Arc<HeaderMap>> {
         let attempt = self.0.as_deref()?;
-        Some(match (&attempt.headers, &attempt.context) {
-            (Headers::Own(headers, writer, with), Some(context)) => {
-                with.get_or_init(|| Arc::new(writer.with_context(headers, context)))
+        match &attempt.headers {
+            Headers::Shared(headers) => Some(headers),
+            Headers::Own(writer, with) => {
+                Some(with.get_or_init(|| writer.of(&attempt.span_context())))
             }
-            (Headers::Shared(headers) | Headers::Own(headers, ..), _) => headers,
-        })
+        }
     }
 
     /// Adds the headers of the trace's context to those of a request, which spares a copy.
     pub(crate) fn add_to(&self, headers: &mut HeaderMap) {
-        match self.0.as_deref() {
-            Some(Attempt {
-                context: Some(context), headers: Headers::Own(_, writer, _), ..
-            }) => {
-                writer.add_context(headers, context);
-            }
-            Some(Attempt { headers: Headers::Shared(shared), .. }) => {
+        let Some(attempt) = self.0.as_deref() else { return };
+        match &attempt.headers {
+            Headers::Own(writer, _) => writer.add(headers, &attempt.span_context()),
+            Headers::Shared(shared) => {
                 for (name, value) in &**shared {
                     headers.entry(name).or_insert_with(|| value.clone());
                 }
             }
-            _ => {}
         }
     }
 
-    fn attempt(&self) -> Option<(&Attempt, opentelemetry::trace::SpanRef<'_>)> {
+    /// Returns the attempt and its span, if it is recorded.
+    fn attempt(&self) -> Option<(&Attempt, MutexGuard<'_, BoxedSpan>)> {
         let attempt = self.0.as_deref()?;
-        Some((attempt, attempt.context.as_ref()?.span()))
+        Some((attempt, attempt.span()?))
     }
 
     fn event(&self, name: &'static str, attributes: Vec<KeyValue>) {
-        if let Some((_, span)) = self.attempt() {
+        if let Some((_, mut span)) = self.attempt() {
             span.add_event(name, attributes);
         }
     }
 
     /// The attempt asks with a GET of this URL.
     pub(crate) fn gets(&self, uri: &Uri) {
-        if let Some((attempt, span)) = self.attempt() {
+        if let Some((attempt, mut span)) = self.attempt() {
             attempt.is_http.store(true, Ordering::Relaxed);
             span.set_attributes(http("GET", uri, &attempt.origin));
         }
@@ -430,16 +444,15 @@ impl AttemptTrace {
     /// The attempt asks by a gRPC call of this method, `/service/method`.
     #[cfg(feature = "grpc")]
     pub(crate) fn calls(&self, method: &'static str) {
-        if let Some((_, span)) = self.attempt() {
+        if let Some((_, mut span)) = self.attempt() {
             span.set_attributes(rpc(method.trim_start_matches('/')));
         }
     }
 
     /// An answer over HTTP came with this status.
     pub(crate) fn http_status(&self, status: StatusCode) {
-        if let Some((_, span)) = self.attempt() {
-            let status = i64::from(status.as_u16());
-            span.set_attribute(KeyValue::new("http.response.status_code", status));
+        if let Some((_, mut span)) = self.attempt() {
+            span.set_attribute(status_code(status));
         }
     }
 
@@ -474,17 +487,17 @@ impl AttemptTrace {
     }
 
     pub(in crate::telemetry) fn answered(&self) {
-        if let Some((attempt, span)) = self.attempt() {
+        if let Some((attempt, mut span)) = self.attempt() {
             attempt.has_ended.store(true, Ordering::Relaxed);
             span.end();
         }
     }
 
     pub(in crate::telemetry) fn failed(&self, error: &AttemptError) {
-        let Some((attempt, span)) = self.attempt() else { return };
-        if let Some(status) = error.detail.http.filter(|_| attempt.is_http.load(Ordering::Relaxed))
-        {
-            self.http_status(status);
+        let Some((attempt, mut span)) = self.attempt() else { return };
+        let is_http = attempt.is_http.load(Ordering::Relaxed);
+        if let Some(status) = error.detail.http.filter(|_| is_http) {
+            span.set_attribute(status_code(status));
         }
         if let Some(code) = error.detail.grpc {
             span.set_attribute(KeyValue::new("rpc.response.status_code", code.to_string()));
