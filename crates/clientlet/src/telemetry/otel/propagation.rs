@@ -65,9 +65,7 @@ impl Writer {
         if span.is_valid() {
             absent.add(TRACEPARENT, HeaderValue::from_bytes(&parent(span)));
             if *span.trace_state() != TraceState::NONE {
-                let state = span.trace_state().header();
-                let state = Some(state).filter(|state| !state.is_empty());
-                state.map(|state| absent.add(TRACESTATE, HeaderValue::try_from(state)));
+                absent.set(TRACESTATE.as_str(), span.trace_state().header());
             }
         }
         if let Some(baggage) = &self.baggage {
