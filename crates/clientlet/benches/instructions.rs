@@ -215,26 +215,42 @@ mod dropping {
     }
 }
 
-// The same call, with each request sampled.
+// The same call without headers of each request.
+#[cfg(clientlet_bench)]
+#[library_benchmark]
+#[bench::one_on_a_connection(small(), 1)]
+#[bench::hundred_on_a_connection(small(), 100)]
+fn shared_call(documents: Vec<Document>, size: usize) -> (Vec<Document>, usize) {
+    let documents = black_box(documents);
+    let options = clientlet::clientlets::ClientletOptions::new();
+    let requests = clientlet::counted::call_with(options, &documents, size, false, false);
+    (documents, requests)
+}
+
+// Each request is sampled.
 #[cfg(all(clientlet_bench, feature = "otel"))]
 #[library_benchmark]
-#[bench::one_a_request(dropping::bare(), small(), 1)]
-#[bench::hundred_a_request(dropping::bare(), small(), 100)]
-#[bench::one_through_the_sdk(dropping::sdk(), small(), 1)]
-#[bench::hundred_through_the_sdk(dropping::sdk(), small(), 100)]
+#[bench::one_a_request(dropping::bare(), small(), 1, true)]
+#[bench::hundred_a_request(dropping::bare(), small(), 100, true)]
+#[bench::one_on_a_connection(dropping::bare(), small(), 1, false)]
+#[bench::hundred_on_a_connection(dropping::bare(), small(), 100, false)]
+#[bench::one_through_the_sdk(dropping::sdk(), small(), 1, true)]
+#[bench::hundred_through_the_sdk(dropping::sdk(), small(), 100, true)]
 fn sampled_call(
     options: clientlet::clientlets::ClientletOptions,
     documents: Vec<Document>,
     size: usize,
+    has_headers: bool,
 ) -> (Vec<Document>, usize) {
-    let requests = clientlet::counted::call_with(options, black_box(&documents), size, false);
+    let documents = black_box(documents);
+    let requests = clientlet::counted::call_with(options, &documents, size, false, has_headers);
     (documents, requests)
 }
 
 #[cfg(all(clientlet_bench, not(feature = "otel")))]
-library_benchmark_group!(name = calls, benchmarks = [whole_call]);
+library_benchmark_group!(name = calls, benchmarks = [whole_call, shared_call]);
 #[cfg(all(clientlet_bench, feature = "otel"))]
-library_benchmark_group!(name = calls, benchmarks = [whole_call, sampled_call]);
+library_benchmark_group!(name = calls, benchmarks = [whole_call, shared_call, sampled_call]);
 
 #[cfg(not(clientlet_bench))]
 main!(library_benchmark_groups = [requests, answers]);

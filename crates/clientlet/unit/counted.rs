@@ -28,10 +28,11 @@ impl Transport for AtOnce {
         _: Bytes,
         terms: Terms<'a>,
     ) -> Answer<'a, RawAnswer> {
-        // As a request over HTTP has them.
-        let mut headers = HeaderMap::clone(&request.route.headers);
-        terms.trace.add_to(&mut headers);
-        black_box(headers);
+        if self.0.medium == Medium::Http {
+            let mut headers = HeaderMap::clone(&request.route.headers);
+            terms.trace.add_to(&mut headers);
+            black_box(headers);
+        }
         Box::pin(ready(Ok(RawAnswer::from(AnswerParts {
             docarray: request.route.docarray,
             encoding: Encoding::Json,
@@ -69,19 +70,22 @@ impl Questions for AtOnce {
 
 /// Sends `documents` through batches, the retry loop and the order. Returns the number of requests.
 pub fn call<D: Serialize>(documents: &[D], request_size: usize, is_in_order: bool) -> usize {
-    call_with(ClientletOptions::new(), documents, request_size, is_in_order)
+    call_with(ClientletOptions::new(), documents, request_size, is_in_order, true)
 }
 
-/// The same with these options.
+/// The same with these options, as over HTTP, where each request has headers, or as over WebSocket, where
+/// requests share those of the connection.
 pub fn call_with<D: Serialize>(
     options: ClientletOptions,
     documents: &[D],
     request_size: usize,
     is_in_order: bool,
+    has_headers: bool,
 ) -> usize {
     let options = options.attempt_timeout(None);
     let config = options.check("http://127.0.0.1").expect("the address is valid");
-    let facts = Facts::new(&config.address, Medium::Http, Encoding::Json);
+    let medium = if has_headers { Medium::Http } else { Medium::Websocket };
+    let facts = Facts::new(&config.address, medium, Encoding::Json);
     let client = Client::over(config, Arc::new(AtOnce(facts)));
     let mut call = client.post("/").documents(documents).request_size(request_size);
     if is_in_order {
