@@ -15,7 +15,7 @@ use crate::serve::Addresses;
 /// A connection to a gateway, or a pool of connections.
 #[derive(Debug)]
 pub(crate) enum Bare {
-    Http(http::Bare),
+    Http(Box<http::Bare>),
     WebSocket(Box<websocket::Bare>),
     Stream(grpc::Bare),
     Unary(grpc::Bare),
@@ -29,7 +29,7 @@ impl Bare {
         addresses: &Addresses,
     ) -> Result<Bare, Box<dyn Error>> {
         Ok(match protocol {
-            Protocol::Http => Bare::Http(http::Bare::new(addresses)?),
+            Protocol::Http => Bare::Http(Box::new(http::Bare::new(addresses)?)),
             Protocol::WebSocket => {
                 Bare::WebSocket(Box::new(websocket::Bare::connect(addresses).await?))
             }
