@@ -418,7 +418,7 @@ const ATTRIBUTES: &[(&str, &str)] = &[
     ("clientlet.attempt", "the number of the attempt, from the second on"),
     (
         "clientlet.delivery",
-        "whether the request reached the gateway, if the attempt failed: `not sent`, `answered`, `unknown`",
+        "whether the request reached the gateway, if the attempt failed: `not_sent`, `answered`, `unknown`",
     ),
     ("clientlet.documents", "how many documents the call's requests had"),
     ("clientlet.endpoint", "the executors' endpoint"),
