@@ -264,7 +264,9 @@ fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        let cause_text = cause.to_string();
+        // The whole text has what the receiver says about the end of a connection.
+        let reason = cause.downcast_ref().and_then(h2::Error::reason);
+        let cause_text = reason.map_or_else(|| cause.to_string(), |reason| reason.to_string());
         if !text.contains(&cause_text) {
             text = format!("{text}: {cause_text}");
         }

@@ -1,7 +1,7 @@
 //! `--otlp` and the `OTEL_*` variables.
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -276,6 +276,29 @@ fn a_receiver_that_refuses_costs_one_warning_without_its_text() {
         warned(&run, reason);
         assert!(!receiver.taken().is_empty() && !run.stderr.contains("s3cret"), "{run:?}");
     }
+}
+
+#[test]
+fn a_receiver_that_says_why_it_closes_a_connection_is_not_quoted() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("grpc://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            // HTTP/2's preface and the head of the first frame; what the client sends then does not matter.
+            stream.read_exact(&mut [0; 24 + 9]).unwrap();
+            let said = b"s3cret";
+            let mut frames = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
+            frames.extend([0, 0, 8 + 6, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11]);
+            frames.extend(said);
+            stream.write_all(&frames).unwrap();
+            // Reads to the end, since a close with bytes unread would be a reset.
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        }
+    });
+    let run = post_one(&v1(), &url).run().exits(0);
+    warned(&run, "http2 error: detected excessive load generating behavior");
+    assert!(!run.stderr.contains("s3cret"), "{run:?}");
 }
 
 /// The limits of OpenTelemetry are an hour here, and the run has to end within a minute, so only the
