@@ -550,3 +550,100 @@ async fn urls_are_told_without_user_information_and_query() {
     assert!(urls.contains(&format!("{}/post", gateway.http_url())), "{urls:?}");
     assert!(!format!("{spans:?}").contains("s3cr3t"), "{spans:?}");
 }
+
+#[tokio::test]
+async fn a_stream_of_documents_and_a_clientlets_message_count_as_requests() {
+    let builder = Gateway::builder().http(true).grpc(true);
+    let builder = builder.docarray(clientlet_gateway::DocArray::V2);
+    let gateway = builder.stream_endpoint("/stream", StreamScript::new(3)).start().await.unwrap();
+    for way in [Way::Http, Way::GrpcStream] {
+        let client = way.client(&gateway).build().unwrap();
+        let document = serde_json::json!({"text": "x"});
+        let start = || client.stream_document("/stream", &document).stream::<serde_json::Value>();
+        let mut documents = start();
+        documents.next().await.unwrap().unwrap();
+        let numbers = client.statistics();
+        assert_eq!((numbers.requests_in_flight, numbers.requests.count), (1, 0), "{way:?}");
+        assert_eq!(numbers.attempts.count, 1, "{way:?}");
+        while let Some(document) = documents.next().await {
+            document.unwrap();
+        }
+        let mut dropped = start();
+        dropped.next().await.unwrap().unwrap();
+        drop(dropped);
+        let unasked = start();
+        drop(unasked);
+        let absent = client.stream_document("/absent", &document);
+        absent.stream::<serde_json::Value>().next().await.unwrap().unwrap_err();
+        let numbers = client.statistics();
+        assert_eq!((numbers.requests_in_flight, numbers.requests.count), (0, 2), "{way:?}");
+        assert_eq!(numbers.attempts.count, 3, "{way:?}");
+        assert_eq!(numbers.requests_failed.iter().map(|(_, count)| count).sum::<u64>(), 1);
+    }
+}
+
+#[tokio::test]
+async fn the_context_of_a_caller_goes_on_where_the_provider_gives_no_span() {
+    for way in WAYS {
+        let gateway = gateway(&[]).await;
+        let (provider, exporter) = recorder();
+        let client = way.client(&gateway).tracer_provider(provider.clone()).build().unwrap();
+        provider.shutdown().unwrap();
+        let call = client.post("/upper").documents([Document::text("a")]);
+        let call = call.parent_context(caller(TraceFlags::SAMPLED));
+        call.send().await.into_result().unwrap();
+        assert_eq!(exporter.get_finished_spans().unwrap().len(), 0, "{way:?}");
+        for entry in arrived(&gateway, way) {
+            let context = (TraceId::from(7), SpanId::from(9), "01".to_owned());
+            assert_eq!(came_with(&entry), context, "{way:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_is_shut_down_during_a_call_leaves_the_calls_context() {
+    for way in WAYS {
+        let gateway = gateway(&[]).await;
+        let (provider, _exporter) = recorder();
+        let client = way.client(&gateway).tracer_provider(provider.clone()).build().unwrap();
+        let call = client.post("/upper").documents([Document::text("a")]);
+        let mut call = call.parent_context(caller(TraceFlags::SAMPLED)).stream();
+        provider.shutdown().unwrap();
+        call.next().await.unwrap().unwrap();
+        for entry in arrived(&gateway, way) {
+            let (trace, span, _) = came_with(&entry);
+            assert_eq!(trace, TraceId::from(7), "{way:?}");
+            assert_ne!(span, SpanId::from(9), "{way:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wait_for_room_for_a_requests_bytes_is_a_wait_for_a_place() {
+    let gateway = gateway(&[]).await;
+    let client = Way::Http.client(&gateway).build().unwrap();
+    let documents = (0..4).map(|_| Document::text("a".repeat(1000)));
+    let call = client.post("/upper").documents(documents).request_size(1).prefetch_bytes(1500);
+    call.send().await.into_result().unwrap();
+    assert!(client.statistics().waits_for_place.count > 0);
+}
+
+#[tokio::test]
+async fn a_call_that_is_stopped_ends_its_spans() {
+    for way in WAYS {
+        let gateway = gateway(&["stall@100%"]).await;
+        let (provider, exporter) = recorder();
+        let client = way.client(&gateway).tracer_provider(provider).build().unwrap();
+        let mut responses = client.post("/upper").documents([Document::text("a")]).stream();
+        let journal = gateway.journal().clone();
+        tokio::select! {
+            _ = responses.next() => panic!("{way:?}: answered"),
+            () = journal.wait_for(1) => {}
+        }
+        assert_eq!(responses.stop().len(), 1, "{way:?}");
+        assert_eq!(client.statistics().requests_in_flight, 0, "{way:?}");
+        let spans = exporter.get_finished_spans().unwrap();
+        let [call] = named(&spans, "post /upper")[..] else { panic!("{way:?}: {spans:?}") };
+        assert_eq!(attribute(call, "clientlet.requests.failed").unwrap(), "1", "{way:?}");
+    }
+}

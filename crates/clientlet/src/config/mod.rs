@@ -20,7 +20,7 @@ use crate::error::{AttemptError, Error};
 use crate::message::DocArray;
 use crate::retry::{Retry, RetryPolicy, Times, Turn};
 use crate::secret::{Secret, Secrets};
-use crate::telemetry::{CallTrace, Medium, Parent, Subject, Telemetry};
+use crate::telemetry::{CallTrace, LoneRequest, Medium, Parent, Subject, Telemetry};
 
 /// The settings of a connection.
 #[derive(Clone, Debug)]
@@ -109,12 +109,17 @@ impl Config {
     {
         let times = Times::from_now(None, timeout);
         let trace = self.trace(what.name, headers);
+        let begun = || LoneRequest::begin(&trace, times.started);
+        let mut request = what.is_request().then(begun);
         let retry = Retry::new(policy, times, &self.address).hiding(secrets);
         let result = retry.traced(&trace, what).run(attempt).await;
         let context = || self.address.context(what.request_id.map(str::to_owned), None);
         let result = result.map(|(value, _)| value);
         let result = result.map_err(|failure| failure.into_error(context()));
-        trace.end_with(&result);
+        match &mut request {
+            Some(request) => request.end_with(&result),
+            None => trace.end_with(&result),
+        }
         result
     }
 
@@ -169,6 +174,12 @@ const OWN_HEADERS: [&str; 8] = [
 /// The prefixes of further headers that the client sets itself.
 const OWN_PREFIXES: [&str; 2] = ["grpc-", "sec-websocket-"];
 
+/// Whether the client itself sets the header.
+pub(crate) fn is_own(header: &HeaderName) -> bool {
+    let name = header.as_str();
+    OWN_HEADERS.contains(&name) || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// The encoding of bytes in gRPC's metadata: base64 with or without padding.
 const BINARY: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -212,10 +223,7 @@ pub(crate) fn add_header(
         let hint = if name == ":authority" { "; set Host, which becomes it over gRPC" } else { "" };
         Error::config(format!("{name:?} is not a valid name of a header{hint}"))
     })?;
-    let is_own = |name: &str| {
-        OWN_HEADERS.contains(&name) || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-    };
-    if is_own(header.as_str()) {
+    if is_own(&header) {
         return Err(Error::config(format!("the header {header} is set by the client itself")));
     }
     let wrong = |why: &str| {

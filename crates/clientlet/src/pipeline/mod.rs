@@ -162,6 +162,7 @@ where
         }
         self.window = Window::new(self.call.prefetch, self.call.prefetch_bytes);
         let order = mem::replace(&mut self.order, Order::new(self.call.in_order));
+        self.call.trace.end();
         let parts = mem::take(&mut self.parts).into_iter();
         let ended = order.into_iter();
         parts.chain(ended.flat_map(|ended| once(ended.result).chain(ended.rest))).collect()
@@ -248,6 +249,7 @@ where
         loop {
             if let Some(batch) = self.waiting.front() {
                 if !self.window.fits(batch.bytes()) {
+                    self.full_since.get_or_insert_with(Instant::now);
                     return Poll::Pending;
                 }
                 let batch =

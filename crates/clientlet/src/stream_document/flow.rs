@@ -15,7 +15,7 @@ use crate::error::{AttemptError, Context, Error, Event};
 use crate::message::RequestId;
 use crate::retry::{Failure, Ledger, Retry, RetryPolicy, Times, Turn, later};
 use crate::secret::Secrets;
-use crate::telemetry::{AttemptTrace, CallTrace, Subject};
+use crate::telemetry::{AttemptTrace, CallTrace, LoneRequest, Subject};
 use crate::transport::{RawDocument, RawDocuments, StreamRequest, Transport};
 
 /// The settings of a call that is ready to be made. Its transport has streams.
@@ -35,7 +35,7 @@ pub(super) struct Call {
     pub(super) first_timeout: Option<Duration>,
     /// The time limit for each further document.
     pub(super) idle_timeout: Option<Duration>,
-    pub(super) trace: CallTrace,
+    pub(super) trace: Arc<CallTrace>,
 }
 
 /// A call in progress.
@@ -50,6 +50,8 @@ struct Run {
     documents: RawDocuments,
     /// The first document, or the end of a stream without documents, until it is taken.
     first: Option<Option<RawDocument>>,
+    /// The stream as a request, which ends with the last document.
+    request: LoneRequest<Arc<CallTrace>>,
 }
 
 /// Returns the documents of a call as they come. If the call fails, its error is the last item.
@@ -68,6 +70,7 @@ pub(super) fn documents(
 async fn begin(call: Call) -> Result<Run, Error> {
     let times = Times::from_now(call.timeout, call.first_timeout);
     let Times { started, deadline: until, .. } = times;
+    let mut request = LoneRequest::begin(call.trace.clone(), started);
     let id = call.id.to_string();
     let subject = Subject { request_id: Some(&id), documents: 1, ..Subject::named("stream") };
     let attempts = Retry::new(&call.retry, times, &call.transport.facts().address)
@@ -77,11 +80,11 @@ async fn begin(call: Call) -> Result<Run, Error> {
         .await;
     match attempts {
         Ok(((began, documents, first), ledger)) => {
-            Ok(Run { call, started, until, ledger, began, documents, first: Some(first) })
+            Ok(Run { call, started, until, ledger, began, documents, first: Some(first), request })
         }
         Err(failure) => {
             let failed = Err(failure.into_error(call.context()));
-            call.trace.end_with(&failed);
+            request.end_with(&failed);
             failed
         }
     }
@@ -90,6 +93,9 @@ async fn begin(call: Call) -> Result<Run, Error> {
 impl Run {
     async fn next(&mut self) -> Result<Option<RawDocument>, Error> {
         if let Some(first) = self.first.take() {
+            if first.is_none() {
+                self.request.end_with(&Ok(()));
+            }
             return Ok(first);
         }
         let Run { call, started, until, began, .. } = self;
@@ -101,7 +107,7 @@ impl Run {
             Failure::late(last, ledger, address, *started, *began).into_error(call.context())
         });
         if !matches!(next, Ok(Some(_))) {
-            call.trace.end_with(&next);
+            self.request.end_with(&next);
         }
         next
     }

@@ -8,6 +8,7 @@ mod repeats;
 mod stream;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -175,8 +176,9 @@ impl StreamDocument {
         // A stream is a request by itself, with headers of its own on both protocols that have streams.
         let (name, endpoint) = ("stream_document", Some(&*self.endpoint));
         let telemetry = &shared.config.telemetry;
+        let trace = telemetry.call(name, endpoint, Medium::Http, &headers, self.parent);
         Ok(Call {
-            trace: telemetry.call(name, endpoint, Medium::Http, &headers, self.parent),
+            trace: Arc::new(trace),
             transport,
             discovery: shared.discovery(&headers),
             secrets: shared.config.secrets.of_call(headers.clone()),

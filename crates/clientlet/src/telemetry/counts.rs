@@ -41,7 +41,8 @@ impl Durations {
 }
 
 /// The numbers of a client and its clones since it was made. Each is counted by itself while requests
-/// go on, so that two of them may differ by what happened in between.
+/// go on, so that two of them may differ by what happened in between. A stream of documents is one
+/// request.
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {

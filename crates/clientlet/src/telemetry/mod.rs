@@ -8,10 +8,13 @@ mod none;
 mod otel;
 
 use std::fmt;
+use std::mem::replace;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Uri};
+use tokio::time::Instant;
 
 use self::counts::Counts;
 pub use self::counts::{Durations, Statistics};
@@ -74,8 +77,15 @@ impl<'a> Subject<'a> {
     }
 
     /// Whether its attempts count as attempts of requests.
-    fn is_request(&self) -> bool {
+    pub(crate) fn is_request(&self) -> bool {
         self.request_id.is_some()
+    }
+
+    /// Whether an attempt that is answered is counted apart from its request. In a pipeline the request
+    /// ends with it, and a request that is answered at once is counted together with its attempt.
+    fn is_counted_apart(&self, number: u32) -> bool {
+        let is_of_pipeline = matches!(self.operation, Operation::Request(_));
+        (number > 1 || !is_of_pipeline) && self.is_request()
     }
 }
 
@@ -214,6 +224,14 @@ impl CallTrace {
         self.span.request_ended(end);
     }
 
+    /// Counts the end of a request that is no part of a pipeline.
+    fn lone_request_ended(&self, failed: Option<ErrorKind>, elapsed: Duration) {
+        let Shared { counts, metrics, .. } = &*self.telemetry.0;
+        counts.ended(failed, elapsed);
+        metrics.in_flight(-1, &self.labels);
+        metrics.request(failed, elapsed, &self.labels);
+    }
+
     /// Counts requests that were begun and dropped before their end.
     pub(crate) fn requests_dropped(&self, requests: usize) {
         self.telemetry.0.counts.dropped(requests as u64);
@@ -235,8 +253,7 @@ impl CallTrace {
         number: u32,
         took: impl Fn() -> Duration,
     ) {
-        // A request that is answered at once is counted together with its attempt.
-        if number > 1 && of.is_request() {
+        if of.is_counted_apart(number) {
             self.telemetry.0.counts.attempted(None, took());
         }
         if self.is_heard {
@@ -292,6 +309,38 @@ impl CallTrace {
 impl fmt::Debug for CallTrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CallTrace").finish_non_exhaustive()
+    }
+}
+
+/// The one request of a call that has no pipeline. It is counted as dropped if it is dropped before its
+/// end.
+pub(crate) struct LoneRequest<C: Deref<Target = CallTrace>> {
+    call: C,
+    started: Instant,
+    has_ended: bool,
+}
+
+impl<C: Deref<Target = CallTrace>> LoneRequest<C> {
+    pub(crate) fn begin(call: C, started: Instant) -> LoneRequest<C> {
+        call.request_begun();
+        LoneRequest { call, started, has_ended: false }
+    }
+
+    /// Ends the request, unless it has ended, and the trace of its call.
+    pub(crate) fn end_with<T>(&mut self, result: &Result<T, Error>) {
+        if !replace(&mut self.has_ended, true) {
+            let failed = result.as_ref().err().map(Error::kind);
+            self.call.lone_request_ended(failed, self.started.elapsed());
+        }
+        self.call.end_with(result);
+    }
+}
+
+impl<C: Deref<Target = CallTrace>> Drop for LoneRequest<C> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.call.requests_dropped(1);
+        }
     }
 }
 

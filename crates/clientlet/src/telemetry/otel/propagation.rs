@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::propagation::{Injector, TextMapPropagator};
@@ -10,9 +11,15 @@ use opentelemetry::trace::{SpanContext, TraceContextExt, TraceState};
 use opentelemetry::{Context, global};
 use percent::encoded;
 
+use crate::config::is_own;
+
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+
+/// The most bytes of the trace's state. A caller of the program may have sent more, for which a gateway
+/// would refuse each request. Recipients of more than 512 bytes may cut it themselves.
+const MOST_STATE: usize = 4096;
 
 /// The most bytes of baggage, and the most entries (W3C Baggage, 3.3.2). What is beyond is left out.
 const MOST_BAGGAGE: usize = 8192;
@@ -42,6 +49,11 @@ impl Writer {
         Writer { headers: headers.clone(), context, is_global, baggage }
     }
 
+    /// The headers of the call, without a context.
+    pub(super) fn headers(&self) -> &Arc<HeaderMap> {
+        &self.headers
+    }
+
     /// Returns the call's headers with the context of the call.
     pub(super) fn of_call(&self) -> Arc<HeaderMap> {
         self.of(self.context.span().span_context())
@@ -65,7 +77,7 @@ impl Writer {
         if span.is_valid() {
             absent.add(TRACEPARENT, HeaderValue::from_bytes(&parent(span)));
             if *span.trace_state() != TraceState::NONE {
-                absent.set(TRACESTATE.as_str(), span.trace_state().header());
+                absent.set(TRACESTATE.as_str(), beginning(span.trace_state().header()));
             }
         }
         if let Some(baggage) = &self.baggage {
@@ -91,13 +103,26 @@ fn digits(text: &mut [u8], bytes: &[u8]) {
     }
 }
 
+/// Returns as many of the state's entries as fit. The last entries go first, as W3C wants it: they are the
+/// oldest.
+fn beginning(mut state: String) -> String {
+    if let Some(most) = state.get(..=MOST_STATE) {
+        state.truncate(most.rfind(',').unwrap_or(0));
+    }
+    state
+}
+
 /// `key=value;metadata,key=value`, with values percent-encoded.
 fn baggage(context: &Context) -> String {
     let mut text = String::new();
     for (key, (value, metadata)) in context.baggage().iter().take(MOST_ENTRIES) {
         let mut entry = format!("{}={}", key.as_str().trim(), encoded(value.as_str().trim()));
-        if !metadata.as_str().is_empty() {
-            entry = format!("{entry};{}", metadata.as_str());
+        // Metadata may be any text, and are for hints only. Those that would break the header are left out.
+        let metadata = metadata.as_str();
+        if !metadata.is_empty()
+            && metadata.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b',')
+        {
+            entry = format!("{entry};{metadata}");
         }
         if text.len() + 1 + entry.len() > MOST_BAGGAGE {
             break;
@@ -134,7 +159,8 @@ mod percent {
     }
 }
 
-/// Adds headers that are not there yet. What is no header is left out.
+/// Adds headers that are not there yet. What is no header is left out, and so is what belongs to the
+/// request and its connection, such as `content-length`.
 struct Absent<'a>(&'a mut HeaderMap);
 
 impl Absent<'_> {
@@ -148,7 +174,7 @@ impl Absent<'_> {
 impl Injector for Absent<'_> {
     fn set(&mut self, key: &str, value: String) {
         if let Ok(name) = HeaderName::from_bytes(key.as_bytes())
-            && !value.is_empty()
+            && !(value.is_empty() || is_own(&name) || name == HOST)
         {
             self.add(name, HeaderValue::try_from(value));
         }
@@ -161,6 +187,7 @@ mod tests {
     use std::str::FromStr;
 
     use opentelemetry::KeyValue;
+    use opentelemetry::baggage::KeyValueMetadata;
     use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
     use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 
@@ -220,6 +247,51 @@ mod tests {
         headers.insert(TRACEPARENT, HeaderValue::from_static("own"));
         let headers = Writer::new(&Arc::new(headers), context("", &[])).of_call();
         assert_eq!(headers.get_all(TRACEPARENT).iter().collect::<Vec<_>>(), ["own"]);
+    }
+
+    #[test]
+    fn metadata_that_would_break_the_header_are_left_out_without_their_entry() {
+        for (metadata, expected) in [
+            ("ttl=1;own", "a=1;ttl=1;own"),
+            ("ttl=1,b=2", "a=1"),
+            ("x\r\ny", "a=1"),
+            ("\u{e4}", "a=1"),
+        ] {
+            let entry = KeyValueMetadata::new("a", "1", metadata);
+            let headers = written(&Context::new().with_baggage([entry]));
+            assert_eq!(headers["baggage"], expected, "{metadata:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_long_state_whole_entries_are_left() {
+        let entries = (0..30).map(|n| format!("key{n}={}", "x".repeat(200)));
+        let state = entries.collect::<Vec<_>>().join(",");
+        let sent = written(&context(&state, &[]))["tracestate"].clone();
+        assert!((3800..=MOST_STATE).contains(&sent.len()), "{}", sent.len());
+        assert!(state.starts_with(&sent) && state[sent.len()..].starts_with(",key"), "{sent}");
+    }
+
+    #[test]
+    fn a_propagator_cannot_break_the_request() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "Content-Length",
+            "te",
+            "host",
+            "connection",
+            "upgrade",
+            "grpc-timeout",
+            "a b",
+            ":path",
+        ] {
+            Absent(&mut headers).set(name, "1".to_owned());
+        }
+        Absent(&mut headers).set("x-empty", String::new());
+        Absent(&mut headers).set("x-lines", "a\r\nb: c".to_owned());
+        assert_eq!(headers, HeaderMap::new());
+        Absent(&mut headers).set("B3", "1-2".to_owned());
+        assert_eq!(headers["b3"], "1-2");
     }
 
     #[test]

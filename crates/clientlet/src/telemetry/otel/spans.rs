@@ -79,8 +79,12 @@ impl Tracer {
         attributes.extend(endpoint.clone());
         let span = SpanBuilder::from_name(title).with_kind(SpanKind::Internal);
         let span = tracer.build_with_context(span.with_attributes(attributes), &context);
-        context = context.with_span(span);
-        if !context.span().is_recording() {
+        let is_recording = span.is_recording();
+        // Without a span, as when the provider is shut down, the caller's context remains what counts.
+        if span.span_context().is_valid() {
+            context = context.with_span(span);
+        }
+        if !is_recording {
             return Span(passed_on(&context, headers).map(Inner::PassedOn));
         }
         let server = self.server.iter().cloned().chain(endpoint);
@@ -259,6 +263,9 @@ impl Recorded {
         }
         let span = SpanBuilder::from_name(description.name.clone()).with_kind(SpanKind::Client);
         let span = self.tracer.build_with_context(span.with_attributes(attributes), &self.context);
+        if !span.span_context().is_valid() {
+            return passed_on(&self.context, self.writer.headers()).unwrap_or_default();
+        }
         let headers = match (&self.shared, operation) {
             // Requests that share a connection have no headers of their own.
             (Some(shared), Operation::Request(_)) => Headers::Shared(shared.clone()),
