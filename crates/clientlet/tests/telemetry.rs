@@ -21,11 +21,14 @@ use opentelemetry::trace::{
     SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState,
 };
 use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::{
     AggregatedMetrics, HistogramDataPoint, MetricData, ScopeMetrics, SumDataPoint,
 };
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
-use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
+use opentelemetry_sdk::trace::{
+    InMemorySpanExporter, Sampler, SdkTracerProvider, Span, SpanData, SpanProcessor,
+};
 use opentelemetry_semantic_conventions::attribute as conventions;
 
 /// A way to send requests.
@@ -646,4 +649,91 @@ async fn a_call_that_is_stopped_ends_its_spans() {
         let [call] = named(&spans, "post /upper")[..] else { panic!("{way:?}: {spans:?}") };
         assert_eq!(attribute(call, "clientlet.requests.failed").unwrap(), "1", "{way:?}");
     }
+}
+
+/// A processor that panics when a span begins, or when one ends. If it did both, the SDK's own destructor
+/// would end the process.
+#[derive(Debug)]
+struct Bomb {
+    at_start: bool,
+}
+
+impl SpanProcessor for Bomb {
+    fn on_start(&self, _: &mut Span, _: &Context) {
+        assert!(!self.at_start, "a span processor that fails");
+    }
+
+    fn on_end(&self, _: SpanData) {
+        assert!(self.at_start, "a span processor that fails");
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_span_processor_that_panics_fails_no_request_and_does_not_end_the_process() {
+    for (way, at_start) in WAYS.into_iter().flat_map(|way| [(way, false), (way, true)]) {
+        let gateway = gateway(&[]).await;
+        let provider = SdkTracerProvider::builder().with_span_processor(Bomb { at_start }).build();
+        let client = way.client(&gateway).tracer_provider(provider).build().unwrap();
+        let documents = || ["a", "b", "c"].map(Document::text);
+        let post = || client.post("/upper").documents(documents()).request_size(1);
+        post().send().await.into_result().unwrap();
+        client.ready().await.unwrap();
+        let mut responses = post().stream();
+        responses.next().await.unwrap().unwrap();
+        drop(responses);
+        assert_eq!(client.statistics().requests_in_flight, 0, "{way:?}");
+    }
+}
+
+#[tokio::test]
+async fn attempts_that_are_dropped_together_do_not_end_the_process_if_each_of_their_spans_panics() {
+    for way in WAYS {
+        let gateway = gateway(&["stall@100%"]).await;
+        let provider = SdkTracerProvider::builder().with_span_processor(Bomb { at_start: false });
+        let client = way.client(&gateway).tracer_provider(provider.build()).build().unwrap();
+        let documents = ["a", "b", "c"].map(Document::text);
+        let mut responses = client.post("/upper").documents(documents).request_size(1).stream();
+        let journal = gateway.journal().clone();
+        tokio::select! {
+            _ = responses.next() => panic!("{way:?}: answered"),
+            () = journal.wait_for(3) => {}
+        }
+        drop(responses);
+        assert_eq!(client.statistics().requests_in_flight, 0, "{way:?}");
+    }
+}
+
+#[cfg(feature = "blocking")]
+#[test]
+fn a_blocking_call_has_the_parent_of_its_thread_or_the_one_that_it_is_given() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let builder = Gateway::builder().http(true).stream_endpoint("/stream", StreamScript::new(1));
+    let builder = builder.docarray(clientlet_gateway::DocArray::V2);
+    let gateway = runtime.block_on(builder.start()).unwrap();
+    let (provider, exporter) = recorder();
+    let client = Way::Http.client(&gateway).tracer_provider(provider);
+    let client = client.build_blocking().unwrap();
+    let given = caller(TraceFlags::SAMPLED);
+    let document = serde_json::json!({"text": "x"});
+    let post = || client.post("/upper").document(&document);
+    let stream = || client.stream_document("/stream", &document);
+    post().parent_context(given.clone()).send().into_result().unwrap();
+    stream().parent_context(given.clone()).stream::<serde_json::Value>().for_each(drop);
+    let current = given.attach();
+    post().send().into_result().unwrap();
+    stream().stream::<serde_json::Value>().for_each(drop);
+    drop(current);
+    let spans = exporter.get_finished_spans().unwrap();
+    let calls: Vec<_> = spans.iter().filter(|it| it.span_kind == SpanKind::Internal).collect();
+    assert_eq!(calls.len(), 4, "{spans:?}");
+    assert!(calls.iter().all(|call| call.parent_span_id == SpanId::from(9)), "{calls:?}");
+    assert_eq!(client.statistics().requests.count, 4);
 }

@@ -11,6 +11,7 @@ use crate::builder::ClientBuilder;
 use crate::error::Error;
 use crate::input::NoDocuments;
 use crate::message::{Connections, Endpoints, GatewayStatus, Health};
+use crate::telemetry::Statistics;
 
 /// A client of one gateway, like [`clientlet::Client`](crate::Client), for threads that wait. A cheap
 /// clone, shared between threads as it is.
@@ -110,6 +111,11 @@ impl Client {
     /// What has become of the connections of this client and its clones.
     pub fn connections(&self) -> Connections {
         self.client.connections()
+    }
+
+    /// The numbers of this client and its clones, and of the client that it was made of.
+    pub fn statistics(&self) -> Statistics {
+        self.client.statistics()
     }
 }
 

@@ -109,6 +109,15 @@ where
     }
 }
 
+#[cfg(feature = "otel")]
+impl<S> Post<S> {
+    /// The context of which the call's span is a child; by default the one that is current on the thread
+    /// that makes the call.
+    pub fn parent_context(self, context: opentelemetry::Context) -> Post<S> {
+        Post { call: self.call.parent_context(context), driver: self.driver }
+    }
+}
+
 impl<S> fmt::Debug for Post<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.call.fmt(f)

@@ -26,6 +26,14 @@ impl StreamDocument {
         StreamDocument { call, driver }
     }
 
+    /// The context of which the call's span is a child; by default the one that is current on the thread
+    /// that makes the call.
+    #[cfg(feature = "otel")]
+    pub fn parent_context(self, context: opentelemetry::Context) -> StreamDocument {
+        let call = self.call.parent_context(context);
+        StreamDocument { call, driver: self.driver }
+    }
+
     /// Makes the call and returns its documents, read as `T`. The request is sent when the first
     /// document is asked for. Dropping the iterator stops the executor.
     pub fn stream<T: DeserializeOwned>(self) -> DocumentStream<T> {

@@ -7,6 +7,7 @@ mod spans;
 
 use std::fmt;
 use std::mem::size_of_val;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use opentelemetry::global::{self, BoxedTracer};
@@ -70,6 +71,13 @@ impl Parent {
     fn context(self) -> Context {
         self.0.unwrap_or_else(Context::current)
     }
+}
+
+/// Runs code of the program's provider or propagator, and keeps a panic of it from the request, which must
+/// not fail for its trace. Spans are ended in destructors as well, and a second panic in one of these would
+/// end the process.
+fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
 /// The name of the library in traces and metrics, and the release of the conventions for the names of

@@ -11,6 +11,7 @@ use opentelemetry::trace::{SpanContext, TraceContextExt, TraceState};
 use opentelemetry::{Context, global};
 use percent::encoded;
 
+use super::quietly;
 use crate::config::is_own;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -45,7 +46,7 @@ impl Writer {
             // Other values than those of headers were encoded.
             false => HeaderValue::from_str(&baggage(&context)).ok(),
         };
-        let is_global = global::get_text_map_propagator(is_set);
+        let is_global = quietly(|| global::get_text_map_propagator(is_set)).unwrap_or(false);
         Writer { headers: headers.clone(), context, is_global, baggage }
     }
 
@@ -71,7 +72,8 @@ impl Writer {
         let mut absent = Absent(headers);
         if self.is_global {
             let context = self.context.with_remote_span_context(span.clone());
-            global::get_text_map_propagator(|it| it.inject_context(&context, &mut absent));
+            let inject = |it: &dyn TextMapPropagator| it.inject_context(&context, &mut absent);
+            quietly(|| global::get_text_map_propagator(inject));
             return;
         }
         if span.is_valid() {

@@ -16,8 +16,8 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, KeyValue};
 
 use super::super::{Medium, Operation, Subject};
-use super::Parent;
 use super::propagation::Writer;
+use super::{Parent, quietly};
 use crate::address::{Address, Protocol};
 use crate::error::{AttemptError, Error, ErrorKind};
 use crate::message::Route;
@@ -78,10 +78,11 @@ impl Tracer {
         let endpoint = endpoint.map(|name| KeyValue::new("clientlet.endpoint", shared(name)));
         attributes.extend(endpoint.clone());
         let span = SpanBuilder::from_name(title).with_kind(SpanKind::Internal);
-        let span = tracer.build_with_context(span.with_attributes(attributes), &context);
-        let is_recording = span.is_recording();
+        let span = span.with_attributes(attributes);
+        let span = quietly(|| tracer.build_with_context(span, &context));
+        let is_recording = span.as_ref().is_some_and(BoxedSpan::is_recording);
         // Without a span, as when the provider is shut down, the caller's context remains what counts.
-        if span.span_context().is_valid() {
+        if let Some(span) = span.filter(|span| span.span_context().is_valid()) {
             context = context.with_span(span);
         }
         if !is_recording {
@@ -225,7 +226,7 @@ impl Span {
                 KeyValue::new("clientlet.documents", documents),
             ]);
         }
-        span.end();
+        quietly(|| span.end());
     }
 }
 
@@ -262,10 +263,11 @@ impl Recorded {
             }
         }
         let span = SpanBuilder::from_name(description.name.clone()).with_kind(SpanKind::Client);
-        let span = self.tracer.build_with_context(span.with_attributes(attributes), &self.context);
-        if !span.span_context().is_valid() {
+        let span = span.with_attributes(attributes);
+        let span = quietly(|| self.tracer.build_with_context(span, &self.context));
+        let Some(span) = span.filter(|span| span.span_context().is_valid()) else {
             return passed_on(&self.context, self.writer.headers()).unwrap_or_default();
-        }
+        };
         let headers = match (&self.shared, operation) {
             // Requests that share a connection have no headers of their own.
             (Some(shared), Operation::Request(_)) => Headers::Shared(shared.clone()),
@@ -398,7 +400,7 @@ impl Drop for Attempt {
             let span = span.get_mut().unwrap_or_else(PoisonError::into_inner);
             span.set_attribute(KeyValue::new("error.type", ErrorKind::Cancelled.name()));
             span.set_status(Status::error("the attempt was dropped before its end"));
-            span.end();
+            quietly(|| span.end());
         }
     }
 }
@@ -496,7 +498,7 @@ impl AttemptTrace {
     pub(in crate::telemetry) fn answered(&self) {
         if let Some((attempt, mut span)) = self.attempt() {
             attempt.has_ended.store(true, Ordering::Relaxed);
-            span.end();
+            quietly(|| span.end());
         }
     }
 
@@ -515,7 +517,7 @@ impl AttemptTrace {
         ]);
         span.set_status(Status::error(error.message.clone()));
         attempt.has_ended.store(true, Ordering::Relaxed);
-        span.end();
+        quietly(|| span.end());
     }
 }
 
