@@ -256,6 +256,21 @@ fn all_of(answer: &[u8]) -> Result<(), Refusal> {
 }
 
 fn lost(error: &hyper::Error) -> Refusal {
+    if error.is_parse() && !error.is_parse_too_large() {
+        return Refusal::last(
+            "it does not speak HTTP/1.1; for gRPC its URL begins with grpc://, or grpcs:// over TLS",
+        );
+    }
+    let of_frames = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    // The text of an answer in HTTP/1.1, read as a frame, has a length that no frame may have.
+    if of_frames.is_some_and(|error| {
+        error.is_library() && error.reason() == Some(h2::Reason::FRAME_SIZE_ERROR)
+    }) {
+        return Refusal::last(
+            "it does not speak gRPC; for HTTP its URL begins with http:// or https://, and \
+             OTEL_EXPORTER_OTLP_PROTOCOL is http/protobuf",
+        );
+    }
     Refusal::passing(chain(error))
 }
 

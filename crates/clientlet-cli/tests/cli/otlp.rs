@@ -256,6 +256,38 @@ fn a_receiver_that_is_not_there_costs_one_warning() {
 }
 
 #[test]
+fn a_receiver_of_the_other_protocol_is_told_apart_from_a_lost_connection() {
+    let settings_of_http2: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    for (scheme, answer, reason) in [
+        (
+            "http",
+            settings_of_http2,
+            "it does not speak HTTP/1.1; for gRPC its URL begins with grpc://, or grpcs:// over TLS",
+        ),
+        (
+            "grpc",
+            b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
+            "it does not speak gRPC; for HTTP its URL begins with http:// or https://, and \
+             OTEL_EXPORTER_OTLP_PROTOCOL is http/protobuf",
+        ),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut begin = [0; 16];
+                stream.read_exact(&mut begin).unwrap();
+                stream.write_all(answer).unwrap();
+                // Reads on, so that the answer is not lost to a reset.
+                std::io::copy(&mut stream, &mut std::io::sink()).ok();
+            }
+        });
+        warned(&post_one(&v1(), &url).run().exits(0), reason);
+    }
+}
+
+#[test]
 fn a_receiver_that_refuses_costs_one_warning_without_its_text() {
     for (scheme, conduct, reason) in [
         ("http", Conduct::Status(403), "HTTP status 403 Forbidden"),
