@@ -287,6 +287,7 @@
 //! | | what to expect |
 //! | --- | --- |
 //! | no runtime | each call is an error of [`ErrorKind::Config`], not sent; nothing panics |
+//! | a runtime without I/O or time (`enable_all` is missing) | tokio panics at the first call and says which of the two is missing |
 //! | several runtimes, at the same time or one after the other | each opens its connections with its first call; none waits for another |
 //! | a runtime that lives but is not running (a `current_thread` one outside of `block_on`) | its own calls wait; calls in other runtimes go on |
 //! | a runtime that is dropped | its connections and calls end; calls in other runtimes go on |
@@ -423,3 +424,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/testing.md")]
 struct Testing;
+
+/// And that of the chapter on traces.
+#[cfg(all(doctest, feature = "otel"))]
+#[doc = include_str!("../../../docs/telemetry.md")]
+struct Telemetry;

@@ -60,7 +60,7 @@ events! {
         "A client is made that accepts any certificate.";
     INFO "clientlet.retry.capped" retry_capped(),
         "max_backoff is below initial_backoff, so every wait is at most max_backoff and never grows",
-        "A client is made with such a retry policy.";
+        "A client is made with a retry policy whose `max_backoff` is below its `initial_backoff`.";
 }
 
 #[cfg(test)]
@@ -145,6 +145,15 @@ mod tests {
             writeln!(table, "| {level} | `{name}` | {} | {when} |", fields.join(", ")).unwrap();
         }
         page::check("logs.md", "events", &table);
+    }
+
+    #[test]
+    fn the_filter_for_failed_requests_on_the_page_of_logs_passes_no_other_event() {
+        let told = Told::default();
+        let rows = tracing::subscriber::with_default(told, each);
+        let passes = |row: &&Row| row.level != Level::TRACE && row.fields.contains(&"index");
+        let passing: Vec<_> = rows.iter().filter(passes).map(|row| row.name).collect();
+        assert_eq!(passing, ["clientlet.request.failed"]);
     }
 
     #[test]

@@ -272,7 +272,7 @@ impl<S> Post<S> {
     }
 
     /// The context of which the call's span is a child. By default it is the context that is current
-    /// when the call is made.
+    /// when the call begins: in `stream()`, or when the future of `send()` is polled first.
     #[cfg(feature = "otel")]
     pub fn parent_context(mut self, context: opentelemetry::Context) -> Post<S> {
         self.settings.parent = Parent(Some(context));

@@ -132,7 +132,7 @@ impl StreamDocument {
     }
 
     /// The context of which the call's span is a child. By default it is the context that is current
-    /// when the call is made.
+    /// when the call begins.
     #[cfg(feature = "otel")]
     pub fn parent_context(mut self, context: opentelemetry::Context) -> StreamDocument {
         self.parent = Parent(Some(context));
