@@ -292,7 +292,7 @@
 //! | a runtime that lives but is not running (a `current_thread` one outside of `block_on`) | its own calls wait; calls in other runtimes go on |
 //! | a runtime that is dropped | its connections and calls end; calls in other runtimes go on |
 //! | more than 16 runtimes | the oldest are forgotten: their next call opens new connections |
-//! | a stream of answers ([`Responses`], [`DocumentStream`]), a started [`WebsocketClientlet`](clientlets::WebsocketClientlet), a [`GrpcStream`](clientlets::GrpcStream) | belongs to the runtime in which it was first polled or started: use it there |
+//! | a stream of answers ([`Responses`], [`DocumentStream`]), a started [`WebsocketClientlet`](clientlets::WebsocketClientlet), a [`GrpcStream`](clientlets::GrpcStream) | belongs to the runtime in which it was first polled or started: use it there; elsewhere it waits while that runtime does not run |
 //!
 //! # Features
 //!
