@@ -8,7 +8,12 @@ mod page;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use clientlet::clientlets::{
@@ -16,6 +21,7 @@ use clientlet::clientlets::{
 };
 use clientlet::{Client, ClientBuilder, DocArray, Document, RetryPolicy};
 use clientlet_gateway::{Entry, Gateway, GatewayBuilder, StreamScript};
+use futures_core::Stream as _;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{
     SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState,
@@ -736,4 +742,117 @@ fn a_blocking_call_has_the_parent_of_its_thread_or_the_one_that_it_is_given() {
     assert_eq!(calls.len(), 4, "{spans:?}");
     assert!(calls.iter().all(|call| call.parent_span_id == SpanId::from(9)), "{calls:?}");
     assert_eq!(client.statistics().requests.count, 4);
+}
+
+/// Counts spans that began, and those that ended.
+#[derive(Clone, Debug, Default)]
+struct Balance(Arc<[AtomicU64; 2]>);
+
+impl Balance {
+    fn read(&self) -> (u64, u64) {
+        let [begun, ended] = &*self.0;
+        (begun.load(Ordering::SeqCst), ended.load(Ordering::SeqCst))
+    }
+}
+
+impl SpanProcessor for Balance {
+    fn on_start(&self, _: &mut Span, _: &Context) {
+        self.0[0].fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn on_end(&self, _: SpanData) {
+        self.0[1].fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn at_whichever_poll_a_call_is_dropped_or_stopped_its_spans_end_and_nothing_is_left_in_flight()
+ {
+    for way in WAYS {
+        for faults in
+            [&[][..], &["status:503:0@50%", "drop@50%", "grpc-status:8@50%"], &["stall@50%"]]
+        {
+            let gateway = gateway(faults).await;
+            let balance = Balance::default();
+            let provider = SdkTracerProvider::builder().with_span_processor(balance.clone());
+            let metrics = InMemoryMetricExporter::default();
+            let meter = SdkMeterProvider::builder().with_periodic_exporter(metrics.clone()).build();
+            let client = way.client(&gateway).tracer_provider(provider.build());
+            let client = client.meter_provider(meter.clone()).build().unwrap();
+            for (polls, is_stopped) in (0..40).flat_map(|polls| [(polls, false), (polls, true)]) {
+                let documents = (0..12).map(|n| Document::text(n.to_string()));
+                let call = client.post("/upper").documents(documents).request_size(2);
+                // A stop sees the calls without order, a drop those with it.
+                let mut responses = call.prefetch(3).in_order(!is_stopped).stream();
+                for _ in 0..polls {
+                    let poll = poll_fn(|cx| Poll::Ready(Pin::new(&mut responses).poll_next(cx)));
+                    if let Poll::Ready(None) = poll.await {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
+                if is_stopped {
+                    drop(responses.stop());
+                    let left = client.statistics().requests_in_flight;
+                    assert_eq!(left, 0, "{way:?} {faults:?} {polls}");
+                }
+                drop(responses);
+                let left = client.statistics().requests_in_flight;
+                assert_eq!(left, 0, "{way:?} {faults:?} {polls}");
+            }
+            // A task that opened a connection for a call may end a little later than the call.
+            while balance.read().0 != balance.read().1 {
+                tokio::task::yield_now().await;
+            }
+            meter.force_flush().unwrap();
+            let exports = metrics.get_finished_metrics().unwrap();
+            let told =
+                exports.iter().flat_map(|it| it.scope_metrics().flat_map(ScopeMetrics::metrics));
+            let in_flight = told.filter(|metric| metric.name() == "clientlet.request.in_flight");
+            for metric in in_flight {
+                let AggregatedMetrics::I64(MetricData::Sum(sum)) = metric.data() else { panic!() };
+                assert!(sum.data_points().all(|point| point.value() == 0), "{way:?} {faults:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_calls_that_are_sampled_in_part_each_header_says_whether_its_trace_is_recorded() {
+    for way in WAYS {
+        let gateway = gateway(&[]).await;
+        let exporter = InMemorySpanExporter::default();
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(exporter.clone())
+            .with_sampler(Sampler::TraceIdRatioBased(0.5))
+            .build();
+        let client = way.client(&gateway).tracer_provider(provider).build().unwrap();
+        for _ in 0..30 {
+            let call = client.post("/upper").documents([Document::text("a")]);
+            call.send().await.into_result().unwrap();
+        }
+        let recorded = exporter.get_finished_spans().unwrap();
+        let recorded: BTreeSet<_> =
+            recorded.iter().map(|span| span.span_context.trace_id().to_string()).collect();
+        let arrived = arrived(&gateway, way);
+        let flags: BTreeSet<_> = arrived
+            .iter()
+            .map(|entry| {
+                let (trace, _, flags) = came_with(entry);
+                assert_eq!(flags == "01", recorded.contains(&trace.to_string()), "{way:?}");
+                flags
+            })
+            .collect();
+        // One connection serves all calls over WebSocket.
+        let kinds = if way == Way::Websocket { 1 } else { 2 };
+        assert_eq!(flags.len(), kinds, "{way:?}");
+    }
 }
