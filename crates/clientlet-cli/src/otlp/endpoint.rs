@@ -70,7 +70,9 @@ impl Endpoint {
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let has_port = authority.as_str().len() > authority.host().len();
-        let port = match (authority.port_u16(), has_port) {
+        // The type reads a port with a sign before it.
+        let port = authority.port().filter(|port| !port.as_str().starts_with('+'));
+        let port = match (port.map(|port| port.as_u16()), has_port) {
             (Some(port), _) if port > 0 => port,
             (None, false) => {
                 if is_tls {

@@ -508,6 +508,7 @@ fn a_malformed_variable_or_url_is_named_in_one_line_and_nothing_is_sent() {
         "http://:4317",
         "http://h:0",
         "http://h:99999",
+        "http://h:+1",
         "http://h:s3cret",
         "http://h:",
         "http://user:s3cret@h:4317",
