@@ -207,6 +207,8 @@ async fn a_question_has_a_span_below_the_call_that_asked_and_its_context() {
                 let get = gets.iter().find(|get| get.path == path).unwrap();
                 assert_eq!(came_with(get), context_of(span), "{way:?} {path}");
                 assert_eq!(attribute(span, "http.response.status_code").unwrap(), "200");
+                let url = attribute(span, "url.full").unwrap();
+                assert!(url.starts_with("http://") && url.ends_with(path), "{way:?}: {url}");
             }
         }
     }

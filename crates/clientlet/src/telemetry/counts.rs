@@ -38,6 +38,26 @@ impl Durations {
         let nanos = self.sum.as_nanos().checked_div(u128::from(self.count)).unwrap_or(0);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
+
+    /// The duration that this share of all, from 0 to 1, does not exceed: 0.5 for the median, 0.99 for the
+    /// slowest in a hundred. It is the upper bound of a bucket, so it may be too long, by up to the width
+    /// of the bucket; `None` if there were none, or if it is beyond the last bound.
+    ///
+    /// ```no_run
+    /// # fn example(client: &clientlet::Client) {
+    /// println!("99 % within {:?}", client.statistics().requests.quantile(0.99));
+    /// # }
+    /// ```
+    pub fn quantile(&self, share: f64) -> Option<Duration> {
+        let share = share.clamp(0.0, 1.0);
+        let wanted = ((self.count as f64 * share).ceil() as u64).max(1);
+        let mut so_far = 0;
+        let bound = self.buckets.iter().find(|(_, count)| {
+            so_far += count;
+            so_far >= wanted
+        });
+        bound.map(|(bound, _)| *bound)
+    }
 }
 
 /// The numbers of a client and its clones since it was made. Each is counted by itself while requests
@@ -253,6 +273,26 @@ mod tests {
         let seconds = Duration::from_secs;
         let expected = [(seconds(1) / 1000, 2), (seconds(1) / 400, 1), (seconds(60), 1)];
         assert_eq!(full.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_quantile_is_the_bound_of_the_bucket_that_reaches_it() {
+        let histogram = Histogram::default();
+        let quantile = |share| {
+            let mut durations = Durations::default();
+            histogram.add_to(&mut durations);
+            durations.quantile(share)
+        };
+        assert_eq!(quantile(0.5), None);
+        for _ in 0..99 {
+            histogram.add(Duration::from_millis(4));
+        }
+        histogram.add(Duration::from_secs(2));
+        for (share, millis) in [(0.0, 5), (0.5, 5), (0.99, 5), (0.995, 2_500), (1.0, 2_500)] {
+            assert_eq!(quantile(share), Some(Duration::from_millis(millis)), "{share}");
+        }
+        histogram.add(Duration::from_secs(100));
+        assert_eq!(quantile(1.0), None);
     }
 
     #[test]

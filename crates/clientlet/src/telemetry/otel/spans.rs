@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use http::uri::Authority;
 use http::{HeaderMap, StatusCode, Uri};
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::global::{BoxedSpan, BoxedTracer};
@@ -118,9 +119,9 @@ fn passed_on(context: &Context, headers: &Arc<HeaderMap>) -> Option<AttemptTrace
         return None;
     }
     let headers = Headers::Shared(Writer::new(headers, context.clone()).of_call());
-    let (span, origin) = (None, Arc::from(""));
+    let span = None;
     let (is_http, has_ended) = (false.into(), true.into());
-    Some(AttemptTrace(Some(Arc::new(Attempt { span, headers, origin, is_http, has_ended }))))
+    Some(AttemptTrace(Some(Arc::new(Attempt { span, headers, is_http, has_ended }))))
 }
 
 /// The span of a call; `None` if there is nothing to record and nothing to pass on.
@@ -273,9 +274,9 @@ impl Recorded {
             (Some(shared), Operation::Request(_)) => Headers::Shared(shared.clone()),
             _ => Headers::Own(self.writer.clone(), OnceLock::new()),
         };
-        let (span, origin) = (Some(Mutex::new(span)), self.origin.clone());
+        let span = Some(Mutex::new(span));
         let (is_http, has_ended) = (is_http.into(), false.into());
-        AttemptTrace(Some(Arc::new(Attempt { span, headers, origin, is_http, has_ended })))
+        AttemptTrace(Some(Arc::new(Attempt { span, headers, is_http, has_ended })))
     }
 
     /// Returns the description of the requests on a route, which are described once.
@@ -301,13 +302,13 @@ impl Recorded {
 
     fn http(&self, method: &'static str, uri: &Uri) -> Description {
         let name = format!("{method} {}", uri.path());
-        self.described(name.into(), http(method, uri, &self.origin))
+        self.described(name.into(), http(method, uri))
     }
 
     #[cfg(feature = "websocket")]
     fn websocket(&self, uri: &Uri) -> Description {
         let name = KeyValue::new("network.protocol.name", "websocket");
-        self.described("websocket send".into(), [url(uri, &self.origin), name])
+        self.described("websocket send".into(), [url(&self.origin, uri.path()), name])
     }
 
     fn rpc(&self, method: &'static str) -> Description {
@@ -328,10 +329,12 @@ impl Recorded {
 }
 
 /// The attributes of a request over HTTP.
-fn http(method: &'static str, uri: &Uri, origin: &str) -> [KeyValue; 3] {
+fn http(method: &'static str, uri: &Uri) -> [KeyValue; 3] {
+    let authority = uri.authority().map_or("", Authority::as_str);
+    let origin = format!("{}://{authority}", uri.scheme_str().unwrap_or("http"));
     [
         KeyValue::new("http.request.method", method),
-        url(uri, origin),
+        url(&origin, uri.path()),
         KeyValue::new("network.protocol.version", "1.1"),
     ]
 }
@@ -350,8 +353,8 @@ fn status_code(status: StatusCode) -> KeyValue {
 }
 
 /// The URL without user information, and without the query, which may hold a secret or a document.
-fn url(uri: &Uri, origin: &str) -> KeyValue {
-    KeyValue::new("url.full", shared(&format!("{origin}{}", uri.path())))
+fn url(origin: &str, path: &str) -> KeyValue {
+    KeyValue::new("url.full", shared(&format!("{origin}{path}")))
 }
 
 /// A text that many spans share.
@@ -367,8 +370,6 @@ struct Attempt {
     /// `None` if nothing is recorded.
     span: Option<Mutex<BoxedSpan>>,
     headers: Headers,
-    /// `scheme://host:port`, without user information.
-    origin: Arc<str>,
     is_http: AtomicBool,
     has_ended: AtomicBool,
 }
@@ -446,7 +447,7 @@ impl AttemptTrace {
     pub(crate) fn gets(&self, uri: &Uri) {
         if let Some((attempt, mut span)) = self.attempt() {
             attempt.is_http.store(true, Ordering::Relaxed);
-            span.set_attributes(http("GET", uri, &attempt.origin));
+            span.set_attributes(http("GET", uri));
         }
     }
 
