@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderName, Uri};
 
 use crate::foreign::shorten;
 
@@ -73,6 +73,26 @@ pub(crate) struct Culprit {
     pub(crate) index: usize,
     /// The fault in the document, in words.
     pub(crate) what: String,
+}
+
+/// The headers that the client sets itself. A second value would break the request.
+const OWN_HEADERS: [&str; 8] = [
+    "content-type",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "proxy-connection",
+    "keep-alive",
+    "upgrade",
+    "te",
+];
+/// The prefixes of further headers that the client sets itself.
+const OWN_PREFIXES: [&str; 2] = ["grpc-", "sec-websocket-"];
+
+/// Whether the client itself sets the header.
+pub(crate) fn is_own_header(header: &HeaderName) -> bool {
+    let name = header.as_str();
+    OWN_HEADERS.contains(&name) || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// The encoding of requests and answers.

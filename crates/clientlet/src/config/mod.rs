@@ -17,7 +17,7 @@ pub use self::credentials::NextAttempt;
 pub(crate) use self::credentials::{Credentials, Draft, Hook};
 use crate::address::{Address, Protocol, check_port};
 use crate::error::{AttemptError, Error};
-use crate::message::DocArray;
+use crate::message::{DocArray, is_own_header};
 use crate::retry::{Retry, RetryPolicy, Times, Turn};
 use crate::secret::{Secret, Secrets};
 use crate::telemetry::{CallTrace, LoneRequest, Medium, Parent, Subject, Telemetry};
@@ -160,26 +160,6 @@ pub(crate) struct Identity {
     pub(crate) cookies: Vec<(String, Secret)>,
 }
 
-/// The headers that the client sets itself. A second value would break the request.
-const OWN_HEADERS: [&str; 8] = [
-    "content-type",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "proxy-connection",
-    "keep-alive",
-    "upgrade",
-    "te",
-];
-/// The prefixes of further headers that the client sets itself.
-const OWN_PREFIXES: [&str; 2] = ["grpc-", "sec-websocket-"];
-
-/// Whether the client itself sets the header.
-pub(crate) fn is_own(header: &HeaderName) -> bool {
-    let name = header.as_str();
-    OWN_HEADERS.contains(&name) || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-}
-
 /// The encoding of bytes in gRPC's metadata: base64 with or without padding.
 const BINARY: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -223,7 +203,7 @@ pub(crate) fn add_header(
         let hint = if name == ":authority" { "; set Host, which becomes it over gRPC" } else { "" };
         Error::config(format!("{name:?} is not a valid name of a header{hint}"))
     })?;
-    if is_own(&header) {
+    if is_own_header(&header) {
         return Err(Error::config(format!("the header {header} is set by the client itself")));
     }
     let wrong = |why: &str| {

@@ -12,7 +12,7 @@ use opentelemetry::{Context, global};
 use percent::encoded;
 
 use super::quietly;
-use crate::config::is_own;
+use crate::message::is_own_header;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -176,7 +176,7 @@ impl Absent<'_> {
 impl Injector for Absent<'_> {
     fn set(&mut self, key: &str, value: String) {
         if let Ok(name) = HeaderName::from_bytes(key.as_bytes())
-            && !(value.is_empty() || is_own(&name) || name == HOST)
+            && !(value.is_empty() || is_own_header(&name) || name == HOST)
         {
             self.add(name, HeaderValue::try_from(value));
         }
