@@ -25,7 +25,9 @@ def script(code: str, *arguments: str, **options) -> subprocess.Popen:
 def test_ctrl_c_ends_a_call(gateway, protocol):
     process = script(
         """
-        import sys, time, clientlet
+        import signal, sys, time, clientlet
+        # A shell that runs the tests in the background ignores the signal, and children inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         client = clientlet.Client(sys.argv[1])
         client.ready()
         print("ready", flush=True)
