@@ -20,7 +20,7 @@ use clientlet::clientlets::{
     ClientletOptions, DataRequest, GrpcClientlet, HttpClientlet, WebsocketClientlet,
 };
 use clientlet::{Client, ClientBuilder, DocArray, Document, RetryPolicy};
-use clientlet_gateway::{Entry, Gateway, GatewayBuilder, StreamScript};
+use clientlet_gateway::{Entry, Gateway, GatewayBuilder, Request, StreamScript};
 use futures_core::Stream as _;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{
@@ -263,6 +263,66 @@ async fn a_throttled_attempt_says_how_long_it_was_asked_to_wait() {
     let events = named(&spans, "POST /post")[0].events.iter();
     let names: Vec<_> = events.map(|event| event.name.to_string()).collect();
     assert_eq!(names, ["clientlet.throttled", "clientlet.retry"]);
+}
+
+/// The names of the events on these spans.
+fn events(spans: &[&SpanData]) -> Vec<String> {
+    let events = spans.iter().flat_map(|span| span.events.iter());
+    events.map(|event| event.name.to_string()).collect()
+}
+
+#[tokio::test]
+async fn the_last_attempt_after_dropped_connections_says_that_it_goes_alone() {
+    let gateway = gateway(&["drop@100%"]).await;
+    let (provider, exporter) = recorder();
+    let client = Way::Websocket.client(&gateway).tracer_provider(provider).build().unwrap();
+    let answers = client.post("/upper").documents([Document::text("a")]).send().await;
+    assert_eq!(answers.errors().count(), 1);
+    let spans = exporter.get_finished_spans().unwrap();
+    let mut attempts = named(&spans, Way::Websocket.attempt());
+    attempts.sort_by_key(|span| span.start_time);
+    let (last, before) = attempts.split_last().unwrap();
+    assert!(events(&[last]).iter().any(|name| name == "clientlet.isolation"), "{last:?}");
+    assert!(events(before).iter().all(|name| name != "clientlet.isolation"), "{before:?}");
+}
+
+#[tokio::test]
+async fn an_attempt_that_begins_anew_says_so_and_remains_one_span() {
+    // REFUSED_STREAM, which proves that the gateway has not looked at the request.
+    let gateway = gateway(&["reset-stream:7@1"]).await;
+    let (provider, exporter) = recorder();
+    let client = Way::GrpcUnary.client(&gateway).tracer_provider(provider).build().unwrap();
+    let answers = client.post("/upper").documents([Document::text("a")]).send().await;
+    let [response] = &answers.into_result().unwrap()[..] else { panic!() };
+    assert_eq!((response.attempts(), client.statistics().attempts.count), (1, 1));
+    let spans = exporter.get_finished_spans().unwrap();
+    let [attempt] = named(&spans, Way::GrpcUnary.attempt())[..] else { panic!("{spans:?}") };
+    assert_eq!(
+        (events(&[attempt]), &attempt.status),
+        (vec!["clientlet.anew".to_owned()], &Status::Unset)
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_goes_on_without_a_document_at_fault_says_so_on_the_span_of_the_call() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Counted {
+        n: i64,
+    }
+    let builder = Gateway::builder().docarray(clientlet_gateway::DocArray::V2);
+    let builder =
+        builder.on("/count", async |request: Request| Ok(request.documents::<Counted>()?));
+    let gateway = builder.start().await.unwrap();
+    let (provider, exporter) = recorder();
+    let client = Way::Http.client(&gateway).tracer_provider(provider).build().unwrap();
+    // An integer beyond 32 bits, which a v2 gateway cannot pass on.
+    let documents = [1, 1 << 40, 2].map(|n| Counted { n });
+    let answers = client.post("/count").documents(documents).send().await;
+    assert_eq!(answers.errors().count(), 1, "{answers:?}");
+    let spans = exporter.get_finished_spans().unwrap();
+    assert_eq!(events(&named(&spans, "post /count")), ["clientlet.split"]);
+    let statistics = client.statistics();
+    assert_eq!((statistics.requests.count, statistics.requests_in_flight), (3, 0));
 }
 
 #[tokio::test]
