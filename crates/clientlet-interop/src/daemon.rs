@@ -10,12 +10,12 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::error::StartError;
 use crate::log::LogTail;
+use crate::script::send;
 
 /// If this is set and `CLIENTLET_INTEROP` is not, tests with foreign programs are skipped.
 const LEFT_OUT: &str = "CLIENTLET_NO_INTEROP";
@@ -130,14 +130,9 @@ impl Daemon {
         self.log.text()
     }
 
-    /// Signals the process.
+    /// Signals the process, unless it has ended.
     pub(crate) fn signal(&mut self, signal: Signal) -> io::Result<()> {
-        // The id of a process that has ended may belong to another process by now.
-        if self.child.try_wait()?.is_none() {
-            let pid = i32::try_from(self.child.id()).expect("pids are positive i32 on Unix");
-            kill(Pid::from_raw(pid), signal)?;
-        }
-        Ok(())
+        send(signal, &mut self.child)
     }
 
     /// Asks the program to end, and waits for it at most 3 s. Errors mean that it has ended already.

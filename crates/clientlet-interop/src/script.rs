@@ -76,15 +76,19 @@ impl Script {
         self.log.text()
     }
 
-    /// Signals the process. A process that has ended is not signalled, because its id may belong to
-    /// another process by now.
+    /// Signals the process, unless it has ended.
     pub(crate) fn signal(&mut self, signal: Signal) -> io::Result<()> {
-        if self.child.try_wait()?.is_none() {
-            let pid = i32::try_from(self.child.id()).expect("pids are positive i32 on Unix");
-            kill(Pid::from_raw(pid), signal)?;
-        }
-        Ok(())
+        send(signal, &mut self.child)
     }
+}
+
+/// Signals a process, unless it has ended: then its id may belong to another process by now.
+pub(crate) fn send(signal: Signal, to: &mut Child) -> io::Result<()> {
+    if to.try_wait()?.is_none() {
+        let pid = i32::try_from(to.id()).expect("pids are positive i32 on Unix");
+        kill(Pid::from_raw(pid), signal)?;
+    }
+    Ok(())
 }
 
 impl Drop for Script {

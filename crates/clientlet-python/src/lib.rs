@@ -1,6 +1,6 @@
 //! The module `clientlet._core`: what the Python package does in Rust.
 //!
-//! Whoever polls, attaches: all Python objects are read and made while a thread of Python polls a
+//! The thread that polls is attached to Python: all Python objects are read and made while a thread of Python polls a
 //! future of the library. The runtime's threads only read and write connections, and never attach to
 //! the interpreter.
 #![deny(unsafe_op_in_unsafe_fn)]

@@ -97,12 +97,12 @@ pub(crate) enum Medium {
     /// Requests are messages on a WebSocket.
     #[cfg(feature = "websocket")]
     Websocket,
-    /// Requests are messages on a gRPC stream.
+    /// Requests are messages on a gRPC stream of this method, `/service/method`.
     #[cfg(feature = "grpc")]
-    GrpcStream,
-    /// Each request is a gRPC call.
+    GrpcStream(&'static str),
+    /// Each request is a gRPC call of this method.
     #[cfg(feature = "grpc")]
-    GrpcUnary,
+    GrpcUnary(&'static str),
 }
 
 impl Telemetry {

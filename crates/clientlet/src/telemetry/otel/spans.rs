@@ -24,10 +24,6 @@ use crate::error::{AttemptError, Error, ErrorKind};
 use crate::message::Route;
 use crate::response::Response;
 
-/// The methods by which a gateway takes requests.
-const CALL: &str = "jina.JinaRPC/Call";
-const SINGLE: &str = "jina.JinaSingleDataRequestRPC/process_single_data";
-
 /// Makes the spans of a client.
 pub(in crate::telemetry) struct Tracer {
     tracer: Option<Arc<BoxedTracer>>,
@@ -96,7 +92,7 @@ impl Tracer {
             shared: match medium {
                 Medium::Http => None,
                 #[cfg(feature = "grpc")]
-                Medium::GrpcUnary => None,
+                Medium::GrpcUnary(_) => None,
                 #[cfg(any(feature = "grpc", feature = "websocket"))]
                 _ => Some(writer.of_call()),
             },
@@ -245,7 +241,7 @@ impl Recorded {
                 (self.description(route), matches!(self.medium, Medium::Http))
             }
             Operation::Http(method, uri) => (Arc::new(self.http(method, uri)), true),
-            Operation::Rpc(method) => (Arc::new(self.rpc(method.trim_start_matches('/'))), false),
+            Operation::Rpc(method) => (Arc::new(self.rpc(method)), false),
             Operation::Named => (Arc::new(self.named(name)), false),
         };
         // With room for the request's own two and a status.
@@ -290,9 +286,7 @@ impl Recorded {
                     #[cfg(feature = "websocket")]
                     Medium::Websocket => self.websocket(&route.uri),
                     #[cfg(feature = "grpc")]
-                    Medium::GrpcStream => self.rpc(CALL),
-                    #[cfg(feature = "grpc")]
-                    Medium::GrpcUnary => self.rpc(SINGLE),
+                    Medium::GrpcStream(method) | Medium::GrpcUnary(method) => self.rpc(method),
                 });
                 *described = Some((route.clone(), description.clone()));
                 description
@@ -312,7 +306,7 @@ impl Recorded {
     }
 
     fn rpc(&self, method: &'static str) -> Description {
-        self.described(method.into(), rpc(method))
+        self.described(bare(method).into(), rpc(method))
     }
 
     fn named(&self, name: &'static str) -> Description {
@@ -339,11 +333,16 @@ fn http(method: &'static str, uri: &Uri) -> [KeyValue; 3] {
     ]
 }
 
+/// The method without the slash with which HTTP/2 has it.
+fn bare(method: &'static str) -> &'static str {
+    method.trim_start_matches('/')
+}
+
 /// The attributes of a gRPC call.
 fn rpc(method: &'static str) -> [KeyValue; 3] {
     [
         KeyValue::new("rpc.system.name", "grpc"),
-        KeyValue::new("rpc.method", method),
+        KeyValue::new("rpc.method", bare(method)),
         KeyValue::new("network.protocol.version", "2"),
     ]
 }
@@ -455,7 +454,7 @@ impl AttemptTrace {
     #[cfg(feature = "grpc")]
     pub(crate) fn calls(&self, method: &'static str) {
         if let Some((_, mut span)) = self.attempt() {
-            span.set_attributes(rpc(method.trim_start_matches('/')));
+            span.set_attributes(rpc(method));
         }
     }
 

@@ -93,8 +93,8 @@ type Slot = Arc<tokio::sync::Mutex<Option<Channel>>>;
 impl GrpcTransport {
     pub(crate) fn new(connector: Connector, config: &Config) -> GrpcTransport {
         let medium = match config.grpc.is_unary {
-            true => Medium::GrpcUnary,
-            false => Medium::GrpcStream,
+            true => Medium::GrpcUnary(SINGLE),
+            false => Medium::GrpcStream(CALL),
         };
         let shared = Shared {
             connector,
