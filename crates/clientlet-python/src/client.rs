@@ -11,6 +11,7 @@ use crate::call::{Call, DocumentCall};
 use crate::columns::Columns;
 use crate::error::{made, raised};
 use crate::feed::{Feeding, Input};
+use crate::hook::Attempts;
 use crate::options::{CallOptions, ClientOptions, Seconds, documents_of_request, read};
 use crate::questions::{self, Question, ask};
 use crate::read::{Arrays, Value};
@@ -22,9 +23,33 @@ pub(crate) struct Core {
     builder: ClientBuilder,
     /// The address, for a client that is closed.
     gateway: String,
-    /// The client, with the process that it was made in; `None` once it is closed. The lock is only taken by threads that are
-    /// attached, so that a child that was forked never finds it taken.
-    client: Mutex<Option<(u32, Client)>>,
+    /// `before_attempt`: what starts the thread that answers [`Attempts`].
+    hook: Option<Py<PyAny>>,
+    /// The client; `None` once it is closed. The lock is only taken by threads that are attached, so that a
+    /// child that was forked never finds it taken.
+    client: Mutex<Option<Open>>,
+}
+
+/// A client, and the process that it was made in.
+struct Open {
+    process: u32,
+    client: Client,
+    /// What the thread of the hook is to answer; `None` without a hook, and once the thread has started.
+    attempts: Option<Attempts>,
+}
+
+impl Open {
+    fn new(py: Python<'_>, builder: ClientBuilder, has_hook: bool) -> PyResult<Open> {
+        let (builder, attempts) = match has_hook {
+            true => {
+                let (builder, attempts) = Attempts::of(builder);
+                (builder, Some(attempts))
+            }
+            false => (builder, None),
+        };
+        let client = builder.build().map_err(|error| raised(py, &error))?;
+        Ok(Open { process: process::id(), client, attempts })
+    }
 }
 
 impl Core {
@@ -32,17 +57,21 @@ impl Core {
     /// and has none of its threads, so it gets a client of its own.
     fn client(&self, py: Python<'_>) -> PyResult<Client> {
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = process::id();
-        match &*client {
-            None => Err(made(py, "closed", &format!("the client of {} is closed", self.gateway))),
-            Some((process, client)) if *process == here => Ok(client.clone()),
-            Some(_) => {
-                let own = self.builder.clone().build().map_err(|error| raised(py, &error))?;
-                // The parent's client is not dropped: it would close the parent's connections.
-                std::mem::forget(client.replace((here, own.clone())));
-                Ok(own)
-            }
+        let Some(open) = &mut *client else {
+            return Err(made(py, "closed", &format!("the client of {} is closed", self.gateway)));
+        };
+        if open.process != process::id() {
+            let own = Open::new(py, self.builder.clone(), self.hook.is_some())?;
+            // The parent's client is not dropped: it would close the parent's connections.
+            std::mem::forget(std::mem::replace(open, own));
         }
+        let (client_of_here, attempts) = (open.client.clone(), open.attempts.take());
+        // Starting a thread runs code of Python, which may come back here.
+        drop(client);
+        if let (Some(attempts), Some(hook)) = (attempts, &self.hook) {
+            hook.call1(py, (attempts,))?;
+        }
+        Ok(client_of_here)
     }
 }
 
@@ -50,10 +79,12 @@ impl Core {
 impl Core {
     #[new]
     fn new(py: Python<'_>, url: &str, options: &Bound<'_, PyAny>) -> PyResult<Core> {
-        let builder = read::<ClientOptions>(options)?.builder(url)?;
-        let client = builder.clone().build().map_err(|error| raised(py, &error))?;
-        let gateway = client.gateway();
-        Ok(Core { builder, gateway, client: Mutex::new(Some((process::id(), client))) })
+        let mut options = read::<ClientOptions>(options)?;
+        let hook = options.before_attempt.take();
+        let builder = options.builder(url)?;
+        let open = Open::new(py, builder.clone(), hook.is_some())?;
+        let gateway = open.client.gateway();
+        Ok(Core { builder, gateway, hook, client: Mutex::new(Some(open)) })
     }
 
     /// The gateway's address, without user information.
@@ -66,7 +97,7 @@ impl Core {
     fn close(&self) {
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         match client.take() {
-            Some((process, inherited)) if process != process::id() => std::mem::forget(inherited),
+            Some(open) if open.process != process::id() => std::mem::forget(open),
             closed => drop(closed),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use clientlet_gateway::{Exception, GatewayBuilder, Reply, Request};
+use clientlet_gateway::{Exception, GatewayBuilder, Reply, Request, Tls, TlsError};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::answers::record;
 use crate::options::read;
+use crate::queue::Queue;
 use crate::read::Document;
 use crate::wait::wait;
 use crate::write::Object;
@@ -23,23 +24,13 @@ struct Waiting {
 
 /// The requests that handlers in Python are to answer. Only threads of Python run the handlers.
 #[pyclass(frozen, module = "clientlet._core")]
-pub(crate) struct Calls(Arc<Mutex<Option<mpsc::UnboundedReceiver<Waiting>>>>);
+pub(crate) struct Calls(Queue<Waiting>);
 
 #[pymethods]
 impl Calls {
     /// Waits for the next request; `None` once the gateway has stopped.
     fn next(&self, py: Python<'_>) -> PyResult<Option<Handling>> {
-        let receiver = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut receiver) = receiver else { return Ok(None) };
-        let home = self.0.clone();
-        wait(
-            py,
-            Box::pin(async move {
-                let next = receiver.recv().await;
-                *home.lock().unwrap_or_else(PoisonError::into_inner) = Some(receiver);
-                Ok(next.map(|waiting| Handling(Mutex::new(Some(waiting)))))
-            }),
-        )
+        Ok(self.0.next(py)?.map(|waiting| Handling(Mutex::new(Some(waiting)))))
     }
 }
 
@@ -110,9 +101,30 @@ struct Options {
     authorization: Option<String>,
     #[pyo3(default)]
     journal: Option<bool>,
+    /// What TLS is spoken with, and whether clients need a certificate of its CA.
+    #[pyo3(default)]
+    tls: bool,
+    #[pyo3(default)]
+    client_certificates: bool,
 }
 
 impl Options {
+    /// Returns what TLS is spoken with; `None` without TLS.
+    fn tls(&self) -> PyResult<Option<Tls>> {
+        let unusable = |error: TlsError| PyValueError::new_err(error.to_string());
+        if !self.tls && !self.client_certificates {
+            return Ok(None);
+        }
+        let tls = Tls::self_signed();
+        Ok(Some(match self.client_certificates {
+            true => {
+                let authority = tls.ca_pem().to_owned();
+                tls.require_client_certificate(authority).map_err(unusable)?
+            }
+            false => tls,
+        }))
+    }
+
     fn builder(self, requests: &mpsc::UnboundedSender<Waiting>) -> PyResult<GatewayBuilder> {
         let mut builder = clientlet_gateway::Gateway::builder().websocket(true).grpc(true);
         if let Some(generation) = self.docarray {
@@ -153,7 +165,8 @@ impl Options {
 #[pyclass(frozen, module = "clientlet._core")]
 pub(crate) struct Gateway {
     gateway: Mutex<Option<clientlet_gateway::Gateway>>,
-    calls: Arc<Mutex<Option<mpsc::UnboundedReceiver<Waiting>>>>,
+    calls: Queue<Waiting>,
+    tls: Option<Tls>,
 }
 
 impl Gateway {
@@ -175,11 +188,15 @@ impl Gateway {
     #[new]
     fn new(py: Python<'_>, options: &Bound<'_, PyAny>) -> PyResult<Gateway> {
         let options: Options = read(options)?;
-        let (requests, receiver) = mpsc::unbounded_channel();
+        let (requests, calls) = Queue::new();
+        let tls = options.tls()?;
         let builder = options.builder(&requests)?;
+        let builder = match &tls {
+            Some(tls) => builder.tls(tls.clone()),
+            None => builder,
+        };
         let gateway = wait(py, Box::pin(async move { Ok(builder.start().await?) }))?;
-        let calls = Arc::new(Mutex::new(Some(receiver)));
-        Ok(Gateway { gateway: Mutex::new(Some(gateway)), calls })
+        Ok(Gateway { gateway: Mutex::new(Some(gateway)), calls, tls })
     }
 
     /// The requests for handlers.
@@ -192,6 +209,24 @@ impl Gateway {
     #[getter]
     fn urls(&self) -> PyResult<(String, String, String)> {
         self.with(|gateway| (gateway.http_url(), gateway.websocket_url(), gateway.grpc_url()))
+    }
+
+    /// The certificate of the CA that clients are to trust, in PEM; `None` without TLS.
+    #[getter]
+    fn ca(&self) -> Option<&str> {
+        self.tls.as_ref().map(Tls::ca_pem)
+    }
+
+    /// Makes a certificate of the CA for a client; returns it with its key, both in PEM.
+    ///
+    /// # Errors
+    /// `ValueError` without TLS.
+    fn client_certificate(&self, name: &str) -> PyResult<(String, String)> {
+        let Some(tls) = &self.tls else {
+            return Err(PyValueError::new_err("the gateway speaks no TLS"));
+        };
+        let identity = tls.client_identity(name);
+        Ok((identity.certificate, identity.key))
     }
 
     /// What arrived.
@@ -251,7 +286,7 @@ impl Drop for Gateway {
     }
 }
 
-fn headers<'py>(py: Python<'py>, map: &http::HeaderMap) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn headers<'py>(py: Python<'py>, map: &http::HeaderMap) -> PyResult<Bound<'py, PyDict>> {
     let headers = PyDict::new(py);
     for (name, value) in map {
         headers.set_item(name.as_str(), value.to_str().unwrap_or_default())?;

@@ -14,9 +14,11 @@ mod columns;
 mod error;
 mod feed;
 mod gateway;
+mod hook;
 mod kind;
 mod options;
 mod questions;
+mod queue;
 mod read;
 mod runtime;
 mod wait;
@@ -40,6 +42,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<gateway::Gateway>()?;
     module.add_class::<gateway::Calls>()?;
     module.add_class::<gateway::Handling>()?;
+    module.add_class::<hook::Attempts>()?;
+    module.add_class::<hook::Asked>()?;
     module.add_function(wrap_pyfunction!(kind::is_document, module)?)
 }
 

@@ -98,6 +98,9 @@ pub(crate) struct ClientOptions {
     proxy_from_env: Option<bool>,
     #[pyo3(default)]
     tls: Option<TlsOptions>,
+    /// What starts the thread that runs the caller's function.
+    #[pyo3(default)]
+    pub(crate) before_attempt: Option<Py<PyAny>>,
 }
 
 /// How TLS connections are secured. Certificates and keys are PEM, or paths of files with it.

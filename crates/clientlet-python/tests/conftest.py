@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import pathlib
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +15,10 @@ import clientlet
 from clientlet.testing import Gateway
 
 PROTOCOLS = ("http", "websocket", "grpc")
+
+# The folder with the environments of real gateways.
+INTEROP = os.environ.get("CLIENTLET_INTEROP")
+STARTER = pathlib.Path(__file__).parents[3] / "interop/gateway.py"
 
 
 def url_of(gateway: Gateway, protocol: str) -> str:
@@ -76,3 +84,38 @@ def run(request: pytest.FixtureRequest):
             loop.close()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def real_gateways():
+    """The URLs of a real gateway of an environment: `seed-era` is Jina 3.14.1, `current` 3.33.1 with documents
+    v2, `current-v1` with v1. Each is started once, when it is first asked for. A test is skipped where they are
+    not installed."""
+    processes = {}
+
+    def urls(environment: str) -> tuple[str, str, str]:
+        if INTEROP is None:
+            pytest.skip("real gateways are not installed, or another run of the tests has them")
+        if environment not in processes:
+            processes[environment] = _started(environment)
+        return processes[environment][1]
+
+    yield urls
+    for process, _ in processes.values():
+        process.terminate()
+    for process, _ in processes.values():
+        process.wait(timeout=60)
+        process.stdout.close()
+
+
+def _started(environment: str) -> tuple[subprocess.Popen, tuple[str, str, str]]:
+    python = pathlib.Path(INTEROP) / environment / "bin/python"
+    arguments = ["--protocol", "http,websocket,grpc", "--port", "0,0,0", "--die-with-parent"]
+    process = subprocess.Popen(
+        [python, STARTER, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    told = json.loads(process.stdout.readline())
+    assert told["ready"], told
+    ports = told["ports"]
+    schemes = {"http": "http", "websocket": "ws", "grpc": "grpc"}
+    return process, tuple(f"{scheme}://127.0.0.1:{ports[name]}" for name, scheme in schemes.items())

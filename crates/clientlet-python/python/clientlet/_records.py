@@ -29,6 +29,22 @@ class Attempt(NamedTuple):
     """What went wrong, in words."""
 
 
+class NextAttempt(NamedTuple):
+    """An attempt that is about to be sent, as `before_attempt` is given it."""
+
+    method: str
+    """`POST` or `GET`; over gRPC always `POST`."""
+    url: str
+    """The full URL, whose scheme is `http` or `https`."""
+    headers: dict[str, str]
+    """The headers that are set for the client and the call, with names in lower case."""
+    body: bytes
+    """Over HTTP the whole body, over unary gRPC the message. Empty when a WebSocket or a gRPC stream is
+    opened."""
+    was_refused: bool
+    """Whether the gateway has just refused the same request, connection or stream for its credentials."""
+
+
 class ExecutorException(NamedTuple):
     """What an executor raised."""
 

@@ -9,6 +9,7 @@ from typing import Any, Union
 
 from clientlet import _core, _inputs
 from clientlet._errors import CallbackError, Error
+from clientlet._hook import pairs, starting
 from clientlet._models import Collected, converter
 from clientlet._progress import Progress, Show, progress
 from clientlet._records import Endpoints, GatewayStatus, Retry, Statistics, Tls
@@ -21,14 +22,8 @@ Result = Union[_core.Response, Error]
 _SETTINGS = (
     "headers, basic_auth, bearer_token, cookies, cookie_jar, port, retry, connect_timeout, "
     "attempt_timeout, idle_timeout, channels, max_connections, answer_limit, docarray, unary, gzip, "
-    "compression, websocket_json, proxy, no_proxy, proxy_from_env, tls"
+    "compression, websocket_json, proxy, no_proxy, proxy_from_env, tls, before_attempt"
 ).split(", ")
-
-
-def _pairs(headers: Headers | None) -> list[tuple[str, str]]:
-    if headers is None:
-        return []
-    return [*(headers.items() if isinstance(headers, Mapping) else headers)]
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,6 +31,8 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _policy(retry: Retry) -> tuple[int, float, float, float, bool]:
+    if not isinstance(retry, Retry):
+        raise TypeError(f"retry: a Retry is expected, not {type(retry).__name__}")
     return (
         retry.max_attempts,
         retry.initial_backoff,
@@ -46,6 +43,8 @@ def _policy(retry: Retry) -> tuple[int, float, float, float, bool]:
 
 
 def _tls(tls: Tls) -> dict[str, Any]:
+    if not isinstance(tls, Tls):
+        raise TypeError(f"tls: a Tls is expected, not {type(tls).__name__}")
     options = _given(vars(tls))
     options["ca"] = list(tls.ca) if isinstance(tls.ca, (list, tuple)) else [tls.ca]
     return options
@@ -82,6 +81,13 @@ class _Base:
         :param no_proxy: hosts that are reached without the proxy, as the variable `NO_PROXY` has them.
         :param proxy_from_env: whether the proxy is taken from the environment.
         :param tls: how TLS connections are secured.
+        :param before_attempt: a function that is given a `NextAttempt` before each attempt, and returns
+            headers for it, as a dict or as pairs, or `None`: tokens that expire, or signatures over the
+            body. They replace others of the same names. Over WebSocket and on a gRPC stream the function
+            is called when the connection or stream is opened. After a refusal (401, `UNAUTHENTICATED`)
+            it is called once more, and the request is sent once more. It runs on a thread of its own,
+            one attempt after the other, within the attempt's time, and must not use this client. It
+            may be `async`; then it runs in an event loop of that thread.
         :raises ConfigError: a setting that cannot be used.
         :raises TypeError: a setting that there is not.
         """
@@ -91,13 +97,15 @@ class _Base:
         self._url = url
         self._settings = settings
         options = _given(settings)
-        options["headers"] = _pairs(settings.get("headers"))
+        options["headers"] = pairs(settings.get("headers"))
         if "cookies" in options:
-            options["cookies"] = _pairs(options["cookies"])
+            options["cookies"] = pairs(options["cookies"])
         if "retry" in options:
             options["retry"] = _policy(options["retry"])
         if "tls" in options:
             options["tls"] = _tls(options["tls"])
+        if "before_attempt" in options:
+            options["before_attempt"] = starting(options["before_attempt"])
         self._core = _core.Core(url, options)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -128,7 +136,7 @@ class _Base:
         **others: Any,
     ) -> dict[str, Any]:
         options = _given(others)
-        options["headers"] = _pairs(headers) + _pairs(metadata)
+        options["headers"] = pairs(headers) + pairs(metadata)
         if parameters is not None:
             options["parameters"] = parameters
         if target_executor is not None:
@@ -206,7 +214,10 @@ class _Outcome:
 
 class Client(_Base):
     """A client of one gateway, for any number of threads. Its calls wait; it works inside a running
-    event loop as well, which then waits too."""
+    event loop as well, which then waits too.
+
+    A pickle of a client has its settings, with all secrets among them, and no connections. A child that
+    was forked opens connections of its own."""
 
     def post(
         self,
@@ -416,7 +427,10 @@ class Stream:
 
 
 class AsyncClient(_Base):
-    """A client of one gateway, for any number of tasks and event loops (asyncio, uvloop)."""
+    """A client of one gateway, for any number of tasks and event loops (asyncio, uvloop).
+
+    A pickle of a client has its settings, with all secrets among them, and no connections. A child that
+    was forked opens connections of its own."""
 
     def post(
         self,

@@ -48,6 +48,8 @@ class Gateway:
         seed: int | None = None,
         authorization: str | None = None,
         journal: bool = True,
+        tls: bool = False,
+        client_certificates: bool = False,
     ) -> None:
         """
         :param handlers: functions that answer endpoints. A handler is given a `Request`, and returns
@@ -58,10 +60,17 @@ class Gateway:
         :param seed: which requests a probability strikes.
         :param authorization: the value that every request's header `Authorization` must have.
         :param journal: whether what arrives is kept, so that `journal` shows it.
+        :param tls: whether it speaks TLS, with a certificate of a CA that is made for it; `ca` is what
+            clients are to trust.
+        :param client_certificates: whether it speaks TLS, and clients need a certificate of that CA:
+            `client_certificate` makes one.
         :raises ValueError: a setting that cannot be used.
         """
         self._handlers = dict(handlers or {})
-        options: dict[str, Any] = {"faults": list(faults), "endpoints": list(self._handlers)}
+        options: dict[str, Any] = {
+            "faults": list(faults), "endpoints": list(self._handlers), "tls": tls,
+            "client_certificates": client_certificates,
+        }  # fmt: skip
         given = {"docarray": docarray, "seed": seed, "authorization": authorization, "journal": journal}
         options.update({name: value for name, value in given.items() if value is not None})
         self._core = _core.Gateway(options)
@@ -97,6 +106,19 @@ class Gateway:
     def urls(self) -> tuple[str, str, str]:
         """The URLs for HTTP, WebSocket and gRPC."""
         return self._core.urls
+
+    @property
+    def ca(self) -> str | None:
+        """The certificate of the CA that clients are to trust, in PEM; `None` without TLS."""
+        return self._core.ca
+
+    def client_certificate(self, name: str = "client") -> tuple[str, str]:
+        """Makes a certificate for a client, as `clientlet.Tls(client_certificate=...)` takes it: the
+        certificate and its key, in PEM. Its subject is this name.
+
+        :raises ValueError: the gateway speaks no TLS.
+        """
+        return self._core.client_certificate(name)
 
     @property
     def journal(self) -> list[Arrival]:
