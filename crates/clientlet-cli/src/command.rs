@@ -1,7 +1,5 @@
 //! Runs a command from its parsed arguments to its exit code.
 
-use std::process::ExitCode;
-
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::spawn_local;
 
@@ -12,19 +10,18 @@ use crate::report::{Exit, Failure};
 use crate::{endpoints, gateway, post, ready, report, status, stream};
 
 /// Runs the command, prints its failure if there is one, and returns the exit code.
-pub(crate) fn run(args: Args) -> ExitCode {
+pub(crate) fn run(args: Args) -> Exit {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            return end(Err(Failure::failed(format!("the runtime does not start: {error}"))))
-                .into();
+            return end(Err(Failure::failed(format!("the runtime does not start: {error}"))));
         }
     };
     #[cfg(feature = "otel")]
     let telemetry = match start(&args.command) {
         Ok(telemetry) => telemetry,
-        Err(failure) => return end(Err(failure)).into(),
+        Err(failure) => return end(Err(failure)),
     };
     // The command is a task of the runtime, so that it runs right after the connection's task that
     // wakes it. Before the runtime polls the future of `block_on`, it asks the system for events,
@@ -40,7 +37,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     }
     // The process must not wait for a thread that looks up a name.
     runtime.shutdown_background();
-    exit.into()
+    exit
 }
 
 /// Exports traces and metrics of a command with a client, if that is asked for.
@@ -70,10 +67,10 @@ fn end(result: Result<Exit, Failure>) -> Exit {
 }
 
 /// Prints the error of a command line, or the help or version that it asks for.
-pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
+pub(crate) fn refuse(error: &clap::Error) -> Exit {
     if error.use_stderr() {
         let _ = error.print();
-        return Exit::BadInput.into();
+        return Exit::BadInput;
     }
-    end(report::to_stdout(|| error.print()).map(|()| Exit::Success)).into()
+    end(report::to_stdout(|| error.print()).map(|()| Exit::Success))
 }

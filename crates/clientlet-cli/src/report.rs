@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
-use std::process::ExitCode;
 
 use clientlet::{Error, ErrorKind};
 
@@ -31,12 +30,6 @@ impl Exit {
             // The status that a shell reports for a process that SIGINT ended.
             Exit::Interrupted => 130,
         }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        exit.code().into()
     }
 }
 

@@ -18,6 +18,7 @@ use pyo3::types::PyType;
 
 use crate::error::internal;
 use crate::runtime;
+use crate::telling::listening;
 
 /// A future whose result is a Python object.
 pub(crate) type Job = Pin<Box<dyn Future<Output = PyResult<Py<PyAny>>> + Send>>;
@@ -50,7 +51,8 @@ impl Await {
         let polled = {
             let _inside = handle.enter();
             let poll = || job.as_mut().poll(&mut Context::from_waker(&waker));
-            catch_unwind(AssertUnwindSafe(poll)).map_err(|panic| internal(py, &*panic))?
+            let polled = listening(py, || catch_unwind(AssertUnwindSafe(poll)));
+            polled.map_err(|panic| internal(py, &*panic))?
         };
         if polled.is_pending() {
             *self.job() = Some(job);

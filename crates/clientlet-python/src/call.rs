@@ -12,6 +12,7 @@ use crate::bridge::Await;
 use crate::error::{exception, raised};
 use crate::feed::Input;
 use crate::read::Arrays;
+use crate::telling::listening;
 use crate::wait::wait;
 use crate::write::{Dict, reading};
 
@@ -121,7 +122,9 @@ impl Call {
 
     /// Ends the call, and returns what becomes of the requests that were not taken yet.
     fn stop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let results = self.responses.take()?.reader().stop();
+        let mut taken = self.responses.take()?;
+        let results = listening(py, || taken.reader().stop());
+        drop(taken);
         let convert = || self.convert.as_ref().map(|convert| convert.clone_ref(py));
         let list = PyList::empty(py);
         for result in results {
@@ -131,9 +134,9 @@ impl Call {
     }
 
     /// Ends the call at once. Until then a traceback, which keeps its variables, would keep it running.
-    fn close(&self) {
+    fn close(&self, py: Python<'_>) {
         let ended = self.responses.lock().take();
-        drop(ended);
+        listening(py, || drop(ended));
     }
 
     /// The number of documents that were read from the input, and that were sent, so far.

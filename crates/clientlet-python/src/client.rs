@@ -4,6 +4,7 @@ use std::process;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clientlet::{Client, ClientBuilder};
+use opentelemetry::Context;
 use pyo3::prelude::*;
 
 use crate::bridge::Await;
@@ -13,8 +14,10 @@ use crate::error::{made, raised};
 use crate::feed::{Feeding, Input};
 use crate::hook::Attempts;
 use crate::options::{CallOptions, ClientOptions, Seconds, documents_of_request, read};
+use crate::otel;
 use crate::questions::{self, Question, ask};
 use crate::read::{Arrays, Value};
+use crate::telling::{listen, listening};
 use crate::wait::wait;
 
 /// A client of one gateway.
@@ -23,6 +26,7 @@ pub(crate) struct Core {
     builder: ClientBuilder,
     /// The address, for a client that is closed.
     gateway: String,
+    is_traced: bool,
     /// `before_attempt`: what starts the thread that answers [`Attempts`].
     hook: Option<Py<PyAny>>,
     /// The client; `None` once it is closed. The lock is only taken by threads that are attached, so that a
@@ -56,6 +60,7 @@ impl Core {
     /// Returns the client of this process. A child that was forked shares its parent's connections
     /// and has none of its threads, so it gets a client of its own.
     fn client(&self, py: Python<'_>) -> PyResult<Client> {
+        listen(py)?;
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(open) = &mut *client else {
             return Err(made(py, "closed", &format!("the client of {} is closed", self.gateway)));
@@ -73,18 +78,35 @@ impl Core {
         }
         Ok(client_of_here)
     }
+
+    /// The caller's context, if calls have spans.
+    fn context(&self, py: Python<'_>) -> PyResult<Option<Context>> {
+        self.is_traced.then(|| otel::current(py)).transpose()
+    }
+}
+
+/// Polls a future in a context, if there is one.
+async fn within<T>(context: Option<Context>, future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| {
+        let _within = context.as_ref().map(|context| context.clone().attach());
+        future.as_mut().poll(cx)
+    })
+    .await
 }
 
 #[pymethods]
 impl Core {
     #[new]
     fn new(py: Python<'_>, url: &str, options: &Bound<'_, PyAny>) -> PyResult<Core> {
+        listen(py)?;
         let mut options = read::<ClientOptions>(options)?;
+        let is_traced = options.is_traced();
         let hook = options.before_attempt.take();
         let builder = options.builder(url)?;
-        let open = Open::new(py, builder.clone(), hook.is_some())?;
+        let open = listening(py, || Open::new(py, builder.clone(), hook.is_some()))?;
         let gateway = open.client.gateway();
-        Ok(Core { builder, gateway, hook, client: Mutex::new(Some(open)) })
+        Ok(Core { builder, gateway, is_traced, hook, client: Mutex::new(Some(open)) })
     }
 
     /// The gateway's address, without user information.
@@ -125,8 +147,11 @@ impl Core {
             "columns" => Input::Rows(Arc::new(Columns::of(inputs.cast()?, &arrays)?), 0),
             _ => Input::Ended,
         };
-        let post = options.post(self.client(py)?.post(endpoint));
-        let responses = post.try_document_stream(input).try_stream();
+        let mut post = options.post(self.client(py)?.post(endpoint));
+        if let Some(context) = self.context(py)? {
+            post = post.parent_context(context);
+        }
+        let responses = listening(py, || post.try_document_stream(input).try_stream());
         Ok(Call::new(responses.map_err(|error| raised(py, &error))?, convert, arrays))
     }
 
@@ -140,7 +165,11 @@ impl Core {
     ) -> PyResult<DocumentCall> {
         let options: CallOptions<'_> = read(options)?;
         let call = self.client(py)?.stream_document(endpoint, &Value::new(document));
-        let documents = options.stream_document(call)?.try_stream();
+        let mut call = options.stream_document(call)?;
+        if let Some(context) = self.context(py)? {
+            call = call.parent_context(context);
+        }
+        let documents = listening(py, || call.try_stream());
         Ok(DocumentCall::new(documents.map_err(|error| raised(py, &error))?))
     }
 
@@ -152,7 +181,8 @@ impl Core {
         question: &str,
         argument: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
-        wait(py, Box::pin(ask(self.client(py)?, parse(question, argument)?)))
+        let asked = ask(self.client(py)?, parse(question, argument)?);
+        wait(py, Box::pin(within(self.context(py)?, asked)))
     }
 
     /// The answer to a question, to be awaited.
@@ -163,7 +193,8 @@ impl Core {
         question: &str,
         argument: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Await> {
-        Ok(Await::new(ask(self.client(py)?, parse(question, argument)?)))
+        let asked = ask(self.client(py)?, parse(question, argument)?);
+        Ok(Await::new(within(self.context(py)?, asked)))
     }
 
     /// The numbers of this client, counted from its beginning in this process.

@@ -11,16 +11,20 @@ mod bridge;
 mod call;
 mod client;
 mod columns;
+mod command;
 mod error;
 mod feed;
 mod gateway;
 mod hook;
 mod kind;
+mod log;
 mod options;
+mod otel;
 mod questions;
 mod queue;
 mod read;
 mod runtime;
+mod telling;
 mod wait;
 mod write;
 
@@ -44,6 +48,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<gateway::Handling>()?;
     module.add_class::<hook::Attempts>()?;
     module.add_class::<hook::Asked>()?;
+    module.add_function(wrap_pyfunction!(command::command, module)?)?;
     module.add_function(wrap_pyfunction!(kind::is_document, module)?)
 }
 

@@ -6,6 +6,7 @@ use clientlet::{Client, ClientBuilder, Post, RetryPolicy, StreamDocument, Tls, T
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
+use crate::otel::{PythonMeters, PythonTracers};
 use crate::read::Value;
 
 /// Seconds, as the package takes them everywhere. Infinity is no limit.
@@ -101,6 +102,10 @@ pub(crate) struct ClientOptions {
     /// What starts the thread that runs the caller's function.
     #[pyo3(default)]
     pub(crate) before_attempt: Option<Py<PyAny>>,
+    #[pyo3(default)]
+    tracer_provider: Option<Py<PyAny>>,
+    #[pyo3(default)]
+    meter_provider: Option<Py<PyAny>>,
 }
 
 /// How TLS connections are secured. Certificates and keys are PEM, or paths of files with it.
@@ -200,6 +205,11 @@ fn set<B, T>(builder: B, value: Option<T>, set: impl FnOnce(B, T) -> B) -> B {
 }
 
 impl ClientOptions {
+    /// Whether calls have spans, or hand on those of the caller.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.tracer_provider.is_some()
+    }
+
     /// Returns a builder with these settings.
     ///
     /// # Errors
@@ -224,6 +234,9 @@ impl ClientOptions {
         if self.proxy_from_env == Some(true) {
             builder = builder.proxy_from_env();
         }
+        let (tracers, meters) = (self.tracer_provider, self.meter_provider);
+        builder = set(builder, tracers.map(PythonTracers), ClientBuilder::tracer_provider);
+        builder = set(builder, meters.map(PythonMeters), ClientBuilder::meter_provider);
         let limit = |seconds: Seconds| seconds.limit();
         builder = set(builder, self.basic_auth, |b, (user, word)| b.basic_auth(user, word));
         builder = set(builder, self.bearer_token, ClientBuilder::bearer_token);

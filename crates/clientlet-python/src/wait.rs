@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 
 use crate::error::internal;
 use crate::runtime;
+use crate::telling::{self, listening};
 
 /// How often Python's main thread looks whether a signal has come: only it runs handlers of signals.
 /// So Ctrl-C ends a wait within this time.
@@ -32,7 +33,8 @@ pub(crate) fn wait<T>(
         let polled = {
             let _inside = handle.enter();
             let poll = || future.as_mut().poll(&mut Context::from_waker(&waker));
-            catch_unwind(AssertUnwindSafe(poll)).map_err(|panic| internal(py, &*panic))?
+            let polled = listening(py, || catch_unwind(AssertUnwindSafe(poll)));
+            polled.map_err(|panic| internal(py, &*panic))?
         };
         if let Poll::Ready(result) = polled {
             return result;
@@ -43,6 +45,7 @@ pub(crate) fn wait<T>(
         };
         while !py.detach(|| alarm.wait(rest)) {
             py.check_signals()?;
+            telling::hand_on(py);
         }
     }
 }

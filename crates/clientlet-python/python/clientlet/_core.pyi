@@ -1,7 +1,7 @@
 """What the package does in Rust. Its classes are made by the package alone."""
 
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, final, overload
 
 from clientlet._errors import Error
@@ -21,12 +21,15 @@ __all__ = [
     "Handling",
     "Attempts",
     "Asked",
+    "command",
     "is_document",
 ]
 
 __version__: str
 
+def command(args: Sequence[str]) -> int: ...
 def is_document(object: Any) -> bool: ...
+
 @final
 class Response:
     """The answer to one request."""

@@ -22,7 +22,8 @@ Result = Union[_core.Response, Error]
 _SETTINGS = (
     "headers, basic_auth, bearer_token, cookies, cookie_jar, port, retry, connect_timeout, "
     "attempt_timeout, idle_timeout, channels, max_connections, answer_limit, docarray, unary, gzip, "
-    "compression, websocket_json, proxy, no_proxy, proxy_from_env, tls, before_attempt"
+    "compression, websocket_json, proxy, no_proxy, proxy_from_env, tls, before_attempt, tracer_provider, "
+    "meter_provider"
 ).split(", ")
 
 
@@ -88,6 +89,9 @@ class _Base:
             it is called once more, and the request is sent once more. It runs on a thread of its own,
             one attempt after the other, within the attempt's time, and must not use this client. It
             may be `async`; then it runs in an event loop of that thread.
+        :param tracer_provider: OpenTelemetry's provider of tracers. Each call has a span, below the one that is
+            current, and each attempt of a request another; their contexts are sent (`traceparent`).
+        :param meter_provider: OpenTelemetry's provider of meters.
         :raises ConfigError: a setting that cannot be used.
         :raises TypeError: a setting that there is not.
         """
