@@ -1,6 +1,6 @@
 //! Arrays: Python's buffers as tensors, and tensors as arrays.
 //!
-//! This is the only module with unsafe code: the buffer protocol hands out pointers.
+//! This module has unsafe code: the buffer protocol hands out pointers.
 #![allow(unsafe_code, reason = "the buffer protocol is made of pointers")]
 
 use std::ffi::{CStr, c_int, c_void};
@@ -50,6 +50,10 @@ impl Numbers {
         let copy = numpy.call_method1("asarray", (array, dtype.name(), "C"))?;
         let buffer = PyUntypedBuffer::get(&copy)?;
         Ok(Numbers { dtype, buffer })
+    }
+
+    pub(crate) fn dtype(&self) -> Dtype {
+        self.dtype
     }
 
     /// Returns the length of each dimension.

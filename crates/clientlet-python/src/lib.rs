@@ -7,6 +7,7 @@
 
 mod answers;
 mod array;
+mod arrow;
 mod bridge;
 mod call;
 mod client;
@@ -38,6 +39,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<answers::Response>()?;
     module.add_class::<array::Memory>()?;
+    module.add_class::<arrow::Table>()?;
     module.add_class::<bridge::Await>()?;
     module.add_class::<call::Call>()?;
     module.add_class::<call::DocumentCall>()?;
@@ -48,6 +50,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<gateway::Handling>()?;
     module.add_class::<hook::Attempts>()?;
     module.add_class::<hook::Asked>()?;
+    module.add_function(wrap_pyfunction!(arrow::columns_of_stream, module)?)?;
     module.add_function(wrap_pyfunction!(command::command, module)?)?;
     module.add_function(wrap_pyfunction!(kind::is_document, module)?)
 }

@@ -11,6 +11,7 @@ __all__ = [
     "__version__",
     "Response",
     "Memory",
+    "Table",
     "Await",
     "Call",
     "DocumentCall",
@@ -21,12 +22,14 @@ __all__ = [
     "Handling",
     "Attempts",
     "Asked",
+    "columns_of_stream",
     "command",
     "is_document",
 ]
 
 __version__: str
 
+def columns_of_stream(stream: Any) -> dict[str, Any]: ...
 def command(args: Sequence[str]) -> int: ...
 def is_document(object: Any) -> bool: ...
 
@@ -141,6 +144,16 @@ class Memory:
     def __len__(self) -> int: ...
     if sys.version_info >= (3, 12):
         def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class Table:
+    """Documents as a table with the Arrow C stream interface."""
+
+    def __new__(cls, columns: dict[str, Any]) -> Table: ...
+    def __len__(self) -> int: ...
+    @property
+    def column_names(self) -> list[str]: ...
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any: ...
 
 @final
 class Gateway:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from clientlet._core import is_document
+from clientlet._core import columns_of_stream, is_document
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,9 +18,13 @@ def source(inputs: Any, columns: Any, may_await: bool) -> tuple[str, Any]:
     if columns is not None:
         if inputs is not None:
             raise TypeError("inputs: give documents or columns, not both")
+        if hasattr(columns, "__arrow_c_stream__"):
+            return "columns", columns_of_stream(columns.__arrow_c_stream__())
         return "columns", dict(columns)
     if inputs is None:
         return "none", None
+    if hasattr(inputs, "__arrow_c_stream__"):
+        return "columns", columns_of_stream(inputs.__arrow_c_stream__())
     if isinstance(inputs, (str, bytes, bytearray)):
         raise TypeError(f"inputs: documents are expected, not {type(inputs).__name__}")
     if is_document(inputs):

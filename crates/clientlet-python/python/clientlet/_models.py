@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Union
 
+from clientlet._core import Table
 from clientlet._errors import DecodeError
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ Convert = Callable[[list[dict[str, Any]]], Any]
 
 def converter(return_type: Any) -> Convert | None:
     """What makes `return_type` of a list of dicts; `None` for the dicts themselves."""
-    if return_type is None or return_type is dict or return_type == "columns":
+    if return_type is None or return_type is dict or return_type in ("columns", "arrow"):
         return None
     if not isinstance(return_type, type):
-        raise TypeError(f"return_type: a class or \"columns\" is expected, not {return_type!r}")
+        raise TypeError(f"return_type: a class, \"columns\" or \"arrow\" is expected, not {return_type!r}")
     bases = {f"{base.__module__}.{base.__qualname__}" for base in return_type.__mro__}
     if "docarray.base_doc.doc.BaseDocWithoutId" in bases:
         return _doc_list(return_type)
@@ -38,7 +39,8 @@ class Collected:
     """The documents of a call's answers, one after the other."""
 
     def __init__(self, return_type: Any) -> None:
-        self._as_columns = return_type == "columns"
+        self._as_table = return_type == "arrow"
+        self._as_columns = self._as_table or return_type == "columns"
         self._parts: list[Any] = []
         self._empty = converter(return_type)
 
@@ -47,9 +49,10 @@ class Collected:
         self._parts.append(response.columns if self._as_columns else response.docs)
 
     def end(self) -> Any:
-        """All documents: a list, a collection of DocArray, or a dict of columns."""
+        """All documents: a list, a collection of DocArray, a dict of columns, or a table."""
         if self._as_columns:
-            return _joined(self._parts)
+            columns = _joined(self._parts)
+            return Table(columns) if self._as_table else columns
         if not self._parts:
             return [] if self._empty is None else self._empty([])
         all_documents = self._parts[0]

@@ -158,9 +158,13 @@ def _unpickled(of: type[_Base], url: str, settings: dict[str, Any]) -> _Base:
     return of(url, **settings)
 
 
-def _returned(return_type: Any, columns: Any) -> Any:
-    """Columns are answered by columns, unless documents are asked for."""
-    return "columns" if return_type is None and columns is not None else return_type
+def _returned(return_type: Any, inputs: Any, columns: Any) -> Any:
+    """Columns are answered by columns, and a table by a table, unless something else is asked for."""
+    if return_type is not None:
+        return return_type
+    if hasattr(inputs if columns is None else columns, "__arrow_c_stream__"):
+        return "arrow"
+    return None if columns is None else "columns"
 
 
 class _Outcome:
@@ -257,7 +261,9 @@ class Client(_Base):
 
         :param on: the endpoint: `/search`.
         :param inputs: a document or an iterable of documents: dicts, dataclasses, attrs, msgspec,
-            pydantic and DocArray objects. Without documents one request is sent.
+            pydantic and DocArray objects. Without documents one request is sent. Or a table with the
+            Arrow C stream interface (pandas, polars, pyarrow), whose rows are documents; it is read
+            whole. Lists of numbers in it are arrays. The answers are a table then.
         :param columns: documents as columns, instead of `inputs`: an array of two or more dimensions,
             or a list or array with one value a document, for each field. The answers are columns then.
         :param parameters: parameters for the executors. All numbers become doubles.
@@ -266,7 +272,8 @@ class Client(_Base):
         :param prefetch: requests under way at a time; 16 by default.
         :param in_order: whether answers come in the order of the documents.
         :param return_type: the class of the documents that are returned; dicts by default. A class of
-            DocArray gives its collection (`DocList`, `DocumentArray`), `"columns"` a dict of columns.
+            DocArray gives its collection (`DocList`, `DocumentArray`), `"columns"` a dict of columns,
+            `"arrow"` a table with the Arrow C stream interface (`polars.DataFrame(table)`).
         :param on_done: called with each response, in place of returning documents.
         :param on_error: called with the error of each request that failed, in place of raising.
         :param on_always: called with each response and each error, after the others.
@@ -297,7 +304,7 @@ class Client(_Base):
             attempt_timeout=attempt_timeout, idle_timeout=idle_timeout, keep_documents=keep_documents,
             stop_on_error=not stream and not continue_on_error and on_error is None,
         )  # fmt: skip
-        return_type = _returned(return_type, columns)
+        return_type = _returned(return_type, inputs, columns)
         call = self._core.post(on, kind, documents, options, converter(return_type))
         if stream:
             return Stream(call, continue_on_error, progress(show_progress, documents))
@@ -478,7 +485,7 @@ class AsyncClient(_Base):
             attempt_timeout=attempt_timeout, idle_timeout=idle_timeout, keep_documents=keep_documents,
             stop_on_error=not stream and not continue_on_error and on_error is None,
         )  # fmt: skip
-        return_type = _returned(return_type, columns)
+        return_type = _returned(return_type, inputs, columns)
         call = self._core.post(on, kind, documents, options, converter(return_type))
         if stream:
             return AsyncStream(call, continue_on_error, progress(show_progress, documents))
