@@ -246,6 +246,8 @@ pub(crate) fn listen(py: Python<'_>) -> PyResult<()> {
     static LOGGER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     static BEGUN: OnceLock<()> = OnceLock::new();
     let logger = LOGGER.get_or_try_init(py, || {
+        // A child that is forked while another thread imports a module would wait for that thread.
+        module(py)?;
         let hook = PyDict::new(py);
         hook.set_item("after_in_child", pyo3::wrap_pyfunction!(begin_child, py)?)?;
         py.import("os")?.call_method("register_at_fork", (), Some(&hook))?;
