@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::kept::Kept;
+use crate::kept::name;
 use clientlet::DocArray;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyModule};
 use serde::de::DeserializeOwned;
 
@@ -145,13 +145,12 @@ fn seconds(time: Option<SystemTime>) -> Option<f64> {
 
 /// A class of the package for facts that come together.
 pub(crate) fn record<'py>(py: Python<'py>, class: &str) -> PyResult<Bound<'py, PyAny>> {
-    static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
-    let module =
-        MODULE.get_or_try_init(py, || py.import("clientlet._records").map(Bound::unbind))?;
+    static MODULE: Kept<Py<PyModule>> = Kept::new();
+    let module = MODULE.get_or_make(py, || py.import("clientlet._records").map(Bound::unbind))?;
     module.bind(py).getattr(class)
 }
 
 pub(crate) fn range<'py>(py: Python<'py>, range: &Range<u64>) -> PyResult<Bound<'py, PyAny>> {
-    let builtins = py.import(intern!(py, "builtins"))?;
-    builtins.call_method1(intern!(py, "range"), (range.start, range.end))
+    let builtins = py.import(name!(py, "builtins"))?;
+    builtins.call_method1(name!(py, "range"), (range.start, range.end))
 }

@@ -6,14 +6,14 @@
 use std::ffi::{CStr, c_int, c_void};
 use std::slice;
 
+use crate::kept::Kept;
+use crate::kept::name;
 use bytes::Bytes;
 use clientlet::{Dtype, Tensor, TensorRef};
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::ffi;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
 /// The numbers of a buffer: C order, little-endian.
@@ -139,8 +139,8 @@ pub(crate) fn to_python<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound
     let memory = Bound::new(py, Memory(bytes))?;
     let shape = PyTuple::new(py, tensor.shape())?;
     let Some(numpy) = numpy(py) else { return memoryview(py, memory.as_any(), tensor) };
-    static ARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let array = ARRAY.get_or_try_init(py, || numpy.getattr("ndarray").map(Bound::unbind))?;
+    static ARRAY: Kept<Py<PyAny>> = Kept::new();
+    let array = ARRAY.get_or_make(py, || numpy.getattr("ndarray").map(Bound::unbind))?;
     array.bind(py).call1((shape, dtype_object(py, numpy, tensor.dtype())?, memory))
 }
 
@@ -150,11 +150,10 @@ fn dtype_object<'py>(
     numpy: &Bound<'py, PyModule>,
     dtype: Dtype,
 ) -> PyResult<&'py Bound<'py, PyAny>> {
-    static DTYPES: [PyOnceLock<Py<PyAny>>; 12] = [const { PyOnceLock::new() }; 12];
+    static DTYPES: [Kept<Py<PyAny>>; 12] = [const { Kept::new() }; 12];
     let name = dtype.name();
-    let object = DTYPES[dtype as usize].get_or_try_init(py, || {
-        numpy.call_method1(intern!(py, "dtype"), (name,)).map(Bound::unbind)
-    })?;
+    let object = DTYPES[dtype as usize]
+        .get_or_make(py, || numpy.call_method1(name!(py, "dtype"), (name,)).map(Bound::unbind))?;
     Ok(object.bind(py))
 }
 
@@ -189,9 +188,9 @@ fn memoryview<'py>(
 
 /// Returns numpy, or `None` where it is not installed.
 pub(crate) fn numpy(py: Python<'_>) -> Option<&Bound<'_, PyModule>> {
-    static NUMPY: PyOnceLock<Option<Py<PyModule>>> = PyOnceLock::new();
-    let found = NUMPY.get_or_init(py, || py.import("numpy").map(Bound::unbind).ok());
-    found.as_ref().map(|numpy| numpy.bind(py))
+    static NUMPY: Kept<Option<Py<PyModule>>> = Kept::new();
+    let found = NUMPY.get_or_make(py, || Ok(py.import("numpy").map(Bound::unbind).ok()));
+    Some(found.ok()?.as_ref()?.bind(py))
 }
 
 /// Returns the array behind an object with `__dlpack__`, such as a tensor of torch or JAX.
@@ -205,7 +204,7 @@ pub(crate) fn from_dlpack<'py>(tensor: &Bound<'py, PyAny>) -> PyResult<Bound<'py
         return Err(PyTypeError::new_err(what));
     };
     // torch hands out no tensor that a gradient is kept for.
-    let tensor = match tensor.getattr_opt(intern!(py, "detach"))? {
+    let tensor = match tensor.getattr_opt(name!(py, "detach"))? {
         Some(detach) => detach.call0()?,
         None => tensor.clone(),
     };

@@ -10,10 +10,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use crate::kept::Kept;
+use crate::kept::name;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
 use crate::error::internal;
@@ -83,7 +83,7 @@ impl Await {
             Poll::Pending if self.sleeper.was_woken() => Ok(py.None()),
             Poll::Pending => {
                 let (future, bell) = Bell::of_running_loop(py)?;
-                future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
+                future.setattr(name!(py, "_asyncio_future_blocking"), true)?;
                 match self.sleeper.sleep(future.clone().unbind(), bell) {
                     true => Ok(future.unbind()),
                     // It was woken meanwhile. Without a future the task goes on in the next round.
@@ -188,16 +188,16 @@ impl Bell {
     /// # Errors
     /// `RuntimeError` without a running loop.
     fn of_running_loop(py: Python<'_>) -> PyResult<(Bound<'_, PyAny>, Arc<Bell>)> {
-        static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let running = RUNNING.get_or_try_init(py, || {
+        static RUNNING: Kept<Py<PyAny>> = Kept::new();
+        let running = RUNNING.get_or_make(py, || {
             py.import("asyncio")?.getattr("get_running_loop").map(Bound::unbind)
         })?;
         let event_loop = running.bind(py).call0()?;
-        let bell = match event_loop.getattr_opt(intern!(py, BELL))? {
+        let bell = match event_loop.getattr_opt(name!(py, BELL))? {
             Some(ringer) => ringer.cast::<Ringer>()?.get().0.clone(),
             None => Bell::hang(&event_loop)?,
         };
-        Ok((event_loop.call_method0(intern!(py, "create_future"))?, bell))
+        Ok((event_loop.call_method0(name!(py, "create_future"))?, bell))
     }
 
     fn hang(event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Bell>> {
@@ -225,7 +225,7 @@ impl Bell {
 
 /// What the loop calls when its bell has rung.
 #[pyclass(frozen)]
-struct Ringer(Arc<Bell>);
+pub(crate) struct Ringer(Arc<Bell>);
 
 #[pymethods]
 impl Ringer {
@@ -235,8 +235,8 @@ impl Ringer {
         for future in woken {
             let future = future.bind(py);
             // A task that was cancelled has cancelled its future.
-            if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
-                future.call_method1(intern!(py, "set_result"), (py.None(),))?;
+            if !future.call_method0(name!(py, "done"))?.is_truthy()? {
+                future.call_method1(name!(py, "set_result"), (py.None(),))?;
             }
         }
         Ok(())

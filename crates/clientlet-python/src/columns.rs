@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use crate::kept::name;
 use bytes::Bytes;
 use clientlet::{AnyVisitor, Blob, Dtype, Tensor};
 use pyo3::exceptions::{PyTypeError, PyValueError};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -92,7 +92,7 @@ impl Column {
             values = array::from_dlpack(&values)?;
         }
         if kind.is_array() {
-            let dimensions: usize = match values.getattr_opt(intern!(py, "ndim"))? {
+            let dimensions: usize = match values.getattr_opt(name!(py, "ndim"))? {
                 Some(ndim) => ndim.extract()?,
                 None => 1,
             };
@@ -107,7 +107,7 @@ impl Column {
                 return Err(PyTypeError::new_err(format!("columns: {name:?} has no rows")));
             }
             // One number or text for each row.
-            values = values.call_method0(intern!(py, "tolist"))?;
+            values = values.call_method0(name!(py, "tolist"))?;
         }
         if matches!(*kind, Kind::Text | Kind::Bytes | Kind::Dict) {
             return Err(PyTypeError::new_err(format!("columns: {name:?} is no list of values")));

@@ -4,9 +4,9 @@ use std::any::Any;
 use std::error::Error as _;
 use std::sync::Arc;
 
+use crate::kept::Kept;
 use clientlet::{Attempt, Error};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList};
 
 use crate::answers;
@@ -81,8 +81,7 @@ pub(crate) fn made(py: Python<'_>, kind: &str, message: &str) -> PyErr {
 
 /// A function of the module that has the classes of exceptions.
 fn class_maker<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-    static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
-    let module =
-        MODULE.get_or_try_init(py, || py.import("clientlet._errors").map(Bound::unbind))?;
+    static MODULE: Kept<Py<PyModule>> = Kept::new();
+    let module = MODULE.get_or_make(py, || py.import("clientlet._errors").map(Bound::unbind))?;
     module.bind(py).getattr(name)
 }

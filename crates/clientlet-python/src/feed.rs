@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::kept::name;
 use futures_core::Stream;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
@@ -117,7 +117,7 @@ impl Drop for Feeding {
             let task = self.feed.get().state().task.take();
             if let Some(task) = task {
                 // A task of a loop that is closed cannot be cancelled, and does not run either.
-                let _ = task.bind(py).call_method0(intern!(py, "cancel"));
+                let _ = task.bind(py).call_method0(name!(py, "cancel"));
             }
         });
     }
@@ -126,8 +126,8 @@ impl Drop for Feeding {
 /// Completes a future of asyncio, unless it was cancelled.
 fn complete(future: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = future.py();
-    if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
-        future.call_method1(intern!(py, "set_result"), (py.None(),))?;
+    if !future.call_method0(name!(py, "done"))?.is_truthy()? {
+        future.call_method1(name!(py, "set_result"), (py.None(),))?;
     }
     Ok(())
 }
@@ -199,7 +199,7 @@ impl Feed {
         if self.state().is_wanted {
             return Ok(None);
         }
-        let future = event_loop.call_method0(intern!(event_loop.py(), "create_future"))?.unbind();
+        let future = event_loop.call_method0(name!(event_loop.py(), "create_future"))?.unbind();
         self.state().asked = Some(future.clone_ref(event_loop.py()));
         Ok(Some(future))
     }

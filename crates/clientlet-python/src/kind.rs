@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use pyo3::intern;
+use crate::kept::name;
 use pyo3::prelude::*;
 use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyMemoryView, PyString, PyType,
@@ -80,7 +80,7 @@ impl Kind {
     fn of_class(class: &Bound<'_, PyType>) -> PyResult<Kind> {
         let py = class.py();
         let has = |name: &str| class.hasattr(name);
-        if class.is_subclass(py.import(intern!(py, "enum"))?.getattr("Enum")?.as_any())? {
+        if class.is_subclass(py.import(name!(py, "enum"))?.getattr("Enum")?.as_any())? {
             return Ok(Kind::Enum);
         }
         // A double of numpy is a float, and a text of numpy is a str.
@@ -147,17 +147,17 @@ impl Kind {
             Ok((name.unbind(), text))
         };
         let mut fields = Vec::new();
-        if let Some(own) = class.getattr_opt(intern!(py, "__struct_fields__"))? {
-            let encoded = class.getattr_opt(intern!(py, "__struct_encode_fields__"))?;
+        if let Some(own) = class.getattr_opt(name!(py, "__struct_fields__"))? {
+            let encoded = class.getattr_opt(name!(py, "__struct_encode_fields__"))?;
             let encoded = encoded.unwrap_or_else(|| own.clone());
             for (name, encoded) in own.try_iter()?.zip(encoded.try_iter()?) {
                 fields.push((field(name?)?.0, encoded?.extract()?));
             }
-        } else if let Some(own) = class.getattr_opt(intern!(py, "__attrs_attrs__"))? {
+        } else if let Some(own) = class.getattr_opt(name!(py, "__attrs_attrs__"))? {
             for attribute in own.try_iter()? {
                 fields.push(field(attribute?.getattr("name")?)?);
             }
-        } else if class.hasattr(intern!(py, "__dataclass_fields__"))? {
+        } else if class.hasattr(name!(py, "__dataclass_fields__"))? {
             // `fields` leaves out what is no field of an object: ClassVar and InitVar.
             for own in py.import("dataclasses")?.call_method1("fields", (class,))?.try_iter()? {
                 fields.push(field(own?.getattr("name")?)?);

@@ -17,6 +17,7 @@ mod error;
 mod feed;
 mod gateway;
 mod hook;
+mod kept;
 mod kind;
 mod log;
 mod options;
@@ -31,11 +32,14 @@ mod write;
 
 use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
+use pyo3::types::{PyList, PyMapping, PySequence};
 
 /// The core of the package `clientlet`. Its classes are made by the package alone.
 #[pymodule(gil_used = true)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     refuse_subinterpreters(module.py())?;
+    telling::register(module.py())?;
+    fill_cells(module.py())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<answers::Response>()?;
     module.add_class::<array::Memory>()?;
@@ -53,6 +57,17 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(arrow::columns_of_stream, module)?)?;
     module.add_function(wrap_pyfunction!(command::command, module)?)?;
     module.add_function(wrap_pyfunction!(kind::is_document, module)?)
+}
+
+/// Fills the cells of PyO3 that calls would fill otherwise, perhaps while the process forks (see
+/// [`kept`]): those of classes, and of the names of options.
+fn fill_cells(py: Python<'_>) -> PyResult<()> {
+    py.get_type::<bridge::Ringer>();
+    py.get_type::<PySequence>();
+    py.get_type::<PyMapping>();
+    let _ = PyList::empty(py).try_iter()?.size_hint();
+    options::read_smallest(py)?;
+    gateway::read_smallest(py)
 }
 
 /// The objects that this module keeps belong to one interpreter. CPython 3.12 and later refuse by

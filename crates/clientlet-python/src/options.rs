@@ -5,6 +5,7 @@ use std::time::Duration;
 use clientlet::{Client, ClientBuilder, Post, RetryPolicy, StreamDocument, Tls, TlsVersion};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
 
 use crate::otel::{PythonMeters, PythonTracers};
 use crate::read::Value;
@@ -194,6 +195,19 @@ where
             None => error,
         }
     })
+}
+
+/// Reads options that hold nothing but what is always there, which makes the names of all.
+pub(crate) fn read_smallest(py: Python<'_>) -> PyResult<()> {
+    let options = PyDict::new(py);
+    for always in ["headers", "ca"] {
+        options.set_item(always, PyList::empty(py))?;
+    }
+    let options = options.into_any();
+    read::<ClientOptions>(&options)?;
+    read::<TlsOptions>(&options)?;
+    read::<CallOptions<'_>>(&options)?;
+    Ok(())
 }
 
 /// Sets what was given.

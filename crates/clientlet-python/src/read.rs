@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::kept::name;
 use pyo3::exceptions::PyTypeError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde::ser::{Error, Serialize, SerializeMap, SerializeSeq, Serializer};
@@ -122,7 +122,7 @@ impl<'a, 'py> Value<'a, 'py> {
             Kind::Dict => self.dict(object.cast().map_err(told)?, s),
             Kind::Mapping => {
                 let mut map = s.serialize_map(None)?;
-                for item in call(intern!(py, "items"))?.try_iter().map_err(told)? {
+                for item in call(name!(py, "items"))?.try_iter().map_err(told)? {
                     let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) =
                         item.and_then(|item| item.extract()).map_err(told)?;
                     self.entry(&mut map, text(&name)?, &value)?;
@@ -146,7 +146,7 @@ impl<'a, 'py> Value<'a, 'py> {
             }
             Kind::Dlpack => numbers(&from_dlpack(object).map_err(told)?, s),
             Kind::Model => {
-                let fields = object.getattr(intern!(py, "__dict__")).map_err(told)?;
+                let fields = object.getattr(name!(py, "__dict__")).map_err(told)?;
                 self.dict(fields.cast().map_err(told)?, s)
             }
             Kind::DocumentV1 => self.document_v1(s),
@@ -159,10 +159,10 @@ impl<'a, 'py> Value<'a, 'py> {
                 map.end()
             }
             Kind::Enum => {
-                self.within(&object.getattr(intern!(py, "value")).map_err(told)?).serialize(s)
+                self.within(&object.getattr(name!(py, "value")).map_err(told)?).serialize(s)
             }
-            Kind::Scalar => self.within(&call(intern!(py, "item"))?).serialize(s),
-            Kind::Time => s.serialize_str(text(&call(intern!(py, "isoformat"))?)?),
+            Kind::Scalar => self.within(&call(name!(py, "item"))?).serialize(s),
+            Kind::Time => s.serialize_str(text(&call(name!(py, "isoformat"))?)?),
             Kind::Printed => s.serialize_str(object.str().map_err(told)?.to_str().map_err(told)?),
             Kind::Unknown => {
                 let class = object.get_type();
@@ -175,8 +175,8 @@ impl<'a, 'py> Value<'a, 'py> {
     /// Writes the fields of a v1 document that are set.
     fn document_v1<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let py = self.object.py();
-        let fields = self.object.getattr(intern!(py, "_data"));
-        let fields = fields.and_then(|data| data.getattr(intern!(py, "__dict__"))).map_err(told)?;
+        let fields = self.object.getattr(name!(py, "_data"));
+        let fields = fields.and_then(|data| data.getattr(name!(py, "__dict__"))).map_err(told)?;
         let mut map = s.serialize_map(None)?;
         for (name, value) in fields.cast::<PyDict>().map_err(told)?.iter() {
             let name = text(&name)?;

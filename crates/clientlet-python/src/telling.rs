@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use pyo3::intern;
+use crate::kept::Kept;
+use crate::kept::name;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 /// A value of a field or attribute.
@@ -202,9 +202,8 @@ impl Told {
 
 /// The package's module that talks to `logging` and OpenTelemetry.
 pub(crate) fn module(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
-    static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
-    let module =
-        MODULE.get_or_try_init(py, || py.import("clientlet._telling").map(Bound::unbind))?;
+    static MODULE: Kept<Py<PyModule>> = Kept::new();
+    let module = MODULE.get_or_make(py, || py.import("clientlet._telling").map(Bound::unbind))?;
     Ok(module.bind(py))
 }
 
@@ -243,25 +242,18 @@ static LEAST: AtomicU8 = AtomicU8::new(u8::MAX);
 /// Listens to the library's log from the first call of this on, and asks `logging` which levels are
 /// wanted now. Hands on what was told since the last call.
 pub(crate) fn listen(py: Python<'_>) -> PyResult<()> {
-    static LOGGER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static LOGGER: Kept<Py<PyAny>> = Kept::new();
     static BEGUN: OnceLock<()> = OnceLock::new();
-    let logger = LOGGER.get_or_try_init(py, || {
-        // A child that is forked while another thread imports a module would wait for that thread.
-        module(py)?;
-        let hook = PyDict::new(py);
-        hook.set_item("after_in_child", pyo3::wrap_pyfunction!(begin_child, py)?)?;
-        py.import("os")?.call_method("register_at_fork", (), Some(&hook))?;
-        let exit = pyo3::wrap_pyfunction!(hand_on_at_exit, py)?;
-        py.import("atexit")?.call_method1("register", (exit,))?;
-        let logger = py.import("logging")?.call_method1("getLogger", ("clientlet",))?;
-        Ok::<_, PyErr>(logger.unbind())
+    let logger = LOGGER.get_or_make(py, || {
+        let logging = py.import("logging")?;
+        Ok(logging.call_method1("getLogger", ("clientlet",))?.unbind())
     })?;
     BEGUN.get_or_init(|| {
         // The command, run in this process, may have set its own; then that prints.
         let _ = tracing::subscriber::set_global_default(crate::log::Log);
     });
     hand_on(py);
-    let level = logger.bind(py).call_method0(intern!(py, "getEffectiveLevel"))?;
+    let level = logger.bind(py).call_method0(name!(py, "getEffectiveLevel"))?;
     let level: i64 = level.extract()?;
     LEAST.store(u8::try_from(level.max(0)).unwrap_or(u8::MAX), Ordering::Relaxed);
     Ok(())
@@ -270,6 +262,16 @@ pub(crate) fn listen(py: Python<'_>) -> PyResult<()> {
 /// Whether events of a level are wanted.
 pub(crate) fn is_wanted(level: u8) -> bool {
     level >= LEAST.load(Ordering::Relaxed)
+}
+
+/// Asks Python to tell when the process has forked, and before it ends.
+pub(crate) fn register(py: Python<'_>) -> PyResult<()> {
+    let hook = PyDict::new(py);
+    hook.set_item("after_in_child", pyo3::wrap_pyfunction!(begin_child, py)?)?;
+    py.import("os")?.call_method("register_at_fork", (), Some(&hook))?;
+    let exit = pyo3::wrap_pyfunction!(hand_on_at_exit, py)?;
+    py.import("atexit")?.call_method1("register", (exit,))?;
+    Ok(())
 }
 
 /// Begins the queue of a child. The parent hands on what was told there.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use pyo3::intern;
+use crate::kept::name;
 use pyo3::prelude::*;
 
 use crate::error::internal;
@@ -51,9 +51,9 @@ pub(crate) fn wait<T>(
 }
 
 fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
-    let threading = py.import(intern!(py, "threading"))?;
-    let main = threading.call_method0(intern!(py, "main_thread"))?;
-    Ok(threading.call_method0(intern!(py, "current_thread"))?.is(&main))
+    let threading = py.import(name!(py, "threading"))?;
+    let main = threading.call_method0(name!(py, "main_thread"))?;
+    Ok(threading.call_method0(name!(py, "current_thread"))?.is(&main))
 }
 
 /// What wakes the thread.

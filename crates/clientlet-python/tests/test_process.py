@@ -82,6 +82,44 @@ def test_a_child_opens_its_own_connections(url, method):
     assert client.post("/upper", {"text": "c"})[0]["text"] == "C"
 
 
+def test_children_that_are_forked_during_first_calls_of_other_threads_do_not_hang(gateway):
+    # What is made at first use is made by one thread, and a child has but the thread that forked. The short
+    # switch interval makes it likely that a fork comes at that moment: before it was mended, one run in eight
+    # left a child that hung.
+    code = """
+        import logging, os, signal, sys, threading, clientlet
+        sys.setswitchinterval(1e-6)
+        logging.getLogger("clientlet").setLevel(5)
+        go = threading.Event()
+        def call():
+            client = clientlet.Client(sys.argv[1])
+            client.post("/upper", {"text": "a"})
+            client.post("/upper", [{"text": "a"}], headers={"a": "b"}, parameters={"x": 1})
+            client.statistics()
+        def work():
+            go.wait()
+            call()
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        go.set()
+        children = []
+        for _ in range(8):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(30)
+                call()
+                os._exit(0)
+            children.append(child)
+        ended = [os.waitpid(child, 0)[1] for child in children]
+        for thread in threads:
+            thread.join()
+        print(ended)
+        """
+    runs = [script(code, gateway.url) for _ in range(4)]
+    assert [run.communicate(timeout=90)[0] for run in runs] == [f"{[0] * 8}\n"] * 4
+
+
 def test_the_interpreter_ends_with_calls_in_flight(gateway, protocol):
     process = script(
         """

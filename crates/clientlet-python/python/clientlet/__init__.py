@@ -9,6 +9,9 @@
 client's one thread begins with the first call.
 """
 
+# The core takes this from what is imported: a child that is forked during an import would wait for the thread
+# that imports.
+import clientlet._telling
 from clientlet._core import Response, __version__
 from clientlet._errors import (
     Cancelled,
