@@ -34,9 +34,13 @@ Tasks:
                         wheel's tests are left out as well.
       --quick           Leave out everything that must be installed first: like --no-interop,
                         and also without the wheel's tests, cargo-deny and cargo-hack.
-  wheel                 Build the Python wheel and run its tests on the installed wheel: with
+  wheel [--release]     Build the Python wheel and run its tests on the installed wheel: with
                         Python 3.11, with 3.10, 3.12 and 3.13 where they are found, and in the
-                        environments of the real gateways where `test` has installed them.
+                        environments of the real gateways where `test` has installed them. Also
+                        install it from its sources, as a user does.
+      --release         Build the files of a release into target/wheel/dist instead: wheels
+                        for Linux with glibc 2.17 or newer, and the source distribution. Check
+                        their size and contents, and try each in a fresh environment.
   coverage [--no-interop]
                         Run the tests and list, for each file, how many lines they reached and
                         which they missed. Installs cargo-llvm-cov and, if neither the
@@ -99,7 +103,9 @@ pub(crate) enum Task {
     Bench {
         arguments: Vec<String>,
     },
-    Wheel,
+    Wheel {
+        is_release: bool,
+    },
 }
 
 /// What `test` includes.
@@ -121,11 +127,7 @@ pub(crate) fn parse(given: &[String]) -> Result<Task, String> {
         "coverage" => parse_coverage(rest),
         "fuzz" => parse_fuzz(rest),
         "bench" => parse_bench(rest),
-        "wheel" => match rest.first().map(String::as_str) {
-            None => Ok(Task::Wheel),
-            Some("--help" | "-h") => Ok(Task::Help),
-            Some(other) => Err(format!("`wheel` does not take `{other}`")),
-        },
+        "wheel" => parse_wheel(rest),
         other => Err(format!("no task is called `{other}`")),
     }
 }
@@ -141,6 +143,18 @@ fn parse_test(rest: &[String]) -> Result<Task, String> {
         }
     }
     Ok(Task::Test(options))
+}
+
+fn parse_wheel(rest: &[String]) -> Result<Task, String> {
+    let mut is_release = false;
+    for option in rest {
+        match option.as_str() {
+            "--release" => is_release = true,
+            "--help" | "-h" => return Ok(Task::Help),
+            other => return Err(format!("`wheel` does not take `{other}`")),
+        }
+    }
+    Ok(Task::Wheel { is_release })
 }
 
 fn parse_coverage(rest: &[String]) -> Result<Task, String> {
@@ -246,8 +260,9 @@ mod tests {
     }
 
     #[test]
-    fn wheel_takes_nothing() {
-        assert_eq!(parse_line("wheel"), Ok(Task::Wheel));
+    fn wheel_is_for_tests_unless_told() {
+        assert_eq!(parse_line("wheel"), Ok(Task::Wheel { is_release: false }));
+        assert_eq!(parse_line("wheel --release"), Ok(Task::Wheel { is_release: true }));
     }
 
     #[test]

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Ok(Task::Coverage { interop }) => coverage::run(interop),
         Ok(Task::Fuzz { seconds, targets }) => fuzz::run(seconds, &targets),
         Ok(Task::Bench { arguments }) => bench::run(&arguments),
-        Ok(Task::Wheel) => wheel::run(),
+        Ok(Task::Wheel { is_release }) => wheel::run(is_release),
         Err(error) => {
             eprintln!("error: {error}\nsee `cargo xtask --help`");
             ExitCode::from(WRONG_USAGE)

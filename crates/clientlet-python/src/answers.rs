@@ -4,6 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::kept::Kept;
+use crate::kept::name;
 use clientlet::DocArray;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyModule};
@@ -11,12 +13,11 @@ use serde::de::DeserializeOwned;
 
 use crate::columns::{self, Cells};
 use crate::error::raised;
-use crate::kept::{Kept, name};
 use crate::read::Arrays;
 use crate::write::{Dict, Object, reading};
 
 /// The answer to one request.
-#[pyclass(frozen, module = "clientlet", name = "Response")]
+#[pyclass(frozen, generic, module = "clientlet", name = "Response")]
 pub(crate) struct Response {
     response: clientlet::Response,
     /// Makes what the caller asked for of a list of dicts.

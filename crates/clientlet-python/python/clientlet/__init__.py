@@ -12,7 +12,7 @@ client's one thread begins with the first call.
 # The core takes this from what is imported: a child that is forked during an import would wait for the thread
 # that imports.
 import clientlet._telling
-from clientlet._core import Response, __version__
+from clientlet._core import Response, Table, __version__
 from clientlet._errors import (
     Cancelled,
     CallbackError,
@@ -76,6 +76,7 @@ __all__ = [
     "Route",
     "Statistics",
     "Status",
+    "Table",
     "TimeoutError",
     "Tls",
     "TlsError",

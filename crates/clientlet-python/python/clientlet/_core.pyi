@@ -2,7 +2,9 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, final, overload
+from typing import Any, Generic, Literal, final, overload
+
+from typing_extensions import TypeVar
 
 from clientlet._errors import Error
 from clientlet._records import Arrival, Endpoints, GatewayStatus, Route, Statistics, Status
@@ -32,13 +34,16 @@ __version__: str
 def columns_of_stream(stream: Any) -> dict[str, Any]: ...
 def command(args: Sequence[str]) -> int: ...
 def is_document(object: Any) -> bool: ...
+_D_co = TypeVar("_D_co", covariant=True, default=Any)
 
 @final
-class Response:
+class Response(Generic[_D_co]):
     """The answer to one request."""
 
+    def __class_getitem__(cls, key: Any) -> Any: ...
+
     @property
-    def docs(self) -> Any:
+    def docs(self) -> _D_co:
         """The documents of the answer, read anew at each call."""
     @property
     def columns(self) -> dict[str, Any]:
@@ -82,9 +87,9 @@ class Await(Awaitable[Any]):
 
 @final
 class Call:
-    def next(self) -> Response | Error | None: ...
-    def next_async(self) -> Awaitable[Response | Error | None]: ...
-    def stop(self) -> list[Response | Error]: ...
+    def next(self) -> Response[Any] | Error | None: ...
+    def next_async(self) -> Awaitable[Response[Any] | Error | None]: ...
+    def stop(self) -> list[Response[Any] | Error]: ...
     def close(self) -> None: ...
     @property
     def documents(self) -> tuple[int, int]: ...

@@ -51,7 +51,7 @@ class Error(Exception):
     """The code with which the gateway closed the WebSocket."""
     exception: ExecutorException | None = None
     """What the executor raised."""
-    response: Response | None = None
+    response: Response[Any] | None = None
     """The answer that carried the failure."""
 
     def __reduce__(self) -> tuple[Any, ...]:

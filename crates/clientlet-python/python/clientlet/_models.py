@@ -19,6 +19,8 @@ Convert = Callable[[list[dict[str, Any]]], Any]
 
 def converter(return_type: Any) -> Convert | None:
     """What makes `return_type` of a list of dicts; `None` for the dicts themselves."""
+    # `DocList[MyDoc]` is such an alias with pydantic 2.
+    return_type = typing.get_origin(return_type) or return_type
     if return_type is None or return_type is dict or return_type in ("columns", "arrow"):
         return None
     if not isinstance(return_type, type):
@@ -26,6 +28,8 @@ def converter(return_type: Any) -> Convert | None:
     bases = {f"{base.__module__}.{base.__qualname__}" for base in return_type.__mro__}
     if "docarray.base_doc.doc.BaseDocWithoutId" in bases:
         return _doc_list(return_type)
+    if "docarray.array.doc_vec.doc_vec.DocVec" in bases:
+        raise TypeError("return_type: take a DocList, whose method to_doc_vec makes a DocVec")
     if "docarray.array.any_array.AnyDocArray" in bases:
         return _doc_list(return_type.doc_type)  # type: ignore[attr-defined]
     if "docarray.base.BaseDCType" in bases or "docarray.array.base.BaseDocumentArray" in bases:
@@ -44,7 +48,7 @@ class Collected:
         self._parts: list[Any] = []
         self._empty = converter(return_type)
 
-    def add(self, response: Response) -> None:
+    def add(self, response: Response[Any]) -> None:
         """Adds the documents of a response."""
         self._parts.append(response.columns if self._as_columns else response.docs)
 

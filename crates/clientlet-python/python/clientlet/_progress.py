@@ -9,7 +9,7 @@ from typing import Any, Protocol, Union
 class Progress(Protocol):
     """What is told of a call's documents."""
 
-    def update(self, documents: int) -> Any:
+    def update(self, documents: int, /) -> Any:
         """So many more documents were answered, or have failed."""
 
     def close(self) -> Any:
@@ -19,7 +19,7 @@ class Progress(Protocol):
 class _Silent:
     """Nothing is shown."""
 
-    def update(self, documents: int) -> None: ...
+    def update(self, documents: int, /) -> None: ...
 
     def close(self) -> None: ...
 
@@ -31,7 +31,7 @@ class _Told:
         self._tell = tell
         self._count = 0
 
-    def update(self, documents: int) -> None:
+    def update(self, documents: int, /) -> None:
         self._count += documents
         self._tell(self._count)
 
@@ -48,7 +48,7 @@ class _Rich:
         self._task = self._bar.add_task("documents", total=total)
         self._bar.start()
 
-    def update(self, documents: int) -> None:
+    def update(self, documents: int, /) -> None:
         self._bar.update(self._task, advance=documents)
 
     def close(self) -> None:

@@ -3,58 +3,44 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from clientlet import _core, _inputs
 from clientlet._errors import CallbackError, Error
-from clientlet._hook import pairs, starting
+from clientlet._hook import pairs
 from clientlet._models import Collected, converter
+from clientlet._options import Headers, for_client, given, policy
 from clientlet._progress import Progress, Show, progress
-from clientlet._records import Endpoints, GatewayStatus, Retry, Statistics, Tls
+from clientlet._records import Endpoints, GatewayStatus, Retry, Statistics
 
-_log = logging.getLogger("clientlet")
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-Headers = Union[Mapping[str, str], Iterable[tuple[str, str]]]
-Result = Union[_core.Response, Error]
-
-_SETTINGS = (
-    "headers, basic_auth, bearer_token, cookies, cookie_jar, port, retry, connect_timeout, "
-    "attempt_timeout, idle_timeout, channels, max_connections, answer_limit, docarray, unary, gzip, "
-    "compression, websocket_json, proxy, no_proxy, proxy_from_env, tls, before_attempt, tracer_provider, "
-    "meter_provider"
-).split(", ")
-
-
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _policy(retry: Retry) -> tuple[int, float, float, float, bool]:
-    if not isinstance(retry, Retry):
-        raise TypeError(f"retry: a Retry is expected, not {type(retry).__name__}")
-    return (
-        retry.max_attempts,
-        retry.initial_backoff,
-        retry.max_backoff,
-        retry.backoff_multiplier,
-        retry.at_most_once,
+    from clientlet._options import (
+        ArrowStream,
+        CallOptions,
+        Columns,
+        Result,
+        ResultOptions,
+        Settings,
+        StreamOptions,
+        WaitOptions,
     )
 
+_T = TypeVar("_T")
+# DocArray's `DocList` is a list.
+_C = TypeVar("_C", bound="list[Any]")
+_R = TypeVar("_R")
 
-def _tls(tls: Tls) -> dict[str, Any]:
-    if not isinstance(tls, Tls):
-        raise TypeError(f"tls: a Tls is expected, not {type(tls).__name__}")
-    options = _given(vars(tls))
-    options["ca"] = list(tls.ca) if isinstance(tls.ca, (list, tuple)) else [tls.ca]
-    return options
+_log = logging.getLogger("clientlet")
 
 
 class _Base:
     """What both clients have: settings, and the core that is made of them."""
 
-    def __init__(self, url: str, **settings: Any) -> None:
+    def __init__(self, url: str, **settings: Unpack[Settings]) -> None:
         """A client of the gateway at `url`: `http://`, `ws://` or `grpc://` and the port, or the same
         over TLS (`https://`, `wss://`, `grpcs://`). Nothing is connected before the first call.
 
@@ -95,22 +81,9 @@ class _Base:
         :raises ConfigError: a setting that cannot be used.
         :raises TypeError: a setting that there is not.
         """
-        for name in settings:
-            if name not in _SETTINGS:
-                raise TypeError(f"{type(self).__name__} has no setting {name!r}")
         self._url = url
         self._settings = settings
-        options = _given(settings)
-        options["headers"] = pairs(settings.get("headers"))
-        if "cookies" in options:
-            options["cookies"] = pairs(options["cookies"])
-        if "retry" in options:
-            options["retry"] = _policy(options["retry"])
-        if "tls" in options:
-            options["tls"] = _tls(options["tls"])
-        if "before_attempt" in options:
-            options["before_attempt"] = starting(options["before_attempt"])
-        self._core = _core.Core(url, options)
+        self._core = _core.Core(url, for_client(settings, type(self).__name__))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Settings without connections. Secrets among them are in the pickle.
@@ -139,7 +112,7 @@ class _Base:
         metadata: Headers | None,
         **others: Any,
     ) -> dict[str, Any]:
-        options = _given(others)
+        options = given(others)
         options["headers"] = pairs(headers) + pairs(metadata)
         if parameters is not None:
             options["parameters"] = parameters
@@ -147,10 +120,10 @@ class _Base:
             options["target_executor"] = target_executor
         if any(value is not None for value in attempts):
             base = retry or self._settings.get("retry") or Retry(max_attempts=1)
-            parts = [given if given is not None else own for given, own in zip(attempts, _policy(base))]
+            parts = [own if told is None else told for told, own in zip(attempts, policy(base))]
             options["retry"] = (*parts, base.at_most_once)
         elif retry is not None:
-            options["retry"] = _policy(retry)
+            options["retry"] = policy(retry)
         return options
 
 
@@ -167,13 +140,18 @@ def _returned(return_type: Any, inputs: Any, columns: Any) -> Any:
     return None if columns is None else "columns"
 
 
+def _refuse_callbacks(stream: bool, *callbacks: Callable[[Any], Any] | None) -> None:
+    if stream and any(callback is not None for callback in callbacks):
+        raise TypeError("stream: the iterator gives responses and errors, so there are no callbacks")
+
+
 class _Outcome:
     """What becomes of the results of a call that is waited for."""
 
     def __init__(
         self,
         return_type: Any,
-        on_done: Callable[[_core.Response], Any] | None,
+        on_done: Callable[[_core.Response[Any]], Any] | None,
         on_error: Callable[[Error], Any] | None,
         on_always: Callable[[Result], Any] | None,
         continue_on_error: bool,
@@ -227,19 +205,99 @@ class Client(_Base):
     A pickle of a client has its settings, with all secrets among them, and no connections. A child that
     was forked opens connections of its own."""
 
+    # A call that is waited for returns documents, unless a callback takes them; `DocList` is a collection of its
+    # own, and other classes come in a list. With `stream` there are responses. For mypy each DocArray document
+    # has the Arrow interface, because of its `__getattr__`; so the answer to a table is `Any`.
+    # fmt: off
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Any = None, return_type: Any = None,
+        on_done: Callable[[_core.Response[Any]], Any], on_always: Callable[[Result], Any] | None = None,
+        **options: Unpack[WaitOptions],
+    ) -> None: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Any = None, return_type: Any = None,
+        on_done: None = None, on_always: Callable[[Result], Any], **options: Unpack[WaitOptions],
+    ) -> None: ...
+    @overload
+    def post(
+        self, on: str, inputs: ArrowStream, *, columns: None = None, return_type: None = None,
+        **options: Unpack[ResultOptions],
+    ) -> Any: ...
+    @overload
+    def post(
+        self, on: str, inputs: None = None, *, columns: ArrowStream, return_type: None = None,
+        **options: Unpack[ResultOptions],
+    ) -> _core.Table: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Columns | None = None,
+        return_type: Literal["arrow"], **options: Unpack[ResultOptions],
+    ) -> _core.Table: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: None = None,
+        return_type: type[dict[str, Any]] | None = None, **options: Unpack[ResultOptions],
+    ) -> list[dict[str, Any]]: ...
+    @overload
+    def post(
+        self, on: str, inputs: None = None, *, columns: Mapping[str, Any], return_type: None = None,
+        **options: Unpack[ResultOptions],
+    ) -> dict[str, Any]: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Columns | None = None,
+        return_type: Literal["columns"], **options: Unpack[ResultOptions],
+    ) -> dict[str, Any]: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Columns | None = None,
+        return_type: type[_C], **options: Unpack[ResultOptions],
+    ) -> _C: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Columns | None = None,
+        return_type: type[_T], **options: Unpack[ResultOptions],
+    ) -> list[_T]: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Columns | None = None,
+        return_type: Any = None, continue_on_error: Literal[True], stream: Literal[True],
+        **options: Unpack[CallOptions],
+    ) -> Stream[_core.Response[Any] | Error]: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Columns | None = None,
+        return_type: type[dict[str, Any]] | Literal["columns", "arrow"] | None = None,
+        continue_on_error: Literal[False] = False, stream: Literal[True], **options: Unpack[CallOptions],
+    ) -> Stream[_core.Response[list[dict[str, Any]]]]: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Columns | None = None,
+        return_type: type[_C], continue_on_error: Literal[False] = False, stream: Literal[True],
+        **options: Unpack[CallOptions],
+    ) -> Stream[_core.Response[_C]]: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Columns | None = None,
+        return_type: type[_T], continue_on_error: Literal[False] = False, stream: Literal[True],
+        **options: Unpack[CallOptions],
+    ) -> Stream[_core.Response[list[_T]]]: ...
+    # fmt: on
     def post(
         self,
         on: str,
         inputs: Any = None,
         *,
-        columns: Mapping[str, Any] | None = None,
+        columns: Columns | None = None,
         parameters: Mapping[str, Any] | None = None,
         target_executor: str | None = None,
         request_size: int = 100,
         prefetch: int | None = None,
         in_order: bool = True,
         return_type: Any = None,
-        on_done: Callable[[_core.Response], Any] | None = None,
+        on_done: Callable[[_core.Response[Any]], Any] | None = None,
         on_error: Callable[[Error], Any] | None = None,
         on_always: Callable[[Result], Any] | None = None,
         continue_on_error: bool = False,
@@ -296,6 +354,7 @@ class Client(_Base):
         :raises Error: the first request that failed. With `stream`, each failed request is raised
             where its response would be; with `continue_on_error` it is an item of the iterator.
         """
+        _refuse_callbacks(stream, on_done, on_error, on_always)
         kind, documents = _inputs.source(inputs, columns, may_await=False)
         options = self._options(
             parameters, target_executor, retry,
@@ -318,6 +377,17 @@ class Client(_Base):
             bar.close()
         return outcome.end()
 
+    # fmt: off
+    @overload
+    def stream_doc(
+        self, on: str, inputs: Any, *, return_type: type[dict[str, Any]] | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> Iterator[dict[str, Any]]: ...
+    @overload
+    def stream_doc(
+        self, on: str, inputs: Any, *, return_type: type[_T], **options: Unpack[StreamOptions],
+    ) -> Iterator[_T]: ...
+    # fmt: on
     def stream_doc(
         self,
         on: str,
@@ -338,7 +408,7 @@ class Client(_Base):
         :raises Error: why the stream ended before its end.
         """
         options = self._options(
-            parameters, target_executor, retry, (None,) * 4, headers, metadata,
+            parameters, target_executor, retry, (None, None, None, None), headers, metadata,
             timeout=timeout, idle_timeout=idle_timeout,
         )  # fmt: skip
         call = self._core.stream_doc(on, inputs, options)
@@ -409,7 +479,7 @@ def _documents(call: _core.DocumentCall, convert: Callable[[Any], Any] | None) -
         yield document if convert is None else convert([document])[0]
 
 
-class Stream:
+class Stream(Generic[_R]):
     """The responses of a call, one after the other. While they are not taken, the input waits."""
 
     def __init__(self, call: _core.Call, continue_on_error: bool, bar: Progress) -> None:
@@ -417,18 +487,18 @@ class Stream:
         self._continue_on_error = continue_on_error
         self._bar = bar
 
-    def __iter__(self) -> Stream:
+    def __iter__(self) -> Stream[_R]:
         return self
 
-    def __next__(self) -> Any:
-        result = self._call.next()
+    def __next__(self) -> _R:
+        result: Any = self._call.next()
         if result is None:
             self._bar.close()
             raise StopIteration
         self._bar.update(len(result.input or ()))
         if isinstance(result, Error) and not self._continue_on_error:
             raise result
-        return result
+        return result  # type: ignore[no-any-return]
 
     def stop(self) -> list[Result]:
         """Ends the call. Returns what became of the requests that were not taken: responses, and
@@ -443,19 +513,99 @@ class AsyncClient(_Base):
     A pickle of a client has its settings, with all secrets among them, and no connections. A child that
     was forked opens connections of its own."""
 
+    # A call that is waited for returns documents, unless a callback takes them; `DocList` is a collection of its
+    # own, and other classes come in a list. With `stream` there are responses. For mypy each DocArray document
+    # has the Arrow interface, because of its `__getattr__`; so the answer to a table is `Any`.
+    # fmt: off
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Any = None, return_type: Any = None,
+        on_done: Callable[[_core.Response[Any]], Any], on_always: Callable[[Result], Any] | None = None,
+        **options: Unpack[WaitOptions],
+    ) -> Coroutine[Any, Any, None]: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Any = None, return_type: Any = None,
+        on_done: None = None, on_always: Callable[[Result], Any], **options: Unpack[WaitOptions],
+    ) -> Coroutine[Any, Any, None]: ...
+    @overload
+    def post(
+        self, on: str, inputs: ArrowStream, *, columns: None = None, return_type: None = None,
+        **options: Unpack[ResultOptions],
+    ) -> Coroutine[Any, Any, Any]: ...
+    @overload
+    def post(
+        self, on: str, inputs: None = None, *, columns: ArrowStream, return_type: None = None,
+        **options: Unpack[ResultOptions],
+    ) -> Coroutine[Any, Any, _core.Table]: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Columns | None = None,
+        return_type: Literal["arrow"], **options: Unpack[ResultOptions],
+    ) -> Coroutine[Any, Any, _core.Table]: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: None = None,
+        return_type: type[dict[str, Any]] | None = None, **options: Unpack[ResultOptions],
+    ) -> Coroutine[Any, Any, list[dict[str, Any]]]: ...
+    @overload
+    def post(
+        self, on: str, inputs: None = None, *, columns: Mapping[str, Any], return_type: None = None,
+        **options: Unpack[ResultOptions],
+    ) -> Coroutine[Any, Any, dict[str, Any]]: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Columns | None = None,
+        return_type: Literal["columns"], **options: Unpack[ResultOptions],
+    ) -> Coroutine[Any, Any, dict[str, Any]]: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Columns | None = None,
+        return_type: type[_C], **options: Unpack[ResultOptions],
+    ) -> Coroutine[Any, Any, _C]: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Columns | None = None,
+        return_type: type[_T], **options: Unpack[ResultOptions],
+    ) -> Coroutine[Any, Any, list[_T]]: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Columns | None = None,
+        return_type: Any = None, continue_on_error: Literal[True], stream: Literal[True],
+        **options: Unpack[CallOptions],
+    ) -> AsyncStream[_core.Response[Any] | Error]: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Columns | None = None,
+        return_type: type[dict[str, Any]] | Literal["columns", "arrow"] | None = None,
+        continue_on_error: Literal[False] = False, stream: Literal[True], **options: Unpack[CallOptions],
+    ) -> AsyncStream[_core.Response[list[dict[str, Any]]]]: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Columns | None = None,
+        return_type: type[_C], continue_on_error: Literal[False] = False, stream: Literal[True],
+        **options: Unpack[CallOptions],
+    ) -> AsyncStream[_core.Response[_C]]: ...
+    @overload
+    def post(
+        self, on: str, inputs: Any = None, *, columns: Columns | None = None,
+        return_type: type[_T], continue_on_error: Literal[False] = False, stream: Literal[True],
+        **options: Unpack[CallOptions],
+    ) -> AsyncStream[_core.Response[list[_T]]]: ...
+    # fmt: on
     def post(
         self,
         on: str,
         inputs: Any = None,
         *,
-        columns: Mapping[str, Any] | None = None,
+        columns: Columns | None = None,
         parameters: Mapping[str, Any] | None = None,
         target_executor: str | None = None,
         request_size: int = 100,
         prefetch: int | None = None,
         in_order: bool = True,
         return_type: Any = None,
-        on_done: Callable[[_core.Response], Any] | None = None,
+        on_done: Callable[[_core.Response[Any]], Any] | None = None,
         on_error: Callable[[Error], Any] | None = None,
         on_always: Callable[[Result], Any] | None = None,
         continue_on_error: bool = False,
@@ -477,6 +627,7 @@ class AsyncClient(_Base):
         asynchronous iterator. The input may be asynchronous as well. Cancelling the task that awaits
         stops the call.
         """
+        _refuse_callbacks(stream, on_done, on_error, on_always)
         kind, documents = _inputs.source(inputs, columns, may_await=True)
         options = self._options(
             parameters, target_executor, retry,
@@ -493,6 +644,17 @@ class AsyncClient(_Base):
         outcome = _Outcome(return_type, on_done, on_error, on_always, continue_on_error, bar)
         return _collect(call, outcome)
 
+    # fmt: off
+    @overload
+    def stream_doc(
+        self, on: str, inputs: Any, *, return_type: type[dict[str, Any]] | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> AsyncIterator[dict[str, Any]]: ...
+    @overload
+    def stream_doc(
+        self, on: str, inputs: Any, *, return_type: type[_T], **options: Unpack[StreamOptions],
+    ) -> AsyncIterator[_T]: ...
+    # fmt: on
     def stream_doc(
         self,
         on: str,
@@ -509,7 +671,7 @@ class AsyncClient(_Base):
     ) -> AsyncIterator[Any]:
         """Posts one document to an endpoint that is a generator, like `Client.stream_doc`."""
         options = self._options(
-            parameters, target_executor, retry, (None,) * 4, headers, metadata,
+            parameters, target_executor, retry, (None, None, None, None), headers, metadata,
             timeout=timeout, idle_timeout=idle_timeout,
         )  # fmt: skip
         call = self._core.stream_doc(on, inputs, options)
@@ -587,7 +749,7 @@ async def _documents_async(
         yield document if convert is None else convert([document])[0]
 
 
-class AsyncStream:
+class AsyncStream(Generic[_R]):
     """The responses of a call, one after the other. While they are not taken, the input waits."""
 
     def __init__(self, call: _core.Call, continue_on_error: bool, bar: Progress) -> None:
@@ -595,18 +757,18 @@ class AsyncStream:
         self._continue_on_error = continue_on_error
         self._bar = bar
 
-    def __aiter__(self) -> AsyncStream:
+    def __aiter__(self) -> AsyncStream[_R]:
         return self
 
-    async def __anext__(self) -> Any:
-        result = await self._call.next_async()
+    async def __anext__(self) -> _R:
+        result: Any = await self._call.next_async()
         if result is None:
             self._bar.close()
             raise StopAsyncIteration
         self._bar.update(len(result.input or ()))
         if isinstance(result, Error) and not self._continue_on_error:
             raise result
-        return result
+        return result  # type: ignore[no-any-return]
 
     def stop(self) -> list[Result]:
         """Ends the call, like `Stream.stop`."""

@@ -1,0 +1,150 @@
+"""What clients and calls can be told, and the form in which the core takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Union
+
+from clientlet._errors import Error
+from clientlet._hook import BeforeAttempt, pairs, starting
+from clientlet._progress import Show
+from clientlet._records import Retry, Tls
+
+if TYPE_CHECKING:
+    from clientlet._core import Response
+
+    Result = Union[Response[Any], Error]
+
+Headers = Union[Mapping[str, str], Iterable[tuple[str, str]]]
+
+
+class ArrowStream(Protocol):
+    """A table with the Arrow C stream interface: of pandas, polars or pyarrow."""
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any: ...
+
+
+Columns = Union[Mapping[str, Any], ArrowStream]
+
+
+class Settings(TypedDict, total=False):
+    """The settings of a client; the documentation of `Client` tells what they mean."""
+
+    headers: Headers | None
+    basic_auth: tuple[str, str] | None
+    bearer_token: str | None
+    cookies: Headers | None
+    cookie_jar: bool | None
+    port: int | None
+    retry: Retry | None
+    connect_timeout: float | None
+    attempt_timeout: float | None
+    idle_timeout: float | None
+    channels: int | None
+    max_connections: int | None
+    answer_limit: int | None
+    docarray: Literal["v1", "v2"] | None
+    unary: bool | None
+    gzip: bool | None
+    compression: bool | None
+    websocket_json: bool | None
+    proxy: str | None
+    no_proxy: str | None
+    proxy_from_env: bool | None
+    tls: Tls | None
+    before_attempt: BeforeAttempt | None
+    tracer_provider: Any
+    meter_provider: Any
+
+
+class CallOptions(TypedDict, total=False):
+    """The options of `post` on which the type of its result does not depend."""
+
+    parameters: Mapping[str, Any] | None
+    target_executor: str | None
+    request_size: int
+    prefetch: int | None
+    in_order: bool
+    max_attempts: int | None
+    initial_backoff: float | None
+    max_backoff: float | None
+    backoff_multiplier: float | None
+    retry: Retry | None
+    timeout: float | None
+    attempt_timeout: float | None
+    idle_timeout: float | None
+    headers: Headers | None
+    metadata: Headers | None
+    keep_documents: bool | None
+    show_progress: Show
+
+
+class WaitOptions(CallOptions, total=False):
+    """The options of a call that is waited for to its end."""
+
+    on_error: Callable[[Error], Any] | None
+    continue_on_error: bool
+    stream: Literal[False]
+
+
+class ResultOptions(WaitOptions, total=False):
+    """The options of a call that returns documents: no callback takes them."""
+
+    on_done: None
+    on_always: None
+
+
+class StreamOptions(TypedDict, total=False):
+    """The options of `stream_doc` on which the type of its result does not depend."""
+
+    parameters: Mapping[str, Any] | None
+    target_executor: str | None
+    retry: Retry | None
+    timeout: float | None
+    idle_timeout: float | None
+    headers: Headers | None
+    metadata: Headers | None
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are not `None`."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def for_client(settings: Mapping[str, Any], class_name: str) -> dict[str, Any]:
+    """The settings of a client, as the core takes them."""
+    for name in settings:
+        if name not in Settings.__annotations__:
+            raise TypeError(f"{class_name} has no setting {name!r}")
+    options = given(settings)
+    options["headers"] = pairs(settings.get("headers"))
+    if "cookies" in options:
+        options["cookies"] = pairs(options["cookies"])
+    if "retry" in options:
+        options["retry"] = policy(options["retry"])
+    if "tls" in options:
+        options["tls"] = _tls(options["tls"])
+    if "before_attempt" in options:
+        options["before_attempt"] = starting(options["before_attempt"])
+    return options
+
+
+def policy(retry: Retry) -> tuple[int, float, float, float, bool]:
+    """The parts of a policy."""
+    if not isinstance(retry, Retry):
+        raise TypeError(f"retry: a Retry is expected, not {type(retry).__name__}")
+    return (
+        retry.max_attempts,
+        retry.initial_backoff,
+        retry.max_backoff,
+        retry.backoff_multiplier,
+        retry.at_most_once,
+    )
+
+
+def _tls(tls: Tls) -> dict[str, Any]:
+    if not isinstance(tls, Tls):
+        raise TypeError(f"tls: a Tls is expected, not {type(tls).__name__}")
+    options = given(vars(tls))
+    options["ca"] = list(tls.ca) if isinstance(tls.ca, (list, tuple)) else [tls.ca]
+    return options
