@@ -4,8 +4,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::kept::Kept;
-use crate::kept::name;
 use clientlet::DocArray;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyModule};
@@ -13,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::columns::{self, Cells};
 use crate::error::raised;
+use crate::kept::{Kept, name};
 use crate::read::Arrays;
 use crate::write::{Dict, Object, reading};
 

@@ -6,8 +6,6 @@
 use std::ffi::{CStr, c_int, c_void};
 use std::slice;
 
-use crate::kept::Kept;
-use crate::kept::name;
 use bytes::Bytes;
 use clientlet::{Dtype, Tensor, TensorRef};
 use pyo3::buffer::PyUntypedBuffer;
@@ -15,6 +13,8 @@ use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+
+use crate::kept::{Kept, name};
 
 /// The numbers of a buffer: C order, little-endian.
 pub(crate) struct Numbers {

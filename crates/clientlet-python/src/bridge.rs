@@ -10,13 +10,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::kept::Kept;
-use crate::kept::name;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::error::internal;
+use crate::kept::{Kept, name};
 use crate::runtime;
 use crate::telling::listening;
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use crate::kept::name;
 use bytes::Bytes;
 use clientlet::{AnyVisitor, Blob, Dtype, Tensor};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -12,6 +11,7 @@ use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, Seq
 use serde::ser::{SerializeMap, Serializer};
 
 use crate::array::{self, Numbers};
+use crate::kept::name;
 use crate::kind::Kind;
 use crate::read::{Arrays, Value, told};
 use crate::write::{Name, Object};

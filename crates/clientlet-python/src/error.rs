@@ -4,12 +4,13 @@ use std::any::Any;
 use std::error::Error as _;
 use std::sync::Arc;
 
-use crate::kept::Kept;
 use clientlet::{Attempt, Error};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::answers;
+use crate::hook::Raised;
+use crate::kept::Kept;
 use crate::write::Object;
 
 /// Makes the exception for `error`, of the class for its kind.
@@ -50,7 +51,10 @@ pub(crate) fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'
     }
     let exception =
         class_maker(py, "of_kind")?.call1((error.kind().name(), error.to_string(), fields))?;
-    let source = error.source().and_then(|source| source.downcast_ref::<PyErr>());
+    let source = error.source().and_then(|source| {
+        let raised = source.downcast_ref::<Raised>().map(|raised| &raised.exception);
+        raised.or_else(|| source.downcast_ref::<PyErr>())
+    });
     if let Some(source) = source {
         // A `PyErr` holds the traceback apart until it becomes an object.
         exception.setattr("__cause__", source.clone_ref(py).into_value(py))?;

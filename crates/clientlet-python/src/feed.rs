@@ -5,12 +5,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::kept::name;
 use futures_core::Stream;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
 use crate::columns::Columns;
+use crate::kept::name;
 use crate::read::{Arrays, Document};
 
 /// Where a call's documents come from. It is polled by a thread of Python.

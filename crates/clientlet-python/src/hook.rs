@@ -3,11 +3,13 @@
 //! The library asks on the runtime's threads, which never attach to the interpreter. So a thread of Python
 //! takes the questions one after the other, runs the function and hands back the headers.
 
+use std::error::Error;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clientlet::{ClientBuilder, NextAttempt};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use tokio::sync::{mpsc, oneshot};
@@ -18,8 +20,29 @@ use crate::queue::Queue;
 /// An attempt that waits for its headers.
 struct Waiting {
     attempt: NextAttempt,
-    reply: oneshot::Sender<PyResult<HeaderMap>>,
+    reply: oneshot::Sender<Result<HeaderMap, Raised>>,
 }
+
+/// An exception of the caller's function, with its text: tasks of the runtime show it, and must not attach
+/// to the interpreter.
+pub(crate) struct Raised {
+    text: String,
+    pub(crate) exception: PyErr,
+}
+
+impl fmt::Display for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for Raised {}
 
 /// The attempts of one client in one process that are to get headers.
 #[pyclass(frozen, module = "clientlet._core")]
@@ -29,10 +52,7 @@ impl Attempts {
     /// Has the client that `builder` makes ask for headers.
     pub(crate) fn of(builder: ClientBuilder) -> (ClientBuilder, Attempts) {
         let (asked, queue) = Queue::new();
-        let builder = builder.before_attempt(move |attempt| {
-            let headers = ask(&asked, attempt);
-            async move { Ok(headers.await?) }
-        });
+        let builder = builder.before_attempt(move |attempt| ask(&asked, attempt));
         (builder, Attempts(queue))
     }
 }
@@ -40,14 +60,11 @@ impl Attempts {
 fn ask(
     asked: &mpsc::UnboundedSender<Waiting>,
     attempt: NextAttempt,
-) -> impl Future<Output = PyResult<HeaderMap>> + Send + use<> {
+) -> impl Future<Output = Result<HeaderMap, Box<dyn Error + Send + Sync>>> + Send + use<> {
     let (reply, replied) = oneshot::channel();
     // If nothing receives it, the reply's sender is dropped.
     let _ = asked.send(Waiting { attempt, reply });
-    async move {
-        let ended = |_| PyRuntimeError::new_err("the thread that runs it has ended");
-        replied.await.map_err(ended)?
-    }
+    async move { Ok(replied.await.map_err(|_| "the thread that runs it has ended")??) }
 }
 
 #[pymethods]
@@ -73,7 +90,7 @@ impl Asked {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answer(&self, headers: PyResult<HeaderMap>) {
+    fn answer(&self, headers: Result<HeaderMap, Raised>) {
         let waiting = self.waiting().take();
         if let Some(waiting) = waiting {
             // Nothing receives it if the attempt was given up meanwhile.
@@ -114,6 +131,7 @@ impl Asked {
 
     /// Fails the attempt.
     fn fail(&self, exception: Bound<'_, PyAny>) {
-        self.answer(Err(PyErr::from_value(exception)));
+        let exception = PyErr::from_value(exception);
+        self.answer(Err(Raised { text: exception.to_string(), exception }));
     }
 }

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use crate::kept::name;
 use pyo3::prelude::*;
 use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyMemoryView, PyString, PyType,
 };
+
+use crate::kept::name;
 
 /// How the objects of a class are sent.
 #[derive(Debug)]

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::kept::Kept;
-use crate::kept::name;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+
+use crate::kept::{Kept, name};
 
 /// A value of a field or attribute.
 #[derive(Clone, Debug, PartialEq, IntoPyObject)]

@@ -6,10 +6,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use crate::kept::name;
 use pyo3::prelude::*;
 
 use crate::error::internal;
+use crate::kept::name;
 use crate::runtime;
 use crate::telling::{self, listening};
 
