@@ -1,6 +1,6 @@
 //! Builds the Python wheel, and runs its tests on the installed wheel.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs};
@@ -151,6 +151,9 @@ impl Build<'_> {
         let mut maturin = Command::new(&self.maturin.python);
         maturin.args(["-m", "maturin", command, "--manifest-path"]);
         maturin.arg(package().join("Cargo.toml")).arg("--out").arg(&self.folder).args(options);
+        if self.is_release {
+            maturin.env("PATH", self.maturin.first_in_path()?);
+        }
         command::run(&mut maturin)?;
         let made = self.files(label).pop();
         made.ok_or_else(|| format!("maturin wrote no *{label}* to {}", self.folder.display()))
@@ -208,6 +211,13 @@ impl Environment {
         let name = format!("fresh/{name}");
         let _ = fs::remove_dir_all(target.join("wheel").join(&name));
         Environment::make(target, &name, python)
+    }
+
+    /// A `PATH` that finds this environment's Python first. maturin looks there for the one that has zig.
+    fn first_in_path(&self) -> Result<OsString, String> {
+        let own = self.python.parent().map(Path::to_path_buf);
+        let path = env::var_os("PATH").unwrap_or_default();
+        env::join_paths(own.into_iter().chain(env::split_paths(&path))).map_err(|e| e.to_string())
     }
 
     fn install(&self, packages: &[&OsStr]) -> Result<(), String> {

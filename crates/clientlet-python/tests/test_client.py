@@ -1,6 +1,5 @@
 """The client that waits."""
 
-import importlib.util
 import math
 import pickle
 import subprocess
@@ -334,16 +333,3 @@ def test_a_closed_client_is_a_closed_error(url):
     assert next(stream).docs[0]["text"] == "a"
     client.close()
     assert "127.0.0.1" in repr(client)
-
-
-def test_progress_is_told(gateway, capsys):
-    client = Client(gateway.url)
-    told = []
-    documents = [{"text": "a"}] * 5
-    client.post("/", documents, request_size=2, show_progress=told.append)
-    assert told == [2, 4, 5]
-    list(client.post("/", documents, request_size=5, show_progress=told.append, stream=True))
-    assert told == [2, 4, 5, 5]
-    client.post("/", documents, show_progress=True)
-    if importlib.util.find_spec("tqdm"):
-        assert "5/5" in capsys.readouterr().err

@@ -1,12 +1,14 @@
 """The fast client for Jina gateways: documents in, answers out, every request accounted for.
 
-    import clientlet
-
-    client = clientlet.Client("grpc://localhost:54321")
-    documents = client.post("/search", [{"text": "hello"}])
+    >>> gateway = clientlet.testing.Gateway()  # a gateway for tests; yours is "grpc://localhost:54321"
+    >>> client = clientlet.Client(gateway.grpc_url)
+    >>> client.post("/upper", {"text": "hello"})[0]["text"]
+    'HELLO'
 
 `Client` waits; `AsyncClient` has the same methods, to be awaited. Nothing is started on import: the
 client's one thread begins with the first call.
+
+The examples in this documentation run with `gateway`, a `clientlet.testing.Gateway`, and `client`, a `Client` of it.
 """
 
 # The core takes this from what is imported: a child that is forked during an import would wait for the thread

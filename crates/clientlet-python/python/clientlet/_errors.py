@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 
 class Error(Exception):
-    """A request, a question or a setting failed. The text is one line that says what and where."""
+    """A request, a question or a setting failed. The text is one line that says what and where.
+
+    >>> try:
+    ...     client.post("/fail", {"text": "a"})
+    ... except clientlet.Error as error:
+    ...     print(error.kind, error.delivery, error.may_have_run, error.exception.name)
+    executor answered True ValueError
+    """
 
     kind: str = "error"
     """What went wrong, in one word; each class has its own."""

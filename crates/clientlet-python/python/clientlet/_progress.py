@@ -41,10 +41,8 @@ class _Told:
 class _Rich:
     """A bar of rich."""
 
-    def __init__(self, total: int | None) -> None:
-        from rich.progress import Progress as Bar  # type: ignore[import-not-found,unused-ignore]
-
-        self._bar = Bar()
+    def __init__(self, bar: Any, total: int | None) -> None:
+        self._bar = bar
         self._task = self._bar.add_task("documents", total=total)
         self._bar.start()
 
@@ -53,6 +51,9 @@ class _Rich:
 
     def close(self) -> None:
         self._bar.stop()
+
+    # A stream may be dropped before its end, but a thread of rich draws the bar until it is told to stop.
+    __del__ = close
 
 
 Show = Union[bool, Callable[[int], Any]]
@@ -70,8 +71,9 @@ def progress(show: Show, inputs: Any) -> Progress:
         from tqdm.auto import tqdm  # type: ignore[import-untyped,import-not-found,unused-ignore]
     except ImportError:
         try:
-            return _Rich(total)
+            from rich.progress import Progress as Bar  # type: ignore[import-not-found,unused-ignore]
         except ImportError:
             return _Silent()
+        return _Rich(Bar(), total)
     bar: Progress = tqdm(total=total, unit="document")
     return bar

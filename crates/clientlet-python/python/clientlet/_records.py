@@ -178,6 +178,11 @@ class Retry:
     The wait before attempt n + 1 is random, uniform over [0, min(initial_backoff *
     backoff_multiplier ** (n - 1), max_backoff)], in seconds. More than one attempt means *at least
     once*: a request whose answer was lost is sent again although it may have run.
+
+    >>> with clientlet.testing.Gateway(faults=["status:503@1"]) as gateway:
+    ...     client = clientlet.Client(gateway.url, retry=clientlet.Retry(initial_backoff=0.01))
+    ...     print(next(client.post("/upper", {"text": "a"}, stream=True)).attempts)
+    2
     """
 
     max_attempts: int = 4
@@ -194,7 +199,13 @@ class Retry:
 
 @dataclass(frozen=True)
 class Tls:
-    """How connections to `https://`, `wss://` and `grpcs://` addresses are secured."""
+    """How connections to `https://`, `wss://` and `grpcs://` addresses are secured.
+
+    >>> with clientlet.testing.Gateway(tls=True) as gateway:
+    ...     client = clientlet.Client(gateway.url, tls=clientlet.Tls(ca=gateway.ca))
+    ...     print(client.post("/upper", {"text": "a"})[0]["text"])
+    A
+    """
 
     ca: Pem | list[Pem] = field(default_factory=list)
     """Certificates of authorities that are trusted beside the system's."""

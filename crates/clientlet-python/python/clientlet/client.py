@@ -46,6 +46,9 @@ class _Base:
 
         All times are in seconds, and `math.inf` is no limit.
 
+        >>> clientlet.Client("http://localhost:54321", attempt_timeout=5, headers={"x-tenant": "blue"})
+        Client('http://localhost:54321')
+
         :param headers: headers of every request.
         :param basic_auth: a user and a password.
         :param bearer_token: a token.
@@ -99,7 +102,13 @@ class _Base:
 
     def statistics(self) -> Statistics:
         """The numbers of this client, counted from its beginning in this process: requests, attempts,
-        their times and outcomes, connections, bytes."""
+        their times and outcomes, connections, bytes.
+
+        >>> client = clientlet.Client(gateway.url)
+        >>> _ = client.post("/upper", [{"text": "a"}] * 250)
+        >>> client.statistics().requests.count
+        3
+        """
         return self._core.statistics()
 
     def _options(
@@ -203,7 +212,12 @@ class Client(_Base):
     event loop as well, which then waits too.
 
     A pickle of a client has its settings, with all secrets among them, and no connections. A child that
-    was forked opens connections of its own."""
+    was forked opens connections of its own.
+
+    >>> client = clientlet.Client(gateway.grpc_url)
+    >>> client.post("/upper", {"text": "hello"})[0]["text"]
+    'HELLO'
+    """
 
     # A call that is waited for returns documents, unless a callback takes them; `DocList` is a collection of its
     # own, and other classes come in a list. With `stream` there are responses. For mypy each DocArray document
@@ -317,6 +331,23 @@ class Client(_Base):
     ) -> Any:
         """Posts documents to an executor's endpoint, and returns the documents of the answers.
 
+        >>> [document["text"] for document in client.post("/upper", [{"text": "a"}, {"text": "b"}])]
+        ['A', 'B']
+
+        Columns go out and come back as arrays, without an object for each document:
+
+        >>> vectors = numpy.zeros((250, 768), dtype="f4")
+        >>> client.post("/", columns={"embedding": vectors})["embedding"].shape
+        (250, 768)
+
+        With `stream` the answers are read while the input is:
+
+        >>> for response in client.post("/upper", ({"text": "a"} for _ in range(250)), stream=True):
+        ...     print(response.input, len(response.docs))
+        range(0, 100) 100
+        range(100, 200) 100
+        range(200, 250) 50
+
         :param on: the endpoint: `/search`.
         :param inputs: a document or an iterable of documents: dicts, dataclasses, attrs, msgspec,
             pydantic and DocArray objects. Without documents one request is sent. Or a table with the
@@ -405,6 +436,11 @@ class Client(_Base):
         """Posts one document to an endpoint that is a generator, and gives what it yields, over HTTP
         and gRPC from gateways with documents v2.
 
+        :param on: the endpoint.
+        :param inputs: the document.
+        :param return_type: the class of the documents that are returned; dicts by default.
+        :param timeout: seconds for the whole stream; no limit by default.
+        :param idle_timeout: seconds of silence between documents; the client's by default.
         :raises Error: why the stream ended before its end.
         """
         options = self._options(
@@ -417,6 +453,9 @@ class Client(_Base):
 
     def ready(self) -> bool:
         """Returns `True` if the gateway and its executors can work.
+
+        >>> client.ready()
+        True
 
         :raises Error: why they cannot.
         """
@@ -432,6 +471,9 @@ class Client(_Base):
     def wait_ready(self, timeout: float) -> bool:
         """Waits until the gateway is ready, at most for `timeout` seconds.
 
+        >>> client.wait_ready(30)
+        True
+
         :raises Error: why it was not.
         """
         return self._core.ask("wait_ready", timeout)
@@ -439,12 +481,18 @@ class Client(_Base):
     def status(self) -> GatewayStatus:
         """What the gateway says of itself.
 
+        >>> client.status().docarray
+        'v1'
+
         :raises Error: why it could not be asked.
         """
         return self._core.ask("status")
 
     def endpoints(self) -> Endpoints:
         """What can be posted to.
+
+        >>> client.endpoints().takes_any
+        True
 
         :raises Error: why the gateway could not be asked.
         """
@@ -480,7 +528,13 @@ def _documents(call: _core.DocumentCall, convert: Callable[[Any], Any] | None) -
 
 
 class Stream(Generic[_R]):
-    """The responses of a call, one after the other. While they are not taken, the input waits."""
+    """The responses of a call, one after the other. While they are not taken, the input waits.
+
+    >>> stream = client.post("/upper", ({"text": "a"} for _ in range(1_000_000)), stream=True)
+    >>> next(stream).docs[0]["text"]
+    'A'
+    >>> untaken = stream.stop()
+    """
 
     def __init__(self, call: _core.Call, continue_on_error: bool, bar: Progress) -> None:
         self._call = call
@@ -511,7 +565,14 @@ class AsyncClient(_Base):
     """A client of one gateway, for any number of tasks and event loops (asyncio, uvloop).
 
     A pickle of a client has its settings, with all secrets among them, and no connections. A child that
-    was forked opens connections of its own."""
+    was forked opens connections of its own.
+
+    >>> async def main():
+    ...     async with clientlet.AsyncClient(gateway.grpc_url) as client:
+    ...         return await client.post("/upper", {"text": "hello"})
+    >>> asyncio.run(main())[0]["text"]
+    'HELLO'
+    """
 
     # A call that is waited for returns documents, unless a callback takes them; `DocList` is a collection of its
     # own, and other classes come in a list. With `stream` there are responses. For mypy each DocArray document
@@ -626,6 +687,14 @@ class AsyncClient(_Base):
         """Posts documents like `Client.post`. The result is awaited; with `stream` it is an
         asynchronous iterator. The input may be asynchronous as well. Cancelling the task that awaits
         stops the call.
+
+        >>> async def main():
+        ...     client = clientlet.AsyncClient(gateway.url)
+        ...     async for response in client.post("/upper", [{"text": "a"}] * 150, stream=True):
+        ...         print(response.input)
+        >>> asyncio.run(main())
+        range(0, 100)
+        range(100, 150)
         """
         _refuse_callbacks(stream, on_done, on_error, on_always)
         kind, documents = _inputs.source(inputs, columns, may_await=True)

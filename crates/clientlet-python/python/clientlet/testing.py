@@ -35,8 +35,12 @@ class Gateway:
     Without handlers it has the sample executor: `/upper` turns texts into capitals, `/fail` raises,
     and `/` gives the documents back.
 
-        with Gateway({"/double": lambda request: request.documents * 2}) as gateway:
-            client = clientlet.Client(gateway.url)
+    >>> with Gateway({"/twice": lambda request: request.documents * 2}) as gateway:
+    ...     client = clientlet.Client(gateway.url)
+    ...     print(len(client.post("/twice", {"text": "a"})))
+    ...     print(gateway.journal[0].documents[0]["text"])
+    2
+    a
     """
 
     def __init__(
