@@ -33,6 +33,20 @@ impl Response {
         Response { response, convert, arrays }
     }
 
+    /// Notes in an error of the package which request's answer it is about.
+    fn placed(&self, py: Python<'_>, error: PyErr) -> PyErr {
+        let value = error.value(py);
+        let noted = match value.hasattr(name!(py, "request_id")) {
+            Ok(true) => {
+                value.setattr(name!(py, "request_id"), self.response.request_id()).and_then(|()| {
+                    value.setattr(name!(py, "input"), range(py, &self.response.input())?)
+                })
+            }
+            _ => Ok(()),
+        };
+        noted.err().unwrap_or(error)
+    }
+
     fn read<T: DeserializeOwned>(&self, py: Python<'_>) -> PyResult<Vec<T>> {
         let read = || self.response.documents::<T>();
         reading(self.response.docarray(), self.arrays.clone(), read)
@@ -48,7 +62,9 @@ impl Response {
         let documents = self.read::<Dict>(py)?;
         let list = PyList::new(py, documents.into_iter().map(Dict::into_inner))?;
         match &self.convert {
-            Some(convert) => convert.bind(py).call1((list,)),
+            Some(convert) => {
+                convert.bind(py).call1((list,)).map_err(|error| self.placed(py, error))
+            }
             None => Ok(list.into_any()),
         }
     }

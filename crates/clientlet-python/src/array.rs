@@ -20,6 +20,8 @@ use crate::kept::{Kept, name};
 pub(crate) struct Numbers {
     dtype: Dtype,
     buffer: PyUntypedBuffer,
+    /// Whether this is one number without dimensions, in a buffer of one dimension.
+    is_scalar: bool,
 }
 
 impl Numbers {
@@ -29,19 +31,27 @@ impl Numbers {
     /// `TypeError` if its elements are no numbers that a tensor can hold.
     pub(crate) fn of(array: &Bound<'_, PyAny>) -> PyResult<Numbers> {
         let py = array.py();
-        let buffer = PyUntypedBuffer::get(array).map_err(|error| {
-            let what = element_type(array);
-            let refused = PyTypeError::new_err(format!("an array of {what} cannot be sent"));
-            refused.set_cause(py, Some(error));
-            refused
-        })?;
+        let buffer = match PyUntypedBuffer::get(array) {
+            Ok(buffer) => buffer,
+            // PyO3 takes no buffer without dimensions.
+            Err(_) if is_scalar(array)? => {
+                let one = array.call_method1(name!(py, "reshape"), (1,))?;
+                return Ok(Numbers { is_scalar: true, ..Numbers::of(&one)? });
+            }
+            Err(error) => {
+                let what = element_type(array);
+                let refused = PyTypeError::new_err(format!("an array of {what} cannot be sent"));
+                refused.set_cause(py, Some(error));
+                return Err(refused);
+            }
+        };
         let format = buffer.format();
         let Some((dtype, is_swapped)) = dtype(format, buffer.item_size()) else {
             let what = element_type(array);
             return Err(PyTypeError::new_err(format!("an array of {what} cannot be sent")));
         };
         if buffer.is_c_contiguous() && !is_swapped {
-            return Ok(Numbers { dtype, buffer });
+            return Ok(Numbers { dtype, buffer, is_scalar: false });
         }
         let Some(numpy) = numpy(py) else {
             let what = "an array that is not contiguous, or big-endian, is sent only where numpy is installed";
@@ -49,7 +59,7 @@ impl Numbers {
         };
         let copy = numpy.call_method1("asarray", (array, dtype.name(), "C"))?;
         let buffer = PyUntypedBuffer::get(&copy)?;
-        Ok(Numbers { dtype, buffer })
+        Ok(Numbers { dtype, buffer, is_scalar: false })
     }
 
     pub(crate) fn dtype(&self) -> Dtype {
@@ -58,8 +68,7 @@ impl Numbers {
 
     /// Returns the length of each dimension.
     pub(crate) fn shape(&self) -> &[usize] {
-        // A buffer without dimensions may have no shape at all.
-        if self.buffer.dimensions() == 0 { &[] } else { self.buffer.shape() }
+        if self.is_scalar { &[] } else { self.buffer.shape() }
     }
 
     /// Whether these are bytes, as a `bytearray` has them, and no array of numbers.
@@ -93,6 +102,14 @@ impl Numbers {
         TensorRef::new(self.dtype, shape, row)
             .map_err(|error| PyBufferError::new_err(error.to_string()))
     }
+}
+
+/// Whether this is an array without dimensions, which can be given one.
+fn is_scalar(array: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = array.py();
+    let dimensions = array.getattr_opt(name!(py, "ndim"))?;
+    let dimensions: Option<usize> = dimensions.map(|number| number.extract()).transpose()?;
+    Ok(dimensions == Some(0) && array.hasattr(name!(py, "reshape"))?)
 }
 
 /// Names the type of an array's elements for an error.

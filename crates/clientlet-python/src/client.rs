@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use crate::bridge::Await;
 use crate::call::{Call, DocumentCall};
 use crate::columns::Columns;
-use crate::error::{made, raised};
+use crate::error::{made, named, raised};
 use crate::feed::{Feeding, Input};
 use crate::hook::Attempts;
 use crate::options::{CallOptions, ClientOptions, Seconds, documents_of_request, read};
@@ -130,12 +130,13 @@ impl Core {
     fn post(
         &self,
         py: Python<'_>,
-        endpoint: String,
+        endpoint: &Bound<'_, PyAny>,
         kind: &str,
         inputs: &Bound<'_, PyAny>,
         options: &Bound<'_, PyAny>,
         convert: Option<Py<PyAny>>,
     ) -> PyResult<Call> {
+        let endpoint = on(endpoint)?;
         let options: CallOptions<'_> = read(options)?;
         let arrays = Arc::<Arrays>::default();
         let input = match kind {
@@ -159,10 +160,11 @@ impl Core {
     fn stream_doc(
         &self,
         py: Python<'_>,
-        endpoint: String,
+        endpoint: &Bound<'_, PyAny>,
         document: &Bound<'_, PyAny>,
         options: &Bound<'_, PyAny>,
     ) -> PyResult<DocumentCall> {
+        let endpoint = on(endpoint)?;
         let options: CallOptions<'_> = read(options)?;
         let call = self.client(py)?.stream_document(endpoint, &Value::new(document));
         let mut call = options.stream_document(call)?;
@@ -201,6 +203,14 @@ impl Core {
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         questions::statistics(py, &self.client(py)?.statistics())
     }
+}
+
+/// Reads the endpoint of a call.
+///
+/// # Errors
+/// `TypeError` or `ValueError` that names the argument.
+fn on(endpoint: &Bound<'_, PyAny>) -> PyResult<String> {
+    endpoint.extract().map_err(|error| named(endpoint.py(), "on", error))
 }
 
 /// Reads the package's name of a question.

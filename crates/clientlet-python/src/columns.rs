@@ -11,6 +11,7 @@ use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, Seq
 use serde::ser::{SerializeMap, Serializer};
 
 use crate::array::{self, Numbers};
+use crate::error::named;
 use crate::kept::name;
 use crate::kind::Kind;
 use crate::read::{Arrays, Value, told};
@@ -34,10 +35,11 @@ impl Columns {
     /// # Errors
     /// `ValueError` for columns of different lengths, `TypeError` for a column that is none.
     pub(crate) fn of(dict: &Bound<'_, PyDict>, arrays: &Arrays) -> PyResult<Columns> {
+        let py = dict.py();
         let mut columns = Vec::with_capacity(dict.len());
         let mut first: Option<(String, usize)> = None;
         for (name, values) in dict.iter() {
-            let name: String = name.extract()?;
+            let name: String = name.extract().map_err(|error| named(py, "columns", error))?;
             let (column, length) = Column::of(&name, &values)?;
             match &first {
                 Some((of, known)) if *known != length => {
@@ -113,7 +115,9 @@ impl Column {
             return Err(PyTypeError::new_err(format!("columns: {name:?} is no list of values")));
         }
         let list = PyList::empty(py);
-        for value in values.try_iter()? {
+        let values =
+            values.try_iter().map_err(|error| named(py, &format!("columns: {name:?}"), error))?;
+        for value in values {
             list.append(value?)?;
         }
         let length = list.len();

@@ -5,6 +5,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 
 use clientlet::{Attempt, Error};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyUnicodeEncodeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -67,6 +68,26 @@ fn attempt(attempt: &Attempt) -> (u32, &str, f64, f64, &str, &str, &str) {
     let (started, took) = (attempt.started.as_secs_f64(), attempt.took.as_secs_f64());
     let (kind, delivery) = (attempt.kind.name(), attempt.delivery.name());
     (attempt.number, &attempt.gateway, started, took, kind, delivery, &attempt.message)
+}
+
+/// Names the argument that `error` is about: `TypeError` and `ValueError` stay what they are, and an integer
+/// beyond the argument's range is a `ValueError`. Other exceptions are the caller's own.
+pub(crate) fn named(py: Python<'_>, name: &str, error: PyErr) -> PyErr {
+    let text = |error: &PyErr| format!("{name}: {}", error.value(py));
+    let named = match () {
+        () if error.is_instance_of::<PyUnicodeEncodeError>(py) => PyValueError::new_err(format!(
+            "{name}: the text holds half of a surrogate pair, which is no text"
+        )),
+        () if error.is_instance_of::<PyTypeError>(py) => PyTypeError::new_err(text(&error)),
+        () if error.is_instance_of::<PyValueError>(py)
+            || error.is_instance_of::<PyOverflowError>(py) =>
+        {
+            PyValueError::new_err(text(&error))
+        }
+        () => return error,
+    };
+    named.set_cause(py, Some(error));
+    named
 }
 
 /// Makes the exception for a panic: a mistake in this package.

@@ -136,7 +136,8 @@ impl Kind {
         if has("keys")? && has("__getitem__")? {
             return Ok(Kind::Mapping);
         }
-        Ok(if has("__iter__")? { Kind::List } else { Kind::Unknown })
+        // An iterator gives its values once, and a document may be written more than once.
+        Ok(if has("__iter__")? && !has("__next__")? { Kind::List } else { Kind::Unknown })
     }
 
     /// The kind of a class that lists its fields.

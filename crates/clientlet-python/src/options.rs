@@ -7,6 +7,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
+use crate::error::named;
 use crate::otel::{PythonMeters, PythonTracers};
 use crate::read::Value;
 
@@ -37,19 +38,25 @@ impl Seconds {
     }
 }
 
-/// A policy of retries in parts: attempts, waits, multiplier, at most once.
+/// A policy of retries, as a dict.
 #[derive(FromPyObject)]
-pub(crate) struct Retry(u32, Seconds, Seconds, f64, bool);
+#[pyo3(from_item_all)]
+pub(crate) struct Retry {
+    max_attempts: u32,
+    initial_backoff: Seconds,
+    max_backoff: Seconds,
+    backoff_multiplier: f64,
+    at_most_once: bool,
+}
 
 impl Retry {
     fn policy(&self) -> RetryPolicy {
-        let Retry(attempts, initial, max, multiplier, at_most_once) = *self;
         RetryPolicy::new()
-            .max_attempts(attempts)
-            .initial_backoff(initial.duration())
-            .max_backoff(max.duration())
-            .backoff_multiplier(multiplier)
-            .at_most_once(at_most_once)
+            .max_attempts(self.max_attempts)
+            .initial_backoff(self.initial_backoff.duration())
+            .max_backoff(self.max_backoff.duration())
+            .backoff_multiplier(self.backoff_multiplier)
+            .at_most_once(self.at_most_once)
     }
 }
 
@@ -183,17 +190,18 @@ where
     T: FromPyObject<'a, 'py, Error = PyErr>,
 {
     options.extract().map_err(|error: PyErr| {
-        // PyO3 says "failed to extract field Options.name", and why in the cause.
+        // PyO3 says "failed to extract field Options.name", and why in the cause, which may be such an error
+        // itself.
         let py = options.py();
-        let text = error.value(py).to_string();
-        let name = text.rsplit('.').next().unwrap_or_default().to_owned();
-        match error.cause(py) {
-            Some(cause) if cause.is_instance_of::<PyValueError>(py) => {
-                PyValueError::new_err(format!("{name}: {}", cause.value(py)))
-            }
-            Some(cause) => PyTypeError::new_err(format!("{name}: {}", cause.value(py))),
-            None => error,
+        let mut names = Vec::new();
+        let mut reason = error;
+        while let Some(cause) = reason.cause(py) {
+            let text = reason.value(py).to_string();
+            let Some(field) = text.strip_prefix("failed to extract field ") else { break };
+            names.push(field.rsplit('.').next().unwrap_or_default().to_owned());
+            reason = cause;
         }
+        named(py, &names.join("."), reason)
     })
 }
 

@@ -161,14 +161,18 @@ impl<'a, 'py> Value<'a, 'py> {
             Kind::Enum => {
                 self.within(&object.getattr(name!(py, "value")).map_err(told)?).serialize(s)
             }
-            Kind::Scalar => self.within(&call(name!(py, "item"))?).serialize(s),
+            Kind::Scalar => {
+                let item = call(name!(py, "item"))?;
+                // A number that is too precise for Python stands for nothing but itself.
+                if item.get_type().is(object.get_type()) {
+                    unsendable(object)
+                } else {
+                    self.within(&item).serialize(s)
+                }
+            }
             Kind::Time => s.serialize_str(text(&call(name!(py, "isoformat"))?)?),
             Kind::Printed => s.serialize_str(object.str().map_err(told)?.to_str().map_err(told)?),
-            Kind::Unknown => {
-                let class = object.get_type();
-                let name = class.fully_qualified_name().map_err(told)?;
-                Err(S::Error::custom(format_args!("an object of the class {name} cannot be sent")))
-            }
+            Kind::Unknown => unsendable(object),
         }
     }
 
@@ -226,6 +230,11 @@ fn is_plain(object: &Bound<'_, PyAny>) -> bool {
         || object.is_none()
         || object.is_exact_instance_of::<PyFloat>()
         || object.is_exact_instance_of::<PyInt>()
+}
+
+fn unsendable<T, E: Error>(object: &Bound<'_, PyAny>) -> Result<T, E> {
+    let name = object.get_type().fully_qualified_name().map_err(told)?;
+    Err(E::custom(format_args!("an object of the class {name} cannot be sent")))
 }
 
 fn numbers<S: Serializer>(array: &Bound<'_, PyAny>, s: S) -> Result<S::Ok, S::Error> {

@@ -260,12 +260,6 @@ def test_a_url_that_cannot_be_used_is_a_config_error(url):
         Client(url)
 
 
-@pytest.mark.parametrize("inputs", ["text", b"bytes", 7, object()])
-def test_inputs_that_are_no_documents_are_a_type_error(gateway, inputs):
-    with pytest.raises(TypeError, match="inputs"):
-        Client(gateway.url).post("/", inputs)
-
-
 def test_a_client_survives_a_pickle_without_its_connections(gateway):
     client = Client(gateway.url, headers={"x-client": "1"}, retry=clientlet.Retry(2))
     copy = pickle.loads(pickle.dumps(client))

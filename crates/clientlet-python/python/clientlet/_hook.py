@@ -39,7 +39,7 @@ def _answer(attempts: Attempts, function: BeforeAttempt) -> None:
 
                 loop = loop or asyncio.new_event_loop()
                 added = loop.run_until_complete(_result(added))
-            asked.reply(pairs(added))
+            asked.reply(pairs("headers", added))
         except BaseException as error:
             asked.fail(error)
         # The thread waits for the next attempt without the objects of this one.
@@ -53,8 +53,12 @@ async def _result(added: Awaitable[Added]) -> Added:
     return await added
 
 
-def pairs(headers: Added) -> list[tuple[str, str]]:
-    """The names and values of headers."""
+def pairs(argument: str, headers: Added) -> list[tuple[str, str]]:
+    """The names and values of headers, or of what else `argument` has pairs of."""
     if headers is None:
         return []
-    return [*(headers.items() if isinstance(headers, Mapping) else headers)]
+    if isinstance(headers, Mapping):
+        return [*headers.items()]
+    if isinstance(headers, Iterable) and not isinstance(headers, (str, bytes)):
+        return [*headers]
+    raise TypeError(f"{argument}: a dict or pairs are expected, not {type(headers).__name__}")

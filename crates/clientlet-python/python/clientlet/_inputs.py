@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from clientlet._core import columns_of_stream, is_document
@@ -20,6 +20,8 @@ def source(inputs: Any, columns: Any, may_await: bool) -> tuple[str, Any]:
             raise TypeError("inputs: give documents or columns, not both")
         if hasattr(columns, "__arrow_c_stream__"):
             return "columns", columns_of_stream(columns.__arrow_c_stream__())
+        if not isinstance(columns, Mapping):
+            raise TypeError(f"columns: a dict is expected, not {type(columns).__name__}")
         return "columns", dict(columns)
     if inputs is None:
         return "none", None
@@ -36,7 +38,10 @@ def source(inputs: Any, columns: Any, may_await: bool) -> tuple[str, Any]:
     if isinstance(inputs, Iterable):
         return "documents", inputs
     if callable(inputs):
-        return source(inputs(), None, may_await)
+        given = inputs()
+        if given is None:
+            raise TypeError("inputs: the function returned None, and no documents")
+        return source(given, None, may_await)
     raise TypeError(f"inputs: documents are expected, not {type(inputs).__name__}")
 
 

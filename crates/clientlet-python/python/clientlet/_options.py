@@ -64,6 +64,8 @@ class CallOptions(TypedDict, total=False):
     target_executor: str | None
     request_size: int
     prefetch: int | None
+    prefetch_bytes: int | None
+    linger: float | None
     in_order: bool
     max_attempts: int | None
     initial_backoff: float | None
@@ -117,9 +119,9 @@ def for_client(settings: Mapping[str, Any], class_name: str) -> dict[str, Any]:
         if name not in Settings.__annotations__:
             raise TypeError(f"{class_name} has no setting {name!r}")
     options = given(settings)
-    options["headers"] = pairs(settings.get("headers"))
+    options["headers"] = pairs("headers", settings.get("headers"))
     if "cookies" in options:
-        options["cookies"] = pairs(options["cookies"])
+        options["cookies"] = pairs("cookies", options["cookies"])
     if "retry" in options:
         options["retry"] = policy(options["retry"])
     if "tls" in options:
@@ -129,17 +131,11 @@ def for_client(settings: Mapping[str, Any], class_name: str) -> dict[str, Any]:
     return options
 
 
-def policy(retry: Retry) -> tuple[int, float, float, float, bool]:
+def policy(retry: Retry) -> dict[str, Any]:
     """The parts of a policy."""
     if not isinstance(retry, Retry):
         raise TypeError(f"retry: a Retry is expected, not {type(retry).__name__}")
-    return (
-        retry.max_attempts,
-        retry.initial_backoff,
-        retry.max_backoff,
-        retry.backoff_multiplier,
-        retry.at_most_once,
-    )
+    return dict(vars(retry))
 
 
 def _tls(tls: Tls) -> dict[str, Any]:

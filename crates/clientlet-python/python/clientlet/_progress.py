@@ -66,6 +66,8 @@ def progress(show: Show, inputs: Any) -> Progress:
         return _Silent()
     if callable(show):
         return _Told(show)
+    if not isinstance(show, bool):
+        raise TypeError(f"show_progress: True, False or a function is expected, not {type(show).__name__}")
     total = len(inputs) if hasattr(inputs, "__len__") else None
     try:
         from tqdm.auto import tqdm  # type: ignore[import-untyped,import-not-found,unused-ignore]

@@ -116,21 +116,21 @@ class _Base:
         parameters: Mapping[str, Any] | None,
         target_executor: str | None,
         retry: Retry | None,
-        attempts: tuple[int | None, float | None, float | None, float | None],
+        attempts: Mapping[str, float | None],
         headers: Headers | None,
         metadata: Headers | None,
         **others: Any,
     ) -> dict[str, Any]:
         options = given(others)
-        options["headers"] = pairs(headers) + pairs(metadata)
+        options["headers"] = pairs("headers", headers) + pairs("metadata", metadata)
         if parameters is not None:
             options["parameters"] = parameters
         if target_executor is not None:
             options["target_executor"] = target_executor
-        if any(value is not None for value in attempts):
+        told = given(attempts)
+        if told:
             base = retry or self._settings.get("retry") or Retry(max_attempts=1)
-            parts = [own if told is None else told for told, own in zip(attempts, policy(base))]
-            options["retry"] = (*parts, base.at_most_once)
+            options["retry"] = {**policy(base), **told}
         elif retry is not None:
             options["retry"] = policy(retry)
         return options
@@ -149,9 +149,12 @@ def _returned(return_type: Any, inputs: Any, columns: Any) -> Any:
     return None if columns is None else "columns"
 
 
-def _refuse_callbacks(stream: bool, *callbacks: Callable[[Any], Any] | None) -> None:
-    if stream and any(callback is not None for callback in callbacks):
-        raise TypeError("stream: the iterator gives responses and errors, so there are no callbacks")
+def _check_callbacks(stream: bool, **callbacks: Any) -> None:
+    for name, callback in callbacks.items():
+        if callback is not None and not callable(callback):
+            raise TypeError(f"{name}: a function is expected, not {type(callback).__name__}")
+        if callback is not None and stream:
+            raise TypeError(f"{name}: with stream=True the iterator gives the results, and no callback")
 
 
 class _Outcome:
@@ -309,6 +312,8 @@ class Client(_Base):
         target_executor: str | None = None,
         request_size: int = 100,
         prefetch: int | None = None,
+        prefetch_bytes: int | None = None,
+        linger: float | None = None,
         in_order: bool = True,
         return_type: Any = None,
         on_done: Callable[[_core.Response[Any]], Any] | None = None,
@@ -358,7 +363,10 @@ class Client(_Base):
         :param parameters: parameters for the executors. All numbers become doubles.
         :param target_executor: a regular expression that chooses executors by name.
         :param request_size: documents in a request; below 1 all in one.
-        :param prefetch: requests under way at a time; 16 by default.
+        :param prefetch: requests under way at a time; 16 by default, at least 1.
+        :param prefetch_bytes: bytes of requests under way at a time; 64 MiB by default.
+        :param linger: seconds that a request waits for more documents of an asynchronous input before it is
+            sent with fewer; 0.05 by default.
         :param in_order: whether answers come in the order of the documents.
         :param return_type: the class of the documents that are returned; dicts by default. A class of
             DocArray gives its collection (`DocList`, `DocumentArray`), `"columns"` a dict of columns,
@@ -385,12 +393,14 @@ class Client(_Base):
         :raises Error: the first request that failed. With `stream`, each failed request is raised
             where its response would be; with `continue_on_error` it is an item of the iterator.
         """
-        _refuse_callbacks(stream, on_done, on_error, on_always)
+        _check_callbacks(stream, on_done=on_done, on_error=on_error, on_always=on_always)
         kind, documents = _inputs.source(inputs, columns, may_await=False)
         options = self._options(
-            parameters, target_executor, retry,
-            (max_attempts, initial_backoff, max_backoff, backoff_multiplier), headers, metadata,
-            request_size=request_size, prefetch=prefetch, in_order=in_order, timeout=timeout,
+            parameters, target_executor, retry, {
+                "max_attempts": max_attempts, "initial_backoff": initial_backoff,
+                "max_backoff": max_backoff, "backoff_multiplier": backoff_multiplier,
+            }, headers, metadata, request_size=request_size, prefetch=prefetch,
+            prefetch_bytes=prefetch_bytes, linger=linger, in_order=in_order, timeout=timeout,
             attempt_timeout=attempt_timeout, idle_timeout=idle_timeout, keep_documents=keep_documents,
             stop_on_error=not stream and not continue_on_error and on_error is None,
         )  # fmt: skip
@@ -444,7 +454,7 @@ class Client(_Base):
         :raises Error: why the stream ended before its end.
         """
         options = self._options(
-            parameters, target_executor, retry, (None, None, None, None), headers, metadata,
+            parameters, target_executor, retry, {}, headers, metadata,
             timeout=timeout, idle_timeout=idle_timeout,
         )  # fmt: skip
         call = self._core.stream_doc(on, inputs, options)
@@ -664,6 +674,8 @@ class AsyncClient(_Base):
         target_executor: str | None = None,
         request_size: int = 100,
         prefetch: int | None = None,
+        prefetch_bytes: int | None = None,
+        linger: float | None = None,
         in_order: bool = True,
         return_type: Any = None,
         on_done: Callable[[_core.Response[Any]], Any] | None = None,
@@ -696,12 +708,14 @@ class AsyncClient(_Base):
         range(0, 100)
         range(100, 150)
         """
-        _refuse_callbacks(stream, on_done, on_error, on_always)
+        _check_callbacks(stream, on_done=on_done, on_error=on_error, on_always=on_always)
         kind, documents = _inputs.source(inputs, columns, may_await=True)
         options = self._options(
-            parameters, target_executor, retry,
-            (max_attempts, initial_backoff, max_backoff, backoff_multiplier), headers, metadata,
-            request_size=request_size, prefetch=prefetch, in_order=in_order, timeout=timeout,
+            parameters, target_executor, retry, {
+                "max_attempts": max_attempts, "initial_backoff": initial_backoff,
+                "max_backoff": max_backoff, "backoff_multiplier": backoff_multiplier,
+            }, headers, metadata, request_size=request_size, prefetch=prefetch,
+            prefetch_bytes=prefetch_bytes, linger=linger, in_order=in_order, timeout=timeout,
             attempt_timeout=attempt_timeout, idle_timeout=idle_timeout, keep_documents=keep_documents,
             stop_on_error=not stream and not continue_on_error and on_error is None,
         )  # fmt: skip
@@ -740,7 +754,7 @@ class AsyncClient(_Base):
     ) -> AsyncIterator[Any]:
         """Posts one document to an endpoint that is a generator, like `Client.stream_doc`."""
         options = self._options(
-            parameters, target_executor, retry, (None, None, None, None), headers, metadata,
+            parameters, target_executor, retry, {}, headers, metadata,
             timeout=timeout, idle_timeout=idle_timeout,
         )  # fmt: skip
         call = self._core.stream_doc(on, inputs, options)
