@@ -47,24 +47,43 @@ def test_tqdm_shows_a_bar(gateway, capsys):
     assert "5/5" in capsys.readouterr().err
 
 
-def test_tqdm_is_asked_for_the_bar_that_fits_the_program(gateway, monkeypatch):
-    """`tqdm.auto` knows notebooks."""
-    made = []
+def bars(monkeypatch):
+    """What bars of tqdm are told; `tqdm.auto` is the one that knows notebooks."""
+    told = []
 
     class Bar:
         def __init__(self, **options):
-            made.append(options)
-            self.update, self.close = made.append, lambda: made.append("closed")
+            told.append(options)
+            self.update, self.close = told.append, lambda: told.append("closed")
 
     module = types.ModuleType("tqdm.auto")
     module.tqdm = Bar
     monkeypatch.setitem(sys.modules, "tqdm.auto", module)
+    return told
+
+
+def test_tqdm_is_asked_for_the_bar_that_fits_the_program(gateway, monkeypatch):
+    made = bars(monkeypatch)
     Client(gateway.url).post("/", DOCUMENTS, request_size=3, show_progress=True)
     assert made == [{"total": 5, "unit": "document"}, 3, 2, "closed"]
-    made.clear()
-    # The length of a generator is not known.
-    list(Client(gateway.url).post("/", iter(DOCUMENTS), stream=True, show_progress=True))
-    assert made == [{"total": None, "unit": "document"}, 5, "closed"]
+
+
+@pytest.mark.parametrize(
+    "given, total",
+    [
+        ({"inputs": DOCUMENTS}, 5),
+        ({"inputs": {"text": "a"}}, 1),
+        ({"columns": {"text": ["a"] * 7, "id": list("abcdefg")}}, 7),
+        # Nothing tells the length of a generator, and a request without documents has none.
+        ({"inputs": iter(DOCUMENTS)}, None),
+        ({}, None),
+    ],
+)
+def test_a_bar_knows_the_number_of_documents(gateway, monkeypatch, given, total):
+    made = bars(monkeypatch)
+    Client(gateway.url).post("/", show_progress=True, **given)
+    assert made[0]["total"] == total
+    assert made[-1] == "closed"
 
 
 def test_rich_shows_a_bar_where_tqdm_is_not_installed(gateway, monkeypatch, capsys):

@@ -59,16 +59,16 @@ class _Rich:
 Show = Union[bool, Callable[[int], Any]]
 
 
-def progress(show: Show, inputs: Any) -> Progress:
+def progress(show: Show, kind: str, inputs: Any) -> Progress:
     """What shows the progress of a call: nothing, a function of the caller's, or a bar. tqdm's bar knows
-    notebooks. Without tqdm and rich nothing is shown."""
+    notebooks. Without tqdm and rich nothing is shown. `kind` and `inputs` are what the core is given."""
     if not show:
         return _Silent()
     if callable(show):
         return _Told(show)
     if not isinstance(show, bool):
         raise TypeError(f"show_progress: True, False or a function is expected, not {type(show).__name__}")
-    total = len(inputs) if hasattr(inputs, "__len__") else None
+    total = _total(kind, inputs)
     try:
         from tqdm.auto import tqdm  # type: ignore[import-untyped,import-not-found,unused-ignore]
     except ImportError:
@@ -79,3 +79,13 @@ def progress(show: Show, inputs: Any) -> Progress:
         return _Rich(Bar(), total)
     bar: Progress = tqdm(total=total, unit="document")
     return bar
+
+
+def _total(kind: str, inputs: Any) -> int | None:
+    """The number of documents, if it is known before they are read."""
+    if kind == "columns":
+        inputs = next(iter(inputs.values()), None)
+    try:
+        return len(inputs)
+    except TypeError:
+        return None

@@ -407,8 +407,8 @@ class Client(_Base):
         return_type = _returned(return_type, inputs, columns)
         call = self._core.post(on, kind, documents, options, converter(return_type))
         if stream:
-            return Stream(call, continue_on_error, progress(show_progress, documents))
-        bar = progress(show_progress, documents)
+            return Stream(call, continue_on_error, progress(show_progress, kind, documents))
+        bar = progress(show_progress, kind, documents)
         outcome = _Outcome(return_type, on_done, on_error, on_always, continue_on_error, bar)
         try:
             while (result := call.next()) is not None:
@@ -722,8 +722,8 @@ class AsyncClient(_Base):
         return_type = _returned(return_type, inputs, columns)
         call = self._core.post(on, kind, documents, options, converter(return_type))
         if stream:
-            return AsyncStream(call, continue_on_error, progress(show_progress, documents))
-        bar = progress(show_progress, documents)
+            return AsyncStream(call, continue_on_error, progress(show_progress, kind, documents))
+        bar = progress(show_progress, kind, documents)
         outcome = _Outcome(return_type, on_done, on_error, on_always, continue_on_error, bar)
         return _collect(call, outcome)
 
