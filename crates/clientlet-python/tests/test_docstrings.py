@@ -47,8 +47,8 @@ def test_an_example_says_what_happens(example):
 
 def test_the_clients_and_their_calls_have_examples():
     names = {example.values[0].name for example in EXAMPLES}
-    for name in ("Client", "Client.post", "AsyncClient", "AsyncClient.post", "Stream"):
-        assert f"clientlet.client.{name}" in names
+    for name in ("client.Client", "client.Client.post", "client.Stream", "async_client.AsyncClient"):
+        assert f"clientlet.{name}" in names
     assert {"clientlet", "clientlet.testing.Gateway", "clientlet._errors.Error"} <= names
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import clientlet
 import numpy as np
-from clientlet.client import AsyncStream, Stream
 from clientlet.testing import Arrival, Gateway, Request
 from docarray import BaseDoc, DocList
 from typing_extensions import assert_type
@@ -61,7 +60,7 @@ def waiting(client: clientlet.Client) -> None:
     for of_docs in client.post("/upper", texts, return_type=DocList[Doc], stream=True):
         assert_type(of_docs.docs, DocList[Doc])
     results = client.post("/fail", texts, stream=True, continue_on_error=True)
-    assert_type(results, Stream[clientlet.Response[Any] | clientlet.Error])
+    assert_type(results, clientlet.Stream[clientlet.Response[Any] | clientlet.Error])
     for result in results:
         if isinstance(result, clientlet.Error):
             failed(result)
@@ -95,7 +94,7 @@ async def awaiting(client: clientlet.AsyncClient) -> None:
     assert_type(await client.post("/upper", texts(), return_type=DocList[Doc]), DocList[Doc])
     assert_type(await client.post("/upper", columns={"text": ["a"]}), dict[str, Any])
     stream = client.post("/upper", texts(), return_type=Text, stream=True)
-    assert_type(stream, AsyncStream[clientlet.Response[list[Text]]])
+    assert_type(stream, clientlet.AsyncStream[clientlet.Response[list[Text]]])
     async for response in stream:
         assert_type(response.docs, list[Text])
     assert_type(await client.is_flow_ready(), bool)

@@ -48,10 +48,12 @@ from clientlet._records import (
     Status,
     Tls,
 )
-from clientlet.client import AsyncClient, Client
+from clientlet.async_client import AsyncClient, AsyncStream
+from clientlet.client import Client, Stream
 
 __all__ = [
     "AsyncClient",
+    "AsyncStream",
     "Attempt",
     "CallbackError",
     "Cancelled",
@@ -78,6 +80,7 @@ __all__ = [
     "Route",
     "Statistics",
     "Status",
+    "Stream",
     "Table",
     "TimeoutError",
     "Tls",
