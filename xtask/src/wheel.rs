@@ -18,6 +18,14 @@ const ZIG: &str = "ziglang==0.17.1";
 /// The oldest glibc that Rust's own library supports.
 const OLDEST: &str = "manylinux_2_17";
 
+/// Prints what importing the package costs. The first times read the files from the disk.
+const IMPORT_TIME: &str = "
+import subprocess, sys
+code = 'import time; began = time.process_time(); import clientlet; print(time.process_time() - began)'
+times = [float(subprocess.check_output([sys.executable, '-c', code])) for _ in range(10)]
+print(f'importing clientlet takes {min(times) * 1000:.0f} ms of CPU')
+";
+
 /// Further versions that the wheel is tested with where they are found. The wheel for the stable ABI is for
 /// all of them but 3.10, which gets one of its own.
 const OTHERS: [&str; 3] = ["3.10", "3.12", "3.13"];
@@ -110,7 +118,7 @@ fn release(target: &Path) -> Result<(), String> {
     for (version, python, wheel) in tried {
         Environment::fresh(target, version, python.as_os_str())?.try_out(&wheel, target)?;
     }
-    Environment::fresh(target, "sources", main.python.as_os_str())?.try_out(&sources, target)?;
+    main.try_sources(&main.unpacked(&sources, target)?, target, "sources")?;
     eprintln!("{} has the files of the release", build.folder.display());
     Ok(())
 }
@@ -291,10 +299,11 @@ impl Environment {
         unpacked.ok_or_else(|| format!("{} is empty", sources.display()))
     }
 
-    /// Installs a file of a release and runs the README's first example.
+    /// Installs a file of a release, runs the README's first example, and prints what an import costs.
     fn try_out(&self, file: &Path, target: &Path) -> Result<(), String> {
         self.install(&[file.as_os_str()])?;
-        self.run_first_example(target)
+        self.run_first_example(target)?;
+        command::run(Command::new(&self.python).args(["-c", IMPORT_TIME]).current_dir(target))
     }
 
     /// Runs the first example of the package's README with what it needs, in a folder from which Python does

@@ -90,7 +90,7 @@ def test_the_source_distribution_has_all_crates_and_nothing_built():
         assert name in names
     for name in sources():
         assert f"python/{name}" in names
-    for name in ("clientlet", "clientlet-gateway", "clientlet-proto", "clientlet-python"):
+    for name in ("clientlet", "clientlet-cli", "clientlet-gateway", "clientlet-proto", "clientlet-python"):
         assert f"crates/{name}/Cargo.toml" in names
     built = re.compile(r"(^|/)(target|__pycache__|\.\w*_cache)/|\.(so|pyc|whl)$")
     assert [name for name in names if built.search(name)] == []
