@@ -267,7 +267,9 @@ impl Environment {
         let beside = target.join("wheel/beside");
         let _ = fs::remove_dir_all(&beside);
         let folder = ["--target".as_ref(), beside.as_os_str()];
-        self.install(&[&folder[..], &["pytest".as_ref(), wheel.as_os_str()]].concat())?;
+        self.install(
+            &[&folder[..], &["pytest".as_ref(), "hypothesis".as_ref(), wheel.as_os_str()]].concat(),
+        )?;
         for name in ["seed-era", "current", "current-v1"] {
             let python = environments.join(name).join("bin/python");
             let mut tests = tests(&python, "tests");
