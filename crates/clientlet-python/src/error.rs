@@ -5,7 +5,9 @@ use std::error::Error as _;
 use std::sync::Arc;
 
 use clientlet::{Attempt, Error};
-use pyo3::exceptions::{PyOverflowError, PyTypeError, PyUnicodeEncodeError, PyValueError};
+use pyo3::exceptions::{
+    PyException, PyOverflowError, PyTypeError, PyUnicodeEncodeError, PyValueError,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -20,7 +22,19 @@ pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
 }
 
 /// Makes the exception for `error`, to be raised or handed to the caller.
+///
+/// # Errors
+/// What the caller's code raised if it is no `Exception`.
 pub(crate) fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
+    let source = error.source().and_then(|source| {
+        let raised = source.downcast_ref::<Raised>().map(|raised| &raised.exception);
+        raised.or_else(|| source.downcast_ref::<PyErr>())
+    });
+    // What ends a program or a task (`KeyboardInterrupt`, `SystemExit`, `CancelledError`) is no failure of a request,
+    // and no `except` for failures may keep it.
+    if let Some(leaving) = source.filter(|source| !source.is_instance_of::<PyException>(py)) {
+        return Err(leaving.clone_ref(py));
+    }
     let fields = PyDict::new(py);
     fields.set_item("delivery", error.delivery().name())?;
     fields.set_item("may_have_run", error.may_have_run())?;
@@ -52,10 +66,6 @@ pub(crate) fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'
     }
     let exception =
         class_maker(py, "of_kind")?.call1((error.kind().name(), error.to_string(), fields))?;
-    let source = error.source().and_then(|source| {
-        let raised = source.downcast_ref::<Raised>().map(|raised| &raised.exception);
-        raised.or_else(|| source.downcast_ref::<PyErr>())
-    });
     if let Some(source) = source {
         // A `PyErr` holds the traceback apart until it becomes an object.
         exception.setattr("__cause__", source.clone_ref(py).into_value(py))?;

@@ -22,31 +22,50 @@ def script(code: str, *arguments: str, **options) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
 
 
-def test_ctrl_c_ends_a_call(gateway, protocol):
+@pytest.mark.parametrize("client", ["Client", "AsyncClient"])
+def test_ctrl_c_ends_a_call_within_50_ms(protocol, client):
     process = script(
         """
-        import signal, sys, time, clientlet
+        import asyncio, os, signal, statistics, sys, threading, time, clientlet
         # A shell that runs the tests in the background ignores the signal, and children inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        client = clientlet.Client(sys.argv[1])
-        client.ready()
-        print("ready", flush=True)
-        try:
-            client.post("/slow", {"text": "a"}, parameters={"seconds": 60})
-        except KeyboardInterrupt:
-            print(time.time(), flush=True)
+        gateway = clientlet.testing.Gateway()
+        client = getattr(clientlet, sys.argv[2])(gateway.urls[int(sys.argv[1])])
+
+        def post():
+            result = client.post("/slow", {"text": "a"}, parameters={"seconds": 60})
+            if sys.argv[2] == "AsyncClient":
+                asyncio.run(wait_for(result))
+
+        async def wait_for(result):
+            await result
+
+        def strike(arrived):
+            while len(gateway.journal) == arrived:
+                time.sleep(0.002)
+            sent.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+
+        sent, took = [], []
+        for _ in range(15):
+            striking = threading.Thread(target=strike, args=(len(gateway.journal),))
+            striking.start()
+            try:
+                post()
+            except KeyboardInterrupt:
+                took.append(time.monotonic() - sent[-1])
+            striking.join()
+        assert len(took) == 15
+        print(statistics.median(took))
         """,
-        url_of(gateway, protocol),
+        str(("http", "websocket", "grpc").index(protocol)),
+        client,
     )
-    assert process.stdout.readline() == "ready\n"
-    while not gateway.journal:
-        time.sleep(0.01)
-    sent = time.time()
-    process.send_signal(signal.SIGINT)
-    caught = float(process.stdout.readline())
-    assert process.wait() == 0
-    # The wait itself takes at most 20 ms; the rest is for a busy machine.
-    assert caught - sent < 0.5
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0
+    # Single calls may take longer where the machine is busy, since both threads need a turn of the processor. Most
+    # do not: the wait itself takes 20 ms at most.
+    assert float(output) < 0.05
 
 
 def test_a_handler_of_a_signal_runs_while_a_call_waits(gateway):
