@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clientlet::DocArray;
+use clientlet::{DocArray, EncodedAnswer};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyModule};
+use pyo3::types::{PyBytes, PyDict, PyList, PyModule};
 use serde::de::DeserializeOwned;
 
 use crate::columns::{self, Cells};
@@ -118,6 +118,23 @@ impl Response {
             list.append(record(py, "Route")?.call1((route.executor, start, end, status))?)?;
         }
         Ok(list)
+    }
+
+    /// The answer as it came: whether it is a `DataRequestProto`, and its bytes. JSON is without the
+    /// documents, which are null.
+    #[getter]
+    fn encoded<'py>(&self, py: Python<'py>) -> (bool, Bound<'py, PyBytes>) {
+        match self.response.encoded() {
+            EncodedAnswer::Proto(bytes) => (true, PyBytes::new(py, &bytes)),
+            EncodedAnswer::Json(bytes) => (false, PyBytes::new(py, &bytes)),
+            _ => (false, PyBytes::new(py, b"null")),
+        }
+    }
+
+    /// The code of the status, which is 0 for success.
+    #[getter]
+    fn code(&self) -> i32 {
+        self.response.status().code
     }
 
     /// How often the request was sent.

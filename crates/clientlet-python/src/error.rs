@@ -36,6 +36,7 @@ pub(crate) fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'
         return Err(leaving.clone_ref(py));
     }
     let fields = PyDict::new(py);
+    fields.set_item("message", error.message())?;
     fields.set_item("delivery", error.delivery().name())?;
     fields.set_item("may_have_run", error.may_have_run())?;
     fields.set_item("is_retryable", error.is_retryable())?;

@@ -407,7 +407,7 @@ pub use message::{
     RouteTimes, Status, StatusMessage,
 };
 pub use post::Post;
-pub use response::Response;
+pub use response::{EncodedAnswer, Response};
 pub use responses::{Answers, Responses};
 pub use retry::RetryPolicy;
 pub use stream_document::{DocumentStream, StreamDocument};

@@ -195,6 +195,8 @@ pub(crate) struct AnswerParts {
     pub(crate) encoding: Encoding,
     pub(crate) request_id: String,
     pub(crate) status: Status,
+    /// The answer as it came: JSON, or the protobuf message.
+    pub(crate) whole: Bytes,
     /// A JSON list, or the whole protobuf message; `None` without routes.
     pub(crate) routes: Option<Bytes>,
     /// A JSON object, or a protobuf Struct; `None` without parameters.

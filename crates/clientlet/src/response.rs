@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::document::proto::{decode_documents, decode_struct};
@@ -137,6 +138,21 @@ impl Response {
         split.map_err(|what| self.unreadable("documents", &what))
     }
 
+    /// Returns the answer as it came, to be read by other code.
+    pub fn encoded(&self) -> EncodedAnswer {
+        let answer = &self.answer;
+        if answer.encoding == Encoding::Proto {
+            return EncodedAnswer::Proto(answer.whole.clone());
+        }
+        let whole = &answer.whole;
+        let Some(documents) = &answer.documents else { return EncodedAnswer::Json(whole.clone()) };
+        // The documents are a part of the whole.
+        let start = (documents.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+        let before = whole.get(..start).unwrap_or_default();
+        let after = whole.get(start + documents.len()..).unwrap_or_default();
+        EncodedAnswer::Json([before, b"null", after].concat().into())
+    }
+
     /// Returns the number of times that the request was sent.
     pub fn attempts(&self) -> u32 {
         self.attempts
@@ -156,6 +172,16 @@ impl Response {
             },
         )
     }
+}
+
+/// An answer as it came.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EncodedAnswer {
+    /// JSON, with null in place of the documents.
+    Json(Bytes),
+    /// A `DataRequestProto` with its documents.
+    Proto(Bytes),
 }
 
 impl fmt::Debug for Response {

@@ -38,6 +38,7 @@ impl Transport for AtOnce {
             encoding: Encoding::Json,
             request_id: String::new(),
             status: Status::default(),
+            whole: Bytes::new(),
             routes: None,
             parameters: None,
             documents: Some(Bytes::from_static(b"[]")),

@@ -11,6 +11,8 @@ client's one thread begins with the first call.
 The examples in this documentation run with `gateway`, a `clientlet.testing.Gateway`, and `client`, a `Client` of it.
 """
 
+from typing import TYPE_CHECKING
+
 # The core takes this from what is imported: a child that is forked during an import would wait for the thread
 # that imports.
 import clientlet._telling
@@ -51,6 +53,9 @@ from clientlet._records import (
 from clientlet.async_client import AsyncClient, AsyncStream
 from clientlet.client import Client, Stream
 
+if TYPE_CHECKING:
+    from clientlet._jina_hook import install_jina, uninstall_jina
+
 __all__ = [
     "AsyncClient",
     "AsyncStream",
@@ -88,14 +93,18 @@ __all__ = [
     "TooLargeError",
     "TransportError",
     "__version__",
+    "install_jina",
     "testing",
+    "uninstall_jina",
 ]
 
 
 def __getattr__(name: str) -> object:
-    # The gateway for tests is loaded when it is asked for.
-    if name == "testing":
-        import importlib
+    # The gateway for tests, and the hook for jina, are loaded when they are asked for.
+    import importlib
 
+    if name == "testing":
         return importlib.import_module("clientlet.testing")
+    if name in ("install_jina", "uninstall_jina"):
+        return getattr(importlib.import_module("clientlet._jina_hook"), name)
     raise AttributeError(f"module 'clientlet' has no attribute {name!r}")

@@ -67,6 +67,13 @@ class Response(Generic[_D_co]):
     def routes(self) -> list[Route]:
         """The stations of the request."""
     @property
+    def encoded(self) -> tuple[bool, bytes]:
+        """The answer as it came: whether it is a `DataRequestProto`, and its bytes. JSON is without the
+        documents, which are null."""
+    @property
+    def code(self) -> int:
+        """The code of the status, which is 0 for success."""
+    @property
     def attempts(self) -> int:
         """How often the request was sent."""
     @property

@@ -26,6 +26,8 @@ class Error(Exception):
 
     kind: str = "error"
     """What went wrong, in one word; each class has its own."""
+    message: str = ""
+    """The text without the gateway, the request and its documents."""
     delivery: str = "not_sent"
     """Whether the request reached the gateway: `not_sent`, `answered` or `unknown`."""
     may_have_run: bool = False

@@ -116,6 +116,7 @@ pub(crate) fn read_proto_answer(docarray: DocArray, frame: &Bytes) -> Result<Raw
         encoding: Encoding::Proto,
         request_id,
         status,
+        whole: frame.clone(),
         routes: fields.has_routes.then(|| frame.clone()),
         parameters,
         documents: data.map_or(Ok(None), |data| read_data(docarray, &data))?,

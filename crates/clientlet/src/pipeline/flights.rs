@@ -259,6 +259,7 @@ mod tests {
             encoding: Encoding::Proto,
             request_id: RequestId { nonce: NONCE, sequence: index }.to_string(),
             status: Status::default(),
+            whole: Bytes::new(),
             routes: None,
             parameters: None,
             documents,

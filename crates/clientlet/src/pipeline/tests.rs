@@ -147,6 +147,7 @@ impl Multiplexed {
                     encoding: Encoding::Json,
                     request_id: request.id.to_string(),
                     status: Status::default(),
+                    whole: Bytes::new(),
                     routes: None,
                     parameters: None,
                     documents: Some(Bytes::from(body["data"].to_string())),

@@ -171,6 +171,7 @@ fn read(message: &Bytes) -> Result<Option<RawDocument>, AttemptError> {
             encoding: Encoding::Proto,
             request_id: String::new(),
             status,
+            whole: message.clone(),
             routes: None,
             parameters: None,
             documents: None,

@@ -1,0 +1,482 @@
+"""What stands in for the methods of jina's clients."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import math
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import grpc
+from jina._docarray import Document, DocumentArray, docarray_v2  # type: ignore[import-not-found,unused-ignore]
+from jina.clients import mixin  # type: ignore[import-not-found,unused-ignore]
+from jina.clients.base import BaseClient  # type: ignore[import-not-found,unused-ignore]
+from jina.clients.base.grpc import GRPCBaseClient  # type: ignore[import-not-found,unused-ignore]
+from jina.clients.base.http import HTTPBaseClient  # type: ignore[import-not-found,unused-ignore]
+from jina.clients.base.websocket import WebSocketBaseClient  # type: ignore[import-not-found,unused-ignore]
+from jina.clients.helper import _safe_callback, callback_exec  # type: ignore[import-not-found,unused-ignore]
+from jina.clients.request.helper import _add_docs, _new_doc_from_data  # type: ignore[import-not-found,unused-ignore]
+from jina.enums import DataInputType  # type: ignore[import-not-found,unused-ignore]
+from jina.logging.profile import ProgressBar  # type: ignore[import-not-found,unused-ignore]
+from jina.types.request.data import DataRequest  # type: ignore[import-not-found,unused-ignore]
+
+from clientlet import _core
+from clientlet._errors import Error, ExecutorError
+from clientlet._inputs import feeding
+from clientlet._jina_answers import Answer, _converter, failed
+from clientlet._jina_errors import OF_THE_CALL, description, exception
+from clientlet._models import converter
+
+_log = logging.getLogger("clientlet.jina")
+
+_SCHEMES = {"http": "http", "websocket": "ws", "grpc": "grpc"}
+_SECURE = {"http": "https", "websocket": "wss", "grpc": "grpcs"}
+_PROTOCOLS = {HTTPBaseClient: "http", WebSocketBaseClient: "websocket", GRPCBaseClient: "grpc"}
+
+# Seconds. The limit that aiohttp sets by default; over WebSocket and gRPC jina sets none.
+_HTTP_TIMEOUT = 300.0
+# Jina's own clients set no limit to an answer; this is the most that a message of protobuf can have.
+_ANSWER_LIMIT = 2**31 - 1
+_PREFETCH = 1000
+
+_told: set[str] = set()
+_lock = threading.Lock()
+
+
+def _protocol(client: Any) -> str:
+    for of, protocol in _PROTOCOLS.items():
+        if isinstance(client, of):
+            return protocol
+    raise TypeError(f"{type(client).__name__} is no client of jina")
+
+
+def _tell(reason: str) -> None:
+    """Says once that jina's own code does a call, and why."""
+    if reason not in _told:
+        _told.add(reason)
+        _log.warning("jina's own client does this call: %s", reason)
+
+
+def _unable(client: Any, options: Mapping[str, Any]) -> str | None:
+    """Why the core cannot do a call; `None` if it can."""
+    if not isinstance(client, GRPCBaseClient):
+        return None
+    if options.get("credentials") is not None:
+        return "credentials: call credentials of gRPC are objects of grpcio"
+    if getattr(client.args, "grpc_channel_options", None):
+        return "grpc_channel_options: they are for the channels of grpcio"
+    if options.get("compression") not in (None, "NoCompression", "Gzip"):
+        return f"compression: {options['compression']!r} is neither 'Gzip' nor 'NoCompression'"
+    return None
+
+
+def _core_of(client: Any, protocol: str, **settings: Any) -> _core.Core:
+    """The core for these settings, which is kept as long as jina's client, and closed with it."""
+    args = client.args
+    scheme = (_SECURE if args.tls else _SCHEMES)[protocol]
+    url = f"{scheme}://{args.host}:{args.port}"
+    if client.tracing:
+        settings["tracer_provider"] = client.tracer_provider
+    if client.metrics:
+        settings["meter_provider"] = client.meter_provider
+    key = (url, *sorted((name, _hashable(value)) for name, value in settings.items()))
+    cores = client.__dict__.get("_clientlet_cores")
+    if cores is not None and key in cores:
+        return cores[key]
+    options: dict[str, Any] = {
+        "headers": [],
+        "docarray": "v2" if docarray_v2 else "v1",
+        "attempt_timeout": _HTTP_TIMEOUT if protocol == "http" else math.inf,
+        "answer_limit": _ANSWER_LIMIT,
+        "cookie_jar": bool(getattr(args, "reuse_session", False)),
+    }
+    roots = os.environ.get("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
+    if protocol == "grpc" and args.tls and roots:
+        options["tls"] = {"ca": [roots], "without_system_roots": True}
+    options.update((name, value) for name, value in settings.items() if value)
+    made = _core.Core(url, options)
+    with _lock:
+        return client.__dict__.setdefault("_clientlet_cores", {}).setdefault(key, made)
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return value
+
+
+def _headers(protocol: str, options: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The headers of a call: those that are given, and what `auth` and `cookies` come to; over gRPC the
+    metadata."""
+    if protocol == "grpc":
+        return [(str(name), _text(value)) for name, value in options.get("metadata") or ()]
+    given = options.get("headers") or {}
+    pairs = given.items() if hasattr(given, "items") else given
+    headers = [(str(name), str(value)) for name, value in pairs]
+    auth = options.get("auth")
+    if auth:
+        import aiohttp
+
+        headers.append(("authorization", aiohttp.BasicAuth(*auth).encode()))
+    cookies = options.get("cookies")
+    if cookies:
+        pairs = cookies.items() if hasattr(cookies, "items") else cookies
+        told = "; ".join(f"{name}={getattr(value, 'value', value)}" for name, value in pairs)
+        headers.append(("cookie", told))
+    return headers
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _parameters(parameters: Any) -> Any:
+    if parameters is None or isinstance(parameters, Mapping):
+        return parameters
+    return dict(parameters)
+
+
+class _Input:
+    """The documents of a call, as `_get_requests` of jina's clients takes them."""
+
+    def __init__(self, inputs: Any, request_size: int, data_type: Any, total: int | None) -> None:
+        if hasattr(inputs, "__call__"):
+            inputs = inputs()
+        self.request_size = request_size
+        sized = len(inputs) if hasattr(inputs, "__len__") else total
+        self.length = max(1, sized / request_size) if sized and request_size else None
+        if inputs is None:
+            self.kind, self.documents = "none", None
+        elif inspect.isasyncgen(inputs):
+            # Jina sends each document of an asynchronous generator alone if the size is below 1.
+            self.request_size = max(request_size, 1)
+            self.kind, self.documents = "feed", feeding(_checked_async(inputs, self.request_size, data_type))
+        else:
+            self.kind = "documents"
+            if not isinstance(inputs, Iterable) or isinstance(inputs, Document):
+                inputs = [inputs]
+            self.documents = inputs if _is_uniform(inputs) else _checked(inputs, request_size, data_type)
+
+
+def _is_uniform(inputs: Any) -> bool:
+    """Whether this is a collection of documents, whose class has seen them already."""
+    if not isinstance(inputs, DocumentArray):
+        return False
+    return not docarray_v2 or _converter(type(inputs)) is not None
+
+
+def _checked(inputs: Iterable[Any], request_size: int, data_type: Any) -> Iterator[Any]:
+    """Makes documents of what is given, as jina does for the documents of a request."""
+    batch = _Batch(request_size, data_type)
+    for content in inputs:
+        yield batch.document(content)
+
+
+async def _checked_async(inputs: Any, request_size: int, data_type: Any) -> AsyncIterator[Any]:
+    batch = _Batch(request_size, data_type)
+    try:
+        async for content in inputs:
+            yield batch.document(content)
+    finally:
+        await inputs.aclose()
+
+
+class _Batch:
+    """The documents of one request after the other: the first one says what the others are."""
+
+    def __init__(self, request_size: int, data_type: Any) -> None:
+        self._size = request_size if request_size and request_size > 0 else -1
+        self._data_type = data_type
+        self._left = 0
+        self._kind = data_type
+        self._of: Any = None
+
+    def document(self, content: Any) -> Any:
+        if self._left == 0:
+            self._left = self._size
+            self._kind, self._of = self._data_type, None
+        self._left -= 1
+        if docarray_v2:
+            of = type(content)
+            if of is self._of:
+                return content
+            if self._of is not None and isinstance(content, self._of):
+                return content
+            if self._of is None and isinstance(content, Document):
+                self._of = of
+                return content
+            # Jina's own code says what is wrong with it.
+            first = [] if self._of is None else [self._of.construct()]
+            _add_docs(DataRequest(), [*first, content], self._kind)
+            return content
+        if self._kind in (DataInputType.AUTO, DataInputType.DOCUMENT) and isinstance(content, Document):
+            self._kind = DataInputType.DOCUMENT
+            return content
+        document, self._kind = _new_doc_from_data(content, self._kind)
+        return document
+
+
+def _called(
+    client: Any, answer: Any, on_done: Any, on_error: Any, on_always: Any, is_success: bool
+) -> None:
+    """Calls the callbacks for an answer, as `callback_exec` does, which opens each answer."""
+    if not is_success:
+        callback_exec(
+            response=answer,
+            logger=client.logger,
+            on_error=on_error,
+            on_done=on_done,
+            on_always=on_always,
+            continue_on_error=client.continue_on_error,
+        )
+        return
+    if on_done:
+        _safe_callback(on_done, client.continue_on_error, client.logger)(answer)
+    if on_always:
+        _safe_callback(on_always, client.continue_on_error, client.logger)(answer)
+
+
+def _of_failure(client: Any, protocol: str, error: Error, endpoint: str, on_error: Any) -> Any:
+    """Makes the answer of a request that failed, or raises what jina would.
+
+    With `continue_on_error` each request has a result of its own. An executor's exception is an answer
+    on all protocols, as the handlers of errors want it."""
+    if isinstance(error, ExecutorError) and error.response is not None:
+        return Answer(error.response, DocumentArray)
+    is_handled = client.continue_on_error or (on_error and isinstance(error, ExecutorError))
+    if not is_handled or isinstance(error, OF_THE_CALL):
+        raised = exception(client, protocol, error)
+        raise raised if raised is error else _caused(raised, error)
+    return failed(description(error), error.exception, error.request_id, endpoint)
+
+
+def _caused(raised: BaseException, error: Error) -> BaseException:
+    if raised is not error.__cause__:
+        raised.__cause__ = error
+    return raised
+
+
+def _results(original: Any) -> Any:
+    """Makes the method that stands in for `_get_results`."""
+
+    async def _get_results(
+        self: Any,
+        inputs: Any,
+        on_done: Any,
+        on_error: Any = None,
+        on_always: Any = None,
+        **options: Any,
+    ) -> AsyncIterator[Any]:
+        reason = _unable(self, options)
+        if reason is not None:
+            _tell(reason)
+            own = original(self, inputs, on_done, on_error, on_always, **options)
+            async with contextlib.aclosing(own):
+                async for answer in own:
+                    yield answer
+            return
+        protocol = _protocol(self)
+        endpoint = options.get("exec_endpoint") or options.get("on") or "/post"
+        call, length = _begun(self, protocol, endpoint, inputs, on_error, options)
+        # What the documents of an answer are before the caller says it: as jina has it, over HTTP what is to
+        # be returned.
+        of = DocumentArray
+        if protocol == "http" and docarray_v2:
+            of = options.get("return_type") or DocumentArray
+            of = of if issubclass(of, DocumentArray) else DocumentArray[of]
+        with contextlib.ExitStack() as stack:
+            stack.callback(call.close)
+            bar = None
+            if self.show_progress:
+                bar = stack.enter_context(ProgressBar(total_length=length))
+            while (result := await call.next_async()) is not None:
+                is_success = not isinstance(result, Error)
+                if is_success:
+                    answer = Answer(result, of)
+                else:
+                    answer = _of_failure(self, protocol, result, endpoint, on_error)
+                if on_done or on_always or not is_success:
+                    _called(self, answer, on_done, on_error, on_always, is_success)
+                if bar is not None:
+                    bar.update()
+                yield answer
+
+    return _get_results
+
+
+def _begun(
+    client: Any, protocol: str, endpoint: str, inputs: Any, on_error: Any, options: Mapping[str, Any]
+) -> tuple[_core.Call, float | None]:
+    """Begins a call. Returns it, and the number of its requests where it is known."""
+    request_size = options.get("request_size", 100)
+    given = _Input(
+        inputs, request_size, options.get("data_type", DataInputType.AUTO), options.get("total_docs")
+    )
+    settings: dict[str, Any] = {}
+    if protocol == "grpc":
+        settings = {
+            "unary": not options.get("stream", True),
+            "gzip": options.get("compression") == "Gzip",
+        }
+    timeout = options.get("timeout")
+    call: dict[str, Any] = {
+        "headers": _headers(protocol, options),
+        "parameters": _parameters(options.get("parameters")),
+        "request_size": given.request_size or 0,
+        "prefetch": options.get("prefetch") or client.args.prefetch or _PREFETCH,
+        "in_order": bool(options.get("results_in_order")),
+        "stop_on_error": not client.continue_on_error and on_error is None,
+        "retry": _retry(options),
+        # Over gRPC without `stream` and over HTTP jina's time is that of a request too.
+        "attempt_timeout": timeout if timeout else None,
+        "target_executor": options.get("target_executor") or None,
+    }
+    call = {name: value for name, value in call.items() if value is not None}
+    core = _core_of(client, protocol, **settings)
+    return core.post(endpoint, given.kind, given.documents, call, None), given.length
+
+
+def _retry(options: Mapping[str, Any]) -> tuple[int, float, float, float, bool]:
+    return (
+        max(int(options.get("max_attempts", 1)), 1),
+        options.get("initial_backoff", 0.5),
+        options.get("max_backoff", 0.1),
+        options.get("backoff_multiplier", 1.5),
+        False,
+    )
+
+
+def _ready(original: Any) -> Any:
+    """Makes the method that stands in for `_is_flow_ready`."""
+
+    async def _is_flow_ready(self: Any, **options: Any) -> bool:
+        reason = _unable(self, options)
+        if reason is not None:
+            _tell(reason)
+            return await original(self, **options)
+        protocol = _protocol(self)
+        try:
+            core = _core_of(self, protocol, headers=_headers(protocol, options))
+            await asyncio.wait_for(_asked(core), options.get("timeout") or None)
+        except Exception as error:
+            self.logger.error(f"Error while asking whether the Flow is ready: {error!r}")
+            return False
+        return True
+
+    return _is_flow_ready
+
+
+async def _asked(core: _core.Core) -> bool:
+    return await core.ask_async("ready")
+
+
+def _streaming(original: Any) -> Any:
+    """Makes the method that stands in for `_get_streaming_results`."""
+
+    async def _get_streaming_results(
+        self: Any,
+        on: str,
+        inputs: Any,
+        parameters: Any = None,
+        return_type: Any = Document,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> AsyncIterator[Any]:
+        reason = _unable(self, options)
+        if not docarray_v2:
+            reason = "stream_doc: documents v1 are streamed by jina's own client alone"
+        if reason is not None:
+            _tell(reason)
+            own = original(
+                self, on=on, inputs=inputs, parameters=parameters, return_type=return_type, timeout=timeout,
+                **options,
+            )  # fmt: skip
+            async with contextlib.aclosing(own):
+                async for document in own:
+                    yield document
+            return
+        protocol = _protocol(self)
+        call: dict[str, Any] = {"headers": _headers(protocol, options)}
+        if timeout:
+            call["timeout"] = timeout
+        told = {name: value for name, value in (_parameters(parameters) or {}).items() if value != {}}
+        if told:
+            call["parameters"] = told
+        convert = _converter(DocumentArray[return_type])
+        try:
+            documents = _core_of(self, protocol).stream_doc(on, inputs, call)
+            while (document := await documents.next_async()) is not None:
+                yield return_type(**document) if convert is None else convert([document])[0]
+        except Error as error:
+            if isinstance(error, ExecutorError):
+                answer = failed(description(error), error.exception, error.request_id, on)
+                try:
+                    callback_exec(response=answer, logger=self.logger)
+                except Exception as raised:
+                    raise raised from error
+            raised = exception(self, protocol, error)
+            raise raised if raised is error else _caused(raised, error)
+
+    return _get_streaming_results
+
+
+def _closing(original: Any) -> Any:
+    """Makes the method that stands in for `close`: it closes the cores too."""
+
+    async def close(self: Any) -> Any:
+        try:
+            result = original(self)
+            # Over HTTP jina returns the coroutine that it was to wait for.
+            while inspect.isawaitable(result):
+                result = await result
+            return result
+        finally:
+            for core in self.__dict__.pop("_clientlet_cores", {}).values():
+                core.close()
+
+    return close
+
+
+def _constructing(original: Any) -> Any:
+    """Makes the constructor that leaves the process's variables of proxies alone."""
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        for name in ("http_proxy", "https_proxy"):
+            if name in os.environ:
+                os.putenv(name, os.environ[name])
+
+    return __init__
+
+
+def _once(original: Any) -> Any:
+    """Makes the method that stands in for `_with_retry`, which sends a whole stream again. The core sends
+    again what was not answered."""
+
+    def _with_retry(self: Any, func: Any, inputs: Any, **options: Any) -> Any:
+        if _unable(self.client, options) is not None:
+            return original(self, func=func, inputs=inputs, **options)
+        return mixin.run_async(func, inputs=inputs, **options)
+
+    return _with_retry
+
+
+REPLACED: list[tuple[Any, str, Callable[[Any], Any]]] = [
+    *((of, "_get_results", _results) for of in _PROTOCOLS),
+    *((of, "_is_flow_ready", _ready) for of in _PROTOCOLS),
+    *((of, "_get_streaming_results", _streaming) for of in _PROTOCOLS),
+    (BaseClient, "close", _closing),
+    (HTTPBaseClient, "close", _closing),
+    (BaseClient, "__init__", _constructing),
+    (mixin.PostMixin, "_with_retry", _once),
+]
+"""The classes, the names of their methods, and what makes the method that stands in for an original."""
