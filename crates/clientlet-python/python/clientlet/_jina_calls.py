@@ -345,14 +345,14 @@ def _begun(
     return core.post(endpoint, given.kind, given.documents, call, None), given.length
 
 
-def _retry(options: Mapping[str, Any]) -> tuple[int, float, float, float, bool]:
-    return (
-        max(int(options.get("max_attempts", 1)), 1),
-        options.get("initial_backoff", 0.5),
-        options.get("max_backoff", 0.1),
-        options.get("backoff_multiplier", 1.5),
-        False,
-    )
+def _retry(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "max_attempts": max(int(options.get("max_attempts", 1)), 1),
+        "initial_backoff": options.get("initial_backoff", 0.5),
+        "max_backoff": options.get("max_backoff", 0.1),
+        "backoff_multiplier": options.get("backoff_multiplier", 1.5),
+        "at_most_once": False,
+    }
 
 
 def _ready(original: Any) -> Any:
