@@ -26,7 +26,7 @@ from jina.logging.profile import ProgressBar  # type: ignore[import-not-found,un
 from jina.types.request.data import DataRequest  # type: ignore[import-not-found,unused-ignore]
 
 from clientlet import _core
-from clientlet._errors import Error, ExecutorError
+from clientlet._errors import Error, ExecutorError, NotFoundError
 from clientlet._inputs import feeding
 from clientlet._jina_answers import Answer, _converter, failed
 from clientlet._jina_errors import OF_THE_CALL, description, exception
@@ -417,7 +417,7 @@ def _streaming(original: Any) -> Any:
             while (document := await documents.next_async()) is not None:
                 yield return_type(**document) if convert is None else convert([document])[0]
         except Error as error:
-            if isinstance(error, ExecutorError):
+            if isinstance(error, (ExecutorError, NotFoundError)):
                 answer = failed(description(error), error.exception, error.request_id, on)
                 try:
                     callback_exec(response=answer, logger=self.logger)
@@ -470,6 +470,33 @@ def _once(original: Any) -> Any:
     return _with_retry
 
 
+def _running(original: Any) -> Any:
+    """Makes the function that stands in for `run_async`: where a loop runs already, as in notebooks, what was
+    raised is raised, and not that there is no result."""
+
+    def run_async(func: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return original(func, *args, **kwargs)
+        outcome: dict[str, Any] = {}
+
+        def run() -> None:
+            try:
+                outcome["result"] = asyncio.run(func(*args, **kwargs))
+            except BaseException as error:
+                outcome["raised"] = error
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        if "raised" in outcome:
+            raise outcome["raised"]
+        return outcome["result"]
+
+    return run_async
+
+
 REPLACED: list[tuple[Any, str, Callable[[Any], Any]]] = [
     *((of, "_get_results", _results) for of in _PROTOCOLS),
     *((of, "_is_flow_ready", _ready) for of in _PROTOCOLS),
@@ -478,5 +505,6 @@ REPLACED: list[tuple[Any, str, Callable[[Any], Any]]] = [
     (HTTPBaseClient, "close", _closing),
     (BaseClient, "__init__", _constructing),
     (mixin.PostMixin, "_with_retry", _once),
+    (mixin, "run_async", _running),
 ]
 """The classes, the names of their methods, and what makes the method that stands in for an original."""

@@ -74,7 +74,7 @@ def _http(client: Any, protocol: str, error: _errors.Error) -> BaseException:
             return ValueError(error.message)
     if isinstance(error, _errors.TimeoutError):
         return asyncio.TimeoutError(error.message)
-    return ConnectionError(error.message)
+    return ConnectionError(error.message.removeprefix("the gateway closed with 1011: "))
 
 
 def _raised(error: _errors.Error) -> str:
