@@ -1,13 +1,15 @@
 """Answers as jina's own class, whose parts are read when they are asked for."""
 
+# jina and what it needs are not installed where types are checked, so its objects are `Any`.
+# mypy: disable-error-code="import-not-found,import-untyped,misc,no-any-return,valid-type"
+
 from __future__ import annotations
 
 import json
 from typing import Any
 
-import docarray
-from jina._docarray import Document, DocumentArray, docarray_v2  # type: ignore[import-not-found,unused-ignore]
-from jina.types.request.data import DataRequest  # type: ignore[import-not-found,unused-ignore]
+from jina._docarray import Document, DocumentArray, docarray_v2
+from jina.types.request.data import DataRequest
 
 from clientlet._core import Response
 from clientlet._errors import DecodeError
@@ -17,13 +19,13 @@ _LATE = frozenset(("buffer", "_pb_body", "direct_docs"))
 _Content = DataRequest._DataContent
 
 
-class Answer(DataRequest):  # type: ignore[misc,unused-ignore]
+class Answer(DataRequest):
     """A `DataRequest` whose envelope is opened, and whose documents are decoded, at their first use."""
 
     def __init__(self, response: Response, document_array_cls: Any) -> None:
         self._response = response
         self._document_array_cls = document_array_cls
-        self._data = None
+        self._data: Any = None
 
     def __getattr__(self, name: str) -> Any:
         if name in _LATE:
@@ -93,12 +95,12 @@ def _unpickled(message: bytes, of: Any) -> Any:
     return request
 
 
-class _Documents(_Content):  # type: ignore[misc,valid-type,unused-ignore]
+class _Documents(_Content):
     """The documents of an answer. Once documents are set, this is jina's own class."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
-        self._loaded_doc_array = None
+        self._loaded_doc_array: Any = None
         self.document_array_cls = answer.document_array_cls
         self._is_set = False
 
@@ -117,6 +119,10 @@ class _Documents(_Content):  # type: ignore[misc,valid-type,unused-ignore]
             self._loaded_doc_array = self._read()
         return self._loaded_doc_array
 
+    @docs.setter
+    def docs(self, value: Any) -> None:
+        self.set_docs_convert_arrays(value)
+
     def _read(self) -> Any:
         response, of = self._answer._response, self.document_array_cls
         convert = _converter(of)
@@ -128,13 +134,10 @@ class _Documents(_Content):  # type: ignore[misc,valid-type,unused-ignore]
                 return _Content.docs.fget(self)
             if docarray_v2:
                 return of([of.doc_type(**_as_json(document)) for document in response.docs])
-            return converter(DocumentArray)(response.docs)  # type: ignore[misc]
+            make = converter(DocumentArray)
+            return response.docs if make is None else make(response.docs)
         except DecodeError as error:
             raise error.__cause__ or error from error
-
-    @docs.setter
-    def docs(self, value: Any) -> None:
-        self.set_docs_convert_arrays(value)
 
     def set_docs_convert_arrays(self, value: Any, ndarray_type: str | None = None) -> None:
         """Sets the documents."""
@@ -178,14 +181,17 @@ def _converter(of: Any) -> Convert | None:
     if not docarray_v2:
         made = converter(of) if of is DocumentArray else None
     elif of.doc_type is not None and of.doc_type is not _any_document():
-        convert = converter(of)
-        if of is docarray.DocList[of.doc_type]:
-            made = convert
-        else:
-            made = lambda documents: of.construct(list(convert(documents)))  # type: ignore[misc]
+        made = converter(of)
+        if made is not None and of is not DocumentArray[of.doc_type]:
+            made = _of_class(of, made)
     if len(_converters) < _MOST_CONVERTERS:
         _converters[of] = made
     return made
+
+
+def _of_class(of: Any, convert: Convert) -> Convert:
+    """Makes the collection of the caller's own class."""
+    return lambda documents: of.construct(list(convert(documents)))
 
 
 def failed(description: str, exception: Any, request_id: str | None, endpoint: str) -> Any:

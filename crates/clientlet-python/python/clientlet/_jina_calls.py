@@ -1,5 +1,8 @@
 """What stands in for the methods of jina's clients."""
 
+# jina and what it needs are not installed where types are checked, so its objects are `Any`.
+# mypy: disable-error-code="import-not-found,import-untyped,misc,no-any-return,valid-type"
+
 from __future__ import annotations
 
 import asyncio
@@ -9,28 +12,28 @@ import logging
 import math
 import os
 import threading
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
-import grpc
-from jina._docarray import Document, DocumentArray, docarray_v2  # type: ignore[import-not-found,unused-ignore]
-from jina.clients import mixin  # type: ignore[import-not-found,unused-ignore]
-from jina.clients.base import BaseClient  # type: ignore[import-not-found,unused-ignore]
-from jina.clients.base.grpc import GRPCBaseClient  # type: ignore[import-not-found,unused-ignore]
-from jina.clients.base.http import HTTPBaseClient  # type: ignore[import-not-found,unused-ignore]
-from jina.clients.base.websocket import WebSocketBaseClient  # type: ignore[import-not-found,unused-ignore]
-from jina.clients.helper import _safe_callback, callback_exec  # type: ignore[import-not-found,unused-ignore]
-from jina.clients.request.helper import _add_docs, _new_doc_from_data  # type: ignore[import-not-found,unused-ignore]
-from jina.enums import DataInputType  # type: ignore[import-not-found,unused-ignore]
-from jina.logging.profile import ProgressBar  # type: ignore[import-not-found,unused-ignore]
-from jina.types.request.data import DataRequest  # type: ignore[import-not-found,unused-ignore]
+from jina._docarray import Document, DocumentArray, docarray_v2
+from jina.clients import mixin
+from jina.clients.base import BaseClient
+from jina.clients.base.grpc import GRPCBaseClient
+from jina.clients.base.http import HTTPBaseClient
+from jina.clients.base.websocket import WebSocketBaseClient
+from jina.clients.helper import _safe_callback, callback_exec
+from jina.clients.request.helper import _add_docs, _new_doc_from_data
+from jina.enums import DataInputType
+from jina.excepts import BadServer
+from jina.logging.profile import ProgressBar
+from jina.types.request.data import DataRequest
 
 from clientlet import _core
 from clientlet._errors import Error, ExecutorError, NotFoundError
 from clientlet._inputs import feeding
 from clientlet._jina_answers import Answer, _converter, failed
 from clientlet._jina_errors import OF_THE_CALL, description, exception
-from clientlet._models import converter
 
 _log = logging.getLogger("clientlet.jina")
 
@@ -124,9 +127,9 @@ def _headers(protocol: str, options: Mapping[str, Any]) -> list[tuple[str, str]]
     headers = [(str(name), str(value)) for name, value in pairs]
     auth = options.get("auth")
     if auth:
-        import aiohttp
-
-        headers.append(("authorization", aiohttp.BasicAuth(*auth).encode()))
+        user, word, *encoding = auth
+        told = b64encode(f"{user}:{word}".encode(*encoding)).decode()
+        headers.append(("authorization", f"Basic {told}"))
     cookies = options.get("cookies")
     if cookies:
         pairs = cookies.items() if hasattr(cookies, "items") else cookies
@@ -225,26 +228,6 @@ class _Batch:
         return document
 
 
-def _called(
-    client: Any, answer: Any, on_done: Any, on_error: Any, on_always: Any, is_success: bool
-) -> None:
-    """Calls the callbacks for an answer, as `callback_exec` does, which opens each answer."""
-    if not is_success:
-        callback_exec(
-            response=answer,
-            logger=client.logger,
-            on_error=on_error,
-            on_done=on_done,
-            on_always=on_always,
-            continue_on_error=client.continue_on_error,
-        )
-        return
-    if on_done:
-        _safe_callback(on_done, client.continue_on_error, client.logger)(answer)
-    if on_always:
-        _safe_callback(on_always, client.continue_on_error, client.logger)(answer)
-
-
 def _of_failure(client: Any, protocol: str, error: Error, endpoint: str, on_error: Any) -> Any:
     """Makes the answer of a request that failed, or raises what jina would.
 
@@ -254,15 +237,16 @@ def _of_failure(client: Any, protocol: str, error: Error, endpoint: str, on_erro
         return Answer(error.response, DocumentArray)
     is_handled = client.continue_on_error or (on_error and isinstance(error, ExecutorError))
     if not is_handled or isinstance(error, OF_THE_CALL):
-        raised = exception(client, protocol, error)
-        raise raised if raised is error else _caused(raised, error)
+        _raise(client, protocol, error)
     return failed(description(error), error.exception, error.request_id, endpoint)
 
 
-def _caused(raised: BaseException, error: Error) -> BaseException:
-    if raised is not error.__cause__:
-        raised.__cause__ = error
-    return raised
+def _raise(client: Any, protocol: str, error: Error) -> NoReturn:
+    """Raises jina's exception for an error, which is its cause."""
+    raised = exception(client, protocol, error)
+    if raised is error or raised is error.__cause__:
+        raise raised
+    raise raised from error
 
 
 def _results(original: Any) -> Any:
@@ -299,13 +283,18 @@ def _results(original: Any) -> Any:
             if self.show_progress:
                 bar = stack.enter_context(ProgressBar(total_length=length))
             while (result := await call.next_async()) is not None:
-                is_success = not isinstance(result, Error)
-                if is_success:
-                    answer = Answer(result, of)
-                else:
+                if isinstance(result, Error):
                     answer = _of_failure(self, protocol, result, endpoint, on_error)
-                if on_done or on_always or not is_success:
-                    _called(self, answer, on_done, on_error, on_always, is_success)
+                    callback_exec(
+                        response=answer, logger=self.logger, on_error=on_error, on_done=on_done,
+                        on_always=on_always, continue_on_error=self.continue_on_error,
+                    )  # fmt: skip
+                else:
+                    answer = Answer(result, of)
+                    # As `callback_exec` does, which opens each answer.
+                    for callback in (on_done, on_always):
+                        if callback:
+                            _safe_callback(callback, self.continue_on_error, self.logger)(answer)
                 if bar is not None:
                     bar.update()
                 yield answer
@@ -419,12 +408,8 @@ def _streaming(original: Any) -> Any:
         except Error as error:
             if isinstance(error, (ExecutorError, NotFoundError)):
                 answer = failed(description(error), error.exception, error.request_id, on)
-                try:
-                    callback_exec(response=answer, logger=self.logger)
-                except Exception as raised:
-                    raise raised from error
-            raised = exception(self, protocol, error)
-            raise raised if raised is error else _caused(raised, error)
+                raise BadServer(answer.header) from error
+            _raise(self, protocol, error)
 
     return _get_streaming_results
 

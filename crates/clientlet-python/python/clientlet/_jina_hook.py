@@ -50,7 +50,7 @@ def install_jina(*, force: bool = False) -> Installed:
         if _originals:
             return Installed(False)
         try:
-            import jina
+            import jina  # type: ignore[import-not-found,unused-ignore]
         except ImportError as error:
             raise ImportError("install_jina: jina is not installed: pip install jina") from error
         release = getattr(jina, "__version__", "unknown")
