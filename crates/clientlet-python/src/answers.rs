@@ -161,7 +161,10 @@ impl Response {
     }
 }
 
-fn status<'py>(py: Python<'py>, status: &clientlet::Status) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn status<'py>(
+    py: Python<'py>,
+    status: &clientlet::Status,
+) -> PyResult<Bound<'py, PyAny>> {
     let exception = status.exception.as_ref().map(|exception| {
         let clientlet::Exception { name, args, stacks, executor, .. } = exception;
         record(py, "ExecutorException")?.call1((name, args, stacks, executor))

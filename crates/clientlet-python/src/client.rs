@@ -86,7 +86,7 @@ impl Core {
 }
 
 /// Polls a future in a context, if there is one.
-async fn within<T>(context: Option<Context>, future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(context: Option<Context>, future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     std::future::poll_fn(|cx| {
         let _within = context.as_ref().map(|context| context.clone().attach());

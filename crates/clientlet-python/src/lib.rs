@@ -11,6 +11,7 @@ mod arrow;
 mod bridge;
 mod call;
 mod client;
+mod clientlets;
 mod columns;
 mod command;
 mod error;
@@ -48,6 +49,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<call::Call>()?;
     module.add_class::<call::DocumentCall>()?;
     module.add_class::<client::Core>()?;
+    module.add_class::<clientlets::HttpSession>()?;
+    module.add_class::<clientlets::HttpAnswer>()?;
+    module.add_class::<clientlets::WebSocket>()?;
     module.add_class::<feed::Feed>()?;
     module.add_class::<gateway::Gateway>()?;
     module.add_class::<gateway::Calls>()?;
@@ -55,6 +59,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<hook::Attempts>()?;
     module.add_class::<hook::Asked>()?;
     module.add_function(wrap_pyfunction!(arrow::columns_of_stream, module)?)?;
+    module.add_function(wrap_pyfunction!(clientlets::answer_of, module)?)?;
+    module.add_function(wrap_pyfunction!(clientlets::status_of, module)?)?;
+    module.add_function(wrap_pyfunction!(clientlets::request_of, module)?)?;
     module.add_function(wrap_pyfunction!(command::command, module)?)?;
     module.add_function(wrap_pyfunction!(kind::is_document, module)?)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clientlet::clientlets::ClientletOptions;
 use clientlet::{Client, ClientBuilder, Post, RetryPolicy, StreamDocument, Tls, TlsVersion};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -277,6 +278,39 @@ impl ClientOptions {
         builder = set(builder, self.websocket_json, ClientBuilder::websocket_json);
         builder = set(builder, self.proxy, ClientBuilder::proxy);
         Ok(set(builder, self.no_proxy, ClientBuilder::no_proxy))
+    }
+}
+
+impl ClientOptions {
+    /// Returns the settings of a clientlet, which has fewer of them.
+    ///
+    /// # Errors
+    /// `ValueError` that names the setting.
+    pub(crate) fn clientlet(self) -> PyResult<ClientletOptions> {
+        let mut options = ClientletOptions::new();
+        for (name, value) in self.headers {
+            options = options.header(name, value);
+        }
+        for (name, value) in self.cookies {
+            options = options.cookie(name, value);
+        }
+        if let Some(tls) = self.tls {
+            options = options.tls(tls.tls()?);
+        }
+        if self.proxy_from_env == Some(true) {
+            options = options.proxy_from_env();
+        }
+        let limit = |seconds: Seconds| seconds.limit();
+        let tracers = self.tracer_provider.map(PythonTracers);
+        options = set(options, tracers, ClientletOptions::tracer_provider);
+        options = set(options, self.basic_auth, |o, (user, word)| o.basic_auth(user, word));
+        options = set(options, self.retry, |o, retry| o.retry(retry.policy()));
+        options = set(options, self.connect_timeout, |o, t| o.connect_timeout(t.duration()));
+        options = set(options, self.attempt_timeout.map(limit), ClientletOptions::attempt_timeout);
+        options = set(options, self.idle_timeout.map(limit), ClientletOptions::idle_timeout);
+        options = set(options, self.max_connections, ClientletOptions::max_connections);
+        options = set(options, self.answer_limit, ClientletOptions::answer_limit);
+        Ok(set(options, self.proxy, ClientletOptions::proxy))
     }
 }
 

@@ -207,6 +207,14 @@ impl Address {
         self.uri(&format!("{path}{query}"))
     }
 
+    /// Returns the URI of another path and query at the same host, for a clientlet.
+    ///
+    /// # Errors
+    /// If a URL cannot have this path.
+    pub(crate) fn with_path(&self, path: &str) -> Result<Uri, Error> {
+        self.uri(path)
+    }
+
     fn uri(&self, path: &str) -> Result<Uri, Error> {
         Uri::builder()
             .scheme(if self.is_secure { Scheme::HTTPS } else { Scheme::HTTP })

@@ -5,9 +5,9 @@ use std::fmt;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use crate::envelope::{outcome, read_proto_answer, read_status};
+use crate::envelope::{outcome, read_proto_answer, read_proto_status, read_status};
 use crate::error::{AttemptError, Context, Error, ErrorKind, Event};
-use crate::message::{DocArray, RawAnswer, StatusMessage};
+use crate::message::{DocArray, RawAnswer, Status, StatusMessage};
 use crate::response::Response;
 use crate::retry::Failure;
 use crate::secret::Secrets;
@@ -90,6 +90,17 @@ impl Response {
             AttemptError::new(Event::Unreadable, format!("the answer cannot be read: {what}"))
         };
         alone(read_proto_answer(docarray, message).map_err(unreadable).and_then(outcome))
+    }
+}
+
+impl Status {
+    /// Reads a status in protobuf, as WebSocket and gRPC carry the answer to a dry run.
+    ///
+    /// # Errors
+    /// If the bytes are no `StatusProto`.
+    pub fn from_proto(message: &[u8]) -> Result<Status, Error> {
+        read_proto_status(message)
+            .map_err(|what| Error::decode(format!("the status cannot be read: {what}")))
     }
 }
 

@@ -103,7 +103,14 @@ impl HttpClientlet {
     }
 
     fn exchange(&self, timeout: Option<Duration>) -> Exchange<'_> {
-        Exchange { clientlet: self, body: None, headers: Vec::new(), timeout }
+        Exchange {
+            clientlet: self,
+            body: None,
+            headers: Vec::new(),
+            timeout,
+            path: None,
+            retries_statuses: false,
+        }
     }
 }
 
@@ -144,6 +151,9 @@ pub struct Exchange<'a> {
     body: Option<&'a DataRequest>,
     headers: Vec<(String, Secret)>,
     timeout: Option<Duration>,
+    /// The path and query, if they are not those of the clientlet's URL.
+    path: Option<String>,
+    retries_statuses: bool,
 }
 
 impl<'a> Exchange<'a> {
@@ -166,13 +176,27 @@ impl<'a> Exchange<'a> {
         self
     }
 
+    /// Sends the message to another path of the same gateway: `/search`, with a query if there is one.
+    pub fn path(mut self, path: impl Into<String>) -> Exchange<'a> {
+        self.path = Some(path.into());
+        self
+    }
+
+    /// Whether a message is also sent again after an answer whose status says that another attempt may
+    /// succeed, such as 503. By default every answer ends the attempts. The answer to the last attempt is
+    /// returned whatever its status.
+    pub fn retry_statuses(mut self, retry: bool) -> Exchange<'a> {
+        self.retries_statuses = retry;
+        self
+    }
+
     /// Sends the message.
     ///
     /// # Errors
     /// The reason why there is no answer.
     pub async fn send(self) -> Result<HttpAnswer, Error> {
         let config = &self.clientlet.config;
-        let id = self.body.map(DataRequest::request_id);
+        let id = self.body.and_then(DataRequest::known_id);
         if let Some(request) = self.body {
             let context = || config.address.context(id.map(str::to_owned), None);
             let refused = |error: Error| error.with_context(context());
@@ -185,7 +209,11 @@ impl<'a> Exchange<'a> {
             }
         }
         let headers = config.headers_with(&self.headers)?;
-        let uri = config.address.as_given()?;
+        let uri = match &self.path {
+            None => config.address.as_given()?,
+            Some(path) => config.address.with_path(path)?,
+        };
+        let docarray = self.body.map_or(DocArray::V2, DataRequest::docarray);
         let (method, body, policy) = match self.body {
             Some(request) => (Method::POST, request.to_bytes(), config.retry.clone()),
             None => (Method::GET, Bytes::new(), config.once()),
@@ -199,7 +227,14 @@ impl<'a> Exchange<'a> {
             let (method, uri) = (method.clone(), uri.clone());
             let headers = turn.trace.headers().unwrap_or(&headers);
             let answer = session.exchange(method, uri, headers, body.clone(), time, true).await;
-            answer.inspect(|answer| turn.trace.http_status(answer.status))
+            let answer = answer.inspect(|answer| turn.trace.http_status(answer.status))?;
+            if self.retries_statuses && !turn.is_last && !answer.status.is_success() {
+                let failure = answer.failure(docarray, docarray == DocArray::V1);
+                if failure.retryable {
+                    return Err(failure);
+                }
+            }
+            Ok(answer)
         };
         let secrets = config.secrets.of_call(headers.clone());
         let (name, verb, documents) = match self.body {

@@ -42,6 +42,8 @@ pub struct DataRequest {
     /// The encoded documents; in JSON with commas between them.
     documents: Vec<u8>,
     count: usize,
+    /// The whole body, of a request that was made elsewhere.
+    ready: Option<Bytes>,
 }
 
 impl DataRequest {
@@ -66,7 +68,27 @@ impl DataRequest {
             parameters: None,
             documents: Vec::new(),
             count: 0,
+            ready: None,
         }
+    }
+
+    /// Makes a request of a body in JSON that is ready, with this number of documents in it. The body
+    /// is sent as it is.
+    ///
+    /// The request's id, for logs and errors, can be set by [`with_request_id`](Self::with_request_id).
+    /// Documents, parameters and the target executor are in the body, so adding them is an error.
+    pub fn from_json(docarray: DocArray, documents: usize, body: impl Into<Bytes>) -> DataRequest {
+        DataRequest::of_body(Encoding::Json, docarray, documents, body.into())
+    }
+
+    /// Makes a request of a body in protobuf that is ready, like [`from_json`](Self::from_json).
+    pub fn from_proto(docarray: DocArray, documents: usize, body: impl Into<Bytes>) -> DataRequest {
+        DataRequest::of_body(Encoding::Proto, docarray, documents, body.into())
+    }
+
+    fn of_body(encoding: Encoding, docarray: DocArray, count: usize, body: Bytes) -> DataRequest {
+        let begun = DataRequest::encoded(encoding, docarray, String::new());
+        DataRequest { request_id: String::new(), count, ready: Some(body), ..begun }
     }
 
     /// Sets the request's id. Over HTTP a v1 gateway makes its own id.
@@ -90,6 +112,7 @@ impl DataRequest {
     /// # Errors
     /// [`ErrorKind::Encode`] if the value is not a map, or the encoding cannot hold it.
     pub fn parameters<P: Serialize>(mut self, parameters: &P) -> Result<DataRequest, Error> {
+        self.require_unready("parameters")?;
         let mut json = Vec::new();
         let encoded = Encoder::new(self.docarray).map(parameters, &mut json);
         self.parameters = Some(json);
@@ -132,6 +155,7 @@ impl DataRequest {
     }
 
     fn add<D: Serialize + ?Sized>(&mut self, document: &D) -> Result<(), Error> {
+        self.require_unready("documents")?;
         let encoded = match self.encoding {
             Encoding::Json => {
                 if self.count > 0 {
@@ -155,6 +179,9 @@ impl DataRequest {
 
     /// Returns the bytes of the request, as a gateway of its generation takes them.
     pub fn to_bytes(&self) -> Bytes {
+        if let Some(ready) = &self.ready {
+            return ready.clone();
+        }
         let template = self.template().expect("the parameters were checked when they were set");
         let mut body = Vec::with_capacity(self.documents.len() + 256);
         template.begin(&mut body);
@@ -172,12 +199,27 @@ impl DataRequest {
         )
     }
 
+    /// The id, unless the body was made elsewhere and its id was not told.
+    pub(crate) fn known_id(&self) -> Option<&str> {
+        Some(&*self.request_id).filter(|id| !id.is_empty())
+    }
+
     pub(crate) fn docarray(&self) -> DocArray {
         self.docarray
     }
 
     pub(crate) fn count(&self) -> usize {
         self.count
+    }
+
+    fn require_unready(&self, what: &str) -> Result<(), Error> {
+        match self.ready {
+            None => Ok(()),
+            Some(_) => Err(Error::new(
+                ErrorKind::Encode,
+                format!("the request's body is ready, so no {what} can be added to it"),
+            )),
+        }
     }
 
     /// Refuses a request in another encoding than the protocol's, with advice, and a request whose
@@ -191,8 +233,30 @@ impl DataRequest {
             (Encoding::Json, Encoding::Proto) => {
                 "the request is protobuf, but HTTP takes JSON: begin it with DataRequest::new"
             }
-            _ => return self.target_executor.as_deref().map_or(Ok(()), target::check),
+            _ => {
+                let Some(pattern) = &self.target_executor else { return Ok(()) };
+                self.require_unready("target executor")?;
+                return target::check(pattern);
+            }
         };
         Err(Error::new(ErrorKind::Encode, what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Document;
+
+    #[test]
+    fn a_ready_body_is_sent_as_it_is_and_takes_nothing_more() {
+        let ready = || DataRequest::from_proto(DocArray::V1, 1, &b"\x0a\x00"[..]);
+        assert_eq!(ready().to_bytes(), &b"\x0a\x00"[..]);
+        assert!(ready().require(Encoding::Proto).is_ok());
+        assert!(ready().require(Encoding::Json).is_err());
+        let refused = ready().document(&Document::text("a")).unwrap_err();
+        assert!(refused.to_string().contains("no documents can be added"), "{refused}");
+        assert!(ready().parameters(&std::collections::HashMap::from([("a", 1)])).is_err());
+        assert!(ready().target_executor("a").require(Encoding::Proto).is_err());
     }
 }

@@ -62,7 +62,7 @@ impl RawHttpAnswer {
         outcome(raw).map_err(|error| error.with_detail(detail()))
     }
 
-    pub(super) fn failure(&self, docarray: DocArray, is_by_name: bool) -> AttemptError {
+    pub(crate) fn failure(&self, docarray: DocArray, is_by_name: bool) -> AttemptError {
         let status = self.status.as_u16();
         let error = read_failure(docarray, is_by_name, status, self.is_json(), &self.body);
         let mut error = error.with_detail(Detail::of_http(self.status, &self.headers));

@@ -71,12 +71,21 @@ impl Link {
 
     /// Opens a connection, unless there is one.
     pub(in crate::clientlets) async fn start(&self) -> Result<(), Error> {
+        self.open(&self.config.once()).await
+    }
+
+    /// Opens a connection, unless there is one, with as many attempts as the options say.
+    pub(in crate::clientlets) async fn start_retrying(&self) -> Result<(), Error> {
+        self.open(&self.config.retry).await
+    }
+
+    async fn open(&self, policy: &RetryPolicy) -> Result<(), Error> {
         let opening = async |turn: Turn| {
             let live =
                 async { self.live(&mut *self.session.lock().await, &turn.trace).await.map(drop) };
             Time::until(turn.deadline).opening(pin!(live)).await
         };
-        self.run(&self.config.once(), &Subject::named("start"), opening).await?;
+        self.run(policy, &Subject::named("start"), opening).await?;
         self.phase.store(OPEN, Ordering::Release);
         Ok(())
     }
@@ -119,8 +128,8 @@ impl Link {
         &self,
         request: &DataRequest,
     ) -> Result<(), Error> {
-        let (id, docarray) = (request.request_id(), request.docarray());
-        let of_request = |error: Error| error.with_context(self.context(Some(id.to_owned())));
+        let (id, docarray) = (request.known_id(), request.docarray());
+        let of_request = |error: Error| error.with_context(self.context(id.map(str::to_owned)));
         request.require(Encoding::Proto).map_err(of_request)?;
         let known = *self.docarray.get_or_init(|| docarray);
         if known != docarray {
@@ -129,7 +138,7 @@ impl Link {
             return Err(of_request(Error::new(ErrorKind::Encode, what)));
         }
         let subject = Subject::named("send_message");
-        let what = Subject { request_id: Some(id), documents: request.count() as u64, ..subject };
+        let what = Subject { request_id: id, documents: request.count() as u64, ..subject };
         self.send(Outgoing::Message(request.to_bytes()), &self.config.retry, &what).await
     }
 

@@ -129,6 +129,12 @@ impl WebsocketClientlet {
         receiver::responses(&self.link)
     }
 
+    /// Returns the messages as they come, unread: each is a `DataRequestProto`, or a `StatusProto` after
+    /// a dry run.
+    pub fn recv_bytes(&mut self) -> WsMessages<'_, Bytes> {
+        receiver::unread(&self.link)
+    }
+
     /// Returns the answers to a dry run, of which there is at most one.
     pub fn recv_dry_run(&mut self) -> WsStatuses<'_> {
         receiver::statuses(&self.link)
@@ -136,12 +142,12 @@ impl WebsocketClientlet {
 
     /// Returns how the last connection that ended was closed; see [`WsMessages::close_code`].
     pub fn close_code(&self) -> Option<u16> {
-        self.link.mailbox.ending().map(|ending| ending.code)
+        self.sender().close_code()
     }
 
     /// Returns why the last connection that ended was closed; see [`WsMessages::close_message`].
     pub fn close_message(&self) -> Option<String> {
-        self.link.mailbox.ending().map(|ending| ending.reason().to_owned())
+        self.sender().close_message()
     }
 }
 
@@ -157,11 +163,26 @@ impl WebsocketClientlet {
     /// # Errors
     /// The reason why there is no connection. For an answer other than 101, its status and body.
     pub async fn start(&mut self) -> Result<(), Error> {
+        self.renew()?;
+        self.link.start().await
+    }
+
+    /// Connects and upgrades like [`start`](WebsocketClientlet::start), and retries this as the options
+    /// say: for a gateway that is still starting.
+    ///
+    /// # Errors
+    /// The reason why there is no connection, after all attempts.
+    pub async fn start_retrying(&mut self) -> Result<(), Error> {
+        self.renew()?;
+        self.link.start_retrying().await
+    }
+
+    fn renew(&mut self) -> Result<(), Error> {
         if self.link.is_spent() {
             self.link.hang_up();
             self.link = Arc::new(Link::new(&self.config, Upgrade::new(&self.config)?));
         }
-        self.link.start().await
+        Ok(())
     }
 
     /// Closes the connection, and waits some seconds for the gateway to agree. Requests that the
@@ -220,5 +241,26 @@ impl WebsocketSender {
     /// The reason why it could not be sent.
     pub async fn send_eoi(&self) -> Result<(), Error> {
         self.link.send_end_of_input().await
+    }
+
+    /// Closes the connection, like [`WebsocketClientlet::close`], also while another task receives: its
+    /// stream of messages ends.
+    pub async fn close(&self) {
+        self.link.close().await;
+    }
+
+    /// Returns how the last connection that ended was closed; see [`WsMessages::close_code`].
+    pub fn close_code(&self) -> Option<u16> {
+        self.link.mailbox.ending().map(|ending| ending.code)
+    }
+
+    /// Returns why the last connection that ended was closed; see [`WsMessages::close_message`].
+    pub fn close_message(&self) -> Option<String> {
+        self.link.mailbox.ending().map(|ending| ending.reason().to_owned())
+    }
+
+    /// Whether there is a connection, or an answer that was not taken.
+    pub fn is_open(&self) -> bool {
+        self.link.is_open()
     }
 }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures_core::Stream;
 
 use crate::clientlets::duplex::{Link, Messages, unreadable};
@@ -69,6 +70,10 @@ impl<T> Stream for WsMessages<'_, T> {
 
 pub(super) fn responses(link: &Arc<Link>) -> WsResponses<'_> {
     WsMessages(Messages::responses(link))
+}
+
+pub(super) fn unread(link: &Arc<Link>) -> WsMessages<'_, Bytes> {
+    WsMessages(Messages::new(link, |_, message| Ok(message.clone())))
 }
 
 pub(super) fn statuses(link: &Arc<Link>) -> WsStatuses<'_> {
