@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from clientlet._records import Tls
-from clientlet.client import _tls
+from clientlet._options import for_client
+from clientlet._records import Retry, Tls
 
 _OF_POST = frozenset(
     "on exec_endpoint inputs target_executor parameters request_size stream return_type return_responses "
@@ -60,7 +60,7 @@ def of_session(
     options: dict[str, Any] = {
         "headers": _pairs("headers", given.get("headers")),
         "cookies": _pairs("cookies", given.get("cookies")),
-        "retry": (max(attempts, 1), initial_backoff, max_backoff, multiplier, False),
+        "retry": Retry(max(attempts, 1), initial_backoff, max_backoff, multiplier),
         "attempt_timeout": _TOTAL,
     }
     _add_auth(options, given.get("auth"))
@@ -74,7 +74,7 @@ def of_session(
             options[name] = given[name]
     if tracer_provider is not None:
         options["tracer_provider"] = tracer_provider
-    return options
+    return for_client(options, owner)
 
 
 def _pairs(name: str, given: Any) -> list[tuple[str, str]]:
@@ -130,7 +130,7 @@ def _add_ssl(options: dict[str, Any], ssl: Any) -> None:
             f"ssl cannot be a {type(ssl).__name__}, whose certificates cannot be read: give a "
             "clientlet.Tls(ca=.., client_certificate=..), or False to accept any certificate"
         )
-    options["tls"] = _tls(ssl)
+    options["tls"] = ssl
 
 
 def _add_proxy(options: dict[str, Any], proxy: Any, auth: Any) -> None:
