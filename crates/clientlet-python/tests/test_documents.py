@@ -8,6 +8,7 @@ import gc
 import json
 import math
 import pathlib
+import sys
 import uuid
 
 import pytest
