@@ -238,3 +238,173 @@ def test_loops_leave_no_file_descriptors(gateway):
     for _ in range(50):
         asyncio.run(client.post("/", {"text": "a"}))
     assert count() <= before + 2
+
+
+def test_a_call_that_fails_leaves_those_gathered_beside_it(url, run):
+    async def main():
+        client = AsyncClient(url)
+        calls = [client.post("/upper", {"text": f"a{n}"}) for n in range(10)]
+        calls.insert(3, client.post("/fail", {"text": "a"}))
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(results.pop(3), clientlet.ExecutorError)
+        assert [documents[0]["text"] for documents in results] == [f"A{n}" for n in range(10)]
+        # Without `return_exceptions` the first failure is raised at once, and the others can still be awaited.
+        slow = asyncio.ensure_future(client.post("/slow", {"text": "a"}, parameters={"seconds": 0.05}))
+        with pytest.raises(clientlet.ExecutorError):
+            await asyncio.gather(slow, client.post("/fail", {"text": "a"}))
+        assert (await slow)[0]["text"] == "a"
+
+    run(main())
+
+
+def test_cancelling_a_gather_cancels_its_calls(gateway, protocol, run):
+    async def main():
+        client = AsyncClient(url_of(gateway, protocol))
+        await client.ready()
+        slow = [client.post("/slow", {"text": "a"}, parameters={"seconds": 60}) for _ in range(5)]
+        gathered = asyncio.gather(*slow)
+        while len(gateway.journal) < 5:
+            await asyncio.sleep(0.005)
+        assert client.statistics().requests_in_flight == 5
+        gathered.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gathered
+        # The tasks of a gather end in the next rounds of the loop.
+        while client.statistics().requests_in_flight:
+            await asyncio.sleep(0)
+
+    run(main())
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "TaskGroup"), reason="Python 3.10 has no task groups")
+def test_a_task_group_cancels_the_calls_beside_one_that_fails(gateway, run):
+    async def main():
+        client = AsyncClient(gateway.url)
+        with pytest.raises(BaseException) as raised:
+            async with asyncio.TaskGroup() as group:
+                slow = group.create_task(client.post("/slow", {"text": "a"}, parameters={"seconds": 60}))
+                group.create_task(client.post("/fail", {"text": "a"}))
+        assert [type(error) for error in raised.value.exceptions] == [clientlet.ExecutorError]
+        assert slow.cancelled() and client.statistics().requests_in_flight == 0
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await client.post("/slow", {"text": "a"}, parameters={"seconds": 60})
+
+    run(main())
+
+
+def test_a_call_that_is_cancelled_at_any_moment_leaves_the_client_whole(url, run):
+    async def main():
+        client = AsyncClient(url)
+        for rounds in range(30):
+            task = asyncio.ensure_future(client.post("/upper", [{"text": "a"}] * 4, request_size=1))
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            task.cancel()
+            (result,) = await asyncio.gather(task, return_exceptions=True)
+            assert isinstance(result, asyncio.CancelledError) or len(result) == 4
+        assert (await client.post("/upper", {"text": "a"}))[0]["text"] == "A"
+        assert client.statistics().requests_in_flight == 0
+
+    run(main())
+
+
+def test_an_input_that_cancels_itself_or_its_call_ends_the_call(gateway, run):
+    async def main():
+        client = AsyncClient(gateway.url)
+
+        async def documents():
+            yield {"text": "a"}
+            call.cancel()
+            await asyncio.sleep(60)
+
+        call = asyncio.ensure_future(client.post("/", documents(), request_size=1))
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert (await client.post("/upper", {"text": "a"}))[0]["text"] == "A"
+
+    run(main())
+
+
+@pytest.mark.parametrize("end", ["stop", "drop"])
+def test_a_stream_that_is_left_closes_its_input(gateway, run, end):
+    closed = []
+
+    async def documents():
+        try:
+            for n in range(1000):
+                yield {"text": str(n)}
+        finally:
+            closed.append(True)
+
+    async def main():
+        stream = AsyncClient(gateway.url).post("/", documents(), request_size=1, prefetch=2, stream=True)
+        async for _ in stream:
+            break
+        assert closed == []
+        if end == "stop":
+            stream.stop()
+        else:
+            del stream
+            gc.collect()
+        while not closed:
+            await asyncio.sleep(0)
+
+    run(main())
+    assert closed == [True]
+
+
+def test_a_loop_that_is_closed_with_calls_in_flight_disturbs_no_other(gateway, protocol, run):
+    client = AsyncClient(url_of(gateway, protocol))
+    left = asyncio.new_event_loop()
+
+    async def begin():
+        call = client.post("/slow", {"text": "a"}, parameters={"seconds": 0.1})
+        task = asyncio.ensure_future(call)
+        while not gateway.journal:
+            await asyncio.sleep(0.005)
+        return task
+
+    task = left.run_until_complete(begin())
+    left.close()
+    # The answer arrives meanwhile, for a loop that is no more.
+    assert run(client.post("/slow", {"text": "b"}, parameters={"seconds": 0.3}))[0]["text"] == "b"
+    # asyncio says of it that it is pending; so it is.
+    task._log_destroy_pending = False
+    del task
+    gc.collect()
+    assert run(client.post("/upper", {"text": "a"}))[0]["text"] == "A"
+
+
+def test_calls_work_in_a_loop_that_is_debugged(url):
+    async def main():
+        client = AsyncClient(url)
+
+        async def documents():
+            yield {"text": "a"}
+
+        calls = [client.post("/upper", {"text": "a"}), client.post("/upper", documents())]
+        return [documents[0]["text"] for documents in await asyncio.gather(*calls)]
+
+    assert asyncio.run(main(), debug=True) == ["A", "A"]
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="tasks are eager from Python 3.12 on")
+def test_calls_work_in_eager_tasks(url):
+    async def main():
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        client = AsyncClient(url)
+        calls = (client.post("/upper", {"text": f"a{n}"}) for n in range(10))
+        return [documents[0]["text"] for documents in await asyncio.gather(*calls)]
+
+    assert asyncio.run(main()) == [f"A{n}" for n in range(10)]
+
+
+def test_an_awaitable_that_has_ended_is_not_awaited_again(gateway, run):
+    async def main():
+        call = AsyncClient(gateway.url).post("/", {"text": "a"})
+        await call
+        with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+            await call
+
+    run(main())

@@ -1,5 +1,6 @@
 """The client that waits."""
 
+import gc
 import math
 import pickle
 import subprocess
@@ -327,3 +328,49 @@ def test_a_closed_client_is_a_closed_error(url):
     assert next(stream).docs[0]["text"] == "a"
     client.close()
     assert "127.0.0.1" in repr(client)
+
+
+@pytest.mark.parametrize("end", ["stop", "drop"])
+def test_a_stream_that_is_left_closes_its_input(gateway, end):
+    closed = []
+
+    def documents():
+        try:
+            for n in range(1000):
+                yield {"text": str(n)}
+        finally:
+            closed.append(True)
+
+    stream = Client(gateway.url).post("/", documents(), request_size=1, prefetch=2, stream=True)
+    next(stream)
+    assert closed == []
+    if end == "stop":
+        stream.stop()
+    else:
+        del stream
+    gc.collect()
+    assert closed == [True]
+
+
+def test_threads_wait_beside_each_other(protocol):
+    """A call that waits holds up no other thread: neither a call nor code of Python."""
+    with Gateway() as gateway:
+        client = Client(url_of(gateway, protocol))
+        client.ready()
+
+        def work():
+            with pytest.raises(clientlet.Error):
+                client.post("/slow", {"text": "a"}, parameters={"seconds": 60})
+
+        threads = [threading.Thread(target=work) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        # All are under way at a time, and one more is answered before them.
+        while len(gateway.journal) < 20:
+            pass
+        assert client.post("/upper", {"text": "a"})[0]["text"] == "A"
+        assert client.statistics().requests_in_flight == 20
+    # The gateway has stopped.
+    for thread in threads:
+        thread.join()
+    assert client.statistics().requests_in_flight == 0

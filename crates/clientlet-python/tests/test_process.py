@@ -1,5 +1,6 @@
 """Signals, forks, and the end of the interpreter."""
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -205,3 +206,67 @@ def test_a_handler_that_raises_is_an_executors_exception(protocol):
             Client(url_of(gateway, protocol)).post("/search", {"text": "a"})
     assert raised.value.exception.name == "KeyError"
     assert os.getpid() > 0
+
+
+def _post_async(client, answers):
+    async def main():
+        return (await client.post("/upper", {"text": "a"}))[0]["text"]
+
+    answers.put((asyncio.run(main()), asyncio.run(main())))
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_child_awaits_with_an_inherited_client(url, method):
+    client = clientlet.AsyncClient(url)
+    parent = multiprocessing.SimpleQueue()
+    _post_async(client, parent)
+    assert parent.get() == ("A", "A")
+    context = multiprocessing.get_context(method)
+    answers = context.Queue()
+    child = context.Process(target=_post_async, args=(client, answers))
+    child.start()
+    assert answers.get(timeout=60) == ("A", "A")
+    child.join(timeout=60)
+    assert child.exitcode == 0
+
+
+@pytest.mark.parametrize("ending", ["", "sys.exit(3)", "raise KeyError", "os.kill(os.getpid(), signal.SIGINT)"])
+def test_the_interpreter_ends_while_the_callers_functions_run(gateway, ending):
+    """Threads that run `before_attempt`, an input and a callback, and a stream that was begun, are no obstacle."""
+    process = script(
+        f"""
+        import os, signal, sys, threading, time, clientlet
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        entered = threading.Semaphore(0)
+
+        def stay(_=None):
+            entered.release()
+            time.sleep(60)
+
+        def documents():
+            yield {{"text": "a"}}
+            stay()
+
+        def begin(**options):
+            inputs = options.pop("inputs", {{"text": "a"}})
+            settings = {{"before_attempt": options.pop("hook")}} if "hook" in options else {{}}
+            client = clientlet.Client(sys.argv[1], **settings)
+            threading.Thread(target=lambda: client.post("/", inputs, **options), daemon=True).start()
+
+        begin(hook=stay)
+        begin(inputs=documents())
+        begin(on_done=stay)
+        stream = clientlet.Client(sys.argv[1]).post("/", [{{"text": "a"}}] * 9, request_size=1, stream=True)
+        next(stream)
+        for _ in range(3):
+            entered.acquire()
+        {ending}
+        """,
+        gateway.grpc_url,
+        stderr=subprocess.PIPE,
+    )
+    errors = process.communicate(timeout=60)[1]
+    expected = {"": 0, "sys.exit(3)": 3, "raise KeyError": 1}.get(ending, -signal.SIGINT)
+    assert process.returncode == expected, errors
+    assert "panicked" not in errors and "Fatal" not in errors
