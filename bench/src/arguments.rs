@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::contest::{self, Benchmark};
-use crate::{blocking, codec, memory, pace, peers, serve, start};
+use crate::{blocking, codec, memory, pace, peers, python, serve, start};
 
 pub(crate) const HELP: &str = "\
 Measures what the client and its command cost.
@@ -13,6 +13,7 @@ Usage: clientlet-bench http|websocket|grpc [--check] [--requests N] [--rounds R]
        clientlet-bench memory [--check] [--documents N,M] [--rounds R] [--json]
        clientlet-bench pace [--check] [--against PROGRAM] [--real] [--requests N] [--rounds R] [--json]
        clientlet-bench peers [--check] [--requests N] [--python-requests N] [--json FILE] [--svg FILE]
+       clientlet-bench python [--check] [--rounds R] [--json]
        clientlet-bench start [--check] [--runs N] [--json]
 
 http, websocket, grpc: compare the client with the bare transport, with 16 requests in flight. The
@@ -85,6 +86,15 @@ short, so it is measured seven times, and the run with the median CPU time count
   --check        Fail if 3.33.1 takes less than 100 times our CPU time on HTTP or WebSocket, or less
                  than 40 times on gRPC
 
+python: compare the Python wheel with jina.Client, 3.14.1 with documents v1 and 3.33.1 with documents v2,
+each against the embedded gateway over HTTP, WebSocket and gRPC: the client's CPU time, user and system,
+for calls of one request of 100 documents, one after the other, both clients in one process and in turns.
+Jina's client connects for each call, so that counts, while ours keeps its connections. Also encodes
+documents beside DocArray, and measures awaits by themselves and the peak of memory. Needs the
+environments of peers, and the wheel, which `cargo xtask bench python` builds.
+  --rounds R     Rounds, in turns; 5 by default. The medians count
+  --check        Fail below the goals in the table, except for those that are known to be short
+
 memory, pace and start run the program `clientlet` in the same folder as this one.
 
   --json         Print a JSON object on one line instead of a table (except for peers)
@@ -100,7 +110,7 @@ Examples:
 
 /// The names of all benchmarks.
 const BENCHMARKS: &str =
-    "there are: http, websocket, grpc, blocking, codec, memory, pace, peers, start";
+    "there are: http, websocket, grpc, blocking, codec, memory, pace, peers, python, start";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Task {
@@ -111,6 +121,7 @@ pub(crate) enum Task {
     Memory(memory::Options),
     Pace(pace::Options),
     Peers(peers::Options),
+    Python(python::Options),
     Start(start::Options),
     // Only this program itself starts the following.
     /// The gateway.
@@ -135,6 +146,7 @@ pub(crate) fn parse(given: &[String]) -> Result<Task, String> {
         "memory" => parse_memory(rest),
         "pace" => parse_pace(rest),
         "peers" => parse_peers(rest),
+        "python" => parse_python(rest),
         "start" => parse_start(rest),
         "serve" => parse_serve(rest),
         memory::FEED => parse_feed(rest),
@@ -257,6 +269,21 @@ fn parse_peers(rest: &[String]) -> Result<Task, String> {
         }
     }
     Ok(Task::Peers(options))
+}
+
+fn parse_python(rest: &[String]) -> Result<Task, String> {
+    let mut options = python::Options::default();
+    let mut rest = rest.iter();
+    while let Some(option) = rest.next() {
+        match option.as_str() {
+            "--rounds" => options.rounds = count("--rounds", rest.next())?,
+            "--check" => options.check = true,
+            "--json" => options.json = true,
+            "--help" | "-h" => return Ok(Task::Help),
+            other => return Err(format!("`python` does not take `{other}`")),
+        }
+    }
+    Ok(Task::Python(options))
 }
 
 fn parse_start(rest: &[String]) -> Result<Task, String> {
@@ -384,6 +411,9 @@ mod tests {
         let line = "peers --svg b.svg --python-requests 7 --requests 50 --check --json a.json";
         assert_eq!(parse_line(line), Ok(Task::Peers(options)));
 
+        let options = python::Options { rounds: 2, check: true, json: true };
+        assert_eq!(parse_line("python --json --check --rounds 2"), Ok(Task::Python(options)));
+
         let options = start::Options { runs: 3, check: true, json: false };
         assert_eq!(parse_line("start --check --runs 3"), Ok(Task::Start(options)));
     }
@@ -415,7 +445,7 @@ mod tests {
     #[test]
     fn errors_name_the_word_at_fault() {
         for (line, word) in [
-            ("", "http, websocket, grpc, blocking, codec, memory, pace, peers, start"),
+            ("", "http, websocket, grpc, blocking, codec, memory, pace, peers, python, start"),
             ("https", "`https`"),
             ("grpc --round 3", "`grpc`"),
             ("http --round 3", "`--round`"),
@@ -435,6 +465,7 @@ mod tests {
             ("start --runs 0", "not `0`"),
             ("peers --json", "`--json` needs"),
             ("peers --rounds 3", "`--rounds`"),
+            ("python --runs 3", "`--runs`"),
             ("call http://localhost", "`call`"),
             ("start --rounds 3", "`--rounds`"),
             ("serve extra", "`extra`"),

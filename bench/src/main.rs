@@ -17,6 +17,7 @@ mod memory;
 mod pace;
 mod peers;
 mod program;
+mod python;
 mod serve;
 mod start;
 mod statistics;
@@ -97,6 +98,11 @@ fn run(task: Task) -> Result<ExitCode, Box<dyn Error>> {
             let report = peers::run(&options)?;
             let gates = options.check.then(|| report.gates());
             return Ok(show(false, report.to_text(), report.to_json(), gates)?);
+        }
+        Task::Python(options) => {
+            let report = python::run(&options)?;
+            let gates = options.check.then(|| report.gates());
+            return Ok(show(options.json, report.to_text(), report.to_json(), gates)?);
         }
         Task::Start(options) => {
             let report = start::run(&options)?;

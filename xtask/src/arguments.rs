@@ -1,7 +1,7 @@
 //! The command line.
 
 /// The names of the benchmarks.
-const BENCHMARKS: [&str; 10] = [
+const BENCHMARKS: [&str; 11] = [
     "http",
     "websocket",
     "grpc",
@@ -11,6 +11,7 @@ const BENCHMARKS: [&str; 10] = [
     "memory",
     "pace",
     "peers",
+    "python",
     "start",
 ];
 
@@ -60,6 +61,9 @@ Tasks:
                         requests a second are answered; needs strace.
   bench peers [ARGS]... Compare Jina's own Python clients with ours. Needs the pinned releases
                         that `test` installs, or CLIENTLET_INTEROP with their place.
+  bench python [ARGS]...
+                        Build the wheel, and compare it with Jina's own Python clients. Needs what
+                        `bench peers` needs, and Python 3.11.
   bench start [ARGS]... Measure how soon the command sends its first byte.
 
 Benchmarks are built in release mode. ARGS go to the benchmark: with --check it fails if it exceeds

@@ -6,6 +6,7 @@ use crate::command::{self, cargo};
 use crate::debian;
 use crate::instructions;
 use crate::metadata::Metadata;
+use crate::wheel;
 
 /// Makes glibc keep freed memory, for contestants that run in one process. By default glibc returns
 /// memory to the system whenever the memory happens to lie at the top of the heap. Then it is chance
@@ -41,11 +42,15 @@ fn build_and_run(arguments: &[String]) -> Result<ExitCode, String> {
     // The command runs the embedded gateway in a process of its own.
     let packages = ["-p", "clientlet-bench", "-p", "clientlet-cli"];
     command::run(cargo().args(["build", "--release"]).args(packages))?;
-    let benchmark = Metadata::read()?.target_directory.join("release/clientlet-bench");
+    let target = Metadata::read()?.target_directory;
+    let benchmark = target.join("release/clientlet-bench");
+    let needs_wheel = arguments.first().is_some_and(|name| name == "python");
+    let wheel = needs_wheel.then(|| wheel::install_for_benchmarks(&target)).transpose()?;
     let is_contest = arguments.first().is_some_and(|name| CONTESTS.contains(&name.as_str()));
     let status = Command::new(&benchmark)
         .args(arguments)
         .envs(is_contest.then_some(KEPT_MEMORY))
+        .envs(wheel.map(|folder| ("CLIENTLET_WHEEL", folder)))
         .status()
         .map_err(|error| format!("`{}` cannot be run: {error}", benchmark.display()))?;
     // Without a code, a signal ended the benchmark.

@@ -174,6 +174,23 @@ impl Build<'_> {
     }
 }
 
+/// Builds the wheel in release mode for benchmarks. Returns the folder that it is installed in, which can be put
+/// beside any environment.
+///
+/// # Errors
+/// If there is no Python 3.11, or the build fails.
+pub(crate) fn install_for_benchmarks(target: &Path) -> Result<PathBuf, String> {
+    let main = Environment::main(target)?;
+    let folder = target.join("wheel/optimized");
+    let build = Build { maturin: &main, folder, is_release: false };
+    let options = ["--quiet", "--release", "--interpreter"].map(OsStr::new);
+    let options = [&options[..], &[main.python.as_os_str()]].concat();
+    let wheel = build.made_by("build", &options, "-cp311-abi3-")?;
+    let beside = target.join("wheel/measured");
+    main.install_beside(&beside, &[wheel.as_os_str()])?;
+    Ok(beside)
+}
+
 /// Finds an interpreter on the path, or among those of pyenv, whose own commands run only the version
 /// that is switched on.
 fn find(version: &str) -> Option<PathBuf> {
@@ -238,6 +255,12 @@ impl Environment {
         pip
     }
 
+    /// Installs into a folder that can be put beside any environment.
+    fn install_beside(&self, folder: &Path, packages: &[&OsStr]) -> Result<(), String> {
+        let _ = fs::remove_dir_all(folder);
+        self.install(&[&["--target".as_ref(), folder.as_os_str()], packages].concat())
+    }
+
     /// Installs the wheel and what its tests need, and runs them, also against real gateways if they
     /// are installed there. The first run has the folder with the files that were built: it alone checks
     /// these files and measures memory.
@@ -265,10 +288,9 @@ impl Environment {
     /// lie in a folder beside them.
     fn test_beside(&self, wheel: &Path, environments: &Path, target: &Path) -> Result<(), String> {
         let beside = target.join("wheel/beside");
-        let _ = fs::remove_dir_all(&beside);
-        let folder = ["--target".as_ref(), beside.as_os_str()];
-        self.install(
-            &[&folder[..], &["pytest".as_ref(), "hypothesis".as_ref(), wheel.as_os_str()]].concat(),
+        self.install_beside(
+            &beside,
+            &["pytest".as_ref(), "hypothesis".as_ref(), wheel.as_os_str()],
         )?;
         for name in ["seed-era", "current", "current-v1"] {
             let python = environments.join(name).join("bin/python");

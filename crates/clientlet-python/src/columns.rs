@@ -209,9 +209,7 @@ impl<'de> Visitor<'de> for CellVisitor<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Cell, A::Error> {
         let py = self.0;
         let mut cells = Gathered::default();
-        while let Some(cell) = seq.next_element_seed(self)? {
-            cells.push(py, cell).map_err(de::Error::custom)?;
-        }
+        while seq.next_element_seed(Element { py, cells: &mut cells })?.is_some() {}
         cells.into_cell(py).map_err(de::Error::custom)
     }
 
@@ -235,6 +233,99 @@ impl<'de> AnyVisitor<'de> for CellVisitor<'_> {
     }
 }
 
+/// Reads an element of a list into the values before it. Numbers become no cells: an answer in JSON has
+/// thousands of them.
+struct Element<'a, 'py> {
+    py: Python<'py>,
+    cells: &'a mut Gathered,
+}
+
+impl Element<'_, '_> {
+    fn push<E: de::Error>(self, cell: Result<Cell, E>) -> Result<(), E> {
+        self.cells.push(self.py, cell?).map_err(E::custom)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Element<'_, '_> {
+    type Value = ();
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        AnyVisitor::deserialize(self, deserializer)
+    }
+}
+
+impl<'de> Visitor<'de> for Element<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    #[inline]
+    fn visit_i64<E: de::Error>(self, n: i64) -> Result<(), E> {
+        match self.cells.add(Dtype::I64, n.to_le_bytes()) {
+            true => Ok(()),
+            false => self.push(Ok(Cell::Integer(n))),
+        }
+    }
+
+    #[inline]
+    fn visit_f64<E: de::Error>(self, n: f64) -> Result<(), E> {
+        match self.cells.add(Dtype::F64, n.to_le_bytes()) {
+            true => Ok(()),
+            false => self.push(Ok(Cell::Real(n))),
+        }
+    }
+
+    fn visit_u64<E: de::Error>(self, n: u64) -> Result<(), E> {
+        match i64::try_from(n) {
+            Ok(n) => self.visit_i64(n),
+            Err(_) => self.visit_f64(n as f64),
+        }
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        let cell = CellVisitor(self.py).visit_unit();
+        self.push(cell)
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<(), E> {
+        self.visit_unit()
+    }
+
+    fn visit_bool<E: de::Error>(self, b: bool) -> Result<(), E> {
+        let cell = CellVisitor(self.py).visit_bool(b);
+        self.push(cell)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+        let cell = CellVisitor(self.py).visit_str(text);
+        self.push(cell)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<(), A::Error> {
+        let cell = CellVisitor(self.py).visit_seq(seq);
+        self.push(cell)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        let cell = CellVisitor(self.py).visit_map(map);
+        self.push(cell)
+    }
+}
+
+impl<'de> AnyVisitor<'de> for Element<'_, '_> {
+    fn visit_tensor<E: de::Error>(self, tensor: Tensor) -> Result<(), E> {
+        self.push(Ok(Cell::Tensor(tensor)))
+    }
+
+    fn visit_blob<E: de::Error>(self, blob: Blob) -> Result<(), E> {
+        let cell = CellVisitor(self.py).visit_blob(blob);
+        self.push(cell)
+    }
+}
+
 /// Values that come one after the other: an array as long as they fit into one, else a list.
 #[derive(Default)]
 enum Gathered {
@@ -251,6 +342,21 @@ enum Gathered {
 }
 
 impl Gathered {
+    /// Adds a number, if there are numbers of its type alone.
+    #[inline]
+    fn add(&mut self, element: Dtype, number: [u8; 8]) -> bool {
+        match self {
+            Gathered::Array { dtype, shape, buffer, count }
+                if *dtype == element && shape.is_empty() =>
+            {
+                buffer.extend_from_slice(&number);
+                *count += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
     fn push(&mut self, py: Python<'_>, cell: Cell) -> PyResult<()> {
         if let Gathered::Empty = self {
             *self = match (&cell, cell.element()) {

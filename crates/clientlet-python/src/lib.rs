@@ -21,6 +21,7 @@ mod hook;
 mod kept;
 mod kind;
 mod log;
+mod measure;
 mod options;
 mod otel;
 mod questions;
@@ -63,6 +64,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(clientlets::status_of, module)?)?;
     module.add_function(wrap_pyfunction!(clientlets::request_of, module)?)?;
     module.add_function(wrap_pyfunction!(command::command, module)?)?;
+    module.add_function(wrap_pyfunction!(measure::encode, module)?)?;
+    module.add_function(wrap_pyfunction!(measure::pause, module)?)?;
     module.add_function(wrap_pyfunction!(kind::is_document, module)?)
 }
 

@@ -206,6 +206,27 @@ def test_columns_with_gaps_have_none(v2_url):
     assert client.post("/echo", columns={"id": []}) == {}
 
 
+@pytest.mark.parametrize("values, dtype", [
+    ([1, 2], "int64"), ([1, 2.5], "float64"), ([0.5, 2], "float64"),
+    ([[1, 2], [3, 4]], "int64"), ([[0.5], [2.5]], "float64"),
+])  # fmt: skip
+def test_lists_of_numbers_are_read_as_arrays_of_one_type(v2, values, dtype):
+    client = Client(url_of(v2, "http"))
+    document = {"id": "1", "title": "", "v": values}
+    column = client.post("/echo", [document] * 2, return_type="columns")["v"]
+    assert column.dtype == dtype and column.tolist() == [values] * 2
+
+
+@pytest.mark.parametrize("values", [
+    [1.5, "a", None, True, {"a": 1}], [1, 2, "a"], [None, 1.5], [[1.5], "a"], [],
+])  # fmt: skip
+def test_lists_of_different_things_stay_lists(v2, values):
+    client = Client(url_of(v2, "http"))
+    document = {"id": "1", "title": "", "v": values}
+    (back,) = client.post("/echo", document, return_type="columns")["v"]
+    assert isinstance(back, list) and repr(back) == repr(values).replace("[[1.5]", "[array([1.5])")
+
+
 @pytest.mark.parametrize("columns, said", [
     ({"id": ["1"], "e": numpy.zeros((2, 3))}, '"id" has 1 rows, "e" has 2'),
     ({"e": numpy.array(1.0)}, '"e" has no rows'), ({"e": "text"}, '"e" is no list'),

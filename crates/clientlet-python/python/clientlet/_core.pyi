@@ -33,6 +33,8 @@ __all__ = [
     "request_of",
     "command",
     "is_document",
+    "encode",
+    "pause",
 ]
 
 __version__: str
@@ -50,6 +52,12 @@ def request_of(
 ) -> bytes: ...
 def command(args: Sequence[str]) -> int: ...
 def is_document(object: Any) -> bool: ...
+def encode(documents: Iterable[Any], docarray: str) -> list[bytes]:
+    """Encodes documents as protobuf of `docarray`, `v1` or `v2`."""
+
+def pause(pending: bool) -> Awaitable[None]:
+    """An awaitable that is ready at once, or, if it is to be `pending`, when the runtime's thread has woken it."""
+
 _D_co = TypeVar("_D_co", covariant=True, default=Any)
 
 @final

@@ -51,9 +51,13 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Wrapped<V> {
 
     #[inline]
     fn visit_f64<E: Error>(self, n: f64) -> Result<V::Value, E> {
-        match whole(n) {
-            Some(n) if self.place == Place::Values => self.visitor.visit_i64(n),
-            _ => self.visitor.visit_f64(n),
+        // Whether a number is whole costs a call for each, so it is asked only where it matters.
+        match self.place == Place::Values {
+            true => match whole(n) {
+                Some(n) => self.visitor.visit_i64(n),
+                None => self.visitor.visit_f64(n),
+            },
+            false => self.visitor.visit_f64(n),
         }
     }
 

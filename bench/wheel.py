@@ -1,0 +1,207 @@
+"""Measure the Python wheel, and Jina's own client beside it, and print the numbers as one line of JSON.
+
+    wheel.py compare HTTP WEBSOCKET GRPC ROUNDS   against jina.Client of this environment, in turns
+    wheel.py encode ROUNDS                        documents to bytes, beside DocArray v2
+    wheel.py await ROUNDS                         what an await costs by itself
+    wheel.py memory URL DOCUMENTS                 the peak, and the interpreter's before the import
+
+All times are microseconds of this process's CPU, user and system, for a request, a list of documents or an
+await. Imports and making the documents do not count. Each request is a call of its own: Jina's client
+connects for each call, so that counts, while ours keeps its connections.
+"""
+import os
+import sys
+
+os.environ['JINA_OPTOUT_TELEMETRY'] = '1'
+os.environ['JINA_HIDE_SURVEY'] = '1'
+# Standard output is for the line of JSON; Jina's own output goes to standard error.
+stdout = os.fdopen(os.dup(1), 'w')
+os.dup2(2, 1)
+
+import asyncio
+import gc
+import json
+import resource
+from urllib.parse import urlsplit
+
+# Documents in a request, floats in an embedding, characters in a text, tasks that wait.
+DOCUMENTS, DIMENSIONS, TEXT_LENGTH, TASKS = 100, 768, 110, 16
+LETTERS = 'the quick brown fox jumps over the lazy dog '
+TEXT = (LETTERS * (TEXT_LENGTH // len(LETTERS) + 1))[:TEXT_LENGTH]
+# Calls in a measurement: Jina's client takes several times as long for each.
+THEIRS, OURS = 8, 64
+
+
+def cpu():
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def peak():
+    """The peak of resident memory, in MiB."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux reports KiB, Apple's systems report bytes.
+    return most / 1024 / (1024 if sys.platform == 'darwin' else 1)
+
+
+def classes():
+    """The classes of documents with text and with an embedding, their collections, and what Jina's client
+    is told of its answers."""
+    # Three fields, the id included: over HTTP a gateway corrupts documents of v2 with exactly two.
+    try:
+        from docarray import BaseDoc, DocList
+        from docarray.typing import NdArray
+    except ImportError:
+        from docarray import Document, DocumentArray
+
+        return Document, Document, DocumentArray, DocumentArray, False
+
+    class Article(BaseDoc):
+        title: str = ''
+        text: str
+
+    class Embedded(BaseDoc):
+        text: str = ''
+        embedding: NdArray
+
+    return Article, Embedded, DocList[Article], DocList[Embedded], True
+
+
+def embeddings():
+    import numpy
+
+    numbers = numpy.random.default_rng(7).standard_normal((DOCUMENTS, DIMENSIONS))
+    return numbers.astype(numpy.float32)
+
+
+def compare(http, websocket, grpc, rounds):
+    import jina
+
+    import clientlet
+
+    Article, Embedded, Articles, Embeddings, is_v2 = classes()
+    array = embeddings()
+    ids = [f'document-{number}' for number in range(DOCUMENTS)]
+    columns = {'id': ids, 'embedding': array}
+    dicts = [{'id': id, 'embedding': row} for id, row in zip(ids, array)]
+    if is_v2:
+        columns['text'] = [''] * DOCUMENTS
+        for document in dicts:
+            document['text'] = ''
+    embedded = Embeddings(Embedded(**document) for document in dicts)
+    articles = Articles(Article(id=id, text=TEXT) for id in ids)
+
+    rows = []
+    for protocol, url in (('http', http), ('websocket', websocket), ('grpc', grpc)):
+        address = urlsplit(url)
+        jinas = jina.Client(host=address.hostname, port=address.port, protocol=protocol)
+        ours = clientlet.Client(url)
+
+        def theirs(documents, return_type):
+            options = {'return_type': return_type} if is_v2 else {}
+            return len(jinas.post('/upper', documents, request_size=DOCUMENTS, **options))
+
+        def in_columns():
+            shape = ours.post('/upper', columns=columns)['embedding'].shape
+            assert shape == (DOCUMENTS, DIMENSIONS), shape
+            return shape[0]
+
+        for their_call, our_calls in (
+            (lambda: theirs(embedded, Embeddings), {
+                'dicts': lambda: len(ours.post('/upper', dicts)),
+                'columns': in_columns,
+            }),
+            (lambda: theirs(articles, Articles), {
+                'texts': lambda: len(ours.post('/upper', articles, return_type=Articles)),
+            }),
+        ):
+            contestants = {'theirs': (their_call, THEIRS)}
+            contestants.update((name, (call, OURS)) for name, call in our_calls.items())
+            measured = {name: [] for name in contestants}
+            for turn in range(rounds + 1):
+                for name, (call, calls) in contestants.items():
+                    gc.collect()
+                    began = cpu()
+                    for _ in range(calls):
+                        if call() != DOCUMENTS:
+                            raise SystemExit(f'{name}: not all documents were answered')
+                    # The first turn makes the connections and loads the code.
+                    if turn > 0:
+                        measured[name].append((cpu() - began) * 1e6 / calls)
+            for name in our_calls:
+                rows.append({
+                    'work': name,
+                    'protocol': protocol,
+                    'theirs': measured['theirs'],
+                    'ours': measured[name],
+                })
+    return {'jina': jina.__version__, 'rows': rows}
+
+
+def encode(rounds):
+    from clientlet import _core
+
+    _, Embedded, _, Embeddings, is_v2 = classes()
+    if not is_v2:
+        raise SystemExit('DocArray v2 is needed')
+    documents = Embeddings(
+        Embedded(id=f'document-{number}', embedding=row) for number, row in enumerate(embeddings())
+    )
+    theirs, ours = [], []
+    for _ in range(rounds):
+        for work, times, taken in (
+            (lambda: documents.to_protobuf().SerializeToString(), 50, theirs),
+            (lambda: _core.encode(documents, 'v2'), 1000, ours),
+        ):
+            began = cpu()
+            for _ in range(times):
+                work()
+            taken.append((cpu() - began) * 1e6 / times)
+    return {'theirs': theirs, 'ours': ours}
+
+
+async def awaits(rounds):
+    from clientlet import _core
+
+    async def repeat(pending, times):
+        for _ in range(times):
+            await _core.pause(pending)
+
+    ready, waiting = [], []
+    for _ in range(rounds):
+        began = cpu()
+        await repeat(False, 100_000)
+        ready.append((cpu() - began) * 1e6 / 100_000)
+        began = cpu()
+        await asyncio.gather(*[repeat(True, 1000) for _ in range(TASKS)])
+        waiting.append((cpu() - began) * 1e6 / (1000 * TASKS))
+    return {'ready': ready, 'waiting': waiting}
+
+
+def memory(url, documents):
+    before = peak()
+    import clientlet
+
+    inputs = ({'id': f'document-{n}', 'title': '', 'text': TEXT} for n in range(documents))
+    answered = 0
+    with clientlet.Client(url) as client:
+        for answer in client.post('/upper', inputs, request_size=DOCUMENTS, stream=True):
+            answered += len(answer.docs)
+    if answered != documents:
+        raise SystemExit(f'{answered} of {documents} documents were answered')
+    return {'interpreter': before, 'peak': peak()}
+
+
+def main(task, *arguments):
+    if task == 'compare':
+        *urls, rounds = arguments
+        return compare(*urls, int(rounds))
+    if task == 'encode':
+        return encode(int(arguments[0]))
+    if task == 'await':
+        return asyncio.run(awaits(int(arguments[0])))
+    return memory(arguments[0], int(arguments[1]))
+
+
+if __name__ == '__main__':
+    print(json.dumps(main(*sys.argv[1:])), file=stdout, flush=True)
