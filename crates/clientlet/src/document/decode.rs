@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 
 use super::blob::reading_as;
 use super::lenient::{Lenient, Place};
+use super::reader::Reader;
 use crate::foreign::told;
 use crate::message::DocArray;
 
@@ -40,6 +41,12 @@ pub(crate) fn decode_parameters<T: DeserializeOwned>(json: &[u8]) -> Result<T, S
 
 fn decode<T: DeserializeOwned>(docarray: DocArray, place: Place, json: &[u8]) -> Result<T, String> {
     reading_as(docarray, || {
+        let mut reader = Reader::new(json);
+        if let Ok(value) = T::deserialize(Lenient::new(&mut reader, place))
+            && reader.is_at_end()
+        {
+            return Ok(value);
+        }
         let mut reader = serde_json::Deserializer::from_slice(json);
         let read = T::deserialize(Lenient::new(&mut reader, place));
         read.and_then(|value| reader.end().map(|()| value)).map_err(|plain| {

@@ -14,7 +14,7 @@ use super::one_kind::EncodedContent;
 use super::proto::Message;
 use super::refusal::{Refusal, refuse};
 use super::serializer::To;
-use super::{EncodeError, Encoder, decode, proto};
+use super::{EncodeError, Encoder, decode, proto, reader};
 use crate::error::{Error, ErrorKind};
 use crate::foreign::told;
 use crate::message::{DocArray, Encoding};
@@ -127,7 +127,7 @@ impl EncodedDocument {
         list: &Bytes,
     ) -> Result<Vec<EncodedDocument>, String> {
         let documents: Vec<&RawValue> =
-            serde_json::from_slice(list).map_err(|error| told(&error))?;
+            reader::from_slice(list).map_err(|error| told(&error))?;
         let share = |document: &RawValue| {
             let text = document.get();
             let mut bytes = list.slice_ref(text.as_bytes());

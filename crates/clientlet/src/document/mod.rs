@@ -19,6 +19,7 @@ mod one_kind;
 mod properties;
 pub(crate) mod proto;
 mod raw;
+pub(crate) mod reader;
 mod refusal;
 mod serializer;
 mod tensor;

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::document::reader;
 use crate::foreign::told;
 use crate::message::{
     AnswerParts, DocArray, Encoding, Exception, MOST_ROUTES, RawAnswer, RouteTimes, Status,
@@ -68,7 +69,7 @@ struct ExceptionJson {
 /// # Errors
 /// The fault in the JSON, in words.
 pub(crate) fn read_answer(docarray: DocArray, body: &Bytes) -> Result<RawAnswer, String> {
-    let json: AnswerJson<'_> = serde_json::from_slice(body).map_err(|error| told(&error))?;
+    let json: AnswerJson<'_> = reader::from_slice(body).map_err(|error| told(&error))?;
     // Without this check an object with other keys, such as an error body, would read as an empty
     // answer.
     if json.header.is_none() && json.data.is_none() {
