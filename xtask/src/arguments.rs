@@ -298,7 +298,7 @@ mod tests {
             ("fuzz -5", "`-5`"),
             (
                 "bench",
-                "http, websocket, grpc, blocking, codec, instructions, memory, pace, peers, start",
+                "http, websocket, grpc, blocking, codec, instructions, memory, pace, peers, python, start",
             ),
             ("bench https", "`https`"),
             ("wheel --fast", "`--fast`"),

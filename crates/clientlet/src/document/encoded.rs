@@ -126,8 +126,7 @@ impl EncodedDocument {
         docarray: DocArray,
         list: &Bytes,
     ) -> Result<Vec<EncodedDocument>, String> {
-        let documents: Vec<&RawValue> =
-            reader::from_slice(list).map_err(|error| told(&error))?;
+        let documents: Vec<&RawValue> = reader::from_slice(list).map_err(|error| told(&error))?;
         let share = |document: &RawValue| {
             let text = document.get();
             let mut bytes = list.slice_ref(text.as_bytes());

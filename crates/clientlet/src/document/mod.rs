@@ -22,6 +22,7 @@ mod raw;
 pub(crate) mod reader;
 mod refusal;
 mod serializer;
+mod single;
 mod tensor;
 mod v1_fields;
 mod value;

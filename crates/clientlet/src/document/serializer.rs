@@ -10,10 +10,10 @@ use serde::ser::{
 };
 use serde_json::ser::{CompactFormatter, Formatter};
 
-use super::Dtype;
 use super::raw::{RAW_NUMBER, RAW_VALUE, write_again};
 use super::refusal::{Refusal, refuse};
 use super::v1_fields::Number;
+use super::{Dtype, single};
 
 /// A destination that refuses a kind of value with [`ONLY`](Destination::ONLY), unless it has a
 /// method for that kind.
@@ -148,8 +148,30 @@ numbers! {
     u32 => Some(Dtype::U32), whole, write_u32;
     u64 => Some(Dtype::U64), whole, write_u64;
     u128 => None, whole, write_u128;
-    f32 => Some(Dtype::F32), Number::Single, write_f32;
     f64 => Some(Dtype::F64), Number::Double, write_f64;
+}
+
+impl Num for f32 {
+    const DTYPE: Option<Dtype> = Some(Dtype::F32);
+    type Bytes = [u8; 4];
+
+    #[inline]
+    fn number(self) -> Number {
+        Number::Single(self)
+    }
+
+    #[inline]
+    fn to_bytes(self) -> [u8; 4] {
+        self.to_le_bytes()
+    }
+
+    #[inline]
+    fn write_json(self, out: &mut Vec<u8>) -> io::Result<()> {
+        if single::write(self, out) {
+            return Ok(());
+        }
+        CompactFormatter.write_f32(out, self)
+    }
 }
 
 /// serde's view of a destination.

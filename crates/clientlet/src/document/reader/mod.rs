@@ -92,7 +92,7 @@ impl<'de> Reader<'de> {
     }
 
     /// Returns the first byte after white space, without taking it.
-    #[inline]
+    #[inline(always)]
     fn peek(&mut self) -> Option<u8> {
         loop {
             let byte = *self.json.get(self.at)?;
@@ -134,7 +134,7 @@ impl<'de> Reader<'de> {
 
     /// Whether another element or entry comes before the bracket `end`. Takes the comma before it, and leaves the
     /// bracket.
-    #[inline]
+    #[inline(always)]
     fn has_more(&mut self, is_first: &mut bool, end: u8) -> Result<bool, Declined> {
         let byte = self.peek().ok_or(Declined)?;
         if byte == end {
@@ -149,10 +149,10 @@ impl<'de> Reader<'de> {
         Ok(true)
     }
 
-    #[inline]
+    #[inline(always)]
     fn decimal(&mut self) -> Result<Decimal<'de>, Declined> {
         let decimal = Decimal::scan(&self.json[self.at..]).ok_or(Declined)?;
-        self.at += decimal.text.len();
+        self.at += decimal.length;
         Ok(decimal)
     }
 
@@ -170,6 +170,28 @@ impl<'de> Reader<'de> {
         Ok(value)
     }
 
+    /// Reads a value that begins with the byte `first`, and is no number.
+    fn other<V: Visitor<'de>>(&mut self, first: u8, visitor: V) -> Result<V::Value, Declined> {
+        match first {
+            b'"' => self.text(visitor),
+            b'[' => self.list(visitor),
+            b'{' => self.object(visitor),
+            b'n' => {
+                self.literal(b"null")?;
+                visitor.visit_unit()
+            }
+            b't' => {
+                self.literal(b"true")?;
+                visitor.visit_bool(true)
+            }
+            b'f' => {
+                self.literal(b"false")?;
+                visitor.visit_bool(false)
+            }
+            _ => Err(Declined),
+        }
+    }
+
     /// Passes over a value.
     fn skip(&mut self) -> Result<(), Declined> {
         match self.peek().ok_or(Declined)? {
@@ -179,7 +201,10 @@ impl<'de> Reader<'de> {
                 self.open()?;
                 let mut is_first = true;
                 while self.has_more(&mut is_first, b']')? {
-                    self.skip()?;
+                    match self.peek() {
+                        Some(b'-' | b'0'..=b'9') => drop(self.decimal()?),
+                        _ => self.skip()?,
+                    }
                 }
                 self.close(b']')
             }
@@ -230,7 +255,7 @@ macro_rules! wide_integers {
 impl<'de> Deserializer<'de> for &mut Reader<'de> {
     type Error = Declined;
 
-    #[inline]
+    #[inline(always)]
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Declined> {
         match self.peek().ok_or(Declined)? {
             b'-' | b'0'..=b'9' => match self.decimal()?.number().ok_or(Declined)? {
@@ -239,22 +264,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
                 Number::Real(_) if self.has_text_numbers => Err(Declined),
                 Number::Real(n) => visitor.visit_f64(n),
             },
-            b'"' => self.text(visitor),
-            b'[' => self.list(visitor),
-            b'{' => self.object(visitor),
-            b'n' => {
-                self.literal(b"null")?;
-                visitor.visit_unit()
-            }
-            b't' => {
-                self.literal(b"true")?;
-                visitor.visit_bool(true)
-            }
-            b'f' => {
-                self.literal(b"false")?;
-                visitor.visit_bool(false)
-            }
-            _ => Err(Declined),
+            first => self.other(first, visitor),
         }
     }
 

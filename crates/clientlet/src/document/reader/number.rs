@@ -10,23 +10,26 @@ pub(super) enum Number {
     Real(f64),
 }
 
-/// A number as it is written: `digits` times ten to the power of `exponent`.
+/// A number as it is written.
 pub(super) struct Decimal<'a> {
-    pub(super) text: &'a [u8],
+    /// The number, and what comes after it.
+    json: &'a [u8],
+    pub(super) length: usize,
     is_negative: bool,
-    digits: u64,
-    exponent: i64,
-    /// Whether there are more digits than `digits` can hold.
-    is_long: bool,
-    /// Whether it has neither a point nor an exponent.
-    is_whole: bool,
+    /// The digits before the point, if they fit.
+    whole: u64,
+    /// The numbers of digits before and after the point.
+    before: usize,
+    after: usize,
+    /// The power of ten that is written behind the digits.
+    power: Option<i64>,
 }
 
 /// The number of digits that always fit into 64 bits.
 const MOST_DIGITS: usize = 19;
 
-/// The limit below which an exponent is counted. Any exponent above it is the same to a double.
-const MOST_EXPONENT: i64 = 1 << 40;
+/// The limit up to which a power is counted. To a double, all powers above it are the same.
+const MOST_POWER: i64 = 1 << 40;
 
 /// The powers of ten that are exact as doubles.
 const POWERS: [f64; 23] = [
@@ -39,61 +42,39 @@ const MOST_EXACT: u64 = 1 << 53;
 
 impl<'a> Decimal<'a> {
     /// Finds the number at the beginning of `json`; `None` if there is none.
-    #[inline]
+    #[inline(always)]
     pub(super) fn scan(json: &'a [u8]) -> Option<Decimal<'a>> {
         let is_negative = json.first() == Some(&b'-');
         let start = usize::from(is_negative);
-        let mut digits = 0;
         let mut at = start;
+        let mut whole = 0_u64;
         while let Some(digit @ b'0'..=b'9') = json.get(at) {
-            digits = append(digits, *digit);
+            whole = append(whole, *digit);
             at += 1;
         }
-        let mut count = at - start;
-        if count == 0 || (count > 1 && json[start] == b'0') {
+        let before = at - start;
+        if before == 0 || (before > 1 && json[start] == b'0') {
             return None;
         }
-        let mut exponent = 0;
-        let mut is_whole = true;
+        let mut after = 0;
         if json.get(at) == Some(&b'.') {
-            is_whole = false;
-            at += 1;
-            let point = at;
-            loop {
-                let (value, length) = leading_digits(&json[at..]);
-                digits = digits.wrapping_mul(INTEGER_POWERS[length]).wrapping_add(value);
-                at += length;
-                if length < 8 {
-                    break;
-                }
-            }
-            if at == point {
+            after = digits_in(&json[at + 1..]);
+            at += 1 + after;
+            if after == 0 {
                 return None;
             }
-            count += at - point;
-            exponent = -((at - point) as i64);
         }
+        let mut power = None;
         if let Some(b'e' | b'E') = json.get(at) {
-            is_whole = false;
-            let is_below = json.get(at + 1) == Some(&b'-');
-            at += if matches!(json.get(at + 1), Some(b'+' | b'-')) { 2 } else { 1 };
-            let first = at;
-            let mut power = 0;
-            while let Some(digit @ b'0'..=b'9') = json.get(at) {
-                power = (power * 10 + i64::from(digit - b'0')).min(MOST_EXPONENT);
-                at += 1;
-            }
-            if at == first {
-                return None;
-            }
-            exponent += if is_below { -power } else { power };
+            let (written, length) = written_power(&json[at + 1..])?;
+            power = Some(written);
+            at += 1 + length;
         }
-        let (text, is_long) = (&json[..at], count > MOST_DIGITS);
-        Some(Decimal { text, is_negative, digits, exponent, is_long, is_whole })
+        Some(Decimal { json, length: at, is_negative, whole, before, after, power })
     }
 
     /// Returns the number; `None` if it is beyond all doubles.
-    #[inline]
+    #[inline(always)]
     pub(super) fn number(&self) -> Option<Number> {
         match self.integer() {
             Some(integer) => Some(integer),
@@ -117,14 +98,14 @@ impl<'a> Decimal<'a> {
     }
 
     /// Returns the number if it is written as an integer, and is one for serde_json.
-    #[inline]
+    #[inline(always)]
     fn integer(&self) -> Option<Number> {
-        if !self.is_whole {
+        if self.after > 0 || self.power.is_some() {
             return None;
         }
-        let digits = match self.is_long {
-            true => parse(&self.text[usize::from(self.is_negative)..])?,
-            false => self.digits,
+        let digits = match self.digits() {
+            Some(digits) => digits,
+            None => parse(&self.json[usize::from(self.is_negative)..self.length])?,
         };
         match (self.is_negative, digits) {
             (false, _) => Some(Number::Unsigned(digits)),
@@ -134,21 +115,42 @@ impl<'a> Decimal<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn double(&self) -> Option<f64> {
-        if self.is_long || self.digits > MOST_EXACT || self.exponent.unsigned_abs() > 22 {
-            return self.parse();
-        }
+        let exponent = self.power.unwrap_or_default() - self.after as i64;
+        let digits = self.digits().filter(|digits| *digits <= MOST_EXACT);
+        let power = POWERS.get(exponent.unsigned_abs() as usize);
+        let (Some(digits), Some(power)) = (digits, power) else { return self.parse() };
         // Both are exact, so the one operation rounds as it should.
-        let digits = self.digits as f64;
-        let power = POWERS[self.exponent.unsigned_abs() as usize];
-        let number = if self.exponent < 0 { digits / power } else { digits * power };
-        Some(if self.is_negative { -number } else { number })
+        let digits = digits as f64;
+        let number = if exponent < 0 { digits / power } else { digits * power };
+        // A branch on the sign would mostly be guessed wrong.
+        Some(f64::from_bits(number.to_bits() | u64::from(self.is_negative) << 63))
+    }
+
+    /// Returns the digits as an integer; `None` if they may be too many for one.
+    #[inline(always)]
+    fn digits(&self) -> Option<u64> {
+        if self.before + self.after > MOST_DIGITS {
+            return None;
+        }
+        let after = &self.json[usize::from(self.is_negative) + self.before..];
+        let sixteen = after.get(1..).and_then(<[u8]>::first_chunk).filter(|_| self.after <= 16);
+        let Some(sixteen) = sixteen else {
+            let after = after.get(1..=self.after).unwrap_or_default();
+            return Some(after.iter().fold(self.whole, |digits, digit| append(digits, *digit)));
+        };
+        // The digits move to the end, behind zeros, and what comes after them drops out.
+        let aligned = u128::from_le_bytes(*sixteen).checked_shl(128 - 8 * self.after as u32);
+        let aligned = aligned.unwrap_or_default();
+        let first = value_of_eight(aligned as u64);
+        let last = value_of_eight((aligned >> 64) as u64);
+        Some(self.whole * POWERS_OF_INTEGERS[self.after] + first * 100_000_000 + last)
     }
 
     /// Reads the text as a number of type `T`.
     pub(super) fn parse<T: FromStr>(&self) -> Option<T> {
-        parse(self.text)
+        parse(&self.json[..self.length])
     }
 }
 
@@ -157,31 +159,58 @@ fn parse<T: FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-#[inline]
+const POWERS_OF_INTEGERS: [u64; 17] = {
+    let mut powers = [1; 17];
+    let mut n = 1;
+    while n < powers.len() {
+        powers[n] = powers[n - 1] * 10;
+        n += 1;
+    }
+    powers
+};
+
+#[inline(always)]
 fn append(digits: u64, digit: u8) -> u64 {
     digits.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'))
 }
 
-const INTEGER_POWERS: [u64; 9] =
-    [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+/// Reads the power of ten behind an `e`. Returns it and the length of its text.
+#[cold]
+fn written_power(json: &[u8]) -> Option<(i64, usize)> {
+    let sign = usize::from(matches!(json.first(), Some(b'+' | b'-')));
+    let length = digits_in(&json[sign..]);
+    let append = |power: i64, digit: &u8| (power * 10 + i64::from(digit - b'0')).min(MOST_POWER);
+    let power = json[sign..sign + length].iter().fold(0, append);
+    let power = if json.first() == Some(&b'-') { -power } else { power };
+    (length > 0).then_some((power, sign + length))
+}
 
-/// Returns the value of the digits at the beginning of `text`, of eight at most, and their number.
-#[inline]
-fn leading_digits(text: &[u8]) -> (u64, usize) {
-    const ONES: u64 = u64::MAX / 255;
-    let Some(eight) = text.first_chunk() else {
-        let length = text.iter().take_while(|b| b.is_ascii_digit()).count();
-        return (text[..length].iter().fold(0, |digits, digit| append(digits, *digit)), length);
-    };
-    let bytes = u64::from_le_bytes(*eight);
-    // Digits have the upper half 3, and keep it when 6 is added.
-    let zeros = bytes ^ (ONES * 0x30);
-    let others = (zeros | zeros.wrapping_add(ONES * 6)) & (ONES * 0xf0);
-    let length = others.trailing_zeros() as usize / 8;
-    // The digits move to the end, behind zeros.
-    let aligned = zeros.checked_shl(64 - 8 * length as u32).unwrap_or(0);
+const ONES: u64 = u64::MAX / 255;
+
+/// Returns the number of digits at the beginning of `json`.
+#[inline(always)]
+fn digits_in(json: &[u8]) -> usize {
+    const ONES: u128 = u128::MAX / 255;
+    let mut count = 0;
+    // Sixteen at once: a branch after eight would be guessed wrong for every other single.
+    for chunk in json.as_chunks().0 {
+        // Digits have the upper half 3, and keep it when 6 is added.
+        let zeros = u128::from_le_bytes(*chunk) ^ (ONES * 0x30);
+        let others = (zeros | zeros.wrapping_add(ONES * 6)) & (ONES * 0xf0);
+        let length = others.trailing_zeros() as usize / 8;
+        count += length;
+        if length < 16 {
+            return count;
+        }
+    }
+    count + json[count..].iter().take_while(|b| b.is_ascii_digit()).count()
+}
+
+/// Returns the value of eight digits, the first of them in the lowest byte.
+#[inline(always)]
+fn value_of_eight(digits: u64) -> u64 {
     // Neighbours are joined three times: digits to pairs, pairs to fours, fours to eight.
-    let pairs = aligned.wrapping_mul(2561) >> 8;
+    let pairs = (digits & (ONES * 0x0f)).wrapping_mul(2561) >> 8;
     let fours = (pairs & 0x00ff_00ff_00ff_00ff).wrapping_mul(6_553_601) >> 16;
-    ((fours & 0x0000_ffff_0000_ffff).wrapping_mul(42_949_672_960_001) >> 32, length)
+    (fours & 0x0000_ffff_0000_ffff).wrapping_mul(42_949_672_960_001) >> 32
 }
