@@ -1,7 +1,7 @@
 """Measure the Python wheel, and Jina's own client beside it, and print the numbers as one line of JSON.
 
     wheel.py compare HTTP WEBSOCKET GRPC ROUNDS   against jina.Client of this environment, in turns
-    wheel.py encode ROUNDS                        documents to bytes, beside DocArray v2
+    wheel.py encode ROUNDS                        documents to protobuf, beside DocArray v2, and to JSON
     wheel.py await ROUNDS                         what an await costs by itself
     wheel.py memory URL DOCUMENTS                 the peak, and the interpreter's before the import
 
@@ -147,17 +147,18 @@ def encode(rounds):
     documents = Embeddings(
         Embedded(id=f'document-{number}', embedding=row) for number, row in enumerate(embeddings())
     )
-    theirs, ours = [], []
+    theirs, ours, ours_as_json = [], [], []
     for _ in range(rounds):
         for work, times, taken in (
             (lambda: documents.to_protobuf().SerializeToString(), 50, theirs),
-            (lambda: _core.encode(documents, 'v2'), 1000, ours),
+            (lambda: _core.encode(documents, 'v2', False), 1000, ours),
+            (lambda: _core.encode(documents, 'v2', True), 100, ours_as_json),
         ):
             began = cpu()
             for _ in range(times):
                 work()
             taken.append((cpu() - began) * 1e6 / times)
-    return {'theirs': theirs, 'ours': ours}
+    return {'theirs': theirs, 'ours': ours, 'ours_as_json': ours_as_json}
 
 
 async def awaits(rounds):

@@ -59,6 +59,7 @@ struct ComparedRow {
 struct Encoded {
     theirs: Vec<f64>,
     ours: Vec<f64>,
+    ours_as_json: Vec<f64>,
 }
 
 #[derive(Deserialize)]
@@ -92,7 +93,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Box<dyn Error>> {
             report.rows.push(Row { work, protocol, jina: compared.jina.clone(), theirs, ours });
         }
         if is_v2 {
-            let Encoded { theirs, ours } = script.run(&["encode", &rounds])?;
+            let Encoded { theirs, ours, ours_as_json } = script.run(&["encode", &rounds])?;
             let (theirs, ours) = (Spread::of(theirs), Spread::of(ours));
             report.rows.push(Row {
                 work: "encode".to_owned(),
@@ -100,6 +101,12 @@ pub(crate) fn run(options: &Options) -> Result<Report, Box<dyn Error>> {
                 jina: compared.jina,
                 theirs,
                 ours,
+            });
+            report.singles.push(Single {
+                name: "encoding 100 documents with 768 floats as JSON, which holds the loop as long",
+                value: Spread::of(ours_as_json).median,
+                limit: 3000.0,
+                unit: " us",
             });
             report.singles.extend(by_itself(&script, http, &rounds)?);
         }

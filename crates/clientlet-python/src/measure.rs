@@ -10,18 +10,24 @@ use crate::error::raised;
 use crate::read::Value;
 use crate::runtime;
 
-/// Encodes documents as protobuf of `docarray`, `v1` or `v2`.
+/// Encodes documents of `docarray`, `v1` or `v2`, as protobuf, or as JSON if `is_json`.
 #[pyfunction]
 pub(crate) fn encode<'py>(
     documents: &Bound<'py, PyAny>,
     docarray: &str,
+    is_json: bool,
 ) -> PyResult<Bound<'py, PyList>> {
     let py = documents.py();
     let docarray: DocArray =
         docarray.parse().map_err(|_| PyValueError::new_err("docarray: v1 or v2 is expected"))?;
     let list = PyList::empty(py);
     for document in documents.try_iter()? {
-        let encoded = EncodedDocument::protobuf(docarray, &Value::new(&document?));
+        let document = document?;
+        let document = Value::new(&document);
+        let encoded = match is_json {
+            true => EncodedDocument::json(docarray, &document),
+            false => EncodedDocument::protobuf(docarray, &document),
+        };
         let encoded = encoded.map_err(|error| raised(py, &error))?;
         list.append(PyBytes::new(py, encoded.as_bytes()))?;
     }

@@ -52,8 +52,8 @@ def request_of(
 ) -> bytes: ...
 def command(args: Sequence[str]) -> int: ...
 def is_document(object: Any) -> bool: ...
-def encode(documents: Iterable[Any], docarray: str) -> list[bytes]:
-    """Encodes documents as protobuf of `docarray`, `v1` or `v2`."""
+def encode(documents: Iterable[Any], docarray: str, is_json: bool) -> list[bytes]:
+    """Encodes documents of `docarray`, `v1` or `v2`, as protobuf, or as JSON if `is_json`."""
 
 def pause(pending: bool) -> Awaitable[None]:
     """An awaitable that is ready at once, or, if it is to be `pending`, when the runtime's thread has woken it."""
