@@ -110,9 +110,9 @@ pub(super) fn write(number: f32, out: &mut Vec<u8>) -> bool {
 fn eight_digits(number: u32) -> u64 {
     // The number is split three times: into fours, into pairs, into digits.
     let fours = u64::from(number / 10_000) | u64::from(number % 10_000) << 32;
-    let upper = (fours * 10_486 >> 20) & 0x7f_0000_007f;
+    let upper = ((fours * 10_486) >> 20) & 0x7f_0000_007f;
     let pairs = upper | (fours - upper * 100) << 16;
-    let upper = (pairs * 103 >> 10) & 0x0f_000f_000f_000f;
+    let upper = ((pairs * 103) >> 10) & 0x0f_000f_000f_000f;
     upper | (pairs - upper * 10) << 8
 }
 

@@ -156,6 +156,12 @@ impl<'de> Reader<'de> {
         Ok(decimal)
     }
 
+    #[inline(always)]
+    fn skip_number(&mut self) -> Result<(), Declined> {
+        self.decimal()?;
+        Ok(())
+    }
+
     fn list<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Declined> {
         self.open()?;
         let value = visitor.visit_seq(List::new(self))?;
@@ -195,14 +201,15 @@ impl<'de> Reader<'de> {
     /// Passes over a value.
     fn skip(&mut self) -> Result<(), Declined> {
         match self.peek().ok_or(Declined)? {
-            b'-' | b'0'..=b'9' => self.decimal().map(drop),
+            b'-' | b'0'..=b'9' => self.skip_number(),
             b'"' => self.skip_text().map(drop),
             b'[' => {
                 self.open()?;
                 let mut is_first = true;
                 while self.has_more(&mut is_first, b']')? {
                     match self.peek() {
-                        Some(b'-' | b'0'..=b'9') => drop(self.decimal()?),
+                        // Without a call for each number.
+                        Some(b'-' | b'0'..=b'9') => self.skip_number()?,
                         _ => self.skip()?,
                     }
                 }
