@@ -69,7 +69,7 @@ impl Response {
         }
     }
 
-    /// The documents as columns: a dict with an array, or a list, for each field.
+    /// The documents as columns: a dict with an array of shape (documents, ...), or a list, for each field.
     #[getter]
     fn columns<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let is_v1 = self.response.docarray() == DocArray::V1;

@@ -1,9 +1,11 @@
 """The documentation in the code: its examples run, and it names every parameter."""
 
+import ast
 import asyncio
 import doctest
 import importlib
 import inspect
+import pathlib
 import pkgutil
 import re
 
@@ -80,3 +82,26 @@ def test_everything_public_is_described(name):
     for of, member in vars(public).items() if isinstance(public, type) else ():
         if callable(member) and not of.startswith("_"):
             assert member.__doc__, of
+
+
+def stub_docstrings():
+    path = importlib.import_module("clientlet._core").__file__
+    stub = pathlib.Path(clientlet.__file__).with_name("_core.pyi")
+    assert pathlib.Path(path).parent == stub.parent
+    for of in ast.parse(stub.read_text()).body:
+        if isinstance(of, ast.ClassDef):
+            yield (of.name,), ast.get_docstring(of)
+            for member in of.body:
+                if isinstance(member, ast.FunctionDef):
+                    yield (of.name, member.name), ast.get_docstring(member)
+
+
+DESCRIBED = [pytest.param(names, said, id=".".join(names)) for names, said in stub_docstrings() if said]
+
+
+@pytest.mark.parametrize("names, said", DESCRIBED)
+def test_the_stub_says_what_the_module_says(names, said):
+    described = clientlet._core
+    for name in names:
+        described = getattr(described, name)
+    assert " ".join(described.__doc__.split()) == " ".join(said.split())

@@ -71,7 +71,7 @@ class Response(Generic[_D_co]):
         """The documents of the answer, read anew at each call."""
     @property
     def columns(self) -> dict[str, Any]:
-        """The documents as columns: a dict with an array, or a list, for each field."""
+        """The documents as columns: a dict with an array of shape (documents, ...), or a list, for each field."""
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters of the answer, with the executors' results under `__results__`."""
@@ -230,7 +230,7 @@ class Memory:
 
 @final
 class Table:
-    """Documents as a table with the Arrow C stream interface."""
+    """Documents as a table, which pandas, polars, pyarrow and others take by the Arrow C stream interface."""
 
     def __new__(cls, columns: dict[str, Any]) -> Table: ...
     def __len__(self) -> int: ...

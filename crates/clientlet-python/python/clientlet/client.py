@@ -181,8 +181,9 @@ class Client(Base):
             pydantic and DocArray objects. Without documents one request is sent. Or a table with the
             Arrow C stream interface (pandas, polars, pyarrow), whose rows are documents; it is read
             whole. Lists of numbers in it are arrays. The answers are a table then.
-        :param columns: documents as columns, instead of `inputs`: an array of two or more dimensions,
-            or a list or array with one value a document, for each field. The answers are columns then.
+        :param columns: documents as columns, instead of `inputs`: for each field an array of shape
+            (documents, ...), which gives each document an array, or a list or an array of shape
+            (documents,), which gives each document a value. The answers are columns then.
         :param parameters: parameters for the executors. All numbers become doubles.
         :param target_executor: a regular expression that chooses executors by name.
         :param request_size: documents in a request; below 1 all in one.
