@@ -310,6 +310,7 @@ class _WebsocketMethods(_Session):
     """What the WebSocket clientlets of both forms share, beside the address."""
 
     url: str
+    session: Any
     _retries_connecting = False
 
     def _prepare(self, docarray: str | None) -> None:
