@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clientlet::{Client, ClientBuilder};
 use opentelemetry::Context;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::bridge::Await;
@@ -98,12 +99,13 @@ pub(crate) async fn within<T>(context: Option<Context>, future: impl Future<Outp
 #[pymethods]
 impl Core {
     #[new]
-    fn new(py: Python<'_>, url: &str, options: &Bound<'_, PyAny>) -> PyResult<Core> {
+    fn new(py: Python<'_>, url: &Bound<'_, PyAny>, options: &Bound<'_, PyAny>) -> PyResult<Core> {
+        let url: String = argument("url", url)?;
         listen(py)?;
         let mut options = read::<ClientOptions>(options)?;
         let is_traced = options.is_traced();
         let hook = options.before_attempt.take();
-        let builder = options.builder(url)?;
+        let builder = options.builder(&url)?;
         let open = listening(py, || Open::new(py, builder.clone(), hook.is_some()))?;
         let gateway = open.client.gateway();
         Ok(Core { builder, gateway, is_traced, hook, client: Mutex::new(Some(open)) })
@@ -136,7 +138,7 @@ impl Core {
         options: &Bound<'_, PyAny>,
         convert: Option<Py<PyAny>>,
     ) -> PyResult<Call> {
-        let endpoint = on(endpoint)?;
+        let endpoint: String = argument("on", endpoint)?;
         let options: CallOptions<'_> = read(options)?;
         let arrays = Arc::<Arrays>::default();
         let input = match kind {
@@ -164,7 +166,7 @@ impl Core {
         document: &Bound<'_, PyAny>,
         options: &Bound<'_, PyAny>,
     ) -> PyResult<DocumentCall> {
-        let endpoint = on(endpoint)?;
+        let endpoint: String = argument("on", endpoint)?;
         let options: CallOptions<'_> = read(options)?;
         let call = self.client(py)?.stream_document(endpoint, &Value::new(document));
         let mut call = options.stream_document(call)?;
@@ -205,23 +207,30 @@ impl Core {
     }
 }
 
-/// Reads the endpoint of a call.
+/// Reads an argument.
 ///
 /// # Errors
-/// `TypeError` or `ValueError` that names the argument.
-fn on(endpoint: &Bound<'_, PyAny>) -> PyResult<String> {
-    endpoint.extract().map_err(|error| named(endpoint.py(), "on", error))
+/// `TypeError` or `ValueError` that names it.
+fn argument<T>(name: &str, object: &Bound<'_, PyAny>) -> PyResult<T>
+where
+    T: for<'a, 'py> FromPyObject<'a, 'py, Error = PyErr>,
+{
+    object.extract().map_err(|error| named(object.py(), name, error))
 }
 
 /// Reads the package's name of a question.
-fn parse(question: &str, argument: Option<&Bound<'_, PyAny>>) -> PyResult<Question> {
-    let missing = || pyo3::exceptions::PyTypeError::new_err("an argument is missing");
-    let argument = || argument.ok_or_else(missing);
+fn parse(question: &str, given: Option<&Bound<'_, PyAny>>) -> PyResult<Question> {
+    let given = |name: &str| {
+        let missing = || PyTypeError::new_err(format!("{name}: a value is expected, not None"));
+        given.ok_or_else(missing)
+    };
     Ok(match question {
-        "wait_ready" => Question::WaitReady(argument()?.extract::<Seconds>()?.duration()),
+        "wait_ready" => {
+            Question::WaitReady(argument::<Seconds>("timeout", given("timeout")?)?.duration())
+        }
         "status" => Question::Status,
         "endpoints" => Question::Endpoints,
-        "health" => Question::Health(argument()?.extract()?),
+        "health" => Question::Health(argument("service", given("service")?)?),
         _ => Question::Ready,
     })
 }

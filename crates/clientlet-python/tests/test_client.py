@@ -239,28 +239,6 @@ def test_a_generator_of_an_executor_is_a_stream():
             list(Client(gateway.websocket_url).stream_doc("/stream", {"text": "a"}))
 
 
-@pytest.mark.parametrize("settings, error", [
-    ({"retries": 3}, "has no setting 'retries'"),
-    ({"connect_timeout": -1}, "connect_timeout: -1 is no number of seconds"),
-    ({"docarray": "v3"}, "docarray"),
-    ({"proxy": "ftp://x"}, "proxy"),
-    ({"headers": {"a b": "c"}}, "a b"),
-    ({"answer_limit": "big"}, "answer_limit"),
-    ({"tls": clientlet.Tls(min_version="1.1")}, "min_version"),
-])  # fmt: skip
-def test_a_setting_that_cannot_be_used_is_named(settings, error):
-    with pytest.raises((ValueError, TypeError)) as raised:
-        Client("http://localhost:1", **settings)
-    chain = f"{raised.value} {raised.value.__cause__}"
-    assert error in chain
-
-
-@pytest.mark.parametrize("url", ["", "localhost", "ftp://x", "http://", "http://x:99999"])
-def test_a_url_that_cannot_be_used_is_a_config_error(url):
-    with pytest.raises(clientlet.ConfigError):
-        Client(url)
-
-
 def test_a_client_survives_a_pickle_without_its_connections(gateway):
     client = Client(gateway.url, headers={"x-client": "1"}, retry=clientlet.Retry(2))
     copy = pickle.loads(pickle.dumps(client))

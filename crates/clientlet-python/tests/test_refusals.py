@@ -405,3 +405,59 @@ def test_a_client_that_is_closed_is_named(gateways, protocol):
             await closed.ready()
 
     asyncio.run(awaited())
+
+
+# Settings of clients, and arguments of the other calls
+
+SETTINGS = [
+    ("headers", 7, "int"), ("headers", {"a": 7}, "int"), ("headers", {"a b": "c"}, "a b"), ("headers", "a", "str"),
+    ("basic_auth", "me", "str|tuple"), ("basic_auth", ("me",), "tuple"), ("basic_auth", ("me", 7), "int"),
+    ("bearer_token", 7, "int"), ("bearer_token", "a\nb", "control|token"), ("cookies", 7, "int"),
+    ("cookies", {"a": 7}, "int"), ("cookies", {"a;b": "c"}, "a;b"), ("cookie_jar", "x", "str"), ("port", "80", "str"),
+    ("port", 70_000, "range"), ("port", -1, "range|negative"), ("retry", 3, "int"), ("retry", Retry(max_attempts=0), "0"),
+    ("retry", Retry(backoff_multiplier=math.inf), "inf"), ("connect_timeout", "x", "str"), ("connect_timeout", -1, "-1"),
+    ("attempt_timeout", math.nan, "NaN|nan"), ("idle_timeout", [], "list"), ("channels", "x", "str"),
+    ("channels", -1, "negative"), ("channels", 0, "0|1"), ("max_connections", 1.5, "float"), ("max_connections", 0, "0|1"),
+    ("answer_limit", "1k", "str"), ("answer_limit", 2**70, "big"), ("docarray", "v3", "v3"), ("docarray", 2, "int"),
+    ("unary", "x", "str"), ("gzip", 1, "int"), ("compression", "x", "str"), ("websocket_json", "x", "str"),
+    ("proxy", 7, "int"), ("proxy", "ftp://a", "ftp"), ("proxy", "not a url", "url|URL"), ("no_proxy", 7, "int"),
+    ("no_proxy", ["a"], "list"), ("proxy_from_env", "x", "str"), ("tls", "ca.pem", "str"), ("tls", {"ca": "x"}, "dict"),
+    ("before_attempt", "f", "str"), ("retries", 3, "has no setting 'retries'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("of", [Client, AsyncClient])
+@pytest.mark.parametrize("name, value, said", SETTINGS, ids=_names(SETTINGS))
+def test_a_setting_that_cannot_be_used_is_named(of, name, value, said):
+    error = refused(lambda: of("http://127.0.0.1:1", **{name: value}), (TypeError, ValueError))
+    spoken = {
+        "headers": "header", "cookies": "cookie", "basic_auth": "basic_auth|basic",
+        "bearer_token": "bearer|token|authorization", "retry": "retry|max_attempts|multiplier",
+    }.get(name, name)  # fmt: skip
+    assert re.search(spoken, str(error)), f"{error} does not name {name}"
+    assert re.search(said, str(error)), f"{error} does not say {said}"
+
+
+@pytest.mark.parametrize("url", [
+    7, None, b"http://localhost", "", "localhost", "ftp://x", "http://", "http://x:99999", "http://a b", surrogate,
+])  # fmt: skip
+def test_a_url_that_cannot_be_used_is_named(url):
+    is_text = isinstance(url, str) and url != surrogate
+    error = refused(lambda: Client(url), clientlet.ConfigError if is_text else (TypeError, ValueError))
+    assert re.search("url|URL|address|scheme|host|port", str(error)), error
+
+
+def test_arguments_of_the_other_calls_are_named(gateways):
+    client = Client(gateways["v2"].grpc_url)
+    for call, name in [
+        (lambda: client.wait_ready("x"), "timeout"), (lambda: client.wait_ready(-1), "timeout"),
+        (lambda: client.wait_ready(None), "timeout"), (lambda: client.health(7), "service"),
+        (lambda: client.health(surrogate), "service"), (lambda: client.stream_doc(7, {}), "on"),
+        (lambda: client.stream_doc("/stream", {}, timeout=-1), "timeout"),
+        (lambda: client.stream_doc("/stream", {}, return_type=7), "return_type"),
+        (lambda: list(client.stream_doc("/stream", {"a": object()})), "a: "),
+        (lambda: list(client.stream_doc("/stream", [])), "document"),
+        (lambda: list(client.stream_doc("/stream", {}, parameters=7)), "parameters"),
+    ]:  # fmt: skip
+        error = refused(call, (TypeError, ValueError))
+        assert name in str(error), f"{error} does not name {name}"
