@@ -50,13 +50,10 @@ class HTTPClientlet(_HttpReceiver, AioHttpClientlet):
     """Posts requests, and returns the answers that it has read. One session serves any number of addresses and
     tasks."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """The arguments are those of `AioHttpClientlet`."""
-        super().__init__(*args, **kwargs)
-        self._streams: dict[str, _core.Core] = {}
-
     UPDATE_EVENT_PREFIX = 14
     """Unused: events are parsed, whatever their framing."""
+
+    _streams: dict[str, _core.Core] | None = None
 
     async def send_message(self, url: str, request: Any) -> tuple[int, Any]:
         """Posts a request, and returns the status and the body, read from JSON or as text. What another attempt
@@ -83,6 +80,8 @@ class HTTPClientlet(_HttpReceiver, AioHttpClientlet):
         """
         self._opened()
         gateway, endpoint = _split(url)
+        if self._streams is None:
+            self._streams = {}
         core = self._streams.get(gateway)
         if core is None:
             core = self._streams[gateway] = _core.Core(gateway, {**self._options, "docarray": "v2"})
@@ -98,8 +97,8 @@ class HTTPClientlet(_HttpReceiver, AioHttpClientlet):
 
     async def close(self, *args: Any, **kwargs: Any) -> None:
         """Closes the session. The arguments, those of `__aexit__`, mean nothing."""
-        streams, self._streams = self._streams, {}
-        for core in streams.values():
+        streams, self._streams = self._streams, None
+        for core in (streams or {}).values():
             core.close()
         await super().close()
 
