@@ -5,15 +5,17 @@
 //! the bell, from whatever thread, and never attaches to the interpreter. There is one bell a loop,
 //! and one ring completes all futures that were woken by then.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use crate::driver::LoopDriver;
 use crate::error::internal;
 use crate::kept::{Kept, name};
 use crate::runtime;
@@ -28,11 +30,24 @@ pub(crate) struct Await {
     /// `None` once it has ended or was cancelled.
     job: Mutex<Option<Job>>,
     sleeper: Arc<Sleeper>,
+    /// What drives the connection that the future waits for, if the event loop does.
+    driver: Option<Arc<LoopDriver>>,
 }
+
+/// How often a future is polled in a row while its connection goes on.
+const ROUNDS: usize = 4;
 
 impl Await {
     pub(crate) fn new(future: impl Future<Output = PyResult<Py<PyAny>>> + Send + 'static) -> Await {
-        Await { job: Mutex::new(Some(Box::pin(future))), sleeper: Arc::default() }
+        Await { job: Mutex::new(Some(Box::pin(future))), sleeper: Arc::default(), driver: None }
+    }
+
+    /// A future that waits for a connection that this event loop drives.
+    pub(crate) fn driven(
+        driver: Arc<LoopDriver>,
+        future: impl Future<Output = PyResult<Py<PyAny>>> + Send + 'static,
+    ) -> Await {
+        Await { driver: Some(driver), ..Await::new(future) }
     }
 
     fn job(&self) -> MutexGuard<'_, Option<Job>> {
@@ -76,7 +91,21 @@ impl Await {
 
     /// Goes on with the future. What it yields is for asyncio's task.
     fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        match self.poll(py)? {
+        let mut polled = self.poll(py)?;
+        if let Some(driver) = &self.driver {
+            // What the future wants written is written now, by this thread.
+            for _ in 0..ROUNDS {
+                if polled.is_ready() {
+                    break;
+                }
+                driver.run(py)?;
+                if !self.sleeper.was_woken() {
+                    break;
+                }
+                polled = self.poll(py)?;
+            }
+        }
+        match polled {
             Poll::Ready(Ok(value)) => Err(PyStopIteration::new_err((value,))),
             Poll::Ready(Err(error)) => Err(error),
             Poll::Pending if self.sleeper.was_woken() => Ok(py.None()),
@@ -172,10 +201,52 @@ impl Wake for Sleeper {
 }
 
 /// Wakes an event loop.
-struct Bell {
+pub(crate) struct Bell {
     wire: wire::Wire,
     /// The futures that the loop is to complete.
     woken: Mutex<Vec<Py<PyAny>>>,
+    /// What drives connections on this loop, if anything does.
+    driver: OnceLock<Weak<LoopDriver>>,
+}
+
+thread_local! {
+    /// The address of the bell whose loop polls tasks of connections on this thread at present; 0 for none.
+    static INSIDE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// While this is there, this thread polls tasks of connections for the bell's loop. It completes the futures
+/// that are woken meanwhile by itself, so the bell does not ring.
+pub(crate) struct Inside(usize);
+
+impl Inside {
+    /// `None` if this thread does so already.
+    pub(crate) fn enter(bell: &Arc<Bell>) -> Option<Inside> {
+        if Inside::is(bell) {
+            return None;
+        }
+        Some(Inside(INSIDE.replace(Arc::as_ptr(bell).addr())))
+    }
+
+    pub(crate) fn is(bell: &Bell) -> bool {
+        INSIDE.get() == std::ptr::from_ref(bell).addr()
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.set(self.0);
+    }
+}
+
+/// Returns the running event loop.
+///
+/// # Errors
+/// `RuntimeError` if there is none.
+pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    static RUNNING: Kept<Py<PyAny>> = Kept::new();
+    let running = RUNNING
+        .get_or_make(py, || py.import("asyncio")?.getattr("get_running_loop").map(Bound::unbind))?;
+    running.bind(py).call0()
 }
 
 /// The attribute by which an event loop keeps its bell. So the bell lives as long as the loop.
@@ -187,21 +258,53 @@ impl Bell {
     /// # Errors
     /// `RuntimeError` without a running loop.
     fn of_running_loop(py: Python<'_>) -> PyResult<(Bound<'_, PyAny>, Arc<Bell>)> {
-        static RUNNING: Kept<Py<PyAny>> = Kept::new();
-        let running = RUNNING.get_or_make(py, || {
-            py.import("asyncio")?.getattr("get_running_loop").map(Bound::unbind)
-        })?;
-        let event_loop = running.bind(py).call0()?;
-        let bell = match event_loop.getattr_opt(name!(py, BELL))? {
-            Some(ringer) => ringer.cast::<Ringer>()?.get().0.clone(),
-            None => Bell::hang(&event_loop)?,
-        };
+        let event_loop = running_loop(py)?;
+        let bell = Bell::of(&event_loop)?;
         Ok((event_loop.call_method0(name!(py, "create_future"))?, bell))
+    }
+
+    /// Returns the bell of an event loop.
+    pub(crate) fn of(event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Bell>> {
+        match event_loop.getattr_opt(name!(event_loop.py(), BELL))? {
+            Some(ringer) => Ok(ringer.cast::<Ringer>()?.get().0.clone()),
+            None => Bell::hang(event_loop),
+        }
+    }
+
+    /// Has the bell run what drives connections on its loop.
+    pub(crate) fn drive(&self, driver: &Arc<LoopDriver>) {
+        // It is set once, when the driver is made.
+        let _ = self.driver.set(Arc::downgrade(driver));
+    }
+
+    /// Has the loop come back.
+    pub(crate) fn pull(&self) {
+        self.wire.pull();
+    }
+
+    /// Completes the futures that were woken.
+    ///
+    /// # Errors
+    /// What Python raised.
+    pub(crate) fn complete(&self, py: Python<'_>) -> PyResult<()> {
+        let woken = std::mem::take(&mut *self.woken());
+        for future in woken {
+            let future = future.bind(py);
+            // A task that was cancelled has cancelled its future.
+            if !future.call_method0(name!(py, "done"))?.is_truthy()? {
+                future.call_method1(name!(py, "set_result"), (py.None(),))?;
+            }
+        }
+        Ok(())
     }
 
     fn hang(event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Bell>> {
         let py = event_loop.py();
-        let bell = Arc::new(Bell { wire: wire::Wire::new()?, woken: Mutex::default() });
+        let bell = Arc::new(Bell {
+            wire: wire::Wire::new()?,
+            woken: Mutex::default(),
+            driver: OnceLock::new(),
+        });
         let ringer = Bound::new(py, Ringer(bell.clone()))?;
         event_loop.call_method1("add_reader", (bell.wire.number(), &ringer))?;
         event_loop.setattr(BELL, ringer)?;
@@ -216,7 +319,7 @@ impl Bell {
     fn ring(&self, future: Py<PyAny>) {
         let mut woken = self.woken();
         woken.push(future);
-        if woken.len() == 1 {
+        if woken.len() == 1 && !Inside::is(self) {
             self.wire.pull();
         }
     }
@@ -230,15 +333,10 @@ pub(crate) struct Ringer(Arc<Bell>);
 impl Ringer {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         self.0.wire.release();
-        let woken = std::mem::take(&mut *self.0.woken());
-        for future in woken {
-            let future = future.bind(py);
-            // A task that was cancelled has cancelled its future.
-            if !future.call_method0(name!(py, "done"))?.is_truthy()? {
-                future.call_method1(name!(py, "set_result"), (py.None(),))?;
-            }
+        if let Some(driver) = self.0.driver.get().and_then(Weak::upgrade) {
+            driver.run(py)?;
         }
-        Ok(())
+        self.0.complete(py)
     }
 }
 

@@ -19,6 +19,7 @@ use pyo3::types::{PyBytes, PyList};
 use crate::answers::{self, Response};
 use crate::bridge::Await;
 use crate::client::within;
+use crate::driver::LoopDriver;
 use crate::error::{made, raised};
 use crate::options::{ClientOptions, Seconds, read};
 use crate::otel;
@@ -60,7 +61,14 @@ pub(crate) struct HttpSession {
 /// used most recently.
 struct Open {
     process: u32,
-    clientlets: Vec<(String, Arc<HttpClientlet>)>,
+    clientlets: Vec<Known>,
+}
+
+/// The clientlet for a gateway, whose connections an event loop drives.
+struct Known {
+    gateway: String,
+    driver: Arc<LoopDriver>,
+    clientlet: Arc<HttpClientlet>,
 }
 
 impl Open {
@@ -75,7 +83,12 @@ impl HttpSession {
     }
 
     /// Returns the clientlet for a gateway.
-    fn clientlet(&self, py: Python<'_>, gateway: &str) -> PyResult<Arc<HttpClientlet>> {
+    fn clientlet(
+        &self,
+        py: Python<'_>,
+        gateway: &str,
+        driver: &Arc<LoopDriver>,
+    ) -> PyResult<Arc<HttpClientlet>> {
         let mut open = self.open();
         let Some(session) = &mut *open else {
             return Err(made(py, "closed", "the session is closed"));
@@ -85,18 +98,23 @@ impl HttpSession {
             std::mem::forget(std::mem::replace(session, Open::new()));
         }
         let known = &mut session.clientlets;
-        if let Some(at) = known.iter().rposition(|(of, _)| of == gateway) {
+        let is_it = |known: &Known| Arc::ptr_eq(&known.driver, driver) && known.gateway == gateway;
+        if let Some(at) = known.iter().rposition(is_it) {
             if at + 1 < known.len() {
                 known[at..].rotate_left(1);
             }
         } else {
+            known.retain(|known| !known.driver.is_over());
             if known.len() >= MOST_GATEWAYS {
                 known.remove(0);
             }
-            let made = listening(py, || started(gateway, &self.settings.options));
-            known.push((gateway.to_owned(), Arc::new(made.map_err(|error| raised(py, &error))?)));
+            let options = LoopDriver::drive(driver, &self.settings.options);
+            let made = listening(py, || started(gateway, &options));
+            let clientlet = Arc::new(made.map_err(|error| raised(py, &error))?);
+            let (gateway, driver) = (gateway.to_owned(), driver.clone());
+            known.push(Known { gateway, driver, clientlet });
         }
-        Ok(known.last().expect("it was moved or pushed there").1.clone())
+        Ok(known.last().expect("it was moved or pushed there").clientlet.clone())
     }
 }
 
@@ -146,7 +164,8 @@ impl HttpSession {
 
     /// Checks that a URL and the settings go together, before anything is sent.
     fn check(&self, py: Python<'_>, url: &str) -> PyResult<()> {
-        self.clientlet(py, split(url).0).map(drop)
+        let driver = LoopDriver::of_running_loop(py)?;
+        self.clientlet(py, split(url).0, &driver).map(drop)
     }
 
     /// Posts a body, or asks with GET without one. Gives an [`HttpAnswer`].
@@ -165,7 +184,8 @@ impl HttpSession {
     ) -> PyResult<Await> {
         let (gateway, path) = split(url);
         let path = quoted(path);
-        let clientlet = self.clientlet(py, gateway)?;
+        let driver = LoopDriver::of_running_loop(py)?;
+        let clientlet = self.clientlet(py, gateway, &driver)?;
         let docarray = if is_v2 { DocArray::V2 } else { DocArray::V1 };
         let body = body.map(Bytes::copy_from_slice);
         let request = body.map(|body| DataRequest::from_json(docarray, documents, body));
@@ -187,7 +207,7 @@ impl HttpSession {
                 Err(error) => Err(raised(py, &error)),
             })
         };
-        Ok(Await::new(within(self.settings.parent(py)?, sent)))
+        Ok(Await::driven(driver, within(self.settings.parent(py)?, sent)))
     }
 
     /// Closes the connections once the messages that are under way have ended.
@@ -248,6 +268,8 @@ impl HttpAnswer {
 pub(crate) struct WebSocket {
     settings: Settings,
     process: u32,
+    /// The event loop in which it was made, which drives its connections.
+    driver: Arc<LoopDriver>,
     /// `None` while a task starts it or receives.
     clientlet: Shared,
     sender: Arc<Mutex<WebsocketSender>>,
@@ -277,7 +299,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl WebSocket {
     /// Takes the clientlet. Nothing else may receive or start it meanwhile.
     fn take(&self, py: Python<'_>) -> PyResult<Taken> {
-        self.check_process(py)?;
+        self.check_place(py)?;
         match lock(&self.clientlet).take() {
             Some(clientlet) => Ok(Taken(Some(clientlet), self.clientlet.clone())),
             None => Err(PyRuntimeError::new_err(
@@ -287,19 +309,21 @@ impl WebSocket {
     }
 
     fn sender(&self, py: Python<'_>) -> PyResult<WebsocketSender> {
-        self.check_process(py)?;
+        self.check_place(py)?;
         Ok(lock(&self.sender).clone())
     }
 
-    fn check_process(&self, py: Python<'_>) -> PyResult<()> {
-        if self.process == process::id() {
-            return Ok(());
+    /// Refuses to be used elsewhere than where it was opened.
+    fn check_place(&self, py: Python<'_>) -> PyResult<()> {
+        if self.process != process::id() {
+            let what = "the WebSocket was opened in the parent process; start another one here";
+            return Err(made(py, "closed", what));
         }
-        Err(made(
-            py,
-            "closed",
-            "the WebSocket was opened in the parent process; start another one here",
-        ))
+        if !Arc::ptr_eq(&self.driver, &LoopDriver::of_running_loop(py)?) {
+            let what = "the WebSocket was opened in another event loop; start another one here";
+            return Err(PyRuntimeError::new_err(what));
+        }
+        Ok(())
     }
 
     fn awaited<F>(&self, py: Python<'_>, future: F) -> PyResult<Await>
@@ -313,7 +337,7 @@ impl WebSocket {
                 Err(error) => Err(raised(py, &error)),
             })
         };
-        Ok(Await::new(within(self.settings.parent(py)?, sent)))
+        Ok(Await::driven(self.driver.clone(), within(self.settings.parent(py)?, sent)))
     }
 }
 
@@ -321,12 +345,13 @@ impl WebSocket {
 impl WebSocket {
     #[new]
     fn new(py: Python<'_>, url: &str, options: &Bound<'_, PyAny>) -> PyResult<WebSocket> {
-        let settings = Settings::read(py, options)?;
-        let made = listening(py, || WebsocketClientlet::new(url, &settings.options));
+        let (settings, driver) = (Settings::read(py, options)?, LoopDriver::of_running_loop(py)?);
+        let options = LoopDriver::drive(&driver, &settings.options);
+        let made = listening(py, || WebsocketClientlet::new(url, &options));
         let clientlet = made.map_err(|error| raised(py, &error))?;
         let sender = Arc::new(Mutex::new(clientlet.sender()));
         let clientlet = Arc::new(Mutex::new(Some(clientlet)));
-        Ok(WebSocket { settings, process: process::id(), clientlet, sender })
+        Ok(WebSocket { settings, process: process::id(), driver, clientlet, sender })
     }
 
     /// Connects, unless there is a connection; with `retrying` as often as the settings say.
@@ -367,7 +392,7 @@ impl WebSocket {
     /// The next message as bytes, to be awaited; `None` when the connection has ended.
     fn receive(&self, py: Python<'_>) -> PyResult<Await> {
         let mut taken = self.take(py)?;
-        Ok(Await::new(async move {
+        Ok(Await::driven(self.driver.clone(), async move {
             let message = taken.clientlet().recv_bytes().next().await;
             drop(taken);
             Python::attach(|py| match message {

@@ -14,6 +14,7 @@ mod client;
 mod clientlets;
 mod columns;
 mod command;
+mod driver;
 mod error;
 mod feed;
 mod gateway;
@@ -73,6 +74,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
 /// [`kept`]): those of classes, and of the names of options.
 fn fill_cells(py: Python<'_>) -> PyResult<()> {
     py.get_type::<bridge::Ringer>();
+    py.get_type::<driver::Watcher>();
     py.get_type::<PySequence>();
     py.get_type::<PyMapping>();
     let _ = PyList::empty(py).try_iter()?.size_hint();

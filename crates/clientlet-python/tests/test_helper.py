@@ -687,3 +687,84 @@ def test_the_packages_own_messages_have_the_shape_of_jinas():
         DataRequest({}, docarray="v3")
     with pytest.raises(clientlet.DecodeError):
         DataRequest(b"\xff").docs
+
+
+# Event loops
+
+
+def test_a_websocket_belongs_to_its_event_loop(gateway):
+    clientlet_ = WebsocketClientlet(gateway.websocket_url, None)
+    loop, other = asyncio.new_event_loop(), asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(clientlet_.start())
+        with pytest.raises(RuntimeError, match="opened in another event loop; start another one here"):
+            other.run_until_complete(clientlet_.send_message(HELLO))
+        loop.run_until_complete(clientlet_.close())
+    finally:
+        loop.close()
+        other.close()
+
+
+def test_a_session_over_http_works_in_one_event_loop_after_another(post):
+    clientlet_ = HTTPClientlet(post, None)
+
+    async def use(number):
+        if number == 0:
+            await clientlet_.start()
+        answers = await asyncio.gather(*(clientlet_.send_message(HELLO) for _ in range(8)))
+        return [answer.status for answer in answers]
+
+    for number in range(5):
+        assert asyncio.run(use(number)) == [200] * 8
+    asyncio.run(clientlet_.close())
+
+
+def test_connections_end_with_their_event_loop(gateway):
+    import gc
+
+    async def use():
+        clientlet_ = WebsocketClientlet(gateway.websocket_url, None)
+        await clientlet_.start()
+        await clientlet_.send_message(HELLO)
+        return clientlet_
+
+    before = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else None
+    for _ in range(20):
+        asyncio.run(use())
+    gc.collect()
+    if before is not None:
+        assert len(os.listdir("/proc/self/fd")) < before + 20
+
+
+def test_large_messages_go_both_ways(run, gateway):
+    text = "x" * (6 << 20)
+
+    async def use():
+        async with WebsocketClientlet(gateway.websocket_url, None) as clientlet:
+            for _ in range(3):
+                await clientlet.send_message({"data": [{"text": text}], "exec_endpoint": "/"})
+            await clientlet.send_eoi()
+            found = [len(texts_of(response)[0]) async for response in clientlet.recv_message()]
+        async with HTTPClientlet(f"{gateway.url}/post", None) as http:
+            answer = await http.send_message({"data": [{"text": text}], "exec_endpoint": "/"})
+            return found, len(texts(await answer.json())[0])
+
+    assert run(use()) == ([len(text)] * 3, len(text))
+
+
+def test_tasks_that_send_and_receive_at_the_same_time_lose_nothing(run, gateway):
+    async def use():
+        async with WebsocketClientlet(gateway.websocket_url, None) as clientlet:
+
+            async def send(number):
+                await clientlet.send_message({"data": [{"text": f"t{number}"}], "exec_endpoint": "/upper"})
+
+            async def receive():
+                return [texts_of(response)[0] async for response in clientlet.recv_message()]
+
+            receiving = asyncio.ensure_future(receive())
+            await asyncio.gather(*map(send, range(500)))
+            await clientlet.send_eoi()
+            return await receiving
+
+    assert sorted(run(use())) == sorted(f"T{number}" for number in range(500))

@@ -355,6 +355,7 @@ mod connect;
 pub mod counted;
 mod discovery;
 mod document;
+mod driver;
 mod envelope;
 mod error;
 mod foreign;

@@ -16,6 +16,7 @@ use crate::compression::ACCEPTED;
 #[cfg(feature = "proxy")]
 use crate::config::ProxyConfig;
 use crate::config::{Config, Credentials, GrpcOptions, Hook, Identity, NextAttempt, one_by_one};
+use crate::driver::Driver;
 use crate::error::Error;
 use crate::log;
 use crate::message::DocArray;
@@ -54,6 +55,7 @@ pub struct ClientletOptions {
     docarray: Option<DocArray>,
     grpc: GrpcOptions,
     providers: Providers,
+    driver: Option<Arc<dyn Driver>>,
     #[cfg(feature = "compression")]
     accepts_compression: bool,
 }
@@ -87,6 +89,7 @@ impl Default for ClientletOptions {
             docarray: None,
             grpc: GrpcOptions::default(),
             providers: Providers::default(),
+            driver: None,
             #[cfg(feature = "compression")]
             accepts_compression: true,
         }
@@ -271,6 +274,16 @@ impl ClientletOptions {
         self
     }
 
+    /// The event loop that drives the connections of an [`HttpClientlet`](crate::clientlets::HttpClientlet) or
+    /// a [`WebsocketClientlet`](crate::clientlets::WebsocketClientlet), in place of the runtime's threads. The
+    /// clientlet is then used on the thread of that event loop. Through a proxy the runtime still watches the
+    /// sockets.
+    #[must_use]
+    pub fn driver(mut self, driver: Arc<dyn Driver>) -> ClientletOptions {
+        self.driver = Some(driver);
+        self
+    }
+
     pub(crate) fn channels(mut self, channels: usize) -> ClientletOptions {
         self.channels = channels;
         self
@@ -437,6 +450,7 @@ impl ClientletOptions {
             #[cfg(feature = "tls")]
             tls,
             address,
+            driver: self.driver.clone(),
             retry: self.retry.clone(),
             connect_timeout: self.connect_timeout,
             attempt_timeout: self.attempt_timeout.unwrap_or(Some(ATTEMPT_TIMEOUT)),

@@ -22,6 +22,7 @@ mod request;
 #[cfg(feature = "websocket")]
 mod websocket;
 
+pub use crate::driver::{Driver, Readiness};
 pub use crate::options::ClientletOptions;
 pub use answer::HttpAnswer;
 #[cfg(feature = "grpc")]

@@ -16,6 +16,7 @@ use http::uri::Authority;
 pub use self::credentials::NextAttempt;
 pub(crate) use self::credentials::{Credentials, Draft, Hook};
 use crate::address::{Address, Protocol, check_port};
+use crate::driver::Driver;
 use crate::error::{AttemptError, Error};
 use crate::message::{DocArray, is_own_header};
 use crate::retry::{Retry, RetryPolicy, Times, Turn};
@@ -40,6 +41,8 @@ pub(crate) struct Config {
     /// For an address over TLS.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<crate::tls::Prepared>,
+    /// What drives the connections of a clientlet, in place of the runtime.
+    pub(crate) driver: Option<Arc<dyn Driver>>,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) is_attempt_timeout_set: bool,
     /// How long nothing may come while a request waits for its answer.

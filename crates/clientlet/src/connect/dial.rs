@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use super::eyeballs::{self, SetAside};
 use super::names;
+use super::socket::Socket;
 use crate::error::{AttemptError, Event};
 
 /// The client's side of a connection on any kind of network.
@@ -93,14 +94,23 @@ pub(crate) trait Dial: Send + Sync + fmt::Debug + 'static {
 #[derive(Debug, Default)]
 pub(super) struct Tcp {
     aside: SetAside,
+    /// Whether a driver may take over the sockets.
+    is_driven: bool,
 }
 
 impl Tcp {
+    pub(super) fn driven(is_driven: bool) -> Tcp {
+        Tcp { is_driven, ..Tcp::default() }
+    }
+
     /// Connects to the first address that answers.
     pub(super) async fn first(&self, addresses: Vec<SocketAddr>) -> io::Result<Box<dyn Io>> {
         let stream = eyeballs::first(addresses, &self.aside, TcpStream::connect).await?;
         stream.set_nodelay(true)?;
-        Ok(Box::new(stream))
+        Ok(match self.is_driven {
+            true => Box::new(Socket::OfRuntime(stream)),
+            false => Box::new(stream),
+        })
     }
 }
 

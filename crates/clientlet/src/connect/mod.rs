@@ -12,6 +12,7 @@ mod names;
 pub(crate) mod proxied;
 #[cfg(feature = "tls")]
 mod secure;
+mod socket;
 mod spoken;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use self::dial::{Dial, Io, Step, Tcp, port_of};
 pub(crate) use self::heard::Heard;
 pub(crate) use self::spoken::Spoken;
 use crate::config::Config;
+use crate::driver::{self, Driver, Task};
 use crate::error::{AttemptError, Event, Hint};
 use crate::telemetry::Telemetry;
 use crate::{log, runtime};
@@ -40,6 +42,8 @@ pub(crate) struct Connector {
     tls: Option<crate::tls::Prepared>,
     /// `None` in tests.
     telemetry: Option<Telemetry>,
+    /// What drives the connections, if the runtime does not.
+    driver: Option<Arc<dyn Driver>>,
 }
 
 impl Connector {
@@ -50,6 +54,7 @@ impl Connector {
             #[cfg(feature = "tls")]
             tls: config.tls.clone(),
             telemetry: Some(config.telemetry.clone()),
+            driver: config.driver.clone(),
         }
     }
 
@@ -62,6 +67,7 @@ impl Connector {
             #[cfg(feature = "tls")]
             tls: None,
             telemetry: None,
+            driver: None,
         }
     }
 
@@ -99,6 +105,11 @@ impl Connector {
         Ok(Counted::new(io, self.telemetry.clone()))
     }
 
+    /// Runs the task of a connection.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Task {
+        driver::spawn(self.driver.as_ref(), task)
+    }
+
     /// Opens a connection without TLS.
     async fn reach(&self, uri: &Uri, step: &Step) -> Result<Box<dyn Io>, AttemptError> {
         self.dial.dial(host(uri), port(uri), step).await
@@ -109,13 +120,13 @@ impl Connector {
 fn network(config: &Config) -> Arc<dyn Dial> {
     match &config.proxy {
         Some(proxy) => Arc::new(proxied::Proxied::new(proxy.clone())),
-        None => Arc::new(Tcp::default()),
+        None => Arc::new(Tcp::driven(config.driver.is_some())),
     }
 }
 
 #[cfg(not(feature = "proxy"))]
-fn network(_: &Config) -> Arc<dyn Dial> {
-    Arc::new(Tcp::default())
+fn network(config: &Config) -> Arc<dyn Dial> {
+    Arc::new(Tcp::driven(config.driver.is_some()))
 }
 
 /// The host of a URL: a name, or an address without the brackets that IPv6 has in a URL.

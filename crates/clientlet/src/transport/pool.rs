@@ -14,12 +14,12 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Tally;
 use super::body::Outgoing;
 use crate::connect::{Connector, Heard, Spoken, Written};
+use crate::driver::Task;
 use crate::error::{AttemptError, Event};
 use crate::runtime;
 
@@ -61,7 +61,7 @@ struct Idle {
 #[derive(Debug)]
 struct Connection {
     sender: SendRequest<Outgoing>,
-    task: JoinHandle<()>,
+    task: Task,
     written: Written,
     heard: Heard,
     spoken: Spoken,
@@ -117,7 +117,7 @@ impl Pool {
                 let what = "the connection was lost before it was used";
                 AttemptError::new(Event::ClosedUnsent, what).with_source(error)
             })?;
-        let task = tokio::spawn(async move {
+        let task = self.connector.spawn(async move {
             // The request learns the reason of the connection's end by itself.
             let _ = driving.await;
         });

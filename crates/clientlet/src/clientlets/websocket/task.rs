@@ -44,7 +44,7 @@ impl Opener for Upgrade {
             let headers = trace.headers().unwrap_or(headers);
             let bytes = Subprotocol::Bytes;
             let opening = open(connector, credentials, uri, headers, bytes, *answer_limit);
-            Ok(start(opening.await?, mailbox))
+            Ok(start(opening.await?, mailbox, connector))
         })
     }
 
@@ -53,7 +53,7 @@ impl Opener for Upgrade {
     }
 }
 
-fn start(line: Line, mailbox: &Arc<Mailbox>) -> Session {
+fn start(line: Line, mailbox: &Arc<Mailbox>, connector: &Connector) -> Session {
     let (session, orders, mut report) = session(mailbox);
     report.begin();
     let task = Task {
@@ -65,7 +65,7 @@ fn start(line: Line, mailbox: &Arc<Mailbox>) -> Session {
         has_ended: false,
         has_closed: false,
     };
-    tokio::spawn(run(task, report));
+    connector.spawn(run(task, report));
     session
 }
 
