@@ -29,6 +29,9 @@ const DRIVER: &str = "_clientlet_driver";
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// A task, which is out while it is polled, and what wakes it.
+type Tasked = (Option<Task>, Arc<Alarm>);
+
 /// The driver of one event loop.
 pub(crate) struct LoopDriver {
     this: Weak<LoopDriver>,
@@ -36,7 +39,7 @@ pub(crate) struct LoopDriver {
     watch: watch::Watch,
     next: AtomicU64,
     watched: Mutex<HashMap<u64, Weak<Readiness>>>,
-    tasks: Mutex<HashMap<u64, (Option<Task>, Arc<Alarm>)>>,
+    tasks: Mutex<HashMap<u64, Tasked>>,
     /// The tasks that are to be polled.
     woken: Mutex<Vec<u64>>,
     /// Whether the event loop is gone.

@@ -64,6 +64,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(clientlets::answer_of, module)?)?;
     module.add_function(wrap_pyfunction!(clientlets::status_of, module)?)?;
     module.add_function(wrap_pyfunction!(clientlets::request_of, module)?)?;
+    module.add_function(wrap_pyfunction!(clientlets::json_of_proto, module)?)?;
     module.add_function(wrap_pyfunction!(command::command, module)?)?;
     module.add_function(wrap_pyfunction!(measure::encode, module)?)?;
     module.add_function(wrap_pyfunction!(measure::pause, module)?)?;

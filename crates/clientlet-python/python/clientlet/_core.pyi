@@ -31,6 +31,7 @@ __all__ = [
     "answer_of",
     "status_of",
     "request_of",
+    "json_of_proto",
     "command",
     "is_document",
     "encode",
@@ -42,6 +43,9 @@ __version__: str
 def columns_of_stream(stream: Any) -> dict[str, Any]: ...
 def answer_of(message: bytes, is_v2: bool) -> Response: ...
 def status_of(message: bytes) -> Status: ...
+def json_of_proto(
+    message: bytes, is_v2: bool, endpoint: str, target_executor: str | None
+) -> tuple[bytes, int]: ...
 def request_of(
     is_v2: bool,
     endpoint: str,

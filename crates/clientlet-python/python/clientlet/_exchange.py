@@ -22,6 +22,11 @@ def json_of(request: Any) -> tuple[bytes, int, bool]:
         return bytes(request), 0, False
     if isinstance(request, str):
         return request.encode(), 0, False
+    jina = sys.modules.get("jina.types.request.data")
+    if jina is not None and type(request) is jina.DataRequest:
+        ready = _json_of_jina(request)
+        if ready is not None:
+            return ready
     if isinstance(request, Mapping):
         body = dict(request)
     elif hasattr(request, "to_dict"):
@@ -40,6 +45,21 @@ def json_of(request: Any) -> tuple[bytes, int, bool]:
     documents = body.get("data")
     count = len(documents) if isinstance(documents, Sized) else 0
     return _dumped(body), count, _has_documents_v2()
+
+
+def _json_of_jina(request: Any) -> tuple[bytes, int, bool] | None:
+    """The body of one of Jina's requests, made of its protobuf, without DocArray; `None` if only DocArray can."""
+    if vars(request).get("direct_docs") is not None:
+        return None
+    header = request.header
+    is_v2 = _has_documents_v2()
+    try:
+        body, count = _core.json_of_proto(
+            request.SerializeToString(), is_v2, header.exec_endpoint, header.target_executor or None
+        )
+    except Error:
+        return None
+    return body, count, is_v2
 
 
 def proto_of(request: Any, is_v2: bool) -> bytes:

@@ -384,28 +384,31 @@ class _WebsocketMethods(_Session):
         :raises Error: what was wrong with a message.
         :raises RuntimeError: if another task receives.
         """
-        make = self._request_class
+        make, core = self._request_class, self._opened_core()
         if make is DataRequest and self._is_v2:
             make = lambda message: DataRequest(message, "v2")  # noqa: E731
-        async for message in self._messages():
+        while (message := await self._received(core)) is not None:
             yield make(message)
 
     async def recv_dry_run(self) -> AsyncIterator[Any]:
         """The answer to a dry run, if there is one: a `StatusMessage`. If an executor is down, there is none, and
         `close_code` is 1011."""
-        async for message in self._messages():
+        core = self._opened_core()
+        while (message := await self._received(core)) is not None:
             yield self._status_class(message)
 
-    async def _messages(self) -> AsyncIterator[bytes]:
-        core, responses = self._opened_core(), self.response_iter
+    async def _received(self, core: _core.WebSocket) -> bytes | None:
+        """The next message; `None` at the end, which the messages of the WebSocket keep."""
         try:
-            while (message := await core.receive()) is not None:
-                self.msg_recv += 1
-                yield message
+            message = await core.receive()
         except Error as error:
             raise of_aiohttp(error) from error.__cause__
-        if responses is not None:
-            responses.close_message = responses.websocket._ending()
+        if message is None:
+            if self.response_iter is not None:
+                self.response_iter.close_message = self.response_iter.websocket._ending()
+        else:
+            self.msg_recv += 1
+        return message
 
     def _opened_core(self) -> _core.WebSocket:
         if self._core is None:
