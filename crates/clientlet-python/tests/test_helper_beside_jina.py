@@ -9,6 +9,7 @@ import json
 import pathlib
 import subprocess
 import sys
+from typing import Any, Dict, List, Optional
 
 import pytest
 
@@ -31,9 +32,23 @@ OURS = helper if IS_3_14 else helper_3_33
 if IS_V2:
     from docarray import BaseDoc as Document
     from docarray import DocList
+    from docarray.typing import NdArray
 
     class Text(Document):
         text: str = ""
+
+    class Rich(Document):
+        text: str
+        nothing: Optional[str] = None
+        number: int = 7
+        weight: float = 0.1
+        flag: bool = True
+        tensor: NdArray
+        matrix: NdArray
+        tags: Dict[str, Any] = {}
+        words: List[str] = []
+        inner: Text
+        many: DocList[Text]
 
     def documents(*texts):
         return DocList[Text]([Text(id=f"id-{text}", text=text) for text in texts])
@@ -387,3 +402,99 @@ def test_jinas_client_reports_a_closed_port_with_our_clientlets(replaced, protoc
     with pytest.raises((ConnectionError, OSError)):
         posted(client, "/upper", "a")
     assert not client.is_flow_ready()
+
+
+# Requests of Jina's go from protobuf to JSON without DocArray
+
+
+def rich_request():
+    import numpy as np
+
+    numbers = np.array([0.1, -2.5, 3e10], dtype="float32")
+    request = DataRequest()
+    request.header.exec_endpoint = "/"
+    request.parameters = {"a": 1, "b": [1.5, None, "x"], "c": {"d": True}}
+    if IS_V2:
+        rich = Rich(
+            id="r", text="é\n\"", tensor=numbers, matrix=np.arange(6).reshape(2, 3), tags={"a": {"b": [1, 2]}},
+            words=["a", "b"], inner=Text(id="i", text="in"), many=documents("m", "n"),
+        )  # fmt: skip
+        request.data.docs = DocList[Rich]([rich, rich])
+        request.document_array_cls = DocList[Rich]
+    else:
+        rich = Document(
+            id="r", text="é\n\"", tags={"a": 1, "b": [1, 2.5, None, True], "c": {"d": "e"}}, weight=0.5,
+            embedding=numbers.astype("float64"), tensor=np.arange(6).reshape(2, 3), uri="u", mime_type="text/plain",
+            offset=1.5, location=[1, 2.5], modality="m", chunks=documents("c"), matches=documents("m", "n"),
+        )  # fmt: skip
+        rich.scores["s"].value = 0.25
+        request.data.docs = DocumentArray([rich, Document(id="b", blob=b"\x00\xff"), Document(id="t", text="t")])
+    return request
+
+
+def body_of(run, module, logger, request):
+    """The body that arrives, from a port that keeps what it is sent."""
+    bodies = []
+
+    async def keep(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
+        bodies.append(json.loads(await reader.readexactly(length)))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    async def use():
+        server = await asyncio.start_server(keep, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/post"
+        async with server:
+            await answer_of(module, url, logger, request)
+
+    run(use())
+    return bodies[0]
+
+
+def told(document):
+    """What a document says: fields that are null say nothing."""
+    if isinstance(document, dict):
+        kept = {key: told(value) for key, value in document.items() if value is not None}
+        return {key: value for key, value in kept.items() if value not in ({}, []) and key not in ("granularity", "adjacency")}
+    return [told(part) for part in document] if isinstance(document, list) else document
+
+
+@pytest.mark.parametrize("make", [rich_request, *REQUESTS.values()], ids=["rich", *REQUESTS])
+def test_a_request_says_the_same_as_the_original(run, logger, make):
+    request = make()
+    theirs, ours = (body_of(run, module, logger, request) for module in (original, OURS))
+    assert [told(document) for document in ours["data"] or []] == [told(document) for document in theirs["data"] or []]
+    assert (ours.get("parameters") or {}) == (theirs.get("parameters") or {})
+    if IS_V2:
+        id_of = lambda body: body["header"].get("requestId") or body["header"].get("request_id")  # noqa: E731
+        assert id_of(ours) == id_of(theirs)
+    else:
+        endpoint = ours.get("execEndpoint") or ours.get("exec_endpoint")
+        assert endpoint == theirs["exec_endpoint"]
+
+
+def test_the_executors_that_are_to_work_are_those_of_the_original(run, logger):
+    request = request_of("/upper", "a")
+    request.header.target_executor = "executor.*"
+
+    def target(body):
+        header = body.get("header") or {}
+        for of in (body, header):
+            for name in ("targetExecutor", "target_executor"):
+                if of.get(name):
+                    return of[name]
+
+    theirs, ours = (body_of(run, module, logger, request) for module in (original, OURS))
+    assert target(ours) == target(theirs) == "executor.*"
+
+
+def test_documents_that_have_no_protobuf_are_sent_by_docarray(run, logger):
+    if IS_3_14:
+        pytest.skip("3.14.1 has no such documents")
+    request = request_of("/upper", "a")
+    request.direct_docs = documents("direct")
+    theirs, ours = (body_of(run, module, logger, request) for module in (original, OURS))
+    assert ours == theirs and ours["data"][0]["text"] == "direct"
