@@ -62,7 +62,7 @@ pub(crate) fn run(is_release: bool) -> ExitCode {
 /// If there is no Python 3.11, or a build or test fails. The program has printed the reason.
 pub(crate) fn check(target: &Path, environments: Option<&Path>) -> Result<(), String> {
     let main = Environment::main(target)?;
-    let build = Build { maturin: &main, folder: target.join("wheel/built"), is_release: false };
+    let build = Build::new(&main, target.join("wheel/built"), false);
     let wheel = build.wheel("3.11", &main.python)?;
     let sources = build.sources()?;
     main.test(&wheel, environments, Some(&build.folder))?;
@@ -97,8 +97,7 @@ pub(crate) fn check(target: &Path, environments: Option<&Path>) -> Result<(), St
 fn release(target: &Path) -> Result<(), String> {
     let main = Environment::main(target)?;
     main.install(&["-r".as_ref(), requirements().as_os_str(), ZIG.as_ref()])?;
-    let build = Build { maturin: &main, folder: target.join("wheel/dist"), is_release: true };
-    let _ = fs::remove_dir_all(&build.folder);
+    let build = Build::new(&main, target.join("wheel/dist"), true);
     let sources = build.sources()?;
     let wheel = build.wheel("3.11", &main.python)?;
     let mut tried = vec![("3.11", main.python.clone(), wheel.clone())];
@@ -132,6 +131,12 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
+    /// Empties the folder: files of earlier runs may be of another release or another system.
+    fn new(maturin: &Environment, folder: PathBuf, is_release: bool) -> Build<'_> {
+        let _ = fs::remove_dir_all(&folder);
+        Build { maturin, folder, is_release }
+    }
+
     /// Builds the wheel for an interpreter.
     fn wheel(&self, version: &str, python: &Path) -> Result<PathBuf, String> {
         let label = match version {
@@ -152,10 +157,6 @@ impl Build<'_> {
 
     /// Runs a command of maturin, and returns the file that it has made, which has `label` in its name.
     fn made_by(&self, command: &str, options: &[&OsStr], label: &str) -> Result<PathBuf, String> {
-        // Files of earlier runs may be of another release or another system.
-        for old in self.files(label) {
-            fs::remove_file(&old).map_err(|error| format!("{}: {error}", old.display()))?;
-        }
         let mut maturin = Command::new(&self.maturin.python);
         maturin.args(["-m", "maturin", command, "--manifest-path"]);
         maturin.arg(package().join("Cargo.toml")).arg("--out").arg(&self.folder).args(options);
