@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -303,8 +304,13 @@ def test_references_of_what_was_sent_are_given_back(use, protocol):
     numpy = pytest.importorskip("numpy")
     array = numpy.zeros(1000, dtype="f4")
     sent = {"id": "1", "e": array}
-    with Gateway({"/echo": echo, "/fail": _fail, "/slow": lambda _: time.sleep(0.05)}, docarray="v2",
-                 journal=False) as gateway:  # fmt: skip
+    # Nothing to `/slow` is answered before the test has ended, however busy the machine is.
+    ended = threading.Event()
+
+    def slow(request):
+        ended.wait(30)
+
+    with Gateway({"/echo": echo, "/fail": _fail, "/slow": slow}, docarray="v2", journal=False) as gateway:
         client = Client(url_of(gateway, protocol))
         use(client, sent, array)
         gc.collect()
@@ -313,5 +319,6 @@ def test_references_of_what_was_sent_are_given_back(use, protocol):
             use(client, sent, array)
         gc.collect()
         assert (sys.getrefcount(array), sys.getrefcount(sent)) == before
+        ended.set()
     # Memory that is still lent out cannot be moved.
     array.resize(2000, refcheck=False)
