@@ -1,13 +1,15 @@
 """Measure the Python wheel, and Jina's own client beside it, and print the numbers as one line of JSON.
 
     wheel.py compare HTTP WEBSOCKET GRPC ROUNDS   against jina.Client of this environment, in turns
+    wheel.py helper HTTP WEBSOCKET ROUNDS         against the clientlets of this environment, message by message
     wheel.py encode ROUNDS                        documents to protobuf, beside DocArray v2, and to JSON
     wheel.py await ROUNDS                         what an await costs by itself
     wheel.py memory URL DOCUMENTS                 the peak, and the interpreter's before the import
 
 All times are microseconds of this process's CPU, user and system, for a request, a list of documents or an
 await. Imports and making the documents do not count. Each request is a call of its own: Jina's client
-connects for each call, so that counts, while ours keeps its connections.
+connects for each call, so that counts, while ours keeps its connections. Clientlets keep theirs on both
+sides; there a request has one text, and rows of work `*-wall` are the time that passed.
 """
 import os
 import sys
@@ -22,6 +24,7 @@ import asyncio
 import gc
 import json
 import resource
+import time
 from urllib.parse import urlsplit
 
 # Documents in a request, floats in an embedding, characters in a text, tasks that wait.
@@ -138,6 +141,101 @@ def compare(http, websocket, grpc, rounds):
     return {'jina': jina.__version__, 'rows': rows}
 
 
+# Messages of a clientlet in a measurement.
+MESSAGES = 4000
+
+
+def helper(http, websocket, rounds):
+    import jina
+    from jina.clients.base import helper as theirs
+    from jina.logging.logger import JinaLogger
+    from jina.types.request.data import DataRequest
+
+    from clientlet import helper, helper_3_33
+
+    has_address = jina.__version__.startswith('3.14.')
+    ours = helper if has_address else helper_3_33
+    Article, _, Articles, _, is_v2 = classes()
+    logger = JinaLogger('bench')
+    url = http + ('/upper' if is_v2 else '/post')
+
+    def request():
+        made = DataRequest()
+        made.header.exec_endpoint = '/upper'
+        made.data.docs = Articles([Article(text=TEXT)])
+        if is_v2:
+            made.document_array_cls = Articles
+        return made
+
+    async def over_http(module):
+        requests = [request() for _ in range(TASKS)]
+        made = module.HTTPClientlet(url=url, logger=logger) if has_address else module.HTTPClientlet(logger=logger)
+        async with made as clientlet:
+
+            async def one(request, times):
+                for _ in range(times):
+                    if has_address:
+                        answer = await clientlet.send_message(request)
+                        status, _ = answer.status, await answer.json()
+                    else:
+                        status, _ = await clientlet.send_message(url, request)
+                    if status != 200:
+                        raise SystemExit(f'a request was answered with {status}')
+
+            await asyncio.gather(*[one(request, 2) for request in requests])
+            began, began_wall = cpu(), time.perf_counter()
+            await asyncio.gather(*[one(request, MESSAGES // TASKS) for request in requests])
+            return cpu() - began, time.perf_counter() - began_wall
+
+    async def over_websocket(module, in_flight):
+        message = request()
+        async with module.WebsocketClientlet(url=websocket, logger=logger) as clientlet:
+            places = asyncio.Semaphore(in_flight)
+
+            async def send():
+                for _ in range(MESSAGES):
+                    await places.acquire()
+                    await clientlet.send_message(message)
+                await clientlet.send_eoi()
+
+            async def receive():
+                answered = 0
+                async for _ in clientlet.recv_message():
+                    answered += 1
+                    places.release()
+                return answered
+
+            began, began_wall = cpu(), time.perf_counter()
+            _, answered = await asyncio.gather(send(), receive())
+            taken = cpu() - began, time.perf_counter() - began_wall
+            if answered != MESSAGES:
+                raise SystemExit(f'{answered} of {MESSAGES} messages were answered')
+            return taken
+
+    rows = []
+    for work, protocol, run in (
+        ('helper', 'http', over_http),
+        ('helper-one', 'websocket', lambda module: over_websocket(module, 1)),
+        ('helper-many', 'websocket', lambda module: over_websocket(module, TASKS)),
+    ):
+        measured = {name: ([], []) for name in ('theirs', 'ours')}
+        for turn in range(rounds + 1):
+            for name, module in (('theirs', theirs), ('ours', ours)):
+                gc.collect()
+                taken = asyncio.run(run(module))
+                if turn > 0:
+                    for kept, seconds in zip(measured[name], taken):
+                        kept.append(seconds * 1e6 / MESSAGES)
+        for number, suffix in ((0, ''), (1, '-wall')):
+            rows.append({
+                'work': work + suffix,
+                'protocol': protocol,
+                'theirs': measured['theirs'][number],
+                'ours': measured['ours'][number],
+            })
+    return {'jina': jina.__version__, 'rows': rows}
+
+
 def encode(rounds):
     from clientlet import _core
 
@@ -197,6 +295,9 @@ def main(task, *arguments):
     if task == 'compare':
         *urls, rounds = arguments
         return compare(*urls, int(rounds))
+    if task == 'helper':
+        *urls, rounds = arguments
+        return helper(*urls, int(rounds))
     if task == 'encode':
         return encode(int(arguments[0]))
     if task == 'await':

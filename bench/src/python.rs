@@ -88,7 +88,10 @@ pub(crate) fn run(options: &Options) -> Result<Report, Box<dyn Error>> {
         let addresses = gateway.addresses();
         let (http, websocket, grpc) = (&addresses.http, &addresses.websocket, &addresses.grpc);
         let compared: Compared = script.run(&["compare", http, websocket, grpc, &rounds])?;
-        for ComparedRow { work, protocol, theirs, ours } in compared.rows {
+        let helper: Compared = script.run(&["helper", http, websocket, &rounds])?;
+        for ComparedRow { work, protocol, theirs, ours } in
+            compared.rows.into_iter().chain(helper.rows)
+        {
             let (theirs, ours) = (Spread::of(theirs), Spread::of(ours));
             report.rows.push(Row { work, protocol, jina: compared.jina.clone(), theirs, ours });
         }

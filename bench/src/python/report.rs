@@ -35,7 +35,7 @@ pub(crate) struct Report {
 
 /// How many times our CPU time Jina's client is to take at least: for a work, a protocol, and the release
 /// that the goal is for, or any.
-const GOALS: [(&str, &str, Option<&str>, f64); 10] = [
+const GOALS: [(&str, &str, Option<&str>, f64); 14] = [
     ("dicts", "http", Some("3.33.1"), 5.0),
     ("dicts", "http", Some("3.14.1"), 20.0),
     ("dicts", "websocket", None, 7.0),
@@ -46,6 +46,10 @@ const GOALS: [(&str, &str, Option<&str>, f64); 10] = [
     ("texts", "websocket", None, 5.0),
     ("texts", "grpc", None, 4.0),
     ("encode", "none", None, 15.0),
+    ("helper", "http", None, 4.0),
+    ("helper-wall", "http", None, 4.0),
+    ("helper-one", "websocket", None, 1.0),
+    ("helper-many", "websocket", None, 1.0),
 ];
 
 /// The goals that are not reached yet, or not in every run: the table names them, and `--check` leaves them out.
@@ -76,6 +80,11 @@ impl Row {
             "dicts" => "100 dicts with 768 floats (NumPy)",
             "columns" => "the same as columns, 2-D array in and out",
             "texts" => "100 text documents of DocArray",
+            "helper" => "HTTPClientlet, 1 text, 16 tasks",
+            "helper-wall" => "the same, time that passes",
+            "helper-one" => "WebsocketClientlet, 1 text, message by message",
+            "helper-many" => "WebsocketClientlet, 1 text, 16 in flight",
+            "helper-one-wall" | "helper-many-wall" => "the same, time that passes",
             _ => "to encode 100 documents v2 with 768 floats",
         }
     }

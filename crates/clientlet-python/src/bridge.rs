@@ -50,6 +50,33 @@ impl Await {
         Await { driver: Some(driver), ..Await::new(future) }
     }
 
+    /// Returns the result if it is there at once, otherwise the awaitable.
+    pub(crate) fn now_or_later(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self.poll_with_driver(py)? {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(Py::new(py, self)?.into_any()),
+        }
+    }
+
+    /// Polls the future, and what drives the connection that it waits for.
+    fn poll_with_driver(&self, py: Python<'_>) -> PyResult<Poll<PyResult<Py<PyAny>>>> {
+        let mut polled = self.poll(py)?;
+        if let Some(driver) = &self.driver {
+            // What the future wants written is written now, by this thread.
+            for _ in 0..ROUNDS {
+                if polled.is_ready() {
+                    break;
+                }
+                driver.run(py)?;
+                if !self.sleeper.was_woken() {
+                    break;
+                }
+                polled = self.poll(py)?;
+            }
+        }
+        Ok(polled)
+    }
+
     fn job(&self) -> MutexGuard<'_, Option<Job>> {
         self.job.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,21 +118,7 @@ impl Await {
 
     /// Goes on with the future. What it yields is for asyncio's task.
     fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let mut polled = self.poll(py)?;
-        if let Some(driver) = &self.driver {
-            // What the future wants written is written now, by this thread.
-            for _ in 0..ROUNDS {
-                if polled.is_ready() {
-                    break;
-                }
-                driver.run(py)?;
-                if !self.sleeper.was_woken() {
-                    break;
-                }
-                polled = self.poll(py)?;
-            }
-        }
-        match polled {
+        match self.poll_with_driver(py)? {
             Poll::Ready(Ok(value)) => Err(PyStopIteration::new_err((value,))),
             Poll::Ready(Err(error)) => Err(error),
             Poll::Pending if self.sleeper.was_woken() => Ok(py.None()),

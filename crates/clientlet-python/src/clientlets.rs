@@ -92,7 +92,11 @@ impl HttpSession {
     ) -> PyResult<Arc<HttpClientlet>> {
         let mut open = self.open();
         let Some(session) = &mut *open else {
-            return Err(made(py, "closed", "the session is closed"));
+            return Err(made(
+                py,
+                "closed",
+                "the clientlet is closed; await its start() to open it again",
+            ));
         };
         if session.process != process::id() {
             // A child that was forked shares its parent's connections and has none of its threads.
@@ -370,30 +374,30 @@ impl WebSocket {
     }
 
     /// Sends a request in protobuf.
-    fn send(&self, py: Python<'_>, message: &[u8]) -> PyResult<Await> {
+    fn send(&self, py: Python<'_>, message: &[u8]) -> PyResult<Py<PyAny>> {
         let sender = self.sender(py)?;
         // The answers are not read here, so the generation does not matter.
         let message = Bytes::copy_from_slice(message);
         let request = DataRequest::from_proto(DocArray::V1, 0, message);
-        self.awaited(py, async move { sender.send_message(&request).await })
+        self.awaited(py, async move { sender.send_message(&request).await })?.now_or_later(py)
     }
 
     /// Sends the empty message that asks for a dry run.
-    fn send_dry_run(&self, py: Python<'_>) -> PyResult<Await> {
+    fn send_dry_run(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let sender = self.sender(py)?;
-        self.awaited(py, async move { sender.send_dry_run().await })
+        self.awaited(py, async move { sender.send_dry_run().await })?.now_or_later(py)
     }
 
     /// Announces the end of input.
-    fn send_eoi(&self, py: Python<'_>) -> PyResult<Await> {
+    fn send_eoi(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let sender = self.sender(py)?;
-        self.awaited(py, async move { sender.send_eoi().await })
+        self.awaited(py, async move { sender.send_eoi().await })?.now_or_later(py)
     }
 
-    /// The next message as bytes, to be awaited; `None` when the connection has ended.
-    fn receive(&self, py: Python<'_>) -> PyResult<Await> {
+    /// The next message as bytes, or to be awaited; `None` when the connection has ended.
+    fn receive(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let mut taken = self.take(py)?;
-        Ok(Await::driven(self.driver.clone(), async move {
+        let received = Await::driven(self.driver.clone(), async move {
             let message = taken.clientlet().recv_bytes().next().await;
             drop(taken);
             Python::attach(|py| match message {
@@ -401,7 +405,8 @@ impl WebSocket {
                 Some(Ok(message)) => Ok(PyBytes::new(py, &message).into_any().unbind()),
                 Some(Err(error)) => Err(raised(py, &error)),
             })
-        }))
+        });
+        received.now_or_later(py)
     }
 
     /// Closes the connection.

@@ -200,9 +200,12 @@ class Answer:
         :raises DecodeError: if the answer is of another type; with `content_type=None` it is read all the
             same. Where aiohttp is imported, this is its `ContentTypeError` as well.
         """
+        body = self._core.body
+        # As most answers are.
+        if self._core.content_type == "application/json" and body and encoding is None:
+            return loads(body.decode())
         if content_type is not None and self.content_type not in (content_type, "application/json"):
             raise self._unexpected()
-        body = self._core.body
         if not body.strip():
             return None
         return loads(body.decode(encoding or self.charset or "utf-8"))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeVar
 
@@ -92,16 +92,12 @@ class _Session(ABC):
             self.session.close()
 
     def _opened(self) -> Any:
-        session = self.session
-        if session is None:
+        if self.session is None:
             raise of_aiohttp(ClosedError(f"the {type(self).__name__} is not open: {_START}"))
-        if session.closed:
-            raise of_aiohttp(ClosedError(f"the {type(self).__name__} is closed: {_AGAIN}"))
-        return session
+        return self.session
 
 
 _START = "use `async with`, or await its start() first"
-_AGAIN = "await its start() to open it again"
 
 
 async def _nothing() -> None:
@@ -181,7 +177,13 @@ class HTTPClientlet(_HttpReceiver, AioHttpClientlet):
         """
         session = self._opened()
         body, documents, is_v2 = json_of(request)
-        return await self._exchange(session.send(self.url, body, documents, is_v2, [], None, False))
+        try:
+            answer = await session.send(self.url, body, documents, is_v2, [], None, False)
+        except Error as error:
+            raise of_aiohttp(error) from error.__cause__
+        self.msg_sent += 1
+        self.msg_recv += 1
+        return Answer(answer, self.url)
 
     async def send_dry_run(self, **kwargs: Any) -> Answer:
         """Gets its address, which should be the one of the dry run, once.
@@ -190,17 +192,18 @@ class HTTPClientlet(_HttpReceiver, AioHttpClientlet):
         :raises Error: why there is no answer.
         """
         session = self._opened()
-        timeout = kwargs.get("timeout")
-        return await self._exchange(session.send(self.url, None, 0, False, [], _seconds(timeout), False))
+        timeout = _seconds(kwargs.get("timeout"))
+        return await _asked(self, session.send(self.url, None, 0, False, [], timeout, False), self.url)
 
-    async def _exchange(self, sending: Any) -> Answer:
-        try:
-            answer = Answer(await sending, self.url)
-        except Error as error:
-            raise of_aiohttp(error) from error.__cause__
-        self.msg_sent += 1
-        self.msg_recv += 1
-        return answer
+
+async def _asked(clientlet: _Session, sending: Any, url: str) -> Answer:
+    try:
+        answer = Answer(await sending, url)
+    except Error as error:
+        raise of_aiohttp(error) from error.__cause__
+    clientlet.msg_sent += 1
+    clientlet.msg_recv += 1
+    return answer
 
 
 def _seconds(timeout: Any) -> float | None:
@@ -242,7 +245,9 @@ class WebSocket:
         :raises RuntimeError: if another task receives.
         """
         try:
-            data = await self._core.receive()
+            data = self._core.receive()
+            if data is not None and not isinstance(data, bytes):
+                data = await data
         except Error as error:
             raise of_aiohttp(error) from error.__cause__
         return self._ending() if data is None else WSMessage(WSMsgType.BINARY, data, None)
@@ -252,7 +257,7 @@ class WebSocket:
 
         :raises Error: why it could not be sent; also a `ConnectionResetError`.
         """
-        await _sent(self._core.send(bytes(data)))
+        await _sent(self._core.send, bytes(data))
 
     async def close(self, *, code: int = 1000, message: bytes = b"") -> bool:
         """Closes the connection. The code is always 1000, and there is no message.
@@ -277,9 +282,12 @@ class WebSocket:
         return WSMessage(WSMsgType.CLOSE, self._core.close_code, self._core.close_message)
 
 
-async def _sent(sending: Any) -> None:
+async def _sent(send: Callable[..., Any], *message: bytes) -> None:
     try:
-        await sending
+        sending = send(*message)
+        # A message that was written at once needs no awaiting.
+        if sending is not None:
+            await sending
     except Error as error:
         raise of_aiohttp(error, None, ConnectionResetError) from error.__cause__
 
@@ -353,8 +361,11 @@ class _WebsocketMethods(_Session):
         :raises Error: why it could not be sent; also a `ConnectionResetError`.
         """
         core = self._opened_core()
+        message = proto_of(request, self._is_v2)
         try:
-            await core.send(proto_of(request, self._is_v2))
+            sending = core.send(message)
+            if sending is not None:
+                await sending
         except Error as error:
             if self.logger is not None:
                 self.logger.critical(f"the request was not sent: {error}")
@@ -364,7 +375,8 @@ class _WebsocketMethods(_Session):
     async def send_dry_run(self, **kwargs: Any) -> None:
         """Asks for a dry run, if that is what the address is for. It is no error if the gateway, which
         answers there without being asked, has already closed. The arguments mean nothing."""
-        await _sent(self._opened_core().send_dry_run())
+        core = self._opened_core()
+        await _sent(core.send_dry_run)
 
     async def send_eoi(self) -> None:
         """Announces the end of input: the gateway answers the remaining requests, then closes with 1000. It is
@@ -372,7 +384,7 @@ class _WebsocketMethods(_Session):
         core = self._opened_core()
         if core.is_open:
             try:
-                await core.send_eoi()
+                await _sent(core.send_eoi)
             except (ConnectionError, TimeoutError):
                 # The gateway may close while this is being sent.
                 pass
@@ -400,7 +412,9 @@ class _WebsocketMethods(_Session):
     async def _received(self, core: _core.WebSocket) -> bytes | None:
         """The next message; `None` at the end, which the messages of the WebSocket keep."""
         try:
-            message = await core.receive()
+            message = core.receive()
+            if message is not None and not isinstance(message, bytes):
+                message = await message
         except Error as error:
             raise of_aiohttp(error) from error.__cause__
         if message is None:

@@ -17,7 +17,14 @@ from urllib.parse import unquote, urlsplit
 from clientlet import _core
 from clientlet._exchange import Answer, json_of, of_aiohttp
 from clientlet._errors import Error, NotFoundError
-from clientlet.helper import WsResponseIter, _HttpReceiver, _seconds, _Session, _WebsocketMethods
+from clientlet.helper import (
+    WsResponseIter,
+    _asked,
+    _HttpReceiver,
+    _seconds,
+    _Session,
+    _WebsocketMethods,
+)
 
 __all__ = [
     "AioHttpClientlet",
@@ -65,10 +72,21 @@ class HTTPClientlet(_HttpReceiver, AioHttpClientlet):
         """
         session = self._opened()
         body, documents, is_v2 = json_of(request)
-        answer = await self._exchange(session.send(url, body, documents, is_v2, [], None, True), url)
-        content = await _content(answer)
-        handle_response_status(answer.status, content, url)
-        return answer.status, content
+        try:
+            answer = await session.send(url, body, documents, is_v2, [], None, True)
+        except Error as error:
+            raise of_aiohttp(error) from error.__cause__
+        self.msg_sent += 1
+        self.msg_recv += 1
+        status, body = answer.status, answer.body
+        # As most answers are. Others have a charset, or are text.
+        if answer.content_type == "application/json" and body:
+            content = json.loads(body.decode())
+        else:
+            content = await _content(Answer(answer, url))
+        if status != 200:
+            handle_response_status(status, content, url)
+        return status, content
 
     async def send_streaming_message(self, url: str, doc: Any, on: str) -> AsyncIterator[str]:
         """Asks an endpoint that is a generator, and yields its documents as JSON, as they come.
@@ -110,16 +128,7 @@ class HTTPClientlet(_HttpReceiver, AioHttpClientlet):
         """
         session = self._opened()
         timeout = _seconds(kwargs.get("timeout"))
-        return await self._exchange(session.send(url, None, 0, False, [], timeout, False), url)
-
-    async def _exchange(self, sending: Any, url: str) -> Answer:
-        try:
-            answer = Answer(await sending, url)
-        except Error as error:
-            raise of_aiohttp(error) from error.__cause__
-        self.msg_sent += 1
-        self.msg_recv += 1
-        return answer
+        return await _asked(self, session.send(url, None, 0, False, [], timeout, False), url)
 
 
 def _split(url: str) -> tuple[str, str]:

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
 mod both;
+#[cfg(unix)]
+mod driven;
 #[path = "../events/mod.rs"]
 mod events;
 mod grpc;
