@@ -12,7 +12,7 @@ use clientlet::clientlets::{
 use clientlet::{DocArray, Document};
 use clientlet_gateway::Gateway;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
 
 /// Polls tasks by the runtime, and watches copies of the sockets.
 #[derive(Debug, Default)]
@@ -29,19 +29,20 @@ impl Driver for Loop {
 
     fn watch(&self, socket: BorrowedFd<'_>, readiness: &Arc<Readiness>) -> io::Result<()> {
         self.sockets.fetch_add(1, Ordering::Relaxed);
-        let copy = AsyncFd::register(socket.try_clone_to_owned()?)?;
+        let copy = std::net::TcpStream::from(socket.try_clone_to_owned()?);
+        let copy = TcpStream::from_std(copy)?;
         tokio::spawn(tell(copy, Arc::downgrade(readiness)));
         Ok(())
     }
 }
 
-async fn tell(socket: AsyncFd<std::os::fd::OwnedFd>, readiness: Weak<Readiness>) {
+async fn tell(socket: TcpStream, readiness: Weak<Readiness>) {
     loop {
-        let Ok(mut guard) = socket.ready(Interest::READABLE | Interest::WRITABLE).await else {
-            return;
-        };
-        let ready = guard.ready();
-        guard.clear_ready();
+        let Ok(ready) = socket.ready(Interest::READABLE | Interest::WRITABLE).await else { return };
+        // Nothing is read here, so each change is reported once.
+        for interest in [Interest::READABLE, Interest::WRITABLE] {
+            let _ = socket.try_io(interest, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+        }
         let Some(readiness) = readiness.upgrade() else { return };
         if ready.is_read_closed() || ready.is_write_closed() {
             readiness.ended();
