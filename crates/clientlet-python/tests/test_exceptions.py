@@ -299,6 +299,16 @@ def test_with_continue_on_error_what_a_callback_raises_is_logged_and_the_rest_go
     check_is_quiet(way, gateway)
 
 
+@pytest.mark.parametrize("name", ["on_done", "on_error", "on_always"])
+def test_an_async_callback_is_refused_since_it_would_never_run(way, gateway, name):
+    async def own_callback(_):
+        pass
+
+    with pytest.raises(TypeError, match=f"{name}: an async function would not be awaited; use stream=True"):
+        way.post("/", items(1), **{name: own_callback})
+    assert gateway.journal == []
+
+
 def test_what_a_callback_raises_for_an_error_keeps_the_error(way, gateway):
     def own_callback(error):
         raise OwnError("the callback is broken") from error

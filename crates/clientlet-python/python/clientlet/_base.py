@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -138,9 +139,13 @@ def returned(return_type: Any, inputs: Any, columns: Any) -> Any:
 def check_callbacks(stream: bool, **callbacks: Any) -> None:
     """Refuses what is no function, and callbacks that would never be called."""
     for name, callback in callbacks.items():
-        if callback is not None and not callable(callback):
+        if callback is None:
+            continue
+        if not callable(callback):
             raise TypeError(f"{name}: a function is expected, not {type(callback).__name__}")
-        if callback is not None and stream:
+        if inspect.iscoroutinefunction(callback):
+            raise TypeError(f"{name}: an async function would not be awaited; use stream=True")
+        if stream:
             raise TypeError(f"{name}: with stream=True the iterator gives the results, and no callback")
 
 
