@@ -228,6 +228,20 @@ pub(crate) fn from_dlpack<'py>(tensor: &Bound<'py, PyAny>) -> PyResult<Bound<'py
     numpy.call_method("from_dlpack", (tensor,), None::<&Bound<'_, pyo3::types::PyDict>>)
 }
 
+/// Returns an array of numpy's class for masked arrays, if none of its elements is masked.
+///
+/// # Errors
+/// `TypeError` if one is: it would be sent as what lies under the mask.
+pub(crate) fn unmasked<'a, 'py>(array: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyAny>> {
+    let py = array.py();
+    let mask = array.getattr(name!(py, "mask"))?;
+    if mask.call_method0(name!(py, "any"))?.is_truthy()? {
+        let what = "an array with masked elements cannot be sent; fill them in: array.filled(0)";
+        return Err(PyTypeError::new_err(what));
+    }
+    Ok(array)
+}
+
 /// A piece of an answer's memory, as a read-only buffer.
 #[pyclass(frozen, module = "clientlet._core")]
 pub(crate) struct Memory(Bytes);

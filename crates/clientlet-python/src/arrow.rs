@@ -32,13 +32,16 @@ use crate::array::{self, Numbers};
 use crate::kind::Kind;
 
 fn refused(error: impl std::fmt::Display) -> PyErr {
-    PyValueError::new_err(format!("Arrow: {error}"))
+    // What raised in Python has its whole traceback in the text.
+    let text = error.to_string();
+    PyValueError::new_err(format!("Arrow: {}", text.lines().next().unwrap_or_default()))
 }
 
 /// Reads the table of a stream as a dict of columns.
 ///
 /// # Errors
-/// `TypeError` that names the column, for a type that documents do not have.
+/// `TypeError` that names the column, for a type that documents do not have, and `ValueError` for a second
+/// column of a name.
 #[pyfunction]
 pub(crate) fn columns_of_stream<'py>(
     py: Python<'py>,
@@ -53,6 +56,10 @@ pub(crate) fn columns_of_stream<'py>(
     let batches = reader.collect::<Result<Vec<_>, _>>().map_err(refused)?;
     let dict = PyDict::new(py);
     for (index, field) in schema.fields().iter().enumerate() {
+        if dict.contains(field.name())? {
+            let what = format!("the table has two columns of the name {:?}", field.name());
+            return Err(PyValueError::new_err(what));
+        }
         let parts: Vec<_> = batches.iter().map(|batch| batch.column(index).clone()).collect();
         let column = column(py, field.data_type(), &parts).map_err(|error| {
             let what = format!("column {:?}: {}", field.name(), error.value(py));

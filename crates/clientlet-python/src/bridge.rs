@@ -17,6 +17,7 @@ use pyo3::types::PyType;
 
 use crate::driver::LoopDriver;
 use crate::error::internal;
+use crate::feed::complete;
 use crate::kept::{Kept, name};
 use crate::runtime;
 use crate::telling::listening;
@@ -301,14 +302,13 @@ impl Bell {
     /// What Python raised.
     pub(crate) fn complete(&self, py: Python<'_>) -> PyResult<()> {
         let woken = std::mem::take(&mut *self.woken());
+        let mut completed = Ok(());
         for future in woken {
-            let future = future.bind(py);
-            // A task that was cancelled has cancelled its future.
-            if !future.call_method0(name!(py, "done"))?.is_truthy()? {
-                future.call_method1(name!(py, "set_result"), (py.None(),))?;
-            }
+            // A handler of a signal may raise in between. The other futures are completed all the same:
+            // nothing would wake their tasks later.
+            completed = completed.and(complete(future.bind(py)));
         }
-        Ok(())
+        completed
     }
 
     fn hang(event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Bell>> {
@@ -346,10 +346,11 @@ pub(crate) struct Ringer(Arc<Bell>);
 impl Ringer {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         self.0.wire.release();
-        if let Some(driver) = self.0.driver.get().and_then(Weak::upgrade) {
-            driver.run(py)?;
-        }
-        self.0.complete(py)
+        let ran = match self.0.driver.get().and_then(Weak::upgrade) {
+            Some(driver) => driver.run(py),
+            None => Ok(()),
+        };
+        ran.and(self.0.complete(py))
     }
 }
 

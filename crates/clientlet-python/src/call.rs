@@ -1,5 +1,6 @@
 //! Calls that are under way, and reading their results one by one.
 
+use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clientlet::{DocArray, DocumentStream, Fallible, Responses};
@@ -9,7 +10,7 @@ use pyo3::types::PyList;
 
 use crate::answers::Response;
 use crate::bridge::Await;
-use crate::error::{exception, raised};
+use crate::error::{exception, made, raised};
 use crate::feed::Input;
 use crate::read::Arrays;
 use crate::telling::listening;
@@ -17,17 +18,19 @@ use crate::wait::wait;
 use crate::write::{Dict, reading};
 
 /// What has results to be read one after the other, by one reader at a time.
-struct Shared<T>(Arc<Mutex<Option<T>>>);
+///
+/// A child that was forked inherits it, but not the threads that bring the results.
+struct Shared<T>(Arc<Mutex<Option<T>>>, u32);
 
 impl<T> Clone for Shared<T> {
     fn clone(&self) -> Shared<T> {
-        Shared(self.0.clone())
+        Shared(self.0.clone(), self.1)
     }
 }
 
 impl<T> Shared<T> {
     fn new(reader: T) -> Shared<T> {
-        Shared(Arc::new(Mutex::new(Some(reader))))
+        Shared(Arc::new(Mutex::new(Some(reader))), process::id())
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<T>> {
@@ -37,8 +40,12 @@ impl<T> Shared<T> {
     /// Takes the reader until the result of this function is dropped.
     ///
     /// # Errors
-    /// `RuntimeError` while another task or thread has it.
-    fn take(&self) -> PyResult<Taken<T>> {
+    /// `RuntimeError` while another task or thread has it, `ClosedError` in a child that was forked.
+    fn take(&self, py: Python<'_>) -> PyResult<Taken<T>> {
+        if self.1 != process::id() {
+            let what = "the stream belongs to the parent process; post again here";
+            return Err(made(py, "closed", what));
+        }
         match self.lock().take() {
             Some(reader) => Ok(Taken { reader: Some(reader), home: self.clone() }),
             None => Err(PyRuntimeError::new_err("another task or thread is reading this stream")),
@@ -85,7 +92,7 @@ impl Call {
         &self,
         py: Python<'_>,
     ) -> PyResult<impl Future<Output = PyResult<Py<PyAny>>> + Send + use<>> {
-        let mut taken = self.responses.take()?;
+        let mut taken = self.responses.take(py)?;
         let convert = self.convert.as_ref().map(|convert| convert.clone_ref(py));
         let arrays = self.arrays.clone();
         Ok(async move {
@@ -122,7 +129,7 @@ impl Call {
 
     /// Ends the call, and returns what becomes of the requests that were not taken yet.
     fn stop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let mut taken = self.responses.take()?;
+        let mut taken = self.responses.take(py)?;
         let results = listening(py, || taken.reader().stop());
         drop(taken);
         let convert = || self.convert.as_ref().map(|convert| convert.clone_ref(py));
@@ -141,8 +148,8 @@ impl Call {
 
     /// The number of documents that were read from the input, and that were sent, so far.
     #[getter]
-    fn documents(&self) -> PyResult<(u64, u64)> {
-        let mut taken = self.responses.take()?;
+    fn documents(&self, py: Python<'_>) -> PyResult<(u64, u64)> {
+        let mut taken = self.responses.take(py)?;
         Ok((taken.reader().documents_read(), taken.reader().documents_sent()))
     }
 }
@@ -157,8 +164,11 @@ impl DocumentCall {
     }
 
     /// Returns the future of the next document, or of `None`.
-    fn result(&self) -> PyResult<impl Future<Output = PyResult<Py<PyAny>>> + Send + use<>> {
-        let mut taken = self.0.take()?;
+    fn result(
+        &self,
+        py: Python<'_>,
+    ) -> PyResult<impl Future<Output = PyResult<Py<PyAny>>> + Send + use<>> {
+        let mut taken = self.0.take(py)?;
         Ok(async move {
             let next = std::future::poll_fn(|cx| {
                 let next = std::pin::pin!(taken.reader().next());
@@ -178,10 +188,10 @@ impl DocumentCall {
 #[pymethods]
 impl DocumentCall {
     fn next(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        wait(py, Box::pin(self.result()?))
+        wait(py, Box::pin(self.result(py)?))
     }
 
-    fn next_async(&self) -> PyResult<Await> {
-        Ok(Await::new(self.result()?))
+    fn next_async(&self, py: Python<'_>) -> PyResult<Await> {
+        Ok(Await::new(self.result(py)?))
     }
 }

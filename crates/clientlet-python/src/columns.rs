@@ -93,13 +93,17 @@ impl Column {
         if matches!(*kind, Kind::Dlpack) {
             values = array::from_dlpack(&values)?;
         }
-        if kind.is_array() {
+        if kind.is_array_of(&values)? {
             let dimensions: usize = match values.getattr_opt(name!(py, "ndim"))? {
                 Some(ndim) => ndim.extract()?,
                 None => 1,
             };
             if dimensions > 1 {
-                let numbers = Numbers::of(&values).map_err(|error| {
+                let open = match *kind {
+                    Kind::Masked => array::unmasked(&values).and_then(Numbers::of),
+                    _ => Numbers::of(&values),
+                };
+                let numbers = open.map_err(|error| {
                     PyTypeError::new_err(format!("columns: {name:?}: {}", error.value(py)))
                 })?;
                 let length = numbers.shape().first().copied().unwrap_or_default();
@@ -108,8 +112,10 @@ impl Column {
             if dimensions == 0 {
                 return Err(PyTypeError::new_err(format!("columns: {name:?} has no rows")));
             }
-            // One number or text for each row.
-            values = values.call_method0(name!(py, "tolist"))?;
+            // One number or text for each row. Of times numpy's list would have integers.
+            if !is_of_times(&values)? {
+                values = values.call_method0(name!(py, "tolist"))?;
+            }
         }
         if matches!(*kind, Kind::Text | Kind::Bytes | Kind::Dict) {
             return Err(PyTypeError::new_err(format!("columns: {name:?} is no list of values")));
@@ -123,6 +129,14 @@ impl Column {
         let length = list.len();
         Ok((Column::Objects(list.unbind()), length))
     }
+}
+
+/// Whether an array of numpy has points in time, or spans of it.
+fn is_of_times(array: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = array.py();
+    let Some(dtype) = array.getattr_opt(name!(py, "dtype"))? else { return Ok(false) };
+    let kind = dtype.getattr(name!(py, "kind"))?;
+    Ok(matches!(kind.extract()?, "M" | "m"))
 }
 
 /// A value in a column, before the column's type is known.

@@ -124,7 +124,7 @@ impl Drop for Feeding {
 }
 
 /// Completes a future of asyncio, unless it was cancelled.
-fn complete(future: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(crate) fn complete(future: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = future.py();
     if !future.call_method0(name!(py, "done"))?.is_truthy()? {
         future.call_method1(name!(py, "set_result"), (py.None(),))?;

@@ -9,6 +9,7 @@ use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyMemoryView, PyString, PyType,
 };
 
+use crate::array::Numbers;
 use crate::kept::name;
 
 /// How the objects of a class are sent.
@@ -25,16 +26,27 @@ pub(crate) enum Kind {
     List,
     /// An array of numbers with the buffer protocol.
     Array,
+    /// An array of numpy of which some elements may be masked.
+    Masked,
     /// A `bytearray` or `memoryview`: bytes, or an array if its elements are of another type.
     BytesOrArray,
     /// A tensor of another library.
     Dlpack,
     /// An object whose `__dict__` holds its fields: a model of pydantic, a document of DocArray v2.
     Model,
+    /// A model of pydantic 2 that keeps fields which its class does not have.
+    OpenModel,
     /// A document or score of DocArray v1, whose fields are in `_data`.
     DocumentV1,
-    /// An object with these fields, each with its name on the wire: dataclasses, attrs, msgspec.
-    Fields(Vec<(Py<PyString>, String)>),
+    /// An object with these fields, each with its name on the wire: dataclasses, attrs.
+    Fields(Fields),
+    /// An object of msgspec with these fields, and the name and value of the tag of its class.
+    Struct {
+        fields: Fields,
+        tag: Option<(String, Py<PyAny>)>,
+    },
+    /// What msgspec has in place of a value that is not set. Such a field is not sent.
+    Unset,
     /// A member of an enum, which is sent as its value.
     Enum,
     /// A scalar of numpy, which is sent as the Python object that it stands for.
@@ -46,17 +58,34 @@ pub(crate) enum Kind {
     Unknown,
 }
 
+/// Fields, each with its name on the wire.
+type Fields = Vec<(Py<PyString>, String)>;
+
 impl Kind {
     /// Whether an object of this kind is sent as an array.
     pub(crate) fn is_array(&self) -> bool {
-        matches!(self, Kind::Array | Kind::Dlpack)
+        matches!(self, Kind::Array | Kind::Masked | Kind::Dlpack)
+    }
+
+    /// Whether `object`, which is of this kind, is sent as an array.
+    pub(crate) fn is_array_of(&self, object: &Bound<'_, PyAny>) -> PyResult<bool> {
+        Ok(match self {
+            Kind::BytesOrArray => !Numbers::of(object)?.is_plain_bytes(),
+            _ => self.is_array(),
+        })
     }
 
     /// Whether an object of this kind is a document, and no collection of documents.
     pub(crate) fn is_document(&self) -> bool {
         matches!(
             self,
-            Kind::Dict | Kind::Mapping | Kind::Model | Kind::DocumentV1 | Kind::Fields(_)
+            Kind::Dict
+                | Kind::Mapping
+                | Kind::Model
+                | Kind::OpenModel
+                | Kind::DocumentV1
+                | Kind::Fields(_)
+                | Kind::Struct { .. }
         )
     }
 
@@ -109,6 +138,12 @@ impl Kind {
         if derives("numpy", "generic") {
             return Ok(Kind::Scalar);
         }
+        if derives("numpy.ma", "MaskedArray") || derives("numpy.ma.core", "MaskedArray") {
+            return Ok(Kind::Masked);
+        }
+        if derives("msgspec", "UnsetType") {
+            return Ok(Kind::Unset);
+        }
         if derives("numpy", "ndarray") || derives("array", "array") {
             return Ok(Kind::Array);
         }
@@ -119,7 +154,10 @@ impl Kind {
             return Ok(Kind::List);
         }
         if has("__pydantic_validator__")? || (has("__fields__")? && has("__config__")?) {
-            return Ok(Kind::Model);
+            return Ok(match Kind::is_open_model(class)? {
+                true => Kind::OpenModel,
+                false => Kind::Model,
+            });
         }
         if let Some(kind) = Kind::of_fields(class)? {
             return Ok(kind);
@@ -140,6 +178,15 @@ impl Kind {
         Ok(if has("__iter__")? && !has("__next__")? { Kind::List } else { Kind::Unknown })
     }
 
+    /// Whether a class of pydantic 2 keeps what it has no fields for. With pydantic 1 that is kept among
+    /// the fields.
+    fn is_open_model(class: &Bound<'_, PyType>) -> PyResult<bool> {
+        let Some(settings) = class.getattr_opt("model_config")? else { return Ok(false) };
+        let Ok(settings) = settings.cast_into::<PyDict>() else { return Ok(false) };
+        let extra = settings.get_item("extra")?;
+        Ok(extra.is_some_and(|extra| extra.eq("allow").unwrap_or(false)))
+    }
+
     /// The kind of a class that lists its fields.
     fn of_fields(class: &Bound<'_, PyType>) -> PyResult<Option<Kind>> {
         let py = class.py();
@@ -155,7 +202,14 @@ impl Kind {
             for (name, encoded) in own.try_iter()?.zip(encoded.try_iter()?) {
                 fields.push((field(name?)?.0, encoded?.extract()?));
             }
-        } else if let Some(own) = class.getattr_opt(name!(py, "__attrs_attrs__"))? {
+            let settings = class.getattr("__struct_config__")?;
+            let (name, tag) = (settings.getattr("tag_field")?, settings.getattr("tag")?);
+            let has_tag = !name.is_none() && !tag.is_none();
+            let tag =
+                has_tag.then(|| Ok::<_, PyErr>((name.extract()?, tag.unbind()))).transpose()?;
+            return Ok(Some(Kind::Struct { fields, tag }));
+        }
+        if let Some(own) = class.getattr_opt(name!(py, "__attrs_attrs__"))? {
             for attribute in own.try_iter()? {
                 fields.push(field(attribute?.getattr("name")?)?);
             }

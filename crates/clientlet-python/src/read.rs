@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::dict::BoundDictIterator;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde::ser::{Error, Serialize, SerializeMap, SerializeSeq, Serializer};
 
-use crate::array::{Numbers, from_dlpack};
+use crate::array::{Numbers, from_dlpack, unmasked};
 use crate::columns::Columns;
 use crate::kept::name;
 use crate::kind::Kind;
@@ -81,7 +82,7 @@ impl<'a, 'py> Value<'a, 'py> {
     ) -> Result<(), M::Error> {
         if let Some(arrays) = self.arrays
             && !is_plain(value)
-            && Kind::of(value).map_err(told)?.is_array()
+            && Kind::of(value).and_then(|kind| kind.is_array_of(value)).map_err(told)?
         {
             arrays.note(name);
         }
@@ -91,7 +92,8 @@ impl<'a, 'py> Value<'a, 'py> {
     /// Writes the entries of a dict.
     fn dict<S: Serializer>(&self, dict: &Bound<'py, PyDict>, s: S) -> Result<S::Ok, S::Error> {
         let mut map = s.serialize_map(Some(dict.len()))?;
-        for (name, value) in dict.iter() {
+        for entry in Entries::of(dict) {
+            let (name, value) = entry.map_err(told)?;
             self.entry(&mut map, text(&name)?, &value)?;
         }
         map.end()
@@ -137,6 +139,7 @@ impl<'a, 'py> Value<'a, 'py> {
                 list.end()
             }
             Kind::Array => numbers(object, s),
+            Kind::Masked => numbers(unmasked(object).map_err(told)?, s),
             Kind::BytesOrArray => {
                 let numbers = Numbers::of(object).map_err(told)?;
                 match numbers.is_plain_bytes() {
@@ -149,6 +152,7 @@ impl<'a, 'py> Value<'a, 'py> {
                 let fields = object.getattr(name!(py, "__dict__")).map_err(told)?;
                 self.dict(fields.cast().map_err(told)?, s)
             }
+            Kind::OpenModel => self.open_model(s),
             Kind::DocumentV1 => self.document_v1(s),
             Kind::Fields(fields) => {
                 let mut map = s.serialize_map(Some(fields.len()))?;
@@ -158,11 +162,32 @@ impl<'a, 'py> Value<'a, 'py> {
                 }
                 map.end()
             }
+            Kind::Struct { fields, tag } => {
+                let mut map = s.serialize_map(None)?;
+                // The tag tells the classes of a union apart. A document is no part of a union.
+                if let Some((name, tag)) = tag
+                    && self.depth > 0
+                {
+                    self.entry(&mut map, name, tag.bind(py))?;
+                }
+                for (attribute, name) in fields {
+                    let value = object.getattr(attribute.bind(py)).map_err(told)?;
+                    if is_plain(&value) || !matches!(*Kind::of(&value).map_err(told)?, Kind::Unset)
+                    {
+                        self.entry(&mut map, name, &value)?;
+                    }
+                }
+                map.end()
+            }
             Kind::Enum => {
                 self.within(&object.getattr(name!(py, "value")).map_err(told)?).serialize(s)
             }
             Kind::Scalar => {
                 let item = call(name!(py, "item"))?;
+                // Times in nanoseconds are integers for Python.
+                if item.is_instance_of::<PyInt>() && is_time(object).map_err(told)? {
+                    return s.serialize_str(text(object.str().map_err(told)?.as_any())?);
+                }
                 // A number that is too precise for Python stands for nothing but itself.
                 if item.get_type().is(object.get_type()) {
                     unsendable(object)
@@ -172,8 +197,30 @@ impl<'a, 'py> Value<'a, 'py> {
             }
             Kind::Time => s.serialize_str(text(&call(name!(py, "isoformat"))?)?),
             Kind::Printed => s.serialize_str(object.str().map_err(told)?.to_str().map_err(told)?),
-            Kind::Unknown => unsendable(object),
+            Kind::Unset | Kind::Unknown => unsendable(object),
         }
+    }
+
+    /// Writes the fields of a model of pydantic, and what it has beside them.
+    fn open_model<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let py = self.object.py();
+        let fields = self.object.getattr(name!(py, "__dict__")).map_err(told)?;
+        let extra = self.object.getattr(name!(py, "__pydantic_extra__")).map_err(told)?;
+        let fields = fields.cast::<PyDict>().map_err(told)?;
+        let mut map = s.serialize_map(None)?;
+        for entry in Entries::of(fields) {
+            let (name, value) = entry.map_err(told)?;
+            self.entry(&mut map, text(&name)?, &value)?;
+        }
+        if let Ok(extra) = extra.cast::<PyDict>() {
+            for entry in Entries::of(extra) {
+                let (name, value) = entry.map_err(told)?;
+                if !fields.contains(&name).map_err(told)? {
+                    self.entry(&mut map, text(&name)?, &value)?;
+                }
+            }
+        }
+        map.end()
     }
 
     /// Writes the fields of a v1 document that are set.
@@ -182,7 +229,8 @@ impl<'a, 'py> Value<'a, 'py> {
         let fields = self.object.getattr(name!(py, "_data"));
         let fields = fields.and_then(|data| data.getattr(name!(py, "__dict__"))).map_err(told)?;
         let mut map = s.serialize_map(None)?;
-        for (name, value) in fields.cast::<PyDict>().map_err(told)?.iter() {
+        for entry in Entries::of(fields.cast().map_err(told)?) {
+            let (name, value) = entry.map_err(told)?;
             let name = text(&name)?;
             // The document that it belongs to, and what DocArray keeps for itself.
             if !value.is_none() && !name.starts_with('_') {
@@ -224,12 +272,48 @@ impl Serialize for Value<'_, '_> {
     }
 }
 
+/// The entries of a dict that code of Python may change meanwhile, for which PyO3's iterator panics.
+struct Entries<'a, 'py> {
+    dict: &'a Bound<'py, PyDict>,
+    entries: BoundDictIterator<'py>,
+    /// How many entries the dict had.
+    length: usize,
+    given: usize,
+}
+
+impl<'a, 'py> Entries<'a, 'py> {
+    fn of(dict: &'a Bound<'py, PyDict>) -> Entries<'a, 'py> {
+        Entries { dict, entries: dict.iter(), length: dict.len(), given: 0 }
+    }
+}
+
+impl<'py> Iterator for Entries<'_, 'py> {
+    type Item = PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // A dict of the same length gives more entries than that if others took the place of some.
+        if self.dict.len() != self.length || self.given > self.length {
+            let what = "the dict was changed while it was read";
+            return Some(Err(PyRuntimeError::new_err(what)));
+        }
+        self.given += 1;
+        self.entries.next().map(Ok)
+    }
+}
+
 /// Whether this is text, a number or `None`, as most values are.
 fn is_plain(object: &Bound<'_, PyAny>) -> bool {
     object.is_exact_instance_of::<PyString>()
         || object.is_none()
         || object.is_exact_instance_of::<PyFloat>()
         || object.is_exact_instance_of::<PyInt>()
+}
+
+/// Whether a scalar of numpy is a point in time.
+fn is_time(scalar: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = scalar.py();
+    let kind = scalar.getattr(name!(py, "dtype"))?.getattr(name!(py, "kind"))?;
+    Ok(kind.extract::<&str>()? == "M")
 }
 
 fn unsendable<T, E: Error>(object: &Bound<'_, PyAny>) -> Result<T, E> {

@@ -106,6 +106,26 @@ def test_a_type_that_documents_do_not_have_is_refused_by_name(v2):
         Client(v2.url).post("/echo", table)
 
 
+def test_a_second_column_of_a_name_is_refused(v2):
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.Table.from_arrays([pyarrow.array([1]), pyarrow.array([2])], names=["n", "n"])
+    with pytest.raises(ValueError, match='two columns of the name "n"'):
+        Client(v2.url).post("/echo", columns=table)
+
+
+def test_an_exception_of_a_stream_of_batches_is_told_on_one_line(v2):
+    pyarrow = pytest.importorskip("pyarrow")
+
+    def batches():
+        yield pyarrow.record_batch({"n": [1]})
+        raise RuntimeError("no more")
+
+    reader = pyarrow.RecordBatchReader.from_batches(pyarrow.schema([("n", pyarrow.int64())]), batches())
+    with pytest.raises(ValueError, match="no more") as raised:
+        Client(v2.url).post("/echo", columns=reader)
+    assert "\n" not in str(raised.value)
+
+
 def test_columns_without_a_common_type_are_refused_by_name():
     from clientlet._core import Table
 

@@ -408,3 +408,39 @@ def test_an_awaitable_that_has_ended_is_not_awaited_again(gateway, run):
             await call
 
     run(main())
+
+
+class Stubborn(asyncio.Future):
+    """A future that cannot be completed when it is to be for the first time, as when a signal's handler
+    raises there."""
+
+    struck = False
+
+    def set_result(self, result):
+        if not Stubborn.struck:
+            Stubborn.struck = True
+            asyncio.get_running_loop().call_soon(super().set_result, result)
+            raise RuntimeError("a handler of a signal")
+        super().set_result(result)
+
+
+class StubbornLoop(asyncio.SelectorEventLoop):
+    def create_future(self):
+        return Stubborn(loop=self)
+
+
+def test_an_exception_while_a_task_is_woken_leaves_no_other_task_asleep(gateway):
+    raised = []
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context["exception"]))
+        client = AsyncClient(gateway.websocket_url)
+        calls = [client.post("/slow", {"text": "a"}, parameters={"seconds": 0.2}) for _ in range(20)]
+        return await asyncio.wait_for(asyncio.gather(*calls), 30)
+
+    event_loop = StubbornLoop()
+    try:
+        assert len(event_loop.run_until_complete(main())) == 20
+    finally:
+        event_loop.close()
+    assert [str(error) for error in raised] == ["a handler of a signal"]

@@ -189,3 +189,18 @@ def test_a_collection_without_a_class_is_refused():
 
     with pytest.raises(TypeError, match="return_type"):
         post("v2", "grpc", {"id": "1"}, DocList)
+
+
+@v2
+def test_a_document_v2_whose_answer_has_other_types_or_aliases_is_for_its_class(protocol):
+    import pydantic
+
+    class Heavy(docarray.BaseDoc):
+        weight: float
+
+    class Named(docarray.BaseDoc):
+        name: str = pydantic.Field("", alias="title")
+
+    # A whole number is no float yet.
+    assert type(post("v2", protocol, {"id": "1", "weight": 2}, Heavy)[0].weight) is float
+    assert post("v2", protocol, Named(title="a"), Named)[0].name == "a"

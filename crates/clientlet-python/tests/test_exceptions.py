@@ -417,3 +417,31 @@ def test_an_exception_keeps_no_call_running(gateway):
             kept.append(error)
     assert len(kept) == 3 and client.statistics().requests_in_flight == 0
     assert sys.exc_info() == (None, None, None)
+
+
+def test_a_kept_exception_keeps_no_stream_running(gateway):
+    """An error of a stream leaves it to be read; it ends with the last reference to it."""
+    client = clientlet.AsyncClient(gateway.url)
+
+    async def read():
+        async for _ in client.post("/slow", items(50), parameters={"seconds": 60}, request_size=1, stream=True):
+            pass
+
+    async def cancelled():
+        task = asyncio.ensure_future(read())
+        while client.statistics().requests_in_flight == 0:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError as error:
+            return error
+
+    kept = asyncio.run(cancelled())
+    assert kept.__traceback__ is not None and client.statistics().requests_in_flight == 0
+
+    waiting = Client(gateway.url)
+    with pytest.raises(clientlet.Error) as raised:
+        for _ in waiting.post("/fail", items(50), request_size=1, prefetch=4, stream=True):
+            pass
+    assert raised.value.__traceback__ is not None and waiting.statistics().requests_in_flight == 0

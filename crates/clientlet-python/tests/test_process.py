@@ -270,3 +270,24 @@ def test_the_interpreter_ends_while_the_callers_functions_run(gateway, ending):
     expected = {"": 0, "sys.exit(3)": 3, "raise KeyError": 1}.get(ending, -signal.SIGINT)
     assert process.returncode == expected, errors
     assert "panicked" not in errors and "Fatal" not in errors
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_child_does_not_read_its_parents_stream(url):
+    stream = Client(url).post("/upper", ({"text": "a"} for _ in range(100)), request_size=1, prefetch=2, stream=True)
+    next(stream)
+    context = multiprocessing.get_context("fork")
+    said = context.Queue()
+    child = context.Process(target=_read, args=(stream, said))
+    child.start()
+    assert said.get(timeout=30) == "closed: the stream belongs to the parent process; post again here"
+    child.join(timeout=30)
+    assert child.exitcode == 0
+    assert sum(len(response.docs) for response in stream) == 99
+
+
+def _read(stream, said):
+    try:
+        next(stream)
+    except clientlet.Error as error:
+        said.put(f"{error.kind}: {error}")

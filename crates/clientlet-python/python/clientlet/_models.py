@@ -120,14 +120,51 @@ def _constructor(of: Any) -> Callable[[dict[str, Any]], Any]:
 
         return lambda document: msgspec.convert(_without_id(document, of.__struct_encode_fields__), of)
     if hasattr(of, "__pydantic_validator__") or (hasattr(of, "__fields__") and hasattr(of, "__config__")):
-        return lambda document: of(**document)
+        return _model(of)
     if hasattr(of, "__attrs_attrs__"):
-        names = [attribute.alias or attribute.name for attribute in of.__attrs_attrs__]
+        aliases = {attribute.name: attribute.alias or attribute.name for attribute in of.__attrs_attrs__}
+        names = list(aliases)
+        late = {attribute.name for attribute in of.__attrs_attrs__ if not attribute.init}
     elif dataclasses.is_dataclass(of):
         names = [field.name for field in dataclasses.fields(of)]
+        aliases = {}
+        late = {field.name for field in dataclasses.fields(of) if not field.init}
     if names is None:
         return lambda document: of(**document)
-    return lambda document: of(**_without_id(document, names))
+    aliases = {name: alias for name, alias in aliases.items() if name != alias}
+    if not aliases and not late:
+        return lambda document: of(**_without_id(document, names))
+
+    def make(document: dict[str, Any]) -> Any:
+        document = _without_id(document, names)
+        # Fields that the constructor does not take are set afterwards.
+        set_later = {name: document.pop(name) for name in late.intersection(document)}
+        made = of(**_renamed(document, aliases))
+        for name, value in set_later.items():
+            object.__setattr__(made, name, value)
+        return made
+
+    return make
+
+
+def _model(of: Any) -> Callable[[dict[str, Any]], Any]:
+    """What makes a model of pydantic. Fields are sent by their names, and its constructor may know them
+    by an alias alone."""
+    aliases: dict[str, str] = {}
+    if hasattr(of, "__pydantic_validator__"):
+        settings = of.model_config
+        if not (settings.get("populate_by_name") or settings.get("validate_by_name")):
+            found = {name: field.validation_alias for name, field in of.model_fields.items()}
+            aliases = {name: alias for name, alias in found.items() if isinstance(alias, str)}
+    elif not getattr(of.__config__, "allow_population_by_field_name", False):
+        aliases = {name: field.alias for name, field in of.__fields__.items() if field.alias != name}
+    if not aliases:
+        return lambda document: of(**document)
+    return lambda document: of(**_renamed(document, aliases))
+
+
+def _renamed(document: dict[str, Any], aliases: dict[str, str]) -> dict[str, Any]:
+    return {aliases.get(name, name): value for name, value in document.items()}
 
 
 def _without_id(document: dict[str, Any], names: Any) -> dict[str, Any]:
@@ -146,14 +183,15 @@ def _doc_list(of: Any) -> Convert:
         raise TypeError("return_type: a DocList needs the class of its documents: DocList[MyDoc]")
     collection = DocList[of]
     checks = _plain_fields(of)
-    slow = _each(lambda document: of(**document))
+    validated = _model(of)
+    slow = _each(validated)
 
     def construct(document: dict[str, Any], assign: Callable[..., None], extra: Any) -> Any:
         values = {}
         for name, (accepted, change) in checks.items():  # type: ignore[union-attr]
             value = document[name]
             if type(value) not in accepted:
-                return of(**document)
+                return validated(document)
             values[name] = value if value is None or change is None else change(value)
         made = of.__new__(of)
         assign(made, "__dict__", values)
@@ -178,7 +216,7 @@ def _doc_list(of: Any) -> Convert:
     def fast(document: dict[str, Any]) -> Any:
         # Fields that are missing or unknown are for the class to judge.
         if len(document) != number or document.keys() != names:
-            return of(**document)
+            return validated(document)
         return construct(document, object.__setattr__, extra)
 
     convert = _each(fast)

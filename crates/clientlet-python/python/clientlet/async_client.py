@@ -306,14 +306,18 @@ class AsyncStream(Generic[_R]):
         return self
 
     async def __anext__(self) -> _R:
-        result: Any = await self._call.next_async()
-        if result is None:
-            self._bar.close()
-            raise StopAsyncIteration
-        self._bar.update(len(result.input or ()))
-        if isinstance(result, Error) and not self._continue_on_error:
-            raise result
-        return result  # type: ignore[no-any-return]
+        try:
+            result: Any = await self._call.next_async()
+            if result is None:
+                self._bar.close()
+                raise StopAsyncIteration
+            self._bar.update(len(result.input or ()))
+            if isinstance(result, Error) and not self._continue_on_error:
+                raise result
+            return result  # type: ignore[no-any-return]
+        finally:
+            # The traceback of an error keeps this frame, which is not to keep the call running.
+            del self
 
     def stop(self) -> list[Result]:
         """Ends the call, like `Stream.stop`."""

@@ -379,14 +379,18 @@ class Stream(Generic[_R]):
         return self
 
     def __next__(self) -> _R:
-        result: Any = self._call.next()
-        if result is None:
-            self._bar.close()
-            raise StopIteration
-        self._bar.update(len(result.input or ()))
-        if isinstance(result, Error) and not self._continue_on_error:
-            raise result
-        return result  # type: ignore[no-any-return]
+        try:
+            result: Any = self._call.next()
+            if result is None:
+                self._bar.close()
+                raise StopIteration
+            self._bar.update(len(result.input or ()))
+            if isinstance(result, Error) and not self._continue_on_error:
+                raise result
+            return result  # type: ignore[no-any-return]
+        finally:
+            # The traceback of an error keeps this frame, which is not to keep the call running.
+            del self
 
     def stop(self) -> list[Result]:
         """Ends the call. Returns what became of the requests that were not taken: responses, and
