@@ -249,6 +249,11 @@ def _raise(client: Any, protocol: str, error: Error) -> NoReturn:
     raise raised from error
 
 
+def _loop_needed(waits: bool) -> None:
+    if waits:
+        raise _NeedsLoop
+
+
 def _results(original: Any) -> Any:
     """Makes the method that stands in for `_get_results`."""
 
@@ -261,7 +266,9 @@ def _results(original: Any) -> Any:
         **options: Any,
     ) -> AsyncIterator[Any]:
         reason = _unable(self, options)
+        waits = _waits()
         if reason is not None:
+            _loop_needed(waits)
             _tell(reason)
             own = original(self, inputs, on_done, on_error, on_always, **options)
             async with contextlib.aclosing(own):
@@ -282,7 +289,7 @@ def _results(original: Any) -> Any:
             bar = None
             if self.show_progress:
                 bar = stack.enter_context(ProgressBar(total_length=length))
-            while (result := await call.next_async()) is not None:
+            while (result := call.next() if waits else await call.next_async()) is not None:
                 if isinstance(result, Error):
                     answer = _of_failure(self, protocol, result, endpoint, on_error)
                     callback_exec(
@@ -349,12 +356,18 @@ def _ready(original: Any) -> Any:
 
     async def _is_flow_ready(self: Any, **options: Any) -> bool:
         reason = _unable(self, options)
+        waits = _waits()
         if reason is not None:
+            _loop_needed(waits)
             _tell(reason)
             return await original(self, **options)
         protocol = _protocol(self)
+        if options.get("timeout"):
+            _loop_needed(waits)
         try:
             core = _core_of(self, protocol, headers=_headers(protocol, options))
+            if waits:
+                return core.ask("ready")
             await asyncio.wait_for(_asked(core), options.get("timeout") or None)
         except Exception as error:
             self.logger.error(f"Error while asking whether the Flow is ready: {error!r}")
@@ -455,31 +468,74 @@ def _once(original: Any) -> Any:
     return _with_retry
 
 
+class _NeedsLoop(Exception):
+    """A call that cannot be done without an event loop."""
+
+
+_thread = threading.local()
+"""Whether the next method of a client that this thread calls is to wait, and not to be awaited."""
+
+
+def _waits() -> bool:
+    """Takes the word that is left for the method: calls that its callbacks make are calls of their own."""
+    waits = getattr(_thread, "is_to_wait", False)
+    _thread.is_to_wait = False
+    return waits
+
+
 def _running(original: Any) -> Any:
-    """Makes the function that stands in for `run_async`: where a loop runs already, as in notebooks, what was
-    raised is raised, and not that there is no result."""
+    """Makes the function that stands in for `run_async`. A call of a synchronous client waits on its own
+    thread: it needs no event loop, which would cost more than the call. Where a loop runs already, as in
+    notebooks, what was raised is raised, and not that there is no result."""
 
     def run_async(func: Any, *args: Any, **kwargs: Any) -> Any:
+        if func.__name__ in ("_get_results", "_is_flow_ready"):
+            inputs = kwargs.get("inputs")
+            if hasattr(inputs, "__call__"):
+                inputs = kwargs["inputs"] = inputs()
+            try:
+                if not hasattr(inputs, "__aiter__"):
+                    return _driven(func(*args, **kwargs))
+            except _NeedsLoop:
+                pass
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             return original(func, *args, **kwargs)
-        outcome: dict[str, Any] = {}
-
-        def run() -> None:
-            try:
-                outcome["result"] = asyncio.run(func(*args, **kwargs))
-            except BaseException as error:
-                outcome["raised"] = error
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
-        if "raised" in outcome:
-            raise outcome["raised"]
-        return outcome["result"]
+        return _in_thread(func, *args, **kwargs)
 
     return run_async
+
+
+def _driven(coroutine: Any) -> Any:
+    """Runs a coroutine whose methods of clients wait."""
+    _thread.is_to_wait = True
+    try:
+        coroutine.send(None)
+    except StopIteration as ended:
+        return ended.value
+    finally:
+        _thread.is_to_wait = False
+        coroutine.close()
+    raise _NeedsLoop
+
+
+def _in_thread(func: Any, *args: Any, **kwargs: Any) -> Any:
+    """Runs a coroutine in a loop of a thread of its own."""
+    outcome: dict[str, Any] = {}
+
+    def run() -> None:
+        try:
+            outcome["result"] = asyncio.run(func(*args, **kwargs))
+        except BaseException as error:
+            outcome["raised"] = error
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if "raised" in outcome:
+        raise outcome["raised"]
+    return outcome["result"]
 
 
 REPLACED: list[tuple[Any, str, Callable[[Any], Any]]] = [
