@@ -202,6 +202,7 @@ class _Batch:
         self._left = 0
         self._kind = data_type
         self._of: Any = None
+        self._first: Any = None
 
     def document(self, content: Any) -> Any:
         if self._left == 0:
@@ -215,10 +216,10 @@ class _Batch:
             if self._of is not None and isinstance(content, self._of):
                 return content
             if self._of is None and isinstance(content, Document):
-                self._of = of
+                self._of, self._first = of, content
                 return content
             # Jina's own code says what is wrong with it.
-            first = [] if self._of is None else [self._of.construct()]
+            first = [] if self._of is None else [self._first]
             _add_docs(DataRequest(), [*first, content], self._kind)
             return content
         if self._kind in (DataInputType.AUTO, DataInputType.DOCUMENT) and isinstance(content, Document):
