@@ -12,6 +12,9 @@ use crate::python;
 /// Builds the wheel.
 const MATURIN: &str = "maturin==1.16.0";
 
+/// A client that was written for jina, for documents v1.
+const CLIP_CLIENT: &str = "clip-client==0.8.3";
+
 /// Links wheels of a release against the glibc of old systems.
 const ZIG: &str = "ziglang==0.17.1";
 
@@ -293,6 +296,8 @@ impl Environment {
             &beside,
             &["pytest".as_ref(), "hypothesis".as_ref(), wheel.as_os_str()],
         )?;
+        // A program of others that is tested on `install_jina`. It works with the jina that is there.
+        self.install(&[&folder[..], &["--no-deps".as_ref(), CLIP_CLIENT.as_ref()]].concat())?;
         for name in ["seed-era", "current", "current-v1"] {
             let python = environments.join(name).join("bin/python");
             let mut tests = tests(&python, "tests");

@@ -73,7 +73,7 @@ class Caller:
             return self.client.post(on, inputs, **options)
 
         async def collect():
-            collected = [] if options.get("return_responses") else Items()
+            collected = [] if options.get("return_responses") else options.get("return_type", Items)()
             async for part in self.client.post(on, inputs, **options):
                 if options.get("return_responses"):
                     collected.append(part)

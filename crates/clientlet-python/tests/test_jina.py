@@ -99,6 +99,8 @@ def test_a_request_comes_back_with_its_endpoint_and_parameters(caller):
 
 def test_a_target_that_matches_nothing_still_answers(caller):
     answered = caller.post("/upper", items(2), target_executor="no.*such")
+    (response,) = caller.post("/upper", items(2), target_executor="no.*such", return_responses=True)
+    assert response.status.code == 0
     if caller.protocol == "http" and docarray_v2:
         assert len(answered) == 2
     else:

@@ -45,6 +45,11 @@ class Answer(DataRequest):
         else:
             envelope = json.loads(encoded)
             envelope.pop("data", None)
+            for route in envelope.get("routes") or ():
+                # 3.33.1 leaves out the offset for deployments that were skipped, and means UTC.
+                for name in ("startTime", "endTime"):
+                    if route.get(name, "Z")[-1:].isdigit() and "+" not in route[name]:
+                        route[name] += "Z"
             super().__init__(envelope)
         self._document_array_cls, self._data = kept
         self.direct_docs = None
