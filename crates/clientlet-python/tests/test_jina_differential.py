@@ -195,7 +195,7 @@ def of_jina(port, protocol, mode):
         for line in child.stdout:
             if watch is not None:
                 watch.cancel()
-            watch = threading.Timer(5, child.kill)
+            watch = threading.Timer(4, child.kill)
             watch.start()
             if line.startswith("OUTCOME "):
                 outcomes[number] = ast.literal_eval(line.removeprefix("OUTCOME "))
