@@ -48,8 +48,9 @@ class Answer(DataRequest):
             for route in envelope.get("routes") or ():
                 # 3.33.1 leaves out the offset for deployments that were skipped, and means UTC.
                 for name in ("startTime", "endTime"):
-                    if route.get(name, "Z")[-1:].isdigit() and "+" not in route[name]:
-                        route[name] += "Z"
+                    time = route.get(name)
+                    if time and time[-1].isdigit() and "+" not in time:
+                        route[name] = time + "Z"
             super().__init__(envelope)
         self._document_array_cls, self._data = kept
         self.direct_docs = None
