@@ -70,7 +70,7 @@ class Clip(Executor):
         super().__init__(**kwargs)
         self.known = DocumentArray()
 
-    @requests(on='/encode')
+    @requests(on=['/encode', '/'])
     def encode(self, docs, **kwargs):
         for doc in docs:
             # clip-client divides by the gateway's time in whole milliseconds.
