@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
@@ -24,6 +25,25 @@ use crate::telling::listening;
 
 /// A future whose result is a Python object.
 pub(crate) type Job = Pin<Box<dyn Future<Output = PyResult<Py<PyAny>>> + Send>>;
+
+thread_local! {
+    /// When a call began to hold the event loop of this thread. A call that has its result does not give the loop back,
+    /// because its task goes on, mostly with the next result.
+    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// How long a call may hold the event loop before it lets other tasks run, if it has more to do.
+const LONG: Duration = Duration::from_millis(1);
+
+/// Whether the event loop of this thread has been held for long. This is said once, so that a call that is polled on
+/// its behalf but does not return to it goes on.
+pub(crate) fn is_held_for_long() -> bool {
+    let is_long = BEGAN.get().is_some_and(|began| began.elapsed() > LONG);
+    if is_long {
+        BEGAN.set(None);
+    }
+    is_long
+}
 
 /// An awaitable for one task of asyncio.
 #[pyclass(frozen, module = "clientlet._core")]
@@ -93,10 +113,14 @@ impl Await {
         let polled = {
             let _inside = handle.enter();
             let poll = || job.as_mut().poll(&mut Context::from_waker(&waker));
+            if BEGAN.get().is_none() {
+                BEGAN.set(Some(Instant::now()));
+            }
             let polled = listening(py, || catch_unwind(AssertUnwindSafe(poll)));
             polled.map_err(|panic| internal(py, &*panic))?
         };
         if polled.is_pending() {
+            BEGAN.set(None);
             *self.job() = Some(job);
         }
         Ok(polled)

@@ -11,7 +11,7 @@ use pyo3::types::PyList;
 use crate::answers::Response;
 use crate::bridge::Await;
 use crate::error::{exception, made, raised};
-use crate::feed::Input;
+use crate::feed::Sharing;
 use crate::read::Arrays;
 use crate::telling::listening;
 use crate::wait::wait;
@@ -73,14 +73,14 @@ impl<T> Drop for Taken<T> {
 /// A call that is under way.
 #[pyclass(frozen, module = "clientlet._core")]
 pub(crate) struct Call {
-    responses: Shared<Responses<Fallible<Input>>>,
+    responses: Shared<Responses<Fallible<Sharing>>>,
     convert: Option<Py<PyAny>>,
     arrays: Arc<Arrays>,
 }
 
 impl Call {
     pub(crate) fn new(
-        responses: Responses<Fallible<Input>>,
+        responses: Responses<Fallible<Sharing>>,
         convert: Option<Py<PyAny>>,
         arrays: Arc<Arrays>,
     ) -> Call {

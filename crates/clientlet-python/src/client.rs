@@ -12,7 +12,7 @@ use crate::bridge::Await;
 use crate::call::{Call, DocumentCall};
 use crate::columns::Columns;
 use crate::error::{made, named, raised};
-use crate::feed::{Feeding, Input};
+use crate::feed::{Feeding, Input, Sharing};
 use crate::hook::Attempts;
 use crate::options::{CallOptions, ClientOptions, Seconds, documents_of_request, read};
 use crate::otel;
@@ -141,15 +141,14 @@ impl Core {
         let endpoint: String = argument("on", endpoint)?;
         let options: CallOptions<'_> = read(options)?;
         let arrays = Arc::<Arrays>::default();
+        let request_size = documents_of_request(options.request_size);
         let input = match kind {
             "documents" => Input::Iterator(inputs.try_iter()?.unbind(), arrays.clone()),
-            "feed" => {
-                let request_size = documents_of_request(options.request_size);
-                Input::Feed(Feeding::new(py, inputs, request_size, arrays.clone())?)
-            }
+            "feed" => Input::Feed(Feeding::new(py, inputs, request_size, arrays.clone())?),
             "columns" => Input::Rows(Arc::new(Columns::of(inputs.cast()?, &arrays)?), 0),
             _ => Input::Ended,
         };
+        let input = Sharing::new(input, request_size);
         let mut post = options.post(self.client(py)?.post(endpoint));
         if let Some(context) = self.context(py)? {
             post = post.parent_context(context);

@@ -9,6 +9,7 @@ use futures_core::Stream;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
+use crate::bridge;
 use crate::columns::Columns;
 use crate::kept::name;
 use crate::read::{Arrays, Document};
@@ -54,6 +55,39 @@ impl Stream for Input {
             };
             Poll::Ready(next.map(document))
         })
+    }
+}
+
+/// A call's documents. Between two requests it lets the other tasks of an event loop run, if the call has held the
+/// loop for long.
+pub(crate) struct Sharing {
+    input: Input,
+    request_size: usize,
+    /// The number of documents so far.
+    count: usize,
+}
+
+impl Sharing {
+    pub(crate) fn new(input: Input, request_size: usize) -> Sharing {
+        Sharing { input, request_size, count: 0 }
+    }
+}
+
+impl Stream for Sharing {
+    type Item = Result<Document, PyErr>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // Within a request the pause could end the request early.
+        let is_between = self.count > 0 && self.count.is_multiple_of(self.request_size);
+        if is_between && bridge::is_held_for_long() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let next = Pin::new(&mut self.input).poll_next(cx);
+        if let Poll::Ready(Some(_)) = next {
+            self.count += 1;
+        }
+        next
     }
 }
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import threading
+import time
 
 import pytest
 
@@ -185,6 +186,31 @@ def test_a_call_runs_beside_other_tasks(gateway, run):
         return ticks
 
     assert run(main()) > 10
+
+
+def test_other_tasks_run_between_requests_whose_documents_take_long(gateway, run):
+    rounds, seen = 0, []
+
+    async def beat():
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    def documents():
+        for n in range(20):
+            time.sleep(0.002)
+            seen.append(rounds)
+            yield {"text": str(n)}
+
+    async def main():
+        beating = asyncio.create_task(beat())
+        answered = await AsyncClient(gateway.url).post("/upper", documents(), request_size=1)
+        beating.cancel()
+        return answered
+
+    assert len(run(main())) == 20
+    assert len(set(seen)) == 20
 
 
 def test_questions_are_answered(gateway, protocol, run):
