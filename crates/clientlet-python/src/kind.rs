@@ -34,8 +34,12 @@ pub(crate) enum Kind {
     Dlpack,
     /// An object whose `__dict__` holds its fields: a model of pydantic, a document of DocArray v2.
     Model,
-    /// A model of pydantic 2 that keeps fields which its class does not have.
-    OpenModel,
+    /// A model of pydantic of which some fields are never sent (`Field(exclude=True)`), or that keeps
+    /// fields which its class does not have (pydantic 2).
+    ModelWith {
+        excluded: Vec<String>,
+        has_extra: bool,
+    },
     /// A document or score of DocArray v1, whose fields are in `_data`.
     DocumentV1,
     /// An object with these fields, each with its name on the wire: dataclasses, attrs.
@@ -82,7 +86,7 @@ impl Kind {
             Kind::Dict
                 | Kind::Mapping
                 | Kind::Model
-                | Kind::OpenModel
+                | Kind::ModelWith { .. }
                 | Kind::DocumentV1
                 | Kind::Fields(_)
                 | Kind::Struct { .. }
@@ -154,9 +158,10 @@ impl Kind {
             return Ok(Kind::List);
         }
         if has("__pydantic_validator__")? || (has("__fields__")? && has("__config__")?) {
-            return Ok(match Kind::is_open_model(class)? {
-                true => Kind::OpenModel,
-                false => Kind::Model,
+            let (excluded, has_extra) = (Kind::excluded(class)?, Kind::has_extra(class)?);
+            return Ok(match excluded.is_empty() && !has_extra {
+                true => Kind::Model,
+                false => Kind::ModelWith { excluded, has_extra },
             });
         }
         if let Some(kind) = Kind::of_fields(class)? {
@@ -180,11 +185,32 @@ impl Kind {
 
     /// Whether a class of pydantic 2 keeps what it has no fields for. With pydantic 1 that is kept among
     /// the fields.
-    fn is_open_model(class: &Bound<'_, PyType>) -> PyResult<bool> {
+    fn has_extra(class: &Bound<'_, PyType>) -> PyResult<bool> {
         let Some(settings) = class.getattr_opt("model_config")? else { return Ok(false) };
         let Ok(settings) = settings.cast_into::<PyDict>() else { return Ok(false) };
         let extra = settings.get_item("extra")?;
         Ok(extra.is_some_and(|extra| extra.eq("allow").unwrap_or(false)))
+    }
+
+    /// The fields of a class of pydantic that are not part of what is made of an object.
+    fn excluded(class: &Bound<'_, PyType>) -> PyResult<Vec<String>> {
+        let py = class.py();
+        // Pydantic 2 has the second as well, and warns of it.
+        let fields = match class.getattr_opt("model_fields")? {
+            Some(fields) => fields,
+            None => class.getattr("__fields__")?,
+        };
+        let mut excluded = Vec::new();
+        for entry in fields.call_method0(name!(py, "items"))?.try_iter()? {
+            let (name, field): (String, Bound<'_, PyAny>) = entry?.extract()?;
+            let field = field.getattr_opt("field_info")?.unwrap_or(field);
+            // Pydantic 1 also takes `...` for `True`, and a set of what is left out of a field's value.
+            let exclude = field.getattr("exclude")?;
+            if exclude.is(PyBool::new(py, true)) || exclude.is(py.Ellipsis()) {
+                excluded.push(name);
+            }
+        }
+        Ok(excluded)
     }
 
     /// The kind of a class that lists its fields.

@@ -152,7 +152,7 @@ impl<'a, 'py> Value<'a, 'py> {
                 let fields = object.getattr(name!(py, "__dict__")).map_err(told)?;
                 self.dict(fields.cast().map_err(told)?, s)
             }
-            Kind::OpenModel => self.open_model(s),
+            Kind::ModelWith { excluded, has_extra } => self.model_with(excluded, *has_extra, s),
             Kind::DocumentV1 => self.document_v1(s),
             Kind::Fields(fields) => {
                 let mut map = s.serialize_map(Some(fields.len()))?;
@@ -201,17 +201,28 @@ impl<'a, 'py> Value<'a, 'py> {
         }
     }
 
-    /// Writes the fields of a model of pydantic, and what it has beside them.
-    fn open_model<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+    /// Writes the fields of a model of pydantic but those that are excluded, and what it has beside them.
+    fn model_with<S: Serializer>(
+        &self,
+        excluded: &[String],
+        has_extra: bool,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
         let py = self.object.py();
         let fields = self.object.getattr(name!(py, "__dict__")).map_err(told)?;
-        let extra = self.object.getattr(name!(py, "__pydantic_extra__")).map_err(told)?;
         let fields = fields.cast::<PyDict>().map_err(told)?;
         let mut map = s.serialize_map(None)?;
         for entry in Entries::of(fields) {
             let (name, value) = entry.map_err(told)?;
-            self.entry(&mut map, text(&name)?, &value)?;
+            let name = text(&name)?;
+            if !excluded.iter().any(|excluded| excluded == name) {
+                self.entry(&mut map, name, &value)?;
+            }
         }
+        if !has_extra {
+            return map.end();
+        }
+        let extra = self.object.getattr(name!(py, "__pydantic_extra__")).map_err(told)?;
         if let Ok(extra) = extra.cast::<PyDict>() {
             for entry in Entries::of(extra) {
                 let (name, value) = entry.map_err(told)?;
