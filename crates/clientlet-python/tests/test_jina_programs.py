@@ -100,7 +100,7 @@ protocols = ['http', 'websocket', 'grpc']
 port = ports[protocols.index(scheme)]
 with Flow(protocol=protocols, port=ports).add(uses=Clip):
     client = Client(f'{scheme}://127.0.0.1:{port}')
-    print(client.encode(['a', 'bcd'] * 20, batch_size=3).tolist())
+    print(client.encode(['a', 'bcd'] * 3).tolist())
     print(asyncio.run(client.aencode(['a', 'bcd'])).tolist())
     given = DocumentArray([Document(text='x', matches=[Document(text='y'), Document(text='z')])])
     ranked = client.rank(given)
@@ -118,8 +118,11 @@ def run(*arguments, **options):
     )  # fmt: skip
 
 
-def output(*arguments):
-    ended = run(*arguments)
+def output(*arguments, attempts=1):
+    for _ in range(attempts):
+        ended = run(*arguments)
+        if ended.returncode == 0:
+            break
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return [line for line in ended.stdout.splitlines() if not line.startswith(("INFO", "WARN", " "))]
 
@@ -153,7 +156,8 @@ def test_a_flow_and_clients_work_in_one_process(tmp_path):
 def test_clip_client_gives_the_same(tmp_path, scheme):
     pytest.importorskip("clip_client")
     path = program(tmp_path, CLIP)
-    plain = lines_with(output(path, scheme, *three_ports()), "[")
+    # Jina reads clip-client's input on another thread than it calls back, which fails now and then.
+    plain = lines_with(output(path, scheme, *three_ports(), attempts=3), "[")
     hooked = lines_with(output(*HOOK, path, scheme, *three_ports()), "[")
     assert len(plain) == 6
     assert plain == hooked
