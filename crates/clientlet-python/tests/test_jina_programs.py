@@ -118,11 +118,8 @@ def run(*arguments, **options):
     )  # fmt: skip
 
 
-def output(*arguments, attempts=1):
-    for _ in range(attempts):
-        ended = run(*arguments)
-        if ended.returncode == 0:
-            break
+def output(*arguments):
+    ended = run(*arguments)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return [line for line in ended.stdout.splitlines() if not line.startswith(("INFO", "WARN", " "))]
 
@@ -156,8 +153,9 @@ def test_a_flow_and_clients_work_in_one_process(tmp_path):
 def test_clip_client_gives_the_same(tmp_path, scheme):
     pytest.importorskip("clip_client")
     path = program(tmp_path, CLIP)
-    # Jina reads clip-client's input on another thread than it calls back, which fails now and then.
-    plain = lines_with(output(path, scheme, *three_ports(), attempts=3), "[")
+    # Over HTTP the answers of 3.33.1 have no `data.docs`, which clip-client reads.
+    by = scheme if IS_SEED or scheme != "http" else "grpc"
+    plain = lines_with(output(path, by, *three_ports()), "[")
     hooked = lines_with(output(*HOOK, path, scheme, *three_ports()), "[")
     assert len(plain) == 6
     assert plain == hooked
