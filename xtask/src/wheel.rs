@@ -297,6 +297,7 @@ impl Environment {
             &["pytest".as_ref(), "hypothesis".as_ref(), wheel.as_os_str()],
         )?;
         // A program of others that is tested on `install_jina`. It works with the jina that is there.
+        let folder = ["--target".as_ref(), beside.as_os_str()];
         self.install(&[&folder[..], &["--no-deps".as_ref(), CLIP_CLIENT.as_ref()]].concat())?;
         for name in ["seed-era", "current", "current-v1"] {
             let python = environments.join(name).join("bin/python");
