@@ -42,6 +42,8 @@ use pyo3::types::{PyList, PyMapping, PySequence};
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     refuse_subinterpreters(module.py())?;
     telling::register(module.py())?;
+    let end = wrap_pyfunction!(end, module)?;
+    module.py().import("atexit")?.call_method1("register", (end,))?;
     fill_cells(module.py())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<answers::Response>()?;
@@ -69,6 +71,14 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(measure::encode, module)?)?;
     module.add_function(wrap_pyfunction!(measure::pause, module)?)?;
     module.add_function(wrap_pyfunction!(kind::is_document, module)?)
+}
+
+/// Hands on what was told after the last call, before the interpreter ends, and keeps other threads from
+/// attaching to it after that.
+#[pyfunction]
+fn end(py: Python<'_>) {
+    telling::hand_on(py);
+    wait::end(py);
 }
 
 /// Fills the cells of PyO3 that calls would fill otherwise, perhaps while the process forks (see

@@ -264,13 +264,11 @@ pub(crate) fn is_wanted(level: u8) -> bool {
     level >= LEAST.load(Ordering::Relaxed)
 }
 
-/// Asks Python to tell when the process has forked, and before it ends.
+/// Asks Python to tell when the process has forked.
 pub(crate) fn register(py: Python<'_>) -> PyResult<()> {
     let hook = PyDict::new(py);
     hook.set_item("after_in_child", pyo3::wrap_pyfunction!(begin_child, py)?)?;
     py.import("os")?.call_method("register_at_fork", (), Some(&hook))?;
-    let exit = pyo3::wrap_pyfunction!(hand_on_at_exit, py)?;
-    py.import("atexit")?.call_method1("register", (exit,))?;
     Ok(())
 }
 
@@ -279,10 +277,4 @@ pub(crate) fn register(py: Python<'_>) -> PyResult<()> {
 fn begin_child() {
     process().child.get_or_init(|| Box::new(Process::new()));
     FORKS.fetch_add(1, Ordering::Release);
-}
-
-/// What was told after the last call.
-#[pyfunction]
-fn hand_on_at_exit(py: Python<'_>) {
-    hand_on(py);
 }

@@ -2,9 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
@@ -43,11 +46,52 @@ pub(crate) fn wait<T>(
             Some(rest) => rest,
             None => *rest.insert(is_main_thread(py)?.then_some(SIGNALS)),
         };
-        while !py.detach(|| alarm.wait(rest)) {
+        while !released(py, || alarm.wait(rest)) {
             py.check_signals()?;
             telling::hand_on(py);
         }
     }
+}
+
+/// The number of threads that are about to attach to the interpreter again.
+static ATTACHING: AtomicUsize = AtomicUsize::new(0);
+
+/// The thread that ends the interpreter, once it does.
+static ENDING: OnceLock<ThreadId> = OnceLock::new();
+
+/// The longest wait for threads that are about to attach, at the end.
+const ATTACHED: Duration = Duration::from_secs(1);
+
+/// Waits with the interpreter released.
+///
+/// While the interpreter ends, CPython stops each thread that asks for it, in the middle of the Rust code
+/// below: what happens then depends on how the wheel was linked, and may end the process by a fault. So
+/// from then on threads stay here until the process is gone.
+fn released<T: Send>(py: Python<'_>, wait: impl FnOnce() -> T + Send) -> T {
+    let waited = py.detach(|| {
+        let waited = wait();
+        ATTACHING.fetch_add(1, SeqCst);
+        if ENDING.get().is_some_and(|ending| *ending != thread::current().id()) {
+            ATTACHING.fetch_sub(1, SeqCst);
+            loop {
+                thread::park();
+            }
+        }
+        waited
+    });
+    ATTACHING.fetch_sub(1, SeqCst);
+    waited
+}
+
+/// Lets no thread attach from now on but this one, which ends the interpreter.
+pub(crate) fn end(py: Python<'_>) {
+    let _ = ENDING.set(thread::current().id());
+    py.detach(|| {
+        let since = Instant::now();
+        while ATTACHING.load(SeqCst) > 0 && since.elapsed() < ATTACHED {
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
 }
 
 fn is_main_thread(py: Python<'_>) -> PyResult<bool> {

@@ -178,6 +178,30 @@ def test_the_interpreter_ends_with_awaits_in_flight(gateway, protocol):
     assert process.wait(timeout=30) == 3
 
 
+def test_a_thread_whose_call_ends_after_the_program_does_not_come_back(gateway, protocol):
+    # CPython would end it in the middle of this package's code.
+    process = script(
+        """
+        import atexit, sys, threading, time
+        back = []
+        # It is registered first, so that it runs last.
+        atexit.register(lambda: (time.sleep(1), print(back)))
+        import clientlet
+        client = clientlet.Client(sys.argv[1])
+        def call():
+            client.post("/slow", {"text": "a"}, parameters={"seconds": 0.3})
+            back.append("came back")
+        threading.Thread(target=call, daemon=True).start()
+        sys.stdin.readline()
+        """,
+        url_of(gateway, protocol),
+        stdin=subprocess.PIPE,
+    )
+    while not gateway.journal:
+        time.sleep(0.01)
+    assert process.communicate("\n", timeout=30)[0] == "[]\n" and process.returncode == 0
+
+
 def test_a_gateway_for_tests_ends_with_the_interpreter():
     process = script(
         """

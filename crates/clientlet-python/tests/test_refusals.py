@@ -9,6 +9,7 @@ import fractions
 import math
 import re
 import threading
+import typing
 
 import pytest
 
@@ -70,6 +71,7 @@ ARGUMENTS = [
     ("prefetch", "7", "str"), ("prefetch", -1, "negative"), ("prefetch", 2**70, "large|big"),
     ("prefetch_bytes", "7", "str"), ("prefetch_bytes", -1, "negative"),
     ("return_type", 7, "7"), ("return_type", "documents", "columns"), ("return_type", [dict], "class"),
+    ("return_type", int, "class of a document.*int"), ("return_type", typing.List[Retry], "return_type=Retry"),
     ("on_done", 7, "int"), ("on_error", "print", "str"), ("on_always", [], "list"),
     ("max_attempts", "3", "str"), ("max_attempts", -1, "range"), ("max_attempts", 0, "0"),
     ("initial_backoff", -1, "-1"), ("initial_backoff", math.nan, "NaN|nan"), ("max_backoff", "1", "str"),
@@ -422,7 +424,8 @@ SETTINGS = [
     ("unary", "x", "str"), ("gzip", 1, "int"), ("compression", "x", "str"), ("websocket_json", "x", "str"),
     ("proxy", 7, "int"), ("proxy", "ftp://a", "ftp"), ("proxy", "not a url", "url|URL"), ("no_proxy", 7, "int"),
     ("no_proxy", ["a"], "list"), ("proxy_from_env", "x", "str"), ("tls", "ca.pem", "str"), ("tls", {"ca": "x"}, "dict"),
-    ("before_attempt", "f", "str"), ("retries", 3, "has no setting 'retries'"),
+    ("before_attempt", "f", "str"), ("retries", 3, "has no setting 'retries'.*retry=Retry"),
+    ("protocol", "grpc", "URL"), ("attempt_timout", 1, "perhaps attempt_timeout"),
 ]  # fmt: skip
 
 
@@ -445,6 +448,14 @@ def test_a_url_that_cannot_be_used_is_named(url):
     is_text = isinstance(url, str) and url != surrogate
     error = refused(lambda: Client(url), clientlet.ConfigError if is_text else (TypeError, ValueError))
     assert re.search("url|URL|address|scheme|host|port", str(error)), error
+
+
+@pytest.mark.parametrize("handlers, faults, said", [
+    ({"/a": 7}, [], "/a.*int"), ({"/a": _post}, [], "/a.*async"), ({}, "status:503@1", r"faults: .*\['status:503@1'\]"),
+])  # fmt: skip
+def test_a_gateway_for_tests_names_what_it_cannot_use(handlers, faults, said):
+    error = refused(lambda: Gateway(handlers, faults=faults), TypeError)
+    assert re.search(said, str(error)), error
 
 
 def test_arguments_of_the_other_calls_are_named(gateways):

@@ -20,11 +20,15 @@ Convert = Callable[[list[dict[str, Any]]], Any]
 def converter(return_type: Any) -> Convert | None:
     """What makes `return_type` of a list of dicts; `None` for the dicts themselves."""
     # `DocList[MyDoc]` is such an alias with pydantic 2.
-    return_type = typing.get_origin(return_type) or return_type
+    asked, return_type = return_type, typing.get_origin(return_type) or return_type
     if return_type is None or return_type is dict or return_type in ("columns", "arrow"):
         return None
     if not isinstance(return_type, type):
         raise TypeError(f"return_type: a class, \"columns\" or \"arrow\" is expected, not {return_type!r}")
+    if return_type.__module__ == "builtins":
+        (of,) = typing.get_args(asked) if len(typing.get_args(asked)) == 1 else (None,)
+        advice = "" if of is None else f"; for a list of them: return_type={getattr(of, '__name__', of)}"
+        raise TypeError(f"return_type: the class of a document is expected, not {asked!r}{advice}")
     bases = {f"{base.__module__}.{base.__qualname__}" for base in return_type.__mro__}
     if "docarray.base_doc.doc.BaseDocWithoutId" in bases:
         return _doc_list(return_type)
@@ -105,7 +109,7 @@ def _each(make: Callable[[dict[str, Any]], Any]) -> Convert:
 
 
 def _unfit(index: int, cause: Exception) -> DecodeError:
-    text = " ".join(f"document {index} of the answer does not fit: {cause}".split())
+    text = " ".join(f"return_type: document {index} of the answer does not fit: {cause}".split())
     error = DecodeError(text)
     error.delivery, error.may_have_run = "answered", True
     return error
@@ -131,12 +135,14 @@ def _constructor(of: Any) -> Callable[[dict[str, Any]], Any]:
         late = {field.name for field in dataclasses.fields(of) if not field.init}
     if names is None:
         return lambda document: of(**document)
+    # A handler may know a private attribute by the name of its argument.
+    known = {*names, *aliases.values()}
     aliases = {name: alias for name, alias in aliases.items() if name != alias}
     if not aliases and not late:
-        return lambda document: of(**_without_id(document, names))
+        return lambda document: of(**_fitting(document, known, of))
 
     def make(document: dict[str, Any]) -> Any:
-        document = _without_id(document, names)
+        document = _fitting(document, known, of)
         # Fields that the constructor does not take are set afterwards.
         set_later = {name: document.pop(name) for name in late.intersection(document)}
         made = of(**_renamed(document, aliases))
@@ -165,6 +171,16 @@ def _model(of: Any) -> Callable[[dict[str, Any]], Any]:
 
 def _renamed(document: dict[str, Any], aliases: dict[str, str]) -> dict[str, Any]:
     return {aliases.get(name, name): value for name, value in document.items()}
+
+
+def _fitting(document: dict[str, Any], names: set[str], of: Any) -> dict[str, Any]:
+    """The fields for a class that has these, and no room for others."""
+    document = _without_id(document, names)
+    unknown = document.keys() - names
+    if unknown:
+        listed = ", ".join(sorted(unknown))
+        raise TypeError(f"{of.__name__} lacks fields of the answer: {listed[:200]}")
+    return document
 
 
 def _without_id(document: dict[str, Any], names: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Union
 
@@ -117,7 +118,7 @@ def for_client(settings: Mapping[str, Any], class_name: str) -> dict[str, Any]:
     """The settings of a client, as the core takes them."""
     for name in settings:
         if name not in Settings.__annotations__:
-            raise TypeError(f"{class_name} has no setting {name!r}")
+            raise TypeError(f"{class_name} has no setting {name!r}{_advice(name)}")
     options = given(settings)
     options["headers"] = pairs("headers", settings.get("headers"))
     if "cookies" in options:
@@ -129,6 +130,28 @@ def for_client(settings: Mapping[str, Any], class_name: str) -> dict[str, Any]:
     if "before_attempt" in options:
         options["before_attempt"] = starting(options["before_attempt"])
     return options
+
+
+# What settings of other clients are here.
+_ELSEWHERE = {
+    "host": "the URL has it: grpc://HOST:PORT",
+    "protocol": "the URL says it: http://, ws:// or grpc://",
+    "asyncio": "AsyncClient is awaited",
+    "timeout": "attempt_timeout, or the timeout of a call",
+    "retries": "retry=Retry(max_attempts=3)",
+    "max_attempts": "retry=Retry(max_attempts=3), or max_attempts of a call",
+    "ca": "tls=Tls(ca=...)",
+    "verify": "tls=Tls(ca=...)",
+    "auth": "basic_auth or bearer_token",
+}
+
+
+def _advice(name: str) -> str:
+    advice = _ELSEWHERE.get(name)
+    if advice is None:
+        close = difflib.get_close_matches(name, Settings.__annotations__, 1)
+        advice = f"perhaps {close[0]}" if close else None
+    return f" ({advice})" if advice else ""
 
 
 def policy(retry: Retry) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
@@ -71,6 +72,12 @@ class Gateway:
         :raises ValueError: a setting that cannot be used.
         """
         self._handlers = dict(handlers or {})
+        for endpoint, handler in self._handlers.items():
+            if not callable(handler) or inspect.iscoroutinefunction(handler):
+                what = "an async function" if callable(handler) else type(handler).__name__
+                raise TypeError(f"handlers: {endpoint}: a function that is no async one is expected, not {what}")
+        if isinstance(faults, str):
+            raise TypeError(f"faults: a list is expected: [{faults!r}]")
         options: dict[str, Any] = {
             "faults": list(faults), "endpoints": list(self._handlers), "tls": tls,
             "client_certificates": client_certificates,
@@ -142,9 +149,16 @@ class Gateway:
 
         :raises AssertionError: what a handler returned was no document.
         """
-        mistakes = self._core.stop()
+        mistakes = self._stop()
         if mistakes:
             raise AssertionError("; ".join(mistakes))
+
+    def _stop(self) -> list[str]:
+        mistakes = self._core.stop()
+        # A handler that still runs is not waited for, nor one that stops the gateway itself.
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=1)
+        return mistakes
 
     def __enter__(self) -> Gateway:
         return self
@@ -159,7 +173,7 @@ class Gateway:
             self.stop()
         else:
             # The test has failed already, and its own error says more.
-            self._core.stop()
+            self._stop()
 
 
 def _answer(calls: _core.Calls, handlers: list[Handler]) -> None:
