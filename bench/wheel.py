@@ -1,6 +1,7 @@
 """Measure the Python wheel, and Jina's own client beside it, and print the numbers as one line of JSON.
 
     wheel.py compare HTTP WEBSOCKET GRPC ROUNDS   against jina.Client of this environment, in turns
+    wheel.py hook HTTP WEBSOCKET GRPC ROUNDS      jina.Client of this environment, without and with install_jina()
     wheel.py helper HTTP WEBSOCKET ROUNDS         against the clientlets of this environment, message by message
     wheel.py encode ROUNDS                        documents to protobuf, beside DocArray v2, and to JSON
     wheel.py await ROUNDS                         what an await costs by itself
@@ -138,6 +139,49 @@ def compare(http, websocket, grpc, rounds):
                     'theirs': measured['theirs'],
                     'ours': measured[name],
                 })
+    return {'jina': jina.__version__, 'rows': rows}
+
+
+# Requests in a call of Jina's client where a request has one text.
+REQUESTS = 64
+
+
+def hook(http, websocket, grpc, rounds):
+    import jina
+
+    import clientlet
+
+    Article, Embedded, Articles, Embeddings, is_v2 = classes()
+    embedded = Embeddings(Embedded(id=f'document-{n}', embedding=row) for n, row in enumerate(embeddings()))
+    articles = Articles(Article(id=f'document-{n}', text=TEXT) for n in range(DOCUMENTS))
+    rows = []
+    for protocol, url in (('http', http), ('websocket', websocket), ('grpc', grpc)):
+        address = urlsplit(url)
+        client = jina.Client(host=address.hostname, port=address.port, protocol=protocol)
+        for work, documents, return_type, request_size, requests in (
+            ('hook-one', articles[:REQUESTS], Articles, 1, REQUESTS),
+            ('hook-texts', articles, Articles, DOCUMENTS, 1),
+            ('hook-floats', embedded, Embeddings, DOCUMENTS, 1),
+        ):
+            options = {'return_type': return_type} if is_v2 else {}
+
+            def measure(calls):
+                gc.collect()
+                began = cpu()
+                for _ in range(calls):
+                    if len(client.post('/upper', documents, request_size=request_size, **options)) != len(documents):
+                        raise SystemExit(f'{work}: not all documents were answered')
+                return (cpu() - began) * 1e6 / (calls * requests)
+
+            theirs, ours = [], []
+            for turn in range(rounds + 1):
+                without = measure(THEIRS)
+                with clientlet.install_jina():
+                    after = measure(OURS)
+                if turn > 0:
+                    theirs.append(without)
+                    ours.append(after)
+            rows.append({'work': work, 'protocol': protocol, 'theirs': theirs, 'ours': ours})
     return {'jina': jina.__version__, 'rows': rows}
 
 
@@ -295,6 +339,9 @@ def main(task, *arguments):
     if task == 'compare':
         *urls, rounds = arguments
         return compare(*urls, int(rounds))
+    if task == 'hook':
+        *urls, rounds = arguments
+        return hook(*urls, int(rounds))
     if task == 'helper':
         *urls, rounds = arguments
         return helper(*urls, int(rounds))

@@ -150,6 +150,8 @@ impl Script<'_> {
     ) -> Result<Vec<Row>, Box<dyn Error>> {
         let Addresses { http, websocket, grpc, .. } = addresses;
         let Compared { jina, mut rows } = self.run(&["compare", http, websocket, grpc, rounds])?;
+        let hook: Compared = self.run(&["hook", http, websocket, grpc, rounds])?;
+        rows.extend(hook.rows);
         if has_helper {
             let helper: Compared = self.run(&["helper", http, websocket, rounds])?;
             rows.extend(helper.rows);

@@ -37,7 +37,7 @@ pub(crate) struct Report {
 
 /// How many times our CPU time Jina's client is to take at least: for a work, a protocol, and the release
 /// that the goal is for, or any.
-const GOALS: [(&str, &str, Option<&str>, f64); 14] = [
+const GOALS: [(&str, &str, Option<&str>, f64); 23] = [
     ("dicts", "http", Some("3.33.1"), 5.0),
     ("dicts", "http", Some("3.14.1"), 20.0),
     ("dicts", "websocket", None, 7.0),
@@ -48,6 +48,15 @@ const GOALS: [(&str, &str, Option<&str>, f64); 14] = [
     ("texts", "websocket", None, 5.0),
     ("texts", "grpc", None, 4.0),
     ("encode", "none", None, 15.0),
+    ("hook-one", "http", None, 8.0),
+    ("hook-one", "websocket", None, 8.0),
+    ("hook-one", "grpc", None, 8.0),
+    ("hook-texts", "http", None, 6.0),
+    ("hook-texts", "websocket", None, 3.0),
+    ("hook-texts", "grpc", None, 3.0),
+    ("hook-floats", "http", Some("3.33.1"), 4.0),
+    ("hook-floats", "websocket", Some("3.33.1"), 4.0),
+    ("hook-floats", "grpc", Some("3.33.1"), 4.0),
     ("helper", "http", None, 4.0),
     ("helper-wall", "http", None, 4.0),
     ("helper-one", "websocket", None, 1.0),
@@ -103,6 +112,9 @@ impl Row {
             "dicts" => "100 dicts with 768 floats (NumPy)",
             "columns" => "the same as columns, 2-D array in and out",
             "texts" => "100 text documents of DocArray",
+            "hook-one" => "jina.Client with install_jina(), requests of 1 text",
+            "hook-texts" => "jina.Client with install_jina(), 100 texts",
+            "hook-floats" => "jina.Client with install_jina(), 100 documents with 768 floats",
             "helper" => "HTTPClientlet, 1 text, 16 tasks",
             "helper-wall" => "the same, time that passes",
             "helper-one" => "WebsocketClientlet, 1 text, message by message",
