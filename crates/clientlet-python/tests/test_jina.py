@@ -274,6 +274,27 @@ def test_prefetch_one_sends_a_document_before_the_next_is_read(caller, is_async_
     assert seen == expected
 
 
+def test_an_input_that_blocks_does_not_hold_up_the_event_loop(real, protocol):
+    go_on, waited = threading.Event(), []
+
+    def blocking():
+        yield Item(text="t0")
+        waited.append(go_on.wait(timeout=30))
+        yield Item(text="t1")
+
+    async def post():
+        client = Client(protocol=protocol, port=real.ports[protocol], asyncio=True)
+        texts = []
+        async for response in client.post("/upper", blocking, request_size=1, return_responses=True, **RETURN):
+            texts += [document.text for document in response.docs]
+            # The loop runs while the generator waits.
+            go_on.set()
+        return texts
+
+    texts = asyncio.run(post())
+    assert sorted(texts) == ["T0", "T1"] and waited == [True]
+
+
 def test_a_fast_input_is_read_ahead_up_to_prefetch_and_no_further(caller):
     read, ahead = [], []
 

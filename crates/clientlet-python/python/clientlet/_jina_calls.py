@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
+import itertools
 import logging
 import math
 import os
@@ -151,7 +153,9 @@ def _parameters(parameters: Any) -> Any:
 class _Input:
     """The documents of a call, as `_get_requests` of jina's clients takes them."""
 
-    def __init__(self, inputs: Any, request_size: int, data_type: Any, total: int | None) -> None:
+    def __init__(
+        self, inputs: Any, request_size: int, data_type: Any, total: int | None, waits: bool
+    ) -> None:
         if hasattr(inputs, "__call__"):
             inputs = inputs()
         self.request_size = request_size
@@ -168,6 +172,8 @@ class _Input:
             if not isinstance(inputs, Iterable) or isinstance(inputs, Document):
                 inputs = [inputs]
             self.documents = inputs if _is_uniform(inputs) else _checked(inputs, request_size, data_type)
+            if not waits and isinstance(inputs, Iterator):
+                self.kind, self.documents = "feed", feeding(_aside(self.documents, request_size))
 
 
 def _is_uniform(inputs: Any) -> bool:
@@ -191,6 +197,31 @@ async def _checked_async(inputs: Any, request_size: int, data_type: Any) -> Asyn
             yield batch.document(content)
     finally:
         await inputs.aclose()
+
+
+async def _aside(documents: Iterator[Any], request_size: int) -> AsyncIterator[Any]:
+    """Reads an iterator, which may block, on another thread than that of the event loop: the documents of
+    one request at a time."""
+    loop = asyncio.get_running_loop()
+    size = request_size if request_size and request_size > 0 else 100
+    context = contextvars.copy_context()
+
+    def some() -> tuple[list[Any], BaseException | None]:
+        read: list[Any] = []
+        try:
+            read.extend(itertools.islice(documents, size))
+        except BaseException as error:
+            return read, error
+        return read, None
+
+    while True:
+        read, error = await loop.run_in_executor(None, context.run, some)
+        for document in read:
+            yield document
+        if error is not None:
+            raise error
+        if len(read) < size:
+            return
 
 
 class _Batch:
@@ -278,7 +309,7 @@ def _results(original: Any) -> Any:
             return
         protocol = _protocol(self)
         endpoint = options.get("exec_endpoint") or options.get("on") or "/post"
-        call, length = _begun(self, protocol, endpoint, inputs, on_error, options)
+        call, length = _begun(self, protocol, endpoint, inputs, on_error, options, waits)
         # What the documents of an answer are before the caller says it: as jina has it, over HTTP what is to
         # be returned.
         of = DocumentArray
@@ -311,13 +342,18 @@ def _results(original: Any) -> Any:
 
 
 def _begun(
-    client: Any, protocol: str, endpoint: str, inputs: Any, on_error: Any, options: Mapping[str, Any]
+    client: Any,
+    protocol: str,
+    endpoint: str,
+    inputs: Any,
+    on_error: Any,
+    options: Mapping[str, Any],
+    waits: bool,
 ) -> tuple[_core.Call, float | None]:
     """Begins a call. Returns it, and the number of its requests where it is known."""
     request_size = options.get("request_size", 100)
-    given = _Input(
-        inputs, request_size, options.get("data_type", DataInputType.AUTO), options.get("total_docs")
-    )
+    data_type = options.get("data_type", DataInputType.AUTO)
+    given = _Input(inputs, request_size, data_type, options.get("total_docs"), waits)
     settings: dict[str, Any] = {}
     if protocol == "grpc":
         settings = {
