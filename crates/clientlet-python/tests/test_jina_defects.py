@@ -146,6 +146,8 @@ def test_cookies_are_sent_over_websocket(hook):
 @defect("each call opens a connection")
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_twenty_calls_share_a_connection(protocol, hook):
+    if IS_SEED and protocol == "websocket":
+        pytest.skip("a gateway of 3.14.1 does not end while a WebSocket is open, so each call has its own")
     with Gateway(docarray=DOCARRAY) as gateway:
         relay = Relay(int(gateway.urls[PROTOCOLS.index(protocol)].rsplit(":", 1)[1]))
         client = Client(protocol=protocol, port=relay.port, host="127.0.0.1")

@@ -18,6 +18,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
+import jina
 from jina._docarray import Document, DocumentArray, docarray_v2
 from jina.clients import mixin
 from jina.clients.base import BaseClient
@@ -105,6 +106,9 @@ def _core_of(client: Any, protocol: str, **settings: Any) -> _core.Core:
         options["tls"] = {"ca": [roots], "without_system_roots": True}
     options.update((name, value) for name, value in settings.items() if value)
     made = _core.Core(url, options)
+    if protocol == "websocket" and jina.__version__.startswith("3.14."):
+        # A gateway of this release does not end while a WebSocket is open. So the core ends with the call.
+        return made
     with _lock:
         return client.__dict__.setdefault("_clientlet_cores", {}).setdefault(key, made)
 
