@@ -143,7 +143,11 @@ def test_columns_come_back_as_they_are(gateways, protocol, data, rows):
     assert set(back) == set(columns)
     for name, sent in columns.items():
         if isinstance(sent, numpy.ndarray):
-            assert numpy.array_equal(numpy.asarray(back[name]), sent)
+            came = numpy.asarray(back[name])
+            if protocol == "http" and sent.dtype.str[1:] == "f4":
+                # Singles are written with the fewest digits that tell them apart, and come back as doubles.
+                came = came.astype("f4")
+            assert numpy.array_equal(came, sent)
         else:
             assert list(back[name]) == sent
 
