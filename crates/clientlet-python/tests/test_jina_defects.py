@@ -100,14 +100,16 @@ def test_no_wait_is_longer_than_max_backoff(protocol, hook):
 
 @defect("the whole stream is sent again, and callbacks are called again", not IS_SEED)
 def test_a_stream_that_breaks_calls_back_once_for_each_request(hook):
-    with Gateway(docarray=DOCARRAY, faults=["drop@5"]) as gateway:
-        done = []
-        client = client_of(gateway, "grpc")
-        client.post(
-            "/upper", items(8), request_size=1, prefetch=1, on_done=done.append, max_attempts=3,
-            initial_backoff=0.01, **RETURN,
-        )  # fmt: skip
-        assert len(done) == 8
+    # Jina's own client now and then has read all answers before the stream breaks.
+    for _ in range(5):
+        with Gateway(docarray=DOCARRAY, faults=["drop@5"]) as gateway:
+            done = []
+            client = client_of(gateway, "grpc")
+            client.post(
+                "/upper", items(8), request_size=1, prefetch=1, on_done=done.append, max_attempts=3,
+                initial_backoff=0.01, **RETURN,
+            )  # fmt: skip
+            assert len(done) == 8
 
 
 @defect("requests are sent again on the dead socket")

@@ -214,11 +214,19 @@ def test_a_gateway_for_tests_ends_with_the_interpreter():
 
 
 def test_sub_interpreters_are_refused():
-    interpreters = pytest.importorskip("_xxsubinterpreters" if sys.version_info < (3, 13) else "_interpreters")
-    interpreter = interpreters.create()
-    code = "try:\n import clientlet\nexcept ImportError as e:\n assert 'subinterpreter' in str(e)\nelse:\n 1/0"
-    failure = interpreters.run_string(interpreter, code)
-    assert failure is None
+    name = "_xxsubinterpreters" if sys.version_info < (3, 13) else "_interpreters"
+    pytest.importorskip(name)
+    # In a process of its own: CPython 3.13 ends a child that is forked beside a sub-interpreter by a fault.
+    process = script(
+        f"""
+        import {name} as interpreters
+        code = "try:\\n import clientlet\\nexcept ImportError as e:\\n assert 'subinterpreter' in str(e)\\nelse:\\n 1/0"
+        interpreter = interpreters.create()
+        print(interpreters.run_string(interpreter, code))
+        interpreters.destroy(interpreter)
+        """
+    )
+    assert process.communicate(timeout=30)[0] == "None\n" and process.returncode == 0
 
 
 def test_a_handler_that_raises_is_an_executors_exception(protocol):
@@ -229,7 +237,6 @@ def test_a_handler_that_raises_is_an_executors_exception(protocol):
         with pytest.raises(clientlet.ExecutorError) as raised:
             Client(url_of(gateway, protocol)).post("/search", {"text": "a"})
     assert raised.value.exception.name == "KeyError"
-    assert os.getpid() > 0
 
 
 def _post_async(client, answers):
