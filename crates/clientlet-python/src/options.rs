@@ -206,15 +206,22 @@ where
     })
 }
 
-/// Reads options that hold nothing but what is always there, which makes the names of all.
+/// Reads options that hold the least of all that has names, which makes these names.
 pub(crate) fn read_smallest(py: Python<'_>) -> PyResult<()> {
-    let options = PyDict::new(py);
-    for always in ["headers", "ca"] {
-        options.set_item(always, PyList::empty(py))?;
+    let tls = PyDict::new(py);
+    tls.set_item("ca", PyList::empty(py))?;
+    let retry = PyDict::new(py);
+    retry.set_item("max_attempts", 1)?;
+    for number in ["initial_backoff", "max_backoff", "backoff_multiplier"] {
+        retry.set_item(number, 1.0)?;
     }
+    retry.set_item("at_most_once", false)?;
+    let options = PyDict::new(py);
+    options.set_item("headers", PyList::empty(py))?;
+    options.set_item("tls", tls)?;
+    options.set_item("retry", retry)?;
     let options = options.into_any();
     read::<ClientOptions>(&options)?;
-    read::<TlsOptions>(&options)?;
     read::<CallOptions<'_>>(&options)?;
     Ok(())
 }

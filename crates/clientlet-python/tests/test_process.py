@@ -114,7 +114,7 @@ def test_children_that_are_forked_during_first_calls_of_other_threads_do_not_han
         def call():
             client = clientlet.Client(sys.argv[1])
             client.post("/upper", {"text": "a"})
-            client.post("/upper", [{"text": "a"}], headers={"a": "b"}, parameters={"x": 1})
+            client.post("/upper", [{"text": "a"}], headers={"a": "b"}, parameters={"x": 1}, max_attempts=2)
             client.statistics()
         def work():
             go.wait()
