@@ -167,10 +167,8 @@ impl Num for f32 {
 
     #[inline]
     fn write_json(self, out: &mut Vec<u8>) -> io::Result<()> {
-        if single::write(self, out) {
-            return Ok(());
-        }
-        CompactFormatter.write_f32(out, self)
+        single::write(self, out);
+        Ok(())
     }
 }
 

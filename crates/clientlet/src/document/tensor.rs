@@ -269,12 +269,20 @@ impl Serialize for Rows<'_> {
             let scalar = Scalar::read(self.dtype, self.bytes);
             return scalar.serialize(serializer);
         };
+        if inner.is_empty() && self.dtype == Dtype::F32 {
+            let (numbers, _) = self.bytes.as_chunks();
+            return serializer.serialize_newtype_struct(SINGLES, &Singles(numbers));
+        }
         let mut seq = serializer.serialize_seq(Some(rows))?;
         if inner.is_empty() {
             match self.dtype {
-                // The usual types of embeddings: the type is checked once, not for each number.
-                Dtype::F32 => row(&mut seq, self.bytes, f32::from_le_bytes)?,
-                Dtype::F64 => row(&mut seq, self.bytes, f64::from_le_bytes)?,
+                // The type is checked once, not for each number.
+                Dtype::F64 => {
+                    let (numbers, _) = self.bytes.as_chunks();
+                    for bytes in numbers {
+                        seq.serialize_element(&f64::from_le_bytes(*bytes))?;
+                    }
+                }
                 _ => {
                     for scalar in scalars(self.dtype, self.bytes) {
                         seq.serialize_element(&scalar)?;
@@ -292,14 +300,20 @@ impl Serialize for Rows<'_> {
     }
 }
 
-/// Writes the numbers in `bytes`, of `N` bytes each.
-fn row<S: SerializeSeq, T: Serialize, const N: usize>(
-    seq: &mut S,
-    bytes: &[u8],
-    number: impl Fn([u8; N]) -> T,
-) -> Result<(), S::Error> {
-    let (numbers, _) = bytes.as_chunks::<N>();
-    numbers.iter().try_for_each(|bytes| seq.serialize_element(&number(*bytes)))
+/// The marker by which the encoder of JSON recognizes a list of singles, the usual numbers of embeddings.
+pub(super) const SINGLES: &str = "clientlet::Singles";
+
+/// A list of singles, each as its bytes. An encoder that knows the marker asks for the bytes of all of them.
+struct Singles<'a>(&'a [[u8; 4]]);
+
+impl Serialize for Singles<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Singles(numbers) = *self;
+        if !serializer.is_human_readable() {
+            return serializer.serialize_bytes(numbers.as_flattened());
+        }
+        serializer.collect_seq(numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)))
+    }
 }
 
 impl Serialize for Scalar {

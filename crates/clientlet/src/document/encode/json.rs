@@ -8,12 +8,13 @@ use serde::ser;
 
 use super::Slot;
 use super::parts::Parts;
+use super::row::Row;
 use crate::document::blob::{BLOB, check_base64, write_base64};
 use crate::document::encoded;
 use crate::document::one_kind::BlobContent;
 use crate::document::refusal::{Refusal, refuse};
 use crate::document::serializer::{Destination, Num, To};
-use crate::document::tensor::TENSOR;
+use crate::document::tensor::{SINGLES, TENSOR};
 use crate::document::v1_fields::{Field, Kind, Number, numeral};
 use crate::message::{DocArray, Encoding};
 
@@ -256,6 +257,7 @@ impl<'j, 'o> Destination for &'j mut Json<'o> {
                 value.serialize(To(&mut *self))?;
                 if self.out.get(start) == Some(&b'[') { Ok(()) } else { refuse(NO_DIMENSIONS) }
             }
+            SINGLES => value.serialize(To(Row(self))),
             _ if encoded::is_encoded(name) => match self.slot {
                 Slot::Document => {
                     encoded::write(name, value, self.docarray, Encoding::Json, self.out)

@@ -6,6 +6,7 @@
 
 mod json;
 mod parts;
+mod row;
 #[cfg(test)]
 mod tests;
 

@@ -32,7 +32,7 @@ impl Parts<'_, '_> {
         self.count += 1;
     }
 
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
+    pub(super) fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
         self.comma();
         let index = self.count - 1;
         value.serialize(To(&mut *self.json)).map_err(|refusal| refusal.at(Step::Index(index)))
@@ -64,7 +64,7 @@ impl Parts<'_, '_> {
         names.next().and_then(Result::ok).unwrap_or_default()
     }
 
-    fn close_list(self) -> Result<(), Refusal> {
+    pub(super) fn close_list(self) -> Result<(), Refusal> {
         if let Slot::Tensor(depth) = self.slot {
             let length = *self.json.lengths[depth].get_or_insert(self.count);
             if length != self.count {

@@ -108,6 +108,52 @@ fn nan_and_infinity_are_refused_by_field_and_index() {
 }
 
 #[test]
+fn singles_that_are_written_at_once_are_checked_one_by_one() {
+    let numbers: Vec<f32> = (0..200).map(|n| n as f32 / 64.0 - 1.0).collect();
+    let tensor = |shape: &[usize], numbers: &[f32]| Document {
+        embedding: Some(Tensor::new(shape, numbers).unwrap()),
+        ..Document::default()
+    };
+    let lists: Vec<&[f32]> = numbers.chunks(100).collect();
+    let lists = serde_json::to_string(&lists).unwrap();
+    for docarray in [DocArray::V1, DocArray::V2] {
+        let written = encode(docarray, &tensor(&[2, 100], &numbers)).unwrap();
+        assert_eq!(written, format!(r#"{{"embedding":{lists}}}"#));
+        for (at, named) in [(0, "[0][0]"), (99, "[0][99]"), (100, "[1][0]"), (142, "[1][42]")] {
+            let mut numbers = numbers.clone();
+            numbers[at] = f32::NEG_INFINITY;
+            let refused = refusal(docarray, &tensor(&[2, 100], &numbers));
+            assert_eq!(refused, format!("embedding{named}: -inf cannot be sent as JSON"));
+        }
+        assert_eq!(encode(docarray, &tensor(&[2, 0], &[])).unwrap(), r#"{"embedding":[[],[]]}"#);
+    }
+    #[derive(Serialize)]
+    struct Tags {
+        tags: BTreeMap<&'static str, Tensor>,
+    }
+    let tags = |number: f32| Tags { tags: [("a", Tensor::from([0.5, number]))].into() };
+    assert_eq!(encode(DocArray::V1, &tags(0.25)).unwrap(), r#"{"tags":{"a":[0.5,0.25]}}"#);
+    let refused = refusal(DocArray::V1, &tags(f32::NAN));
+    assert!(refused.starts_with("tags.a[1]: NaN cannot be sent here"), "{refused}");
+}
+
+#[test]
+fn a_tensor_in_a_buffer_of_serde_is_written_as_lists() {
+    #[derive(Serialize)]
+    struct Outer {
+        #[serde(flatten)]
+        inner: Inner,
+    }
+    #[derive(Serialize)]
+    enum Inner {
+        Embedded { embedding: Tensor },
+    }
+    let embedding = Tensor::new(&[1, 2], &[0.5_f32, 3.0]).unwrap();
+    let written = encode(DocArray::V2, &Outer { inner: Inner::Embedded { embedding } });
+    assert_eq!(written.unwrap(), r#"{"Embedded":{"embedding":[[0.5,3.0]]}}"#);
+}
+
+#[test]
 fn v1_refuses_values_that_its_gateway_would_lose() {
     let cases = [
         (json!({"txet": "typo"}), "has no field \"txet\""),
