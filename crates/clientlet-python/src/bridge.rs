@@ -1,9 +1,9 @@
 //! Futures of Rust as awaitables of asyncio.
 //!
 //! A future is polled on the event loop's thread, by the task that awaits it. Only a pending future
-//! costs more: asyncio gets a future of its own, which the loop's bell completes. A waker writes to
+//! costs more: the task waits for a [`Waiting`], which the loop's bell ends. A waker writes to
 //! the bell, from whatever thread, and never attaches to the interpreter. There is one bell a loop,
-//! and one ring completes all futures that were woken by then.
+//! and one ring ends all waits that were woken by then.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,13 +15,14 @@ use std::time::{Duration, Instant};
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
+use tokio::runtime::Handle;
 
-use crate::driver::LoopDriver;
+use crate::driver::{LoopDriver, Place};
 use crate::error::internal;
-use crate::feed::complete;
 use crate::kept::{Kept, name};
 use crate::runtime;
 use crate::telling::listening;
+use crate::waiting::{Waiting, When};
 
 /// A future whose result is a Python object.
 pub(crate) type Job = Pin<Box<dyn Future<Output = PyResult<Py<PyAny>>> + Send>>;
@@ -51,8 +52,8 @@ pub(crate) struct Await {
     /// `None` once it has ended or was cancelled.
     job: Mutex<Option<Job>>,
     sleeper: Arc<Sleeper>,
-    /// What drives the connection that the future waits for, if the event loop does.
-    driver: Option<Arc<LoopDriver>>,
+    /// The event loop that drives the connection that the future waits for, if one does.
+    place: Option<Place>,
 }
 
 /// How often a future is polled in a row while its connection goes on.
@@ -60,15 +61,15 @@ const ROUNDS: usize = 4;
 
 impl Await {
     pub(crate) fn new(future: impl Future<Output = PyResult<Py<PyAny>>> + Send + 'static) -> Await {
-        Await { job: Mutex::new(Some(Box::pin(future))), sleeper: Arc::default(), driver: None }
+        Await { job: Mutex::new(Some(Box::pin(future))), sleeper: Arc::default(), place: None }
     }
 
     /// A future that waits for a connection that this event loop drives.
     pub(crate) fn driven(
-        driver: Arc<LoopDriver>,
+        place: Place,
         future: impl Future<Output = PyResult<Py<PyAny>>> + Send + 'static,
     ) -> Await {
-        Await { driver: Some(driver), ..Await::new(future) }
+        Await { place: Some(place), ..Await::new(future) }
     }
 
     /// Returns the result if it is there at once, otherwise the awaitable.
@@ -81,46 +82,56 @@ impl Await {
 
     /// Polls the future, and what drives the connection that it waits for.
     fn poll_with_driver(&self, py: Python<'_>) -> PyResult<Poll<PyResult<Py<PyAny>>>> {
-        let mut polled = self.poll(py)?;
-        if let Some(driver) = &self.driver {
+        let Some(Place { driver, .. }) = &self.place else {
+            // A call that reads its input between two requests is not to hold the loop for long.
+            if BEGAN.get().is_none() {
+                BEGAN.set(Some(Instant::now()));
+            }
+            let polled = self.poll(py, &runtime::handle(py)?)?;
+            if polled.is_pending() {
+                BEGAN.set(None);
+            }
+            return Ok(polled);
+        };
+        for _ in 0..ROUNDS {
+            let polled = {
+                // What it wakes has its turn below.
+                let _inside = Inside::enter(driver.bell());
+                self.poll(py, driver.runtime())
+            };
             // What the future wants written is written now, by this thread.
-            for _ in 0..ROUNDS {
-                if polled.is_ready() {
-                    break;
-                }
-                driver.run(py)?;
-                if !self.sleeper.was_woken() {
-                    break;
-                }
-                polled = self.poll(py)?;
+            driver.run(py);
+            if !matches!(polled, Ok(Poll::Pending)) {
+                // No exception may come in place of the result.
+                driver.bell().ring_again();
+                return polled;
+            }
+            driver.bell().end_waits(py, When::Soon)?;
+            if !self.sleeper.was_woken() {
+                break;
             }
         }
-        Ok(polled)
+        Ok(Poll::Pending)
     }
 
     fn job(&self) -> MutexGuard<'_, Option<Job>> {
         self.job.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn poll(&self, py: Python<'_>) -> PyResult<Poll<PyResult<Py<PyAny>>>> {
+    fn poll(&self, py: Python<'_>, runtime: &Handle) -> PyResult<Poll<PyResult<Py<PyAny>>>> {
         // The job is out of its lock while it runs Python code, which could come back here.
         let Some(mut job) = self.job().take() else {
             return Err(PyRuntimeError::new_err("this was awaited already"));
         };
-        let handle = runtime::handle(py)?;
         let waker = Waker::from(self.sleeper.clone());
         self.sleeper.begin();
         let polled = {
-            let _inside = handle.enter();
+            let _inside = runtime.enter();
             let poll = || job.as_mut().poll(&mut Context::from_waker(&waker));
-            if BEGAN.get().is_none() {
-                BEGAN.set(Some(Instant::now()));
-            }
             let polled = listening(py, || catch_unwind(AssertUnwindSafe(poll)));
             polled.map_err(|panic| internal(py, &*panic))?
         };
         if polled.is_pending() {
-            BEGAN.set(None);
             *self.job() = Some(job);
         }
         Ok(polled)
@@ -148,11 +159,18 @@ impl Await {
             Poll::Ready(Err(error)) => Err(error),
             Poll::Pending if self.sleeper.was_woken() => Ok(py.None()),
             Poll::Pending => {
-                let (future, bell) = Bell::of_running_loop(py)?;
-                future.setattr(name!(py, "_asyncio_future_blocking"), true)?;
-                match self.sleeper.sleep(future.clone().unbind(), bell) {
-                    true => Ok(future.unbind()),
-                    // It was woken meanwhile. Without a future the task goes on in the next round.
+                let (event_loop, bell) = match &self.place {
+                    Some(place) => (place.event_loop.clone_ref(py), place.driver.bell().clone()),
+                    None => {
+                        let event_loop = running_loop(py)?;
+                        let bell = Bell::of(&event_loop)?;
+                        (event_loop.unbind(), bell)
+                    }
+                };
+                let waiting = Py::new(py, Waiting::new(event_loop))?;
+                match self.sleeper.sleep(waiting.clone_ref(py), bell) {
+                    true => Ok(waiting.into_any()),
+                    // It was woken meanwhile. Without a wait the task goes on in the next round.
                     false => Ok(py.None()),
                 }
             }
@@ -188,7 +206,7 @@ impl Await {
     }
 }
 
-/// What a waker wakes: the future of asyncio that the awaiting task waits for.
+/// What a waker wakes: the wait of the awaiting task.
 #[derive(Default)]
 struct Sleeper(Mutex<Sleep>);
 
@@ -198,7 +216,7 @@ enum Sleep {
     Awake,
     /// It was woken while it was awake, so that it has to be polled again.
     Woken,
-    Asleep(Py<PyAny>, Arc<Bell>),
+    Asleep(Py<Waiting>, Arc<Bell>),
 }
 
 impl Sleeper {
@@ -214,13 +232,13 @@ impl Sleeper {
         matches!(*self.sleep_state(), Sleep::Woken)
     }
 
-    /// Lets `bell` complete `future` when it is woken; `false` if it was woken already.
-    fn sleep(&self, future: Py<PyAny>, bell: Arc<Bell>) -> bool {
+    /// Lets `bell` end the wait when it is woken; `false` if it was woken already.
+    fn sleep(&self, waiting: Py<Waiting>, bell: Arc<Bell>) -> bool {
         let mut state = self.sleep_state();
         if matches!(*state, Sleep::Woken) {
             return false;
         }
-        *state = Sleep::Asleep(future, bell);
+        *state = Sleep::Asleep(waiting, bell);
         true
     }
 }
@@ -232,8 +250,8 @@ impl Wake for Sleeper {
 
     fn wake_by_ref(self: &Arc<Self>) {
         let before = std::mem::replace(&mut *self.sleep_state(), Sleep::Woken);
-        if let Sleep::Asleep(future, bell) = before {
-            bell.ring(future);
+        if let Sleep::Asleep(waiting, bell) = before {
+            bell.ring(waiting);
         }
     }
 }
@@ -241,8 +259,8 @@ impl Wake for Sleeper {
 /// Wakes an event loop.
 pub(crate) struct Bell {
     wire: wire::Wire,
-    /// The futures that the loop is to complete.
-    woken: Mutex<Vec<Py<PyAny>>>,
+    /// The waits that the loop is to end.
+    woken: Mutex<Vec<Py<Waiting>>>,
     /// What drives connections on this loop, if anything does.
     driver: OnceLock<Weak<LoopDriver>>,
 }
@@ -252,8 +270,8 @@ thread_local! {
     static INSIDE: Cell<usize> = const { Cell::new(0) };
 }
 
-/// While this is there, this thread polls tasks of connections for the bell's loop. It completes the futures
-/// that are woken meanwhile by itself, so the bell does not ring.
+/// While this is there, this thread polls tasks of connections for the bell's loop. It ends the waits that are
+/// woken meanwhile by itself, so the bell does not ring.
 pub(crate) struct Inside(usize);
 
 impl Inside {
@@ -291,16 +309,6 @@ pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 const BELL: &str = "_clientlet_bell";
 
 impl Bell {
-    /// Returns a new future of the running loop, and the loop's bell.
-    ///
-    /// # Errors
-    /// `RuntimeError` without a running loop.
-    fn of_running_loop(py: Python<'_>) -> PyResult<(Bound<'_, PyAny>, Arc<Bell>)> {
-        let event_loop = running_loop(py)?;
-        let bell = Bell::of(&event_loop)?;
-        Ok((event_loop.call_method0(name!(py, "create_future"))?, bell))
-    }
-
     /// Returns the bell of an event loop.
     pub(crate) fn of(event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Bell>> {
         match event_loop.getattr_opt(name!(event_loop.py(), BELL))? {
@@ -320,19 +328,29 @@ impl Bell {
         self.wire.pull();
     }
 
-    /// Completes the futures that were woken.
+    /// Has the loop come back if there are waits to end.
+    pub(crate) fn ring_again(&self) {
+        if !self.woken().is_empty() {
+            self.pull();
+        }
+    }
+
+    /// Ends the waits that were woken.
     ///
     /// # Errors
     /// What Python raised.
-    pub(crate) fn complete(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn end_waits(&self, py: Python<'_>, mut when: When) -> PyResult<()> {
         let woken = std::mem::take(&mut *self.woken());
-        let mut completed = Ok(());
-        for future in woken {
-            // A handler of a signal may raise in between. The other futures are completed all the same:
-            // nothing would wake their tasks later.
-            completed = completed.and(complete(future.bind(py)));
+        let mut ended = Ok(());
+        for waiting in woken {
+            // A task may be interrupted, and a handler of a signal may raise in between. The other waits end all
+            // the same, since nothing would wake their tasks later, but the exception comes before these tasks.
+            ended = ended.and(Waiting::end(waiting.bind(py), when));
+            if ended.is_err() {
+                when = When::Soon;
+            }
         }
-        completed
+        ended
     }
 
     fn hang(event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Bell>> {
@@ -348,14 +366,14 @@ impl Bell {
         Ok(bell)
     }
 
-    fn woken(&self) -> MutexGuard<'_, Vec<Py<PyAny>>> {
+    fn woken(&self) -> MutexGuard<'_, Vec<Py<Waiting>>> {
         self.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the loop complete `future`.
-    fn ring(&self, future: Py<PyAny>) {
+    /// Has the loop end the wait.
+    fn ring(&self, waiting: Py<Waiting>) {
         let mut woken = self.woken();
-        woken.push(future);
+        woken.push(waiting);
         if woken.len() == 1 && !Inside::is(self) {
             self.wire.pull();
         }
@@ -370,11 +388,10 @@ pub(crate) struct Ringer(Arc<Bell>);
 impl Ringer {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         self.0.wire.release();
-        let ran = match self.0.driver.get().and_then(Weak::upgrade) {
-            Some(driver) => driver.run(py),
-            None => Ok(()),
-        };
-        ran.and(self.0.complete(py))
+        if let Some(driver) = self.0.driver.get().and_then(Weak::upgrade) {
+            driver.run(py);
+        }
+        self.0.end_waits(py, When::Now)
     }
 }
 
@@ -410,7 +427,7 @@ mod wire {
     }
 }
 
-/// The same with a pipe, which has at most one byte in it: it is written to only when no future waits.
+/// The same with a pipe, which has at most one byte in it: it is written to only when no wait is to end.
 #[cfg(not(target_os = "linux"))]
 mod wire {
     use std::io::{self, PipeReader, PipeWriter, Read, Write};

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::pin::pin;
-use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -19,12 +18,12 @@ use pyo3::types::{PyBytes, PyList};
 use crate::answers::{self, Response};
 use crate::bridge::Await;
 use crate::client::within;
-use crate::driver::LoopDriver;
+use crate::driver::{LoopDriver, Place};
 use crate::error::{made, raised};
 use crate::options::{ClientOptions, Seconds, read};
 use crate::otel;
 use crate::read::Value;
-use crate::telling::{listen, listening};
+use crate::telling::{generation, listen, listening};
 use crate::write::{Dict, Object, reading};
 
 /// The gateways that one session keeps connections for. The one that was not used for the longest time
@@ -61,7 +60,7 @@ pub(crate) struct HttpSession {
 /// The clientlets of a session by their gateways, and the process that they were made in. The last was
 /// used most recently.
 struct Open {
-    process: u32,
+    generation: usize,
     clientlets: Vec<Known>,
 }
 
@@ -74,13 +73,23 @@ struct Known {
 
 impl Open {
     fn new() -> Open {
-        Open { process: process::id(), clientlets: Vec::new() }
+        Open { generation: generation(), clientlets: Vec::new() }
     }
 }
 
 impl HttpSession {
     fn open(&self) -> MutexGuard<'_, Option<Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the running event loop, which mostly is that of the message before.
+    fn place(&self, py: Python<'_>) -> PyResult<Place> {
+        let last = |open: &Open| open.clientlets.last().map(|known| known.driver.clone());
+        let last = self.open().as_ref().and_then(last);
+        match last {
+            Some(driver) => LoopDriver::place(&driver, py),
+            None => Place::here(py),
+        }
     }
 
     /// Returns the clientlet for a gateway.
@@ -98,7 +107,7 @@ impl HttpSession {
                 "the clientlet is closed; await its start() to open it again",
             ));
         };
-        if session.process != process::id() {
+        if session.generation != generation() {
             // A child that was forked shares its parent's connections and has none of its threads.
             std::mem::forget(std::mem::replace(session, Open::new()));
         }
@@ -169,8 +178,8 @@ impl HttpSession {
 
     /// Checks that a URL and the settings go together, before anything is sent.
     fn check(&self, py: Python<'_>, url: &str) -> PyResult<()> {
-        let driver = LoopDriver::of_running_loop(py)?;
-        self.clientlet(py, split(url).0, &driver).map(drop)
+        let place = Place::here(py)?;
+        self.clientlet(py, split(url).0, &place.driver).map(drop)
     }
 
     /// Posts a body, or asks with GET without one. Gives an [`HttpAnswer`].
@@ -189,8 +198,8 @@ impl HttpSession {
     ) -> PyResult<Await> {
         let (gateway, path) = split(url);
         let path = quoted(path);
-        let driver = LoopDriver::of_running_loop(py)?;
-        let clientlet = self.clientlet(py, gateway, &driver)?;
+        let place = self.place(py)?;
+        let clientlet = self.clientlet(py, gateway, &place.driver)?;
         let docarray = if is_v2 { DocArray::V2 } else { DocArray::V1 };
         let body = body.map(Bytes::copy_from_slice);
         let request = body.map(|body| DataRequest::from_json(docarray, documents, body));
@@ -212,14 +221,14 @@ impl HttpSession {
                 Err(error) => Err(raised(py, &error)),
             })
         };
-        Ok(Await::driven(driver, within(self.settings.parent(py)?, sent)))
+        Ok(Await::driven(place, within(self.settings.parent(py)?, sent)))
     }
 
     /// Closes the connections once the messages that are under way have ended.
     fn close(&self) {
         let open = self.open().take();
         match open {
-            Some(open) if open.process != process::id() => std::mem::forget(open),
+            Some(open) if open.generation != generation() => std::mem::forget(open),
             open => drop(open),
         }
     }
@@ -262,9 +271,27 @@ impl HttpAnswer {
         Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
     }
 
+    /// The body as text, if the answer says that it is JSON and it is valid UTF-8, as most answers are.
+    #[getter]
+    fn json_text(&self) -> Option<&str> {
+        let value = self.0.headers().get(http::header::CONTENT_TYPE)?;
+        let body =
+            Some(self.0.body()).filter(|body| !body.is_empty() && value == "application/json")?;
+        std::str::from_utf8(body).ok()
+    }
+
     #[getter]
     fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, self.0.body())
+    }
+}
+
+/// A message of a WebSocket; `None` at its end.
+fn received(py: Python<'_>, message: Option<Result<Bytes, Error>>) -> PyResult<Py<PyAny>> {
+    match message {
+        None => Ok(py.None()),
+        Some(Ok(message)) => Ok(PyBytes::new(py, &message).into_any().unbind()),
+        Some(Err(error)) => Err(raised(py, &error)),
     }
 }
 
@@ -272,7 +299,6 @@ impl HttpAnswer {
 #[pyclass(frozen, module = "clientlet._core")]
 pub(crate) struct WebSocket {
     settings: Settings,
-    process: u32,
     /// The event loop in which it was made, which drives its connections.
     driver: Arc<LoopDriver>,
     /// `None` while a task starts it or receives.
@@ -302,36 +328,36 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl WebSocket {
-    /// Takes the clientlet. Nothing else may receive or start it meanwhile.
-    fn take(&self, py: Python<'_>) -> PyResult<Taken> {
-        self.check_place(py)?;
+    /// Takes the clientlet, in its place. Nothing else may receive or start it meanwhile.
+    fn take(&self, py: Python<'_>) -> PyResult<(Taken, Place)> {
+        let place = self.place(py)?;
         match lock(&self.clientlet).take() {
-            Some(clientlet) => Ok(Taken(Some(clientlet), self.clientlet.clone())),
+            Some(clientlet) => Ok((Taken(Some(clientlet), self.clientlet.clone()), place)),
             None => Err(PyRuntimeError::new_err(
                 "another task receives from this WebSocket already; there is one receiver at a time",
             )),
         }
     }
 
-    fn sender(&self, py: Python<'_>) -> PyResult<WebsocketSender> {
-        self.check_place(py)?;
-        Ok(lock(&self.sender).clone())
+    fn sender(&self) -> WebsocketSender {
+        lock(&self.sender).clone()
     }
 
-    /// Refuses to be used elsewhere than where it was opened.
-    fn check_place(&self, py: Python<'_>) -> PyResult<()> {
-        if self.process != process::id() {
+    /// The running event loop. Refuses to be used elsewhere than where it was opened.
+    fn place(&self, py: Python<'_>) -> PyResult<Place> {
+        if !self.driver.is_of_this_process() {
             let what = "the WebSocket was opened in the parent process; start another one here";
             return Err(made(py, "closed", what));
         }
-        if !Arc::ptr_eq(&self.driver, &LoopDriver::of_running_loop(py)?) {
+        let here = LoopDriver::place(&self.driver, py)?;
+        if !Arc::ptr_eq(&self.driver, &here.driver) {
             let what = "the WebSocket was opened in another event loop; start another one here";
             return Err(PyRuntimeError::new_err(what));
         }
-        Ok(())
+        Ok(here)
     }
 
-    fn awaited<F>(&self, py: Python<'_>, future: F) -> PyResult<Await>
+    fn awaited<F>(&self, py: Python<'_>, place: Place, future: F) -> PyResult<Await>
     where
         F: Future<Output = Result<(), Error>> + Send + 'static,
     {
@@ -342,7 +368,7 @@ impl WebSocket {
                 Err(error) => Err(raised(py, &error)),
             })
         };
-        Ok(Await::driven(self.driver.clone(), within(self.settings.parent(py)?, sent)))
+        Ok(Await::driven(place, within(self.settings.parent(py)?, sent)))
     }
 }
 
@@ -350,19 +376,19 @@ impl WebSocket {
 impl WebSocket {
     #[new]
     fn new(py: Python<'_>, url: &str, options: &Bound<'_, PyAny>) -> PyResult<WebSocket> {
-        let (settings, driver) = (Settings::read(py, options)?, LoopDriver::of_running_loop(py)?);
+        let (settings, Place { driver, .. }) = (Settings::read(py, options)?, Place::here(py)?);
         let options = LoopDriver::drive(&driver, &settings.options);
         let made = listening(py, || WebsocketClientlet::new(url, &options));
         let clientlet = made.map_err(|error| raised(py, &error))?;
         let sender = Arc::new(Mutex::new(clientlet.sender()));
         let clientlet = Arc::new(Mutex::new(Some(clientlet)));
-        Ok(WebSocket { settings, process: process::id(), driver, clientlet, sender })
+        Ok(WebSocket { settings, driver, clientlet, sender })
     }
 
     /// Connects, unless there is a connection; with `retrying` as often as the settings say.
     fn start(&self, py: Python<'_>, retrying: bool) -> PyResult<Await> {
-        let (mut taken, sender) = (self.take(py)?, self.sender.clone());
-        self.awaited(py, async move {
+        let ((mut taken, place), sender) = (self.take(py)?, self.sender.clone());
+        self.awaited(py, place, async move {
             let clientlet = taken.clientlet();
             match retrying {
                 true => clientlet.start_retrying().await?,
@@ -375,44 +401,48 @@ impl WebSocket {
 
     /// Sends a request in protobuf.
     fn send(&self, py: Python<'_>, message: &[u8]) -> PyResult<Py<PyAny>> {
-        let sender = self.sender(py)?;
+        let (place, sender) = (self.place(py)?, self.sender());
         // The answers are not read here, so the generation does not matter.
         let message = Bytes::copy_from_slice(message);
         let request = DataRequest::from_proto(DocArray::V1, 0, message);
-        self.awaited(py, async move { sender.send_message(&request).await })?.now_or_later(py)
+        self.awaited(py, place, async move { sender.send_message(&request).await })?
+            .now_or_later(py)
     }
 
     /// Sends the empty message that asks for a dry run.
     fn send_dry_run(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let sender = self.sender(py)?;
-        self.awaited(py, async move { sender.send_dry_run().await })?.now_or_later(py)
+        let (place, sender) = (self.place(py)?, self.sender());
+        self.awaited(py, place, async move { sender.send_dry_run().await })?.now_or_later(py)
     }
 
     /// Announces the end of input.
     fn send_eoi(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let sender = self.sender(py)?;
-        self.awaited(py, async move { sender.send_eoi().await })?.now_or_later(py)
+        let (place, sender) = (self.place(py)?, self.sender());
+        self.awaited(py, place, async move { sender.send_eoi().await })?.now_or_later(py)
     }
 
     /// The next message as bytes, or to be awaited; `None` when the connection has ended.
     fn receive(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let mut taken = self.take(py)?;
-        let received = Await::driven(self.driver.clone(), async move {
+        let (mut taken, place) = self.take(py)?;
+        // Several messages often come together, and then only the first has to be waited for.
+        let mut messages = taken.clientlet().recv_bytes();
+        let here =
+            listening(py, || pin!(messages.next()).poll(&mut Context::from_waker(Waker::noop())));
+        if let Poll::Ready(message) = here {
+            return received(py, message);
+        }
+        let receiving = Await::driven(place, async move {
             let message = taken.clientlet().recv_bytes().next().await;
             drop(taken);
-            Python::attach(|py| match message {
-                None => Ok(py.None()),
-                Some(Ok(message)) => Ok(PyBytes::new(py, &message).into_any().unbind()),
-                Some(Err(error)) => Err(raised(py, &error)),
-            })
+            Python::attach(|py| received(py, message))
         });
-        received.now_or_later(py)
+        Ok(Py::new(py, receiving)?.into_any())
     }
 
     /// Closes the connection.
     fn close(&self, py: Python<'_>) -> PyResult<Await> {
-        let sender = self.sender(py)?;
-        self.awaited(py, async move {
+        let (place, sender) = (self.place(py)?, self.sender());
+        self.awaited(py, place, async move {
             sender.close().await;
             Ok(())
         })
@@ -421,7 +451,7 @@ impl WebSocket {
     /// Whether there is a connection, or a message that was not taken.
     #[getter]
     fn is_open(&self) -> bool {
-        self.process == process::id() && lock(&self.sender).is_open()
+        self.driver.is_of_this_process() && lock(&self.sender).is_open()
     }
 
     #[getter]

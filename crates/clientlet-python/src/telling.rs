@@ -91,12 +91,17 @@ static FIRST: Process = Process::new();
 /// How many forks lie between the first process and this one.
 static FORKS: AtomicUsize = AtomicUsize::new(0);
 
+/// Tells this process from its parent and from its children. Unlike the process id, it is known without a system call.
+pub(crate) fn generation() -> usize {
+    FORKS.load(Ordering::Acquire)
+}
+
 /// Whether there is anything in the queue.
 static IS_WAITING: AtomicBool = AtomicBool::new(false);
 
 fn process() -> &'static Process {
     let mut process = &FIRST;
-    for _ in 0..FORKS.load(Ordering::Acquire) {
+    for _ in 0..generation() {
         match process.child.get() {
             Some(child) => process = child,
             None => break,

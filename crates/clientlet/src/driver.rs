@@ -66,6 +66,11 @@ impl Readiness {
         self.writable();
     }
 
+    /// Whether something was told that was not read since, or the other side has closed.
+    pub fn is_unread(&self) -> bool {
+        self.may_read.load(Ordering::Acquire) || self.is_ended.load(Ordering::Acquire)
+    }
+
     /// Whether reading may bring something. If not, the reader is woken when it may.
     #[cfg(unix)]
     pub(crate) fn begin_to_read(&self, cx: &Context<'_>) -> bool {

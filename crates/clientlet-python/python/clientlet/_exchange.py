@@ -200,10 +200,9 @@ class Answer:
         :raises DecodeError: if the answer is of another type; with `content_type=None` it is read all the
             same. Where aiohttp is imported, this is its `ContentTypeError` as well.
         """
+        if encoding is None and (text := self._core.json_text) is not None:
+            return loads(text)
         body = self._core.body
-        # As most answers are.
-        if self._core.content_type == "application/json" and body and encoding is None:
-            return loads(body.decode())
         if content_type is not None and self.content_type not in (content_type, "application/json"):
             raise self._unexpected()
         if not body.strip():

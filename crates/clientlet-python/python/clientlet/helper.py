@@ -360,8 +360,12 @@ class _WebsocketMethods(_Session):
             ready, as bytes.
         :raises Error: why it could not be sent; also a `ConnectionResetError`.
         """
-        core = self._opened_core()
-        message = proto_of(request, self._is_v2)
+        core = self._core or self._opened_core()
+        # As most requests are.
+        if type(request) is self._request_class:
+            message = request.SerializeToString()
+        else:
+            message = proto_of(request, self._is_v2)
         try:
             sending = core.send(message)
             if sending is not None:
@@ -389,40 +393,40 @@ class _WebsocketMethods(_Session):
                 # The gateway may close while this is being sent.
                 pass
 
-    async def recv_message(self) -> AsyncIterator[Any]:
+    def recv_message(self) -> AsyncIterator[Any]:
         """The answers, as they come: Jina's `DataRequest`s, or this package's of the same shape. There is one
         receiver at a time. Afterwards `close_code` and `close_message` say how the connection was closed.
 
         :raises Error: what was wrong with a message.
         :raises RuntimeError: if another task receives.
         """
-        make, core = self._request_class, self._opened_core()
+        make = self._request_class
         if make is DataRequest and self._is_v2:
             make = lambda message: DataRequest(message, "v2")  # noqa: E731
-        while (message := await self._received(core)) is not None:
-            yield make(message)
+        return self._messages(make)
 
-    async def recv_dry_run(self) -> AsyncIterator[Any]:
+    def recv_dry_run(self) -> AsyncIterator[Any]:
         """The answer to a dry run, if there is one: a `StatusMessage`. If an executor is down, there is none, and
         `close_code` is 1011."""
-        core = self._opened_core()
-        while (message := await self._received(core)) is not None:
-            yield self._status_class(message)
+        return self._messages(self._status_class)
 
-    async def _received(self, core: _core.WebSocket) -> bytes | None:
-        """The next message; `None` at the end, which the messages of the WebSocket keep."""
-        try:
-            message = core.receive()
-            if message is not None and not isinstance(message, bytes):
-                message = await message
-        except Error as error:
-            raise of_aiohttp(error) from error.__cause__
-        if message is None:
-            if self.response_iter is not None:
-                self.response_iter.close_message = self.response_iter.websocket._ending()
-        else:
+    async def _messages(self, make: Callable[[bytes], Any]) -> AsyncIterator[Any]:
+        """The messages until the end, which the messages of the WebSocket keep."""
+        receive = self._opened_core().receive
+        while True:
+            try:
+                message = receive()
+                # A message that has come needs no awaiting.
+                if message is not None and not isinstance(message, bytes):
+                    message = await message
+            except Error as error:
+                raise of_aiohttp(error) from error.__cause__
+            if message is None:
+                break
             self.msg_recv += 1
-        return message
+            yield make(message)
+        if self.response_iter is not None:
+            self.response_iter.close_message = self.response_iter.websocket._ending()
 
     def _opened_core(self) -> _core.WebSocket:
         if self._core is None:

@@ -78,12 +78,8 @@ class HTTPClientlet(_HttpReceiver, AioHttpClientlet):
             raise of_aiohttp(error) from error.__cause__
         self.msg_sent += 1
         self.msg_recv += 1
-        status, body = answer.status, answer.body
-        # As most answers are. Others have a charset, or are text.
-        if answer.content_type == "application/json" and body:
-            content = json.loads(body.decode())
-        else:
-            content = await _content(Answer(answer, url))
+        status, text = answer.status, answer.json_text
+        content = await _content(Answer(answer, url)) if text is None else json.loads(text)
         if status != 200:
             handle_response_status(status, content, url)
         return status, content

@@ -59,11 +59,16 @@ impl DataRequest {
     }
 
     fn encoded(encoding: Encoding, docarray: DocArray, endpoint: String) -> DataRequest {
+        let request_id = RequestId { nonce: fastrand::u64(..), sequence: 0 }.to_string();
+        DataRequest { endpoint, request_id, ..DataRequest::empty(encoding, docarray) }
+    }
+
+    fn empty(encoding: Encoding, docarray: DocArray) -> DataRequest {
         DataRequest {
             encoding,
             docarray,
-            endpoint,
-            request_id: RequestId { nonce: fastrand::u64(..), sequence: 0 }.to_string(),
+            endpoint: String::new(),
+            request_id: String::new(),
             target_executor: None,
             parameters: None,
             documents: Vec::new(),
@@ -87,8 +92,7 @@ impl DataRequest {
     }
 
     fn of_body(encoding: Encoding, docarray: DocArray, count: usize, body: Bytes) -> DataRequest {
-        let begun = DataRequest::encoded(encoding, docarray, String::new());
-        DataRequest { request_id: String::new(), count, ready: Some(body), ..begun }
+        DataRequest { count, ready: Some(body), ..DataRequest::empty(encoding, docarray) }
     }
 
     /// Sets the request's id. Over HTTP a v1 gateway makes its own id.

@@ -46,6 +46,12 @@ struct State {
     ending: Option<Arc<Ending>>,
 }
 
+impl State {
+    fn has_room(&self, most_bytes: usize) -> bool {
+        self.items.len() < MOST_MESSAGES && self.bytes < most_bytes
+    }
+}
+
 impl Mailbox {
     /// Makes a mailbox for `most_bytes`, plus the message that exceeds them. No ending shows these
     /// secrets.
@@ -68,8 +74,7 @@ impl Mailbox {
     pub(in crate::clientlets) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         // This comes before the check; otherwise room that is made in between would be missed.
         self.connection.register(cx.waker());
-        let state = self.state();
-        match state.items.len() < MOST_MESSAGES && state.bytes < self.most_bytes {
+        match self.state().has_room(self.most_bytes) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
@@ -104,6 +109,7 @@ impl Mailbox {
     pub(super) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
         self.receiver.register(cx.waker());
         let mut state = self.state();
+        let had_room = state.has_room(self.most_bytes);
         let Some(item) = state.items.pop_front() else {
             return if state.is_live { Poll::Pending } else { Poll::Ready(None) };
         };
@@ -111,7 +117,9 @@ impl Mailbox {
             state.bytes -= message.len();
         }
         drop(state);
-        self.connection.wake();
+        if !had_room {
+            self.connection.wake();
+        }
         Poll::Ready(Some(item))
     }
 
