@@ -9,9 +9,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::answers::Response;
+use crate::aside::Aside;
 use crate::bridge::Await;
 use crate::error::{exception, made, raised};
-use crate::feed::Sharing;
 use crate::read::Arrays;
 use crate::telling::listening;
 use crate::wait::wait;
@@ -73,14 +73,14 @@ impl<T> Drop for Taken<T> {
 /// A call that is under way.
 #[pyclass(frozen, module = "clientlet._core")]
 pub(crate) struct Call {
-    responses: Shared<Responses<Fallible<Sharing>>>,
+    responses: Shared<Responses<Fallible<Aside>>>,
     convert: Option<Py<PyAny>>,
     arrays: Arc<Arrays>,
 }
 
 impl Call {
     pub(crate) fn new(
-        responses: Responses<Fallible<Sharing>>,
+        responses: Responses<Fallible<Aside>>,
         convert: Option<Py<PyAny>>,
         arrays: Arc<Arrays>,
     ) -> Call {

@@ -8,6 +8,7 @@ use opentelemetry::Context;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
+use crate::aside::Aside;
 use crate::bridge::Await;
 use crate::call::{Call, DocumentCall};
 use crate::columns::Columns;
@@ -28,6 +29,8 @@ pub(crate) struct Core {
     /// The address, for a client that is closed.
     gateway: String,
     is_traced: bool,
+    /// Whether documents are sent as JSON.
+    is_json: bool,
     /// `before_attempt`: what starts the thread that answers [`Attempts`].
     hook: Option<Py<PyAny>>,
     /// The client; `None` once it is closed. The lock is only taken by threads that are attached, so that a
@@ -108,7 +111,9 @@ impl Core {
         let builder = options.builder(&url)?;
         let open = listening(py, || Open::new(py, builder.clone(), hook.is_some()))?;
         let gateway = open.client.gateway();
-        Ok(Core { builder, gateway, is_traced, hook, client: Mutex::new(Some(open)) })
+        let encoder = open.client.post("/").encoder().map_err(|error| raised(py, &error))?;
+        let is_json = encoder.is_json();
+        Ok(Core { builder, gateway, is_traced, is_json, hook, client: Mutex::new(Some(open)) })
     }
 
     /// The gateway's address, without user information.
@@ -127,8 +132,10 @@ impl Core {
     }
 
     /// Begins a call. `kind` says what `inputs` is: `none`, `documents`, an iterable, `feed`, which
-    /// begins the task that reads an asynchronous input, or `columns`, a dict.
-    #[pyo3(signature = (endpoint, kind, inputs, options, convert))]
+    /// begins the task that reads an asynchronous input, or `columns`, a dict. With `aside`, other code of Python
+    /// can run while large documents are encoded.
+    #[pyo3(signature = (endpoint, kind, inputs, options, convert, aside))]
+    #[expect(clippy::too_many_arguments, reason = "they are those of the package's `post`")]
     fn post(
         &self,
         py: Python<'_>,
@@ -137,6 +144,7 @@ impl Core {
         inputs: &Bound<'_, PyAny>,
         options: &Bound<'_, PyAny>,
         convert: Option<Py<PyAny>>,
+        aside: bool,
     ) -> PyResult<Call> {
         let endpoint: String = argument("on", endpoint)?;
         let options: CallOptions<'_> = read(options)?;
@@ -148,11 +156,15 @@ impl Core {
             "columns" => Input::Rows(Arc::new(Columns::of(inputs.cast()?, &arrays)?), 0),
             _ => Input::Ended,
         };
-        let input = Sharing::new(input, request_size);
         let mut post = options.post(self.client(py)?.post(endpoint));
         if let Some(context) = self.context(py)? {
             post = post.parent_context(context);
         }
+        let encoder = match aside && self.is_json {
+            true => Some(post.encoder().map_err(|error| raised(py, &error))?),
+            false => None,
+        };
+        let input = Aside::new(Sharing::new(input, request_size), request_size, encoder);
         let responses = listening(py, || post.try_document_stream(input).try_stream());
         Ok(Call::new(responses.map_err(|error| raised(py, &error))?, convert, arrays))
     }

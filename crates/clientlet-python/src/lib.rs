@@ -8,6 +8,7 @@
 mod answers;
 mod array;
 mod arrow;
+mod aside;
 mod bridge;
 mod call;
 mod client;
@@ -30,6 +31,7 @@ mod queue;
 mod read;
 mod runtime;
 mod telling;
+mod tree;
 mod wait;
 mod waiting;
 mod write;

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use clientlet::EncodedDocument;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::dict::BoundDictIterator;
@@ -17,18 +18,22 @@ use crate::kind::Kind;
 pub(crate) enum Document {
     Object(Py<PyAny>, Arc<Arrays>),
     Row(Arc<Columns>, usize),
+    Encoded(EncodedDocument),
 }
 
 impl Serialize for Document {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // A document is only written by a thread of Python that polls, so it is attached already.
-        Python::attach(|py| match self {
-            Document::Object(object, arrays) => {
+        match self {
+            Document::Object(object, arrays) => Python::attach(|py| {
                 let object = object.bind(py);
                 Value { object, depth: 0, arrays: Some(arrays) }.serialize(serializer)
+            }),
+            Document::Row(columns, index) => {
+                Python::attach(|py| columns.row(py, *index, serializer))
             }
-            Document::Row(columns, index) => columns.row(py, *index, serializer),
-        })
+            Document::Encoded(document) => document.serialize(serializer),
+        }
     }
 }
 

@@ -356,6 +356,7 @@ pub mod counted;
 mod discovery;
 mod document;
 mod driver;
+mod encoder;
 mod envelope;
 mod error;
 mod foreign;
@@ -401,6 +402,7 @@ pub use document::{
     AnyVisitor, Blob, Document, Dtype, Element, EncodedDocument, NamedScore, Tensor, TensorError,
     TensorRef, Value,
 };
+pub use encoder::DocumentEncoder;
 pub use error::{Attempt, Delivery, Error, ErrorKind, GrpcCode, Hint};
 pub use input::{Documents, Fallible, NoDocuments};
 pub use message::{

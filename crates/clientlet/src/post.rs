@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::client::Client;
 use crate::config::one_by_one;
 use crate::document::encode_parameters;
+use crate::encoder::DocumentEncoder;
 use crate::error::Error;
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -277,6 +278,35 @@ impl<S> Post<S> {
     pub fn parent_context(mut self, context: opentelemetry::Context) -> Post<S> {
         self.settings.parent = Parent(Some(context));
         self
+    }
+
+    /// What encodes documents for the gateway of this call, on any thread. The call then takes
+    /// [`EncodedDocument`](crate::EncodedDocument)s, whose bytes it copies.
+    ///
+    /// ```
+    /// use clientlet::{Client, DocArray, Document};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let gateway = clientlet_gateway::Gateway::builder().start().await?;
+    /// let client = Client::builder(&gateway.http_url()).docarray(DocArray::V1).build()?;
+    /// let call = client.post("/upper");
+    /// let encoder = call.encoder()?;
+    /// let encoding = tokio::task::spawn_blocking(move || encoder.encode(&Document::text("large")));
+    /// let document = encoding.await?.expect("the client is set to documents v1");
+    /// let upper: Vec<Document> = call.documents([document?]).send().await.documents()?;
+    /// assert_eq!(upper[0].text.as_deref(), Some("LARGE"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`], naming the header that is wrong: a header may choose the gateway.
+    pub fn encoder(&self) -> Result<DocumentEncoder, Error> {
+        let shared = self.settings.client.shared();
+        let headers = shared.config.headers_with(&self.settings.headers)?;
+        let encoding = shared.transport.facts().encoding;
+        Ok(DocumentEncoder::new(shared.discovery(&headers), encoding))
     }
 
     /// Whether no more documents are read after the first request that failed; `false` by default.

@@ -146,6 +146,7 @@ class Core:
         inputs: Any,
         options: Mapping[str, Any],
         convert: Callable[[list[dict[str, Any]]], Any] | None,
+        aside: bool,
     ) -> Call: ...
     def stream_doc(self, endpoint: str, document: Any, options: Mapping[str, Any]) -> DocumentCall: ...
     @overload

@@ -379,7 +379,7 @@ def _begun(
     }
     call = {name: value for name, value in call.items() if value is not None}
     core = _core_of(client, protocol, **settings)
-    return core.post(endpoint, given.kind, given.documents, call, None), given.length
+    return core.post(endpoint, given.kind, given.documents, call, None, not waits), given.length
 
 
 def _retry(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -182,7 +182,7 @@ class AsyncClient(Base):
             stop_on_error=not stream and not continue_on_error and on_error is None,
         )  # fmt: skip
         return_type = returned(return_type, inputs, columns)
-        call = self._core.post(on, kind, documents, options, converter(return_type))
+        call = self._core.post(on, kind, documents, options, converter(return_type), True)
         if stream:
             return AsyncStream(call, continue_on_error, progress(show_progress, kind, documents))
         bar = progress(show_progress, kind, documents)

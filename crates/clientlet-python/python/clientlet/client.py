@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
@@ -229,7 +230,9 @@ class Client(Base):
             stop_on_error=not stream and not continue_on_error and on_error is None,
         )  # fmt: skip
         return_type = returned(return_type, inputs, columns)
-        call = self._core.post(on, kind, documents, options, converter(return_type))
+        # Without another thread nothing could run meanwhile.
+        aside = threading.active_count() > 1
+        call = self._core.post(on, kind, documents, options, converter(return_type), aside)
         if stream:
             return Stream(call, continue_on_error, progress(show_progress, kind, documents))
         bar = progress(show_progress, kind, documents)

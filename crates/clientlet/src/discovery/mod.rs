@@ -118,6 +118,11 @@ impl Discovery {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Returns the documents that the gateway speaks, if that is set or already known.
+    pub(crate) fn docarray(&self) -> Option<DocArray> {
+        self.set.or_else(|| self.known().map(|gateway| gateway.docarray))
+    }
+
     /// Whether these facts are the ones that are known.
     pub(crate) fn is_known(&self, facts: &Arc<Gateway>) -> bool {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

@@ -65,13 +65,7 @@ impl EncodedDocument {
         docarray: DocArray,
         document: &T,
     ) -> Result<EncodedDocument, Error> {
-        let mut bytes = Vec::new();
-        Encoder::new(docarray).document(document, &mut bytes).map_err(|error| refused(&error))?;
-        let is_pair = docarray == DocArray::V2 && take_third_field(&mut bytes);
-        Ok(EncodedDocument {
-            is_pair,
-            ..EncodedDocument::new(docarray, Encoding::Json, bytes.into())
-        })
+        EncodedDocument::encode(docarray, Encoding::Json, document, 0)
     }
 
     /// Encodes a document as protobuf.
@@ -82,11 +76,28 @@ impl EncodedDocument {
         docarray: DocArray,
         document: &T,
     ) -> Result<EncodedDocument, Error> {
-        let mut bytes = Vec::new();
-        proto::Encoder::new(docarray)
-            .message(document, &mut bytes)
-            .map_err(|error| refused(&error))?;
-        Ok(EncodedDocument::new(docarray, Encoding::Proto, bytes.into()))
+        EncodedDocument::encode(docarray, Encoding::Proto, document, 0)
+    }
+
+    /// Encodes a document whose length is likely to be `length`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Encode`], naming the field that a gateway of this generation cannot take.
+    pub(crate) fn encode<T: Serialize + ?Sized>(
+        docarray: DocArray,
+        encoding: Encoding,
+        document: &T,
+        length: usize,
+    ) -> Result<EncodedDocument, Error> {
+        let mut bytes = Vec::with_capacity(length);
+        let encoded = match encoding {
+            Encoding::Json => Encoder::new(docarray).document(document, &mut bytes),
+            Encoding::Proto => proto::Encoder::new(docarray).message(document, &mut bytes),
+        };
+        encoded.map_err(|error| refused(&error))?;
+        let can_be_pair = (docarray, encoding) == (DocArray::V2, Encoding::Json);
+        let is_pair = can_be_pair && take_third_field(&mut bytes);
+        Ok(EncodedDocument { is_pair, ..EncodedDocument::new(docarray, encoding, bytes.into()) })
     }
 
     /// Returns the generation of the document.
