@@ -21,7 +21,7 @@ from hypothesis import strategies as st  # noqa: E402
 from test_properties import repeatable, scalars, texts, values_of  # noqa: E402
 
 # As many numbers as make a request large, and far more than that.
-MANY, HUGE = 5_000, 100_000
+MANY, HUGE = 10_000, 100_000
 
 
 def forget(request):
