@@ -265,7 +265,7 @@ impl<'de> DeserializeSeed<'de> for Element<'_, '_> {
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        AnyVisitor::deserialize(self, deserializer)
+        AnyVisitor::deserialize_elements(self, deserializer)
     }
 }
 
@@ -278,7 +278,7 @@ impl<'de> Visitor<'de> for Element<'_, '_> {
 
     #[inline]
     fn visit_i64<E: de::Error>(self, n: i64) -> Result<(), E> {
-        match self.cells.add(Dtype::I64, n.to_le_bytes()) {
+        match self.cells.add(Dtype::I64, &[n.to_le_bytes()]) {
             true => Ok(()),
             false => self.push(Ok(Cell::Integer(n))),
         }
@@ -286,7 +286,7 @@ impl<'de> Visitor<'de> for Element<'_, '_> {
 
     #[inline]
     fn visit_f64<E: de::Error>(self, n: f64) -> Result<(), E> {
-        match self.cells.add(Dtype::F64, n.to_le_bytes()) {
+        match self.cells.add(Dtype::F64, &[n.to_le_bytes()]) {
             true => Ok(()),
             false => self.push(Ok(Cell::Real(n))),
         }
@@ -330,6 +330,18 @@ impl<'de> Visitor<'de> for Element<'_, '_> {
 }
 
 impl<'de> AnyVisitor<'de> for Element<'_, '_> {
+    fn visit_reals<E: de::Error>(self, reals: &[[u8; 8]]) -> Result<(), E> {
+        let mut reals = reals.iter();
+        // Once there is one, the others are mostly added at once.
+        while !self.cells.add(Dtype::F64, reals.as_slice())
+            && let Some(real) = reals.next()
+        {
+            let cell = Cell::Real(f64::from_le_bytes(*real));
+            self.cells.push(self.py, cell).map_err(E::custom)?;
+        }
+        Ok(())
+    }
+
     fn visit_tensor<E: de::Error>(self, tensor: Tensor) -> Result<(), E> {
         self.push(Ok(Cell::Tensor(tensor)))
     }
@@ -356,15 +368,15 @@ enum Gathered {
 }
 
 impl Gathered {
-    /// Adds a number, if there are numbers of its type alone.
+    /// Adds numbers, if there are numbers of their type alone.
     #[inline]
-    fn add(&mut self, element: Dtype, number: [u8; 8]) -> bool {
+    fn add(&mut self, element: Dtype, numbers: &[[u8; 8]]) -> bool {
         match self {
             Gathered::Array { dtype, shape, buffer, count }
                 if *dtype == element && shape.is_empty() =>
             {
-                buffer.extend_from_slice(&number);
-                *count += 1;
+                buffer.extend_from_slice(numbers.as_flattened());
+                *count += numbers.len();
                 true
             }
             _ => false,

@@ -12,7 +12,7 @@ mod visitor;
 use serde::de::{Deserializer, Error, Visitor};
 
 use self::visitor::{Bytes, Integer, Kind, Wrapped};
-use super::any::{ANY, Kept};
+use super::any::{ANY, Kept, REALS};
 use super::raw::RAW_VALUE;
 use crate::message::DocArray;
 
@@ -194,7 +194,10 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Lenient<D> {
         match (name, self.place) {
             (ANY, Place::Blob) => self.inner.deserialize_option(Kind(Kept::Blob, visitor)),
             (ANY, Place::Tensor) => self.inner.deserialize_option(Kind(Kept::Tensor, visitor)),
-            (ANY, place) => self.inner.deserialize_any(Wrapped { visitor, place }),
+            // Only one by one are whole doubles read as integers.
+            (ANY, place) | (REALS, place @ Place::Values) => {
+                self.inner.deserialize_any(Wrapped { visitor, place })
+            }
             (_, place) => self.inner.deserialize_newtype_struct(name, Wrapped { visitor, place }),
         }
     }

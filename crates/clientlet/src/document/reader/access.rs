@@ -25,10 +25,11 @@ impl<'de> SeqAccess<'de> for List<'_, 'de> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Declined> {
-        match self.reader.has_more(&mut self.is_first, b']')? {
-            true => seed.deserialize(&mut *self.reader).map(Some),
-            false => Ok(None),
+        if !self.reader.has_more(&mut self.is_first, b']')? {
+            return Ok(None);
         }
+        self.reader.is_element = true;
+        seed.deserialize(&mut *self.reader).map(Some)
     }
 }
 
@@ -60,6 +61,7 @@ impl<'de> MapAccess<'de> for Object<'_, 'de> {
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Declined> {
         self.reader.take_colon()?;
+        self.reader.is_element = false;
         seed.deserialize(&mut *self.reader)
     }
 }

@@ -9,6 +9,7 @@ mod number;
 #[cfg(test)]
 mod tests;
 mod text;
+mod usual;
 
 use std::fmt;
 use std::iter::once;
@@ -19,6 +20,7 @@ use serde::de::{Deserialize, Deserializer, IntoDeserializer, Visitor};
 
 use self::access::{List, Object};
 use self::number::{Decimal, Number};
+use super::any::REALS;
 use super::raw::RAW_VALUE;
 
 /// Reads a value as serde_json does.
@@ -41,6 +43,8 @@ pub(crate) struct Reader<'de> {
     at: usize,
     /// The number of lists and objects around the next value.
     depth: u8,
+    /// Whether the next value is an element of a list, of which several may be given at once.
+    is_element: bool,
     /// Whether serde_json gives numbers to types that take any value as text.
     has_text_numbers: bool,
 }
@@ -83,7 +87,7 @@ impl serde::de::Error for Declined {
 
 impl<'de> Reader<'de> {
     pub(crate) fn new(json: &'de [u8]) -> Reader<'de> {
-        Reader { json, at: 0, depth: 0, has_text_numbers: *HAS_TEXT_NUMBERS }
+        Reader { json, at: 0, depth: 0, is_element: false, has_text_numbers: *HAS_TEXT_NUMBERS }
     }
 
     /// Whether nothing but white space is left.
@@ -207,6 +211,7 @@ impl<'de> Reader<'de> {
                 self.open()?;
                 let mut is_first = true;
                 while self.has_more(&mut is_first, b']')? {
+                    self.skip_usual();
                     match self.peek() {
                         // Without a call for each number.
                         Some(b'-' | b'0'..=b'9') => self.skip_number()?,
@@ -340,6 +345,12 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Declined> {
+        if name == REALS && std::mem::take(&mut self.is_element) && !self.has_text_numbers {
+            self.peek();
+            if let Some(first) = self.usual() {
+                return self.take_usual(first, visitor);
+            }
+        }
         if name != RAW_VALUE {
             return visitor.visit_newtype_struct(self);
         }

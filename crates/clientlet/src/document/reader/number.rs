@@ -32,7 +32,7 @@ const MOST_DIGITS: usize = 19;
 const MOST_POWER: i64 = 1 << 40;
 
 /// The powers of ten that are exact as doubles.
-const POWERS: [f64; 23] = [
+pub(super) const POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
@@ -159,7 +159,7 @@ fn parse<T: FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-const POWERS_OF_INTEGERS: [u64; 17] = {
+pub(super) const POWERS_OF_INTEGERS: [u64; 17] = {
     let mut powers = [1; 17];
     let mut n = 1;
     while n < powers.len() {
@@ -185,7 +185,7 @@ fn written_power(json: &[u8]) -> Option<(i64, usize)> {
     (length > 0).then_some((power, sign + length))
 }
 
-const ONES: u64 = u64::MAX / 255;
+pub(super) const ONES: u64 = u64::MAX / 255;
 
 /// Returns the number of digits at the beginning of `json`.
 #[inline(always)]
@@ -208,7 +208,7 @@ fn digits_in(json: &[u8]) -> usize {
 
 /// Returns the value of eight digits, the first of them in the lowest byte.
 #[inline(always)]
-fn value_of_eight(digits: u64) -> u64 {
+pub(super) fn value_of_eight(digits: u64) -> u64 {
     // Neighbours are joined three times: digits to pairs, pairs to fours, fours to eight.
     let pairs = (digits & (ONES * 0x0f)).wrapping_mul(2561) >> 8;
     let fours = (pairs & 0x00ff_00ff_00ff_00ff).wrapping_mul(6_553_601) >> 16;

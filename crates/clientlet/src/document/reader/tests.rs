@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::*;
+use crate::document::{AnyVisitor, Blob, Tensor};
 
 /// Reads with the reader alone; `None` for what it declines.
 fn read<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
@@ -47,6 +48,83 @@ fn assert_same_number(json: &str) {
     let list = format!("[{json} , {json}]");
     let both = |n: Option<(f64, f32)>| n.map(|(a, b)| (a.to_bits(), b.to_bits()));
     assert_eq!(both(read(list.as_bytes())), both(serde_json::from_str(&list).ok()), "{list}");
+}
+
+/// Nested lists of numbers, of which several are taken at once.
+#[derive(Debug, Default, Serialize)]
+struct Several {
+    numbers: Vec<f64>,
+    lists: Vec<Several>,
+}
+
+impl<'de> Deserialize<'de> for Several {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Several, D::Error> {
+        let mut several = Several::default();
+        AnyVisitor::deserialize(Elements(&mut several), deserializer)?;
+        Ok(several)
+    }
+}
+
+struct Elements<'a>(&'a mut Several);
+
+impl<'de> DeserializeSeed<'de> for Elements<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        AnyVisitor::deserialize_elements(self, deserializer)
+    }
+}
+
+impl<'de> Visitor<'de> for Elements<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("numbers")
+    }
+
+    fn visit_f64<E>(self, n: f64) -> Result<(), E> {
+        self.0.numbers.push(n);
+        Ok(())
+    }
+
+    fn visit_u64<E: Error>(self, n: u64) -> Result<(), E> {
+        self.visit_f64(n as f64)
+    }
+
+    fn visit_i64<E: Error>(self, n: i64) -> Result<(), E> {
+        self.visit_f64(n as f64)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let mut several = Several::default();
+        while list.next_element_seed(Elements(&mut several))?.is_some() {}
+        self.0.lists.push(several);
+        Ok(())
+    }
+
+    /// The numbers in an object must not be taken for elements.
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while map.next_key::<String>()?.is_some() {
+            map.next_value_seed(Elements(self.0))?;
+        }
+        Ok(())
+    }
+}
+
+impl<'de> AnyVisitor<'de> for Elements<'_> {
+    fn visit_tensor<E: Error>(self, _: Tensor) -> Result<(), E> {
+        Err(E::custom("no tensor is in JSON"))
+    }
+
+    fn visit_blob<E: Error>(self, _: Blob) -> Result<(), E> {
+        Err(E::custom("no bytes are in JSON"))
+    }
+
+    fn visit_reals<E>(self, reals: &[[u8; 8]]) -> Result<(), E> {
+        assert!(!reals.is_empty());
+        self.0.numbers.extend(reals.iter().map(|real| f64::from_le_bytes(*real)));
+        Ok(())
+    }
 }
 
 /// Takes all that serde has to offer.
@@ -265,9 +343,51 @@ fn numbers_at_the_bounds_are_those_of_serde_json() {
     }
 }
 
+#[test]
+fn several_numbers_are_taken_at_once_only_from_lists() {
+    let usual = |n: u32| format!("{}0.{n}", if n % 3 == 0 { "-" } else { "" });
+    for length in [1, 2, 3, 63, 64, 65, 128, 200] {
+        let numbers: Vec<String> = (0..length).map(|n| usual(n * 7919)).collect();
+        let list = format!("[{}]", numbers.join(","));
+        let read: Several = read(list.as_bytes()).unwrap();
+        let bits: Vec<u64> = read.lists[0].numbers.iter().map(|n| n.to_bits()).collect();
+        let expected: Vec<u64> =
+            numbers.iter().map(|n| n.parse::<f64>().unwrap().to_bits()).collect();
+        assert_eq!(bits, expected);
+    }
+    let some = "1.5,-2.25,0.125";
+    for json in [
+        format!("[{some},[{some}],{some}]"),
+        format!("{{\"a\":1.5,\"b\":-2.25,\"c\":[{some}],\"d\":0.125}}"),
+        format!("[{{\"a\":1.5,\"b\":[{some},{{\"c\":0.5}}, 0.5 , 0.25 ]}},{some}]"),
+        format!("[{some},1,{some},1e5,{some},12.5,{some},0.12345678901234567,{some}]"),
+    ] {
+        assert_alike::<Several>(json.as_bytes());
+        assert_alike::<Box<RawValue>>(json.as_bytes());
+    }
+    for wrong in [
+        some.to_owned(),
+        format!("{{\"a\":{some}}}"),
+        format!("[{some},]"),
+        format!("[{some},,{some}]"),
+        format!("[1.5.5,{some},{some}]"),
+        format!("[1.,{some},{some}]"),
+        format!("[-.5,{some},{some}]"),
+        format!("[01.5,{some},{some}]"),
+        format!("[--1.5,{some},{some}]"),
+        format!("[1.5-,{some},{some}]"),
+    ] {
+        assert!(read::<Several>(wrong.as_bytes()).is_none(), "{wrong}");
+        assert!(read::<Box<RawValue>>(wrong.as_bytes()).is_none(), "{wrong}");
+        assert_alike::<Several>(wrong.as_bytes());
+        assert_alike::<Box<RawValue>>(wrong.as_bytes());
+    }
+}
+
 /// Any number as JSON may write it.
 fn number() -> impl Strategy<Value = String> {
     prop_oneof![
+        "-?[0-9]\\.[0-9]{1,16}",
         "-?(0|[1-9][0-9]{0,22})",
         "-?(0|[1-9][0-9]{0,9})\\.[0-9]{1,25}",
         "-?(0|[1-9][0-9]{0,19})(\\.[0-9]{1,20})?[eE][+-]?[0-9]{1,3}",
@@ -327,6 +447,27 @@ proptest! {
     fn values_are_those_of_serde_json(json in written()) {
         assert_alike::<serde_json::Value>(json.as_bytes());
         assert_alike::<Box<RawValue>>(json.as_bytes());
+    }
+
+    #[test]
+    fn lists_of_numbers_are_those_of_serde_json(numbers in prop::collection::vec(number(), 0..30)) {
+        let list = format!("[{}]", numbers.join(","));
+        assert_alike::<Several>(list.as_bytes());
+        assert_alike::<Box<RawValue>>(list.as_bytes());
+    }
+
+    #[test]
+    fn damaged_lists_of_numbers_are_read_as_by_serde_json_or_declined(
+        numbers in prop::collection::vec("-?[0-9]\\.[0-9]{1,16}", 2..6),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), "[-0-9.,\\[\\]eE+ ]"), 1..4),
+    ) {
+        let mut list = format!("[{}]", numbers.join(",")).into_bytes();
+        for (place, byte) in damage {
+            let at = place.index(list.len());
+            list[at] = byte.as_bytes()[0];
+        }
+        assert_sound::<Several>(&list);
+        assert_sound::<Box<RawValue>>(&list);
     }
 
     #[test]
