@@ -345,7 +345,7 @@ fn numbers_at_the_bounds_are_those_of_serde_json() {
 
 #[test]
 fn several_numbers_are_taken_at_once_only_from_lists() {
-    let usual = |n: u32| format!("{}0.{n}", if n % 3 == 0 { "-" } else { "" });
+    let usual = |n: u32| format!("{}0.{n}", if n.is_multiple_of(3) { "-" } else { "" });
     for length in [1, 2, 3, 63, 64, 65, 128, 200] {
         let numbers: Vec<String> = (0..length).map(|n| usual(n * 7919)).collect();
         let list = format!("[{}]", numbers.join(","));
