@@ -208,7 +208,9 @@ def test_columns_with_gaps_have_none(v2_url):
 
 @pytest.mark.parametrize("values, dtype", [
     ([1, 2], "int64"), ([1, 2.5], "float64"), ([0.5, 2], "float64"),
-    ([[1, 2], [3, 4]], "int64"), ([[0.5], [2.5]], "float64"),
+    ([[1, 2], [3, 4]], "int64"), ([[0.5], [2.5]], "float64"), ([n / 8 for n in range(200)], "float64"),
+    ([1, 2, *(n / 64 for n in range(1, 500, 2)), 3, 0.25, 1e300, -0.5], "float64"),
+    ([[n / 64, -n / 512] for n in range(1, 500, 2)], "float64"),
 ])  # fmt: skip
 def test_lists_of_numbers_are_read_as_arrays_of_one_type(v2, values, dtype):
     client = Client(url_of(v2, "http"))
@@ -219,6 +221,7 @@ def test_lists_of_numbers_are_read_as_arrays_of_one_type(v2, values, dtype):
 
 @pytest.mark.parametrize("values", [
     [1.5, "a", None, True, {"a": 1}], [1, 2, "a"], [None, 1.5], [[1.5], "a"], [],
+    [n / 64 for n in range(1, 200, 2)] + ["a"] + [n / 64 for n in range(1, 200, 2)],
 ])  # fmt: skip
 def test_lists_of_different_things_stay_lists(v2, values):
     client = Client(url_of(v2, "http"))
