@@ -12,7 +12,7 @@ use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyByteArray, PyTuple};
 
 use crate::kept::{Kept, name};
 
@@ -153,9 +153,22 @@ pub(crate) fn to_python<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound
         small if small.len() <= SMALL => Bytes::copy_from_slice(small),
         large => large.clone(),
     };
-    let memory = Bound::new(py, Memory(bytes))?;
+    over(py, tensor, Bound::new(py, Memory(bytes))?.into_any())
+}
+
+/// Makes an array of `tensor` that has memory of its own, and may be changed.
+pub(crate) fn to_change<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyAny>> {
+    over(py, tensor, PyByteArray::new(py, tensor.buffer()).into_any())
+}
+
+/// Makes an array of `tensor` whose elements are in `memory`.
+fn over<'py>(
+    py: Python<'py>,
+    tensor: &Tensor,
+    memory: Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
     let shape = PyTuple::new(py, tensor.shape())?;
-    let Some(numpy) = numpy(py) else { return memoryview(py, memory.as_any(), tensor) };
+    let Some(numpy) = numpy(py) else { return memoryview(py, &memory, tensor) };
     static ARRAY: Kept<Py<PyAny>> = Kept::new();
     let array = ARRAY.get_or_make(py, || numpy.getattr("ndarray").map(Bound::unbind))?;
     array.bind(py).call1((shape, dtype_object(py, numpy, tensor.dtype())?, memory))

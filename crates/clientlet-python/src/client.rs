@@ -148,7 +148,7 @@ impl Core {
     ) -> PyResult<Call> {
         let endpoint: String = argument("on", endpoint)?;
         let options: CallOptions<'_> = read(options)?;
-        let arrays = Arc::<Arrays>::default();
+        let arrays = Arc::new(Arrays::new(options.is_for_jina));
         let request_size = documents_of_request(options.request_size);
         let input = match kind {
             "documents" => Input::Iterator(inputs.try_iter()?.unbind(), arrays.clone()),

@@ -15,6 +15,7 @@ use crate::error::named;
 use crate::kept::name;
 use crate::kind::Kind;
 use crate::read::{Arrays, Value, told};
+use crate::write::array_of;
 use crate::write::{Name, Object};
 
 /// The caller's columns.
@@ -150,7 +151,7 @@ pub(crate) enum Cell {
 impl Cell {
     pub(crate) fn into_object(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok(match self {
-            Cell::Tensor(tensor) => array::to_python(py, &tensor)?.unbind(),
+            Cell::Tensor(tensor) => array_of(py, &tensor)?.unbind(),
             Cell::Integer(n) => n.into_pyobject(py)?.into_any().unbind(),
             Cell::Real(n) => n.into_pyobject(py)?.into_any().unbind(),
             Cell::Object(object) => object,

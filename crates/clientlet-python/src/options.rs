@@ -351,6 +351,9 @@ pub(crate) struct CallOptions<'py> {
     attempt_timeout: Option<Seconds>,
     #[pyo3(default)]
     idle_timeout: Option<Seconds>,
+    /// Whether jina's own client makes the call.
+    #[pyo3(default)]
+    pub(crate) is_for_jina: bool,
     headers: Vec<(String, String)>,
 }
 
@@ -366,7 +369,10 @@ impl CallOptions<'_> {
             post = post.header(name, value);
         }
         let limit = |seconds: Seconds| seconds.limit();
-        post = set(post, self.parameters, |p, object| p.parameters(Value::new(&object)));
+        let is_for_jina = self.is_for_jina;
+        post = set(post, self.parameters, |p, object| {
+            p.parameters(Value::of_parameters(&object, is_for_jina))
+        });
         post = set(post, self.target_executor, Post::target_executor);
         post = set(post, self.prefetch, Post::prefetch);
         post = set(post, self.prefetch_bytes, Post::prefetch_bytes);
@@ -400,7 +406,10 @@ impl CallOptions<'_> {
             call = call.header(name, value);
         }
         let limit = |seconds: Seconds| seconds.limit();
-        call = set(call, self.parameters, |c, object| c.parameters(Value::new(&object)));
+        let is_for_jina = self.is_for_jina;
+        call = set(call, self.parameters, |c, object| {
+            c.parameters(Value::of_parameters(&object, is_for_jina))
+        });
         call = set(call, self.target_executor, StreamDocument::target_executor);
         call = set(call, self.retry, |c, retry| c.retry(retry.policy()));
         call = set(call, self.timeout.map(limit), StreamDocument::timeout);

@@ -27,7 +27,7 @@ impl Serialize for Document {
         match self {
             Document::Object(object, arrays) => Python::attach(|py| {
                 let object = object.bind(py);
-                Value { object, depth: 0, arrays: Some(arrays) }.serialize(serializer)
+                Value { arrays: Some(arrays), ..Value::new(object) }.serialize(serializer)
             }),
             Document::Row(columns, index) => {
                 Python::attach(|py| columns.row(py, *index, serializer))
@@ -40,24 +40,40 @@ impl Serialize for Document {
 /// The names of the fields that a call sends as arrays. JSON has no arrays of numbers, so an answer's
 /// fields of these names are read as such, as on the other protocols.
 #[derive(Default)]
-pub(crate) struct Arrays(Mutex<Vec<Box<str>>>);
+pub(crate) struct Arrays {
+    names: Mutex<Vec<Box<str>>>,
+    /// Whether jina's own client makes the call. Its documents v1 and parameters may have integers that a
+    /// double cannot hold, which are rounded, and the arrays of its answers may be changed.
+    is_for_jina: bool,
+}
 
 /// Documents with more arrays than this get the others as lists.
 const MOST_ARRAYS: usize = 64;
 
 impl Arrays {
+    pub(crate) fn new(is_for_jina: bool) -> Arrays {
+        Arrays { is_for_jina, ..Arrays::default() }
+    }
+
+    pub(crate) fn is_for_jina(&self) -> bool {
+        self.is_for_jina
+    }
+
     pub(crate) fn note(&self, name: &str) {
-        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         if names.len() < MOST_ARRAYS && !names.iter().any(|known| **known == *name) {
             names.push(name.into());
         }
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.iter().any(|known| **known == *name)
     }
 }
+
+/// The largest integer up to which a double holds all.
+const MOST_EXACT: u64 = 1 << 53;
 
 /// How deeply values may be nested; deeper ones mostly contain themselves. Gateways read no more.
 const MOST_DEPTH: u8 = 100;
@@ -66,17 +82,26 @@ const MOST_DEPTH: u8 = 100;
 pub(crate) struct Value<'a, 'py> {
     object: &'a Bound<'py, PyAny>,
     depth: u8,
+    /// Whether integers that a double cannot hold are rounded.
+    rounds: bool,
     /// Where a document notes which of its fields are arrays.
     arrays: Option<&'a Arrays>,
 }
 
 impl<'a, 'py> Value<'a, 'py> {
     pub(crate) fn new(object: &'a Bound<'py, PyAny>) -> Value<'a, 'py> {
-        Value { object, depth: 0, arrays: None }
+        Value { object, depth: 0, rounds: false, arrays: None }
+    }
+
+    pub(crate) fn of_parameters(
+        object: &'a Bound<'py, PyAny>,
+        is_for_jina: bool,
+    ) -> Value<'a, 'py> {
+        Value { rounds: is_for_jina, ..Value::new(object) }
     }
 
     fn within<'b>(&self, object: &'b Bound<'py, PyAny>) -> Value<'b, 'py> {
-        Value { object, depth: self.depth + 1, arrays: None }
+        Value { object, depth: self.depth + 1, rounds: self.rounds, arrays: None }
     }
 
     fn entry<M: SerializeMap>(
@@ -123,7 +148,7 @@ impl<'a, 'py> Value<'a, 'py> {
         let call = |name| object.call_method0(name).map_err(told);
         match &*Kind::of(object).map_err(told)? {
             Kind::Text => s.serialize_str(text(object)?),
-            Kind::Integer => integer(object, s),
+            Kind::Integer => self.integer(s),
             Kind::Float => s.serialize_f64(object.extract().map_err(told)?),
             Kind::Bytes => s.serialize_bytes(object.extract().map_err(told)?),
             Kind::Dict => self.dict(object.cast().map_err(told)?, s),
@@ -206,6 +231,22 @@ impl<'a, 'py> Value<'a, 'py> {
         }
     }
 
+    fn integer<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let object = self.object;
+        if let Ok(n) = object.extract::<i64>()
+            && (!self.rounds || n.unsigned_abs() <= MOST_EXACT)
+        {
+            return s.serialize_i64(n);
+        }
+        if self.rounds {
+            return s.serialize_f64(object.extract().map_err(told)?);
+        }
+        match object.extract::<u64>() {
+            Ok(n) => s.serialize_u64(n),
+            Err(_) => Err(S::Error::custom("the integer has more than 64 bits")),
+        }
+    }
+
     /// Writes the fields of a model of pydantic but those that are excluded, and what it has beside them.
     fn model_with<S: Serializer>(
         &self,
@@ -242,6 +283,8 @@ impl<'a, 'py> Value<'a, 'py> {
     /// Writes the fields of a v1 document that are set.
     fn document_v1<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let py = self.object.py();
+        let rounds = self.rounds || self.arrays.is_some_and(|arrays| arrays.is_for_jina);
+        let document = Value { rounds, ..*self };
         let fields = self.object.getattr(name!(py, "_data"));
         let fields = fields.and_then(|data| data.getattr(name!(py, "__dict__"))).map_err(told)?;
         let mut map = s.serialize_map(None)?;
@@ -250,7 +293,7 @@ impl<'a, 'py> Value<'a, 'py> {
             let name = text(&name)?;
             // The document that it belongs to, and what DocArray keeps for itself.
             if !value.is_none() && !name.starts_with('_') {
-                self.entry(&mut map, name, &value)?;
+                document.entry(&mut map, name, &value)?;
             }
         }
         map.end()
@@ -271,7 +314,7 @@ impl Serialize for Value<'_, '_> {
         } else if let Ok(number) = object.cast_exact::<PyFloat>() {
             s.serialize_f64(number.extract().map_err(told)?)
         } else if object.is_exact_instance_of::<PyInt>() {
-            integer(object, s)
+            self.integer(s)
         } else if let Ok(boolean) = object.cast_exact::<PyBool>() {
             s.serialize_bool(boolean.is_true())
         } else if let Ok(dict) = object.cast_exact::<PyDict>() {
@@ -339,16 +382,6 @@ fn unsendable<T, E: Error>(object: &Bound<'_, PyAny>) -> Result<T, E> {
 
 fn numbers<S: Serializer>(array: &Bound<'_, PyAny>, s: S) -> Result<S::Ok, S::Error> {
     Numbers::of(array).map_err(told)?.as_tensor(array.py()).map_err(told)?.serialize(s)
-}
-
-fn integer<S: Serializer>(object: &Bound<'_, PyAny>, s: S) -> Result<S::Ok, S::Error> {
-    if let Ok(n) = object.extract::<i64>() {
-        return s.serialize_i64(n);
-    }
-    match object.extract::<u64>() {
-        Ok(n) => s.serialize_u64(n),
-        Err(_) => Err(S::Error::custom("the integer has more than 64 bits")),
-    }
 }
 
 fn text<'a, E: Error>(object: &'a Bound<'_, PyAny>) -> Result<&'a str, E> {

@@ -115,7 +115,7 @@ impl<'de> Visitor<'de> for Making<'_> {
 
 impl<'de> AnyVisitor<'de> for Making<'_> {
     fn visit_tensor<E: de::Error>(self, tensor: Tensor) -> Result<Py<PyAny>, E> {
-        let array = array::to_python(self.0, &tensor);
+        let array = array_of(self.0, &tensor);
         array.map(Bound::unbind).map_err(E::custom)
     }
 
@@ -191,6 +191,15 @@ fn is_v1() -> bool {
 
 fn is_array(name: &str) -> bool {
     READING.with_borrow(|reading| reading.1.as_ref().is_some_and(|arrays| arrays.has(name)))
+}
+
+/// Makes an array of `tensor`, which the caller may change if jina's own client makes the call.
+pub(crate) fn array_of<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyAny>> {
+    let is_for_jina = |reading: &Reading| reading.1.as_ref().is_some_and(|a| a.is_for_jina());
+    match READING.with_borrow(is_for_jina) {
+        true => array::to_change(py, tensor),
+        false => array::to_python(py, tensor),
+    }
 }
 
 /// A document as a dict.

@@ -250,6 +250,33 @@ def test_a_dead_executor_is_a_connection_error_until_it_is_back(mortal, protocol
     assert used.is_ready()
 
 
+@pytest.fixture(scope="module")
+def doubled():
+    """A gateway whose executor has two replicas."""
+    gateway = RealGateway("--replicas", "2")
+    yield gateway
+    gateway.stop()
+
+
+def test_one_dead_replica_is_invisible(doubled, protocol, mode):
+    used = Caller(protocol, doubled.ports[protocol], mode == "asyncio")
+    assert len(used.post("/upper", items(1))) == 1
+    assert len(doubled.told["pids"]["executors"]) == 2
+    doubled.kill_executor()
+    try:
+        new = Caller(protocol, doubled.ports[protocol], mode == "asyncio")
+        for caller in (used, new):
+            callbacks = Callbacks()
+            caller.post("/upper", items(12), request_size=1, prefetch=1, **callbacks.all())
+            assert (len(callbacks.done), callbacks.errors) == (12, [])
+            # A gateway of 3.14.1 answers some with an error if there are many at a time.
+            again = {"max_attempts": 10, "initial_backoff": 0.01} if IS_SEED else {}
+            assert len(caller.post("/upper", items(30), request_size=1, **again)) == 30
+            assert caller.is_ready()
+    finally:
+        doubled.revive()
+
+
 @pytest.mark.parametrize("is_async_input", [False, True])
 def test_prefetch_one_sends_a_document_before_the_next_is_read(caller, is_async_input):
     seen = []
@@ -398,6 +425,55 @@ def test_a_stream_of_documents_comes_in_order(real, streaming):
     assert asyncio.run(texts("/stream")) == ["event: x 0", "event: x 1", "event: x 2"]
     with pytest.raises(BadServer, match="no stream of documents|no endpoint"):
         asyncio.run(texts("/upper"))
+
+
+@pytest.mark.skipif(not docarray_v2, reason="documents v1 are not streamed")
+@pytest.mark.parametrize("streaming", ["http", "grpc"])
+def test_parameters_of_a_stream_are_sent_where_gateways_take_them(real, streaming, caplog):
+    from beside_jina import Part
+
+    async def texts():
+        client = Client(protocol=streaming, port=real.ports[streaming], host="127.0.0.1", asyncio=True)
+        given = {"at": 1_700_000_000_000_000_001}
+        stream = client.stream_doc("/stream", Part(text="a"), return_type=Part, parameters=given)
+        return [part.text async for part in stream]
+
+    with caplog.at_level(logging.WARNING, logger="clientlet.jina"):
+        assert asyncio.run(texts()) == ["a 0", "a 1", "a 2"]
+    assert ("stream_doc over HTTP sends no parameters" in caplog.text) == (streaming == "http")
+
+
+@pytest.mark.parametrize("given", ["abc", {1, 2}, 5])
+def test_parameters_that_are_no_dict_are_named(protocol, given):
+    client = Client(protocol=protocol, port=free_port())
+
+    async def post():
+        of = {"on_done": None, "on_error": None, "on_always": None}
+        async for _ in client._get_results(inputs=None, parameters=given, exec_endpoint="/upper", **of):
+            pass
+
+    client.show_progress = client.continue_on_error = False
+    with pytest.raises(TypeError, match="parameters: a dict or a pydantic model is expected, not"):
+        asyncio.run(post())
+
+
+def test_the_proxies_of_the_environment_are_used_when_the_client_is_told_to(protocol, monkeypatch):
+    from test_connections import Proxy
+
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with Proxy() as proxy, clientlet.testing.Gateway(docarray="v2" if docarray_v2 else "v1") as gateway:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        # Loopback addresses need no proxy, and this name is known to the proxy alone.
+        port = int(gateway.urls[PROTOCOLS.index(protocol)].rsplit(":", 1)[1])
+        address = {"protocol": protocol, "host": "gateway.invalid", "port": port}
+        assert [item.text for item in Client(proxy=True, **address).post("/upper", items(1), **RETURN)] == ["T0"]
+        count = len(proxy.heads)
+        assert count
+        with pytest.raises(OSError, match="gateway.invalid"):
+            Client(**address).post("/upper", items(1), **RETURN)
+        assert len(proxy.heads) == count
 
 
 def test_answers_are_copied_pickled_and_serialised_as_jinas_own(caller):

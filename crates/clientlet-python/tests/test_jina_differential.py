@@ -278,6 +278,111 @@ def test_inputs_that_cannot_be_sent_give_the_same_exception(real, protocol, inpu
         assert ours == theirs
 
 
+BEYOND = {"parameters": {"time": 1_700_000_000_000_000_001, "more": [2**70, {"id": -(2**60) - 1}]}}
+UNUSUAL = {
+    "negative prefetch": {"prefetch": -1},
+    "prefetch with a fraction": {"prefetch": 2.0},
+    "huge prefetch": {"prefetch": 2**70},
+    "integers beyond 2^53": BEYOND,
+    "no time": {"timeout": 0},
+    "negative time": {"timeout": -1},
+    "negative waits": {"initial_backoff": -1, "max_backoff": -1, "max_attempts": 2},
+    "metadata in bytes": {"metadata": (("x-own-bin", b"\xff\x00"), ("x-own", b"word"))},
+}
+NOT_OVER_GRPC = ("no time", "negative time", "negative waits")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_unusual_options_give_the_same(real, protocol, name):
+    if protocol == "grpc" and name in NOT_OVER_GRPC:
+        pytest.skip("over gRPC jina's own client has no time then, or cannot make its channel")
+    caller = Caller(protocol, real.ports[protocol])
+
+    def got():
+        options = {"return_responses": True, "request_size": 1, "results_in_order": True, **UNUSUAL[name]}
+        answers = caller.post("/params", Items([Item(text="a"), Item(text="b")]), return_type=Items, **options)
+        return [answer.parameters for answer in answers]
+
+    theirs = got()
+    with clientlet.install_jina():
+        assert got() == theirs
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("endpoint", ["/upper", "/upper/", "//upper", None])
+def test_endpoints_are_found_with_the_same_slashes(real, protocol, endpoint):
+    caller = Caller(protocol, real.ports[protocol])
+    prepare(caller)
+
+    def got():
+        try:
+            return [item.text for item in caller.post(endpoint, Items([Item(text="a")]), return_type=Items)]
+        except (Exception, asyncio.CancelledError):
+            return "raised"
+
+    theirs = got()
+    with clientlet.install_jina():
+        assert got() == theirs
+
+
+@pytest.mark.skipif(docarray_v2, reason="tags of documents v2 have no such integers, with jina's own client either")
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_integers_in_tags_that_a_double_cannot_hold_are_rounded(real, protocol):
+    caller = Caller(protocol, real.ports[protocol])
+    tags = {"time": 1_700_000_000_000_000_001, "more": [2**60 + 1, {"id": -(2**60) - 1}]}
+
+    def got():
+        chunk = Item(tags={"id": 2**70})
+        (answered,) = caller.post("/", Items([Item(tags=tags, chunks=[chunk])]))
+        return plain(answered.tags), plain(answered.chunks[0].tags)
+
+    theirs = got()
+    with clientlet.install_jina():
+        assert got() == theirs
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("size", [2, 1000])
+def test_arrays_of_answers_may_be_changed_where_jinas_may(real, protocol, size):
+    caller = Caller(protocol, real.ports[protocol])
+    prepare(caller)
+
+    def may_be_changed():
+        given = Items([Item(text="a", embedding=np.arange(float(size)))])
+        (answered,) = caller.post("/upper", given, return_type=Items)
+        try:
+            answered.embedding *= 2
+        except ValueError:
+            return False
+        return answered.embedding.tolist() == [2.0 * number for number in range(size)]
+
+    theirs = may_be_changed()
+    with clientlet.install_jina():
+        assert may_be_changed() or not theirs
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_errors_of_a_port_that_speaks_otherwise_are_caught_as_jinas(real, protocol):
+    other = {"http": "grpc", "websocket": "grpc", "grpc": "http"}[protocol]
+    caller = Caller(protocol, real.ports[other])
+
+    def raised():
+        with pytest.raises(Exception) as raised:
+            caller.post("/upper", Items([Item(text="a")]))
+        return raised.value
+
+    theirs = raised()
+    with clientlet.install_jina():
+        ours = raised()
+    assert isinstance(ours, ConnectionError) and "is spoken there" in str(ours)
+    # jina 3.14.1 lets errors of aiohttp through.
+    import aiohttp
+
+    for of in (ConnectionError, aiohttp.ClientError):
+        assert isinstance(ours, of) or not isinstance(theirs, of)
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_errors_of_connections_are_of_the_same_class(protocol):
     from beside_jina import free_port, items

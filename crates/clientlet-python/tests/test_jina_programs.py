@@ -2,11 +2,13 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
-from beside_jina import IS_SEED, PROTOCOLS, docarray_v2, free_port
+from beside_jina import IS_SEED, PROTOCOLS, RealGateway, docarray_v2, free_port
+from conftest import STARTER
 
 import clientlet
 from clientlet.testing import Gateway
@@ -183,6 +185,70 @@ def test_a_script_has_its_arguments_its_folder_and_its_exit_code(tmp_path):
     path = program(tmp_path, "import sys, beside\nprint(sys.argv[1:], __name__, beside.VALUE)\nsys.exit(3)")
     ended = run(*HOOK, path, "a", "--b")
     assert (ended.stdout, ended.returncode) == ("['a', '--b'] __main__ 7\n", 3)
+
+
+MAIN = """
+import atexit, pickle, sys, threading
+
+class Thing:
+    pass
+
+def copy(when):
+    print(when, type(pickle.loads(pickle.dumps(Thing()))) is Thing)
+
+def later():
+    threading.main_thread().join()
+    copy("after the end")
+
+atexit.register(copy, "at exit")
+threading.Thread(target=later).start()
+print(__name__, __file__, __package__, __spec__, sys.argv, sys.path[0], vars(sys.modules["__main__"]) is globals())
+"""
+
+
+@pytest.mark.parametrize("form", ["script", "folder", "module"])
+def test_a_program_is_the_main_module_until_the_process_has_ended(tmp_path, form):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    text = MAIN.replace("__spec__", "bool(__spec__)")
+    (folder / "__main__.py").write_text(text)
+    link = tmp_path / "link.py"
+    link.symlink_to(program(folder, text))
+    arguments = {"script": ["link.py"], "folder": ["folder"], "module": ["-m", "folder"]}[form]
+    plain = run(*arguments, "--its", cwd=tmp_path)
+    hooked = run(*HOOK, *arguments, "--its", cwd=tmp_path)
+    assert plain.stdout.count("True") >= 3 and "False" not in plain.stdout.replace("None False", "")
+    assert (hooked.stdout, hooked.returncode) == (plain.stdout, plain.returncode)
+
+
+@pytest.mark.parametrize("arguments", [["no_such.py"], ["-m", "no_such"]])
+def test_a_program_that_is_not_there_is_told_as_python_tells_it(tmp_path, arguments):
+    plain, hooked = run(*arguments, cwd=tmp_path), run(*HOOK, *arguments, cwd=tmp_path)
+    assert (hooked.stderr, hooked.returncode) == (plain.stderr, plain.returncode)
+    assert "Traceback" not in hooked.stderr
+
+
+def test_an_option_that_is_not_known_is_told_with_the_usage():
+    ended = run(*HOOK, "-c", "print(1)")
+    assert ended.returncode == 2 and "usage: python -m clientlet.jina" in ended.stderr
+
+
+@pytest.fixture(scope="module")
+def real():
+    gateway = RealGateway()
+    yield gateway
+    gateway.stop()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_program_of_the_page_prints_the_same_with_and_without_the_hook(real, tmp_path, protocol):
+    page = STARTER.parents[1].joinpath("docs/jina.md").read_text()
+    (text,) = re.findall(r"```python program\.py\n(.*?)```", page, re.DOTALL)
+    (printed,) = re.findall(r"Both print `(.*?)`", page)
+    path = program(tmp_path, text)
+    address = f"{protocol}://127.0.0.1:{real.ports[protocol]}"
+    for hook in ([], HOOK):
+        assert output(*hook, path, address) == [printed]
 
 
 def test_without_a_script_the_usage_is_told():

@@ -49,6 +49,7 @@ _HTTP_TIMEOUT = 300.0
 # Jina's own clients set no limit to an answer; this is the most that a message of protobuf can have.
 _ANSWER_LIMIT = 2**31 - 1
 _PREFETCH = 1000
+_MOST_PREFETCH = 2**31 - 1
 
 _told: set[str] = set()
 _lock = threading.Lock()
@@ -63,9 +64,13 @@ def _protocol(client: Any) -> str:
 
 def _tell(reason: str) -> None:
     """Says once that jina's own code does a call, and why."""
-    if reason not in _told:
-        _told.add(reason)
-        _log.warning("jina's own client does this call: %s", reason)
+    _tell_once(f"jina's own client does this call: {reason}")
+
+
+def _tell_once(what: str) -> None:
+    if what not in _told:
+        _told.add(what)
+        _log.warning("%s", what)
 
 
 def _unable(client: Any, options: Mapping[str, Any]) -> str | None:
@@ -100,6 +105,7 @@ def _core_of(client: Any, protocol: str, **settings: Any) -> _core.Core:
         "attempt_timeout": _HTTP_TIMEOUT if protocol == "http" else math.inf,
         "answer_limit": _ANSWER_LIMIT,
         "cookie_jar": bool(getattr(args, "reuse_session", False)),
+        "proxy_from_env": bool(args.proxy),
     }
     roots = os.environ.get("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
     if protocol == "grpc" and args.tls and roots:
@@ -127,7 +133,7 @@ def _headers(protocol: str, options: Mapping[str, Any]) -> list[tuple[str, str]]
     """The headers of a call: those that are given, and what `auth` and `cookies` come to; over gRPC the
     metadata."""
     if protocol == "grpc":
-        return [(str(name), _text(value)) for name, value in options.get("metadata") or ()]
+        return [(str(name), _metadata(str(name), value)) for name, value in options.get("metadata") or ()]
     given = options.get("headers") or {}
     pairs = given.items() if hasattr(given, "items") else given
     headers = [(str(name), str(value)) for name, value in pairs]
@@ -144,14 +150,44 @@ def _headers(protocol: str, options: Mapping[str, Any]) -> list[tuple[str, str]]
     return headers
 
 
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+def _metadata(name: str, value: Any) -> str:
+    if not isinstance(value, bytes):
+        return str(value)
+    # grpcio takes the bytes of these as they are.
+    return b64encode(value).decode() if name.endswith("-bin") else value.decode()
 
 
 def _parameters(parameters: Any) -> Any:
     if parameters is None or isinstance(parameters, Mapping):
         return parameters
-    return dict(parameters)
+    try:
+        # A model of pydantic gives its fields.
+        return dict(parameters)
+    except (TypeError, ValueError):
+        name = type(parameters).__name__
+        raise TypeError(f"parameters: a dict or a pydantic model is expected, not {name}") from None
+
+
+def _prefetch(client: Any, options: Mapping[str, Any]) -> int:
+    """How many requests are under way at a time. Below 1 jina sets no limit."""
+    given = int(options.get("prefetch") or client.args.prefetch or _PREFETCH)
+    return min(given, _MOST_PREFETCH) if given > 0 else _PREFETCH
+
+
+def _time_limit(options: Mapping[str, Any]) -> float | None:
+    """The time for each attempt, in seconds; `None` if there is no limit, which 0 and less stand for."""
+    timeout = options.get("timeout")
+    if timeout is not None and not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout: a number of seconds is expected, not {type(timeout).__name__}")
+    return timeout if timeout and timeout > 0 else None
+
+
+def _endpoint(protocol: str, options: Mapping[str, Any]) -> Any:
+    endpoint = options["exec_endpoint"] if "exec_endpoint" in options else options.get("on", "/post")
+    if protocol == "http" and docarray_v2 and isinstance(endpoint, str):
+        # It is the path of an address, in which jina cares for no slash at either end.
+        return "/" + endpoint.strip("/")
+    return endpoint
 
 
 class _Input:
@@ -312,7 +348,7 @@ def _results(original: Any) -> Any:
                     yield answer
             return
         protocol = _protocol(self)
-        endpoint = options.get("exec_endpoint") or options.get("on") or "/post"
+        endpoint = _endpoint(protocol, options)
         call, length = _begun(self, protocol, endpoint, inputs, on_error, options, waits)
         # What the documents of an answer are before the caller says it: as jina has it, over HTTP what is to
         # be returned.
@@ -364,17 +400,17 @@ def _begun(
             "unary": not options.get("stream", True),
             "gzip": options.get("compression") == "Gzip",
         }
-    timeout = options.get("timeout")
     call: dict[str, Any] = {
+        "is_for_jina": True,
         "headers": _headers(protocol, options),
         "parameters": _parameters(options.get("parameters")),
         "request_size": given.request_size or 0,
-        "prefetch": options.get("prefetch") or client.args.prefetch or _PREFETCH,
+        "prefetch": _prefetch(client, options),
         "in_order": bool(options.get("results_in_order")),
         "stop_on_error": not client.continue_on_error and on_error is None,
         "retry": _retry(options),
         # Over gRPC without `stream` and over HTTP jina's time is that of a request too.
-        "attempt_timeout": timeout if timeout else None,
+        "attempt_timeout": _time_limit(options),
         "target_executor": options.get("target_executor") or None,
     }
     call = {name: value for name, value in call.items() if value is not None}
@@ -385,11 +421,15 @@ def _begun(
 def _retry(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "max_attempts": max(int(options.get("max_attempts", 1)), 1),
-        "initial_backoff": options.get("initial_backoff", 0.5),
-        "max_backoff": options.get("max_backoff", 0.1),
+        "initial_backoff": _wait(options.get("initial_backoff", 0.5)),
+        "max_backoff": _wait(options.get("max_backoff", 0.1)),
         "backoff_multiplier": options.get("backoff_multiplier", 1.5),
         "at_most_once": False,
     }
+
+
+def _wait(seconds: Any) -> Any:
+    return 0 if isinstance(seconds, (int, float)) and seconds < 0 else seconds
 
 
 def _ready(original: Any) -> Any:
@@ -448,11 +488,14 @@ def _streaming(original: Any) -> Any:
                     yield document
             return
         protocol = _protocol(self)
-        call: dict[str, Any] = {"headers": _headers(protocol, options)}
-        if timeout:
-            call["timeout"] = timeout
+        call: dict[str, Any] = {"is_for_jina": True, "headers": _headers(protocol, options)}
+        limit = _time_limit({"timeout": timeout})
+        if limit is not None:
+            call["timeout"] = limit
         told = {name: value for name, value in (_parameters(parameters) or {}).items() if value != {}}
-        if told:
+        if told and protocol == "http":
+            _tell_once("stream_doc over HTTP sends no parameters, for which gateways have no place there; use gRPC")
+        elif told:
             call["parameters"] = told
         convert = _converter(DocumentArray[return_type])
         try:
