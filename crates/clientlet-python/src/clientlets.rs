@@ -24,7 +24,6 @@ use crate::options::{ClientOptions, Seconds, read};
 use crate::otel;
 use crate::read::Value;
 use crate::telling::{generation, listen, listening};
-use crate::write::{Dict, Object, reading};
 
 /// The gateways that one session keeps connections for. The one that was not used for the longest time
 /// goes when there are more.
@@ -484,37 +483,20 @@ pub(crate) fn status_of<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<
     answers::status(py, &status)
 }
 
-/// Makes a request's body in JSON of its protobuf, for an endpoint and with the executors that are to work
-/// on it. Returns the number of its documents, too.
+/// Makes a request's body in JSON of its protobuf. Returns the number of its documents, too.
 ///
 /// # Errors
 /// What cannot be read or written.
 #[pyfunction]
-#[pyo3(signature = (message, is_v2, endpoint, target_executor))]
 pub(crate) fn json_of_proto<'py>(
     py: Python<'py>,
     message: &[u8],
     is_v2: bool,
-    endpoint: String,
-    target_executor: Option<String>,
 ) -> PyResult<(Bound<'py, PyBytes>, usize)> {
-    let failed = |error: Error| raised(py, &error);
     let docarray = if is_v2 { DocArray::V2 } else { DocArray::V1 };
-    let read = clientlet::Response::from_proto(docarray, &Bytes::copy_from_slice(message));
-    let read = read.map_err(failed)?;
-    let documents = reading(docarray, Arc::default(), || read.documents::<Dict>());
-    let documents = documents.map_err(failed)?.into_iter().map(Dict::into_inner);
-    let documents: Vec<_> = documents.map(|document| document.into_bound(py)).collect();
-    let parameters = read.parameters::<Object>().map_err(failed)?.into_inner().into_bound(py);
-    let mut request = DataRequest::new(docarray, endpoint).with_request_id(read.request_id());
-    if let Some(pattern) = target_executor {
-        request = request.target_executor(pattern);
-    }
-    if parameters.is_truthy()? {
-        request = request.parameters(&Value::new(&parameters)).map_err(failed)?;
-    }
-    let request = request.documents(documents.iter().map(Value::new)).map_err(failed)?;
-    Ok((PyBytes::new(py, &request.to_bytes()), documents.len()))
+    let request = DataRequest::json_of_proto(docarray, &Bytes::copy_from_slice(message));
+    let request = request.map_err(|error| raised(py, &error))?;
+    Ok((PyBytes::new(py, &request.to_bytes()), request.count()))
 }
 
 /// Writes a request as protobuf.

@@ -437,37 +437,56 @@ def test_an_awaitable_that_has_ended_is_not_awaited_again(gateway, run):
     run(main())
 
 
-class Stubborn(asyncio.Future):
-    """A future that cannot be completed when it is to be for the first time, as when a signal's handler
-    raises there."""
-
-    struck = False
-
-    def set_result(self, result):
-        if not Stubborn.struck:
-            Stubborn.struck = True
-            asyncio.get_running_loop().call_soon(super().set_result, result)
-            raise RuntimeError("a handler of a signal")
-        super().set_result(result)
-
-
-class StubbornLoop(asyncio.SelectorEventLoop):
-    def create_future(self):
-        return Stubborn(loop=self)
-
-
 def test_an_exception_while_a_task_is_woken_leaves_no_other_task_asleep(gateway):
     raised = []
 
-    async def main():
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context["exception"]))
-        client = AsyncClient(gateway.websocket_url)
-        calls = [client.post("/slow", {"text": "a"}, parameters={"seconds": 0.2}) for _ in range(20)]
-        return await asyncio.wait_for(asyncio.gather(*calls), 30)
+    async def one(client):
+        await client.post("/slow", {"text": "a"}, parameters={"seconds": 0.2})
+        if not raised:
+            # As a handler of a signal does while this task goes on.
+            raised.append(True)
+            raise KeyboardInterrupt
 
-    event_loop = StubbornLoop()
+    async def main():
+        client = AsyncClient(gateway.websocket_url)
+        return await asyncio.gather(*(one(client) for _ in range(20)), return_exceptions=True)
+
+    event_loop = asyncio.new_event_loop()
     try:
-        assert len(event_loop.run_until_complete(main())) == 20
+        task = event_loop.create_task(main())
+        with pytest.raises(KeyboardInterrupt):
+            event_loop.run_until_complete(task)
+        results = event_loop.run_until_complete(asyncio.wait_for(task, 30))
     finally:
         event_loop.close()
-    assert [str(error) for error in raised] == ["a handler of a signal"]
+    assert [type(result) for result in results if result is not None] == [KeyboardInterrupt]
+    assert len(results) == 20
+
+
+def test_a_task_that_waits_is_cancelled_with_the_message_of_the_caller(gateway):
+    async def main():
+        client = AsyncClient(gateway.url)
+        task = asyncio.ensure_future(client.post("/slow", {"text": "a"}, parameters={"seconds": 30}))
+        await asyncio.sleep(0)
+        task.cancel("enough")
+        with pytest.raises(asyncio.CancelledError, match="enough"):
+            await task
+
+    asyncio.run(main())
+
+
+def test_a_task_goes_on_in_its_own_context(gateway):
+    import contextvars
+
+    number = contextvars.ContextVar("number")
+
+    async def one(client, own):
+        number.set(own)
+        await client.post("/upper", {"text": "a"})
+        return number.get()
+
+    async def main():
+        client = AsyncClient(gateway.url)
+        return await asyncio.gather(*(one(client, own) for own in range(20)))
+
+    assert asyncio.run(main()) == list(range(20))

@@ -768,3 +768,61 @@ def test_tasks_that_send_and_receive_at_the_same_time_lose_nothing(run, gateway)
             return await receiving
 
     assert sorted(run(use())) == sorted(f"T{number}" for number in range(500))
+
+
+def test_websockets_and_sessions_share_an_event_loop(run, gateway, post):
+    async def one(number):
+        async with WebsocketClientlet(gateway.websocket_url, None) as clientlet:
+            for message in range(20):
+                await clientlet.send_message({"data": [{"text": f"w{number}-{message}"}], "exec_endpoint": "/upper"})
+            await clientlet.send_eoi()
+            return sorted([texts_of(response)[0] async for response in clientlet.recv_message()])
+
+    async def other(http):
+        return (await http.send_message(HELLO)).status
+
+    async def use():
+        async with HTTPClientlet(post, None) as http:
+            return await asyncio.gather(*(one(number) for number in range(5)), *(other(http) for _ in range(20)))
+
+    answers = run(use())
+    assert answers[:5] == [sorted(f"W{number}-{message}" for message in range(20)) for number in range(5)]
+    assert answers[5:] == [200] * 20
+
+
+class CountingLoop(asyncio.SelectorEventLoop):
+    """Counts its rounds."""
+
+    rounds = 0
+
+    def _run_once(self):
+        self.rounds += 1
+        super()._run_once()
+
+
+def test_answers_that_are_not_taken_do_not_keep_the_event_loop_busy():
+    # More than are kept, so that the connection is not read any more although bytes wait there.
+    count = 1500
+
+    async def use(gateway):
+        event_loop = asyncio.get_running_loop()
+        async with WebsocketClientlet(gateway.websocket_url, None) as clientlet:
+            for _ in range(count):
+                await clientlet.send_message(HELLO)
+            while len(gateway.journal) < count:
+                await asyncio.sleep(0.01)
+            before = event_loop.rounds
+            await asyncio.sleep(0.3)
+            rounds = event_loop.rounds - before
+            await clientlet.send_eoi()
+            return rounds, [None async for _ in clientlet.recv_message()]
+
+    event_loop = CountingLoop()
+    try:
+        with Gateway() as gateway:
+            rounds, answers = event_loop.run_until_complete(use(gateway))
+    finally:
+        event_loop.close()
+    assert len(answers) == count
+    # The last answers may still come.
+    assert rounds < 500

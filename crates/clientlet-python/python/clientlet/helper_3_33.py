@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from clientlet import _core
-from clientlet._exchange import Answer, json_of, of_aiohttp
+from clientlet._exchange import Answer, json_of, of_aiohttp, of_text
 from clientlet._errors import Error, NotFoundError
 from clientlet.helper import (
     WsResponseIter,
@@ -79,7 +79,7 @@ class HTTPClientlet(_HttpReceiver, AioHttpClientlet):
         self.msg_sent += 1
         self.msg_recv += 1
         status, text = answer.status, answer.json_text
-        content = await _content(Answer(answer, url)) if text is None else json.loads(text)
+        content = await _content(Answer(answer, url)) if text is None else of_text(text)
         if status != 200:
             handle_response_status(status, content, url)
         return status, content

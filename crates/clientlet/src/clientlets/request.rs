@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::document::{EncodeError, Encoder, proto};
-use crate::envelope::Template;
+use crate::document::{Again, EncodeError, Encoder, proto};
+use crate::envelope::{Template, read_proto_target};
 use crate::error::{Error, ErrorKind};
 use crate::message::{DocArray, Encoding, RequestId};
+use crate::response::Response;
 use crate::target;
 
 /// The most that is reserved for documents that are still to come, in bytes.
@@ -93,6 +94,31 @@ impl DataRequest {
 
     fn of_body(encoding: Encoding, docarray: DocArray, count: usize, body: Bytes) -> DataRequest {
         DataRequest { count, ready: Some(body), ..DataRequest::empty(encoding, docarray) }
+    }
+
+    /// Makes a request in JSON, for HTTP, of one in protobuf: with its id, endpoint, target executor, parameters and
+    /// documents.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`] if the message is no request with documents of this generation, and
+    /// [`ErrorKind::Encode`] if JSON cannot hold what is in it.
+    pub fn json_of_proto(docarray: DocArray, message: &Bytes) -> Result<DataRequest, Error> {
+        let read = Response::from_proto(docarray, message)?;
+        let target = read_proto_target(message);
+        let (endpoint, target_executor) =
+            target.map_err(|what| Error::decode(format!("the request cannot be read: {what}")))?;
+        let request = DataRequest {
+            endpoint,
+            target_executor,
+            request_id: read.request_id().to_owned(),
+            ..DataRequest::empty(Encoding::Json, docarray)
+        };
+        let parameters: Again = read.parameters()?;
+        let request = match parameters.is_empty() {
+            true => request,
+            false => request.parameters(&parameters)?,
+        };
+        request.documents(read.documents::<Again>()?)
     }
 
     /// Sets the request's id. Over HTTP a v1 gateway makes its own id.
@@ -212,7 +238,8 @@ impl DataRequest {
         self.docarray
     }
 
-    pub(crate) fn count(&self) -> usize {
+    /// Returns the number of documents, as far as it is known.
+    pub fn count(&self) -> usize {
         self.count
     }
 
@@ -249,8 +276,40 @@ impl DataRequest {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::document::Document;
+    use crate::document::{Document, Tensor};
+
+    #[test]
+    fn a_request_in_protobuf_becomes_the_same_request_in_json() {
+        for docarray in [DocArray::V1, DocArray::V2] {
+            let made = |request: DataRequest| {
+                let blob = Document { blob: Some(b"hi".into()), ..Document::default() };
+                let tags =
+                    BTreeMap::from([("n".to_owned(), 5.into()), ("t".to_owned(), "x".into())]);
+                let outer = Document {
+                    embedding: Some(Tensor::from([1.5_f32, -2.0])),
+                    weight: Some(0.25),
+                    tags: Some(tags),
+                    chunks: Some(vec![blob]),
+                    ..Document::text("h\u{e9}llo \"you\"")
+                };
+                let parameters = BTreeMap::from([("top", 3)]);
+                let request = request.with_request_id("a-1").target_executor("exec.*");
+                request.parameters(&parameters).unwrap().document(&outer).unwrap().to_bytes()
+            };
+            let proto = made(DataRequest::proto(docarray, "/search"));
+            let again = DataRequest::json_of_proto(docarray, &proto).unwrap();
+            assert_eq!((again.request_id(), again.count()), ("a-1", 1));
+            let json = |bytes: Bytes| serde_json::from_slice::<serde_json::Value>(&bytes).unwrap();
+            let direct = json(made(DataRequest::new(docarray, "/search")));
+            assert_eq!(json(again.to_bytes()), direct, "{docarray}");
+        }
+        assert!(
+            DataRequest::json_of_proto(DocArray::V1, &Bytes::from_static(b"\x0a\x05")).is_err()
+        );
+    }
 
     #[test]
     fn a_ready_body_is_sent_as_it_is_and_takes_nothing_more() {

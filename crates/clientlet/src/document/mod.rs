@@ -1,6 +1,8 @@
 //! Documents: any serde type and the ready-made types, and how they are written to and read from
 //! the wire.
 
+#[cfg(feature = "clientlets")]
+mod again;
 mod any;
 #[cfg(feature = "ndarray")]
 mod array;
@@ -30,6 +32,8 @@ mod value;
 use bytes::Bytes;
 use serde::Serialize;
 
+#[cfg(feature = "clientlets")]
+pub(crate) use again::Again;
 pub use any::AnyVisitor;
 pub use blob::Blob;
 pub(crate) use decode::{decode_document, decode_documents, decode_parameters};

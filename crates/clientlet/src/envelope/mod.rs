@@ -9,6 +9,8 @@ mod template;
 
 pub(crate) use answer::{read_answer, read_routes, read_status};
 pub(crate) use failure::{outcome, read_failure};
+#[cfg(feature = "clientlets")]
+pub(crate) use proto::read_proto_target;
 pub(crate) use proto::{
     ProtoTemplate, SINGLE_DOCUMENT, read_proto_answer, read_proto_document, read_proto_routes,
     read_proto_status,

@@ -143,6 +143,22 @@ fn read_header(header: Bytes) -> Result<(String, Status), String> {
     Ok((id.to_owned(), Status::default()))
 }
 
+/// Reads the endpoint of a request, and the pattern of the executors that are to work on it.
+///
+/// # Errors
+/// The fault in the bytes, in words.
+#[cfg(feature = "clientlets")]
+pub(crate) fn read_proto_target(frame: &Bytes) -> Result<(String, Option<String>), String> {
+    let fields = Fields::read(frame).map_err(|fault| in_words(&fault))?;
+    let Some(header) = fields.header else { return Ok(Default::default()) };
+    let budget = Cell::new(frame.len().saturating_mul(8));
+    let header = header.message(frame, 1, &budget).map_err(|fault| in_words(&fault))?;
+    let header = HeaderProto::decode(&*header).map_err(|error| told(&error))?;
+    // An empty pattern selects all executors, as none does.
+    let target = header.target_executor.filter(|pattern| !pattern.is_empty());
+    Ok((header.exec_endpoint.unwrap_or_default(), target))
+}
+
 /// The field number of the document in a `SingleDocumentRequestProto`.
 pub(crate) const SINGLE_DOCUMENT: u32 = 4;
 

@@ -75,6 +75,10 @@ impl<W, R> Queue<W, R> {
     /// Waits for a place; `None` once the queue is closed. A task that waits reserves no place,
     /// because it may never be polled again, and other tasks wait after it.
     async fn place(&self) -> Option<mpsc::Permit<'_, Order<W, R>>> {
+        // Mostly there is one, and then listening for room is not needed.
+        if let Some(place) = self.place_now() {
+            return Some(place);
+        }
         loop {
             let mut room = pin!(self.room.notified());
             // From here on no notification is missed.
