@@ -62,7 +62,7 @@ pub trait AnyVisitor<'de>: Visitor<'de> {
         self,
         deserializer: D,
     ) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_newtype_struct(REALS, Bridge(self))
+        deserializer.deserialize_newtype_struct(ELEMENTS, Bridge(self))
     }
 }
 
@@ -70,8 +70,20 @@ pub trait AnyVisitor<'de>: Visitor<'de> {
 /// a variant with the marker of its type.
 pub(super) const ANY: &str = "clientlet::Any";
 
-/// The marker for elements of a list, of which several may be given as such a variant as well.
+/// The marker by which the reader of JSON recognizes that several elements of a list may be given at once, as a
+/// variant with the same marker.
 pub(super) const REALS: &str = "clientlet::Reals";
+
+/// The marker of an element for which both hold.
+pub(super) const ELEMENTS: &str = "clientlet::Elements";
+
+/// Asks for an element of a list, or for several numbers at once. Tensors and bytes come as in serde's own formats.
+pub(super) fn reals<'de, V: AnyVisitor<'de>, D: Deserializer<'de>>(
+    visitor: V,
+    element: D,
+) -> Result<V::Value, D::Error> {
+    element.deserialize_newtype_struct(REALS, Bridge(visitor))
+}
 
 /// Passes all that serde has on, and takes a variant for the rest.
 struct Bridge<V>(V);

@@ -49,6 +49,17 @@ impl Grid {
         Ok(())
     }
 
+    /// Appends doubles at `depth`, each given as its bytes.
+    pub(super) fn push_reals(&mut self, depth: usize, reals: &[[u8; 8]]) -> Result<(), Refusal> {
+        let mut reals = reals.iter();
+        // The first one makes all numbers doubles, and finds out whether numbers may come at this depth.
+        if let Some(first) = reals.next() {
+            self.push(depth, Dtype::F64, first)?;
+            self.buffer.extend_from_slice(reals.as_slice().as_flattened());
+        }
+        Ok(())
+    }
+
     /// Returns the type that holds both the numbers so far, of type `known`, and a number of type
     /// `dtype`.
     fn common(&self, known: Dtype, dtype: Dtype, number: Scalar) -> Dtype {

@@ -3,14 +3,15 @@
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{self, DeserializeSeed, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, SeqAccess, Unexpected, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Blob;
+use super::any::reals;
 use super::grid::Grid;
 pub use super::number::{Dtype, Element};
 use super::number::{Scalar, WireDtype};
+use super::{AnyVisitor, Blob};
 
 /// An array of numbers with any number of dimensions, in C order. Clones share the buffer and never
 /// copy it.
@@ -350,7 +351,7 @@ impl<'de> Visitor<'de> for TensorVisitor {
             return inner.deserialize_tuple(3, self);
         }
         let mut grid = Grid::default();
-        Nested { grid: &mut grid, depth: 0 }.deserialize(inner)?;
+        inner.deserialize_any(Nested { grid: &mut grid, depth: 0 })?;
         grid.into_tensor(Dtype::I64).map_err(de::Error::custom)
     }
 
@@ -401,46 +402,66 @@ struct Nested<'a> {
 }
 
 impl<'de> DeserializeSeed<'de> for Nested<'_> {
-    type Value = ();
+    /// The number of elements that were read at once.
+    type Value = usize;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
+    fn deserialize<D: Deserializer<'de>>(self, element: D) -> Result<usize, D::Error> {
+        reals(self, element)
     }
 }
 
 impl<'de> Visitor<'de> for Nested<'_> {
-    type Value = ();
+    type Value = usize;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a number, or nested lists of numbers")
     }
 
-    fn visit_i64<E: de::Error>(self, n: i64) -> Result<(), E> {
-        self.grid.push(self.depth, Dtype::I64, &n.to_le_bytes()).map_err(E::custom)
+    fn visit_i64<E: de::Error>(self, n: i64) -> Result<usize, E> {
+        self.grid.push(self.depth, Dtype::I64, &n.to_le_bytes()).map_err(E::custom)?;
+        Ok(1)
     }
 
-    fn visit_u64<E: de::Error>(self, n: u64) -> Result<(), E> {
+    fn visit_u64<E: de::Error>(self, n: u64) -> Result<usize, E> {
         match i64::try_from(n) {
             Ok(n) => self.visit_i64(n),
             Err(_) => self.visit_f64(n as f64),
         }
     }
 
-    fn visit_f64<E: de::Error>(self, n: f64) -> Result<(), E> {
-        self.grid.push(self.depth, Dtype::F64, &n.to_le_bytes()).map_err(E::custom)
+    fn visit_f64<E: de::Error>(self, n: f64) -> Result<usize, E> {
+        self.visit_reals(&[n.to_le_bytes()])
     }
 
-    fn visit_bool<E: de::Error>(self, b: bool) -> Result<(), E> {
+    fn visit_bool<E: de::Error>(self, b: bool) -> Result<usize, E> {
         self.visit_i64(b.into())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<usize, A::Error> {
         self.grid.open(self.depth).map_err(de::Error::custom)?;
         let mut length = 0;
-        while seq.next_element_seed(Nested { grid: self.grid, depth: self.depth + 1 })?.is_some() {
-            length += 1;
+        while let Some(read) =
+            seq.next_element_seed(Nested { grid: self.grid, depth: self.depth + 1 })?
+        {
+            length += read;
         }
-        self.grid.close(self.depth, length).map_err(de::Error::custom)
+        self.grid.close(self.depth, length).map_err(de::Error::custom)?;
+        Ok(1)
+    }
+}
+
+impl<'de> AnyVisitor<'de> for Nested<'_> {
+    fn visit_reals<E: de::Error>(self, reals: &[[u8; 8]]) -> Result<usize, E> {
+        self.grid.push_reals(self.depth, reals).map_err(E::custom)?;
+        Ok(reals.len())
+    }
+
+    fn visit_tensor<E: de::Error>(self, _: Tensor) -> Result<usize, E> {
+        Err(E::invalid_type(Unexpected::Other("a tensor"), &self))
+    }
+
+    fn visit_blob<E: de::Error>(self, blob: Blob) -> Result<usize, E> {
+        Err(E::invalid_type(Unexpected::Bytes(blob.as_bytes()), &self))
     }
 }
 

@@ -12,7 +12,7 @@ mod visitor;
 use serde::de::{Deserializer, Error, Visitor};
 
 use self::visitor::{Bytes, Integer, Kind, Wrapped};
-use super::any::{ANY, Kept, REALS};
+use super::any::{ANY, ELEMENTS, Kept, REALS};
 use super::raw::RAW_VALUE;
 use crate::message::DocArray;
 
@@ -195,7 +195,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Lenient<D> {
             (ANY, Place::Blob) => self.inner.deserialize_option(Kind(Kept::Blob, visitor)),
             (ANY, Place::Tensor) => self.inner.deserialize_option(Kind(Kept::Tensor, visitor)),
             // Only one by one are whole doubles read as integers.
-            (ANY, place) | (REALS, place @ Place::Values) => {
+            (ANY, place) | (ELEMENTS | REALS, place @ Place::Values) => {
                 self.inner.deserialize_any(Wrapped { visitor, place })
             }
             (_, place) => self.inner.deserialize_newtype_struct(name, Wrapped { visitor, place }),

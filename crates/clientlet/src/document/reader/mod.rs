@@ -20,7 +20,7 @@ use serde::de::{Deserialize, Deserializer, IntoDeserializer, Visitor};
 
 use self::access::{List, Object};
 use self::number::{Decimal, Number};
-use super::any::REALS;
+use super::any::{ELEMENTS, REALS};
 use super::raw::RAW_VALUE;
 
 /// Reads a value as serde_json does.
@@ -345,7 +345,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Declined> {
-        if name == REALS && std::mem::take(&mut self.is_element) && !self.has_text_numbers {
+        if matches!(name, ELEMENTS | REALS) && self.is_element && !self.has_text_numbers {
             self.peek();
             if let Some(first) = self.usual() {
                 return self.take_usual(first, visitor);

@@ -454,6 +454,10 @@ proptest! {
         let list = format!("[{}]", numbers.join(","));
         assert_alike::<Several>(list.as_bytes());
         assert_alike::<Box<RawValue>>(list.as_bytes());
+        assert_alike::<Tensor>(list.as_bytes());
+        assert_alike::<Tensor>(format!("[{list},{list}]").as_bytes());
+        assert_alike::<Tensor>(format!("[[1],{list}]").as_bytes());
+        assert_alike::<Vec<Tensor>>(list.as_bytes());
     }
 
     #[test]

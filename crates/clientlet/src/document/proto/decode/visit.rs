@@ -10,7 +10,7 @@ use super::Problem;
 use super::access::{Elements, Entries, Named, Singles, Variant};
 use super::fields::{Default, Found};
 use super::view::{View, entry_value, open};
-use crate::document::any::{ANY, Kept, KeptValue, REALS};
+use crate::document::any::{ANY, ELEMENTS, Kept, KeptValue};
 use crate::document::blob::BLOB;
 use crate::document::json_text::JsonText;
 use crate::document::lenient::{visit_integer, whole};
@@ -153,13 +153,13 @@ impl<'de> Deserializer<'de> for View<'_> {
             (TENSOR, view) => visitor.visit_newtype_struct(Lists(view)),
             (BLOB, view) => visitor.visit_newtype_struct(Binary(view)),
             (RAW_VALUE, view) => visit_raw(view, visitor),
-            (ANY | REALS, view @ View::Array(_)) => {
+            (ANY | ELEMENTS, view @ View::Array(_)) => {
                 visitor.visit_enum(KeptValue::new(Kept::Tensor, view))
             }
-            (ANY | REALS, view @ View::Blob(_)) => {
+            (ANY | ELEMENTS, view @ View::Blob(_)) => {
                 visitor.visit_enum(KeptValue::new(Kept::Blob, view))
             }
-            (ANY | REALS, view) => view.visit(visitor, &[]),
+            (ANY | ELEMENTS, view) => view.visit(visitor, &[]),
             (_, view) => visitor.visit_newtype_struct(view),
         }
     }
