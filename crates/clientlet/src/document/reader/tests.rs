@@ -384,6 +384,33 @@ fn several_numbers_are_taken_at_once_only_from_lists() {
     }
 }
 
+#[test]
+fn numbers_in_the_middle_between_two_doubles_become_the_even_one() {
+    // Odd numbers of 54 bits lie in the middle, and stay there when they are divided by a power of two.
+    for middle in (1_u64 << 53..1 << 54).step_by(12_345_678_901_234).map(|n| n | 1) {
+        for (places, power) in [(1, 5), (2, 25), (3, 125), (4, 625)] {
+            let digits = u128::from(middle) * power;
+            for digits in [digits - 1, digits, digits + 1] {
+                assert_same_number(&format!("{digits}e-{places}"));
+                let point = 10_u128.pow(places);
+                let (whole, part) = (digits / point, digits % point);
+                assert_same_number(&format!("{whole}.{part:0width$}", width = places as usize));
+            }
+        }
+    }
+}
+
+#[test]
+fn doubles_with_all_their_digits_are_those_of_serde_json() {
+    for n in 1..20_000_u64 {
+        let mantissa = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 12;
+        let number = f64::from_bits((1023 - n % 70 + 9) << 52 | mantissa);
+        assert_same_number(&serde_json::to_string(&number).unwrap());
+        let places = (n % 28) as usize + 1;
+        assert_same_number(&format!("{number:.places$}"));
+    }
+}
+
 /// Any number as JSON may write it.
 fn number() -> impl Strategy<Value = String> {
     prop_oneof![
