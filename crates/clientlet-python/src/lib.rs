@@ -37,7 +37,6 @@ mod waiting;
 mod write;
 
 use pyo3::exceptions::PyImportError;
-use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyMapping, PySequence};
 
@@ -92,7 +91,6 @@ fn fill_cells(py: Python<'_>) -> PyResult<()> {
     py.get_type::<driver::Watcher>();
     py.get_type::<driver::RoomWatcher>();
     py.get_type::<waiting::Waiting>();
-    py.get_type::<CancelledError>();
     py.get_type::<PySequence>();
     py.get_type::<PyMapping>();
     let _ = PyList::empty(py).try_iter()?.size_hint();

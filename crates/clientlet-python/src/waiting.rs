@@ -7,9 +7,8 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::kept::name;
 
@@ -141,11 +140,13 @@ impl Waiting {
 
     fn result(&self, py: Python<'_>) -> PyResult<()> {
         match &*self.state() {
-            State::Cancelled(Some(message)) => {
-                Err(CancelledError::new_err((message.clone_ref(py),)))
+            // asyncio is loaded by now. PyO3's own class would be made on import, and load it.
+            State::Cancelled(message) => {
+                let class = py.import("asyncio")?.getattr("CancelledError")?;
+                let arguments = PyTuple::new(py, message)?;
+                Err(PyErr::from_value(class.call1(arguments)?))
             }
-            State::Cancelled(None) => Err(CancelledError::new_err(())),
-            _ => Ok(()),
+            State::Waits(_) | State::Ended => Ok(()),
         }
     }
 }
