@@ -107,7 +107,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Box<dyn Error>> {
             report.singles.push(Single {
                 name: "encoding 100 documents with 768 floats as JSON, which holds the loop as long",
                 value: Spread::of(ours_as_json).median,
-                limit: 3000.0,
+                limit: 1500.0,
                 unit: " us",
             });
             report.singles.extend(by_itself(&script, &addresses.http, &rounds)?);
