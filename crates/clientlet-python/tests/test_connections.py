@@ -225,6 +225,15 @@ def test_a_proxy_that_refuses_or_is_not_there_is_an_error(way):
         assert raised.value.delivery == "not_sent"
 
 
+def test_a_port_where_nothing_listens_has_a_hint(way, gateway):
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    scheme = url_of(gateway, way[0]).split(":")[0]
+    with pytest.raises(clientlet.ConnectError) as raised:
+        Client(f"{scheme}://127.0.0.1:{port}", unary=way[1]).post("/", {"text": "a"})
+    assert "is the gateway running there?" in raised.value.hint
+
+
 # Credentials
 
 

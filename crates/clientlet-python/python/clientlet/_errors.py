@@ -201,9 +201,17 @@ _CLASSES: dict[str, type[Error]] = {
 }
 
 
+_HINTS = {
+    "connect": "is the address right, and is the gateway running there? wait_ready(60) waits for it",
+}
+"""What may help against a kind of failure for which the core knows nothing better."""
+
+
 def of_kind(kind: str, message: str, facts: dict[str, Any]) -> Error:
     """Makes the exception for a failure of the core."""
     error = _CLASSES.get(kind, Error)(message)
+    if kind in _HINTS and facts.get("hint") is None:
+        facts["hint"] = _HINTS[kind]
     if "attempts" in facts:
         facts["attempts"] = [Attempt(*attempt) for attempt in facts["attempts"]]
     if "exception" in facts:
