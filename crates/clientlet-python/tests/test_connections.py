@@ -178,6 +178,66 @@ class Proxy:
             one.close()
 
 
+class Socks(Proxy):
+    """A SOCKS5 proxy for which all hosts are this one. It keeps the hosts that it was asked for."""
+
+    def __init__(self, user=None):
+        self._user = user
+        super().__init__()
+        self.url = self.url.replace("http", "socks5h")
+
+    def _serve(self, client):
+        # A client that is refused says no more.
+        with contextlib.suppress(OSError, IndexError), client.makefile("rb") as reader:
+            methods = reader.read(reader.read(2)[1])
+            method = 2 if self._user else 0
+            client.sendall(bytes([5, method if method in methods else 255]))
+            if self._user:
+                user = reader.read(reader.read(2)[1])
+                word = reader.read(reader.read(1)[0])
+                is_known = (user, word) == self._user
+                client.sendall(bytes([1, 0 if is_known else 1]))
+                if not is_known:
+                    client.close()
+                    return
+            _, _, _, kind = reader.read(4)
+            host = reader.read(4 if kind == 1 else reader.read(1)[0])
+            self.heads.append(socket.inet_ntoa(host) if kind == 1 else host.decode())
+            server = socket.create_connection(("127.0.0.1", int.from_bytes(reader.read(2), "big")))
+            self._sockets.append(server)
+            client.sendall(bytes([5, 0, 0, 1, 0, 0, 0, 0, 0, 0]))
+            threading.Thread(target=self._copy, args=(server, client), daemon=True).start()
+            # A client speaks after the answer, so the reader holds nothing back.
+            self._copy(client, server)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_socks_proxy_is_gone_through_with_its_credentials(way, tls):
+    with Socks((b"user", b"pass")) as proxy, Gateway(tls=tls) as gateway:
+        trusted = {"tls": Tls(ca=gateway.ca)} if tls else {}
+        client = client_of(gateway, way, proxy=proxy.url.replace("//", "//user:pass@"), **trusted)
+        assert client.post("/upper", {"text": "a"})[0]["text"] == "A"
+        assert set(proxy.heads) == {"127.0.0.1"} and "pass" not in repr(client)
+        for given, said in (("user:hidden@", "does not accept the credentials"), ("", "wants credentials")):
+            url = proxy.url.replace("//", "//" + given)
+            with pytest.raises(clientlet.ConnectError, match=said) as raised:
+                client_of(gateway, way, proxy=url, **trusted).post("/", {"text": "a"})
+            assert raised.value.delivery == "not_sent" and "hidden" not in str(raised.value)
+            assert raised.value.hint == "the credentials of a proxy are part of the proxy's URL"
+
+
+def test_a_socks_proxy_of_the_environment_looks_names_up(way, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with Socks() as proxy, Gateway() as gateway:
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        url = url_of(gateway, way[0]).replace("127.0.0.1", "gateway.invalid")
+        client = Client(url, unary=way[1], proxy_from_env=True)
+        assert client.post("/upper", {"text": "a"})[0]["text"] == "A"
+        assert set(proxy.heads) == {"gateway.invalid"}
+
+
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_proxy_is_gone_through_with_its_credentials(way, tls):
     with Proxy() as proxy, Gateway(tls=tls) as gateway:

@@ -208,6 +208,24 @@ def test_timeout_is_seconds_or_one_of_aiohttp(run):
             run(use(gateway, aiohttp.ClientTimeout(sock_read=0.05)))
 
 
+@pytest.mark.parametrize("timeout", [0, -1, -0.5])
+def test_a_timeout_of_zero_and_less_is_none_as_with_aiohttp(run, post, timeout):
+    async def use(limit):
+        async with HTTPClientlet(post, None, timeout=limit) as clientlet:
+            assert (await clientlet.send_message(HELLO)).status == 200
+
+    run(use(timeout))
+    aiohttp = sys.modules.get("aiohttp")
+    if aiohttp is not None:
+        run(use(aiohttp.ClientTimeout(total=timeout, sock_read=timeout)))
+
+
+@pytest.mark.parametrize("kind", [HTTPClientlet, WebsocketClientlet])
+def test_attempts_that_are_no_number_are_named(kind):
+    with pytest.raises(TypeError, match="max_attempts: a whole number is expected, not str"):
+        kind("http://localhost:1", None, max_attempts="3")
+
+
 def test_ssl_is_a_tls_or_false_to_accept_any_certificate(run):
     async def status(gateway, **settings):
         async with HTTPClientlet(f"{gateway.url}/post", None, **settings) as clientlet:

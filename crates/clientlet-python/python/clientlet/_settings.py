@@ -57,6 +57,8 @@ def of_session(
         advice = _ADVICE.get(name, f"it takes {', '.join(ACCEPTED)}")
         raise TypeError(f"{owner} cannot honour the argument {name!r}: {advice}")
     attempts, initial_backoff, max_backoff, multiplier = retry
+    if not isinstance(attempts, int):
+        raise TypeError(f"max_attempts: a whole number is expected, not {type(attempts).__name__}")
     options: dict[str, Any] = {
         "headers": _pairs("headers", given.get("headers")),
         "cookies": _pairs("cookies", given.get("cookies")),
@@ -108,16 +110,21 @@ def _add_timeout(options: dict[str, Any], timeout: Any) -> None:
     if timeout is None:
         return
     if isinstance(timeout, (int, float)):
-        options["attempt_timeout"] = float(timeout) or float("inf")
+        options["attempt_timeout"] = _limit(timeout)
         return
     if not hasattr(timeout, "total"):
         raise TypeError("timeout must be seconds or an aiohttp.ClientTimeout")
-    options["attempt_timeout"] = float(timeout.total or "inf")
-    connects = [seconds for seconds in (timeout.connect, timeout.sock_connect) if seconds]
+    options["attempt_timeout"] = _limit(timeout.total)
+    connects = [seconds for seconds in (timeout.connect, timeout.sock_connect) if seconds and seconds > 0]
     if connects:
         options["connect_timeout"] = float(min(connects))
     if timeout.sock_read:
-        options["idle_timeout"] = float(timeout.sock_read)
+        options["idle_timeout"] = _limit(timeout.sock_read)
+
+
+def _limit(seconds: float | None) -> float:
+    """A limit of time, which `None`, 0 and negative numbers do not set, as with aiohttp."""
+    return float(seconds) if seconds and seconds > 0 else float("inf")
 
 
 def _add_ssl(options: dict[str, Any], ssl: Any) -> None:
