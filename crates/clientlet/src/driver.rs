@@ -27,8 +27,9 @@ pub trait Driver: Debug + Send + Sync + 'static {
     fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>);
 
     /// Begins to watch a socket, and tells `readiness` whenever bytes have come, there is room to write, or
-    /// the other side has closed: once for each change, as an edge-triggered epoll does. The socket stays the
-    /// connection's; that it was closed is not reported, and `readiness` is dropped then.
+    /// the other side has closed: at least once for each change, as an edge-triggered epoll does. A driver that is
+    /// told of bytes as long as they are there can ask whether they [are unread](Readiness::is_unread). The socket
+    /// stays the connection's; that it was closed is not reported, and `readiness` is dropped then.
     ///
     /// # Errors
     /// If the socket cannot be watched; then the connection is lost.
@@ -157,5 +158,24 @@ impl Drop for Restore {
         // Replaced first: dropping a driver may run code that asks for the present one.
         let ours = PRESENT.replace(self.0.take());
         drop(ours);
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn bytes_are_unread_until_a_reader_begins_and_an_end_always_is() {
+        let (readiness, cx) = (Readiness::default(), Context::from_waker(Waker::noop()));
+        assert!(!readiness.is_unread());
+        readiness.readable();
+        assert!(readiness.is_unread());
+        assert!(readiness.begin_to_read(&cx));
+        assert!(!readiness.is_unread() && !readiness.begin_to_read(&cx));
+        readiness.ended();
+        assert!(readiness.begin_to_read(&cx) && readiness.is_unread());
     }
 }
