@@ -139,14 +139,12 @@ impl Waiting {
     }
 
     fn result(&self, py: Python<'_>) -> PyResult<()> {
-        match &*self.state() {
-            // asyncio is loaded by now. PyO3's own class would be made on import, and load it.
-            State::Cancelled(message) => {
-                let class = py.import("asyncio")?.getattr("CancelledError")?;
-                let arguments = PyTuple::new(py, message)?;
-                Err(PyErr::from_value(class.call1(arguments)?))
-            }
-            State::Waits(_) | State::Ended => Ok(()),
-        }
+        let message = match &*self.state() {
+            State::Cancelled(message) => message.as_ref().map(|message| message.clone_ref(py)),
+            State::Waits(_) | State::Ended => return Ok(()),
+        };
+        // asyncio is loaded by now. PyO3's own class would be made on import, and load it.
+        let class = py.import("asyncio")?.getattr("CancelledError")?;
+        Err(PyErr::from_value(class.call1(PyTuple::new(py, message)?)?))
     }
 }
