@@ -123,7 +123,7 @@ impl<'a> Decimal<'a> {
             // Both are exact, so the one operation rounds as it should.
             Some(power) if digits <= MOST_EXACT && exponent < 0 => digits as f64 / power,
             Some(power) if digits <= MOST_EXACT => digits as f64 * power,
-            // Minus one has the first.
+            // The first of them is for an exponent of minus one.
             _ => match RECIPROCALS.get(!exponent as usize) {
                 Some(reciprocal) if digits > 0 => divided(digits, -exponent, *reciprocal),
                 _ => return self.parse(),
@@ -202,12 +202,12 @@ fn divided(digits: u64, places: i64, reciprocal: u128) -> f64 {
     // A double has 53 bits. One more says how they are rounded.
     let upper = high >> 63;
     let mut mantissa = high >> (upper + 9);
-    // Between two doubles, the even one is right. Divided by more than 10^4, no digits lie there.
+    // In the middle between two doubles, the even one is right. With more than four places, no digits lie there.
     if low <= 1 && places <= 4 && mantissa & 3 == 1 && mantissa << (upper + 9) == high {
         mantissa -= 1;
     }
     let mantissa = (mantissa + (mantissa & 1)) >> 1;
-    // The power of two below the first digit: 217,706 / 2^16 is the logarithm of ten.
+    // The power of two of the first bit. 217,706 / 2^16 is the logarithm of ten to the base of two.
     let exponent = ((-217_706 * places) >> 16) + 63 - i64::from(zeros) + upper as i64;
     // The highest bit of the mantissa is not written, so it is taken from the exponent.
     f64::from_bits((((exponent + 1022) as u64) << 52) + mantissa)

@@ -1,7 +1,8 @@
 //! Numbers as embeddings have them: a digit, a point, some digits, and a comma behind them.
 //!
-//! Lists of thousands of these are most of an answer, and each of them is passed twice. What is special here is that
-//! the end of a number is found without its digits: the processor then reads several numbers at the same time.
+//! Thousands of these are most of an answer with embeddings, and each is passed twice: with the envelope and with its
+//! document. The end of a number is found here without a look at its digits, so that the processor can begin with the
+//! next number meanwhile.
 
 use std::hint::select_unpredictable;
 
@@ -12,21 +13,23 @@ use super::number::{ONES, POWERS, POWERS_OF_INTEGERS, value_of_eight};
 use super::{Declined, Reader};
 use crate::document::any::{Kept, KeptValue};
 
-/// The number of bytes in which a number is looked for. The comma is one of the first sixteen.
+/// The number of bytes that are read for a number. The comma is one of the first sixteen.
 const WINDOW: usize = 24;
 
-/// The most numbers that are given at once.
+/// The maximum number of numbers that are given at once.
 const MANY: usize = 64;
 
+/// A number of this form.
 pub(super) struct Usual {
     /// The number of bytes before the comma.
     length: usize,
     is_negative: bool,
     /// The digit before the point.
     first: u64,
-    /// The number of digits after the point, at most 13, and these digits without zeros' ASCII code. The last digit is
-    /// in the highest byte, of `eight` if there are at most eight.
+    /// The number of digits after the point: at most 13, because the comma is near.
     after: usize,
+    /// The first eight of these digits, and the others. Each is a byte, the last in the highest one; lower bytes that
+    /// no digit needs are zero.
     eight: u64,
     more: u64,
 }
