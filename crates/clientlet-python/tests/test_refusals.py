@@ -441,6 +441,28 @@ def test_a_setting_that_cannot_be_used_is_named(of, name, value, said):
     assert re.search(said, str(error)), f"{error} does not say {said}"
 
 
+UNKNOWN_TO_POST = [
+    ("return_responses", "stream=True"), ("results_in_order", "in_order=False"), ("compression", "gzip=True"),
+    ("credentials", r"tls=Tls\(.*bearer_token"), ("docs", "inputs"), ("exec_endpoint", "on"),
+    ("request_sise", "perhaps request_size"), ("retun_type", "perhaps return_type"), ("bearer_token", "setting of the client"),
+    ("nope" * 3, "no argument 'nopenopenope'$"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("of", [Client, AsyncClient])
+@pytest.mark.parametrize("name, said", UNKNOWN_TO_POST, ids=_names(UNKNOWN_TO_POST))
+def test_an_argument_that_post_does_not_have_is_named_with_what_to_use(of, name, said):
+    error = refused(lambda: of("http://127.0.0.1:1").post("/", {"id": "1"}, **{name: True}), TypeError)
+    assert re.search(f"post has no argument '{name}'", str(error)) and re.search(said, str(error)), error
+
+
+@pytest.mark.parametrize("of", [Client, AsyncClient])
+@pytest.mark.parametrize("given", [{}, {"host": "localhost", "port": 54321, "protocol": "http"}])
+def test_a_client_without_a_url_says_what_to_write(of, given):
+    error = refused(lambda: of(**given), TypeError)
+    assert f'{of.__name__}("grpc://HOST:PORT")' in str(error) and "__init__" not in str(error), error
+
+
 @pytest.mark.parametrize("url", [
     7, None, b"http://localhost", "", "localhost", "ftp://x", "http://", "http://x:99999", "http://a b", surrogate,
 ])  # fmt: skip

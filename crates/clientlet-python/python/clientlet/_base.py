@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from clientlet import _core
 from clientlet._errors import CallbackError, Error
@@ -22,10 +23,29 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("clientlet")
 
+_Init = TypeVar("_Init", bound=Callable[..., None])
+
+
+def _with_url(init: _Init) -> _Init:
+    """Has a constructor say what to write where the URL is missing, which other clients have in parts."""
+
+    @functools.wraps(init)
+    def __init__(self: Any, *args: Any, **settings: Any) -> None:
+        if not args and "url" not in settings:
+            name = type(self).__name__
+            raise TypeError(
+                f'{name} needs the gateway\'s URL: {name}("grpc://HOST:PORT"), or http:// or ws://; '
+                "it is in place of host, port, protocol and tls"
+            )
+        init(self, *args, **settings)
+
+    return __init__  # type: ignore[return-value]
+
 
 class Base:
     """What both clients have: settings, and the core that is made of them."""
 
+    @_with_url
     def __init__(self, url: str, **settings: Unpack[Settings]) -> None:
         """A client of the gateway at `url`: `http://`, `ws://` or `grpc://` and the port, or the same
         over TLS (`https://`, `wss://`, `grpcs://`). Nothing is connected before the first call.

@@ -116,9 +116,10 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def for_client(settings: Mapping[str, Any], class_name: str) -> dict[str, Any]:
     """The settings of a client, as the core takes them."""
+    known = Settings.__annotations__
     for name in settings:
-        if name not in Settings.__annotations__:
-            raise TypeError(f"{class_name} has no setting {name!r}{_advice(name)}")
+        if name not in known:
+            raise TypeError(f"{class_name} has no setting {name!r}{_advice(name, _ELSEWHERE, known)}")
     options = given(settings)
     options["headers"] = pairs("headers", settings.get("headers"))
     if "cookies" in options:
@@ -146,10 +147,33 @@ _ELSEWHERE = {
 }
 
 
-def _advice(name: str) -> str:
-    advice = _ELSEWHERE.get(name)
+# What arguments of the `post` of other clients are here.
+_ELSEWHERE_FOR_POST = {
+    "return_responses": "stream=True gives the responses",
+    "results_in_order": "results are in order, unless in_order=False",
+    "compression": "over gRPC the client's setting gzip=True compresses requests",
+    "credentials": "of the client: tls=Tls(...), bearer_token or before_attempt",
+    "docs": "inputs",
+    "exec_endpoint": "on",
+    "batch_size": "request_size",
+    "retries": "max_attempts",
+    "asyncio": "AsyncClient is awaited",
+}
+
+
+def unknown_to_post(names: Iterable[str]) -> TypeError:
+    """The error for arguments that `post` does not have, which says what to use."""
+    name = next(iter(names))
+    known = (*WaitOptions.__annotations__, "inputs", "columns", "return_type", "on_done", "on_always")
+    if name in Settings.__annotations__ and name not in _ELSEWHERE_FOR_POST:
+        return TypeError(f"post has no argument {name!r} (it is a setting of the client)")
+    return TypeError(f"post has no argument {name!r}{_advice(name, _ELSEWHERE_FOR_POST, known)}")
+
+
+def _advice(name: str, elsewhere: Mapping[str, str], known: Iterable[str]) -> str:
+    advice = elsewhere.get(name)
     if advice is None:
-        close = difflib.get_close_matches(name, Settings.__annotations__, 1)
+        close = difflib.get_close_matches(name, known, 1)
         advice = f"perhaps {close[0]}" if close else None
     return f" ({advice})" if advice else ""
 

@@ -10,7 +10,7 @@ from clientlet import _core, _inputs
 from clientlet._base import Base, Outcome, check_callbacks, returned
 from clientlet._errors import Error
 from clientlet._models import converter
-from clientlet._options import Headers
+from clientlet._options import Headers, unknown_to_post
 from clientlet._progress import Progress, Show, progress
 from clientlet._records import Endpoints, GatewayStatus, Retry
 
@@ -157,6 +157,7 @@ class AsyncClient(Base):
         keep_documents: bool | None = None,
         show_progress: Show = False,
         stream: bool = False,
+        **unknown: Any,
     ) -> Any:
         """Posts documents like `Client.post`. The result is awaited; with `stream` it is an
         asynchronous iterator. The input may be asynchronous as well. Cancelling the task that awaits
@@ -170,6 +171,8 @@ class AsyncClient(Base):
         range(0, 100)
         range(100, 150)
         """
+        if unknown:
+            raise unknown_to_post(unknown)
         check_callbacks(stream, on_done=on_done, on_error=on_error, on_always=on_always)
         kind, documents = _inputs.source(inputs, columns, may_await=True)
         options = self.call_options(

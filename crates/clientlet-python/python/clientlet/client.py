@@ -11,7 +11,7 @@ from clientlet import _core, _inputs
 from clientlet._base import Base, Outcome, check_callbacks, returned
 from clientlet._errors import Error
 from clientlet._models import converter
-from clientlet._options import Headers
+from clientlet._options import Headers, unknown_to_post
 from clientlet._progress import Progress, Show, progress
 from clientlet._records import Endpoints, GatewayStatus, Retry
 
@@ -157,6 +157,7 @@ class Client(Base):
         keep_documents: bool | None = None,
         show_progress: Show = False,
         stream: bool = False,
+        **unknown: Any,
     ) -> Any:
         """Posts documents to an executor's endpoint, and returns the documents of the answers.
 
@@ -218,6 +219,8 @@ class Client(Base):
         :raises Error: the first request that failed. With `stream`, each failed request is raised
             where its response would be; with `continue_on_error` it is an item of the iterator.
         """
+        if unknown:
+            raise unknown_to_post(unknown)
         check_callbacks(stream, on_done=on_done, on_error=on_error, on_always=on_always)
         kind, documents = _inputs.source(inputs, columns, may_await=False)
         options = self.call_options(
