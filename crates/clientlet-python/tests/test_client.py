@@ -175,6 +175,22 @@ def test_continue_on_error_gives_the_rest(caplog):
         assert kinds == ["Response", "GatewayError", "Response"]
 
 
+def test_what_failed_is_told_by_its_places_when_the_others_go_on():
+    documents = [{"id": str(n)} for n in range(10)]
+    failed = []
+    with Gateway(faults=["status:503@2"]) as gateway:
+        client = Client(gateway.url)
+        rest = client.post(
+            "/", documents, request_size=2, prefetch=1, continue_on_error=True, on_error=failed.append
+        )
+    assert len(rest) == 8 and [error.input for error in failed] == [range(2, 4)]
+    with Gateway(faults=["status:503@2"]) as gateway:
+        stream = Client(gateway.url).post(
+            "/", documents, request_size=2, prefetch=1, continue_on_error=True, stream=True
+        )
+        assert [result.input for result in stream if isinstance(result, clientlet.Error)] == [range(2, 4)]
+
+
 def test_a_stream_goes_on_behind_a_failure():
     with Gateway(faults=["status:503@1"]) as gateway:
         documents = [{"id": "a"}, {"id": "b"}]

@@ -200,7 +200,9 @@ class Client(Base):
         :param on_done: called with each response, in place of returning documents.
         :param on_error: called with the error of each request that failed, in place of raising.
         :param on_always: called with each response and each error, after the others.
-        :param continue_on_error: whether a failed request is logged, and the others go on.
+        :param continue_on_error: whether a failed request is logged, and the others go on. What is returned
+            then has only the documents that were answered, and nothing marks the places of the others.
+            With `stream`, or with `on_error`, each error tells its documents (`error.input`).
         :param max_attempts: how often a request is sent at most.
         :param initial_backoff: seconds; the longest wait before the second attempt.
         :param max_backoff: seconds; the longest wait.
