@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pickle
 import sys
@@ -127,7 +128,8 @@ def test_close_before_start_and_twice_does_nothing(run, post, gateway):
         ("base_url", "give the whole URL"),
         ("metadata", "this is gRPC's; give headers"),
         ("credentials", "this is gRPC's; give ssl"),
-        ("heders", "it takes headers, auth"),
+        ("verify_ssl", "give ssl=False"),
+        ("heders", "it takes headers, auth.* tracer_provider"),
     ],
 )
 @pytest.mark.parametrize("kind", [HTTPClientlet, WebsocketClientlet])
@@ -224,6 +226,27 @@ def test_a_timeout_of_zero_and_less_is_none_as_with_aiohttp(run, post, timeout):
 def test_attempts_that_are_no_number_are_named(kind):
     with pytest.raises(TypeError, match="max_attempts: a whole number is expected, not str"):
         kind("http://localhost:1", None, max_attempts="3")
+
+
+@pytest.mark.parametrize(
+    "argument, value, error, message",
+    [
+        ("headers", 3, TypeError, "headers must be a mapping or pairs, not int"),
+        ("cookies", 3, TypeError, "cookies must be a mapping or pairs, not int"),
+        ("docarray", "v3", ValueError, "docarray is \"v1\" or \"v2\", not 'v3'"),
+        ("initial_backoff", "x", TypeError, "initial_backoff"),
+        ("max_backoff", "x", TypeError, "max_backoff"),
+        ("backoff_multiplier", "x", TypeError, "backoff_multiplier"),
+    ],
+)
+@pytest.mark.parametrize("kind, scheme", [(HTTPClientlet, "http"), (WebsocketClientlet, "ws")])
+def test_a_value_that_cannot_be_used_is_named(run, kind, scheme, argument, value, error, message):
+    async def use():
+        async with kind(f"{scheme}://localhost:1", None, **{argument: value}):
+            pass
+
+    with pytest.raises(error, match=message):
+        run(use())
 
 
 def test_ssl_is_a_tls_or_false_to_accept_any_certificate(run):
@@ -375,9 +398,109 @@ def test_send_message_to_a_closed_port_is_a_connection_error_of_both_libraries(r
     with pytest.raises(clientlet.ConnectError, match="nothing listens") as raised:
         run(use())
     assert isinstance(raised.value, ConnectionError)
-    assert isinstance(raised.value, clientlet_error("ClientConnectionError"))
+    assert isinstance(raised.value, clientlet_error("ClientConnectorError"))
+    if "aiohttp" in sys.modules:
+        found = raised.value
+        assert (found.host, found.port, found.ssl) == ("127.0.0.1", 1, True)
+        assert "nothing listens" in str(found.os_error)
     again = pickle.loads(pickle.dumps(raised.value))
     assert type(again) is clientlet.ConnectError and str(again) == str(raised.value)
+
+
+@pytest.mark.parametrize("kind, scheme", [(HTTPClientlet, "https"), (WebsocketClientlet, "wss")])
+def test_a_port_without_tls_is_an_error_of_ssl(run, gateway, kind, scheme):
+    url = f"{scheme}://{gateway.url.partition('://')[2]}"
+
+    async def use():
+        async with kind(url, None) as clientlet_:
+            await clientlet_.send_message(HELLO)
+
+    with pytest.raises(clientlet.TlsError) as raised:
+        run(use())
+    assert isinstance(raised.value, clientlet_error("ClientSSLError"))
+
+
+@pytest.mark.parametrize(
+    "kind, scheme, said, error, names",
+    [
+        (HTTPClientlet, "http", b"garbage\r\n\r\n", DecodeError, ["ClientResponseError"]),
+        (WebsocketClientlet, "ws", b"garbage\r\n\r\n", DecodeError, ["ClientResponseError"]),
+        (HTTPClientlet, "http", b"", clientlet.TransportError, ["ServerDisconnectedError", "ClientOSError"]),
+        (WebsocketClientlet, "ws", b"", clientlet.TransportError, ["ServerDisconnectedError", "ClientOSError"]),
+        (WebsocketClientlet, "ws", b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n", clientlet.GatewayError, ["WSServerHandshakeError"]),
+        (WebsocketClientlet, "ws", b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n", clientlet.Error, ["WSServerHandshakeError"]),
+        (WebsocketClientlet, "ws", b"HTTP/1.1 429 No\r\ncontent-length: 0\r\n\r\n", clientlet.Error, ["WSServerHandshakeError"]),
+    ],
+)  # fmt: skip
+def test_another_server_at_the_address_is_a_connection_error_and_that_of_aiohttp(run, kind, scheme, said, error, names):
+    async def say(reader, writer):
+        await reader.read(10)
+        writer.write(said)
+        await writer.drain()
+        writer.close()
+
+    async def use():
+        async with await asyncio.start_server(say, "127.0.0.1", 0) as server:
+            url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            async with kind(url, None) as clientlet_:
+                await clientlet_.send_message(HELLO)
+
+    with pytest.raises(error) as raised:
+        run(use())
+    found = raised.value
+    assert isinstance(found, ConnectionError) and found.attempts
+    assert "127.0.0.1" in str(found)
+    for name in names:
+        assert isinstance(found, clientlet_error(name))
+    if names == ["WSServerHandshakeError"]:
+        assert found.http_status == int(said[9:12])
+        if "aiohttp" in sys.modules:
+            assert found.status == found.http_status
+    again = pickle.loads(pickle.dumps(found))
+    assert isinstance(again, error) and str(again) == str(found)
+
+
+@pytest.mark.parametrize("body", [b'{"data": [', b"no"])
+def test_malformed_json_is_an_error_that_callers_of_the_original_catch(run, body):
+    async def say(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+        writer.close()
+
+    async def use():
+        async with await asyncio.start_server(say, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            async with HTTPClientlet(url, None) as clientlet_:
+                answer = await clientlet_.send_message(HELLO)
+                for how in ({}, {"encoding": "utf-8"}):
+                    with pytest.raises(DecodeError, match="malformed JSON; read it by text()") as raised:
+                        await answer.json(**how)
+                    assert isinstance(raised.value, json.JSONDecodeError) and raised.value.doc == body.decode()
+                    assert (raised.value.delivery, raised.value.http_status) == ("answered", 200)
+                return await answer.read()
+
+    assert run(use()) == body
+
+
+def test_an_answer_beyond_the_limit_is_an_error_of_both_libraries(run, post, gateway):
+    long = {"data": [{"text": "x" * 5000}], "exec_endpoint": "/"}
+
+    async def over_http():
+        async with HTTPClientlet(post, None, answer_limit=1000) as clientlet_:
+            await clientlet_.send_message(long)
+
+    async def over_websocket():
+        async with WebsocketClientlet(gateway.websocket_url, None, answer_limit=1000) as clientlet_:
+            await clientlet_.send_message(long)
+            async for _ in clientlet_.recv_message():
+                pass
+
+    for use in (over_http, over_websocket):
+        with pytest.raises(clientlet.TooLargeError) as raised:
+            run(use())
+        assert isinstance(raised.value, clientlet_error("ClientPayloadError"))
 
 
 def test_send_dry_run_over_http_gets_its_address(run, gateway):
@@ -471,6 +594,21 @@ def test_send_message_over_websocket_and_recv_message_belong_together(run, gatew
             return sorted(found)
 
     assert run(use()) == ["HELLO", "WORLD"]
+
+
+def test_the_address_of_a_websocket_may_be_that_of_the_gateway(run, gateway):
+    async def use(url):
+        async with WebsocketClientlet(url, None) as clientlet_:
+            assert clientlet_.url == url
+            await clientlet_.send_message(HELLO)
+            async for response in clientlet_.recv_message():
+                return texts_of(response)
+
+    rest = gateway.websocket_url.removeprefix("ws")
+    for scheme in ("http", "HTTP", "ws", "WS"):
+        assert run(use(scheme + rest)) == ["HELLO"], scheme
+    with pytest.raises(clientlet.TlsError):
+        run(use("https" + rest))
 
 
 def test_send_message_over_websocket_takes_every_kind_of_request(run, gateway):

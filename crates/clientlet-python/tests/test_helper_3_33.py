@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import pickle
 
 import pytest
 
@@ -117,6 +119,64 @@ def test_an_executors_exception_is_a_value_error_with_the_body(run):
         with pytest.raises(ValueError, match="boom"):
             run(use())
         assert len(gateway.journal) == 1, "it is not sent again"
+
+
+@contextlib.asynccontextmanager
+async def answering(head, body):
+    """The address of a port that gives this answer to each request."""
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        lines = f"HTTP/1.1 {head}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        writer.write(lines.encode() + body)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/post"
+
+
+JSON = "\r\ncontent-type: application/json"
+DOWN = b'{"header": {"status": {"description": "it is down"}}}'
+
+
+@pytest.mark.parametrize(
+    "head, body, error, original, told",
+    [
+        ("401 Unauthorized", b"who", clientlet.Error, ValueError, ("gateway", False, False, None)),
+        ("404 Not Found", b"no", clientlet.NotFoundError, _bad_client(), ("not_found", False, False, None)),
+        ("429 Slow\r\nRetry-After: 3", b"x", clientlet.RateLimitedError, ValueError, ("rate_limited", False, True, 3.0)),
+        ("500 No" + JSON, b'{"detail": "boom"}', clientlet.ExecutorError, ValueError, ("executor", True, False, None)),
+        ("500 No", b"plain", clientlet.Error, ValueError, ("gateway", True, False, None)),
+        ("503 Away", b"plain", clientlet.Error, ValueError, ("gateway", True, True, None)),
+        ("503 Away" + JSON, DOWN, clientlet.GatewayError, ConnectionError, ("gateway", True, True, None)),
+        ("200 OK" + JSON, b'{"data": [', clientlet.DecodeError, json.JSONDecodeError, ("decode", True, False, None)),
+    ],
+)
+def test_an_answer_that_is_no_success_is_an_error_of_this_package_and_that_of_the_original(
+    run, head, body, error, original, told
+):
+    async def use():
+        async with answering(head, body) as url, HTTPClientlet(None) as clientlet_:
+            with pytest.raises(original) as raised:
+                await clientlet_.send_message(url, HELLO)
+            return raised.value, url
+
+    found, url = run(use())
+    assert isinstance(found, error)
+    assert isinstance(found, ConnectionError) == (original is ConnectionError), "callers connect again after those"
+    assert (found.kind, found.may_have_run, found.is_retryable, found.retry_after) == told
+    assert (found.delivery, found.http_status, found.protocol) == ("answered", int(head[:3]), "http")
+    assert found.gateway == url.removesuffix("/post") and found.message == str(found) != ""
+    again = pickle.loads(pickle.dumps(found))
+    assert isinstance(again, error) and (again.args, again.kind) == (found.args, found.kind)
+
+
+def test_the_form_of_3_14_is_named_to_callers_that_give_the_address_here():
+    with pytest.raises(TypeError, match="'url': .*send_message takes the address; clientlet.helper has the form"):
+        HTTPClientlet(url="http://h/post", logger=None)
+    with pytest.raises(TypeError, match="the logger of HTTPClientlet is an address: .*clientlet.helper has the form"):
+        HTTPClientlet("http://h/post")
 
 
 def test_only_statuses_that_another_attempt_may_change_are_retried(run):

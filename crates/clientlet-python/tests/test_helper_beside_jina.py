@@ -15,6 +15,7 @@ import pytest
 
 original = pytest.importorskip("jina.clients.base.helper")
 
+import aiohttp  # noqa: E402
 import docarray  # noqa: E402
 import jina  # noqa: E402
 from jina import Client  # noqa: E402
@@ -23,6 +24,7 @@ from jina.clients.base import websocket as jina_websocket  # noqa: E402
 from jina.logging.logger import JinaLogger  # noqa: E402
 from jina.types.request.data import DataRequest  # noqa: E402
 
+import clientlet as package  # noqa: E402
 from clientlet import helper, helper_3_33  # noqa: E402
 
 IS_3_14 = jina.__version__.startswith("3.14.")
@@ -61,16 +63,21 @@ else:
 
 
 @pytest.fixture(scope="module")
-def urls():
-    """A gateway of this Jina."""
+def urls(ports):
+    """The addresses of a gateway of this Jina."""
+    return f"http://127.0.0.1:{ports['http']}", f"ws://127.0.0.1:{ports['websocket']}"
+
+
+@pytest.fixture(scope="module")
+def ports():
+    """The ports of a gateway of this Jina."""
     starter = pathlib.Path(__file__).parents[3] / "interop/gateway.py"
     command = [sys.executable, starter, "--protocol", "http,websocket,grpc", "--port", "0,0,0", "--die-with-parent"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         told = json.loads(process.stdout.readline())
         assert told["ready"], told
-        ports = told["ports"]
-        yield f"http://127.0.0.1:{ports['http']}", f"ws://127.0.0.1:{ports['websocket']}"
+        yield told["ports"]
     finally:
         process.terminate()
         process.wait(timeout=60)
@@ -167,7 +174,8 @@ def test_http_failures_are_those_of_the_original(run, urls, logger):
     request = request_of("/fail", "a")
     theirs, ours = both(run, lambda module: answer_of(module, urls[0] + path_of("/fail"), logger, request))
     if IS_V2:
-        assert type(ours) is type(theirs) is ValueError and ours.args == theirs.args
+        assert type(theirs) is ValueError and isinstance(ours, ValueError) and ours.args == theirs.args
+        assert isinstance(ours, package.ExecutorError) and ours.delivery == "answered"
     else:
         failed = [body["header"]["status"]["description"] for _, body in (theirs, ours)]
         assert failed[0] == failed[1] and "boom" in failed[0] or "fail" in failed[0].lower()
@@ -179,16 +187,53 @@ def test_a_404_is_that_of_the_original(run, urls, logger):
     if IS_3_14:
         assert ours == theirs and ours[0] == 404
     else:
-        assert type(ours) is type(theirs) and ours.args == theirs.args
+        assert isinstance(ours, type(theirs)) and ours.args == theirs.args
+        assert isinstance(ours, package.NotFoundError)
 
 
 def test_a_closed_port_is_an_error_that_callers_of_the_original_catch(run, logger):
     request = request_of("/upper", "a")
     theirs, ours = both(run, lambda module: answer_of(module, "http://127.0.0.1:1/post", logger, request))
-    import aiohttp
-
-    expected = aiohttp.ClientConnectionError if IS_3_14 else ConnectionError
+    expected = aiohttp.ClientConnectorError if IS_3_14 else ConnectionError
     assert isinstance(theirs, expected) and isinstance(ours, expected)
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc", "nowhere", "closed", "unknown"])
+def test_a_websocket_to_another_port_is_an_error_that_callers_of_the_original_catch(run, urls, ports, logger, protocol):
+    authority = f"127.0.0.1:{ports[protocol]}" if protocol in ports else f"127.0.0.1:{ports['websocket']}/nowhere"
+    authority = {"closed": "127.0.0.1:1", "unknown": "gateway.invalid:1"}.get(protocol, authority)
+
+    async def use(module):
+        async with module.WebsocketClientlet(f"ws://{authority}", logger=logger):
+            pass
+
+    theirs, ours = both(run, use)
+    expected = type(theirs)
+    if IS_3_14 and protocol == "grpc" and isinstance(theirs, aiohttp.ClientOSError):
+        # The original may see the end of the connection before the answer.
+        expected = aiohttp.ClientResponseError
+    assert isinstance(theirs, Exception) and isinstance(ours, expected), (theirs, ours)
+    assert isinstance(ours, package.Error) and isinstance(ours, ConnectionError)
+    # A server that is no HTTP server has no status there.
+    assert getattr(ours, "status", 0) == getattr(theirs, "status", getattr(ours, "status", 0))
+
+
+def test_a_websocket_takes_the_address_of_the_gateway_as_the_original_does(run, ports, logger):
+    async def use(module):
+        async with module.WebsocketClientlet(f"http://127.0.0.1:{ports['websocket']}", logger=logger) as clientlet:
+            await clientlet.send_message(request_of("/upper", "a"))
+            async for response in clientlet.recv_message():
+                return response.header.status.code, clientlet.url
+
+    theirs, ours = both(run, use)
+    assert ours == theirs and ours[0] == 0
+
+
+@pytest.mark.skipif(not IS_V2, reason="a gateway of documents v1 loses none")
+def test_more_than_100_documents_v2_are_refused_with_what_to_do(run, urls, logger):
+    request = request_of("/upper", *map(str, range(101)))
+    with pytest.raises(package.EncodeError, match="send at most 100 in a request"):
+        run(answer_of(OURS, urls[0] + path_of("/upper"), logger, request))
 
 
 def test_the_dry_run_is_that_of_the_original(run, urls, logger):

@@ -77,7 +77,34 @@ def test_the_tests_that_the_page_names_exist():
         assert f"def {name}(" in code, name
 
 
-def test_the_example_of_the_page_runs(capsys):
-    example = re.search(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    exec(compile(example[1], "helper.md", "exec"), {"__name__": "__main__"})
-    assert capsys.readouterr().out == "200 HELLO\n"
+EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=["3.14.1", "3.33.1", "websocket"])
+def test_the_examples_of_the_page_run(capsys, example):
+    printed = re.findall(r"print\(.*\)  # (.*)", example)
+    exec(compile(example, "helper.md", "exec"), {"__name__": "__main__"})
+    assert printed and capsys.readouterr().out.splitlines() == printed
+
+
+def test_the_page_has_each_argument_and_attribute_of_an_answer():
+    from clientlet._exchange import Answer
+    from clientlet._settings import ACCEPTED
+
+    arguments = PAGE.split("\n## Arguments\n", 1)[1].split("\n## ", 1)[0]
+    for name in (*ACCEPTED, "tracer_provider"):
+        assert f"`{name}`" in arguments, name
+    answer = PAGE.split("\n## Answers over HTTP\n", 1)[1].split("\n## ", 1)[0]
+    for name in (*vars(Answer), *Answer.__slots__):
+        assert name[0] == "_" or f"`{name}" in answer, name
+
+
+def test_the_page_has_each_class_of_errors():
+    import clientlet
+
+    # `InputError`, `CallbackError` and `Cancelled` belong to calls of the package's own clients.
+    for name in vars(clientlet):
+        member = getattr(clientlet, name)
+        if inspect.isclass(member) and issubclass(member, clientlet.Error):
+            if name not in ("InputError", "CallbackError", "Cancelled"):
+                assert f"`{name}`" in PAGE, name

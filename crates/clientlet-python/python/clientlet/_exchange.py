@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sized
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 from clientlet import _core
-from clientlet._errors import DecodeError, EncodeError, Error, GatewayError
+from clientlet._errors import (
+    DecodeError,
+    EncodeError,
+    Error,
+    ExecutorError,
+    GatewayError,
+    NotFoundError,
+    RateLimitedError,
+)
 
 
 def json_of(request: Any) -> tuple[bytes, int, bool]:
@@ -211,19 +220,61 @@ class Answer:
             same. Where aiohttp is imported, this is its `ContentTypeError` as well.
         """
         if encoding is None and (text := self._core.json_text) is not None:
-            return of_text(text) if loads is json.loads else loads(text)
+            return self._value_of(text) if loads is json.loads else loads(text)
         body = self._core.body
         if content_type is not None and self.content_type not in (content_type, "application/json"):
             raise self._unexpected()
         if not body.strip():
             return None
-        return loads(body.decode(encoding or self.charset or "utf-8"))
+        text = body.decode(encoding or self.charset or "utf-8")
+        return self._value_of(text) if loads is json.loads else loads(text)
+
+    def _value_of(self, text: str) -> Any:
+        """The value of the body, which is JSON.
+
+        :raises DecodeError: if it is malformed; also a `json.JSONDecodeError`.
+        """
+        try:
+            return of_text(text)
+        except json.JSONDecodeError as malformed:
+            what = f"the answer {self.status} of {self.url} is malformed JSON; read it by text(): {malformed}"
+            error = self._answered(DecodeError(what))
+            raise also(error, json.JSONDecodeError, **vars(malformed)) from None
+
+    def _answered(self, error: Error) -> Error:
+        error.message = str(error)
+        error.delivery = "answered"
+        # An executor has worked on the request unless the gateway refused it.
+        error.may_have_run = not 400 <= self.status < 500
+        error.is_retryable = self.status in _TEMPORARY
+        error.http_status = self.status
+        error.gateway = gateway_of(self.url)
+        error.protocol = "http"
+        seconds = self.headers.get("Retry-After", "")
+        error.retry_after = float(seconds) if seconds.isascii() and seconds.isdigit() else None
+        return error
+
+    def _refused(self, content: Any, as_the_original: Exception) -> Error:
+        """The exception that the original raises for the status of this answer, as one of this package."""
+        if self.status == 404:
+            of: type[Error] = NotFoundError
+        elif self.status == 429:
+            of = RateLimitedError
+        elif isinstance(as_the_original, ConnectionError):
+            of = GatewayError
+        elif self.status == 500 and isinstance(content, dict) and "detail" in content:
+            of = ExecutorError
+        else:
+            of = RefusedError
+        error = self._answered(of(*as_the_original.args))
+        return also(error, *(() if isinstance(error, type(as_the_original)) else (type(as_the_original),)))
 
     def _unexpected(self) -> Error:
-        error = DecodeError(
-            f"the answer {self.status} of {self.url} is {self.content_type}, not JSON; read it by text()"
+        error = self._answered(
+            DecodeError(
+                f"the answer {self.status} of {self.url} is {self.content_type}, not JSON; read it by text()"
+            )
         )
-        error.http_status = self.status
         return of_aiohttp(error, "ContentTypeError", status=self.status, headers=self.headers)
 
     def raise_for_status(self) -> None:
@@ -232,8 +283,7 @@ class Answer:
         :raises GatewayError: where aiohttp is imported, this is its `ClientResponseError` as well.
         """
         if not self.ok:
-            error = GatewayError(f"{self.url} answered {self.status} {self.reason}")
-            error.http_status = self.status
+            error = self._answered(GatewayError(f"{self.url} answered {self.status} {self.reason}"))
             raise of_aiohttp(error, "ClientResponseError", status=self.status, headers=self.headers)
 
     def release(self) -> None:
@@ -257,38 +307,95 @@ class Answer:
         return f"<Answer({self.url}) [{self.status} {self.reason}]>"
 
 
+_TEMPORARY = (429, 502, 503, 504)
+"""The statuses against which another attempt may help."""
+
+
+class RefusedError(Error, ValueError):
+    """The gateway, or a proxy before it, refused the request. It is no `ConnectionError`, because the original's
+    is none."""
+
+    kind = "gateway"
+
+
 _OF_KIND = {
-    "connect": "ClientConnectionError",
-    "tls": "ClientConnectionError",
-    "transport": "ClientConnectionError",
-    "closed": "ClientConnectionError",
-    "gateway": "ClientConnectionError",
-    "timeout": "ServerTimeoutError",
-    "decode": "ClientPayloadError",
-    "too_large": "ClientPayloadError",
+    "connect": ("ClientConnectorError",),
+    "tls": ("ClientSSLError",),
+    "transport": ("ServerDisconnectedError", "ClientOSError"),
+    "closed": ("ClientConnectionError",),
+    "gateway": ("ClientConnectionError",),
+    "timeout": ("ServerTimeoutError",),
+    "decode": ("ClientPayloadError",),
+    "too_large": ("ClientPayloadError",),
 }
+"""The exceptions that the original raises for a kind of failure. A lost connection is one or the other there."""
+
+_OF_A_RESPONSE = ("ContentTypeError", "ClientResponseError", "WSServerHandshakeError")
 
 _classes: dict[tuple[type[Error], tuple[type, ...]], type[Error]] = {}
+
+
+def also(error: Error, *others: type, **facts: Any) -> Error:
+    """Makes an error also one of other classes, which callers of the original catch."""
+    own = type(error)
+    if others:
+        made = _classes.get((own, others))
+        if made is None:
+            members = {"__str__": BaseException.__str__, "__repr__": BaseException.__repr__, "__module__": own.__module__,
+                       "__reduce__": _reduce, "_own": own}  # fmt: skip
+            made = _classes[own, others] = type(own.__name__, (own, *others), members)
+        if issubclass(made, OSError) and not issubclass(own, OSError):
+            # An object of another layout cannot be given this class.
+            facts = {**vars(error), **facts}
+            args, error = error.args, OSError.__new__(made)
+            error.args = args
+        else:
+            error.__class__ = made
+    error.__dict__.update(facts)
+    return error
 
 
 def of_aiohttp(error: Error, name: str | None = None, *others: type, **facts: Any) -> Error:
     """Makes an error also one of aiohttp's, if that is imported: callers of the original catch those."""
     aiohttp = sys.modules.get("aiohttp")
-    name = name or _OF_KIND.get(error.kind)
-    also = others if aiohttp is None or name is None else (getattr(aiohttp, name), *others)
-    if not also:
-        return error
-    own = type(error)
-    made = _classes.get((own, also))
-    if made is None:
-        members = {"__str__": BaseException.__str__, "__repr__": BaseException.__repr__, "__module__": own.__module__,
-                   "__reduce__": _reduce, "_own": own}  # fmt: skip
-        made = _classes[own, also] = type(own.__name__, (own, *also), members)
-    error.__class__ = made
-    if aiohttp is not None and name in ("ContentTypeError", "ClientResponseError"):
-        facts = {"request_info": None, "history": (), "message": error.args[0], **facts}
-    error.__dict__.update(facts)
-    return error
+    if name is None and _speaks_otherwise(error):
+        name, others, facts = "ClientResponseError", (ConnectionError, *others), {"status": 0, "headers": None}
+    names = (name,) if name else _OF_KIND.get(error.kind, ())
+    if aiohttp is None or not names:
+        return also(error, *others, **facts)
+    if name in _OF_A_RESPONSE:
+        facts = {"request_info": None, "history": (), "message": error.message or error.args[0], **facts}
+    elif error.kind in ("connect", "tls"):
+        facts = {**_connector(error), **facts}
+    return also(error, *(getattr(aiohttp, each) for each in names), *others, **facts)
+
+
+def of_opening(error: Error) -> Error:
+    """Makes the error of a WebSocket that was not opened the one of the original."""
+    if error.http_status is not None:
+        return of_aiohttp(error, "WSServerHandshakeError", ConnectionError, status=error.http_status, headers=None)
+    return of_aiohttp(error)
+
+
+def _speaks_otherwise(error: Error) -> bool:
+    """Whether another protocol is spoken at the address: in the original that is a failed connection."""
+    return error.kind == "decode" and "port" in (error.hint or "")
+
+
+def _connector(error: Error) -> dict[str, Any]:
+    """What aiohttp's exception of a failed connection has its attributes `host`, `port`, `ssl` and `os_error`
+    from."""
+    address = urlsplit(error.gateway or "")
+    is_ssl = address.scheme in ("https", "wss")
+    port = address.port or (443 if is_ssl else 80)
+    key = SimpleNamespace(host=address.hostname, port=port, ssl=True, is_ssl=is_ssl)
+    return {"_conn_key": key, "_os_error": OSError(None, error.message)}
+
+
+def gateway_of(url: str) -> str:
+    """The gateway of an address, without user information."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _reduce(self: Any) -> tuple[Any, ...]:

@@ -14,6 +14,10 @@ _OF_POST = frozenset(
 )
 """The arguments of Jina's `post` that its client hands on to its clientlets, for which they mean nothing."""
 
+ADDRESS_ELSEWHERE = (
+    "in the form of 3.33.1 send_message takes the address; clientlet.helper has the form that takes it here"
+)
+
 _ADVICE = {
     "connector": "this package makes the connections; ssl and proxy are arguments of their own",
     "cookie_jar": "give cookies; those that the gateway sets are kept",
@@ -25,6 +29,10 @@ _ADVICE = {
     "auto_decompress": "answers are always decompressed",
     "read_timeout": "give timeout=aiohttp.ClientTimeout(sock_read=..)",
     "conn_timeout": "give timeout=aiohttp.ClientTimeout(connect=..)",
+    "verify_ssl": "give ssl=False to accept any certificate",
+    "ssl_context": "give ssl=clientlet.Tls(..)",
+    "fingerprint": "give ssl=clientlet.Tls(..)",
+    "url": ADDRESS_ELSEWHERE,
     "metadata": "this is gRPC's; give headers",
     "credentials": "this is gRPC's; give ssl",
     "compression": "this is gRPC's; requests over HTTP and WebSocket are not compressed",
@@ -54,9 +62,11 @@ def of_session(
     for name, value in given.items():
         if name in ACCEPTED or name in _OF_POST or value is None:
             continue
-        advice = _ADVICE.get(name, f"it takes {', '.join(ACCEPTED)}")
+        advice = _ADVICE.get(name, f"it takes {', '.join(ACCEPTED)}, tracer_provider")
         raise TypeError(f"{owner} cannot honour the argument {name!r}: {advice}")
     attempts, initial_backoff, max_backoff, multiplier = retry
+    if given.get("docarray") not in (None, "v1", "v2"):
+        raise ValueError(f'docarray is "v1" or "v2", not {given["docarray"]!r}')
     if not isinstance(attempts, int):
         raise TypeError(f"max_attempts: a whole number is expected, not {type(attempts).__name__}")
     options: dict[str, Any] = {
@@ -83,6 +93,8 @@ def _pairs(name: str, given: Any) -> list[tuple[str, str]]:
     """Names and values. The values of cookies may be `Morsel`s, which have a value each."""
     if not given:
         return []
+    if not isinstance(given, Iterable):
+        raise TypeError(f"{name} must be a mapping or pairs, not {type(given).__name__}")
     pairs: Iterable[Any] = given.items() if isinstance(given, Mapping) else given
     found = []
     for key, value in pairs:

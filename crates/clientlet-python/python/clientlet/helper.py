@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from clientlet import _core
 from clientlet._errors import ClosedError, Error
-from clientlet._exchange import Answer, json_of, of_aiohttp, proto_of
+from clientlet._exchange import Answer, json_of, of_aiohttp, of_opening, proto_of
 from clientlet._messages import DataRequest, of_jina
 from clientlet._settings import of_session
 
@@ -314,6 +314,13 @@ class WsResponseIter:
         return message
 
 
+def _of_websocket(url: Any) -> str:
+    """The address of a WebSocket, which may be given as that of the gateway, as in the original."""
+    scheme, separator, rest = str(url).partition("://")
+    scheme = {"http": "ws", "https": "wss"}.get(scheme.lower(), scheme)
+    return f"{scheme}{separator}{rest}"
+
+
 class _WebsocketMethods(_Session):
     """What the WebSocket clientlets of both forms share, beside the address."""
 
@@ -336,11 +343,11 @@ class _WebsocketMethods(_Session):
         :raises Error: why there is no connection.
         :raises ConfigError: an address or argument that cannot be used.
         """
-        core = _core.WebSocket(self.url, self._options)
+        core = _core.WebSocket(_of_websocket(self.url), self._options)
         try:
             await core.start(self._retries_connecting)
         except Error as error:
-            raise of_aiohttp(error) from error.__cause__
+            raise of_opening(error) from error.__cause__
         self._core = core
         self.session = self.websocket = WebSocket(core)
         self.response_iter = WsResponseIter(self.websocket)

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from clientlet import _core
 from clientlet._exchange import Answer, json_of, of_aiohttp, of_text
 from clientlet._errors import Error, NotFoundError
+from clientlet._settings import ADDRESS_ELSEWHERE
 from clientlet.helper import (
     WsResponseIter,
     _asked,
@@ -49,6 +50,8 @@ class AioHttpClientlet(_Session):
         **kwargs: Any,
     ) -> None:
         """The arguments are those of `clientlet.helper.AioHttpClientlet`, without the address."""
+        if isinstance(logger, str) and "://" in logger:
+            raise TypeError(f"the logger of {type(self).__name__} is an address: {ADDRESS_ELSEWHERE}")
         backoff = (initial_backoff, max_backoff, backoff_multiplier)
         super().__init__(logger, max_attempts, *backoff, tracer_provider, kwargs)
 
@@ -66,9 +69,9 @@ class HTTPClientlet(_HttpReceiver, AioHttpClientlet):
         """Posts a request, and returns the status and the body, read from JSON or as text. What another attempt
         may help against is retried: connections that fail, and statuses such as 503.
 
-        :raises BadClient: Jina's, where it is installed, for a 404; `NotFoundError` otherwise.
-        :raises ConnectionError: if there is no answer, or one that says that an executor cannot be reached.
-        :raises ValueError: for all other answers that are no success.
+        :raises Error: why there is no answer, or what its status means. It is also what the original raises: for a
+            404 Jina's `BadClient`, where Jina is installed; a `ConnectionError` if there is no answer, or one that
+            says that an executor cannot be reached; a `ValueError` for all other answers that are no success.
         """
         session = self._opened()
         body, documents, is_v2 = json_of(request)
@@ -79,9 +82,18 @@ class HTTPClientlet(_HttpReceiver, AioHttpClientlet):
         self.msg_sent += 1
         self.msg_recv += 1
         status, text = answer.status, answer.json_text
-        content = await _content(Answer(answer, url)) if text is None else of_text(text)
+        if text is None:
+            content = await _content(Answer(answer, url))
+        else:
+            try:
+                content = of_text(text)
+            except ValueError:
+                content = Answer(answer, url)._value_of(text)
         if status != 200:
-            handle_response_status(status, content, url)
+            try:
+                handle_response_status(status, content, url)
+            except Exception as refusal:
+                raise Answer(answer, url)._refused(content, refusal) from None
         return status, content
 
     async def send_streaming_message(self, url: str, doc: Any, on: str) -> AsyncIterator[str]:

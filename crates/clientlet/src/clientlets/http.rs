@@ -203,7 +203,8 @@ impl<'a> Exchange<'a> {
             request.require(Encoding::Json).map_err(refused)?;
             if request.docarray() == DocArray::V2 && request.count() > MOST_V2_DOCUMENTS {
                 let what = format!(
-                    "over HTTP a v2 gateway loses all documents of a request after the {MOST_V2_DOCUMENTS}th"
+                    "over HTTP a v2 gateway loses all documents of a request after the {MOST_V2_DOCUMENTS}th; \
+                     send at most {MOST_V2_DOCUMENTS} in a request"
                 );
                 return Err(refused(Error::new(ErrorKind::Encode, what)));
             }

@@ -226,6 +226,7 @@ async fn a_v2_request_that_the_gateway_would_cut_is_refused() {
     };
     let error = clientlet.send_message(&of(101)).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Encode, Delivery::NotSent));
+    assert!(error.to_string().contains("send at most 100 in a request"), "{error}");
     let answer = clientlet.send_message(&of(100)).await.unwrap();
     let documents: Vec<Document> = answer.response(DocArray::V2).unwrap().documents().unwrap();
     assert_eq!(documents.len(), 100);
