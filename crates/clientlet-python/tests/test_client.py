@@ -368,3 +368,40 @@ def test_threads_wait_beside_each_other(protocol):
     for thread in threads:
         thread.join()
     assert client.statistics().requests_in_flight == 0
+
+
+def test_an_assertion_that_fails_in_a_handler_fails_the_test_whatever_the_client_made_of_it():
+    def handler(request):
+        assert request.documents[0]["text"] == "expected", "the wrong text"
+
+    with pytest.raises(AssertionError, match="the wrong text") as raised:
+        with Gateway({"/check": handler}) as gateway:
+            rest = Client(gateway.url).post(
+                "/check", [{"text": "a"}, {"text": "expected"}], request_size=1, continue_on_error=True
+            )
+            assert [document["text"] for document in rest] == ["expected"]
+    assert raised.traceback[-1].name == "handler"
+    # It is raised once.
+    gateway.stop()
+
+
+def test_a_handler_that_fails_the_test_by_pytest_fails_it_and_the_next_request_is_answered():
+    def handler(request):
+        if request.documents[0]["text"] == "a":
+            pytest.fail("no a is allowed")
+
+    with pytest.raises(pytest.fail.Exception, match="no a is allowed"):
+        with Gateway({"/check": handler}) as gateway:
+            client = Client(gateway.url)
+            with pytest.raises(clientlet.ExecutorError):
+                client.post("/check", {"text": "a"})
+            assert client.post("/check", {"text": "b"})
+
+
+def test_other_exceptions_of_a_handler_are_the_executors_alone():
+    def handler(request):
+        raise ValueError("no")
+
+    with Gateway({"/check": handler}) as gateway:
+        with pytest.raises(clientlet.ExecutorError, match="no"):
+            Client(gateway.url).post("/check", {"text": "a"})

@@ -443,7 +443,7 @@ def test_parameters_of_a_stream_are_sent_where_gateways_take_them(real, streamin
     assert ("stream_doc over HTTP sends no parameters" in caplog.text) == (streaming == "http")
 
 
-@pytest.mark.parametrize("given", ["abc", {1, 2}, 5])
+@pytest.mark.parametrize("given", ["abc", {1, 2}, 5, [1], [("a", 1)]])
 def test_parameters_that_are_no_dict_are_named(protocol, given):
     client = Client(protocol=protocol, port=free_port())
 
@@ -455,6 +455,19 @@ def test_parameters_that_are_no_dict_are_named(protocol, given):
     client.show_progress = client.continue_on_error = False
     with pytest.raises(TypeError, match="parameters: a dict or a pydantic model is expected, not"):
         asyncio.run(post())
+
+
+@pytest.mark.parametrize("given", [3, 3.5, object(), {1}, [3], *(["abc", b"abc", ["abc"]] if docarray_v2 else [])])
+def test_an_input_that_is_no_document_is_named(caller, given):
+    kinds = r"document of docarray \(BaseDoc\)" if docarray_v2 else "document, text, bytes or an array"
+    with pytest.raises(TypeError, match=rf"inputs: a {kinds} is expected, not (int|float|object|str|bytes)"):
+        caller.post("/upper", given)
+
+
+@pytest.mark.parametrize("on", [None, 7])
+def test_an_endpoint_that_is_no_text_is_refused(caller, on):
+    with pytest.raises(TypeError, match="on: .* is not an instance of 'str'"):
+        caller.post(on, items(1))
 
 
 def test_the_proxies_of_the_environment_are_used_when_the_client_is_told_to(protocol, monkeypatch):

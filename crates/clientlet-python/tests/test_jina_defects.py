@@ -267,6 +267,16 @@ def test_a_failed_request_over_http_does_not_end_the_others(hook):
         assert [item.text for item in answered] == ["T0", "T2", "T3"]
 
 
+@defect("documents v2 beyond 100 in an HTTP request are lost without a word", docarray_v2)
+@pytest.mark.parametrize("size", [1000, -1])
+def test_all_documents_of_a_large_request_over_http_come_back(real, hook, size):
+    responses = Caller("http", real.ports["http"]).post(
+        "/upper", items(250), request_size=size, results_in_order=True, return_responses=True
+    )
+    sizes = [len(response.docs) for response in responses]
+    assert sizes == ([100, 100, 50] if docarray_v2 else [250])
+
+
 @defect("an exception of a callback is lost over WebSocket", not IS_SEED)
 def test_each_exception_of_a_callback_over_websocket_is_raised(real, hook):
     from jina.excepts import BadClientCallback

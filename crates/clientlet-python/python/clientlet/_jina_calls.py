@@ -161,11 +161,13 @@ def _parameters(parameters: Any) -> Any:
     if parameters is None or isinstance(parameters, Mapping):
         return parameters
     try:
-        # A model of pydantic gives its fields.
-        return dict(parameters)
+        # A model of pydantic gives its fields. A list of pairs would too, but jina refuses it.
+        if not isinstance(parameters, (list, tuple)):
+            return dict(parameters)
     except (TypeError, ValueError):
-        name = type(parameters).__name__
-        raise TypeError(f"parameters: a dict or a pydantic model is expected, not {name}") from None
+        pass
+    name = type(parameters).__name__
+    raise TypeError(f"parameters: a dict or a pydantic model is expected, not {name}")
 
 
 def _prefetch(client: Any, options: Mapping[str, Any]) -> int:
@@ -286,18 +288,33 @@ class _Batch:
                 return content
             if self._of is not None and isinstance(content, self._of):
                 return content
-            if self._of is None and isinstance(content, Document):
-                self._of, self._first = of, content
-                return content
+            if self._of is None:
+                if isinstance(content, Document):
+                    self._of, self._first = of, content
+                    return content
+                # Jina says "Expecting a type, got object instead".
+                raise TypeError(f"inputs: a document of docarray (BaseDoc) is expected, not {of.__name__}")
             # Jina's own code says what is wrong with it.
-            first = [] if self._of is None else [self._first]
-            _add_docs(DataRequest(), [*first, content], self._kind)
+            _add_docs(DataRequest(), [self._first, content], self._kind)
             return content
         if self._kind in (DataInputType.AUTO, DataInputType.DOCUMENT) and isinstance(content, Document):
             self._kind = DataInputType.DOCUMENT
             return content
         document, self._kind = _new_doc_from_data(content, self._kind)
+        if document.tensor is not None:
+            _check_array(document.tensor, content)
         return document
+
+
+def _check_array(tensor: Any, content: Any) -> None:
+    """Refuses what DocArray does not send as an array: a number, for example."""
+    from docarray.math.ndarray import get_array_type
+
+    try:
+        get_array_type(tensor)
+    except TypeError as error:
+        what = "a document, text, bytes or an array" if tensor is content else "an array as tensor"
+        raise TypeError(f"inputs: {what} is expected, not {type(tensor).__name__}") from error
 
 
 def _of_failure(client: Any, protocol: str, error: Error, endpoint: str, on_error: Any) -> Any:

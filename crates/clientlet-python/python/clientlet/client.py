@@ -188,7 +188,8 @@ class Client(Base):
             (documents,), which gives each document a value. The answers are columns then.
         :param parameters: parameters for the executors. All numbers become doubles.
         :param target_executor: a regular expression that chooses executors by name.
-        :param request_size: documents in a request; below 1 all in one.
+        :param request_size: documents in a request; below 1 all in one. Over HTTP a request to a gateway
+            with documents v2 has at most 100, because the gateway loses the others.
         :param prefetch: requests under way at a time; 16 by default, at least 1.
         :param prefetch_bytes: bytes of requests under way at a time; 64 MiB by default.
         :param linger: seconds that a request waits for more documents of an asynchronous input before it is

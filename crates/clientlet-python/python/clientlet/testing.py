@@ -58,7 +58,9 @@ class Gateway:
     ) -> None:
         """
         :param handlers: functions that answer endpoints. A handler is given a `Request`, and returns
-            documents, or `None` for those that came. What it raises is an executor's exception.
+            documents, or `None` for those that came; it is no async function. What it raises is an
+            executor's exception. An assertion that fails in it is raised by `stop` as well, and so at the
+            end of the `with` block, whatever the client made of it.
         :param docarray: the documents that it speaks: `v1`, the default, or `v2`.
         :param faults: what goes wrong: `status:503@1`, `reset-after@20%`, ...; the command
             `clientlet gateway --help` lists them.
@@ -86,9 +88,10 @@ class Gateway:
         options.update({name: value for name, value in given.items() if value is not None})
         self._core = _core.Gateway(options)
         self._thread = None
+        self._failed: list[BaseException] = []
         if self._handlers:
             functions = list(self._handlers.values())
-            run = (self._core.calls, functions)
+            run = (self._core.calls, functions, self._failed)
             name = "clientlet gateway"
             self._thread = threading.Thread(target=_answer, args=run, name=name, daemon=True)
             self._thread.start()
@@ -147,9 +150,13 @@ class Gateway:
     def stop(self) -> None:
         """Stops the gateway.
 
-        :raises AssertionError: what a handler returned was no document.
+        :raises AssertionError: an assertion failed in a handler, or what it returned was no document.
         """
         mistakes = self._stop()
+        if self._failed:
+            first = self._failed[0]
+            self._failed.clear()
+            raise first
         if mistakes:
             raise AssertionError("; ".join(mistakes))
 
@@ -176,12 +183,15 @@ class Gateway:
             self._stop()
 
 
-def _answer(calls: _core.Calls, handlers: list[Handler]) -> None:
-    """Answers requests with the handlers until the gateway has stopped."""
+def _answer(calls: _core.Calls, handlers: list[Handler], failed: list[BaseException]) -> None:
+    """Answers requests with the handlers until the gateway has stopped. `failed` takes what is to fail the test."""
     while (handling := calls.next()) is not None:
         try:
             number, documents, parameters, headers, endpoint = handling.parts
             request = Request(documents, parameters, headers, endpoint)
             handling.reply(handlers[number](request))
-        except Exception as error:
+        except BaseException as error:
+            # What `pytest.fail` raises is no `Exception`.
+            if isinstance(error, AssertionError) or not isinstance(error, Exception):
+                failed.append(error)
             handling.raise_exception(type(error).__name__, [str(arg) for arg in error.args])
