@@ -210,6 +210,21 @@ def test_timeout_is_seconds_or_one_of_aiohttp(run):
             run(use(gateway, aiohttp.ClientTimeout(sock_read=0.05)))
 
 
+def test_timeout_bounds_connecting_over_websocket(run):
+    async def silent(reader, writer):
+        await reader.read()
+        writer.close()
+
+    async def connect():
+        async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            async with WebsocketClientlet(url, None, timeout=0.05):
+                pass
+
+    with pytest.raises(clientlet.TimeoutError):
+        run(connect())
+
+
 @pytest.mark.parametrize("timeout", [0, -1, -0.5])
 def test_a_timeout_of_zero_and_less_is_none_as_with_aiohttp(run, post, timeout):
     async def use(limit):

@@ -377,9 +377,12 @@ def of_opening(error: Error) -> Error:
     return of_aiohttp(error)
 
 
+_OTHER_PORTS = ("is it the gateway's port", "is it a port for TLS", "is this another protocol's port")
+
+
 def _speaks_otherwise(error: Error) -> bool:
     """Whether another protocol is spoken at the address: in the original that is a failed connection."""
-    return error.kind == "decode" and "port" in (error.hint or "")
+    return error.kind == "decode" and (error.hint or "").startswith(_OTHER_PORTS)
 
 
 def _connector(error: Error) -> dict[str, Any]:
