@@ -554,7 +554,7 @@ def test_what_the_core_cannot_do_is_done_by_jinas_client_and_told_once(real, cap
             )
             assert type(response) is DataRequest
     told = [record.getMessage() for record in caplog.records if record.name == "clientlet.jina"]
-    assert len(told) == 1 and "compression: 'Deflate'" in told[0]
+    assert len(told) == 1 and "compression: 'Deflate'" in told[0] and "this is said once" in told[0]
 
 
 @pytest.mark.skipif(IS_SEED, reason="clients of 3.14.1 have no such setting")

@@ -139,3 +139,15 @@ def test_metrics_go_to_the_clients_provider(gateway, protocol):
         client.post("/upper", items(2), request_size=1, **RETURN)
     scopes = [scope for resource in reader.get_metrics_data().resource_metrics for scope in resource.scope_metrics]
     assert any(metric.name for scope in scopes for metric in scope.metrics)
+
+
+def test_the_log_and_the_handle_say_whether_the_hook_is_in_effect(caplog):
+    said = f"the clients of jina {jina.__version__} work through clientlet"
+    with caplog.at_level("INFO", logger="clientlet.jina"):
+        with clientlet.install_jina() as installed:
+            assert repr(installed) == repr(clientlet.install_jina()) == f"<install_jina: {said}>"
+        assert repr(installed) == "<install_jina: not in effect>"
+        clientlet.uninstall_jina()
+    assert [record.getMessage() for record in caplog.records if record.name == "clientlet.jina"] == [
+        f"install_jina: {said}", "uninstall_jina: the clients of jina have their own code back",
+    ]  # fmt: skip

@@ -64,7 +64,7 @@ def _protocol(client: Any) -> str:
 
 def _tell(reason: str) -> None:
     """Says once that jina's own code does a call, and why."""
-    _tell_once(f"jina's own client does this call: {reason}")
+    _tell_once(f"jina's own client does this call and others like it (this is said once): {reason}")
 
 
 def _tell_once(what: str) -> None:

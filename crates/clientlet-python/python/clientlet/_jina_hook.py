@@ -6,6 +6,8 @@ as well.
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
 from types import TracebackType
 from typing import Any
@@ -13,16 +15,20 @@ from typing import Any
 RELEASES = ("3.14.1", "3.33.1")
 """The releases of jina that the hook is tested with."""
 
+_log = logging.getLogger("clientlet.jina")
 _lock = threading.RLock()
 _originals: list[tuple[Any, str, Any]] = []
 
 
 class Installed:
     """What `install_jina` returns: a context manager that takes the hook out at its end, if this call put it
-    in."""
+    in. Its `repr` says whether the hook is in effect."""
 
     def __init__(self, is_first: bool) -> None:
         self._is_first = is_first
+
+    def __repr__(self) -> str:
+        return f"<install_jina: {_effect() if _originals else 'not in effect'}>"
 
     def __enter__(self) -> Installed:
         return self
@@ -67,13 +73,21 @@ def install_jina(*, force: bool = False) -> Installed:
             if original is not None:
                 _originals.append((of, name, original))
                 setattr(of, name, make(original))
+        _log.info("install_jina: %s", _effect())
         return Installed(True)
+
+
+def _effect() -> str:
+    jina = sys.modules.get("jina")
+    return f"the clients of jina {getattr(jina, '__version__', 'unknown')} work through clientlet"
 
 
 def uninstall_jina() -> None:
     """Gives `jina.Client` its own code back. Calls that are under way go on to their end through this
     package; further calls are jina's own. Without the hook this does nothing."""
     with _lock:
+        if _originals:
+            _log.info("uninstall_jina: the clients of jina have their own code back")
         while _originals:
             of, name, original = _originals.pop()
             setattr(of, name, original)
