@@ -228,9 +228,22 @@ def test_a_program_that_is_not_there_is_told_as_python_tells_it(tmp_path, argume
     assert "Traceback" not in hooked.stderr
 
 
-def test_an_option_that_is_not_known_is_told_with_the_usage():
-    ended = run(*HOOK, "-c", "print(1)")
+@pytest.mark.parametrize("arguments", [["-c", "print(1)"], ["-u", "program.py"], ["--force"], ["--force", "-u"]])
+def test_an_option_that_is_not_known_is_told_with_the_usage(arguments):
+    ended = run(*HOOK, *arguments)
     assert ended.returncode == 2 and "usage: python -m clientlet.jina" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_release_that_is_not_known_is_told_on_one_line_and_tried_with_force(tmp_path):
+    path = program(tmp_path, "import clientlet; print(clientlet.install_jina())")
+    # The module is that of the command, with another release of jina.
+    changed = "import sys, jina, clientlet.jina; jina.__version__ = '3.99.0'; clientlet.jina.main()"
+    ended = run("-c", changed, path)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert "jina 3.99.0 is not known" in ended.stderr and "--force" in ended.stderr
+    forced = run("-c", changed, "--force", path)
+    assert forced.returncode == 0 and "jina 3.99.0 work through clientlet" in forced.stdout, forced.stderr
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,10 @@ _lock = threading.RLock()
 _originals: list[tuple[Any, str, Any]] = []
 
 
+class UnknownReleaseError(ImportError):
+    """A release of jina that the hook is not tested with."""
+
+
 class Installed:
     """What `install_jina` returns: a context manager that takes the hook out at its end, if this call put it
     in. Its `repr` says whether the hook is in effect."""
@@ -62,7 +66,7 @@ def install_jina(*, force: bool = False) -> Installed:
         release = getattr(jina, "__version__", "unknown")
         if release not in RELEASES and not force:
             known = " and ".join(RELEASES)
-            raise ImportError(
+            raise UnknownReleaseError(
                 f"install_jina: jina {release} is not known, only {known}; "
                 "install_jina(force=True) tries it"
             )

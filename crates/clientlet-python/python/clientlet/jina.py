@@ -21,17 +21,20 @@ import types
 from importlib.machinery import SourceFileLoader
 from typing import Any
 
-from clientlet._jina_hook import Installed, install_jina, uninstall_jina
+from clientlet._jina_hook import Installed, UnknownReleaseError, install_jina, uninstall_jina
 
 __all__ = ["Installed", "install_jina", "uninstall_jina"]
 
-_USAGE = "usage: python -m clientlet.jina SCRIPT [ARGS ...] | -m MODULE [ARGS ...]"
+_USAGE = "usage: python -m clientlet.jina [--force] SCRIPT [ARGS ...] | [--force] -m MODULE [ARGS ...]"
 
 
 def main() -> None:
     """Installs the hook and runs a script, or a module, as `python` itself does: it is the module `__main__`
-    until the process has ended."""
+    until the process has ended. `--force` before it tries a release of jina that the hook is not tested with."""
     arguments = sys.argv[1:]
+    force = arguments[:1] == ["--force"]
+    if force:
+        arguments = arguments[1:]
     is_module = arguments[:1] == ["-m"]
     if is_module:
         arguments = arguments[1:]
@@ -40,7 +43,10 @@ def main() -> None:
         print(_USAGE, file=sys.stdout if is_asked else sys.stderr)
         sys.exit(0 if is_asked else 2)
     code = None if is_module or os.path.isdir(arguments[0]) else _code_of(arguments[0])
-    install_jina()
+    try:
+        install_jina(force=force)
+    except UnknownReleaseError as error:
+        sys.exit(f"python -m clientlet.jina: {error}, and so does --force before the script")
     sys.argv = arguments
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
