@@ -184,14 +184,14 @@ const CAPABILITIES: &[Capability] = &[
     Capability {
         what: "numbers in tags",
         carried: [
-            "as in parameters, but 1 and 0 at the top level become true and false",
+            "as in parameters",
             "unchanged; the gateway cannot pass on integers beyond 32 bits: their document fails alone, and the others are sent without it",
             "as in parameters",
             "unchanged; integers beyond 32 bits are an error before sending",
             "as in parameters",
             "unchanged; integers beyond 32 bits are an error before sending",
         ],
-        check: Contract("empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2"),
+        check: Contract("empty_text_is_lost_by_v1_and_whole_tags_stay_numbers"),
     },
     Capability {
         what: "levels of nested maps in tags",
@@ -305,7 +305,7 @@ const CAPABILITIES: &[Capability] = &[
             "comes back as null",
             "unchanged",
         ],
-        check: Contract("empty_text_and_whole_tags_are_changed_by_v1_and_kept_by_v2"),
+        check: Contract("empty_text_is_lost_by_v1_and_whole_tags_stay_numbers"),
     },
     Capability {
         what: "fields typed `Optional[DocList[...]]`",

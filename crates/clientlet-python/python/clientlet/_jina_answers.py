@@ -71,9 +71,8 @@ class Answer(DataRequest):
 
     @property
     def proto(self) -> Any:
-        """The message, with the documents."""
-        self._fill()
-        return super().proto
+        """The message, with the documents also after its header was read: jina's own answers have them by then."""
+        return self.proto_with_data
 
     @property
     def proto_with_data(self) -> Any:

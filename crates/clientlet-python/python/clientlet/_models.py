@@ -308,6 +308,17 @@ def _base_init(of: Any) -> Any:
     return (BaseDoc if issubclass(of, BaseDoc) else BaseDocWithoutId).__init__
 
 
+def _with_floats(value: Any) -> Any:
+    """A value of tags as DocArray has it: all numbers of protobuf's structs are doubles."""
+    if type(value) is int:
+        return float(value)
+    if type(value) is dict:
+        return {name: _with_floats(inner) for name, inner in value.items()}
+    if type(value) is list:
+        return [_with_floats(inner) for inner in value]
+    return value
+
+
 def _document_array() -> Convert:
     """A `DocumentArray` of documents v1."""
     from docarray import Document, DocumentArray
@@ -320,6 +331,8 @@ def _document_array() -> Convert:
     known = set(empty) - special
 
     def document(fields: dict[str, Any]) -> Any:
+        if "tags" in fields:
+            fields["tags"] = _with_floats(fields["tags"])
         if "id" in fields and known.issuperset(fields):
             made = object.__new__(Document)
             data = object.__new__(DocumentData)

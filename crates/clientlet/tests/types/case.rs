@@ -63,8 +63,7 @@ impl<T: Serialize + DeserializeOwned + Debug + Clone + Send + Sync + Unpin + 'st
 {
 }
 
-/// A value deep inside tags and parameters. At their top level a v1 gateway turns 1 and 0 into
-/// booleans.
+/// A value deep inside tags and parameters.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 struct Deep<T> {
     within: Within<T>,

@@ -28,6 +28,8 @@ pub(super) struct Json<'o> {
     pub(super) out: &'o mut Vec<u8>,
     /// Whether the last name written is a content field of a v1 document.
     pub(super) is_content: bool,
+    /// Whether the last name written is that of a tag of a v1 document.
+    is_tag: bool,
     /// The depth at which the numbers of the current tensor are. `lengths` holds the lengths of its
     /// lists, by depth.
     leaves: Option<usize>,
@@ -36,7 +38,15 @@ pub(super) struct Json<'o> {
 
 impl<'o> Json<'o> {
     pub(super) fn new(docarray: DocArray, slot: Slot, out: &'o mut Vec<u8>) -> Json<'o> {
-        Json { docarray, slot, out, is_content: false, leaves: None, lengths: Vec::new() }
+        Json {
+            docarray,
+            slot,
+            out,
+            is_content: false,
+            is_tag: false,
+            leaves: None,
+            lengths: Vec::new(),
+        }
     }
 
     /// Checks a value that is neither an object nor a list; `what` describes it.
@@ -93,6 +103,7 @@ impl<'o> Json<'o> {
     #[inline]
     pub(super) fn key(&mut self, slot: Slot, name: &str) -> Result<(), Refusal> {
         self.is_content = false;
+        self.is_tag = slot == Slot::Field(Kind::Tags);
         self.slot = match slot {
             Slot::Document if self.docarray == DocArray::V1 => {
                 let field = Field::of_document(name)?;
@@ -131,7 +142,12 @@ impl<'j, 'o> Destination for &'j mut Json<'o> {
         if !number.is_finite() {
             return refuse(format!("{n} cannot be sent as JSON"));
         }
-        n.write_json(self.out).map_err(ser::Error::custom)
+        n.write_json(self.out).map_err(ser::Error::custom)?;
+        // A v1 gateway reads these two integers as booleans there, and as doubles with a point.
+        if self.is_tag && matches!(number, Number::Whole(0 | 1)) {
+            self.out.extend_from_slice(b".0");
+        }
+        Ok(())
     }
 
     fn boolean(self, b: bool) -> Result<(), Refusal> {

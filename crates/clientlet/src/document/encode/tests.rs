@@ -138,6 +138,17 @@ fn singles_that_are_written_at_once_are_checked_one_by_one() {
 }
 
 #[test]
+fn ones_and_zeros_in_tags_of_v1_are_not_taken_for_booleans() {
+    let tags =
+        json!({"a": 1, "b": 0, "c": -1, "d": 1.5, "e": true, "f": {"g": 1}, "h": "1", "i": 10});
+    let document = json!({"tags": tags, "granularity": 1, "id": "a"});
+    let v1 = r#"{"granularity":1,"id":"a","tags":{"a":1.0,"b":0.0,"c":-1,"d":1.5,"e":true,"f":{"g":1},"h":"1","i":10}}"#;
+    assert_eq!(encode(DocArray::V1, &document).unwrap(), v1);
+    let v2 = serde_json::to_string(&document).unwrap();
+    assert_eq!(encode(DocArray::V2, &document).unwrap(), v2);
+}
+
+#[test]
 fn a_tensor_in_a_buffer_of_serde_is_written_as_lists() {
     #[derive(Serialize)]
     struct Outer {
