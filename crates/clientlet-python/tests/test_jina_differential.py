@@ -63,7 +63,7 @@ def real():
 
 def array(rng):
     shape = tuple(rng.randint(1, 4) for _ in range(rng.randint(1, 3)))
-    dtype = rng.choice(["float32", "float64", "int64", "int32", "uint8"])
+    dtype = rng.choice(["float32", "float64", "int64", "int32", "uint8", "bool"])
     # Quarters, since over HTTP jina writes more digits of a float32 than it has.
     return np.array(np.random.default_rng(rng.randint(0, 999)).integers(0, 400, shape) / 4, dtype=dtype)
 

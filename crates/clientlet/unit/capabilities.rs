@@ -242,8 +242,8 @@ const CAPABILITIES: &[Capability] = &[
     Capability {
         what: "element type of a tensor",
         carried: [
-            "lost: becomes i64 or f64",
-            "lost: becomes i64 or f64",
+            "lost: becomes bool, i64 or f64",
+            "lost: becomes bool, i64 or f64",
             "unchanged",
             "unchanged",
             "unchanged",
@@ -270,7 +270,7 @@ const CAPABILITIES: &[Capability] = &[
     },
     Capability {
         what: "element type of a tensor that is read through `flatten` or an untagged enum",
-        carried: ["lost: becomes i64 or f64"; COLUMNS.len()],
+        carried: ["lost: becomes bool, i64 or f64"; COLUMNS.len()],
         check: Codec(buffered_element_types),
     },
     Capability {

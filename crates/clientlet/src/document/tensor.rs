@@ -21,7 +21,7 @@ use super::{AnyVisitor, Blob};
 /// | | element type | shape | NaN, infinity |
 /// | --- | --- | --- | --- |
 /// | WebSocket, gRPC (protobuf) | kept | kept | kept |
-/// | HTTP (JSON, nested lists) | lost: `i64` if all numbers are whole, else `f64` | kept, except dimensions after an empty one; a tensor without dimensions is refused | refused |
+/// | HTTP (JSON, nested lists) | lost: `bool` if all are booleans, `i64` if all numbers are whole, else `f64` | kept, except dimensions after an empty one; a tensor without dimensions is refused | refused |
 ///
 /// [`to_vec`](Tensor::to_vec) converts the elements, so code that uses it works with every
 /// protocol. The feature `half` adds half-precision elements of the crate of that name. The feature
@@ -434,7 +434,8 @@ impl<'de> Visitor<'de> for Nested<'_> {
     }
 
     fn visit_bool<E: de::Error>(self, b: bool) -> Result<usize, E> {
-        self.visit_i64(b.into())
+        self.grid.push(self.depth, Dtype::Bool, &[b.into()]).map_err(E::custom)?;
+        Ok(1)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<usize, A::Error> {
@@ -468,6 +469,17 @@ impl<'de> AnyVisitor<'de> for Nested<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_of_booleans_are_booleans_and_numbers_beside_numbers() {
+        let read = |json| serde_json::from_str::<Tensor>(json).unwrap();
+        let booleans = read("[[true], [false]]");
+        assert_eq!((booleans.dtype(), booleans.shape()), (Dtype::Bool, &[2, 1][..]));
+        assert_eq!(booleans.buffer()[..], [1, 0]);
+        for (json, dtype) in [("[true, 2]", Dtype::I64), ("[0.5, true]", Dtype::F64)] {
+            assert_eq!(read(json).dtype(), dtype, "{json}");
+        }
+    }
 
     fn read(json: &str) -> Result<Tensor, serde_json::Error> {
         serde_json::from_str(json)
