@@ -270,6 +270,11 @@ def test_inputs_that_cannot_be_sent_give_the_same_exception(real, protocol, inpu
             # Over gRPC jina says nothing more of an input that raised.
             return "cancelled"
 
+    if inputs == "raises":
+        # Jina's own client hangs over WebSocket now and then, and now and then says nothing over HTTP.
+        with clientlet.install_jina():
+            assert kind() == (KeyError, "'oh'")
+        return
     theirs = kind()
     with clientlet.install_jina():
         ours = kind()

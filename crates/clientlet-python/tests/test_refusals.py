@@ -56,7 +56,7 @@ class Raising:
 ARGUMENTS = [
     # The first is the argument's name, the last what the message has beside it.
     ("on", 7, "int"), ("on", None, "None"), ("on", surrogate, "surrogate"), ("on", b"/", "bytes"),
-    ("inputs", "text", "str"), ("inputs", b"bytes", "bytes"), ("inputs", 7, "int"), ("inputs", object(), "object"),
+    ("inputs", "text", r'documents such as {"text": ...} are expected, not str'), ("inputs", b"bytes", "bytes"), ("inputs", 7, "int"), ("inputs", object(), "object"),
     ("inputs", print, "NoneType|None"), ("inputs", lambda: 7, "int"),
     ("columns", 7, "int"), ("columns", [1], "list"), ("columns", "text", "str"), ("columns", {7: [1]}, "int"),
     ("columns", {surrogate: [1]}, "surrogate"), ("columns", {"a": 7}, '"a"'), ("columns", {"a": "text"}, '"a"'),

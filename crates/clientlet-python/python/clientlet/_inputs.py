@@ -28,7 +28,8 @@ def source(inputs: Any, columns: Any, may_await: bool) -> tuple[str, Any]:
     if hasattr(inputs, "__arrow_c_stream__"):
         return "columns", columns_of_stream(inputs.__arrow_c_stream__())
     if isinstance(inputs, (str, bytes, bytearray)):
-        raise TypeError(f"inputs: documents are expected, not {type(inputs).__name__}")
+        such = ' such as {"text": ...}' if isinstance(inputs, str) else ""
+        raise TypeError(f"inputs: documents{such} are expected, not {type(inputs).__name__}")
     if is_document(inputs):
         return "documents", (inputs,)
     if isinstance(inputs, AsyncIterable):
