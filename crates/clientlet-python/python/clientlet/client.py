@@ -403,6 +403,7 @@ class Stream(Generic[_R]):
 
     def stop(self) -> list[Result]:
         """Ends the call. Returns what became of the requests that were not taken: responses, and
-        errors of those that are given up."""
+        errors of those that are given up. Documents that were read of the input and had no request yet are not
+        among them: at most those of one request."""
         self._bar.close()
         return self._call.stop()
