@@ -5,6 +5,7 @@
     wheel.py helper HTTP WEBSOCKET ROUNDS         against the clientlets of this environment, message by message
     wheel.py encode ROUNDS                        documents to protobuf, beside DocArray v2, and to JSON
     wheel.py await ROUNDS                         what an await costs by itself
+    wheel.py aside HTTP ROUNDS                    the event loop's time of a request over HTTP, encoded there or aside
     wheel.py memory URL DOCUMENTS                 the peak, and the interpreter's before the import
 
 All times are microseconds of this process's CPU, user and system, for a request, a list of documents or an
@@ -335,6 +336,40 @@ def memory(url, documents):
     return {'interpreter': before, 'peak': peak()}
 
 
+class Never:
+    """A client's core that encodes on the loop's thread."""
+
+    def __init__(self, core):
+        self._core = core
+
+    def post(self, *arguments):
+        return self._core.post(*arguments[:-1], False)
+
+
+async def aside(url, rounds):
+    """By the number of floats: microseconds of the loop's thread, and of the process, for a request."""
+    import clientlet
+
+    array = embeddings()
+    rows = []
+    for documents in (13, 25, DOCUMENTS):
+        dicts = [{'id': str(n), 'embedding': row} for n, row in enumerate(array[:documents])]
+        measured = {'there': [], 'aside': []}
+        clients = {name: clientlet.AsyncClient(url) for name in measured}
+        clients['there']._core = Never(clients['there']._core)
+        for turn in range(rounds + 1):
+            for name, client in clients.items():
+                began = time.thread_time(), cpu()
+                for _ in range(OURS):
+                    await client.post('/upper', dicts)
+                took = time.thread_time() - began[0], cpu() - began[1]
+                if turn > 0:
+                    measured[name].append([round(seconds * 1e6 / OURS) for seconds in took])
+        medians = {name: sorted(times)[len(times) // 2] for name, times in measured.items()}
+        rows.append({'floats': documents * DIMENSIONS, **medians})
+    return rows
+
+
 def main(task, *arguments):
     if task == 'compare':
         *urls, rounds = arguments
@@ -349,6 +384,8 @@ def main(task, *arguments):
         return encode(int(arguments[0]))
     if task == 'await':
         return asyncio.run(awaits(int(arguments[0])))
+    if task == 'aside':
+        return asyncio.run(aside(arguments[0], int(arguments[1])))
     return memory(arguments[0], int(arguments[1]))
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import socketserver
 import subprocess
 import sys
 import threading
@@ -409,6 +410,29 @@ def test_arrays_of_answers_may_be_changed_where_jinas_may(real, protocol, size):
     theirs = may_be_changed()
     with clientlet.install_jina():
         assert may_be_changed() or not theirs
+
+
+@pytest.fixture
+def unknown_protocol():
+    """The port of a server that answers everything with a line that is no protocol's of a gateway."""
+
+    class Greeter(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.recv(65536)
+            self.request.sendall(b"220 ready for mail\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Greeter) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_port_of_no_gateway_is_a_connection_error(unknown_protocol, protocol):
+    with clientlet.install_jina(), pytest.raises(ConnectionError):
+        Caller(protocol, unknown_protocol).post("/upper", Items([Item(text="a")]))
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -218,3 +218,11 @@ def of_kind(kind: str, message: str, facts: dict[str, Any]) -> Error:
         facts["exception"] = ExecutorException(*facts["exception"])
     error.__dict__.update(facts)
     return error
+
+
+_OTHER_PORTS = ("is it the gateway's port", "is it a port for TLS", "is this another protocol's port")
+
+
+def speaks_otherwise(error: Error) -> bool:
+    """Whether another protocol is spoken at the address. Jina's own clients then see a failed connection."""
+    return isinstance(error, DecodeError) and (error.hint or "").startswith(_OTHER_PORTS)

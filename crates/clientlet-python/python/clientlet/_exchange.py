@@ -18,6 +18,7 @@ from clientlet._errors import (
     GatewayError,
     NotFoundError,
     RateLimitedError,
+    speaks_otherwise,
 )
 
 
@@ -358,7 +359,7 @@ def also(error: Error, *others: type, **facts: Any) -> Error:
 def of_aiohttp(error: Error, name: str | None = None, *others: type, **facts: Any) -> Error:
     """Makes an error also one of aiohttp's, if that is imported: callers of the original catch those."""
     aiohttp = sys.modules.get("aiohttp")
-    if name is None and _speaks_otherwise(error):
+    if name is None and speaks_otherwise(error):
         name, others, facts = "ClientResponseError", (ConnectionError, *others), {"status": 0, "headers": None}
     names = (name,) if name else _OF_KIND.get(error.kind, ())
     if aiohttp is None or not names:
@@ -375,14 +376,6 @@ def of_opening(error: Error) -> Error:
     if error.http_status is not None:
         return of_aiohttp(error, "WSServerHandshakeError", ConnectionError, status=error.http_status, headers=None)
     return of_aiohttp(error)
-
-
-_OTHER_PORTS = ("is it the gateway's port", "is it a port for TLS", "is this another protocol's port")
-
-
-def _speaks_otherwise(error: Error) -> bool:
-    """Whether another protocol is spoken at the address: in the original that is a failed connection."""
-    return error.kind == "decode" and (error.hint or "").startswith(_OTHER_PORTS)
 
 
 def _connector(error: Error) -> dict[str, Any]:

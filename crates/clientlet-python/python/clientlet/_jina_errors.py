@@ -54,20 +54,14 @@ def exception(client: Any, protocol: str, error: _errors.Error) -> BaseException
     if isinstance(error, (_errors.EncodeError, _errors.ConfigError, _errors.InternalError)):
         return error
     if isinstance(error, (_errors.DecodeError, _errors.TooLargeError, _errors.Cancelled)):
-        if not _speaks_otherwise(error):
+        if not _errors.speaks_otherwise(error):
             return error
     return _grpc(error) if protocol == "grpc" else _http(client, protocol, error)
 
 
-def _speaks_otherwise(error: _errors.Error) -> bool:
-    """Whether another protocol is spoken at the address."""
-    hint = error.hint or ""
-    return isinstance(error, _errors.DecodeError) and hint.startswith("is it the gateway's port")
-
-
 def _http(client: Any, protocol: str, error: _errors.Error) -> BaseException:
     address = f"{client.args.host}:{client.args.port}"
-    if isinstance(error, (_errors.ConnectError, _errors.TlsError)) or _speaks_otherwise(error):
+    if isinstance(error, (_errors.ConnectError, _errors.TlsError)) or _errors.speaks_otherwise(error):
         text = f"Cannot connect to host {address} ssl:default [{error.message}]"
         return ConnectFailed(text) if _IS_SEED else ConnectionError(text)
     if isinstance(error, (_errors.TransportError, _errors.ClosedError)):
@@ -100,7 +94,7 @@ def description(error: _errors.Error) -> str:
 def _grpc(error: _errors.Error) -> BaseException:
     code = _code(error)
     details = error.message
-    is_unconnected = isinstance(error, _errors.ConnectError) or _speaks_otherwise(error)
+    is_unconnected = isinstance(error, _errors.ConnectError) or _errors.speaks_otherwise(error)
     if code == grpc.StatusCode.UNAVAILABLE and is_unconnected:
         details = f"failed to connect to all addresses; last error: UNKNOWN: {details}"
     text = f"gRPC error: {code} {details}"
