@@ -82,12 +82,11 @@ impl Aside {
     /// Takes the next documents, and has them encoded aside if that pays.
     fn take(&mut self, encoder: &DocumentEncoder, documents: Vec<Document>) {
         // Before the first answer it is not known what the gateway takes.
-        let is_known = encoder.docarray().is_some();
-        if !is_known || !is_large(&documents) {
+        let trees = if encoder.docarray().is_some() { large(&documents) } else { None };
+        let Some(trees) = trees else {
             self.ready.extend(documents);
             return;
-        }
-        let trees: Vec<_> = documents.iter().map(|document| Tree::of(document).ok()).collect();
+        };
         let encoder = encoder.clone();
         let Ok(places) = Python::attach(runtime::encoding) else {
             self.ready.extend(documents);
@@ -98,11 +97,24 @@ impl Aside {
     }
 }
 
-/// Whether documents have many numbers, by the first and the last one.
-fn is_large(documents: &[Document]) -> bool {
-    let weight = |document: &Document| Tree::of(document).map_or(0, |tree| tree.weight());
-    let (first, last) = (documents.first().map_or(0, weight), documents.last().map_or(0, weight));
-    first.max(last).saturating_mul(documents.len()) >= MANY
+/// Takes documents out of Python's objects if they have many numbers, by the first and the last one. There is no tree
+/// for a document that cannot be sent.
+fn large(documents: &[Document]) -> Option<Vec<Option<Tree>>> {
+    let grow = |document: &Document| Tree::of(document).ok();
+    let (first, others) = documents.split_first()?;
+    let first = grow(first);
+    let last = others.split_last().map(|(last, between)| (grow(last), between));
+    let weight = |tree: &Option<Tree>| tree.as_ref().map_or(0, Tree::weight);
+    let most = weight(&first).max(last.as_ref().map_or(0, |(last, _)| weight(last)));
+    if most.saturating_mul(documents.len()) < MANY {
+        return None;
+    }
+    let mut trees = vec![first];
+    if let Some((last, between)) = last {
+        trees.extend(between.iter().map(grow));
+        trees.push(last);
+    }
+    Some(trees)
 }
 
 async fn encode(
