@@ -352,7 +352,7 @@ async def aside(url, rounds):
 
     array = embeddings()
     rows = []
-    for documents in (13, 25, DOCUMENTS):
+    for documents in (14, 25, DOCUMENTS):
         dicts = [{'id': str(n), 'embedding': row} for n, row in enumerate(array[:documents])]
         measured = {'there': [], 'aside': []}
         clients = {name: clientlet.AsyncClient(url) for name in measured}
